@@ -1,0 +1,56 @@
+"""Cloudflare's documented REST API for Workers KV and D1: reading. Writing is in `writes`.
+
+No Django and no models here. Values are bytes, times are seconds, every call raises CloudflareError.
+"""
+
+from kvops.cloudflare._budget import Budget, Unlimited
+from kvops.cloudflare._client import Cloudflare
+from kvops.cloudflare._d1 import Cell, DatabaseInfo, Rows
+from kvops.cloudflare._errors import (
+    ApiError,
+    AuthError,
+    CloudflareError,
+    ConfigurationError,
+    CursorRefused,
+    InvalidKeyName,
+    KeyNotFound,
+    NotFound,
+    RateLimited,
+    Refused,
+    StatementRefused,
+    TooLarge,
+    TransportError,
+    UnexpectedAnswer,
+)
+from kvops.cloudflare._kv import BULK_GET_LIMIT, Entry, Key, KeyPage, NamespaceInfo, Value
+from kvops.cloudflare._names import MAX_NAME_BYTES
+
+__all__ = [
+    "BULK_GET_LIMIT",
+    "MAX_NAME_BYTES",
+    "ApiError",
+    "AuthError",
+    "Budget",
+    "Cell",
+    "Cloudflare",
+    "CloudflareError",
+    "ConfigurationError",
+    "CursorRefused",
+    "DatabaseInfo",
+    "Entry",
+    "InvalidKeyName",
+    "Key",
+    "KeyNotFound",
+    "KeyPage",
+    "NamespaceInfo",
+    "NotFound",
+    "RateLimited",
+    "Refused",
+    "Rows",
+    "StatementRefused",
+    "TooLarge",
+    "TransportError",
+    "UnexpectedAnswer",
+    "Unlimited",
+    "Value",
+]

@@ -1,0 +1,118 @@
+"""What an answer says beside its result: the error it stands for, the budget left, how long to wait."""
+
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import TypedDict
+
+import httpx
+
+from kvops.cloudflare import _json
+from kvops.cloudflare._errors import (
+    ApiError,
+    AuthError,
+    CloudflareError,
+    KeyNotFound,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    UnexpectedAnswer,
+)
+
+KEY_NOT_FOUND = 10009
+AUTH_CODES = frozenset({10000, 9106, 9109})
+BLOCKED = 300.0  # seconds: how long Cloudflare refuses everything once its limit is crossed
+LONGEST_WAIT = 86_400.0  # seconds: a larger Retry-After is a mistake
+
+
+class Observed(TypedDict):
+    """The arguments of Budget.observed."""
+
+    remaining: int | None
+    reset: float | None
+    retry_after: float | None
+
+
+def observed(answer: httpx.Response) -> Observed:
+    """What the rate-limit headers said."""
+    limit = answer.headers.get("ratelimit", "")
+    remaining = re.search(r"\br=(\d{1,9})\b", limit)
+    reset = re.search(r"\bt=(\d{1,9})\b", limit)
+    return {
+        "remaining": int(remaining[1]) if remaining else None,
+        "reset": float(reset[1]) if reset else None,
+        "retry_after": retry_after(answer),
+    }
+
+
+def retry_after(answer: httpx.Response) -> float | None:
+    """Seconds to wait, from either form of Retry-After; None if it is absent or unreadable."""
+    header = answer.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", header):
+        return min(float(header), LONGEST_WAIT)
+    try:
+        until = parsedate_to_datetime(header).timestamp()
+    except ValueError:
+        return None
+    try:  # measured on the clock that wrote it, so that ours may be wrong
+        now = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+    except ValueError:
+        now = time.time()
+    return min(max(until - now, 0.0), LONGEST_WAIT)
+
+
+def request_id(answer: httpx.Response) -> str:
+    """Cloudflare's name for the request, to give to its support."""
+    return str(answer.headers.get("cf-ray", "none"))
+
+
+def unreadable(answer: httpx.Response, why: str) -> UnexpectedAnswer:
+    """The error for an answer that is not as documented."""
+    return UnexpectedAnswer(
+        f"Cloudflare's answer ({answer.status_code}) is not as documented: {why}"
+        f" (request id {request_id(answer)}).",
+        status=answer.status_code,
+        request_id=request_id(answer),
+        retry_after=retry_after(answer),
+    )
+
+
+def failure(answer: httpx.Response) -> CloudflareError:
+    """The error an unsuccessful answer stands for."""
+    status, ray = answer.status_code, request_id(answer)
+    if status == 429:
+        said = observed(answer)
+        wait = said["retry_after"] if said["retry_after"] is not None else said["reset"]
+        wait = BLOCKED if wait is None else wait
+        return RateLimited(
+            f"Cloudflare limits our requests (429); try again in {wait:.0f} s (request id {ray}).",
+            retry_after=wait,
+        )
+    if "cf-mitigated" in answer.headers:
+        return unreadable(answer, "a challenge page; ask Cloudflare to let this address through")
+    if status < 200 or 300 <= status < 400:
+        return unreadable(answer, "a redirect, which is never followed")
+    try:
+        envelope = _json.as_object(_json.parse(answer.content))
+        errors = [_json.as_object(item) for item in _json.as_list(envelope.get("errors"))]
+        codes = [_json.as_int(error.get("code")) for error in errors]
+        said_text = "; ".join(_json.as_text(error.get("message"))[:200] for error in errors)
+    except _json.Malformed:
+        kind = answer.headers.get("content-type", "no content type")
+        return unreadable(answer, f"{kind} instead of a JSON envelope")
+    numbers = ", ".join(map(str, codes)) or "no code"
+    return _kind(status, codes)(
+        f"Cloudflare answered {status} ({numbers}: {said_text}; request id {ray}).",
+        status=status,
+        codes=codes,
+        request_id=ray,
+        retry_after=retry_after(answer),
+    )
+
+
+def _kind(status: int, codes: list[int]) -> type[ApiError]:
+    if status in (401, 403) or (status < 500 and AUTH_CODES.intersection(codes)):
+        return AuthError
+    if status == 404:
+        return KeyNotFound if KEY_NOT_FOUND in codes else NotFound
+    return TooLarge if status == 413 else ApiError

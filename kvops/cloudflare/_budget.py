@@ -1,0 +1,28 @@
+"""Who may call Cloudflare now: the seam to the request budget shared by all workers."""
+
+from typing import Protocol
+
+
+class Budget(Protocol):
+    """Counts requests; several threads may ask at once."""
+
+    def take(self, calls: int = 1) -> float:
+        """Take `calls` requests: 0.0 if granted, else the seconds until they could be (none taken)."""
+
+    def observed(
+        self, *, remaining: int | None, reset: float | None, retry_after: float | None
+    ) -> None:
+        """Learn what an answer's headers said: requests left, seconds to the reset, seconds to wait."""
+
+
+class Unlimited:
+    """A budget that grants everything, for a server of our own."""
+
+    def take(self, calls: int = 1) -> float:
+        """Grant at once."""
+        return 0.0
+
+    def observed(
+        self, *, remaining: int | None, reset: float | None, retry_after: float | None
+    ) -> None:
+        """Learn nothing."""

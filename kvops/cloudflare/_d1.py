@@ -1,0 +1,104 @@
+"""Reading D1."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kvops.cloudflare import _json
+from kvops.cloudflare._errors import StatementRefused
+from kvops.cloudflare._http import ID, Client, Route, checked_id
+
+DATABASES = "/d1/database"
+
+D1_ROUTES = (
+    Route("databases", "GET", DATABASES, repeatable=True),
+    Route("query", "POST", f"{DATABASES}/{ID}/query", repeatable=True),
+)
+
+type Cell = str | int | float | None | list[int]  # a BLOB comes as its bytes' numbers
+
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""")
+_WRITES = re.compile(
+    r";|--|/\*|\breplace\s+into\b"
+    r"|\b(insert|update|delete|drop|alter|create|attach|detach|pragma|vacuum|reindex|analyze)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseInfo:
+    """A D1 database by its id and name."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one statement, and how many rows D1 scanned for them (that is what it bills)."""
+
+    rows: list[dict[str, Cell]]
+    rows_read: int
+
+
+class D1Reads(Client):
+    """The calls about D1. Integers above 2^53 lose digits in D1's own JSON: cast them to TEXT."""
+
+    def databases(self) -> list[DatabaseInfo]:
+        """All D1 databases of the account."""
+        return self._all_pages(DATABASES, _read_database)
+
+    def query(self, database_id: str, sql: str, params: Sequence[str] = ()) -> Rows:
+        """Run one read-only statement; raises StatementRefused for anything else.
+
+        The token should have no more than D1 Read; this check is the second lock.
+        """
+        return self._transport.json(
+            "POST",
+            f"{DATABASES}/{checked_id(database_id)}/query",
+            body=json.dumps({"sql": _read_only(sql), "params": list(params)}).encode(),
+            read=_read_rows,
+        )
+
+
+def _read_only(sql: str) -> str:
+    bare = _QUOTED.sub("''", sql).strip()
+    if not re.match(r"(select|with)\b", bare, re.IGNORECASE) or _WRITES.search(bare):
+        raise StatementRefused(
+            "Only one SELECT (or WITH … SELECT), without comments or ';', is sent to D1."
+        )
+    return sql
+
+
+def _read_database(item: _json.Object) -> DatabaseInfo:
+    return DatabaseInfo(_json.as_text(item.get("uuid")), _json.as_text(item.get("name")))
+
+
+def _read_rows(envelope: _json.Object) -> Rows:
+    results = _json.as_list(envelope.get("result"))
+    if len(results) != 1:
+        raise _json.Malformed("one result was expected")
+    result = _json.as_object(results[0])
+    if result.get("success") is not True:
+        raise _json.Malformed("the statement did not succeed")
+    rows = [_json.as_object(row) for row in _json.as_list(result.get("results"))]
+    meta = _json.as_object(result.get("meta"))
+    return Rows(
+        [{name: _cell(value) for name, value in row.pairs} for row in rows],
+        0 if meta.get("rows_read") is None else _json.as_int(meta.get("rows_read")),
+    )
+
+
+def _cell(value: _json.Value) -> Cell:
+    match value:
+        case None | str():
+            return value
+        case _json.Number(lexeme) if lexeme.lstrip("-").isdigit():
+            return int(lexeme)
+        case _json.Number(lexeme):
+            return float(lexeme)
+        case list():
+            return [_json.as_int(byte) for byte in value]
+        case _:
+            raise _json.Malformed("a cell is neither text, number, null nor bytes")

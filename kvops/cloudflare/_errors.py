@@ -1,0 +1,106 @@
+"""What can go wrong between us and Cloudflare.
+
+CloudflareError                   .outcome_unknown: the call may have had its effect
+├── Refused                       nothing was sent
+│   ├── ConfigurationError        host, scheme, token, id or route is not allowed
+│   ├── InvalidKeyName            a name that KV cannot hold or a URL cannot carry
+│   └── StatementRefused          SQL that is not one read-only statement
+├── RateLimited                   our budget or Cloudflare (429) says wait: .retry_after seconds
+├── TransportError                no answer came
+└── ApiError                      Cloudflare answered: .status .codes .request_id
+    ├── AuthError                 token unknown or without the permission
+    ├── NotFound                  no such namespace, database or key
+    │   └── KeyNotFound           the namespace is there, the key is not
+    ├── TooLarge                  413
+    ├── CursorRefused             the listing must start again from the beginning
+    └── UnexpectedAnswer          HTML, a redirect, a challenge, or JSON that is not as documented
+"""
+
+from collections.abc import Collection
+
+
+class CloudflareError(Exception):
+    """Any failure of a call to Cloudflare."""
+
+    outcome_unknown = False
+
+
+class Refused(CloudflareError):
+    """The call was refused here; nothing was sent."""
+
+
+class ConfigurationError(Refused):
+    """The host, scheme, token, identifier or route is not one we may use."""
+
+
+class InvalidKeyName(Refused):
+    """The name is empty, `.`, `..`, over 512 bytes or not UTF-8; `.name` holds it."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class StatementRefused(Refused):
+    """The SQL is not one read-only statement."""
+
+
+class RateLimited(CloudflareError):
+    """Nothing was done; try again after `.retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TransportError(CloudflareError):
+    """No answer came; `.outcome_unknown` is false only when the request surely never left."""
+
+    def __init__(self, message: str, *, outcome_unknown: bool) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
+
+
+class ApiError(CloudflareError):
+    """Cloudflare answered, but not with success."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        codes: Collection[int] = (),
+        request_id: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.codes = frozenset(codes)
+        self.request_id = request_id
+        self.retry_after = retry_after
+        # A refusal (3xx, 4xx) did nothing. A server error, or a success we cannot read, may have.
+        self.outcome_unknown = not 300 <= status < 500 or status == 408
+
+
+class AuthError(ApiError):
+    """The token is unknown or lacks the permission."""
+
+
+class NotFound(ApiError):
+    """No such namespace, database or key."""
+
+
+class KeyNotFound(NotFound):
+    """The key does not exist (code 10009), as opposed to its namespace or account."""
+
+
+class TooLarge(ApiError):
+    """The request or its answer is over a size limit (413)."""
+
+
+class CursorRefused(ApiError):
+    """The cursor is no longer accepted; start the listing again from the beginning."""
+
+
+class UnexpectedAnswer(ApiError):
+    """The answer is not what the API documents."""

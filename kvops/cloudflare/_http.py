@@ -1,0 +1,276 @@
+"""One transport for all calls: which may be sent, where to, how often, and what an answer means."""
+
+import ipaddress
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+from typing import ClassVar, Self
+from urllib.parse import quote, urlencode
+
+import httpx
+
+from kvops.cloudflare import _json
+from kvops.cloudflare._answers import failure, observed, unreadable
+from kvops.cloudflare._budget import Budget
+from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TransportError
+
+# They log every URL at INFO and DEBUG, and key names stand in some of them.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
+ID = r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}"
+ATTEMPTS = 4
+CONNECT_TIMEOUT = 10.0  # seconds
+BACKOFF_CAP = 4.0  # seconds
+PAGE_SIZE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A call we may send: method and the path below the account; `repeatable` if twice is as once."""
+
+    name: str
+    method: str
+    pattern: str
+    repeatable: bool
+
+
+def checked_id(identifier: str) -> str:
+    """The account, namespace or database id unchanged; raises ConfigurationError."""
+    if not re.fullmatch(ID, identifier):
+        raise ConfigurationError(f"{identifier!r} is not an identifier; correct the environment.")
+    return identifier
+
+
+class Transport:
+    """Sends what the routes allow. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        *,
+        account_id: str,
+        token: str,
+        base_url: str,
+        allowed_hosts: Collection[str],
+        routes: Collection[Route],
+        budget: Budget,
+        max_wait: float,
+        sleep: Callable[[float], None],
+        timeout: float,
+    ) -> None:
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise ConfigurationError("The token is empty or holds white space; store it again.")
+        self.calls = 0
+        self._counting = Lock()
+        self._hosts = allowed_hosts
+        self._root = f"{base_url.rstrip('/')}/accounts/{checked_id(account_id)}"
+        self._root_path = httpx.URL(self._root).raw_path.decode()
+        self._routes = [(r, re.compile(re.escape(self._root_path) + r.pattern)) for r in routes]
+        self._budget = budget
+        self._max_wait = max_wait
+        self._sleep = sleep
+        self._check_host(httpx.URL(self._root))
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {token}", "User-Agent": "kvops"},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def json[T](
+        self,
+        method: str,
+        path: str,
+        *,
+        read: Callable[[_json.Object], T],
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> T:
+        """Send a call and let `read` take what it needs from the successful envelope."""
+        answer = self._send(method, path, query or {}, body)
+        try:
+            envelope = _json.as_object(_json.parse(answer.content))
+            if envelope.get("success") is True:
+                return read(envelope)
+        except _json.Malformed as error:
+            raise unreadable(answer, str(error)) from error
+        raise failure(answer)
+
+    def raw(self, method: str, path: str) -> tuple[bytes, httpx.Headers]:
+        """Send a call whose successful answer is bytes without an envelope."""
+        answer = self._send(method, path, {}, None)
+        return answer.content, answer.headers
+
+    def _send(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> httpx.Response:
+        request, route = self._build(method, path, query, body)
+        attempt = 0
+        while True:
+            attempt += 1
+            self._wait_for_budget()
+            try:
+                return self._once(request, route)
+            except (RateLimited, TransportError, ApiError) as error:
+                delay = _delay(error, attempt)
+                if delay is None or delay > self._max_wait:
+                    raise
+                if attempt == ATTEMPTS or not route.repeatable:
+                    raise
+            self._sleep(delay)
+
+    def _once(self, request: httpx.Request, route: Route) -> httpx.Response:
+        with self._counting:
+            self.calls += 1
+        try:
+            answer = self._client.send(request)
+        except httpx.RequestError as error:
+            never_left = isinstance(
+                error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
+            )
+            # Not chained: the cause holds the request, and with it the URL and the token.
+            raise TransportError(
+                f"No answer from Cloudflare to {route.name} ({type(error).__name__}: {error}).",
+                outcome_unknown=not never_left,
+            ) from None
+        self._budget.observed(**observed(answer))
+        if answer.status_code != 200 or "cf-mitigated" in answer.headers:
+            raise failure(answer)
+        return answer
+
+    def _wait_for_budget(self) -> None:
+        waited = 0.0
+        while wait := self._budget.take(1):
+            waited += wait
+            if waited > self._max_wait:
+                raise RateLimited(
+                    f"The request budget is spent; try again in {wait:.0f} s.", retry_after=wait
+                )
+            self._sleep(wait)
+
+    def _build(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> tuple[httpx.Request, Route]:
+        """Build the request and check what would really leave, after the library's own rewriting."""
+        # Not httpx's own encoding of a query: it writes a space as '+'.
+        asked = f"?{urlencode(query, quote_via=quote, safe='')}" if query else ""
+        request = self._client.build_request(
+            method,
+            f"{self._root}{path}{asked}",
+            content=body,
+            headers={"Content-Type": "application/json"} if body is not None else None,
+        )
+        self._check_host(request.url)
+        intended = f"{self._root_path}{path}"
+        if request.url.raw_path.decode() == intended + asked:
+            for route, pattern in self._routes:
+                if route.method == request.method and pattern.fullmatch(intended):
+                    return request, route
+        raise ConfigurationError(f"This {method} is not a call this client may send.")
+
+    def _check_host(self, url: httpx.URL) -> None:
+        if url.host not in self._hosts or url.userinfo:
+            raise ConfigurationError(
+                f"{url.host!r} is not an allowed API host; add it to KVOPS_ALLOWED_API_HOSTS."
+            )
+        if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.host)):
+            raise ConfigurationError(f"{url.host!r} must be called by https.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _delay(error: RateLimited | TransportError | ApiError, attempt: int) -> float | None:
+    """Seconds before another try, None if another try cannot help."""
+    backoff = min(BACKOFF_CAP, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+    match error:
+        case TransportError():
+            return backoff
+        case RateLimited(retry_after=wait):
+            return max(wait, backoff)
+        case ApiError(status=status, retry_after=wait) if status >= 500:
+            return max(wait or 0.0, backoff)
+    return None
+
+
+class Client:
+    """What every client of ours is made of; a subclass names its routes."""
+
+    routes: ClassVar[tuple[Route, ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        account_id: str,
+        token: str,
+        allowed_hosts: Collection[str],
+        budget: Budget,
+        base_url: str = DEFAULT_BASE_URL,
+        max_wait: float = 5.0,
+        sleep: Callable[[float], None] = time.sleep,
+        timeout: float = 60.0,
+    ) -> None:
+        """Times in seconds; waits longer than `max_wait` raise RateLimited. Raises ConfigurationError."""
+        self._transport = Transport(
+            account_id=account_id,
+            token=token,
+            base_url=base_url,
+            allowed_hosts=allowed_hosts,
+            routes=self.routes,
+            budget=budget,
+            max_wait=max_wait,
+            sleep=sleep,
+            timeout=timeout,
+        )
+
+    @property
+    def calls(self) -> int:
+        """HTTP requests sent so far, repeats included."""
+        return self._transport.calls
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _all_pages[T](self, path: str, read: Callable[[_json.Object], T]) -> list[T]:
+        """Every item of a listing by page number."""
+        items: list[T] = []
+        for page in range(1, 1_001):
+            query = {"page": str(page), "per_page": str(PAGE_SIZE)}
+            found = self._transport.json(
+                "GET",
+                path,
+                query=query,
+                read=lambda envelope: [
+                    read(_json.as_object(item)) for item in _json.as_list(envelope.get("result"))
+                ],
+            )
+            items += found
+            if len(found) < PAGE_SIZE:
+                break
+        return items

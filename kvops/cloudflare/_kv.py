@@ -1,0 +1,267 @@
+"""Reading Workers KV."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kvops.cloudflare import _json
+from kvops.cloudflare._errors import (
+    ApiError,
+    AuthError,
+    CursorRefused,
+    InvalidKeyName,
+    KeyNotFound,
+    TooLarge,
+)
+from kvops.cloudflare._http import ID, Client, Route, checked_id
+from kvops.cloudflare._names import checked, segment
+
+NAMESPACES = "/storage/kv/namespaces"
+BULK_GET_LIMIT = 100
+
+_ONE = f"{NAMESPACES}/{ID}"
+_NAME = r"(?!\.{1,2}$)[^/?#]+"  # one segment that no URL library can resolve away
+KV_ROUTES = (
+    Route("namespaces", "GET", NAMESPACES, repeatable=True),
+    Route("namespace", "GET", _ONE, repeatable=True),
+    Route("keys", "GET", f"{_ONE}/keys", repeatable=True),
+    Route("value", "GET", f"{_ONE}/values/{_NAME}", repeatable=True),
+    Route("metadata", "GET", f"{_ONE}/metadata/{_NAME}", repeatable=True),
+    Route("bulk_get", "POST", f"{_ONE}/bulk/get", repeatable=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceInfo:
+    """A KV namespace by its id and title."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A listed key. `expiration` is in seconds since 1970.
+
+    `metadata` is JSON text (numbers as spelled, order and duplicates kept); None when there is none,
+    which the API does not tell apart from a JSON null.
+    """
+
+    name: str
+    expiration: int | None
+    metadata: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """One page of a listing; the last one has no cursor. A page may be empty and have a cursor.
+
+    Names without a UTF-8 form (a lone surrogate) stay in `keys`; `unencodable` counts them.
+    """
+
+    keys: list[Key]
+    cursor: str | None
+    unencodable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value, byte for byte."""
+
+    data: bytes
+    expiration: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key with its value; the fields are those of Key and Value."""
+
+    name: str
+    data: bytes
+    expiration: int | None
+    metadata: str | None
+
+
+class KVReads(Client):
+    """The calls about KV that change nothing."""
+
+    def namespaces(self) -> list[NamespaceInfo]:
+        """All namespaces of the account."""
+        return self._all_pages(NAMESPACES, _read_namespace)
+
+    def namespace(self, namespace_id: str) -> NamespaceInfo:
+        """One namespace; raises NotFound."""
+        return self._transport.json(
+            "GET",
+            _path(namespace_id),
+            read=lambda envelope: _read_namespace(_json.as_object(envelope.get("result"))),
+        )
+
+    def list_keys(
+        self, namespace_id: str, *, prefix: str = "", cursor: str | None = None, limit: int = 1000
+    ) -> KeyPage:
+        """One page of names (`limit` 10 to 1000) in byte order; raises CursorRefused, InvalidKeyName."""
+        query = {"limit": str(limit)}
+        if not _json.encodable(prefix):
+            raise InvalidKeyName("A prefix without a UTF-8 form cannot be listed.", prefix)
+        if prefix:
+            query["prefix"] = prefix  # with a cursor too: without it the next page holds everything
+        if cursor:
+            query["cursor"] = cursor
+        try:
+            return self._transport.json(
+                "GET",
+                f"{_path(namespace_id)}/keys",
+                query=query,
+                read=lambda envelope: _read_page(envelope, prefix, cursor),
+            )
+        except ApiError as error:
+            if cursor is None or error.status != 400 or isinstance(error, AuthError):
+                raise
+            raise CursorRefused(
+                f"{error} The listing must start again from the beginning.",
+                status=error.status,
+                codes=error.codes,
+                request_id=error.request_id,
+            ) from error
+
+    def iter_pages(self, namespace_id: str, *, prefix: str = "") -> Iterator[KeyPage]:
+        """All pages, empty ones included; raises CursorRefused half-way (then start from scratch)."""
+        cursor: str | None = None
+        while True:
+            page = self.list_keys(namespace_id, prefix=prefix, cursor=cursor)
+            yield page
+            if page.cursor is None:
+                return
+            cursor = page.cursor
+
+    def value(self, namespace_id: str, name: str) -> Value:
+        """The exact bytes of one value; raises KeyNotFound."""
+        data, headers = self._transport.raw("GET", f"{_path(namespace_id)}/values/{segment(name)}")
+        expiration = headers.get("expiration", "")
+        return Value(data, int(expiration) if expiration.isdigit() else None)
+
+    def metadata(self, namespace_id: str, name: str) -> str | None:
+        """The metadata of one key as JSON text; raises KeyNotFound."""
+        return self._transport.json(
+            "GET",
+            f"{_path(namespace_id)}/metadata/{segment(name)}",
+            read=lambda envelope: _metadata(envelope.get("result")),
+        )
+
+    def exact_get(self, namespace_id: str, name: str) -> Entry | None:
+        """One entry by single reads, None if the key is missing. Two calls.
+
+        A write between the two gives an entry that never was; it fails every later comparison.
+        """
+        try:
+            value = self.value(namespace_id, name)
+            metadata = self.metadata(namespace_id, name)
+        except KeyNotFound:
+            return None
+        return Entry(name, value.data, value.expiration, metadata)
+
+    def bulk_get(self, namespace_id: str, names: Sequence[str]) -> dict[str, Entry | None]:
+        """Up to 100 entries, None for a missing key.
+
+        Bulk answers are text, so what came damaged (U+FFFD) is read again singly; a byte order mark
+        at the start of a value is lost without a trace, and only exact_get sees it.
+        """
+        if len(names) > BULK_GET_LIMIT:
+            raise ValueError(f"bulk get takes at most {BULK_GET_LIMIT} names, not {len(names)}")
+        if not names:
+            return {}
+        request = {"keys": [checked(n) for n in names], "type": "text", "withMetadata": True}
+        try:
+            found = self._transport.json(
+                "POST",
+                f"{_path(namespace_id)}/bulk/get",
+                body=json.dumps(request).encode(),
+                read=_read_bulk,
+            )
+        except TooLarge:
+            if len(names) == 1:
+                return {names[0]: self.exact_get(namespace_id, names[0])}
+            half = len(names) // 2
+            return self.bulk_get(namespace_id, names[:half]) | self.bulk_get(
+                namespace_id, names[half:]
+            )
+        return {name: self._whole(namespace_id, name, found) for name in names}
+
+    def _whole(
+        self, namespace_id: str, name: str, found: dict[str, "_Found | None"]
+    ) -> Entry | None:
+        if name not in found:  # not mentioned is not the same as missing
+            return self.exact_get(namespace_id, name)
+        entry = found[name]
+        if entry is None:
+            return None
+        if "\ufffd" not in entry.value and _json.encodable(entry.value):
+            return Entry(name, entry.value.encode(), entry.expiration, entry.metadata)
+        try:
+            value = self.value(namespace_id, name)
+        except KeyNotFound:
+            return None
+        return Entry(name, value.data, value.expiration, entry.metadata)
+
+
+class _Found(NamedTuple):
+    value: str
+    expiration: int | None
+    metadata: str | None
+
+
+def _path(namespace_id: str) -> str:
+    return f"{NAMESPACES}/{checked_id(namespace_id)}"
+
+
+def _metadata(value: _json.Value) -> str | None:
+    return None if value is None else _json.text(value)
+
+
+def _expiration(value: _json.Value) -> int | None:
+    return None if value is None else _json.as_int(value)
+
+
+def _read_namespace(item: _json.Object) -> NamespaceInfo:
+    return NamespaceInfo(_json.as_text(item.get("id")), _json.as_text(item.get("title")))
+
+
+def _read_page(envelope: _json.Object, prefix: str, cursor: str | None) -> KeyPage:
+    keys = [_read_key(_json.as_object(item)) for item in _json.as_list(envelope.get("result"))]
+    if not all(key.name.startswith(prefix) for key in keys):
+        raise _json.Malformed("a listed name lies outside the prefix")
+    following = _json.as_object(envelope.get("result_info")).get("cursor")
+    following = None if following is None else _json.as_text(following) or None
+    if following is not None and following == cursor:
+        raise _json.Malformed("the listing does not move on")
+    return KeyPage(
+        keys,
+        following,
+        sum(not _json.encodable(key.name) for key in keys),
+    )
+
+
+def _read_key(item: _json.Object) -> Key:
+    return Key(
+        _json.as_text(item.get("name")),
+        _expiration(item.get("expiration")),
+        _metadata(item.get("metadata")),
+    )
+
+
+def _read_bulk(envelope: _json.Object) -> dict[str, _Found | None]:
+    result = _json.as_object(envelope.get("result"))
+    return {
+        name: None if item is None else _read_found(_json.as_object(item))
+        for name, item in _json.as_object(result.get("values")).pairs
+    }
+
+
+def _read_found(item: _json.Object) -> _Found:
+    return _Found(
+        _json.as_text(item.get("value")),
+        _expiration(item.get("expiration")),
+        _metadata(item.get("metadata")),
+    )

@@ -1,0 +1,103 @@
+"""The two calls that change KV. Only `backups` may import this module.
+
+There is no call that deletes one key by its path: a name such as `..` would turn it into a call that
+deletes the namespace. Nothing here is ever sent twice by itself.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kvops.cloudflare import _json
+from kvops.cloudflare._errors import CloudflareError
+from kvops.cloudflare._http import ID, Client, Route, checked_id
+from kvops.cloudflare._kv import NAMESPACES, Entry
+from kvops.cloudflare._names import checked
+
+BULK_LIMIT = 10_000
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOutcome:
+    """What a bulk call did, as far as its answer tells.
+
+    `unsuccessful`: not done in every place, so neither done nor undone: read them again.
+    `unknown`: sent, and the answer was lost or contradicts itself; `problem` says how.
+    """
+
+    successful_count: int
+    unsuccessful: list[str]
+    unknown: list[str]
+    problem: str = ""
+
+
+class KVWriter(Client):
+    """Writes to KV with a write token; takes the arguments of Cloudflare."""
+
+    routes = (
+        Route("bulk_delete", "POST", f"{NAMESPACES}/{ID}/bulk/delete", repeatable=False),
+        Route("bulk_put", "PUT", f"{NAMESPACES}/{ID}/bulk", repeatable=False),
+    )
+
+    def bulk_delete(self, namespace_id: str, names: Sequence[str]) -> BulkOutcome:
+        """Delete up to 10,000 keys in one call that is never repeated.
+
+        Raises InvalidKeyName and ValueError before anything is sent, and CloudflareError only when
+        nothing was deleted; a lost answer is an outcome with the names as `unknown`.
+        """
+        path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk/delete"
+        return self._bulk("POST", path, _distinct(names), json.dumps(list(names)))
+
+    def bulk_put(self, namespace_id: str, entries: Sequence[Entry]) -> BulkOutcome:
+        """Write up to 10,000 entries in one call that is never repeated; as bulk_delete."""
+        path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk"
+        names = _distinct([entry.name for entry in entries])
+        return self._bulk("PUT", path, names, f"[{','.join(map(_pair, entries))}]")
+
+    def _bulk(self, method: str, path: str, names: list[str], body: str) -> BulkOutcome:
+        try:
+            return self._transport.json(method, path, body=body.encode(), read=_reader(names))
+        except CloudflareError as error:
+            if not error.outcome_unknown:
+                raise
+            return BulkOutcome(0, [], names, str(error))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    if not 0 < len(names) <= BULK_LIMIT:
+        raise ValueError(f"a bulk call takes 1 to {BULK_LIMIT} names, not {len(names)}")
+    if len(set(names)) != len(names):
+        raise ValueError("a name stands twice in one bulk call")
+    return [checked(name) for name in names]
+
+
+def _pair(entry: Entry) -> str:
+    """One element of a bulk put, its metadata spliced in as the text it is."""
+    members = {"key": json.dumps(entry.name)}
+    try:
+        if entry.data.startswith(_BOM):  # as text it could be taken for an encoding mark
+            raise ValueError
+        members["value"] = json.dumps(entry.data.decode())
+    except ValueError:
+        members["value"] = json.dumps(base64.b64encode(entry.data).decode())
+        members["base64"] = "true"
+    if entry.expiration is not None:
+        members["expiration"] = str(entry.expiration)
+    if entry.metadata is not None:
+        members["metadata"] = _json.text(_json.parse(entry.metadata))
+    return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
+
+
+def _reader(names: list[str]) -> Callable[[_json.Object], BulkOutcome]:
+    def read(envelope: _json.Object) -> BulkOutcome:
+        result = _json.as_object(envelope.get("result"))
+        count = _json.as_int(result.get("successful_key_count"))
+        failed = [_json.as_text(name) for name in _json.as_list(result.get("unsuccessful_keys"))]
+        if count + len(failed) != len(names) or not set(failed) <= set(names):
+            said = f"{count} done and {len(failed)} not, of {len(names)} sent"
+            return BulkOutcome(0, [], names, f"Cloudflare's answer contradicts itself: {said}.")
+        return BulkOutcome(count, failed, [])
+
+    return read
