@@ -1,0 +1,10 @@
+"""Copies, and the writes they make safe."""
+
+from django.apps import AppConfig
+
+
+class BackupsConfig(AppConfig):
+    """Generations, datasets, integrity checks, clean-up."""
+
+    name = "backups"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,22 @@
+"""The tables of copies and clean-up, one module per feature."""
+
+from backups.models.cleanup import CleanupChunk, CleanupEntry, CleanupException, CleanupRequest, CleanupStage
+from backups.models.datasets import Dataset
+from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
+from backups.models.integrity import Check, CheckRow, Difference
+
+__all__ = [
+    "Check",
+    "CheckRow",
+    "CleanupChunk",
+    "CleanupEntry",
+    "CleanupException",
+    "CleanupRequest",
+    "CleanupStage",
+    "Dataset",
+    "Difference",
+    "Generation",
+    "GenerationEntry",
+    "GenerationPart",
+    "PlainDump",
+]

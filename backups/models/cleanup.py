@@ -1,0 +1,269 @@
+"""Clean-up: the request, one stage per environment, the frozen names, the chunks that delete them."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from backups.models.generations import Generation
+from backups.models.integrity import Check
+from kvops.models import (
+    ApprovalRequest,
+    Category,
+    Environment,
+    Family,
+    Namespace,
+    Person,
+    ReferenceStatement,
+    Run,
+    Scan,
+)
+
+
+class CleanupRequest(models.Model):
+    """The intent to delete one prefix of one family in one binding, environment after environment."""
+
+    binding = models.CharField(max_length=100)
+    prefix = models.TextField(db_collation="C")
+    family = models.ForeignKey(Family, on_delete=models.PROTECT)
+    category = models.CharField(max_length=20, choices=Category)
+    reason = models.TextField()
+    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT)
+    references = models.ForeignKey(ReferenceStatement, on_delete=models.PROTECT, null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_by = models.CharField(max_length=200, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["binding", "family"],
+                condition=Q(ended_at__isnull=True, completed_at__isnull=True),
+                name="cleanup_one_open_per_family",
+            ),
+            models.CheckConstraint(
+                name="cleanup_never_of_settings", condition=Q(category__in=["cache", "legacy"])
+            ),
+            models.CheckConstraint(
+                name="cleanup_ends_once", condition=Q(ended_at__isnull=True) | Q(completed_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.binding} {self.prefix}*"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the request is neither ended nor completed."""
+        return self.ended_at is None and self.completed_at is None
+
+
+class CleanupStage(models.Model):
+    """The clean-up of one environment.
+
+    waiting -> frozen                      (earlier environments accepted; names taken from the newest scan)
+    frozen -> backed_up -> verified        (the copy is complete; it was read back)
+    verified -> checked -> submitted       (equal to D1; cache goes from verified to submitted)
+    submitted -> approved                  (by another person)
+    approved -> deleting                   (claimed: the run and the used approval in one transaction)
+    deleting -> deleted -> confirmed       (every chunk settled; two listings without the names)
+    confirmed -> accepted                  (a person's note; leftovers explained)
+    frozen -> confirmed                    (no names at all, two fresh empty listings)
+    backed_up | verified | checked | submitted | approved -> frozen   (rejected, withdrawn, expired, stale)
+    waiting .. approved -> ended
+
+    Each move is one conditional UPDATE and one audit entry.
+    """
+
+    class State(models.TextChoices):
+        """Where the stage is."""
+
+        WAITING = "waiting", _("waiting")
+        FROZEN = "frozen", _("names frozen")
+        BACKED_UP = "backed_up", _("backed up")
+        VERIFIED = "verified", _("copy verified")
+        CHECKED = "checked", _("checked against D1")
+        SUBMITTED = "submitted", _("waiting for approval")
+        APPROVED = "approved", _("approved")
+        DELETING = "deleting", _("deleting")
+        DELETED = "deleted", _("deleted, not proven")
+        CONFIRMED = "confirmed", _("proven gone")
+        ACCEPTED = "accepted", _("accepted")
+        ENDED = "ended", _("ended")
+
+    BEFORE_DELETION = (
+        State.WAITING,
+        State.FROZEN,
+        State.BACKED_UP,
+        State.VERIFIED,
+        State.CHECKED,
+        State.SUBMITTED,
+        State.APPROVED,
+    )
+
+    request = models.ForeignKey(CleanupRequest, on_delete=models.PROTECT, related_name="stages")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
+    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
+    order = models.PositiveSmallIntegerField()
+    state = models.CharField(max_length=20, choices=State, default=State.WAITING)
+
+    scan = models.ForeignKey(Scan, on_delete=models.PROTECT, null=True, blank=True)
+    frozen_at = models.DateTimeField(null=True, blank=True)
+    names = models.BigIntegerField(default=0)
+    names_sha256 = models.CharField(max_length=64, blank=True)
+    scope_digest = models.CharField(max_length=64, blank=True)
+    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="stages")
+    check_passed = models.ForeignKey(Check, on_delete=models.PROTECT, null=True, blank=True, related_name="stages")
+    approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    confirm_run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+
+    deleted = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    first_listing_at = models.DateTimeField(null=True, blank=True)
+    second_listing_at = models.DateTimeField(null=True, blank=True)
+    qa_evidence = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True)
+    empty_reason = models.TextField(blank=True)
+    accepted_note = models.TextField(blank=True)
+    accepted_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    returned_because = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["request", "environment"], name="stage_once_per_environment"),
+            models.UniqueConstraint(fields=["request", "order"], name="stage_order_once"),
+            models.UniqueConstraint(fields=["approval"], name="stage_one_per_approval"),
+            models.CheckConstraint(
+                name="stage_frozen_has_names_digest",
+                condition=Q(state__in=["waiting", "ended"]) | (~Q(names_sha256="") & Q(frozen_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="stage_backed_up_has_a_generation",
+                condition=~Q(state__in=["backed_up", "verified", "checked", "submitted", "approved", "deleting", "deleted"])
+                | Q(generation__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="stage_checked_has_a_check", condition=~Q(state="checked") | Q(check_passed__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="stage_submitted_has_an_approval",
+                condition=~Q(state__in=["submitted", "approved", "deleting", "deleted"]) | Q(approval__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="stage_deleting_has_a_run",
+                condition=~Q(state__in=["deleting", "deleted"]) | Q(run__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="stage_confirmed_has_two_listings",
+                condition=~Q(state__in=["confirmed", "accepted"])
+                | Q(first_listing_at__isnull=False, second_listing_at__gt=F("first_listing_at")),
+            ),
+            models.CheckConstraint(
+                name="stage_accepted_has_a_note",
+                condition=Q(state="accepted", accepted_by__isnull=False, accepted_at__isnull=False)
+                & ~Q(accepted_note="")
+                | ~Q(state="accepted"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment.slug} {self.request.binding} {self.request.prefix}*"
+
+
+class CleanupEntry(models.Model):
+    """One frozen name. A trigger refuses any change of the set once the stage was submitted."""
+
+    stage = models.ForeignKey(CleanupStage, on_delete=models.CASCADE, related_name="entries")
+    index = models.BigIntegerField()
+    name = models.TextField(db_collation="C")
+    expiration = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "clean-up entries"
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "index"], name="cleanup_index_once"),
+            models.UniqueConstraint(fields=["stage", "name"], name="cleanup_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CleanupChunk(models.Model):
+    """A range of entry indexes: planned -> intended -> sent -> settled. The intent is committed before the call.
+
+    `retry` chunks send only the names of their range that were found alive and unchanged after an earlier chunk.
+    """
+
+    class State(models.TextChoices):
+        """Where the chunk is."""
+
+        PLANNED = "planned", _("planned")
+        INTENDED = "intended", _("intended")
+        SENT = "sent", _("sent")
+        SETTLED = "settled", _("settled")
+
+    stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, related_name="chunks")
+    number = models.PositiveIntegerField()
+    attempt = models.PositiveSmallIntegerField(default=1)
+    first_index = models.BigIntegerField()
+    last_index = models.BigIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.PLANNED)
+    epoch = models.PositiveIntegerField(default=0)
+    names = models.PositiveIntegerField(default=0)
+    names_sha256 = models.CharField(max_length=64, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    intended_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    gap_ms = models.PositiveIntegerField(null=True, blank=True)
+    answer = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "number"], name="chunk_number_once"),
+            models.CheckConstraint(
+                name="chunk_intended_names_its_set", condition=Q(state="planned") | ~Q(names_sha256="")
+            ),
+            models.CheckConstraint(name="chunk_three_tries", condition=Q(attempt__gte=1, attempt__lte=3)),
+            models.CheckConstraint(
+                name="chunk_at_most_1000", condition=Q(last_index__lt=F("first_index") + 1000, last_index__gte=F("first_index"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"chunk {self.number} of stage {self.stage_id}"
+
+
+class CleanupException(models.Model):
+    """A frozen name that was not simply deleted, and why. A leftover needs a person's explanation."""
+
+    class Outcome(models.TextChoices):
+        """What became of it."""
+
+        CHANGED = "changed", _("changed since the backup")
+        VANISHED = "vanished", _("already gone")
+        EXPIRED = "expired", _("expired by itself")
+        ALIVE = "alive", _("still there, to be sent again")
+        FAILED = "failed", _("still there after three tries")
+        REAPPEARED = "reappeared", _("there again with another value")
+        STOPPED = "stopped", _("not sent: the run was ended early")
+
+    LEFTOVERS = (Outcome.CHANGED, Outcome.FAILED, Outcome.REAPPEARED, Outcome.STOPPED)
+
+    stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, related_name="exceptions")
+    chunk = models.ForeignKey(CleanupChunk, on_delete=models.PROTECT, null=True, blank=True)
+    index = models.BigIntegerField()
+    name = models.TextField(db_collation="C")
+    outcome = models.CharField(max_length=20, choices=Outcome)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "index"], name="exception_once_per_name"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.outcome}"

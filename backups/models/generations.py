@@ -1,0 +1,184 @@
+"""Generations: backups in R2, with the digests computed from what KV returned. Values are never here."""
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from kvops import timing
+from kvops.models import Category, Environment, Namespace, Person, Read, Run
+
+
+class GenerationQuerySet(models.QuerySet["Generation"]):
+    """Generations, asked for in the words of the domain."""
+
+    def verified(self) -> "GenerationQuerySet":
+        """Generations that were read back and found equal."""
+        return self.filter(status=Generation.Status.VERIFIED)
+
+
+class Generation(models.Model):
+    """One backup of one prefix of a namespace.
+
+    writing -> complete | partial
+    complete -> verified | damaged
+    verified -> verified (again) | damaged
+
+    `partial` (a key vanished or could not be read) and `damaged` satisfy nothing.
+    """
+
+    class Status(models.TextChoices):
+        """How far the copy can be trusted."""
+
+        WRITING = "writing", _("being written")
+        PARTIAL = "partial", _("partial")
+        COMPLETE = "complete", _("complete, not verified")
+        VERIFIED = "verified", _("verified")
+        DAMAGED = "damaged", _("damaged")
+
+    class Purpose(models.TextChoices):
+        """Why it was made."""
+
+        ROUTINE = "routine", _("routine")
+        CLEANUP = "cleanup", _("clean-up")
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
+    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
+    prefixes = models.JSONField()
+    category = models.CharField(max_length=20, choices=Category)
+    patterns = models.JSONField(default=list)
+    purpose = models.CharField(max_length=20, choices=Purpose, default=Purpose.ROUTINE)
+    read = models.CharField(max_length=10, choices=Read, default=Read.BULK)
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="generation")
+    verify_run = models.ForeignKey(
+        Run, on_delete=models.PROTECT, null=True, blank=True, related_name="verified_generations"
+    )
+    made_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
+    actor = models.CharField(max_length=200)
+
+    status = models.CharField(max_length=20, choices=Status, default=Status.WRITING)
+    bucket = models.CharField(max_length=100)
+    stem = models.CharField(max_length=1024)
+    manifest_key = models.CharField(max_length=1024, blank=True)
+    manifest_sha256 = models.CharField(max_length=64, blank=True)
+    digest_root = models.CharField(max_length=64, blank=True)
+    keys = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+    expired = models.BigIntegerField(default=0)
+    vanished = models.BigIntegerField(default=0)
+    calls = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    problem = models.CharField(max_length=1000, blank=True)
+    retain_until = models.DateTimeField()
+
+    objects = GenerationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "stem"], name="generation_name_once"),
+            models.CheckConstraint(
+                name="generation_kept_14_days",
+                condition=Q(retain_until__gte=F("started_at") + models.Value(timedelta(days=timing.RETENTION_DAYS))),
+            ),
+            models.CheckConstraint(
+                name="generation_finished_has_a_manifest",
+                condition=Q(status="writing", finished_at__isnull=True)
+                | (~Q(status="writing") & Q(finished_at__isnull=False) & ~Q(manifest_sha256="") & ~Q(digest_root="")),
+            ),
+            models.CheckConstraint(
+                name="generation_verified_has_a_date", condition=~Q(status="verified") | Q(verified_at__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="generation_whole_lost_nothing",
+                condition=~Q(status__in=["complete", "verified"]) | Q(vanished=0),
+            ),
+        ]
+        indexes = [models.Index(fields=["namespace", "-id"], name="generation_newest")]
+
+    def __str__(self) -> str:
+        return self.stem
+
+
+class GenerationPart(models.Model):
+    """One data object of a generation."""
+
+    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="parts")
+    number = models.PositiveIntegerField()
+    object_key = models.CharField(max_length=1024)
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    keys = models.BigIntegerField()
+    digest_root = models.CharField(max_length=64)
+    digests_key = models.CharField(max_length=1024)
+    digests_sha256 = models.CharField(max_length=64)
+    api_only_key = models.CharField(max_length=1024, blank=True)
+    api_only_sha256 = models.CharField(max_length=64, blank=True)
+    api_only_keys = models.BigIntegerField(default=0)
+    first_index = models.BigIntegerField()
+    last_index = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "number"], name="part_number_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.object_key
+
+
+class GenerationEntry(models.Model):
+    """One name of a generation, frozen before the export; `digest` is set when KV's answer was read."""
+
+    class Outcome(models.TextChoices):
+        """What the export found."""
+
+        PLANNED = "planned", _("not read yet")
+        KEPT = "kept", _("in the copy")
+        EXPIRED = "expired", _("expired meanwhile")
+        VANISHED = "vanished", _("vanished meanwhile")
+
+    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="entries")
+    index = models.BigIntegerField()
+    name = models.TextField(db_collation="C")
+    expiration = models.BigIntegerField(null=True, blank=True)
+    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.PLANNED)
+    digest = models.BinaryField(null=True, blank=True)
+    size = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "generation entries"
+        constraints = [
+            models.UniqueConstraint(fields=["generation", "index"], name="generation_index_once"),
+            models.UniqueConstraint(fields=["generation", "name"], name="generation_name_of_key_once"),
+            models.CheckConstraint(
+                name="generation_entry_kept_has_digest",
+                condition=Q(outcome="kept", digest__isnull=False) | (~Q(outcome="kept") & Q(digest__isnull=True)),
+            ),
+        ]
+        indexes = [models.Index(fields=["name", "generation"], name="generation_entry_by_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PlainDump(models.Model):
+    """A plain file a command wrote: a to-do until the place where it is kept encrypted is recorded."""
+
+    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
+    prefixes = models.JSONField()
+    host = models.CharField(max_length=200)
+    path = models.CharField(max_length=1000)
+    sha256 = models.CharField(max_length=64)
+    keys = models.BigIntegerField()
+    bytes = models.BigIntegerField()
+    actor = models.CharField(max_length=200)
+    at = models.DateTimeField(db_default=Now())
+    kept_at = models.CharField(max_length=300, blank=True)
+    kept_by = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.path}"

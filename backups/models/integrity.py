@@ -1,0 +1,106 @@
+"""Integrity checks: a generation or a dataset file against D1."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from backups.models.datasets import Dataset
+from backups.models.generations import Generation
+from kvops.models import Environment, Run
+
+
+class CheckQuerySet(models.QuerySet["Check"]):
+    """Checks, asked for in the words of the domain."""
+
+    def passed(self) -> "CheckQuerySet":
+        """Checks that found no difference."""
+        return self.filter(outcome=Check.Outcome.PASSED)
+
+
+class Check(models.Model):
+    """One comparison. pending -> passed | failed; a failed check names every difference."""
+
+    class Outcome(models.TextChoices):
+        """What was found."""
+
+        PENDING = "pending", _("running")
+        PASSED = "passed", _("no difference")
+        FAILED = "failed", _("differences")
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT)
+    definition = models.JSONField()
+    definition_digest = models.CharField(max_length=64)
+    generation = models.ForeignKey(
+        Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="checks"
+    )
+    source = models.CharField(max_length=1000)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="checks")
+    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.PENDING)
+    keys = models.BigIntegerField(default=0)
+    rows = models.BigIntegerField(default=0)
+    differences = models.BigIntegerField(default=0)
+    only_in_d1 = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = CheckQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="check_passed_without_difference", condition=~Q(outcome="passed") | Q(differences=0)
+            ),
+            models.CheckConstraint(
+                name="check_finished_has_a_time",
+                condition=Q(outcome="pending", finished_at__isnull=True)
+                | (~Q(outcome="pending") & Q(finished_at__isnull=False)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"check {self.pk}: {self.source}"
+
+
+class CheckRow(models.Model):
+    """One side of a comparison while it runs: the digest of each compared field, by key name. Emptied at the end."""
+
+    class Side(models.TextChoices):
+        """Where the row comes from."""
+
+        COPY = "copy"
+        D1 = "d1"
+
+    check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="staged")
+    side = models.CharField(max_length=4, choices=Side)
+    name = models.TextField(db_collation="C")
+    fields = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"{self.side}: {self.name}"
+
+
+class Difference(models.Model):
+    """One difference, by key and field."""
+
+    class Kind(models.TextChoices):
+        """What differs."""
+
+        MISSING_IN_D1 = "missing_in_d1", _("the key has no row in D1")
+        ONLY_IN_D1 = "only_in_d1", _("the row has no key in KV")
+        FIELD = "field", _("the field differs")
+        NOT_AN_OBJECT = "not_an_object", _("the value is not a JSON object")
+        UNKNOWN_FIELD = "unknown_field", _("the field is not in the dataset")
+        DUPLICATE = "duplicate", _("the key stands for several rows")
+
+    check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="found")
+    name = models.TextField(db_collation="C")
+    kind = models.CharField(max_length=20, choices=Kind)
+    field = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["check_run", "name"], name="difference_by_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.kind} {self.field}".strip()

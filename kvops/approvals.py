@@ -1,0 +1,216 @@
+"""The one gate: everything that needs a second person passes through here (design: approval requests).
+
+Every move is one conditional UPDATE; losing a race is an error, never a silent success. Refusals are
+recorded in their own transaction by whoever catches `Refused` (the views do).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.module_loading import import_string
+
+from audit import log
+from audit.actions import Action
+from kvops import timing
+from kvops.models import ApprovalRequest, Environment, Person, Role
+
+State = ApprovalRequest.State
+MAX_EVIDENCE = 65536
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Who is told of a decision, within its transaction, and who uses an approval when a page asks."""
+
+    decided: str
+    use: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    ApprovalRequest.Kind.DELETE_KEYS: Kind(decided="backups.cleanup.decided"),
+    ApprovalRequest.Kind.ENVIRONMENT: Kind(decided="kvops.changes.decided", use="kvops.environments.use_change"),
+    ApprovalRequest.Kind.POLICY: Kind(decided="kvops.changes.decided", use="backups.policy.use_change"),
+}
+"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+
+
+class Refused(Exception):
+    """The gate said no; the message is one sentence that says why."""
+
+
+def canonical(evidence: Mapping[str, object]) -> str:
+    """The one text of the evidence that is shown, stored and digested: sorted keys, no spaces, UTF-8."""
+    return json.dumps(evidence, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of canonical evidence, in hex."""
+    return sha256(text.encode()).hexdigest()
+
+
+def actor_of(person: Person) -> log.Actor:
+    """A person, as the audit log names one."""
+    return log.Actor(person.pk, str(person))
+
+
+def submit(
+    kind: ApprovalRequest.Kind,
+    *,
+    subject: str,
+    title: str,
+    evidence: Mapping[str, object],
+    requester: Person,
+    environment: Environment | None = None,
+) -> ApprovalRequest:
+    """A pending request for a decision, inside the caller's transaction. Raises Refused."""
+    log.insist()
+    if not requester.holds(Role.OPERATOR):
+        raise Refused("Only an operator can ask for an approval.")
+    text = canonical(evidence)
+    if len(text.encode()) > MAX_EVIDENCE:
+        raise Refused("The evidence is larger than 64 KiB; it must name its lists by digest.")
+    if ApprovalRequest.objects.filter(created_at__gt=Now()).exists():
+        raise Refused("The database clock went back behind the newest request; have it looked at first.")
+    if ApprovalRequest.objects.pending().filter(kind=kind, subject=subject).exists():
+        raise Refused("A request for this is already waiting for a decision.")
+    request = ApprovalRequest.objects.create(
+        kind=kind,
+        subject=subject,
+        title=title[:300],
+        environment=environment,
+        evidence=text,
+        digest=digest_of(text),
+        requester=requester,
+        decide_by=Now() + timedelta(seconds=timing.DECIDE_WITHIN),
+    )
+    request.refresh_from_db()
+    _record(Action.APPROVAL_REQUESTED, request, requester)
+    return request
+
+
+def approve(request: ApprovalRequest, *, by: Person, shown: str, reason: str = "") -> None:
+    """pending -> approved by another person, who was shown the digest `shown`. Raises Refused."""
+    _decide(request, State.APPROVED, by=by, shown=shown, reason=reason)
+
+
+def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> None:
+    """pending -> rejected, with the reason. Raises Refused."""
+    if not reason.strip():
+        raise Refused("Say why, so that the operator knows what to change.")
+    _decide(request, State.REJECTED, by=by, shown=shown, reason=reason)
+
+
+def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Person, shown: str, reason: str) -> None:
+    with log.transaction():
+        if not by.holds(Role.REVIEWER):
+            raise Refused("Only a reviewer can decide.")
+        if request.requester_id == by.pk:
+            raise Refused("You asked for this yourself; another person must decide.")
+        if shown != request.digest:
+            raise Refused("The page you decided on shows other evidence than the request holds. Load it again.")
+        values: dict[str, object] = {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
+        if state == State.APPROVED:
+            values["use_by"] = Now() + timedelta(seconds=timing.USE_WITHIN)
+        changed = (
+            ApprovalRequest.objects.filter(pk=request.pk, state=State.PENDING, digest=shown, decide_by__gte=Now())
+            .exclude(requester=by)
+            .update(**values)
+        )
+        _one(changed, "The request is no longer waiting for a decision, or its time is over.")
+        _told(request)
+        _record(Action.APPROVAL_APPROVED if state == State.APPROVED else Action.APPROVAL_REJECTED, request, by)
+
+
+def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
+    """pending | approved -> withdrawn, by its requester or another operator. Raises Refused."""
+    with log.transaction():
+        if not by.holds(Role.OPERATOR):
+            raise Refused("Only an operator can withdraw a request.")
+        changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
+            state=State.WITHDRAWN, reason=reason.strip() or request.reason
+        )
+        _one(changed, "The request is over; there is nothing to withdraw.")
+        _told(request)
+        _record(Action.APPROVAL_WITHDRAWN, request, by)
+
+
+def expire() -> int:
+    """Close the requests whose time to decide or to use is over; how many. Validity never depends on this having run."""
+    late = Q(state=State.PENDING, decide_by__lt=Now()) | Q(state=State.APPROVED, use_by__lt=Now())
+    expired = 0
+    for request in ApprovalRequest.objects.filter(late):
+        with log.transaction():
+            if ApprovalRequest.objects.filter(late, pk=request.pk).update(state=State.EXPIRED):
+                _told(request)
+                _record(Action.APPROVAL_EXPIRED, request, None)
+                expired += 1
+    return expired
+
+
+def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalRequest:
+    """approved -> used, in the caller's transaction that creates the run. Raises Refused; the caller re-derives `digest`.
+
+    Both people must still hold their roles, and whoever starts is not who approved.
+    """
+    log.insist()
+    request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
+    if not by.holds(Role.OPERATOR):
+        raise Refused("Only an operator can start this.")
+    if request.approver is None or request.state != State.APPROVED:
+        raise Refused(f"The request is not approved: {request.get_state_display()}.")
+    if not request.requester.holds(Role.OPERATOR):
+        raise Refused(f"{request.requester.name} asked for this and is no longer an operator. Ask again.")
+    if not request.approver.holds(Role.REVIEWER):
+        raise Refused(f"{request.approver.name} approved this and is no longer a reviewer. Ask again.")
+    if request.approver_id == by.pk:
+        raise Refused("You approved this; another person must start it.")
+    if digest != request.digest or digest_of(request.evidence) != request.digest:
+        raise Refused("What would be done is no longer what was approved. Ask again.")
+    changed = (
+        ApprovalRequest.objects.filter(pk=request.pk, state=State.APPROVED, digest=digest, use_by__gte=Now())
+        .exclude(approver=by)
+        .update(state=State.USED, starter=by, used_at=Now())
+    )
+    _one(changed, "The approval was used, withdrawn or has expired.")
+    request.refresh_from_db()
+    _record(Action.APPROVAL_USED, request, by)
+    return request
+
+
+def still_valid(request: ApprovalRequest) -> None:
+    """Before every chunk of a used approval: raises Refused when a right behind it is gone."""
+    fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter").get(pk=request.pk)
+    if fresh.state != State.USED or fresh.approver is None or fresh.starter is None:
+        raise Refused("The approval behind this run is not in use.")
+    if not fresh.approver.holds(Role.REVIEWER):
+        raise Refused(f"{fresh.approver.name} approved this and is no longer a reviewer.")
+    for person in (fresh.requester, fresh.starter):
+        if not person.holds(Role.OPERATOR):
+            raise Refused(f"{person.name} is no longer an operator.")
+
+
+def _one(changed: int, sentence: str) -> None:
+    if changed != 1:
+        raise Refused(sentence)
+
+
+def _told(request: ApprovalRequest) -> None:
+    request.refresh_from_db()
+    import_string(KINDS[request.kind].decided)(request)
+
+
+def _record(action: Action, request: ApprovalRequest, person: Person | None) -> None:
+    log.record(
+        action,
+        actor=actor_of(person) if person else log.Actor.system("sweep"),
+        environment=request.environment.slug if request.environment else "",
+        subject=f"approval:{request.pk}",
+        subject_label=request.title,
+        digest=request.digest,
+        details={"kind": request.kind, "reason": request.reason[:500], "of": request.subject},
+    )

@@ -1,0 +1,14 @@
+"""The estate."""
+
+from django.apps import AppConfig
+
+
+class KvopsConfig(AppConfig):
+    """Environments, people, categories, inventory, approvals, runs."""
+
+    name = "kvops"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from kvops import checks  # noqa: F401  (the import registers them)

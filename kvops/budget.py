@@ -1,0 +1,84 @@
+"""Requests per 300 seconds, a sliding window in Postgres that all processes share.
+
+Cloudflare allows 1,200 in 5 minutes and then refuses everything for 5 more; we take at most 80 % of it
+(developers.cloudflare.com/fundamentals/api/reference/limits).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+
+from django.db import connection, transaction
+from django.db.models import Sum
+from django.db.models.functions import Now
+
+from kvops import timing
+from kvops.models import Budget, BudgetSpend
+
+
+@dataclass(frozen=True)
+class Left:
+    """What remains of a budget: requests that could be sent now, and the seconds Cloudflare asked to wait."""
+
+    calls: int
+    blocked: float
+
+
+class SharedBudget:
+    """The client's budget protocol over Postgres, for one name (an account)."""
+
+    def __init__(self, name: str, *, calls: int = timing.BUDGET_CALLS, window: float = timing.BUDGET_WINDOW) -> None:
+        self.name = name
+        self.calls = calls
+        self.window = ceil(window)
+
+    def take(self, calls: int = 1) -> float:
+        """Take `calls` requests: 0.0 when granted, else the seconds until they could be (nothing is taken)."""
+        with transaction.atomic():
+            budget, now, blocked = self._lock()
+            if blocked > 0:
+                return blocked
+            # A second counts until it is wholly outside the window, so no window ever holds more.
+            budget.spends.filter(second__lt=int(now) - self.window).delete()
+            spent = budget.spends.aggregate(sum=Sum("calls"))["sum"] or 0
+            if spent + calls > self.calls:
+                return self._wait(budget, now, spent + calls - self.calls)
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "INSERT INTO kvops_budgetspend (budget_id, second, calls) VALUES (%s, %s, %s)"
+                    " ON CONFLICT (budget_id, second) DO UPDATE SET calls = kvops_budgetspend.calls + excluded.calls",
+                    [budget.pk, int(now), calls],
+                )
+        return 0.0
+
+    def _lock(self) -> tuple[Budget, float, float]:
+        """The budget's row, locked; the database's clock; seconds it is still blocked."""
+        Budget.objects.get_or_create(name=self.name)
+        budget = Budget.objects.select_for_update().get(name=self.name)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
+            now = float(cursor.fetchone()[0])
+        blocked = budget.blocked_until.timestamp() - now if budget.blocked_until else 0.0
+        return budget, now, blocked
+
+    def _wait(self, budget: Budget, now: float, missing: int) -> float:
+        """Seconds until `missing` of the spent requests have left the window."""
+        for second, calls in budget.spends.order_by("second").values_list("second", "calls"):
+            missing -= calls
+            if missing <= 0:
+                return max(0.05, second + self.window + 1 - now)
+        return float(self.window)
+
+    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
+        """What an answer's headers said: `retry_after` blocks everybody, so does a limit that is used up."""
+        wait = retry_after if retry_after else (reset if remaining == 0 and reset else None)
+        if wait:
+            Budget.objects.get_or_create(name=self.name)
+            Budget.objects.filter(name=self.name).update(blocked_until=Now() + timedelta(seconds=wait))
+
+    def left(self) -> Left:
+        """What remains now, for the pages; takes nothing."""
+        with transaction.atomic():
+            budget, now, blocked = self._lock()
+            spent = budget.spends.filter(second__gte=int(now) - self.window).aggregate(sum=Sum("calls"))["sum"] or 0
+        return Left(calls=max(0, self.calls - spent), blocked=max(0.0, blocked))

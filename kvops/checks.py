@@ -1,0 +1,38 @@
+"""System checks: what must be true of an installation before it starts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
+
+from kvops import approvals, runs
+
+
+def _named() -> Iterator[str]:
+    for kind in runs.KINDS.values():
+        yield from filter(None, (kind.handler, kind.finished))
+    for gate in approvals.KINDS.values():
+        yield from filter(None, (gate.decided, gate.use))
+    yield from ("kvops.tasks.step", "kvops.tasks.canary")
+
+
+@register()
+def functions_named_by_string(**_kwargs: Any) -> list[CheckMessage]:
+    """Every function that is named by a string exists."""
+    errors: list[CheckMessage] = []
+    for path in _named():
+        try:
+            import_string(path)
+        except ImportError as error:
+            errors.append(Error(f"{path} cannot be imported: {error}", id="kvops.E001"))
+    return errors
+
+
+@register()
+def queue_in_our_database(**_kwargs: Any) -> list[CheckMessage]:
+    """The queue lives in the database of the runs, so that a change and its doorbell commit together."""
+    if settings.Q_CLUSTER.get("orm") != "default" or set(settings.DATABASES) != {"default"}:
+        return [Error("django-q2 must use the ORM broker on the one database.", id="kvops.E002")]
+    return []

@@ -1,0 +1,82 @@
+"""Settings from the environment: read once, refused at start when wrong. No Django."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+class SettingError(Exception):
+    """A setting is missing or cannot be right; the message names it and says what it takes."""
+
+
+def text(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """The variable `name`, or the content of the file that `NAME_FILE` names; raises SettingError when neither is set."""
+    path = environ.get(f"{name}_FILE")
+    if path and name in environ:
+        raise SettingError(f"Set {name} or {name}_FILE, not both.")
+    if path:
+        try:
+            value = Path(path).read_text("utf-8").strip()
+        except OSError as error:
+            raise SettingError(f"{name}_FILE names a file that cannot be read: {error}") from error
+    else:
+        value = environ.get(name, "").strip()
+    if value:
+        return value
+    if default is None:
+        raise SettingError(f"{name} is not set. See .env.example for what it takes.")
+    return default
+
+
+def flag(name: str, default: bool = False, environ: Mapping[str, str] = os.environ) -> bool:
+    """A switch: `1` or `0`, nothing else."""
+    value = text(name, "1" if default else "0", environ)
+    if value not in {"0", "1"}:
+        raise SettingError(f"{name} takes 1 or 0, not {value!r}.")
+    return value == "1"
+
+
+def number(name: str, default: float, environ: Mapping[str, str] = os.environ) -> float:
+    """A number; raises SettingError for anything else."""
+    value = text(name, str(default), environ)
+    try:
+        return float(value)
+    except ValueError as error:
+        raise SettingError(f"{name} takes a number, not {value!r}.") from error
+
+
+def items(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A comma-separated list without empty items."""
+    return [item.strip() for item in text(name, default, environ).split(",") if item.strip()]
+
+
+def hosts(name: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Comma-separated host names, without scheme, port, path or wildcard."""
+    names = items(name, None, environ)
+    for host in names:
+        if any(mark in host for mark in "/:*@ ") or host != host.lower():
+            raise SettingError(f"{name} takes bare host names in lower case, comma-separated; {host!r} is not one.")
+    return names
+
+
+def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
+    """Django's database settings from `postgres://user:password@host:port/name`."""
+    parts = urlsplit(text(name, None, environ))
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+        raise SettingError(f"{name} takes postgres://user:password@host:port/name.")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise SettingError(f"{name} has a port that is not a number.") from error
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(port or ""),
+        # Persistent connections, no pool: django-q2's forked workers would share a pool's sockets.
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }

@@ -1,0 +1,35 @@
+"""The estate's tables, one module per feature."""
+
+from kvops.models.approvals import ApprovalRequest, PreparedChange
+from kvops.models.budget import Budget, BudgetSpend
+from kvops.models.categories import Category, Family, PolicyVersion, Read
+from kvops.models.environments import Database, Environment, Namespace
+from kvops.models.inventory import Key, Scan, ScanCount, StagedKey
+from kvops.models.people import Person, Role, RoleGrant, User
+from kvops.models.references import ReferenceStatement
+from kvops.models.runs import Heartbeat, Run
+
+__all__ = [
+    "ApprovalRequest",
+    "Budget",
+    "BudgetSpend",
+    "Category",
+    "Database",
+    "Environment",
+    "Family",
+    "Heartbeat",
+    "Key",
+    "Namespace",
+    "Person",
+    "PolicyVersion",
+    "PreparedChange",
+    "Read",
+    "ReferenceStatement",
+    "Role",
+    "RoleGrant",
+    "Run",
+    "Scan",
+    "ScanCount",
+    "StagedKey",
+    "User",
+]

@@ -1,0 +1,140 @@
+"""The one four-eyes record. The database refuses what must never be; no setting goes around it."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models.environments import Environment
+from kvops.models.people import Person
+
+
+class ApprovalQuerySet(models.QuerySet["ApprovalRequest"]):
+    """Approval requests, asked for in the words of the domain."""
+
+    def pending(self) -> "ApprovalQuerySet":
+        """Requests nobody has decided."""
+        return self.filter(state=ApprovalRequest.State.PENDING)
+
+    def waiting_for(self, person: Person) -> "ApprovalQuerySet":
+        """Pending requests the person could decide: never their own."""
+        return self.pending().exclude(requester=person).filter(decide_by__gt=Now())
+
+
+class ApprovalRequest(models.Model):
+    """A request for a second person's decision, with exactly what that person is shown.
+
+    pending -> approved | rejected | withdrawn | expired
+    approved -> used | expired | withdrawn
+
+    Each move is one conditional UPDATE. `evidence` is canonical JSON; `digest` is its SHA-256.
+    """
+
+    class Kind(models.TextChoices):
+        """What is asked for."""
+
+        DELETE_KEYS = "delete_keys", _("delete keys")
+        ENVIRONMENT = "environment", _("change environments")
+        POLICY = "policy", _("change the policy")
+
+    class State(models.TextChoices):
+        """Where the request is."""
+
+        PENDING = "pending", _("waiting for a decision")
+        APPROVED = "approved", _("approved")
+        REJECTED = "rejected", _("rejected")
+        WITHDRAWN = "withdrawn", _("withdrawn")
+        EXPIRED = "expired", _("expired")
+        USED = "used", _("used")
+
+    kind = models.CharField(max_length=20, choices=Kind)
+    subject = models.CharField(max_length=100)
+    title = models.CharField(max_length=300)
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, null=True, blank=True)
+    evidence = models.TextField()
+    digest = models.CharField(max_length=64)
+    requester = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="requests")
+    created_at = models.DateTimeField(db_default=Now())
+    decide_by = models.DateTimeField()
+
+    state = models.CharField(max_length=20, choices=State, default=State.PENDING)
+    approver = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="decisions")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    reason = models.TextField(blank=True)
+    use_by = models.DateTimeField(null=True, blank=True)
+    starter = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="starts")
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApprovalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="approval_by_another_person", condition=Q(approver__isnull=True) | ~Q(approver=F("requester"))
+            ),
+            models.CheckConstraint(
+                name="approval_not_started_by_approver",
+                condition=Q(starter__isnull=True) | Q(approver__isnull=True) | ~Q(starter=F("approver")),
+            ),
+            models.CheckConstraint(
+                name="approval_decided_has_person_and_time",
+                condition=~Q(state__in=["approved", "rejected", "used"])
+                | Q(approver__isnull=False, decided_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="approval_approver_has_time",
+                condition=Q(approver__isnull=True, decided_at__isnull=True)
+                | Q(approver__isnull=False, decided_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="approval_has_time_to_use", condition=~Q(state__in=["approved", "used"]) | Q(use_by__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="approval_decided_in_time",
+                condition=Q(decided_at__isnull=True) | Q(decided_at__lte=F("decide_by")),
+            ),
+            models.CheckConstraint(
+                name="approval_used_has_person_and_time",
+                condition=Q(state="used", starter__isnull=False, used_at__isnull=False)
+                | (~Q(state="used") & Q(starter__isnull=True, used_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="approval_used_in_time", condition=Q(used_at__isnull=True) | Q(used_at__lte=F("use_by"))
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "subject"], condition=Q(state="pending"), name="approval_one_pending_per_subject"
+            ),
+            models.UniqueConstraint(fields=["id", "digest"], name="approval_and_digest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.title}"
+
+
+class PreparedChange(models.Model):
+    """A new definition of environments or policy that a command prepared; an operator submits it, a reviewer decides."""
+
+    kind = models.CharField(max_length=20, choices=ApprovalRequest.Kind)
+    definition = models.TextField()
+    summary = models.TextField()
+    prepared_by = models.CharField(max_length=200)
+    prepared_at = models.DateTimeField(db_default=Now())
+    approval = models.OneToOneField(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
+    applied_at = models.DateTimeField(null=True, blank=True)
+    discarded_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="change_of_the_estate", condition=Q(kind__in=["environment", "policy"])
+            ),
+            models.UniqueConstraint(
+                fields=["kind"],
+                condition=Q(applied_at__isnull=True, discarded_at__isnull=True),
+                name="change_one_open_per_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"prepared {self.kind} {self.pk}"
+

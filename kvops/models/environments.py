@@ -1,0 +1,68 @@
+"""Environments: one Cloudflare account each, with its namespaces, databases and bucket."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class Environment(models.Model):
+    """QA or production. Clean-up goes in the order of `order`; tokens are references, never secrets."""
+
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=80)
+    order = models.PositiveSmallIntegerField(unique=True)
+    production = models.BooleanField(default=False)
+    account_id = models.CharField(max_length=64)
+    read_token = models.CharField(max_length=300)
+    write_token = models.CharField(max_length=300)
+    api_base_url = models.URLField(default="https://api.cloudflare.com/client/v4")
+    r2_endpoint = models.URLField()
+    r2_bucket = models.CharField(max_length=100)
+    r2_access_key_id = models.CharField(max_length=300)
+    r2_secret_access_key = models.CharField(max_length=300)
+    key_template = models.CharField(max_length=200, default="backups")
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="environment_tokens_differ", condition=~Q(read_token=models.F("write_token"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Namespace(models.Model):
+    """A KV namespace under the name Workers know it by; the same binding in two environments is a pair."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="namespaces")
+    binding = models.CharField(max_length=100)
+    namespace_id = models.CharField(max_length=64, unique=True)
+    title = models.CharField(max_length=512)
+    unpaired = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "binding"], name="binding_once_per_environment"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment.slug}/{self.binding}"
+
+
+class Database(models.Model):
+    """A D1 database under the name Workers know it by."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="databases")
+    binding = models.CharField(max_length=100)
+    database_id = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "binding"], name="database_once_per_environment"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment.slug}/{self.binding}"

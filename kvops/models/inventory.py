@@ -1,0 +1,102 @@
+"""The inventory: every key name of a namespace as the newest complete scan saw it. Values are never here."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from kvops.models.categories import Category, Family
+from kvops.models.environments import Namespace
+from kvops.models.runs import Run
+
+
+class ScanQuerySet(models.QuerySet["Scan"]):
+    """Scans, asked for in the words of the domain."""
+
+    def complete(self) -> "ScanQuerySet":
+        """Scans that changed the inventory."""
+        return self.filter(completed_at__isnull=False)
+
+
+class Scan(models.Model):
+    """One listing of a namespace (or of a prefix of it). It counts only when `completed_at` is set."""
+
+    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT, related_name="scans")
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="scan")
+    prefix = models.TextField(db_collation="C", blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    completed_at = models.DateTimeField(null=True, blank=True)
+    keys = models.BigIntegerField(default=0)
+    added = models.BigIntegerField(default=0)
+    changed = models.BigIntegerField(default=0)
+    gone = models.BigIntegerField(default=0)
+    unstorable = models.BigIntegerField(default=0)
+    calls = models.BigIntegerField(default=0)
+
+    objects = ScanQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["namespace", "-completed_at"], name="scan_newest")]
+
+    def __str__(self) -> str:
+        return f"scan {self.pk} of {self.namespace}"
+
+
+class ScanCount(models.Model):
+    """Keys per category and family at the end of a scan; the pages read these, never the keys."""
+
+    scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="counts")
+    category = models.CharField(max_length=20, choices=Category)
+    family = models.ForeignKey(Family, on_delete=models.SET_NULL, null=True, blank=True)
+    pattern = models.TextField(blank=True)
+    keys = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["scan", "category", "pattern"], name="scan_counts_a_family_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pattern or self.category}: {self.keys}"
+
+
+class Key(models.Model):
+    """One key of the inventory. Names compare byte by byte (collation "C"); metadata is the API's own JSON text."""
+
+    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
+    name = models.TextField(db_collation="C")
+    expiration = models.BigIntegerField(null=True, blank=True)
+    metadata = models.TextField(null=True, blank=True)  # noqa: DJ001  (absent and "" differ)
+    family = models.ForeignKey(Family, on_delete=models.SET_NULL, null=True, blank=True, db_index=False)
+    category = models.CharField(max_length=20, choices=Category, default=Category.UNCLASSIFIED)
+    first_seen = models.ForeignKey(Scan, on_delete=models.PROTECT, db_index=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["namespace", "name"], name="key_once_per_namespace"),
+        ]
+        indexes = [
+            models.Index(fields=["namespace", "category", "name"], name="key_by_category"),
+            models.Index(fields=["namespace", "family", "name"], name="key_by_family"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StagedKey(models.Model):
+    """What a running scan has listed so far, in an unlogged table; the merge reads it and empties it."""
+
+    scan = models.ForeignKey(Scan, on_delete=models.CASCADE)
+    name = models.TextField(db_collation="C")
+    expiration = models.BigIntegerField(null=True, blank=True)
+    metadata = models.TextField(null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="staged_name_not_empty", condition=~Q(name="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,153 @@
+"""Durable work. The row is the truth; a queued task is only a doorbell."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models.approvals import ApprovalRequest
+from kvops.models.environments import Environment
+from kvops.models.people import Person
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Runs, asked for in the words of the domain."""
+
+    def open(self) -> "RunQuerySet":
+        """Runs that are not over."""
+        return self.filter(state__in=Run.OPEN)
+
+    def failed(self) -> "RunQuerySet":
+        """Runs that stopped with an error and can be tried again."""
+        return self.filter(state=Run.State.FAILED)
+
+
+class Run(models.Model):
+    """One execution of background work.
+
+    queued -> running (a lease is taken, epoch + 1)
+    running -> running (between steps the lease is given back; `wake_at` says when to go on)
+    running -> succeeded | failed | stopped
+    failed | stopped -> queued (resumed by a person; the same run, epoch + 1)
+
+    Every update of a running row carries `WHERE epoch = mine`.
+    """
+
+    class Kind(models.TextChoices):
+        """What is done; `kvops.runs.KINDS` says by whom."""
+
+        SCAN = "scan", _("scan")
+        BACKUP = "backup", _("backup")
+        VERIFY = "verify", _("verification")
+        CHECK = "check", _("integrity check")
+        DELETE = "delete", _("deletion")
+        CONFIRM = "confirm", _("proof of absence")
+
+    class State(models.TextChoices):
+        """Where the run is."""
+
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        SUCCEEDED = "succeeded", _("succeeded")
+        FAILED = "failed", _("failed")
+        STOPPED = "stopped", _("stopped")
+
+    OPEN = (State.QUEUED, State.RUNNING)
+    RESUMABLE = (State.FAILED, State.STOPPED)
+
+    kind = models.CharField(max_length=20, choices=Kind)
+    subject = models.CharField(max_length=100)
+    label = models.CharField(max_length=300)
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, null=True, blank=True)
+    approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
+    approval_digest = models.CharField(max_length=64, blank=True)
+    started_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
+    actor = models.CharField(max_length=200)
+    foreground = models.BooleanField(default=False)
+
+    state = models.CharField(max_length=20, choices=State, default=State.QUEUED)
+    owner = models.CharField(max_length=100, blank=True)
+    epoch = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    wake_at = models.DateTimeField(null=True, blank=True)
+    rung_at = models.DateTimeField(db_default=Now())
+    starts = models.PositiveIntegerField(default=0)
+    stop_requested_by = models.CharField(max_length=200, blank=True)
+
+    done = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(null=True, blank=True)
+    calls = models.BigIntegerField(default=0)
+    note = models.CharField(max_length=300, blank=True)
+    cursor = models.JSONField(default=dict, blank=True)
+    result = models.JSONField(default=dict, blank=True)
+    error_code = models.CharField(max_length=50, blank=True)
+    error = models.CharField(max_length=1000, blank=True)
+
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="run_owner_has_a_lease",
+                condition=Q(owner="", lease_until__isnull=True) | (~Q(owner="") & Q(lease_until__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="run_lease_only_while_running", condition=Q(owner="") | Q(state="running")
+            ),
+            models.CheckConstraint(
+                name="run_over_has_an_end",
+                condition=Q(state__in=["queued", "running"], finished_at__isnull=True)
+                | Q(state__in=["succeeded", "failed", "stopped"], finished_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="run_failed_says_why", condition=~Q(state="failed") | ~(Q(error_code="") | Q(error=""))
+            ),
+            models.CheckConstraint(
+                name="run_destructive_is_approved",
+                condition=~Q(kind="delete") | (Q(approval__isnull=False) & ~Q(approval_digest="")),
+            ),
+            models.CheckConstraint(
+                name="run_destructive_in_a_worker", condition=~Q(kind="delete") | Q(foreground=False)
+            ),
+            models.UniqueConstraint(
+                fields=["kind", "subject"], condition=Q(state__in=["queued", "running"]), name="run_one_open_per_subject"
+            ),
+            models.UniqueConstraint(fields=["approval"], name="run_one_per_approval"),
+            models.CheckConstraint(
+                name="run_progress_within_total",
+                condition=Q(total__isnull=True) | Q(done__lte=F("total")),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["wake_at"], condition=Q(state__in=["queued", "running"]), name="run_to_wake"),
+            models.Index(fields=["subject", "-id"], name="run_by_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}: {self.label}"
+
+    @property
+    def percent(self) -> int | None:
+        """Progress in whole percent, None while the total is unknown."""
+        if self.total is None:
+            return None
+        return 100 if self.total == 0 else int(self.done * 100 / self.total)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run is not over."""
+        return self.state in self.OPEN
+
+
+class Heartbeat(models.Model):
+    """When a process was last seen alive; the canary's beat proves that the cluster runs tasks."""
+
+    name = models.CharField(max_length=50, primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.at}"

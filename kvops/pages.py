@@ -1,0 +1,5 @@
+"""The estate's own addresses."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

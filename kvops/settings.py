@@ -1,0 +1,204 @@
+"""Settings, from the environment only. A wrong one stops the process at start with its name."""
+
+import logging
+from pathlib import Path
+
+from django.utils.csp import CSP
+from django.utils.translation import gettext_lazy as _
+
+from kvops import env, timing
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+SECRET_KEY = env.text("SECRET_KEY")
+if len(SECRET_KEY) < 50:
+    raise env.SettingError("SECRET_KEY takes at least 50 random characters.")
+DEBUG = False
+SANDBOX = env.flag("KVOPS_SANDBOX")
+TESTING = env.flag("KVOPS_TESTING")
+ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS", "")
+KVOPS_ALLOWED_API_HOSTS = env.hosts("KVOPS_ALLOWED_API_HOSTS")
+BASE_URL = env.text("KVOPS_BASE_URL", "http://localhost:8000").rstrip("/")
+HTTPS = BASE_URL.startswith("https://")
+if not HTTPS and not (SANDBOX or TESTING):
+    raise env.SettingError("KVOPS_BASE_URL takes the https:// address people use; plain http is for the sandbox.")
+
+DATABASES = {"default": env.database("DATABASE_URL")}
+if SANDBOX and not set(KVOPS_ALLOWED_API_HOSTS) <= {"127.0.0.1", "localhost"}:
+    raise env.SettingError("KVOPS_SANDBOX=1 allows loopback hosts only in KVOPS_ALLOWED_API_HOSTS.")
+
+INSTALLED_APPS = [
+    "audit",
+    "kvops",
+    "backups",
+    "allauth",
+    "allauth.account",
+    "django_q",
+    "lucide",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.http.ConditionalGetMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "kvops.urls"
+WSGI_APPLICATION = "kvops.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "kvops.context.shell",
+            ],
+        },
+    },
+]
+
+# People. Sign-in is by e-mail; nobody signs up, nobody is exempt.
+AUTH_USER_MODEL = "kvops.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+ACCOUNT_ADAPTER = "kvops.signin.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_REAUTHENTICATION_TIMEOUT = timing.REAUTHENTICATE
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[KVOps] "
+ALLAUTH_TRUSTED_PROXY_COUNT = int(env.number("KVOPS_TRUSTED_PROXY_COUNT", 0))
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME = "__Host-kvops" if HTTPS else "kvops"
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_NAME = "__Host-kvops-csrf" if HTTPS else "kvops-csrf"
+CSRF_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SECURE = HTTPS
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ALLAUTH_TRUSTED_PROXY_COUNT else None
+SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+X_FRAME_OPTIONS = "DENY"
+SECURE_CSP = {
+    "default-src": [CSP.NONE],
+    "script-src": [CSP.SELF],
+    "style-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:"],
+    "font-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+    "base-uri": [CSP.NONE],
+}
+# Rate limits of the sign-in pages need a cache that all processes share.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "kvops_cache"}}
+MAILERS = {
+    "default": {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": env.text("SMTP_HOST", "localhost"),
+            "port": int(env.number("SMTP_PORT", 25)),
+            "username": env.text("SMTP_USER", ""),
+            "password": env.text("SMTP_PASSWORD", ""),
+            "use_tls": env.flag("SMTP_TLS"),
+            "timeout": 20,
+        },
+    }
+    if env.text("SMTP_HOST", "")
+    else {"BACKEND": "django.core.mail.backends.console.EmailBackend"},
+}
+DEFAULT_FROM_EMAIL = env.text("KVOPS_MAIL_FROM", "kvops@localhost")
+
+# Language and time. Times are shown in the team's zone, with UTC on hover.
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("ja", _("Japanese"))]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_TZ = True
+TIME_ZONE = env.text("KVOPS_TIME_ZONE", "Asia/Tokyo")
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = Path(env.text("KVOPS_STATIC_ROOT", str(BASE_DIR / ".static")))
+STORAGES = {
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# The queue is a doorbell: the truth is in our own tables, so nothing waits inside a worker,
+# nothing is retried by the queue, and its scheduler is off.
+Q_CLUSTER = {
+    "name": "kvops",
+    "orm": "default",
+    "workers": int(env.number("KVOPS_WORKERS", 2)),
+    "timeout": 300,
+    "retry": 900,
+    "queue_limit": int(env.number("KVOPS_WORKERS", 2)),
+    "bulk": 1,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "save_limit": 0,
+    "poll": 0.5,
+    "recycle": 200,
+    "max_rss": 600_000,
+    "catch_up": False,
+    "guard_cycle": 0.5,
+    "scheduler": False,
+    "time_zone": TIME_ZONE,
+}
+
+AUDIT_SUBJECT_URLS = {
+    "run": "run",
+    "approval": "approval",
+    "generation": "backups:generation",
+    "check": "backups:check",
+    "cleanup": "backups:cleanup",
+    "stage": "backups:stage",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    # These log addresses, and with them key names, at lower levels.
+    "loggers": {name: {"level": logging.WARNING} for name in ("httpx", "httpcore", "boto3", "botocore", "urllib3")},
+}

@@ -1,0 +1,37 @@
+"""Sign-in: nobody signs up, every sign-in is recorded, deciding needs a fresh password."""
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest
+
+from audit import log
+from audit.actions import Action
+from kvops.models import Person, User
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
+    """allauth's decisions, made ours."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Nobody: people are added by `setup_people` or by an approved request."""
+        return False
+
+    def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> Any:
+        """Record who signed in."""
+        with log.transaction():
+            log.record(Action.SIGNIN_SUCCEEDED, actor=log.Actor(user.person_id, str(user.person)), subject=f"person:{user.person_id}", subject_label=str(user.person))
+        return super().post_login(request, user, **kwargs)
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Record a failed attempt, by the address that was tried."""
+        with log.transaction():
+            log.record(Action.SIGNIN_FAILED, actor=log.Actor(None, str(credentials.get("email", ""))[:200] or "?"))
+        super().authentication_failed(request, **credentials)
+
+
+def person_of(request: HttpRequest) -> Person:
+    """The person who is signed in. Raises TypeError for anonymous requests; LoginRequiredMiddleware keeps them out."""
+    if not isinstance(request.user, User):
+        raise TypeError("nobody is signed in")
+    return request.user.person

@@ -1,0 +1,52 @@
+"""Every duration of the product, in seconds. Tests and the sandbox scale them; nothing else may.
+
+`KVOPS_TIME_SCALE` (0 < scale <= 1) shortens waits for tests and the sandbox. Anywhere else a
+scale below 1 is refused at start, so no installation runs below these floors.
+"""
+
+from kvops import env
+
+
+def _scale() -> float:
+    scale = env.number("KVOPS_TIME_SCALE", 1.0)
+    if not 0 < scale <= 1:
+        raise env.SettingError("KVOPS_TIME_SCALE takes a number above 0, at most 1.")
+    if scale < 1 and not (env.flag("KVOPS_SANDBOX") or env.flag("KVOPS_TESTING")):
+        raise env.SettingError("KVOPS_TIME_SCALE below 1 is for the sandbox and the tests only; remove it.")
+    return scale
+
+
+SCALE = _scale()
+"""How much shorter the waits below are than in production."""
+
+# Work (design: runs). A worker trusts its lease for less time than it lasts, and takes over
+# only after the longest request a paused owner could still have under way.
+REQUEST_TIMEOUT = max(60.0 * SCALE, 5.0)
+LEASE = 3 * REQUEST_TIMEOUT
+TRUST = LEASE - 4 / 3 * REQUEST_TIMEOUT
+STEP = max(30.0 * SCALE, 1.0)
+PART = 200.0
+RETRY = max(15.0 * SCALE, 0.2)
+SWEEP = max(5.0 * SCALE, 0.5)
+STALE_DOORBELL = 60.0 * SCALE
+CANARY = 20.0 * SCALE
+CANARY_LATE = 60.0 * SCALE if SCALE == 1 else max(60.0 * SCALE, 15.0)
+
+# Cloudflare. KV may answer with an old state for 60 seconds after a write
+# (developers.cloudflare.com/kv/concepts/how-kv-works).
+SETTLE = 60.0 * SCALE
+BUDGET_WINDOW = 300.0
+BUDGET_CALLS = 960
+LONGEST_WAIT = 5.0
+
+# People.
+DECIDE_WITHIN = 72 * 3600.0
+USE_WITHIN = 24 * 3600.0
+QA_EVIDENCE = 7 * 86400.0
+VERIFIED_FRESH = 24 * 3600.0
+SCAN_FRESH = 24 * 3600.0
+REAUTHENTICATE = 300
+
+# Copies.
+RETENTION_DAYS = 14
+

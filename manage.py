@@ -1,0 +1,21 @@
+#!/usr/bin/env python
+"""Django's command line; `manage.py sandbox` brings its own settings."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run one management command."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kvops.settings")
+    if sys.argv[1:2] == ["sandbox"]:
+        from sandbox import environment
+
+        environment.configure(os.environ)
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
