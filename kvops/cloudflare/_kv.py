@@ -21,7 +21,7 @@ NAMESPACES = "/storage/kv/namespaces"
 BULK_GET_LIMIT = 100
 
 _ONE = f"{NAMESPACES}/{ID}"
-_NAME = r"(?!\.{1,2}$)[^/?#]+"  # one segment that no URL library can resolve away
+_NAME = r"(?!(?:\.|%2[eE]){1,2}$)[^/?#]+"  # one segment that no URL library can resolve away
 KV_ROUTES = (
     Route("namespaces", "GET", NAMESPACES, repeatable=True),
     Route("namespace", "GET", _ONE, repeatable=True),

@@ -1,0 +1,302 @@
+"""A Cloudflare of our own: the documented routes over real HTTP, faults on demand, and a journal.
+
+The journal is the independent truth of every test: what was asked, and which value each deleted key
+had at that moment.
+"""
+
+import json
+import re
+import sqlite3
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from threading import RLock
+from types import TracebackType
+from typing import Literal, Self
+from uuid import uuid4
+
+from tests.fakes import faults
+from tests.fakes.cloudflare_api import Api, Context, Problem, decoded
+from tests.fakes.http import Reply, Request, Server
+from tests.fakes.namespaces import Derived, Item, Namespace, Stored
+
+Permission = Literal["read", "write", "d1"]
+WINDOW = 300.0  # seconds
+
+_BASE = "/client/v4"
+_KV = "/storage/kv/namespaces"
+_READS, _WRITES, _SQL = {"read", "write"}, {"write"}, {"read", "d1"}
+_ROUTES: list[tuple[str, str, str, set[str], Callable[[Api, Context], Reply]]] = [
+    ("namespaces", "GET", _KV, _READS, Api.list_namespaces),
+    ("namespace", "GET", f"{_KV}/([^/]+)", _READS, Api.get_namespace),
+    ("delete_namespace", "DELETE", f"{_KV}/([^/]+)", _WRITES, Api.delete_namespace),
+    ("keys", "GET", f"{_KV}/([^/]+)/keys", _READS, Api.list_keys),
+    ("value", "GET", f"{_KV}/([^/]+)/values/([^/]+)", _READS, Api.get_value),
+    ("put_value", "PUT", f"{_KV}/([^/]+)/values/([^/]+)", _WRITES, Api.put_value),
+    ("delete_value", "DELETE", f"{_KV}/([^/]+)/values/([^/]+)", _WRITES, Api.delete_value),
+    ("metadata", "GET", f"{_KV}/([^/]+)/metadata/([^/]+)", _READS, Api.get_metadata),
+    ("bulk_get", "POST", f"{_KV}/([^/]+)/bulk/get", _READS, Api.bulk_get),
+    ("bulk_put", "PUT", f"{_KV}/([^/]+)/bulk", _WRITES, Api.bulk_put),
+    ("bulk_delete", "POST", f"{_KV}/([^/]+)/bulk/delete", _WRITES, Api.bulk_delete),
+    ("bulk_delete_old", "DELETE", f"{_KV}/([^/]+)/bulk", _WRITES, Api.bulk_delete),
+    ("databases", "GET", "/d1/database", _SQL, Api.list_databases),
+    ("query", "POST", "/d1/database/([^/]+)/query", _SQL, Api.run_query),
+]
+ROUTES = frozenset(route[0] for route in _ROUTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One line of the journal. `deleted`: name to the SHA-256 of its value then, None if absent.
+
+    `route` is "unknown" for what is not documented; `status` 0 means no answer was given.
+    """
+
+    method: str
+    route: str
+    path: str
+    status: int
+    account: str
+    namespace: str
+    deleted: dict[str, str | None]
+    written: dict[str, str]
+    at: float
+
+
+class FakeCloudflare:
+    """Start it (or use it with `with`), add accounts' things, point a client at `base_url`.
+
+    `quota`: requests an account may make in 300 s before 429; None for no limit.
+    """
+
+    def __init__(self, *, quota: int | None = None) -> None:
+        self.journal: list[Call] = []
+        self.latency = 0.0  # seconds before each answer
+        self.quota = quota
+        self._api = Api()
+        self._api.clock = time.time
+        self._tokens: dict[str, tuple[str, Permission]] = {}
+        self._faults: list[faults.Fault] = []
+        self._hooks: dict[str, list[Callable[[Request], None]]] = defaultdict(list)
+        self._recent: dict[str, deque[float]] = defaultdict(deque)
+        self._lock = RLock()
+        self._server = Server(self._answer)
+
+    def start(self) -> None:
+        """Serve on a free loopback port."""
+        self.base_url = self._server.start() + _BASE
+
+    def stop(self) -> None:
+        """Stop serving; raises what went wrong inside the fake itself."""
+        self._server.stop()
+        for _, _, database in self._api.databases.values():
+            database.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # The estate
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds since 1970; assign another function to move the fake in time."""
+        return self._api.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self._api.clock = clock
+
+    def add_token(self, token: str, *, account: str, permission: Permission) -> None:
+        """A token: `read` for KV and D1, `write` for KV only, `d1` for D1 with writes."""
+        self._tokens[token] = (account, permission)
+
+    def add_namespace(self, account: str, namespace_id: str, title: str) -> Stored:
+        """An empty namespace."""
+        namespace = Stored(account, namespace_id, title)
+        self._api.namespaces[namespace_id] = namespace
+        return namespace
+
+    def add_derived(
+        self,
+        account: str,
+        namespace_id: str,
+        title: str,
+        *,
+        count: int,
+        seed: int = 0,
+        prefix: str = "master:",
+        value_size: int = 1024,
+    ) -> Derived:
+        """A namespace of any size whose keys are computed, not stored."""
+        namespace = Derived(
+            account,
+            namespace_id,
+            title,
+            count=count,
+            seed=seed,
+            prefix=prefix,
+            value_size=value_size,
+        )
+        self._api.namespaces[namespace_id] = namespace
+        return namespace
+
+    def add_database(
+        self, account: str, database_id: str, name: str, script: str = ""
+    ) -> sqlite3.Connection:
+        """A D1 database set up by a script; the connection is for the test to change it."""
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.executescript(script)
+        self._api.databases[database_id] = (account, name, connection)
+        return connection
+
+    def namespace(self, namespace_id: str) -> Namespace:
+        """A namespace by its id."""
+        return self._api.namespaces[namespace_id]
+
+    def put(
+        self,
+        namespace_id: str,
+        name: str,
+        data: bytes,
+        expiration: int | None = None,
+        metadata: object = None,
+    ) -> None:
+        """Write a key past the API; metadata as JSON text, or as something to be written as JSON."""
+        text = metadata if metadata is None or isinstance(metadata, str) else json.dumps(metadata)
+        with self._lock:
+            self.namespace(namespace_id).put(Item(name, data, expiration, text))
+
+    # The script
+
+    def fault(
+        self,
+        route: str,
+        kind: str,
+        *,
+        nth: int = 1,
+        times: int = 1,
+        seconds: float = 1.0,
+        as_date: bool = False,
+        names: Collection[str] | None = None,
+    ) -> None:
+        """Let the nth next call of a route (and `times` in all) go wrong; kinds are in `faults`.
+
+        `seconds`: of Retry-After (`as_date` for its date form) or of silence; `names`: for partial.
+        """
+        if (
+            route not in ROUTES
+            or kind not in faults.REPLACING | faults.THEN.keys() | faults.CHANGING
+        ):
+            raise ValueError(f"there is no {kind!r} on {route!r}")
+        fault = faults.Fault(route, kind, nth, times, seconds, as_date, names)
+        with self._lock:
+            self._faults.append(fault)
+
+    def hook(self, route: str, act: Callable[[Request], None]) -> None:
+        """Let `act` run before every call of a route is handled."""
+        if route not in ROUTES:
+            raise ValueError(f"there is no route {route!r}")
+        self._hooks[route].append(act)
+
+    def journal_routes(self) -> set[tuple[str, str]]:
+        """The methods and routes that were ever asked for."""
+        return {(call.method, call.route) for call in self.journal}
+
+    def calls(self, route: str) -> list[Call]:
+        """The journal's lines of one route."""
+        return [call for call in self.journal if call.route == route]
+
+    # Answering
+
+    def _answer(self, request: Request) -> Reply:
+        account, route, segments, allowed, act = _find(request)
+        for hook in self._hooks[route]:
+            hook(request)
+        self._server.pause(self.latency)
+        with self._lock:
+            fault = next((f for f in list(self._faults) if f.due(route)), None)
+            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            owner, permission = self._tokens.get(token, ("", ""))
+            target, name = [*segments, "", ""][:2]
+            context = Context(request, account, target, name, permission, fault)
+            if fault and fault.kind in faults.REPLACING:
+                reply = faults.REPLACING[fault.kind](fault)
+            elif route == "unknown":
+                reply = faults.failure(404, 7000, "No route for that URI")
+            elif not permission:
+                reply = faults.failure(401, 10000, "Authentication error")
+            elif owner != account or permission not in allowed:
+                reply = faults.failure(403, 10000, "Authentication error")
+            elif (left := self._left(account)) < 0:
+                reply = faults.failure(429, 971, "Please wait")
+                reply.headers["Retry-After"] = f"{-left:.0f}"
+            else:
+                reply = _act(self._api, act, context)
+                if fault and fault.kind in faults.THEN:
+                    reply = faults.THEN[fault.kind](fault)
+            self._note(context, route, reply)
+            reply.headers["cf-ray"] = f"{uuid4().hex[:16]}-FAKE"
+            if "text/html" not in reply.headers.get("Content-Type", ""):
+                quota, recent = self.quota or 1200, len(self._recent[account])
+                reply.headers["Ratelimit"] = f'"default";r={max(quota - recent, 0)};t=300'
+                reply.headers["Ratelimit-Policy"] = f'"default";q={quota};w=300'
+        return reply
+
+    def _left(self, account: str) -> float:
+        """Count a call; the calls left, or minus the seconds until there are some again."""
+        if self.quota is None:
+            return 1.0
+        now, recent = self.clock(), self._recent[account]
+        while recent and recent[0] <= now - WINDOW:
+            recent.popleft()
+        if len(recent) >= self.quota:
+            return -(recent[0] + WINDOW - now)
+        recent.append(now)
+        return float(self.quota - len(recent))
+
+    def _note(self, context: Context, route: str, reply: Reply) -> None:
+        request = context.request
+        self.journal.append(
+            Call(
+                request.method,
+                route,
+                request.path,
+                reply.status,
+                context.account,
+                context.target,
+                context.deleted,
+                context.written,
+                self.clock(),
+            )
+        )
+
+
+def _find(
+    request: Request,
+) -> tuple[str, str, list[str], set[str], Callable[[Api, Context], Reply]]:
+    for route, method, pattern, allowed, act in _ROUTES:
+        found = re.fullmatch(f"{_BASE}/accounts/([^/]+){pattern}", request.path)
+        if found and method == request.method:
+            try:
+                account, *segments = decoded(found.groups())
+            except Problem:
+                break
+            return account, route, segments, allowed, act
+    return "", "unknown", [], set(), Api.list_namespaces
+
+
+def _act(api: Api, act: Callable[[Api, Context], Reply], context: Context) -> Reply:
+    try:
+        return act(api, context)
+    except Problem as problem:
+        return faults.failure(problem.status, problem.code, problem.message)

@@ -1,0 +1,326 @@
+"""What each documented route of Workers KV and D1 does, over namespaces and databases in memory."""
+
+import base64
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import count, islice
+from urllib.parse import parse_qs, unquote_to_bytes
+
+from tests.fakes.faults import Fault
+from tests.fakes.http import Reply, Request
+from tests.fakes.namespaces import Item, Namespace
+from tests.fakes.rawjson import elements, members
+
+BULK_GET_BYTES = 25 * 1024 * 1024
+VALUE_BYTES = 25 * 1024 * 1024
+METADATA_BYTES = 1024
+NAME_BYTES = 512
+
+
+class Problem(Exception):
+    """A refusal: status, code and message."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+@dataclass(slots=True)
+class Context:
+    """One call: what it is about, and what it did to which key (SHA-256 of the values)."""
+
+    request: Request
+    account: str
+    target: str  # namespace or database id
+    name: str  # key name
+    permission: str
+    fault: Fault | None
+    deleted: dict[str, str | None] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+
+    def query(self, name: str, default: str) -> str:
+        """One query parameter."""
+        return parse_qs(self.request.query, keep_blank_values=True).get(name, [default])[-1]
+
+    def has(self, kind: str) -> Fault | None:
+        """The fault of this call if it is of that kind."""
+        return self.fault if self.fault and self.fault.kind == kind else None
+
+
+def success(result: str, **more: str) -> Reply:
+    """A successful envelope around JSON text."""
+    parts = {"success": "true", "errors": "[]", "messages": "[]", "result": result, **more}
+    return Reply(200, members(parts).encode(), {"Content-Type": "application/json"})
+
+
+class Api:
+    """The estate and the routes over it; the clock is seconds since 1970 and may be replaced."""
+
+    def __init__(self) -> None:
+        self.namespaces: dict[str, Namespace] = {}
+        self.databases: dict[str, tuple[str, str, sqlite3.Connection]] = {}
+        self.clock: Callable[[], float] = lambda: 0.0
+        self._serial = count()
+
+    # Namespaces
+
+    def list_namespaces(self, context: Context) -> Reply:
+        found = [n for n in self.namespaces.values() if n.account == context.account]
+        return _numbered(context, [_namespace(n) for n in found], 20)
+
+    def get_namespace(self, context: Context) -> Reply:
+        return success(json.dumps(_namespace(self._namespace(context))))
+
+    def delete_namespace(self, context: Context) -> Reply:
+        del self.namespaces[self._namespace(context).id]
+        return success("null")
+
+    # Keys
+
+    def list_keys(self, context: Context) -> Reply:
+        namespace = self._namespace(context)
+        limit = int(context.query("limit", "1000"))
+        if not 10 <= limit <= 1000:
+            raise Problem(400, 10001, "limit must be 10 to 1000")
+        after = _position(context.query("cursor", ""))
+        live = filter(self._lives, namespace.walk(context.query("prefix", ""), after))
+        items = list(islice(live, limit + 1))
+        page, more = items[:limit], len(items) > limit
+        if context.has("empty_page"):
+            page, more = [], True
+        cursor = ""
+        if more:
+            position = [next(self._serial), page[-1].name if page else after]
+            cursor = base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+        info = json.dumps({"count": len(page), "cursor": cursor})
+        return success(f"[{','.join(map(_listed, page))}]", result_info=info)
+
+    def get_value(self, context: Context) -> Reply:
+        item = self._item(context)
+        headers = {"Content-Type": "application/octet-stream"}
+        if item.expiration is not None:
+            headers["expiration"] = str(item.expiration)
+        return Reply(200, item.data, headers)
+
+    def get_metadata(self, context: Context) -> Reply:
+        return success(self._item(context).metadata or "null")
+
+    def put_value(self, context: Context) -> Reply:
+        data, metadata = context.request.body, None
+        content_type = context.request.headers.get("Content-Type", "")
+        if content_type.startswith("multipart/form-data"):
+            parts = _multipart(data, content_type)
+            if set(parts) != {"value", "metadata"}:
+                raise Problem(400, 10047, "value and metadata are expected")
+            data, metadata = parts["value"], parts["metadata"].decode()
+        sent = {key: context.query(key, "") for key in ("expiration", "expiration_ttl")}
+        self._write(context, context.name, data, metadata, {k: v for k, v in sent.items() if v})
+        return success("null")
+
+    def delete_value(self, context: Context) -> Reply:
+        self._delete(context, context.name)
+        return success("null")
+
+    def bulk_get(self, context: Context) -> Reply:
+        namespace, body = self._namespace(context), _body(context)
+        names = body.get("keys") if isinstance(body, dict) else None
+        if not isinstance(body, dict) or not isinstance(names, list) or not 0 < len(names) <= 100:
+            raise Problem(400, 10029, "1 to 100 keys are expected")
+        found = {str(name): namespace.get(str(name)) for name in names}
+        live = {name: item if item and self._lives(item) else None for name, item in found.items()}
+        if sum(len(item.data) for item in live.values() if item) > BULK_GET_BYTES:
+            raise Problem(413, 10022, "the values are over 25 MiB in all")
+        full, parsed = body.get("withMetadata") is True, body.get("type") == "json"
+        values = {
+            name: _bulk_value(item, full, parsed) if item else "null" for name, item in live.items()
+        }
+        return success(members({"values": members(values)}))
+
+    def bulk_put(self, context: Context) -> Reply:
+        try:
+            pairs = elements(context.request.body.decode())
+            entries = {json.loads(pair["key"]): pair for pair in pairs}
+        except (ValueError, KeyError) as error:
+            raise Problem(400, 10012, "invalid request body") from error
+
+        def write(name: str) -> None:
+            pair = entries[name]
+            data = str(json.loads(pair["value"])).encode()
+            if pair.get("base64") == "true":
+                data = base64.b64decode(data)
+            self._write(context, name, data, pair.get("metadata"), pair)
+
+        return self._bulk(context, list(entries), write)
+
+    def bulk_delete(self, context: Context) -> Reply:
+        names = _body(context)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise Problem(400, 10012, "invalid request body")
+        return self._bulk(context, names, lambda name: self._delete(context, name))
+
+    # D1
+
+    def list_databases(self, context: Context) -> Reply:
+        found: list[dict[str, object]] = [
+            {"uuid": uuid, "name": name, "version": "production"}
+            for uuid, (account, name, _) in self.databases.items()
+            if account == context.account
+        ]
+        return _numbered(context, found, 1000)
+
+    def run_query(self, context: Context) -> Reply:
+        account, _, database = self.databases.get(context.target, ("", "", None))
+        if database is None or account != context.account:
+            raise Problem(404, 7404, "The database could not be found")
+        body = _body(context)
+        if not isinstance(body, dict):
+            raise Problem(400, 7400, "invalid request body")
+        database.execute(f"PRAGMA query_only = {context.permission == 'read'}")
+        results = []
+        for statement in body.get("batch") or [body]:
+            try:
+                cursor = database.execute(statement["sql"], statement.get("params") or [])
+            except sqlite3.Error as error:
+                raise Problem(400, 7500, f"{error}: SQLITE_ERROR") from error
+            columns = [column[0] for column in cursor.description or ()]
+            rows = [dict(zip(columns, map(_cell, row), strict=True)) for row in cursor]
+            meta = {
+                "rows_read": len(rows),
+                "rows_written": max(cursor.rowcount, 0),
+                "duration": 0.1,
+            }
+            results.append({"results": rows, "success": True, "meta": meta})
+        database.commit()
+        return success(json.dumps(results))
+
+    # What the routes share
+
+    def _namespace(self, context: Context) -> Namespace:
+        namespace = self.namespaces.get(context.target)
+        if namespace is None or namespace.account != context.account:
+            raise Problem(404, 10013, "namespace not found")
+        return namespace
+
+    def _lives(self, item: Item) -> bool:
+        return item.expiration is None or item.expiration > self.clock()
+
+    def _item(self, context: Context) -> Item:
+        item = self._namespace(context).get(context.name)
+        if item is None or not self._lives(item):
+            raise Problem(404, 10009, "get: 'key not found'")
+        return item
+
+    def _delete(self, context: Context, name: str) -> None:
+        item = self._namespace(context).delete(name)
+        lives = item is not None and self._lives(item)
+        context.deleted[name] = sha256(item.data).hexdigest() if item and lives else None
+
+    def _write(
+        self,
+        context: Context,
+        name: str,
+        data: bytes,
+        metadata: str | None,
+        times: dict[str, str],
+    ) -> None:
+        expiration = int(times["expiration"]) if "expiration" in times else None
+        if "expiration_ttl" in times:
+            expiration = int(self.clock()) + int(times["expiration_ttl"])
+        if expiration is not None and expiration < self.clock() + 60:
+            raise Problem(400, 10034, "expiration must be at least 60 seconds ahead")
+        if name in ("", ".", "..") or len(name.encode()) > NAME_BYTES:
+            raise Problem(400, 10012, "this is not a name for a key")
+        if len(data) > VALUE_BYTES or len((metadata or "").encode()) > METADATA_BYTES:
+            raise Problem(413, 10022, "the value or its metadata is too large")
+        self._namespace(context).put(
+            Item(name, data, expiration, None if metadata == "null" else metadata)
+        )
+        context.written[name] = sha256(data).hexdigest()
+
+    def _bulk(self, context: Context, names: list[str], act: Callable[[str], None]) -> Reply:
+        self._namespace(context)
+        if len(names) > 10_000:
+            raise Problem(400, 10022, "at most 10000 keys")
+        partial = context.has("partial")
+        failed = list(names[:1] if partial.names is None else partial.names) if partial else []
+        for name in names:
+            if name not in failed:
+                act(name)
+        done = len(names) - len(failed) - bool(context.has("wrong_count"))
+        if strangers := context.has("unknown_names"):
+            failed += strangers.names or ["never:sent"]
+        return success(json.dumps({"successful_key_count": done, "unsuccessful_keys": failed}))
+
+
+def _namespace(namespace: Namespace) -> dict[str, object]:
+    return {"id": namespace.id, "title": namespace.title, "supports_url_encoding": True}
+
+
+def _numbered(context: Context, found: list[dict[str, object]], size: int) -> Reply:
+    page, per_page = int(context.query("page", "1")), int(context.query("per_page", str(size)))
+    part = found[(page - 1) * per_page : page * per_page]
+    info = {"count": len(part), "page": page, "per_page": per_page, "total_count": len(found)}
+    return success(json.dumps(part), result_info=json.dumps(info))
+
+
+def _position(cursor: str) -> str | None:
+    try:
+        return json.loads(base64.urlsafe_b64decode(cursor))[1] if cursor else None
+    except (ValueError, LookupError, TypeError) as error:
+        raise Problem(400, 10001, "invalid cursor") from error
+
+
+def _listed(item: Item) -> str:
+    shown = {"name": json.dumps(item.name)}
+    if item.expiration is not None:
+        shown["expiration"] = str(item.expiration)
+    if item.metadata is not None:
+        shown["metadata"] = item.metadata
+    return members(shown)
+
+
+def _bulk_value(item: Item, full: bool, parsed: bool) -> str:
+    text = item.data.decode("utf-8-sig", "replace")  # as Cloudflare's runtime decodes
+    if parsed:
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise Problem(400, 10012, "a value is not JSON") from error
+    value = text if parsed else json.dumps(text)
+    if not full:
+        return value
+    shown = {"value": value, "metadata": item.metadata or "null"}
+    if item.expiration is not None:
+        shown["expiration"] = str(item.expiration)
+    return members(shown)
+
+
+def _body(context: Context) -> object:
+    try:
+        return json.loads(context.request.body)
+    except ValueError as error:
+        raise Problem(400, 10012, "invalid request body") from error
+
+
+def _cell(value: object) -> object:
+    return list(value) if isinstance(value, bytes) else value
+
+
+def _multipart(body: bytes, content_type: str) -> dict[str, bytes]:
+    boundary = b"--" + content_type.partition("boundary=")[2].strip('"').encode()
+    parts: dict[str, bytes] = {}
+    for part in body.split(boundary)[1:-1]:
+        head, _, payload = part.partition(b"\r\n\r\n")
+        parts[head.decode().partition('name="')[2].partition('"')[0]] = payload[:-2]
+    return parts
+
+
+def decoded(segments: Iterable[str]) -> list[str]:
+    """Path segments with their percent signs resolved."""
+    try:
+        return [unquote_to_bytes(segment).decode() for segment in segments]
+    except UnicodeDecodeError as error:
+        raise Problem(400, 7003, "the path is not UTF-8") from error
