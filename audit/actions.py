@@ -1,0 +1,95 @@
+"""The closed list of everything that can be recorded: the table of contents of the product.
+
+A value is never renamed and never removed, because entries that carry it are kept for ever.
+"""
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+
+class Action(TextChoices):
+    """What an entry says happened: the value is stored, the label is its title on pages."""
+
+    PERSON_CREATED = "person.created", _("Person created")
+    PERSON_ROLE_GRANTED = "person.role_granted", _("Role granted")
+    PERSON_ROLE_REVOKED = "person.role_revoked", _("Role revoked")
+    SIGNIN_SUCCEEDED = "signin.succeeded", _("Signed in")
+    SIGNIN_FAILED = "signin.failed", _("Sign-in failed")
+
+    ENVIRONMENT_APPLIED = "environment.applied", _("Environment applied")
+    ENVIRONMENT_CHANGE_REQUESTED = (
+        "environment.change_requested",
+        _("Change of an environment requested"),
+    )
+    POLICY_APPLIED = "policy.applied", _("Policy applied")
+    POLICY_CHANGE_REQUESTED = "policy.change_requested", _("Change of the policy requested")
+
+    SCAN_STARTED = "scan.started", _("Scan started")
+    SCAN_FINISHED = "scan.finished", _("Scan finished")
+    SCAN_FAILED = "scan.failed", _("Scan failed")
+
+    RUN_CREATED = "run.created", _("Run created")
+    RUN_STOP_REQUESTED = "run.stop_requested", _("Stop of a run requested")
+    RUN_STOPPED = "run.stopped", _("Run stopped")
+    RUN_RESUMED = "run.resumed", _("Run resumed")
+    RUN_FAILED = "run.failed", _("Run failed")
+    RUN_FINISHED = "run.finished", _("Run finished")
+    RUN_TAKEN_OVER = "run.taken_over", _("Run taken over from a lost worker")
+
+    GENERATION_STARTED = "generation.started", _("Generation started")
+    GENERATION_COMPLETED = "generation.completed", _("Generation completed")
+    GENERATION_PARTIAL = "generation.partial", _("Generation left partial")
+    GENERATION_VERIFIED = "generation.verified", _("Generation verified")
+    GENERATION_DAMAGED = "generation.damaged", _("Generation found damaged")
+    DUMP_WRITTEN = "dump.written", _("Dump written to a file")
+    DUMP_REFUSED = "dump.refused", _("Dump refused")
+
+    CHECK_STARTED = "check.started", _("Integrity check started")
+    CHECK_PASSED = "check.passed", _("Integrity check passed")
+    CHECK_FAILED = "check.failed", _("Integrity check failed")
+    VALUE_VIEWED = "value.viewed", _("Value viewed")
+
+    APPROVAL_REQUESTED = "approval.requested", _("Approval requested")
+    APPROVAL_APPROVED = "approval.approved", _("Request approved")
+    APPROVAL_REJECTED = "approval.rejected", _("Request rejected")
+    APPROVAL_WITHDRAWN = "approval.withdrawn", _("Request withdrawn")
+    APPROVAL_EXPIRED = "approval.expired", _("Request expired")
+    APPROVAL_USED = "approval.used", _("Approval used")
+    APPROVAL_REFUSED = "approval.refused", _("Decision on a request refused")
+
+    CLEANUP_REQUESTED = "cleanup.requested", _("Clean-up requested")
+    CLEANUP_ENDED = "cleanup.ended", _("Clean-up ended")
+    STAGE_FROZEN = "stage.frozen", _("Names of the stage frozen")
+    STAGE_BACKED_UP = "stage.backed_up", _("Stage backed up")
+    STAGE_VERIFIED = "stage.verified", _("Backup of the stage verified")
+    STAGE_CHECKED = "stage.checked", _("Stage checked against D1")
+    STAGE_SUBMITTED = "stage.submitted", _("Stage submitted for approval")
+    STAGE_APPROVED = "stage.approved", _("Stage approved")
+    STAGE_RETURNED = "stage.returned", _("Stage returned to frozen")
+    STAGE_DELETING = "stage.deleting", _("Deletion of the stage started")
+    STAGE_DELETED = "stage.deleted", _("Deletion of the stage done")
+    STAGE_CONFIRMED = "stage.confirmed", _("Deletion confirmed by listing")
+    STAGE_ACCEPTED = "stage.accepted", _("Stage accepted")
+    CHUNK_INTENDED = "chunk.intended", _("Deletion of a chunk intended")
+    CHUNK_SETTLED = "chunk.settled", _("Deletion of a chunk settled")
+    LEFTOVERS_EXPLAINED = "leftovers.explained", _("Leftover keys explained")
+    REFERENCES_STATED = "references.stated", _("Code references stated")
+
+    REFUSED = "refused", _("Refused")
+
+
+# What an auditor looks for first; pages mark these entries.
+ALARMING = frozenset(
+    {
+        Action.SIGNIN_FAILED,
+        Action.SCAN_FAILED,
+        Action.RUN_FAILED,
+        Action.RUN_TAKEN_OVER,
+        Action.GENERATION_PARTIAL,
+        Action.GENERATION_DAMAGED,
+        Action.DUMP_REFUSED,
+        Action.CHECK_FAILED,
+        Action.APPROVAL_REFUSED,
+        Action.REFUSED,
+    }
+)

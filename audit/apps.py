@@ -1,0 +1,12 @@
+"""The app configuration of the record."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class AuditConfig(AppConfig):
+    """The audit record."""
+
+    name = "audit"
+    verbose_name = _("Audit record")
+    default_auto_field = "django.db.models.BigAutoField"

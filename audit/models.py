@@ -1,0 +1,134 @@
+"""The tables of the record. Migration 0002 makes them append-only and guards the chain."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from audit.actions import ALARMING, Action
+from audit.chain import Content, Link
+
+MAX_LENGTH = {
+    "actor": 320,
+    "environment": 100,
+    "subject": 600,  # an index entry in Postgres holds 2,700 bytes
+    "subject_label": 1000,
+    "digest": 200,
+}
+"""Characters that fit in the texts of an entry."""
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    """Entries, found without reading what is not shown: time follows the sequence number."""
+
+    def newest_first(self) -> Self:
+        """The entries with the newest first."""
+        return self.order_by("-seq")
+
+    def older_than(self, seq: int) -> Self:
+        """The entries written before the one with this sequence number."""
+        return self.filter(seq__lt=seq)
+
+    def since(self, moment: datetime) -> Self:
+        """The entries written at or after a moment."""
+        first = Entry.objects.filter(at__gte=moment).order_by("at", "seq").values("seq")[:1]
+        return self.filter(seq__gte=models.Subquery(first))
+
+    def until(self, moment: datetime) -> Self:
+        """The entries written before a moment."""
+        last = Entry.objects.filter(at__lt=moment).order_by("-at", "-seq").values("seq")[:1]
+        return self.filter(seq__lte=models.Subquery(last))
+
+
+class Entry(models.Model):
+    """One line of the record. Written by ``audit.log`` only, and never changed or deleted.
+
+    Who and what are kept as text without foreign keys, because the record outlives its subjects.
+    """
+
+    seq = models.BigIntegerField(_("number"), primary_key=True)
+    at = models.DateTimeField(_("time"))
+    # No choices: a new action is no migration. audit.log refuses what is not on the list.
+    action = models.CharField(_("action"), max_length=64)
+    actor_id = models.BigIntegerField(null=True)
+    actor = models.CharField(_("actor"), max_length=MAX_LENGTH["actor"])
+    environment = models.CharField(_("environment"), max_length=MAX_LENGTH["environment"], blank=True)
+    subject = models.CharField(_("subject"), max_length=MAX_LENGTH["subject"], blank=True)
+    subject_label = models.CharField(max_length=MAX_LENGTH["subject_label"], blank=True)
+    digest = models.CharField(_("digest"), max_length=MAX_LENGTH["digest"], blank=True)
+    details = models.JSONField(_("details"), default=dict)
+    canonical = models.BinaryField()
+    prev_hash = models.BinaryField()
+    row_hash = models.BinaryField()
+
+    objects = EntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("entry")
+        verbose_name_plural = _("entries")
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(fields=["at", "seq"], name="audit_entry_at"),
+            models.Index(fields=["action", "seq"], name="audit_entry_action"),
+            models.Index(fields=["actor", "seq"], name="audit_entry_actor"),
+            models.Index(fields=["environment", "seq"], name="audit_entry_environment"),
+            models.Index(fields=["subject", "seq"], name="audit_entry_subject"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.action} {self.subject}".rstrip()
+
+    def get_absolute_url(self) -> str:
+        """The entry's own address."""
+        return reverse("audit:entry", args=[self.seq])
+
+    @property
+    def title(self) -> str:
+        """The action in words; an action unknown to this version of the code is shown as stored."""
+        return str(Action(self.action).label) if self.action in Action else self.action
+
+    @property
+    def alarming(self) -> bool:
+        """Whether an auditor looks for this kind of entry first."""
+        return self.action in ALARMING
+
+    def link(self) -> Link:
+        """The entry as a link of the chain, for verification."""
+        return Link(
+            content=Content(
+                seq=self.seq,
+                at=self.at,
+                action=self.action,
+                actor_id=self.actor_id,
+                actor=self.actor,
+                environment=self.environment,
+                subject=self.subject,
+                subject_label=self.subject_label,
+                digest=self.digest,
+                details=self.details,
+            ),
+            canonical=bytes(self.canonical),
+            prev_hash=bytes(self.prev_hash),
+            row_hash=bytes(self.row_hash),
+        )
+
+
+class Head(models.Model):
+    """The end of the chain, in one row whose lock is the chain lock.
+
+    The database moves it when an entry is inserted; nothing else can.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    seq = models.BigIntegerField()
+    hash = models.BinaryField()
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (models.CheckConstraint(condition=models.Q(id=1), name="audit_head_is_one_row"),)
+
+    def __str__(self) -> str:
+        return f"{self.seq} {bytes(self.hash).hex()}"

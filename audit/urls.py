@@ -1,0 +1,11 @@
+"""The addresses of the record, under ``/audit/``."""
+
+from django.urls import path
+
+from audit import views
+
+app_name = "audit"
+urlpatterns = [
+    path("", views.entries, name="entries"),
+    path("<int:seq>/", views.entry, name="entry"),
+]

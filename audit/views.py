@@ -1,0 +1,68 @@
+"""The pages of the record: read only, for everyone whose role may see it."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from audit.forms import FilterForm
+from audit.models import Entry
+
+PAGE = 50
+
+
+def _readers_only[**P](
+    view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.user.has_perm("audit.view_entry"):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+@require_safe
+@_readers_only
+def entries(request: HttpRequest) -> HttpResponse:
+    """List entries, newest first, filtered and paged by the address."""
+    form = FilterForm(request.GET)
+    found = form.entries()
+    if "after" in request.GET:
+        found = found.older_than(_sequence(request.GET["after"]))
+    page = list(found[: PAGE + 1])
+    context = {
+        "form": form,
+        "entries": page[:PAGE],
+        "after": page[PAGE - 1].seq if len(page) > PAGE else None,
+        "filtered": any(request.GET.values()),
+    }
+    return render(request, "audit/list.html", context)
+
+
+@require_safe
+@_readers_only
+def entry(request: HttpRequest, seq: int) -> HttpResponse:
+    """Show one entry with its place in the chain."""
+    found = get_object_or_404(Entry, seq=seq)
+    context = {
+        "entry": found,
+        "details": json.dumps(found.details, ensure_ascii=False, indent=2, sort_keys=True),
+        "prev_hash": bytes(found.prev_hash).hex(),
+        "row_hash": bytes(found.row_hash).hex(),
+        "newer": Entry.objects.filter(seq=seq + 1).exists(),
+    }
+    return render(request, "audit/detail.html", context)
+
+
+def _sequence(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise Http404 from error

@@ -1,0 +1,157 @@
+"""The record as people read it."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from audit.actions import Action
+from audit.models import Entry
+from audit.templatetags.audit import subject_url
+from kvops.models.people import Person, Role, RoleGrant, User
+from tests.audit.make import sql, triggers_off, write
+
+pytestmark = pytest.mark.django_db
+
+
+def signed_in(client: Client, *roles: Role) -> Client:
+    person = Person.objects.create(name="Mika", email="mika@example.com")
+    for role in roles:
+        RoleGrant.objects.create(person=person, role=role, granted_by="test")
+    client.force_login(User.objects.create_login(person))
+    return client
+
+
+@pytest.fixture
+def reader(client: Client) -> Client:
+    return signed_in(client, Role.AUDITOR)
+
+
+def shown(reader: Client, query: str = "") -> list[int]:
+    response = reader.get(f"/audit/{query}")
+    assert response.status_code == 200
+    return [entry.seq for entry in response.context["entries"]]
+
+
+def test_nobody_reads_without_signing_in(client: Client) -> None:
+    assert client.get("/audit/").status_code == 302
+    assert client.get("/audit/1/").status_code == 302
+
+
+def test_nobody_reads_without_a_role(client: Client) -> None:
+    write()
+    nobody = signed_in(client)
+    assert nobody.get("/audit/").status_code == 403
+    assert nobody.get("/audit/1/").status_code == 403
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_role_reads(client: Client, role: Role) -> None:
+    write()
+    assert shown(signed_in(client, role)) == [1]
+
+
+def test_nothing_can_be_posted(reader: Client) -> None:
+    assert reader.post("/audit/").status_code == 405
+
+
+def test_the_newest_entry_comes_first(reader: Client) -> None:
+    write()
+    write()
+    assert shown(reader) == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?action=scan.failed", [2]),
+        ("?actor=operator@example.com", [3, 2, 1]),
+        ("?actor=nobody", []),
+        ("?environment=production", [3]),
+        ("?subject=scan:9", [3]),
+        ("?subject=scan:9&action=scan.failed", []),
+    ],
+)
+def test_the_address_filters(reader: Client, query: str, expected: list[int]) -> None:
+    write()
+    write(Action.SCAN_FAILED)
+    write(environment="production", subject="scan:9")
+    assert shown(reader, query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("?since=2026-01-02", [3, 2]),
+        ("?until=2026-01-02", [2, 1]),
+        ("?since=2026-01-02&until=2026-01-02", [2]),
+        ("?since=2026-01-04", []),
+        ("?until=2025-12-31", []),
+    ],
+)
+def test_days_are_days_of_the_teams_time_zone(
+    reader: Client, settings: Settings, query: str, expected: list[int]
+) -> None:
+    settings.TIME_ZONE = "Asia/Tokyo"
+    for _ in range(3):
+        write()
+    moments = [
+        datetime(2026, 1, 1, 14, 59, 59, tzinfo=UTC),
+        datetime(2026, 1, 1, 15, 0, tzinfo=UTC),
+        datetime(2026, 1, 2, 15, 0, tzinfo=UTC),
+    ]
+    with triggers_off("audit_entry"):
+        for seq, at in enumerate(moments, start=1):
+            sql("UPDATE audit_entry SET at = %s WHERE seq = %s", at, seq)
+    assert shown(reader, query) == expected
+
+
+def test_a_filter_that_cannot_be_read_is_said_and_shows_nothing(reader: Client) -> None:
+    write()
+    response = reader.get("/audit/?since=yesterday")
+    assert not response.context["entries"]
+    assert b"Enter a valid date" in response.content
+
+
+def test_a_long_record_is_read_in_pages(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.views.PAGE", 2)
+    for _ in range(5):
+        write()
+    assert shown(reader) == [5, 4]
+    assert b"?subject=scan%3A3&amp;after=4" in reader.get("/audit/?subject=scan:3").content
+    assert shown(reader, "?after=4") == [3, 2]
+    assert shown(reader, "?after=2") == [1]
+    assert b"after=1" not in reader.get("/audit/?after=2").content
+
+
+@pytest.mark.parametrize("address", ["/audit/?after=x", "/audit/1/", f"/audit/{10**30}/"])
+def test_an_address_of_nothing_is_not_found(reader: Client, address: str) -> None:
+    assert reader.get(address).status_code == 404
+
+
+def test_an_entry_has_its_own_page(reader: Client) -> None:
+    write(details={"binding": "設定", "note": "<script>"})
+    entry = Entry.objects.get()
+    page = reader.get(entry.get_absolute_url()).content.decode()
+    assert entry.link().row_hash.hex() in page
+    assert "設定" in page
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+
+
+def test_neighbours_are_linked_where_there_are_any(reader: Client) -> None:
+    write()
+    write()
+    first, second = (reader.get(f"/audit/{seq}/").content for seq in (1, 2))
+    assert (b"/audit/2/" in first, b'rel="prev"' in first) == (True, False)
+    assert (b"/audit/1/" in second, b'rel="next"' in second) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("subject", "address"),
+    [("entry:12", "/audit/12/"), ("tea:12", ""), ("entry:x", ""), ("", "")],
+)
+def test_a_subject_links_to_its_page_if_it_has_one(settings: Settings, subject: str, address: str) -> None:
+    settings.AUDIT_SUBJECT_URLS = {"entry": "audit:entry"}
+    assert subject_url(subject) == address

@@ -1,0 +1,115 @@
+"""``verify_audit`` finds what somebody with the owner's rights did to the stored record."""
+
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from audit import log, verify
+from audit.actions import Action
+from audit.chain import Problem
+from tests.audit.make import OPERATOR, sql, triggers_off, write
+
+
+def run(*flags: str) -> str:
+    out = StringIO()
+    call_command("verify_audit", *flags, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db
+def test_an_untouched_record_is_reported_as_it_is() -> None:
+    write()
+    write()
+    head = verify.verify().head_hash
+    assert run() == f"Entries: 2\nHead: 2 {head}\n"
+    assert json.loads(run("--json")) == {
+        "ok": True,
+        "entries": 2,
+        "head_sequence": 2,
+        "head_hash": head,
+        "problems": [],
+    }
+
+
+@pytest.mark.django_db
+def test_an_empty_record_is_fine() -> None:
+    assert json.loads(run("--json"))["head_hash"] == "00" * 32
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("table", "damage", "sequence"),
+    [
+        ("audit_entry", "UPDATE audit_entry SET actor = 'x' WHERE seq = 2", 2),
+        ("audit_entry", "UPDATE audit_entry SET details = '{\"keys\": 0.5}' WHERE seq = 2", 2),
+        ("audit_entry", "UPDATE audit_entry SET canonical = 'x' WHERE seq = 3", 3),
+        ("audit_entry", "DELETE FROM audit_entry WHERE seq = 2", 3),
+        ("audit_entry", "DELETE FROM audit_entry WHERE seq = 3", 3),
+        ("audit_entry", "TRUNCATE audit_entry", 1),
+        ("audit_head", "UPDATE audit_head SET seq = 2", 2),
+        ("audit_head", "UPDATE audit_head SET hash = sha256('x')", 3),
+        ("audit_head", "DELETE FROM audit_head", 0),
+    ],
+)
+def test_damage_is_found_where_it_is(table: str, damage: str, sequence: int) -> None:
+    for _ in range(3):
+        write()
+    with triggers_off(table):
+        sql(damage)
+    assert verify.verify().problems[0].sequence == sequence
+
+
+@pytest.mark.django_db
+def test_an_entry_beyond_the_head_is_found() -> None:
+    for _ in range(3):
+        write()
+    second = "(SELECT row_hash FROM audit_entry WHERE seq = 2)"
+    with triggers_off("audit_head"):
+        sql(f"UPDATE audit_head SET seq = 2, hash = {second}")
+    assert verify.verify().problems == (Problem(3, "the entry lies beyond the head"),)
+
+
+@pytest.mark.django_db
+def test_the_command_fails_with_the_first_problem() -> None:
+    write()
+    with triggers_off("audit_entry"):
+        sql("UPDATE audit_entry SET actor = 'x'")
+    with pytest.raises(CommandError, match="at entry 1: the columns differ") as failed:
+        run("--json")
+    assert failed.value.returncode == 1
+
+
+@pytest.mark.django_db
+def test_the_report_keeps_no_more_than_the_first_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "MAX_PROBLEMS", 2)
+    for _ in range(4):
+        write()
+    with triggers_off("audit_entry"):
+        sql("UPDATE audit_entry SET actor = 'x'")
+    report = verify.verify()
+    assert (report.entries, [problem.sequence for problem in report.problems]) == (4, [1, 2])
+
+
+@pytest.mark.django_db
+def test_verification_reads_the_record_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "CHUNK", 20)
+    with log.transaction():
+        for _ in range(1_000):
+            log.record(Action.REFUSED, actor=OPERATOR, details={str(n): "x" * 2_000 for n in range(5)})
+    tracemalloc.start()
+    assert verify.verify().entries == 1_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000  # of 20 MB
+
+
+def test_a_wrong_flag_is_bad_usage() -> None:
+    command = [sys.executable, "-m", "django", "verify_audit", "--quickly"]
+    done = subprocess.run(command, env=os.environ, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
