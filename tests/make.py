@@ -1,0 +1,150 @@
+"""The estate the tests work on: fixed people, QA and production on a fake Cloudflare and a fake bucket."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django_q.models import OrmQ
+
+from audit import log
+from kvops import people, runs
+from kvops.models import (
+    Category,
+    Database,
+    Environment,
+    Family,
+    Namespace,
+    Person,
+    PolicyVersion,
+    Role,
+    RoleGrant,
+    Run,
+    User,
+)
+from tests.fakes.cloudflare import FakeCloudflare
+from tests.fakes.s3 import FakeS3
+
+PASSWORD = "correct-horse-battery"
+SETUP = log.Actor.system("tests")
+ACCOUNTS = {"qa": "a" * 32, "production": "b" * 32}
+NAMESPACES = {"qa": "1" * 32, "production": "2" * 32}
+DATABASES = {"qa": "00000000-0000-4000-8000-000000000001", "production": "00000000-0000-4000-8000-000000000002"}
+
+
+def person(name: str, *roles: Role) -> Person:
+    """A person with a login and roles: `operator` is operator@example.com."""
+    email = f"{name}@example.com"
+    found = Person.objects.create(name=name.title(), email=email)
+    user = User.objects.create_login(found, PASSWORD)
+    user.emailaddress_set.create(email=email, verified=True, primary=True)
+    for role in roles:
+        RoleGrant.objects.create(person=found, role=role, granted_by="tests")
+    return found
+
+
+@dataclass(frozen=True)
+class People:
+    """The same people in every test."""
+
+    operator: Person
+    operator2: Person
+    reviewer: Person
+    auditor: Person
+    nobody: Person
+
+
+def everybody() -> People:
+    """An operator, a second operator, a reviewer, an auditor, and somebody with no role."""
+    return People(
+        operator=person("operator", Role.OPERATOR),
+        operator2=person("operator2", Role.OPERATOR),
+        reviewer=person("reviewer", Role.REVIEWER),
+        auditor=person("auditor", Role.AUDITOR),
+        nobody=person("nobody"),
+    )
+
+
+@dataclass(frozen=True)
+class Estate:
+    """QA and production, with the services behind them."""
+
+    cloudflare: FakeCloudflare
+    s3: FakeS3
+    qa: Namespace
+    production: Namespace
+
+    def put(self, namespace: Namespace, name: str, data: bytes = b"{}", **more: object) -> None:
+        """Write a key into the fake, past the product."""
+        self.cloudflare.put(namespace.namespace_id, name, data, **more)  # type: ignore[arg-type]
+
+
+def environment(slug: str, cloudflare: FakeCloudflare, s3: FakeS3) -> Environment:
+    """An environment whose tokens are in the process's environment variables."""
+    prefix = slug.upper()
+    os.environ[f"{prefix}_READ"] = f"{slug}-read-token"
+    os.environ[f"{prefix}_WRITE"] = f"{slug}-write-token"
+    os.environ["TEST_R2_KEY"] = s3.access_key_id
+    os.environ["TEST_R2_SECRET"] = s3.secret_access_key
+    return Environment.objects.create(
+        slug=slug,
+        name="QA" if slug == "qa" else "Production",
+        order=1 if slug == "qa" else 2,
+        production=slug == "production",
+        account_id=ACCOUNTS[slug],
+        read_token=f"env:{prefix}_READ",
+        write_token=f"env:{prefix}_WRITE",
+        api_base_url=cloudflare.base_url,
+        r2_endpoint=s3.endpoint,
+        r2_bucket=s3.bucket,
+        r2_access_key_id="env:TEST_R2_KEY",
+        r2_secret_access_key="env:TEST_R2_SECRET",
+        key_template="{environment}/backups",
+    )
+
+
+def estate(cloudflare: FakeCloudflare, s3: FakeS3) -> Estate:
+    """SETTINGS and MASTERS_D1 in QA and production, empty."""
+    made: dict[str, Namespace] = {}
+    for slug in ("qa", "production"):
+        env = environment(slug, cloudflare, s3)
+        cloudflare.add_token(f"{slug}-read-token", account=env.account_id, permission="read")
+        cloudflare.add_token(f"{slug}-write-token", account=env.account_id, permission="write")
+        cloudflare.add_namespace(env.account_id, NAMESPACES[slug], f"{slug}-settings")
+        cloudflare.add_database(
+            env.account_id,
+            DATABASES[slug],
+            "masters",
+            "CREATE TABLE masters (type TEXT, id TEXT, name TEXT, updated_at TEXT, PRIMARY KEY (type, id));",
+        )
+        Database.objects.create(environment=env, binding="MASTERS_D1", database_id=DATABASES[slug])
+        made[slug] = Namespace.objects.create(
+            environment=env, binding="SETTINGS", namespace_id=NAMESPACES[slug], title=f"{slug}-settings"
+        )
+    return Estate(cloudflare, s3, made["qa"], made["production"])
+
+
+def family(pattern: str, category: Category, *, exact: bool = False, **more: str) -> Family:
+    """A key family of SETTINGS."""
+    values: Mapping[str, str] = {"owner": "platform", "expiry": "none", **more}
+    return Family.objects.create(binding="SETTINGS", pattern=pattern, category=category, exact=exact, **values)
+
+
+def policy() -> PolicyVersion:
+    """master: legacy, mastercache: cache, system-root settings, as policy version 1."""
+    family("master:", Category.LEGACY)
+    family("mastercache:", Category.CACHE, expiry="ttl:3600")
+    family("system-root", Category.SETTINGS, exact=True)
+    return PolicyVersion.objects.create(number=1, digest="0" * 64, definition="{}", applied_by="tests")
+
+
+def work(*, rounds: int = 200) -> None:
+    """Do everything that is queued or due, as a worker and a sweep would; waiting times are skipped."""
+    for _ in range(rounds):
+        OrmQ.objects.all().delete()
+        Run.objects.open().filter(wake_at__isnull=False).update(wake_at=None)
+        due = list(Run.objects.open().filter(foreground=False).values_list("pk", flat=True))
+        if not due:
+            return
+        for pk in due:
+            runs.drive(pk)
+    raise AssertionError("the work does not come to an end")
