@@ -23,7 +23,7 @@ class Command(BaseCommand):
         """Declare the flags."""
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
-    def handle(self, *args: object, **options: object) -> None:
+    def handle(self, *_args: object, **options: object) -> None:
         """Print the report; raises CommandError (exit 1) when a problem was found."""
         report = verify()
         if options["json"]:
