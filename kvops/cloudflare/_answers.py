@@ -3,6 +3,7 @@
 import re
 import time
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TypedDict
 
 import httpx
@@ -69,8 +70,7 @@ def request_id(answer: httpx.Response) -> str:
 def unreadable(answer: httpx.Response, why: str) -> UnexpectedAnswer:
     """The error for an answer that is not as documented."""
     return UnexpectedAnswer(
-        f"Cloudflare's answer ({answer.status_code}) is not as documented: {why}"
-        f" (request id {request_id(answer)}).",
+        f"Cloudflare's answer ({answer.status_code}) is not as documented: {why} (request id {request_id(answer)}).",
         status=answer.status_code,
         request_id=request_id(answer),
         retry_after=retry_after(answer),
@@ -80,7 +80,7 @@ def unreadable(answer: httpx.Response, why: str) -> UnexpectedAnswer:
 def failure(answer: httpx.Response) -> CloudflareError:
     """The error an unsuccessful answer stands for."""
     status, ray = answer.status_code, request_id(answer)
-    if status == 429:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         said = observed(answer)
         wait = said["retry_after"] if said["retry_after"] is not None else said["reset"]
         wait = BLOCKED if wait is None else wait
@@ -90,7 +90,7 @@ def failure(answer: httpx.Response) -> CloudflareError:
         )
     if "cf-mitigated" in answer.headers:
         return unreadable(answer, "a challenge page; ask Cloudflare to let this address through")
-    if status < 200 or 300 <= status < 400:
+    if answer.is_redirect or answer.is_informational:
         return unreadable(answer, "a redirect, which is never followed")
     try:
         envelope = _json.as_object(_json.parse(answer.content))
@@ -111,8 +111,9 @@ def failure(answer: httpx.Response) -> CloudflareError:
 
 
 def _kind(status: int, codes: list[int]) -> type[ApiError]:
-    if status in (401, 403) or (status < 500 and AUTH_CODES.intersection(codes)):
+    auth = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    if auth or (status < HTTPStatus.INTERNAL_SERVER_ERROR and AUTH_CODES.intersection(codes)):
         return AuthError
-    if status == 404:
+    if status == HTTPStatus.NOT_FOUND:
         return KeyNotFound if KEY_NOT_FOUND in codes else NotFound
-    return TooLarge if status == 413 else ApiError
+    return TooLarge if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ApiError

@@ -9,20 +9,16 @@ class Budget(Protocol):
     def take(self, calls: int = 1) -> float:
         """Take `calls` requests: 0.0 if granted, else the seconds until they could be (none taken)."""
 
-    def observed(
-        self, *, remaining: int | None, reset: float | None, retry_after: float | None
-    ) -> None:
+    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
         """Learn what an answer's headers said: requests left, seconds to the reset, seconds to wait."""
 
 
 class Unlimited:
     """A budget that grants everything, for a server of our own."""
 
-    def take(self, calls: int = 1) -> float:
+    def take(self, calls: int = 1) -> float:  # noqa: ARG002
         """Grant at once."""
         return 0.0
 
-    def observed(
-        self, *, remaining: int | None, reset: float | None, retry_after: float | None
-    ) -> None:
+    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
         """Learn nothing."""

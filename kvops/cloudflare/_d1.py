@@ -16,7 +16,7 @@ D1_ROUTES = (
     Route("query", "POST", f"{DATABASES}/{ID}/query", repeatable=True),
 )
 
-type Cell = str | int | float | None | list[int]  # a BLOB comes as its bytes' numbers
+type Cell = str | int | float | list[int] | None  # a BLOB comes as its bytes' numbers
 
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""")
 _WRITES = re.compile(
@@ -65,9 +65,7 @@ class D1Reads(Client):
 def _read_only(sql: str) -> str:
     bare = _QUOTED.sub("''", sql).strip()
     if not re.match(r"(select|with)\b", bare, re.IGNORECASE) or _WRITES.search(bare):
-        raise StatementRefused(
-            "Only one SELECT (or WITH … SELECT), without comments or ';', is sent to D1."
-        )
+        raise StatementRefused("Only one SELECT (or WITH … SELECT), without comments or ';', is sent to D1.")
     return sql
 
 

@@ -17,6 +17,7 @@ CloudflareError                   .outcome_unknown: the call may have had its ef
 """
 
 from collections.abc import Collection
+from http import HTTPStatus
 
 
 class CloudflareError(Exception):
@@ -79,7 +80,8 @@ class ApiError(CloudflareError):
         self.request_id = request_id
         self.retry_after = retry_after
         # A refusal (3xx, 4xx) did nothing. A server error, or a success we cannot read, may have.
-        self.outcome_unknown = not 300 <= status < 500 or status == 408
+        refused = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+        self.outcome_unknown = not refused or status == HTTPStatus.REQUEST_TIMEOUT
 
 
 class AuthError(ApiError):

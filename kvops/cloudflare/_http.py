@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from threading import Lock
 from types import TracebackType
 from typing import ClassVar, Self
@@ -111,9 +112,7 @@ class Transport:
         answer = self._send(method, path, {}, None)
         return answer.content, answer.headers
 
-    def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
-    ) -> httpx.Response:
+    def _send(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> httpx.Response:
         request, route = self._build(method, path, query, body)
         attempt = 0
         while True:
@@ -135,16 +134,14 @@ class Transport:
         try:
             answer = self._client.send(request)
         except httpx.RequestError as error:
-            never_left = isinstance(
-                error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
-            )
+            never_left = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             # Not chained: the cause holds the request, and with it the URL and the token.
             raise TransportError(
                 f"No answer from Cloudflare to {route.name} ({type(error).__name__}: {error}).",
                 outcome_unknown=not never_left,
             ) from None
         self._budget.observed(**observed(answer))
-        if answer.status_code != 200 or "cf-mitigated" in answer.headers:
+        if answer.status_code != HTTPStatus.OK or "cf-mitigated" in answer.headers:
             raise failure(answer)
         return answer
 
@@ -153,9 +150,7 @@ class Transport:
         while wait := self._budget.take(1):
             waited += wait
             if waited > self._max_wait:
-                raise RateLimited(
-                    f"The request budget is spent; try again in {wait:.0f} s.", retry_after=wait
-                )
+                raise RateLimited(f"The request budget is spent; try again in {wait:.0f} s.", retry_after=wait)
             self._sleep(wait)
 
     def _build(
@@ -180,9 +175,7 @@ class Transport:
 
     def _check_host(self, url: httpx.URL) -> None:
         if url.host not in self._hosts or url.userinfo:
-            raise ConfigurationError(
-                f"{url.host!r} is not an allowed API host; add it to KVOPS_ALLOWED_API_HOSTS."
-            )
+            raise ConfigurationError(f"{url.host!r} is not an allowed API host; add it to KVOPS_ALLOWED_API_HOSTS.")
         if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.host)):
             raise ConfigurationError(f"{url.host!r} must be called by https.")
 
@@ -196,13 +189,13 @@ def _is_loopback(host: str) -> bool:
 
 def _delay(error: RateLimited | TransportError | ApiError, attempt: int) -> float | None:
     """Seconds before another try, None if another try cannot help."""
-    backoff = min(BACKOFF_CAP, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+    backoff = min(BACKOFF_CAP, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
     match error:
         case TransportError():
             return backoff
         case RateLimited(retry_after=wait):
             return max(wait, backoff)
-        case ApiError(status=status, retry_after=wait) if status >= 500:
+        case ApiError(status=status, retry_after=wait) if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return max(wait or 0.0, backoff)
     return None
 
@@ -266,9 +259,7 @@ class Client:
                 "GET",
                 path,
                 query=query,
-                read=lambda envelope: [
-                    read(_json.as_object(item)) for item in _json.as_list(envelope.get("result"))
-                ],
+                read=lambda envelope: [read(_json.as_object(item)) for item in _json.as_list(envelope.get("result"))],
             )
             items += found
             if len(found) < PAGE_SIZE:

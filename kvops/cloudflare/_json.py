@@ -32,7 +32,7 @@ class Object:
         return next((value for key, value in reversed(self.pairs) if key == name), None)
 
 
-type Value = None | bool | str | Number | list["Value"] | Object
+type Value = bool | str | Number | list["Value"] | Object | None
 
 
 def _no_constant(name: str) -> Value:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import NamedTuple
 
 from kvops.cloudflare import _json
@@ -117,7 +118,7 @@ class KVReads(Client):
                 read=lambda envelope: _read_page(envelope, prefix, cursor),
             )
         except ApiError as error:
-            if cursor is None or error.status != 400 or isinstance(error, AuthError):
+            if cursor is None or error.status != HTTPStatus.BAD_REQUEST or isinstance(error, AuthError):
                 raise
             raise CursorRefused(
                 f"{error} The listing must start again from the beginning.",
@@ -184,14 +185,10 @@ class KVReads(Client):
             if len(names) == 1:
                 return {names[0]: self.exact_get(namespace_id, names[0])}
             half = len(names) // 2
-            return self.bulk_get(namespace_id, names[:half]) | self.bulk_get(
-                namespace_id, names[half:]
-            )
+            return self.bulk_get(namespace_id, names[:half]) | self.bulk_get(namespace_id, names[half:])
         return {name: self._whole(namespace_id, name, found) for name in names}
 
-    def _whole(
-        self, namespace_id: str, name: str, found: dict[str, "_Found | None"]
-    ) -> Entry | None:
+    def _whole(self, namespace_id: str, name: str, found: dict[str, "_Found | None"]) -> Entry | None:
         if name not in found:  # not mentioned is not the same as missing
             return self.exact_get(namespace_id, name)
         entry = found[name]

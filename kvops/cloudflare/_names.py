@@ -18,9 +18,7 @@ def checked(name: str) -> str:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise InvalidKeyName(
-            "A key name here has no UTF-8 form; it can only be handled by hand.", name
-        ) from None
+        raise InvalidKeyName("A key name here has no UTF-8 form; it can only be handled by hand.", name) from None
     if size > MAX_NAME_BYTES:
         raise InvalidKeyName(f"A key name here has {size} bytes; KV allows {MAX_NAME_BYTES}.", name)
     return name

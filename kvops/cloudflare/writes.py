@@ -76,11 +76,9 @@ def _distinct(names: Sequence[str]) -> list[str]:
 def _pair(entry: Entry) -> str:
     """One element of a bulk put, its metadata spliced in as the text it is."""
     members = {"key": json.dumps(entry.name)}
-    try:
-        if entry.data.startswith(_BOM):  # as text it could be taken for an encoding mark
-            raise ValueError
+    if _is_text(entry.data):
         members["value"] = json.dumps(entry.data.decode())
-    except ValueError:
+    else:
         members["value"] = json.dumps(base64.b64encode(entry.data).decode())
         members["base64"] = "true"
     if entry.expiration is not None:
@@ -88,6 +86,15 @@ def _pair(entry: Entry) -> str:
     if entry.metadata is not None:
         members["metadata"] = _json.text(_json.parse(entry.metadata))
     return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether the value survives as a JSON string; a leading byte order mark may not."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return not data.startswith(_BOM)
 
 
 def _reader(names: list[str]) -> Callable[[_json.Object], BulkOutcome]:

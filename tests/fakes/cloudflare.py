@@ -150,9 +150,7 @@ class FakeCloudflare:
         self._api.namespaces[namespace_id] = namespace
         return namespace
 
-    def add_database(
-        self, account: str, database_id: str, name: str, script: str = ""
-    ) -> sqlite3.Connection:
+    def add_database(self, account: str, database_id: str, name: str, script: str = "") -> sqlite3.Connection:
         """A D1 database set up by a script; the connection is for the test to change it."""
         connection = sqlite3.connect(":memory:", check_same_thread=False)
         connection.executescript(script)
@@ -193,10 +191,7 @@ class FakeCloudflare:
 
         `seconds`: of Retry-After (`as_date` for its date form) or of silence; `names`: for partial.
         """
-        if (
-            route not in ROUTES
-            or kind not in faults.REPLACING | faults.THEN.keys() | faults.CHANGING
-        ):
+        if route not in ROUTES or kind not in faults.REPLACING | faults.THEN.keys() | faults.CHANGING:
             raise ValueError(f"there is no {kind!r} on {route!r}")
         fault = faults.Fault(route, kind, nth, times, seconds, as_date, names)
         with self._lock:

@@ -134,9 +134,7 @@ class Api:
         if sum(len(item.data) for item in live.values() if item) > BULK_GET_BYTES:
             raise Problem(413, 10022, "the values are over 25 MiB in all")
         full, parsed = body.get("withMetadata") is True, body.get("type") == "json"
-        values = {
-            name: _bulk_value(item, full, parsed) if item else "null" for name, item in live.items()
-        }
+        values = {name: _bulk_value(item, full, parsed) if item else "null" for name, item in live.items()}
         return success(members({"values": members(values)}))
 
     def bulk_put(self, context: Context) -> Reply:
@@ -235,9 +233,7 @@ class Api:
             raise Problem(400, 10012, "this is not a name for a key")
         if len(data) > VALUE_BYTES or len((metadata or "").encode()) > METADATA_BYTES:
             raise Problem(413, 10022, "the value or its metadata is too large")
-        self._namespace(context).put(
-            Item(name, data, expiration, None if metadata == "null" else metadata)
-        )
+        self._namespace(context).put(Item(name, data, expiration, None if metadata == "null" else metadata))
         context.written[name] = sha256(data).hexdigest()
 
     def _bulk(self, context: Context, names: list[str], act: Callable[[str], None]) -> Reply:

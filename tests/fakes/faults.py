@@ -54,7 +54,7 @@ def _too_many(fault: Fault) -> Reply:
 
 def _html(status: int, headers: dict[str, str]) -> Callable[[Fault], Reply]:
     body = b"<!DOCTYPE html><title>A page for people</title>"
-    return lambda fault: Reply(status, body, {"Content-Type": "text/html", **headers})
+    return lambda _: Reply(status, body, {"Content-Type": "text/html", **headers})
 
 
 REPLACING: dict[str, Callable[[Fault], Reply]] = {
@@ -62,11 +62,11 @@ REPLACING: dict[str, Callable[[Fault], Reply]] = {
     "html_524": _html(524, {}),
     "challenge": _html(403, {"cf-mitigated": "challenge"}),
     "redirect": _html(302, {"Location": "/elsewhere"}),
-    "error": lambda fault: failure(500, 10001, "internal error"),
-    "too_large": lambda fault: failure(413, 10022, "the answer is too large"),
-    "reset": lambda fault: Reply(0),
+    "error": lambda _: failure(500, 10001, "internal error"),
+    "too_large": lambda _: failure(413, 10022, "the answer is too large"),
+    "reset": lambda _: Reply(0),
     "timeout": lambda fault: Reply(0, hold=fault.seconds),
-    "cursor_refused": lambda fault: failure(400, 10001, "invalid cursor"),
+    "cursor_refused": lambda _: failure(400, 10001, "invalid cursor"),
 }
 THEN = {
     "effect_then_error": REPLACING["error"],
