@@ -1,0 +1,166 @@
+"""The sandbox's two accounts as `worker/wrangler.toml` has them, and the settings the product gets from them."""
+
+import os
+import secrets
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sandbox.node import API, WORKER
+from sandbox.processes import remembered_port
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / ".sandbox"
+S3_PATH = "/cdn-cgi/local/r2/s3"
+WEB_PORT = 8000
+PEOPLE = {
+    "operator@example.com": ("operator", "first-copy-then-delete"),
+    "operator2@example.com": ("operator", "another-pair-of-hands"),
+    "reviewer@example.com": ("reviewer", "second-pair-of-eyes"),
+    "auditor@example.com": ("auditor", "nobody-edited-this-log"),
+}
+"""Who can sign in: e-mail, role and password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One environment's Cloudflare account: ids, tokens, and the names of its stores."""
+
+    slug: str
+    name: str
+    order: int
+    production: bool
+    prefix: str
+    account_id: str
+    read_token: str
+    write_token: str
+    namespace_id: str
+    namespace_title: str
+    database_id: str
+    bucket: str
+    r2_key: str
+    r2_secret: str
+
+
+@cache
+def accounts() -> tuple[Account, ...]:
+    """QA and production, in the order of clean-up."""
+    config: dict[str, Any] = tomllib.loads((WORKER / "wrangler.toml").read_text("utf-8"))
+    keys = {bucket["binding"]: bucket["local_dev"]["experimental_s3_credentials"] for bucket in config["r2_buckets"]}
+    return tuple(
+        Account(
+            slug=entry["slug"],
+            name=entry["name"],
+            order=entry["order"],
+            production=entry["production"],
+            prefix=entry["prefix"],
+            account_id=entry["account_id"],
+            read_token=entry["read_token"],
+            write_token=entry["write_token"],
+            namespace_id=entry["kv"][0]["id"],
+            namespace_title=entry["kv"][0]["title"],
+            database_id=entry["d1"][0]["id"],
+            bucket=entry["r2"][0]["name"],
+            r2_key=keys[entry["r2"][0]["binding"]]["accessKeyId"],
+            r2_secret=keys[entry["r2"][0]["binding"]]["secretAccessKey"],
+        )
+        for entry in config["vars"]["ENVIRONMENTS"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The loopback ports of the web server and of the Cloudflare runtime."""
+
+    web: int
+    cloudflare: int
+
+    @property
+    def web_url(self) -> str:
+        """The address people open."""
+        return f"http://localhost:{self.web}"
+
+    @property
+    def api_base_url(self) -> str:
+        """Cloudflare's API, as the product and wrangler are given it."""
+        return f"http://127.0.0.1:{self.cloudflare}{API}"
+
+    @property
+    def s3_endpoint(self) -> str:
+        """R2's S3 endpoint."""
+        return f"http://127.0.0.1:{self.cloudflare}{S3_PATH}"
+
+
+def ports(folder: Path) -> Ports:
+    """Free ports, the same ones as the last time where they are still free."""
+    return Ports(
+        web=remembered_port(folder / "ports" / "web", WEB_PORT),
+        cloudflare=remembered_port(folder / "ports" / "cloudflare"),
+    )
+
+
+def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
+    """Every setting of the product for the sandbox, on top of the environment of this process."""
+    references = {
+        f"{account.prefix}_{name}": value
+        for account in accounts()
+        for name, value in {
+            "KV_READ_TOKEN": account.read_token,
+            "KV_WRITE_TOKEN": account.write_token,
+            "R2_KEY": account.r2_key,
+            "R2_SECRET": account.r2_secret,
+        }.items()
+    }
+    return {
+        **os.environ,
+        **references,
+        "DJANGO_SETTINGS_MODULE": "kvops.settings",
+        "KVOPS_SANDBOX": "1",
+        "KVOPS_TIME_SCALE": "0.1",
+        "KVOPS_ALLOWED_API_HOSTS": "127.0.0.1",
+        "KVOPS_BASE_URL": ports.web_url,
+        "KVOPS_STATIC_ROOT": str(folder / "static"),
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": _secret_key(folder),
+    }
+
+
+def environments_toml(ports: Ports) -> str:
+    """The text of `environments.toml` for the two accounts."""
+    return "\n".join(_environment_toml(account, ports) for account in accounts())
+
+
+def _environment_toml(account: Account, ports: Ports) -> str:
+    return f"""\
+[[environment]]
+slug = "{account.slug}"
+name = "{account.name}"
+order = {account.order}
+production = {str(account.production).lower()}
+account_id = "{account.account_id}"
+read_token = "env:{account.prefix}_KV_READ_TOKEN"
+write_token = "env:{account.prefix}_KV_WRITE_TOKEN"
+api_base_url = "{ports.api_base_url}"
+[[environment.kv]]
+binding = "SETTINGS"
+namespace_id = "{account.namespace_id}"
+[[environment.d1]]
+binding = "MASTERS_D1"
+database_id = "{account.database_id}"
+[environment.r2]
+endpoint = "{ports.s3_endpoint}"
+bucket = "{account.bucket}"
+access_key_id = "env:{account.prefix}_R2_KEY"
+secret_access_key = "env:{account.prefix}_R2_SECRET"
+"""
+
+
+def _secret_key(folder: Path) -> str:
+    memory = folder / "secret_key"
+    if not memory.exists():
+        memory.touch(mode=0o600)
+        memory.write_text(secrets.token_urlsafe(64))
+    return memory.read_text()

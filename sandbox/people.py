@@ -1,0 +1,23 @@
+"""The sandbox's four people, with passwords everybody knows. Needs Django; refuses to run anywhere else."""
+
+from django.conf import settings
+
+from audit import log
+from kvops import people
+from kvops.models import Role
+from sandbox.environment import PEOPLE
+
+
+class NotTheSandbox(Exception):
+    """These accounts exist in the sandbox only."""
+
+
+def create() -> None:
+    """Make operator, operator2, reviewer and auditor with their printed passwords; raises NotTheSandbox."""
+    if not settings.SANDBOX:
+        raise NotTheSandbox("Accounts with known passwords are for the sandbox; use `manage.py setup_people`.")
+    with log.transaction():
+        for email, (role, password) in PEOPLE.items():
+            user = people.add(email, Role(role), actor=log.Actor.command("sandbox"))
+            user.set_password(password)
+            user.save()

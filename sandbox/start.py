@@ -1,0 +1,191 @@
+"""`manage.py sandbox`: everything on this machine, from nothing to an address to open."""
+
+import argparse
+import fcntl
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from sandbox import environment, node, postgres, seeding
+from sandbox.environment import FOLDER, PEOPLE, ROOT, Account, Ports
+from sandbox.processes import ProcessFailed, Supervisor, say
+
+POLICY = Path(__file__).parent / "policy.toml"
+# What Django is asked for, in this order: `ALWAYS` at each start, `FIRST` on an empty folder, then the
+# servers, then `SCANS` before and after the rest of the sample data.
+ALWAYS: Sequence[Sequence[str]] = (
+    ("migrate", "--no-input", "-v0"),
+    ("createcachetable",),
+    ("collectstatic", "--no-input", "-v0"),
+)
+FIRST: Sequence[Sequence[str]] = (
+    ("shell", "-v0", "-c", "from sandbox import people; people.create()"),
+    ("apply_environments", "{environments}"),
+    ("apply_policy", str(POLICY)),
+)
+SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
+SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep",)}
+
+
+def run(folder: Path, reset: bool) -> int:
+    """Start everything and stay until Ctrl-C (0) or until something breaks (1); `reset` starts over."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = time.monotonic()
+    folder = folder.resolve()
+    try:
+        with (
+            _only_one(folder, reset),
+            postgres.running(folder / "postgres") as database_url,
+            Supervisor(folder / "logs") as supervisor,
+        ):
+            sandbox = _Sandbox(folder, supervisor, environment.ports(folder), database_url)
+            sandbox.bring_up()
+            _welcome(sandbox.ports, time.monotonic() - started)
+            sandbox.fill()
+            sandbox.stay()
+    except (ProcessFailed, seeding.SeedingFailed) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("stopped; `make demo` starts it again with its data")
+    return 0
+
+
+@dataclass(slots=True)
+class _Sandbox:
+    folder: Path
+    supervisor: Supervisor
+    ports: Ports
+    database_url: str
+
+    def bring_up(self) -> None:
+        """Cloudflare, Django's set-up, `master:` and D1, then web, worker and sweep."""
+        runtime = node.install(self.supervisor)
+        node.start(self.supervisor, runtime, self.folder / "cloudflare", self.ports.cloudflare)
+        environments = self._environments()
+        for step in ALWAYS:
+            self._manage(step)
+        self._once("first-keys", self._seed_first)
+        for step in FIRST:
+            self._once(step[0], partial(self._manage, [word.format(environments=environments) for word in step]))
+        bind = f"127.0.0.1:{self.ports.web}"
+        web = ("-m", "gunicorn", "kvops.wsgi", "--bind", bind, "--worker-class", "gthread", "--threads", "8")
+        self._serve("web", web, ready=lambda: _serves(self.ports.web))
+        for name, command in SERVERS.items():
+            self._serve(name, (str(ROOT / "manage.py"), *command))
+
+    def fill(self) -> None:
+        """The scans that give the pages something to show, the other sample keys, and the scans again."""
+        self._once("first-scans", self._scan)
+        self._once("all-keys", self._seed_rest)
+        self._once("all-scans", self._scan)
+
+    def stay(self) -> None:
+        """Until a signal, or until a process ends (ProcessFailed)."""
+        while True:
+            self.supervisor.check()
+            time.sleep(0.5)
+
+    def _environments(self) -> Path:
+        file = self.folder / "environments.toml"
+        text = environment.environments_toml(self.ports)
+        if file.exists() and file.read_text("utf-8") != text:
+            raise ProcessFailed(
+                "Another program has taken the port on which the sandbox's Cloudflare accounts were set up. "
+                f"Stop what listens on the port in {file}, or start over with `make demo RESET=1`."
+            )
+        file.write_text(text, "utf-8")
+        return file
+
+    def _seed_first(self) -> None:
+        for account in environment.accounts():
+            say(f"{account.name}: D1 and master:")
+            seeding.seed_first(account, self.ports.api_base_url)
+
+    def _seed_rest(self) -> None:
+        for account in environment.accounts():
+            seeding.seed_rest(account, self.ports.api_base_url, self._progress(account))
+
+    def _progress(self, account: Account) -> Callable[[int, int], None]:
+        def tell(done: int, total: int) -> None:
+            say(f"{account.name}: {done:,} of {total:,} more sample keys")
+            self.supervisor.check()
+
+        return tell
+
+    def _scan(self) -> None:
+        for scan in SCANS:
+            self._manage(scan)
+
+    def _once(self, name: str, work: Callable[[], None]) -> None:
+        done = self.folder / "done" / name
+        if not done.exists():
+            work()
+            done.parent.mkdir(exist_ok=True)
+            done.touch()
+
+    def _manage(self, command: Sequence[str]) -> None:
+        name = " ".join(command[:2] if command[0] == "scan" else command[:1])
+        argv = [sys.executable, str(ROOT / "manage.py"), *command]
+        self.supervisor.run(name.replace("/", " "), argv, env=self._environ(), cwd=ROOT)
+
+    def _serve(self, name: str, arguments: Sequence[str], ready: Callable[[], bool] | None = None) -> None:
+        self.supervisor.start(name, [sys.executable, *arguments], env=self._environ(), cwd=ROOT, ready=ready)
+
+    def _environ(self) -> dict[str, str]:
+        return environment.environ(self.folder, self.ports, self.database_url)
+
+
+@contextmanager
+def _only_one(folder: Path, reset: bool) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    lock = folder / "lock"
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ProcessFailed(f"A sandbox is running already in {folder}; stop it first (Ctrl-C).") from None
+        if reset:
+            _empty(folder)
+        (folder / ".gitignore").write_text("*\n")
+        yield
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
+
+
+def _serves(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=5.0).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _welcome(ports: Ports, seconds: float) -> None:
+    width = max(map(len, PEOPLE))
+    print(f"\n  KVOps is at {ports.web_url}   ({seconds:.0f} s)\n")
+    for mail, (role, password) in PEOPLE.items():
+        print(f"    {mail:<{width}}  {password:<24} {role}")
+    print(
+        "\n  Ctrl-C stops it. `make demo` starts it again with its data, `make demo RESET=1` starts over.\n", flush=True
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line of `manage.py sandbox`."""
+    parser = argparse.ArgumentParser(prog="manage.py sandbox", description=__doc__)
+    parser.add_argument("--reset", action="store_true", help="throw the sandbox's data away first")
+    return run(FOLDER, parser.parse_args(argv).reset)
