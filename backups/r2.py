@@ -1,0 +1,290 @@
+"""Objects in R2, through its S3 API. No Django, no models; callers see these types and errors only.
+
+StoreError
+├── ObjectMissing      there is no such object
+├── ObjectConflict     another object already has this name
+├── AccessRefused      these credentials may not, or this host may not be called
+└── StoreUnavailable   no answer, or not now; whether a write took effect is unknown, putting again is safe
+"""
+
+import logging
+import os
+from base64 import b64encode
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from hashlib import md5, sha256
+from http import HTTPStatus
+from ipaddress import ip_address
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHUNK = 64 * 1024
+CONNECT_TIMEOUT = 10.0  # seconds
+READ_TIMEOUT = 60.0  # seconds
+ATTEMPTS = 3
+_making_a_client = Lock()
+_LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
+
+# They write request headers and object names at DEBUG.
+for _name in ("boto3", "botocore", "s3transfer", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class StoreError(Exception):
+    """Base of every error of a store; the text is a sentence with the request id."""
+
+
+class ObjectMissing(StoreError):
+    """There is no object of this name."""
+
+
+class ObjectConflict(StoreError):
+    """An object of this name holds other bytes; objects are never overwritten."""
+
+
+class AccessRefused(StoreError):
+    """The credentials, the host or a bucket lock do not allow this."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer, or not now; the outcome is unknown and the call may be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What the store says about an object. The ETag is for comparing listings; it is no content hash."""
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+class Store(Protocol):
+    """Objects that are written once. Every method raises StoreError."""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+
+    def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> ObjectInfo:
+        """Store a new object. The same bytes under the same name are fine, others raise ObjectConflict."""
+
+    def get(self, key: str) -> bytes:
+        """The whole object; raises ObjectMissing."""
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """The object in chunks of at most 64 KiB; raises ObjectMissing at the first."""
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What the store says about the object, None when there is none."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """All objects whose names start so, in the byte order of their names."""
+
+    def delete(self, key: str) -> None:
+        """Delete the object; fine when there is none."""
+
+
+class R2Store:
+    """A bucket of R2, or of anything that speaks S3."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        bucket: str,
+        access_key_id: str,
+        secret_access_key: str,
+        allowed_hosts: Collection[str],
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """Raises AccessRefused for an endpoint that may not be called; nothing is sent yet."""
+        self.bucket = bucket
+        _check_endpoint(endpoint, allowed_hosts)
+        self._client = _client(endpoint, (access_key_id, secret_access_key), (connect_timeout, read_timeout), attempts)
+        self._client.meta.events.register_last("before-call.s3", _expect_nothing)
+        self._client.meta.events.register("before-send.s3", _only_to(allowed_hosts))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> ObjectInfo:
+        """Store a new object; see Store. A repeated call after a lost answer returns what the first one stored."""
+        digest = sha256(body)
+        try:
+            with self._edge("put", key):
+                # The signature covers the body's SHA-256; Content-MD5 is the one checksum that both
+                # R2 and wrangler's local R2 verify, and with it nothing is sent aws-chunked.
+                self._client.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType=content_type,
+                    ContentMD5=b64encode(md5(body, usedforsecurity=False).digest()).decode(),
+                    IfNoneMatch="*",
+                    Metadata={"sha256": digest.hexdigest()},
+                )
+        except ObjectConflict:
+            if self._stored_sha256(key) != digest.digest():
+                raise
+        found = self.head(key)
+        if found is None:
+            raise StoreUnavailable(f"{key} was put into {self.bucket} and is not there: try again.")
+        return found
+
+    def get(self, key: str) -> bytes:
+        """The whole object; see Store."""
+        return b"".join(self.open(key))
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """The object in chunks; see Store. A body that ends early raises StoreUnavailable."""
+        with self._edge("get", key):
+            body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            try:
+                yield from body.iter_chunks(CHUNK)
+            finally:
+                body.close()
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What the store says about the object; see Store."""
+        try:
+            with self._edge("head", key):
+                found = self._client.head_object(Bucket=self.bucket, Key=key)
+        except ObjectMissing:
+            return None
+        return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """All objects whose names start so; see Store."""
+        with self._edge("list", prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                for item in page.get("Contents", ()):
+                    yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+
+    def delete(self, key: str) -> None:
+        """Delete the object; see Store. A bucket lock raises AccessRefused."""
+        with self._edge("delete", key):
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def _stored_sha256(self, key: str) -> bytes:
+        stored = sha256()
+        for chunk in self.open(key):
+            stored.update(chunk)
+        return stored.digest()
+
+    @contextmanager
+    def _edge(self, verb: str, key: str) -> Iterator[None]:
+        """Turns what boto3 raises into our errors."""
+        what = f"{verb} of {key!r} in bucket {self.bucket}"
+        try:
+            yield
+        except ClientError as error:
+            raise _translated(error, what) from error
+        except ParamValidationError as error:
+            raise StoreError(f"The {what} cannot be sent: {error}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"No complete answer to the {what} ({type(error).__name__}): try again.") from error
+
+
+def _translated(error: ClientError, what: str) -> StoreError:
+    details = error.response.get("Error", {})
+    answer = error.response.get("ResponseMetadata", {})
+    status, code = answer.get("HTTPStatusCode", 0), details.get("Code", "")
+    said = f"{status} {code}, request {answer.get('RequestId') or 'without an id'}"
+    if status == HTTPStatus.PRECONDITION_FAILED:
+        return ObjectConflict(f"The {what} would overwrite an object that holds other bytes ({said}).")
+    if code == "NoSuchBucket":
+        return StoreError(f"The {what} failed: there is no such bucket, correct the environment ({said}).")
+    if status == HTTPStatus.NOT_FOUND:
+        return ObjectMissing(f"The {what} found no object ({said}).")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return AccessRefused(f"The {what} was refused: check the R2 credentials and the bucket's locks ({said}).")
+    if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return StoreUnavailable(f"The {what} cannot be served now: try again ({said}).")
+    return StoreError(f"The {what} failed ({said}).")
+
+
+def _client(endpoint: str, credentials: tuple[str, str], timeouts: tuple[float, float], attempts: int) -> "S3Client":
+    with _making_a_client:
+        return _session().client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name="auto",
+            aws_access_key_id=credentials[0],
+            aws_secret_access_key=credentials[1],
+            config=Config(
+                signature_version="s3v4",
+                # The checksums boto3 adds by itself travel in a trailer that R2 refuses at times.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={"addressing_style": "path", "payload_signing_enabled": True},
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                connect_timeout=timeouts[0],
+                read_timeout=timeouts[1],
+                proxies={},
+            ),
+        )
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """One for all clients: loading boto3's description of S3 takes a third of a second."""
+    # Profiles and shared files of whoever runs us must not reach in.
+    variables = {
+        "profile": (None, None, None, None),
+        "config_file": (None, None, os.devnull, None),
+        "credentials_file": (None, None, os.devnull, None),
+    }
+    return boto3.session.Session(botocore_session=botocore.session.Session(session_vars=variables))
+
+
+def _check_endpoint(endpoint: str, allowed_hosts: Collection[str]) -> None:
+    parts = urlsplit(endpoint)
+    host = parts.hostname or ""
+    if parts.username or parts.query or parts.fragment or parts.scheme not in ("http", "https"):
+        raise AccessRefused(f"The R2 endpoint of host {host!r} must be a plain https address.")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise AccessRefused(f"The R2 endpoint {host!r} must use https; plain http is for this machine only.")
+    if host not in allowed_hosts:
+        raise AccessRefused(f"The host {host!r} is not among KVOPS_ALLOWED_API_HOSTS.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _expect_nothing(params: dict[str, dict[str, str]], **_: object) -> None:
+    # boto3 waits a second for a "100 Continue" that R2 and wrangler's local R2 never send.
+    params["headers"].pop("Expect", None)
+
+
+class _Prepared(Protocol):
+    url: str
+
+
+def _only_to(allowed_hosts: Collection[str]) -> Callable[..., None]:
+    """A last look at the final address: boto3 follows a bucket to the region it is told."""
+
+    def check(request: _Prepared, **_: object) -> None:
+        _check_endpoint(request.url.partition("?")[0], allowed_hosts)
+
+    return check
