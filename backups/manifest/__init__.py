@@ -1,0 +1,88 @@
+"""Layout, digests and manifests of generations. Pure: no Django, no network, no R2."""
+
+from backups.manifest.checks import PartCheck, check_part
+from backups.manifest.digests import (
+    EntryDigests,
+    Root,
+    digest_root,
+    encode_digests,
+    entry_digest,
+    names_sha256,
+    read_digests,
+)
+from backups.manifest.document import Counts, Manifest, Part, parse_manifest, parts_root
+from backups.manifest.errors import BadEntry, BadManifest, Damaged, LayoutError, ManifestError
+from backups.manifest.layout import (
+    CLINICS_TEMPLATE,
+    KV_TEMPLATE,
+    MASTERS_TEMPLATE,
+    TemplateUse,
+    check_template,
+    digests_key,
+    encode_prefix,
+    kv_template,
+    manifest_key,
+    object_stem,
+    part_key,
+    restore_key,
+    validate_templates,
+)
+from backups.manifest.reading import parse_entry, read_entries
+from backups.manifest.restore import restore_commands, with_restore_notes
+from backups.manifest.writing import (
+    MAX_BYTES,
+    MAX_KEYS,
+    DataObject,
+    PartWriter,
+    encode_array,
+    encode_entry,
+    encode_part,
+    wrangler_keeps,
+)
+
+__all__ = [
+    "CLINICS_TEMPLATE",
+    "KV_TEMPLATE",
+    "MASTERS_TEMPLATE",
+    "MAX_BYTES",
+    "MAX_KEYS",
+    "BadEntry",
+    "BadManifest",
+    "Counts",
+    "Damaged",
+    "DataObject",
+    "EntryDigests",
+    "LayoutError",
+    "Manifest",
+    "ManifestError",
+    "Part",
+    "PartCheck",
+    "PartWriter",
+    "Root",
+    "TemplateUse",
+    "check_part",
+    "check_template",
+    "digest_root",
+    "digests_key",
+    "encode_array",
+    "encode_digests",
+    "encode_entry",
+    "encode_part",
+    "encode_prefix",
+    "entry_digest",
+    "kv_template",
+    "manifest_key",
+    "names_sha256",
+    "object_stem",
+    "parse_entry",
+    "parse_manifest",
+    "part_key",
+    "parts_root",
+    "read_digests",
+    "read_entries",
+    "restore_commands",
+    "restore_key",
+    "validate_templates",
+    "with_restore_notes",
+    "wrangler_keeps",
+]

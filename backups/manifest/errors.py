@@ -1,0 +1,28 @@
+"""What can be wrong with a copy.
+
+ManifestError
+├── LayoutError     a template or prefix cannot name an object
+├── BadEntry        what was read from KV cannot be written down as it is
+├── Damaged         a data or digests object is not what the writer wrote
+└── BadManifest     a manifest cannot be relied on
+"""
+
+
+class ManifestError(Exception):
+    """Base of everything this package raises; the text is a sentence for people."""
+
+
+class LayoutError(ManifestError):
+    """An object cannot be named this way."""
+
+
+class BadEntry(ManifestError):
+    """An entry cannot be written without changing it."""
+
+
+class Damaged(ManifestError):
+    """Bytes read back are truncated, altered or out of order."""
+
+
+class BadManifest(ManifestError):
+    """A manifest is not one of ours, or contradicts itself."""
