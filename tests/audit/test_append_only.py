@@ -133,6 +133,22 @@ def test_the_time_of_the_head_cannot_be_moved() -> None:
     refused("UPDATE audit_head SET at = now() + interval '1 day'", match="moves only with a new")
 
 
+@pytest.mark.parametrize(
+    ("seq", "prev_hash", "change"),
+    [
+        (4, None, "seq = 4, hash = e.row_hash, at = e.at"),
+        (3, GENESIS, "seq = 3, hash = e.row_hash, at = e.at"),
+        (3, None, "seq = 3, hash = e.prev_hash, at = e.at"),
+        (3, None, "seq = 3, hash = e.row_hash"),
+        (3, None, "seq = 3, hash = e.row_hash, at = e.at, id = 2"),
+    ],
+)
+def test_the_head_takes_only_the_very_entry_that_follows_it(seq: int, prev_hash: bytes | None, change: str) -> None:
+    with triggers_off("audit_entry"):
+        insert(replace(following(), seq=seq), prev_hash=prev_hash or head_hash())
+    refused(f"UPDATE audit_head SET {change} FROM audit_entry e WHERE e.seq = {seq}", match="moves only with")
+
+
 def test_the_head_cannot_be_deleted() -> None:
     refused("DELETE FROM audit_head", match="DELETE on audit_head")
 
