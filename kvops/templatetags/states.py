@@ -1,0 +1,84 @@
+"""How each state of the product is shown: its word, its colour and its icon."""
+
+from typing import NamedTuple
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+
+class Look(NamedTuple):
+    """The word for people, Tabler's colour, and an icon, so that colour is never the only sign."""
+
+    word: str | Promise
+    colour: str
+    icon: str
+
+
+_GOOD = ("green", "circle-check")
+_PROVEN = ("green", "shield-check")
+_BUSY = ("azure", "loader-circle")
+_WAITS = ("yellow", "clock")
+_STEP = ("azure", "circle-dot")
+_QUIET = ("secondary", "circle-dashed")
+_CARE = ("orange", "triangle-alert")
+_BAD = ("red", "circle-x")
+_GONE = ("secondary", "trash-2")
+_OVER = ("secondary", "ban")
+
+LOOKS: dict[str, Look] = {
+    # runs and scans
+    "queued": Look(_("Queued"), *_WAITS),
+    "running": Look(_("Running"), *_BUSY),
+    "succeeded": Look(_("Succeeded"), *_GOOD),
+    "failed": Look(_("Failed"), *_BAD),
+    "stopped": Look(_("Stopped"), "orange", "octagon-pause"),
+    # clean-up stages
+    "waiting": Look(_("Waiting"), *_QUIET),
+    "frozen": Look(_("Names frozen"), "azure", "snowflake"),
+    "backed_up": Look(_("Backed up"), "azure", "archive"),
+    "verified": Look(_("Verified"), *_PROVEN),
+    "checked": Look(_("Checked"), *_PROVEN),
+    "submitted": Look(_("Waits for approval"), *_WAITS),
+    "approved": Look(_("Approved"), *_GOOD),
+    "deleting": Look(_("Deleting"), "red", "loader-circle"),
+    "deleted": Look(_("Deleted"), *_GONE),
+    "confirmed": Look(_("Confirmed gone"), *_PROVEN),
+    "accepted": Look(_("Accepted"), "green", "badge-check"),
+    "ended": Look(_("Ended"), *_OVER),
+    "open": Look(pgettext_lazy("state", "Open"), *_STEP),
+    "done": Look(_("Done"), *_GOOD),
+    # generations
+    "writing": Look(_("Writing"), *_BUSY),
+    "partial": Look(_("Partial"), *_CARE),
+    "complete": Look(_("Complete, not yet verified"), *_STEP),
+    "damaged": Look(_("Damaged"), *_BAD),
+    # approval requests
+    "pending": Look(_("Waits for a decision"), *_WAITS),
+    "rejected": Look(_("Rejected"), *_BAD),
+    "withdrawn": Look(_("Withdrawn"), "secondary", "undo-2"),
+    "expired": Look(_("Expired"), "secondary", "hourglass"),
+    "used": Look(_("Used"), *_GOOD),
+    # checks
+    "passed": Look(_("Passed"), *_GOOD),
+    "different": Look(_("Differences found"), *_BAD),
+    "stale": Look(_("Out of date"), *_CARE),
+    # chunks and keys of a deletion
+    "planned": Look(_("Planned"), *_QUIET),
+    "intended": Look(_("About to be sent"), *_STEP),
+    "sent": Look(_("Sent"), "azure", "send"),
+    "settled": Look(_("Settled"), *_GOOD),
+    "skipped": Look(_("Skipped"), *_CARE),
+    "unknown": Look(_("Unknown"), "orange", "circle-question-mark"),
+    "reappeared": Look(_("Reappeared"), *_BAD),
+    # categories
+    "settings": Look(_("Settings"), "purple", "lock"),
+    "cache": Look(_("Cache"), "cyan", "hourglass"),
+    "legacy": Look(_("Legacy master"), "orange", "archive"),
+    "unclassified": Look(_("Unclassified"), "secondary", "circle-question-mark"),
+}
+
+
+def look(state: str) -> Look:
+    """How to show this state; one that has no entry is shown as it is, in grey."""
+    return LOOKS.get(state) or Look(state.replace("_", " ").capitalize(), *_QUIET)
