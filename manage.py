@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line; `manage.py sandbox` brings its own settings."""
+"""Django's command line; `manage.py sandbox` runs before Django and brings its own settings."""
 
 import os
 import sys
@@ -9,9 +9,9 @@ def main() -> None:
     """Run one management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kvops.settings")
     if sys.argv[1:2] == ["sandbox"]:
-        from sandbox import environment
+        from sandbox import start
 
-        environment.configure(os.environ)
+        sys.exit(start.main(sys.argv[2:]))
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

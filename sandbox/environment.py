@@ -97,7 +97,9 @@ def ports(folder: Path) -> Ports:
     """Free ports, the same ones as the last time where they are still free."""
     return Ports(
         web=remembered_port(folder / "ports" / "web", WEB_PORT),
-        cloudflare=remembered_port(folder / "ports" / "cloudflare"),
+        cloudflare=remembered_port(
+            folder / "ports" / "cloudflare", for_good=True
+        ),  # the product's environments name it
     )
 
 

@@ -168,10 +168,13 @@ def answers(port: int) -> Callable[[], bool]:
     return probe
 
 
-def remembered_port(memory: Path, preferred: int = 0) -> int:
-    """The port noted in the file `memory` if it is still free, else `preferred` or any, noted for the next time."""
+def remembered_port(memory: Path, preferred: int = 0, *, for_good: bool = False) -> int:
+    """The port noted in the file `memory` if it is still free, else `preferred` or any, noted for the next time.
+
+    A port that is `for_good` is noted elsewhere too: raises ProcessFailed when another program has it.
+    """
     noted = [int(memory.read_text())] if memory.exists() else []
-    for port in [*noted, preferred, 0]:
+    for port in noted if noted and for_good else [*noted, preferred, 0]:
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -182,4 +185,6 @@ def remembered_port(memory: Path, preferred: int = 0) -> int:
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_text(str(free))
         return free
-    raise ProcessFailed("No free port on the loopback interface.")
+    raise ProcessFailed(
+        f"Port {port} is taken by another program. Stop that one, or start over with `make demo RESET=1`."
+    )

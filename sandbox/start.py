@@ -2,6 +2,7 @@
 
 import argparse
 import fcntl
+import os
 import shutil
 import signal
 import sys
@@ -23,15 +24,16 @@ POLICY = Path(__file__).parent / "policy.toml"
 # servers, then `SCANS` before and after the rest of the sample data.
 ALWAYS: Sequence[Sequence[str]] = (
     ("migrate", "--no-input", "-v0"),
-    ("createcachetable",),
     ("collectstatic", "--no-input", "-v0"),
 )
 FIRST: Sequence[Sequence[str]] = (
+    ("createcachetable",),
     ("shell", "-v0", "-c", "from sandbox import people; people.create()"),
     ("apply_environments", "{environments}"),
     ("apply_policy", str(POLICY)),
 )
 SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
+GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads=8", "--no-control-socket", "--bind"]
 SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep",)}
 
 
@@ -70,22 +72,21 @@ class _Sandbox:
         """Cloudflare, Django's set-up, `master:` and D1, then web, worker and sweep."""
         runtime = node.install(self.supervisor)
         node.start(self.supervisor, runtime, self.folder / "cloudflare", self.ports.cloudflare)
-        environments = self._environments()
+        environments = str(self._environments())
         for step in ALWAYS:
             self._manage(step)
         self._once("first-keys", self._seed_first)
         for step in FIRST:
-            self._once(step[0], partial(self._manage, [word.format(environments=environments) for word in step]))
-        bind = f"127.0.0.1:{self.ports.web}"
-        web = ("-m", "gunicorn", "kvops.wsgi", "--bind", bind, "--worker-class", "gthread", "--threads", "8")
-        self._serve("web", web, ready=lambda: _serves(self.ports.web))
+            self._once(step[0], partial(self._manage, [word.replace("{environments}", environments) for word in step]))
+        self._serve("web", [*GUNICORN, f"127.0.0.1:{self.ports.web}"], ready=lambda: _serves(self.ports.web))
         for name, command in SERVERS.items():
             self._serve(name, (str(ROOT / "manage.py"), *command))
 
     def fill(self) -> None:
         """The scans that give the pages something to show, the other sample keys, and the scans again."""
         self._once("first-scans", self._scan)
-        self._once("all-keys", self._seed_rest)
+        for account in environment.accounts():
+            self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
         self._once("all-scans", self._scan)
 
     def stay(self) -> None:
@@ -96,13 +97,7 @@ class _Sandbox:
 
     def _environments(self) -> Path:
         file = self.folder / "environments.toml"
-        text = environment.environments_toml(self.ports)
-        if file.exists() and file.read_text("utf-8") != text:
-            raise ProcessFailed(
-                "Another program has taken the port on which the sandbox's Cloudflare accounts were set up. "
-                f"Stop what listens on the port in {file}, or start over with `make demo RESET=1`."
-            )
-        file.write_text(text, "utf-8")
+        file.write_text(environment.environments_toml(self.ports), "utf-8")
         return file
 
     def _seed_first(self) -> None:
@@ -110,16 +105,12 @@ class _Sandbox:
             say(f"{account.name}: D1 and master:")
             seeding.seed_first(account, self.ports.api_base_url)
 
-    def _seed_rest(self) -> None:
-        for account in environment.accounts():
-            seeding.seed_rest(account, self.ports.api_base_url, self._progress(account))
-
-    def _progress(self, account: Account) -> Callable[[int, int], None]:
+    def _seed_rest(self, account: Account) -> None:
         def tell(done: int, total: int) -> None:
             say(f"{account.name}: {done:,} of {total:,} more sample keys")
             self.supervisor.check()
 
-        return tell
+        seeding.seed_rest(account, self.ports.api_base_url, tell)
 
     def _scan(self) -> None:
         for scan in SCANS:
@@ -155,6 +146,8 @@ def _only_one(folder: Path, reset: bool) -> Iterator[None]:
             raise ProcessFailed(f"A sandbox is running already in {folder}; stop it first (Ctrl-C).") from None
         if reset:
             _empty(folder)
+            if "DATABASE_URL" in os.environ:
+                say("DATABASE_URL is set: the database it names is yours and keeps its data")
         (folder / ".gitignore").write_text("*\n")
         yield
 

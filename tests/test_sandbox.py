@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import boto3
 import httpx
+import psycopg
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -196,8 +197,8 @@ def test_the_environments_of_the_sandbox_name_secrets_by_reference_only() -> Non
 
 def test_a_database_keeps_its_password_and_data_over_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL")
-    with postgres.running(tmp_path, durable=False) as first, postgres.psycopg.connect(first) as connection:
+    with postgres.running(tmp_path, durable=False) as first, psycopg.connect(first) as connection:
         connection.execute("CREATE TABLE kept (n int)")
-    with postgres.running(tmp_path, durable=False) as second, postgres.psycopg.connect(second) as connection:
+    with postgres.running(tmp_path, durable=False) as second, psycopg.connect(second) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
     assert first.partition("@")[0] == second.partition("@")[0]
