@@ -11,7 +11,7 @@ from audit.actions import ALARMING, Action
 from audit.chain import Content, Link
 
 MAX_LENGTH = {
-    "actor": 320,
+    "actor": 500,  # a name and an e-mail address
     "environment": 100,
     "subject": 600,  # an index entry in Postgres holds 2,700 bytes
     "subject_label": 1000,

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField(verbose_name='time')),
                 ('action', models.CharField(max_length=64, verbose_name='action')),
                 ('actor_id', models.BigIntegerField(null=True)),
-                ('actor', models.CharField(max_length=320, verbose_name='actor')),
+                ('actor', models.CharField(max_length=500, verbose_name='actor')),
                 ('environment', models.CharField(blank=True, max_length=100, verbose_name='environment')),
                 ('subject', models.CharField(blank=True, max_length=600, verbose_name='subject')),
                 ('subject_label', models.CharField(blank=True, max_length=1000)),
