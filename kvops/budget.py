@@ -7,6 +7,7 @@ Cloudflare allows 1,200 in 5 minutes and then refuses everything for 5 more; we 
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
+from threading import Lock
 
 from django.db import connection, transaction
 from django.db.models import Sum
@@ -82,3 +83,44 @@ class SharedBudget:
             budget, now, blocked = self._lock()
             spent = budget.spends.filter(second__gte=int(now) - self.window).aggregate(sum=Sum("calls"))["sum"] or 0
         return Left(calls=max(0, self.calls - spent), blocked=max(0.0, blocked))
+
+
+class Prepaid:
+    """Requests taken from a budget beforehand, for work that must not pause midway and runs in several threads.
+
+    Threads only use what is paid and never touch the database; `reserve` and `settle` belong to the main thread.
+    """
+
+    def __init__(self, budget: SharedBudget) -> None:
+        self._budget = budget
+        self._paid = 0
+        self._asked_to_wait = 0.0
+        self._lock = Lock()
+
+    def reserve(self, calls: int) -> float:
+        """Top up to `calls` requests: 0.0 when paid, else the seconds until they could be (nothing is taken)."""
+        missing = calls - self._paid
+        wait = self._budget.take(missing) if missing > 0 else 0.0
+        if not wait:
+            self._paid = max(self._paid, calls)
+        return wait
+
+    def take(self, calls: int = 1) -> float:
+        """Take from what is paid; when that is spent, a wait long enough to make the client give up."""
+        with self._lock:
+            if self._paid < calls:
+                return timing.LONGEST_WAIT + 1
+            self._paid -= calls
+            return 0.0
+
+    def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
+        """Remember what an answer's headers said."""
+        with self._lock:
+            spent = reset if remaining == 0 and reset else 0.0
+            self._asked_to_wait = max(self._asked_to_wait, retry_after or 0.0, spent)
+
+    def settle(self) -> None:
+        """Tell the budget what the answers said."""
+        if self._asked_to_wait:
+            self._budget.observed(remaining=None, reset=None, retry_after=self._asked_to_wait)
+            self._asked_to_wait = 0.0

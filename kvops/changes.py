@@ -73,5 +73,9 @@ def claim(request: ApprovalRequest, *, by: Person) -> PreparedChange:
 
 def decided(request: ApprovalRequest) -> None:
     """Follow a decision: a change that was refused is discarded."""
-    if request.state in {ApprovalRequest.State.REJECTED, ApprovalRequest.State.WITHDRAWN, ApprovalRequest.State.EXPIRED}:
+    if request.state in {
+        ApprovalRequest.State.REJECTED,
+        ApprovalRequest.State.WITHDRAWN,
+        ApprovalRequest.State.EXPIRED,
+    }:
         PreparedChange.objects.filter(approval=request, applied_at__isnull=True).update(discarded_at=Now())

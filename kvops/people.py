@@ -50,14 +50,28 @@ def add(email: str, role: Role, *, actor: log.Actor, name: str = "") -> User:
         log.record(Action.PERSON_CREATED, actor=actor, subject=f"person:{person.pk}", subject_label=str(person))
     if not person.grants.filter(role=role, revoked_at__isnull=True).exists():
         RoleGrant.objects.create(person=person, role=role, granted_by=actor.text)
-        log.record(Action.PERSON_ROLE_GRANTED, actor=actor, subject=f"person:{person.pk}", subject_label=str(person), details={"role": role})
+        log.record(
+            Action.PERSON_ROLE_GRANTED,
+            actor=actor,
+            subject=f"person:{person.pk}",
+            subject_label=str(person),
+            details={"role": role},
+        )
     return user
 
 
 def revoke(person: Person, role: Role, *, actor: log.Actor) -> None:
     """Take a role away; it counts at once. Raises SetupRefused when the person does not hold it."""
     with log.transaction():
-        changed = person.grants.filter(role=role, revoked_at__isnull=True).update(revoked_at=Now(), revoked_by=actor.text)
+        changed = person.grants.filter(role=role, revoked_at__isnull=True).update(
+            revoked_at=Now(), revoked_by=actor.text
+        )
         if changed != 1:
             raise SetupRefused(f"{person} does not hold the role {role}.")
-        log.record(Action.PERSON_ROLE_REVOKED, actor=actor, subject=f"person:{person.pk}", subject_label=str(person), details={"role": role})
+        log.record(
+            Action.PERSON_ROLE_REVOKED,
+            actor=actor,
+            subject=f"person:{person.pk}",
+            subject_label=str(person),
+            details={"role": role},
+        )

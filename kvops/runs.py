@@ -40,9 +40,9 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     Run.Kind.SCAN: Kind("kvops.inventory.scan"),
-    Run.Kind.BACKUP: Kind("backups.generations.export", finished="backups.cleanup.backup_finished"),
-    Run.Kind.VERIFY: Kind("backups.generations.read_back", finished="backups.cleanup.verify_finished"),
-    Run.Kind.CHECK: Kind("backups.integrity.compare", finished="backups.cleanup.check_finished"),
+    Run.Kind.BACKUP: Kind("backups.generations.export", finished="backups.preparation.backup_finished"),
+    Run.Kind.VERIFY: Kind("backups.generations.read_back", finished="backups.preparation.verify_finished"),
+    Run.Kind.CHECK: Kind("backups.integrity.compare", finished="backups.preparation.check_finished"),
     Run.Kind.DELETE: Kind("backups.deletion.delete_keys_permanently"),
     Run.Kind.CONFIRM: Kind("backups.proof.confirm_absence"),
 }
@@ -128,7 +128,13 @@ def create(
         foreground=foreground,
         total=total,
     )
-    log.record(Action.RUN_CREATED, actor=actor, environment=_slug(run), subject=f"run:{run.pk}", details={"kind": kind, "of": subject})
+    log.record(
+        Action.RUN_CREATED,
+        actor=actor,
+        environment=_slug(run),
+        subject=f"run:{run.pk}",
+        details={"kind": kind, "of": subject},
+    )
     if not foreground:
         queue.enqueue("kvops.tasks.step", run.pk)
     return run
@@ -196,15 +202,30 @@ class Lease:
         mine = Run.objects.filter(pk=self.run.pk, epoch=self.epoch, state=Run.State.RUNNING)
         if isinstance(then, Done):
             changed = mine.update(
-                state=Run.State.SUCCEEDED, owner="", lease_until=None, wake_at=None,
-                result=dict(then.result), finished_at=Now(), updated_at=Now(),
+                state=Run.State.SUCCEEDED,
+                owner="",
+                lease_until=None,
+                wake_at=None,
+                result=dict(then.result),
+                finished_at=Now(),
+                updated_at=Now(),
             )
-            log.record(Action.RUN_FINISHED, actor=self.actor, environment=_slug(self.run), subject=f"run:{self.run.pk}", details=dict(then.result))
+            log.record(
+                Action.RUN_FINISHED,
+                actor=self.actor,
+                environment=_slug(self.run),
+                subject=f"run:{self.run.pk}",
+                details=dict(then.result),
+            )
         else:
             values: dict[str, object] = {"note": then.note} if then.note else {}
             changed = mine.update(
-                owner="", lease_until=None, updated_at=Now(), rung_at=Now(),
-                wake_at=Now() + timedelta(seconds=then.wait) if then.wait else None, **values,
+                owner="",
+                lease_until=None,
+                updated_at=Now(),
+                rung_at=Now(),
+                wake_at=Now() + timedelta(seconds=then.wait) if then.wait else None,
+                **values,
             )
             if not self.foreground and not then.wait:
                 queue.enqueue("kvops.tasks.step", self.run.pk)
@@ -223,17 +244,32 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
     free = Q(owner="") | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT))
     due = Q(wake_at__isnull=True) | Q(wake_at__lte=Now())
     with log.transaction():
-        before = Run.objects.select_for_update().filter(free, due, pk=run_id, state__in=Run.OPEN, foreground=foreground).first()
+        before = (
+            Run.objects.select_for_update()
+            .filter(free, due, pk=run_id, state__in=Run.OPEN, foreground=foreground)
+            .first()
+        )
         if before is None:
             return None
         Run.objects.filter(pk=run_id, epoch=before.epoch).update(
-            state=Run.State.RUNNING, owner=worker_name(), epoch=F("epoch") + 1, starts=F("starts") + 1,
-            lease_until=Now() + timedelta(seconds=timing.LEASE), wake_at=None, updated_at=Now(),
+            state=Run.State.RUNNING,
+            owner=worker_name(),
+            epoch=F("epoch") + 1,
+            starts=F("starts") + 1,
+            lease_until=Now() + timedelta(seconds=timing.LEASE),
+            wake_at=None,
+            updated_at=Now(),
         )
         run = Run.objects.select_related("environment", "started_by", "approval").get(pk=run_id)
         lease = Lease(run, foreground=foreground)
         if before.owner:
-            log.record(Action.RUN_TAKEN_OVER, actor=lease.actor, environment=_slug(run), subject=f"run:{run.pk}", details={"from": before.owner, "epoch": run.epoch})
+            log.record(
+                Action.RUN_TAKEN_OVER,
+                actor=lease.actor,
+                environment=_slug(run),
+                subject=f"run:{run.pk}",
+                details={"from": before.owner, "epoch": run.epoch},
+            )
     return lease
 
 
@@ -268,7 +304,11 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
         _fail(lease, error.code, str(error))
     except Exception as error:
         logger.exception("Run %s failed.", run_id)
-        _fail(lease, "unexpected", f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again.")
+        _fail(
+            lease,
+            "unexpected",
+            f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again.",
+        )
 
 
 def _transient(error: Exception) -> bool:
@@ -300,11 +340,24 @@ def _stop(lease: Lease) -> None:
 def _close(lease: Lease, state: Run.State, action: Action, code: str, sentence: str) -> None:
     with log.transaction():
         changed = Run.objects.filter(pk=lease.run.pk, epoch=lease.epoch, state=Run.State.RUNNING).update(
-            state=state, owner="", lease_until=None, wake_at=None, error_code=code, error=sentence,
-            stop_requested_by="", finished_at=Now(), updated_at=Now(),
+            state=state,
+            owner="",
+            lease_until=None,
+            wake_at=None,
+            error_code=code,
+            error=sentence,
+            stop_requested_by="",
+            finished_at=Now(),
+            updated_at=Now(),
         )
         if changed:
-            log.record(action, actor=lease.actor, environment=_slug(lease.run), subject=f"run:{lease.run.pk}", details={"code": code, "error": sentence[:500]})
+            log.record(
+                action,
+                actor=lease.actor,
+                environment=_slug(lease.run),
+                subject=f"run:{lease.run.pk}",
+                details={"code": code, "error": sentence[:500]},
+            )
     if not changed:
         logger.warning("Run %s was taken over before it could be closed.", lease.run.pk)
 
@@ -337,8 +390,18 @@ def resume(run: Run, *, actor: log.Actor) -> None:
     """Queue a failed or stopped run again: the same run, the next epoch. Raises NotResumable."""
     with log.transaction():
         changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(
-            state=Run.State.QUEUED, epoch=F("epoch") + 1, starts=0, error_code="", error="", note="",
-            stop_requested_by="", finished_at=None, wake_at=None, rung_at=Now(), updated_at=Now(), foreground=False,
+            state=Run.State.QUEUED,
+            epoch=F("epoch") + 1,
+            starts=0,
+            error_code="",
+            error="",
+            note="",
+            stop_requested_by="",
+            finished_at=None,
+            wake_at=None,
+            rung_at=Now(),
+            updated_at=Now(),
+            foreground=False,
         )
         if not changed:
             raise NotResumable("Only a failed or stopped run can be tried again.")

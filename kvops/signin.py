@@ -20,7 +20,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> Any:
         """Record who signed in."""
         with log.transaction():
-            log.record(Action.SIGNIN_SUCCEEDED, actor=log.Actor(user.person_id, str(user.person)), subject=f"person:{user.person_id}", subject_label=str(user.person))
+            log.record(
+                Action.SIGNIN_SUCCEEDED,
+                actor=log.Actor(user.person_id, str(user.person)),
+                subject=f"person:{user.person_id}",
+                subject_label=str(user.person),
+            )
         return super().post_login(request, user, **kwargs)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:

@@ -1,0 +1,291 @@
+"""Clean-up: one stage per environment, in order, each move one conditional UPDATE and one audit entry.
+
+An operator asks for it, prepares each stage (`preparation`), submits it with its evidence (`evidence`); another
+person approves; the operator starts the deletion (`deletion`), whose effect is proven (`proof`), and accepts.
+"""
+
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from audit import log
+from audit.actions import Action
+from backups import datasets, evidence
+from backups.models import CleanupException, CleanupRequest, CleanupStage, Generation
+from backups.stages import (
+    CleanupRefused,
+    insist_idle,
+    insist_names,
+    insist_operator,
+    insist_turn,
+    locked,
+    move,
+    send_back,
+)
+from kvops import approvals, categories, runs, timing
+from kvops.approvals import actor_of
+from kvops.models import ApprovalRequest, Namespace, Person, ReferenceStatement, Run
+
+State = CleanupStage.State
+UNSUBMITTED = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED)
+
+
+def request(*, binding: str, prefix: str, reason: str, by: Person) -> CleanupRequest:
+    """Ask for the clean-up of one family, or of a prefix of it, in every environment that has the binding."""
+    family = categories.family_of(binding, prefix)
+    if family is None:
+        raise CleanupRefused(f"{prefix!r} is not classified. Only keys of a cache or legacy family can be cleaned up.")
+    if family.category not in {"cache", "legacy"}:
+        raise CleanupRefused(f"{family} are {family.get_category_display()}: they stay in KV.")
+    if family.category == "legacy" and datasets.dataset_for(binding, prefix) is None:
+        raise CleanupRefused(
+            f"{family} has no dataset, so it cannot be checked against D1. Add one to the policy first."
+        )
+    namespaces = list(
+        Namespace.objects.filter(binding=binding).select_related("environment").order_by("environment__order")
+    )
+    if not namespaces:
+        raise CleanupRefused(f"No environment has the binding {binding}.")
+    with log.transaction():
+        insist_operator(by)
+        if CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).exists():
+            raise CleanupRefused(f"A clean-up of {family} is already open.")
+        made = CleanupRequest.objects.create(
+            binding=binding, prefix=prefix, family=family, category=family.category, reason=reason, requested_by=by
+        )
+        for order, namespace in enumerate(namespaces, 1):
+            CleanupStage.objects.create(
+                request=made, environment=namespace.environment, namespace=namespace, order=order
+            )
+        log.record(
+            Action.CLEANUP_REQUESTED,
+            actor=actor_of(by),
+            subject=f"cleanup:{made.pk}",
+            subject_label=str(made),
+            details={"reason": reason[:500]},
+        )
+    return made
+
+
+def state_references(
+    cleanup: CleanupRequest, *, commit: str, command: str, hits: int, answer: str, by: Person
+) -> ReferenceStatement:
+    """Record the operator's own search of the Worker code; it is part of the evidence of every later submit."""
+    with log.transaction():
+        insist_operator(by)
+        if cleanup.stages.exclude(
+            state__in=[State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED]
+        ).exists():
+            raise CleanupRefused("A stage was already submitted with the earlier statement. Withdraw it first.")
+        statement = ReferenceStatement.objects.create(
+            binding=cleanup.binding,
+            prefix=cleanup.prefix,
+            commit=commit,
+            command=command,
+            hits=hits,
+            answer=answer,
+            by=by,
+        )
+        CleanupRequest.objects.filter(pk=cleanup.pk).update(references=statement)
+        log.record(
+            Action.REFERENCES_STATED,
+            actor=actor_of(by),
+            subject=f"cleanup:{cleanup.pk}",
+            subject_label=str(cleanup),
+            details={"commit": commit, "command": command[:500], "hits": hits, "answer": answer[:500]},
+        )
+    return statement
+
+
+def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
+    """Ask another person to approve exactly this set. checked (cache: verified) -> submitted. Raises CleanupRefused."""
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(stage)
+        insist_turn(mine)
+        insist_idle(mine)
+        ready = State.CHECKED if mine.request.category == "legacy" else State.VERIFIED
+        if mine.state != ready:
+            raise CleanupRefused(f"The stage is not ready to submit: {mine.get_state_display()}.")
+        if mine.request.references is None:
+            raise CleanupRefused("State the code references first: they are part of the evidence.")
+        fresh = Now() - timedelta(seconds=timing.VERIFIED_FRESH)
+        if not Generation.objects.verified().filter(pk=mine.generation_id, verified_at__gte=fresh).exists():
+            raise CleanupRefused("The copy was verified too long ago. Verify it again.")
+        insist_names(mine)
+        mine.scope_digest = evidence.scope_digest(mine)
+        approval = approvals.submit(
+            ApprovalRequest.Kind.DELETE_KEYS,
+            subject=f"stage:{mine.pk}",
+            title=evidence.title(mine),
+            evidence=evidence.build(mine),
+            requester=by,
+            environment=mine.environment,
+        )
+        move(
+            mine,
+            [ready],
+            State.SUBMITTED,
+            Action.STAGE_SUBMITTED,
+            actor=actor_of(by),
+            digest=approval.digest,
+            values={"approval": approval, "scope_digest": mine.scope_digest, "returned_because": ""},
+        )
+    return approval
+
+
+def decided(request: ApprovalRequest) -> None:
+    """Hook of the gate: approved moves the stage on; anything else leads back to frozen."""
+    stage = CleanupStage.objects.filter(approval=request).select_related("request").first()
+    if stage is None:
+        return
+    person = request.approver
+    actor = actor_of(person) if person else log.Actor.system("sweep")
+    if request.state == ApprovalRequest.State.APPROVED:
+        move(stage, [State.SUBMITTED], State.APPROVED, Action.STAGE_APPROVED, actor=actor, digest=request.digest)
+    elif stage.state in {State.SUBMITTED, State.APPROVED}:
+        send_back(
+            stage, actor=actor, because=f"The request is {request.get_state_display()}. {request.reason}".strip()[:1000]
+        )
+
+
+def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
+    """approved -> deleting: claims the approval and creates the run in one transaction.
+
+    Raises approvals.Refused when a right, the time or the evidence no longer holds: then nothing was started.
+    """
+    with log.transaction():
+        mine = locked(stage)
+        if mine.state != State.APPROVED or mine.approval is None:
+            raise CleanupRefused(f"The stage is not approved: {mine.get_state_display()}.")
+        insist_turn(mine)
+        insist_names(mine)
+        digest = approvals.digest_of(approvals.canonical(evidence.build(mine)))
+        approval = approvals.claim(mine.approval, digest=digest, by=by)
+        run = runs.create(
+            Run.Kind.DELETE,
+            subject=f"stage:{mine.pk}",
+            label=str(mine),
+            actor=actor_of(by),
+            person=by,
+            environment=mine.environment,
+            approval=approval,
+            total=mine.names,
+        )
+        move(
+            mine,
+            [State.APPROVED],
+            State.DELETING,
+            Action.STAGE_DELETING,
+            actor=actor_of(by),
+            digest=approval.digest,
+            values={"run": run},
+        )
+    return run
+
+
+def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
+    """Record a person's explanation of the names that were not deleted."""
+    with log.transaction():
+        insist_operator(by)
+        changed = CleanupStage.objects.filter(pk=stage.pk, state__in=[State.DELETED, State.CONFIRMED]).update(
+            leftovers_note=note.strip()
+        )
+        if changed != 1 or not note.strip():
+            raise CleanupRefused(
+                "Leftovers are explained in words, after the deletion and before the stage is accepted."
+            )
+        log.record(
+            Action.LEFTOVERS_EXPLAINED,
+            actor=actor_of(by),
+            environment=stage.environment.slug,
+            subject=f"stage:{stage.pk}",
+            subject_label=str(stage),
+            details={"note": note[:1000]},
+        )
+
+
+def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
+    """confirmed -> accepted, with what was tried in the application and seen. The last stage completes the request."""
+    with log.transaction():
+        insist_operator(by)
+        if not note.strip():
+            raise CleanupRefused("Say what you tried in the application and that it works.")
+        mine = locked(stage)
+        if leftovers(mine).exists() and not mine.leftovers_note:
+            raise CleanupRefused("Explain the leftovers first.")
+        move(
+            mine,
+            [State.CONFIRMED],
+            State.ACCEPTED,
+            Action.STAGE_ACCEPTED,
+            actor=actor_of(by),
+            digest=mine.scope_digest,
+            values={
+                "accepted_note": note.strip(),
+                "accepted_by": by,
+                "accepted_at": Now(),
+                "empty_reason": note.strip() if mine.names == 0 else "",
+                "scope_digest": mine.scope_digest or evidence.scope_digest(mine),
+            },
+            details={"note": note[:1000]},
+        )
+        if not mine.request.stages.exclude(state__in=[State.ACCEPTED, State.ENDED]).exists():
+            CleanupRequest.objects.filter(pk=mine.request_id).update(completed_at=Now())
+
+
+def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
+    """End the request before a deletion began; what is pending is withdrawn. Raises CleanupRefused."""
+    for approval in ApprovalRequest.objects.filter(
+        cleanupstage__request=cleanup, state__in=[ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED]
+    ):
+        approvals.withdraw(approval, by=by, reason=reason)
+    with log.transaction():
+        insist_operator(by)
+        stages = CleanupStage.objects.select_for_update().filter(request=cleanup)
+        if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
+            raise CleanupRefused("A deletion has begun; from there the stage only goes forward.")
+        stages.filter(state__in=CleanupStage.BEFORE_DELETION).update(state=State.ENDED)
+        if (
+            CleanupRequest.objects.filter(pk=cleanup.pk, ended_at=None, completed_at=None).update(
+                ended_at=Now(), ended_by=str(by)
+            )
+            != 1
+        ):
+            raise CleanupRefused("The clean-up is already over.")
+        log.record(
+            Action.CLEANUP_ENDED,
+            actor=actor_of(by),
+            subject=f"cleanup:{cleanup.pk}",
+            subject_label=str(cleanup),
+            details={"reason": reason[:500]},
+        )
+
+
+def end_early(stage: CleanupStage, *, by: Person) -> None:
+    """Send nothing more of a stopped or failed deletion: the names not sent become leftovers, the rest is settled."""
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(stage)
+        if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
+            raise CleanupRefused("Only a deletion that was stopped or failed can be ended early. Stop it first.")
+        last = mine.chunks.exclude(state="planned").order_by("-last_index").values_list("last_index", flat=True).first()
+        unsent = mine.entries.filter(index__gt=-1 if last is None else last)
+        CleanupException.objects.bulk_create(
+            (
+                CleanupException(stage=mine, index=index, name=name, outcome=CleanupException.Outcome.STOPPED)
+                for index, name in unsent.values_list("index", "name").iterator(10_000)
+            ),
+            batch_size=5_000,
+            ignore_conflicts=True,
+        )
+        Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(
+            cursor={**mine.run.cursor, "phase": "settle"}
+        )
+    runs.resume(mine.run, actor=actor_of(by))
+
+
+def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:
+    """The exceptions a person must explain."""
+    return stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)

@@ -1,0 +1,74 @@
+"""What KV holds now, compared with the verified copy."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+
+from backups import manifest
+from backups.models import CleanupStage, GenerationEntry
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry
+from kvops.models import Read
+
+SIDE_BY_SIDE = 10
+
+
+class Verdict(Enum):
+    """How a key compares with its copy."""
+
+    EQUAL = "equal"
+    ABSENT = "absent"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One frozen name with what the copy says of it."""
+
+    index: int
+    name: str
+    digest: bytes
+    expiration: int | None
+
+
+def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
+    """The stage's entries at these indexes, in order, each with its digest in the copy; a name without one is left out."""
+    names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
+    copied = GenerationEntry.objects.filter(
+        generation=stage.generation_id, name__in=names, outcome=GenerationEntry.Outcome.KEPT
+    )
+    found = [Frozen(names[entry.name], entry.name, bytes(entry.digest or b""), entry.expiration) for entry in copied]
+    return sorted(found, key=lambda entry: entry.index)
+
+
+def calls_for(read: str, names: int) -> int:
+    """The most requests that reading so many names costs."""
+    return 2 * names if read == Read.EXACT else -(-names // BULK_GET_LIMIT)
+
+
+def read_side_by_side(
+    reader: Cloudflare, namespace_id: str, names: Sequence[str], read: str
+) -> Mapping[str, Entry | None]:
+    """The current entries of the names, read at the same time so that the oldest read stays young."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        if read == Read.EXACT:
+            singles = pool.map(lambda name: reader.exact_get(namespace_id, name), names)
+            return dict(zip(names, singles, strict=True))
+        batches = [names[start : start + BULK_GET_LIMIT] for start in range(0, len(names), BULK_GET_LIMIT)]
+        found: dict[str, Entry | None] = {}
+        for answer in pool.map(lambda batch: reader.bulk_get(namespace_id, batch), batches):
+            found.update(answer)
+        return found
+
+
+def compare(entries: Iterable[Frozen], current: Mapping[str, Entry | None]) -> dict[Frozen, Verdict]:
+    """Each frozen entry against what was read: name, value bytes, metadata text and expiration."""
+    return {entry: _verdict(entry, current.get(entry.name)) for entry in entries}
+
+
+def _verdict(entry: Frozen, now: Entry | None) -> Verdict:
+    if now is None:
+        return Verdict.ABSENT
+    digest = manifest.entry_digest(now.name, sha256(now.data).digest(), now.metadata, now.expiration)
+    return Verdict.EQUAL if digest == entry.digest else Verdict.DIFFERENT

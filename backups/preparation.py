@@ -1,0 +1,192 @@
+"""What must be true before a stage is submitted: its names frozen, a copy made, read back and checked against D1.
+
+The steps are runs; each one's finished hook moves the stage and starts the next, so an operator clicks once. A step
+that failed leaves the stage where it was and can be tried again.
+"""
+
+from datetime import timedelta
+
+from django.db import connection
+from django.db.models.functions import Now
+
+from audit import log
+from audit.actions import Action
+from backups import generations, integrity, manifest
+from backups.models import Check, CleanupEntry, CleanupStage, Generation
+from backups.stages import (
+    CleanupRefused,
+    generation_of,
+    insist_idle,
+    insist_operator,
+    insist_turn,
+    locked,
+    move,
+    note,
+    send_back,
+)
+from kvops import runs, timing
+from kvops.approvals import actor_of
+from kvops.models import Person, Run, Scan
+
+State = CleanupStage.State
+
+
+def freeze(stage: CleanupStage, *, by: Person) -> int:
+    """Take the names of the stage from the newest complete scan; how many. waiting | frozen -> frozen."""
+    scan = _fresh_scan(stage)
+    with log.transaction():
+        insist_operator(by)
+        insist_turn(stage)
+        mine = locked(stage)
+        if mine.state not in {State.WAITING, State.FROZEN}:
+            raise CleanupRefused(f"The names cannot be frozen while the stage is: {mine.get_state_display()}.")
+        insist_idle(mine)
+        CleanupEntry.objects.filter(stage=stage).delete()
+        names = _copy_names(stage)
+        digest = manifest.names_sha256(
+            CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("name", flat=True).iterator(10_000)
+        )
+        move(
+            mine,
+            [State.WAITING, State.FROZEN],
+            State.FROZEN,
+            Action.STAGE_FROZEN,
+            actor=actor_of(by),
+            digest=digest,
+            values={
+                "scan": scan,
+                "frozen_at": Now(),
+                "names": names,
+                "names_sha256": digest,
+                "generation": None,
+                "check_passed": None,
+                "approval": None,
+                "scope_digest": "",
+                "returned_because": "",
+            },
+            details={"names": names, "scan": scan.pk},
+        )
+    stage.refresh_from_db()
+    return names
+
+
+def _copy_names(stage: CleanupStage) -> int:
+    """The family's keys under the prefix, in byte order; keys of other families below it are left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO backups_cleanupentry (stage_id, index, name, expiration)"
+            " SELECT %s, row_number() OVER (ORDER BY name) - 1, name, expiration FROM kvops_key"
+            " WHERE namespace_id = %s AND family_id = %s AND starts_with(name, %s) ORDER BY name",
+            [stage.pk, stage.namespace_id, stage.request.family_id, stage.request.prefix],
+        )
+        return int(cursor.rowcount)
+
+
+def prepare(stage: CleanupStage, *, by: Person) -> Run:
+    """Start what must be true before a submit: the copy, then its read-back, then the check; or the empty listings.
+
+    Picks up where the stage is, so it is also "try again". Raises CleanupRefused.
+    """
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(stage)
+        insist_idle(mine)
+        actor = actor_of(by)
+        if mine.state == State.FROZEN and mine.names == 0:
+            run = _prove_empty(mine, actor=actor, person=by)
+        elif mine.state == State.FROZEN:
+            generation = generations.create_backup(
+                mine.namespace,
+                prefixes=[mine.request.prefix],
+                actor=actor,
+                person=by,
+                purpose=Generation.Purpose.CLEANUP,
+                stage=mine,
+            )
+            CleanupStage.objects.filter(pk=mine.pk).update(generation=generation, returned_because="")
+            run = generation.run
+        elif mine.state == State.BACKED_UP:
+            run = generations.create_verification(generation_of(mine), actor=actor, person=by)
+        elif mine.state == State.VERIFIED and mine.request.category == "legacy":
+            run = integrity.create_check(generation_of(mine), actor=actor, person=by).run
+        else:
+            raise CleanupRefused(f"There is nothing to prepare while the stage is: {mine.get_state_display()}.")
+    return run
+
+
+def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person) -> Run:
+    run = runs.create(
+        Run.Kind.CONFIRM,
+        subject=f"stage:{stage.pk}",
+        label=str(stage),
+        actor=actor,
+        person=person,
+        environment=stage.environment,
+    )
+    CleanupStage.objects.filter(pk=stage.pk).update(confirm_run=run, first_listing_at=None, second_listing_at=None)
+    return run
+
+
+def backup_finished(run: Run) -> None:
+    """Hook: frozen -> backed_up when the copy is complete, and its read-back follows."""
+    stage = CleanupStage.objects.filter(generation__run=run, state=State.FROZEN).first()
+    if stage is None:
+        return
+    generation = generation_of(stage)
+    actor = log.Actor(run.started_by_id, run.actor)
+    if generation.status != Generation.Status.COMPLETE:
+        note(
+            stage, f"The copy is partial: {generation.vanished} keys vanished while it was made. Scan and freeze again."
+        )
+        return
+    move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)
+    generations.create_verification(generation, actor=actor, person=run.started_by)
+
+
+def verify_finished(run: Run) -> None:
+    """Hook: backed_up -> verified when the read-back found the copy equal, and the check follows."""
+    stage = CleanupStage.objects.filter(generation__verify_run=run, state=State.BACKED_UP).first()
+    if stage is None:
+        return
+    generation = generation_of(stage)
+    actor = log.Actor(run.started_by_id, run.actor)
+    if generation.status != Generation.Status.VERIFIED:
+        send_back(stage, actor=actor, because=f"The copy is damaged: {generation.problem}"[:1000])
+        return
+    move(
+        stage, [State.BACKED_UP], State.VERIFIED, Action.STAGE_VERIFIED, actor=actor, digest=generation.manifest_sha256
+    )
+    if stage.request.category == "legacy":
+        integrity.create_check(generation, actor=actor, person=run.started_by)
+
+
+def check_finished(run: Run) -> None:
+    """Hook: verified -> checked when no difference was found; a difference is shown and never accepted."""
+    check = Check.objects.get(run=run)
+    stage = CleanupStage.objects.filter(generation=check.generation_id, state=State.VERIFIED).first()
+    if stage is None or check.generation_id is None:
+        return
+    actor = log.Actor(run.started_by_id, run.actor)
+    if check.outcome != Check.Outcome.PASSED:
+        note(stage, f"The check found {check.differences} differences with D1. Correct them, then check again.")
+        return
+    move(
+        stage,
+        [State.VERIFIED],
+        State.CHECKED,
+        Action.STAGE_CHECKED,
+        actor=actor,
+        digest=check.definition_digest,
+        values={"check_passed": check, "returned_because": ""},
+    )
+
+
+def _fresh_scan(stage: CleanupStage) -> Scan:
+    """The newest complete scan that covers the prefix; names older than a day are not frozen."""
+    scans = Scan.objects.complete().filter(
+        namespace=stage.namespace, completed_at__gte=Now() - timedelta(seconds=timing.SCAN_FRESH)
+    )
+    for scan in scans.order_by("-completed_at")[:50]:
+        if stage.request.prefix.startswith(scan.prefix):
+            return scan
+    raise CleanupRefused(f"{stage.namespace} was not scanned within a day. Scan it first.")

@@ -1,0 +1,259 @@
+"""Proof of absence: no name that was sent is listed, in two listings a settle time apart.
+
+The first listing also settles the chunks: a name still listed is read; unchanged it goes into a new chunk (at most
+three tries), with another value it was written again by somebody and is reported, never deleted.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from audit import log
+from audit.actions import Action
+from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side
+from backups.models import CleanupChunk, CleanupException, CleanupStage
+from backups.stages import move
+from kvops import categories, clock, environments, runs, timing
+from kvops.budget import Prepaid
+from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage, RateLimited
+from kvops.models import Run
+from kvops.runs import Again, Done, Lease, RunError
+
+State = CleanupStage.State
+Chunk = CleanupChunk.State
+Outcome = CleanupException.Outcome
+TRIES = 3
+
+
+def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepaid) -> Again | None:
+    """The first listing of a deletion, page by page over steps; then either a new chunk or the stage is deleted."""
+    cursor = dict(lease.run.cursor)
+    if not cursor.get("listing_since"):
+        cursor.update(listing_since=clock.now().isoformat(), page=None)
+    while True:
+        _reserve(budget, 1)
+        try:
+            page = reader.list_keys(stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"])
+        except CursorRefused:
+            with lease.checkpoint(Again(), cursor={"phase": "settle"}):
+                return None
+        verdicts = _still_there(stage, page, reader, budget)
+        cursor["page"] = page.cursor
+        with lease.checkpoint(cursor=cursor, note="Listing, to see that the names are gone."):
+            _except(stage, verdicts)
+        if page.cursor is None:
+            return _settled(stage, lease, str(cursor["listing_since"]))
+        if lease.tired:
+            return Again()
+
+
+def _reserve(budget: Prepaid, calls: int) -> None:
+    wait = budget.reserve(calls)
+    if wait:
+        raise RateLimited("The request budget is used up.", wait)
+
+
+def _sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
+    """Indexes of listed names that were meant to be gone: frozen ones that are no exception."""
+    listed = stage.entries.filter(name__in=[key.name for key in page.keys])
+    return list(
+        listed.exclude(index__in=stage.exceptions.values("index")).order_by("index").values_list("index", flat=True)
+    )
+
+
+def _still_there(stage: CleanupStage, page: KeyPage, reader: Cloudflare, budget: Prepaid) -> dict[Frozen, Verdict]:
+    """The sent names that are still listed, compared with the copy. Listed but absent when read is gone."""
+    entries = frozen(stage, _sent_among(stage, page))
+    if not entries or stage.generation is None:
+        return {}
+    read = stage.generation.read
+    _reserve(budget, calls_for(read, len(entries)) + 100)
+    current = read_side_by_side(reader, stage.namespace.namespace_id, [entry.name for entry in entries], read)
+    return compare(entries, current)
+
+
+def _attempt(stage: CleanupStage, entry: Frozen) -> int:
+    tried = stage.chunks.filter(first_index__lte=entry.index, last_index__gte=entry.index).aggregate(
+        most=Max("attempt")
+    )
+    return int(tried["most"] or 1)
+
+
+def _except(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict]) -> None:
+    """Unchanged names are to be sent again, or have failed after three tries; changed ones came back."""
+    for entry, verdict in verdicts.items():
+        if verdict is Verdict.ABSENT:
+            continue
+        outcome = Outcome.REAPPEARED
+        if verdict is Verdict.EQUAL:
+            outcome = Outcome.ALIVE if _attempt(stage, entry) < TRIES else Outcome.FAILED
+        CleanupException.objects.create(stage=stage, index=entry.index, name=entry.name, outcome=outcome)
+
+
+def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict], *, lease: Lease) -> None:
+    """Close a chunk whose answer never came, within the caller's checkpoint."""
+    _except(stage, verdicts)
+    CleanupChunk.objects.filter(pk=chunk.pk, state=Chunk.INTENDED).update(state=Chunk.SETTLED, settled_at=Now())
+    _again(stage, [chunk])
+    _record(stage, chunk, lease)
+
+
+def _again(stage: CleanupStage, chunks: Sequence[CleanupChunk]) -> int:
+    """New chunks for the names of these that are alive and unchanged; how many."""
+    number = stage.chunks.count()
+    made = 0
+    for chunk in chunks:
+        alive = stage.exceptions.filter(
+            outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
+        )
+        if alive.exists() and not stage.chunks.filter(first_index=chunk.first_index, state=Chunk.PLANNED).exists():
+            made += 1
+            CleanupChunk.objects.create(
+                stage=stage,
+                number=number + made,
+                attempt=chunk.attempt + 1,
+                first_index=chunk.first_index,
+                last_index=chunk.last_index,
+            )
+    return made
+
+
+def _record(stage: CleanupStage, chunk: CleanupChunk, lease: Lease) -> None:
+    log.record(
+        Action.CHUNK_SETTLED,
+        actor=lease.actor,
+        environment=stage.environment.slug,
+        subject=f"stage:{stage.pk}",
+        subject_label=str(stage),
+        digest=chunk.names_sha256,
+        details={"chunk": chunk.number, "names": chunk.names},
+    )
+
+
+def _settled(stage: CleanupStage, lease: Lease, listing_since: str) -> Again | None:
+    """After a whole listing: send the survivors again, or call the stage deleted and start the proof."""
+    sent = list(stage.chunks.filter(state=Chunk.SENT).order_by("number"))
+    survivors = stage.exceptions.filter(outcome=Outcome.ALIVE).exists()
+    then: Again | Done = Again() if survivors else Done(_counts(stage))
+    with lease.checkpoint(then, cursor={"phase": "delete"} if survivors else {"phase": "done"}):
+        stage.chunks.filter(state=Chunk.SENT).update(state=Chunk.SETTLED, settled_at=Now())
+        for chunk in sent:
+            _record(stage, chunk, lease)
+        if survivors:
+            _again(stage, _newest_per_range(stage))
+            return None
+        confirm = runs.create(
+            Run.Kind.CONFIRM,
+            subject=f"stage:{stage.pk}",
+            label=str(stage),
+            actor=lease.actor,
+            person=lease.run.started_by,
+            environment=stage.environment,
+        )
+        move(
+            stage,
+            [State.DELETING],
+            State.DELETED,
+            Action.STAGE_DELETED,
+            actor=lease.actor,
+            digest=stage.names_sha256,
+            values={**_counts(stage), "first_listing_at": listing_since, "confirm_run": confirm},
+            details=_counts(stage),
+        )
+    return None
+
+
+def _newest_per_range(stage: CleanupStage) -> list[CleanupChunk]:
+    newest: dict[int, CleanupChunk] = {}
+    for chunk in stage.chunks.order_by("attempt"):
+        newest[chunk.first_index] = chunk
+    return list(newest.values())
+
+
+def _counts(stage: CleanupStage) -> dict[str, int]:
+    skipped = stage.exceptions.count()
+    return {"deleted": stage.names - skipped, "skipped": skipped}
+
+
+def confirm_absence(lease: Lease) -> Again | Done | None:
+    """The proof: for a deleted stage its second listing, for one without names two listings without such keys."""
+    stage = CleanupStage.objects.select_related("environment", "namespace", "request__family", "generation").get(
+        confirm_run=lease.run
+    )
+    if stage.first_listing_at is not None:
+        wait = timing.SETTLE - (clock.now() - stage.first_listing_at).total_seconds()
+        if wait > 0:
+            return Again(wait, "Waiting for the settle time before the second listing.")
+    cursor = dict(lease.run.cursor)
+    if not cursor.get("listing_since"):
+        cursor.update(listing_since=clock.now().isoformat(), page=None, found=0)
+    with environments.reader(stage.environment) as reader:
+        while True:
+            try:
+                page = reader.list_keys(
+                    stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"]
+                )
+            except CursorRefused:
+                with lease.checkpoint(Again(), cursor={}):
+                    return None
+            found = _found(stage, page)
+            cursor.update(page=page.cursor, found=cursor["found"] + len(found))
+            with lease.checkpoint(
+                cursor=cursor, note="Second listing." if stage.first_listing_at else "First listing."
+            ):
+                if found and cursor.get("rounds", 0) >= TRIES - 1:
+                    _reappeared(stage, found)
+            if page.cursor is None:
+                return _listed(stage, lease, cursor)
+            if lease.tired:
+                return Again()
+
+
+def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
+    """What should not be listed: sent names, or, for a stage without names, any key of the family."""
+    if stage.names:
+        return _sent_among(stage, page)
+    return [
+        position
+        for position, key in enumerate(page.keys)
+        if categories.family_of(stage.request.binding, key.name) == stage.request.family
+    ]
+
+
+def _reappeared(stage: CleanupStage, indexes: Sequence[int]) -> None:
+    if stage.names:
+        for entry in stage.entries.filter(index__in=indexes):
+            CleanupException.objects.create(stage=stage, index=entry.index, name=entry.name, outcome=Outcome.REAPPEARED)
+
+
+def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> Again | None:
+    """After a whole listing: the second clean one proves it, a dirty one starts the pair again."""
+    rounds = int(str(cursor.get("rounds", 0)))
+    clean = cursor["found"] == 0 or (stage.names > 0 and rounds >= TRIES - 1)
+    if not clean and stage.names == 0:
+        raise RunError(
+            "not_empty", f"{cursor['found']} keys of the family are listed now. Scan again and freeze their names."
+        )
+    if not clean or stage.first_listing_at is None:
+        since = cursor["listing_since"]
+        with lease.checkpoint(
+            Again(timing.SETTLE, "Listing again after the settle time."), cursor={"rounds": rounds + (not clean)}
+        ):
+            # Two clean listings in a row are the proof, so a dirty one starts the pair again.
+            CleanupStage.objects.filter(pk=stage.pk).update(first_listing_at=since if clean else None)
+        return None
+    expected = [State.DELETED] if stage.names else [State.FROZEN]
+    counts = _counts(stage)
+    with lease.checkpoint(Done(counts), cursor={}):
+        move(
+            stage,
+            expected,
+            State.CONFIRMED,
+            Action.STAGE_CONFIRMED,
+            actor=lease.actor,
+            digest=stage.names_sha256,
+            values={**counts, "second_listing_at": cursor["listing_since"]},
+            details=counts,
+        )
+    return None

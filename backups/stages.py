@@ -1,0 +1,107 @@
+"""How a stage moves, and what every move insists on."""
+
+from collections.abc import Mapping, Sequence
+
+from django.db.models import Q
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups import evidence, manifest
+from backups.models import CleanupEntry, CleanupStage, Generation
+from kvops.models import Person, Role, Run
+
+State = CleanupStage.State
+
+
+class CleanupRefused(Exception):
+    """The step is not possible now; the message is one sentence that says why and what to do."""
+
+
+def locked(stage: CleanupStage) -> CleanupStage:
+    """The stage as it is now, held until the open transaction ends."""
+    return (
+        CleanupStage.objects.select_for_update(of=("self",))
+        .select_related("request__family", "environment", "namespace")
+        .get(pk=stage.pk)
+    )
+
+
+def move(
+    stage: CleanupStage,
+    expected: Sequence[CleanupStage.State],
+    to: CleanupStage.State,
+    action: Action,
+    *,
+    actor: log.Actor,
+    digest: str = "",
+    values: Mapping[str, object] | None = None,
+    details: Mapping[str, JSON] | None = None,
+) -> None:
+    """One conditional UPDATE and one audit entry. Raises CleanupRefused when somebody moved the stage first."""
+    changed = CleanupStage.objects.filter(pk=stage.pk, state__in=expected).update(state=to, **(values or {}))
+    if changed != 1:
+        raise CleanupRefused("The stage was moved by somebody else. Load the page again.")
+    log.record(
+        action,
+        actor=actor,
+        environment=stage.environment.slug,
+        subject=f"stage:{stage.pk}",
+        subject_label=str(stage),
+        digest=digest,
+        details=details or {},
+    )
+
+
+def send_back(stage: CleanupStage, *, actor: log.Actor, because: str) -> None:
+    """Lead the stage back to frozen, with the reason on its page."""
+    back = [State.BACKED_UP, State.VERIFIED, State.CHECKED, State.SUBMITTED, State.APPROVED]
+    move(
+        stage,
+        back,
+        State.FROZEN,
+        Action.STAGE_RETURNED,
+        actor=actor,
+        values={"returned_because": because, "approval": None},
+        details={"because": because},
+    )
+
+
+def note(stage: CleanupStage, because: str) -> None:
+    """Say on the stage's page why it did not move on."""
+    CleanupStage.objects.filter(pk=stage.pk).update(returned_because=because[:1000])
+
+
+def generation_of(stage: CleanupStage) -> Generation:
+    """The stage's copy, fresh from the database."""
+    return Generation.objects.get(pk=stage.generation_id)
+
+
+def insist_operator(person: Person) -> None:
+    """Raise CleanupRefused unless the person is an operator."""
+    if not person.holds(Role.OPERATOR):
+        raise CleanupRefused("Only an operator can do this.")
+
+
+def insist_turn(stage: CleanupStage) -> None:
+    """Raise CleanupRefused unless the request is open and every earlier environment has valid evidence."""
+    if not stage.request.is_open:
+        raise CleanupRefused("The clean-up is over.")
+    missing = evidence.missing_qa(stage)
+    if missing:
+        raise CleanupRefused(missing)
+
+
+def insist_idle(stage: CleanupStage) -> None:
+    """Raise CleanupRefused while a run works for the stage."""
+    of_stage = Q(generation__stages=stage) | Q(verified_generations__stages=stage) | Q(checks__generation__stages=stage)
+    busy = Run.objects.open().filter(of_stage | Q(subject=f"stage:{stage.pk}")).first()
+    if busy is not None:
+        raise CleanupRefused(f"Wait for run {busy.pk} ({busy.get_kind_display()}), or stop it first.")
+
+
+def insist_names(stage: CleanupStage) -> None:
+    """Raise CleanupRefused unless the frozen names are what their digest says."""
+    names = CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("name", flat=True)
+    if manifest.names_sha256(names.iterator(10_000)) != stage.names_sha256:
+        raise CleanupRefused("The frozen names are not what was frozen. Have the database looked at.")
