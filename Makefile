@@ -2,16 +2,17 @@
 # and, as root, Debian's chromium, gettext and a Japanese font.
 SHELL := /bin/bash
 PY := .venv/bin/python
-RUN := $(PY) -m sandbox.postgres --for-tests --
+RUN := $(PY) -m sandbox.postgres .sandbox/tests
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: demo test check bench screenshots torture lock format messages clean
 
-demo: .venv/installed
+MESSAGES := locale/ja/LC_MESSAGES/django.mo
+
+demo: .venv/installed $(MESSAGES)
 	$(PY) manage.py sandbox $(if $(RESET),--reset)
 
-test: .venv/installed system
-	$(PY) manage_messages.py
+test: .venv/installed system $(MESSAGES)
 	$(RUN) $(PY) -m pytest $(TESTS)
 
 check: .venv/installed system
@@ -20,11 +21,14 @@ check: .venv/installed system
 bench: .venv/installed
 	$(RUN) $(PY) -m bench $(BENCH)
 
-screenshots: .venv/installed system
+screenshots: .venv/installed system $(MESSAGES)
 	$(RUN) $(PY) -m pytest tests/browser/test_screenshots.py
 
 .venv/installed: requirements-dev.txt .ci/venv
 	@bash .ci/venv
+
+%.mo: %.po .venv/installed
+	.venv/bin/pybabel --quiet compile --input-file $< --output-file $@
 
 .PHONY: system
 system:

@@ -27,7 +27,6 @@ ALWAYS: Sequence[Sequence[str]] = (
     ("collectstatic", "--no-input", "-v0"),
 )
 FIRST: Sequence[Sequence[str]] = (
-    ("createcachetable",),
     ("shell", "-v0", "-c", "from sandbox import people; people.create()"),
     ("apply_environments", "{environments}"),
     ("apply_policy", str(POLICY)),

@@ -8,8 +8,9 @@ from tests import make
 from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
+from tests.sandbox_fixture import sandbox_api
 
-__all__ = ["flush_despite_triggers"]
+__all__ = ["flush_despite_triggers", "sandbox_api"]
 
 
 @pytest.fixture
