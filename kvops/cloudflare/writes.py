@@ -16,7 +16,6 @@ from kvops.cloudflare._kv import NAMESPACES, Entry
 from kvops.cloudflare._names import checked
 
 BULK_LIMIT = 10_000
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +88,12 @@ def _pair(entry: Entry) -> str:
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether the value survives as a JSON string; a leading byte order mark may not."""
+    """Whether the value survives as a JSON string."""
     try:
         data.decode()
     except UnicodeDecodeError:
         return False
-    return not data.startswith(_BOM)
+    return True
 
 
 def _reader(names: list[str]) -> Callable[[_json.Object], BulkOutcome]:
@@ -102,7 +101,7 @@ def _reader(names: list[str]) -> Callable[[_json.Object], BulkOutcome]:
         result = _json.as_object(envelope.get("result"))
         count = _json.as_int(result.get("successful_key_count"))
         failed = [_json.as_text(name) for name in _json.as_list(result.get("unsuccessful_keys"))]
-        if count + len(failed) != len(names) or not set(failed) <= set(names):
+        if count + len(set(failed)) != len(names) or not set(failed) <= set(names):
             said = f"{count} done and {len(failed)} not, of {len(names)} sent"
             return BulkOutcome(0, [], names, f"Cloudflare's answer contradicts itself: {said}.")
         return BulkOutcome(count, failed, [])

@@ -248,6 +248,7 @@ class Api:
         done = len(names) - len(failed) - bool(context.has("wrong_count"))
         if strangers := context.has("unknown_names"):
             failed += strangers.names or ["never:sent"]
+            done -= len(failed)
         return success(json.dumps({"successful_key_count": done, "unsuccessful_keys": failed}))
 
 

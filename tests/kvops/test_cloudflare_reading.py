@@ -46,13 +46,19 @@ def names(pages: list[KeyPage]) -> list[str]:
     return [key.name for page in pages for key in page.keys]
 
 
-def test_every_page_of_a_prefix_is_read_and_nothing_outside_it(fake: FakeCloudflare, cf: Cloudflare) -> None:
+def test_every_page_is_read_once(fake: FakeCloudflare, cf: Cloudflare) -> None:
     fake.add_derived(ACCOUNT, "big", "big", count=2_500, prefix="master:")
-    fake.put(NS, "other", b"")
     pages = list(cf.iter_pages("big", prefix="master:"))
     assert [len(page.keys) for page in pages] == [1_000, 1_000, 500]
     assert len(set(names(pages))) == 2_500
     assert cf.calls == 3
+
+
+def test_the_prefix_is_sent_with_every_cursor(fake: FakeCloudflare, cf: Cloudflare) -> None:
+    for index in range(1_001):
+        fake.put(NS, f"master:{index}", b"")
+    fake.put(NS, "settings", b"")
+    assert len(names(list(cf.iter_pages(NS, prefix="master:")))) == 1_001
 
 
 def test_an_empty_page_with_a_cursor_is_not_the_end(fake: FakeCloudflare, cf: Cloudflare) -> None:
@@ -67,6 +73,11 @@ def test_a_refused_cursor_says_start_again(fake: FakeCloudflare, cf: Cloudflare)
     fake.fault("keys", "cursor_refused", nth=2)
     with pytest.raises(CursorRefused, match="start again"):
         list(cf.iter_pages("big"))
+
+
+def test_a_cursor_that_was_never_given_is_refused_too(cf: Cloudflare) -> None:
+    with pytest.raises(CursorRefused):
+        cf.list_keys(NS, cursor="!")
 
 
 def test_the_listing_of_another_namespace_is_not_found(cf: Cloudflare) -> None:

@@ -62,6 +62,7 @@ def test_a_name_that_kv_cannot_hold_is_refused_before_anything_is_sent(fake: Fak
         ("GET", "/storage/kv/namespaces/{ns}/values/.."),
         ("GET", "/storage/kv/namespaces/{ns}/values/%2e%2E"),
         ("GET", "/storage/kv/namespaces/{ns}/values/a/../../keys"),
+        ("GET", "/storage/kv/namespaces/{ns}/values/rewritten by the library"),
         ("GET", "/storage/kv/namespaces/{ns}/keys/"),
         ("GET", "/storage/kv/namespaces/../namespaces/{ns}"),
         ("GET", "/storage/kv/namespaces/{ns}#/keys"),

@@ -1,0 +1,103 @@
+"""The same tests on the fake and on Cloudflare's own runtime."""
+
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from kvops.cloudflare import Cloudflare, Entry
+from kvops.cloudflare.writes import KVWriter
+from tests.contract.target import Target
+from tests.fakes.cloudflare import FakeCloudflare
+from tests.sandbox_fixture import SandboxApi
+
+type Seed = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def fake_target() -> Iterator[Target]:
+    """The scripted fake."""
+    account = "c" * 32
+    with FakeCloudflare() as fake:
+        fake.add_token("contract-read", account=account, permission="read")
+        fake.add_token("contract-write", account=account, permission="write")
+        fake.add_namespace(account, "3" * 32, "contract")
+        fake.add_database(account, "00000000-0000-4000-8000-000000000003", "contract")
+        yield Target(
+            base_url=fake.base_url,
+            account_id=account,
+            read_token="contract-read",
+            write_token="contract-write",
+            namespace_id="3" * 32,
+            database_id="00000000-0000-4000-8000-000000000003",
+        )
+
+
+@pytest.fixture(scope="session")
+def sandbox_target(sandbox_api: SandboxApi) -> Target:
+    """Cloudflare's runtime behind the sandbox's Worker."""
+    return Target(
+        base_url=sandbox_api.base_url,
+        account_id=sandbox_api.qa.account_id,
+        read_token=sandbox_api.qa.read_token,
+        write_token=sandbox_api.qa.write_token,
+        namespace_id=sandbox_api.qa.namespace_id,
+        database_id=sandbox_api.qa.database_id,
+    )
+
+
+@pytest.fixture(params=["fake_target", pytest.param("sandbox_target", marks=pytest.mark.sandbox)])
+def target(request: pytest.FixtureRequest) -> Target:
+    """Each server in turn."""
+    found: Target = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def ns(target: Target) -> str:
+    """The namespace's id."""
+    return target.namespace_id
+
+
+@pytest.fixture
+def keys(target: Target) -> str:
+    """The namespace's path below the account."""
+    return f"/storage/kv/namespaces/{target.namespace_id}"
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix that is this test's alone."""
+    return f"contract:{uuid4().hex[:12]}:"
+
+
+@pytest.fixture
+def api(target: Target) -> Iterator[httpx.Client]:
+    """A plain client with the write token."""
+    with target.raw(target.write_token) as client:
+        yield client
+
+
+@pytest.fixture
+def cf(target: Target) -> Iterator[Cloudflare]:
+    """Our reading client with the read token."""
+    with target.reader() as client:
+        yield client
+
+
+@pytest.fixture
+def kv(target: Target) -> Iterator[KVWriter]:
+    """Our writing client with the write token."""
+    with target.writer() as client:
+        yield client
+
+
+@pytest.fixture
+def seed(kv: KVWriter, ns: str) -> Seed:
+    """Write one key through the documented bulk route."""
+
+    def put(name: str, data: bytes = b"v", expiration: int | None = None, metadata: str | None = None) -> None:
+        assert kv.bulk_put(ns, [Entry(name, data, expiration, metadata)]).successful_count == 1
+
+    return put

@@ -1,0 +1,82 @@
+"""Bulk put, bulk delete and single put."""
+
+import time
+
+import httpx
+import pytest
+
+from kvops.cloudflare import ApiError, Cloudflare, Entry
+from kvops.cloudflare.writes import BulkOutcome, KVWriter
+from tests.contract.conftest import Seed
+
+
+def test_a_bulk_delete_deletes_what_it_names_and_nothing_else(
+    cf: Cloudflare, kv: KVWriter, ns: str, prefix: str, seed: Seed
+) -> None:
+    for tail in ("a", "b", "c/../.."):
+        seed(prefix + tail)
+    assert kv.bulk_delete(ns, [f"{prefix}a", f"{prefix}c/../.."]) == BulkOutcome(2, [], [])
+    assert [key.name for key in cf.list_keys(ns, prefix=prefix).keys] == [f"{prefix}b"]
+
+
+def test_the_result_of_a_bulk_delete_has_the_documented_shape(api: httpx.Client, keys: str, prefix: str) -> None:
+    answer = api.post(f"{keys}/bulk/delete", json=[f"{prefix}a", f"{prefix}b"])
+    assert answer.json()["result"] == {"successful_key_count": 2, "unsuccessful_keys": []}
+
+
+def test_deleting_a_missing_key_succeeds(kv: KVWriter, ns: str, prefix: str) -> None:
+    assert kv.bulk_delete(ns, [f"{prefix}missing"]) == BulkOutcome(1, [], [])
+
+
+def test_a_deleted_key_is_gone_from_every_route(cf: Cloudflare, kv: KVWriter, ns: str, prefix: str, seed: Seed) -> None:
+    name = f"{prefix}k"
+    seed(name)
+    kv.bulk_delete(ns, [name])
+    assert cf.exact_get(ns, name) is None
+    assert cf.bulk_get(ns, [name]) == {name: None}
+    assert cf.list_keys(ns, prefix=prefix).keys == []
+
+
+def test_one_of_two_names_that_look_alike_survives(
+    cf: Cloudflare, kv: KVWriter, ns: str, prefix: str, seed: Seed
+) -> None:
+    for tail in ("\u30ac", "\u30ab\u3099"):
+        seed(prefix + tail)
+    kv.bulk_delete(ns, [f"{prefix}\u30ab\u3099"])
+    assert [key.name for key in cf.list_keys(ns, prefix=prefix).keys] == [f"{prefix}\u30ac"]
+
+
+def test_a_put_replaces_value_expiration_and_metadata(cf: Cloudflare, ns: str, prefix: str, seed: Seed) -> None:
+    name = f"{prefix}k"
+    seed(name, data=b"old", expiration=int(time.time()) + 3_600, metadata="1")
+    seed(name, data=b"new")
+    assert cf.exact_get(ns, name) == Entry(name, b"new", None, None)
+
+
+def test_an_expiration_less_than_a_minute_ahead_is_refused(kv: KVWriter, ns: str, prefix: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        kv.bulk_put(ns, [Entry(f"{prefix}k", b"v", int(time.time()) + 5, None)])
+    assert caught.value.status == 400
+
+
+def test_a_single_put_takes_bytes_and_a_time_to_live(
+    api: httpx.Client, cf: Cloudflare, keys: str, ns: str, prefix: str
+) -> None:
+    answer = api.put(f"{keys}/values/{prefix}k", content=b"\xff\x00", params={"expiration_ttl": "600"})
+    value = cf.value(ns, f"{prefix}k")
+    assert (answer.status_code, value.data) == (200, b"\xff\x00")
+    assert value.expiration is not None
+    assert 590 <= value.expiration - time.time() <= 601
+
+
+def test_a_single_put_takes_metadata_in_a_form(
+    api: httpx.Client, cf: Cloudflare, keys: str, ns: str, prefix: str
+) -> None:
+    form = {"value": (None, "日本\r\n\x00".encode()), "metadata": (None, b'{"a":1}')}
+    assert api.put(f"{keys}/values/{prefix}k", files=form).status_code == 200
+    assert cf.exact_get(ns, f"{prefix}k") == Entry(f"{prefix}k", "日本\r\n\x00".encode(), None, '{"a":1}')
+
+
+@pytest.mark.parametrize("body", ["{}", "[{}]", "not json"])
+def test_a_bulk_put_that_makes_no_sense_is_refused(api: httpx.Client, keys: str, body: str) -> None:
+    assert api.put(f"{keys}/bulk", content=body).status_code == 400
