@@ -1,0 +1,1 @@
+"""Copies, and the writes they make safe."""

@@ -151,7 +151,7 @@ def decided(request: ApprovalRequest) -> None:
 
 
 def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
-    """approved -> deleting: claims the approval and creates the run in one transaction.
+    """Approved -> deleting: claims the approval and creates the run in one transaction.
 
     Raises approvals.Refused when a right, the time or the evidence no longer holds: then nothing was started.
     """
@@ -207,7 +207,7 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
 
 
 def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
-    """confirmed -> accepted, with what was tried in the application and seen. The last stage completes the request."""
+    """Confirmed -> accepted, with what was tried in the application and seen. The last stage completes the request."""
     with log.transaction():
         insist_operator(by)
         if not note.strip():

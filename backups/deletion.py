@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from django.db.models import Sum
 from django.db.models.functions import Now
 
 from audit import log
@@ -122,10 +121,12 @@ class _Deletion:
         """Check the copy against D1 once more, right before the first delete."""
         if self.stage.request.category == "legacy":
             check = integrity.recheck(self.lease, self.generation)
+            if check is None:
+                return Again()
             if check.outcome != Check.Outcome.PASSED:
                 raise RunError(
                     "differences",
-                    f"The check right before the start found {check.differences} differences with D1 (check {check.pk})."
+                    f"Check {check.pk}, right before the start, found {check.differences} differences with D1."
                     " Nothing was deleted. Correct them and try again.",
                 )
         with self.lease.checkpoint(Again(), cursor={"phase": "delete"}, note="Checked; deleting."):
@@ -255,7 +256,7 @@ class _Deletion:
             )
 
     def _settle_by_reading(self, chunk: CleanupChunk) -> None:
-        """Find out what became of a chunk whose answer never came: absent is gone, unchanged is sent again in a new chunk."""
+        """Close a chunk whose answer never came: absent is gone, unchanged is sent again in a new chunk."""
         over = self.stage.exceptions.values("index")
         indexes = self.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index).exclude(
             index__in=over

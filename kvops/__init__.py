@@ -1,0 +1,1 @@
+"""The estate, and the project package."""

@@ -94,12 +94,12 @@ def submit(
 
 
 def approve(request: ApprovalRequest, *, by: Person, shown: str, reason: str = "") -> None:
-    """pending -> approved by another person, who was shown the digest `shown`. Raises Refused."""
+    """Pending -> approved by another person, who was shown the digest `shown`. Raises Refused."""
     _decide(request, State.APPROVED, by=by, shown=shown, reason=reason)
 
 
 def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> None:
-    """pending -> rejected, with the reason. Raises Refused."""
+    """Pending -> rejected, with the reason. Raises Refused."""
     if not reason.strip():
         raise Refused("Say why, so that the operator knows what to change.")
     _decide(request, State.REJECTED, by=by, shown=shown, reason=reason)
@@ -127,7 +127,7 @@ def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Perso
 
 
 def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
-    """pending | approved -> withdrawn, by its requester or another operator. Raises Refused."""
+    """Pending | approved -> withdrawn, by its requester or another operator. Raises Refused."""
     with log.transaction():
         if not by.holds(Role.OPERATOR):
             raise Refused("Only an operator can withdraw a request.")
@@ -140,7 +140,7 @@ def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
 
 
 def expire() -> int:
-    """Close the requests whose time to decide or to use is over; how many. Validity never depends on this having run."""
+    """Close the requests whose time is over; how many. Validity never depends on this having run."""
     late = Q(state=State.PENDING, decide_by__lt=Now()) | Q(state=State.APPROVED, use_by__lt=Now())
     expired = 0
     for request in ApprovalRequest.objects.filter(late):
@@ -153,7 +153,7 @@ def expire() -> int:
 
 
 def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalRequest:
-    """approved -> used, in the caller's transaction that creates the run. Raises Refused; the caller re-derives `digest`.
+    """Approved -> used, in the caller's transaction that creates the run. The caller re-derives `digest`. Raises Refused.
 
     Both people must still hold their roles, and whoever starts is not who approved.
     """

@@ -14,7 +14,7 @@ from django.db.models import Sum
 from django.db.models.functions import Now
 
 from kvops import timing
-from kvops.models import Budget, BudgetSpend
+from kvops.models import Budget
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SharedBudget:
 
     def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
         """What an answer's headers said: `retry_after` blocks everybody, so does a limit that is used up."""
-        wait = retry_after if retry_after else (reset if remaining == 0 and reset else None)
+        wait = retry_after or (reset if remaining == 0 and reset else None)
         if wait:
             Budget.objects.get_or_create(name=self.name)
             Budget.objects.filter(name=self.name).update(blocked_until=Now() + timedelta(seconds=wait))

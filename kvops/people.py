@@ -1,10 +1,10 @@
 """Persons, their logins and roles: who may do what."""
 
+from allauth.account.models import EmailAddress
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db.models.functions import Now
 
-from allauth.account.models import EmailAddress
 from audit import log
 from audit.actions import Action
 from kvops.models import Person, Role, RoleGrant, User

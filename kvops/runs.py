@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 
 from audit import log
 from audit.actions import Action
+from audit.chain import JSON
 from kvops import queue, timing
 from kvops.cloudflare import ApiError, CloudflareError, RateLimited, TransportError
 from kvops.models import ApprovalRequest, Environment, Person, Run
@@ -89,7 +90,7 @@ class Again:
 class Done:
     """The work is complete; `result` is shown on the run."""
 
-    result: Mapping[str, object] = field(default_factory=dict)
+    result: Mapping[str, JSON] = field(default_factory=dict)
 
 
 def worker_name() -> str:

@@ -4,10 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from allauth.account.models import EmailAddress
 from django_q.models import OrmQ
 
 from audit import log
-from kvops import people, runs
+from kvops import runs
 from kvops.models import (
     Category,
     Database,
@@ -36,7 +37,7 @@ def person(name: str, *roles: Role) -> Person:
     email = f"{name}@example.com"
     found = Person.objects.create(name=name.title(), email=email)
     user = User.objects.create_login(found, PASSWORD)
-    user.emailaddress_set.create(email=email, verified=True, primary=True)
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     for role in roles:
         RoleGrant.objects.create(person=found, role=role, granted_by="tests")
     return found

@@ -1,0 +1,1 @@
+"""The pages of copies and clean-up, one module per feature."""

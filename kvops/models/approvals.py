@@ -125,9 +125,7 @@ class PreparedChange(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                name="change_of_the_estate", condition=Q(kind__in=["environment", "policy"])
-            ),
+            models.CheckConstraint(name="change_of_the_estate", condition=Q(kind__in=["environment", "policy"])),
             models.UniqueConstraint(
                 fields=["kind"],
                 condition=Q(applied_at__isnull=True, discarded_at__isnull=True),
@@ -137,4 +135,3 @@ class PreparedChange(models.Model):
 
     def __str__(self) -> str:
         return f"prepared {self.kind} {self.pk}"
-

@@ -25,9 +25,7 @@ class Environment(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                name="environment_tokens_differ", condition=~Q(read_token=models.F("write_token"))
-            ),
+            models.CheckConstraint(name="environment_tokens_differ", condition=~Q(read_token=models.F("write_token"))),
         ]
 
     def __str__(self) -> str:

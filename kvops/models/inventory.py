@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from kvops.models.categories import Category, Family
 from kvops.models.environments import Namespace
 from kvops.models.runs import Run
+from kvops.names import after_prefix, storable
 
 
 class ScanQuerySet(models.QuerySet["Scan"]):
@@ -15,6 +16,14 @@ class ScanQuerySet(models.QuerySet["Scan"]):
     def complete(self) -> "ScanQuerySet":
         """Scans that changed the inventory."""
         return self.filter(completed_at__isnull=False)
+
+    def newest(self, namespace: Namespace) -> "Scan | None":
+        """The newest complete scan of the namespace, of all of it or of a prefix; it holds the counts."""
+        return self.complete().filter(namespace=namespace).order_by("-completed_at", "-pk").first()
+
+    def covering(self, prefix: str) -> "ScanQuerySet":
+        """Scans that listed everything under the prefix."""
+        return self.filter(prefix__in=[prefix[:end] for end in range(len(prefix) + 1)])
 
 
 class Scan(models.Model):
@@ -52,13 +61,37 @@ class ScanCount(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["scan", "category", "pattern"], name="scan_counts_a_family_once"
-            ),
+            models.UniqueConstraint(fields=["scan", "category", "pattern"], name="scan_counts_a_family_once"),
         ]
 
     def __str__(self) -> str:
         return f"{self.pattern or self.category}: {self.keys}"
+
+
+class KeyQuerySet(models.QuerySet["Key"]):
+    """Keys, asked for so that an index answers however many there are."""
+
+    def under(self, prefix: str) -> "KeyQuerySet":
+        """Keys with the prefix; none when Postgres cannot hold such a name."""
+        if not prefix:
+            return self
+        if not storable(prefix):
+            return self.none()
+        end = after_prefix(prefix)
+        found = self.filter(name__gte=prefix)
+        return found if end is None else found.filter(name__lt=end)
+
+    def after(self, name: str) -> "KeyQuerySet":
+        """Keys whose name comes after this one."""
+        return self.filter(name__gt=name) if storable(name) else self
+
+    def sensitive(self) -> "KeyQuerySet":
+        """Keys whose values are masked and whose copies need encryption."""
+        return self.filter(category__in=[category for category in Category if category.sensitive])
+
+    def expiring(self) -> "KeyQuerySet":
+        """Keys that have an expiration."""
+        return self.filter(expiration__isnull=False)
 
 
 class Key(models.Model):
@@ -72,6 +105,8 @@ class Key(models.Model):
     category = models.CharField(max_length=20, choices=Category, default=Category.UNCLASSIFIED)
     first_seen = models.ForeignKey(Scan, on_delete=models.PROTECT, db_index=False)
 
+    objects = KeyQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["namespace", "name"], name="key_once_per_namespace"),
@@ -79,6 +114,7 @@ class Key(models.Model):
         indexes = [
             models.Index(fields=["namespace", "category", "name"], name="key_by_category"),
             models.Index(fields=["namespace", "family", "name"], name="key_by_family"),
+            models.Index(fields=["namespace", "name"], condition=Q(expiration__isnull=False), name="key_expiring"),
         ]
 
     def __str__(self) -> str:

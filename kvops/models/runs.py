@@ -95,9 +95,7 @@ class Run(models.Model):
                 name="run_owner_has_a_lease",
                 condition=Q(owner="", lease_until__isnull=True) | (~Q(owner="") & Q(lease_until__isnull=False)),
             ),
-            models.CheckConstraint(
-                name="run_lease_only_while_running", condition=Q(owner="") | Q(state="running")
-            ),
+            models.CheckConstraint(name="run_lease_only_while_running", condition=Q(owner="") | Q(state="running")),
             models.CheckConstraint(
                 name="run_over_has_an_end",
                 condition=Q(state__in=["queued", "running"], finished_at__isnull=True)
@@ -114,7 +112,9 @@ class Run(models.Model):
                 name="run_destructive_in_a_worker", condition=~Q(kind="delete") | Q(foreground=False)
             ),
             models.UniqueConstraint(
-                fields=["kind", "subject"], condition=Q(state__in=["queued", "running"]), name="run_one_open_per_subject"
+                fields=["kind", "subject"],
+                condition=Q(state__in=["queued", "running"]),
+                name="run_one_open_per_subject",
             ),
             models.UniqueConstraint(fields=["approval"], name="run_one_per_approval"),
             models.CheckConstraint(

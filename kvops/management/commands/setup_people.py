@@ -40,5 +40,7 @@ class Command(BaseCommand):
 
 def _link(user: User) -> str:
     key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
-    path = reverse("account_reset_password_from_key", kwargs=dict(zip(("uidb36", "key"), key.split("-", 1), strict=True)))
+    path = reverse(
+        "account_reset_password_from_key", kwargs=dict(zip(("uidb36", "key"), key.split("-", 1), strict=True))
+    )
     return f"{settings.BASE_URL}{path}"
