@@ -1,0 +1,220 @@
+"""Environments: how to reach them, and how a new definition of them takes effect.
+
+On an empty estate a definition takes effect at once; afterwards it becomes a prepared change that an operator submits
+and a reviewer decides. Every binding is looked at with the environment's own read token first.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import TypedDict
+
+from django.conf import settings
+from django.db import connection as database
+from django.db import transaction
+from django.db.models import F, Model, ProtectedError
+from django.db.models.functions import Now
+
+from audit import log
+from audit.actions import Action
+from kvops import approvals, changes, credentials, estate, timing
+from kvops.budget import SharedBudget
+from kvops.cloudflare import Budget, Cloudflare, CloudflareError, ConfigurationError
+from kvops.definitions import Applied, DefinitionRefused, Table, for_the_record
+from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange
+
+_APART = 10_000
+"""What is added to every order while they change places."""
+
+
+class NotVisible(DefinitionRefused):
+    """The read token cannot see what it is bound to: another account's token, or a wrong id."""
+
+
+class StillInUse(DefinitionRefused):
+    """What the definition leaves out has runs, scans or copies, which are kept."""
+
+
+class UnknownNamespace(Exception):
+    """No environment has a binding of that name."""
+
+
+class Connection(TypedDict):
+    """The arguments of a client, without its token."""
+
+    account_id: str
+    allowed_hosts: Collection[str]
+    budget: Budget
+    base_url: str
+    max_wait: float
+    timeout: float
+
+
+def connection(environment: Environment, budget: Budget | None = None) -> Connection:
+    """How to reach an environment's account; the budget is the account's unless another is given."""
+    return {
+        "account_id": environment.account_id,
+        "allowed_hosts": settings.KVOPS_ALLOWED_API_HOSTS,
+        "budget": budget or SharedBudget(environment.account_id),
+        "base_url": environment.api_base_url,
+        "max_wait": timing.LONGEST_WAIT,
+        "timeout": timing.REQUEST_TIMEOUT,
+    }
+
+
+def reader(environment: Environment) -> Cloudflare:
+    """The reading client of an environment, to be used with `with`. Raises ConfigurationError."""
+    try:
+        token = credentials.resolve(environment.read_token)
+    except credentials.UnresolvedReference as error:
+        raise ConfigurationError(f"The read token of {environment.slug} is not there. {error}") from error
+    return Cloudflare(token=token, **connection(environment))
+
+
+def find_namespace(address: str) -> Namespace:
+    """The namespace at `ENV/BINDING`, with its environment. Raises UnknownNamespace, which lists those that exist."""
+    slug, _, binding = address.partition("/")
+    namespaces = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
+    found = namespaces.filter(environment__slug=slug, binding=binding).first()
+    if found is None:
+        known = ", ".join(map(str, namespaces)) or "none yet, run apply_environments first"
+        raise UnknownNamespace(f"There is no {address}. Known are: {known}.")
+    return found
+
+
+def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
+    """Put the environments of a TOML text in force, or prepare the change for a second person.
+
+    Raises DefinitionRefused and its kinds NotVisible and StillInUse, and approvals.Refused.
+    """
+    wanted = estate.parse(text)
+    differences = estate.changes(current(), wanted)
+    if not differences:
+        return Applied(())
+    titles = _probe(wanted)
+    if Environment.objects.exists():
+        with transaction.atomic():  # a rehearsal: what the database refuses is better known before a reviewer decides
+            _write(wanted, titles)
+            transaction.set_rollback(True)
+        return changes.prepare(
+            ApprovalRequest.Kind.ENVIRONMENT,
+            definition=estate.as_data(wanted),
+            summary=[*differences, *_titles(wanted, titles)],
+            actor=actor,
+        )
+    with log.transaction():
+        _lock()
+        if Environment.objects.exists():
+            raise DefinitionRefused("Somebody else applied environments just now. Apply yours again.")
+        _write(wanted, titles)
+        _record(wanted, differences, actor)
+    return Applied(tuple(differences))
+
+
+def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
+    """Put an approved change in force. Raises approvals.Refused and the kinds of DefinitionRefused."""
+    change = PreparedChange.objects.get(approval=request)
+    wanted = estate.read(Table(json.loads(change.definition)))
+    titles = _probe(wanted)
+    with log.transaction():
+        _lock()
+        differences = estate.changes(current(), wanted)
+        changes.claim(request, by=by)
+        _write(wanted, titles)
+        _record(wanted, differences, approvals.actor_of(by))
+    return Applied(tuple(differences))
+
+
+def current() -> list[estate.Definition]:
+    """The environments in force, as definitions."""
+    rows = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")
+    return [
+        estate.Definition(
+            **{name: getattr(row, name) for name in _FIELDS},
+            kv=tuple(estate.KV(n.binding, n.namespace_id, n.unpaired) for n in row.namespaces.all()),
+            d1=tuple(estate.D1(d.binding, d.database_id) for d in row.databases.all()),
+        )
+        for row in rows
+    ]
+
+
+_FIELDS = [name for name in estate.Definition.__dataclass_fields__ if name not in {"kv", "d1"}]
+
+
+def _probe(wanted: Sequence[estate.Definition]) -> dict[str, str]:
+    """The title of every namespace by its id, as the environment's own read token sees it. Raises NotVisible."""
+    titles: dict[str, str] = {}
+    for definition in wanted:
+        what = "the account"
+        try:
+            with reader(Environment(slug=definition.slug, **definition.fields())) as client:
+                for kv in definition.kv:
+                    what = f"the namespace {kv.namespace_id} of {kv.binding}"
+                    titles[kv.namespace_id] = client.namespace(kv.namespace_id).title
+                what = "the D1 databases"
+                visible = {info.id for info in client.databases()} if definition.d1 else set()
+        except CloudflareError as error:
+            raise NotVisible(
+                f"{definition.slug}: {definition.read_token} cannot see {what} in account {definition.account_id}. "
+                f"Is it another environment's token, or a wrong id? {error}"
+            ) from error
+        for d1 in definition.d1:
+            if d1.database_id not in visible:
+                raise NotVisible(
+                    f"{definition.slug}: {definition.read_token} cannot see the database {d1.database_id} of "
+                    f"{d1.binding} in account {definition.account_id}. It needs D1 Read and the right id."
+                )
+    return titles
+
+
+def _titles(wanted: Sequence[estate.Definition], titles: Mapping[str, str]) -> list[str]:
+    return [
+        f"{d.slug}/{kv.binding} is the namespace “{titles[kv.namespace_id]}” ({kv.namespace_id})"
+        for d in wanted
+        for kv in d.kv
+    ]
+
+
+def _lock() -> None:
+    with database.cursor() as cursor:
+        cursor.execute("LOCK TABLE kvops_environment IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _write(wanted: Sequence[estate.Definition], titles: Mapping[str, str]) -> None:
+    """Make the rows what the definitions say, within the caller's transaction. Raises StillInUse."""
+    bindings = {(d.slug, kv.binding, kv.namespace_id) for d in wanted for kv in d.kv}
+    for namespace in Namespace.objects.select_related("environment"):
+        if (namespace.environment.slug, namespace.binding, namespace.namespace_id) not in bindings:
+            _remove(namespace, "so it can neither be left out nor be bound to another namespace")
+    Database.objects.all().delete()
+    for environment in Environment.objects.exclude(slug__in=[d.slug for d in wanted]):
+        _remove(environment, "so it cannot be left out")
+    Environment.objects.update(order=F("order") + _APART)
+    for definition in wanted:
+        environment, _ = Environment.objects.update_or_create(
+            slug=definition.slug, defaults={**definition.fields(), "updated_at": Now()}
+        )
+        for kv in definition.kv:
+            Namespace.objects.update_or_create(
+                environment=environment,
+                binding=kv.binding,
+                defaults={**asdict(kv), "title": titles[kv.namespace_id]},
+            )
+        Database.objects.bulk_create(Database(environment=environment, **asdict(d1)) for d1 in definition.d1)
+
+
+def _remove(row: Model, consequence: str) -> None:
+    try:
+        row.delete()
+    except ProtectedError as error:
+        raise StillInUse(f"{row} has runs, scans, copies or requests, {consequence}.") from error
+
+
+def _record(wanted: Sequence[estate.Definition], differences: Sequence[str], actor: log.Actor) -> None:
+    log.record(
+        Action.ENVIRONMENT_APPLIED,
+        actor=actor,
+        subject="environments",
+        digest=approvals.digest_of(approvals.canonical(estate.as_data(wanted))),
+        details={"changes": for_the_record(differences)},
+    )

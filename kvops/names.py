@@ -1,0 +1,31 @@
+"""Key names as Postgres holds and orders them. Pure: no Django.
+
+In a column of collation "C" names compare byte by byte, which is the order of their code points in Python.
+"""
+
+
+def storable(name: str) -> bool:
+    """Whether Postgres can hold the name: not empty, without NUL, with a UTF-8 form."""
+    if not name or "\0" in name:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def after_prefix(prefix: str) -> str | None:
+    """The smallest text above every name with this prefix; None when nothing is above."""
+    kept = prefix.rstrip("\U0010ffff")
+    if not kept:
+        return None
+    following = ord(kept[-1]) + 1
+    if following == 0xD800:  # surrogates are no characters of a name
+        following = 0xE000
+    return kept[:-1] + chr(following)
+
+
+def after_name(name: str) -> str:
+    """The smallest text Postgres can hold above the name itself."""
+    return name + "\x01"
