@@ -11,7 +11,7 @@ from threading import Lock
 
 from django.db import connection, transaction
 from django.db.models import Sum
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from kvops import timing
 from kvops.models import Budget
@@ -75,7 +75,10 @@ class SharedBudget:
         wait = retry_after or (reset if remaining == 0 and reset else None)
         if wait:
             Budget.objects.get_or_create(name=self.name)
-            Budget.objects.filter(name=self.name).update(blocked_until=Now() + timedelta(seconds=wait))
+            Budget.objects.filter(name=self.name).update(
+                # Never shorter than what an earlier answer asked for.
+                blocked_until=Greatest("blocked_until", Now() + timedelta(seconds=wait))
+            )
 
     def left(self) -> Left:
         """What remains now, for the pages; takes nothing."""

@@ -295,7 +295,8 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
         _stop(lease)
     except RateLimited as limited:
         # Waiting for the budget is not a failed start.
-        _pause(lease, limited.retry_after, "Waiting for Cloudflare's request limit.", starts=lease.run.starts - 1)
+        starts = max(0, lease.run.starts - 1)
+        _pause(lease, limited.retry_after, "Waiting for Cloudflare's request limit.", starts=starts)
     except (CloudflareError, TryLater) as error:
         if _transient(error):
             _pause(lease, timing.RETRY, f"Waiting to try again: {error}"[:300])
@@ -384,12 +385,15 @@ def request_stop(run: Run, *, actor: log.Actor) -> None:
         if not asked:
             raise NotResumable("The run is over, or was already asked to stop.")
         log.record(Action.RUN_STOP_REQUESTED, actor=actor, environment=_slug(run), subject=f"run:{run.pk}")
-        queue.enqueue("kvops.tasks.step", run.pk)
+        if not run.foreground:
+            queue.enqueue("kvops.tasks.step", run.pk)
 
 
 def resume(run: Run, *, actor: log.Actor) -> None:
     """Queue a failed or stopped run again: the same run, the next epoch. Raises NotResumable."""
     with log.transaction():
+        if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
+            raise NotResumable("Another run is already doing this.")
         changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(
             state=Run.State.QUEUED,
             epoch=F("epoch") + 1,
@@ -430,3 +434,38 @@ def ring() -> int:
                 queue.enqueue("kvops.tasks.step", pk)
                 rung += 1
     return rung
+
+
+def close_abandoned() -> int:
+    """Fail the foreground runs whose command is gone, so that they block nothing; how many. `sweep` calls it."""
+    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL + timing.REQUEST_TIMEOUT)
+    gone = Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT)) | (
+        Q(owner="", updated_at__lt=silent) & (Q(wake_at__isnull=True) | Q(wake_at__lt=silent))
+    )
+    closed = 0
+    for run in Run.objects.open().filter(gone, foreground=True).select_related("environment")[:1000]:
+        with log.transaction():
+            changed = (
+                Run.objects.open()
+                .filter(gone, pk=run.pk, epoch=run.epoch)
+                .update(
+                    state=Run.State.FAILED,
+                    epoch=F("epoch") + 1,
+                    owner="",
+                    lease_until=None,
+                    wake_at=None,
+                    error_code="abandoned",
+                    error="The command that did this ended too early. Start it again, or let a worker finish it.",
+                    stop_requested_by="",
+                    finished_at=Now(),
+                    updated_at=Now(),
+                )
+            )
+            if changed:
+                actor = log.Actor.system("sweep")
+                details: dict[str, JSON] = {"code": "abandoned", "from": run.owner}
+                log.record(
+                    Action.RUN_FAILED, actor=actor, environment=_slug(run), subject=f"run:{run.pk}", details=details
+                )
+                closed += 1
+    return closed

@@ -41,8 +41,9 @@ def age(name: str) -> float | None:
 
 
 def sweep_once() -> int:
-    """One round: ring due runs, close what expired, send the canary. Returns how many runs were rung."""
+    """One round: ring due runs, close the expired and the abandoned, send the canary. Returns how many runs were rung."""
     rung = runs.ring()
+    runs.close_abandoned()
     approvals.expire()
     sent = age("canary_sent")
     if sent is None or sent >= timing.CANARY:
