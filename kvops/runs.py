@@ -186,6 +186,11 @@ class Lease:
         if Run.objects.filter(pk=self.run.pk).exclude(stop_requested_by="").exists():
             raise _Stopped
 
+    def keep(self) -> None:
+        """Renew the lease unless that was a moment ago: call between the pieces of long work."""
+        if time.monotonic() >= self._trusted_until - timing.TRUST + timing.KEEP:
+            self.renew()
+
     @contextmanager
     def checkpoint(self, then: Again | Done | None = None, **values: object) -> Iterator[None]:
         """A transaction for the effects of the work so far, with progress (`cursor`, `done`, `total`, `calls`, `note`).

@@ -24,6 +24,7 @@ SCALE = _scale()
 REQUEST_TIMEOUT = max(60.0 * SCALE, 5.0)
 LEASE = 3 * REQUEST_TIMEOUT
 TRUST = LEASE - 4 / 3 * REQUEST_TIMEOUT
+KEEP = 2.0
 STEP = max(30.0 * SCALE, 1.0)
 PART = 200.0
 RETRY = max(15.0 * SCALE, 0.2)
@@ -49,3 +50,5 @@ REAUTHENTICATE = 300
 
 # Copies.
 RETENTION_DAYS = 14
+CHECK_PAUSE = 900.0
+"""An integrity check that lay still for longer starts over: what it read of D1 would be too old."""
