@@ -94,7 +94,7 @@ class Done:
 
 
 def worker_name() -> str:
-    """This process, as the owner of a lease."""
+    """The process at hand, as the owner of a lease."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -448,29 +448,9 @@ def close_abandoned() -> int:
         Q(owner="", updated_at__lt=silent) & (Q(wake_at__isnull=True) | Q(wake_at__lt=silent))
     )
     closed = 0
-    for run in Run.objects.open().filter(gone, foreground=True).select_related("environment")[:1000]:
-        with log.transaction():
-            changed = (
-                Run.objects.open()
-                .filter(gone, pk=run.pk, epoch=run.epoch)
-                .update(
-                    state=Run.State.FAILED,
-                    epoch=F("epoch") + 1,
-                    owner="",
-                    lease_until=None,
-                    wake_at=None,
-                    error_code="abandoned",
-                    error="The command that did this ended too early. Start it again, or let a worker finish it.",
-                    stop_requested_by="",
-                    finished_at=Now(),
-                    updated_at=Now(),
-                )
-            )
-            if changed:
-                actor = log.Actor.system("sweep")
-                details: dict[str, JSON] = {"code": "abandoned", "from": run.owner}
-                log.record(
-                    Action.RUN_FAILED, actor=actor, environment=_slug(run), subject=f"run:{run.pk}", details=details
-                )
-                closed += 1
+    for pk in Run.objects.open().filter(gone, foreground=True).values_list("pk", flat=True)[:1000]:
+        lease = take(pk, foreground=True)
+        if lease is not None:
+            _fail(lease, "abandoned", "The command ended too early. Start it again, or let a worker go on from here.")
+            closed += 1
     return closed
