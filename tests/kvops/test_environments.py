@@ -199,7 +199,7 @@ def test_the_probe_only_reads(applied: str, cloudflare: FakeCloudflare) -> None:
 
 def test_a_reader_without_its_token_says_which(applied: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QA_READ")
-    with pytest.raises(ConfigurationError, match="read token of qa .* QA_READ is not set"):
+    with pytest.raises(ConfigurationError, match=r"read token of qa .* QA_READ is not set"):
         environments.reader(Environment.objects.get(slug="qa"))
 
 

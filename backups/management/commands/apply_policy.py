@@ -1,0 +1,34 @@
+"""Put policy.toml in force, or prepare the change.
+
+Exit 0 when it is applied, prepared or already in force, 1 when it is refused, 2 for bad usage. `--json` prints one
+object: `state` (applied | prepared | unchanged), `changes` (a list of sentences), `change` (the prepared change's
+number, or null).
+"""
+
+import getpass
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit.log import Actor
+from backups import policy
+from kvops.approvals import Refused
+from kvops.management.definitions import read_file, report
+
+
+class Command(BaseCommand):
+    help = "Applies policy.toml, or the policy that ships; where a policy exists, the change waits for a second person."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, nargs="?", default=policy.DEFAULT)
+        parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        text = read_file(options["file"])
+        try:
+            outcome = policy.apply(text, actor=Actor.command(getpass.getuser()))
+        except Refused as refused:
+            raise CommandError(str(refused)) from refused
+        report(self.stdout, outcome, as_json=options["json"])

@@ -1,0 +1,250 @@
+"""The inventory: scans that fill it, and the questions the key pages ask.
+
+A scan lists page by page into a stage, one checkpoint per page, and changes what people see in one transaction at the
+end. A scan that stops half-way changes nothing; tried again, it goes on from its cursor.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+from django.db import connection
+
+from audit import log
+from audit.actions import Action
+from kvops import categories, environments, merging, runs
+from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
+from kvops.cloudflare import Key as Listed
+from kvops.models import Category, Family, Key, Namespace, Person, Run, Scan
+from kvops.names import after_prefix, storable
+
+MAX_RESTARTS = 3
+"""How often a listing begins again by itself when Cloudflare refuses its cursor."""
+
+MAX_GROUPS = 200
+GROUP_CAP = 1_000
+_MAX_STEPS = 2_000
+
+
+class ScanRefused(Exception):
+    """The scan cannot be started this way; the message says why."""
+
+
+def start_scan(
+    namespace: Namespace, *, actor: log.Actor, person: Person | None = None, prefix: str = "", foreground: bool = False
+) -> Scan:
+    """List a namespace, or a prefix of it, in a new run. Raises ScanRefused and runs.AlreadyOpen."""
+    if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
+        raise ScanRefused(f"A prefix is text without NUL of at most {MAX_NAME_BYTES} bytes.")
+    with log.transaction():
+        environment = Namespace.objects.select_for_update(of=["self"], no_key=True).get(pk=namespace.pk).environment
+        run = runs.create(
+            Run.Kind.SCAN,
+            subject=f"namespace:{namespace.pk}",
+            label=f"{namespace} {prefix}".strip()[:300],
+            actor=actor,
+            person=person,
+            environment=environment,
+            foreground=foreground,
+        )
+        made = Scan.objects.create(namespace=namespace, run=run, prefix=prefix)
+        log.record(
+            Action.SCAN_STARTED,
+            actor=actor,
+            environment=environment.slug,
+            subject=f"run:{run.pk}",
+            subject_label=str(namespace),
+            details={"scan": made.pk, "prefix": prefix},
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """How far the listing is: the cursor of the run."""
+
+    page: str | None = None
+    staged: int = 0
+    unstorable: int = 0
+    last: str = ""
+    ordered: bool = True
+    complete: bool = False
+    restarts: int = 0
+
+    def take(self, page: KeyPage) -> tuple["_Listing", list[Listed]]:
+        """The listing after this page, and what of the page Postgres can hold."""
+        keys = [key for key in page.keys if storable(key.name)]
+        names = [self.last, *(key.name for key in keys)]
+        ordered = all(before < after for before, after in pairwise(names))
+        after = replace(
+            self,
+            page=page.cursor,
+            staged=self.staged + len(keys),
+            unstorable=self.unstorable + len(page.keys) - len(keys),
+            last=names[-1],
+            ordered=self.ordered and ordered,
+            complete=page.cursor is None,
+        )
+        return after, keys
+
+
+def scan(lease: runs.Lease) -> runs.Again | None:
+    """Work on a scan for a step: list, and when everything is listed, merge."""
+    mine = Scan.objects.select_related("namespace__environment").get(run=lease.run)
+    if Scan.objects.complete().filter(namespace=mine.namespace, pk__gt=mine.pk).exists():
+        raise runs.RunError("superseded", "A newer scan of this namespace is complete. Start a new one instead.")
+    listing = _list(lease, mine, _Listing(**lease.run.cursor))
+    if not listing.complete:
+        return runs.Again()
+    _merge(lease, mine, listing)
+    return None
+
+
+def _list(lease: runs.Lease, mine: Scan, listing: _Listing) -> _Listing:
+    """List until the end of the step; every page and the cursor behind it are one transaction."""
+    calls = lease.run.calls
+    with environments.reader(mine.namespace.environment) as client:
+        while not (listing.complete or lease.tired):
+            try:
+                page = client.list_keys(mine.namespace.namespace_id, prefix=mine.prefix, cursor=listing.page)
+            except CursorRefused as error:
+                listing = _from_the_beginning(lease, mine, listing.restarts + 1, error)
+                continue
+            listing, keys = listing.take(page)
+            with lease.checkpoint(
+                cursor=asdict(listing),
+                done=listing.staged,
+                calls=calls + client.calls,
+                note=f"{listing.staged:,} keys listed.",
+            ):
+                merging.stage(mine, keys)
+    return listing
+
+
+def _from_the_beginning(lease: runs.Lease, mine: Scan, restarts: int, error: CursorRefused) -> _Listing:
+    """Empty the stage, because a new listing may differ from the old one. Raises RunError after too many tries."""
+    over = restarts > MAX_RESTARTS
+    fresh = _Listing(restarts=0 if over else restarts)
+    with lease.checkpoint(cursor=asdict(fresh), done=0, note="The cursor was refused; listing from the beginning."):
+        merging.clear(mine)
+    if over:
+        raise runs.RunError("cursor_refused", f"Cloudflare refused {restarts} listings half-way. {error}")
+    return fresh
+
+
+def _merge(lease: runs.Lease, mine: Scan, listing: _Listing) -> None:
+    with lease.checkpoint(note="Comparing with the inventory."):
+        pass  # the merge begins with a fresh lease
+    merging.analyze()
+    result: dict[str, int] = {}  # filled within the transaction that ends the run with it
+    try:
+        with lease.checkpoint(runs.Done(result), done=listing.staged, total=listing.staged):
+            merged = merging.merge(
+                mine,
+                staged=listing.staged,
+                ordered=listing.ordered,
+                unstorable=listing.unstorable,
+                calls=lease.run.calls,
+            )
+            result.update(asdict(merged), unstorable=listing.unstorable, calls=lease.run.calls)
+            log.record(
+                Action.SCAN_FINISHED,
+                actor=lease.actor,
+                environment=mine.namespace.environment.slug,
+                subject=f"run:{lease.run.pk}",
+                subject_label=str(mine.namespace),
+                details={"scan": mine.pk, "prefix": mine.prefix, **result},
+            )
+    except merging.StageMismatch as mismatch:
+        with lease.checkpoint(cursor={}, done=0):
+            merging.clear(mine)
+        raise runs.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.") from mismatch
+
+
+def newest(namespace: Namespace) -> Scan | None:
+    """The newest complete scan, None before the first."""
+    return Scan.objects.newest(namespace)
+
+
+def keys(
+    namespace: Namespace,
+    *,
+    prefix: str = "",
+    category: Category | None = None,
+    family: Family | None = None,
+    expiring: bool = False,
+    after: str = "",
+    limit: int = 100,
+) -> list[Key]:
+    """A page of keys in byte order, those after the name `after`; ask for one more to know whether there are more."""
+    found = namespace.key_set.under(prefix).after(after)
+    if category is not None:
+        found = found.filter(category=category)
+    if family is not None:
+        found = found.filter(family=family)
+    if expiring:
+        found = found.expiring()
+    return list(found.select_related("family").order_by("name")[:limit])
+
+
+def by_category(namespace: Namespace) -> dict[str, int]:
+    """Keys per category as of the newest scan, every category named."""
+    totals = dict.fromkeys(Category.values, 0)
+    for row in categories.counts(namespace):
+        totals[row.category] += row.keys
+    return totals
+
+
+class Group(NamedTuple):
+    """Keys that go on alike after a prefix, up to the next delimiter; `more` than `keys` when there are many."""
+
+    prefix: str
+    keys: int
+    more: bool
+
+
+# Jumps from group to group by the index, so millions of keys in a group cost one step; a key that belongs to no group
+# costs one step too.
+_GROUPS = """
+WITH RECURSIVE step AS (
+  (SELECT name, {group} AS found, 1 AS steps, ({group} IS NOT NULL)::int AS groups
+     FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= %(low)s AND {below} ORDER BY name LIMIT 1)
+  UNION ALL
+  SELECT k.name, k.found, step.steps + 1, step.groups + (k.found IS NOT NULL)::int
+    FROM step, LATERAL (
+      SELECT name, {group} AS found FROM kvops_key
+       WHERE namespace_id = %(namespace)s AND {below}
+         AND name >= coalesce(left(step.found, -1) || %(above)s, step.name || chr(1)) COLLATE "C"
+       ORDER BY name LIMIT 1) k
+   WHERE step.steps < %(max_steps)s AND step.groups < %(max_groups)s
+)
+SELECT found, (
+  SELECT count(*) FROM (
+    SELECT FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= step.found
+       AND name < (left(step.found, -1) || %(above)s) COLLATE "C" LIMIT %(cap)s + 1) capped)
+  FROM step WHERE found IS NOT NULL ORDER BY found
+""".format(  # noqa: S608  (constants of this module)
+    group="left(name, nullif(strpos(substr(name, length(%(low)s) + 1), %(delimiter)s), 0) + length(%(low)s))",
+    below="(%(high)s IS NULL OR name < %(high)s)",
+)
+
+
+def groups(namespace: Namespace, prefix: str = "", *, delimiter: str = ":") -> Sequence[Group]:
+    """The next level of the names under a prefix, at most 200 groups; `delimiter` is one character."""
+    if prefix and not storable(prefix):
+        return []
+    params: dict[str, int | str | None] = {
+        "namespace": namespace.pk,
+        "low": prefix,
+        "high": after_prefix(prefix) if prefix else None,
+        "delimiter": delimiter,
+        "above": after_prefix(delimiter),
+        "max_steps": _MAX_STEPS,
+        "max_groups": MAX_GROUPS,
+        "cap": GROUP_CAP,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_GROUPS, params)
+        rows = cursor.fetchall()
+    return [Group(found, min(keys, GROUP_CAP), keys > GROUP_CAP) for found, keys in rows]

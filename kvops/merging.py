@@ -1,0 +1,141 @@
+"""From the stage of a scan to the inventory: COPY in, then one set-based difference. Unchanged rows stay untouched."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+from django.db.models.functions import Now
+
+from audit import log
+from kvops import categories
+from kvops.cloudflare import Key
+from kvops.models import Namespace, Scan, StagedKey
+from kvops.names import after_prefix
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_OF_SCAN = "namespace_id = %(namespace)s AND name >= %(low)s AND (%(high)s IS NULL OR name < %(high)s)"
+
+
+type _Params = Mapping[str, int | str | list[str] | list[int | None] | None]
+
+
+class StageMismatch(Exception):
+    """The stage does not hold what the run counted, so nothing may be concluded from it."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge found: keys listed, and how the inventory changed."""
+
+    keys: int
+    added: int
+    changed: int
+    gone: int
+
+
+def stage(scan: Scan, keys: Sequence[Key]) -> None:
+    """Add listed keys to the stage, within the caller's transaction. Their names must be storable."""
+    rows = "".join(
+        f"{scan.pk}\t{key.name.translate(_ESCAPES)}\t{r'\N' if key.expiration is None else key.expiration}"
+        f"\t{r'\N' if key.metadata is None else key.metadata.translate(_ESCAPES)}\n"
+        for key in keys
+    )
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY kvops_stagedkey (scan_id, name, expiration, metadata) FROM STDIN") as copy,
+    ):
+        copy.write(rows)
+
+
+def clear(scan: Scan) -> None:
+    """Empty the stage of this scan."""
+    StagedKey.objects.filter(scan=scan).delete()
+
+
+def analyze() -> None:
+    """Let the planner know what the stage holds; before the merge, because it locks out other merges."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE kvops_stagedkey")
+
+
+def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int) -> Merged:
+    """Make the inventory what the stage says, within the caller's transaction, and complete the scan.
+
+    `staged` rows must be there; not `ordered` means a name may be listed twice, and the last listing counts.
+    Raises StageMismatch.
+    """
+    log.insist()
+    # A new policy holds the same lock while it assigns keys to families.
+    namespace = Namespace.objects.select_for_update(no_key=True).get(pk=scan.namespace_id)
+    params: _Params = {
+        "scan": scan.pk,
+        "namespace": namespace.pk,
+        "low": scan.prefix,
+        "high": after_prefix(scan.prefix) if scan.prefix else None,
+        **categories.Families.of(namespace.binding).params(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM kvops_stagedkey WHERE scan_id = %(scan)s", params)
+        found = int(cursor.fetchone()[0])
+        if found != staged:
+            raise StageMismatch(f"{staged} keys were listed, but {found} are on the stage.")
+        keys = staged if ordered else staged - _drop_repeated(cursor, params)
+        merged = Merged(
+            keys=keys,
+            gone=_delete_gone(cursor, params),
+            changed=_update_changed(cursor, params),
+            added=_insert_new(cursor, params),
+        )
+    Scan.objects.filter(pk=scan.pk).update(
+        completed_at=Now(),
+        keys=merged.keys,
+        added=merged.added,
+        changed=merged.changed,
+        gone=merged.gone,
+        unstorable=unstorable,
+        calls=calls,
+    )
+    categories.count(scan)
+    # Also what earlier scans of the namespace left behind when they failed.
+    StagedKey.objects.filter(scan__namespace=namespace).delete()
+    return merged
+
+
+def _drop_repeated(cursor: CursorWrapper, params: _Params) -> int:
+    cursor.execute(
+        "DELETE FROM kvops_stagedkey s USING kvops_stagedkey later WHERE s.scan_id = %(scan)s"
+        " AND later.scan_id = %(scan)s AND later.name = s.name AND later.id > s.id",
+        params,
+    )
+    return int(cursor.rowcount)
+
+
+def _delete_gone(cursor: CursorWrapper, params: _Params) -> int:
+    cursor.execute(
+        f"DELETE FROM kvops_key k WHERE {_OF_SCAN}"  # noqa: S608  (constants of this module)
+        " AND NOT EXISTS (SELECT FROM kvops_stagedkey s WHERE s.scan_id = %(scan)s AND s.name = k.name)",
+        params,
+    )
+    return int(cursor.rowcount)
+
+
+def _update_changed(cursor: CursorWrapper, params: _Params) -> int:
+    cursor.execute(
+        "UPDATE kvops_key k SET expiration = s.expiration, metadata = s.metadata FROM kvops_stagedkey s"
+        " WHERE s.scan_id = %(scan)s AND k.namespace_id = %(namespace)s AND k.name = s.name"
+        " AND (k.expiration, k.metadata) IS DISTINCT FROM (s.expiration, s.metadata)",
+        params,
+    )
+    return int(cursor.rowcount)
+
+
+def _insert_new(cursor: CursorWrapper, params: _Params) -> int:
+    cursor.execute(
+        "INSERT INTO kvops_key (namespace_id, name, expiration, metadata, family_id, category, first_seen_id)"  # noqa: S608
+        f" SELECT %(namespace)s, name, expiration, metadata, {categories.ASSIGNED}, %(scan)s FROM kvops_stagedkey s"
+        " WHERE s.scan_id = %(scan)s"
+        " AND NOT EXISTS (SELECT FROM kvops_key k WHERE k.namespace_id = %(namespace)s AND k.name = s.name)",
+        params,
+    )
+    return int(cursor.rowcount)

@@ -1,0 +1,232 @@
+"""The policy: families and datasets as one definition, and how it takes effect."""
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import Max
+
+from audit.actions import Action
+from audit.models import Entry
+from backups import policy
+from backups.models import Check, CleanupRequest, Dataset
+from kvops import approvals, changes, inventory
+from kvops.definitions import Applied, DefinitionRefused, Table
+from kvops.models import Category, Family, Key, PolicyVersion, PreparedChange, Run
+from tests import make
+
+FAMILY = """\
+[[family]]
+binding = "SETTINGS"
+pattern = "master:"
+category = "legacy"
+owner = "platform"
+expiry = "none"
+note = "migrated to D1"
+"""
+DATASET = """\
+[[dataset]]
+name = "masters"
+binding = "SETTINGS"
+prefix = "master:"
+database = "MASTERS_D1"
+table = "masters"
+key = "master:{type}:{id}"
+fields = { id = "id", type = "type", name = "name" }
+ignore = ["updated_at"]
+only_in_d1 = "block"
+"""
+TEXT = FAMILY + DATASET
+
+
+def prepared(text: str) -> PreparedChange:
+    change = policy.apply(text, actor=make.SETUP)
+    assert isinstance(change, PreparedChange)
+    return change
+
+
+def use(text: str, people: make.People) -> Applied:
+    request = changes.submit(prepared(text), by=people.operator)
+    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    return policy.use_change(request, by=people.operator)
+
+
+# Reading
+
+
+def test_a_policy_survives_being_kept_as_json() -> None:
+    wanted = policy.parse(TEXT)
+    kept = approvals.canonical(wanted.as_data())
+    assert policy.read(Table(json.loads(kept))) == wanted
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('key = "master:{type}:{id}"', 'key = "master:{type}{id}"', "text between two columns"),
+        ('key = "master:{type}:{id}"', 'key = "master:all"', "takes the key's name with columns"),
+        ('key = "master:{type}:{id}"', 'key = "other:{id}"', "must begin with the prefix"),
+        ('key = "master:{type}:{id}"', 'key = "{type}:{id}"', "must begin with the prefix"),
+        ('key = "master:{type}:{id}"', 'key = "master:{id"', "dataset 1, key: is not well-formed"),
+        ('key = "master:{type}:{id}"', 'key = "master:{id:>5}"', "may not format"),
+        ('key = "master:{type}:{id}"', 'key = "master:{id.x}"', "takes the key's name with columns"),
+        ('prefix = "master:"', 'prefix = "staff:"', "must begin with the prefix|covers it"),
+        ('pattern = "master:"', 'pattern = "master:x:"', "no .* of SETTINGS covers it"),
+        ('pattern = "master:"', 'pattern = "master:"\nexact = true', "no .* of SETTINGS covers it"),
+        ('name = "name" }', 'name = "no column" }', "'no column' is not the name of a column"),
+        ('["updated_at"]', '["name"]', "either compared or ignored"),
+        ('["updated_at"]', '["x", "x"]', "names something twice"),
+        ('fields = { id = "id", type = "type", name = "name" }', "fields = {}", "takes pairs of texts"),
+        ('table = "masters"', 'table = "masters; DROP TABLE x"', "takes the name of a table"),
+        ('"block"', '"maybe"', "takes one of block, allow"),
+        ('name = "masters"', 'name = "The Masters"', "dataset 1, name: takes a-z"),
+        ('name = "masters"', 'name = "masters"\nhost = "x"', "dataset 1, host: is not a field here"),
+        ("[[dataset]]", DATASET + "[[dataset]]", "dataset masters is used twice"),
+        (FAMILY, "", "covers it"),
+        (TEXT, "", "There is no .*family"),
+        (TEXT, "x = 1", "x: is not a field here"),
+    ],
+)
+def test_a_policy_that_is_not_clear_is_refused(old: str, new: str, sentence: str) -> None:
+    assert old in TEXT
+    with pytest.raises(DefinitionRefused, match=sentence):
+        policy.parse(TEXT.replace(old, new))
+
+
+def test_two_datasets_cannot_share_a_prefix() -> None:
+    with pytest.raises(DefinitionRefused, match="prefix of a dataset SETTINGS master: is used twice"):
+        policy.parse(TEXT + DATASET.replace('name = "masters"', 'name = "other"'))
+
+
+# The policy that ships
+
+
+def test_the_policy_that_ships_has_the_policys_own_patterns_and_marks_its_samples(db: None) -> None:
+    policy.apply(policy.DEFAULT.read_text(), actor=make.SETUP)
+    own = Family.objects.filter(sample=False).values_list("pattern", "exact", "category")
+    assert set(own) == {
+        ("system-root", True, "settings"),
+        ("mastercache:", False, "cache"),
+        ("clinic:summary:", False, "cache"),
+        ("master:", False, "legacy"),
+        ("clinic:", False, "legacy"),
+        ("clinic:id:", False, "legacy"),
+    }
+    assert Family.objects.filter(sample=True).exists()
+
+
+def test_the_policy_of_the_sandbox_is_a_policy() -> None:
+    text = (Path(__file__).parents[2] / "sandbox" / "policy.toml").read_text()
+    assert {d.name for d in policy.parse(text).datasets} == {"masters", "clinics", "facilities", "staff"}
+
+
+# Taking effect
+
+
+def test_the_first_policy_takes_effect_at_once(db: None) -> None:
+    policy.apply(TEXT, actor=make.SETUP)
+    version = PolicyVersion.objects.get()
+    assert (version.number, version.applied_by) == (1, make.SETUP.text)
+    assert version.digest == approvals.digest_of(version.definition)
+    assert Dataset.objects.get().fields == {"id": "id", "type": "type", "name": "name"}
+    assert Entry.objects.get(action=Action.POLICY_APPLIED).digest == version.digest
+
+
+def test_the_same_policy_again_is_nothing_to_do(db: None) -> None:
+    policy.apply(TEXT, actor=make.SETUP)
+    assert policy.apply(TEXT, actor=make.SETUP) == Applied(())
+    assert PolicyVersion.objects.count() == 1
+
+
+def test_a_later_policy_waits_and_says_what_differs(db: None) -> None:
+    policy.apply(TEXT, actor=make.SETUP)
+    change = prepared(TEXT.replace('"legacy"', '"settings"').replace('"block"', '"allow"'))
+    assert change.summary.splitlines() == [
+        "family SETTINGS master:*: category legacy → settings",
+        "dataset masters: only_in_d1 block → allow",
+    ]
+    assert Family.objects.get().category == Category.LEGACY
+
+
+def test_an_approved_policy_takes_effect_and_is_the_next_version(db: None, people: make.People) -> None:
+    policy.apply(TEXT, actor=make.SETUP)
+    use(TEXT.replace('"block"', '"allow"'), people)
+    assert Dataset.objects.get().only_in_d1 == "allow"
+    assert PolicyVersion.objects.aggregate(last=Max("number"))["last"] == 2
+
+
+def test_an_approved_policy_reassigns_the_inventory(estate: make.Estate, people: make.People) -> None:
+    estate.put(estate.qa, "master:1")
+    inventory.start_scan(estate.qa, actor=make.SETUP)
+    make.work()
+    use(TEXT.replace('"legacy"', '"settings"'), people)
+    assert Key.objects.get().category == Category.SETTINGS
+    assert inventory.by_category(estate.qa)["settings"] == 1
+
+
+def test_a_policy_nobody_approved_cannot_be_used(db: None, people: make.People) -> None:
+    policy.apply(TEXT, actor=make.SETUP)
+    request = changes.submit(prepared(TEXT.replace('"block"', '"allow"')), by=people.operator)
+    with pytest.raises(approvals.Refused):
+        policy.use_change(request, by=people.operator)
+    assert Dataset.objects.get().only_in_d1 == "block"
+
+
+def test_the_rehearsal_of_a_later_policy_changes_nothing(estate: make.Estate) -> None:
+    estate.put(estate.qa, "mastercache:1")
+    inventory.start_scan(estate.qa, actor=make.SETUP)
+    make.work()
+    prepared(TEXT)
+    assert Key.objects.get().category == Category.CACHE
+    assert not Dataset.objects.exists()
+
+
+def test_a_family_with_clean_up_requests_cannot_be_left_out(estate: make.Estate, people: make.People) -> None:
+    CleanupRequest.objects.create(
+        binding="SETTINGS",
+        prefix="mastercache:",
+        family=Family.objects.get(pattern="mastercache:"),
+        category="cache",
+        reason="test",
+        requested_by=people.operator,
+    )
+    with pytest.raises(DefinitionRefused, match=r"mastercache:.* has clean-up requests"):
+        policy.apply(TEXT, actor=make.SETUP)
+
+
+def test_a_dataset_with_checks_cannot_be_left_out(estate: make.Estate) -> None:
+    dataset = Dataset.objects.create(
+        name="old", binding="SETTINGS", prefix="x", database="D", table="t", key="x{id}", fields={"id": "id"}
+    )
+    run = Run.objects.create(kind=Run.Kind.CHECK, subject="x", label="x", actor="x")
+    environment = estate.qa.environment
+    Check.objects.create(environment=environment, dataset=dataset, definition={}, source="x", run=run)
+    with pytest.raises(DefinitionRefused, match="dataset old has integrity checks"):
+        policy.apply(TEXT, actor=make.SETUP)
+
+
+# apply_policy
+
+
+def test_the_command_without_a_file_applies_the_policy_that_ships(db: None) -> None:
+    out = StringIO()
+    call_command("apply_policy", "--json", stdout=out)
+    assert json.loads(out.getvalue())["state"] == "applied"
+    assert PolicyVersion.objects.get().applied_by.startswith("cli:")
+
+
+def test_the_command_prepares_a_later_policy(db: None, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(TEXT)
+    call_command("apply_policy", stdout=StringIO())
+    out = StringIO()
+    call_command("apply_policy", str(tmp_path / "policy.toml"), stdout=out)
+    assert out.getvalue().startswith(f"Prepared as change {PreparedChange.objects.get().pk}:")
+
+
+def test_the_command_refuses_with_1(db: None, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("x = 1")
+    with pytest.raises(CommandError, match="x: is not a field here") as refused:
+        call_command("apply_policy", str(tmp_path / "policy.toml"))
+    assert refused.value.returncode == 1
