@@ -8,7 +8,7 @@ from typing import get_args, get_origin, get_type_hints
 
 from backups.manifest.digests import digest_root
 from backups.manifest.errors import BadManifest
-from backups.manifest.layout import digests_key, manifest_key, part_key, restore_key
+from backups.manifest.layout import digests_key, is_part_key, manifest_key, restore_key
 
 FORMAT = 1
 
@@ -123,7 +123,7 @@ def _check(manifest: Manifest) -> None:
 
 def _check_places(manifest: Manifest) -> None:
     for part in manifest.parts:
-        if part.key != part_key(manifest.stem, part.number, api_only=part.api_only):
+        if not is_part_key(part.key, manifest.stem, part.number, api_only=part.api_only):
             raise BadManifest(f"The manifest of {manifest.stem} names {part.key}, which is not an object of it.")
         if part.digests_key != digests_key(part.key):
             raise BadManifest(f"The manifest of {manifest.stem} names other digests for {part.key}.")

@@ -10,7 +10,7 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import sha256
 from io import BytesIO
@@ -36,6 +36,11 @@ class DataObject:
     part: Part
     body: bytes = field(repr=False)
     digests: bytes = field(repr=False)
+
+    def at_attempt(self, stem: str, attempt: int) -> "DataObject":
+        """The same bytes under the name of a later attempt."""
+        key = part_key(stem, self.part.number, api_only=self.part.api_only, attempt=attempt)
+        return replace(self, part=replace(self.part, key=key, digests_key=digests_key(key)))
 
 
 def encode_entry(entry: Entry) -> bytes:

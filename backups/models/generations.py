@@ -18,6 +18,20 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Generations that were read back and found equal."""
         return self.filter(status=Generation.Status.VERIFIED)
 
+    def whole(self) -> "GenerationQuerySet":
+        """Generations that lack nothing and can be read back."""
+        return self.filter(status__in=[Generation.Status.COMPLETE, Generation.Status.VERIFIED])
+
+    def newest_of_each(self) -> "GenerationQuerySet":
+        """The newest generation of each namespace and set of prefixes, whatever its status."""
+        return self.order_by("namespace_id", "prefixes", "-id").distinct("namespace_id", "prefixes")
+
+    def holding(self, name: str) -> "GenerationQuerySet":
+        """Finished generations that hold a value of the key."""
+        return self.exclude(status=Generation.Status.WRITING).filter(
+            entries__name=name, entries__outcome=GenerationEntry.Outcome.KEPT
+        )
+
 
 class Generation(models.Model):
     """One backup of one prefix of a namespace.
@@ -102,9 +116,14 @@ class Generation(models.Model):
     def __str__(self) -> str:
         return self.stem
 
+    def object_keys(self) -> list[str]:
+        """The names of the data objects, in order."""
+        stored = self.parts.order_by("number").values_list("stored", flat=True)
+        return [part["key"] for parts in stored for part in parts]
+
 
 class GenerationPart(models.Model):
-    """One data object of a generation."""
+    """One data object of a generation, and its api-only sibling; `stored` is what the manifest says of both."""
 
     generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="parts")
     number = models.PositiveIntegerField()
@@ -120,6 +139,7 @@ class GenerationPart(models.Model):
     api_only_keys = models.BigIntegerField(default=0)
     first_index = models.BigIntegerField()
     last_index = models.BigIntegerField()
+    stored = models.JSONField(default=list)
 
     class Meta:
         constraints = [

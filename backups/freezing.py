@@ -1,0 +1,151 @@
+"""The names of a generation: listed, frozen in the order of their bytes, and how their values are read."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from django.db import connection
+
+from backups import manifest, scope, values
+from backups.models import CleanupStage, Generation
+from backups.r2 import R2Store
+from backups.values import Name, Reader
+from kvops import names
+from kvops.categories import Families
+from kvops.cloudflare import CursorRefused, Key
+from kvops.models import Category, Read
+from kvops.runs import Done, Lease, RunError
+
+MAX_RESTARTS = 5
+
+
+class Freezing:
+    """The first phases of a backup: `list`, then `sample`. Each leaves its place in the run's cursor."""
+
+    def __init__(self, generation: Generation, lease: Lease, reader: Reader, store: R2Store) -> None:
+        self.generation, self.lease, self.reader, self.store = generation, lease, reader, store
+        self.namespace_id = generation.namespace.namespace_id
+        self._counted = 0
+
+    @cached_property
+    def _families(self) -> Families:
+        return Families.of(self.generation.namespace.binding)
+
+    def new_calls(self) -> int:
+        """Requests sent since this was asked last."""
+        new = self.reader.client.calls - self._counted
+        self._counted += new
+        return new
+
+    @contextmanager
+    def checkpoint(self, cursor: dict[str, Any], then: Done | None = None, **progress: object) -> Iterator[None]:
+        """The lease's checkpoint, with the place to go on from and the requests counted."""
+        calls = self.lease.run.calls + self.new_calls()
+        with self.lease.checkpoint(then, cursor=cursor, calls=calls, **progress):
+            yield
+
+    def update(self, **changed: object) -> None:
+        """Change the generation, which must still be in writing."""
+        if Generation.objects.filter(pk=self.generation.pk, status=Generation.Status.WRITING).update(**changed) != 1:
+            raise RunError("not_writing", "The generation is not being written any more.")
+        self.generation.refresh_from_db(fields=list(changed))
+
+    def list_names(self) -> None:
+        """One page of the listing, or its end. The names of a clean-up were frozen with its stage."""
+        if self.generation.purpose == Generation.Purpose.CLEANUP:
+            self.frozen()
+            return
+        at: dict[str, Any] = {"phase": "list", "prefix": 0, "after": None, "names": 0, "last": "", "restarts": 0}
+        at |= {"unstorable": 0, "sensitive": 0, "patterns": []} | self.lease.run.cursor
+        if at["prefix"] == len(self.generation.prefixes):
+            self._listed(at)
+            return
+        prefix, cursor = self.generation.prefixes[at["prefix"]], at["after"]
+        try:
+            page = self.reader.run(
+                lambda: self.reader.client.list_keys(self.namespace_id, prefix=prefix, cursor=cursor)
+            )
+        except CursorRefused:
+            self._start_again(at["restarts"] + 1)
+            return
+        keys = [key for key in page.keys if names.storable(key.name)]
+        listed = [at["last"], *(key.name for key in keys)]
+        if any(later <= earlier for earlier, later in pairwise(listed)):
+            self._start_again(at["restarts"] + 1)
+            return
+        first = at["names"]
+        self._classify(at, keys)
+        at["unstorable"] += len(page.keys) - len(keys)
+        at |= {"names": first + len(keys), "last": listed[-1]}
+        at |= {"after": page.cursor, "prefix": at["prefix"] + (page.cursor is None)}
+        with self.checkpoint(at, note=f"Listed {at['names']} names"):
+            _freeze(self.generation, first, keys)
+
+    def _classify(self, at: dict[str, Any], keys: Sequence[Key]) -> None:
+        found = [self._families.family(key.name) for key in keys]
+        copied = [family for family in found if family and not Category(family.category).sensitive]
+        at["sensitive"] += len(found) - len(copied)
+        at["patterns"] = sorted({*at["patterns"], *map(str, copied)})
+
+    def _start_again(self, restarts: int) -> None:
+        """Forget the names: the listing cannot go on from where it was."""
+        if restarts > MAX_RESTARTS:
+            raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
+        with self.checkpoint({"phase": "list", "restarts": restarts}, note="Listing the names again"):
+            self.generation.entries.all().delete()
+
+    def _listed(self, at: dict[str, Any]) -> None:
+        namespace, prefixes = self.generation.namespace, self.generation.prefixes
+        if at["sensitive"]:
+            self._start_again(0)
+            raise RunError("encryption", str(scope.refusal(namespace, prefixes, at["sensitive"])))
+        found = [family for family in scope.reached(namespace, prefixes) if str(family) in at["patterns"]]
+        self.frozen(
+            patterns=at["patterns"],
+            category=scope.category(found) if found else self.generation.category,
+            read=scope.read(found),
+            vanished=at["unstorable"],
+        )
+
+    def frozen(self, **found: object) -> None:
+        """The names are all there: which of them are read both ways follows from them."""
+        entries = self.generation.entries.order_by("index").values_list("name", flat=True)
+        seed = manifest.names_sha256(entries.iterator(10_000))
+        cursor = {"phase": "sample", "seed": seed, "next": 0}
+        with self.checkpoint(cursor, total=entries.count(), note="Comparing a sample"):
+            if found:
+                self.update(**found)
+
+    def sample(self) -> None:
+        """Twenty keys of the sample in bulk and singly: one that differs, and all are read singly."""
+        at = self.lease.run.cursor
+        indexes = values.sample(at["seed"], self.lease.run.total or 0)
+        wanted = indexes[at["next"] : at["next"] + values.SAMPLE]
+        if not wanted or self.generation.read == Read.EXACT:
+            with self.checkpoint({"phase": "parts", "next": 0, "number": 1, "attempt": 1}):
+                return
+        rows = self.generation.entries.filter(index__in=wanted).order_by("index")
+        chosen = [Name(*row) for row in rows.values_list("index", "name", "expiration")]
+        read = Read.EXACT if self.reader.differ(self.namespace_id, chosen) else Read.BULK
+        with self.checkpoint({**at, "next": at["next"] + len(wanted)}):
+            self.update(read=read)
+
+
+def _freeze(generation: Generation, first: int, keys: Sequence[Key]) -> None:
+    """Append a page to the names of a generation."""
+    columns = "generation_id, index, name, expiration, outcome"
+    with connection.cursor() as cursor, cursor.copy(f"COPY backups_generationentry ({columns}) FROM STDIN") as copy:
+        for index, key in enumerate(keys, first):
+            copy.write_row((generation.pk, index, key.name, key.expiration, "planned"))
+
+
+def freeze_from_stage(generation: Generation, stage: CleanupStage) -> None:
+    """The names of a generation are those of a clean-up stage, with their indexes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO backups_generationentry (generation_id, index, name, expiration, outcome)"
+            " SELECT %s, index, name, expiration, 'planned' FROM backups_cleanupentry WHERE stage_id = %s",
+            [generation.pk, stage.pk],
+        )

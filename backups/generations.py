@@ -1,0 +1,194 @@
+"""Generations: copies of key families in R2, and the proof by reading back that they are what KV returned.
+
+`export` and `read_back` do the work of a run; this module starts them, and reads single values from a copy.
+"""
+
+from collections.abc import Collection
+from datetime import timedelta
+from hashlib import sha256
+
+from audit import log
+from audit.actions import Action
+from backups import manifest, scope, storage
+from backups.export import Export, digest
+from backups.freezing import freeze_from_stage
+from backups.manifest import Damaged
+from backups.models import CleanupStage, Generation, GenerationEntry
+from backups.readback import ReadBack
+from backups.scope import BackupRefused
+from backups.values import Reader
+from kvops import clock, runs, timing
+from kvops.cloudflare import Entry
+from kvops.models import Namespace, Person, Read, Run
+from kvops.runs import Again, Lease
+
+__all__ = [
+    "BackupRefused",
+    "NotVerifiable",
+    "create_backup",
+    "create_verification",
+    "export",
+    "read_back",
+    "read_entry",
+    "start_backup",
+    "start_verification",
+]
+
+
+class NotVerifiable(Exception):
+    """Only a generation that is complete can be read back."""
+
+
+def start_backup(
+    namespace: Namespace,
+    *,
+    prefixes: Collection[str],
+    actor: log.Actor,
+    person: Person | None = None,
+    foreground: bool = False,
+) -> Generation:
+    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and runs.AlreadyOpen."""
+    with log.transaction():
+        return create_backup(namespace, prefixes=prefixes, actor=actor, person=person, foreground=foreground)
+
+
+def create_backup(
+    namespace: Namespace,
+    *,
+    prefixes: Collection[str],
+    actor: log.Actor,
+    person: Person | None = None,
+    purpose: Generation.Purpose = Generation.Purpose.ROUTINE,
+    stage: CleanupStage | None = None,
+    foreground: bool = False,
+) -> Generation:
+    """The same within the caller's `audit.log.transaction()`; with a stage, of its frozen names and no others.
+
+    Keys without a family are found by the run's own listing, which then fails before it reads a value. Raises
+    BackupRefused when the newest scan knows of such keys already, and runs.AlreadyOpen.
+    """
+    log.insist()
+    prefixes = scope.distinct(prefixes)
+    families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
+    if stage is None and (count := scope.sensitive_in_inventory(namespace, prefixes)):
+        raise scope.refusal(namespace, prefixes, count)
+    if not families:
+        raise BackupRefused(
+            f"No cache or legacy family of {namespace.binding} covers {', '.join(prefixes)}. Classify the keys first."
+        )
+    at = clock.now()
+    if Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
+        raise BackupRefused("The database's clock is behind the newest copy. Set it right first.")
+    try:
+        stem = storage.stem(namespace.environment, prefixes, at)
+    except manifest.LayoutError as error:
+        raise BackupRefused(str(error)) from error
+    run = runs.create(
+        Run.Kind.BACKUP,
+        subject=_subject(namespace, prefixes, purpose),
+        label=f"{namespace} {' '.join(f'{prefix}*' for prefix in prefixes)}"[:300],
+        actor=actor,
+        person=person,
+        environment=namespace.environment,
+        foreground=foreground,
+    )
+    generation = Generation.objects.create(
+        environment=namespace.environment,
+        namespace=namespace,
+        prefixes=prefixes,
+        category=scope.category(families),
+        patterns=[str(family) for family in families] if stage else [],
+        purpose=purpose,
+        read=scope.read(families) if stage else Read.BULK,
+        run=run,
+        made_by=person,
+        actor=actor.text,
+        bucket=namespace.environment.r2_bucket,
+        stem=stem,
+        started_at=at,
+        retain_until=at + timedelta(days=timing.RETENTION_DAYS),
+    )
+    if stage:
+        freeze_from_stage(generation, stage)
+    log.record(
+        Action.GENERATION_STARTED,
+        actor=actor,
+        environment=namespace.environment.slug,
+        subject=f"generation:{generation.pk}",
+        subject_label=stem[:200],
+        details={"namespace": str(namespace), "prefixes": list(prefixes), "purpose": purpose.value},
+    )
+    return generation
+
+
+def _subject(namespace: Namespace, prefixes: Collection[str], purpose: str) -> str:
+    """What a second click would start again."""
+    return f"namespace:{namespace.pk}/{sha256(chr(0).join([purpose, *prefixes]).encode()).hexdigest()[:16]}"
+
+
+def export(lease: Lease) -> Again | None:
+    """Do a step of a backup; see `backups.export`."""
+    generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
+    with (
+        storage.errors_for_a_run(),
+        storage.store(generation.environment) as store,
+        Reader(generation.environment, lease.keep) as reader,
+    ):
+        return Export(generation, lease, reader, store).step()
+
+
+def start_verification(
+    generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
+) -> Run:
+    """Start reading a complete copy back. Raises NotVerifiable and runs.AlreadyOpen."""
+    with log.transaction():
+        return create_verification(generation, actor=actor, person=person, foreground=foreground)
+
+
+def create_verification(
+    generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
+) -> Run:
+    """The same within the caller's `audit.log.transaction()`."""
+    log.insist()
+    run = runs.create(
+        Run.Kind.VERIFY,
+        subject=f"generation:{generation.pk}",
+        label=generation.stem[:300],
+        actor=actor,
+        person=person,
+        environment=generation.environment,
+        foreground=foreground,
+        total=generation.keys,
+    )
+    whole = Generation.objects.whole().filter(pk=generation.pk)
+    if whole.update(verify_run=run) != 1:
+        raise NotVerifiable(f"Only a complete copy can be verified; this one is {generation.get_status_display()}.")
+    generation.verify_run = run
+    return run
+
+
+def read_back(lease: Lease) -> Again | None:
+    """Do a step of a verification; see `backups.readback`."""
+    generation = Generation.objects.select_related("environment", "namespace").get(verify_run=lease.run)
+    with storage.errors_for_a_run(), storage.store(generation.environment) as store:
+        return ReadBack(generation, lease, store).step()
+
+
+def read_entry(generation: Generation, name: str) -> Entry | None:
+    """One entry as the copy holds it, None when it does not. Memory is bounded by the entry.
+
+    Raises manifest.Damaged when it is not what KV returned, and StoreError.
+    """
+    wanted = generation.entries.filter(name=name, outcome=GenerationEntry.Outcome.KEPT).first()
+    if wanted is None:
+        return None
+    part = generation.parts.get(first_index__lte=wanted.index, last_index__gte=wanted.index)
+    with storage.store(generation.environment) as store:
+        for key in filter(None, (part.object_key, part.api_only_key)):
+            entry = next((each for each in manifest.read_entries(store.open(key)) if each.name >= name), None)
+            if entry is None or entry.name != name:
+                continue
+            if digest(entry) != bytes(wanted.digest or b""):
+                raise Damaged(f"{key} holds another value of {name!r} than KV returned.")
+            return entry
+    raise Damaged(f"The objects of part {part.number} do not hold {name!r}.")

@@ -1,0 +1,144 @@
+"""Reading a generation back, on a path of its own that shares no code with the writer.
+
+A new connection, every object downloaded, every entry's digest recomputed and compared with the one that was computed
+from KV's answer and is kept in Postgres. One part is looked at per checkpoint; the first thing that is wrong decides.
+"""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from django.db.models.functions import Now
+
+from audit import log
+from audit.actions import Action
+from backups import manifest
+from backups.manifest import Manifest, ManifestError, Part
+from backups.models import Generation, GenerationEntry, GenerationPart
+from backups.r2 import ObjectMissing, Store
+from kvops.runs import Again, Done, Lease, RunError
+
+Status = Generation.Status
+
+
+class _Wrong(Exception):
+    """The copy is not what was written; one sentence."""
+
+
+class ReadBack:
+    """One step's work on the verification of a generation."""
+
+    def __init__(self, generation: Generation, lease: Lease, store: Store) -> None:
+        self.generation, self.lease, self.store = generation, lease, store
+
+    def step(self) -> Again | None:
+        """Read parts until the step is over; the last one decides, or the first that is wrong."""
+        try:
+            document = self._manifest()
+            number = self.lease.run.cursor.get("next", 1)
+            while parts := [part for part in document.parts if part.number == number]:
+                keys = self._part(number, parts)
+                number += 1
+                with self.lease.checkpoint(
+                    cursor={"next": number}, done=self.lease.run.done + keys, note=f"Part {number - 1} is as written"
+                ):
+                    pass
+                if self.lease.tired:
+                    return Again()
+            self._insist_complete(document)
+        except (_Wrong, ManifestError, ObjectMissing) as problem:
+            self._finish(Status.DAMAGED, str(problem)[:1000])
+        else:
+            self._finish(Status.VERIFIED, "")
+        return None
+
+    def _manifest(self) -> Manifest:
+        generation = self.generation
+        data = self._get(generation.manifest_key)
+        if sha256(data).hexdigest() != generation.manifest_sha256:
+            raise _Wrong("The manifest is not the one that was written.")
+        document = manifest.parse_manifest(data)
+        expected = {
+            "environment": (document.environment, generation.environment.slug),
+            "account": (document.account_id, generation.environment.account_id),
+            "namespace": (document.namespace_id, generation.namespace.namespace_id),
+            "bucket": (document.bucket, generation.bucket),
+            "stem": (document.stem, generation.stem),
+            "digest root": (document.digest_root, generation.digest_root),
+            "number of keys": (document.counts.keys, generation.keys),
+            "number of bytes": (document.counts.value_bytes, generation.bytes),
+        }
+        for what, (written, known) in expected.items():
+            if written != known:
+                raise _Wrong(f"The {what} in the manifest is {written}, not {known}.")
+        if sha256(self._get(document.restore_key)).hexdigest() != document.restore_sha256:
+            raise _Wrong("The recovery steps are not the ones that were written.")
+        return document
+
+    def _get(self, key: str) -> bytes:
+        return b"".join(self._kept(self.store.open(key)))
+
+    def _kept(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The chunks, keeping the lease between them."""
+        for chunk in chunks:
+            self.lease.keep()
+            yield chunk
+
+    def _part(self, number: int, parts: list[Part]) -> int:
+        """Read the objects of one part; how many entries they hold. Raises _Wrong."""
+        row = GenerationPart.objects.get(generation=self.generation, number=number)
+        expected = self._expected(row)
+        for part in parts:
+            lines = self._get(part.digests_key)
+            check = manifest.check_part(self._kept(self.store.open(part.key)), lines, part)
+            if check.problems:
+                raise _Wrong(f"{part.key}: {check.problems[0]}")
+            # The object was just found equal to these lines, entry by entry.
+            for line in manifest.read_digests(lines):
+                if expected.pop(line.name, None) != line.entry:
+                    raise _Wrong(f"{part.key} holds an entry that KV did not return.")
+        if expected:
+            raise _Wrong(f"Part {number} lacks {len(expected)} entries that KV returned.")
+        return sum(part.keys for part in parts)
+
+    def _expected(self, row: GenerationPart) -> dict[str, str]:
+        """Digest of the name to digest of the entry as KV returned it, for the names of a part."""
+        entries = self.generation.entries.filter(
+            outcome=GenerationEntry.Outcome.KEPT, index__gte=row.first_index, index__lte=row.last_index
+        )
+        return {
+            sha256(name.encode()).hexdigest(): bytes(digest or b"").hex()
+            for name, digest in entries.values_list("name", "digest").iterator(2_000)
+        }
+
+    def _insist_complete(self, document: Manifest) -> None:
+        numbers = {part.number for part in document.parts}
+        if set(self.generation.parts.values_list("number", flat=True)) != numbers:
+            raise _Wrong("The manifest names other parts than were written.")
+        kept = self.generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT).count()
+        if kept != document.counts.keys:
+            raise _Wrong(f"The manifest counts {document.counts.keys} keys, KV returned {kept}.")
+
+    def _finish(self, status: Status, problem: str) -> None:
+        generation = self.generation
+        outcome = Done({"generation": generation.pk, "status": status.value, "problem": problem})
+        with self.lease.checkpoint(outcome, note=""):
+            changed = (
+                Generation.objects.whole()
+                .filter(pk=generation.pk)
+                .update(
+                    status=status,
+                    problem=problem,
+                    verified_at=Now() if status == Status.VERIFIED else generation.verified_at,
+                )
+            )
+            if changed != 1:
+                raise RunError("not_whole", "The copy was found damaged meanwhile.")
+            log.record(
+                Action.GENERATION_VERIFIED if status == Status.VERIFIED else Action.GENERATION_DAMAGED,
+                actor=self.lease.actor,
+                environment=generation.environment.slug,
+                subject=f"generation:{generation.pk}",
+                subject_label=generation.stem[:200],
+                digest=generation.manifest_sha256,
+                details={"keys": generation.keys, "problem": problem},
+            )

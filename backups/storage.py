@@ -1,0 +1,60 @@
+"""The bucket of an environment: how to reach it, and where its generations go."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from django.conf import settings
+from django.utils import timezone
+
+from backups import manifest
+from backups.r2 import AccessRefused, ObjectConflict, R2Store, StoreError, StoreUnavailable
+from kvops import credentials
+from kvops.models import Environment
+from kvops.runs import RunError, TryLater
+
+
+@contextmanager
+def store(environment: Environment) -> Iterator[R2Store]:
+    """A new connection to the environment's bucket. Raises AccessRefused when it may not or cannot be used."""
+    try:
+        access_key_id = credentials.resolve(environment.r2_access_key_id)
+        secret_access_key = credentials.resolve(environment.r2_secret_access_key)
+    except credentials.UnresolvedReference as error:
+        raise AccessRefused(f"The R2 credentials of {environment.slug} are not there. {error}") from error
+    bucket = R2Store(
+        endpoint=environment.r2_endpoint,
+        bucket=environment.r2_bucket,
+        access_key_id=access_key_id,
+        secret_access_key=secret_access_key,
+        allowed_hosts=settings.KVOPS_ALLOWED_API_HOSTS,
+    )
+    try:
+        yield bucket
+    finally:
+        bucket.close()
+
+
+@contextmanager
+def errors_for_a_run() -> Iterator[None]:
+    """Turns the store's errors into what a run does about them: try later, or stop with a sentence."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise TryLater(str(error)) from error
+    except ObjectConflict as error:
+        raise RunError("conflict", str(error)) from error
+    except StoreError as error:
+        raise RunError("store", str(error)) from error
+
+
+def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:
+    """The name of a new generation, from the environment's key template. Raises manifest.LayoutError."""
+    template = manifest.kv_template(prefixes[0] if len(prefixes) == 1 else "")
+    return manifest.object_stem(
+        environment.key_template + template.removeprefix("backups"),
+        environment=environment.slug,
+        prefix="_".join(prefix.removesuffix(":") for prefix in prefixes),
+        at=at,
+        zone=timezone.get_default_timezone(),
+    )
