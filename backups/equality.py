@@ -1,0 +1,112 @@
+"""When a JSON field and a D1 column are equal: they have the same canonical form. Pure: no Django, no network.
+
+    null, NULL, no such field     nothing
+    number, true, false           its value: 1 = 1.0 = 1e0 = true; whole numbers exactly, others as doubles
+    string                        the same text; "1" is not 1, and "2024-01-01" is not "2024-1-1"
+    object, array                 a TEXT column that holds the same JSON, whatever its spacing and order of members
+    (a BLOB column)               equal to no JSON
+
+Only digests of the forms are passed on: values are never stored.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+
+from kvops.cloudflare import Cell
+
+DIGEST = 32
+"""Hex digits of a digest. A TEXT column that holds JSON has two, one after the other: as text and as JSON."""
+
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
+
+
+class Number(str):
+    """A JSON number by its spelling, told apart from a string."""
+
+    __slots__ = ()
+
+
+type JSON = bool | str | list[JSON] | dict[str, JSON] | None
+
+
+def _refuse(constant: str) -> JSON:
+    raise ValueError(f"{constant} is not JSON")
+
+
+DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_refuse)
+
+
+def canonical(value: JSON) -> str | None:
+    """The canonical form of a JSON field, None for null. May raise RecursionError."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return f"n{int(value)}"
+        case Number():
+            return f"n{number(value)}"
+        case str():
+            return f"t{value}"
+        case _:
+            return f"j{''.join(_nested(value))}"
+
+
+def number(lexeme: str) -> str:
+    """One spelling for equal numbers: whole ones of 64 bits exactly, all others as the double they are."""
+    if _WHOLE.fullmatch(lexeme) and -(2**63) <= int(lexeme) < 2**63:
+        return str(int(lexeme))
+    double = float(lexeme)
+    if double.is_integer() and -(2.0**63) <= double < 2.0**63:
+        return str(int(double))
+    return repr(double)
+
+
+def digest(form: str) -> str:
+    """The truncated SHA-256 of a canonical form, in hex."""
+    return sha256(form.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
+
+
+def cell_digests(kind: str, value: Cell) -> str:
+    """The digest of a column, or two (see DIGEST); empty for NULL. `kind` is the first letter of SQLite's typeof."""
+    match kind, value:
+        case "n", _:
+            return ""
+        case "i", str():
+            return digest(f"n{number(value)}")
+        case "r", int() | float():
+            return digest(f"n{number(repr(float(value)))}")
+        case "t", str():
+            return digest(f"t{value}") + _json_digest(value)
+        case _:  # a BLOB, or an infinity, which D1's JSON shows as null
+            return digest(f"x{kind}{value}")
+
+
+def _json_digest(text: str) -> str:
+    if not text.lstrip(" \t\r\n").startswith(("{", "[")):
+        return ""
+    try:
+        return digest(canonical(DECODER.decode(text)) or "")
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _nested(value: JSON) -> Iterator[str]:
+    match value:
+        case dict():
+            yield "{"
+            for index, member in enumerate(sorted(value)):
+                yield f"{',' if index else ''}{json.dumps(member)}:"
+                yield from _nested(value[member])
+            yield "}"
+        case list():
+            yield "["
+            for index, item in enumerate(value):
+                yield "," if index else ""
+                yield from _nested(item)
+            yield "]"
+        case Number():
+            yield number(value)
+        case _:
+            yield json.dumps(value)
