@@ -39,7 +39,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         for run in runs.drive_to_the_end(scan.run):
             if self.stderr.isatty():
-                self.stderr.write(f"\r{run.note}", ending="")
+                self.stderr.write(run.note)
         if scan.run.state != Run.State.SUCCEEDED:
             raise CommandError(scan.run.error or "The scan was stopped; nothing was changed.")
         scan.refresh_from_db()
