@@ -10,9 +10,11 @@ is committed before it is stored, so that storing it again stores the same bytes
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -31,6 +33,9 @@ from backups.values import Name
 from kvops import clock, timing
 from kvops.cloudflare import CloudflareError, Entry, RateLimited
 from kvops.runs import Again, Done, RunError, TryLater
+
+NAMES = 1_000
+"""How many frozen names are fetched at a time."""
 
 Outcome = GenerationEntry.Outcome
 Status = Generation.Status
@@ -64,18 +69,18 @@ class Export(Freezing):
         writer = manifest.PartWriter()
         found, limited = self._read(at["next"], writer)
         stored = self._store(at, writer)
+        del writer  # the largest thing in memory
         self._commit(at, stored, found)
         if limited:
             raise limited
 
     def _read(self, first: int, writer: manifest.PartWriter) -> tuple[list[Found], RateLimited | None]:
         """As many entries as fit into a part, and the request limit if it was what ended it."""
-        rows = self.generation.entries.filter(index__gte=first).order_by("index")
-        wanted = [Name(*row) for row in rows.values_list("index", "name", "expiration")[: manifest.MAX_KEYS]]
+        wanted = islice(self._names(first), manifest.MAX_KEYS)
         found: list[Found] = []
         until = time.monotonic() + timing.PART
         try:
-            for name, entry in self.reader.values(self.namespace_id, iter(wanted), self.generation.read):
+            for name, entry in self.reader.values(self.namespace_id, wanted, self.generation.read):
                 if entry is None:
                     found.append((name.index, gone(name), None, None))
                 elif writer.add(entry):
@@ -91,6 +96,13 @@ class Export(Freezing):
         except manifest.BadEntry as bad:
             raise RunError("bad_entry", str(bad)) from bad
         return found, None
+
+    def _names(self, first: int) -> Iterator[Name]:
+        """The frozen names from an index on, a page at a time."""
+        entries = self.generation.entries.order_by("index").values_list("index", "name", "expiration")
+        while page := entries.filter(index__gte=first)[:NAMES]:
+            yield from (Name(*row) for row in page)
+            first += NAMES
 
     def _store(self, at: dict[str, Any], writer: manifest.PartWriter) -> list[manifest.Part]:
         """Put the part's objects; the module says what happens when a name is taken."""

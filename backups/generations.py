@@ -150,6 +150,7 @@ def create_verification(
 ) -> Run:
     """The same within the caller's `audit.log.transaction()`."""
     log.insist()
+    generation.refresh_from_db()
     run = runs.create(
         Run.Kind.VERIFY,
         subject=f"generation:{generation.pk}",

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import sha256
-from io import BytesIO
+from io import SEEK_END, BytesIO
 
 from backups.manifest.digests import EntryDigests, Root, encode_digests
 from backups.manifest.document import Part
@@ -149,14 +149,16 @@ class _Array:
 
     def __init__(self) -> None:
         self._body = BytesIO()
-        self._lines: list[EntryDigests] = []
+        self._digests = BytesIO(encode_digests([]))
+        self._digests.seek(0, SEEK_END)
+        self._keys = 0
         self._root = Root()
         self._value_bytes = 0
         self._expiring = 0
 
     @property
     def keys(self) -> int:
-        return len(self._lines)
+        return self._keys
 
     @property
     def size(self) -> int:
@@ -164,23 +166,24 @@ class _Array:
 
     def add(self, entry: Entry, text: bytes) -> None:
         digests = EntryDigests.of(entry.name, entry.data, entry.metadata, entry.expiration)
-        self._body.write(b",\n" if self._lines else b"[\n")
+        self._body.write(b",\n" if self._keys else b"[\n")
         self._body.write(text)
-        self._lines.append(digests)
+        self._digests.write(digests.line())
+        self._keys += 1
         self._root.add(bytes.fromhex(digests.entry))
         self._value_bytes += len(entry.data)
         self._expiring += entry.expiration is not None
 
     def finish(self, stem: str, number: int, *, api_only: bool) -> DataObject:
-        self._body.write(b"\n]\n" if self._lines else b"[\n]\n")
+        self._body.write(b"\n]\n" if self._keys else b"[\n]\n")
         body = self._body.getvalue()
-        digests = encode_digests(self._lines)
+        digests = self._digests.getvalue()
         key = part_key(stem, number, api_only=api_only)
         part = Part(
             key=key,
             number=number,
             api_only=api_only,
-            keys=len(self._lines),
+            keys=self._keys,
             value_bytes=self._value_bytes,
             expiring=self._expiring,
             size=len(body),
