@@ -64,7 +64,8 @@ class CleanupStage(models.Model):
 
     waiting -> frozen                      (earlier environments accepted; names taken from the newest scan)
     frozen -> backed_up -> verified        (the copy is complete; it was read back)
-    verified -> checked -> submitted       (equal to D1; cache goes from verified to submitted)
+    verified -> checked -> submitted       (equal to D1)
+    verified -> submitted                  (cache, which D1 knows nothing of)
     submitted -> approved                  (by another person)
     approved -> deleting                   (claimed: the run and the used approval in one transaction)
     deleting -> deleted -> confirmed       (every chunk settled; two listings without the names)
@@ -158,7 +159,12 @@ class CleanupStage(models.Model):
             models.CheckConstraint(
                 name="stage_confirmed_has_two_listings",
                 condition=~Q(state__in=["confirmed", "accepted"])
-                | Q(first_listing_at__isnull=False, second_listing_at__gt=F("first_listing_at")),
+                # A comparison with NULL is no refusal, so that both are there is said apart.
+                | Q(
+                    first_listing_at__isnull=False,
+                    second_listing_at__isnull=False,
+                    second_listing_at__gt=F("first_listing_at"),
+                ),
             ),
             models.CheckConstraint(
                 name="stage_accepted_has_a_note",
@@ -192,7 +198,11 @@ class CleanupEntry(models.Model):
 
 
 class CleanupChunk(models.Model):
-    """A range of entry indexes: planned -> intended -> sent -> settled. The intent is committed before the call.
+    """A range of entry indexes. The intent is committed before the call.
+
+    planned -> intended -> sent -> settled
+    planned -> settled                     (nothing of it is left to send)
+    intended -> settled                    (the answer never came: settled by reading)
 
     `retry` chunks send only the names of their range that were found alive and unchanged after an earlier chunk.
     """
