@@ -1,0 +1,187 @@
+"""The table's other half: copies, checks, clean-ups."""
+
+from collections.abc import Callable
+
+from django.db.models.functions import Now
+
+from backups.models import CleanupStage
+from tests.constraints.copies import World
+from tests.constraints.estate import HOUR, again, change
+from tests.constraints.rows import EPOCH, Row, columns
+
+COPIES = [
+    Row("generation_name_once", lambda w: again(w.generation(), run=w.run())),
+    Row("backups_generation_run_id_key", lambda w: again(w.generation(), stem="other")),
+    Row("generation_kept_14_days", lambda w: w.generation(retain_until=Now() + 300 * HOUR)),
+    Row("generation_finished_has_a_manifest", lambda w: w.generation(manifest_sha256=""), "no manifest"),
+    Row("generation_finished_has_a_manifest", lambda w: w.generation(digest_root=""), "no root"),
+    Row("generation_finished_has_a_manifest", lambda w: w.generation("writing", finished_at=Now()), "not finished"),
+    Row("generation_verified_has_a_date", lambda w: w.generation(verified_at=None)),
+    Row("generation_whole_lost_nothing", lambda w: w.generation("complete", vanished=1), "complete"),
+    Row("generation_whole_lost_nothing", lambda w: change(w.generation("partial", vanished=1), **VERIFIED), "verified"),
+    Row("part_number_once", lambda w: again(w.part())),
+    Row("generation_index_once", lambda w: again(w.copied(), name="b")),
+    Row("generation_name_of_key_once", lambda w: again(w.copied(), index=2)),
+    Row("generation_entry_kept_has_digest", lambda w: change(w.copied(), outcome="kept"), "kept"),
+    Row("generation_entry_kept_has_digest", lambda w: change(w.copied(), digest=b"x"), "not kept"),
+    Row("backups_dataset_name_key", lambda w: again(w.dataset(), prefix="other:")),
+    Row("dataset_prefix_once", lambda w: again(w.dataset(), name="other")),
+    Row("dataset_has_a_prefix", lambda w: change(w.dataset(), prefix="")),
+    Row("check_passed_without_difference", lambda w: w.check(differences=1)),
+    Row("check_finished_has_a_time", lambda w: w.check(finished_at=None)),
+]
+VERIFIED: dict[str, object] = {"status": "verified", "verified_at": Now()}
+
+CLEANUP_FROZEN: dict[str, object] = {
+    "id": 0,
+    "binding": "x",
+    "prefix": "x",
+    "family_id": 0,
+    "category": "cache",
+    "reason": "x",
+    "requested_by_id": 0,
+    "created_at": EPOCH,
+}
+TARGET: dict[str, object] = {"request_id": 0, "environment_id": 0, "namespace_id": 0, "order": 9}
+NAMES: dict[str, object] = {"names": 2, "names_sha256": "x", "scan_id": None}
+APPROVED_FOR: dict[str, object] = {
+    "generation_id": None,
+    "check_passed_id": None,
+    "approval_id": None,
+    "scope_digest": "x",
+}
+PROVED: dict[str, object] = {
+    **APPROVED_FOR,
+    "deleted": 9,
+    "skipped": 9,
+    "first_listing_at": EPOCH,
+    "second_listing_at": EPOCH,
+}
+NOT_BY_THIS_COPY, NOT_BY_THIS_REQUEST = "a stage is not % by this copy", "a stage is not % by this request"
+CHECKED_BY = "a stage is checked by a passed check of its copy"
+DELETED_BY = "a stage is deleted by the run of its approval"
+
+
+def other_request(reached: str = "pending", /, **values: object) -> Callable[[World], object]:
+    """A submit with a request that is not quite the stage's."""
+
+    def attempt(w: World) -> None:
+        stage = w.stage("checked")
+        change(stage, state="submitted", approval=w.approval(reached, **{"subject": f"stage:{stage.pk}", **values}))
+
+    return attempt
+
+
+STAGES = [
+    *columns("what a clean-up is of cannot be edited", lambda w: w.request(), CLEANUP_FROZEN),
+    Row("a clean-up has the category of its family", lambda w: again(w.request(), family=w.family("settings"))),
+    Row("a clean-up that is over cannot be edited", lambda w: reopen(w, ended_at=Now()), "ended"),
+    Row("a clean-up that is over cannot be edited", lambda w: reopen(w, completed_at=Now()), "completed"),
+    Row("a clean-up is never deleted", lambda w: w.request().delete()),
+    Row("cleanup_one_open_per_family", lambda w: again(w.request())),
+    Row("cleanup_never_of_settings", lambda w: w.request("settings")),
+    Row("cleanup_ends_once", lambda w: change(w.request(), ended_at=Now(), completed_at=Now())),
+    Row("a stage is never deleted", lambda w: CleanupStage.objects.filter(pk=w.stage().pk)._raw_delete("default")),
+    Row("a stage starts as waiting", lambda w: again(w.stage("accepted"), order=2)),
+    Row("stage_once_per_environment", lambda w: again(w.stage(), order=2)),
+    Row("stage_order_once", lambda w: again(w.stage(), environment=w.production)),
+    Row("stage_one_per_approval", lambda w: change(w.stage(), approval=w.stage("submitted").approval)),
+    *columns("the target of a stage cannot be edited", lambda w: w.stage(), TARGET),
+    *columns("the names of a stage are frozen", lambda w: w.stage("backed_up"), NAMES),
+    *columns("the names of a stage are frozen", lambda w: w.stage("approved"), NAMES, {"state": "frozen"}),
+    *columns("what a stage was approved for cannot be edited", lambda w: w.stage("submitted"), APPROVED_FOR),
+    *columns("what a stage was approved for cannot be edited", lambda w: w.stage("deleted"), APPROVED_FOR),
+    *columns("what a stage proved cannot be edited", lambda w: w.stage("confirmed"), PROVED),
+    *columns("a stage that is over cannot be edited", lambda w: w.stage("accepted"), {"accepted_at": Now()}),
+    *columns("a stage that is over cannot be edited", lambda w: w.stage("ended"), {"leftovers_note": "x"}),
+    Row("the run of a stage cannot be replaced", lambda w: change(w.stage("deleting"), run=w.run())),
+    Row("only a stage without names needs no deletion", lambda w: w.move(w.stage("frozen"), "confirmed")),
+    Row(NOT_BY_THIS_COPY, lambda w: copied(w, "partial"), "partial"),
+    Row(NOT_BY_THIS_COPY, lambda w: copied(w, "writing"), "not finished"),
+    Row(NOT_BY_THIS_COPY, lambda w: copied(w, "verified", namespace=w.namespace_of_production), "of another namespace"),
+    Row(NOT_BY_THIS_COPY, lambda w: w.move(copied(w, "complete"), "verified"), "not read back"),
+    Row(CHECKED_BY, lambda w: checked(w, "failed"), "failed"),
+    Row(CHECKED_BY, lambda w: checked(w, "pending"), "not finished"),
+    Row(CHECKED_BY, lambda w: checked(w, generation=w.generation()), "of another copy"),
+    Row("only cache is submitted without a check", lambda w: w.move(w.stage("verified"), "submitted")),
+    Row(NOT_BY_THIS_REQUEST, other_request(subject="stage:0"), "of another stage"),
+    Row(NOT_BY_THIS_REQUEST, other_request(kind="policy"), "of something else"),
+    Row(NOT_BY_THIS_REQUEST, other_request(environment=None), "of another environment"),
+    Row(NOT_BY_THIS_REQUEST, other_request("approved"), "decided before"),
+    Row(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("submitted"), state="approved"), "not decided"),
+    Row(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("approved"), state="deleting", run=w.run()), "not claimed"),
+    Row(DELETED_BY, lambda w: w.move(w.stage("approved"), "deleting", run=w.run()), "a run of something else"),
+    Row(DELETED_BY, lambda w: w.move(w.stage("approved"), "deleting", run=w.deletion()), "of another approval"),
+    Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", names_sha256=""), "digest"),
+    Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", frozen_at=None), "time"),
+    Row("stage_backed_up_has_a_generation", lambda w: change(w.stage("frozen"), state="backed_up")),
+    Row("stage_checked_has_a_check", lambda w: change(w.stage("verified"), state="checked")),
+    Row("stage_submitted_has_an_approval", lambda w: change(w.stage("checked"), state="submitted")),
+    Row("stage_deleting_has_a_run", lambda w: w.move(w.stage("approved"), "deleting", run=None)),
+    Row("stage_confirmed_has_two_listings", lambda w: listed(w, first_listing_at=None), "no first"),
+    Row("stage_confirmed_has_two_listings", lambda w: listed(w, second_listing_at=None), "no second"),
+    Row("stage_confirmed_has_two_listings", lambda w: listed(w, second_listing_at=EPOCH), "the wrong way round"),
+    Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_note=""), "note"),
+    Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_by=None), "person"),
+    Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_at=None), "time"),
+]
+
+
+def reopen(w: World, **over: object) -> None:
+    """A clean-up that is over is opened again."""
+    request = w.request()
+    change(request, **over)
+    change(request, **dict.fromkeys(over, None))
+
+
+def copied(w: World, status: str, **values: object) -> CleanupStage:
+    """A stage with such a copy."""
+    stage = w.stage("frozen")
+    w.move(stage, "backed_up", generation=w.generation(status, **values))
+    return stage
+
+
+def checked(w: World, outcome: str = "passed", **values: object) -> None:
+    """A stage with such a check."""
+    stage = w.stage("verified")
+    w.move(stage, "checked", check_passed=w.check(outcome, **{"generation": stage.generation, **values}))
+
+
+def listed(w: World, **values: object) -> None:
+    """A stage with such listings."""
+    w.move(w.stage("deleted"), "confirmed", **values)
+
+
+NAMES_FROZEN = "the names of a stage are frozen"
+CHUNK_RANGE: dict[str, object] = {"id": 0, "stage_id": 0, "number": 2, "attempt": 2, "first_index": 1, "last_index": 8}
+CHUNK_SET: dict[str, object] = {
+    "first_index": 1,
+    "last_index": 8,
+    "names_sha256": "x",
+    "names": 2,
+    "intended_at": EPOCH,
+}
+CHUNKS = [
+    Row("a frozen name cannot be edited", lambda w: change(w.entry(), name="b")),
+    Row(NAMES_FROZEN, lambda w: again(w.entry("backed_up"), index=1, name="b"), "one more"),
+    Row(NAMES_FROZEN, lambda w: w.entry("deleting").delete(), "one less"),
+    Row("cleanup_index_once", lambda w: again(w.entry(), name="b")),
+    Row("cleanup_name_once", lambda w: again(w.entry(), index=1)),
+    Row("a chunk starts as planned", lambda w: w.chunk(state="sent")),
+    Row("a chunk is never deleted", lambda w: w.chunk().delete()),
+    *columns("the range of a chunk cannot be edited", lambda w: w.chunk(), CHUNK_RANGE, {"state": "settled"}),
+    *columns("what a chunk was meant to delete cannot be edited", lambda w: w.chunk("intended"), CHUNK_SET),
+    *columns(
+        "what a chunk was meant to delete cannot be edited", lambda w: w.chunk("sent"), CHUNK_SET, {"state": "settled"}
+    ),
+    Row("a settled chunk cannot be edited", lambda w: change(w.chunk("settled"), answer={"done": 1})),
+    Row("chunk_number_once", lambda w: again(w.chunk())),
+    Row("chunk_intended_names_its_set", lambda w: change(w.chunk(), state="intended")),
+    Row("chunk_three_tries", lambda w: w.chunk(attempt=4), "four"),
+    Row("chunk_three_tries", lambda w: w.chunk(attempt=0), "none"),
+    Row("chunk_at_most_1000", lambda w: w.chunk(last_index=1000), "1001"),
+    Row("chunk_at_most_1000", lambda w: w.chunk(last_index=-1), "none"),
+    Row("exception_once_per_name", lambda w: again(w.exception())),
+    Row("what became of a name cannot be edited", lambda w: w.exception().delete(), "deleted"),
+    Row("what became of a name cannot be edited", lambda w: change(w.exception("alive"), outcome="vanished"), "edited"),
+]

@@ -1,0 +1,151 @@
+"""Copies, checks and clean-ups in every state."""
+
+from datetime import timedelta
+
+from django.db.models import Model
+from django.db.models.functions import Now
+
+from backups.models import (
+    Check,
+    CleanupChunk,
+    CleanupEntry,
+    CleanupException,
+    CleanupRequest,
+    CleanupStage,
+    Dataset,
+    Generation,
+    GenerationEntry,
+    GenerationPart,
+)
+from kvops.models import ApprovalRequest
+from tests.constraints.estate import HOUR, SHA, Estate, change
+
+STAGE_PATH = CleanupStage.State.values[1:-1]
+"""From frozen to accepted."""
+CHUNK_PATHS = {"intended": ["intended"], "sent": ["intended", "sent"], "settled": ["settled"]}
+
+
+class World(Estate):
+    """The estate and what is copied and cleaned up in it."""
+
+    def dataset(self) -> Dataset:
+        """A dataset."""
+        name = f"d{self.count()}"
+        return Dataset.objects.create(name=name, binding="SETTINGS", prefix=f"{name}:", fields={})
+
+    def generation(self, status: str = "verified", /, **values: object) -> Generation:
+        """A copy with this status."""
+        made: dict[str, object] = {
+            "environment": self.environment,
+            "namespace": self.namespace,
+            "prefixes": ["a:"],
+            "category": "legacy",
+            "run": self.run(),
+            "bucket": "b",
+            "stem": f"s{self.count()}",
+            "status": status,
+            "retain_until": Now() + timedelta(days=15),
+        }
+        if status != "writing":
+            made |= {"finished_at": Now(), "manifest_sha256": SHA, "digest_root": SHA}
+        if status == "verified":
+            made["verified_at"] = Now()
+        return Generation.objects.create(**{**made, **values})
+
+    def part(self) -> GenerationPart:
+        """A data object."""
+        return GenerationPart.objects.create(
+            generation=self.generation(), number=1, size=1, keys=1, first_index=0, last_index=0
+        )
+
+    def copied(self) -> GenerationEntry:
+        """A name of a copy."""
+        return GenerationEntry.objects.create(generation=self.generation(), index=0, name="a:1")
+
+    def check(self, outcome: str = "passed", /, **values: object) -> Check:
+        """A check with this outcome."""
+        over = None if outcome == "pending" else Now()
+        made = {"environment": self.environment, "dataset": self.dataset(), "definition": {}, "run": self.run()}
+        return Check.objects.create(**{**made, "outcome": outcome, "finished_at": over, **values})
+
+    def request(self, category: str = "legacy") -> CleanupRequest:
+        """A clean-up of a family of its own."""
+        family = self.family(category)
+        return CleanupRequest.objects.create(
+            binding="SETTINGS", prefix=family.pattern, family=family, category=category, requested_by=self.operator
+        )
+
+    def stage(self, state: str = "waiting", *, category: str = "legacy", **values: object) -> CleanupStage:
+        """A stage in this state, with everything that led there; `values` are those of its freezing."""
+        stage = CleanupStage.objects.create(
+            request=self.request(category), environment=self.environment, namespace=self.namespace, order=1
+        )
+        if state == "ended":
+            self.move(stage, "ended")
+        for step in STAGE_PATH[: STAGE_PATH.index(state) + 1] if state in STAGE_PATH else []:
+            if (category, step) != ("cache", "checked"):
+                self.move(stage, step, **(values if step == "frozen" else {}))
+        return stage
+
+    def move(self, stage: CleanupStage, state: str, **values: object) -> None:
+        """The stage goes on to this state, with all it needs for that."""
+        if state == "approved" and stage.approval:
+            change(stage.approval, **self.to(ApprovalRequest, "approved"))
+        if state == "deleting" and stage.approval:
+            change(stage.approval, **self.to(ApprovalRequest, "used"))
+        change(stage, state=state, **{**self._needed(stage, state), **values})
+        stage.refresh_from_db()
+
+    def _needed(self, stage: CleanupStage, state: str) -> dict[str, object]:
+        needed: dict[str, object] = {}
+        match state:
+            case "frozen" if stage.state == "waiting":
+                needed = {"scan": self.scan(), "frozen_at": Now(), "names": 1, "names_sha256": SHA}
+            case "frozen":
+                needed = {"approval": None}
+            case "backed_up":
+                needed = {"generation": self.generation()}
+            case "checked":
+                needed = {"check_passed": self.check(generation=stage.generation)}
+            case "submitted":
+                needed = {"approval": self.approval(subject=f"stage:{stage.pk}"), "scope_digest": SHA}
+            case "deleting" if stage.approval:
+                needed = {"run": self.run(**self.used(stage.approval))}
+            case "deleted":
+                needed = {"first_listing_at": Now()}
+            case "confirmed":
+                needed = {"first_listing_at": Now() - HOUR, "second_listing_at": Now()}
+            case "accepted":
+                needed = {"accepted_note": "works", "accepted_by": self.operator, "accepted_at": Now()}
+        return needed
+
+    def entry(self, state: str = "frozen") -> CleanupEntry:
+        """A frozen name of a stage in this state."""
+        stage = self.stage("waiting")
+        entry = CleanupEntry.objects.create(stage=stage, index=0, name="a:1")
+        for step in STAGE_PATH[: STAGE_PATH.index(state) + 1]:
+            self.move(stage, step)
+        return entry
+
+    def chunk(self, state: str = "planned", /, **values: object) -> CleanupChunk:
+        """A chunk in this state."""
+        made = {"stage": self.stage("deleting"), "number": 1, "first_index": 0, "last_index": 9}
+        chunk = CleanupChunk.objects.create(**{**made, **values})
+        for step in CHUNK_PATHS.get(state, []):
+            change(chunk, **self.to(CleanupChunk, step))
+        chunk.refresh_from_db()
+        return chunk
+
+    def exception(self, outcome: str = "changed") -> CleanupException:
+        """A name that was not simply deleted."""
+        return CleanupException.objects.create(stage=self.stage("deleting"), index=0, name="a:1", outcome=outcome)
+
+    def to(self, model: type[Model], state: str) -> dict[str, object]:
+        """What an UPDATE sets to move a request, a run or a chunk to this state, with all the move needs."""
+        if model is not CleanupChunk:
+            return super().to(model, state)
+        names: dict[str, dict[str, object]] = {
+            "intended": {"names": 1, "names_sha256": SHA},
+            "settled": {"names_sha256": SHA},
+        }
+        return {"state": state, **names.get(state, {})}

@@ -1,0 +1,232 @@
+"""Rows in every state, made the way the product makes them: along the arrows of the models' docstrings."""
+
+from copy import copy
+from datetime import timedelta
+from functools import cached_property
+from hashlib import sha256
+
+from django.db import connection
+from django.db.models import F, Model
+from django.db.models.functions import Now
+
+from kvops.models import (
+    ApprovalRequest,
+    Budget,
+    BudgetSpend,
+    Category,
+    Database,
+    Environment,
+    Family,
+    Namespace,
+    Person,
+    PolicyVersion,
+    PreparedChange,
+    ReferenceStatement,
+    RoleGrant,
+    Run,
+    Scan,
+    ScanCount,
+    User,
+)
+
+HOUR = timedelta(hours=1)
+SHA = "0" * 64
+PATHS = {
+    "approved": ["approved"],
+    "rejected": ["rejected"],
+    "withdrawn": ["withdrawn"],
+    "expired": ["expired"],
+    "used": ["approved", "used"],
+    "running": ["running"],
+    "succeeded": ["running", "succeeded"],
+    "failed": ["running", "failed"],
+    "stopped": ["running", "stopped"],
+}
+
+
+def change(row: Model, **values: object) -> None:
+    """Past every feature and form: one UPDATE of one row."""
+    type(row)._default_manager.filter(pk=row.pk).update(**values)
+
+
+def again(row: Model, **different: object) -> Model:
+    """One INSERT of a copy of the row, with these differences."""
+    second = copy(row)
+    second.pk = None
+    for name, value in different.items():
+        setattr(second, name, value)
+    second.save(force_insert=True)
+    return second
+
+
+def sql(statement: str) -> None:
+    """One statement on the test's own connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+class Estate:
+    """What a row needs to exist, made when it is first asked for."""
+
+    number = 0
+
+    def count(self) -> int:
+        """A number that was not used yet."""
+        self.number += 1
+        return self.number
+
+    def person(self, name: str) -> Person:
+        """Somebody."""
+        return Person.objects.create(name=name, email=f"{name}@example.com")
+
+    @cached_property
+    def operator(self) -> Person:
+        """Who asks and starts."""
+        return self.person("operator")
+
+    @cached_property
+    def reviewer(self) -> Person:
+        """Who decides."""
+        return self.person("reviewer")
+
+    @cached_property
+    def other(self) -> Person:
+        """A third person."""
+        return self.person("other")
+
+    @cached_property
+    def environment(self) -> Environment:
+        """QA."""
+        return Environment.objects.create(slug="qa", name="QA", order=1, read_token="env:R", write_token="env:W")
+
+    @cached_property
+    def namespace(self) -> Namespace:
+        """SETTINGS in QA."""
+        return Namespace.objects.create(environment=self.environment, binding="SETTINGS", namespace_id="1" * 32)
+
+    @cached_property
+    def production(self) -> Environment:
+        """Another environment."""
+        return Environment.objects.create(
+            slug="production", name="Production", order=2, read_token="env:R", write_token="env:W"
+        )
+
+    @cached_property
+    def namespace_of_production(self) -> Namespace:
+        """SETTINGS in production."""
+        return Namespace.objects.create(environment=self.production, binding="SETTINGS", namespace_id="2" * 32)
+
+    def family(self, category: str = Category.LEGACY) -> Family:
+        """A family of its own."""
+        return Family.objects.create(binding="SETTINGS", pattern=f"f{self.count()}:", category=category, owner="o")
+
+    def user(self) -> User:
+        """A login."""
+        return User.objects.create(email="operator@example.com", person=self.operator)
+
+    def grant(self) -> RoleGrant:
+        """A role that is held."""
+        return RoleGrant.objects.create(person=self.operator, role="operator", granted_by="x")
+
+    def policy(self) -> PolicyVersion:
+        """A policy."""
+        return PolicyVersion.objects.create(number=1, digest=SHA, definition="{}", applied_by="x")
+
+    def database(self) -> Database:
+        """A D1 database."""
+        return Database.objects.create(environment=self.environment, binding="MASTERS_D1", database_id="1")
+
+    def budget(self) -> Budget:
+        """A limit."""
+        return Budget.objects.create(name="a")
+
+    def spend(self) -> BudgetSpend:
+        """Spent requests."""
+        return BudgetSpend.objects.create(budget=self.budget(), second=1, calls=1)
+
+    def scan(self) -> Scan:
+        """A scan."""
+        return Scan.objects.create(namespace=self.namespace, run=self.run())
+
+    def counted(self) -> ScanCount:
+        """Keys counted by a scan."""
+        return ScanCount.objects.create(scan=self.scan(), category="legacy", pattern="a:", keys=1)
+
+    def prepared(self, **values: object) -> PreparedChange:
+        """A change of the policy, made ready by a command."""
+        return PreparedChange.objects.create(
+            **{"kind": "policy", "definition": "{}", "summary": "", "prepared_by": "x", **values}
+        )
+
+    def statement(self) -> ReferenceStatement:
+        """Where Worker code mentions the keys."""
+        return ReferenceStatement.objects.create(
+            binding="SETTINGS", prefix="a:", commit="c", command="rg", hits=0, answer="none", by=self.operator
+        )
+
+    def approval(self, state: str = "pending", /, **values: object) -> ApprovalRequest:
+        """A request in this state, by the operator, decided by the reviewer."""
+        request = ApprovalRequest.objects.create(
+            **{
+                "kind": "delete_keys",
+                "subject": f"stage:{1000 + self.count()}",
+                "evidence": "{}",
+                "digest": sha256(b"{}").hexdigest(),
+                "requester": self.operator,
+                "environment": self.environment,
+                "decide_by": Now() + HOUR,
+                **values,
+            }
+        )
+        for step in PATHS.get(state, []):
+            change(request, **self.to(ApprovalRequest, step))
+        request.refresh_from_db()
+        return request
+
+    def of_size(self, octets: int) -> ApprovalRequest:
+        """A request with so much evidence."""
+        evidence = "x" * octets
+        return self.approval(evidence=evidence, digest=sha256(evidence.encode()).hexdigest())
+
+    def run(self, state: str = "queued", /, **values: object) -> Run:
+        """A run in this state."""
+        run = Run.objects.create(**{"kind": "scan", "subject": f"namespace:{self.count()}", "actor": "x", **values})
+        for step in PATHS.get(state, []):
+            change(run, **self.to(Run, step))
+        run.refresh_from_db()
+        return run
+
+    def deletion(self, state: str = "queued", /, **values: object) -> Run:
+        """A deletion run with the approval it used."""
+        approval = self.approval("used")
+        return self.run(state, **{**self.used(approval), **values})
+
+    def used(self, approval: ApprovalRequest) -> dict[str, object]:
+        """What a run carries of an approval."""
+        return {
+            "kind": "delete",
+            "subject": approval.subject,
+            "approval": approval,
+            "approval_digest": approval.digest,
+            "started_by": self.operator,
+            "environment": self.environment,
+        }
+
+    def to(self, model: type[Model], state: str) -> dict[str, object]:
+        """What an UPDATE sets to move a request or a run to this state, with all the move needs."""
+        over: dict[str, object] = {"owner": "", "lease_until": None, "finished_at": Now()}
+        moves: dict[type[Model], dict[str, dict[str, object]]] = {
+            ApprovalRequest: {
+                "approved": {"approver": self.reviewer, "decided_at": Now(), "use_by": Now() + HOUR},
+                "rejected": {"approver": self.reviewer, "decided_at": Now()},
+                "used": {"starter": self.operator, "used_at": Now()},
+            },
+            Run: {
+                "queued": {"finished_at": None, "epoch": F("epoch") + 1},
+                "running": {"owner": "w", "lease_until": Now() + HOUR, "epoch": F("epoch") + 1},
+                "succeeded": over,
+                "failed": {**over, "error_code": "x", "error": "x"},
+                "stopped": over,
+            },
+        }
+        return {"state": state, **moves[model].get(state, {})}

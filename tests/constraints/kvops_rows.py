@@ -1,0 +1,143 @@
+"""Half of the table: requests, runs, the estate."""
+
+from django.db.models.functions import Now
+
+from kvops.models import ApprovalRequest, Key, Run, StagedKey
+from tests.constraints.copies import World
+from tests.constraints.estate import HOUR, SHA, again, change
+from tests.constraints.rows import EPOCH, Row, columns
+
+# What a request asks for, and what a run does: every column, also while the row makes an allowed move.
+REQUEST_FROZEN: dict[str, object] = {
+    "id": 0,
+    "kind": "policy",
+    "subject": "x",
+    "title": "x",
+    "environment_id": None,
+    "evidence": "{ }",
+    "digest": "x",
+    "requester_id": 0,
+    "created_at": EPOCH,
+    "decide_by": EPOCH,
+}
+REQUEST_DECIDED: dict[str, object] = {"approver_id": 0, "decided_at": Now(), "use_by": EPOCH}
+RUN_FROZEN: dict[str, object] = {
+    "id": 0,
+    "kind": "scan",
+    "subject": "x",
+    "approval_id": None,
+    "approval_digest": "x",
+    "started_by_id": None,
+    "environment_id": None,
+}
+
+APPROVALS = [
+    *columns("an approval request cannot be edited", lambda w: w.approval(), REQUEST_FROZEN, {"state": "withdrawn"}),
+    *columns("a decision cannot be edited", lambda w: w.approval("approved"), REQUEST_DECIDED, {"state": "withdrawn"}),
+    Row("an approval request changes only when it moves", lambda w: change(w.approval(), reason="x"), "pending"),
+    Row("an approval request changes only when it moves", lambda w: change(w.approval("approved"), reason="x"), "kept"),
+    Row(
+        "an approval request changes only when it moves", lambda w: change(w.approval("used"), starter=w.other), "used"
+    ),
+    Row("the database says when a request is decided and used", lambda w: decide(w, decided_at=EPOCH), "decided early"),
+    Row(
+        "the database says when a request is decided and used",
+        lambda w: decide(w, decide_by=Now() + 2 * HOUR, decided_at=Now() + HOUR),
+        "decided ahead",
+    ),
+    Row("the database says when a request is decided and used", lambda w: use(w, used_at=EPOCH), "used early"),
+    Row("an approval request is never deleted", lambda w: w.approval().delete()),
+    Row("an approval request starts as pending", lambda w: w.approval(state="withdrawn"), "state"),
+    Row("an approval request starts as pending", lambda w: w.approval(approver=w.reviewer), "approver"),
+    Row("an approval request starts as pending", lambda w: w.approval(starter=w.operator), "starter"),
+    Row("approval_by_another_person", lambda w: decide(w, approver=w.operator)),
+    Row("approval_not_started_by_approver", lambda w: use(w, starter=w.reviewer)),
+    Row("approval_decided_has_person_and_time", lambda w: change(w.approval(), state="approved", use_by=Now())),
+    Row("approval_approver_has_time", lambda w: change(w.approval(), state="withdrawn", approver=w.reviewer)),
+    Row("approval_has_time_to_use", lambda w: decide(w, use_by=None)),
+    Row("approval_decided_in_time", lambda w: decide(w, decide_by=Now() - HOUR)),
+    Row("approval_used_has_person_and_time", lambda w: use(w, starter=None)),
+    Row("approval_used_in_time", lambda w: use(w, use_by=Now() - HOUR)),
+    Row("approval_one_pending_per_subject", lambda w: again(w.approval())),
+    Row("approval_digest_is_of_evidence", lambda w: w.approval(evidence="[]")),
+    Row("approval_evidence_size", lambda w: w.of_size(65537), "too large"),
+    Row("approval_evidence_size", lambda w: w.of_size(1), "empty"),
+    Row("change_of_the_estate", lambda w: w.prepared(kind="delete_keys")),
+    Row("change_one_open_per_kind", lambda w: again(w.prepared())),
+    Row("kvops_preparedchange_approval_id_key", lambda w: again(w.prepared(approval=w.approval()), kind="environment")),
+]
+
+
+def decide(w: World, **values: object) -> None:
+    """An approval with these differences; `decide_by` is the request's."""
+    early = {"decide_by": values.pop("decide_by")} if "decide_by" in values else {}
+    change(w.approval(**early), **{**w.to(ApprovalRequest, "approved"), **values})
+
+
+def use(w: World, **values: object) -> None:
+    """A use of an approval with these differences; `use_by` is the approval's."""
+    request = w.approval()
+    until = {"use_by": values.pop("use_by")} if "use_by" in values else {}
+    change(request, **{**w.to(ApprovalRequest, "approved"), **until})
+    change(request, **{**w.to(ApprovalRequest, "used"), **values})
+
+
+RUN_NEEDS = "a run needs an approval of its subject, claimed by the person who starts it"
+RUNS = [
+    *columns("what a run does cannot be edited", lambda w: w.deletion(), RUN_FROZEN),
+    Row(RUN_NEEDS, lambda w: w.run(**w.used(w.approval())), "pending"),
+    Row(RUN_NEEDS, lambda w: w.run(**w.used(w.approval("approved"))), "not claimed"),
+    Row(RUN_NEEDS, lambda w: w.deletion(subject="stage:0"), "another subject"),
+    Row(RUN_NEEDS, lambda w: w.deletion(started_by=w.other), "started by somebody else"),
+    Row(RUN_NEEDS, lambda w: w.deletion(started_by=None), "started by nobody"),
+    Row("a deletion needs an approval to delete keys of its environment", lambda w: w.deletion(environment=None)),
+    Row(
+        "a deletion needs an approval to delete keys of its environment",
+        lambda w: w.run(**w.used(w.approval("used", kind="policy"))),
+        "approval of something else",
+    ),
+    Row("run_with_the_digest_approved", lambda w: w.deletion(approval_digest=SHA)),
+    Row("run_destructive_is_approved", lambda w: w.run(kind="delete"), "no approval"),
+    Row("run_destructive_is_approved", lambda w: w.deletion(approval_digest=""), "no digest"),
+    Row("run_destructive_in_a_worker", lambda w: w.deletion(foreground=True)),
+    Row("run_one_per_approval", lambda w: again(w.deletion("succeeded"))),
+    Row("run_one_open_per_subject", lambda w: again(w.run("running"), state="queued", owner="", lease_until=None)),
+    Row("the epoch of a run never goes back", lambda w: change(w.run("running"), epoch=0)),
+    Row("a run that had an approval is never deleted", lambda w: w.deletion("stopped").delete()),
+    Row("run_owner_has_a_lease", lambda w: change(w.run("running"), lease_until=None)),
+    Row("run_lease_only_while_running", lambda w: change(w.run("running"), state="stopped", finished_at=Now())),
+    Row("run_over_has_an_end", lambda w: change(w.run("running"), state="stopped", owner="", lease_until=None)),
+    Row("run_failed_says_why", lambda w: change(w.run("running"), **{**w.to(Run, "failed"), "error": ""})),
+    Row("run_progress_within_total", lambda w: change(w.run(), total=1, done=2)),
+]
+
+ESTATE = [
+    Row("kvops_person_email_key", lambda w: again(w.operator)),
+    Row("person_email_is_case_folded", lambda w: change(w.operator, email="Operator@example.com")),
+    Row("kvops_user_email_key", lambda w: again(w.user())),
+    Row("user_email_is_case_folded", lambda w: change(w.user(), email="Operator@example.com")),
+    Row("role_held_once", lambda w: again(w.grant())),
+    Row("role_revoked_by_someone", lambda w: change(w.grant(), revoked_at=Now())),
+    Row("kvops_environment_slug_key", lambda w: again(w.environment, order=2)),
+    Row("kvops_environment_order_key", lambda w: again(w.environment, slug="production")),
+    Row("environment_tokens_differ", lambda w: change(w.environment, write_token="env:R")),
+    Row("kvops_namespace_namespace_id_key", lambda w: again(w.namespace, binding="OTHER")),
+    Row("binding_once_per_environment", lambda w: again(w.namespace, namespace_id="2" * 32)),
+    Row("database_once_per_environment", lambda w: again(w.database())),
+    Row("kvops_policyversion_number_key", lambda w: again(w.policy())),
+    Row("family_pattern_once", lambda w: again(w.family())),
+    Row("family_pattern_not_empty", lambda w: change(w.family(), pattern="")),
+    Row("family_is_classified", lambda w: change(w.family(), category="unclassified")),
+    Row("kvops_budget_name_key", lambda w: again(w.budget())),
+    Row("budget_second_once", lambda w: again(w.spend())),
+    Row("kvops_scan_run_id_key", lambda w: again(w.scan())),
+    Row("scan_counts_a_family_once", lambda w: again(w.counted())),
+    Row(
+        "key_once_per_namespace",
+        lambda w: again(Key.objects.create(namespace=w.namespace, name="a", first_seen=w.scan())),
+    ),
+    Row("staged_name_not_empty", lambda w: StagedKey.objects.create(scan=w.scan(), name="")),
+    Row("references_name_a_commit", lambda w: change(w.statement(), commit=""), "commit"),
+    Row("references_name_a_commit", lambda w: change(w.statement(), command=""), "command"),
+    Row("references_are_answered", lambda w: change(w.statement(), answer="")),
+]

@@ -1,0 +1,242 @@
+"""Each constraint and each rule of a trigger of our tables, broken once; the audit record's own are in tests/audit.
+
+The catalog says what must be in the table. Exempt by kind: primary keys, NOT NULL, Django's own foreign keys,
+and the `>= 0` Django writes for positive integers.
+"""
+
+import re
+from contextlib import suppress
+from itertools import pairwise, permutations, product
+
+import pytest
+from django.db import IntegrityError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Field, Model
+from django.db.transaction import atomic
+from psycopg import Error
+
+from audit import log
+from backups.models import CleanupChunk, CleanupRequest, CleanupStage
+from kvops import runs
+from kvops.models import ApprovalRequest, Run
+from tests.constraints.backups_rows import CHUNKS, CLEANUP_FROZEN, COPIES, STAGES
+from tests.constraints.copies import World
+from tests.constraints.estate import change, sql
+from tests.constraints.kvops_rows import APPROVALS, ESTATE, REQUEST_DECIDED, REQUEST_FROZEN, RUNS
+from tests.constraints.rows import Row
+
+pytestmark = pytest.mark.django_db
+
+OURS = "conrelid::regclass::text ~ '^(kvops|backups)_'"
+CONSTRAINTS = f"""
+SELECT conname FROM pg_constraint WHERE {OURS} AND (
+  contype IN ('u', 'x')
+  OR (contype = 'c' AND NOT (conname ~ '^(kvops|backups)_.*_check$'
+                             AND pg_get_constraintdef(oid) ~ '^CHECK \\(\\(\\S+ >= 0\\)\\)$'))
+  OR (contype = 'f' AND NOT condeferrable))
+"""
+UNIQUE_INDEXES = """
+SELECT indexrelid::regclass::text FROM pg_index
+WHERE indisunique AND indrelid::regclass::text ~ '^(kvops|backups)_'
+  AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x'))
+"""
+TRIGGERS = """
+SELECT tgrelid::regclass::text, tgname, tgtype & 32 <> 0, prosrc
+FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid
+WHERE NOT tgisinternal AND tgrelid::regclass::text ~ '^(kvops|backups)_'
+"""
+NOT_TO_BE_BROKEN = {"approval_and_digest"}
+"""Only there for a foreign key to point at: the primary key always refuses first."""
+GENERATED = {
+    "an approval request cannot go from % to %",
+    "a run cannot go from % to %",
+    "a stage cannot go from % to %",
+    "a chunk cannot go from % to %",
+    "the runs are never truncated",
+    "the clean-ups are never truncated",
+}
+"""Rules broken below, for all pairs of states and for all guarded tables."""
+
+
+TABLE = [*APPROVALS, *RUNS, *ESTATE, *COPIES, *STAGES, *CHUNKS]
+FROZEN = [
+    (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "starter_id", "used_at", *REQUEST_DECIDED}),
+    (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
+]
+
+
+def rows(query: str) -> list[tuple[str, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def raised(source: str) -> set[str]:
+    return set(re.findall(r"RAISE EXCEPTION '([^']+)'", source))
+
+
+def refusal(error: IntegrityError) -> str:
+    """The name of the constraint, or the words of the trigger."""
+    assert isinstance(error.__cause__, Error)
+    said = error.__cause__.diag
+    return said.constraint_name or said.message_primary or ""
+
+
+def refused(rule: str, error: IntegrityError) -> bool:
+    return re.fullmatch(re.escape(rule).replace("%", "(.+)"), refusal(error)) is not None
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.mark.parametrize("row", TABLE, ids=str)
+def test_the_database_refuses_what_breaks_a_rule(world: World, row: Row) -> None:
+    with pytest.raises(IntegrityError) as error, atomic():
+        row.attempt(world)
+    assert refused(row.rule, error.value), refusal(error.value)
+
+
+def test_every_rule_of_the_database_is_in_the_table_and_no_other() -> None:
+    named = {name for query in (CONSTRAINTS, UNIQUE_INDEXES) for (name,) in rows(query)} - NOT_TO_BE_BROKEN
+    worded = {rule for *_, source in rows(TRIGGERS) for rule in raised(source)}
+    assert {row.rule for row in TABLE} | GENERATED == named | worded
+
+
+def test_every_trigger_of_ours_says_what_it_refuses() -> None:
+    assert [name for _, name, _, source in rows(TRIGGERS) if not raised(source)] == []
+
+
+def test_no_guarded_table_can_be_truncated() -> None:
+    for table in {table for table, *_ in rows(TRIGGERS)}:
+        with pytest.raises(IntegrityError, match=r"never (truncated|deleted)"), atomic():
+            sql(f"TRUNCATE {table} CASCADE")
+
+
+@pytest.mark.parametrize(("model", "frozen", "moved"), FROZEN)
+def test_every_column_that_no_move_sets_is_frozen(model: type[Model], frozen: set[str], moved: set[str]) -> None:
+    assert {field.attname for field in model._meta.concrete_fields} == frozen | moved
+
+
+def test_a_request_needs_a_requester(world: World) -> None:
+    with pytest.raises(IntegrityError, match='"requester_id"'), atomic():
+        world.approval(requester=None)
+
+
+def test_a_leftover_that_is_still_alive_may_be_sent_again(world: World) -> None:
+    assert world.exception("alive").delete()[0] == 1
+
+
+def drawn(model: type[Model]) -> set[tuple[str, str]]:
+    """The arrows of a model's docstring: `a -> b -> c`, `a | b -> c`, `a .. c -> d`, with remarks in brackets."""
+
+    def several(words: str) -> list[str]:
+        if ".." in words:
+            first, last = (states(model).index(word.strip()) for word in words.split(".."))
+            return states(model)[first : last + 1]
+        return [word.strip() for word in words.split("|")]
+
+    lines = [line.split("(")[0] for line in (model.__doc__ or "").splitlines() if "->" in line]
+    chains = [[several(part) for part in line.split("->")] for line in lines]
+    pairs = {pair for chain in chains for before, after in pairwise(chain) for pair in product(before, after)}
+    assert {state for pair in pairs for state in pair} == set(states(model))
+    return {(before, after) for before, after in pairs if before != after}
+
+
+def states(model: type[Model]) -> list[str]:
+    field = model._meta.get_field("state")
+    assert isinstance(field, Field)
+    return [str(value) for value, _ in field.flatchoices]
+
+
+MODELS: dict[str, type[Model]] = {
+    "an approval request": ApprovalRequest,
+    "a run": Run,
+    "a stage": CleanupStage,
+    "a chunk": CleanupChunk,
+}
+
+
+def moves(*, allowed: bool) -> list[tuple[str, str, str]]:
+    """Every ordered pair of two states of each model that is, or is not, drawn in its docstring."""
+    return [
+        (name, *pair)
+        for name, model in MODELS.items()
+        for pair in permutations(states(model), 2)
+        if (pair in drawn(model)) == allowed
+    ]
+
+
+def made(world: World, name: str, before: str, after: str) -> Model:
+    if name == "a stage":
+        only_cache, no_names = (before, after) == ("verified", "submitted"), (before, after) == ("frozen", "confirmed")
+        return world.stage(before, category="cache" if only_cache else "legacy", names=0 if no_names else 1)
+    kinds = {"an approval request": world.approval, "a run": world.run, "a chunk": world.chunk}
+    return kinds[name](before)
+
+
+@pytest.mark.parametrize(("name", "before", "after"), moves(allowed=True))
+def test_what_the_docstring_draws_can_be_done(world: World, name: str, before: str, after: str) -> None:
+    row = made(world, name, before, after)
+    if isinstance(row, CleanupStage):
+        world.move(row, after)
+    else:
+        change(row, **world.to(type(row), after))
+    row.refresh_from_db()
+    assert getattr(row, "state") == after  # noqa: B009
+
+
+@pytest.mark.parametrize(("name", "before", "after"), moves(allowed=False))
+def test_what_the_docstring_does_not_draw_is_refused(world: World, name: str, before: str, after: str) -> None:
+    row = made(world, name, before, after)
+    with pytest.raises(IntegrityError) as error, atomic():
+        change(row, state=after)
+    assert refusal(error.value) == f"{name} cannot go from {before} to {after}"
+
+
+NOTE_MOVES = """
+CREATE TEMPORARY TABLE moved (before text, after text) ON COMMIT DROP;
+CREATE FUNCTION pg_temp.note() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO moved VALUES (OLD.state, NEW.state); RETURN NULL; END $$;
+CREATE TRIGGER note AFTER UPDATE ON kvops_run FOR EACH ROW
+  WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION pg_temp.note();
+"""
+
+
+def finish(lease: runs.Lease) -> runs.Done:
+    return runs.Done()
+
+
+def fail(lease: runs.Lease) -> None:
+    raise runs.RunError("x", "It did not work.")
+
+
+def test_the_code_moves_runs_along_every_arrow_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(runs.KINDS, Run.Kind.SCAN, runs.Kind(f"{__name__}.finish"))
+    monkeypatch.setitem(runs.KINDS, Run.Kind.BACKUP, runs.Kind(f"{__name__}.fail"))
+    sql(NOTE_MOVES)
+    for kind in ("scan", "backup"):
+        run = world.run(kind=kind)
+        runs.drive(run.pk)
+        with suppress(runs.NotResumable):
+            runs.resume(run, actor=log.Actor.system("tests"))
+            runs.request_stop(run, actor=log.Actor.system("tests"))
+            runs.drive(run.pk)
+            runs.resume(run, actor=log.Actor.system("tests"))
+    assert set(rows("SELECT * FROM moved")) == drawn(Run)
+
+
+def schema() -> set[tuple[str, ...]]:
+    """Every constraint and trigger of our tables, with its text."""
+    constraints = f"SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE {OURS}"
+    return {*rows(constraints), *rows(TRIGGERS), *rows(UNIQUE_INDEXES)}
+
+
+def test_the_guards_can_be_taken_back_and_put_on_again() -> None:
+    before = schema()
+    MigrationExecutor(connection).migrate([("backups", "0001_initial"), ("kvops", "0001_initial")])
+    assert rows(TRIGGERS) == []
+    executor = MigrationExecutor(connection)
+    executor.migrate([node for node in executor.loader.graph.leaf_nodes() if node[0] in {"backups", "kvops"}])
+    assert schema() == before
