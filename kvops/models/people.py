@@ -1,5 +1,6 @@
 """Persons, their logins and their roles. The gate compares persons, never logins."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -111,6 +112,10 @@ class User(AbstractBaseUser):
     def has_perm(self, perm: str, obj: object = None) -> bool:
         """Whether one of the person's roles may do `perm`; `kvops.permissions` has the table."""
         return self.is_active and permissions.granted(self.person.roles(), perm)
+
+    def has_perms(self, perm_list: Iterable[str], obj: object = None) -> bool:
+        """Whether the person may do all of it."""
+        return all(self.has_perm(perm) for perm in perm_list)
 
     def has_module_perms(self, app_label: str) -> bool:
         """Whether the person holds any role at all."""
