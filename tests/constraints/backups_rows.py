@@ -5,6 +5,7 @@ from collections.abc import Callable
 from django.db.models.functions import Now
 
 from backups.models import CleanupStage
+from kvops.models import ApprovalRequest
 from tests.constraints.copies import World
 from tests.constraints.estate import HOUR, again, change
 from tests.constraints.rows import EPOCH, Row, columns
@@ -72,6 +73,14 @@ def other_request(reached: str = "pending", /, **values: object) -> Callable[[Wo
     return attempt
 
 
+def scan_for_deletion(w: World) -> None:
+    """A scan that carries the approval of a deletion."""
+    stage = w.stage("approved")
+    if stage.approval:
+        change(stage.approval, **w.to(ApprovalRequest, "used"))
+        change(stage, state="deleting", run=w.run(**{**w.used(stage.approval), "kind": "scan"}))
+
+
 STAGES = [
     *columns("what a clean-up is of cannot be edited", lambda w: w.request(), CLEANUP_FROZEN),
     Row("a clean-up has the category of its family", lambda w: again(w.request(), family=w.family("settings"))),
@@ -110,7 +119,7 @@ STAGES = [
     Row(NOT_BY_THIS_REQUEST, other_request("approved"), "decided before"),
     Row(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("submitted"), state="approved"), "not decided"),
     Row(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("approved"), state="deleting", run=w.run()), "not claimed"),
-    Row(DELETED_BY, lambda w: w.move(w.stage("approved"), "deleting", run=w.run()), "a run of something else"),
+    Row(DELETED_BY, scan_for_deletion, "a run of something else"),
     Row(DELETED_BY, lambda w: w.move(w.stage("approved"), "deleting", run=w.deletion()), "of another approval"),
     Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", names_sha256=""), "digest"),
     Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", frozen_at=None), "time"),
