@@ -10,10 +10,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from django.db import connection
+from django.db.models import Max, Q, TextChoices
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops import categories, environments, merging, runs
+from kvops import categories, environments, merging, runs, timing
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import Key as Listed
 from kvops.models import Category, Family, Key, Namespace, Person, Run, Scan
@@ -24,7 +26,12 @@ MAX_RESTARTS = 3
 
 MAX_GROUPS = 200
 GROUP_CAP = 1_000
+"""Keys of a group are counted up to here, and further when there are few groups: all counts together stay bounded."""
+_COUNTED = MAX_GROUPS * GROUP_CAP
 _MAX_STEPS = 2_000
+
+WINDOW = 20_000
+"""How many names a page looks through at most."""
 
 
 class ScanRefused(Exception):
@@ -167,25 +174,52 @@ def newest(namespace: Namespace) -> Scan | None:
     return Scan.objects.newest(namespace)
 
 
+class KeyPage(NamedTuple):
+    """Keys in byte order, and the name after which the next page begins; None at the end."""
+
+    keys: Sequence[Key]
+    after: str | None
+
+
+class Expiring(TextChoices):
+    """Keys by their expiration."""
+
+    NEVER = "none", _("never expires")
+    ANY = "any", _("expires")
+    SOON = "soon", _("expires within 7 days")
+
+
 def keys(
     namespace: Namespace,
     *,
     prefix: str = "",
     category: Category | None = None,
     family: Family | None = None,
-    expiring: bool = False,
+    expiring: Expiring | None = None,
+    now: float = 0.0,
     after: str = "",
-    limit: int = 100,
-) -> list[Key]:
-    """A page of keys in byte order, those after the name `after`; ask for one more to know whether there are more."""
-    found = namespace.key_set.under(prefix).after(after)
-    if category is not None:
-        found = found.filter(category=category)
-    if family is not None:
-        found = found.filter(family=family)
-    if expiring:
+    limit: int = 50,
+) -> KeyPage:
+    """A page of keys after the name `after`; `now`, in seconds, is what a soon expiration is measured by.
+
+    An index finds them by any one filter. Of what it finds, a page looks through at most 20,000 names for the others,
+    so it can hold fewer keys than `limit`, or none, and still not be the last one.
+    """
+    kind = Q(category=category) if category else Q()
+    kind &= Q(family=family) if family else Q()
+    found = namespace.key_set.under(prefix).after(after).order_by("name")
+    if expiring in {Expiring.ANY, Expiring.SOON}:
         found = found.expiring()
-    return list(found.select_related("family").order_by("name")[:limit])
+        rest = kind & Q(expiration__lt=int(now) + timing.EXPIRING_SOON) if expiring == Expiring.SOON else kind
+    else:
+        found = found.filter(kind)
+        rest = Q(expiration__isnull=True) if expiring else Q()
+    end = found.values("name")[:WINDOW].aggregate(end=Max("name"))["end"] if rest else None
+    window = found.filter(rest, name__lte=end) if end else found if not rest else found.none()
+    shown = list(window.select_related("family")[: limit + 1])
+    if len(shown) > limit:
+        return KeyPage(shown[:limit], shown[limit - 1].name)
+    return KeyPage(shown, end if end and found.filter(name__gt=end).exists() else None)
 
 
 def by_category(namespace: Namespace) -> dict[str, int]:
@@ -218,12 +252,13 @@ WITH RECURSIVE step AS (
          AND name >= coalesce(left(step.found, -1) || %(above)s, step.name || chr(1)) COLLATE "C"
        ORDER BY name LIMIT 1) k
    WHERE step.steps < %(max_steps)s AND step.groups < %(max_groups)s
-)
-SELECT found, (
+),
+found AS (SELECT found, %(counted)s / count(*) OVER () AS cap FROM step WHERE found IS NOT NULL)
+SELECT found, cap, (
   SELECT count(*) FROM (
-    SELECT FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= step.found
-       AND name < (left(step.found, -1) || %(above)s) COLLATE "C" LIMIT %(cap)s + 1) capped)
-  FROM step WHERE found IS NOT NULL ORDER BY found
+    SELECT FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= found
+       AND name < (left(found, -1) || %(above)s) COLLATE "C" LIMIT cap + 1) capped)
+  FROM found ORDER BY found
 """.format(  # noqa: S608  (constants of this module)
     group="left(name, nullif(strpos(substr(name, length(%(low)s) + 1), %(delimiter)s), 0) + length(%(low)s))",
     below="(%(high)s IS NULL OR name < %(high)s)",
@@ -242,9 +277,9 @@ def groups(namespace: Namespace, prefix: str = "", *, delimiter: str = ":") -> S
         "above": after_prefix(delimiter),
         "max_steps": _MAX_STEPS,
         "max_groups": MAX_GROUPS,
-        "cap": GROUP_CAP,
+        "counted": _COUNTED,
     }
     with connection.cursor() as cursor:
         cursor.execute(_GROUPS, params)
         rows = cursor.fetchall()
-    return [Group(found, min(keys, GROUP_CAP), keys > GROUP_CAP) for found, keys in rows]
+    return [Group(found, min(keys, cap), keys > cap) for found, cap, keys in rows]

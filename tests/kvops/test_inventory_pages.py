@@ -1,5 +1,7 @@
 """What the key pages ask of the inventory."""
 
+import pytest
+
 from kvops import inventory
 from kvops.models import Key, Scan
 from tests import make
@@ -32,7 +34,9 @@ def test_pages_of_keys_follow_each_other_by_name(estate: make.Estate) -> None:
         estate.put(estate.qa, name)
     scan(estate)
     found: list[str] = []
-    while page := inventory.keys(estate.qa, after=found[-1] if found else "", limit=5):
+    after: str | None = ""
+    while after is not None:
+        page, after = inventory.keys(estate.qa, after=after, limit=5)
         found += [key.name for key in page]
     assert found == sorted(NAMES)
 
@@ -45,14 +49,29 @@ def test_keys_are_found_by_prefix_category_family_and_expiration(estate: make.Es
     family = Key.objects.get(name="master:1").family
 
     def found(**filters: object) -> list[str]:
-        return [key.name for key in inventory.keys(estate.qa, **filters)]  # type: ignore[arg-type]
+        return [key.name for key in inventory.keys(estate.qa, **filters).keys]  # type: ignore[arg-type]
 
     assert found(prefix="master:") == ["master:1", "master:2"]
     assert found(category="cache") == ["mastercache:1"]
     assert found(family=family) == ["master:1", "master:2"]
-    assert found(prefix="master", expiring=True) == ["master:1"]
+    assert found(prefix="master", expiring="any") == ["master:1"]
+    assert found(category="legacy", expiring="any") == ["master:1"]
+    assert found(category="legacy", expiring="none") == ["master:2"]
+    assert found(expiring="soon", now=4_000_000_000 - 6 * 86400) == ["master:1"]
+    assert found(expiring="soon", now=4_000_000_000 - 8 * 86400) == []
     assert found(prefix="nul\0") == []
     assert [key.name for key in Key.objects.sensitive()] == ["other"]
+
+
+def test_a_page_looks_through_a_bounded_number_of_names(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "WINDOW", 4)
+    for number in range(10):
+        estate.put(estate.qa, f"master:{number}", expiration=None if number == 9 else 4_000_000_000)
+    scan(estate)
+    pages = [inventory.keys(estate.qa, prefix="master:", expiring=inventory.Expiring.NEVER)]
+    while pages[-1].after is not None:
+        pages.append(inventory.keys(estate.qa, expiring=inventory.Expiring.NEVER, after=pages[-1].after))
+    assert [[key.name for key in page.keys] for page in pages] == [[], [], ["master:9"]]
 
 
 def test_the_newest_scan_is_the_last_one_that_was_completed(estate: make.Estate) -> None:
