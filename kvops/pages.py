@@ -1,5 +1,23 @@
 """The estate's own addresses."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from kvops.views import approvals, health, overview, runs
+
+urlpatterns: list[URLPattern] = [
+    path("", overview.index, name="home"),
+    path("live", overview.live, name="home-live"),
+    path("approvals/", approvals.index, name="approvals"),
+    path("approvals/<int:pk>/", approvals.detail, name="approval"),
+    path("approvals/<int:pk>/apply", approvals.apply, name="approval-apply"),
+    path("approvals/<int:pk>/decide", approvals.decide, name="approval-decide"),
+    path("approvals/<int:pk>/withdraw", approvals.withdraw, name="approval-withdraw"),
+    path("approvals/changes/<int:pk>/submit", approvals.submit_change, name="change-submit"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("runs/", runs.index, name="runs"),
+    path("runs/<int:pk>/", runs.detail, name="run"),
+    path("runs/<int:pk>/live", runs.live, name="run-live"),
+    path("runs/<int:pk>/resume", runs.resume, name="run-resume"),
+    path("runs/<int:pk>/stop", runs.stop, name="run-stop"),
+]

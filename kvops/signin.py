@@ -1,12 +1,18 @@
 """Sign-in: nobody signs up, every sign-in is recorded, deciding needs a fresh password."""
 
+import time
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.authentication import get_authentication_records
+from allauth.core.exceptions import ReauthenticationRequired
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from audit import log
 from audit.actions import Action
+from kvops import timing
 from kvops.models import Person, User
 
 
@@ -40,3 +46,21 @@ def person_of(request: HttpRequest) -> Person:
     if not isinstance(request.user, User):
         raise TypeError("nobody is signed in")
     return request.user.person
+
+
+def insist_fresh(request: HttpRequest) -> None:
+    """Let pass only a login whose own password was typed again within `timing.REAUTHENTICATE` seconds.
+
+    Raises ReauthenticationRequired, upon which allauth asks for the password and repeats the request, and
+    PermissionDenied for a login that has no password: allauth itself would let that one pass.
+    """
+    user = request.user
+    if not (isinstance(user, User) and user.is_active and user.has_usable_password()):
+        raise PermissionDenied(_("Deciding needs a password of your own. Choose one through “Forgot your password?”."))
+    typed = [
+        float(record["at"])
+        for record in get_authentication_records(request, user)
+        if record.get("method") == "password" and record.get("reauthenticated")
+    ]
+    if not typed or not 0 <= time.time() - typed[-1] < timing.REAUTHENTICATE:
+        raise ReauthenticationRequired

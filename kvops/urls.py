@@ -7,6 +7,8 @@ from django.views.i18n import set_language
 
 from kvops.views import theme
 
+handler403 = "kvops.views.errors.forbidden"
+
 urlpatterns = [
     path("", include("kvops.pages")),
     path("", include("backups.urls")),

@@ -1,0 +1,1 @@
+"""Template tags: `backups_ui` shows copies and checks on any page."""

@@ -1,0 +1,108 @@
+"""What copies and clean-up add to the pages of the estate: `{% load backups_ui %}`."""
+
+from datetime import timedelta
+
+from django import template
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from backups.models import CleanupStage, Generation
+from backups.models.generations import GenerationQuerySet
+from kvops import timing
+from kvops.models import Category, Environment, Family, Run
+from kvops.overview import Alarm
+
+register = template.Library()
+
+SHOWN = 20
+"""How many stages the overview lists at most."""
+
+State = CleanupStage.State
+Status = Generation.Status
+
+NEXT: dict[str, str | Promise] = {
+    State.WAITING: gettext_lazy("Freeze the names"),
+    State.FROZEN: gettext_lazy("Prepare: copy, read back, check"),
+    State.BACKED_UP: gettext_lazy("Have the copy read back"),
+    State.VERIFIED: gettext_lazy("Go on: check or submit"),
+    State.CHECKED: gettext_lazy("Submit for approval"),
+    State.APPROVED: gettext_lazy("Start the deletion"),
+    State.DELETING: gettext_lazy("Look at the application, then go on"),
+    State.DELETED: gettext_lazy("Prove that the keys are gone"),
+    State.CONFIRMED: gettext_lazy("Accept, with a note on what you tried"),
+}
+"""What an operator does next, by the state of the stage; nothing where somebody else has the next step."""
+
+
+def _newest() -> GenerationQuerySet:
+    """The newest generation of every prefix of every namespace."""
+    return (
+        Generation.objects.order_by("namespace", "prefixes", "-pk")
+        .distinct("namespace", "prefixes")
+        .select_related("namespace__environment")
+    )
+
+
+@register.inclusion_tag("overview/generations.html")
+def newest_generations(environment: Environment) -> dict[str, object]:
+    """The newest copy of every family of an environment, and the legacy families that have none."""
+    generations = list(_newest().filter(environment=environment))
+    copied = [(one.namespace.binding, prefix) for one in generations for prefix in one.prefixes]
+    families = Family.objects.filter(
+        category=Category.LEGACY, binding__in=environment.namespaces.values("binding")
+    ).order_by("binding", "pattern")
+    missing = [
+        family
+        for family in families
+        if not any(family.binding == binding and family.pattern.startswith(prefix) for binding, prefix in copied)
+    ]
+    return {"generations": generations, "missing": missing}
+
+
+@register.inclusion_tag("includes/alarms.html")
+def copies_alarms() -> dict[str, object]:
+    """The newest copies that are damaged, partial, or were not read back in time."""
+    late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
+    newest = _newest().exclude(status=Status.WRITING).values("pk")
+    bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
+    return {"alarms": [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]}
+
+
+def _alarm(generation: Generation) -> Alarm:
+    titles = {
+        Status.DAMAGED: _("The newest copy of %(what)s is damaged"),
+        Status.PARTIAL: _("The newest copy of %(what)s is partial"),
+        Status.COMPLETE: _("The newest copy of %(what)s was never read back"),
+    }
+    what = f"{generation.namespace} {', '.join(f'{prefix}*' for prefix in generation.prefixes)}"
+    text = generation.problem or _("Nothing may be deleted that relies on it.")
+    level = "danger" if generation.status == Status.DAMAGED else "warning"
+    url = reverse("backups:generation", args=[generation.pk])
+    return Alarm(level, titles[Status(generation.status)] % {"what": what}, text, url, _("See it"))
+
+
+@register.simple_tag
+def waiting_stages() -> list[tuple[CleanupStage, str | Promise]]:
+    """The stages of open clean-ups whose next step is an operator's: it is their turn and no run works for them."""
+    busy = Q()
+    for run in ("run", "confirm_run", "generation__run", "generation__verify_run", "generation__checks__run"):
+        busy |= Q(**{f"{run}__state__in": Run.OPEN})
+    earlier = CleanupStage.objects.filter(request=OuterRef("request"), order__lt=OuterRef("order"))
+    stages = (
+        CleanupStage.objects.filter(~Exists(earlier.exclude(state=State.ACCEPTED)), state__in=NEXT)
+        .filter(request__ended_at=None, request__completed_at=None)
+        .exclude(pk__in=CleanupStage.objects.filter(busy).values("pk"))
+        .select_related("request__family", "environment")
+        .order_by("pk")[:SHOWN]
+    )
+    return [(stage, NEXT[stage.state]) for stage in stages]
+
+
+@register.inclusion_tag("runs/products.html")
+def run_products(run: Run) -> dict[str, object]:
+    """The copy and the checks a run made."""
+    return {"generation": Generation.objects.filter(run=run).first(), "checks": run.checks.all()}

@@ -1,0 +1,17 @@
+"""What the menu counts: `{% load navigation %}`."""
+
+from django import template
+from django.template import Context
+
+from kvops.models import ApprovalRequest, User
+
+register = template.Library()
+
+
+@register.inclusion_tag("includes/approvals_badge.html", takes_context=True)
+def approvals_badge(context: Context) -> dict[str, object]:
+    """How many requests wait for whoever is signed in; nothing for who cannot decide."""
+    user = context.get("user")
+    if not isinstance(user, User) or not user.has_perm("kvops.review"):
+        return {}
+    return {"approvals_waiting": ApprovalRequest.objects.waiting_for(user.person).count()}
