@@ -87,6 +87,9 @@ class _Sandbox:
         for account in environment.accounts():
             self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
         self._once("all-scans", self._scan)
+        self._once(
+            "history", partial(self._manage, ("shell", "-v0", "-c", "from sandbox import history; history.create()"))
+        )
 
     def stay(self) -> None:
         """Until a signal, or until a process ends (ProcessFailed)."""
@@ -123,7 +126,13 @@ class _Sandbox:
             done.touch()
 
     def _manage(self, command: Sequence[str]) -> None:
-        name = " ".join(command[:2] if command[0] == "scan" else command[:1])
+        name = (
+            " ".join(command[:2])
+            if command[0] == "scan"
+            else command[-1].split()[-1]
+            if command[0] == "shell"
+            else command[0]
+        )
         argv = [sys.executable, str(ROOT / "manage.py"), *command]
         self.supervisor.run(name.replace("/", " "), argv, env=self._environ(), cwd=ROOT)
 

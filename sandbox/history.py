@@ -1,0 +1,42 @@
+"""Copies from before the sandbox existed, some older than 14 days. Needs Django; refuses to run anywhere else.
+
+They are real: listed, put to R2 and read back by the product, with its clock turned back while it does so.
+"""
+
+from datetime import timedelta
+from unittest.mock import patch
+
+from django.conf import settings
+from django.db.models import F
+
+from audit import log
+from backups import generations
+from backups.models import Generation
+from kvops import clock, runs
+from kvops.models import Namespace
+from sandbox.people import NotTheSandbox
+
+ACTOR = log.Actor.command("sandbox")
+COPIES = ((35, "master:"), (21, "master:"), (21, "clinic:id:"), (8, "master:"))
+"""Days ago, and of which prefix."""
+
+
+def create() -> None:
+    """Make the copies in every environment, oldest first; raises NotTheSandbox."""
+    if not settings.SANDBOX:
+        raise NotTheSandbox("Backdated copies are for the sandbox.")
+    for days, prefix in COPIES:
+        for namespace in Namespace.objects.filter(binding="SETTINGS").select_related("environment"):
+            _copy(namespace, prefix, timedelta(days=days))
+
+
+def _copy(namespace: Namespace, prefix: str, ago: timedelta) -> None:
+    then = clock.now() - ago
+    with patch("kvops.clock.now", lambda: then):
+        generation = generations.start_backup(namespace, prefixes=[prefix], actor=ACTOR, foreground=True)
+        for _ in runs.drive_to_the_end(generation.run):
+            pass
+    generation.refresh_from_db()
+    for _ in runs.drive_to_the_end(generations.start_verification(generation, actor=ACTOR, foreground=True)):
+        pass
+    Generation.objects.filter(pk=generation.pk).update(verified_at=F("verified_at") - ago)
