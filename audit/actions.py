@@ -42,6 +42,7 @@ class Action(TextChoices):
     GENERATION_VERIFIED = "generation.verified", _("Generation verified")
     GENERATION_DAMAGED = "generation.damaged", _("Generation found damaged")
     DUMP_WRITTEN = "dump.written", _("Dump written to a file")
+    DUMP_KEPT = "dump.kept", _("Encrypted place of a dump recorded")
     DUMP_REFUSED = "dump.refused", _("Dump refused")
 
     CHECK_STARTED = "check.started", _("Integrity check started")

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -25,7 +24,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from audit.models import Head
-from backups import manifest, storage
+from backups import manifest, recovery, storage
 from backups.freezing import Freezing
 from backups.models import Generation, GenerationEntry, GenerationPart
 from backups.r2 import ObjectConflict
@@ -149,7 +148,7 @@ class Export(Freezing):
 
     def close(self) -> None:
         """Store the recovery steps and the manifest, and finish the generation."""
-        document, notes = manifest.with_restore_notes(self._manifest())
+        document, notes = manifest.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
         body = document.to_json()
         self._put(document.restore_key, notes, "text/markdown; charset=utf-8")
         self._put(document.key, body)
@@ -184,32 +183,6 @@ class Export(Freezing):
             "expired": generation.expired,
             "vanished": generation.vanished,
         }
-
-    def _manifest(self) -> manifest.Manifest:
-        generation, at = self.generation, self.lease.run.cursor
-        rows = generation.parts.order_by("number").values_list("stored", flat=True)
-        parts = tuple(manifest.Part(**part) for stored in rows for part in stored)
-        return manifest.Manifest(
-            environment=generation.environment.slug,
-            account_id=generation.environment.account_id,
-            binding=generation.namespace.binding,
-            namespace_id=self.namespace_id,
-            namespace_title=generation.namespace.title,
-            bucket=generation.bucket,
-            stem=generation.stem,
-            prefixes=tuple(generation.prefixes),
-            families=tuple(generation.patterns),
-            counts=manifest.Counts(keys=generation.keys, value_bytes=generation.bytes, vanished=generation.vanished),
-            parts=parts,
-            digest_root=manifest.parts_root(parts),
-            started_at=generation.started_at,
-            finished_at=datetime.fromisoformat(at["finished_at"]),
-            retain_until=generation.retain_until,
-            made_by=generation.actor,
-            code_version=at["version"],
-            audit_sequence=at["sequence"],
-            audit_hash=at["hash"],
-        )
 
 
 def digest(entry: Entry) -> bytes:

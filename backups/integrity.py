@@ -42,7 +42,7 @@ def create_check(
 ) -> Check:
     """The same inside the caller's `audit.log.transaction()`."""
     log.insist()
-    dataset = _dataset_of(generation)
+    dataset = dataset_of(generation)
     run = runs.create(
         Run.Kind.CHECK,
         subject=f"generation:{generation.pk}",
@@ -103,7 +103,7 @@ def recheck(lease: Lease, generation: Generation) -> Check | None:
 def _begin_recheck(lease: Lease, generation: Generation) -> None:
     with lease.checkpoint():
         try:
-            dataset = _dataset_of(generation)
+            dataset = dataset_of(generation)
         except CheckRefused as refused:
             raise RunError("cannot_check", str(refused)) from refused
         check = _create(
@@ -112,7 +112,7 @@ def _begin_recheck(lease: Lease, generation: Generation) -> None:
         lease.renew(cursor={**lease.run.cursor, "check": {"id": check.pk, "progress": {}}})
 
 
-def _dataset_of(generation: Generation) -> Dataset:
+def dataset_of(generation: Generation) -> Dataset:
     """The one dataset that covers the generation. Raises CheckRefused."""
     if generation.status not in CHECKABLE:
         raise CheckRefused(f"{generation} is {generation.get_status_display()}: only a whole copy can be checked.")
