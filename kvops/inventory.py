@@ -174,7 +174,7 @@ def newest(namespace: Namespace) -> Scan | None:
     return Scan.objects.newest(namespace)
 
 
-class KeyPage(NamedTuple):
+class Found(NamedTuple):
     """Keys in byte order, and the name after which the next page begins; None at the end."""
 
     keys: Sequence[Key]
@@ -199,7 +199,7 @@ def keys(
     now: float = 0.0,
     after: str = "",
     limit: int = 50,
-) -> KeyPage:
+) -> Found:
     """A page of keys after the name `after`; `now`, in seconds, is what a soon expiration is measured by.
 
     An index finds them by any one filter. Of what it finds, a page looks through at most 20,000 names for the others,
@@ -218,8 +218,8 @@ def keys(
     window = found.filter(rest, name__lte=end) if end else found if not rest else found.none()
     shown = list(window.select_related("family")[: limit + 1])
     if len(shown) > limit:
-        return KeyPage(shown[:limit], shown[limit - 1].name)
-    return KeyPage(shown, end if end and found.filter(name__gt=end).exists() else None)
+        return Found(shown[:limit], shown[limit - 1].name)
+    return Found(shown, end if end and found.filter(name__gt=end).exists() else None)
 
 
 def by_category(namespace: Namespace) -> dict[str, int]:
