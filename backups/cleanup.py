@@ -4,17 +4,19 @@ An operator asks for it, prepares each stage (`preparation`), submits it with it
 person approves; the operator starts the deletion (`deletion`), whose effect is proven (`proof`), and accepts.
 """
 
-from datetime import timedelta
+from collections.abc import Iterable
+from itertools import chain
 
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
 from audit import log
 from audit.actions import Action
-from backups import datasets, evidence
-from backups.models import CleanupException, CleanupRequest, CleanupStage, Generation
+from backups import chunks, datasets, evidence
+from backups.models import CleanupChunk, CleanupException, CleanupRequest, CleanupStage
 from backups.stages import (
     CleanupRefused,
+    copy_is_fresh,
     insist_idle,
     insist_names,
     insist_operator,
@@ -23,7 +25,7 @@ from backups.stages import (
     move,
     send_back,
 )
-from kvops import approvals, categories, runs, timing
+from kvops import approvals, categories, runs
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Namespace, Person, ReferenceStatement, Run
 
@@ -74,9 +76,9 @@ def state_references(
     """Record the operator's own search of the Worker code; it is part of the evidence of every later submit."""
     with log.transaction():
         insist_operator(by)
-        if cleanup.stages.exclude(
-            state__in=[State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED]
-        ).exists():
+        if not CleanupRequest.objects.select_for_update().get(pk=cleanup.pk).is_open:
+            raise CleanupRefused("The clean-up is over.")
+        if cleanup.stages.exclude(state__in=UNSUBMITTED).exists():
             raise CleanupRefused("A stage was already submitted with the earlier statement. Withdraw it first.")
         statement = ReferenceStatement.objects.create(
             binding=cleanup.binding,
@@ -110,8 +112,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
             raise CleanupRefused(f"The stage is not ready to submit: {mine.get_state_display()}.")
         if mine.request.references is None:
             raise CleanupRefused("State the code references first: they are part of the evidence.")
-        fresh = Now() - timedelta(seconds=timing.VERIFIED_FRESH)
-        if not Generation.objects.verified().filter(pk=mine.generation_id, verified_at__gte=fresh).exists():
+        if not copy_is_fresh(mine):
             raise CleanupRefused("The copy was verified too long ago. Verify it again.")
         insist_names(mine)
         mine.scope_digest = evidence.scope_digest(mine)
@@ -140,8 +141,9 @@ def decided(request: ApprovalRequest) -> None:
     stage = CleanupStage.objects.filter(approval=request).select_related("request").first()
     if stage is None:
         return
-    person = request.approver
-    actor = actor_of(person) if person else log.Actor.system("sweep")
+    # Who withdrew it is in the entry of the withdrawal; it was not the approver.
+    decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
+    actor = actor_of(request.approver) if decision and request.approver else log.Actor.system("approvals")
     if request.state == ApprovalRequest.State.APPROVED:
         move(stage, [State.SUBMITTED], State.APPROVED, Action.STAGE_APPROVED, actor=actor, digest=request.digest)
     elif stage.state in {State.SUBMITTED, State.APPROVED}:
@@ -153,35 +155,45 @@ def decided(request: ApprovalRequest) -> None:
 def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
     """Approved -> deleting: claims the approval and creates the run in one transaction.
 
-    Raises approvals.Refused when a right, the time or the evidence no longer holds: then nothing was started.
+    Raises CleanupRefused and approvals.Refused when a right, the time or the evidence no longer holds: then nothing
+    was started. Stale evidence also leads the stage back to frozen.
     """
     with log.transaction():
         mine = locked(stage)
         if mine.state != State.APPROVED or mine.approval is None:
             raise CleanupRefused(f"The stage is not approved: {mine.get_state_display()}.")
+        insist_operator(by)
         insist_turn(mine)
         insist_names(mine)
         digest = approvals.digest_of(approvals.canonical(evidence.build(mine)))
-        approval = approvals.claim(mine.approval, digest=digest, by=by)
-        run = runs.create(
-            Run.Kind.DELETE,
-            subject=f"stage:{mine.pk}",
-            label=str(mine),
-            actor=actor_of(by),
-            person=by,
-            environment=mine.environment,
-            approval=approval,
-            total=mine.names,
-        )
-        move(
-            mine,
-            [State.APPROVED],
-            State.DELETING,
-            Action.STAGE_DELETING,
-            actor=actor_of(by),
-            digest=approval.digest,
-            values={"run": run},
-        )
+        if digest == mine.approval.digest:
+            return _claim_and_run(mine, mine.approval, by=by)
+    stale = "What would be deleted is no longer what was approved."
+    approvals.withdraw(mine.approval, by=by, reason=stale)
+    raise CleanupRefused(f"{stale} Prepare the stage again.")
+
+
+def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, by: Person) -> Run:
+    approval = approvals.claim(approved, digest=approved.digest, by=by)
+    run = runs.create(
+        Run.Kind.DELETE,
+        subject=f"stage:{mine.pk}",
+        label=str(mine)[:300],
+        actor=actor_of(by),
+        person=by,
+        environment=mine.environment,
+        approval=approval,
+        total=mine.names,
+    )
+    move(
+        mine,
+        [State.APPROVED],
+        State.DELETING,
+        Action.STAGE_DELETING,
+        actor=actor_of(by),
+        digest=approval.digest,
+        values={"run": run},
+    )
     return run
 
 
@@ -237,22 +249,18 @@ def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
 
 def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
     """End the request before a deletion began; what is pending is withdrawn. Raises CleanupRefused."""
+    insist_operator(by)
+    _insist_not_begun(cleanup.stages.all())
     for approval in ApprovalRequest.objects.filter(
         cleanupstage__request=cleanup, state__in=[ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED]
     ):
         approvals.withdraw(approval, by=by, reason=reason)
     with log.transaction():
-        insist_operator(by)
         stages = CleanupStage.objects.select_for_update().filter(request=cleanup)
-        if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
-            raise CleanupRefused("A deletion has begun; from there the stage only goes forward.")
+        _insist_not_begun(stages)
         stages.filter(state__in=CleanupStage.BEFORE_DELETION).update(state=State.ENDED)
-        if (
-            CleanupRequest.objects.filter(pk=cleanup.pk, ended_at=None, completed_at=None).update(
-                ended_at=Now(), ended_by=str(by)
-            )
-            != 1
-        ):
+        ended = CleanupRequest.objects.filter(pk=cleanup.pk, ended_at=None, completed_at=None)
+        if ended.update(ended_at=Now(), ended_by=str(by)) != 1:
             raise CleanupRefused("The clean-up is already over.")
         log.record(
             Action.CLEANUP_ENDED,
@@ -263,6 +271,11 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
         )
 
 
+def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
+    if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
+        raise CleanupRefused("A deletion has begun; from there the stage only goes forward.")
+
+
 def end_early(stage: CleanupStage, *, by: Person) -> None:
     """Send nothing more of a stopped or failed deletion: the names not sent become leftovers, the rest is settled."""
     with log.transaction():
@@ -270,19 +283,24 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         mine = locked(stage)
         if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
             raise CleanupRefused("Only a deletion that was stopped or failed can be ended early. Stop it first.")
-        last = mine.chunks.exclude(state="planned").order_by("-last_index").values_list("last_index", flat=True).first()
-        unsent = mine.entries.filter(index__gt=-1 if last is None else last)
+        chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
+        alive = mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE)
+        left = list(alive.values_list("index", "name"))
+        alive.delete()
+        # Chunks go through the names in order: what lies behind the last one that had something to send was not sent.
+        last = mine.chunks.filter(names__gt=0).aggregate(last=Max("last_index"))["last"]
+        unsent = mine.entries.filter(index__gt=-1 if last is None else last).values_list("index", "name")
         CleanupException.objects.bulk_create(
             (
                 CleanupException(stage=mine, index=index, name=name, outcome=CleanupException.Outcome.STOPPED)
-                for index, name in unsent.values_list("index", "name").iterator(10_000)
+                for index, name in chain(left, unsent.iterator(10_000))
             ),
             batch_size=5_000,
             ignore_conflicts=True,
         )
-        Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(
-            cursor={**mine.run.cursor, "phase": "settle"}
-        )
+        ending = {"phase": "delete", "ending": True}
+        if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
+            raise CleanupRefused("The deletion goes on already. Load the page again.")
     runs.resume(mine.run, actor=actor_of(by))
 
 

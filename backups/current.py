@@ -8,7 +8,8 @@ from hashlib import sha256
 
 from backups import manifest
 from backups.models import CleanupStage, GenerationEntry
-from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry
+from kvops.budget import Prepaid
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry, RateLimited
 from kvops.models import Read
 
 SIDE_BY_SIDE = 10
@@ -33,13 +34,20 @@ class Frozen:
 
 
 def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
-    """The stage's entries at these indexes, in order, each with its digest in the copy; a name without one is left out."""
+    """The entries at these indexes, in order, with their digests in the copy; a name that is not in it is left out."""
     names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
     copied = GenerationEntry.objects.filter(
         generation=stage.generation_id, name__in=names, outcome=GenerationEntry.Outcome.KEPT
     )
     found = [Frozen(names[entry.name], entry.name, bytes(entry.digest or b""), entry.expiration) for entry in copied]
     return sorted(found, key=lambda entry: entry.index)
+
+
+def reserve(budget: Prepaid, calls: int) -> None:
+    """Pay for so many requests beforehand. Raises RateLimited when they are not to be had now."""
+    wait = budget.reserve(calls)
+    if wait:
+        raise RateLimited("The request budget is used up.", wait)
 
 
 def calls_for(read: str, names: int) -> int:

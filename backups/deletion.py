@@ -16,22 +16,17 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.actions import Action
-from backups import integrity, manifest, proof
-from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side
-from backups.models import Check, CleanupChunk, CleanupException, CleanupStage, GenerationEntry
+from backups import chunks, integrity, manifest, proof
+from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
+from backups.models import Check, CleanupChunk, CleanupStage
 from kvops import approvals, clock, credentials, environments, timing
 from kvops.budget import Prepaid, SharedBudget
 from kvops.cloudflare import Cloudflare, RateLimited
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
-from kvops.models import Environment, Read
+from kvops.models import Environment, Run
 from kvops.runs import Again, Done, Lease, RunError
 
 State = CleanupChunk.State
-Outcome = CleanupException.Outcome
-FIRST_CHUNK = 100
-CHUNK = 1000
-CHUNK_BYTES = 20 * 1024 * 1024
-EXACT_CHUNK = 10
 SPARE = 200
 """Requests reserved beyond the reads: the delete, single reads of binary values, repeats."""
 
@@ -92,17 +87,11 @@ def _clients(environment: Environment) -> Iterator[tuple[Cloudflare, KVWriter, P
         Cloudflare(token=read_token, **environments.connection(environment, budget)) as reader,
         KVWriter(token=write_token, **environments.connection(environment, budget)) as writer,
     ):
-        _reserve(budget, 1)
+        reserve(budget, 1)
         try:
             yield reader, writer, budget
         finally:
             budget.settle()
-
-
-def _reserve(budget: Prepaid, calls: int) -> None:
-    wait = budget.reserve(calls)
-    if wait:
-        raise RateLimited("The request budget is used up.", wait)
 
 
 class _Deletion:
@@ -115,6 +104,7 @@ class _Deletion:
             raise RunError("not_backed_up", "The stage has no verified copy.")
         self.stage, self.generation, self.approval = stage, stage.generation, stage.approval
         self.lease, self.reader, self.writer, self.budget = lease, reader, writer, budget
+        self._calls_before = lease.run.calls
         self.namespace_id = stage.namespace.namespace_id
 
     def begin(self) -> Again | None:
@@ -129,30 +119,64 @@ class _Deletion:
                     f"Check {check.pk}, right before the start, found {check.differences} differences with D1."
                     " Nothing was deleted. Correct them and try again.",
                 )
-        with self.lease.checkpoint(Again(), cursor={"phase": "delete"}, note="Checked; deleting."):
+        with self.lease.checkpoint(Again(), cursor=proof.phase(self.lease, "delete"), note="Checked; deleting."):
             pass
         return None
 
     def delete(self) -> Again | None:
         """Chunks until the step is over or nothing is left to send."""
         while not self.lease.tired:
-            self._insist_rights()
-            doubtful = self.stage.chunks.filter(state=State.INTENDED).first()
+            doubtful = self._doubtful()
             if doubtful is not None:
-                wait = timing.SETTLE - (clock.now() - (doubtful.intended_at or clock.now())).total_seconds()
+                since = doubtful.sent_at or doubtful.intended_at or clock.now()
+                wait = timing.SETTLE - (clock.now() - since).total_seconds()
                 if wait > 0:
-                    return Again(
-                        wait, "The answer to a delete is unknown; its names are read again after the settle time."
-                    )
+                    return Again(wait, "Waiting to read again what became of the keys that were sent.")
                 self._settle_by_reading(doubtful)
                 continue
-            chunk = self.stage.chunks.filter(state=State.PLANNED).order_by("number").first() or self._plan()
+            chunk = self._next()
             if chunk is None:
                 then = Again(timing.SETTLE, "Everything was sent; waiting to see it gone.")
-                with self.lease.checkpoint(then, cursor={"phase": "settle"}):
+                with self.lease.checkpoint(then, cursor=proof.phase(self.lease, "settle")):
                     pass
                 return None
+            if self._careful and chunk.first_index > 0:
+                return self._wait_for_a_person()
+            self._insist_rights()
             self._send(chunk)
+        return Again()
+
+    @property
+    def _careful(self) -> bool:
+        """Whether this is production, and nobody has looked yet at what the first chunk did."""
+        return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
+
+    def _doubtful(self) -> CleanupChunk | None:
+        """A chunk to be settled by reading before anything else is sent."""
+        states = [State.INTENDED, State.SENT] if self._careful else [State.INTENDED]
+        return self.stage.chunks.filter(state__in=states).order_by("number").first()
+
+    def _next(self) -> CleanupChunk | None:
+        """The chunk to send now; None when everything was sent, or nothing more may be."""
+        if self.lease.run.cursor.get("ending"):
+            return None
+        planned = self.stage.chunks.filter(state=State.PLANNED).order_by("first_index", "number").first()
+        if planned is not None:
+            return planned
+        with self.lease.checkpoint():
+            return chunks.plan(self.stage)
+
+    def _wait_for_a_person(self) -> Again:
+        """Stop once production's first chunk is seen to be gone; whoever resumes has looked at the application."""
+        note = "The first keys are gone. Look at the application, then let the run go on."
+        with self.lease.checkpoint(cursor={**self.lease.run.cursor, "go_on": True}, note=note):
+            Run.objects.filter(pk=self.lease.run.pk).update(stop_requested_by="system:first-chunk")
+            log.record(
+                Action.RUN_STOP_REQUESTED,
+                actor=log.Actor.system("first-chunk"),
+                environment=self.stage.environment.slug,
+                subject=f"run:{self.lease.run.pk}",
+            )
         return Again()
 
     def _insist_rights(self) -> None:
@@ -161,56 +185,31 @@ class _Deletion:
         except approvals.Refused as refused:
             raise RunError("rights_gone", str(refused)) from refused
 
-    def _plan(self) -> CleanupChunk | None:
-        """The next range of entries: at most 1,000 keys and 20 MiB, 100 keys in the first chunk."""
-        newest = self.stage.chunks.order_by("-last_index").first()
-        first = newest.last_index + 1 if newest else 0
-        if first >= self.stage.names:
-            return None
-        limit = EXACT_CHUNK if self.generation.read == Read.EXACT else (CHUNK if newest else FIRST_CHUNK)
-        names = self.stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")
-        sizes = dict(
-            GenerationEntry.objects.filter(generation=self.generation, name__in=names.values("name")).values_list(
-                "name", "size"
-            )
-        )
-        last, total = first - 1, 0
-        for index, name in names.values_list("index", "name"):
-            total += sizes.get(name) or 0
-            if total > CHUNK_BYTES and last >= first:
-                break
-            last = index
-        number = (self.stage.chunks.count() or 0) + 1
-        with self.lease.checkpoint():
-            return CleanupChunk.objects.create(stage=self.stage, number=number, first_index=first, last_index=last)
-
-    def _names(self, chunk: CleanupChunk) -> list[Frozen]:
-        """What the chunk may send: its range without exceptions; a retry only what was found alive and unchanged."""
-        of_range = self.stage.exceptions.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
-        if chunk.attempt > 1:
-            alive = of_range.filter(outcome=Outcome.ALIVE).values_list("index", flat=True)
-            return frozen(self.stage, list(alive))
-        excepted = set(of_range.values_list("index", flat=True))
-        wanted = [index for index in range(chunk.first_index, chunk.last_index + 1) if index not in excepted]
-        return frozen(self.stage, wanted)
-
     def _read(self, entries: Sequence[Frozen]) -> dict[Frozen, Verdict]:
         """The entries compared with what KV holds now. The budget for the reads and one delete is reserved first."""
         names = [entry.name for entry in entries]
-        _reserve(self.budget, calls_for(self.generation.read, len(names)) + SPARE)
+        reserve(self.budget, calls_for(self.generation.read, len(names)) + SPARE)
         current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
         self.lease.renew()
         return compare(entries, current)
 
     def _send(self, chunk: CleanupChunk) -> None:
-        entries = self._names(chunk)
+        entries = chunks.names_of(chunk)
         oldest_read, read_at = time.monotonic(), clock.now()
-        verdicts = self._read(entries)
+        try:
+            verdicts = self._read(entries)
+        except RateLimited:
+            if not (self.budget.exhausted and chunk.first_index < chunk.last_index):
+                raise
+            # So many values must be read singly that the request limit does not suffice.
+            with self.lease.checkpoint():
+                chunks.halve(chunk)
+            return
         equal = [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL]
         digest = manifest.names_sha256(entry.name for entry in equal)
-        with self.lease.checkpoint():
-            self._except(chunk, verdicts)
-            self._uncopied(chunk)
+        progress = {} if equal else self._progress(chunk)
+        with self.lease.checkpoint(None, **progress):
+            chunks.except_(chunk, verdicts)
             changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
                 state=State.INTENDED if equal else State.SETTLED,
                 names=len(equal),
@@ -244,16 +243,16 @@ class _Deletion:
             "not_everywhere": len(outcome.unsuccessful),
             "problem": outcome.problem[:500],
         }
-        known = not outcome.unknown
-        done = max(self.lease.run.done, chunk.last_index + 1)
-        note = f"{done} of {self.stage.names} names dealt with."
-        with self.lease.checkpoint(
-            done=done, calls=self.lease.run.calls + self.reader.calls + self.writer.calls, note=note
-        ):
-            values: dict[str, object] = {"state": State.SENT, "sent_at": Now()} if known else {}
+        with self.lease.checkpoint(None, **self._progress(chunk)):
+            values: dict[str, object] = {} if outcome.unknown else {"state": State.SENT, "sent_at": Now()}
             CleanupChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=gap_ms, **values
             )
+
+    def _progress(self, chunk: CleanupChunk) -> dict[str, object]:
+        done = max(self.lease.run.done, chunk.last_index + 1)
+        calls = self._calls_before + self.reader.calls + self.writer.calls
+        return {"done": done, "calls": calls, "note": f"{done} of {self.stage.names} names dealt with."}
 
     def _settle_by_reading(self, chunk: CleanupChunk) -> None:
         """Close a chunk whose answer never came: absent is gone, unchanged is sent again in a new chunk."""
@@ -264,35 +263,3 @@ class _Deletion:
         verdicts = self._read(frozen(self.stage, list(indexes.values_list("index", flat=True))))
         with self.lease.checkpoint():
             proof.settle_chunk(self.stage, chunk, verdicts, lease=self.lease)
-
-    def _except(self, chunk: CleanupChunk, verdicts: dict[Frozen, Verdict]) -> None:
-        """A row, with the reason, for each name that is not sent; a retried name is no exception any more."""
-        self.stage.exceptions.filter(
-            outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
-        ).delete()
-        now = clock.now().timestamp()
-        for entry, verdict in verdicts.items():
-            if verdict is Verdict.EQUAL:
-                continue
-            outcome = Outcome.CHANGED
-            if verdict is Verdict.ABSENT:
-                expired = entry.expiration is not None and entry.expiration <= now
-                outcome = Outcome.EXPIRED if expired else Outcome.VANISHED
-            CleanupException.objects.create(
-                stage=self.stage, chunk=chunk, index=entry.index, name=entry.name, outcome=outcome
-            )
-
-    def _uncopied(self, chunk: CleanupChunk) -> None:
-        """Names that are not in the copy (they expired while it was made) are never sent."""
-        copied = GenerationEntry.objects.filter(generation=self.generation, outcome=GenerationEntry.Outcome.KEPT)
-        missing = self.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index).exclude(
-            name__in=copied.filter(
-                name__in=self.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index).values(
-                    "name"
-                )
-            ).values("name")
-        )
-        for index, name in missing.values_list("index", "name"):
-            CleanupException.objects.get_or_create(
-                stage=self.stage, index=index, defaults={"chunk": chunk, "name": name, "outcome": Outcome.EXPIRED}
-            )

@@ -75,7 +75,7 @@ def missing_qa(stage: CleanupStage) -> str:
 def build(stage: CleanupStage) -> dict[str, object]:
     """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
     request, environment, namespace = stage.request, stage.environment, stage.namespace
-    generation = Generation.objects.get(pk=stage.generation_id)
+    generation = Generation.objects.get(stages=stage)
     newest = policy()
     return {
         "format": FORMAT,

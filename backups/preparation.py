@@ -12,9 +12,12 @@ from django.db.models.functions import Now
 from audit import log
 from audit.actions import Action
 from backups import generations, integrity, manifest
+from backups.generations import NotVerifiable
+from backups.integrity import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from backups.stages import (
     CleanupRefused,
+    copy_is_fresh,
     generation_of,
     insist_idle,
     insist_operator,
@@ -22,25 +25,30 @@ from backups.stages import (
     locked,
     move,
     note,
+    run_of,
     send_back,
 )
 from kvops import runs, timing
 from kvops.approvals import actor_of
-from kvops.models import Person, Run, Scan
+from kvops.models import Namespace, Person, Run, Scan
 
 State = CleanupStage.State
 
 
 def freeze(stage: CleanupStage, *, by: Person) -> int:
-    """Take the names of the stage from the newest complete scan; how many. waiting | frozen -> frozen."""
-    scan = _fresh_scan(stage)
+    """Take the names of the stage from the newest complete scan; how many. Before the submit it may be done again."""
     with log.transaction():
         insist_operator(by)
-        insist_turn(stage)
         mine = locked(stage)
-        if mine.state not in {State.WAITING, State.FROZEN}:
-            raise CleanupRefused(f"The names cannot be frozen while the stage is: {mine.get_state_display()}.")
+        insist_turn(mine)
         insist_idle(mine)
+        # A merge of a scan holds the same lock, so the names are those of this scan.
+        Namespace.objects.select_for_update(no_key=True).get(pk=mine.namespace_id)
+        scan = _fresh_scan(mine)
+        if mine.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
+            send_back(mine, actor=actor_of(by), because="The names are frozen again.")
+        elif mine.state not in {State.WAITING, State.FROZEN}:
+            raise CleanupRefused(f"The names cannot be frozen while the stage is: {mine.get_state_display()}.")
         CleanupEntry.objects.filter(stage=stage).delete()
         names = _copy_names(stage)
         digest = manifest.names_sha256(
@@ -85,10 +93,16 @@ def _copy_names(stage: CleanupStage) -> int:
 def prepare(stage: CleanupStage, *, by: Person) -> Run:
     """Start what must be true before a submit: the copy, then its read-back, then the check; or the empty listings.
 
-    Picks up where the stage is, so it is also "try again". Raises CleanupRefused.
+    Picks up where the stage is, so it is also "try again"; a run that failed or was stopped goes on. Raises
+    CleanupRefused, BackupRefused, CheckRefused, runs.AlreadyOpen and runs.NotResumable.
     """
+    insist_operator(by)
+    stage.refresh_from_db()
+    last = run_of(stage)
+    if last is not None and last.state in Run.RESUMABLE and stage.state not in {State.DELETING, State.DELETED}:
+        runs.resume(last, actor=actor_of(by))
+        return last
     with log.transaction():
-        insist_operator(by)
         mine = locked(stage)
         insist_idle(mine)
         actor = actor_of(by)
@@ -109,6 +123,8 @@ def prepare(stage: CleanupStage, *, by: Person) -> Run:
             run = generations.create_verification(generation_of(mine), actor=actor, person=by)
         elif mine.state == State.VERIFIED and mine.request.category == "legacy":
             run = integrity.create_check(generation_of(mine), actor=actor, person=by).run
+        elif mine.state in {State.VERIFIED, State.CHECKED} and not copy_is_fresh(mine):
+            run = generations.create_verification(generation_of(mine), actor=actor, person=by)
         else:
             raise CleanupRefused(f"There is nothing to prepare while the stage is: {mine.get_state_display()}.")
     return run
@@ -140,12 +156,16 @@ def backup_finished(run: Run) -> None:
         )
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)
-    generations.create_verification(generation, actor=actor, person=run.started_by)
+    try:
+        generations.create_verification(generation, actor=actor, person=run.started_by)
+    except (NotVerifiable, runs.AlreadyOpen) as refused:
+        note(stage, str(refused))
 
 
 def verify_finished(run: Run) -> None:
     """Hook: backed_up -> verified when the read-back found the copy equal, and the check follows."""
-    stage = CleanupStage.objects.filter(generation__verify_run=run, state=State.BACKED_UP).first()
+    before = [State.BACKED_UP, State.VERIFIED, State.CHECKED]
+    stage = CleanupStage.objects.filter(generation__verify_run=run, state__in=before).first()
     if stage is None:
         return
     generation = generation_of(stage)
@@ -153,18 +173,25 @@ def verify_finished(run: Run) -> None:
     if generation.status != Generation.Status.VERIFIED:
         send_back(stage, actor=actor, because=f"The copy is damaged: {generation.problem}"[:1000])
         return
+    if stage.state != State.BACKED_UP:
+        return
     move(
         stage, [State.BACKED_UP], State.VERIFIED, Action.STAGE_VERIFIED, actor=actor, digest=generation.manifest_sha256
     )
     if stage.request.category == "legacy":
-        integrity.create_check(generation, actor=actor, person=run.started_by)
+        try:
+            integrity.create_check(generation, actor=actor, person=run.started_by)
+        except (CheckRefused, runs.AlreadyOpen) as refused:
+            note(stage, str(refused))
 
 
 def check_finished(run: Run) -> None:
     """Hook: verified -> checked when no difference was found; a difference is shown and never accepted."""
     check = Check.objects.get(run=run)
-    stage = CleanupStage.objects.filter(generation=check.generation_id, state=State.VERIFIED).first()
-    if stage is None or check.generation_id is None:
+    # Cache needs no check, so one made on the side does not move its stage.
+    stages = CleanupStage.objects.filter(state=State.VERIFIED, request__category="legacy")
+    stage = stages.filter(generation=check.generation_id, generation__isnull=False).first()
+    if stage is None:
         return
     actor = log.Actor(run.started_by_id, run.actor)
     if check.outcome != Check.Outcome.PASSED:
@@ -183,10 +210,14 @@ def check_finished(run: Run) -> None:
 
 def _fresh_scan(stage: CleanupStage) -> Scan:
     """The newest complete scan that covers the prefix; names older than a day are not frozen."""
-    scans = Scan.objects.complete().filter(
-        namespace=stage.namespace, completed_at__gte=Now() - timedelta(seconds=timing.SCAN_FRESH)
-    )
-    for scan in scans.order_by("-completed_at")[:50]:
-        if stage.request.prefix.startswith(scan.prefix):
-            return scan
-    raise CleanupRefused(f"{stage.namespace} was not scanned within a day. Scan it first.")
+    scan = scan_of(stage)
+    fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
+    if scan is None or not Scan.objects.filter(pk=scan.pk, completed_at__gte=fresh).exists():
+        raise CleanupRefused(f"{stage.namespace} was not scanned within a day. Scan it first.")
+    return scan
+
+
+def scan_of(stage: CleanupStage) -> Scan | None:
+    """The newest complete scan that listed everything under the prefix."""
+    scans = Scan.objects.complete().covering(stage.request.prefix).filter(namespace=stage.namespace)
+    return scans.order_by("-completed_at", "-pk").first()

@@ -4,20 +4,22 @@ The first listing also settles the chunks: a name still listed is read; unchange
 three tries), with another value it was written again by somebody and is reported, never deleted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import batched
 
 from django.db.models import Max
 from django.db.models.functions import Now
 
 from audit import log
 from audit.actions import Action
-from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side
+from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from backups.stages import move
 from kvops import categories, clock, environments, runs, timing
 from kvops.budget import Prepaid
-from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage, RateLimited
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
 from kvops.models import Run
+from kvops.names import storable
 from kvops.runs import Again, Done, Lease, RunError
 
 State = CleanupStage.State
@@ -26,51 +28,54 @@ Outcome = CleanupException.Outcome
 TRIES = 3
 
 
+def phase(lease: Lease, name: str) -> dict[str, object]:
+    """The cursor of a deletion at the beginning of a phase; what a person decided stays in it."""
+    kept = {flag: True for flag in ("go_on", "ending") if lease.run.cursor.get(flag)}
+    return {"phase": name, **kept}
+
+
 def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepaid) -> Again | None:
     """The first listing of a deletion, page by page over steps; then either a new chunk or the stage is deleted."""
     cursor = dict(lease.run.cursor)
     if not cursor.get("listing_since"):
-        cursor.update(listing_since=clock.now().isoformat(), page=None)
+        cursor.update(listing_since=clock.now().isoformat(), page=None, listed=0)
     while True:
-        _reserve(budget, 1)
+        reserve(budget, 1)
         try:
             page = reader.list_keys(stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"])
         except CursorRefused:
-            with lease.checkpoint(Again(), cursor={"phase": "settle"}):
+            with lease.checkpoint(Again(), cursor=phase(lease, "settle")):
                 return None
-        verdicts = _still_there(stage, page, reader, budget)
+        for verdicts in _still_there(stage, page, reader, budget):
+            cursor["listed"] += len(verdicts)
+            with lease.checkpoint(cursor=cursor, note="Some names are still listed; reading them."):
+                _except(stage, verdicts, lease)
         cursor["page"] = page.cursor
         with lease.checkpoint(cursor=cursor, note="Listing, to see that the names are gone."):
-            _except(stage, verdicts)
+            pass
         if page.cursor is None:
-            return _settled(stage, lease, str(cursor["listing_since"]))
+            return _settled(stage, lease, None if cursor["listed"] else str(cursor["listing_since"]))
         if lease.tired:
             return Again()
 
 
-def _reserve(budget: Prepaid, calls: int) -> None:
-    wait = budget.reserve(calls)
-    if wait:
-        raise RateLimited("The request budget is used up.", wait)
-
-
 def _sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
     """Indexes of listed names that were meant to be gone: frozen ones that are no exception."""
-    listed = stage.entries.filter(name__in=[key.name for key in page.keys])
+    listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
     return list(
         listed.exclude(index__in=stage.exceptions.values("index")).order_by("index").values_list("index", flat=True)
     )
 
 
-def _still_there(stage: CleanupStage, page: KeyPage, reader: Cloudflare, budget: Prepaid) -> dict[Frozen, Verdict]:
-    """The sent names that are still listed, compared with the copy. Listed but absent when read is gone."""
-    entries = frozen(stage, _sent_among(stage, page))
-    if not entries or stage.generation is None:
-        return {}
-    read = stage.generation.read
-    _reserve(budget, calls_for(read, len(entries)) + 100)
-    current = read_side_by_side(reader, stage.namespace.namespace_id, [entry.name for entry in entries], read)
-    return compare(entries, current)
+def _still_there(
+    stage: CleanupStage, page: KeyPage, reader: Cloudflare, budget: Prepaid
+) -> Iterator[dict[Frozen, Verdict]]:
+    """The sent names that are still listed, compared with the copy, some at a time."""
+    read = stage.generation.read if stage.generation else ""
+    for entries in batched(frozen(stage, _sent_among(stage, page)), BULK_GET_LIMIT):
+        reserve(budget, calls_for(read, len(entries)) + BULK_GET_LIMIT)
+        names = [entry.name for entry in entries]
+        yield compare(entries, read_side_by_side(reader, stage.namespace.namespace_id, names, read))
 
 
 def _attempt(stage: CleanupStage, entry: Frozen) -> int:
@@ -80,21 +85,27 @@ def _attempt(stage: CleanupStage, entry: Frozen) -> int:
     return int(tried["most"] or 1)
 
 
-def _except(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict]) -> None:
-    """Unchanged names are to be sent again, or have failed after three tries; changed ones came back."""
+def _except(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict], lease: Lease) -> None:
+    """Unchanged names are to be sent again, or have failed after three tries; changed ones came back.
+
+    Listed but absent when read is gone. When a person ended the deletion, nothing is sent again.
+    """
     for entry, verdict in verdicts.items():
         if verdict is Verdict.ABSENT:
             continue
         outcome = Outcome.REAPPEARED
         if verdict is Verdict.EQUAL:
             outcome = Outcome.ALIVE if _attempt(stage, entry) < TRIES else Outcome.FAILED
+            if lease.run.cursor.get("ending"):
+                outcome = Outcome.STOPPED
         CleanupException.objects.create(stage=stage, index=entry.index, name=entry.name, outcome=outcome)
 
 
 def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict], *, lease: Lease) -> None:
     """Close a chunk whose answer never came, within the caller's checkpoint."""
-    _except(stage, verdicts)
-    CleanupChunk.objects.filter(pk=chunk.pk, state=Chunk.INTENDED).update(state=Chunk.SETTLED, settled_at=Now())
+    _except(stage, verdicts, lease)
+    open_ = CleanupChunk.objects.filter(pk=chunk.pk, state__in=[Chunk.INTENDED, Chunk.SENT])
+    open_.update(state=Chunk.SETTLED, settled_at=Now())
     _again(stage, [chunk])
     _record(stage, chunk, lease)
 
@@ -131,12 +142,15 @@ def _record(stage: CleanupStage, chunk: CleanupChunk, lease: Lease) -> None:
     )
 
 
-def _settled(stage: CleanupStage, lease: Lease, listing_since: str) -> Again | None:
-    """After a whole listing: send the survivors again, or call the stage deleted and start the proof."""
+def _settled(stage: CleanupStage, lease: Lease, clean_since: str | None) -> Again | None:
+    """After a whole listing: send the survivors again, or call the stage deleted and start the proof.
+
+    `clean_since` is when the listing began, if it held no name that was sent: then it is the proof's first.
+    """
     sent = list(stage.chunks.filter(state=Chunk.SENT).order_by("number"))
     survivors = stage.exceptions.filter(outcome=Outcome.ALIVE).exists()
     then: Again | Done = Again() if survivors else Done(_counts(stage))
-    with lease.checkpoint(then, cursor={"phase": "delete"} if survivors else {"phase": "done"}):
+    with lease.checkpoint(then, cursor=phase(lease, "delete" if survivors else "done")):
         stage.chunks.filter(state=Chunk.SENT).update(state=Chunk.SETTLED, settled_at=Now())
         for chunk in sent:
             _record(stage, chunk, lease)
@@ -158,7 +172,7 @@ def _settled(stage: CleanupStage, lease: Lease, listing_since: str) -> Again | N
             Action.STAGE_DELETED,
             actor=lease.actor,
             digest=stage.names_sha256,
-            values={**_counts(stage), "first_listing_at": listing_since, "confirm_run": confirm},
+            values={**_counts(stage), "first_listing_at": clean_since, "confirm_run": confirm},
             details=_counts(stage),
         )
     return None
@@ -166,7 +180,7 @@ def _settled(stage: CleanupStage, lease: Lease, listing_since: str) -> Again | N
 
 def _newest_per_range(stage: CleanupStage) -> list[CleanupChunk]:
     newest: dict[int, CleanupChunk] = {}
-    for chunk in stage.chunks.order_by("attempt"):
+    for chunk in stage.chunks.order_by("attempt", "number"):
         newest[chunk.first_index] = chunk
     return list(newest.values())
 
@@ -214,11 +228,8 @@ def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
     """What should not be listed: sent names, or, for a stage without names, any key of the family."""
     if stage.names:
         return _sent_among(stage, page)
-    return [
-        position
-        for position, key in enumerate(page.keys)
-        if categories.family_of(stage.request.binding, key.name) == stage.request.family
-    ]
+    families = categories.Families.of(stage.request.binding)
+    return [position for position, key in enumerate(page.keys) if families.family(key.name) == stage.request.family]
 
 
 def _reappeared(stage: CleanupStage, indexes: Sequence[int]) -> None:

@@ -1,14 +1,17 @@
 """How a stage moves, and what every move insists on."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups import evidence, manifest
-from backups.models import CleanupEntry, CleanupStage, Generation
+from backups.models import Check, CleanupEntry, CleanupStage, Generation
+from kvops import timing
 from kvops.models import Person, Role, Run
 
 State = CleanupStage.State
@@ -74,7 +77,29 @@ def note(stage: CleanupStage, because: str) -> None:
 
 def generation_of(stage: CleanupStage) -> Generation:
     """The stage's copy, fresh from the database."""
-    return Generation.objects.get(pk=stage.generation_id)
+    return Generation.objects.get(stages=stage)
+
+
+def copy_is_fresh(stage: CleanupStage) -> bool:
+    """Whether the stage's copy was read back, not too long ago."""
+    fresh = Now() - timedelta(seconds=timing.VERIFIED_FRESH)
+    return Generation.objects.verified().filter(stages=stage, verified_at__gte=fresh).exists()
+
+
+def run_of(stage: CleanupStage) -> Run | None:
+    """The run that does the stage's current step, or did it last; None when nothing was started."""
+    generation = stage.generation
+    if stage.state == State.FROZEN and stage.names == 0:
+        return stage.confirm_run
+    if stage.state == State.FROZEN:
+        return generation.run if generation else None
+    if stage.state == State.VERIFIED and stage.request.category == "legacy" and generation:
+        check = Check.objects.filter(generation=generation).select_related("run").order_by("-pk").first()
+        again = generation.verify_run if generation.verify_run and generation.verify_run.is_open else None
+        return again or (check.run if check else None)
+    if stage.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
+        return generation.verify_run if generation else None
+    return {State.DELETING: stage.run, State.DELETED: stage.confirm_run}.get(State(stage.state))
 
 
 def insist_operator(person: Person) -> None:

@@ -10,7 +10,7 @@ from math import ceil
 from threading import Lock
 
 from django.db import connection, transaction
-from django.db.models import Sum
+from django.db.models import F, Sum
 from django.db.models.functions import Greatest, Now
 
 from kvops import timing
@@ -32,6 +32,7 @@ class SharedBudget:
         self.name = name
         self.calls = calls
         self.window = ceil(window)
+        self._since: int | None = None
 
     def take(self, calls: int = 1) -> float:
         """Take `calls` requests: 0.0 when granted, else the seconds until they could be (nothing is taken)."""
@@ -50,7 +51,18 @@ class SharedBudget:
                     " ON CONFLICT (budget_id, second) DO UPDATE SET calls = kvops_budgetspend.calls + excluded.calls",
                     [budget.pk, int(now), calls],
                 )
+        self._since = self._since or int(now)
         return 0.0
+
+    def give_back(self, calls: int) -> None:
+        """Return requests that were taken through this object and never sent."""
+        with transaction.atomic():
+            budget, _, _ = self._lock()
+            # Oldest first: what was sent then counts as sent later than it was, never earlier.
+            for spend in budget.spends.filter(second__gte=self._since or 0).order_by("second"):
+                back = min(calls, spend.calls)
+                budget.spends.filter(pk=spend.pk).update(calls=F("calls") - back)
+                calls -= back
 
     def _lock(self) -> tuple[Budget, float, float]:
         """The budget's row, locked; the database's clock; seconds it is still blocked."""
@@ -99,6 +111,7 @@ class Prepaid:
         self._paid = 0
         self._asked_to_wait = 0.0
         self._lock = Lock()
+        self.exhausted = False
 
     def reserve(self, calls: int) -> float:
         """Top up to `calls` requests: 0.0 when paid, else the seconds until they could be (nothing is taken)."""
@@ -106,12 +119,14 @@ class Prepaid:
         wait = self._budget.take(missing) if missing > 0 else 0.0
         if not wait:
             self._paid = max(self._paid, calls)
+            self.exhausted = False
         return wait
 
     def take(self, calls: int = 1) -> float:
         """Take from what is paid; when that is spent, a wait long enough to make the client give up."""
         with self._lock:
             if self._paid < calls:
+                self.exhausted = True
                 return timing.LONGEST_WAIT + 1
             self._paid -= calls
             return 0.0
@@ -123,7 +138,10 @@ class Prepaid:
             self._asked_to_wait = max(self._asked_to_wait, retry_after or 0.0, spent)
 
     def settle(self) -> None:
-        """Tell the budget what the answers said."""
+        """Give back what was not sent, and tell the budget what the answers said."""
+        if self._paid:
+            self._budget.give_back(self._paid)
+            self._paid = 0
         if self._asked_to_wait:
             self._budget.observed(remaining=None, reset=None, retry_after=self._asked_to_wait)
             self._asked_to_wait = 0.0

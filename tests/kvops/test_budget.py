@@ -155,6 +155,25 @@ def test_what_threads_heard_is_told_when_they_are_done() -> None:
     assert small().take() == pytest.approx(90, abs=2)
 
 
+def test_what_was_reserved_and_not_sent_is_given_back() -> None:
+    small().take(2)
+    prepaid = Prepaid(small())
+    prepaid.reserve(8)
+    prepaid.take(3)
+    prepaid.settle()
+    assert spent() == 5
+    assert small().take(5) == 0.0
+
+
+def test_what_others_sent_before_is_not_given_back() -> None:
+    small().take(4)
+    pass_time(299)
+    prepaid = Prepaid(small())
+    prepaid.reserve(4)
+    prepaid.settle()
+    assert list(BudgetSpend.objects.order_by("second").values_list("calls", flat=True)) == [4, 0]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_processes_side_by_side_share_one_budget() -> None:
     def take_and_close(_: int) -> float:

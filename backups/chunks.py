@@ -1,0 +1,96 @@
+"""The chunks of a deletion: which names each may send, and which names are left out and why."""
+
+from collections.abc import Mapping
+
+from django.db.models.functions import Now
+
+from backups import manifest
+from backups.current import Frozen, Verdict, frozen
+from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
+from kvops import clock
+from kvops.models import Read
+
+State = CleanupChunk.State
+Outcome = CleanupException.Outcome
+FIRST_CHUNK = 100
+CHUNK = 1000
+CHUNK_BYTES = 20 * 1024 * 1024
+EXACT_CHUNK = 10
+
+
+def plan(stage: CleanupStage) -> CleanupChunk | None:
+    """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys in the first chunk."""
+    newest = stage.chunks.order_by("-last_index").first()
+    first = newest.last_index + 1 if newest else 0
+    if first >= stage.names or stage.generation is None:
+        return None
+    limit = EXACT_CHUNK if stage.generation.read == Read.EXACT else (CHUNK if newest else FIRST_CHUNK)
+    names = stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")
+    copied = GenerationEntry.objects.filter(generation=stage.generation, name__in=names.values("name"))
+    sizes = dict(copied.values_list("name", "size"))
+    last, total = first - 1, 0
+    for index, name in names.values_list("index", "name"):
+        total += sizes.get(name) or 0
+        if total > CHUNK_BYTES and last >= first:
+            break
+        last = index
+    return CleanupChunk.objects.create(stage=stage, number=stage.chunks.count() + 1, first_index=first, last_index=last)
+
+
+def halve(chunk: CleanupChunk) -> None:
+    """Two planned chunks instead of this one, within the caller's transaction."""
+    middle, number = (chunk.first_index + chunk.last_index) // 2, chunk.stage.chunks.count()
+    leave(chunk)
+    for more, (first, last) in enumerate([(chunk.first_index, middle), (middle + 1, chunk.last_index)], 1):
+        CleanupChunk.objects.create(
+            stage=chunk.stage, number=number + more, attempt=chunk.attempt, first_index=first, last_index=last
+        )
+
+
+def leave(*planned: CleanupChunk) -> None:
+    """Settle planned chunks without having sent anything."""
+    CleanupChunk.objects.filter(pk__in=[chunk.pk for chunk in planned], state=State.PLANNED).update(
+        state=State.SETTLED, settled_at=Now(), names_sha256=manifest.names_sha256([])
+    )
+
+
+def names_of(chunk: CleanupChunk) -> list[Frozen]:
+    """What the chunk may send: its range without exceptions; a retry only what was found alive and unchanged."""
+    of_range = chunk.stage.exceptions.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
+    if chunk.attempt > 1:
+        alive = of_range.filter(outcome=Outcome.ALIVE).values_list("index", flat=True)
+        return frozen(chunk.stage, list(alive))
+    excepted = set(of_range.values_list("index", flat=True))
+    wanted = [index for index in range(chunk.first_index, chunk.last_index + 1) if index not in excepted]
+    return frozen(chunk.stage, wanted)
+
+
+def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict]) -> None:
+    """A row, with the reason, for each name that is not sent; a retried name is no exception any more."""
+    chunk.stage.exceptions.filter(
+        outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
+    ).delete()
+    now = clock.now().timestamp()
+    for entry, verdict in verdicts.items():
+        if verdict is Verdict.EQUAL or (verdict is Verdict.ABSENT and chunk.attempt > 1):
+            continue  # what an earlier chunk sent, and is gone now, was deleted
+        outcome = Outcome.CHANGED if chunk.attempt == 1 else Outcome.REAPPEARED
+        if verdict is Verdict.ABSENT:
+            expired = entry.expiration is not None and entry.expiration <= now
+            outcome = Outcome.EXPIRED if expired else Outcome.VANISHED
+        CleanupException.objects.create(
+            stage=chunk.stage, chunk=chunk, index=entry.index, name=entry.name, outcome=outcome
+        )
+    _except_uncopied(chunk)
+
+
+def _except_uncopied(chunk: CleanupChunk) -> None:
+    """Names that are not in the copy (they expired while it was made) are never sent."""
+    of_range = chunk.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
+    copied = GenerationEntry.objects.filter(
+        generation=chunk.stage.generation, outcome=GenerationEntry.Outcome.KEPT, name__in=of_range.values("name")
+    )
+    for index, name in of_range.exclude(name__in=copied.values("name")).values_list("index", "name"):
+        CleanupException.objects.get_or_create(
+            stage=chunk.stage, index=index, defaults={"chunk": chunk, "name": name, "outcome": Outcome.EXPIRED}
+        )
