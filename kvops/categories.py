@@ -188,3 +188,45 @@ def counts(namespace: Namespace) -> Sequence[ScanCount]:
     if newest is None:
         return []
     return list(newest.counts.select_related("family").order_by("category", "pattern"))
+
+
+@dataclass(frozen=True)
+class Holding:
+    """How many keys of a family a namespace had in its newest scan; None before the first."""
+
+    namespace: Namespace
+    keys: int | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A family, or what no family of a binding covers, with its keys in each environment."""
+
+    binding: str
+    family: Family | None
+    holdings: Sequence[Holding]
+
+
+def in_environments() -> Sequence[Row]:
+    """Every family with its keys per environment; a binding ends with the row of its unclassified keys."""
+    namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order"))
+    newest = {namespace.pk: Scan.objects.newest(namespace) for namespace in namespaces}
+    found = ScanCount.objects.filter(scan__in=[scan.pk for scan in newest.values() if scan])
+    keys = {(row.scan_id, row.family_id): row.keys for row in found}
+    families: dict[str, list[Family | None]] = {namespace.binding: [] for namespace in namespaces}
+    for family in Family.objects.order_by("binding", "pattern"):
+        families.setdefault(family.binding, []).append(family)
+    return [
+        Row(
+            binding,
+            family,
+            [
+                Holding(namespace, keys.get((scan.pk, family.pk if family else None), 0) if scan else None)
+                for namespace in namespaces
+                if namespace.binding == binding
+                for scan in [newest[namespace.pk]]
+            ],
+        )
+        for binding in sorted(families)
+        for family in [*families[binding], None]
+    ]

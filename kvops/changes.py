@@ -38,6 +38,12 @@ def prepare(
     return change
 
 
+def waiting(kind: ApprovalRequest.Kind) -> PreparedChange | None:
+    """The prepared change that is neither in force nor discarded, with its approval request."""
+    undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
+    return undone.select_related("approval").first()
+
+
 def submit(change: PreparedChange, *, by: Person) -> ApprovalRequest:
     """Ask a reviewer to decide on a prepared change. Raises approvals.Refused."""
     with log.transaction():

@@ -1,12 +1,14 @@
-"""What the shell around every page needs. Reads nothing from the database."""
+"""What the shell around every page needs. Reads the namespaces, and only for the menu of somebody signed in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import get_script_prefix
-from django.utils.functional import Promise
+from django.urls import get_script_prefix, reverse
+from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
+
+from kvops.models import Namespace
 
 # The addresses of the main pages are part of the product, so the menu names them as such.
 _PAGES = (
@@ -35,9 +37,41 @@ class NavItem:
     current: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NavNamespace:
+    """A namespace in the menu."""
+
+    binding: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NavEnvironment:
+    """An environment in the menu, with its namespaces."""
+
+    name: str
+    production: bool
+    namespaces: list[NavNamespace] = field(default_factory=list)
+
+
 def shell(request: HttpRequest) -> dict[str, object]:
     """The menu, the theme and the version, for `base.html`."""
-    return {"nav": _nav(request.path), "theme": _theme(request), "themes": THEMES, "version": settings.VERSION}
+    return {
+        "nav": _nav(request.path),
+        "nav_environments": SimpleLazyObject(_environments),
+        "theme": _theme(request),
+        "themes": THEMES,
+        "version": settings.VERSION,
+    }
+
+
+def _environments() -> list[NavEnvironment]:
+    found: dict[str, NavEnvironment] = {}
+    for one in Namespace.objects.select_related("environment").order_by("environment__order", "binding"):
+        slug = one.environment.slug
+        entry = found.setdefault(slug, NavEnvironment(one.environment.name, one.environment.production))
+        entry.namespaces.append(NavNamespace(one.binding, reverse("keys", args=[slug, one.binding])))
+    return list(found.values())
 
 
 def _nav(path: str) -> list[NavItem]:

@@ -125,6 +125,13 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     return Applied(tuple(differences))
 
 
+def probe(environment: Environment) -> int:
+    """How many namespaces and databases the read token sees; raises NotVisible unless it sees all of them."""
+    mine = [definition for definition in current() if definition.slug == environment.slug]
+    _probe(mine)
+    return sum(len(definition.kv) + len(definition.d1) for definition in mine)
+
+
 def current() -> list[estate.Definition]:
     """The environments in force, as definitions."""
     rows = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")

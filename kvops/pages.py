@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from kvops.views import approvals, health, overview, runs
+from kvops.views import approvals, categories, environments, health, key, keys, overview, runs
 
 urlpatterns: list[URLPattern] = [
     path("", overview.index, name="home"),
@@ -13,7 +13,15 @@ urlpatterns: list[URLPattern] = [
     path("approvals/<int:pk>/decide", approvals.decide, name="approval-decide"),
     path("approvals/<int:pk>/withdraw", approvals.withdraw, name="approval-withdraw"),
     path("approvals/changes/<int:pk>/submit", approvals.submit_change, name="change-submit"),
+    path("categories/", categories.index, name="categories"),
+    path("environments/", environments.index, name="environments"),
+    path("environments/<slug:environment>/check", environments.check, name="environment-check"),
     path("healthz", health.healthz, name="healthz"),
+    path("key/<slug:environment>/<str:binding>/", key.detail, name="key"),
+    path("key/<slug:environment>/<str:binding>/value", key.value, name="key-value"),
+    path("keys/<slug:environment>/<str:binding>/", keys.index, name="keys"),
+    path("keys/<slug:environment>/<str:binding>/names", keys.download, name="keys-download"),
+    path("keys/<slug:environment>/<str:binding>/scan", keys.scan, name="scan"),
     path("readyz", health.readyz, name="readyz"),
     path("runs/", runs.index, name="runs"),
     path("runs/<int:pk>/", runs.detail, name="run"),

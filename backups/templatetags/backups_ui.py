@@ -1,5 +1,6 @@
 """What copies and clean-up add to the pages of the estate: `{% load backups_ui %}`."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django import template
@@ -10,10 +11,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.models import CleanupStage, Generation
+from backups import catalogue
+from backups.models import CleanupStage, Dataset, Generation
 from backups.models.generations import GenerationQuerySet
 from kvops import timing
-from kvops.models import Category, Environment, Family, Run
+from kvops.models import Category, Environment, Family, Namespace, Run
 from kvops.overview import Alarm
 
 register = template.Library()
@@ -106,3 +108,22 @@ def waiting_stages() -> list[tuple[CleanupStage, str | Promise]]:
 def run_products(run: Run) -> dict[str, object]:
     """The copy and the checks a run made."""
     return {"generation": Generation.objects.filter(run=run).first(), "checks": run.checks.all()}
+
+
+@register.inclusion_tag("backups/holding.html")
+def generations_holding(namespace: Namespace, name: str) -> dict[str, object]:
+    """The newest copies of the namespace that hold a value of the key."""
+    return {"held": catalogue.holding(namespace, name)}
+
+
+@register.simple_tag
+def all_datasets() -> list[Dataset]:
+    """The datasets of the policy in force."""
+    return list(Dataset.objects.order_by("name"))
+
+
+@register.inclusion_tag("categories/datasets.html")
+def datasets_of(family: Family, datasets: Sequence[Dataset]) -> dict[str, object]:
+    """Those of the datasets that say how keys of the family correspond to D1."""
+    mine = [one for one in datasets if one.binding == family.binding and family.matches(one.prefix)]
+    return {"family": family, "datasets": mine}
