@@ -164,13 +164,29 @@ def alarms(shown: Sequence[Column]) -> list[Alarm]:
 
 
 def _processes() -> list[Alarm]:
-    found = []
-    for name, title in (("canary", _("The worker does not execute tasks")), ("sweep", _("The sweep does not run"))):
-        seconds = supervision.age(name)
-        if seconds is None or seconds > timing.CANARY_LATE:
-            said = _("Last seen %(seconds)d seconds ago.") % {"seconds": seconds} if seconds else _("Never seen.")
-            found.append(Alarm("danger", title, f"{said} {_('Start manage.py worker and manage.py sweep.')}"))
-    return found
+    """The sweep sends the canary, so without it nothing is known of the worker."""
+    sweep = _late("sweep")
+    if sweep:
+        return [
+            Alarm("danger", _("The sweep does not run"), f"{sweep} {_('Start manage.py sweep and manage.py worker.')}")
+        ]
+    worker = _late("canary")
+    if worker:
+        return [Alarm("danger", _("The worker does not execute tasks"), f"{worker} {_('Start manage.py worker.')}")]
+    return []
+
+
+def _late(name: str) -> str:
+    """When a process was last seen, in words; empty when that is recent."""
+    seconds = supervision.age(name)
+    if seconds is None:
+        return _("It was never seen.")
+    if seconds <= timing.CANARY_LATE:
+        return ""
+    minutes = int(seconds // 60)
+    return ngettext("It was last seen %(n)d minute ago.", "It was last seen %(n)d minutes ago.", minutes) % {
+        "n": minutes
+    }
 
 
 def _failed() -> list[Alarm]:

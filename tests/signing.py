@@ -1,0 +1,31 @@
+"""Signed-in browsers for the tests of the pages."""
+
+from django.test import Client
+
+from kvops.models import Person
+from tests import make
+
+
+def signed_in(person: Person) -> Client:
+    """A browser in which the person is signed in, some time ago."""
+    client = Client()
+    client.force_login(person.logins.get())
+    return client
+
+
+def give_password(client: Client, password: str = make.PASSWORD) -> None:
+    """Type the password again, as deciding asks for."""
+    answer = client.post("/account/reauthenticate/", {"password": password})
+    assert answer.status_code == 302, answer.context["form"].errors
+
+
+def fresh(person: Person) -> Client:
+    """A browser in which the person just typed the password again."""
+    client = signed_in(person)
+    give_password(client)
+    return client
+
+
+def said(answer: object) -> list[str]:
+    """The messages of a page."""
+    return [str(message) for message in answer.context["messages"]]  # type: ignore[attr-defined]
