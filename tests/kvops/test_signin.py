@@ -1,0 +1,140 @@
+"""Signing in: by e-mail and password, recorded, and for nobody else."""
+
+import re
+from io import StringIO
+
+import pytest
+from django.core import mail
+from django.core.management import call_command
+from django.test import Client
+
+from audit.models import Entry
+from kvops.models import Person, Role, User
+from tests import make
+from tests.signing import fresh, signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+def sign_in(client: Client, login: str = "operator@example.com", password: str = make.PASSWORD) -> bool:
+    client.post("/account/login/", {"login": login, "password": password})
+    return "_auth_user_id" in client.session
+
+
+def recorded() -> list[tuple[str, str]]:
+    return list(Entry.objects.filter(action__startswith="signin.").values_list("action", "actor"))
+
+
+@pytest.mark.parametrize("login", ["operator@example.com", "Operator@Example.COM"])
+def test_people_sign_in_by_e_mail(client: Client, people: make.People, login: str) -> None:
+    assert sign_in(client, login)
+    assert recorded() == [("signin.succeeded", str(people.operator))]
+
+
+def test_signing_in_leads_to_the_overview(client: Client, people: make.People) -> None:
+    form = {"login": "operator@example.com", "password": make.PASSWORD}
+    assert client.post("/account/login/", form).headers["Location"] == "/"
+
+
+def test_a_wrong_password_is_refused_and_recorded(client: Client, people: make.People) -> None:
+    assert not sign_in(client, password="wrong")
+    assert recorded() == [("signin.failed", "operator@example.com")]
+
+
+def test_signing_out_ends_the_session(people: make.People) -> None:
+    browser = signed_in(people.operator)
+    browser.post("/account/logout/")
+    assert browser.get("/").headers["Location"].startswith("/account/login/")
+
+
+def test_a_link_does_not_sign_out(people: make.People) -> None:
+    browser = signed_in(people.operator)
+    browser.get("/account/logout/")
+    assert browser.get("/runs/").status_code == 200
+
+
+def test_a_deactivated_login_does_not_sign_in(client: Client, people: make.People) -> None:
+    User.objects.update(is_active=False)
+    assert not sign_in(client)
+
+
+def test_a_deactivated_login_is_signed_out_at_once(people: make.People) -> None:
+    browser = signed_in(people.operator)
+    User.objects.update(is_active=False)
+    assert browser.get("/runs/").headers["Location"].startswith("/account/login/")
+
+
+def test_nobody_signs_up(people: make.People) -> None:
+    form = {"email": "new@example.com", "password1": make.PASSWORD, "password2": make.PASSWORD}
+    for browser in (Client(), signed_in(people.operator)):
+        browser.post("/account/signup/", form)
+    assert (User.objects.count(), Person.objects.count()) == (5, 5)
+
+
+def test_nobody_changes_the_address_that_makes_them_a_person(people: make.People) -> None:
+    fresh(people.operator).post("/account/email/", {"action_add": "", "email": "reviewer2@example.com"})
+    assert not User.objects.filter(emailaddress__email="reviewer2@example.com").exists()
+
+
+def test_the_password_is_asked_for_again(people: make.People) -> None:
+    assert "account_authentication_methods" in fresh(people.operator).session
+
+
+def test_a_wrong_password_is_no_password_again(people: make.People) -> None:
+    browser = signed_in(people.operator)
+    assert browser.post("/account/reauthenticate/", {"password": "wrong"}).status_code == 200
+    assert "account_authentication_methods" not in browser.session
+
+
+def choose_password(client: Client, link: str, password: str) -> None:
+    form = client.get(link, follow=True)
+    address = form.redirect_chain[-1][0]
+    client.post(address, {"password1": password, "password2": password})
+
+
+def test_the_first_people_choose_their_password_by_their_link(client: Client) -> None:
+    out = StringIO()
+    call_command("setup_people", operator="mika@example.com", reviewer="ken@example.com", stdout=out)
+    links = dict(re.findall(r"(\S+@\S+)  http://localhost:8000(\S+)", out.getvalue()))
+    choose_password(client, links["ken@example.com"], "a-long-enough-secret")
+    assert sign_in(Client(), "ken@example.com", "a-long-enough-secret")
+    assert Person.objects.get(email="ken@example.com").roles() == [Role.REVIEWER]
+
+
+def test_a_link_works_once(client: Client) -> None:
+    out = StringIO()
+    call_command("setup_people", operator="mika@example.com", reviewer="ken@example.com", stdout=out)
+    link = re.findall(r"http://localhost:8000(\S+)", out.getvalue())[0]
+    choose_password(client, link, "a-long-enough-secret")
+    assert not Client().get(link, follow=True).redirect_chain
+
+
+def test_a_weak_password_is_refused(client: Client) -> None:
+    out = StringIO()
+    call_command("setup_people", operator="mika@example.com", reviewer="ken@example.com", stdout=out)
+    choose_password(client, re.findall(r"http://localhost:8000(\S+)", out.getvalue())[0], "password")
+    assert not sign_in(Client(), "mika@example.com", "password")
+
+
+def test_a_forgotten_password_is_replaced_by_mail(client: Client, people: make.People) -> None:
+    client.post("/account/password/reset/", {"email": "operator@example.com"})
+    [letter] = mail.outbox
+    link = re.findall(r"http://\w+(/account/password/reset/key/\S+)", str(letter.body))[0]
+    choose_password(client, link, "a-long-enough-secret")
+    assert sign_in(Client(), password="a-long-enough-secret")
+    assert not sign_in(Client())
+
+
+def test_a_stranger_learns_nothing_about_who_has_a_login(client: Client, people: make.People) -> None:
+    answers = [
+        client.post("/account/password/reset/", {"email": email}).headers["Location"]
+        for email in ("operator@example.com", "stranger@example.com")
+    ]
+    assert answers[0] == answers[1]
+    assert [letter.to for letter in mail.outbox if "/key/" in str(letter.body)] == [["operator@example.com"]]
+
+
+def test_many_attempts_are_slowed_down(client: Client, people: make.People) -> None:
+    for _ in range(12):
+        sign_in(client, password="wrong")
+    assert not sign_in(client)
