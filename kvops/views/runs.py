@@ -96,6 +96,9 @@ def _run(pk: int) -> Run:
 
 
 def _subject_url(run: Run) -> str:
+    generation = Run.objects.filter(pk=run.pk, generation__isnull=False).values_list("generation", flat=True).first()
+    if generation is not None:
+        return subject_url(f"generation:{generation}")
     kind, _colon, key = run.subject.partition(":")
     if kind != "namespace":
         return subject_url(run.subject)
