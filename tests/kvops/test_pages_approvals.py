@@ -1,5 +1,6 @@
 """The gate as people use it: inbox, evidence, decision."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from kvops.models import ApprovalRequest, Environment, Person, PreparedChange, R
 from kvops.people import revoke
 from tests import make
 from tests.audit.make import sql, triggers_off
+from tests.backups import cleaning
 from tests.kvops.evidence import EVIDENCE
 from tests.signing import fresh, give_password, said, signed_in
 
@@ -116,7 +118,10 @@ def test_a_long_history_is_read_in_pages(
 
 def test_an_operator_asks_for_what_a_command_prepared(people: make.People) -> None:
     change = prepared()
-    assert "Ask for approval</button>" in signed_in(people.operator).get("/approvals/").content.decode()
+    assert (
+        f'action="/approvals/changes/{change.pk}/submit"'
+        in signed_in(people.operator).get("/approvals/").content.decode()
+    )
     signed_in(people.operator).post(f"/approvals/changes/{change.pk}/submit")
     change.refresh_from_db()
     assert change.approval is not None
@@ -183,6 +188,21 @@ def test_the_page_leads_to_copy_check_names_and_record(people: make.People, aske
     shown = page(people.reviewer, asked)
     assert 'href="/backups/4/"' in shown
     assert f'href="/audit/?subject=approval:{asked.pk}"' in shown
+
+
+def shape(value: object) -> object:
+    """The names within the evidence, however deep."""
+    return {name: shape(inner) for name, inner in value.items()} if isinstance(value, dict) else None
+
+
+def test_the_evidence_of_these_tests_is_what_a_stage_submits(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    cleaning.submitted(cleaning.asked(people), people)
+    asked = ApprovalRequest.objects.get()
+    assert shape(json.loads(asked.evidence)) == shape(EVIDENCE)
+    shown = page(people.reviewer, asked)
+    for text in ("3 keys", "master:a:1", "qa-settings", "rg &quot;master:&quot; functions/"):
+        assert text in shown
 
 
 # Why a button is off
