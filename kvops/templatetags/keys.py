@@ -6,6 +6,7 @@ from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from kvops.templatetags.kvops_ui import when
 
@@ -22,3 +23,19 @@ def expires(expiration: int | None) -> str:
         return format_html('{} <small class="text-secondary">{}</small>', when(moment), naturaltime(moment))
     except (OverflowError, ValueError, OSError):  # further away than a calendar goes
         return format_html("{} <small>Unix</small>", expiration)
+
+
+@register.simple_tag
+def expiry_design(expiry: str) -> str:
+    """A family's expiry design in words."""
+    if expiry == "none":
+        return _("none")
+    if expiry == "regenerate":
+        return _("written again when missing")
+    seconds = int(expiry.removeprefix("ttl:"))
+    days, hours = seconds // 86400, seconds // 3600
+    if seconds == days * 86400:
+        return ngettext("expires after %(count)d day", "expires after %(count)d days", days) % {"count": days}
+    if seconds == hours * 3600:
+        return ngettext("expires after %(count)d hour", "expires after %(count)d hours", hours) % {"count": hours}
+    return ngettext("expires after %(count)d second", "expires after %(count)d seconds", seconds) % {"count": seconds}
