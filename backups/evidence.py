@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from backups import datasets
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import approvals, timing
-from kvops.models import PolicyVersion
+from kvops.models import Environment, PolicyVersion
 
 FORMAT = 1
 SAMPLE = 20
@@ -60,16 +60,21 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
     return sorted(found.values(), key=lambda stage: stage.environment.order)
 
 
+def earlier_environment(stage: CleanupStage) -> Environment | None:
+    """The environment that must be cleaned up and accepted before it is this stage's turn."""
+    earlier = stage.request.stages.filter(order__lt=stage.order).select_related("environment").order_by("order")
+    if not earlier:
+        return None
+    proven = {found.environment_id for found in qa_stages(stage)}
+    return next((one.environment for one in earlier if one.environment_id not in proven), None)
+
+
 def missing_qa(stage: CleanupStage) -> str:
     """Why it is not this stage's turn, or an empty text."""
-    proven = {found.environment_id for found in qa_stages(stage)}
-    for earlier in stage.request.stages.filter(order__lt=stage.order).select_related("environment").order_by("order"):
-        if earlier.environment_id not in proven:
-            return (
-                f"{earlier.environment.name} comes first: clean it up and accept it"
-                " (with the same policy, not more than 7 days ago)."
-            )
-    return ""
+    earlier = earlier_environment(stage)
+    if earlier is None:
+        return ""
+    return f"{earlier.name} comes first: clean it up and accept it (with the same policy, not more than 7 days ago)."
 
 
 def build(stage: CleanupStage) -> dict[str, object]:

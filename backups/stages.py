@@ -117,10 +117,15 @@ def insist_turn(stage: CleanupStage) -> None:
         raise CleanupRefused(missing)
 
 
+def busy_run(stage: CleanupStage) -> Run | None:
+    """A run that works for the stage now."""
+    of_stage = Q(generation__stages=stage) | Q(verified_generations__stages=stage) | Q(checks__generation__stages=stage)
+    return Run.objects.open().filter(of_stage | Q(subject=f"stage:{stage.pk}")).first()
+
+
 def insist_idle(stage: CleanupStage) -> None:
     """Raise CleanupRefused while a run works for the stage."""
-    of_stage = Q(generation__stages=stage) | Q(verified_generations__stages=stage) | Q(checks__generation__stages=stage)
-    busy = Run.objects.open().filter(of_stage | Q(subject=f"stage:{stage.pk}")).first()
+    busy = busy_run(stage)
     if busy is not None:
         raise CleanupRefused(f"Wait for run {busy.pk} ({busy.get_kind_display()}), or stop it first.")
 

@@ -9,11 +9,11 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from backups import catalogue
 from backups.models import CleanupStage, Dataset, Generation
 from backups.models.generations import GenerationQuerySet
+from backups.next_step import NEXT
 from kvops import timing
 from kvops.models import Category, Environment, Family, Namespace, Run
 from kvops.overview import Alarm
@@ -25,19 +25,6 @@ SHOWN = 20
 
 State = CleanupStage.State
 Status = Generation.Status
-
-NEXT: dict[str, str | Promise] = {
-    State.WAITING: gettext_lazy("Freeze the names"),
-    State.FROZEN: gettext_lazy("Prepare: copy, read back, check"),
-    State.BACKED_UP: gettext_lazy("Have the copy read back"),
-    State.VERIFIED: gettext_lazy("Go on: check or submit"),
-    State.CHECKED: gettext_lazy("Submit for approval"),
-    State.APPROVED: gettext_lazy("Start the deletion"),
-    State.DELETING: gettext_lazy("Look at the application, then go on"),
-    State.DELETED: gettext_lazy("Prove that the keys are gone"),
-    State.CONFIRMED: gettext_lazy("Accept, with a note on what you tried"),
-}
-"""What an operator does next, by the state of the stage; nothing where somebody else has the next step."""
 
 
 def _newest() -> GenerationQuerySet:
