@@ -5,7 +5,6 @@ from datetime import datetime
 
 from django import template
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from backups.models import Check, Generation
@@ -20,11 +19,7 @@ TEXT_BYTES = 256 * 1024
 @register.simple_tag
 def prefixes(of: Sequence[str]) -> str:
     """Prefixes as one reads them: each with a star, the empty one in words."""
-    return format_html_join(" ", "{}", ((_prefix(prefix),) for prefix in of))
-
-
-def _prefix(prefix: str) -> SafeString | str:
-    return format_html('<span class="text-break">{}*</span>', key_name(prefix)) if prefix else _("all keys")
+    return format_html_join(" ", "{}", ((key_name(f"{prefix}*") if prefix else _("all keys"),) for prefix in of))
 
 
 @register.inclusion_tag("backups/status.html")
@@ -62,4 +57,21 @@ def value_bytes(data: bytes) -> dict[str, object]:
 
 def _hex(data: bytes) -> list[str]:
     rows = ((at, data[at : at + 16]) for at in range(0, len(data), 16))
-    return [f"{at:08x}  {row.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in row)}" for at, row in rows]
+    return [
+        f"{at:08x}  {row.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in row)}" for at, row in rows
+    ]
+
+
+@register.filter
+def hexadecimal(digest: bytes | None) -> str:
+    """A digest as text; empty for none."""
+    return bytes(digest).hex() if digest else ""
+
+
+@register.filter
+def prose(line: str) -> str:
+    """A line of Markdown with what stands between backticks as code."""
+    pieces = line.split("`")
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", piece) if at % 2 else piece,) for at, piece in enumerate(pieces))
+    )

@@ -1,0 +1,188 @@
+"""What the pages say of copies and checks: what can be restored, what a new copy would take, what agrees with D1.
+
+Reads only, and nothing here grows with the keys of a namespace or the entries of a copy.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import OuterRef, Subquery
+
+from backups import datasets, scope
+from backups.models import Check, CleanupStage, Dataset, Generation, GenerationEntry
+from backups.models.generations import GenerationQuerySet
+from kvops import categories, clock, timing
+from kvops.models import Category, Database, Environment, Family, Key, Namespace, ScanCount
+
+CAP = 10_000
+"""Keys under a prefix are counted up to here; those of a whole family were counted by the scan."""
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The newest verified copy of a family in one namespace, if there is one."""
+
+    namespace: Namespace
+    generation: Generation | None
+    stale: bool
+
+
+@dataclass(frozen=True)
+class Protection:
+    """A family and its copies, environment after environment."""
+
+    family: Family
+    copies: Sequence[Copy]
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Keys of one family under some prefixes; `more` when there are more than were counted."""
+
+    name: str
+    category: Category
+    keys: int
+    more: bool
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The newest check of a dataset in one environment, and the newest copy that could be checked."""
+
+    namespace: Namespace
+    database: Database | None
+    check: Check | None
+    other_rules: bool
+    copy: Generation | None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A dataset with its newest checks."""
+
+    dataset: Dataset
+    agreements: Sequence[Agreement]
+
+    @property
+    def prefixes(self) -> Sequence[str]:
+        """What the dataset is about."""
+        return [self.dataset.prefix]
+
+    @property
+    def urgency(self) -> int:
+        """Differences come first, then what was never checked."""
+        checks = [agreement.check for agreement in self.agreements]
+        if any(check and check.outcome == Check.Outcome.FAILED for check in checks):
+            return 0
+        return 1 if None in checks else 2
+
+
+def stale_before() -> datetime:
+    """A copy that was read back before this moment counts as out of date."""
+    return clock.now() - timedelta(seconds=timing.VERIFIED_FRESH)
+
+
+def _newest(found: GenerationQuerySet) -> list[Generation]:
+    """The newest of each set of prefixes, newest first."""
+    kind = ("namespace_id", "prefixes", "patterns", "purpose")
+    newest = found.order_by(*kind, "-pk").distinct(*kind).values("pk")
+    return list(Generation.objects.filter(pk__in=newest).order_by("-pk"))
+
+
+def _covers(generation: Generation, family: Family) -> bool:
+    under = any(family.pattern.startswith(prefix) for prefix in generation.prefixes)
+    return under and (generation.purpose == Generation.Purpose.ROUTINE or str(family) in generation.patterns)
+
+
+def protection() -> list[Protection]:
+    """For each legacy family, and each cache that was copied, the newest verified copy per environment."""
+    namespaces = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
+    found, before = _newest(Generation.objects.verified()), stale_before()
+    rows = []
+    for family in Family.objects.filter(category__in=[Category.LEGACY, Category.CACHE]).order_by("binding", "pattern"):
+        copies = []
+        for namespace in namespaces:
+            if namespace.binding == family.binding:
+                mine = (each for each in found if each.namespace_id == namespace.pk and _covers(each, family))
+                newest = next(mine, None)
+                stale = bool(newest and newest.verified_at and newest.verified_at < before)
+                copies.append(Copy(namespace, newest, stale))
+        if family.category == Category.LEGACY or any(copy.generation for copy in copies):
+            rows.append(Protection(family, copies))
+    return sorted(rows, key=lambda row: row.family.category != Category.LEGACY)
+
+
+def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:
+    """What of the inventory is under the prefixes, family by family. Raises scope.BackupRefused."""
+    wanted = scope.distinct(prefixes)
+    rows = (_covered(namespace, wanted, row) for row in categories.counts(namespace))
+    return [row for row in rows if row and row.keys]
+
+
+def _covered(namespace: Namespace, prefixes: Sequence[str], row: ScanCount) -> Covered | None:
+    category = Category(row.category)
+    family = row.family
+    if "" in prefixes or (family and any(family.pattern.startswith(prefix) for prefix in prefixes)):
+        return Covered(row.pattern, category, row.keys, more=False)
+    within = [prefix for prefix in prefixes if not family or family.matches(prefix)]
+    keys = Key.objects.filter(namespace=namespace, category=category, family=family)
+    counts = [keys.under(prefix)[: CAP + 1].count() for prefix in within]
+    return Covered(row.pattern, category, sum(min(count, CAP) for count in counts), any(n > CAP for n in counts))
+
+
+def holding(namespace: Namespace, name: str) -> list[tuple[Generation, GenerationEntry]]:
+    """The newest copies of a namespace that hold a value of the key, each with its entry."""
+    kept = GenerationEntry.objects.filter(
+        name=name, outcome=GenerationEntry.Outcome.KEPT, generation__namespace=namespace
+    ).exclude(generation__status=Generation.Status.WRITING)
+    entries = kept.select_related("generation").order_by("-generation_id")[:SHOWN]
+    return [(entry.generation, entry) for entry in entries]
+
+
+def relying_on(generation: Generation) -> Sequence[CleanupStage]:
+    """The clean-up stages whose deletion this copy makes safe, newest first."""
+    stages = CleanupStage.objects.filter(generation=generation).select_related("request", "environment")
+    return list(stages.order_by("-pk")[:SHOWN])
+
+
+def agreements() -> list[Checked]:
+    """Every dataset with its newest check per environment; those with differences first."""
+    environments = Environment.objects.order_by("order")
+    newest = {environment.pk: f"newest_{environment.pk}" for environment in environments}
+    found = list(Dataset.objects.order_by("name").annotate(**{name: _newest_check(pk) for pk, name in newest.items()}))
+    ids = {getattr(dataset, name) for dataset in found for name in newest.values()} - {None}
+    checks = Check.objects.select_related("run").in_bulk(ids)
+    copies = _newest(Generation.objects.whole())
+    databases = {(each.environment_id, each.binding): each for each in Database.objects.all()}
+    namespaces = Namespace.objects.select_related("environment").order_by("environment__order")
+    rows = []
+    for dataset in found:
+        digest = datasets.definition_digest(dataset)
+        mine = []
+        for namespace in namespaces:
+            if namespace.binding != dataset.binding:
+                continue
+            check = checks.get(getattr(dataset, newest[namespace.environment_id]))
+            mine.append(
+                Agreement(
+                    namespace,
+                    databases.get((namespace.environment_id, dataset.database)),
+                    check,
+                    other_rules=bool(check and check.definition_digest != digest),
+                    copy=next((each for each in copies if _compares(each, dataset, namespace)), None),
+                )
+            )
+        rows.append(Checked(dataset, mine))
+    return sorted(rows, key=lambda row: row.urgency)
+
+
+def _newest_check(environment: int) -> Subquery:
+    checks = Check.objects.filter(dataset=OuterRef("pk"), environment=environment)
+    return Subquery(checks.order_by("-pk").values("pk")[:1])
+
+
+def _compares(generation: Generation, dataset: Dataset, namespace: Namespace) -> bool:
+    return generation.namespace_id == namespace.pk and generation.prefixes == [dataset.prefix]

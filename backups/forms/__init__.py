@@ -1,0 +1,1 @@
+"""What the pages of copies and clean-up take from an address or a form, one module per feature."""

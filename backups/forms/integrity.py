@@ -1,0 +1,24 @@
+"""The filter of a check's differences."""
+
+from django import forms
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Check, Difference
+
+
+class DifferenceFilter(forms.Form):
+    """Which differences to show; every field may be empty."""
+
+    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("All kinds")), *Difference.Kind.choices])
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def differences(self, check: Check) -> QuerySet[Difference]:
+        """The differences of the check in the order they were found; none while a filter is wrong."""
+        if not self.is_valid():
+            return Difference.objects.none()
+        chosen = self.cleaned_data
+        found = check.found.order_by("pk")
+        if chosen["kind"]:
+            found = found.filter(kind=chosen["kind"])
+        return found.filter(pk__gt=chosen["after"]) if chosen["after"] else found

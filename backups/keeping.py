@@ -1,0 +1,29 @@
+"""Plain files that commands wrote: where each is kept encrypted, so that it is no to-do any more."""
+
+from audit import log
+from audit.actions import Action
+from backups.models import PlainDump
+from kvops import approvals
+from kvops.models import Person
+
+
+class AlreadyKept(Exception):
+    """Somebody else recorded the place first."""
+
+
+def record_place(dump: PlainDump, *, place: str, by: Person) -> None:
+    """Record where the file is kept encrypted; what is recorded stays. Raises AlreadyKept."""
+    actor = approvals.actor_of(by)
+    with log.transaction():
+        waiting = PlainDump.objects.filter(pk=dump.pk, kept_at="")
+        if waiting.update(kept_at=place, kept_by=actor.text) != 1:
+            raise AlreadyKept("The place of this file was recorded already.")
+        log.record(
+            Action.DUMP_KEPT,
+            actor=actor,
+            environment=dump.namespace.environment.slug,
+            subject=f"dump:{dump.pk}",
+            subject_label=str(dump)[-200:],
+            digest=dump.sha256,
+            details={"kept_at": place},
+        )
