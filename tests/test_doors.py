@@ -1,0 +1,257 @@
+"""Every address × everybody: a new address without a row here fails, and so does a door that is too wide.
+
+A row says what a GET and a POST are answered with for somebody signed out, somebody without a role, an operator, a
+reviewer and an auditor. `LOGIN` is a redirect to the sign-in; 302 is any other, such as that to the page after a form.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pytest
+from django.db import transaction
+from django.http.response import ResponseHeaders
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from audit import log
+from backups.models import CleanupStage, Generation, PlainDump
+from kvops import changes, runs
+from kvops.models import ApprovalRequest, Role, Run
+from tests import make
+from tests.backups import cleaning
+from tests.signing import signed_in
+
+LOGIN = 0
+VISITORS = ("signed out", "nobody", "operator", "reviewer", "auditor")
+
+type Codes = tuple[int, int, int, int, int]
+type Arguments = Callable[["World"], list[object]]
+
+
+@dataclass(frozen=True)
+class World:
+    """One of everything the addresses name."""
+
+    stage: CleanupStage
+    generation: Generation
+    approval: ApprovalRequest
+    change: int
+    check: int
+    dump: int
+    run: int
+
+
+@pytest.fixture
+def world(estate: make.Estate, people: make.People) -> World:
+    cleaning.estate_with_masters(estate)
+    stage = cleaning.submitted(cleaning.asked(people), people)
+    assert stage.generation is not None
+    assert stage.approval is not None
+    change = changes.prepare(ApprovalRequest.Kind.POLICY, definition={}, summary=["x"], actor=make.SETUP)
+    dump = PlainDump.objects.create(
+        namespace=estate.qa, prefixes=["master:"], host="h", path="/p", sha256="0" * 64, keys=1, bytes=1, actor="cli:x"
+    )
+    with log.transaction():
+        run = runs.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP)
+    return World(stage, stage.generation, stage.approval, change.pk, stage.generation.checks.get().pk, dump.pk, run.pk)
+
+
+class Answer(Protocol):
+    """What a browser gets."""
+
+    status_code: int
+    headers: ResponseHeaders
+
+
+@dataclass(frozen=True)
+class Door:
+    """What an address answers."""
+
+    get: Codes
+    post: Codes
+    at: Arguments = field(default=lambda _world: [])
+    query: str = ""
+    data: dict[str, str] = field(default_factory=dict)
+
+
+NEVER: Codes = (LOGIN, 405, 405, 405, 405)
+READERS: Codes = (LOGIN, 403, 200, 200, 200)
+
+
+def page(at: Arguments = lambda _world: [], query: str = "") -> Door:
+    """A page that every role reads and nobody posts to."""
+    return Door(READERS, NEVER, at, query)
+
+
+def operates(at: Arguments = lambda _world: [], done: int = 302, data: dict[str, str] | None = None) -> Door:
+    """A change that only an operator makes."""
+    return Door(NEVER, (LOGIN, 403, done, 403, 403), at, data=data or {})
+
+
+def form(at: Arguments = lambda _world: []) -> Door:
+    """A form that only an operator sees; sent empty, it is shown again."""
+    return Door((LOGIN, 403, 200, 403, 403), (LOGIN, 403, 422, 403, 403), at)
+
+
+def value(at: Arguments, data: dict[str, str] | None = None) -> Door:
+    """The value of a key: for operators and reviewers, on request."""
+    return Door(NEVER, (LOGIN, 403, 200, 200, 403), at, data=data or {})
+
+
+def everybody(get: int, post: int) -> Door:
+    """An address without anything to protect."""
+    return Door((get,) * 5, (post,) * 5)
+
+
+def account(get: int, post: int) -> Door:
+    """A page of one's own login."""
+    return Door((LOGIN, get, get, get, get), (LOGIN, post, post, post, post))
+
+
+DOORS: dict[str, Door] = {
+    # the estate
+    "home": page(),
+    "home-live": page(),
+    "approvals": page(),
+    "approval": page(lambda world: [world.approval.pk]),
+    "approval-apply": operates(lambda world: [world.approval.pk], done=404),
+    "approval-decide": Door(NEVER, (LOGIN, 403, 403, 302, 403), lambda world: [world.approval.pk]),
+    "approval-withdraw": operates(lambda world: [world.approval.pk]),
+    "categories": page(),
+    "change-submit": operates(lambda world: [world.change]),
+    "environment-check": operates(lambda _world: ["qa"]),
+    "environments": page(),
+    "key": page(lambda _world: ["qa", "SETTINGS"], "?name=master:a:1"),
+    "key-value": value(lambda _world: ["qa", "SETTINGS"], {"name": "master:a:1"}),
+    "keys": page(lambda _world: ["qa", "SETTINGS"]),
+    "keys-download": page(lambda _world: ["qa", "SETTINGS"]),
+    "runs": page(),
+    "run": page(lambda world: [world.run]),
+    "run-live": page(lambda world: [world.run]),
+    "run-resume": operates(lambda world: [world.run]),
+    "run-stop": operates(lambda world: [world.run]),
+    "scan": operates(lambda _world: ["qa", "SETTINGS"]),
+    # copies and clean-up
+    "backups:backup_new": form(),
+    "backups:backups": page(),
+    "backups:backups_csv": page(),
+    "backups:check": page(lambda world: [world.check]),
+    "backups:check_again": operates(lambda world: [world.check]),
+    "backups:check_live": page(lambda world: [world.check]),
+    "backups:cleanup": page(lambda world: [world.stage.request_id]),
+    "backups:cleanup_end": operates(lambda world: [world.stage.request_id], done=422),
+    "backups:cleanup_list": page(),
+    "backups:cleanup_new": form(),
+    "backups:cleanup_references": operates(lambda world: [world.stage.request_id], done=422),
+    "backups:dump_kept": operates(lambda world: [world.dump]),
+    "backups:entry_value": value(lambda world: [world.generation.pk, 0]),
+    "backups:generation": page(lambda world: [world.generation.pk]),
+    "backups:generation_check": operates(lambda world: [world.generation.pk]),
+    "backups:generation_live": page(lambda world: [world.generation.pk]),
+    "backups:generation_steps": page(lambda world: [world.generation.pk]),
+    "backups:generation_verify": operates(lambda world: [world.generation.pk]),
+    "backups:integrity": page(),
+    "backups:stage": page(lambda world: [world.stage.pk]),
+    "backups:stage_accept": operates(lambda world: [world.stage.pk], done=422),
+    "backups:stage_again": operates(lambda world: [world.stage.pk], done=409),
+    "backups:stage_end_early": operates(lambda world: [world.stage.pk], done=409),
+    "backups:stage_freeze": operates(lambda world: [world.stage.pk], done=409),
+    "backups:stage_leftovers": operates(lambda world: [world.stage.pk], done=422),
+    "backups:stage_live": page(lambda world: [world.stage.pk]),
+    "backups:stage_names": page(lambda world: [world.stage.pk]),
+    "backups:stage_prepare": operates(lambda world: [world.stage.pk], done=409),
+    "backups:stage_start": operates(lambda world: [world.stage.pk], done=422),
+    "backups:stage_submit": operates(lambda world: [world.stage.pk], done=409),
+    # the record
+    "audit:entries": page(),
+    "audit:entry": page(lambda _world: [1]),
+    # one's own login; allauth's
+    "account_change_password": account(200, 200),
+    "account_email": account(302, 302),
+    "account_reauthenticate": account(200, 200),
+    "account_set_password": account(302, 302),
+    "account_signup": account(302, 302),
+    # for people who are not signed in
+    "account_confirm_email": Door((200,) * 5, (404,) * 5, lambda _world: ["x"]),
+    "account_confirm_login_code": Door((LOGIN, 302, 302, 302, 302), (LOGIN, 302, 302, 302, 302)),
+    "account_email_verification_sent": everybody(200, 405),
+    "account_inactive": everybody(200, 405),
+    "account_login": Door((200, 302, 302, 302, 302), (200, 302, 302, 302, 302)),
+    "account_logout": Door((LOGIN, 200, 200, 200, 200), (LOGIN,) * 5),
+    "account_reset_password": everybody(200, 200),
+    "account_reset_password_done": everybody(200, 405),
+    "account_reset_password_from_key": Door((200,) * 5, (200,) * 5, lambda _world: ["x", "y"]),
+    "account_reset_password_from_key_done": everybody(200, 405),
+    # for everybody
+    "healthz": everybody(200, 405),
+    "readyz": everybody(200, 405),
+    "set_language": everybody(302, 302),
+    "theme": everybody(405, 400),
+}
+
+
+def addresses(patterns: Iterable[URLPattern | URLResolver], prefix: str = "") -> Iterator[str]:
+    """The names of all addresses there are."""
+    for one in patterns:
+        if isinstance(one, URLResolver):
+            yield from addresses(one.url_patterns, f"{prefix}{one.namespace}:" if one.namespace else prefix)
+        else:
+            assert one.name, f"{one.pattern} has no name"
+            yield prefix + one.name
+
+
+def test_every_address_has_a_row() -> None:
+    assert set(addresses(get_resolver().url_patterns)) == set(DOORS)
+
+
+def browser_of(visitor: str, people: make.People) -> Client:
+    return Client() if visitor == "signed out" else signed_in(getattr(people, visitor))
+
+
+def outcome(answer: Answer) -> int:
+    to_login = answer.status_code == 302 and answer.headers["Location"].startswith("/account/login/")
+    return LOGIN if to_login else answer.status_code
+
+
+def knock(world: World, ask: Callable[[str, Door], Answer]) -> dict[str, int]:
+    """What every door answers, each knocked at in the same world."""
+    found: dict[str, int] = {}
+    for name, door in DOORS.items():
+        # No atomic(): what the product does opens the one transaction itself.
+        before = transaction.savepoint_create()
+        found[name] = outcome(ask(reverse(name, args=door.at(world)) + door.query, door))
+        transaction.savepoint_rollback(before)
+    return found
+
+
+@pytest.mark.parametrize("visitor", VISITORS)
+def test_who_may_look(world: World, people: make.People, visitor: str) -> None:
+    at = VISITORS.index(visitor)
+    found = knock(world, lambda address, _door: browser_of(visitor, people).get(address))
+    assert found == {name: door.get[at] for name, door in DOORS.items()}
+
+
+@pytest.mark.parametrize("visitor", VISITORS)
+def test_who_may_act(world: World, people: make.People, visitor: str) -> None:
+    at = VISITORS.index(visitor)
+    found = knock(world, lambda address, door: browser_of(visitor, people).post(address, door.data))
+    assert found == {name: door.post[at] for name, door in DOORS.items()}
+
+
+@pytest.mark.parametrize("visitor", [None, "all roles"])
+def test_nothing_is_posted_from_another_site(world: World, visitor: str | None) -> None:
+    person = make.person("all", *Role) if visitor else None
+
+    def post(address: str, door: Door) -> Answer:
+        browser = signed_in(person) if person else Client()
+        browser.handler.enforce_csrf_checks = True
+        return browser.post(address, door.data)
+
+    assert set(knock(world, post).values()) == {403}
+
+
+def test_no_page_of_ours_can_be_read_by_somebody_who_lost_the_last_role(world: World, people: make.People) -> None:
+    people.auditor.grants.update(revoked_at=people.auditor.created_at, revoked_by="tests")
+    found = knock(world, lambda address, _door: browser_of("auditor", people).get(address))
+    assert found == {name: door.get[VISITORS.index("nobody")] for name, door in DOORS.items()}
