@@ -1,0 +1,125 @@
+"""The whole product in its sandbox, on ports and in a folder of its own, and a browser to use it with."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from sandbox import environment
+from sandbox.environment import PEOPLE, Account
+
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync"
+)
+READY_WITHIN = 240.0
+
+
+@dataclass(frozen=True)
+class Product:
+    """A running sandbox."""
+
+    url: str
+    api: str
+    folder: Path
+
+    def keys(self, account: Account, prefix: str) -> set[str]:
+        """The names KV itself lists, asked past the product."""
+        names: set[str] = set()
+        cursor = ""
+        with self._kv(account) as kv:
+            while True:
+                answer = kv.get("keys", params={"prefix": prefix, "cursor": cursor}).raise_for_status().json()
+                names |= {key["name"] for key in answer["result"]}
+                cursor = answer["result_info"]["cursor"]
+                if not cursor:
+                    return names
+
+    def write(self, account: Account, name: str, value: bytes) -> None:
+        """Change a key past the product, as an application would."""
+        with self._kv(account) as kv:
+            kv.put(f"values/{name}", content=value).raise_for_status()
+
+    def read(self, account: Account, name: str) -> bytes:
+        """The value KV itself answers with."""
+        with self._kv(account) as kv:
+            return kv.get(f"values/{name}").raise_for_status().content
+
+    def _kv(self, account: Account) -> httpx.Client:
+        path = f"{self.api}/accounts/{account.account_id}/storage/kv/namespaces/{account.namespace_id}/"
+        return httpx.Client(
+            base_url=path, headers={"Authorization": f"Bearer {account.write_token}"}, trust_env=False, timeout=30
+        )
+
+
+@pytest.fixture(scope="session")
+def product() -> Iterator[Product]:
+    """`make demo` as it is, but somewhere else; ready when all sample keys are scanned."""
+    with tempfile.TemporaryDirectory(prefix="kvops-demo-") as name:
+        folder = Path(name)
+        output = folder / "output"
+        script = f"import sys; from pathlib import Path; from sandbox import start; sys.exit(start.run(Path({name!r}), False))"
+        # Its own Postgres and settings, not those of the tests.
+        env = {key: value for key, value in os.environ.items() if not key.startswith("KVOPS_") and key != "DATABASE_URL"}
+        with output.open("wb") as out:
+            process = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out, env=env | {"DJANGO_SETTINGS_MODULE": "kvops.settings"})
+        try:
+            _wait(folder / "done/all-scans", process, output)
+            address = re.search(r"KVOps is at (\S+)", output.read_text("utf-8"))
+            assert address, output.read_text("utf-8")
+            ports = environment.Ports(web=0, cloudflare=int((folder / "ports/cloudflare").read_text()))
+            yield Product(address[1], ports.api_base_url, folder)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait(mark: Path, process: subprocess.Popen[bytes], output: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while not mark.exists():
+        assert process.poll() is None, output.read_text("utf-8")
+        assert time.monotonic() < deadline, output.read_text("utf-8")
+        time.sleep(0.25)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS.split())
+        yield browser
+        browser.close()
+
+
+SignIn = Callable[..., Page]
+
+
+@pytest.fixture
+def sign_in(product: Product, browser: Browser) -> Iterator[SignIn]:
+    """A page of somebody who has just signed in: `sign_in("operator")`, with any options of a browser context."""
+    contexts = []
+
+    def opened(who: str, **options: object) -> Page:
+        context = browser.new_context(base_url=product.url, locale="en", **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        email = f"{who}@example.com"
+        page.goto("/account/login/")
+        page.fill("#id_login", email)
+        page.fill("#id_password", PEOPLE[email][1])
+        page.click("form[action='/account/login/'] [type=submit]")
+        page.wait_for_url(f"{product.url}/")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()

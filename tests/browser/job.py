@@ -1,0 +1,91 @@
+"""The main job as three people do it with a browser: nothing here asks the database or decides by itself."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from playwright.sync_api import Locator, Page, expect
+
+from sandbox.environment import PEOPLE
+
+PATIENCE = 90_000
+"""Milliseconds that a backup, a check or a deletion may take, waits included."""
+
+
+@dataclass
+class Job:
+    """A clean-up on its page, with the person at the keyboard and the one who decides."""
+
+    operator: Page
+    reviewer: Page
+    address: str = ""
+
+    def ask(self, prefix: str) -> None:
+        """Ask for a clean-up, and state the code references."""
+        page = self.operator
+        page.goto(f"/cleanup/new/?binding=SETTINGS&prefix={prefix}")
+        page.fill("[name=reason]", "Migrated to D1; nothing reads these keys any more.")
+        page.click("text=Ask for it")
+        self.address = page.url
+        page.fill("[name=commit]", "4f1c2d9")
+        page.fill("[name=command]", f"rg '{prefix}' functions/")
+        page.fill("[name=hits]", "1")
+        page.fill("[name=answer]", "functions/old.ts: removed in 4f1c2d9.")
+        page.click("button:has-text('State the code references')")
+
+    def stage(self, title: str) -> Locator:
+        """The card of the stage whose namespace has this title."""
+        return self.operator.locator("[id^=stage-]", has_text=title)
+
+    def click(self, title: str, label: str) -> None:
+        """Press the stage's button once it is there; the page is loaded again until it is."""
+        button = self.stage(title).get_by_role("button", name=label, exact=True)
+        self._until(lambda: button.is_visible() and button.is_enabled())
+        button.click()
+
+    def wait(self, title: str, words: str) -> None:
+        """Until the stage says so."""
+        self._until(lambda: words in self.stage(title).inner_text())
+
+    def _until(self, true: Callable[[], bool]) -> None:
+        page = self.operator
+        for _ in range(PATIENCE // 1000):
+            page.goto(self.address)
+            if true():
+                return
+            page.wait_for_timeout(1000)
+        raise AssertionError(page.locator("main").inner_text())
+
+    def prepare(self, title: str) -> None:
+        """Freeze, back up, verify and check; then submit."""
+        self.click(title, "Freeze the names")
+        self.click(title, "Back up and verify")
+        self.click(title, "Submit for approval")
+
+    def approve(self, title: str) -> None:
+        """The reviewer reads the evidence, types the title and gives the password again."""
+        page = self.reviewer
+        page.goto("/approvals/")
+        page.locator("main a", has_text=title).first.click()
+        expect(page.locator("main")).to_contain_text("4f1c2d9")
+        page.fill("[name=confirm]", title)
+        page.click("button[value=approve]")
+        if page.locator("[name=password]").count():
+            page.fill("[name=password]", PEOPLE["reviewer@example.com"][1])
+            page.locator("main form").get_by_role("button").first.click()
+        expect(page.locator("main")).to_contain_text("Your decision is recorded.")
+
+    def delete(self, title: str) -> None:
+        """Type the title and start; in production let the run go on after its first keys."""
+        page = self.operator
+        self.wait(title, "Delete ")
+        page.fill("[name=confirm]", title)
+        self.stage(title).get_by_role("button", name=re.compile(r"Delete [\d,]+ keys?")).click()
+
+    def accept(self, title: str, note: str) -> None:
+        """Note what was tried, and accept."""
+        button = self.stage(title).get_by_role("button", name="Accept", exact=True)
+        self._until(lambda: button.is_visible() and button.is_enabled())
+        self.stage(title).locator("[name=note]").fill(note)
+        button.click()
+        self.wait(title, "Accepted")

@@ -1,0 +1,62 @@
+"""The main job on Cloudflare's own runtime, judged by what KV itself lists afterwards."""
+
+import pytest
+from playwright.sync_api import expect
+
+from sandbox import environment
+from tests.browser.conftest import Product, SignIn
+from tests.browser.job import Job
+
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
+QA, PRODUCTION = environment.accounts()
+
+
+@pytest.fixture
+def job(sign_in: SignIn) -> Job:
+    """An operator and a reviewer, signed in."""
+    return Job(sign_in("operator"), sign_in("reviewer"))
+
+
+def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(product: Product, job: Job) -> None:
+    job.ask("master:")
+    for account in (QA, PRODUCTION):
+        job.prepare(account.namespace_title)
+        job.approve(account.namespace_title)
+        job.delete(account.namespace_title)
+        if account is PRODUCTION:
+            job.click(account.namespace_title, "Delete the rest")
+        job.accept(account.namespace_title, "Opened the department list and saved one; it works.")
+        assert product.keys(account, "master:") == set()
+    assert product.keys(PRODUCTION, "mastercache:")
+
+
+def test_nothing_goes_without_qa_and_an_approval_by_another_person(product: Product, job: Job) -> None:
+    before = product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")
+    job.ask("facility:")
+    page, production = job.operator, job.stage(PRODUCTION.namespace_title)
+    expect(production.get_by_role("button", name="Freeze the names")).to_be_disabled()
+    expect(production).to_contain_text("QA")
+    job.prepare(QA.namespace_title)
+    expect(job.stage(QA.namespace_title).get_by_role("button", name="Delete")).to_have_count(0)
+    page.click("text=Open the request")
+    expect(page.get_by_role("button", name="Approve")).to_be_disabled()
+    assert (product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")) == before
+
+
+def test_a_value_that_changes_after_the_backup_survives(product: Product, job: Job) -> None:
+    changed = sorted(product.keys(QA, "staff:"))[7]
+    job.ask("staff:")
+    job.prepare(QA.namespace_title)
+    product.write(QA, changed, b'{"written": "after the backup"}')
+    job.approve(QA.namespace_title)
+    job.delete(QA.namespace_title)
+    job.wait(QA.namespace_title, "Explain what was left")
+    assert product.keys(QA, "staff:") == {changed}
+    assert product.read(QA, changed) == b'{"written": "after the backup"}'
+
+
+def test_an_auditor_sees_every_page_and_no_value(product: Product, sign_in: SignIn) -> None:
+    page = sign_in("auditor")
+    page.goto("/key/qa/SETTINGS/?name=mastercache:all")
+    expect(page.locator("main")).to_contain_text("mastercache:all")
+    expect(page.get_by_role("button", name="Show the value")).to_have_count(0)
