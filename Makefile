@@ -22,7 +22,7 @@ bench: .venv/installed
 	$(RUN) $(PY) -m bench $(BENCH)
 
 screenshots: .venv/installed system $(MESSAGES)
-	$(RUN) $(PY) -m pytest tests/browser/test_screenshots.py
+	$(RUN) $(PY) -m pytest tests/browser
 
 .venv/installed: requirements-dev.txt .ci/venv
 	@bash .ci/venv

@@ -12,12 +12,15 @@ from hashlib import sha256
 
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.functional import Promise
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from kvops import timing
 from kvops.models import ApprovalRequest, Environment, Person, Role
+from kvops.wording import say
 
 State = ApprovalRequest.State
 MAX_EVIDENCE = 65536
@@ -70,14 +73,14 @@ def submit(
     """A pending request for a decision, inside the caller's transaction. Raises Refused."""
     log.insist()
     if not requester.holds(Role.OPERATOR):
-        raise Refused("Only an operator can ask for an approval.")
+        raise Refused(_("Only an operator can ask for an approval."))
     text = canonical(evidence)
     if len(text.encode()) > MAX_EVIDENCE:
-        raise Refused("The evidence is larger than 64 KiB; it must name its lists by digest.")
+        raise Refused(_("The evidence is larger than 64 KiB; it must name its lists by digest."))
     if ApprovalRequest.objects.filter(created_at__gt=Now()).exists():
-        raise Refused("The database clock went back behind the newest request; have it looked at first.")
+        raise Refused(_("The database clock went back behind the newest request; have it looked at first."))
     if ApprovalRequest.objects.pending().filter(kind=kind, subject=subject).exists():
-        raise Refused("A request for this is already waiting for a decision.")
+        raise Refused(_("A request for this is already waiting for a decision."))
     request = ApprovalRequest.objects.create(
         kind=kind,
         subject=subject,
@@ -101,18 +104,18 @@ def approve(request: ApprovalRequest, *, by: Person, shown: str, reason: str = "
 def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> None:
     """Pending -> rejected, with the reason. Raises Refused."""
     if not reason.strip():
-        raise Refused("Say why, so that the operator knows what to change.")
+        raise Refused(_("Say why, so that the operator knows what to change."))
     _decide(request, State.REJECTED, by=by, shown=shown, reason=reason)
 
 
 def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Person, shown: str, reason: str) -> None:
     with log.transaction():
         if not by.holds(Role.REVIEWER):
-            raise Refused("Only a reviewer can decide.")
+            raise Refused(_("Only a reviewer can decide."))
         if request.requester_id == by.pk:
-            raise Refused("You asked for this yourself; another person must decide.")
+            raise Refused(_("You asked for this yourself; another person must decide."))
         if shown != request.digest:
-            raise Refused("The page you decided on shows other evidence than the request holds. Load it again.")
+            raise Refused(_("The page you decided on shows other evidence than the request holds. Load it again."))
         values: dict[str, object] = {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
         if state == State.APPROVED:
             values["use_by"] = Now() + timedelta(seconds=timing.USE_WITHIN)
@@ -121,7 +124,7 @@ def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Perso
             .exclude(requester=by)
             .update(**values)
         )
-        _one(changed, "The request is no longer waiting for a decision, or its time is over.")
+        _one(changed, _("The request is no longer waiting for a decision, or its time is over."))
         _told(request)
         _record(Action.APPROVAL_APPROVED if state == State.APPROVED else Action.APPROVAL_REJECTED, request, by)
 
@@ -130,11 +133,11 @@ def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
     """Pending | approved -> withdrawn, by its requester or another operator. Raises Refused."""
     with log.transaction():
         if not by.holds(Role.OPERATOR):
-            raise Refused("Only an operator can withdraw a request.")
+            raise Refused(_("Only an operator can withdraw a request."))
         changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
             state=State.WITHDRAWN, reason=reason.strip() or request.reason
         )
-        _one(changed, "The request is over; there is nothing to withdraw.")
+        _one(changed, _("The request is over; there is nothing to withdraw."))
         _told(request)
         _record(Action.APPROVAL_WITHDRAWN, request, by)
 
@@ -153,30 +156,34 @@ def expire() -> int:
 
 
 def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalRequest:
-    """Approved -> used, in the caller's transaction that creates the run. The caller re-derives `digest`. Raises Refused.
+    """Approved -> used, in the caller's transaction that creates the run. Raises Refused.
 
-    Both people must still hold their roles, and whoever starts is not who approved.
+    The caller derives `digest` from what it is about to do. Both people must still hold their roles, and whoever starts is not who approved.
     """
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
     if not by.holds(Role.OPERATOR):
-        raise Refused("Only an operator can start this.")
+        raise Refused(_("Only an operator can start this."))
     if request.approver is None or request.state != State.APPROVED:
-        raise Refused(f"The request is not approved: {request.get_state_display()}.")
+        raise Refused(say(_("The request is not approved: %(state)s."), state=State(request.state).label))
     if not request.requester.holds(Role.OPERATOR):
-        raise Refused(f"{request.requester.name} asked for this and is no longer an operator. Ask again.")
+        raise Refused(
+            say(_("%(name)s asked for this and is no longer an operator. Ask again."), name=request.requester.name)
+        )
     if not request.approver.holds(Role.REVIEWER):
-        raise Refused(f"{request.approver.name} approved this and is no longer a reviewer. Ask again.")
+        raise Refused(
+            say(_("%(name)s approved this and is no longer a reviewer. Ask again."), name=request.approver.name)
+        )
     if request.approver_id == by.pk:
-        raise Refused("You approved this; another person must start it.")
+        raise Refused(_("You approved this; another person must start it."))
     if digest != request.digest or digest_of(request.evidence) != request.digest:
-        raise Refused("What would be done is no longer what was approved. Ask again.")
+        raise Refused(_("What would be done is no longer what was approved. Ask again."))
     changed = (
         ApprovalRequest.objects.filter(pk=request.pk, state=State.APPROVED, digest=digest, use_by__gte=Now())
         .exclude(approver=by)
         .update(state=State.USED, starter=by, used_at=Now())
     )
-    _one(changed, "The approval was used, withdrawn or has expired.")
+    _one(changed, _("The approval was used, withdrawn or has expired."))
     request.refresh_from_db()
     _record(Action.APPROVAL_USED, request, by)
     return request
@@ -186,15 +193,15 @@ def still_valid(request: ApprovalRequest) -> None:
     """Before every chunk of a used approval: raises Refused when a right behind it is gone."""
     fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter").get(pk=request.pk)
     if fresh.state != State.USED or fresh.approver is None or fresh.starter is None:
-        raise Refused("The approval behind this run is not in use.")
+        raise Refused(_("The approval behind this run is not in use."))
     if not fresh.approver.holds(Role.REVIEWER):
-        raise Refused(f"{fresh.approver.name} approved this and is no longer a reviewer.")
+        raise Refused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
     for person in (fresh.requester, fresh.starter):
         if not person.holds(Role.OPERATOR):
-            raise Refused(f"{person.name} is no longer an operator.")
+            raise Refused(say(_("%(name)s is no longer an operator."), name=person.name))
 
 
-def _one(changed: int, sentence: str) -> None:
+def _one(changed: int, sentence: str | Promise) -> None:
     if changed != 1:
         raise Refused(sentence)
 

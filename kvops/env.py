@@ -11,7 +11,7 @@ class SettingError(Exception):
 
 
 def text(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The variable `name`, or the content of the file that `NAME_FILE` names; raises SettingError when neither is set."""
+    """The variable `name`, or what is in the file `NAME_FILE` names; raises SettingError when neither is set."""
     path = environ.get(f"{name}_FILE")
     if path and name in environ:
         raise SettingError(f"Set {name} or {name}_FILE, not both.")

@@ -37,16 +37,17 @@ def extracted() -> str:
     """What the code and the templates say now, as a catalogue."""
     with tempfile.TemporaryDirectory() as folder:
         script = (
-            "import sys; from django.conf import settings; settings.configure(LOCALE_PATHS=[sys.argv[1]], USE_I18N=True);"
+            "import sys; from django.conf import settings;"
+            "settings.configure(LOCALE_PATHS=[sys.argv[1]], USE_I18N=True);"
             "import django; django.setup(); from django.core.management import call_command;"
             "call_command('makemessages', locale=['ja'], extensions=['html','txt','py'], keep_pot=False, verbosity=0,"
-            " no_wrap=True, no_location=False, ignore_patterns=[])"
+            " symlinks=True, no_wrap=True)"
         )
         for name in FOLDERS:
             (Path(folder) / name).symlink_to(ROOT / name)
         target = Path(folder) / "locale"
         (target / "ja/LC_MESSAGES").mkdir(parents=True)
-        subprocess.run([sys.executable, "-c", script.replace("verbosity=0", "verbosity=0, symlinks=True"), str(target)], cwd=folder, check=True)
+        subprocess.run([sys.executable, "-c", script, str(target)], cwd=folder, check=True)
         return (target / "ja/LC_MESSAGES/django.po").read_text("utf-8")
 
 

@@ -6,17 +6,17 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('backups', '0060_guards_of_the_evidence'),
+        ("backups", "0060_guards_of_the_evidence"),
     ]
 
     operations = [
         migrations.RemoveField(
-            model_name='cleanupstage',
-            name='qa_evidence',
+            model_name="cleanupstage",
+            name="qa_evidence",
         ),
         migrations.AddField(
-            model_name='cleanupstage',
-            name='leftovers_note',
+            model_name="cleanupstage",
+            name="leftovers_note",
             field=models.TextField(blank=True),
         ),
     ]

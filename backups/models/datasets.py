@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Dataset(models.Model):
-    """One row of the table is one KV key: `key` is the name's template over columns, `fields` maps JSON field to column."""
+    """One row of the table is one KV key: `key` is the name's template over columns, `fields` JSON field to column."""
 
     class OnlyInD1(models.TextChoices):
         """What a row without a key means."""

@@ -112,7 +112,7 @@ class ApprovalRequest(models.Model):
 
 
 class PreparedChange(models.Model):
-    """A new definition of environments or policy that a command prepared; an operator submits it, a reviewer decides."""
+    """A new definition of environments or policy: a command prepared it, an operator submits it, a reviewer decides."""
 
     kind = models.CharField(max_length=20, choices=ApprovalRequest.Kind)
     definition = models.TextField()

@@ -67,11 +67,12 @@ def product() -> Iterator[Product]:
     with tempfile.TemporaryDirectory(prefix="kvops-demo-") as name:
         folder = Path(name)
         output = folder / "output"
-        script = f"import sys; from pathlib import Path; from sandbox import start; sys.exit(start.run(Path({name!r}), False))"
+        script = f"from pathlib import Path; from sandbox import start; raise SystemExit(start.run(Path({name!r}), False))"
         # Its own Postgres and settings, not those of the tests.
-        env = {key: value for key, value in os.environ.items() if not key.startswith("KVOPS_") and key != "DATABASE_URL"}
+        env = {key: os.environ[key] for key in os.environ if not key.startswith("KVOPS_") and key != "DATABASE_URL"}
+        env["DJANGO_SETTINGS_MODULE"] = "kvops.settings"
         with output.open("wb") as out:
-            process = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out, env=env | {"DJANGO_SETTINGS_MODULE": "kvops.settings"})
+            process = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out, env=env)
         try:
             _wait(folder / "done/all-scans", process, output)
             address = re.search(r"KVOps is at (\S+)", output.read_text("utf-8"))

@@ -1,0 +1,102 @@
+"""Every page in every look, as pictures in `.screenshots/`; none breaks a rule of accessibility or of the CSP.
+
+`make screenshots` runs the whole folder, so that the main job has left something to see on each page.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import ConsoleMessage, Page
+
+from tests.browser.conftest import Product, SignIn
+
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
+FOLDER = Path(__file__).parents[2] / ".screenshots"
+LOOKS: dict[str, dict[str, object]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "japanese": {"color_scheme": "light"},
+    "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+}
+PAGES = {
+    "overview": "/",
+    "keys": "/keys/production/SETTINGS/",
+    "keys-prefix": "/keys/qa/SETTINGS/?prefix=mastercache:",
+    "keys-empty": "/keys/qa/SETTINGS/?prefix=nothing-like-this",
+    "key": "/key/production/SETTINGS/?name=clinic:id:0001",
+    "key-settings": "/key/production/SETTINGS/?name=system-root",
+    "categories": "/categories/",
+    "environments": "/environments/",
+    "backups": "/backups/",
+    "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
+    "integrity": "/integrity/",
+    "cleanups": "/cleanup/",
+    "cleanup-new": "/cleanup/new/",
+    "approvals": "/approvals/",
+    "runs": "/runs/",
+    "audit": "/audit/",
+    "missing": "/backups/999999/",
+}
+LINKED = {
+    "backup": ("/backups/", r"/backups/\d+/"),
+    "check": ("/integrity/", r"/integrity/\d+/"),
+    "cleanup": ("/cleanup/?state=completed", r"/cleanup/\d+/"),
+    "cleanup-open": ("/cleanup/?state=open", r"/cleanup/\d+/"),
+    "stage": ("/cleanup/1/", r"/cleanup/stages/\d+/"),
+    "approval": ("/approvals/", r"/approvals/\d+/"),
+    "run": ("/runs/", r"/runs/\d+/"),
+    "entry": ("/audit/", r"/audit/\d+/"),
+}
+"""Pages of one thing each: the list to start from, and what a link to one looks like."""
+
+
+@pytest.fixture(params=LOOKS)
+def page(request: pytest.FixtureRequest, sign_in: SignIn, product: Product) -> Iterator[Page]:
+    """An operator's page in one look; what the browser complains about fails the test."""
+    page = sign_in("operator", **LOOKS[request.param])
+    if request.param == "japanese":
+        page.context.add_cookies([{"name": "django_language", "value": "ja", "url": product.url}])
+    complaints: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and "404" not in message.text:
+            complaints.append(message.text)
+
+    page.on("console", heard)
+    yield page
+    assert complaints == []
+
+
+def test_every_page_can_be_shown(page: Page, request: pytest.FixtureRequest) -> None:
+    look = request.node.callspec.params["page"]
+    addresses = {**PAGES, **_linked(page)}
+    problems = [
+        f"{name}: {problem}" for name, address in addresses.items() for problem in _shown(page, look, name, address)
+    ]
+    assert problems == []
+
+
+def _linked(page: Page) -> dict[str, str]:
+    found = {}
+    for name, (start, pattern) in LINKED.items():
+        page.goto(start)
+        links = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
+        matching = [link for link in links if re.fullmatch(pattern, link)]
+        if matching:
+            found[name] = matching[0]
+    return found
+
+
+def _shown(page: Page, look: str, name: str, address: str) -> Iterator[str]:
+    answer = page.goto(address)
+    if answer is None or answer.status not in {200, 404}:
+        yield f"answered {answer.status if answer else 'nothing'}"
+    (FOLDER / look).mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=FOLDER / look / f"{name}.png", full_page=True)
+    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+        yield "is wider than the window"
+    for violation in Axe().run(page).response["violations"]:
+        yield f"{violation['id']}: {violation['nodes'][0]['html'][:160]}"
