@@ -1,11 +1,38 @@
 """The only door to django-q2: a task is a doorbell that carries one id and nothing else."""
 
+from datetime import timedelta
+
 from django.db import transaction
+from django.db.models.functions import Now
+from django_q.models import OrmQ, Task
 from django_q.tasks import async_task
+
+FULL = 1_000
+BATCH = 10_000
+KEPT = timedelta(days=1)
+"""How long the queue's own account of a task is kept; the runs say what happened."""
 
 
 def enqueue(task: str, pk: int) -> None:
     """Queue `task(pk)` as part of the open transaction; raises TransactionManagementError when none is open."""
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError("enqueue() belongs into the transaction that changes the row.")
-    async_task(task, pk, task_name=f"{task.rsplit('.', 1)[-1]} {pk}")
+    async_task(task, pk, task_name=f"{task.rsplit('.', 1)[-1]} {pk}", hook="kvops.tasks.came_back")
+
+
+def length() -> int:
+    """How many tasks wait or are executed."""
+    return int(OrmQ.objects.count())
+
+
+def withdraw(task: str) -> None:
+    """Take back every `task` that waits, whatever its id."""
+    waiting = [row.pk for row in OrmQ.objects.iterator() if row.func() == task]
+    OrmQ.objects.filter(pk__in=waiting).delete()
+
+
+def prune() -> int:
+    """Delete a batch of what the queue noted about tasks that ended a day ago; how many."""
+    old = Task.objects.filter(stopped__lt=Now() - KEPT).order_by().values("pk")[:BATCH]
+    deleted, _ = Task.objects.filter(pk__in=old).delete()
+    return int(deleted)

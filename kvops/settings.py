@@ -130,7 +130,12 @@ SECURE_CSP = {
     "base-uri": [CSP.NONE],
 }
 # Rate limits of the sign-in pages need a cache that all processes share.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "kvops_cache"}}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "kvops_cache"},
+    # For the queue's statistics, which nobody reads: it would write them twice a second, and with a lost
+    # connection fail to, as often.
+    "nothing": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+}
 MAILERS = {
     "default": {
         "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
@@ -181,6 +186,7 @@ Q_CLUSTER = {
     "catch_up": False,
     "guard_cycle": 0.5,
     "scheduler": False,
+    "cache": "nothing",
     "time_zone": TIME_ZONE,
 }
 

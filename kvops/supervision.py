@@ -1,35 +1,44 @@
 """Knowing that the cluster works, and curing it when it stopped.
 
-Killing an idle worker of django-q2 silently stops the whole cluster (django-q2 issue 23), so a canary task is
-sent through it all the time, and `worker` restarts the cluster when the canary is late.
+Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23), killing its monitor makes it
+forget every result. So `worker` restarts the cluster when one of its processes is gone, and whatever the reason, when
+nothing comes back from it although a canary is on its way.
 """
 
+import ctypes
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 
 import psutil
-from django.db import connection, transaction
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
-from kvops import approvals, queue, runs, timing
-from kvops.models import Heartbeat
+from kvops import approvals, clock, queue, runs, timing
+from kvops.models import Heartbeat, Run
 
 logger = logging.getLogger(__name__)
+
+CANARY = "kvops.tasks.canary"
+PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
+"""The longest a step may last, in seconds: within it every step has ended."""
+GRACE = min(2 * timing.STEP, 5.0)
+"""How long a cluster that works on nothing may take to end."""
+TIDY = 3600.0
+_PR_SET_PDEATHSIG = 1
 
 
 def beat(name: str) -> None:
     """Note that the process or task `name` is alive, by the database's clock."""
-    Heartbeat.objects.update_or_create(name=name, defaults={"at": Now()}, create_defaults={"at": Now()})
-
-
-def last_beat(name: str) -> datetime | None:
-    """When `name` was last alive."""
-    return Heartbeat.objects.filter(name=name).values_list("at", flat=True).first()
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(name=name, at=Now())], update_conflicts=True, unique_fields=["name"], update_fields=["at"]
+    )
 
 
 def age(name: str) -> float | None:
@@ -41,17 +50,32 @@ def age(name: str) -> float | None:
 
 
 def sweep_once() -> int:
-    """One round: ring due runs, close the expired and the abandoned, send the canary. Returns how many runs were rung."""
-    rung = runs.ring()
+    """One round: ring due runs, close the expired and the abandoned, tidy up. Returns how many runs were rung."""
+    # Without a worker every round would ring again; a queue this long has nothing more to say.
+    rung = runs.ring() if queue.length() < queue.FULL else 0
     runs.close_abandoned()
     approvals.expire()
-    sent = age("canary_sent")
-    if sent is None or sent >= timing.CANARY:
-        with transaction.atomic():
-            beat("canary_sent")
-            queue.enqueue("kvops.tasks.canary", 0)
+    tidied = age("tidied")
+    if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
+        beat("tidied")
     beat("sweep")
     return rung
+
+
+def send_canary() -> None:
+    """Send a canary through the cluster, in place of the one that may still wait: there is never more than one."""
+    with transaction.atomic():
+        # First, because the lock on this row lets one sender at a time through.
+        beat("canary_sent")
+        queue.withdraw(CANARY)
+        queue.enqueue(CANARY, 0)
+
+
+def canary_waits_since() -> datetime | None:
+    """When the canary was sent, None when it, or any task since, came back."""
+    beats = dict(Heartbeat.objects.filter(name__in=["canary", "canary_sent"]).values_list("name", "at"))
+    sent, back = beats.get("canary_sent"), beats.get("canary")
+    return None if sent is None or (back is not None and back >= sent) else sent
 
 
 class Cluster:
@@ -59,46 +83,89 @@ class Cluster:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._started = 0.0
+        self._parts: set[int] = set()
+        self._probed = False
+        self._up = False
 
     def start(self) -> None:
-        """Start it; the clock for the first canary starts too."""
-        self._process = subprocess.Popen([sys.executable, "manage.py", "qcluster"], start_new_session=True)
-        self._started = time.monotonic()
+        """Start it; its first canary is sent by the first `trouble()`."""
+        self._probed = self._up = False
+        self._process = subprocess.Popen(  # noqa: S603 - our own words only
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
+            start_new_session=True,
+            # Safe: `worker` has no threads.
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+        )
 
-    def healthy(self) -> bool:
-        """Whether it runs and executed a canary lately, or was started too recently to tell."""
+    def trouble(self) -> str:
+        """Why it must be restarted, in one sentence; empty when it works. Sends the canary when that is due."""
         if self._process is None or self._process.poll() is not None:
-            return False
-        young = time.monotonic() - self._started < timing.CANARY_LATE
-        late = age("canary")
-        return young or (late is not None and late < timing.CANARY_LATE)
+            return "The cluster ended by itself."
+        before, self._parts = self._parts, _forked_by(self._process.pid)
+        # Only from the first answer on: what runs while it starts comes and goes.
+        if self._up and (lost := len(before - self._parts)):
+            return f"The cluster lost {lost} of its processes."
+        if not self._probed:
+            send_canary()
+            self._probed = True
+        since = canary_waits_since()
+        if since is not None:
+            return self._silent(-clock.seconds_until(since))
+        self._up = True
+        sent = age("canary_sent")
+        if sent is None or sent >= timing.CANARY:
+            send_canary()
+        return ""
 
-    def stop(self, patience: float) -> None:
-        """Ask the main process to finish what it does; after `patience` seconds end the whole tree."""
+    def _silent(self, waited: float) -> str:
+        # While all workers are in long steps nothing comes back; but every step ends.
+        if waited < timing.CANARY_LATE or (waited < timing.CANARY_LATE + PATIENCE and self._works()):
+            return ""
+        return f"The cluster executed nothing for {waited:.0f} s."
+
+    def _works(self) -> bool:
+        """Whether one of its processes holds the lease of a run."""
+        host = runs.worker_name().rpartition(":")[0]
+        owners = [f"{host}:{pid}" for pid in self._parts]
+        return Run.objects.filter(state=Run.State.RUNNING, owner__in=owners, lease_until__gt=Now()).exists()
+
+    def stop(self) -> None:
+        """Let the steps under way end, then end every process of it, whether it answers or not."""
         process = self._process
         if process is None:
             return
-        tree = _tree(process.pid)
-        if process.poll() is None and patience > 0:
-            # Only the main process: a signal to the group makes django-q2 hang.
-            os.kill(process.pid, signal.SIGTERM)
-            try:
-                process.wait(patience)
-            except subprocess.TimeoutExpired:
-                logger.warning("The cluster did not stop within %.0f s and is ended.", patience)
-        for child in (*tree, *_tree(process.pid)):
-            try:
-                child.kill()
-            except psutil.NoSuchProcess:
-                continue
+        if process.poll() is None:
+            self._parts = _forked_by(process.pid)
+            # Only the main process: a SIGTERM to the whole group makes django-q2 hang.
+            process.terminate()
+            self._wait(process)
+        # The group outlives its main process when that lost the others.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         self._process = None
 
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        start = idle_since = time.monotonic()
+        while time.monotonic() < min(idle_since + GRACE, start + PATIENCE):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE / 10)
+                return
+            # Without the database no step can commit what it does now, so there is nothing to wait for.
+            with suppress(OperationalError, InterfaceError):
+                if self._works():
+                    idle_since = time.monotonic()
+        logger.warning("The cluster does not end within %.0f s; it is killed.", time.monotonic() - start)
 
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        parent = psutil.Process(pid)
-        return [*parent.children(recursive=True), parent]
-    except psutil.NoSuchProcess:
-        return []
+
+def _forked_by(pid: int) -> set[int]:
+    """The processes of a qcluster: the sentinel and the workers, monitor and pusher below it."""
+    with suppress(psutil.NoSuchProcess):
+        sentinels = psutil.Process(pid).children()
+        return {process.pid for sentinel in sentinels for process in (sentinel, *sentinel.children())}
+    return set()
+
+
+def _end_with_parent() -> None:
+    """In the cluster before it starts: ask the kernel for SIGTERM when `worker` dies without stopping it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

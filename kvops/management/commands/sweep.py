@@ -1,4 +1,4 @@
-"""Wake due runs, take over lost ones, close what expired, send the canary. A process of its own."""
+"""Wake due runs, take over lost ones, close what expired. A process of its own."""
 
 import signal
 import threading
@@ -7,36 +7,36 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from kvops import supervision, timing
 
 
 class Command(BaseCommand):
-    help = "Wakes and rescues runs, closes expired approvals, watches the worker. Runs until it is stopped."
+    help = "Wakes and rescues runs, closes expired approvals. Runs until it is stopped."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="one round, then end")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["once"]:
+            self._sweep()
+            return
         over = threading.Event()
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             over.set()
 
-        if not options["once"]:
-            signal.signal(signal.SIGTERM, stop)
-            signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
         while not over.is_set():
+            close_old_connections()
             try:
-                rung = supervision.sweep_once()
-                if rung:
-                    self.stdout.write(f"woke {rung} runs")
-            except OperationalError as error:
-                if options["once"]:
-                    raise
+                self._sweep()
+            except (OperationalError, InterfaceError) as error:
                 self.stderr.write(f"The database does not answer, trying again: {error}")
-                close_old_connections()
-            if options["once"]:
-                return
             over.wait(timing.SWEEP)
+
+    def _sweep(self) -> None:
+        if rung := supervision.sweep_once():
+            self.stdout.write(f"woke {rung} runs")

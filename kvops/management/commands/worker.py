@@ -1,4 +1,4 @@
-"""Run a qcluster and restart it when its canary is late."""
+"""Run a qcluster and restart it when it stopped executing tasks."""
 
 import signal
 import threading
@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from kvops import supervision, timing
 
@@ -26,16 +26,19 @@ class Command(BaseCommand):
         cluster.start()
         try:
             while not over.wait(min(timing.SWEEP, 2.0)):
-                try:
-                    supervision.beat("worker")
-                    healthy = cluster.healthy()
-                except OperationalError as error:
-                    self.stderr.write(f"The database does not answer: {error}")
-                    close_old_connections()
-                    continue
-                if not healthy:
-                    self.stderr.write("The cluster executes nothing and is restarted.")
-                    cluster.stop(patience=0)
-                    cluster.start()
+                self._look_after(cluster)
         finally:
-            cluster.stop(patience=timing.STEP + timing.REQUEST_TIMEOUT)
+            cluster.stop()
+
+    def _look_after(self, cluster: supervision.Cluster) -> None:
+        close_old_connections()
+        try:
+            supervision.beat("worker")
+            trouble = cluster.trouble()
+        except (OperationalError, InterfaceError) as error:
+            self.stderr.write(f"The database does not answer, trying again: {error}")
+            return
+        if trouble:
+            self.stderr.write(f"{trouble} It is restarted.")
+            cluster.stop()
+            cluster.start()

@@ -1,0 +1,271 @@
+"""The worker on real clusters, what is killed inside them, and how the supervisor judges."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import psutil
+import pytest
+from django.conf import settings
+from django.db import OperationalError, connection
+from django.db.models import F
+from django.db.models.functions import Now
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from pytest_django import Settings
+
+from kvops import inventory, queue, runs, supervision, tasks, timing
+from kvops.management.commands import worker as worker_command
+from kvops.models import Heartbeat, Run
+from tests import make
+
+MANAGE = settings.BASE_DIR / "manage.py"
+STAND_IN = "import subprocess\nwhile True: subprocess.run(['sleep', '60'])"
+
+
+def until(what: str, met: Callable[[], bool], *, within: float = 50.0) -> None:
+    """Poll until it is so."""
+    end = time.monotonic() + within
+    while not met():
+        assert time.monotonic() < end, f"not within {within} s: {what}"
+        time.sleep(0.05)
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+class Worker:
+    """`manage.py worker` on the test database, and every process it was seen with."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        name = {key: connection.settings_dict[key] for key in ("USER", "PASSWORD", "HOST", "PORT", "NAME")}
+        url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format_map(name)
+        with output.open("wb") as stream:
+            self.process = psutil.Popen(
+                [sys.executable, str(MANAGE), "worker"],
+                env={**os.environ, "DATABASE_URL": url},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        self._seen: set[psutil.Process] = {self.process}
+
+    def parts(self) -> dict[str, psutil.Process]:
+        """The processes of the cluster by what they do, as soon as all are there."""
+        self._seen.update(self.process.children(recursive=True))
+        for cluster in self.process.children():
+            for sentinel in cluster.children():
+                # django-q2 forks two workers, the monitor and the pusher, in this order.
+                forked = sorted(sentinel.children(), key=lambda part: part.pid)
+                if len(forked) == 4:
+                    names = ("worker", "second worker", "monitor", "pusher")
+                    return {"sentinel": sentinel, **dict(zip(names, forked, strict=True))}
+        return {}
+
+    def idle(self) -> dict[str, psutil.Process]:
+        """The processes of the cluster after its first canary came back."""
+        until("a canary comes back", lambda: supervision.age("canary") is not None)
+        return self.parts()
+
+    def left(self) -> list[psutil.Process]:
+        """What still runs of everything that was seen."""
+        return [process for process in self._seen if alive(process)]
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever the test did."""
+        if alive(self.process):
+            self._seen.update(self.process.children(recursive=True))
+        for process in self.left():
+            process.kill()
+        self.process.wait()
+        print(self.output.read_text())
+
+
+@pytest.fixture
+def worker(transactional_db: None, estate: make.Estate, tmp_path: Path) -> Iterator[Worker]:
+    started = Worker(tmp_path / "worker.log")
+    yield started
+    started.end()
+
+
+def scan(estate: make.Estate) -> Run:
+    estate.put(estate.qa, "master:1")
+    return inventory.start_scan(estate.qa, actor=make.SETUP).run
+
+
+def state(run: Run) -> str:
+    run.refresh_from_db()
+    return run.state
+
+
+# Real clusters
+
+
+def test_a_worker_that_is_stopped_finishes_its_step_and_leaves_no_process(worker: Worker, estate: make.Estate) -> None:
+    estate.cloudflare.latency = 2.5
+    run = scan(estate)
+    until("the step is under way", lambda: state(run) == "running" and bool(worker.parts()))
+    worker.process.terminate()
+    assert worker.process.wait(timeout=50) == 0
+    assert (state(run), worker.left()) == ("succeeded", [])
+
+
+@pytest.mark.parametrize("victims", [("worker", "second worker"), ("monitor",), ("sentinel",)])
+def test_a_cluster_works_again_after_some_of_its_processes_were_killed(
+    worker: Worker, estate: make.Estate, victims: tuple[str, ...]
+) -> None:
+    parts = worker.idle()
+    for victim in victims:
+        parts[victim].kill()
+    until("the old cluster is gone", lambda: not any(map(alive, parts.values())))
+    run = scan(estate)
+    until("the new cluster works", lambda: state(run) == "succeeded")
+
+
+def test_a_cluster_ends_when_its_supervisor_was_killed(worker: Worker) -> None:
+    worker.idle()
+    worker.process.kill()
+    until("nothing is left", lambda: not worker.left())
+
+
+# The judgement, with processes in place of a cluster that can do nothing but live and die
+
+
+@pytest.fixture
+def cluster(db: None, settings: Settings, tmp_path: Path) -> Iterator[supervision.Cluster]:
+    settings.BASE_DIR = tmp_path
+    (tmp_path / "manage.py").write_text(STAND_IN)
+    started = supervision.Cluster()
+    started.start()
+    until("the stand-in has forked", lambda: bool(main(started).children()))
+    yield started
+    started.stop()
+
+
+def main(cluster: supervision.Cluster) -> psutil.Process:
+    assert cluster._process is not None
+    return psutil.Process(cluster._process.pid)
+
+
+def sentinel(cluster: supervision.Cluster) -> psutil.Process:
+    return main(cluster).children()[0]
+
+
+def sent(*, seconds_ago: float) -> None:
+    Heartbeat.objects.filter(name="canary_sent").update(at=Now() - timedelta(seconds=seconds_ago))
+
+
+def canaries() -> int:
+    return sum(row.func() == supervision.CANARY for row in OrmQ.objects.all())
+
+
+def work_in(process: psutil.Process) -> None:
+    """Let a run be worked on by the process."""
+    host = runs.worker_name().rpartition(":")[0]
+    lease = {"owner": f"{host}:{process.pid}", "lease_until": Now() + timedelta(seconds=60)}
+    Run.objects.create(kind="scan", subject="x", label="x", actor="x", state="running", **lease)
+
+
+def test_a_cluster_that_was_just_started_is_given_a_canary_and_time(cluster: supervision.Cluster) -> None:
+    assert cluster.trouble() == ""
+    assert canaries() == 1
+
+
+def test_a_canary_that_does_not_come_back_is_trouble(cluster: supervision.Cluster) -> None:
+    cluster.trouble()
+    sent(seconds_ago=timing.CANARY_LATE + 1)
+    assert cluster.trouble() == f"The cluster executed nothing for {timing.CANARY_LATE + 1:.0f} s."
+
+
+def test_any_task_that_comes_back_is_as_good_as_the_canary(cluster: supervision.Cluster) -> None:
+    cluster.trouble()
+    sent(seconds_ago=timing.CANARY_LATE + 1)
+    tasks.came_back(None)
+    assert cluster.trouble() == ""
+
+
+def test_a_cluster_whose_workers_are_in_long_steps_is_left_alone(cluster: supervision.Cluster) -> None:
+    cluster.trouble()
+    sent(seconds_ago=timing.CANARY_LATE + 1)
+    work_in(sentinel(cluster))
+    assert cluster.trouble() == ""
+
+
+def test_no_step_excuses_silence_for_ever(cluster: supervision.Cluster) -> None:
+    cluster.trouble()
+    sent(seconds_ago=timing.CANARY_LATE + supervision.PATIENCE + 1)
+    work_in(sentinel(cluster))
+    assert "executed nothing" in cluster.trouble()
+
+
+def test_silence_while_nobody_sent_a_canary_is_no_trouble(cluster: supervision.Cluster) -> None:
+    cluster.trouble()
+    tasks.came_back(None)
+    Heartbeat.objects.update(at=F("at") - timedelta(days=1))
+    assert cluster.trouble() == ""
+    assert supervision.canary_waits_since() is not None
+
+
+def test_a_process_that_is_gone_is_trouble_at_the_next_look(cluster: supervision.Cluster) -> None:
+    cluster.trouble()
+    tasks.came_back(None)
+    cluster.trouble()
+    sentinel(cluster).kill()
+    until("it is noticed", lambda: "lost 1 of its processes" in cluster.trouble())
+
+
+def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
+    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "GRACE", 0.2)
+    child = sentinel(cluster)
+    main(cluster).suspend()
+    cluster.stop()
+    assert not alive(child)
+
+
+def test_a_cluster_can_be_stopped_while_the_database_is_away(
+    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "worker_name", away)
+    monkeypatch.setattr(supervision, "GRACE", 0.2)
+    child = sentinel(cluster)
+    main(cluster).suspend()
+    cluster.stop()
+    assert not alive(child)
+
+
+def away(*_: object) -> str:
+    raise OperationalError("the connection is closed")
+
+
+def test_a_worker_does_not_judge_while_the_database_is_away(
+    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "beat", away)
+    child = sentinel(cluster)
+    said = StringIO()
+    worker_command.Command(stderr=said)._look_after(cluster)
+    assert "the connection is closed" in said.getvalue()
+    assert alive(child)
+
+
+# The queue
+
+
+@pytest.mark.django_db
+def test_only_one_canary_waits_however_often_one_is_sent(estate: make.Estate) -> None:
+    scan(estate)
+    for _ in range(3):
+        supervision.send_canary()
+    assert (canaries(), queue.length()) == (1, 2)
+
+
+def test_django_q2_starts_no_schedules_of_its_own() -> None:
+    assert Conf.SCHEDULER is False
