@@ -49,7 +49,7 @@ def newest_generations(environment: Environment) -> dict[str, object]:
         for family in families
         if not any(family.binding == binding and family.pattern.startswith(prefix) for binding, prefix in copied)
     ]
-    return {"generations": generations, "missing": missing}
+    return {"environment": environment, "generations": generations, "missing": missing}
 
 
 @register.inclusion_tag("includes/alarms.html")
