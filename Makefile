@@ -13,7 +13,7 @@ demo: .venv/installed $(MESSAGES)
 	$(PY) manage.py sandbox $(if $(RESET),--reset)
 
 test: .venv/installed system $(MESSAGES)
-	$(RUN) $(PY) -m pytest $(TESTS)
+	$(RUN) $(PY) -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
 
 check: .venv/installed system
 	@bash .ci/check
