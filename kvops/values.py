@@ -81,7 +81,7 @@ def _live(entry: Entry, key: Key | None, *, masked: bool, formatted: bool) -> Li
     formatted = formatted and kind == Kind.JSON
     if kind == Kind.BINARY:
         whole, limit = entry.data, SHOWN_IN_HEX
-        shown = _hex(whole[:limit])
+        shown = in_hex(whole[:limit])
     else:
         whole, limit = pretty.encode("utf-8", "backslashreplace") if formatted else entry.data, SHOWN
         shown = whole[:limit].decode("utf-8", "ignore")  # only the last character can be cut in two
@@ -113,7 +113,8 @@ def _kind(data: bytes) -> tuple[Kind, str]:
         return Kind.TEXT, ""
 
 
-def _hex(data: bytes) -> str:
+def in_hex(data: bytes) -> str:
+    """Bytes as people read them: the place, the bytes, and what of them is ASCII."""
     lines = [data[start : start + _LINE] for start in range(0, len(data), _LINE)]
     return "\n".join(
         f"{number * _LINE:08x}  {line.hex(' '):<{_LINE * 3}} {''.join(chr(b) if 32 <= b < 127 else '.' for b in line)}"

@@ -8,12 +8,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
 from backups.models import Check, Generation
+from kvops import values
 from kvops.templatetags.kvops_ui import key_name, state_badge
 
 register = template.Library()
-
-HEX_BYTES = 2_048
-TEXT_BYTES = 256 * 1024
 
 
 @register.simple_tag
@@ -40,26 +38,13 @@ def check_outcome(check: Check) -> dict[str, object]:
 def value_bytes(data: bytes) -> dict[str, object]:
     """A value: as text where it is text, as bytes otherwise; a long one only from its beginning."""
     try:
-        text = data[:TEXT_BYTES].decode()
-    except UnicodeDecodeError as error:
-        # A character that the cut went through is no sign of binary data.
-        cut = len(data) > TEXT_BYTES and error.start > TEXT_BYTES - 4
-        text = data[: error.start].decode() if cut else ""
-    is_text = "\0" not in text and bool(text or not data)
-    shown = TEXT_BYTES if is_text else HEX_BYTES
-    return {
-        "size": len(data),
-        "text": text if is_text else "",
-        "lines": [] if is_text else _hex(data[:HEX_BYTES]),
-        "shown": shown if len(data) > shown else None,
-    }
-
-
-def _hex(data: bytes) -> list[str]:
-    rows = ((at, data[at : at + 16]) for at in range(0, len(data), 16))
-    return [
-        f"{at:08x}  {row.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in row)}" for at, row in rows
-    ]
+        is_text = "\0" not in data.decode()
+    except UnicodeDecodeError:
+        is_text = False
+    limit = values.SHOWN if is_text else values.SHOWN_IN_HEX
+    # Of a text, only the last character can be cut in two.
+    shown = data[:limit].decode("utf-8", "ignore") if is_text else values.in_hex(data[:limit])
+    return {"is_text": is_text, "shown": shown, "size": len(data), "limit": limit if len(data) > limit else None}
 
 
 @register.filter

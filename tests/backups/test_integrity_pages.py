@@ -1,5 +1,7 @@
 """The pages of integrity checks: which dataset agrees with D1, and where one does not."""
 
+from pathlib import Path
+
 import pytest
 from django.test import Client
 
@@ -193,9 +195,10 @@ def test_two_checks_of_a_copy_do_not_run_at_once(operator: Client, estate: make.
     assert Entry.objects.get(action="refused").subject == f"check:{check.pk}"
 
 
-def test_a_check_of_a_file_is_not_repeated_from_its_page(operator: Client, estate: make.Estate) -> None:
-    check = failed(estate)
-    Check.objects.update(generation=None, source="/tmp/masters.json")
+def test_a_check_of_a_file_is_not_repeated_from_its_page(operator: Client, estate: make.Estate, tmp_path: Path) -> None:
+    file = tmp_path / "masters.json"
+    file.write_text("[]")
+    check = integrity.start_file_check(estate.qa.environment, copies.dataset(), file, actor=make.SETUP)
     assert "A file is checked by the command that read it." in text(operator, f"/integrity/{check.pk}/")
     assert operator.post(f"/integrity/{check.pk}/again").status_code == 404
 
