@@ -164,24 +164,25 @@ def alarms(shown: Sequence[Column]) -> list[Alarm]:
 
 
 def _processes() -> list[Alarm]:
-    """The sweep sends the canary, so without it nothing is known of the worker."""
-    sweep = _late("sweep")
-    if sweep:
-        return [
-            Alarm("danger", _("The sweep does not run"), f"{sweep} {_('Start manage.py sweep and manage.py worker.')}")
-        ]
-    worker = _late("canary")
+    """Whether somebody wakes runs, and whether somebody executes them."""
+    found = []
+    if sweep := _late("sweep", timing.CANARY_LATE):
+        found.append(Alarm("danger", _("The sweep does not run"), f"{sweep} {_('Start manage.py sweep.')}"))
+    # While a part of a copy is under way, no task comes back for as long as a part may take.
+    worker = _late("worker", timing.CANARY_LATE) or _late("canary", timing.CANARY_LATE + timing.PART)
     if worker:
-        return [Alarm("danger", _("The worker does not execute tasks"), f"{worker} {_('Start manage.py worker.')}")]
-    return []
+        found.append(
+            Alarm("danger", _("The worker does not execute tasks"), f"{worker} {_('Start manage.py worker.')}")
+        )
+    return found
 
 
-def _late(name: str) -> str:
-    """When a process was last seen, in words; empty when that is recent."""
+def _late(name: str, limit: float) -> str:
+    """When a process was last seen, in words; empty when that is within `limit` seconds."""
     seconds = supervision.age(name)
     if seconds is None:
         return _("It was never seen.")
-    if seconds <= timing.CANARY_LATE:
+    if seconds <= limit:
         return ""
     minutes = int(seconds // 60)
     return ngettext("It was last seen %(n)d minute ago.", "It was last seen %(n)d minutes ago.", minutes) % {

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _everything_runs(db: None) -> None:
-    for name in ("sweep", "canary"):
+    for name in ("sweep", "worker", "canary"):
         supervision.beat(name)
 
 
@@ -186,14 +186,14 @@ def test_all_is_well_when_nothing_is_wrong(people: make.People) -> None:
     ("late", "title"),
     [
         (["canary"], "The worker does not execute tasks"),
+        (["worker"], "The worker does not execute tasks"),
         (["sweep"], "The sweep does not run"),
-        (["sweep", "canary"], "The sweep does not run"),
     ],
 )
 @pytest.mark.parametrize("never", [True, False])
 def test_a_process_that_does_not_run_is_an_alarm(people: make.People, late: list[str], title: str, never: bool) -> None:
     beats = Heartbeat.objects.filter(name__in=late)
-    beats.delete() if never else beats.update(at=Now() - timedelta(seconds=timing.CANARY_LATE + 1))
+    beats.delete() if never else beats.update(at=Now() - timedelta(seconds=timing.CANARY_LATE + timing.PART + 1))
     assert titles(people.auditor) == [title]
 
 
