@@ -16,7 +16,7 @@ class Budget(Protocol):
 class Unlimited:
     """A budget that grants everything, for a server of our own."""
 
-    def take(self, calls: int = 1) -> float:  # noqa: ARG002
+    def take(self, calls: int = 1) -> float:
         """Grant at once."""
         return 0.0
 
