@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from backups import cleanup, evidence, preparation
 from backups.models import CleanupStage
 from backups.stages import busy_run, copy_is_fresh, run_of
-from backups.steps import count, not_its_turn
+from backups.steps import count
 from kvops import clock, timing
 from kvops.models import ApprovalRequest, Person, Role, Run
 
@@ -65,8 +65,8 @@ def _why_not(stage: CleanupStage, person: Person) -> str:
             "pk": busy.pk,
             "kind": busy.get_kind_display(),
         }
-    if stage.state in CleanupStage.BEFORE_DELETION and (earlier := evidence.earlier_environment(stage)):
-        return not_its_turn(earlier.name)
+    if stage.state in CleanupStage.BEFORE_DELETION and (missing := evidence.missing_qa(stage)):
+        return str(missing)
     if stage.state == State.APPROVED and stage.approval and stage.approval.approver_id == person.pk:
         return _("You approved this; another person must start it.")
     return ""
@@ -147,8 +147,10 @@ def _start(stage: CleanupStage) -> Action:
 
 def _again(stage: CleanupStage) -> Action:
     run = run_of(stage)
-    waits = run is not None and run.state == Run.State.STOPPED and run.cursor.get("go_on")
-    label = _("Delete the rest") if waits else _("Try again")
+    stopped = run is not None and run.state == Run.State.STOPPED
+    label = _("Go on") if stopped else _("Try again")
+    if run is not None and stopped and run.cursor.get("go_on"):
+        label = _("Delete the rest")
     return Action(label, "backups:stage_again", stage.pk, danger=stage.state == State.DELETING)
 
 

@@ -94,9 +94,8 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
 
 def _current(stage: CleanupStage, title: str, *, is_run: bool) -> Step:
     """The step the stage is at: waiting for a person, for a run, or failed with the run's sentence."""
-    earlier = evidence.earlier_environment(stage) if stage.state == State.WAITING else None
-    if earlier is not None:
-        return Step(title, "todo", not_its_turn(earlier.name))
+    if stage.state == State.WAITING and evidence.earlier_environment(stage):
+        return Step(title, "todo")  # the button says why
     if stage.state == State.SUBMITTED and stage.approval:
         note = _("Another person decides; the time for it ends at")
         return Step(title, "current", note, stage.approval.decide_by, *_approval(stage))
@@ -128,13 +127,6 @@ def _at_work(stage: CleanupStage, title: str, run: Run) -> Step:
 
 def _last_check(stage: CleanupStage) -> Check | None:
     return Check.objects.filter(generation=stage.generation_id).order_by("-pk").first()
-
-
-def not_its_turn(name: str) -> str:
-    """Why production must wait."""
-    return _("%(name)s comes first: clean it up there and accept it, with the same policy, at most 7 days before.") % {
-        "name": name
-    }
 
 
 def count(n: int) -> str:

@@ -42,9 +42,7 @@ class CleanupRequest(models.Model):
                 condition=Q(ended_at__isnull=True, completed_at__isnull=True),
                 name="cleanup_one_open_per_family",
             ),
-            models.CheckConstraint(
-                name="cleanup_never_of_settings", condition=Q(category__in=["cache", "legacy"])
-            ),
+            models.CheckConstraint(name="cleanup_never_of_settings", condition=Q(category__in=["cache", "legacy"])),
             models.CheckConstraint(
                 name="cleanup_ends_once", condition=Q(ended_at__isnull=True) | Q(completed_at__isnull=True)
             ),
@@ -52,6 +50,11 @@ class CleanupRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.binding} {self.prefix}*"
+
+    @property
+    def pattern(self) -> str:
+        """What is cleaned up, as its family would be written."""
+        return self.prefix if self.family.exact else f"{self.prefix}*"
 
     @property
     def is_open(self) -> bool:
@@ -142,7 +145,9 @@ class CleanupStage(models.Model):
             ),
             models.CheckConstraint(
                 name="stage_backed_up_has_a_generation",
-                condition=~Q(state__in=["backed_up", "verified", "checked", "submitted", "approved", "deleting", "deleted"])
+                condition=~Q(
+                    state__in=["backed_up", "verified", "checked", "submitted", "approved", "deleting", "deleted"]
+                )
                 | Q(generation__isnull=False),
             ),
             models.CheckConstraint(
@@ -239,7 +244,8 @@ class CleanupChunk(models.Model):
             ),
             models.CheckConstraint(name="chunk_three_tries", condition=Q(attempt__gte=1, attempt__lte=3)),
             models.CheckConstraint(
-                name="chunk_at_most_1000", condition=Q(last_index__lt=F("first_index") + 1000, last_index__gte=F("first_index"))
+                name="chunk_at_most_1000",
+                condition=Q(last_index__lt=F("first_index") + 1000, last_index__gte=F("first_index")),
             ),
         ]
 

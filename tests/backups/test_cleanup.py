@@ -27,6 +27,7 @@ from kvops.models import (
     Scan,
 )
 from tests import make
+from tests.audit.make import triggers_off
 from tests.backups import cleaning, copies
 
 pytestmark = pytest.mark.django_db
@@ -325,6 +326,11 @@ def changed(**values: object) -> Callable[[CleanupStage], object]:
     return lambda stage: Environment.objects.filter(pk=stage.environment_id).update(**values)
 
 
+def another_manifest(stage: CleanupStage) -> None:
+    with triggers_off("backups_generation"):
+        Generation.objects.filter(stages=stage).update(manifest_sha256="9" * 64)
+
+
 CHANGES: dict[str, Callable[[CleanupStage], object]] = {
     "account": changed(account_id="c" * 32),
     "bucket": changed(r2_bucket="elsewhere"),
@@ -333,7 +339,7 @@ CHANGES: dict[str, Callable[[CleanupStage], object]] = {
     "policy": lambda _: PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests"),
     "dataset": lambda _: Dataset.objects.update(ignore=[]),
     "copy": lambda _: Generation.objects.update(status="damaged"),
-    "manifest": lambda _: Generation.objects.update(manifest_sha256="9" * 64),
+    "manifest": another_manifest,
     "references": lambda _: ReferenceStatement.objects.update(hits=F("hits") + 1),
 }
 
