@@ -9,6 +9,7 @@ from itertools import chain
 
 from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -27,7 +28,8 @@ from backups.stages import (
 )
 from kvops import approvals, categories, runs
 from kvops.approvals import actor_of
-from kvops.models import ApprovalRequest, Namespace, Person, ReferenceStatement, Run
+from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
+from kvops.wording import english, say
 
 State = CleanupStage.State
 UNSUBMITTED = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED)
@@ -37,22 +39,36 @@ def request(*, binding: str, prefix: str, reason: str, by: Person) -> CleanupReq
     """Ask for the clean-up of one family, or of a prefix of it, in every environment that has the binding."""
     family = categories.family_of(binding, prefix)
     if family is None:
-        raise CleanupRefused(f"{prefix!r} is not classified. Only keys of a cache or legacy family can be cleaned up.")
+        raise CleanupRefused(
+            say(
+                _("“%(prefix)s” is not classified. Only keys of a cache or legacy family can be cleaned up."),
+                prefix=prefix,
+            )
+        )
     if family.category not in {"cache", "legacy"}:
-        raise CleanupRefused(f"{family} are {family.get_category_display()}: they stay in KV.")
+        raise CleanupRefused(
+            say(
+                _("%(family)s are %(category)s: they stay in KV."),
+                family=family,
+                category=Category(family.category).label,
+            )
+        )
     if family.category == "legacy" and datasets.dataset_for(binding, prefix) is None:
         raise CleanupRefused(
-            f"{family} has no dataset, so it cannot be checked against D1. Add one to the policy first."
+            say(
+                _("%(family)s has no dataset, so it cannot be checked against D1. Add one to the policy first."),
+                family=family,
+            )
         )
     namespaces = list(
         Namespace.objects.filter(binding=binding).select_related("environment").order_by("environment__order")
     )
     if not namespaces:
-        raise CleanupRefused(f"No environment has the binding {binding}.")
+        raise CleanupRefused(say(_("No environment has the binding %(binding)s."), binding=binding))
     with log.transaction():
         insist_operator(by)
         if CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).exists():
-            raise CleanupRefused(f"A clean-up of {family} is already open.")
+            raise CleanupRefused(say(_("A clean-up of %(family)s is already open."), family=family))
         made = CleanupRequest.objects.create(
             binding=binding, prefix=prefix, family=family, category=family.category, reason=reason, requested_by=by
         )
@@ -77,9 +93,9 @@ def state_references(
     with log.transaction():
         insist_operator(by)
         if not CleanupRequest.objects.select_for_update().get(pk=cleanup.pk).is_open:
-            raise CleanupRefused("The clean-up is over.")
+            raise CleanupRefused(_("The clean-up is over."))
         if cleanup.stages.exclude(state__in=UNSUBMITTED).exists():
-            raise CleanupRefused("A stage was already submitted with the earlier statement. Withdraw it first.")
+            raise CleanupRefused(_("A stage was already submitted with the earlier statement. Withdraw it first."))
         statement = ReferenceStatement.objects.create(
             binding=cleanup.binding,
             prefix=cleanup.prefix,
@@ -109,11 +125,11 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         insist_idle(mine)
         ready = State.CHECKED if mine.request.category == "legacy" else State.VERIFIED
         if mine.state != ready:
-            raise CleanupRefused(f"The stage is not ready to submit: {mine.get_state_display()}.")
+            raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
         if mine.request.references is None:
-            raise CleanupRefused("State the code references first: they are part of the evidence.")
+            raise CleanupRefused(_("State the code references first: they are part of the evidence."))
         if not copy_is_fresh(mine):
-            raise CleanupRefused("The copy was verified too long ago. Verify it again.")
+            raise CleanupRefused(_("The copy was verified too long ago. Verify it again."))
         insist_names(mine)
         mine.scope_digest = evidence.scope_digest(mine)
         approval = approvals.submit(
@@ -147,9 +163,8 @@ def decided(request: ApprovalRequest) -> None:
     if request.state == ApprovalRequest.State.APPROVED:
         move(stage, [State.SUBMITTED], State.APPROVED, Action.STAGE_APPROVED, actor=actor, digest=request.digest)
     elif stage.state in {State.SUBMITTED, State.APPROVED}:
-        send_back(
-            stage, actor=actor, because=f"The request is {request.get_state_display()}. {request.reason}".strip()[:1000]
-        )
+        state = english(ApprovalRequest.State(request.state).label)
+        send_back(stage, actor=actor, because=f"The request is {state}. {request.reason}".strip()[:1000])
 
 
 def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
@@ -161,7 +176,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
     with log.transaction():
         mine = locked(stage)
         if mine.state != State.APPROVED or mine.approval is None:
-            raise CleanupRefused(f"The stage is not approved: {mine.get_state_display()}.")
+            raise CleanupRefused(say(_("The stage is not approved: %(state)s."), state=State(mine.state).label))
         insist_operator(by)
         insist_turn(mine)
         insist_names(mine)
@@ -170,7 +185,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be deleted is no longer what was approved."
     approvals.withdraw(mine.approval, by=by, reason=stale)
-    raise CleanupRefused(f"{stale} Prepare the stage again.")
+    raise CleanupRefused(_("What would be deleted is no longer what was approved. Prepare the stage again."))
 
 
 def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, by: Person) -> Run:
@@ -206,7 +221,7 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
         )
         if changed != 1 or not note.strip():
             raise CleanupRefused(
-                "Leftovers are explained in words, after the deletion and before the stage is accepted."
+                _("Leftovers are explained in words, after the deletion and before the stage is accepted.")
             )
         log.record(
             Action.LEFTOVERS_EXPLAINED,
@@ -223,10 +238,10 @@ def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
     with log.transaction():
         insist_operator(by)
         if not note.strip():
-            raise CleanupRefused("Say what you tried in the application and that it works.")
+            raise CleanupRefused(_("Say what you tried in the application and that it works."))
         mine = locked(stage)
         if leftovers(mine).exists() and not mine.leftovers_note:
-            raise CleanupRefused("Explain the leftovers first.")
+            raise CleanupRefused(_("Explain the leftovers first."))
         move(
             mine,
             [State.CONFIRMED],
@@ -261,7 +276,7 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
         stages.filter(state__in=CleanupStage.BEFORE_DELETION).update(state=State.ENDED)
         ended = CleanupRequest.objects.filter(pk=cleanup.pk, ended_at=None, completed_at=None)
         if ended.update(ended_at=Now(), ended_by=str(by)) != 1:
-            raise CleanupRefused("The clean-up is already over.")
+            raise CleanupRefused(_("The clean-up is already over."))
         log.record(
             Action.CLEANUP_ENDED,
             actor=actor_of(by),
@@ -273,7 +288,7 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
 
 def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
     if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
-        raise CleanupRefused("A deletion has begun; from there the stage only goes forward.")
+        raise CleanupRefused(_("A deletion has begun; from there the stage only goes forward."))
 
 
 def end_early(stage: CleanupStage, *, by: Person) -> None:
@@ -282,7 +297,7 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         insist_operator(by)
         mine = locked(stage)
         if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
-            raise CleanupRefused("Only a deletion that was stopped or failed can be ended early. Stop it first.")
+            raise CleanupRefused(_("Only a deletion that was stopped or failed can be ended early. Stop it first."))
         chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
         alive = mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE)
         left = list(alive.values_list("index", "name"))
@@ -300,7 +315,7 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         )
         ending = {"phase": "delete", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
-            raise CleanupRefused("The deletion goes on already. Load the page again.")
+            raise CleanupRefused(_("The deletion goes on already. Load the page again."))
     runs.resume(mine.run, actor=actor_of(by))
 
 

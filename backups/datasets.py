@@ -1,10 +1,13 @@
 """Datasets: which table of D1 a family corresponds to, and the digest of the rule a check was made by."""
 
+from django.utils.translation import gettext_lazy as _
+
 from audit.chain import JSON
 from backups.correspondence import Correspondence
 from backups.models import Dataset
 from kvops import approvals
 from kvops.models import Database, Environment
+from kvops.wording import say
 
 
 class NoDataset(Exception):
@@ -57,6 +60,13 @@ def environment_database(environment: Environment, dataset: Dataset) -> Database
         return environment.databases.get(binding=dataset.database)
     except Database.DoesNotExist as error:
         raise NoDatabase(
-            f"{environment.name} has no D1 database bound as {dataset.database}, which dataset {dataset.name} names. "
-            "Add it to the environment."
+            say(
+                _(
+                    "%(environment)s has no D1 database bound as %(database)s, which dataset %(name)s names. "
+                    "Add it to the environment."
+                ),
+                environment=environment.name,
+                database=dataset.database,
+                name=dataset.name,
+            )
         ) from error

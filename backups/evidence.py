@@ -9,11 +9,13 @@ from hashlib import sha256
 
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from backups import datasets
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import approvals, timing
 from kvops.models import Environment, PolicyVersion
+from kvops.wording import say
 
 FORMAT = 1
 SAMPLE = 20
@@ -74,7 +76,10 @@ def missing_qa(stage: CleanupStage) -> str:
     earlier = earlier_environment(stage)
     if earlier is None:
         return ""
-    return f"{earlier.name} comes first: clean it up and accept it (with the same policy, not more than 7 days ago)."
+    return say(
+        _("%(name)s comes first: clean it up there and accept it, with the same policy, at most 7 days before."),
+        name=earlier.name,
+    )
 
 
 def build(stage: CleanupStage) -> dict[str, object]:

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from datetime import timedelta
 from hashlib import sha256
 
+from django.utils.translation import gettext_lazy as _
+
 from audit import log
 from audit.actions import Action
 from backups import manifest, scope, storage
@@ -21,6 +23,7 @@ from kvops import clock, runs, timing
 from kvops.cloudflare import Entry
 from kvops.models import Namespace, Person, Read, Run
 from kvops.runs import Again, Lease
+from kvops.wording import say
 
 __all__ = [
     "BackupRefused",
@@ -74,11 +77,15 @@ def create_backup(
         raise scope.refusal(namespace, prefixes, count)
     if not families:
         raise BackupRefused(
-            f"No cache or legacy family of {namespace.binding} covers {', '.join(prefixes)}. Classify the keys first."
+            say(
+                _("No cache or legacy family of %(binding)s covers %(prefixes)s. Classify the keys first."),
+                binding=namespace.binding,
+                prefixes=", ".join(prefixes),
+            )
         )
     at = clock.now()
     if Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
-        raise BackupRefused("The database's clock is behind the newest copy. Set it right first.")
+        raise BackupRefused(_("The database's clock is behind the newest copy. Set it right first."))
     try:
         stem = storage.stem(namespace.environment, prefixes, at)
     except manifest.LayoutError as error:
@@ -163,7 +170,8 @@ def create_verification(
     )
     whole = Generation.objects.whole().filter(pk=generation.pk)
     if whole.update(verify_run=run) != 1:
-        raise NotVerifiable(f"Only a complete copy can be verified; this one is {generation.get_status_display()}.")
+        sentence = _("Only a complete copy can be verified; this one is: %(status)s.")
+        raise NotVerifiable(say(sentence, status=Generation.Status(generation.status).label))
     generation.verify_run = run
     return run
 

@@ -10,6 +10,7 @@ from secrets import token_hex
 
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -21,6 +22,7 @@ from backups.models import Check, CheckRow, Dataset, Generation
 from kvops import approvals, runs
 from kvops.models import Environment, Person, Run
 from kvops.runs import Again, Lease, RunError
+from kvops.wording import say
 
 CHECKABLE = (Generation.Status.COMPLETE, Generation.Status.VERIFIED)
 
@@ -115,13 +117,15 @@ def _begin_recheck(lease: Lease, generation: Generation) -> None:
 def dataset_of(generation: Generation) -> Dataset:
     """The one dataset that covers the generation. Raises CheckRefused."""
     if generation.status not in CHECKABLE:
-        raise CheckRefused(f"{generation} is {generation.get_status_display()}: only a whole copy can be checked.")
+        sentence = _("Copy %(pk)s cannot be checked, only a whole one can: %(status)s.")
+        raise CheckRefused(say(sentence, pk=generation.pk, status=Generation.Status(generation.status).label))
     binding = generation.namespace.binding
     found = {datasets.dataset_for(binding, prefix) for prefix in generation.prefixes}
     dataset = found.pop() if len(found) == 1 else None
     if dataset is None:
         prefixes = ", ".join(f"{prefix}*" for prefix in generation.prefixes)
-        raise CheckRefused(f"No one dataset covers {prefixes} of {binding}: add it to the policy, or copy one family.")
+        sentence = _("No one dataset covers %(prefixes)s of %(binding)s: add it to the policy, or copy one family.")
+        raise CheckRefused(say(sentence, prefixes=prefixes, binding=binding))
     _insist_usable(dataset, generation.environment)
     return dataset
 
@@ -131,7 +135,7 @@ def _insist_usable(dataset: Dataset, environment: Environment) -> None:
         datasets.correspondence(dataset)
         datasets.environment_database(environment, dataset)
     except (BadDataset, datasets.NoDatabase) as error:
-        raise CheckRefused(str(error)) from error
+        raise CheckRefused(*error.args) from error
 
 
 def _create(

@@ -1,5 +1,7 @@
 """Plain files that commands wrote: where each is kept encrypted, so that it is no to-do any more."""
 
+from django.utils.translation import gettext_lazy as _
+
 from audit import log
 from audit.actions import Action
 from backups.models import PlainDump
@@ -17,7 +19,7 @@ def record_place(dump: PlainDump, *, place: str, by: Person) -> None:
     with log.transaction():
         waiting = PlainDump.objects.filter(pk=dump.pk, kept_at="")
         if waiting.update(kept_at=place, kept_by=actor.text) != 1:
-            raise AlreadyKept("The place of this file was recorded already.")
+            raise AlreadyKept(_("The place of this file was recorded already."))
         log.record(
             Action.DUMP_KEPT,
             actor=actor,

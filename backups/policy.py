@@ -13,6 +13,7 @@ from string import Formatter
 
 from django.db import connection, transaction
 from django.db.models import Max, ProtectedError
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -21,6 +22,7 @@ from kvops import approvals, categories, changes
 from kvops.definitions import Applied, DefinitionRefused, Table, differences, for_the_record, insist_unique, load
 from kvops.estate import BINDING
 from kvops.models import ApprovalRequest, Person, PolicyVersion, PreparedChange
+from kvops.wording import say
 
 DEFAULT = Path(__file__).parent / "default_policy.toml"
 COLUMN = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
@@ -204,7 +206,8 @@ def _write(wanted: Policy) -> None:
         try:
             dataset.delete()
         except ProtectedError as error:
-            raise DatasetInUse(f"The dataset {dataset.name} has integrity checks and cannot be left out.") from error
+            sentence = _("The dataset %(name)s has integrity checks and cannot be left out.")
+            raise DatasetInUse(say(sentence, name=dataset.name)) from error
     for definition in wanted.datasets:
         values = asdict(definition)
         Dataset.objects.update_or_create(name=values.pop("name"), defaults=values)

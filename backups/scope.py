@@ -2,14 +2,18 @@
 
 from collections.abc import Collection, Sequence
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
 from kvops.models import Category, Family, Key, Namespace, Read
 from kvops.names import storable
+from kvops.wording import say
 
 
 class BackupRefused(Exception):
     """These keys are not copied without encryption; `count` says how many of them there are."""
 
-    def __init__(self, sentence: str, count: int = 0) -> None:
+    def __init__(self, sentence: str | Promise, count: int = 0) -> None:
         super().__init__(sentence)
         self.count = count
 
@@ -20,7 +24,7 @@ def distinct(prefixes: Collection[str]) -> list[str]:
     Raises BackupRefused for text that no key can begin with.
     """
     if not all(prefix == "" or storable(prefix) for prefix in prefixes):
-        raise BackupRefused("A prefix holds NUL or has no UTF-8 form.")
+        raise BackupRefused(_("A prefix holds NUL or has no UTF-8 form."))
     found: list[str] = []
     for prefix in sorted(prefixes, key=str.encode):
         if not found or not prefix.startswith(found[-1]):
@@ -32,8 +36,15 @@ def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> Backup
     """The refusal of so many keys that need encryption."""
     under = ", ".join(f"{prefix}*" for prefix in prefixes)
     return BackupRefused(
-        f"{count} keys of {namespace} under {under} are settings or unclassified. They are copied when encryption"
-        " comes; until then choose prefixes without them, or classify them in the policy.",
+        say(
+            _(
+                "%(count)s keys of %(namespace)s under %(prefixes)s are settings or unclassified. They are copied when "
+                "encryption comes; until then choose prefixes without them, or classify them in the policy."
+            ),
+            count=count,
+            namespace=namespace,
+            prefixes=under,
+        ),
         count,
     )
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -13,6 +14,7 @@ from backups import evidence, manifest
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
 from kvops.models import Person, Role, Run
+from kvops.wording import say
 
 State = CleanupStage.State
 
@@ -44,7 +46,7 @@ def move(
     """One conditional UPDATE and one audit entry. Raises CleanupRefused when somebody moved the stage first."""
     changed = CleanupStage.objects.filter(pk=stage.pk, state__in=expected).update(state=to, **(values or {}))
     if changed != 1:
-        raise CleanupRefused("The stage was moved by somebody else. Load the page again.")
+        raise CleanupRefused(_("The stage was moved by somebody else. Load the page again."))
     log.record(
         action,
         actor=actor,
@@ -105,13 +107,13 @@ def run_of(stage: CleanupStage) -> Run | None:
 def insist_operator(person: Person) -> None:
     """Raise CleanupRefused unless the person is an operator."""
     if not person.holds(Role.OPERATOR):
-        raise CleanupRefused("Only an operator can do this.")
+        raise CleanupRefused(_("Only an operator can do this."))
 
 
 def insist_turn(stage: CleanupStage) -> None:
     """Raise CleanupRefused unless the request is open and every earlier environment has valid evidence."""
     if not stage.request.is_open:
-        raise CleanupRefused("The clean-up is over.")
+        raise CleanupRefused(_("The clean-up is over."))
     missing = evidence.missing_qa(stage)
     if missing:
         raise CleanupRefused(missing)
@@ -127,11 +129,12 @@ def insist_idle(stage: CleanupStage) -> None:
     """Raise CleanupRefused while a run works for the stage."""
     busy = busy_run(stage)
     if busy is not None:
-        raise CleanupRefused(f"Wait for run {busy.pk} ({busy.get_kind_display()}), or stop it first.")
+        sentence = _("Wait for run %(pk)s (%(kind)s), or stop it first.")
+        raise CleanupRefused(say(sentence, pk=busy.pk, kind=Run.Kind(busy.kind).label))
 
 
 def insist_names(stage: CleanupStage) -> None:
     """Raise CleanupRefused unless the frozen names are what their digest says."""
     names = CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("name", flat=True)
     if manifest.names_sha256(names.iterator(10_000)) != stage.names_sha256:
-        raise CleanupRefused("The frozen names are not what was frozen. Have the database looked at.")
+        raise CleanupRefused(_("The frozen names are not what was frozen. Have the database looked at."))

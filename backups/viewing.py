@@ -1,5 +1,7 @@
 """A value out of a copy, for a person who asks for it. It is recorded first and stored nowhere."""
 
+from django.utils.translation import gettext_lazy as _
+
 from audit import log
 from audit.actions import Action
 from backups import generations
@@ -16,7 +18,7 @@ class ValueHidden(Exception):
 def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
     """The entry as the copy holds it. Raises ValueHidden, manifest.Damaged and StoreError."""
     if values.category_of(generation.namespace, name).sensitive:
-        raise ValueHidden("This key is settings or unclassified now: its value is not shown.")
+        raise ValueHidden(_("This key is settings or unclassified now: its value is not shown."))
     with log.transaction():
         log.record(
             Action.VALUE_VIEWED,
@@ -28,5 +30,5 @@ def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
         )
     entry = generations.read_entry(generation, name)
     if entry is None:
-        raise ValueHidden("The copy holds no value of this key.")
+        raise ValueHidden(_("The copy holds no value of this key."))
     return entry

@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass
 
 from django.db import connection
 from django.db.models import ProtectedError
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from kvops.definitions import DefinitionRefused, Table, insist_unique
 from kvops.estate import BINDING
 from kvops.models import Category, Family, Namespace, Read, Scan, ScanCount
 from kvops.names import after_name, after_prefix, storable
+from kvops.wording import say
 
 MAX_PATTERN_BYTES = 512
 
@@ -144,7 +146,8 @@ def replace(wanted: Collection[Definition]) -> None:
         try:
             family.delete()
         except ProtectedError as error:
-            raise FamilyInUse(f"{family.binding} {family} has clean-up requests and cannot be left out.") from error
+            sentence = _("%(binding)s %(family)s has clean-up requests and cannot be left out.")
+            raise FamilyInUse(say(sentence, binding=family.binding, family=family)) from error
     for namespace in namespaces:
         newest = Scan.objects.newest(namespace)
         if newest is not None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -26,7 +27,7 @@ def prepare(
     with log.transaction():
         undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
         if undone.filter(approval__state__in=["pending", "approved"]).exists():
-            raise approvals.Refused("An earlier change is waiting for its decision. Withdraw it first.")
+            raise approvals.Refused(_("An earlier change is waiting for its decision. Withdraw it first."))
         undone.update(discarded_at=Now())
         change = PreparedChange.objects.create(
             kind=kind,
@@ -48,7 +49,7 @@ def submit(change: PreparedChange, *, by: Person) -> ApprovalRequest:
     """Ask a reviewer to decide on a prepared change. Raises approvals.Refused."""
     with log.transaction():
         if change.approval_id or change.applied_at or change.discarded_at:
-            raise approvals.Refused("This change was already submitted, applied or discarded.")
+            raise approvals.Refused(_("This change was already submitted, applied or discarded."))
         request = approvals.submit(
             ApprovalRequest.Kind(change.kind),
             subject=f"change:{change.pk}",

@@ -14,6 +14,8 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models import F, Model, ProtectedError
 from django.db.models.functions import Now
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -22,6 +24,7 @@ from kvops.budget import SharedBudget
 from kvops.cloudflare import Budget, Cloudflare, CloudflareError, ConfigurationError
 from kvops.definitions import Applied, DefinitionRefused, Table, for_the_record
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange
+from kvops.wording import say
 
 _APART = 10_000
 """What is added to every order while they change places."""
@@ -152,24 +155,42 @@ def _probe(wanted: Sequence[estate.Definition]) -> dict[str, str]:
     """The title of every namespace by its id, as the environment's own read token sees it. Raises NotVisible."""
     titles: dict[str, str] = {}
     for definition in wanted:
-        what = "the account"
+        what: str | Promise = _("the account")
         try:
             with reader(Environment(slug=definition.slug, **definition.fields())) as client:
                 for kv in definition.kv:
-                    what = f"the namespace {kv.namespace_id} of {kv.binding}"
+                    what = say(_("the namespace %(id)s of %(binding)s"), id=kv.namespace_id, binding=kv.binding)
                     titles[kv.namespace_id] = client.namespace(kv.namespace_id).title
-                what = "the D1 databases"
+                what = _("the D1 databases")
                 visible = {info.id for info in client.databases()} if definition.d1 else set()
         except CloudflareError as error:
             raise NotVisible(
-                f"{definition.slug}: {definition.read_token} cannot see {what} in account {definition.account_id}. "
-                f"Is it another environment's token, or a wrong id? {error}"
+                say(
+                    _(
+                        "%(slug)s: %(token)s cannot see %(what)s in account %(account)s. "
+                        "Is it another environment's token, or a wrong id? %(error)s"
+                    ),
+                    slug=definition.slug,
+                    token=definition.read_token,
+                    what=what,
+                    account=definition.account_id,
+                    error=error,
+                )
             ) from error
         for d1 in definition.d1:
             if d1.database_id not in visible:
                 raise NotVisible(
-                    f"{definition.slug}: {definition.read_token} cannot see the database {d1.database_id} of "
-                    f"{d1.binding} in account {definition.account_id}. It needs D1 Read and the right id."
+                    say(
+                        _(
+                            "%(slug)s: %(token)s cannot see the database %(id)s of %(binding)s in account %(account)s. "
+                            "It needs D1 Read and the right id."
+                        ),
+                        slug=definition.slug,
+                        token=definition.read_token,
+                        id=d1.database_id,
+                        binding=d1.binding,
+                        account=definition.account_id,
+                    )
                 )
     return titles
 
@@ -192,13 +213,13 @@ def _write(wanted: Sequence[estate.Definition], titles: Mapping[str, str]) -> No
     bindings = {(d.slug, kv.binding, kv.namespace_id) for d in wanted for kv in d.kv}
     for namespace in Namespace.objects.select_related("environment"):
         if (namespace.environment.slug, namespace.binding, namespace.namespace_id) not in bindings:
-            _remove(namespace, "so it can neither be left out nor be bound to another namespace")
+            _remove(namespace, _BOUND)
     Database.objects.all().delete()
     for environment in Environment.objects.exclude(slug__in=[d.slug for d in wanted]):
-        _remove(environment, "so it cannot be left out")
+        _remove(environment, _USED)
     Environment.objects.update(order=F("order") + _APART)
     for definition in wanted:
-        environment, _ = Environment.objects.update_or_create(
+        environment, _created = Environment.objects.update_or_create(
             slug=definition.slug, defaults={**definition.fields(), "updated_at": Now()}
         )
         for kv in definition.kv:
@@ -210,11 +231,17 @@ def _write(wanted: Sequence[estate.Definition], titles: Mapping[str, str]) -> No
         Database.objects.bulk_create(Database(environment=environment, **asdict(d1)) for d1 in definition.d1)
 
 
-def _remove(row: Model, consequence: str) -> None:
+_BOUND = _(
+    "%(what)s has runs, scans, copies or requests, so it can neither be left out nor be bound to another namespace."
+)
+_USED = _("%(what)s has runs, scans, copies or requests, so it cannot be left out.")
+
+
+def _remove(row: Model, sentence: Promise) -> None:
     try:
         row.delete()
     except ProtectedError as error:
-        raise StillInUse(f"{row} has runs, scans, copies or requests, {consequence}.") from error
+        raise StillInUse(say(sentence, what=row)) from error
 
 
 def _record(wanted: Sequence[estate.Definition], differences: Sequence[str], actor: log.Actor) -> None:

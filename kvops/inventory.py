@@ -20,6 +20,7 @@ from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import Key as Listed
 from kvops.models import Category, Family, Key, Namespace, Person, Run, Scan
 from kvops.names import after_prefix, storable
+from kvops.wording import say
 
 MAX_RESTARTS = 3
 """How often a listing begins again by itself when Cloudflare refuses its cursor."""
@@ -43,7 +44,7 @@ def start_scan(
 ) -> Scan:
     """List a namespace, or a prefix of it, in a new run. Raises ScanRefused and runs.AlreadyOpen."""
     if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
-        raise ScanRefused(f"A prefix is text without NUL of at most {MAX_NAME_BYTES} bytes.")
+        raise ScanRefused(say(_("A prefix is text without NUL of at most %(most)s bytes."), most=MAX_NAME_BYTES))
     with log.transaction():
         environment = Namespace.objects.select_for_update(of=["self"], no_key=True).get(pk=namespace.pk).environment
         run = runs.create(

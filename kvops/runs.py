@@ -17,6 +17,7 @@ from datetime import timedelta
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -24,6 +25,7 @@ from audit.chain import JSON
 from kvops import queue, timing
 from kvops.cloudflare import ApiError, CloudflareError, RateLimited, TransportError
 from kvops.models import ApprovalRequest, Environment, Person, Run
+from kvops.wording import say
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ def create(
     """
     log.insist()
     if Run.objects.open().filter(kind=kind, subject=subject).exists():
-        raise AlreadyOpen(f"{kind.label} of {label} is already running.")
+        raise AlreadyOpen(say(_("%(kind)s of %(what)s is already running."), kind=kind.label, what=label))
     run = Run.objects.create(
         kind=kind,
         subject=subject,
@@ -286,14 +288,7 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
         logger.info("Run %s is not due; the doorbell is ignored.", run_id)
         return
     try:
-        if lease.run.starts > MAX_STARTS:
-            raise RunError("gave_up", f"Started {MAX_STARTS} times without getting any further. {lease.run.note}")
-        if lease.run.stop_requested_by:
-            raise _Stopped
-        then: Again | Done | None = import_string(KINDS[lease.run.kind].handler)(lease)
-        if then is not None:
-            with lease.checkpoint(then):
-                pass
+        _step(lease)
     except LeaseLost as lost:
         logger.warning("%s", lost)
     except _Stopped:
@@ -316,6 +311,17 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
             "unexpected",
             f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again.",
         )
+
+
+def _step(lease: Lease) -> None:
+    if lease.run.starts > MAX_STARTS:
+        raise RunError("gave_up", f"Started {MAX_STARTS} times without getting any further. {lease.run.note}")
+    if lease.run.stop_requested_by:
+        raise _Stopped
+    then: Again | Done | None = import_string(KINDS[lease.run.kind].handler)(lease)
+    if then is not None:
+        with lease.checkpoint(then):
+            pass
 
 
 def _transient(error: Exception) -> bool:
@@ -388,7 +394,7 @@ def request_stop(run: Run, *, actor: log.Actor) -> None:
             stop_requested_by=actor.text, wake_at=None, updated_at=Now()
         )
         if not asked:
-            raise NotResumable("The run is over, or was already asked to stop.")
+            raise NotResumable(_("The run is over, or was already asked to stop."))
         log.record(Action.RUN_STOP_REQUESTED, actor=actor, environment=_slug(run), subject=f"run:{run.pk}")
         if not run.foreground:
             queue.enqueue("kvops.tasks.step", run.pk)
@@ -398,7 +404,7 @@ def resume(run: Run, *, actor: log.Actor) -> None:
     """Queue a failed or stopped run again: the same run, the next epoch. Raises NotResumable."""
     with log.transaction():
         if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
-            raise NotResumable("Another run is already doing this.")
+            raise NotResumable(_("Another run is already doing this."))
         changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(
             state=Run.State.QUEUED,
             epoch=F("epoch") + 1,
@@ -414,7 +420,7 @@ def resume(run: Run, *, actor: log.Actor) -> None:
             foreground=False,
         )
         if not changed:
-            raise NotResumable("Only a failed or stopped run can be tried again.")
+            raise NotResumable(_("Only a failed or stopped run can be tried again."))
         log.record(Action.RUN_RESUMED, actor=actor, environment=_slug(run), subject=f"run:{run.pk}")
         queue.enqueue("kvops.tasks.step", run.pk)
 

@@ -19,6 +19,7 @@ from kvops import inventory, runs
 from kvops.approvals import actor_of
 from kvops.models import Environment
 from kvops.signin import person_of
+from kvops.wording import english
 
 PAGE = 50
 SHOWN = 20
@@ -153,5 +154,5 @@ def refuse(request: HttpRequest, refused: Exception, environment: Environment, s
         actor=actor_of(person_of(request)),
         environment=environment.slug,
         subject=subject,
-        details={"reason": str(refused)[:500]},
+        details={"reason": english(refused)[:500]},
     )

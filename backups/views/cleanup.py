@@ -22,6 +22,7 @@ from backups.views import cards
 from kvops import approvals, runs
 from kvops.approvals import actor_of
 from kvops.signin import person_of
+from kvops.wording import english
 
 PAGE = 25
 REFUSALS = (
@@ -162,7 +163,7 @@ def refuse(request: HttpRequest, refused: Exception, *, subject: str, stage: Cle
         environment=stage.environment.slug if stage else "",
         subject=f"stage:{stage.pk}" if stage else subject,
         subject_label=str(stage)[:600] if stage else "",
-        details={"reason": str(refused)[:500]},
+        details={"reason": english(refused)[:500]},
     )
 
 

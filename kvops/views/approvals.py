@@ -20,6 +20,7 @@ from kvops.cloudflare import CloudflareError
 from kvops.forms.approvals import DecisionForm, HistoryFilter
 from kvops.models import ApprovalRequest, Person, PreparedChange
 from kvops.signin import insist_fresh, person_of
+from kvops.wording import english
 
 PAGE = 50
 SHOWN = 100
@@ -118,7 +119,7 @@ def submit_change(request: HttpRequest, pk: int) -> HttpResponse:
         approval = changes.submit(change, by=person_of(request))
     except approvals.Refused as refused:
         messages.error(request, str(refused))
-        details = {"reason": str(refused)[:500]}
+        details = {"reason": english(refused)[:500]}
         actor = approvals.actor_of(person_of(request))
         log.refusal(Action.REFUSED, actor=actor, subject=f"change:{pk}", details=details)
         return redirect("approvals")
@@ -177,5 +178,5 @@ def _refuse(
         subject=f"approval:{approval.pk}",
         subject_label=approval.title,
         digest=approval.digest,
-        details={"reason": str(refused)[:500]},
+        details={"reason": english(refused)[:500]},
     )

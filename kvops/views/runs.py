@@ -17,6 +17,7 @@ from kvops.budget import SharedBudget
 from kvops.forms.runs import RunFilter
 from kvops.models import Namespace, Run
 from kvops.signin import person_of
+from kvops.wording import english
 
 PAGE = 50
 
@@ -113,5 +114,5 @@ def _refuse(request: HttpRequest, run: Run, refused: Exception) -> None:
         actor=actor_of(person_of(request)),
         environment=run.environment.slug if run.environment else "",
         subject=f"run:{run.pk}",
-        details={"reason": str(refused)[:500]},
+        details={"reason": english(refused)[:500]},
     )
