@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from django.db import connection
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -31,6 +32,7 @@ from backups.stages import (
 from kvops import runs, timing
 from kvops.approvals import actor_of
 from kvops.models import Namespace, Person, Run, Scan
+from kvops.wording import say
 
 State = CleanupStage.State
 
@@ -48,7 +50,8 @@ def freeze(stage: CleanupStage, *, by: Person) -> int:
         if mine.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
             send_back(mine, actor=actor_of(by), because="The names are frozen again.")
         elif mine.state not in {State.WAITING, State.FROZEN}:
-            raise CleanupRefused(f"The names cannot be frozen while the stage is: {mine.get_state_display()}.")
+            sentence = _("The names cannot be frozen while the stage is: %(state)s.")
+            raise CleanupRefused(say(sentence, state=State(mine.state).label))
         CleanupEntry.objects.filter(stage=stage).delete()
         names = _copy_names(stage)
         digest = manifest.names_sha256(
@@ -126,7 +129,8 @@ def prepare(stage: CleanupStage, *, by: Person) -> Run:
         elif mine.state in {State.VERIFIED, State.CHECKED} and not copy_is_fresh(mine):
             run = generations.create_verification(generation_of(mine), actor=actor, person=by)
         else:
-            raise CleanupRefused(f"There is nothing to prepare while the stage is: {mine.get_state_display()}.")
+            sentence = _("There is nothing to prepare while the stage is: %(state)s.")
+            raise CleanupRefused(say(sentence, state=State(mine.state).label))
     return run
 
 
@@ -144,9 +148,14 @@ def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person) -> Ru
 
 
 def backup_finished(run: Run) -> None:
-    """Hook: frozen -> backed_up when the copy is complete, and its read-back follows."""
+    """Hook: a complete copy is read back at once; that of a stage moves it from frozen to backed_up first.
+
+    A command's copy is read back by the command.
+    """
     stage = CleanupStage.objects.filter(generation__run=run, state=State.FROZEN).first()
     if stage is None:
+        if not run.foreground:
+            _read_back(run)
         return
     generation = generation_of(stage)
     actor = log.Actor(run.started_by_id, run.actor)
@@ -160,6 +169,14 @@ def backup_finished(run: Run) -> None:
         generations.create_verification(generation, actor=actor, person=run.started_by)
     except (NotVerifiable, runs.AlreadyOpen) as refused:
         note(stage, str(refused))
+
+
+def _read_back(run: Run) -> None:
+    generation = Generation.objects.get(run=run)
+    if generation.status == Generation.Status.COMPLETE:
+        generations.create_verification(
+            generation, actor=log.Actor(run.started_by_id, run.actor), person=run.started_by
+        )
 
 
 def verify_finished(run: Run) -> None:
@@ -195,7 +212,7 @@ def check_finished(run: Run) -> None:
         return
     actor = log.Actor(run.started_by_id, run.actor)
     if check.outcome != Check.Outcome.PASSED:
-        note(stage, f"The check found {check.differences} differences with D1. Correct them, then check again.")
+        note(stage, _differences(check))
         return
     move(
         stage,
@@ -208,12 +225,20 @@ def check_finished(run: Run) -> None:
     )
 
 
+def _differences(check: Check) -> str:
+    return (
+        f"The check found {check.differences} differences with D1. Correct D1 and check again; or correct KV, scan it"
+        " and freeze the names again."
+    )
+
+
 def _fresh_scan(stage: CleanupStage) -> Scan:
     """The newest complete scan that covers the prefix; names older than a day are not frozen."""
     scan = scan_of(stage)
     fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
     if scan is None or not Scan.objects.filter(pk=scan.pk, completed_at__gte=fresh).exists():
-        raise CleanupRefused(f"{stage.namespace} was not scanned within a day. Scan it first.")
+        sentence = _("%(namespace)s was not scanned within a day. Scan it first.")
+        raise CleanupRefused(say(sentence, namespace=stage.namespace))
     return scan
 
 

@@ -392,6 +392,7 @@ def test_an_auditor_sees_the_copy_and_no_value(client: Client, estate: make.Esta
     assert auditor.post(f"/backups/{made.pk}/entries/0/value").status_code == 403
 
 
+@pytest.mark.usefixtures("not_read_back")
 def test_a_copy_is_read_back_again_from_its_page(operator: Client, estate: make.Estate) -> None:
     filled(estate)
     made = copied(estate, verify=False)

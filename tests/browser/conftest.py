@@ -79,6 +79,7 @@ def product() -> Iterator[Product]:
             assert address, output.read_text("utf-8")
             ports = environment.Ports(web=0, cloudflare=int((folder / "ports/cloudflare").read_text()))
             yield Product(address[1], ports.api_base_url, folder)
+            assert process.poll() is None, output.read_text("utf-8")
         finally:
             process.terminate()
             process.wait(60)
