@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import make
+from tests import judge, make
 from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
@@ -25,6 +25,23 @@ def s3() -> Iterator[FakeS3]:
     """An empty fake bucket."""
     with FakeS3() as fake:
         yield fake
+
+
+@pytest.fixture(autouse=True)
+def nothing_that_may_not_be(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test on the fake Cloudflare: only allowed calls, only approved and copied keys deleted."""
+    if "cloudflare" not in request.fixturenames:
+        yield
+        return
+    fake: FakeCloudflare = request.getfixturevalue("cloudflare")
+    bucket: FakeS3 = request.getfixturevalue("s3")
+    # Asked for now, so that both are still there when the test is over.
+    request.getfixturevalue("db")
+    yield
+    # Without deletes the database is left alone: a test may have broken its transaction.
+    deletes = any(call.deleted for call in fake.journal)
+    found = judge.problems(fake.journal, judge.approved_sets(bucket.objects) if deletes else [])
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture

@@ -1,0 +1,83 @@
+"""The judge of the journals refuses what must never show in one."""
+
+from hashlib import sha256
+
+import pytest
+
+from tests import judge, make
+from tests.backups import cleaning
+from tests.fakes.cloudflare import Call
+
+NAME = "master:a:1"
+VALUE = sha256(b"value").hexdigest()
+APPROVED = [judge.Approved("n1", {NAME: VALUE})]
+
+
+def call(method: str, route: str) -> Call:
+    return Call(method, route, "/path", 200, "a", "n1", {}, {}, 0.0)
+
+
+def delete(deleted: dict[str, str | None], namespace: str = "n1") -> Call:
+    return Call("POST", "bulk_delete", "/path", 200, "a", namespace, deleted, {}, 0.0)
+
+
+def test_a_delete_of_approved_and_copied_values_passes() -> None:
+    assert judge.problems([call("GET", "keys"), delete({NAME: VALUE}), delete({NAME: None})], APPROVED) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "route"), [("PUT", "bulk_put"), ("DELETE", "delete_namespace"), ("GET", "unknown"), ("PUT", "put_value")]
+)
+def test_a_call_outside_the_list_is_caught(method: str, route: str) -> None:
+    assert judge.problems([call(method, route)], APPROVED) == [f"{method} /path is not a call of the product."]
+
+
+def test_a_name_outside_every_approved_set_is_caught() -> None:
+    [sentence] = judge.problems([delete({NAME: VALUE, "master:a:2": None})], APPROVED)
+    assert "'master:a:2' of n1 was deleted and is in no approved set" in sentence
+
+
+def test_a_name_approved_in_another_namespace_is_caught() -> None:
+    [sentence] = judge.problems([delete({NAME: VALUE}, "n2")], APPROVED)
+    assert "in no approved set" in sentence
+
+
+@pytest.mark.parametrize("copied", [sha256(b"older").hexdigest(), None])
+def test_a_value_that_is_not_the_copied_one_is_caught(copied: str | None) -> None:
+    [sentence] = judge.problems([delete({NAME: VALUE})], [judge.Approved("n1", {NAME: copied})])
+    assert "had another value than its copy" in sentence
+
+
+@pytest.fixture
+def stage(estate: make.Estate, people: make.People) -> make.Estate:
+    """A deletion of three masters of QA that was approved and claimed."""
+    cleaning.estate_with_masters(estate)
+    cleaning.started(cleaning.asked(people), people)
+    return estate
+
+
+def test_an_approved_set_is_read_from_the_evidence_and_the_bucket(stage: make.Estate) -> None:
+    values = {name: cleaning.digest(cleaning.master(name)) for name in cleaning.NAMES}
+    assert judge.approved_sets(stage.s3.objects) == [judge.Approved(make.NAMESPACES["qa"], values)]
+
+
+def test_what_was_approved_and_not_claimed_is_no_set(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    cleaning.approved(cleaning.asked(people), people)
+    assert judge.approved_sets(estate.s3.objects) == []
+
+
+@pytest.mark.parametrize("suffix", [".json", ".manifest.json"])
+def test_a_copy_that_is_not_the_approved_one_covers_nothing(stage: make.Estate, suffix: str) -> None:
+    key = next(key for key in stage.s3.objects if key.endswith(suffix))
+    broken = {**stage.s3.objects, key: stage.s3.objects[key].replace(b"1", b"2")}
+    [found] = judge.approved_sets(broken)
+    assert set(found.values.values()) <= {None}
+
+
+def test_names_that_are_not_the_approved_ones_cover_nothing(
+    stage: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "_names_sha256", lambda _: "0" * 64)
+    [found] = judge.approved_sets(stage.s3.objects)
+    assert found.values == {}
