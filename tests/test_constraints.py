@@ -5,6 +5,7 @@ and the `>= 0` Django writes for positive integers.
 """
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise, permutations, product
 
@@ -16,10 +17,10 @@ from django.db.transaction import atomic
 from psycopg import Error
 
 from audit import log
-from backups.models import CleanupChunk, CleanupRequest, CleanupStage
+from backups.models import Check, CleanupChunk, CleanupRequest, CleanupStage, Generation
 from kvops import runs
 from kvops.models import ApprovalRequest, Run
-from tests.constraints.backups_rows import CHUNKS, CLEANUP_FROZEN, COPIES, STAGES
+from tests.constraints.backups_rows import CHUNKS, CLEANUP_FROZEN, COPIES, COPY_FROZEN, STAGES
 from tests.constraints.copies import World
 from tests.constraints.estate import change, sql
 from tests.constraints.kvops_rows import APPROVALS, ESTATE, REQUEST_DECIDED, REQUEST_FROZEN, RUNS
@@ -52,8 +53,11 @@ GENERATED = {
     "a run cannot go from % to %",
     "a stage cannot go from % to %",
     "a chunk cannot go from % to %",
+    "a copy cannot go from % to %",
+    "a check cannot go from % to %",
     "the runs are never truncated",
     "the clean-ups are never truncated",
+    "copies and checks are never truncated",
 }
 """Rules broken below, for all pairs of states and for all guarded tables."""
 
@@ -62,6 +66,7 @@ TABLE = [*APPROVALS, *RUNS, *ESTATE, *COPIES, *STAGES, *CHUNKS]
 FROZEN = [
     (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "starter_id", "used_at", *REQUEST_DECIDED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
+    (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until"}),
 ]
 
 
@@ -137,15 +142,19 @@ def drawn(model: type[Model]) -> set[tuple[str, str]]:
             return states(model)[first : last + 1]
         return [word.strip() for word in words.split("|")]
 
-    lines = [line.split("(")[0] for line in (model.__doc__ or "").splitlines() if "->" in line]
+    lines = [re.sub(r"\([^)]*\)?", "", line) for line in (model.__doc__ or "").splitlines() if "->" in line]
     chains = [[several(part) for part in line.split("->")] for line in lines]
     pairs = {pair for chain in chains for before, after in pairwise(chain) for pair in product(before, after)}
     assert {state for pair in pairs for state in pair} == set(states(model))
     return {(before, after) for before, after in pairs if before != after}
 
 
+STATE: dict[type[Model], str] = {Generation: "status", Check: "outcome"}
+"""The column the arrows are of, where it is not `state`."""
+
+
 def states(model: type[Model]) -> list[str]:
-    field = model._meta.get_field("state")
+    field = model._meta.get_field(STATE.get(model, "state"))
     assert isinstance(field, Field)
     return [str(value) for value, _ in field.flatchoices]
 
@@ -155,6 +164,8 @@ MODELS: dict[str, type[Model]] = {
     "a run": Run,
     "a stage": CleanupStage,
     "a chunk": CleanupChunk,
+    "a copy": Generation,
+    "a check": Check,
 }
 
 
@@ -172,7 +183,13 @@ def made(world: World, name: str, before: str, after: str) -> Model:
     if name == "a stage":
         only_cache, no_names = (before, after) == ("verified", "submitted"), (before, after) == ("frozen", "confirmed")
         return world.stage(before, category="cache" if only_cache else "legacy", names=0 if no_names else 1)
-    kinds = {"an approval request": world.approval, "a run": world.run, "a chunk": world.chunk}
+    kinds: dict[str, Callable[[str], Model]] = {
+        "an approval request": world.approval,
+        "a run": world.run,
+        "a chunk": world.chunk,
+        "a copy": world.generation,
+        "a check": world.check,
+    }
     return kinds[name](before)
 
 
@@ -184,14 +201,14 @@ def test_what_the_docstring_draws_can_be_done(world: World, name: str, before: s
     else:
         change(row, **world.to(type(row), after))
     row.refresh_from_db()
-    assert getattr(row, "state") == after  # noqa: B009
+    assert getattr(row, STATE.get(type(row), "state")) == after
 
 
 @pytest.mark.parametrize(("name", "before", "after"), moves(allowed=False))
 def test_what_the_docstring_does_not_draw_is_refused(world: World, name: str, before: str, after: str) -> None:
     row = made(world, name, before, after)
     with pytest.raises(IntegrityError) as error, atomic():
-        change(row, state=after)
+        change(row, **{STATE.get(type(row), "state"): after})
     assert refusal(error.value) == f"{name} cannot go from {before} to {after}"
 
 

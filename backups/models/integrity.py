@@ -19,7 +19,10 @@ class CheckQuerySet(models.QuerySet["Check"]):
 
 
 class Check(models.Model):
-    """One comparison. pending -> passed | failed; a failed check names every difference."""
+    """One comparison; a failed one names every difference.
+
+    pending -> passed | failed
+    """
 
     class Outcome(models.TextChoices):
         """What was found."""

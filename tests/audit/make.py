@@ -63,6 +63,7 @@ def write(
 @contextmanager
 def triggers_off(table: str) -> Iterator[None]:
     """What only the owner of a table can do."""
+    sql("SET CONSTRAINTS ALL IMMEDIATE")  # a table with checks still to come cannot be altered
     sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     yield
     sql(f"ALTER TABLE {table} ENABLE TRIGGER USER")

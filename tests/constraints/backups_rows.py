@@ -2,24 +2,89 @@
 
 from collections.abc import Callable
 
+from django.db.models import F
 from django.db.models.functions import Now
 
-from backups.models import CleanupStage
+from backups.models import CleanupStage, Generation
 from kvops.models import ApprovalRequest
 from tests.constraints.copies import World
 from tests.constraints.estate import HOUR, again, change
 from tests.constraints.rows import EPOCH, Row, columns
 
+# What a copy is: every column, also while it goes on to be found damaged.
+COPY_FROZEN: dict[str, object] = {
+    "id": 0,
+    "environment_id": 0,
+    "namespace_id": 0,
+    "prefixes": ["x"],
+    "category": "cache",
+    "patterns": ["x"],
+    "purpose": "cleanup",
+    "read": "exact",
+    "run_id": 0,
+    "made_by_id": 0,
+    "actor": "x",
+    "bucket": "x",
+    "stem": "x",
+    "manifest_key": "x",
+    "manifest_sha256": "x",
+    "digest_root": "x",
+    "keys": 9,
+    "bytes": 9,
+    "expired": 9,
+    "vanished": 9,
+    "calls": 9,
+    "started_at": EPOCH,
+    "finished_at": EPOCH,
+}
+COPIED: dict[str, object] = {"index": 9, "name": "x", "expiration": 9, "outcome": "expired", "size": 9}
+CHECK_FROZEN: dict[str, object] = {
+    "environment_id": 0,
+    "dataset_id": 0,
+    "definition": {"a": 1},
+    "definition_digest": "x",
+    "generation_id": 0,
+    "source": "x",
+    "run_id": 0,
+    "keys": 9,
+    "rows": 9,
+    "differences": 9,
+    "only_in_d1": 9,
+    "started_at": EPOCH,
+    "finished_at": EPOCH,
+}
+COPY_EDITED, CONTENTS = (
+    "what a finished copy is of cannot be edited",
+    "the contents of a finished copy cannot be edited",
+)
 COPIES = [
-    Row("generation_name_once", lambda w: again(w.generation(), run=w.run())),
-    Row("backups_generation_run_id_key", lambda w: again(w.generation(), stem="other")),
+    *columns(COPY_EDITED, lambda w: w.generation("complete"), COPY_FROZEN, {"status": "damaged"}),
+    *columns(COPY_EDITED, lambda w: w.generation("partial"), COPY_FROZEN),
+    Row("a copy starts as writing", lambda w: again(w.generation(), stem="other", run=w.run())),
+    Row("a copy is never deleted", lambda w: Generation.objects.filter(pk=w.generation().pk)._raw_delete("default")),
+    Row(
+        "a copy is never kept for a shorter time",
+        lambda w: change(w.generation(), retain_until=F("retain_until") - HOUR),
+    ),
+    Row(CONTENTS, lambda w: again(w.copied("complete"), index=1, name="b"), "one name more"),
+    Row(CONTENTS, lambda w: w.copied("complete").delete(), "one name less"),
+    Row(CONTENTS, lambda w: change(w.copied(), generation=w.generation()), "a name moved in"),
+    Row(CONTENTS, lambda w: change(w.copied("partial"), generation=w.generation("writing")), "a name moved out"),
+    *columns(CONTENTS, lambda w: w.copied("verified"), COPIED),
+    Row(CONTENTS, lambda w: change(w.copied("verified"), outcome="kept", digest=b"x"), "digest"),
+    Row(CONTENTS, lambda w: again(w.part("complete"), number=2), "one part more"),
+    Row(CONTENTS, lambda w: w.part("complete").delete(), "one part less"),
+    Row(CONTENTS, lambda w: change(w.part(), generation=w.generation()), "a part moved in"),
+    Row(CONTENTS, lambda w: change(w.part("partial"), generation=w.generation("writing")), "a part moved out"),
+    Row(CONTENTS, lambda w: change(w.part("damaged"), sha256="x"), "a part edited"),
+    Row("generation_name_once", lambda w: again(w.generation("writing"), run=w.run())),
+    Row("backups_generation_run_id_key", lambda w: again(w.generation("writing"), stem="other")),
     Row("generation_kept_14_days", lambda w: w.generation(retain_until=Now() + 300 * HOUR)),
     Row("generation_finished_has_a_manifest", lambda w: w.generation(manifest_sha256=""), "no manifest"),
     Row("generation_finished_has_a_manifest", lambda w: w.generation(digest_root=""), "no root"),
     Row("generation_finished_has_a_manifest", lambda w: w.generation("writing", finished_at=Now()), "not finished"),
     Row("generation_verified_has_a_date", lambda w: w.generation(verified_at=None)),
-    Row("generation_whole_lost_nothing", lambda w: w.generation("complete", vanished=1), "complete"),
-    Row("generation_whole_lost_nothing", lambda w: change(w.generation("partial", vanished=1), **VERIFIED), "verified"),
+    Row("generation_whole_lost_nothing", lambda w: w.generation("complete", vanished=1)),
     Row("part_number_once", lambda w: again(w.part())),
     Row("generation_index_once", lambda w: again(w.copied(), name="b")),
     Row("generation_name_of_key_once", lambda w: again(w.copied(), index=2)),
@@ -30,8 +95,11 @@ COPIES = [
     Row("dataset_has_a_prefix", lambda w: change(w.dataset(), prefix="")),
     Row("check_passed_without_difference", lambda w: w.check(differences=1)),
     Row("check_finished_has_a_time", lambda w: w.check(finished_at=None)),
+    Row("a check starts as pending", lambda w: again(w.check())),
+    Row("a check is never deleted", lambda w: w.check().delete()),
+    *columns("a finished check cannot be edited", lambda w: w.check(), CHECK_FROZEN),
+    *columns("a finished check cannot be edited", lambda w: w.check("failed"), CHECK_FROZEN),
 ]
-VERIFIED: dict[str, object] = {"status": "verified", "verified_at": Now()}
 
 CLEANUP_FROZEN: dict[str, object] = {
     "id": 0,

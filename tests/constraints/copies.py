@@ -22,6 +22,12 @@ from tests.constraints.estate import HOUR, SHA, Estate, change
 
 STAGE_PATH = CleanupStage.State.values[1:-1]
 """From frozen to accepted."""
+COPY_PATHS = {
+    "complete": ["complete"],
+    "partial": ["partial"],
+    "verified": ["complete", "verified"],
+    "damaged": ["complete", "damaged"],
+}
 CHUNK_PATHS = {"intended": ["intended"], "sent": ["intended", "sent"], "settled": ["settled"]}
 
 
@@ -43,30 +49,45 @@ class World(Estate):
             "run": self.run(),
             "bucket": "b",
             "stem": f"s{self.count()}",
-            "status": status,
             "retain_until": Now() + timedelta(days=15),
         }
-        if status != "writing":
-            made |= {"finished_at": Now(), "manifest_sha256": SHA, "digest_root": SHA}
-        if status == "verified":
-            made["verified_at"] = Now()
-        return Generation.objects.create(**{**made, **values})
+        steps = [self.to(Generation, step) for step in COPY_PATHS.get(status, [])]
+        early = {name: value for name, value in values.items() if not any(name in step for step in steps)}
+        generation = Generation.objects.create(**{**made, **early})
+        for step in steps:
+            change(generation, **{name: values.get(name, value) for name, value in step.items()})
+        generation.refresh_from_db()
+        return generation
 
-    def part(self) -> GenerationPart:
-        """A data object."""
-        return GenerationPart.objects.create(
-            generation=self.generation(), number=1, size=1, keys=1, first_index=0, last_index=0
+    def part(self, status: str = "writing") -> GenerationPart:
+        """A data object of a copy with this status."""
+        part = GenerationPart.objects.create(
+            generation=self.generation("writing"), number=1, size=1, keys=1, first_index=0, last_index=0
         )
+        self.finish(part.generation, status)
+        return part
 
-    def copied(self) -> GenerationEntry:
-        """A name of a copy."""
-        return GenerationEntry.objects.create(generation=self.generation(), index=0, name="a:1")
+    def copied(self, status: str = "writing") -> GenerationEntry:
+        """A name of a copy with this status."""
+        entry = GenerationEntry.objects.create(generation=self.generation("writing"), index=0, name="a:1")
+        self.finish(entry.generation, status)
+        return entry
+
+    def finish(self, generation: Generation, status: str) -> None:
+        """The copy goes on from being written to this status."""
+        for step in COPY_PATHS.get(status, []):
+            change(generation, **self.to(Generation, step))
 
     def check(self, outcome: str = "passed", /, **values: object) -> Check:
         """A check with this outcome."""
-        over = None if outcome == "pending" else Now()
         made = {"environment": self.environment, "dataset": self.dataset(), "definition": {}, "run": self.run()}
-        return Check.objects.create(**{**made, "outcome": outcome, "finished_at": over, **values})
+        over = {} if outcome == "pending" else self.to(Check, outcome)
+        early = {name: value for name, value in values.items() if name not in over}
+        check = Check.objects.create(**{**made, **early})
+        if over:
+            change(check, **{name: values.get(name, value) for name, value in over.items()})
+        check.refresh_from_db()
+        return check
 
     def request(self, category: str = "legacy") -> CleanupRequest:
         """A clean-up of a family of its own."""
@@ -141,7 +162,17 @@ class World(Estate):
         return CleanupException.objects.create(stage=self.stage("deleting"), index=0, name="a:1", outcome=outcome)
 
     def to(self, model: type[Model], state: str) -> dict[str, object]:
-        """What an UPDATE sets to move a request, a run or a chunk to this state, with all the move needs."""
+        """What an UPDATE sets to move a row of the model to this state, with all the move needs."""
+        if model is Check:
+            return {"outcome": state, "finished_at": Now()}
+        if model is Generation:
+            finished: dict[str, object] = {"finished_at": Now(), "manifest_sha256": SHA, "digest_root": SHA}
+            needed: dict[str, dict[str, object]] = {
+                "complete": finished,
+                "partial": finished,
+                "verified": {"verified_at": Now()},
+            }
+            return {"status": state, **needed.get(state, {})}
         if model is not CleanupChunk:
             return super().to(model, state)
         names: dict[str, dict[str, object]] = {
