@@ -1,0 +1,101 @@
+"""Where a bench works: a fresh database beside the given one, and the fakes in a process of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from bench.fakes import ACCOUNT, READ_TOKEN
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Place:
+    """An installation with one namespace behind it."""
+
+    env: Mapping[str, str]
+    base_url: str
+    fakes: "subprocess.Popen[str]"
+
+    def work(self, *steps: str) -> dict[str, dict[str, float]]:
+        """Let a process of its own do these steps of `bench.steps`; what each one measured, and `peak_kib` of all."""
+        command = [sys.executable, "-m", "bench.work", *steps]
+        done = subprocess.run(command, env=self.env, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        found: dict[str, dict[str, float]] = json.loads(done.stdout)
+        return found
+
+    def calls(self) -> dict[str, int]:
+        """Requests per route since this was asked last, as the fake counted them."""
+        counted: dict[str, int] = _ask(self.fakes, "calls")
+        return counted
+
+    def change(self, keys: int) -> None:
+        """Give so many keys, evenly spread, another expiration."""
+        _ask(self.fakes, f"change {keys}")
+
+
+def _ask(fakes: "subprocess.Popen[str]", line: str) -> Any:
+    assert fakes.stdin
+    assert fakes.stdout
+    fakes.stdin.write(f"{line}\n")
+    fakes.stdin.flush()
+    return json.loads(fakes.stdout.readline())
+
+
+@contextmanager
+def place(keys: int) -> Iterator[Place]:
+    """An installation whose namespace holds so many keys of 1 KiB, never scanned; gone afterwards."""
+    command = [sys.executable, "-m", "bench.fakes", str(keys)]
+    with (
+        _database() as url,
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as fakes,
+    ):
+        addresses = _ask(fakes, "where")
+        made = Place(_environ(url) | addresses, addresses["BENCH_API"], fakes)
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        subprocess.run(migrate, env=made.env, cwd=ROOT, check=True)
+        made.work("setup")
+        made.calls()
+        yield made
+
+
+@contextmanager
+def _database() -> Iterator[str]:
+    given = os.environ.get("DATABASE_URL")
+    if not given:
+        raise SystemExit("Set DATABASE_URL, or use `make bench`, which starts a Postgres for it.")
+    name = f"{urlsplit(given).path.strip('/')}_bench"
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    with psycopg.connect(given, autocommit=True) as connection:
+        connection.execute(drop)
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield urlsplit(given)._replace(path=f"/{name}").geturl()
+        finally:
+            connection.execute(drop)
+
+
+def _environ(url: str) -> dict[str, str]:
+    """The settings: those of an installation, with its real durations, but for plain HTTP on loopback."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KVOPS_")}
+    return kept | {
+        "DJANGO_SETTINGS_MODULE": "kvops.settings",
+        "DATABASE_URL": url,
+        "SECRET_KEY": "for-the-bench-only-" + "x" * 50,
+        "ALLOWED_HOSTS": "localhost",
+        "KVOPS_ALLOWED_API_HOSTS": "127.0.0.1",
+        "KVOPS_TESTING": "1",
+        "LOG_LEVEL": "WARNING",
+        "BENCH_ACCOUNT": ACCOUNT,
+        "BENCH_READ_TOKEN": READ_TOKEN,
+    }
