@@ -17,23 +17,22 @@ from kvops.models import Namespace
 from sandbox.people import NotTheSandbox
 
 ACTOR = log.Actor.command("sandbox")
-COPIES = ((35, "master:"), (21, "master:"), (21, "clinic:id:"), (8, "master:"))
-"""Days ago, and of which prefix."""
+DAYS_AGO = (35, 21, 8)
 
 
 def create() -> None:
-    """Make the copies in every environment, oldest first; raises NotTheSandbox."""
+    """Make copies of `master:` in every environment, oldest first; raises NotTheSandbox."""
     if not settings.SANDBOX:
         raise NotTheSandbox("Backdated copies are for the sandbox.")
-    for days, prefix in COPIES:
+    for days in DAYS_AGO:
         for namespace in Namespace.objects.filter(binding="SETTINGS").select_related("environment"):
-            _copy(namespace, prefix, timedelta(days=days))
+            _copy(namespace, timedelta(days=days))
 
 
-def _copy(namespace: Namespace, prefix: str, ago: timedelta) -> None:
+def _copy(namespace: Namespace, ago: timedelta) -> None:
     then = clock.now() - ago
     with patch("kvops.clock.now", lambda: then):
-        generation = generations.start_backup(namespace, prefixes=[prefix], actor=ACTOR, foreground=True)
+        generation = generations.start_backup(namespace, prefixes=["master:"], actor=ACTOR, foreground=True)
         for _ in runs.drive_to_the_end(generation.run):
             pass
     generation.refresh_from_db()

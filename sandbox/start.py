@@ -30,6 +30,7 @@ FIRST: Sequence[Sequence[str]] = (
     ("shell", "-v0", "-c", "from sandbox import people; people.create()"),
     ("apply_environments", "{environments}"),
     ("apply_policy", str(POLICY)),
+    ("shell", "-v0", "-c", "from sandbox import history; history.create()"),
 )
 SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
 GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads=8", "--no-control-socket", "--bind"]
@@ -76,7 +77,9 @@ class _Sandbox:
             self._manage(step)
         self._once("first-keys", self._seed_first)
         for step in FIRST:
-            self._once(step[0], partial(self._manage, [word.replace("{environments}", environments) for word in step]))
+            self._once(
+                _name(step), partial(self._manage, [word.replace("{environments}", environments) for word in step])
+            )
         self._serve("web", [*GUNICORN, f"127.0.0.1:{self.ports.web}"], ready=lambda: _serves(self.ports.web))
         for name, command in SERVERS.items():
             self._serve(name, (str(ROOT / "manage.py"), *command))
@@ -87,9 +90,6 @@ class _Sandbox:
         for account in environment.accounts():
             self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
         self._once("all-scans", self._scan)
-        self._once(
-            "history", partial(self._manage, ("shell", "-v0", "-c", "from sandbox import history; history.create()"))
-        )
 
     def stay(self) -> None:
         """Until a signal, or until a process ends (ProcessFailed)."""
@@ -126,21 +126,24 @@ class _Sandbox:
             done.touch()
 
     def _manage(self, command: Sequence[str]) -> None:
-        name = (
-            " ".join(command[:2])
-            if command[0] == "scan"
-            else command[-1].split()[-1]
-            if command[0] == "shell"
-            else command[0]
-        )
         argv = [sys.executable, str(ROOT / "manage.py"), *command]
-        self.supervisor.run(name.replace("/", " "), argv, env=self._environ(), cwd=ROOT)
+        self.supervisor.run(_name(command), argv, env=self._environ(), cwd=ROOT)
 
     def _serve(self, name: str, arguments: Sequence[str], ready: Callable[[], bool] | None = None) -> None:
         self.supervisor.start(name, [sys.executable, *arguments], env=self._environ(), cwd=ROOT, ready=ready)
 
     def _environ(self) -> dict[str, str]:
         return environment.environ(self.folder, self.ports, self.database_url)
+
+
+def _name(command: Sequence[str]) -> str:
+    """A step's name on the terminal and in the folder: its command, with what makes it this one."""
+    match command[0]:
+        case "scan":
+            return f"scan {command[1].replace('/', ' ')}"
+        case "shell":
+            return command[-1].split()[-1].removesuffix(".create()")
+    return command[0]
 
 
 @contextmanager
