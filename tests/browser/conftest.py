@@ -67,7 +67,9 @@ def product() -> Iterator[Product]:
     with tempfile.TemporaryDirectory(prefix="kvops-demo-") as name:
         folder = Path(name)
         output = folder / "output"
-        script = f"from pathlib import Path; from sandbox import start; raise SystemExit(start.run(Path({name!r}), False))"
+        script = (
+            f"from pathlib import Path; from sandbox import start; raise SystemExit(start.run(Path({name!r}), False))"
+        )
         # Its own Postgres and settings, not those of the tests.
         env = {key: os.environ[key] for key in os.environ if not key.startswith("KVOPS_") and key != "DATABASE_URL"}
         env["DJANGO_SETTINGS_MODULE"] = "kvops.settings"

@@ -64,9 +64,10 @@ class Job:
 
     def approve(self, title: str) -> None:
         """The reviewer reads the evidence, types the title and gives the password again."""
-        page = self.reviewer
+        self.wait(title, "Open the request")
+        page, request = self.reviewer, self.stage(title).get_by_role("link", name="Open the request")
         page.goto("/approvals/")
-        page.locator("main a", has_text=title).first.click()
+        page.locator(f"main a[href='{request.get_attribute('href')}']").first.click()
         expect(page.locator("main")).to_contain_text("4f1c2d9")
         page.fill("[name=confirm]", title)
         page.click("button[value=approve]")
