@@ -538,6 +538,7 @@ def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequ
         cleaning.state_references(request_, people)
 
 
+@pytest.mark.usefixtures("not_read_back")
 def test_a_copy_that_is_finished_after_the_end_moves_nothing(request_: CleanupRequest, people: make.People) -> None:
     preparation.freeze(cleaning.stage_of(request_), by=people.operator)
     preparation.prepare(cleaning.stage_of(request_), by=people.operator)
