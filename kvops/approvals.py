@@ -158,7 +158,8 @@ def expire() -> int:
 def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalRequest:
     """Approved -> used, in the caller's transaction that creates the run. Raises Refused.
 
-    The caller derives `digest` from what it is about to do. Both people must still hold their roles, and whoever starts is not who approved.
+    The caller derives `digest` from what it is about to do. Both people must still hold their roles, and whoever
+    starts is not who approved.
     """
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)

@@ -35,9 +35,7 @@ class Check(models.Model):
     dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT)
     definition = models.JSONField()
     definition_digest = models.CharField(max_length=64)
-    generation = models.ForeignKey(
-        Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="checks"
-    )
+    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="checks")
     source = models.CharField(max_length=1000)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="checks")
     outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.PENDING)

@@ -79,7 +79,7 @@ def _everything(api: SandboxApi) -> dict[str, tuple[object, object, bytes]]:
     headers = {"Authorization": f"Bearer {api.qa.write_token}"}
     with httpx.Client(base_url=api.namespace_url(api.qa), headers=headers, trust_env=False, timeout=30) as kv:
         listed = kv.get("/keys", params={"prefix": "odd:"}).raise_for_status().json()["result"]
-        found = {}
+        found: dict[str, tuple[object, object, bytes]] = {}
         for key in listed:
             value = kv.get(f"/values/{quote(key['name'], safe='')}").raise_for_status()
             found[key["name"]] = (key.get("expiration"), json.dumps(key.get("metadata")), value.content)

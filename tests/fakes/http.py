@@ -94,7 +94,7 @@ class _Listener(ThreadingHTTPServer):
         self.fake = server
         super().__init__(("127.0.0.1", 0), _Handler)
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+    def handle_error(self, request: object, client_address: object) -> None:
         """Note what broke; a client that hangs up is part of the play."""
         error = sys.exception()
         if isinstance(error, Exception) and not isinstance(error, ConnectionError):
