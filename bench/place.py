@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from bench.fakes import ACCOUNT, READ_TOKEN
+from kvops import env
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -88,7 +89,7 @@ def _database() -> Iterator[str]:
 def _environ(url: str) -> dict[str, str]:
     """The settings: those of an installation, with its real durations, but for plain HTTP on loopback."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KVOPS_")}
-    return kept | {
+    return kept | env.WORKER | {
         "DJANGO_SETTINGS_MODULE": "kvops.settings",
         "DATABASE_URL": url,
         "SECRET_KEY": "for-the-bench-only-" + "x" * 50,

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+WORKER = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+"""What a worker's cluster runs with besides: glibc then gives the memory of each part of a copy back, instead of
+raising its threshold after the first one (`make bench BENCH=memory` runs with it, too)."""
+
 
 class SettingError(Exception):
     """A setting is missing or cannot be right; the message names it and says what it takes."""

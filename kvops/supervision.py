@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
-from kvops import approvals, clock, queue, runs, timing
+from kvops import approvals, clock, env, queue, runs, timing
 from kvops.models import Heartbeat, Run
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ class Cluster:
         self._process = subprocess.Popen(  # noqa: S603 - our own words only
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
             start_new_session=True,
+            env=os.environ | env.WORKER,
             # Safe: `worker` has no threads.
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
         )
