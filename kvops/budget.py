@@ -16,6 +16,22 @@ from django.db.models.functions import Greatest, Now
 from kvops import timing
 from kvops.models import Budget
 
+# One statement under the budget's lock. A second counts until it is wholly outside the window, so that no window ever
+# holds more than the limit.
+_TAKE = """
+WITH gone AS (
+  DELETE FROM kvops_budgetspend WHERE budget_id = %(budget)s AND second < %(now)s - %(window)s
+), spent AS (
+  SELECT coalesce(sum(calls), 0) AS calls FROM kvops_budgetspend
+   WHERE budget_id = %(budget)s AND second >= %(now)s - %(window)s
+), taken AS (
+  INSERT INTO kvops_budgetspend (budget_id, second, calls)
+  SELECT %(budget)s, %(now)s, %(calls)s FROM spent WHERE spent.calls + %(calls)s <= %(limit)s
+  ON CONFLICT (budget_id, second) DO UPDATE SET calls = kvops_budgetspend.calls + excluded.calls
+)
+SELECT calls FROM spent
+"""
+
 
 @dataclass(frozen=True)
 class Left:
@@ -40,17 +56,14 @@ class SharedBudget:
             budget, now, blocked = self._lock()
             if blocked > 0:
                 return blocked
-            # A second counts until it is wholly outside the window, so no window ever holds more.
-            budget.spends.filter(second__lt=int(now) - self.window).delete()
-            spent = budget.spends.aggregate(sum=Sum("calls"))["sum"] or 0
-            if spent + calls > self.calls:
-                return self._wait(budget, now, spent + calls - self.calls)
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "INSERT INTO kvops_budgetspend (budget_id, second, calls) VALUES (%s, %s, %s)"
-                    " ON CONFLICT (budget_id, second) DO UPDATE SET calls = kvops_budgetspend.calls + excluded.calls",
-                    [budget.pk, int(now), calls],
+                    _TAKE,
+                    {"budget": budget.pk, "now": int(now), "window": self.window, "calls": calls, "limit": self.calls},
                 )
+                spent = int(cursor.fetchone()[0])
+            if spent + calls > self.calls:
+                return self._wait(budget, now, spent + calls - self.calls)
         self._since = self._since or int(now)
         return 0.0
 
@@ -66,8 +79,10 @@ class SharedBudget:
 
     def _lock(self) -> tuple[Budget, float, float]:
         """The budget's row, locked; the database's clock; seconds it is still blocked."""
-        Budget.objects.get_or_create(name=self.name)
-        budget = Budget.objects.select_for_update().get(name=self.name)
+        budget = Budget.objects.select_for_update().filter(name=self.name).first()
+        if budget is None:
+            Budget.objects.get_or_create(name=self.name)
+            budget = Budget.objects.select_for_update().get(name=self.name)
         with connection.cursor() as cursor:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
             now = float(cursor.fetchone()[0])
