@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from sandbox import environment
 from sandbox.environment import PEOPLE, Account
+from sandbox.processes import remembered_port
 
 ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run"
@@ -66,6 +67,7 @@ def product() -> Iterator[Product]:
     """`make demo` as it is, but somewhere else; ready when all sample keys are scanned."""
     with tempfile.TemporaryDirectory(prefix="kvops-demo-") as name:
         folder = Path(name)
+        remembered_port(folder / "ports/web")  # not 8000, which somebody may be using
         output = folder / "output"
         script = (
             f"from pathlib import Path; from sandbox import start; raise SystemExit(start.run(Path({name!r}), False))"

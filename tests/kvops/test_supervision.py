@@ -227,7 +227,7 @@ def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
     child = sentinel(cluster)
     main(cluster).suspend()
     cluster.stop()
-    assert not alive(child)
+    until("the child is gone", lambda: not alive(child), within=5.0)
 
 
 def test_a_cluster_can_be_stopped_while_the_database_is_away(
@@ -238,7 +238,7 @@ def test_a_cluster_can_be_stopped_while_the_database_is_away(
     child = sentinel(cluster)
     main(cluster).suspend()
     cluster.stop()
-    assert not alive(child)
+    until("the child is gone", lambda: not alive(child), within=5.0)
 
 
 def away(*_: object) -> str:
