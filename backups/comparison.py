@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Self
 
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -243,7 +244,7 @@ class Comparison:
         if there != (mine.staged_keys, mine.staged_rows):
             # The table is not logged: a crash of Postgres empties it.
             if mine.restarts >= MAX_RESTARTS:
-                raise RunError("rows_lost", "What was read is lost again and again: start a new check.")
+                raise RunError("rows_lost", gettext_noop("What was read is lost again and again: start a new check."))
             self._start_over(Progress(restarts=mine.restarts + 1))
             return False
         result: dict[str, JSON] = {}
@@ -274,7 +275,7 @@ class Comparison:
             outcome=Check.Outcome.PASSED if passed else Check.Outcome.FAILED, finished_at=Now(), **figures
         )
         if changed != 1:
-            raise RunError("check_moved", "The check was finished by another worker.")
+            raise RunError("check_moved", gettext_noop("The check was finished by another worker."))
         statement, _ = self.rule.page_sql((), MOST_ROWS)
         log.record(
             Action.CHECK_PASSED if passed else Action.CHECK_FAILED,

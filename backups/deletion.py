@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -56,7 +57,7 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
     """The approval, and the target it names, still hold."""
     approval, environment = stage.approval, stage.environment
     if approval is None or (lease.run.approval_id, lease.run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", "The run does not carry the stage's approval.")
+        raise RunError("not_approved", gettext_noop("The run does not carry the stage's approval."))
     shown: dict[str, Any] = json.loads(approval.evidence)
     now = {
         "account_id": environment.account_id,
@@ -69,7 +70,7 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
         if shown.get(name) != value:
             raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
     if shown["names"]["sha256"] != stage.names_sha256 or shown["generation"]["id"] != stage.generation_id:
-        raise RunError("wrong_set", "The names or the copy are not those that were approved.")
+        raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def _clients(environment: Environment) -> Iterator[tuple[Cloudflare, KVWriter, P
     except credentials.UnresolvedReference as missing:
         raise RunError("no_token", str(missing)) from missing
     if write_token == read_token:
-        raise RunError("wrong_token", "The read and the write token are the same; they must differ.")
+        raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
     budget = Prepaid(SharedBudget(environment.account_id))
     with (
         Cloudflare(token=read_token, **environments.connection(environment, budget)) as reader,
@@ -101,7 +102,7 @@ class _Deletion:
         self, stage: CleanupStage, lease: Lease, reader: Cloudflare, writer: KVWriter, budget: Prepaid
     ) -> None:
         if stage.generation is None or stage.approval is None:
-            raise RunError("not_backed_up", "The stage has no verified copy.")
+            raise RunError("not_backed_up", gettext_noop("The stage has no verified copy."))
         self.stage, self.generation, self.approval = stage, stage.generation, stage.approval
         self.lease, self.reader, self.writer, self.budget = lease, reader, writer, budget
         self._calls_before = lease.run.calls
@@ -119,7 +120,9 @@ class _Deletion:
                     f"Check {check.pk}, right before the start, found {check.differences} differences with D1."
                     " Nothing was deleted. Correct them and try again.",
                 )
-        with self.lease.checkpoint(Again(), cursor=proof.phase(self.lease, "delete"), note="Checked; deleting."):
+        with self.lease.checkpoint(
+            Again(), cursor=proof.phase(self.lease, "delete"), note=gettext_noop("Checked; deleting.")
+        ):
             pass
         return None
 
@@ -131,12 +134,12 @@ class _Deletion:
                 since = doubtful.sent_at or doubtful.intended_at or clock.now()
                 wait = timing.SETTLE - (clock.now() - since).total_seconds()
                 if wait > 0:
-                    return Again(wait, "Waiting to read again what became of the keys that were sent.")
+                    return Again(wait, gettext_noop("Waiting to read again what became of the keys that were sent."))
                 self._settle_by_reading(doubtful)
                 continue
             chunk = self._next()
             if chunk is None:
-                then = Again(timing.SETTLE, "Everything was sent; waiting to see it gone.")
+                then = Again(timing.SETTLE, gettext_noop("Everything was sent; waiting to see it gone."))
                 with self.lease.checkpoint(then, cursor=proof.phase(self.lease, "settle")):
                     pass
                 return None
@@ -168,7 +171,7 @@ class _Deletion:
 
     def _wait_for_a_person(self) -> Again:
         """Stop once production's first chunk is seen to be gone; whoever resumes has looked at the application."""
-        note = "The first keys are gone. Look at the application, then let the run go on."
+        note = gettext_noop("The first keys are gone. Look at the application, then let the run go on.")
         with self.lease.checkpoint(cursor={**self.lease.run.cursor, "go_on": True}, note=note):
             Run.objects.filter(pk=self.lease.run.pk).update(stop_requested_by="system:first-chunk")
             log.record(
@@ -220,7 +223,7 @@ class _Deletion:
                 settled_at=None if equal else Now(),
             )
             if changed != 1:
-                raise RunError("chunk_moved", "A chunk was moved by another worker.")
+                raise RunError("chunk_moved", gettext_noop("A chunk was moved by another worker."))
             log.record(
                 Action.CHUNK_INTENDED,
                 actor=self.lease.actor,

@@ -19,6 +19,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.db.models import F
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -143,7 +144,9 @@ class Export(Freezing):
     def _begin_to_close(self) -> None:
         head = Head.objects.get()
         closing = {"finished_at": clock.now().isoformat(), "sequence": head.seq, "hash": bytes(head.hash).hex()}
-        with self.checkpoint({"phase": "close", **closing, "version": settings.VERSION}, note="Writing the manifest"):
+        with self.checkpoint(
+            {"phase": "close", **closing, "version": settings.VERSION}, note=gettext_noop("Writing the manifest")
+        ):
             pass
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from django.db import connection
+from django.utils.translation import gettext_noop
 
 from backups import manifest, scope, values
 from backups.models import CleanupStage, Generation
@@ -49,7 +50,7 @@ class Freezing:
     def update(self, **changed: object) -> None:
         """Change the generation, which must still be in writing."""
         if Generation.objects.filter(pk=self.generation.pk, status=Generation.Status.WRITING).update(**changed) != 1:
-            raise RunError("not_writing", "The generation is not being written any more.")
+            raise RunError("not_writing", gettext_noop("The generation is not being written any more."))
         self.generation.refresh_from_db(fields=list(changed))
 
     def list_names(self) -> None:
@@ -93,7 +94,7 @@ class Freezing:
         """Forget the names: the listing cannot go on from where it was."""
         if restarts > MAX_RESTARTS:
             raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
-        with self.checkpoint({"phase": "list", "restarts": restarts}, note="Listing the names again"):
+        with self.checkpoint({"phase": "list", "restarts": restarts}, note=gettext_noop("Listing the names again")):
             self.generation.entries.all().delete()
 
     def _listed(self, at: dict[str, Any]) -> None:
@@ -114,7 +115,7 @@ class Freezing:
         entries = self.generation.entries.order_by("index").values_list("name", flat=True)
         seed = manifest.names_sha256(entries.iterator(10_000))
         cursor = {"phase": "sample", "seed": seed, "next": 0}
-        with self.checkpoint(cursor, total=entries.count(), note="Comparing a sample"):
+        with self.checkpoint(cursor, total=entries.count(), note=gettext_noop("Comparing a sample")):
             if found:
                 self.update(**found)
 

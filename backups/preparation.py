@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db import connection
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -48,7 +49,7 @@ def freeze(stage: CleanupStage, *, by: Person) -> int:
         Namespace.objects.select_for_update(no_key=True).get(pk=mine.namespace_id)
         scan = _fresh_scan(mine)
         if mine.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
-            send_back(mine, actor=actor_of(by), because="The names are frozen again.")
+            send_back(mine, actor=actor_of(by), because=gettext_noop("The names are frozen again."))
         elif mine.state not in {State.WAITING, State.FROZEN}:
             sentence = _("The names cannot be frozen while the stage is: %(state)s.")
             raise CleanupRefused(say(sentence, state=State(mine.state).label))

@@ -9,6 +9,7 @@ from itertools import batched
 
 from django.db.models import Max
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -48,10 +49,10 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
                 return None
         for verdicts in _still_there(stage, page, reader, budget):
             cursor["listed"] += len(verdicts)
-            with lease.checkpoint(cursor=cursor, note="Some names are still listed; reading them."):
+            with lease.checkpoint(cursor=cursor, note=gettext_noop("Some names are still listed; reading them.")):
                 _except(stage, verdicts, lease)
         cursor["page"] = page.cursor
-        with lease.checkpoint(cursor=cursor, note="Listing, to see that the names are gone."):
+        with lease.checkpoint(cursor=cursor, note=gettext_noop("Listing, to see that the names are gone.")):
             pass
         if page.cursor is None:
             return _settled(stage, lease, None if cursor["listed"] else str(cursor["listing_since"]))
@@ -198,7 +199,7 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
     if stage.first_listing_at is not None:
         wait = timing.SETTLE - (clock.now() - stage.first_listing_at).total_seconds()
         if wait > 0:
-            return Again(wait, "Waiting for the settle time before the second listing.")
+            return Again(wait, gettext_noop("Waiting for the settle time before the second listing."))
     cursor = dict(lease.run.cursor)
     if not cursor.get("listing_since"):
         cursor.update(listing_since=clock.now().isoformat(), page=None, found=0)
@@ -214,7 +215,8 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
             found = _found(stage, page)
             cursor.update(page=page.cursor, found=cursor["found"] + len(found))
             with lease.checkpoint(
-                cursor=cursor, note="Second listing." if stage.first_listing_at else "First listing."
+                cursor=cursor,
+                note=gettext_noop("Second listing.") if stage.first_listing_at else gettext_noop("First listing."),
             ):
                 if found and cursor.get("rounds", 0) >= TRIES - 1:
                     _reappeared(stage, found)
@@ -249,7 +251,8 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
     if not clean or stage.first_listing_at is None:
         since = cursor["listing_since"]
         with lease.checkpoint(
-            Again(timing.SETTLE, "Listing again after the settle time."), cursor={"rounds": rounds + (not clean)}
+            Again(timing.SETTLE, gettext_noop("Listing again after the settle time.")),
+            cursor={"rounds": rounds + (not clean)},
         ):
             # Two clean listings in a row are the proof, so a dirty one starts the pair again.
             CleanupStage.objects.filter(pk=stage.pk).update(first_listing_at=since if clean else None)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -132,7 +133,7 @@ class ReadBack:
                 )
             )
             if changed != 1:
-                raise RunError("not_whole", "The copy was found damaged meanwhile.")
+                raise RunError("not_whole", gettext_noop("The copy was found damaged meanwhile."))
             log.record(
                 Action.GENERATION_VERIFIED if status == Status.VERIFIED else Action.GENERATION_DAMAGED,
                 actor=self.lease.actor,

@@ -13,6 +13,7 @@ from backups import evidence
 from backups.models import Check, CleanupStage, Generation
 from backups.stages import run_of
 from kvops.models import Run
+from kvops.wording import said
 
 State = CleanupStage.State
 
@@ -106,12 +107,12 @@ def _current(stage: CleanupStage, title: str, *, is_run: bool) -> Step:
 def _at_work(stage: CleanupStage, title: str, run: Run) -> Step:
     address, link = reverse("run", args=[run.pk]), run_name(run)
     if run.is_open:
-        return Step(title, "current", run.note, None, address, link)
+        return Step(title, "current", said(run.note), None, address, link)
     if run.state == Run.State.FAILED:
-        return Step(title, "failed", run.error, run.finished_at, address, link)
+        return Step(title, "failed", said(run.error), run.finished_at, address, link)
     if run.state == Run.State.STOPPED:
         waits = bool(run.cursor.get("go_on"))
-        return Step(title, "current" if waits else "failed", run.note or _("Stopped."), None, address, link)
+        return Step(title, "current" if waits else "failed", said(run.note) or _("Stopped."), None, address, link)
     if stage.state == State.VERIFIED and (check := _last_check(stage)) and check.outcome == Check.Outcome.FAILED:
         note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
         return Step(

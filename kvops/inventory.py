@@ -12,6 +12,7 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import Max, Q, TextChoices
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -101,7 +102,9 @@ def scan(lease: runs.Lease) -> runs.Again | None:
     """Work on a scan for a step: list, and when everything is listed, merge."""
     mine = Scan.objects.select_related("namespace__environment").get(run=lease.run)
     if Scan.objects.complete().filter(namespace=mine.namespace, pk__gt=mine.pk).exists():
-        raise runs.RunError("superseded", "A newer scan of this namespace is complete. Start a new one instead.")
+        raise runs.RunError(
+            "superseded", gettext_noop("A newer scan of this namespace is complete. Start a new one instead.")
+        )
     listing = _list(lease, mine, _Listing(**lease.run.cursor))
     if not listing.complete:
         return runs.Again()
@@ -134,7 +137,9 @@ def _from_the_beginning(lease: runs.Lease, mine: Scan, restarts: int, error: Cur
     """Empty the stage, because a new listing may differ from the old one. Raises RunError after too many tries."""
     over = restarts > MAX_RESTARTS
     fresh = _Listing(restarts=0 if over else restarts)
-    with lease.checkpoint(cursor=asdict(fresh), done=0, note="The cursor was refused; listing from the beginning."):
+    with lease.checkpoint(
+        cursor=asdict(fresh), done=0, note=gettext_noop("The cursor was refused; listing from the beginning.")
+    ):
         merging.clear(mine)
     if over:
         raise runs.RunError("cursor_refused", f"Cloudflare refused {restarts} listings half-way. {error}")
@@ -142,7 +147,7 @@ def _from_the_beginning(lease: runs.Lease, mine: Scan, restarts: int, error: Cur
 
 
 def _merge(lease: runs.Lease, mine: Scan, listing: _Listing) -> None:
-    with lease.checkpoint(note="Comparing with the inventory."):
+    with lease.checkpoint(note=gettext_noop("Comparing with the inventory.")):
         pass  # the merge begins with a fresh lease
     merging.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it

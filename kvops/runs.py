@@ -18,6 +18,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -457,6 +458,10 @@ def close_abandoned() -> int:
     for pk in Run.objects.open().filter(gone, foreground=True).values_list("pk", flat=True)[:1000]:
         lease = take(pk, foreground=True)
         if lease is not None:
-            _fail(lease, "abandoned", "The command ended too early. Start it again, or let a worker go on from here.")
+            _fail(
+                lease,
+                "abandoned",
+                gettext_noop("The command ended too early. Start it again, or let a worker go on from here."),
+            )
             closed += 1
     return closed

@@ -16,7 +16,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from kvops.templatetags.states import look
+from kvops import wording
+from kvops.templatetags.states import RESULTS, look
 
 register = template.Library()
 
@@ -68,6 +69,15 @@ def bytes_(value: int | None) -> str:
             return f"{number_format(round(size, 1), 0 if unit == 'B' else 1)} {unit}"
         size /= KIB
     return f"{number_format(round(size, 1), 1, force_grouping=True)} TiB"
+
+
+register.filter("said", wording.said)
+
+
+@register.filter
+def result_name(name: str) -> str:
+    """What a figure in the result of a run is called."""
+    return str(RESULTS.get(name, name))
 
 
 @register.simple_tag

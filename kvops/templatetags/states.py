@@ -78,6 +78,32 @@ LOOKS: dict[str, Look] = {
     "unclassified": Look(_("Unclassified"), "secondary", "circle-question-mark"),
 }
 
+RESULTS: dict[str, str | Promise] = {
+    # scans
+    "keys": _("Keys"),
+    "added": _("New keys"),
+    "changed": _("Changed keys"),
+    "gone": _("Keys gone"),
+    "unstorable": _("Names that cannot be stored"),
+    "calls": _("Requests"),
+    # copies
+    "generation": _("Copy"),
+    "status": _("Status"),
+    "expired": _("Expired meanwhile"),
+    "vanished": _("Vanished meanwhile"),
+    "problem": _("Problem"),
+    # checks
+    "check": _("Check"),
+    "rows": _("Rows"),
+    "rows_read": _("Rows read"),
+    "differences": _("Differences"),
+    "only_in_d1": _("Only in D1"),
+    # deletions
+    "deleted": _("Deleted"),
+    "skipped": _("Not deleted"),
+}
+"""What a run counted, in words; the names are those of the record and of `--json`."""
+
 
 def look(state: str) -> Look:
     """How to show this state; one that has no entry is shown as it is, in grey."""
