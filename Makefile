@@ -5,7 +5,7 @@ PY := .venv/bin/python
 RUN := $(PY) -m sandbox.postgres .sandbox/tests
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test check bench screenshots torture lock format messages clean
+.PHONY: demo test check bench screenshots lock format
 
 MESSAGES := locale/ja/LC_MESSAGES/django.mo
 

@@ -26,8 +26,8 @@ if not HTTPS and not (SANDBOX or TESTING):
     raise env.SettingError("KVOPS_BASE_URL takes the https:// address people use; plain http is for the sandbox.")
 
 DATABASES = {"default": env.database("DATABASE_URL")}
-if SANDBOX and not set(KVOPS_ALLOWED_API_HOSTS) <= {"127.0.0.1", "localhost"}:
-    raise env.SettingError("KVOPS_SANDBOX=1 allows loopback hosts only in KVOPS_ALLOWED_API_HOSTS.")
+if (SANDBOX or TESTING) and not set(KVOPS_ALLOWED_API_HOSTS) <= {"127.0.0.1", "localhost"}:
+    raise env.SettingError("KVOPS_SANDBOX and KVOPS_TESTING allow loopback hosts only in KVOPS_ALLOWED_API_HOSTS.")
 
 INSTALLED_APPS = [
     "audit",

@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -73,6 +74,7 @@ class _Sandbox:
         runtime = node.install(self.supervisor)
         node.start(self.supervisor, runtime, self.folder / "cloudflare", self.ports.cloudflare)
         environments = str(self._environments())
+        self._write_env()
         for step in ALWAYS:
             self._manage(step)
         self._once("first-keys", self._seed_first)
@@ -101,6 +103,13 @@ class _Sandbox:
         file = self.folder / "environments.toml"
         file.write_text(environment.environments_toml(self.ports), "utf-8")
         return file
+
+    def _write_env(self) -> None:
+        """The settings as a file for a shell, readable by this user only."""
+        ours = {name: value for name, value in self._environ().items() if os.environ.get(name) != value}
+        file = self.folder / "env"
+        file.touch(mode=0o600)
+        file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(ours.items())), "utf-8")
 
     def _seed_first(self) -> None:
         for account in environment.accounts():
