@@ -1,5 +1,6 @@
 """The building blocks of our pages: `{% load kvops_ui %}`."""
 
+import json
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,8 +16,10 @@ from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from kvops import wording
+from kvops.models import ApprovalRequest
 from kvops.templatetags.states import RESULTS, look
 
 register = template.Library()
@@ -72,6 +75,25 @@ def bytes_(value: int | None) -> str:
 
 
 register.filter("said", wording.said)
+
+
+@register.filter
+def approval_title(asked: ApprovalRequest) -> str:
+    """What is asked for, in the reader's language; a change of a file in the words of its command."""
+    if asked.kind != ApprovalRequest.Kind.DELETE_KEYS:
+        return asked.title
+    shown = json.loads(asked.evidence)
+    text = ngettext(
+        "Delete %(n)s key %(prefix)s* from %(environment)s %(namespace)s",
+        "Delete %(n)s keys %(prefix)s* from %(environment)s %(namespace)s",
+        shown["names"]["count"],
+    )
+    return text % {
+        "n": count(shown["names"]["count"]),
+        "prefix": shown["prefix"],
+        "environment": asked.environment.name if asked.environment else "",
+        "namespace": shown["namespace_title"],
+    }
 
 
 @register.filter

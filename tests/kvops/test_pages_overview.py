@@ -12,6 +12,7 @@ from kvops import approvals, changes, runs, supervision, timing
 from kvops.models import ApprovalRequest, Heartbeat, Namespace, Person, Run, Scan, ScanCount
 from tests import make
 from tests.backups import cleaning, copies
+from tests.kvops.evidence import EVIDENCE
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -120,7 +121,7 @@ def asked(people: make.People) -> ApprovalRequest:
             ApprovalRequest.Kind.DELETE_KEYS,
             subject="stage:1",
             title="Delete 3 keys",
-            evidence={},
+            evidence=EVIDENCE,
             requester=people.operator,
         )
 

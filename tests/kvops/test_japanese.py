@@ -1,0 +1,84 @@
+"""Every page in Japanese: its language, its title, and no sentence left in English."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+import pytest
+from django.urls import reverse
+from django.utils import translation
+
+from audit.models import Entry
+from kvops import approvals
+from kvops.models import ApprovalRequest
+from kvops.wording import english, said, say
+from tests import make
+from tests.signing import signed_in
+from tests.test_doors import DOORS, VISITORS, World, world
+from tests.translations import CATALOGUE, messages
+
+__all__ = ["world"]
+
+JAPANESE = re.compile(r"[ぁ-んァ-ヶ一-龠]")
+SENTENCES = [
+    msgid for _context, msgid in messages(CATALOGUE.read_text("utf-8")) if re.fullmatch(r"[^%\\]+ .+\.", msgid)
+]
+
+
+@pytest.fixture(autouse=True)
+def english_for_the_others() -> Iterator[None]:
+    """The language of the last answer stays with the thread."""
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def pages(world: World, people: make.People) -> dict[str, str]:
+    """Every page that an operator can read, by its name."""
+    browser = signed_in(people.operator)
+    browser.cookies["django_language"] = "ja"
+    readable = {name: door for name, door in DOORS.items() if door.get[VISITORS.index("operator")] == 200}
+    answers = {name: browser.get(reverse(name, args=door.at(world)) + door.query) for name, door in readable.items()}
+    return {
+        name: unescape(answer.content.decode())
+        for name, answer in answers.items()
+        if not answer.streaming and answer.headers["Content-Type"].startswith("text/html")
+    }
+
+
+def test_every_page_is_in_japanese(pages: dict[str, str]) -> None:
+    whole = {name: page for name, page in pages.items() if "<html" in page}
+    assert len(whole) > 20
+    assert [name for name, page in whole.items() if '<html lang="ja"' not in page] == []
+    titles = {name: re.findall(r"<title>(.*?)</title>", page, re.DOTALL)[0] for name, page in whole.items()}
+    # These two are titled by the names they show.
+    assert [name for name, title in titles.items() if not JAPANESE.search(title)] == ["key", "keys"]
+
+
+def test_no_page_has_a_sentence_of_the_catalogue_in_english(pages: dict[str, str]) -> None:
+    assert len(SENTENCES) > 200
+    assert [(name, text) for name, page in pages.items() for text in SENTENCES if text in page] == []
+
+
+def test_a_refusal_is_said_in_japanese_and_recorded_in_english(world: World, people: make.People) -> None:
+    browser = signed_in(people.operator)
+    browser.cookies["django_language"] = "ja"
+    ApprovalRequest.objects.filter(pk=world.approval.pk).update(state="withdrawn")
+    answer = browser.post(reverse("approval-withdraw", args=[world.approval.pk]), follow=True)
+    assert "依頼は終了しているため、取り下げるものがありません。" in answer.content.decode()
+    assert Entry.objects.latest("seq").details == {"reason": "The request is over; there is nothing to withdraw."}
+
+
+def test_a_stored_sentence_is_read_in_the_readers_language() -> None:
+    with translation.override("ja"):
+        assert said("Second listing.") == "2 回目の一覧です。"
+        assert said("in no catalogue") == "in no catalogue"
+        assert said("") == ""
+
+
+def test_a_sentence_with_facts_waits_for_its_reader() -> None:
+    refused = approvals.Refused(say("Run %(pk)s", pk=7))
+    with translation.override("ja"):
+        assert str(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "実行 7"
+        assert english(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "Run 7"
+    assert str(refused) == "Run 7"
