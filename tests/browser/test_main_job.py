@@ -17,7 +17,7 @@ def job(sign_in: SignIn) -> Job:
     return Job(sign_in("operator"), sign_in("reviewer"))
 
 
-def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(product: Product, job: Job) -> None:
+def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(product: Product, job: Job, sign_in: SignIn) -> None:
     job.ask("master:")
     for account in (QA, PRODUCTION):
         job.prepare(account.namespace_title)
@@ -28,9 +28,14 @@ def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(product: Produc
         job.accept(account.namespace_title, "Opened the department list and saved one; it works.")
         assert product.keys(account, "master:") == set()
     assert product.keys(PRODUCTION, "mastercache:")
+    auditor = sign_in("auditor")
+    auditor.goto("/audit/?action=stage.confirmed")
+    expect(auditor.locator("main tbody tr")).to_have_count(2)
 
 
-def test_nothing_goes_without_qa_and_an_approval_by_another_person(product: Product, job: Job) -> None:
+def test_nothing_goes_without_qa_and_an_approval_by_another_person(product: Product, job: Job, sign_in: SignIn) -> None:
+    product.also_reviews("operator2@example.com")
+    job.operator = sign_in("operator2")
     before = product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")
     job.ask("facility:")
     page, production = job.operator, job.stage(PRODUCTION.namespace_title)
@@ -40,6 +45,7 @@ def test_nothing_goes_without_qa_and_an_approval_by_another_person(product: Prod
     expect(job.stage(QA.namespace_title).get_by_role("button", name="Delete")).to_have_count(0)
     page.click("text=Open the request")
     expect(page.get_by_role("button", name="Approve")).to_be_disabled()
+    expect(page.locator("main")).to_contain_text("You asked for this yourself")
     assert (product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")) == before
 
 
