@@ -65,6 +65,9 @@ def request(*, binding: str, prefix: str, reason: str, by: Person) -> CleanupReq
     )
     if not namespaces:
         raise CleanupRefused(say(_("No environment has the binding %(binding)s."), binding=binding))
+    # They come in order: a production environment that comes first has none before it.
+    if namespaces[0].environment.production:
+        raise CleanupRefused(evidence.only_production(binding))
     with log.transaction():
         insist_operator(by)
         if CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).exists():

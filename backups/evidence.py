@@ -71,8 +71,22 @@ def earlier_environment(stage: CleanupStage) -> Environment | None:
     return next((one.environment for one in earlier if one.environment_id not in proven), None)
 
 
+def only_production(binding: str) -> str:
+    """Why production's keys stay while no other environment has been through the same before it."""
+    return say(
+        _(
+            "Production is cleaned up only after the same was cleaned up in another environment;"
+            " %(binding)s exists in no other before it."
+        ),
+        binding=binding,
+    )
+
+
 def missing_qa(stage: CleanupStage) -> str:
     """Why it is not this stage's turn, or an empty text."""
+    before = stage.request.stages.filter(order__lt=stage.order, environment__production=False)
+    if stage.environment.production and not before.exists():
+        return only_production(stage.request.binding)
     earlier = earlier_environment(stage)
     if earlier is None:
         return ""

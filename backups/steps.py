@@ -95,7 +95,7 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
 
 def _current(stage: CleanupStage, title: str, *, is_run: bool) -> Step:
     """The step the stage is at: waiting for a person, for a run, or failed with the run's sentence."""
-    if stage.state == State.WAITING and evidence.earlier_environment(stage):
+    if stage.state == State.WAITING and evidence.missing_qa(stage):
         return Step(title, "todo")  # the button says why
     if stage.state == State.SUBMITTED and stage.approval:
         note = _("Another person decides; the time for it ends at")

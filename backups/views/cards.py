@@ -83,7 +83,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         scan=preparation.scan_of(stage) if may_freeze else None,
         leftovers=cleanup.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
         may_operate=may_operate,
-        may_scan=idle and stage.state in SCANNED and evidence.earlier_environment(stage) is None,
+        may_scan=idle and stage.state in SCANNED and not evidence.missing_qa(stage),
         may_freeze_again=idle and may_freeze and bool(stage.frozen_at) and not is_freezing,
         may_end_early=idle and stopped,
     )

@@ -565,3 +565,22 @@ def test_the_record_tells_the_whole_story(request_: CleanupRequest, people: make
         "stage.accepted",
     ]
     assert not Entry.objects.filter(details__icontains="No. 1").exists()
+
+
+def test_production_is_never_cleaned_up_without_another_environment_before_it(
+    estate: make.Estate, people: make.People
+) -> None:
+    cleaning.estate_with_masters(estate)
+    Environment.objects.filter(slug="production").update(order=0)
+    with pytest.raises(CleanupRefused, match="exists in no other"):
+        cleaning.asked(people)
+
+
+def test_a_production_stage_without_one_before_it_is_refused_at_every_step(
+    estate: make.Estate, people: make.People
+) -> None:
+    cleaning.estate_with_masters(estate)
+    stage = cleaning.stage_of(cleaning.asked(people))
+    Environment.objects.filter(slug="qa").update(production=True)
+    with pytest.raises(CleanupRefused, match="exists in no other"):
+        preparation.freeze(stage, by=people.operator)
