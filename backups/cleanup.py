@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups import chunks, datasets, evidence
-from backups.models import CleanupChunk, CleanupException, CleanupRequest, CleanupStage
+from backups.models import CleanupChunk, CleanupException, CleanupRequest, CleanupStage, Generation
 from backups.stages import (
     CleanupRefused,
     copy_is_fresh,
@@ -183,6 +183,8 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         insist_operator(by)
         insist_turn(mine)
         insist_names(mine)
+        # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
+        Generation.objects.select_for_update().filter(pk=mine.generation_id).first()
         digest = approvals.digest_of(approvals.canonical(evidence.build(mine)))
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, by=by)
@@ -301,6 +303,7 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         mine = locked(stage)
         if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
             raise CleanupRefused(_("Only a deletion that was stopped or failed can be ended early. Stop it first."))
+        runs.insist_not_approver(mine.run, actor_of(by))
         chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
         alive = mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE)
         left = list(alive.values_list("index", "name"))

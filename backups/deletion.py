@@ -10,19 +10,21 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
-from django.db.models.functions import Now
+from django.db.models import Max
+from django.db.models.functions import Greatest, Now
 from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
 from backups import chunks, integrity, manifest, proof
 from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
-from backups.models import Check, CleanupChunk, CleanupStage
+from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from kvops import approvals, clock, credentials, environments, timing
 from kvops.budget import Prepaid, SharedBudget
-from kvops.cloudflare import Cloudflare, RateLimited
+from kvops.cloudflare import Cloudflare, CloudflareError, RateLimited
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Environment, Run
 from kvops.runs import Again, Done, Lease, RunError
@@ -121,10 +123,19 @@ class _Deletion:
                     " Nothing was deleted. Correct them and try again.",
                 )
         with self.lease.checkpoint(
-            Again(), cursor=proof.phase(self.lease, "delete"), note=gettext_noop("Checked; deleting.")
+            Again(),
+            cursor={**proof.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},
+            note=gettext_noop("Checked; deleting."),
         ):
             pass
         return None
+
+    def _lay_still(self) -> bool:
+        """Whether so much time passed since the check, or since the last chunk, that D1 must be read again."""
+        last = self.stage.chunks.aggregate(at=Max(Greatest("intended_at", "sent_at", "settled_at")))["at"]
+        checked = self.lease.run.cursor.get("checked_at")
+        moments = [moment for moment in (last, checked and datetime.fromisoformat(checked)) if moment]
+        return (clock.now() - max(moments, default=clock.now())).total_seconds() > timing.CHECK_PAUSE
 
     def delete(self) -> Again | None:
         """Chunks until the step is over or nothing is left to send."""
@@ -146,6 +157,9 @@ class _Deletion:
             if self._careful and chunk.first_index > 0:
                 return self._wait_for_a_person()
             self._insist_rights()
+            if self._lay_still():
+                with self.lease.checkpoint(Again(), cursor=proof.phase(self.lease, "begin")):
+                    return None
             self._send(chunk)
         return Again()
 
@@ -187,6 +201,8 @@ class _Deletion:
             approvals.still_valid(self.approval)
         except approvals.Refused as refused:
             raise RunError("rights_gone", str(refused)) from refused
+        if not Generation.objects.verified().filter(pk=self.generation.pk).exists():
+            raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is sent."))
 
     def _read(self, entries: Sequence[Frozen]) -> dict[Frozen, Verdict]:
         """The entries compared with what KV holds now. The budget for the reads and one delete is reserved first."""
@@ -236,7 +252,12 @@ class _Deletion:
         if equal:
             self.lease.insist()
             gap_ms = int((time.monotonic() - oldest_read) * 1000)
-            outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
+            try:
+                outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
+            except CloudflareError:
+                with self.lease.checkpoint():
+                    proof.settle_refused(self.stage, chunk, equal, lease=self.lease)
+                raise
             self._sent(chunk, outcome, gap_ms)
 
     def _sent(self, chunk: CleanupChunk, outcome: BulkOutcome, gap_ms: int) -> None:

@@ -69,6 +69,8 @@ def _why_not(stage: CleanupStage, person: Person) -> str:
         return str(missing)
     if stage.state == State.APPROVED and stage.approval and stage.approval.approver_id == person.pk:
         return _("You approved this; another person must start it.")
+    if stage.state == State.DELETING and stage.approval and stage.approval.approver_id == person.pk:
+        return _("You approved this; another person must do it.")
     return ""
 
 

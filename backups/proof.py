@@ -19,7 +19,7 @@ from backups.stages import move
 from kvops import categories, clock, environments, runs, timing
 from kvops.budget import Prepaid
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
-from kvops.models import Run
+from kvops.models import Read, Run
 from kvops.names import storable
 from kvops.runs import Again, Done, Lease, RunError
 
@@ -108,6 +108,24 @@ def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, verdicts: Mapping[Fro
     open_ = CleanupChunk.objects.filter(pk=chunk.pk, state__in=[Chunk.INTENDED, Chunk.SENT])
     open_.update(state=Chunk.SETTLED, settled_at=Now())
     _again(stage, [chunk])
+    _record(stage, chunk, lease)
+
+
+def settle_refused(stage: CleanupStage, chunk: CleanupChunk, equal: Sequence[Frozen], *, lease: Lease) -> None:
+    """Close a chunk whose call deleted nothing, within the caller's checkpoint; it is planned anew as the same try."""
+    if chunk.attempt > 1:
+        CleanupException.objects.bulk_create(
+            CleanupException(stage=stage, index=entry.index, name=entry.name, outcome=Outcome.ALIVE) for entry in equal
+        )
+    chunk.refresh_from_db()
+    CleanupChunk.objects.filter(pk=chunk.pk, state=Chunk.INTENDED).update(state=Chunk.SETTLED, settled_at=Now())
+    CleanupChunk.objects.create(
+        stage=stage,
+        number=stage.chunks.count() + 1,
+        attempt=chunk.attempt,
+        first_index=chunk.first_index,
+        last_index=chunk.last_index,
+    )
     _record(stage, chunk, lease)
 
 
@@ -213,13 +231,14 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
                 with lease.checkpoint(Again(), cursor={}):
                     return None
             found = _found(stage, page)
+            last_round = stage.names > 0 and cursor.get("rounds", 0) >= TRIES - 1
+            verdicts = _read_again(stage, found, reader) if found and last_round else {}
             cursor.update(page=page.cursor, found=cursor["found"] + len(found))
             with lease.checkpoint(
                 cursor=cursor,
                 note=gettext_noop("Second listing.") if stage.first_listing_at else gettext_noop("First listing."),
             ):
-                if found and cursor.get("rounds", 0) >= TRIES - 1:
-                    _reappeared(stage, found)
+                _left(stage, verdicts)
             if page.cursor is None:
                 return _listed(stage, lease, cursor)
             if lease.tired:
@@ -234,10 +253,26 @@ def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
     return [position for position, key in enumerate(page.keys) if families.family(key.name) == stage.request.family]
 
 
-def _reappeared(stage: CleanupStage, indexes: Sequence[int]) -> None:
-    if stage.names:
-        for entry in stage.entries.filter(index__in=indexes):
-            CleanupException.objects.create(stage=stage, index=entry.index, name=entry.name, outcome=Outcome.REAPPEARED)
+def _read_again(stage: CleanupStage, indexes: Sequence[int], reader: Cloudflare) -> dict[Frozen, Verdict]:
+    """What is still listed in the last round, compared with the copy; nothing is sent, so it need not be fast."""
+    exact = stage.generation is not None and stage.generation.read == Read.EXACT
+    namespace_id, verdicts = stage.namespace.namespace_id, dict[Frozen, Verdict]()
+    for entries in batched(frozen(stage, indexes), BULK_GET_LIMIT):
+        names = [entry.name for entry in entries]
+        if exact:
+            now = {name: reader.exact_get(namespace_id, name) for name in names}
+        else:
+            now = dict(reader.bulk_get(namespace_id, names))
+        verdicts |= compare(entries, now)
+    return verdicts
+
+
+def _left(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict]) -> None:
+    """Unchanged names could not be deleted, others came back; listed but absent when read is gone."""
+    outcomes = {Verdict.EQUAL: Outcome.FAILED, Verdict.DIFFERENT: Outcome.REAPPEARED}
+    for entry, verdict in verdicts.items():
+        if outcome := outcomes.get(verdict):
+            CleanupException.objects.create(stage=stage, index=entry.index, name=entry.name, outcome=outcome)
 
 
 def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> Again | None:

@@ -401,8 +401,15 @@ def request_stop(run: Run, *, actor: log.Actor) -> None:
             queue.enqueue("kvops.tasks.step", run.pk)
 
 
+def insist_not_approver(run: Run, actor: log.Actor) -> None:
+    """Raise NotResumable when the actor approved what the run does: another person lets it go on, as at its start."""
+    if actor.id is not None and run.approval is not None and run.approval.approver_id == actor.id:
+        raise NotResumable(_("You approved this; another person must do it."))
+
+
 def resume(run: Run, *, actor: log.Actor) -> None:
     """Queue a failed or stopped run again: the same run, the next epoch. Raises NotResumable."""
+    insist_not_approver(run, actor)
     with log.transaction():
         if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
             raise NotResumable(_("Another run is already doing this."))

@@ -54,4 +54,4 @@ EXPIRING_SOON = 7 * 86400
 # Copies.
 RETENTION_DAYS = 14
 CHECK_PAUSE = 900.0
-"""An integrity check that lay still for longer starts over: what it read of D1 would be too old."""
+"""An integrity check that lay still for longer starts over, and a deletion checks again: what was read of D1 is old."""

@@ -9,12 +9,12 @@ import pytest
 from django.db.models.functions import Now
 
 from backups import chunks, cleanup, deletion
-from backups.models import CleanupChunk, CleanupException, CleanupStage
+from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation
 from backups.stages import CleanupRefused
-from kvops import clock, runs, timing
+from kvops import approvals, clock, runs, timing
 from kvops import people as staff
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
-from kvops.models import Environment, Family, Role, Run
+from kvops.models import Environment, Family, Role, RoleGrant, Run
 from tests import make
 from tests.backups import cleaning, copies
 
@@ -469,3 +469,69 @@ def test_a_run_without_the_stage_s_approval_deletes_nothing(estate: make.Estate,
     with pytest.raises(runs.RunError, match="approval"):
         deletion.delete_keys_permanently(lease)
     assert sent(estate) == []
+
+
+def test_a_copy_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    stage = ready(estate, people)
+    real = KVWriter.bulk_delete
+
+    def damage_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str]) -> BulkOutcome:
+        Generation.objects.filter(stages=stage).update(status="damaged")
+        return real(self, namespace_id, names)
+
+    monkeypatch.setattr(KVWriter, "bulk_delete", damage_meanwhile)
+    delete(stage, people)
+    assert (run_of(stage).error_code, len(sent(estate))) == ("copy_damaged", 1)
+
+
+def test_a_copy_that_is_damaged_by_the_start_starts_nothing(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    Generation.objects.filter(stages=stage).update(status="damaged")
+    with pytest.raises(CleanupRefused, match="no longer what was approved"):
+        cleanup.start_deletion(stage, by=people.operator)
+
+
+def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> CleanupStage:
+    """Production, its first key deleted, waiting for a person."""
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    cleaning.accepted(request, people)
+    return delete(cleaning.approved(request, people, "production"), people)
+
+
+def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = waiting(estate, people, monkeypatch)
+    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    with pytest.raises(runs.NotResumable, match="You approved this"):
+        runs.resume(run_of(stage), actor=approvals.actor_of(people.reviewer))
+    with pytest.raises(runs.NotResumable, match="You approved this"):
+        cleanup.end_early(stage, by=people.reviewer)
+
+
+def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = waiting(estate, people, monkeypatch)
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=timing.CHECK_PAUSE + 60))
+    database = copies.d1(estate, "production")
+    database.execute("PRAGMA query_only = 0")
+    database.execute("UPDATE masters SET name = 'else'")
+    database.commit()
+    runs.resume(run_of(stage), actor=make.SETUP)
+    make.work()
+    assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) == ("differences", 1)
+
+
+def test_refused_calls_are_no_tries(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", "429", times=4, seconds=0)
+    delete(stage, people)
+    assert (stage.deleted, outcomes(stage)) == (3, {})
+    assert {chunk.attempt for chunk in stage.chunks.all()} == {1}

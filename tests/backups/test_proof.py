@@ -168,3 +168,15 @@ def test_a_proof_that_failed_can_be_tried_again(
     assert stage.confirm_run.state == Run.State.FAILED
     runs.resume(stage.confirm_run, actor=make.SETUP)
     assert worked(stage).state == State.CONFIRMED
+
+
+@pytest.mark.parametrize(("there", "outcome"), [(True, ["failed"]), (False, [])])
+def test_a_name_listed_to_the_end_is_read(
+    estate: make.Estate, deleting: CleanupStage, there: bool, outcome: list[str]
+) -> None:
+    kv = estate.cloudflare.namespace(estate.qa.namespace_id)
+    estate.cloudflare.hook("keys", nth(2, lambda: estate.put(estate.qa, NAMES[0], cleaning.master(NAMES[0]))))
+    if not there:
+        estate.cloudflare.hook("bulk_get", nth(2, lambda: kv.delete(NAMES[0])))
+    assert worked(deleting).state == State.CONFIRMED
+    assert list(CleanupException.objects.values_list("outcome", flat=True)) == outcome
