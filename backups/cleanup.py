@@ -184,7 +184,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         insist_turn(mine)
         insist_names(mine)
         # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
-        Generation.objects.select_for_update().filter(pk=mine.generation_id).first()
+        Generation.objects.select_for_update(of=("self",)).get(stages=mine)
         digest = approvals.digest_of(approvals.canonical(evidence.build(mine)))
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, by=by)
