@@ -89,14 +89,18 @@ def _database() -> Iterator[str]:
 def _environ(url: str) -> dict[str, str]:
     """The settings: those of an installation, with its real durations, but for plain HTTP on loopback."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KVOPS_")}
-    return kept | env.WORKER | {
-        "DJANGO_SETTINGS_MODULE": "kvops.settings",
-        "DATABASE_URL": url,
-        "SECRET_KEY": "for-the-bench-only-" + "x" * 50,
-        "ALLOWED_HOSTS": "localhost",
-        "KVOPS_ALLOWED_API_HOSTS": "127.0.0.1",
-        "KVOPS_TESTING": "1",
-        "LOG_LEVEL": "WARNING",
-        "BENCH_ACCOUNT": ACCOUNT,
-        "BENCH_READ_TOKEN": READ_TOKEN,
-    }
+    return (
+        kept
+        | env.WORKER
+        | {
+            "DJANGO_SETTINGS_MODULE": "kvops.settings",
+            "DATABASE_URL": url,
+            "SECRET_KEY": "for-the-bench-only-" + "x" * 50,
+            "ALLOWED_HOSTS": "localhost",
+            "KVOPS_ALLOWED_API_HOSTS": "127.0.0.1",
+            "KVOPS_TESTING": "1",
+            "LOG_LEVEL": "WARNING",
+            "BENCH_ACCOUNT": ACCOUNT,
+            "BENCH_READ_TOKEN": READ_TOKEN,
+        }
+    )
