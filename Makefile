@@ -1,5 +1,6 @@
 # Every target sets up what it needs: a virtual environment through uv, Node through its wheel,
 # and, as root, Debian's chromium, gettext and a Japanese font.
+# The browser tests run by themselves: Playwright's event loop and Django's connections do not share a thread.
 SHELL := /bin/bash
 PY := .venv/bin/python
 RUN := $(PY) -m sandbox.postgres .sandbox/tests
@@ -13,7 +14,8 @@ demo: .venv/installed $(MESSAGES)
 	$(PY) manage.py sandbox $(if $(RESET),--reset)
 
 test: .venv/installed system $(MESSAGES)
-	$(RUN) $(PY) -m pytest --numprocesses 2 --dist loadgroup $(TESTS)
+	$(RUN) $(PY) -m pytest --numprocesses 2 --ignore tests/browser $(TESTS)
+	$(if $(TESTS),,$(PY) -m pytest tests/browser)
 
 check: .venv/installed system
 	@bash .ci/check
@@ -22,7 +24,7 @@ bench: .venv/installed
 	$(RUN) $(PY) -m bench $(BENCH)
 
 screenshots: .venv/installed system $(MESSAGES)
-	$(RUN) $(PY) -m pytest tests/browser
+	$(PY) -m pytest tests/browser
 
 .venv/installed: requirements-dev.txt .ci/venv
 	@bash .ci/venv

@@ -5,8 +5,6 @@ import tempfile
 
 os.environ.update(
     {
-        # Playwright keeps an event loop in the thread that other tests then use the database from.
-        "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "KVOPS_TESTING": "1",
         "KVOPS_TIME_SCALE": "0.01",

@@ -7,7 +7,7 @@ from sandbox import environment
 from tests.browser.conftest import Product, SignIn
 from tests.browser.job import Job
 
-pytestmark = [pytest.mark.xdist_group("product"), pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, PRODUCTION = environment.accounts()
 
 

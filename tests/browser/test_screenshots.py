@@ -13,7 +13,7 @@ from playwright.sync_api import ConsoleMessage, Page
 
 from tests.browser.conftest import Product, SignIn
 
-pytestmark = [pytest.mark.xdist_group("product"), pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 FOLDER = Path(__file__).parents[2] / ".screenshots"
 LOOKS: dict[str, dict[str, object]] = {
     "light": {"color_scheme": "light"},
