@@ -24,7 +24,7 @@ from backups.models import Check, Dataset
 from backups.sides import MAX_STORED, Side
 from kvops import clock, environments, timing
 from kvops.cloudflare import ApiError, Cloudflare, TooLarge
-from kvops.runs import Again, Done, Lease, RunError
+from kvops.leases import Again, Done, Lease, RunError
 
 FIRST_ROWS = 500
 MOST_ROWS = 5_000

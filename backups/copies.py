@@ -11,7 +11,7 @@ from backups.dataset_files import BadFile, DatasetFile
 from backups.manifest import Damaged, read_entries
 from backups.models import Check, Generation, GenerationPart
 from backups.r2 import Store
-from kvops.runs import RunError
+from kvops.leases import RunError
 
 FILE_BATCH = 5_000
 

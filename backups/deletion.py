@@ -26,8 +26,8 @@ from kvops import approvals, clock, credentials, environments, timing
 from kvops.budget import Prepaid, SharedBudget
 from kvops.cloudflare import Cloudflare, CloudflareError, RateLimited
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
+from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Environment, Run
-from kvops.runs import Again, Done, Lease, RunError
 
 State = CleanupChunk.State
 SPARE = 200

@@ -32,7 +32,7 @@ from backups.r2 import ObjectConflict
 from backups.values import Name
 from kvops import clock, timing
 from kvops.cloudflare import CloudflareError, Entry, RateLimited
-from kvops.runs import Again, Done, RunError, TryLater
+from kvops.leases import Again, Done, RunError, TryLater
 
 NAMES = 1_000
 """How many frozen names are fetched at a time."""

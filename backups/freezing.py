@@ -16,8 +16,8 @@ from backups.values import Name, Reader
 from kvops import names
 from kvops.categories import Families
 from kvops.cloudflare import CursorRefused, Key
+from kvops.leases import Done, Lease, RunError
 from kvops.models import Category, Read
-from kvops.runs import Done, Lease, RunError
 
 MAX_RESTARTS = 5
 

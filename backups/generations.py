@@ -21,8 +21,8 @@ from backups.scope import BackupRefused
 from backups.values import Reader
 from kvops import clock, runs, timing
 from kvops.cloudflare import Entry
+from kvops.leases import Again, Lease
 from kvops.models import Namespace, Person, Read, Run
-from kvops.runs import Again, Lease
 from kvops.wording import say
 
 __all__ = [

@@ -20,8 +20,8 @@ from backups.comparison import Comparison, Progress
 from backups.correspondence import BadDataset
 from backups.models import Check, CheckRow, Dataset, Generation
 from kvops import approvals, runs
+from kvops.leases import Again, Lease, RunError
 from kvops.models import Environment, Person, Run
-from kvops.runs import Again, Lease, RunError
 from kvops.wording import say
 
 CHECKABLE = (Generation.Status.COMPLETE, Generation.Status.VERIFIED)

@@ -19,9 +19,9 @@ from backups.stages import move
 from kvops import categories, clock, environments, runs, timing
 from kvops.budget import Prepaid
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
+from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Read, Run
 from kvops.names import storable
-from kvops.runs import Again, Done, Lease, RunError
 
 State = CleanupStage.State
 Chunk = CleanupChunk.State

@@ -16,7 +16,7 @@ from backups import manifest
 from backups.manifest import Manifest, ManifestError, Part
 from backups.models import Generation, GenerationEntry, GenerationPart
 from backups.r2 import ObjectMissing, Store
-from kvops.runs import Again, Done, Lease, RunError
+from kvops.leases import Again, Done, Lease, RunError
 
 Status = Generation.Status
 

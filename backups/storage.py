@@ -10,8 +10,8 @@ from django.utils import timezone
 from backups import manifest
 from backups.r2 import AccessRefused, ObjectConflict, R2Store, StoreError, StoreUnavailable
 from kvops import credentials
+from kvops.leases import RunError, TryLater
 from kvops.models import Environment
-from kvops.runs import RunError, TryLater
 
 
 @contextmanager

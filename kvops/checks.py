@@ -7,11 +7,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops import approvals, runs
+from kvops import approvals, leases
 
 
 def _named() -> Iterator[str]:
-    for kind in runs.KINDS.values():
+    for kind in leases.KINDS.values():
         yield from filter(None, (kind.handler, kind.finished))
     for gate in approvals.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))

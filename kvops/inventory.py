@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops import categories, environments, merging, runs, timing
+from kvops import categories, environments, leases, merging, runs, timing
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import Key as Listed
 from kvops.models import Category, Family, Key, Namespace, Person, Run, Scan
@@ -98,21 +98,21 @@ class _Listing:
         return after, keys
 
 
-def scan(lease: runs.Lease) -> runs.Again | None:
+def scan(lease: leases.Lease) -> leases.Again | None:
     """Work on a scan for a step: list, and when everything is listed, merge."""
     mine = Scan.objects.select_related("namespace__environment").get(run=lease.run)
     if Scan.objects.complete().filter(namespace=mine.namespace, pk__gt=mine.pk).exists():
-        raise runs.RunError(
+        raise leases.RunError(
             "superseded", gettext_noop("A newer scan of this namespace is complete. Start a new one instead.")
         )
     listing = _list(lease, mine, _Listing(**lease.run.cursor))
     if not listing.complete:
-        return runs.Again()
+        return leases.Again()
     _merge(lease, mine, listing)
     return None
 
 
-def _list(lease: runs.Lease, mine: Scan, listing: _Listing) -> _Listing:
+def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
     """List until the end of the step; every page and the cursor behind it are one transaction."""
     calls = lease.run.calls
     with environments.reader(mine.namespace.environment) as client:
@@ -133,7 +133,7 @@ def _list(lease: runs.Lease, mine: Scan, listing: _Listing) -> _Listing:
     return listing
 
 
-def _from_the_beginning(lease: runs.Lease, mine: Scan, restarts: int, error: CursorRefused) -> _Listing:
+def _from_the_beginning(lease: leases.Lease, mine: Scan, restarts: int, error: CursorRefused) -> _Listing:
     """Empty the stage, because a new listing may differ from the old one. Raises RunError after too many tries."""
     over = restarts > MAX_RESTARTS
     fresh = _Listing(restarts=0 if over else restarts)
@@ -142,17 +142,17 @@ def _from_the_beginning(lease: runs.Lease, mine: Scan, restarts: int, error: Cur
     ):
         merging.clear(mine)
     if over:
-        raise runs.RunError("cursor_refused", f"Cloudflare refused {restarts} listings half-way. {error}")
+        raise leases.RunError("cursor_refused", f"Cloudflare refused {restarts} listings half-way. {error}")
     return fresh
 
 
-def _merge(lease: runs.Lease, mine: Scan, listing: _Listing) -> None:
+def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> None:
     with lease.checkpoint(note=gettext_noop("Comparing with the inventory.")):
         pass  # the merge begins with a fresh lease
     merging.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it
     try:
-        with lease.checkpoint(runs.Done(result), done=listing.staged, total=listing.staged):
+        with lease.checkpoint(leases.Done(result), done=listing.staged, total=listing.staged):
             merged = merging.merge(
                 mine,
                 staged=listing.staged,
@@ -172,7 +172,9 @@ def _merge(lease: runs.Lease, mine: Scan, listing: _Listing) -> None:
     except merging.StageMismatch as mismatch:
         with lease.checkpoint(cursor={}, done=0):
             merging.clear(mine)
-        raise runs.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.") from mismatch
+        raise leases.RunError(
+            "stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew."
+        ) from mismatch
 
 
 def newest(namespace: Namespace) -> Scan | None:

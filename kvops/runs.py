@@ -1,17 +1,8 @@
-"""The durable execution of work: leases, epochs, steps (design: runs).
-
-A handler is called with a `Lease`, works for about a step, and commits its progress with `lease.checkpoint()`,
-a transaction in which the lease is proven and renewed. It ends the step by passing `Again` (the next step is
-queued, or waits) or `Done` to its last checkpoint and returning None, or simply by returning one of them.
-"""
+"""Runs from their birth to their end: created, driven step by step, stopped, resumed, rung for (design: runs)."""
 
 import logging
-import os
-import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import timedelta
 
 from django.db.models import F, Q
@@ -22,9 +13,9 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from audit.chain import JSON
 from kvops import queue, timing
 from kvops.cloudflare import ApiError, CloudflareError, RateLimited, TransportError
+from kvops.leases import KINDS, Again, Done, Lease, LeaseLost, RunError, Stopped, TryLater, close, slug, take
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.wording import say
 
@@ -34,71 +25,12 @@ MAX_STARTS = 5
 """Starts without a checkpoint before a run fails: the only defence against work that kills its worker."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Who does the work of a kind of run, and who is told in the transaction that finishes it."""
-
-    handler: str
-    finished: str = ""
-
-
-KINDS: dict[str, Kind] = {
-    Run.Kind.SCAN: Kind("kvops.inventory.scan"),
-    Run.Kind.BACKUP: Kind("backups.generations.export", finished="backups.preparation.backup_finished"),
-    Run.Kind.VERIFY: Kind("backups.generations.read_back", finished="backups.preparation.verify_finished"),
-    Run.Kind.CHECK: Kind("backups.integrity.compare", finished="backups.preparation.check_finished"),
-    Run.Kind.DELETE: Kind("backups.deletion.delete_keys_permanently"),
-    Run.Kind.CONFIRM: Kind("backups.proof.confirm_absence"),
-}
-"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
-
-
-class RunError(Exception):
-    """The work cannot go on; `code` is for machines, the message is one sentence for people."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-class TryLater(Exception):
-    """Something outside does not answer; the run waits and tries again, a limited number of times."""
-
-
-class LeaseLost(Exception):
-    """Another worker owns the run now; nothing more may be written or sent for it."""
-
-
 class NotResumable(Exception):
     """The run is not in a state from which it can be tried again."""
 
 
 class AlreadyOpen(Exception):
     """The subject already has an open run of this kind."""
-
-
-class _Stopped(Exception):
-    """A person asked the run to stop."""
-
-
-@dataclass(frozen=True)
-class Again:
-    """Go on in another step, after `wait` seconds."""
-
-    wait: float = 0.0
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Done:
-    """The work is complete; `result` is shown on the run."""
-
-    result: Mapping[str, JSON] = field(default_factory=dict)
-
-
-def worker_name() -> str:
-    """The process at hand, as the owner of a lease."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def create(
@@ -135,151 +67,13 @@ def create(
     log.record(
         Action.RUN_CREATED,
         actor=actor,
-        environment=_slug(run),
+        environment=slug(run),
         subject=f"run:{run.pk}",
         details={"kind": kind, "of": subject},
     )
     if not foreground:
         queue.enqueue("kvops.tasks.step", run.pk)
     return run
-
-
-def _slug(run: Run) -> str:
-    return run.environment.slug if run.environment else ""
-
-
-class Lease:
-    """The right to work on a run, until the trust deadline. Every write proves it by the epoch."""
-
-    def __init__(self, run: Run, *, foreground: bool) -> None:
-        self.run = run
-        self.epoch = run.epoch
-        self.foreground = foreground
-        self.over = False
-        self._trusted_until = time.monotonic() + timing.TRUST
-        self._step_until = time.monotonic() + timing.STEP
-
-    @property
-    def actor(self) -> log.Actor:
-        """Who the run works for, in the audit log."""
-        person = self.run.started_by
-        return log.Actor(person.pk if person else None, self.run.actor)
-
-    @property
-    def tired(self) -> bool:
-        """Whether the step has lasted long enough and should end at the next boundary."""
-        return time.monotonic() >= self._step_until
-
-    def insist(self) -> None:
-        """Raise LeaseLost when the trust deadline has passed: call right before anything outside is changed."""
-        if time.monotonic() >= self._trusted_until:
-            raise LeaseLost(f"Run {self.run.pk}: the lease is too old to be trusted.")
-
-    def renew(self, **values: object) -> None:
-        """Prove and prolong the lease, saving `values` of the run with it. Raises LeaseLost, or stops on request."""
-        asked_at = time.monotonic()
-        changed = Run.objects.filter(pk=self.run.pk, epoch=self.epoch, state=Run.State.RUNNING).update(
-            lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **values
-        )
-        if changed != 1:
-            raise LeaseLost(f"Run {self.run.pk} was taken over.")
-        self._trusted_until = asked_at + timing.TRUST
-        for name, value in values.items():
-            setattr(self.run, name, value)
-        if Run.objects.filter(pk=self.run.pk).exclude(stop_requested_by="").exists():
-            raise _Stopped
-
-    def keep(self) -> None:
-        """Renew the lease unless that was a moment ago: call between the pieces of long work."""
-        if time.monotonic() >= self._trusted_until - timing.TRUST + timing.KEEP:
-            self.renew()
-
-    @contextmanager
-    def checkpoint(self, then: Again | Done | None = None, **values: object) -> Iterator[None]:
-        """A transaction for the effects of the work so far, with progress (`cursor`, `done`, `total`, `calls`, `note`).
-
-        `then` ends the step in the same transaction: what follows is queued, or the run is finished.
-        """
-        with log.transaction():
-            self.renew(starts=0, **values)
-            yield
-            if then is not None:
-                self._end(then)
-
-    def _end(self, then: Again | Done) -> None:
-        """Give the lease back, within the open transaction."""
-        mine = Run.objects.filter(pk=self.run.pk, epoch=self.epoch, state=Run.State.RUNNING)
-        if isinstance(then, Done):
-            changed = mine.update(
-                state=Run.State.SUCCEEDED,
-                owner="",
-                lease_until=None,
-                wake_at=None,
-                result=dict(then.result),
-                finished_at=Now(),
-                updated_at=Now(),
-            )
-            log.record(
-                Action.RUN_FINISHED,
-                actor=self.actor,
-                environment=_slug(self.run),
-                subject=f"run:{self.run.pk}",
-                details=dict(then.result),
-            )
-        else:
-            values: dict[str, object] = {"note": then.note} if then.note else {}
-            changed = mine.update(
-                owner="",
-                lease_until=None,
-                updated_at=Now(),
-                rung_at=Now(),
-                wake_at=Now() + timedelta(seconds=then.wait) if then.wait else None,
-                **values,
-            )
-            if not self.foreground and not then.wait:
-                queue.enqueue("kvops.tasks.step", self.run.pk)
-        if changed != 1:
-            raise LeaseLost(f"Run {self.run.pk} was taken over.")
-        if isinstance(then, Done) and (finished := KINDS[self.run.kind].finished):
-            import_string(finished)(self.run)
-        self.over = True
-
-
-def take(run_id: int, *, foreground: bool = False) -> Lease | None:
-    """The lease of a run that is due and that nobody holds; None when it is held, waiting or over.
-
-    A lease that ran out is taken over only after the longest request its owner could still have under way.
-    """
-    free = Q(owner="") | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT))
-    due = Q(wake_at__isnull=True) | Q(wake_at__lte=Now())
-    with log.transaction():
-        before = (
-            Run.objects.select_for_update()
-            .filter(free, due, pk=run_id, state__in=Run.OPEN, foreground=foreground)
-            .first()
-        )
-        if before is None:
-            return None
-        Run.objects.filter(pk=run_id, epoch=before.epoch).update(
-            state=Run.State.RUNNING,
-            owner=worker_name(),
-            epoch=F("epoch") + 1,
-            starts=F("starts") + 1,
-            lease_until=Now() + timedelta(seconds=timing.LEASE),
-            wake_at=None,
-            updated_at=Now(),
-        )
-        run = Run.objects.select_related("environment", "started_by", "approval").get(pk=run_id)
-        lease = Lease(run, foreground=foreground)
-        if before.owner:
-            log.record(
-                Action.RUN_TAKEN_OVER,
-                actor=lease.actor,
-                environment=_slug(run),
-                subject=f"run:{run.pk}",
-                details={"from": before.owner, "epoch": run.epoch},
-            )
-    return lease
 
 
 def drive(run_id: int, *, foreground: bool = False) -> None:
@@ -292,7 +86,7 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
         _step(lease)
     except LeaseLost as lost:
         logger.warning("%s", lost)
-    except _Stopped:
+    except Stopped:
         _stop(lease)
     except RateLimited as limited:
         # Waiting for the budget is not a failed start.
@@ -318,7 +112,7 @@ def _step(lease: Lease) -> None:
     if lease.run.starts > MAX_STARTS:
         raise RunError("gave_up", f"Started {MAX_STARTS} times without getting any further. {lease.run.note}")
     if lease.run.stop_requested_by:
-        raise _Stopped
+        raise Stopped
     then: Again | Done | None = import_string(KINDS[lease.run.kind].handler)(lease)
     if then is not None:
         with lease.checkpoint(then):
@@ -337,43 +131,18 @@ def _pause(lease: Lease, wait: float, note: str, **values: object) -> None:
         with log.transaction():
             lease.renew(note=note, **values)
             lease._end(Again(wait=max(wait, 0.1), note=note))
-    except _Stopped:
+    except Stopped:
         _stop(lease)
     except LeaseLost as lost:
         logger.warning("%s", lost)
 
 
 def _fail(lease: Lease, code: str, sentence: str) -> None:
-    _close(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
+    close(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
 
 
 def _stop(lease: Lease) -> None:
-    _close(lease, Run.State.STOPPED, Action.RUN_STOPPED, "", "")
-
-
-def _close(lease: Lease, state: Run.State, action: Action, code: str, sentence: str) -> None:
-    with log.transaction():
-        changed = Run.objects.filter(pk=lease.run.pk, epoch=lease.epoch, state=Run.State.RUNNING).update(
-            state=state,
-            owner="",
-            lease_until=None,
-            wake_at=None,
-            error_code=code,
-            error=sentence,
-            stop_requested_by="",
-            finished_at=Now(),
-            updated_at=Now(),
-        )
-        if changed:
-            log.record(
-                action,
-                actor=lease.actor,
-                environment=_slug(lease.run),
-                subject=f"run:{lease.run.pk}",
-                details={"code": code, "error": sentence[:500]},
-            )
-    if not changed:
-        logger.warning("Run %s was taken over before it could be closed.", lease.run.pk)
+    close(lease, Run.State.STOPPED, Action.RUN_STOPPED, "", "")
 
 
 def drive_to_the_end(run: Run) -> Iterator[Run]:
@@ -396,7 +165,7 @@ def request_stop(run: Run, *, actor: log.Actor) -> None:
         )
         if not asked:
             raise NotResumable(_("The run is over, or was already asked to stop."))
-        log.record(Action.RUN_STOP_REQUESTED, actor=actor, environment=_slug(run), subject=f"run:{run.pk}")
+        log.record(Action.RUN_STOP_REQUESTED, actor=actor, environment=slug(run), subject=f"run:{run.pk}")
         if not run.foreground:
             queue.enqueue("kvops.tasks.step", run.pk)
 
@@ -429,7 +198,7 @@ def resume(run: Run, *, actor: log.Actor) -> None:
         )
         if not changed:
             raise NotResumable(_("Only a failed or stopped run can be tried again."))
-        log.record(Action.RUN_RESUMED, actor=actor, environment=_slug(run), subject=f"run:{run.pk}")
+        log.record(Action.RUN_RESUMED, actor=actor, environment=slug(run), subject=f"run:{run.pk}")
         queue.enqueue("kvops.tasks.step", run.pk)
 
 

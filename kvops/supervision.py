@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 
-from kvops import approvals, clock, env, queue, runs, timing
+from kvops import approvals, clock, env, leases, queue, runs, timing
 from kvops.models import Heartbeat, Run
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Cluster:
 
     def _works(self) -> bool:
         """Whether one of its processes holds the lease of a run."""
-        host = runs.worker_name().rpartition(":")[0]
+        host = leases.worker_name().rpartition(":")[0]
         owners = [f"{host}:{pid}" for pid in self._parts]
         return Run.objects.filter(state=Run.State.RUNNING, owner__in=owners, lease_until__gt=Now()).exists()
 

@@ -18,7 +18,7 @@ from psycopg import Error
 
 from audit import log
 from backups.models import Check, CleanupChunk, CleanupRequest, CleanupStage, Generation
-from kvops import runs
+from kvops import leases, runs
 from kvops.models import ApprovalRequest, Run
 from tests.constraints.backups_rows import CHUNKS, CLEANUP_FROZEN, COPIES, COPY_FROZEN, STAGES
 from tests.constraints.copies import World
@@ -221,17 +221,17 @@ CREATE TRIGGER note AFTER UPDATE ON kvops_run FOR EACH ROW
 """
 
 
-def finish(lease: runs.Lease) -> runs.Done:
-    return runs.Done()
+def finish(lease: leases.Lease) -> leases.Done:
+    return leases.Done()
 
 
-def fail(lease: runs.Lease) -> None:
-    raise runs.RunError("x", "It did not work.")
+def fail(lease: leases.Lease) -> None:
+    raise leases.RunError("x", "It did not work.")
 
 
 def test_the_code_moves_runs_along_every_arrow_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(runs.KINDS, Run.Kind.SCAN, runs.Kind(f"{__name__}.finish"))
-    monkeypatch.setitem(runs.KINDS, Run.Kind.BACKUP, runs.Kind(f"{__name__}.fail"))
+    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, leases.Kind(f"{__name__}.finish"))
+    monkeypatch.setitem(leases.KINDS, Run.Kind.BACKUP, leases.Kind(f"{__name__}.fail"))
     sql(NOTE_MOVES)
     for kind in ("scan", "backup"):
         run = world.run(kind=kind)

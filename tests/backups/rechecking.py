@@ -2,7 +2,7 @@
 
 from backups import integrity
 from backups.models import Check, Generation
-from kvops.runs import Again, Done, Lease, RunError
+from kvops.leases import Again, Done, Lease, RunError
 
 
 def work(lease: Lease) -> Again | Done | None:

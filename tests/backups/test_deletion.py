@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from backups import chunks, cleanup, deletion
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation
 from backups.stages import CleanupRefused
-from kvops import approvals, clock, runs, timing
+from kvops import approvals, clock, leases, runs, timing
 from kvops import people as staff
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Environment, Family, Role, RoleGrant, Run
@@ -463,10 +463,10 @@ def test_a_namespace_that_was_renamed_is_not_the_one_that_was_approved(
 def test_a_run_without_the_stage_s_approval_deletes_nothing(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     cleanup.start_deletion(stage, by=people.operator)
-    lease = runs.take(run_of(stage).pk)
+    lease = leases.take(run_of(stage).pk)
     assert lease is not None
     lease.run.approval_digest = "0" * 64
-    with pytest.raises(runs.RunError, match="approval"):
+    with pytest.raises(leases.RunError, match="approval"):
         deletion.delete_keys_permanently(lease)
     assert sent(estate) == []
 

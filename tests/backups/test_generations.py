@@ -13,7 +13,7 @@ from audit.models import Entry as AuditEntry
 from backups import generations, manifest
 from backups.export import Export
 from backups.models import CleanupEntry, CleanupRequest, CleanupStage, Generation, GenerationEntry
-from kvops import inventory, runs, timing
+from kvops import inventory, leases, runs, timing
 from kvops.cloudflare import Entry
 from kvops.models import Budget, Category, Family, Run
 from tests import make
@@ -66,7 +66,7 @@ def crash_once(monkeypatch: pytest.MonkeyPatch, method: str, after: Callable[[],
     def crash(self: Export, *args: object) -> None:
         monkeypatch.setattr(Export, method, real)
         after()
-        raise runs.TryLater("The worker is gone.")
+        raise leases.TryLater("The worker is gone.")
 
     monkeypatch.setattr(Export, method, crash)
 

@@ -12,7 +12,7 @@ from audit.models import Entry as AuditEntry
 from backups import comparison, generations, integrity, sides
 from backups.integrity import CheckRefused
 from backups.models import Check, CheckRow, Difference, Generation
-from kvops import runs, timing
+from kvops import leases, runs, timing
 from kvops.models import Run
 from tests import make
 from tests.audit.make import triggers_off
@@ -28,7 +28,7 @@ OSAKA = master("shop", "2", "大阪")
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here copies and checks are nobody's."""
     for kind in (Run.Kind.BACKUP, Run.Kind.CHECK):
-        monkeypatch.setitem(runs.KINDS, kind, runs.Kind(runs.KINDS[kind].handler))
+        monkeypatch.setitem(leases.KINDS, kind, leases.Kind(leases.KINDS[kind].handler))
 
 
 @pytest.fixture
@@ -402,7 +402,7 @@ def test_a_second_check_of_the_same_copy_waits_for_the_first(estate: make.Estate
 
 def another_run(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cursor: dict[str, object]) -> Run:
     """A run of another kind that asks for the comparison."""
-    monkeypatch.setitem(runs.KINDS, Run.Kind.CONFIRM, runs.Kind("tests.backups.rechecking.work"))
+    monkeypatch.setitem(leases.KINDS, Run.Kind.CONFIRM, leases.Kind("tests.backups.rechecking.work"))
     with log.transaction():
         run = runs.create(
             Run.Kind.CONFIRM, subject="stage:1", label="x", actor=ACTOR, environment=estate.qa.environment

@@ -13,7 +13,7 @@ from backups import dataset_files, manifest
 from backups.correspondence import Correspondence
 from backups.dataset_files import BadFile, DatasetFile
 from backups.models import Check, CheckRow
-from kvops import runs
+from kvops import leases
 from kvops.models import Run
 from tests import make
 from tests.backups.copies import d1, dataset, entry, master, rows
@@ -24,7 +24,7 @@ ROWS = [{"id": "1", "type": "shop", "name": "東京"}, {"id": "2", "type": "shop
 @pytest.fixture(autouse=True)
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here a check is nobody's."""
-    monkeypatch.setitem(runs.KINDS, Run.Kind.CHECK, runs.Kind(runs.KINDS[Run.Kind.CHECK].handler))
+    monkeypatch.setitem(leases.KINDS, Run.Kind.CHECK, leases.Kind(leases.KINDS[Run.Kind.CHECK].handler))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.db import connection
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops import inventory, merging, runs
+from kvops import inventory, leases, merging, runs
 from kvops.models import Key, Run, Scan, StagedKey
 from tests import make
 from tests.fakes.http import Request
@@ -325,7 +325,7 @@ def test_a_resumed_scan_goes_on_from_its_cursor(estate: make.Estate) -> None:
 def test_a_worker_that_loses_its_lease_writes_nothing_and_the_next_one_goes_on(estate: make.Estate, page: int) -> None:
     fill(estate, 2_500)
     started = inventory.start_scan(estate.qa, actor=make.SETUP)
-    lease = runs.take(started.run_id)
+    lease = leases.take(started.run_id)
     assert lease is not None
     lost = threading.Event()
     estate.cloudflare.hook("keys", at_call(page, lost.set))
@@ -333,11 +333,11 @@ def test_a_worker_that_loses_its_lease_writes_nothing_and_the_next_one_goes_on(e
 
     def taken_over(**values: object) -> None:
         if lost.is_set():
-            raise runs.LeaseLost
+            raise leases.LeaseLost
         renew(**values)
 
     lease.renew = taken_over  # type: ignore[method-assign]
-    with pytest.raises(runs.LeaseLost):
+    with pytest.raises(leases.LeaseLost):
         inventory.scan(lease)
     assert StagedKey.objects.count() == (page - 1) * 1_000
     Run.objects.filter(pk=started.run_id).update(owner="", lease_until=None)

@@ -11,10 +11,10 @@ from django_q.models import OrmQ
 
 from audit import log
 from audit.models import Entry
-from kvops import clock, runs, timing
+from kvops import clock, leases, runs, timing
 from kvops.cloudflare import ApiError, RateLimited, TransportError
+from kvops.leases import Again, Done, Lease
 from kvops.models import Run
-from kvops.runs import Again, Done, Lease
 from tests import make
 
 pytestmark = pytest.mark.django_db
@@ -38,14 +38,14 @@ def note_finished(run: Run) -> None:
 
 def refuse_to_finish(run: Run) -> None:
     """A hook that fails."""
-    raise runs.RunError("hook", "The stage was moved by somebody else.")
+    raise leases.RunError("hook", "The stage was moved by somebody else.")
 
 
 @pytest.fixture(autouse=True)
 def _our_own_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     here = "tests.kvops.test_runs"
-    kind = runs.Kind(f"{here}.work_a_step", finished=f"{here}.note_finished")
-    monkeypatch.setitem(runs.KINDS, Run.Kind.SCAN, kind)
+    kind = leases.Kind(f"{here}.work_a_step", finished=f"{here}.note_finished")
+    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, kind)
     yield
     steps.clear()
     finished.clear()
@@ -120,30 +120,30 @@ def test_a_foreground_run_rings_no_doorbell() -> None:
 
 def test_a_lease_starts_a_new_epoch() -> None:
     run = create()
-    lease = runs.take(run.pk)
+    lease = leases.take(run.pk)
     assert lease is not None
-    assert (again(run).state, run.epoch, run.starts, run.owner) == ("running", 1, 1, runs.worker_name())
+    assert (again(run).state, run.epoch, run.starts, run.owner) == ("running", 1, 1, leases.worker_name())
 
 
 def test_a_run_that_somebody_holds_is_left_alone() -> None:
     run = create()
-    runs.take(run.pk)
-    assert runs.take(run.pk) is None
+    leases.take(run.pk)
+    assert leases.take(run.pk) is None
     assert again(run).epoch == 1
 
 
 def test_a_lease_that_ran_out_is_not_taken_over_while_a_request_may_be_under_way() -> None:
     run = create()
-    runs.take(run.pk)
+    leases.take(run.pk)
     lose(run, seconds=timing.REQUEST_TIMEOUT - 1)
-    assert runs.take(run.pk) is None
+    assert leases.take(run.pk) is None
 
 
 def test_a_lease_that_ran_out_is_taken_over_after_the_longest_request() -> None:
     run = create()
-    runs.take(run.pk)
+    leases.take(run.pk)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    lease = runs.take(run.pk)
+    lease = leases.take(run.pk)
     assert lease is not None
     assert lease.epoch == 2
     assert actions(run) == ["run.created", "run.taken_over"]
@@ -151,18 +151,18 @@ def test_a_lease_that_ran_out_is_taken_over_after_the_longest_request() -> None:
 
 def test_the_lost_owner_can_write_nothing_more() -> None:
     run = create()
-    old = runs.take(run.pk)
+    old = leases.take(run.pk)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    runs.take(run.pk)
+    leases.take(run.pk)
     assert old is not None
-    with pytest.raises(runs.LeaseLost), old.checkpoint(done=7):
+    with pytest.raises(leases.LeaseLost), old.checkpoint(done=7):
         pass
     assert again(run).done == 0
 
 
 def test_a_checkpoint_keeps_progress_and_effects_together() -> None:
     run = create()
-    lease = runs.take(run.pk)
+    lease = leases.take(run.pk)
     assert lease is not None
     with pytest.raises(RuntimeError, match="undo"), lease.checkpoint(done=7):
         raise RuntimeError("undo")
@@ -171,7 +171,7 @@ def test_a_checkpoint_keeps_progress_and_effects_together() -> None:
 
 def test_a_checkpoint_prolongs_the_lease() -> None:
     run = create()
-    lease = runs.take(run.pk)
+    lease = leases.take(run.pk)
     lose(run, seconds=0)
     assert lease is not None
     with lease.checkpoint(done=1):
@@ -183,11 +183,11 @@ def test_a_checkpoint_prolongs_the_lease() -> None:
 
 def test_a_lease_is_not_trusted_for_as_long_as_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     run = create()
-    lease = runs.take(run.pk)
+    lease = leases.take(run.pk)
     assert lease is not None
     lease.insist()
     monkeypatch.setattr(lease, "_trusted_until", 0.0)
-    with pytest.raises(runs.LeaseLost):
+    with pytest.raises(leases.LeaseLost):
         lease.insist()
 
 
@@ -197,7 +197,7 @@ def test_trust_ends_a_whole_request_before_the_lease() -> None:
 
 def test_the_epoch_of_a_run_never_goes_back() -> None:
     run = create()
-    runs.take(run.pk)
+    leases.take(run.pk)
     with pytest.raises(IntegrityError), transaction.atomic():
         Run.objects.filter(pk=run.pk).update(epoch=0)
 
@@ -234,8 +234,8 @@ def test_whoever_waits_for_the_end_is_told_within_its_transaction() -> None:
 
 
 def test_a_run_is_not_finished_when_what_follows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = runs.Kind("tests.kvops.test_runs.work_a_step", finished="tests.kvops.test_runs.refuse_to_finish")
-    monkeypatch.setitem(runs.KINDS, Run.Kind.SCAN, kind)
+    kind = leases.Kind("tests.kvops.test_runs.work_a_step", finished="tests.kvops.test_runs.refuse_to_finish")
+    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, kind)
     run = create()
     runs.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "hook")
@@ -270,7 +270,7 @@ def test_a_run_that_waits_is_not_due_before_its_time() -> None:
     steps.append(lambda _lease: Again(wait=60))
     runs.drive(run.pk)
     assert again(run).wake_at is not None
-    assert runs.take(run.pk) is None
+    assert leases.take(run.pk) is None
 
 
 def test_a_run_whose_wait_is_over_goes_on() -> None:
@@ -278,7 +278,7 @@ def test_a_run_whose_wait_is_over_goes_on() -> None:
     steps.append(lambda _lease: Again(wait=60))
     runs.drive(run.pk)
     Run.objects.filter(pk=run.pk).update(wake_at=Now())
-    assert runs.take(run.pk) is not None
+    assert leases.take(run.pk) is not None
 
 
 def test_waiting_for_the_request_limit_is_no_failed_start() -> None:
@@ -305,7 +305,11 @@ def test_the_request_limit_may_be_met_after_a_checkpoint() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [TransportError("no answer", outcome_unknown=True), ApiError("bad gateway", status=502), runs.TryLater("not yet")],
+    [
+        TransportError("no answer", outcome_unknown=True),
+        ApiError("bad gateway", status=502),
+        leases.TryLater("not yet"),
+    ],
 )
 def test_what_may_pass_is_tried_again_later(error: Exception) -> None:
     run = create()
@@ -318,7 +322,7 @@ def test_what_may_pass_is_tried_again_later(error: Exception) -> None:
 def test_five_starts_without_getting_further_are_the_end() -> None:
     run = create()
     for _ in range(runs.MAX_STARTS + 1):
-        steps.append(raising(runs.TryLater("R2 does not answer.")))
+        steps.append(raising(leases.TryLater("R2 does not answer.")))
         Run.objects.filter(pk=run.pk).update(wake_at=None)
         runs.drive(run.pk)
     assert (again(run).state, run.error_code, run.starts) == ("failed", "gave_up", 6)
@@ -391,7 +395,7 @@ def test_a_stop_is_asked_for_once() -> None:
 
 def test_a_resumed_run_is_the_same_run_in_a_later_epoch() -> None:
     run = create()
-    steps.append(raising(runs.RunError("odd", "Something is odd.")))
+    steps.append(raising(leases.RunError("odd", "Something is odd.")))
     runs.drive(run.pk)
     runs.resume(run, actor=OPERATOR)
     assert (again(run).state, run.epoch, run.error, run.starts) == ("queued", 2, "", 0)
@@ -410,7 +414,7 @@ def test_only_what_failed_or_stopped_can_be_resumed(state: str) -> None:
 
 def test_a_run_is_not_resumed_beside_a_newer_one() -> None:
     old = create()
-    steps.append(raising(runs.RunError("odd", "Something is odd.")))
+    steps.append(raising(leases.RunError("odd", "Something is odd.")))
     runs.drive(old.pk)
     create()
     with pytest.raises(runs.NotResumable):
@@ -435,7 +439,7 @@ def test_a_wait_that_is_over_is_rung_once() -> None:
 
 def test_a_lost_worker_is_found_by_the_sweep() -> None:
     run = create()
-    runs.take(run.pk)
+    leases.take(run.pk)
     forget_the_doorbell(run)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
     forget_the_doorbell(run)
@@ -444,7 +448,7 @@ def test_a_lost_worker_is_found_by_the_sweep() -> None:
 
 def test_a_working_run_is_not_rung() -> None:
     run = create()
-    runs.take(run.pk)
+    leases.take(run.pk)
     forget_the_doorbell(run)
     assert runs.ring() == 0
 
@@ -457,7 +461,7 @@ def test_a_foreground_run_is_never_rung() -> None:
 
 def test_a_foreground_run_whose_command_is_gone_is_closed_and_can_go_on_in_a_worker() -> None:
     run = create(foreground=True)
-    runs.take(run.pk, foreground=True)
+    leases.take(run.pk, foreground=True)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
     assert runs.close_abandoned() == 1
     assert (again(run).state, run.error_code) == ("failed", "abandoned")
@@ -474,7 +478,7 @@ def test_a_foreground_run_that_never_started_is_closed() -> None:
 
 def test_a_foreground_run_at_work_is_not_closed() -> None:
     run = create(foreground=True)
-    runs.take(run.pk, foreground=True)
+    leases.take(run.pk, foreground=True)
     forget_the_doorbell(run)
     assert runs.close_abandoned() == 0
 

@@ -19,7 +19,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from kvops import inventory, queue, runs, supervision, tasks, timing
+from kvops import inventory, leases, queue, supervision, tasks, timing
 from kvops.management.commands import worker as worker_command
 from kvops.models import Heartbeat, Run
 from tests import make
@@ -167,7 +167,7 @@ def canaries() -> int:
 
 def work_in(process: psutil.Process) -> None:
     """Let a run be worked on by the process."""
-    host = runs.worker_name().rpartition(":")[0]
+    host = leases.worker_name().rpartition(":")[0]
     lease = {"owner": f"{host}:{process.pid}", "lease_until": Now() + timedelta(seconds=60)}
     Run.objects.create(kind="scan", subject="x", label="x", actor="x", state="running", **lease)
 
@@ -233,7 +233,7 @@ def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
 def test_a_cluster_can_be_stopped_while_the_database_is_away(
     cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "worker_name", away)
+    monkeypatch.setattr(leases, "worker_name", away)
     monkeypatch.setattr(supervision, "GRACE", 0.2)
     child = sentinel(cluster)
     main(cluster).suspend()

@@ -16,7 +16,7 @@ from django_q.models import OrmQ, Task
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops import approvals, inventory, queue, runs, supervision, timing
+from kvops import approvals, inventory, leases, queue, supervision, timing
 from kvops.models import ApprovalRequest, Heartbeat, Run
 from tests import make
 
@@ -50,7 +50,7 @@ def test_a_run_that_was_just_rung_is_left_alone(run: Run) -> None:
 
 
 def test_a_run_whose_owner_is_gone_is_finished_by_another(run: Run) -> None:
-    runs.take(run.pk)
+    leases.take(run.pk)
     Run.objects.update(lease_until=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT + 1))
     sweep()
     make.work()
@@ -61,7 +61,7 @@ def test_a_run_whose_owner_is_gone_is_finished_by_another(run: Run) -> None:
 
 def test_a_command_that_is_gone_blocks_nothing(estate: make.Estate) -> None:
     run = inventory.start_scan(estate.qa, actor=make.SETUP, foreground=True).run
-    runs.take(run.pk, foreground=True)
+    leases.take(run.pk, foreground=True)
     Run.objects.update(lease_until=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT + 1))
     sweep()
     run.refresh_from_db()
