@@ -6,7 +6,7 @@ PY := .venv/bin/python
 RUN := $(PY) -m sandbox.postgres .sandbox/tests
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test check bench screenshots lock format
+.PHONY: demo test check bench torture screenshots lock format
 
 MESSAGES := locale/ja/LC_MESSAGES/django.mo
 
@@ -22,6 +22,9 @@ check: .venv/installed system
 
 bench: .venv/installed
 	$(RUN) $(PY) -m bench $(BENCH)
+
+torture: .venv/installed system
+	$(RUN) $(PY) -m bench.torture $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED)) $(if $(N),--n $(N))
 
 screenshots: .venv/installed system $(MESSAGES)
 	$(PY) -m pytest tests/browser
