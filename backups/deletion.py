@@ -1,37 +1,34 @@
-"""The only code that deletes keys, and only inside a run with a used approval.
+"""The only way to a delete: a run with a used approval, chunk by chunk (`sending`).
 
-Chunk by chunk: read the current values side by side, keep the names whose name, value, metadata and expiration
-still equal the verified copy, commit the intent, send one bulk delete of exactly those names, store the answer.
-A chunk whose answer is unknown is never sent again blindly: it is settled by reading. KV has no compare-and-delete,
-so a key is only known to be unchanged up to the last read; the gap to the delete is stored with the chunk.
+Read the current values side by side, keep the names whose name, value, metadata and expiration still equal the
+verified copy, commit the intent, send one bulk delete of exactly those names, store the answer. A chunk whose answer
+is unknown is never sent again blindly: it is settled by reading (`settling`).
 """
 
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Max
-from django.db.models.functions import Greatest, Now
+from django.db.models.functions import Greatest
 from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import chunks, integrity, manifest, proof
-from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
+from backups import chunks, integrity, settling
+from backups.current import reserve
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
+from backups.sending import Clients, Sender
 from kvops import approvals, clock, credentials, environments, timing
 from kvops.budget import Prepaid, SharedBudget
-from kvops.cloudflare import Cloudflare, CloudflareError, RateLimited
-from kvops.cloudflare.writes import BulkOutcome, KVWriter
+from kvops.cloudflare import Cloudflare
+from kvops.cloudflare.writes import KVWriter
 from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Environment, Run
 
 State = CleanupChunk.State
-SPARE = 200
-"""Requests reserved beyond the reads: the delete, single reads of binary values, repeats."""
 
 
 def delete_keys_permanently(lease: Lease) -> Again | Done | None:
@@ -40,9 +37,9 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
         run=lease.run
     )
     _insist_target(stage, lease)
-    with _clients(stage.environment) as (reader, writer, budget):
-        deletion = _Deletion(stage, lease, reader, writer, budget)
-        title = reader.namespace(stage.namespace.namespace_id).title
+    with _clients(stage.environment) as clients:
+        deletion = _Deletion(stage, lease, clients)
+        title = clients.reader.namespace(stage.namespace.namespace_id).title
         if title != stage.namespace.title:
             raise RunError(
                 "wrong_target", f"The namespace is called {title!r} now, not {stage.namespace.title!r} as approved."
@@ -52,7 +49,7 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
             return deletion.begin()
         if phase == "delete":
             return deletion.delete()
-        return proof.settle(stage, lease, reader, budget)
+        return settling.settle(stage, lease, clients.reader, clients.budget)
 
 
 def _insist_target(stage: CleanupStage, lease: Lease) -> None:
@@ -76,7 +73,7 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
 
 
 @contextmanager
-def _clients(environment: Environment) -> Iterator[tuple[Cloudflare, KVWriter, Prepaid]]:
+def _clients(environment: Environment) -> Iterator[Clients]:
     """A reader and a writer on one reserved budget. The write token is resolved here and nowhere else."""
     try:
         read_token = credentials.resolve(environment.read_token)
@@ -92,7 +89,7 @@ def _clients(environment: Environment) -> Iterator[tuple[Cloudflare, KVWriter, P
     ):
         reserve(budget, 1)
         try:
-            yield reader, writer, budget
+            yield Clients(reader, writer, budget)
         finally:
             budget.settle()
 
@@ -100,15 +97,11 @@ def _clients(environment: Environment) -> Iterator[tuple[Cloudflare, KVWriter, P
 class _Deletion:
     """One step's work on a stage."""
 
-    def __init__(
-        self, stage: CleanupStage, lease: Lease, reader: Cloudflare, writer: KVWriter, budget: Prepaid
-    ) -> None:
+    def __init__(self, stage: CleanupStage, lease: Lease, clients: Clients) -> None:
         if stage.generation is None or stage.approval is None:
             raise RunError("not_backed_up", gettext_noop("The stage has no verified copy."))
-        self.stage, self.generation, self.approval = stage, stage.generation, stage.approval
-        self.lease, self.reader, self.writer, self.budget = lease, reader, writer, budget
-        self._calls_before = lease.run.calls
-        self.namespace_id = stage.namespace.namespace_id
+        self.stage, self.generation, self.approval, self.lease = stage, stage.generation, stage.approval, lease
+        self._sender = Sender(stage, stage.generation, lease, clients)
 
     def begin(self) -> Again | None:
         """Check the copy against D1 once more, right before the first delete."""
@@ -124,7 +117,7 @@ class _Deletion:
                 )
         with self.lease.checkpoint(
             Again(),
-            cursor={**proof.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},
+            cursor={**settling.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},
             note=gettext_noop("Checked; deleting."),
         ):
             pass
@@ -146,21 +139,21 @@ class _Deletion:
                 wait = timing.SETTLE - (clock.now() - since).total_seconds()
                 if wait > 0:
                     return Again(wait, gettext_noop("Waiting to read again what became of the keys that were sent."))
-                self._settle_by_reading(doubtful)
+                self._sender.settle_by_reading(doubtful)
                 continue
             chunk = self._next()
             if chunk is None:
                 then = Again(timing.SETTLE, gettext_noop("Everything was sent; waiting to see it gone."))
-                with self.lease.checkpoint(then, cursor=proof.phase(self.lease, "settle")):
+                with self.lease.checkpoint(then, cursor=settling.phase(self.lease, "settle")):
                     pass
                 return None
             if self._careful and chunk.first_index > 0:
                 return self._wait_for_a_person()
             self._insist_rights()
             if self._lay_still():
-                with self.lease.checkpoint(Again(), cursor=proof.phase(self.lease, "begin")):
+                with self.lease.checkpoint(Again(), cursor=settling.phase(self.lease, "begin")):
                     return None
-            self._send(chunk)
+            self._sender.send(chunk)
         return Again()
 
     @property
@@ -203,87 +196,3 @@ class _Deletion:
             raise RunError("rights_gone", str(refused)) from refused
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():
             raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is sent."))
-
-    def _read(self, entries: Sequence[Frozen]) -> dict[Frozen, Verdict]:
-        """The entries compared with what KV holds now. The budget for the reads and one delete is reserved first."""
-        names = [entry.name for entry in entries]
-        reserve(self.budget, calls_for(self.generation.read, len(names)) + SPARE)
-        current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
-        self.lease.renew()
-        return compare(entries, current)
-
-    def _send(self, chunk: CleanupChunk) -> None:
-        entries = chunks.names_of(chunk)
-        oldest_read, read_at = time.monotonic(), clock.now()
-        try:
-            verdicts = self._read(entries)
-        except RateLimited:
-            if not (self.budget.exhausted and chunk.first_index < chunk.last_index):
-                raise
-            # So many values must be read singly that the request limit does not suffice.
-            with self.lease.checkpoint():
-                chunks.halve(chunk)
-            return
-        equal = [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL]
-        digest = manifest.names_sha256(entry.name for entry in equal)
-        progress = {} if equal else self._progress(chunk)
-        with self.lease.checkpoint(None, **progress):
-            chunks.except_(chunk, verdicts)
-            changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
-                state=State.INTENDED if equal else State.SETTLED,
-                names=len(equal),
-                names_sha256=digest,
-                epoch=self.lease.epoch,
-                read_at=read_at,
-                intended_at=Now(),
-                settled_at=None if equal else Now(),
-            )
-            if changed != 1:
-                raise RunError("chunk_moved", gettext_noop("A chunk was moved by another worker."))
-            log.record(
-                Action.CHUNK_INTENDED,
-                actor=self.lease.actor,
-                environment=self.stage.environment.slug,
-                subject=f"stage:{self.stage.pk}",
-                subject_label=str(self.stage),
-                digest=digest,
-                details={"chunk": chunk.number, "names": len(equal), "not_sent": len(verdicts) - len(equal)},
-            )
-        if equal:
-            self.lease.insist()
-            gap_ms = int((time.monotonic() - oldest_read) * 1000)
-            try:
-                outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
-            except CloudflareError:
-                with self.lease.checkpoint():
-                    proof.settle_refused(self.stage, chunk, equal, lease=self.lease)
-                raise
-            self._sent(chunk, outcome, gap_ms)
-
-    def _sent(self, chunk: CleanupChunk, outcome: BulkOutcome, gap_ms: int) -> None:
-        """Store the answer. Unknown names stay intended: they are settled by reading, as after a crash."""
-        answer = {
-            "done": outcome.successful_count,
-            "not_everywhere": len(outcome.unsuccessful),
-            "problem": outcome.problem[:500],
-        }
-        with self.lease.checkpoint(None, **self._progress(chunk)):
-            values: dict[str, object] = {} if outcome.unknown else {"state": State.SENT, "sent_at": Now()}
-            CleanupChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
-                answer=answer, gap_ms=gap_ms, **values
-            )
-
-    def _progress(self, chunk: CleanupChunk) -> dict[str, object]:
-        done = max(self.lease.run.done, chunk.last_index + 1)
-        calls = self._calls_before + self.reader.calls + self.writer.calls
-        return {"done": done, "calls": calls, "note": f"{done} of {self.stage.names} names dealt with."}
-
-    def _settle_by_reading(self, chunk: CleanupChunk) -> None:
-        """Close a chunk whose answer never came: absent is gone, unchanged is sent again in a new chunk."""
-        over = self.stage.exceptions.values("index")
-        indexes = self.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index).exclude(
-            index__in=over
-        )
-        verdicts = self._read(frozen(self.stage, list(indexes.values_list("index", flat=True))))
-        with self.lease.checkpoint():
-            proof.settle_chunk(self.stage, chunk, verdicts, lease=self.lease)

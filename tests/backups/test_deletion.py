@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups import chunks, cleanup, deletion
+from backups import chunks, cleanup, deletion, sending
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation
 from backups.stages import CleanupRefused
 from kvops import approvals, clock, leases, runs, timing
@@ -326,7 +326,7 @@ def test_exact_families_go_in_small_chunks(estate: make.Estate, people: make.Peo
 def test_many_binary_values_make_smaller_chunks_instead_of_waiting_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deletion, "SPARE", 6)
+    monkeypatch.setattr(sending, "SPARE", 6)
     for number in range(20):
         put_past_the_product(estate, f"mastercache:{number:02}", bytes([255, number]))
     cleaning.scan(estate.qa, estate.production)

@@ -1,0 +1,132 @@
+"""The end of a clean-up: leftovers explained, a stage accepted, a deletion ended early, a request given up."""
+
+from collections.abc import Iterable
+from itertools import chain
+
+from django.db.models import Max, QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups import chunks, evidence
+from backups.models import CleanupChunk, CleanupException, CleanupRequest, CleanupStage
+from backups.stages import CleanupRefused, insist_operator, locked, move
+from kvops import approvals, runs
+from kvops.approvals import actor_of
+from kvops.models import ApprovalRequest, Person, Run
+
+State = CleanupStage.State
+
+
+def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
+    """Record a person's explanation of the names that were not deleted."""
+    with log.transaction():
+        insist_operator(by)
+        changed = CleanupStage.objects.filter(pk=stage.pk, state__in=[State.DELETED, State.CONFIRMED]).update(
+            leftovers_note=note.strip()
+        )
+        if changed != 1 or not note.strip():
+            raise CleanupRefused(
+                _("Leftovers are explained in words, after the deletion and before the stage is accepted.")
+            )
+        log.record(
+            Action.LEFTOVERS_EXPLAINED,
+            actor=actor_of(by),
+            environment=stage.environment.slug,
+            subject=f"stage:{stage.pk}",
+            subject_label=str(stage),
+            details={"note": note[:1000]},
+        )
+
+
+def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
+    """Confirmed -> accepted, with what was tried in the application and seen. The last stage completes the request."""
+    with log.transaction():
+        insist_operator(by)
+        if not note.strip():
+            raise CleanupRefused(_("Say what you tried in the application and that it works."))
+        mine = locked(stage)
+        if leftovers(mine).exists() and not mine.leftovers_note:
+            raise CleanupRefused(_("Explain the leftovers first."))
+        move(
+            mine,
+            [State.CONFIRMED],
+            State.ACCEPTED,
+            Action.STAGE_ACCEPTED,
+            actor=actor_of(by),
+            digest=mine.scope_digest,
+            values={
+                "accepted_note": note.strip(),
+                "accepted_by": by,
+                "accepted_at": Now(),
+                "empty_reason": note.strip() if mine.names == 0 else "",
+                "scope_digest": mine.scope_digest or evidence.scope_digest(mine),
+            },
+            details={"note": note[:1000]},
+        )
+        if not mine.request.stages.exclude(state__in=[State.ACCEPTED, State.ENDED]).exists():
+            CleanupRequest.objects.filter(pk=mine.request_id).update(completed_at=Now())
+
+
+def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
+    """End the request before a deletion began; what is pending is withdrawn. Raises CleanupRefused."""
+    insist_operator(by)
+    _insist_not_begun(cleanup.stages.all())
+    for approval in ApprovalRequest.objects.filter(
+        cleanupstage__request=cleanup, state__in=[ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED]
+    ):
+        approvals.withdraw(approval, by=by, reason=reason)
+    with log.transaction():
+        stages = CleanupStage.objects.select_for_update().filter(request=cleanup)
+        _insist_not_begun(stages)
+        stages.filter(state__in=CleanupStage.BEFORE_DELETION).update(state=State.ENDED)
+        ended = CleanupRequest.objects.filter(pk=cleanup.pk, ended_at=None, completed_at=None)
+        if ended.update(ended_at=Now(), ended_by=str(by)) != 1:
+            raise CleanupRefused(_("The clean-up is already over."))
+        log.record(
+            Action.CLEANUP_ENDED,
+            actor=actor_of(by),
+            subject=f"cleanup:{cleanup.pk}",
+            subject_label=str(cleanup),
+            details={"reason": reason[:500]},
+        )
+
+
+def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
+    if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
+        raise CleanupRefused(_("A deletion has begun; from there the stage only goes forward."))
+
+
+def end_early(stage: CleanupStage, *, by: Person) -> None:
+    """Send nothing more of a stopped or failed deletion: the names not sent become leftovers, the rest is settled."""
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(stage)
+        if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
+            raise CleanupRefused(_("Only a deletion that was stopped or failed can be ended early. Stop it first."))
+        runs.insist_not_approver(mine.run, actor_of(by))
+        chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
+        alive = mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE)
+        left = list(alive.values_list("index", "name"))
+        alive.delete()
+        # Chunks go through the names in order: what lies behind the last one that had something to send was not sent.
+        last = mine.chunks.filter(names__gt=0).aggregate(last=Max("last_index"))["last"]
+        unsent = mine.entries.filter(index__gt=-1 if last is None else last).values_list("index", "name")
+        CleanupException.objects.bulk_create(
+            (
+                CleanupException(stage=mine, index=index, name=name, outcome=CleanupException.Outcome.STOPPED)
+                for index, name in chain(left, unsent.iterator(10_000))
+            ),
+            batch_size=5_000,
+            ignore_conflicts=True,
+        )
+        ending = {"phase": "delete", "ending": True}
+        if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
+            raise CleanupRefused(_("The deletion goes on already. Load the page again."))
+    runs.resume(mine.run, actor=actor_of(by))
+
+
+def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:
+    """The exceptions a person must explain."""
+    return stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
