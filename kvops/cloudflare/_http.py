@@ -96,9 +96,10 @@ class Transport:
         read: Callable[[_json.Object], T],
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        content_type: str = "application/json",
     ) -> T:
         """Send a call and let `read` take what it needs from the successful envelope."""
-        answer = self._send(method, path, query or {}, body)
+        answer = self._send(method, path, query or {}, body, content_type)
         try:
             envelope = _json.as_object(_json.parse(answer.content))
             if envelope.get("success") is True:
@@ -112,8 +113,10 @@ class Transport:
         answer = self._send(method, path, {}, None)
         return answer.content, answer.headers
 
-    def _send(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> httpx.Response:
-        request, route = self._build(method, path, query, body)
+    def _send(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None, content_type: str = ""
+    ) -> httpx.Response:
+        request, route = self._build(method, path, query, body, content_type)
         attempt = 0
         while True:
             attempt += 1
@@ -154,7 +157,7 @@ class Transport:
             self._sleep(wait)
 
     def _build(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None, content_type: str
     ) -> tuple[httpx.Request, Route]:
         """Build the request and check what would really leave, after the library's own rewriting."""
         # Not httpx's own encoding of a query: it writes a space as '+'.
@@ -163,7 +166,7 @@ class Transport:
             method,
             f"{self._root}{path}{asked}",
             content=body,
-            headers={"Content-Type": "application/json"} if body is not None else None,
+            headers={"Content-Type": content_type} if body is not None else None,
         )
         self._check_host(request.url)
         intended = f"{self._root_path}{path}"

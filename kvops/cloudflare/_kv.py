@@ -22,13 +22,13 @@ NAMESPACES = "/storage/kv/namespaces"
 BULK_GET_LIMIT = 100
 
 _ONE = f"{NAMESPACES}/{ID}"
-_NAME = r"(?!(?:\.|%2[eE]){1,2}$)[^/?#]+"  # one segment that no URL library can resolve away
+NAME = r"(?!(?:\.|%2[eE]){1,2}$)[^/?#]+"  # one segment that no URL library can resolve away
 KV_ROUTES = (
     Route("namespaces", "GET", NAMESPACES, repeatable=True),
     Route("namespace", "GET", _ONE, repeatable=True),
     Route("keys", "GET", f"{_ONE}/keys", repeatable=True),
-    Route("value", "GET", f"{_ONE}/values/{_NAME}", repeatable=True),
-    Route("metadata", "GET", f"{_ONE}/metadata/{_NAME}", repeatable=True),
+    Route("value", "GET", f"{_ONE}/values/{NAME}", repeatable=True),
+    Route("metadata", "GET", f"{_ONE}/metadata/{NAME}", repeatable=True),
     Route("bulk_get", "POST", f"{_ONE}/bulk/get", repeatable=True),
 )
 

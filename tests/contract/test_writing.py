@@ -8,6 +8,7 @@ import pytest
 from kvops.cloudflare import ApiError, Cloudflare, Entry
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from tests.contract.conftest import Seed
+from tests.contract.target import Target
 
 
 def test_a_bulk_delete_deletes_what_it_names_and_nothing_else(
@@ -75,6 +76,18 @@ def test_a_single_put_takes_metadata_in_a_form(
     form = {"value": (None, "日本\r\n\x00".encode()), "metadata": (None, b'{"a":1}')}
     assert api.put(f"{keys}/values/{prefix}k", files=form).status_code == 200
     assert cf.exact_get(ns, f"{prefix}k") == Entry(f"{prefix}k", "日本\r\n\x00".encode(), None, '{"a":1}')
+
+
+@pytest.mark.hazard("B2")
+@pytest.mark.parametrize("tail", ["plain", "a/b%2Fc", "\n ?#&+", "é", "e\u0301", "x/../y", "😀"])
+@pytest.mark.parametrize("metadata", [None, '{"a":[1,null]}', "[1]", '"text"', "7", "true"])
+def test_our_single_put_keeps_name_bytes_metadata_and_expiration(
+    target: Target, prefix: str, tail: str, metadata: str | None
+) -> None:
+    entry = Entry(f"{prefix}{tail}", b"\xff\x00\r\n--", int(time.time()) + 3_600, metadata)
+    with target.writer() as kv, target.reader() as cf:
+        assert kv.put_value(target.namespace_id, entry) == BulkOutcome(1, [], [])
+        assert cf.exact_get(target.namespace_id, entry.name) == entry
 
 
 @pytest.mark.parametrize("body", ["{}", "[{}]", "not json"])

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvops.cloudflare import ApiError, AuthError, CloudflareError, Entry, RateLimited, TransportError
+from kvops.cloudflare import (
+    ApiError,
+    AuthError,
+    CloudflareError,
+    Entry,
+    InvalidKeyName,
+    RateLimited,
+    TransportError,
+)
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.kvops.cloudflare_estate import ACCOUNT, NS, estate, reader, writer
@@ -115,7 +123,7 @@ def test_a_million_derived_keys_remember_only_what_was_deleted(fake: FakeCloudfl
         assert cf.list_keys("big").keys[500].name == big.name(1_500)
 
 
-@pytest.mark.parametrize(
+ENTRIES = pytest.mark.parametrize(
     "entry",
     [
         Entry("plain", b"text", None, None),
@@ -126,10 +134,42 @@ def test_a_million_derived_keys_remember_only_what_was_deleted(fake: FakeCloudfl
     ],
     ids=lambda entry: entry.name[:6],
 )
+
+
+@ENTRIES
 def test_what_is_put_is_read_back_exactly(fake: FakeCloudflare, kv: KVWriter, entry: Entry) -> None:
     assert kv.bulk_put(NS, [entry]) == BulkOutcome(1, [], [])
     with reader(fake) as cf:
         assert cf.exact_get(NS, entry.name) == entry
+
+
+@ENTRIES
+def test_what_is_put_singly_is_read_back_exactly(fake: FakeCloudflare, kv: KVWriter, entry: Entry) -> None:
+    assert kv.put_value(NS, entry) == BulkOutcome(1, [], [])
+    with reader(fake) as cf:
+        assert cf.exact_get(NS, entry.name) == entry
+
+
+@pytest.mark.hazard("B1", "B2")
+@pytest.mark.parametrize("name", ["", ".", "..", "x" * 513, "\ud800"])
+def test_a_name_that_could_become_another_call_is_never_put(fake: FakeCloudflare, kv: KVWriter, name: str) -> None:
+    with pytest.raises(InvalidKeyName):
+        kv.put_value(NS, Entry(name, b"v", None, None))
+    assert fake.journal == []
+
+
+@pytest.mark.parametrize("kind", ["effect_then_error", "effect_then_reset", "effect_then_html"])
+def test_a_lost_answer_to_a_single_put_is_unknown(fake: FakeCloudflare, kv: KVWriter, kind: str) -> None:
+    fake.fault("put_value", kind)
+    assert kv.put_value(NS, Entry("a", b"new", None, None)).unknown == ["a"]
+    assert len(fake.journal) == 1
+
+
+def test_control_characters_do_not_make_a_call_six_times_as_long(fake: FakeCloudflare, kv: KVWriter) -> None:
+    sent: list[int] = []
+    fake.hook("bulk_put", lambda request: sent.append(len(request.body)))
+    kv.bulk_put(NS, [Entry("k", b"\x00" * 30_000, None, None)])
+    assert sent[0] < 41_000
 
 
 def test_metadata_that_is_not_json_is_not_sent(fake: FakeCloudflare, kv: KVWriter) -> None:
