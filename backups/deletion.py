@@ -6,8 +6,6 @@ is unknown is never sent again blindly: it is settled by reading (`settling`).
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -18,15 +16,12 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups import chunks, integrity, settling
-from backups.current import reserve
+from backups.clients import Clients, open_clients
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
-from backups.sending import Clients, Sender
-from kvops import approvals, clock, credentials, environments, timing
-from kvops.budget import Prepaid, SharedBudget
-from kvops.cloudflare import Cloudflare
-from kvops.cloudflare.writes import KVWriter
+from backups.sending import Sender
+from kvops import approvals, clock, timing
 from kvops.leases import Again, Done, Lease, RunError
-from kvops.models import Environment, Run
+from kvops.models import Run
 
 State = CleanupChunk.State
 
@@ -37,7 +32,7 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
         run=lease.run
     )
     _insist_target(stage, lease)
-    with _clients(stage.environment) as clients:
+    with open_clients(stage.environment) as clients:
         deletion = _Deletion(stage, lease, clients)
         title = clients.reader.namespace(stage.namespace.namespace_id).title
         if title != stage.namespace.title:
@@ -70,28 +65,6 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
             raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
     if shown["names"]["sha256"] != stage.names_sha256 or shown["generation"]["id"] != stage.generation_id:
         raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
-
-
-@contextmanager
-def _clients(environment: Environment) -> Iterator[Clients]:
-    """A reader and a writer on one reserved budget. The write token is resolved here and nowhere else."""
-    try:
-        read_token = credentials.resolve(environment.read_token)
-        write_token = credentials.resolve(environment.write_token)
-    except credentials.UnresolvedReference as missing:
-        raise RunError("no_token", str(missing)) from missing
-    if write_token == read_token:
-        raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
-    budget = Prepaid(SharedBudget(environment.account_id))
-    with (
-        Cloudflare(token=read_token, **environments.connection(environment, budget)) as reader,
-        KVWriter(token=write_token, **environments.connection(environment, budget)) as writer,
-    ):
-        reserve(budget, 1)
-        try:
-            yield Clients(reader, writer, budget)
-        finally:
-            budget.settle()
 
 
 class _Deletion:

@@ -6,7 +6,6 @@ stored with the chunk.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
@@ -14,26 +13,17 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups import chunks, manifest, settling
+from backups.clients import Clients
 from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
 from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops import clock
-from kvops.budget import Prepaid
-from kvops.cloudflare import Cloudflare, CloudflareError, RateLimited
-from kvops.cloudflare.writes import BulkOutcome, KVWriter
+from kvops.cloudflare import CloudflareError, RateLimited
+from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Lease, RunError
 
 State = CleanupChunk.State
 SPARE = 200
 """Requests reserved beyond the reads: the delete, single reads of binary values, repeats."""
-
-
-@dataclass(frozen=True)
-class Clients:
-    """A reader and a writer on one reserved budget."""
-
-    reader: Cloudflare
-    writer: KVWriter
-    budget: Prepaid
 
 
 class Sender:
