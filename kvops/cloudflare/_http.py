@@ -18,6 +18,7 @@ import httpx
 from kvops.cloudflare import _json
 from kvops.cloudflare._answers import failure, observed, unreadable
 from kvops.cloudflare._budget import Budget
+from kvops.cloudflare._deadline import Deadline, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TransportError
 
 # They log every URL at INFO and DEBUG, and key names stand in some of them.
@@ -77,7 +78,10 @@ class Transport:
         self._max_wait = max_wait
         self._sleep = sleep
         self._check_host(httpx.URL(self._root))
+        self._timeout = timeout
+        self._deadline = Deadline()
         self._client = httpx.Client(
+            transport=transport(self._deadline),
             headers={"Authorization": f"Bearer {token}", "User-Agent": "kvops"},
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
             trust_env=False,
@@ -135,7 +139,8 @@ class Transport:
         with self._counting:
             self.calls += 1
         try:
-            answer = self._client.send(request)
+            with self._deadline.within(self._timeout):
+                answer = self._client.send(request)
         except httpx.RequestError as error:
             never_left = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             # Not chained: the cause holds the request, and with it the URL and the token.
@@ -220,7 +225,10 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         timeout: float = 60.0,
     ) -> None:
-        """Times in seconds; waits longer than `max_wait` raise RateLimited. Raises ConfigurationError."""
+        """Times in seconds, `timeout` of a whole request; waits longer than `max_wait` raise RateLimited.
+
+        Raises ConfigurationError.
+        """
         self._transport = Transport(
             account_id=account_id,
             token=token,

@@ -1,0 +1,100 @@
+"""A time limit for a whole request: a timeout of httpx starts anew with every byte that arrives, this one does not.
+
+It is asked before every read and write of the socket, so nothing is written any more once it is over.
+"""
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import local
+from typing import Any
+
+import httpcore
+import httpx
+
+SLICE = 16 * 1024  # bytes written between two looks at the clock
+
+
+class Deadline:
+    """The end of the request that the thread at hand is making."""
+
+    def __init__(self) -> None:
+        self._thread = local()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Make one request in this block."""
+        self._thread.until = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            del self._thread.until
+
+    def left(self, timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
+        """The shorter of a timeout and of what remains; raises `over` when nothing does."""
+        until: float | None = getattr(self._thread, "until", None)
+        if until is None:
+            return timeout
+        seconds = until - time.monotonic()
+        if seconds <= 0:
+            raise over("the whole request took too long")
+        return seconds if timeout is None else min(timeout, seconds)
+
+
+def transport(deadline: Deadline) -> httpx.HTTPTransport:
+    """A transport of httpx whose connections keep to the deadline."""
+    made = httpx.HTTPTransport(trust_env=False)
+    # The one way to give httpx connections of our own; a test sends a byte at a time and would notice its end.
+    made._pool = httpcore.ConnectionPool(
+        ssl_context=httpx.create_ssl_context(trust_env=False),
+        max_connections=100,
+        max_keepalive_connections=20,
+        keepalive_expiry=5.0,
+        network_backend=_Network(deadline),
+    )
+    return made
+
+
+class _Network(httpcore.NetworkBackend):
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._network = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.left(timeout, httpcore.ConnectTimeout)
+        stream = self._network.connect_tcp(host, port, left, local_address, socket_options)
+        return _Stream(stream, self._deadline)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._deadline.left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), SLICE):
+            left = self._deadline.left(timeout, httpcore.WriteTimeout)
+            self._stream.write(buffer[start : start + SLICE], left)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
