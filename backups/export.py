@@ -123,8 +123,8 @@ class Export(Freezing):
                 return [each.part for each in named]
 
     def _put(self, key: str, body: bytes, content_type: str = "application/json") -> None:
-        self.lease.insist()
-        self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
+        with self.lease.fence():
+            self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
 
     def _commit(self, at: dict[str, Any], stored: list[manifest.Part], found: list[Found]) -> None:
         following = at["next"] + len(found)

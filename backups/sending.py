@@ -82,10 +82,10 @@ class Sender:
                 details={"chunk": chunk.number, "names": len(equal), "not_sent": len(verdicts) - len(equal)},
             )
         if equal:
-            self.lease.insist()
-            gap_ms = int((time.monotonic() - oldest_read) * 1000)
             try:
-                outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
+                with self.lease.fence():
+                    gap_ms = int((time.monotonic() - oldest_read) * 1000)
+                    outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
             except CloudflareError:
                 with self.lease.checkpoint():
                     settling.settle_refused(self.stage, chunk, equal, lease=self.lease)

@@ -7,6 +7,7 @@ queued, or waits) or `Done` to its last checkpoint and returning None, or simply
 
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -94,13 +95,15 @@ def slug(run: Run) -> str:
 class Lease:
     """The right to work on a run, until the trust deadline. Every write proves it by the epoch."""
 
-    def __init__(self, run: Run, *, foreground: bool) -> None:
+    def __init__(self, run: Run, *, foreground: bool, asked_at: float) -> None:
+        """`asked_at`: when the lease was asked for, by `time.monotonic()`."""
         self.run = run
         self.epoch = run.epoch
         self.foreground = foreground
         self.over = False
-        self._trusted_until = time.monotonic() + timing.TRUST
-        self._step_until = time.monotonic() + timing.STEP
+        self._trusted_until = asked_at + timing.TRUST
+        self._step_until = asked_at + timing.STEP
+        self._fenced = False
 
     @property
     def actor(self) -> log.Actor:
@@ -114,9 +117,39 @@ class Lease:
         return time.monotonic() >= self._step_until
 
     def insist(self) -> None:
-        """Raise LeaseLost when the trust deadline has passed: call right before anything outside is changed."""
+        """Raise LeaseLost when the trust deadline has passed."""
         if time.monotonic() >= self._trusted_until:
             raise LeaseLost(f"Run {self.run.pk}: the lease is too old to be trusted.")
+
+    @contextmanager
+    def fence(self) -> Iterator[None]:
+        """Change something outside in this block and nowhere else, in the main thread. Raises LeaseLost.
+
+        What begins before the trust deadline must be over one longest request after it. A process that is paused in
+        this block cannot be told so; when it wakes later than that, the kernel ends it before it does anything more.
+        Its run is then taken over like that of any worker that died.
+        """
+        self.insist()
+        # django-q2 times its tasks with the same clock of the process.
+        entered, (theirs, interval) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, 0)
+        handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        try:
+            self._fenced = True
+            self._arm()
+            # Again, now that a pause in front of this line would be noticed.
+            self.insist()
+            yield
+        finally:
+            self._fenced = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+            if theirs:
+                signal.setitimer(signal.ITIMER_REAL, max(theirs - (time.monotonic() - entered), 0.001), interval)
+
+    def _arm(self) -> None:
+        """Let the kernel end this process one longest request after the trust deadline."""
+        left = self._trusted_until + timing.REQUEST_TIMEOUT - time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
 
     def renew(self, **values: object) -> None:
         """Prove and prolong the lease, saving `values` of the run with it. Raises LeaseLost, or stops on request."""
@@ -127,6 +160,8 @@ class Lease:
         if changed != 1:
             raise LeaseLost(f"Run {self.run.pk} was taken over.")
         self._trusted_until = asked_at + timing.TRUST
+        if self._fenced:
+            self._arm()
         for name, value in values.items():
             setattr(self.run, name, value)
         if Run.objects.filter(pk=self.run.pk).exclude(stop_requested_by="").exists():
@@ -195,9 +230,11 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
     """
     free = Q(owner="") | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT))
     due = Q(wake_at__isnull=True) | Q(wake_at__lte=Now())
+    asked_at = time.monotonic()
     with log.transaction():
         before = (
-            Run.objects.select_for_update()
+            # Who holds the row works on the run, or changes it and rings again.
+            Run.objects.select_for_update(skip_locked=True)
             .filter(free, due, pk=run_id, state__in=Run.OPEN, foreground=foreground)
             .first()
         )
@@ -213,7 +250,7 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
             updated_at=Now(),
         )
         run = Run.objects.select_related("environment", "started_by", "approval").get(pk=run_id)
-        lease = Lease(run, foreground=foreground)
+        lease = Lease(run, foreground=foreground, asked_at=asked_at)
         if before.owner:
             log.record(
                 Action.RUN_TAKEN_OVER,

@@ -19,9 +19,11 @@ def _scale() -> float:
 SCALE = _scale()
 """How much shorter the waits below are than in production."""
 
-# Work (design: runs). A worker trusts its lease for less time than it lasts, and takes over
-# only after the longest request a paused owner could still have under way.
-REQUEST_TIMEOUT = max(60.0 * SCALE, 5.0)
+# Work (design: runs). A request lasts no longer than REQUEST_TIMEOUT, however slowly its answer arrives. A worker
+# begins one that changes something only within TRUST of the moment it asked for its lease, and is ended by the kernel
+# when it is not back by TRUST + REQUEST_TIMEOUT: a third of a request before the lease ends. Another worker takes over
+# one whole request after that. Scaled, a loopback request on a busy machine still takes its time: hence the floors.
+REQUEST_TIMEOUT = max(60.0 * SCALE, min(5.0, 500.0 * SCALE))
 LEASE = 3 * REQUEST_TIMEOUT
 TRUST = LEASE - 4 / 3 * REQUEST_TIMEOUT
 KEEP = 2.0
