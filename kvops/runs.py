@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
@@ -99,6 +100,12 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
             _fail(lease, "cloudflare", str(error))
     except RunError as error:
         _fail(lease, error.code, str(error))
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("Run %s: the database failed: %s", run_id, error)
+        # When there is no new connection either, the lease runs out, and another worker goes on.
+        if not connection.is_usable():
+            connection.close()
+        _pause(lease, timing.RETRY, "Waiting to try again: the database failed.")
     except Exception as error:
         logger.exception("Run %s failed.", run_id)
         _fail(
@@ -217,8 +224,10 @@ def ring() -> int:
     rung = 0
     for pk in Run.objects.open().filter(due, foreground=False).values_list("pk", flat=True)[:1000]:
         with log.transaction():
-            # wake_at stays, take() clears it; rung_at keeps the next sweep from ringing again.
-            if Run.objects.open().filter(due, pk=pk).update(rung_at=Now()):
+            # Who holds the row works on the run. wake_at stays, take() clears it; rung_at keeps the next sweep from
+            # ringing again.
+            free = Run.objects.open().filter(due, pk=pk).select_for_update(skip_locked=True)
+            if Run.objects.filter(pk__in=[run.pk for run in free]).update(rung_at=Now()):
                 queue.enqueue("kvops.tasks.step", pk)
                 rung += 1
     return rung

@@ -1,10 +1,11 @@
 """Runs: who may work on one, what a step leaves behind, what happens when a worker is lost."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django_q.models import OrmQ
@@ -191,6 +192,18 @@ def test_a_lease_is_not_trusted_for_as_long_as_it_lasts(monkeypatch: pytest.Monk
         lease.insist()
 
 
+def test_trust_counts_from_when_the_lease_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = create()
+    late = iter([0.0])
+    real = time.monotonic
+    # The first look at the clock is the asking; whoever is paused behind it has lost that time.
+    monkeypatch.setattr(time, "monotonic", lambda: next(late, real()))
+    lease = leases.take(run.pk)
+    assert lease is not None
+    with pytest.raises(leases.LeaseLost):
+        lease.insist()
+
+
 def test_trust_ends_a_whole_request_before_the_lease() -> None:
     assert timing.TRUST + timing.REQUEST_TIMEOUT <= timing.LEASE
 
@@ -309,6 +322,7 @@ def test_the_request_limit_may_be_met_after_a_checkpoint() -> None:
         TransportError("no answer", outcome_unknown=True),
         ApiError("bad gateway", status=502),
         leases.TryLater("not yet"),
+        OperationalError("the connection is closed"),
     ],
 )
 def test_what_may_pass_is_tried_again_later(error: Exception) -> None:
