@@ -19,7 +19,7 @@ from hashlib import md5, sha256
 from http import HTTPStatus
 from ipaddress import ip_address
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import boto3
@@ -72,6 +72,13 @@ class ObjectInfo:
     last_modified: datetime
 
 
+class Page(NamedTuple):
+    """Some of the objects of a listing, in the byte order of their names, and whether there are more."""
+
+    objects: list[ObjectInfo]
+    more: bool
+
+
 class Store(Protocol):
     """Objects that are written once. Every method raises StoreError."""
 
@@ -91,8 +98,8 @@ class Store(Protocol):
     def head(self, key: str) -> ObjectInfo | None:
         """What the store says about the object, None when there is none."""
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """All objects whose names start so, in the byte order of their names."""
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
+        """At most `limit` (1 to 1,000) objects whose names start so, from the first above the name `after`."""
 
     def delete(self, key: str) -> None:
         """Delete the object; fine when there is none."""
@@ -170,12 +177,20 @@ class R2Store:
             return None
         return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """All objects whose names start so; see Store."""
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
+        """A part of the listing; see Store. Goes on by name: a token of the store could have run out by then."""
         with self._edge("list", prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-                for item in page.get("Contents", ()):
-                    yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+            found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit)
+        objects = [
+            ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+            for item in found.get("Contents", ())
+        ]
+        more = found["IsTruncated"]
+        if any(later.key <= before for before, later in zip([after, *(o.key for o in objects)], objects, strict=False)):
+            raise StoreError(f"The list of {prefix!r} in bucket {self.bucket} is not in the order of its names.")
+        if more and not objects:
+            raise StoreUnavailable(f"The list of {prefix!r} in bucket {self.bucket} does not move on: try again.")
+        return Page(objects, more)
 
     def delete(self, key: str) -> None:
         """Delete the object; see Store. A bucket lock raises AccessRefused."""

@@ -153,16 +153,42 @@ def test_a_missing_bucket_is_not_taken_for_a_missing_object(connect: Open) -> No
     assert type(caught.value) is StoreError
 
 
-def test_a_listing_goes_on_over_all_pages_in_byte_order(s3: FakeS3, store: R2Store) -> None:
-    s3.page_size = 2
+def test_a_listing_goes_on_by_name_in_byte_order(s3: FakeS3, store: R2Store) -> None:
     s3.objects = dict.fromkeys(("p/b", "p/a%2F", "p/日本 +&", "p/a", "q/a"), b"x")
-    assert [item.key for item in store.list("p/")] == ["p/a", "p/a%2F", "p/b", "p/日本 +&"]
+    first = store.page("p/", limit=2)
+    second = store.page("p/", after=first.objects[-1].key, limit=2)
+    assert [item.key for item in [*first.objects, *second.objects]] == ["p/a", "p/a%2F", "p/b", "p/日本 +&"]
+    assert (first.more, second.more) == (True, False)
     assert [call.query["prefix"] for call in s3.calls("GET")] == ["p/", "p/"]
+
+
+def test_a_page_may_be_shorter_than_asked_for_and_not_the_last(s3: FakeS3, store: R2Store) -> None:
+    s3.page_size = 1
+    s3.objects = dict.fromkeys(("a", "b"), b"x")
+    page = store.page("")
+    assert ([item.key for item in page.objects], page.more) == (["a"], True)
+
+
+def test_an_empty_page_is_the_end(store: R2Store) -> None:
+    assert store.page("none/") == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [([], StoreUnavailable), (["b", "a"], StoreError), (["a", "a"], StoreError)]
+)
+def test_a_listing_that_does_not_move_on_is_noticed(
+    store: R2Store, monkeypatch: pytest.MonkeyPatch, answer: list[str], error: type[Exception]
+) -> None:
+    items = [{"Key": key, "Size": 1, "ETag": '"e"', "LastModified": None} for key in answer]
+    found = {"IsTruncated": True, "Contents": items}
+    monkeypatch.setattr(store._client, "list_objects_v2", lambda **_: found)
+    with pytest.raises(error, match=r"does not move on|order of its names"):
+        store.page("")
 
 
 def test_a_listing_says_what_head_says(store: R2Store) -> None:
     info = store.put("a", b"one")
-    (listed,) = store.list("")
+    (listed,) = store.page("").objects
     assert (listed.key, listed.size, listed.etag) == (info.key, info.size, info.etag)
 
 
