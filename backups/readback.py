@@ -4,7 +4,7 @@ A new connection, every object downloaded, every entry's digest recomputed and c
 from KV's answer and is kept in Postgres. One part is looked at per checkpoint; the first thing that is wrong decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 from django.db.models.functions import Now
@@ -21,42 +21,35 @@ from kvops.leases import Again, Done, Lease, RunError
 Status = Generation.Status
 
 
-class _Wrong(Exception):
+class NotAsWritten(Exception):
     """The copy is not what was written; one sentence."""
 
 
-class ReadBack:
-    """One step's work on the verification of a generation."""
+WRONG = (NotAsWritten, ManifestError, ObjectMissing)
+"""What says that the copy in the store cannot be relied on."""
 
-    def __init__(self, generation: Generation, lease: Lease, store: Store) -> None:
-        self.generation, self.lease, self.store = generation, lease, store
 
-    def step(self) -> Again | None:
-        """Read parts until the step is over; the last one decides, or the first that is wrong."""
-        try:
-            document = self._manifest()
-            number = self.lease.run.cursor.get("next", 1)
-            while parts := [part for part in document.parts if part.number == number]:
-                keys = self._part(number, parts)
-                number += 1
-                with self.lease.checkpoint(
-                    cursor={"next": number}, done=self.lease.run.done + keys, note=f"Part {number - 1} is as written"
-                ):
-                    pass
-                if self.lease.tired:
-                    return Again()
-            self._insist_complete(document)
-        except (_Wrong, ManifestError, ObjectMissing) as problem:
-            self._finish(Status.DAMAGED, str(problem)[:1000])
-        else:
-            self._finish(Status.VERIFIED, "")
-        return None
+class StoredCopy:
+    """A generation as it lies in a store that can `open` its objects; `keep` is called between their chunks."""
 
-    def _manifest(self) -> Manifest:
+    def __init__(
+        self, generation: Generation, open_: Callable[[str], Iterator[bytes]], keep: Callable[[], None]
+    ) -> None:
+        self.generation, self._open, self._keep = generation, open_, keep
+
+    def compared(self, number: int = 1) -> Iterator[tuple[int, int]]:
+        """Compare part after part from `number` on, then the whole: number and entries of each. Raises one of WRONG."""
+        document = self._document()
+        while parts := [part for part in document.parts if part.number == number]:
+            yield number, self._part(number, parts)
+            number += 1
+        self._insist_complete(document)
+
+    def _document(self) -> Manifest:
         generation = self.generation
         data = self._get(generation.manifest_key)
         if sha256(data).hexdigest() != generation.manifest_sha256:
-            raise _Wrong("The manifest is not the one that was written.")
+            raise NotAsWritten("The manifest is not the one that was written.")
         document = manifest.parse_manifest(data)
         expected = {
             "environment": (document.environment, generation.environment.slug),
@@ -70,35 +63,37 @@ class ReadBack:
         }
         for what, (written, known) in expected.items():
             if written != known:
-                raise _Wrong(f"The {what} in the manifest is {written}, not {known}.")
+                raise NotAsWritten(f"The {what} in the manifest is {written}, not {known}.")
         if sha256(self._get(document.restore_key)).hexdigest() != document.restore_sha256:
-            raise _Wrong("The recovery steps are not the ones that were written.")
+            raise NotAsWritten("The recovery steps are not the ones that were written.")
         return document
 
     def _get(self, key: str) -> bytes:
-        return b"".join(self._kept(self.store.open(key)))
+        return b"".join(self._kept(self._open(key)))
 
     def _kept(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The chunks, keeping the lease between them."""
         for chunk in chunks:
-            self.lease.keep()
+            self._keep()
             yield chunk
 
     def _part(self, number: int, parts: list[Part]) -> int:
-        """Read the objects of one part; how many entries they hold. Raises _Wrong."""
-        row = GenerationPart.objects.get(generation=self.generation, number=number)
+        """Read the objects of one part; how many entries they hold. Raises NotAsWritten."""
+        row = GenerationPart.objects.filter(generation=self.generation, number=number).first()
+        if row is None:
+            raise NotAsWritten(f"The manifest names part {number}, which was never written.")
         expected = self._expected(row)
         for part in parts:
             lines = self._get(part.digests_key)
-            check = manifest.check_part(self._kept(self.store.open(part.key)), lines, part)
+            check = manifest.check_part(self._kept(self._open(part.key)), lines, part)
             if check.problems:
-                raise _Wrong(f"{part.key}: {check.problems[0]}")
+                raise NotAsWritten(f"{part.key}: {check.problems[0]}")
             # The object was just found equal to these lines, entry by entry.
             for line in manifest.read_digests(lines):
                 if expected.pop(line.name, None) != line.entry:
-                    raise _Wrong(f"{part.key} holds an entry that KV did not return.")
+                    raise NotAsWritten(f"{part.key} holds an entry that KV did not return.")
         if expected:
-            raise _Wrong(f"Part {number} lacks {len(expected)} entries that KV returned.")
+            raise NotAsWritten(f"Part {number} lacks {len(expected)} entries that KV returned.")
         return sum(part.keys for part in parts)
 
     def _expected(self, row: GenerationPart) -> dict[str, str]:
@@ -114,10 +109,34 @@ class ReadBack:
     def _insist_complete(self, document: Manifest) -> None:
         numbers = {part.number for part in document.parts}
         if set(self.generation.parts.values_list("number", flat=True)) != numbers:
-            raise _Wrong("The manifest names other parts than were written.")
+            raise NotAsWritten("The manifest names other parts than were written.")
         kept = self.generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT).count()
         if kept != document.counts.keys:
-            raise _Wrong(f"The manifest counts {document.counts.keys} keys, KV returned {kept}.")
+            raise NotAsWritten(f"The manifest counts {document.counts.keys} keys, KV returned {kept}.")
+
+
+class ReadBack:
+    """One step's work on the verification of a generation."""
+
+    def __init__(self, generation: Generation, lease: Lease, store: Store) -> None:
+        self.generation, self.lease = generation, lease
+        self.copy = StoredCopy(generation, store.open, lease.keep)
+
+    def step(self) -> Again | None:
+        """Read parts until the step is over; the last one decides, or the first that is wrong."""
+        try:
+            for number, keys in self.copy.compared(self.lease.run.cursor.get("next", 1)):
+                with self.lease.checkpoint(
+                    cursor={"next": number + 1}, done=self.lease.run.done + keys, note=f"Part {number} is as written"
+                ):
+                    pass
+                if self.lease.tired:
+                    return Again()
+        except WRONG as problem:
+            self._finish(Status.DAMAGED, str(problem)[:1000])
+        else:
+            self._finish(Status.VERIFIED, "")
+        return None
 
     def _finish(self, status: Status, problem: str) -> None:
         generation = self.generation
