@@ -4,8 +4,10 @@ Only the owner of the tables can do this; the product has no such door.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from django.core.management import call_command
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.transaction import atomic
 
@@ -35,6 +37,18 @@ def _flush(self: BaseDatabaseOperations, sql_list: list[str]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def flush_despite_triggers() -> Iterator[None]:
     """Let Django's flush between committing tests empty the append-only tables."""
+    with _triggers_aside():
+        yield
+
+
+def empty_the_database() -> None:
+    """Empty every table now; for what works outside of pytest."""
+    with _triggers_aside():
+        call_command("flush", interactive=False, verbosity=0)
+
+
+@contextmanager
+def _triggers_aside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseDatabaseOperations, "execute_sql_flush", _flush)
         yield
