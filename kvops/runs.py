@@ -93,26 +93,31 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
         # Waiting for the budget is not a failed start.
         starts = max(0, lease.run.starts - 1)
         _pause(lease, limited.retry_after, "Waiting for Cloudflare's request limit.", starts=starts)
-    except (CloudflareError, TryLater) as error:
-        if _transient(error):
+    except Exception as error:  # noqa: BLE001  (each kind is dealt with, none is swallowed)
+        _pause_or_fail(lease, error)
+
+
+def _pause_or_fail(lease: Lease, error: Exception) -> None:
+    """What may pass is tried again, a limited number of times; anything else fails the run with its reason."""
+    match error:
+        case RunError(code=code):
+            _fail(lease, code, str(error))
+        case OperationalError() | InterfaceError():
+            logger.warning("Run %s: the database failed: %s", lease.run.pk, error)
+            # When there is no new connection either, the lease runs out, and another worker goes on.
+            if not connection.is_usable():
+                connection.close()
+            _pause(lease, timing.RETRY, "Waiting to try again: the database failed.")
+        case CloudflareError() | TryLater() if _transient(error):
             _pause(lease, timing.RETRY, f"Waiting to try again: {error}"[:300])
-        else:
+        case CloudflareError():
             _fail(lease, "cloudflare", str(error))
-    except RunError as error:
-        _fail(lease, error.code, str(error))
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("Run %s: the database failed: %s", run_id, error)
-        # When there is no new connection either, the lease runs out, and another worker goes on.
-        if not connection.is_usable():
-            connection.close()
-        _pause(lease, timing.RETRY, "Waiting to try again: the database failed.")
-    except Exception as error:
-        logger.exception("Run %s failed.", run_id)
-        _fail(
-            lease,
-            "unexpected",
-            f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again.",
-        )
+        case _:
+            logger.error("Run %s failed.", lease.run.pk, exc_info=error)
+            sentence = (
+                f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again."
+            )
+            _fail(lease, "unexpected", sentence)
 
 
 def _step(lease: Lease) -> None:
