@@ -24,6 +24,9 @@ class Action(TextChoices):
     POLICY_APPLIED = "policy.applied", _("Policy applied")
     POLICY_CHANGE_REQUESTED = "policy.change_requested", _("Change of the policy requested")
 
+    EMERGENCY_STOPPED = "emergency.stopped", _("Emergency stop pressed")
+    EMERGENCY_RELEASED = "emergency.released", _("Emergency stop released")
+
     SCAN_STARTED = "scan.started", _("Scan started")
     SCAN_FINISHED = "scan.finished", _("Scan finished")
     SCAN_FAILED = "scan.failed", _("Scan failed")
@@ -83,6 +86,7 @@ class Action(TextChoices):
 ALARMING = frozenset(
     {
         Action.SIGNIN_FAILED,
+        Action.EMERGENCY_STOPPED,
         Action.SCAN_FAILED,
         Action.RUN_FAILED,
         Action.RUN_TAKEN_OVER,

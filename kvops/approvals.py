@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops import timing
+from kvops import emergency, timing
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.wording import say
 
@@ -30,7 +30,7 @@ MAX_EVIDENCE = 65536
 class Kind:
     """Who is told of a decision, within its transaction, and who uses an approval when a page asks."""
 
-    decided: str
+    decided: str = ""
     use: str = ""
 
 
@@ -38,6 +38,7 @@ KINDS: dict[str, Kind] = {
     ApprovalRequest.Kind.DELETE_KEYS: Kind(decided="backups.cleanup.decided"),
     ApprovalRequest.Kind.ENVIRONMENT: Kind(decided="kvops.changes.decided", use="kvops.environments.use_change"),
     ApprovalRequest.Kind.POLICY: Kind(decided="kvops.changes.decided", use="backups.policy.use_change"),
+    ApprovalRequest.Kind.RELEASE_STOP: Kind(use="kvops.releasing.use"),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 
@@ -159,10 +160,11 @@ def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalReque
     """Approved -> used, in the caller's transaction that creates the run. Raises Refused.
 
     The caller derives `digest` from what it is about to do. Both people must still hold their roles, and whoever
-    starts is not who approved.
+    starts is not who approved. An emergency stop of the environment refuses it.
     """
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
+    _insist_not_stopped(request)
     if not by.holds(Role.OPERATOR):
         raise Refused(_("Only an operator can start this."))
     if request.approver is None or request.state != State.APPROVED:
@@ -191,8 +193,9 @@ def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalReque
 
 
 def still_valid(request: ApprovalRequest) -> None:
-    """Before every chunk of a used approval: raises Refused when a right behind it is gone."""
-    fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter").get(pk=request.pk)
+    """Before every chunk of a used approval: raises Refused when a right behind it is gone or an emergency stop is on."""
+    fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter", "environment").get(pk=request.pk)
+    _insist_not_stopped(fresh)
     if fresh.state != State.USED or fresh.approver is None or fresh.starter is None:
         raise Refused(_("The approval behind this run is not in use."))
     if not fresh.approver.holds(Role.REVIEWER):
@@ -202,6 +205,12 @@ def still_valid(request: ApprovalRequest) -> None:
             raise Refused(say(_("%(name)s is no longer an operator."), name=person.name))
 
 
+def _insist_not_stopped(request: ApprovalRequest) -> None:
+    """What is approved for an environment waits while its emergency stop is on; only the release does not."""
+    if request.kind != ApprovalRequest.Kind.RELEASE_STOP and (why := emergency.why(request.environment)):
+        raise Refused(why)
+
+
 def _one(changed: int, sentence: str | Promise) -> None:
     if changed != 1:
         raise Refused(sentence)
@@ -209,7 +218,8 @@ def _one(changed: int, sentence: str | Promise) -> None:
 
 def _told(request: ApprovalRequest) -> None:
     request.refresh_from_db()
-    import_string(KINDS[request.kind].decided)(request)
+    if decided := KINDS[request.kind].decided:
+        import_string(decided)(request)
 
 
 def _record(action: Action, request: ApprovalRequest, person: Person | None) -> None:

@@ -64,7 +64,11 @@ class LeaseLost(Exception):
 
 
 class Stopped(Exception):
-    """A person asked the run to stop."""
+    """A person asked the run, or everything in its environment, to stop; with a code and a sentence for the latter."""
+
+    def __init__(self, code: str = "", sentence: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 @dataclass(frozen=True)

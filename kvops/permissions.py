@@ -8,6 +8,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "kvops.view": EVERYONE,
     "audit.view_entry": EVERYONE,
     "kvops.view_values": frozenset({"operator", "reviewer"}),
+    "kvops.stop": EVERYONE,
     "kvops.operate": frozenset({"operator"}),
     "kvops.review": frozenset({"reviewer"}),
 }

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops import queue, timing
+from kvops import emergency, queue, timing
 from kvops.cloudflare import ApiError, CloudflareError, RateLimited, TransportError
 from kvops.leases import KINDS, Again, Done, Lease, LeaseLost, RunError, Stopped, TryLater, close, slug, take
 from kvops.models import ApprovalRequest, Environment, Person, Run
@@ -87,8 +87,8 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
         _step(lease)
     except LeaseLost as lost:
         logger.warning("%s", lost)
-    except Stopped:
-        _stop(lease)
+    except Stopped as stopped:
+        _stop(lease, stopped)
     except RateLimited as limited:
         # Waiting for the budget is not a failed start.
         starts = max(0, lease.run.starts - 1)
@@ -143,8 +143,8 @@ def _pause(lease: Lease, wait: float, note: str, **values: object) -> None:
         with log.transaction():
             lease.renew(note=note, **values)
             lease._end(Again(wait=max(wait, 0.1), note=note))
-    except Stopped:
-        _stop(lease)
+    except Stopped as stopped:
+        _stop(lease, stopped)
     except LeaseLost as lost:
         logger.warning("%s", lost)
 
@@ -153,8 +153,8 @@ def _fail(lease: Lease, code: str, sentence: str) -> None:
     close(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
 
 
-def _stop(lease: Lease) -> None:
-    close(lease, Run.State.STOPPED, Action.RUN_STOPPED, "", "")
+def _stop(lease: Lease, stopped: Stopped) -> None:
+    close(lease, Run.State.STOPPED, Action.RUN_STOPPED, stopped.code, str(stopped)[:1000])
 
 
 def drive_to_the_end(run: Run) -> Iterator[Run]:
@@ -192,6 +192,8 @@ def resume(run: Run, *, actor: log.Actor) -> None:
     """Queue a failed or stopped run again: the same run, the next epoch. Raises NotResumable."""
     insist_not_approver(run, actor)
     with log.transaction():
+        if run.approval is not None and (why := emergency.why(run.environment)):
+            raise NotResumable(why)
         if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
             raise NotResumable(_("Another run is already doing this."))
         changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(

@@ -3,6 +3,7 @@
 from kvops.models.approvals import ApprovalRequest, PreparedChange
 from kvops.models.budget import Budget, BudgetSpend
 from kvops.models.categories import Category, Family, PolicyVersion, Read
+from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace
 from kvops.models.inventory import Key, Scan, ScanCount, StagedKey
 from kvops.models.people import Person, Role, RoleGrant, User
@@ -15,6 +16,7 @@ __all__ = [
     "BudgetSpend",
     "Category",
     "Database",
+    "EmergencyStop",
     "Environment",
     "Family",
     "Heartbeat",

@@ -36,6 +36,7 @@ class ApprovalRequest(models.Model):
         DELETE_KEYS = "delete_keys", _("delete keys")
         ENVIRONMENT = "environment", _("change environments")
         POLICY = "policy", _("change the policy")
+        RELEASE_STOP = "release_stop", _("release an emergency stop")
 
     class State(models.TextChoices):
         """Where the request is."""
