@@ -106,6 +106,7 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
             raise CleanupRefused(_("Only a deletion that was stopped or failed can be ended early. Stop it first."))
         runs.insist_not_approver(mine.run, actor_of(by))
+        runs.insist_not_stopped(mine.run)
         chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
         alive = mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE)
         left = list(alive.values_list("index", "name"))

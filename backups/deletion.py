@@ -19,7 +19,7 @@ from backups import chunks, integrity, settling
 from backups.clients import Clients, open_clients
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from backups.sending import Sender
-from kvops import approvals, clock, timing
+from kvops import approvals, clock, emergency, timing
 from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Run
 
@@ -106,7 +106,8 @@ class _Deletion:
     def delete(self) -> Again | None:
         """Chunks until the step is over or nothing is left to send."""
         while not self.lease.tired:
-            doubtful = self._doubtful()
+            halted = emergency.in_force(self.stage.environment) is not None
+            doubtful = self._doubtful(everything=halted)
             if doubtful is not None:
                 since = doubtful.sent_at or doubtful.intended_at or clock.now()
                 wait = timing.SETTLE - (clock.now() - since).total_seconds()
@@ -114,6 +115,8 @@ class _Deletion:
                     return Again(wait, gettext_noop("Waiting to read again what became of the keys that were sent."))
                 self._sender.settle_by_reading(doubtful)
                 continue
+            if halted:  # what was sent is settled, because reading destroys nothing
+                emergency.insist_none(self.stage.environment)
             chunk = self._next()
             if chunk is None:
                 then = Again(timing.SETTLE, gettext_noop("Everything was sent; waiting to see it gone."))
@@ -134,9 +137,9 @@ class _Deletion:
         """Whether this is production, and nobody has looked yet at what the first chunk did."""
         return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
 
-    def _doubtful(self) -> CleanupChunk | None:
-        """A chunk to be settled by reading before anything else is sent."""
-        states = [State.INTENDED, State.SENT] if self._careful else [State.INTENDED]
+    def _doubtful(self, *, everything: bool) -> CleanupChunk | None:
+        """A chunk to be settled by reading before anything else is sent; `everything`: also when its answer came."""
+        states = [State.INTENDED, State.SENT] if self._careful or everything else [State.INTENDED]
         return self.stage.chunks.filter(state__in=states).order_by("number").first()
 
     def _next(self) -> CleanupChunk | None:

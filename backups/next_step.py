@@ -11,7 +11,7 @@ from backups import cleanup, evidence, preparation
 from backups.models import CleanupStage
 from backups.stages import busy_run, copy_is_fresh, run_of
 from backups.steps import count
-from kvops import clock, timing
+from kvops import clock, emergency, timing
 from kvops.models import ApprovalRequest, Person, Role, Run
 
 State = CleanupStage.State
@@ -67,10 +67,16 @@ def _why_not(stage: CleanupStage, person: Person) -> str:
         }
     if stage.state in CleanupStage.BEFORE_DELETION and (missing := evidence.missing_qa(stage)):
         return str(missing)
-    if stage.state == State.APPROVED and stage.approval and stage.approval.approver_id == person.pk:
-        return _("You approved this; another person must start it.")
-    if stage.state == State.DELETING and stage.approval and stage.approval.approver_id == person.pk:
-        return _("You approved this; another person must do it.")
+    return _why_not_delete(stage, person) if stage.state in {State.APPROVED, State.DELETING} else ""
+
+
+def _why_not_delete(stage: CleanupStage, person: Person) -> str:
+    if stopped := emergency.why(stage.environment):
+        return str(stopped)
+    if stage.approval and stage.approval.approver_id == person.pk:
+        start = _("You approved this; another person must start it.")
+        go_on = _("You approved this; another person must do it.")
+        return start if stage.state == State.APPROVED else go_on
     return ""
 
 

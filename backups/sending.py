@@ -16,7 +16,7 @@ from backups import chunks, manifest, settling
 from backups.clients import Clients
 from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
 from backups.models import CleanupChunk, CleanupStage, Generation
-from kvops import clock
+from kvops import clock, emergency
 from kvops.cloudflare import CloudflareError, RateLimited
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Lease, RunError
@@ -60,6 +60,7 @@ class Sender:
         digest = manifest.names_sha256(entry.name for entry in equal)
         progress = {} if equal else self._progress(chunk)
         with self.lease.checkpoint(None, **progress):
+            emergency.hold(self.stage.environment)
             chunks.except_(chunk, verdicts)
             changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
                 state=State.INTENDED if equal else State.SETTLED,

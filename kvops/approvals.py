@@ -193,7 +193,7 @@ def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalReque
 
 
 def still_valid(request: ApprovalRequest) -> None:
-    """Before every chunk of a used approval: raises Refused when a right behind it is gone or an emergency stop is on."""
+    """Before every chunk of a used approval: raises Refused when a right is gone or an emergency stop is on."""
     fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter", "environment").get(pk=request.pk)
     _insist_not_stopped(fresh)
     if fresh.state != State.USED or fresh.approver is None or fresh.starter is None:

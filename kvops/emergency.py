@@ -40,14 +40,16 @@ def why(environment: Environment | None) -> str:
 
 
 def insist_none(environment: Environment) -> None:
-    """Raise leases.Stopped when the environment is stopped; else nobody stops it before the open transaction ends.
-
-    Call it in the transaction that commits an intent.
-    """
-    log.insist()
-    _lock(environment)
+    """Raise leases.Stopped, which ends the run at hand until it is resumed, when the environment is stopped."""
     if sentence := why(environment):
         raise Stopped(CODE, english(sentence).strip())
+
+
+def hold(environment: Environment) -> None:
+    """As `insist_none`, and nobody presses before the open transaction ends: call it where an intent is committed."""
+    log.insist()
+    _lock(environment)
+    insist_none(environment)
 
 
 def press(environment: Environment, *, by: Person, reason: str = "") -> EmergencyStop:
@@ -72,7 +74,7 @@ def press(environment: Environment, *, by: Person, reason: str = "") -> Emergenc
 
 
 def _wake(environment: Environment) -> None:
-    """Ring for runs that rest. Apart from the stop, because a worker that holds a run waits for the environment's row."""
+    """Ring for runs that rest; not within the stop, because a worker that holds a run waits for its lock."""
     with log.transaction():
         resting = Run.objects.open().filter(environment=environment, approval__isnull=False, owner="")
         for pk in resting.values_list("pk", flat=True):

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kvops import supervision, timing
+from kvops import approvals, supervision, timing
 from kvops.models import (
     ApprovalRequest,
     Category,
@@ -125,7 +125,7 @@ def waiting(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
     if Role.OPERATOR in roles:
         requests |= ApprovalRequest.objects.filter(
             state=ApprovalRequest.State.APPROVED,
-            kind__in=[ApprovalRequest.Kind.ENVIRONMENT, ApprovalRequest.Kind.POLICY],
+            kind__in=[name for name, kind in approvals.KINDS.items() if kind.use],
             use_by__gt=Now(),
         ).exclude(approver=person)
     return requests.select_related("environment", "requester").order_by("decide_by")[:SHOWN]

@@ -188,12 +188,17 @@ def insist_not_approver(run: Run, actor: log.Actor) -> None:
         raise NotResumable(_("You approved this; another person must do it."))
 
 
+def insist_not_stopped(run: Run) -> None:
+    """Raise NotResumable when the run carries an approval and its environment is stopped in an emergency."""
+    if run.approval_id is not None and (why := emergency.why(run.environment)):
+        raise NotResumable(why)
+
+
 def resume(run: Run, *, actor: log.Actor) -> None:
     """Queue a failed or stopped run again: the same run, the next epoch. Raises NotResumable."""
     insist_not_approver(run, actor)
     with log.transaction():
-        if run.approval is not None and (why := emergency.why(run.environment)):
-            raise NotResumable(why)
+        insist_not_stopped(run)
         if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
             raise NotResumable(_("Another run is already doing this."))
         changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(

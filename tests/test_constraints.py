@@ -23,7 +23,7 @@ from kvops.models import ApprovalRequest, Run
 from tests.constraints.backups_rows import CHUNKS, CLEANUP_FROZEN, COPIES, COPY_FROZEN, STAGES
 from tests.constraints.copies import World
 from tests.constraints.estate import change, sql
-from tests.constraints.kvops_rows import APPROVALS, ESTATE, REQUEST_DECIDED, REQUEST_FROZEN, RUNS
+from tests.constraints.kvops_rows import APPROVALS, ESTATE, REQUEST_DECIDED, REQUEST_FROZEN, RUNS, STOPS
 from tests.constraints.rows import Row
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +62,7 @@ GENERATED = {
 """Rules broken below, for all pairs of states and for all guarded tables."""
 
 
-TABLE = [*APPROVALS, *RUNS, *ESTATE, *COPIES, *STAGES, *CHUNKS]
+TABLE = [*APPROVALS, *RUNS, *STOPS, *ESTATE, *COPIES, *STAGES, *CHUNKS]
 FROZEN = [
     (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "starter_id", "used_at", *REQUEST_DECIDED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),

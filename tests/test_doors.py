@@ -122,6 +122,8 @@ DOORS: dict[str, Door] = {
     "change-submit": operates(lambda world: [world.change]),
     "environment-check": operates(lambda _world: ["qa"]),
     "environments": page(),
+    "environment-release": operates(lambda _world: ["qa"]),
+    "environment-stop": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda _world: ["qa"]),
     "key": page(lambda _world: ["qa", "SETTINGS"], "?name=master:a:1"),
     "key-value": value(lambda _world: ["qa", "SETTINGS"], {"name": "master:a:1"}),
     "keys": page(lambda _world: ["qa", "SETTINGS"]),

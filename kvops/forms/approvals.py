@@ -19,6 +19,8 @@ def word_to_type(approval: ApprovalRequest) -> str:
         return str(evidence["namespace_title"])
     if approval.kind == Kind.ENVIRONMENT:
         return " ".join(str(environment["slug"]) for environment in evidence["definition"]["environment"])
+    if approval.kind == Kind.RELEASE_STOP:
+        return str(evidence["environment"])
     newest = PolicyVersion.objects.order_by("-number").values_list("number", flat=True).first() or 0
     return f"policy {newest + 1}"
 

@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ("released_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "approval",
-                    models.OneToOneField(
+                    models.ForeignKey(
                         blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="kvops.approvalrequest"
                     ),
                 ),

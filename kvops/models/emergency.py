@@ -24,7 +24,7 @@ class EmergencyStop(models.Model):
     by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="stops")
     at = models.DateTimeField(db_default=Now())
     reason = models.CharField(max_length=500, blank=True)
-    approval = models.OneToOneField(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
+    approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
 
     objects = EmergencyStopQuerySet.as_manager()

@@ -80,6 +80,8 @@ register.filter("said", wording.said)
 @register.filter
 def approval_title(asked: ApprovalRequest) -> str:
     """What is asked for, in the reader's language; a change of a file in the words of its command."""
+    if asked.kind == ApprovalRequest.Kind.RELEASE_STOP and asked.environment:
+        return _("Release the emergency stop of %(environment)s") % {"environment": asked.environment.name}
     if asked.kind != ApprovalRequest.Kind.DELETE_KEYS:
         return asked.title
     shown = json.loads(asked.evidence)

@@ -4,12 +4,17 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops import changes, environments
+from audit import log
+from audit.actions import Action
+from kvops import approvals, changes, emergency, environments, releasing
 from kvops.budget import SharedBudget
 from kvops.models import ApprovalRequest, Environment
+from kvops.signin import person_of
+from kvops.wording import english
 
 
 @require_safe
@@ -43,3 +48,41 @@ def check(request: HttpRequest, environment: str) -> HttpResponse:
         )
         messages.success(request, text % {"name": found.name, "seen": seen})
     return redirect("environments")
+
+
+@require_POST
+@permission_required("kvops.stop", raise_exception=True)
+def stop(request: HttpRequest, environment: str) -> HttpResponse:
+    """Press the emergency stop: one click."""
+    found = get_object_or_404(Environment, slug=environment)
+    try:
+        emergency.press(found, by=person_of(request), reason=request.POST.get("reason", ""))
+    except emergency.StopRefused as refused:
+        _refuse(request, found, refused)
+    return redirect("environments")
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def release(request: HttpRequest, environment: str) -> HttpResponse:
+    """Ask another person to let the emergency stop be released."""
+    found = get_object_or_404(Environment, slug=environment)
+    try:
+        asked = releasing.ask(found, by=person_of(request), reason=request.POST.get("reason", ""))
+    except approvals.Refused as refused:
+        _refuse(request, found, refused)
+        return redirect("environments")
+    messages.success(request, _("Another person is asked to approve the release."))
+    return redirect("approval", asked.pk)
+
+
+def _refuse(request: HttpRequest, environment: Environment, refused: Exception) -> None:
+    messages.error(request, str(refused))
+    log.refusal(
+        Action.REFUSED,
+        actor=approvals.actor_of(person_of(request)),
+        environment=environment.slug,
+        subject=f"environment:{environment.pk}",
+        subject_label=environment.name,
+        details={"reason": english(refused)[:500]},
+    )

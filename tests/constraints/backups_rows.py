@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.db.models import F
 from django.db.models.functions import Now
 
-from backups.models import CleanupStage, Generation
+from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops.models import ApprovalRequest
 from tests.constraints.copies import World
 from tests.constraints.estate import HOUR, again, change
@@ -238,12 +238,22 @@ CHUNK_SET: dict[str, object] = {
     "names": 2,
     "intended_at": EPOCH,
 }
+
+
+def intend_while_stopped(w: World) -> None:
+    """A chunk is about to be sent after somebody pressed the stop."""
+    chunk = w.chunk()
+    w.stop()
+    change(chunk, **w.to(CleanupChunk, "intended"))
+
+
 CHUNKS = [
     Row("a frozen name cannot be edited", lambda w: change(w.entry(), name="b")),
     Row(NAMES_FROZEN, lambda w: again(w.entry("backed_up"), index=1, name="b"), "one more"),
     Row(NAMES_FROZEN, lambda w: w.entry("deleting").delete(), "one less"),
     Row("cleanup_index_once", lambda w: again(w.entry(), name="b")),
     Row("cleanup_name_once", lambda w: again(w.entry(), index=1)),
+    Row("no chunk is sent while the emergency stop is on", intend_while_stopped),
     Row("a chunk starts as planned", lambda w: w.chunk(state="sent")),
     Row("a chunk is never deleted", lambda w: w.chunk().delete()),
     *columns("the range of a chunk cannot be edited", lambda w: w.chunk(), CHUNK_RANGE, {"state": "settled"}),

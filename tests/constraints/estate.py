@@ -15,6 +15,7 @@ from kvops.models import (
     BudgetSpend,
     Category,
     Database,
+    EmergencyStop,
     Environment,
     Family,
     Namespace,
@@ -200,6 +201,15 @@ class Estate:
         """A deletion run with the approval it used."""
         approval = self.approval("used")
         return self.run(state, **{**self.used(approval), **values})
+
+    def stop(self, **values: object) -> EmergencyStop:
+        """An emergency stop that is on."""
+        return EmergencyStop.objects.create(**{"environment": self.environment, "by": self.operator, **values})
+
+    def release(self, stop: EmergencyStop, state: str = "used", /, **values: object) -> dict[str, object]:
+        """What an UPDATE sets to release the stop, with the approval it needs."""
+        asked: dict[str, object] = {"kind": "release_stop", "subject": f"stop:{stop.pk}", **values}
+        return {"approval": self.approval(state, **asked), "released_at": Now()}
 
     def used(self, approval: ApprovalRequest) -> dict[str, object]:
         """What a run carries of an approval."""

@@ -2,7 +2,7 @@
 
 from django.db.models.functions import Now
 
-from kvops.models import ApprovalRequest, Key, Run, StagedKey
+from kvops.models import ApprovalRequest, EmergencyStop, Key, Run, StagedKey
 from tests.constraints.copies import World
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, Row, columns
@@ -80,6 +80,38 @@ def use(w: World, **values: object) -> None:
     until = {"use_by": values.pop("use_by")} if "use_by" in values else {}
     change(request, **{**w.to(ApprovalRequest, "approved"), **until})
     change(request, **{**w.to(ApprovalRequest, "used"), **values})
+
+
+STOP_FROZEN: dict[str, object] = {"id": 0, "environment_id": 0, "by_id": 0, "at": EPOCH, "reason": "x"}
+RELEASED = "an emergency stop is released by a used approval of its release"
+STOPS = [
+    *columns("an emergency stop cannot be edited", lambda w: w.stop(), STOP_FROZEN),
+    Row(
+        "an emergency stop cannot be edited", lambda w: change(released(w), released_at=None, approval=None), "again on"
+    ),
+    Row("an emergency stop starts in force", lambda w: w.stop(released_at=Now())),
+    Row("an emergency stop is never deleted", lambda w: w.stop().delete()),
+    Row("stop_one_per_environment", lambda w: again(w.stop())),
+    Row("stop_released_by_an_approval", lambda w: change(w.stop(), released_at=Now())),
+    Row("stop_released_after_it_began", lambda w: released(w, at=Now() + HOUR)),
+    Row(RELEASED, lambda w: release(w, "approved"), "not used"),
+    Row(RELEASED, lambda w: release(w, kind="policy"), "approval of something else"),
+    Row(RELEASED, lambda w: release(w, subject="stop:0"), "another stop"),
+    Row("no approved run begins while the emergency stop is on", lambda w: (w.stop(), w.deletion())),
+]
+
+
+def release(w: World, state: str = "used", /, **values: object) -> None:
+    """A release with an approval that has these differences."""
+    stop = w.stop()
+    change(stop, **w.release(stop, state, **values))
+
+
+def released(w: World, **values: object) -> EmergencyStop:
+    """A stop with these differences that was released."""
+    stop = w.stop(**values)
+    change(stop, **w.release(stop))
+    return stop
 
 
 RUN_NEEDS = "a run needs an approval of its subject, claimed by the person who starts it"

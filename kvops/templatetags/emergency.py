@@ -1,0 +1,48 @@
+"""The emergency stop on every page: `{% load emergency %}`."""
+
+from django import template
+from django.template import Context
+
+from kvops import emergency
+from kvops.models import ApprovalRequest, EmergencyStop, Environment, User
+
+register = template.Library()
+
+
+def _may(context: Context, permission: str) -> bool:
+    user = context.get("user")
+    return isinstance(user, User) and user.has_perm(permission)
+
+
+@register.inclusion_tag("includes/emergency_banner.html", takes_context=True)
+def emergency_banner(context: Context) -> dict[str, object]:
+    """Every stop that is on; on a page of one environment only that of this environment."""
+    if not _may(context, "kvops.view"):
+        return {}
+    stops = EmergencyStop.objects.in_force().select_related("environment", "by").order_by("environment__order")
+    environment = context.get("environment")
+    if isinstance(environment, Environment):
+        stops = stops.filter(environment=environment)
+    return {"stops": [(stop, release_of(stop)) for stop in stops]}
+
+
+@register.inclusion_tag("includes/emergency_button.html", takes_context=True)
+def emergency_button(context: Context, environment: Environment) -> dict[str, object]:
+    """The button that stops an environment, and while it is stopped the one that asks for the release."""
+    stop = emergency.in_force(environment)
+    return {
+        "csrf_token": context.get("csrf_token"),
+        "environment": environment,
+        "stop": stop,
+        "release": release_of(stop) if stop else None,
+        "may_stop": _may(context, "kvops.stop"),
+        "may_operate": _may(context, "kvops.operate"),
+    }
+
+
+def release_of(stop: EmergencyStop) -> ApprovalRequest | None:
+    """The open request to release a stop."""
+    open_ = [ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED]
+    return ApprovalRequest.objects.filter(
+        kind=ApprovalRequest.Kind.RELEASE_STOP, subject=f"stop:{stop.pk}", state__in=open_
+    ).last()
