@@ -172,7 +172,7 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     with log.transaction():
         _lock()
         found = differences(current().things(), wanted.things())
-        changes.claim(request, by=by)
+        changes.claim(change, by=by)
         _put_in_force(wanted, found, approvals.actor_of(by))
     return Applied(tuple(found))
 

@@ -7,7 +7,7 @@ recorded in their own transaction by whoever catches `Refused` (the views do).
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from django.db.models import Q
@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from audit.models import Entry
 from kvops import emergency, timing
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.wording import say
@@ -93,7 +94,7 @@ def submit(
         decide_by=Now() + timedelta(seconds=timing.DECIDE_WITHIN),
     )
     request.refresh_from_db()
-    _record(Action.APPROVAL_REQUESTED, request, requester)
+    _record(Action.APPROVAL_REQUESTED, request, requester, until=request.decide_by)
     return request
 
 
@@ -127,7 +128,8 @@ def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Perso
         )
         _one(changed, _("The request is no longer waiting for a decision, or its time is over."))
         _told(request)
-        _record(Action.APPROVAL_APPROVED if state == State.APPROVED else Action.APPROVAL_REJECTED, request, by)
+        action = Action.APPROVAL_APPROVED if state == State.APPROVED else Action.APPROVAL_REJECTED
+        _record(action, request, by, until=request.use_by)
 
 
 def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
@@ -156,11 +158,18 @@ def expire() -> int:
     return expired
 
 
-def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalRequest:
+def claim(
+    request: ApprovalRequest, *, kind: ApprovalRequest.Kind, subject: str, digest: str, by: Person
+) -> ApprovalRequest:
     """Approved -> used, in the caller's transaction that creates the run. Raises Refused.
 
+<<<<<<< HEAD
     The caller derives `digest` from what it is about to do. Both people must still hold their roles, and whoever
     starts is not who approved. An emergency stop of the environment refuses it.
+=======
+    The caller derives `kind`, `subject` and `digest` from what it is about to do. Both people must still hold their
+    roles, whoever starts is not who approved, and the record must tell of the request and of the decision.
+>>>>>>> d5f03df (Refuse an approval that the record does not tell of; put in force exactly what was approved)
     """
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
@@ -179,8 +188,9 @@ def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalReque
         )
     if request.approver_id == by.pk:
         raise Refused(_("You approved this; another person must start it."))
-    if digest != request.digest or digest_of(request.evidence) != request.digest:
+    if (kind, subject, digest) != (request.kind, request.subject, request.digest):
         raise Refused(_("What would be done is no longer what was approved. Ask again."))
+    _insist_recorded(request)
     changed = (
         ApprovalRequest.objects.filter(pk=request.pk, state=State.APPROVED, digest=digest, use_by__gte=Now())
         .exclude(approver=by)
@@ -188,7 +198,7 @@ def claim(request: ApprovalRequest, *, digest: str, by: Person) -> ApprovalReque
     )
     _one(changed, _("The approval was used, withdrawn or has expired."))
     request.refresh_from_db()
-    _record(Action.APPROVAL_USED, request, by)
+    _record(Action.APPROVAL_USED, request, by, until=request.use_by)
     return request
 
 
@@ -203,6 +213,40 @@ def still_valid(request: ApprovalRequest) -> None:
     for person in (fresh.requester, fresh.starter):
         if not person.holds(Role.OPERATOR):
             raise Refused(say(_("%(name)s is no longer an operator."), name=person.name))
+    _insist_recorded(fresh)
+
+
+def _insist_recorded(request: ApprovalRequest) -> None:
+    """Raise Refused unless the record tells the same: a row that was changed past the product carries nothing."""
+    moves = [
+        (Action.APPROVAL_REQUESTED, request.requester_id, request.decide_by, ""),
+        (Action.APPROVAL_APPROVED, request.approver_id, request.use_by, request.reason),
+    ]
+    if request.state == State.USED:
+        moves.append((Action.APPROVAL_USED, request.starter_id, request.use_by, request.reason))
+    if digest_of(request.evidence) != request.digest or not all(_recorded(request, *move) for move in moves):
+        raise Refused(_("The request is not what the record says it is. Have the database looked at."))
+
+
+def _recorded(
+    request: ApprovalRequest, action: Action, person: int | None, until: datetime | None, reason: str
+) -> bool:
+    """Whether one entry tells of this move, by this person, for at least as long as the request says."""
+    entries = list(Entry.objects.filter(subject=f"approval:{request.pk}", action=action)[:2])
+    if len(entries) != 1 or until is None:
+        return False
+    told = entries[0]
+    return (
+        told.actor_id == person
+        and (told.digest, told.subject_label, told.environment) == (request.digest, request.title, _slug(request))
+        and (told.details["kind"], told.details["of"]) == (request.kind, request.subject)
+        and told.details["reason"] == reason[:500]
+        and until <= datetime.fromisoformat(told.details["until"])
+    )
+
+
+def _slug(request: ApprovalRequest) -> str:
+    return request.environment.slug if request.environment else ""
 
 
 def _insist_not_stopped(request: ApprovalRequest) -> None:
@@ -222,13 +266,20 @@ def _told(request: ApprovalRequest) -> None:
         import_string(decided)(request)
 
 
-def _record(action: Action, request: ApprovalRequest, person: Person | None) -> None:
+def _record(
+    action: Action, request: ApprovalRequest, person: Person | None, *, until: datetime | None = None
+) -> None:
     log.record(
         action,
         actor=actor_of(person) if person else log.Actor.system("sweep"),
-        environment=request.environment.slug if request.environment else "",
+        environment=_slug(request),
         subject=f"approval:{request.pk}",
         subject_label=request.title,
         digest=request.digest,
-        details={"kind": request.kind, "reason": request.reason[:500], "of": request.subject},
+        details={
+            "kind": request.kind,
+            "reason": request.reason[:500],
+            "of": request.subject,
+            "until": until.isoformat() if until else "",
+        },
     )

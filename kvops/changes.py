@@ -70,12 +70,14 @@ def evidence(change: PreparedChange) -> dict[str, object]:
     }
 
 
-def claim(request: ApprovalRequest, *, by: Person) -> PreparedChange:
-    """The approved change, now used, inside the caller's transaction that applies it. Raises approvals.Refused."""
-    change = PreparedChange.objects.get(approval=request)
-    approvals.claim(request, digest=approvals.digest_of(approvals.canonical(evidence(change))), by=by)
+def claim(change: PreparedChange, *, by: Person) -> None:
+    """Use the approval of this very change, inside the caller's transaction that applies it. Raises approvals.Refused."""
+    if change.approval is None:
+        raise approvals.Refused(_("This change was not submitted."))
+    digest = approvals.digest_of(approvals.canonical(evidence(change)))
+    kind = ApprovalRequest.Kind(change.kind)
+    approvals.claim(change.approval, kind=kind, subject=f"change:{change.pk}", digest=digest, by=by)
     PreparedChange.objects.filter(pk=change.pk).update(applied_at=Now())
-    return change
 
 
 def decided(request: ApprovalRequest) -> None:

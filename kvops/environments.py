@@ -119,10 +119,12 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     change = PreparedChange.objects.get(approval=request)
     wanted = estate.read(Table(json.loads(change.definition)))
     titles = _probe(wanted)
+    if renamed := [line for line in _titles(wanted, titles) if line not in change.summary]:
+        raise approvals.Refused(say(_("%(what)s now, which nobody approved. Apply the file again."), what=renamed[0]))
     with log.transaction():
         _lock()
         differences = estate.changes(current(), wanted)
-        changes.claim(request, by=by)
+        changes.claim(change, by=by)
         _write(wanted, titles)
         _record(wanted, differences, approvals.actor_of(by))
     return Applied(tuple(differences))
