@@ -7,18 +7,20 @@ no longer fits.
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from backups import datasets
-from backups.models import Check, CleanupEntry, CleanupStage, Generation
+from backups import datasets, manifest
+from backups.models import Check, CleanupEntry, CleanupException, CleanupStage, Generation, GenerationEntry
 from kvops import approvals, timing
 from kvops.models import Environment, PolicyVersion
 from kvops.wording import say
 
 FORMAT = 1
 SAMPLE = 20
+SAMPLE_OF_DIFFERENCE = 5
+FAMILY = ("pattern", "exact", "category", "owner", "expiry", "note", "read", "sample")
 
 
 def title(stage: CleanupStage) -> str:
@@ -32,11 +34,13 @@ def policy() -> PolicyVersion:
 
 
 def scope_digest(stage: CleanupStage) -> str:
-    """SHA-256 over what is cleaned up, equal in every environment: binding, family, prefix, policy, dataset."""
+    """SHA-256 over what is cleaned up and by which rules, equal in every environment."""
+    family = stage.request.family
     dataset = datasets.dataset_for(stage.request.binding, stage.request.prefix)
     scope = {
         "binding": stage.request.binding,
-        "family": str(stage.request.family),
+        "family": {name: getattr(family, name) for name in FAMILY},
+        "category": stage.request.category,
         "prefix": stage.request.prefix,
         "policy": policy().digest,
         "dataset": datasets.definition_digest(dataset) if dataset else None,
@@ -45,7 +49,11 @@ def scope_digest(stage: CleanupStage) -> str:
 
 
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
-    """For each earlier environment with the binding, its newest accepted stage of this very scope, not too old."""
+    """For each earlier environment with the binding, its newest accepted stage of this very scope, not too old.
+
+    A stage without names needs the reason, one with leftovers their explanation.
+    """
+    unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
     found: dict[int, CleanupStage] = {}
     candidates = (
         CleanupStage.objects.filter(
@@ -54,6 +62,8 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
             environment__order__lt=stage.environment.order,
             accepted_at__gte=Now() - timedelta(seconds=timing.QA_EVIDENCE),
         )
+        .exclude(names=0, empty_reason="")
+        .exclude(Exists(unexplained), leftovers_note="")
         .select_related("environment", "accepted_by")
         .order_by(F("accepted_at").desc())
     )
@@ -96,41 +106,42 @@ def missing_qa(stage: CleanupStage) -> str:
     )
 
 
+def digest(stage: CleanupStage) -> str:
+    """The digest of the evidence as it is now."""
+    return approvals.digest_of(approvals.canonical(build(stage)))
+
+
 def build(stage: CleanupStage) -> dict[str, object]:
     """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
     request, environment, namespace = stage.request, stage.environment, stage.namespace
-    generation = Generation.objects.get(stages=stage)
+    generation = Generation.objects.select_related("namespace").get(stages=stage)
     newest = policy()
     return {
         "format": FORMAT,
         "action": "delete_keys",
+        "stage": {"id": stage.pk, "order": stage.order},
         "environment": environment.slug,
+        "order": environment.order,
         "production": environment.production,
+        "api": environment.api_base_url,
         "account_id": environment.account_id,
         "binding": namespace.binding,
         "namespace_id": namespace.namespace_id,
         "namespace_title": namespace.title,
+        "storage": environment.r2_endpoint,
         "bucket": environment.r2_bucket,
         "prefix": request.prefix,
         "family": str(request.family),
         "category": request.category,
         "reason": request.reason,
+        "asked_by": str(request.requested_by),
         "policy": {"version": newest.number, "digest": newest.digest},
         "scope_digest": scope_digest(stage),
         "names": _names(stage),
-        "generation": {
-            "id": generation.pk,
-            "bucket": generation.bucket,
-            "manifest": generation.manifest_key,
-            "manifest_sha256": generation.manifest_sha256,
-            "digest_root": generation.digest_root,
-            "keys": generation.keys,
-            "bytes": generation.bytes,
-            "status": generation.status,
-        },
+        "generation": _generation(generation),
         "check": _check(stage),
         "references": _references(stage),
-        "qa": [_qa(found) for found in qa_stages(stage)],
+        "qa": [_qa(stage, found) for found in qa_stages(stage)],
         "warnings": _warnings(stage, generation),
     }
 
@@ -150,13 +161,51 @@ def _names(stage: CleanupStage) -> dict[str, object]:
     }
 
 
+def _generation(generation: Generation) -> dict[str, object]:
+    return {
+        "id": generation.pk,
+        "namespace_id": generation.namespace.namespace_id,
+        "bucket": generation.bucket,
+        "manifest": generation.manifest_key,
+        "manifest_sha256": generation.manifest_sha256,
+        "digest_root": generation.digest_root,
+        "entries_root": _entries_root(generation),
+        "prefixes": generation.prefixes,
+        "read": generation.read,
+        "keys": generation.keys,
+        "bytes": generation.bytes,
+        "expired": generation.expired,
+        "finished_at": _time(generation.finished_at),
+        "status": generation.status,
+    }
+
+
+def _entries_root(generation: Generation) -> str:
+    """The root over all that Postgres holds of the copy's entries: a deletion compares KV with these rows."""
+    columns = ("index", "name", "expiration", "outcome", "size", "digest")
+    root = manifest.Root()
+    rows = GenerationEntry.objects.filter(generation=generation).order_by("index").values_list(*columns)
+    for index, name, expiration, outcome, size, entry in rows.iterator(10_000):
+        line = f"{index} {expiration} {outcome} {size} {bytes(entry or b'').hex()} {name}"
+        root.add(sha256(line.encode()).digest())
+    return root.hexdigest()
+
+
 def _check(stage: CleanupStage) -> dict[str, object] | None:
     if stage.check_passed_id is None:
         return None
-    check = Check.objects.select_related("dataset").get(pk=stage.check_passed_id)
+    check = Check.objects.select_related("dataset", "environment").get(pk=stage.check_passed_id)
+    database = stage.environment.databases.filter(binding=check.dataset.database).first()
     return {
         "id": check.pk,
+        "outcome": check.outcome,
+        "generation": check.generation_id,
+        "environment": check.environment.slug,
+        "source": check.source,
+        "database": check.dataset.database,
+        "database_id": database.database_id if database else "",
         "dataset": check.dataset.name,
+        "definition": check.definition,
         "definition_digest": check.definition_digest,
         "keys": check.keys,
         "rows": check.rows,
@@ -171,6 +220,8 @@ def _references(stage: CleanupStage) -> dict[str, object]:
     if stated is None:
         return {}
     return {
+        "binding": stated.binding,
+        "prefix": stated.prefix,
         "commit": stated.commit,
         "command": stated.command,
         "hits": stated.hits,
@@ -180,8 +231,9 @@ def _references(stage: CleanupStage) -> dict[str, object]:
     }
 
 
-def _qa(found: CleanupStage) -> dict[str, object]:
+def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
     return {
+        **_compared(stage, found),
         "stage": found.pk,
         "environment": found.environment.slug,
         "scope_digest": found.scope_digest,
@@ -192,6 +244,23 @@ def _qa(found: CleanupStage) -> dict[str, object]:
         "by": str(found.accepted_by),
         "at": _time(found.accepted_at),
     }
+
+
+def _compared(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
+    """How the names differ from those that were cleaned up before, with the first few of each side."""
+    here, there = _without(stage, found), _without(found, stage)
+    only_here = here.count()
+    return {
+        "only_here": only_here,
+        "only_there": found.names - (stage.names - only_here),
+        "sample_here": list(here.values_list("name", flat=True)[:SAMPLE_OF_DIFFERENCE]),
+        "sample_there": list(there.values_list("name", flat=True)[:SAMPLE_OF_DIFFERENCE]),
+    }
+
+
+def _without(stage: CleanupStage, other: CleanupStage) -> QuerySet[CleanupEntry]:
+    same = CleanupEntry.objects.filter(stage=other, name=OuterRef("name"))
+    return CleanupEntry.objects.filter(~Exists(same), stage=stage).order_by("index")
 
 
 def _warnings(stage: CleanupStage, generation: Generation) -> list[dict[str, object]]:

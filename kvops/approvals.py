@@ -163,13 +163,9 @@ def claim(
 ) -> ApprovalRequest:
     """Approved -> used, in the caller's transaction that creates the run. Raises Refused.
 
-<<<<<<< HEAD
-    The caller derives `digest` from what it is about to do. Both people must still hold their roles, and whoever
-    starts is not who approved. An emergency stop of the environment refuses it.
-=======
     The caller derives `kind`, `subject` and `digest` from what it is about to do. Both people must still hold their
-    roles, whoever starts is not who approved, and the record must tell of the request and of the decision.
->>>>>>> d5f03df (Refuse an approval that the record does not tell of; put in force exactly what was approved)
+    roles, whoever starts is not who approved, and the record must tell of the request and of the
+    decision. An emergency stop of the environment refuses it.
     """
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
