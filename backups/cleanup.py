@@ -188,6 +188,8 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
     was started. Stale evidence also leads the stage back to frozen.
     """
     with log.transaction():
+        # First the request, then the stage: a decision or a withdrawal takes them in this order too.
+        list(ApprovalRequest.objects.select_for_update(of=("self",), no_key=True).filter(cleanupstage=stage))
         mine = locked(stage)
         if mine.state != State.APPROVED or mine.approval is None:
             raise CleanupRefused(say(_("The stage is not approved: %(state)s."), state=State(mine.state).label))
@@ -196,16 +198,17 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         insist_names(mine)
         # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
         Generation.objects.select_for_update(of=("self",)).get(stages=mine)
-        digest = approvals.digest_of(approvals.canonical(evidence.build(mine)))
+        digest = evidence.digest(mine)
         if digest == mine.approval.digest:
-            return _claim_and_run(mine, mine.approval, by=by)
+            return _claim_and_run(mine, mine.approval, digest=digest, by=by)
     stale = "What would be deleted is no longer what was approved."
     approvals.withdraw(mine.approval, by=by, reason=stale)
     raise CleanupRefused(_("What would be deleted is no longer what was approved. Prepare the stage again."))
 
 
-def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, by: Person) -> Run:
-    approval = approvals.claim(approved, digest=approved.digest, by=by)
+def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, digest: str, by: Person) -> Run:
+    kind = ApprovalRequest.Kind.DELETE_KEYS
+    approval = approvals.claim(approved, kind=kind, subject=f"stage:{mine.pk}", digest=digest, by=by)
     run = runs.create(
         Run.Kind.DELETE,
         subject=f"stage:{mine.pk}",

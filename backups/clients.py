@@ -9,10 +9,10 @@ from django.utils.translation import gettext_noop
 from backups.current import reserve
 from kvops import credentials, environments
 from kvops.budget import Prepaid, SharedBudget
-from kvops.cloudflare import Cloudflare
+from kvops.cloudflare import ApiError, Cloudflare
 from kvops.cloudflare.writes import KVWriter
 from kvops.leases import RunError
-from kvops.models import Environment
+from kvops.models import Environment, Namespace
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,32 @@ class Clients:
     """A reader and a writer on one reserved budget."""
 
     reader: Cloudflare
+    probe: Cloudflare  # reads with the write token
     writer: KVWriter
     budget: Prepaid
+
+    def insist_visible(self, namespace: Namespace) -> None:
+        """Both tokens see the namespace under its title; another account's are refused before they write.
+
+        Raises RunError, RateLimited and CloudflareError.
+        """
+        reserve(self.budget, 2)
+        for name, client in (("read", self.reader), ("write", self.probe)):
+            try:
+                title = client.namespace(namespace.namespace_id).title
+            except ApiError as error:
+                if error.status not in {401, 403, 404}:
+                    raise
+                raise RunError("wrong_token", f"The {name} token does not see {namespace}. {error}") from error
+            if title != namespace.title:
+                raise RunError(
+                    "wrong_target", f"The namespace is called {title!r} now, not {namespace.title!r} as approved."
+                )
 
 
 @contextmanager
 def open_clients(environment: Environment) -> Iterator[Clients]:
-    """A reader and a writer on one reserved budget; the write token is resolved here and nowhere else.
+    """A reader and a writer on one budget; the write token is resolved here and nowhere else.
 
     Raises RunError when a token is not there, or both are the same, and RateLimited.
     """
@@ -38,12 +57,13 @@ def open_clients(environment: Environment) -> Iterator[Clients]:
     if write_token == read_token:
         raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
     budget = Prepaid(SharedBudget(environment.account_id))
+    reach = environments.connection(environment, budget)
     with (
-        Cloudflare(token=read_token, **environments.connection(environment, budget)) as reader,
-        KVWriter(token=write_token, **environments.connection(environment, budget)) as writer,
+        Cloudflare(token=read_token, **reach) as reader,
+        Cloudflare(token=write_token, **reach) as probe,
+        KVWriter(token=write_token, **reach) as writer,
     ):
-        reserve(budget, 1)
         try:
-            yield Clients(reader, writer, budget)
+            yield Clients(reader, probe, writer, budget)
         finally:
             budget.settle()

@@ -80,6 +80,8 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
     with log.transaction():
         stages = CleanupStage.objects.select_for_update().filter(request=cleanup)
         _insist_not_begun(stages)
+        if any(stage.state in {State.SUBMITTED, State.APPROVED} for stage in stages):
+            raise CleanupRefused(_("A stage was submitted just now. Load the page again."))
         stages.filter(state__in=CleanupStage.BEFORE_DELETION).update(state=State.ENDED)
         ended = CleanupRequest.objects.filter(pk=cleanup.pk, ended_at=None, completed_at=None)
         if ended.update(ended_at=Now(), ended_by=str(by)) != 1:

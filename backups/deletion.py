@@ -15,10 +15,11 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import chunks, integrity, settling
+from backups import chunks, evidence, integrity, settling
 from backups.clients import Clients, open_clients
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from backups.sending import Sender
+from backups.stages import CleanupRefused, insist_names
 from kvops import approvals, clock, emergency, timing
 from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Run
@@ -28,17 +29,14 @@ State = CleanupChunk.State
 
 def delete_keys_permanently(lease: Lease) -> Again | Done | None:
     """One step of a deletion run. Raises RunError when the target, a right or the check does not hold."""
-    stage = CleanupStage.objects.select_related("environment", "namespace", "request", "generation", "approval").get(
-        run=lease.run
-    )
+    related = ("environment", "namespace", "request__family", "generation", "approval")
+    stage = CleanupStage.objects.select_related(*related).get(run=lease.run)
     _insist_target(stage, lease)
+    if not stage.chunks.exists():
+        _insist_as_approved(stage)
     with open_clients(stage.environment) as clients:
+        clients.insist_visible(stage.namespace)
         deletion = _Deletion(stage, lease, clients)
-        title = clients.reader.namespace(stage.namespace.namespace_id).title
-        if title != stage.namespace.title:
-            raise RunError(
-                "wrong_target", f"The namespace is called {title!r} now, not {stage.namespace.title!r} as approved."
-            )
         phase = lease.run.cursor.get("phase", "begin")
         if phase == "begin":
             return deletion.begin()
@@ -49,9 +47,11 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
 
 def _insist_target(stage: CleanupStage, lease: Lease) -> None:
     """The approval, and the target it names, still hold."""
-    approval, environment = stage.approval, stage.environment
-    if approval is None or (lease.run.approval_id, lease.run.approval_digest) != (approval.pk, approval.digest):
+    approval, environment, run = stage.approval, stage.environment, lease.run
+    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
         raise RunError("not_approved", gettext_noop("The run does not carry the stage's approval."))
+    if (run.subject, run.started_by_id) != (f"stage:{stage.pk}", approval.starter_id):
+        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
     shown: dict[str, Any] = json.loads(approval.evidence)
     now = {
         "account_id": environment.account_id,
@@ -65,6 +65,22 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
             raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
     if shown["names"]["sha256"] != stage.names_sha256 or shown["generation"]["id"] != stage.generation_id:
         raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
+
+
+def _insist_as_approved(stage: CleanupStage) -> None:
+    """Before the first chunk: everything the reviewer was shown is derived once more. Raises RunError."""
+    try:
+        insist_names(stage)
+    except CleanupRefused as refused:
+        raise RunError("wrong_set", str(refused)) from refused
+    if stage.approval is None or evidence.digest(stage) != stage.approval.digest:
+        raise RunError(
+            "stale",
+            gettext_noop(
+                "What would be deleted is no longer what was approved. Nothing was deleted: end the deletion early"
+                " and ask again."
+            ),
+        )
 
 
 class _Deletion:

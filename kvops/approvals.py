@@ -262,9 +262,7 @@ def _told(request: ApprovalRequest) -> None:
         import_string(decided)(request)
 
 
-def _record(
-    action: Action, request: ApprovalRequest, person: Person | None, *, until: datetime | None = None
-) -> None:
+def _record(action: Action, request: ApprovalRequest, person: Person | None, *, until: datetime | None = None) -> None:
     log.record(
         action,
         actor=actor_of(person) if person else log.Actor.system("sweep"),

@@ -71,7 +71,7 @@ def evidence(change: PreparedChange) -> dict[str, object]:
 
 
 def claim(change: PreparedChange, *, by: Person) -> None:
-    """Use the approval of this very change, inside the caller's transaction that applies it. Raises approvals.Refused."""
+    """Use the approval of this very change, in the caller's transaction that applies it. Raises approvals.Refused."""
     if change.approval is None:
         raise approvals.Refused(_("This change was not submitted."))
     digest = approvals.digest_of(approvals.canonical(evidence(change)))

@@ -1,5 +1,7 @@
 """Releasing an emergency stop: one person asks, another approves (design: runs)."""
 
+import json
+
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -35,7 +37,7 @@ def evidence(stop: EmergencyStop, reason: str) -> dict[str, object]:
         "stopped_by": str(stop.by),
         "at": stop.at.isoformat(),
         "stopped_because": stop.reason,
-        "reason": reason.strip()[:2000],
+        "reason": reason.strip()[:2000].strip(),
     }
 
 
@@ -47,7 +49,9 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
         stop = _in_force(request.environment)
         if request.subject != f"stop:{stop.pk}":
             raise approvals.Refused(_("The approval is for another stop than the one that is on. Ask again."))
-        used = approvals.claim(request, digest=request.digest, by=by)
+        shown = evidence(stop, json.loads(request.evidence)["reason"])
+        kind, digest = ApprovalRequest.Kind.RELEASE_STOP, approvals.digest_of(approvals.canonical(shown))
+        used = approvals.claim(request, kind=kind, subject=f"stop:{stop.pk}", digest=digest, by=by)
         changed = EmergencyStop.objects.in_force().filter(pk=stop.pk).update(approval=used, released_at=Now())
         if changed != 1:
             raise approvals.Refused(_("The stop was released by somebody else."))

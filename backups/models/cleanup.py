@@ -177,6 +177,9 @@ class CleanupStage(models.Model):
                 & ~Q(accepted_note="")
                 | ~Q(state="accepted"),
             ),
+            models.CheckConstraint(
+                name="stage_empty_has_a_reason", condition=~Q(state="accepted", names=0) | ~Q(empty_reason="")
+            ),
         ]
 
     def __str__(self) -> str:

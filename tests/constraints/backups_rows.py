@@ -149,6 +149,13 @@ def scan_for_deletion(w: World) -> None:
         change(stage, state="deleting", run=w.run(**{**w.used(stage.approval), "kind": "scan"}))
 
 
+def accept_empty(w: World) -> None:
+    """A stage without names is accepted, and nobody says why there are none."""
+    stage = w.stage("frozen", names=0)
+    w.move(stage, "confirmed")
+    w.move(stage, "accepted")
+
+
 STAGES = [
     *columns("what a clean-up is of cannot be edited", lambda w: w.request(), CLEANUP_FROZEN),
     Row("a clean-up has the category of its family", lambda w: again(w.request(), family=w.family("settings"))),
@@ -201,6 +208,7 @@ STAGES = [
     Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_note=""), "note"),
     Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_by=None), "person"),
     Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_at=None), "time"),
+    Row("stage_empty_has_a_reason", accept_empty),
 ]
 
 
