@@ -1,6 +1,6 @@
 """The chunks of a deletion: which names each may send, and which names are left out and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from django.db.models.functions import Now
 
@@ -39,9 +39,21 @@ def plan(stage: CleanupStage) -> CleanupChunk | None:
 
 def halve(chunk: CleanupChunk) -> None:
     """Two planned chunks instead of this one, within the caller's transaction."""
-    middle, number = (chunk.first_index + chunk.last_index) // 2, chunk.stage.chunks.count()
     leave(chunk)
-    for more, (first, last) in enumerate([(chunk.first_index, middle), (middle + 1, chunk.last_index)], 1):
+    plan_again(chunk, halves(chunk))
+
+
+def halves(chunk: CleanupChunk) -> Sequence[tuple[int, int]]:
+    """The ranges of its two halves; its own when it holds a single index."""
+    first, last = chunk.first_index, chunk.last_index
+    middle = (first + last) // 2
+    return [(first, middle), (middle + 1, last)] if first < last else [(first, last)]
+
+
+def plan_again(chunk: CleanupChunk, ranges: Sequence[tuple[int, int]]) -> None:
+    """Planned chunks of these ranges, each the same try as this one, within the caller's transaction."""
+    number = chunk.stage.chunks.count()
+    for more, (first, last) in enumerate(ranges, 1):
         CleanupChunk.objects.create(
             stage=chunk.stage, number=number + more, attempt=chunk.attempt, first_index=first, last_index=last
         )
@@ -71,6 +83,7 @@ def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict]) -> None:
         outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
     ).delete()
     now = clock.now().timestamp()
+    found = []
     for entry, verdict in verdicts.items():
         if verdict is Verdict.EQUAL or (verdict is Verdict.ABSENT and chunk.attempt > 1):
             continue  # what an earlier chunk sent, and is gone now, was deleted
@@ -78,19 +91,24 @@ def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict]) -> None:
         if verdict is Verdict.ABSENT:
             expired = entry.expiration is not None and entry.expiration <= now
             outcome = Outcome.EXPIRED if expired else Outcome.VANISHED
-        CleanupException.objects.create(
-            stage=chunk.stage, chunk=chunk, index=entry.index, name=entry.name, outcome=outcome
+        found.append(
+            CleanupException(stage=chunk.stage, chunk=chunk, index=entry.index, name=entry.name, outcome=outcome)
         )
-    _except_uncopied(chunk)
+    # One statement: what takes long here makes the reads old.
+    CleanupException.objects.bulk_create(found)
 
 
-def _except_uncopied(chunk: CleanupChunk) -> None:
+def except_uncopied(chunk: CleanupChunk) -> None:
     """Names that are not in the copy (they expired while it was made) are never sent."""
     of_range = chunk.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
     copied = GenerationEntry.objects.filter(
         generation=chunk.stage.generation, outcome=GenerationEntry.Outcome.KEPT, name__in=of_range.values("name")
     )
-    for index, name in of_range.exclude(name__in=copied.values("name")).values_list("index", "name"):
-        CleanupException.objects.get_or_create(
-            stage=chunk.stage, index=index, defaults={"chunk": chunk, "name": name, "outcome": Outcome.EXPIRED}
-        )
+    missing = of_range.exclude(name__in=copied.values("name")).values_list("index", "name")
+    CleanupException.objects.bulk_create(
+        [
+            CleanupException(stage=chunk.stage, chunk=chunk, index=index, name=name, outcome=Outcome.EXPIRED)
+            for index, name in missing
+        ],
+        ignore_conflicts=True,
+    )

@@ -1,8 +1,8 @@
 """The end of a clean-up: leftovers explained, a stage accepted, a deletion ended early, a request given up."""
 
 from collections.abc import Iterable
-from itertools import chain
 
+from django.db import connection
 from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +17,14 @@ from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Person, Run
 
 State = CleanupStage.State
+
+# Names of a stage are many; they never leave the database.
+_STOP = """
+INSERT INTO backups_cleanupexception (stage_id, index, name, outcome)
+SELECT stage_id, index, name, 'stopped' FROM backups_cleanupentry
+ WHERE stage_id = %(stage)s AND (index = ANY(%(left)s::bigint[]) OR index > %(last)s)
+ON CONFLICT (stage_id, index) DO NOTHING
+"""
 
 
 def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
@@ -111,19 +119,13 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         runs.insist_not_stopped(mine.run)
         chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
         alive = mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE)
-        left = list(alive.values_list("index", "name"))
+        left = list(alive.values_list("index", flat=True))
         alive.delete()
         # Chunks go through the names in order: what lies behind the last one that had something to send was not sent.
-        last = mine.chunks.filter(names__gt=0).aggregate(last=Max("last_index"))["last"]
-        unsent = mine.entries.filter(index__gt=-1 if last is None else last).values_list("index", "name")
-        CleanupException.objects.bulk_create(
-            (
-                CleanupException(stage=mine, index=index, name=name, outcome=CleanupException.Outcome.STOPPED)
-                for index, name in chain(left, unsent.iterator(10_000))
-            ),
-            batch_size=5_000,
-            ignore_conflicts=True,
-        )
+        had = mine.chunks.filter(names__gt=0).exclude(answer__has_key="unsent")
+        last = had.aggregate(last=Max("last_index"))["last"]
+        with connection.cursor() as cursor:
+            cursor.execute(_STOP, {"stage": mine.pk, "left": left, "last": -1 if last is None else last})
         ending = {"phase": "delete", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
             raise CleanupRefused(_("The deletion goes on already. Load the page again."))

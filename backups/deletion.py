@@ -9,7 +9,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.db.models.functions import Greatest
 from django.utils.translation import gettext_noop
 
@@ -93,7 +93,13 @@ class _Deletion:
         self._sender = Sender(stage, stage.generation, lease, clients)
 
     def begin(self) -> Again | None:
-        """Check the copy against D1 once more, right before the first delete."""
+        """Check the copy against D1 once more, right before the first delete.
+
+        The copy's reads and the last ones lie so far apart that a key somebody keeps writing is not equal in both.
+        """
+        wait = self._until_apart()
+        if wait > 0:
+            return Again(wait, gettext_noop("Waiting: between the copy and the last reads lie five minutes."))
         if self.stage.request.category == "legacy":
             check = integrity.recheck(self.lease, self.generation)
             if check is None:
@@ -112,6 +118,10 @@ class _Deletion:
             pass
         return None
 
+    def _until_apart(self) -> float:
+        copied = self.generation.finished_at
+        return timing.STALE - (clock.now() - copied).total_seconds() if copied else 0.0
+
     def _lay_still(self) -> bool:
         """Whether so much time passed since the check, or since the last chunk, that D1 must be read again."""
         last = self.stage.chunks.aggregate(at=Max(Greatest("intended_at", "sent_at", "settled_at")))["at"]
@@ -124,18 +134,22 @@ class _Deletion:
         while not self.lease.tired:
             halted = emergency.in_force(self.stage.environment) is not None
             doubtful = self._doubtful(everything=halted)
+            chunk = None if doubtful or halted else self._next()
+            if doubtful is None and chunk is None:
+                doubtful = self._doubtful(all_sent=True)
             if doubtful is not None:
                 since = doubtful.sent_at or doubtful.intended_at or clock.now()
-                wait = timing.SETTLE - (clock.now() - since).total_seconds()
+                wait = settling.patience(doubtful.attempt) - (clock.now() - since).total_seconds()
                 if wait > 0:
                     return Again(wait, gettext_noop("Waiting to read again what became of the keys that were sent."))
                 self._sender.settle_by_reading(doubtful)
                 continue
             if halted:  # what was sent is settled, because reading destroys nothing
                 emergency.insist_none(self.stage.environment)
-            chunk = self._next()
+                continue
             if chunk is None:
-                then = Again(timing.SETTLE, gettext_noop("Everything was sent; waiting to see it gone."))
+                tries = self.stage.chunks.filter(state=State.SENT).aggregate(most=Max("attempt"))["most"] or 1
+                then = Again(settling.patience(tries), gettext_noop("Everything was sent; waiting to see it gone."))
                 with self.lease.checkpoint(then, cursor=settling.phase(self.lease, "settle")):
                     pass
                 return None
@@ -153,10 +167,17 @@ class _Deletion:
         """Whether this is production, and nobody has looked yet at what the first chunk did."""
         return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
 
-    def _doubtful(self, *, everything: bool) -> CleanupChunk | None:
-        """A chunk to be settled by reading before anything else is sent; `everything`: also when its answer came."""
-        states = [State.INTENDED, State.SENT] if self._careful or everything else [State.INTENDED]
-        return self.stage.chunks.filter(state__in=states).order_by("number").first()
+    def _doubtful(self, *, everything: bool = False, all_sent: bool = False) -> CleanupChunk | None:
+        """A chunk to be settled by reading before anything else is sent.
+
+        `everything`: also when its answer came; `all_sent`: also when it came and said that not all is done everywhere.
+        """
+        doubtful = Q(state=State.INTENDED)
+        if self._careful or everything:
+            doubtful |= Q(state=State.SENT)
+        if all_sent:
+            doubtful |= Q(state=State.SENT, answer__not_everywhere__gt=0)
+        return self.stage.chunks.filter(doubtful).order_by("number").first()
 
     def _next(self) -> CleanupChunk | None:
         """The chunk to send now; None when everything was sent, or nothing more may be."""
@@ -169,9 +190,9 @@ class _Deletion:
             return chunks.plan(self.stage)
 
     def _wait_for_a_person(self) -> Again:
-        """Stop once production's first chunk is seen to be gone; whoever resumes has looked at the application."""
+        """Stop once production's first chunk is seen to be gone, until a person lets it go on (`let_go_on`)."""
         note = gettext_noop("The first keys are gone. Look at the application, then let the run go on.")
-        with self.lease.checkpoint(cursor={**self.lease.run.cursor, "go_on": True}, note=note):
+        with self.lease.checkpoint(cursor={**self.lease.run.cursor, "waits": True}, note=note):
             Run.objects.filter(pk=self.lease.run.pk).update(stop_requested_by="system:first-chunk")
             log.record(
                 Action.RUN_STOP_REQUESTED,
@@ -188,3 +209,14 @@ class _Deletion:
             raise RunError("rights_gone", str(refused)) from refused
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():
             raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is sent."))
+
+
+def let_go_on(run: Run, actor: log.Actor) -> None:
+    """Hook of a resumed deletion: whoever lets it go on after production's first chunk has looked at the application.
+
+    Only a person can; the run of anybody else stops there again.
+    """
+    stopped = Run.objects.get(pk=run.pk)
+    if stopped.cursor.get("waits") and actor.id is not None:
+        cursor = {**stopped.cursor, "waits": False, "go_on": actor.text}
+        Run.objects.filter(pk=run.pk, epoch=stopped.epoch, state=Run.State.QUEUED).update(cursor=cursor)

@@ -157,7 +157,7 @@ def _again(stage: CleanupStage) -> Action:
     run = run_of(stage)
     stopped = run is not None and run.state == Run.State.STOPPED
     label = _("Go on") if stopped else _("Try again")
-    if run is not None and stopped and run.cursor.get("go_on"):
+    if run is not None and stopped and run.cursor.get("waits"):
         label = _("Delete the rest")
     return Action(label, "backups:stage_again", stage.pk, danger=stage.state == State.DELETING)
 

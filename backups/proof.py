@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop
 from audit.actions import Action
 from backups.current import Frozen, Verdict, compare, frozen
 from backups.models import CleanupException, CleanupStage
-from backups.settling import TRIES, counts, sent_among
+from backups.settling import TRIES, counts, patience, sent_among
 from backups.stages import move
 from kvops import categories, clock, environments, timing
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
@@ -99,7 +99,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
     if not clean or stage.first_listing_at is None:
         since = cursor["listing_since"]
         with lease.checkpoint(
-            Again(timing.SETTLE, gettext_noop("Listing again after the settle time.")),
+            Again(patience(rounds + (not clean) + 1), gettext_noop("Listing again after the settle time.")),
             cursor={"rounds": rounds + (not clean)},
         ):
             # Two clean listings in a row are the proof, so a dirty one starts the pair again.

@@ -6,6 +6,9 @@ stored with the chunk.
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import batched
 
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
@@ -16,14 +19,34 @@ from backups import chunks, manifest, settling
 from backups.clients import Clients
 from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
 from backups.models import CleanupChunk, CleanupStage, Generation
-from kvops import clock, emergency
-from kvops.cloudflare import CloudflareError, RateLimited
+from kvops import clock, emergency, timing
+from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Lease, RunError
 
 State = CleanupChunk.State
 SPARE = 200
 """Requests reserved beyond the reads: the delete, single reads of binary values, repeats."""
+READS = 2
+"""How often a chunk is read, when reading takes longer than a read may be old, before it is made smaller."""
+TOO_SLOW = gettext_noop(
+    "What is there now could not be read quickly enough before the delete, not even key by key. Nothing was sent of it."
+    " Try again when Cloudflare and the database answer faster, or send nothing more."
+)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the last read of a chunk found; `since` and `at` are from right before it, on either clock."""
+
+    since: float
+    at: datetime
+    verdicts: dict[Frozen, Verdict]
+
+    @property
+    def old(self) -> bool:
+        """Whether a delete may no longer rely on it."""
+        return time.monotonic() - self.since > timing.READ_FRESH
 
 
 class Sender:
@@ -35,27 +58,45 @@ class Sender:
         self._calls_before = lease.run.calls
         self.namespace_id = stage.namespace.namespace_id
 
-    def read(self, entries: Sequence[Frozen]) -> dict[Frozen, Verdict]:
-        """The entries compared with what KV holds now. The budget for the reads and one delete is reserved first."""
-        names = [entry.name for entry in entries]
-        reserve(self.budget, calls_for(self.generation.read, len(names)) + SPARE)
-        current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
-        self.lease.renew()
-        return compare(entries, current)
-
     def send(self, chunk: CleanupChunk) -> None:
         """Send what of a planned chunk still equals the copy. Raises CloudflareError when nothing was deleted."""
+        chunks.except_uncopied(chunk)
         entries = chunks.names_of(chunk)
-        oldest_read, read_at = time.monotonic(), clock.now()
+        # Everything is paid before the first read, so that nothing has to wait between a read and the delete.
+        reserve(self.budget, READS * calls_for(self.generation.read, len(entries)) + SPARE)
         try:
-            verdicts = self.read(entries)
+            read = self._read_in_time(entries)
         except RateLimited:
-            if not (self.budget.exhausted and chunk.first_index < chunk.last_index):
+            if not self.budget.exhausted or chunk.first_index == chunk.last_index:
                 raise
             # So many values must be read singly that the request limit does not suffice.
-            with self.lease.checkpoint():
-                chunks.halve(chunk)
-            return
+            read = None
+        if read is None or not self.budget.paid:
+            self._make_smaller(chunk)
+        else:
+            self._intend_and_delete(chunk, read)
+
+    def _read_in_time(self, entries: Sequence[Frozen]) -> _Read | None:
+        """The entries compared with what KV holds now; None when reading takes longer than a read may be old."""
+        names = [entry.name for entry in entries]
+        for _ in range(READS):
+            since, at = time.monotonic(), clock.now()
+            current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
+            self.lease.renew()
+            read = _Read(since, at, compare(entries, current))
+            if not read.old:
+                return read
+        return None
+
+    def _make_smaller(self, chunk: CleanupChunk) -> None:
+        """Two halves instead of the chunk. Raises RunError when it cannot be made smaller."""
+        if chunk.first_index == chunk.last_index:
+            raise RunError("too_slow", TOO_SLOW)
+        with self.lease.checkpoint(note=gettext_noop("Reading takes too long; going on with smaller chunks.")):
+            chunks.halve(chunk)
+
+    def _intend_and_delete(self, chunk: CleanupChunk, read: _Read) -> None:
+        verdicts = read.verdicts
         equal = [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL]
         digest = manifest.names_sha256(entry.name for entry in equal)
         progress = {} if equal else self._progress(chunk)
@@ -67,7 +108,7 @@ class Sender:
                 names=len(equal),
                 names_sha256=digest,
                 epoch=self.lease.epoch,
-                read_at=read_at,
+                read_at=read.at,
                 intended_at=Now(),
                 settled_at=None if equal else Now(),
             )
@@ -83,15 +124,25 @@ class Sender:
                 details={"chunk": chunk.number, "names": len(equal), "not_sent": len(verdicts) - len(equal)},
             )
         if equal:
-            try:
-                with self.lease.fence():
-                    gap_ms = int((time.monotonic() - oldest_read) * 1000)
-                    outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
-            except CloudflareError:
-                with self.lease.checkpoint():
-                    settling.settle_refused(self.stage, chunk, equal, lease=self.lease)
-                raise
-            self._sent(chunk, outcome, gap_ms)
+            self._delete(chunk, read, equal)
+
+    def _delete(self, chunk: CleanupChunk, read: _Read, equal: Sequence[Frozen]) -> None:
+        """One bulk delete of what is intended, unless the reads have grown too old meanwhile."""
+        if read.old:
+            with self.lease.checkpoint():
+                settling.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
+            if chunk.first_index == chunk.last_index:
+                raise RunError("too_slow", TOO_SLOW)
+            return
+        try:
+            with self.lease.fence():
+                gap_ms = int((time.monotonic() - read.since) * 1000)
+                outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
+        except CloudflareError as refused:
+            with self.lease.checkpoint():
+                settling.settle_unsent(chunk, equal, str(refused), lease=self.lease, smaller=False)
+            raise
+        self._sent(chunk, outcome, gap_ms)
 
     def _sent(self, chunk: CleanupChunk, outcome: BulkOutcome, gap_ms: int) -> None:
         """Store the answer. Unknown names stay intended: they are settled by reading, as after a crash."""
@@ -112,11 +163,20 @@ class Sender:
         return {"done": done, "calls": calls, "note": f"{done} of {self.stage.names} names dealt with."}
 
     def settle_by_reading(self, chunk: CleanupChunk) -> None:
-        """Close a chunk whose answer never came: absent is gone, unchanged is sent again in a new chunk."""
+        """Close a chunk by reading its names: absent is gone, unchanged is sent again in a new chunk.
+
+        Piece by piece, keeping what was found, so that values which must be read singly fit into any budget.
+        """
         over = self.stage.exceptions.values("index")
         indexes = self.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index).exclude(
             index__in=over
         )
-        verdicts = self.read(frozen(self.stage, list(indexes.values_list("index", flat=True))))
+        for piece in batched(indexes.order_by("index").values_list("index", flat=True), BULK_GET_LIMIT):
+            entries = frozen(self.stage, piece)
+            names = [entry.name for entry in entries]
+            reserve(self.budget, calls_for(self.generation.read, len(names)) + SPARE)
+            current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
+            with self.lease.checkpoint():
+                settling.except_(self.stage, compare(entries, current), self.lease)
         with self.lease.checkpoint():
-            settling.settle_chunk(self.stage, chunk, verdicts, lease=self.lease)
+            settling.settle_chunk(self.stage, chunk, lease=self.lease)

@@ -4,19 +4,19 @@ A name still listed is read; unchanged it goes into a new chunk (at most three t
 again by somebody and is reported, never deleted. A chunk whose answer never came is closed by reading all its names.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import batched
 
-from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
+from backups import chunks
 from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from backups.stages import move
-from kvops import clock, runs
+from kvops import clock, runs, timing
 from kvops.budget import Prepaid
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
 from kvops.leases import Again, Done, Lease
@@ -31,8 +31,13 @@ TRIES = 3
 
 def phase(lease: Lease, name: str) -> dict[str, object]:
     """The cursor of a deletion at the beginning of a phase; what a person decided stays in it."""
-    kept = {flag: True for flag in ("go_on", "ending") if lease.run.cursor.get(flag)}
-    return {"phase": name, **kept}
+    kept = ("waits", "go_on", "ending")
+    return {"phase": name, **{flag: lease.run.cursor[flag] for flag in kept if lease.run.cursor.get(flag)}}
+
+
+def patience(attempt: int) -> float:
+    """Seconds from a delete to the look at what became of it; after the last try no old state may pass for it."""
+    return max(timing.SETTLE, timing.STALE) if attempt >= TRIES else timing.SETTLE
 
 
 def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepaid) -> Again | None:
@@ -50,7 +55,7 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
         for verdicts in _still_there(stage, page, reader, budget):
             cursor["listed"] += len(verdicts)
             with lease.checkpoint(cursor=cursor, note=gettext_noop("Some names are still listed; reading them.")):
-                _except(stage, verdicts, lease)
+                except_(stage, verdicts, lease)
         cursor["page"] = page.cursor
         with lease.checkpoint(cursor=cursor, note=gettext_noop("Listing, to see that the names are gone.")):
             pass
@@ -79,61 +84,70 @@ def _still_there(
         yield compare(entries, read_side_by_side(reader, stage.namespace.namespace_id, names, read))
 
 
-def _attempt(stage: CleanupStage, entry: Frozen) -> int:
-    tried = stage.chunks.filter(first_index__lte=entry.index, last_index__gte=entry.index).aggregate(
-        most=Max("attempt")
+def _attempts(stage: CleanupStage, entries: Collection[Frozen]) -> dict[Frozen, int]:
+    """Which try of each entry was the last."""
+    indexes = [entry.index for entry in entries]
+    chunks_ = list(
+        stage.chunks.filter(
+            first_index__lte=max(indexes, default=-1), last_index__gte=min(indexes, default=0)
+        ).values_list("first_index", "last_index", "attempt")
     )
-    return int(tried["most"] or 1)
+    return {
+        entry: max((attempt for first, last, attempt in chunks_ if first <= entry.index <= last), default=1)
+        for entry in entries
+    }
 
 
-def _except(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict], lease: Lease) -> None:
+def except_(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict], lease: Lease) -> None:
     """Unchanged names are to be sent again, or have failed after three tries; changed ones came back.
 
     Listed but absent when read is gone. When a person ended the deletion, nothing is sent again.
     """
+    attempts = _attempts(stage, [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL])
+    found = []
     for entry, verdict in verdicts.items():
         if verdict is Verdict.ABSENT:
             continue
         outcome = Outcome.REAPPEARED
         if verdict is Verdict.EQUAL:
-            outcome = Outcome.ALIVE if _attempt(stage, entry) < TRIES else Outcome.FAILED
+            outcome = Outcome.ALIVE if attempts[entry] < TRIES else Outcome.FAILED
             if lease.run.cursor.get("ending"):
                 outcome = Outcome.STOPPED
-        CleanupException.objects.create(stage=stage, index=entry.index, name=entry.name, outcome=outcome)
+        found.append(CleanupException(stage=stage, index=entry.index, name=entry.name, outcome=outcome))
+    CleanupException.objects.bulk_create(found)
 
 
-def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict], *, lease: Lease) -> None:
-    """Close a chunk whose answer never came, within the caller's checkpoint."""
-    _except(stage, verdicts, lease)
+def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, *, lease: Lease) -> None:
+    """Close a chunk whose names were all read, within the caller's checkpoint; survivors go into a new one."""
     open_ = CleanupChunk.objects.filter(pk=chunk.pk, state__in=[Chunk.INTENDED, Chunk.SENT])
     open_.update(state=Chunk.SETTLED, settled_at=Now())
     _again(stage, [chunk])
     _record(stage, chunk, lease)
 
 
-def settle_refused(stage: CleanupStage, chunk: CleanupChunk, equal: Sequence[Frozen], *, lease: Lease) -> None:
-    """Close a chunk whose call deleted nothing, within the caller's checkpoint; it is planned anew as the same try."""
+def settle_unsent(chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: Lease, smaller: bool) -> None:
+    """Close a chunk that deleted nothing, within the caller's checkpoint; it is planned anew as the same try.
+
+    `smaller`: in two halves.
+    """
+    stage = chunk.stage
     if chunk.attempt > 1:
         CleanupException.objects.bulk_create(
             CleanupException(stage=stage, index=entry.index, name=entry.name, outcome=Outcome.ALIVE) for entry in equal
         )
     chunk.refresh_from_db()
-    CleanupChunk.objects.filter(pk=chunk.pk, state=Chunk.INTENDED).update(state=Chunk.SETTLED, settled_at=Now())
-    CleanupChunk.objects.create(
-        stage=stage,
-        number=stage.chunks.count() + 1,
-        attempt=chunk.attempt,
-        first_index=chunk.first_index,
-        last_index=chunk.last_index,
+    CleanupChunk.objects.filter(pk=chunk.pk, state=Chunk.INTENDED).update(
+        state=Chunk.SETTLED, settled_at=Now(), answer={"unsent": True, "problem": problem[:500]}
     )
+    chunks.plan_again(chunk, chunks.halves(chunk) if smaller else [(chunk.first_index, chunk.last_index)])
     _record(stage, chunk, lease)
 
 
-def _again(stage: CleanupStage, chunks: Sequence[CleanupChunk]) -> int:
+def _again(stage: CleanupStage, settled: Sequence[CleanupChunk]) -> int:
     """New chunks for the names of these that are alive and unchanged; how many."""
     number = stage.chunks.count()
     made = 0
-    for chunk in chunks:
+    for chunk in settled:
         alive = stage.exceptions.filter(
             outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
         )

@@ -111,7 +111,7 @@ def _at_work(stage: CleanupStage, title: str, run: Run) -> Step:
     if run.state == Run.State.FAILED:
         return Step(title, "failed", said(run.error), run.finished_at, address, link)
     if run.state == Run.State.STOPPED:
-        waits = bool(run.cursor.get("go_on"))
+        waits = bool(run.cursor.get("waits"))
         return Step(title, "current" if waits else "failed", said(run.note) or _("Stopped."), None, address, link)
     if stage.state == State.VERIFIED and (check := _last_check(stage)) and check.outcome == Check.Outcome.FAILED:
         note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)

@@ -137,6 +137,11 @@ class Prepaid:
             self.exhausted = False
         return wait
 
+    @property
+    def paid(self) -> int:
+        """Requests that are paid and not sent yet."""
+        return self._paid
+
     def take(self, calls: int = 1) -> float:
         """Take from what is paid; when that is spent, a wait long enough to make the client give up."""
         with self._lock:

@@ -12,7 +12,7 @@ from kvops import approvals, leases
 
 def _named() -> Iterator[str]:
     for kind in leases.KINDS.values():
-        yield from filter(None, (kind.handler, kind.finished))
+        yield from filter(None, (kind.handler, kind.finished, kind.resumed))
     for gate in approvals.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
     yield from ("kvops.tasks.step", "kvops.tasks.canary")

@@ -30,10 +30,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Kind:
-    """Who does the work of a kind of run, and who is told in the transaction that finishes it."""
+    """Who does the work of a kind of run, and who is told in the transaction that finishes or resumes it."""
 
     handler: str
     finished: str = ""
+    resumed: str = ""
 
 
 KINDS: dict[str, Kind] = {
@@ -41,7 +42,7 @@ KINDS: dict[str, Kind] = {
     Run.Kind.BACKUP: Kind("backups.generations.export", finished="backups.preparation.backup_finished"),
     Run.Kind.VERIFY: Kind("backups.generations.read_back", finished="backups.preparation.verify_finished"),
     Run.Kind.CHECK: Kind("backups.integrity.compare", finished="backups.preparation.check_finished"),
-    Run.Kind.DELETE: Kind("backups.deletion.delete_keys_permanently"),
+    Run.Kind.DELETE: Kind("backups.deletion.delete_keys_permanently", resumed="backups.deletion.let_go_on"),
     Run.Kind.CONFIRM: Kind("backups.proof.confirm_absence"),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""

@@ -218,6 +218,8 @@ def resume(run: Run, *, actor: log.Actor) -> None:
         if not changed:
             raise NotResumable(_("Only a failed or stopped run can be tried again."))
         log.record(Action.RUN_RESUMED, actor=actor, environment=slug(run), subject=f"run:{run.pk}")
+        if resumed := KINDS[run.kind].resumed:
+            import_string(resumed)(run, actor)
         queue.enqueue("kvops.tasks.step", run.pk)
 
 

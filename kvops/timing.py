@@ -38,6 +38,10 @@ CANARY_LATE = 60.0 * SCALE if SCALE == 1 else max(60.0 * SCALE, 15.0)
 # Cloudflare. KV may answer with an old state for 60 seconds after a write
 # (developers.cloudflare.com/kv/concepts/how-kv-works).
 SETTLE = 60.0 * SCALE
+STALE = 300.0 * SCALE * SCALE
+"""The longest that KV is taken to answer with an old state. Scaled twice: every clean-up waits for it."""
+READ_FRESH = 5.0
+"""A delete is sent at most so long after the oldest read of what it deletes; otherwise it is read again."""
 BUDGET_WINDOW = 300.0
 BUDGET_CALLS = 960
 LONGEST_WAIT = 5.0

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups import chunks, cleanup, deletion, sending
+from backups import chunks, cleanup, deletion, sending, settling
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation
 from backups.stages import CleanupRefused
 from kvops import approvals, clock, leases, runs, timing
@@ -141,7 +141,7 @@ def test_production_waits_for_a_person_after_its_first_chunk(
     assert (stage.state, run_of(stage).state) == (State.DELETING, Run.State.STOPPED)
     assert len(cleaning.journal(estate, "production")) == 1
     assert CleanupChunk.objects.get(stage=stage, number=1).state == "settled"
-    runs.resume(run_of(stage), actor=make.SETUP)
+    runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
     make.work()
     assert len(cleaning.journal(estate, "production")) == 3
     stage.refresh_from_db()
@@ -409,15 +409,21 @@ def test_ended_early_what_was_not_sent_is_left_and_the_rest_is_proven(
     assert len(sent(estate)) == 1
 
 
-def test_ended_early_nothing_that_survived_is_sent_again(estate: make.Estate, people: make.People) -> None:
+def test_ended_early_nothing_that_survived_is_sent_again(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage = ready(estate, people)
     estate.cloudflare.fault("bulk_delete", "partial", times=9, names=[NAMES[0]])
-    cleanup.start_deletion(stage, by=people.operator)
-    while CleanupChunk.objects.filter(stage=stage, attempt=2).count() == 0:
-        Run.objects.filter(wake_at__isnull=False).update(wake_at=None)
-        runs.drive(run_of(stage).pk)
-    runs.request_stop(run_of(stage), actor=make.SETUP)
-    make.work()
+    real = settling.settle_chunk
+
+    def stop_then(stage: CleanupStage, chunk: CleanupChunk, *, lease: leases.Lease) -> None:
+        real(stage, chunk, lease=lease)
+        Run.objects.filter(pk=lease.run.pk).update(stop_requested_by="tests")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "settle_chunk", stop_then)
+        delete(stage, people)
+    assert stage.chunks.filter(attempt=2, state="planned").exists()
     cleanup.end_early(stage, by=people.operator)
     make.work()
     assert outcomes(stage) == {NAMES[0]: "stopped"}
@@ -524,7 +530,7 @@ def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'else'")
     database.commit()
-    runs.resume(run_of(stage), actor=make.SETUP)
+    runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
     make.work()
     assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) == ("differences", 1)
 
