@@ -54,6 +54,13 @@ def running(folder: Path, *, durable: bool = True, database: str = NAME) -> Iter
     if given := os.environ.get("DATABASE_URL"):
         yield given
         return
+    with serving(folder, durable=durable, database=database) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *, durable: bool = True, database: str = NAME) -> Iterator[str]:
+    """The same, but always a server of its own."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     account = _Account.pick(folder)

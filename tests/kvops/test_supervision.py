@@ -1,18 +1,13 @@
 """The worker on real clusters, what is killed inside them, and how the supervisor judges."""
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 
 import psutil
 import pytest
-from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.db.models import F
 from django.db.models.functions import Now
 from django_q.conf import Conf
@@ -23,68 +18,9 @@ from kvops import inventory, leases, queue, supervision, tasks, timing
 from kvops.management.commands import worker as worker_command
 from kvops.models import Heartbeat, Run
 from tests import make
+from tests.clusters import Worker, alive, until
 
-MANAGE = settings.BASE_DIR / "manage.py"
 STAND_IN = "import subprocess\nwhile True: subprocess.run(['sleep', '60'])"
-
-
-def until(what: str, met: Callable[[], bool], *, within: float = 50.0) -> None:
-    """Poll until it is so."""
-    end = time.monotonic() + within
-    while not met():
-        assert time.monotonic() < end, f"not within {within} s: {what}"
-        time.sleep(0.05)
-
-
-def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-class Worker:
-    """`manage.py worker` on the test database, and every process it was seen with."""
-
-    def __init__(self, output: Path) -> None:
-        self.output = output
-        name = {key: connection.settings_dict[key] for key in ("USER", "PASSWORD", "HOST", "PORT", "NAME")}
-        url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format_map(name)
-        with output.open("wb") as stream:
-            self.process = psutil.Popen(
-                [sys.executable, str(MANAGE), "worker"],
-                env={**os.environ, "DATABASE_URL": url},
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-            )
-        self._seen: set[psutil.Process] = {self.process}
-
-    def parts(self) -> dict[str, psutil.Process]:
-        """The processes of the cluster by what they do, as soon as all are there."""
-        self._seen.update(self.process.children(recursive=True))
-        for cluster in self.process.children():
-            for sentinel in cluster.children():
-                # django-q2 forks two workers, the monitor and the pusher, in this order.
-                forked = sorted(sentinel.children(), key=lambda part: part.pid)
-                if len(forked) == 4:
-                    names = ("worker", "second worker", "monitor", "pusher")
-                    return {"sentinel": sentinel, **dict(zip(names, forked, strict=True))}
-        return {}
-
-    def idle(self) -> dict[str, psutil.Process]:
-        """The processes of the cluster after its first canary came back."""
-        until("a canary comes back", lambda: supervision.age("canary") is not None)
-        return self.parts()
-
-    def left(self) -> list[psutil.Process]:
-        """What still runs of everything that was seen."""
-        return [process for process in self._seen if alive(process)]
-
-    def end(self) -> None:
-        """Leave nothing behind, whatever the test did."""
-        if alive(self.process):
-            self._seen.update(self.process.children(recursive=True))
-        for process in self.left():
-            process.kill()
-        self.process.wait()
-        print(self.output.read_text())
 
 
 @pytest.fixture

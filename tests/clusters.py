@@ -1,0 +1,80 @@
+"""`manage.py worker` as a process of its own, and the processes of its cluster by what they do."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+from django.db import connection
+
+from kvops import supervision
+
+MANAGE = settings.BASE_DIR / "manage.py"
+
+
+def until(what: str, met: Callable[[], bool], *, within: float = 50.0) -> None:
+    """Poll until it is so."""
+    end = time.monotonic() + within
+    while not met():
+        assert time.monotonic() < end, f"not within {within} s: {what}"
+        time.sleep(0.05)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs and is more than a zombie."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def database_url() -> str:
+    """The database at hand, for a process of its own."""
+    name = {key: connection.settings_dict[key] for key in ("USER", "PASSWORD", "HOST", "PORT", "NAME")}
+    return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format_map(name)
+
+
+class Worker:
+    """`manage.py worker` on the database at hand, and every process it was seen with."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        with output.open("wb") as stream:
+            self.process = psutil.Popen(
+                [sys.executable, str(MANAGE), "worker"],
+                env={**os.environ, "DATABASE_URL": database_url()},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        self._seen: set[psutil.Process] = {self.process}
+
+    def parts(self) -> dict[str, psutil.Process]:
+        """The processes of the cluster by what they do, as soon as all are there."""
+        self._seen.update(self.process.children(recursive=True))
+        for cluster in self.process.children():
+            for sentinel in cluster.children():
+                # django-q2 forks two workers, the monitor and the pusher, in this order.
+                forked = sorted(sentinel.children(), key=lambda part: part.pid)
+                if len(forked) == 4:
+                    names = ("worker", "second worker", "monitor", "pusher")
+                    return {"sentinel": sentinel, **dict(zip(names, forked, strict=True))}
+        return {}
+
+    def idle(self) -> dict[str, psutil.Process]:
+        """The processes of the cluster after its first canary came back."""
+        until("a canary comes back", lambda: supervision.age("canary") is not None)
+        return self.parts()
+
+    def left(self) -> list[psutil.Process]:
+        """What still runs of everything that was seen."""
+        return [process for process in self._seen if alive(process)]
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever the test did."""
+        if alive(self.process):
+            self._seen.update(self.process.children(recursive=True))
+        for process in self.left():
+            process.kill()
+        self.process.wait()
+        print(self.output.read_text())
