@@ -1,0 +1,138 @@
+"""One trial: something is lost, and the supervision is watched from outside."""
+
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+from django.db import connection
+
+from bench.torture.hang import KINDS
+from bench.torture.hang_lane import Database
+from kvops import inventory, timing
+from kvops.models import Heartbeat, Run
+from tests import make
+from tests.clusters import MANAGE, Worker
+from tests.fakes.cloudflare import FakeCloudflare
+from tests.fakes.s3 import FakeS3
+
+PATIENCE = 240.0
+"""Seconds after which something counts as never happening."""
+
+
+class Lane:
+    """A worker and a sweep on a database of their own, with something to scan."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self._folder, self._database = folder, database
+        self._services = ExitStack()
+        cloudflare, s3 = self._services.enter_context(FakeCloudflare()), self._services.enter_context(FakeS3())
+        self._estate = make.estate(cloudflare, s3)
+        make.policy()
+        self._log = folder / "worker.log"
+        self._begin()
+
+    def _begin(self) -> None:
+        self._worker = Worker(self._log)
+        with (self._folder / "sweep.log").open("ab") as log:
+            self._sweep = subprocess.Popen([sys.executable, str(MANAGE), "sweep"], stdout=log, stderr=log)
+
+    def _end(self) -> None:
+        self._sweep.kill()
+        self._sweep.wait()
+        self._worker.end()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._end()
+        self._services.close()
+        connection.close()
+
+    def trial(self, seed: int, number: int) -> dict[str, float]:
+        """Lose something. Was it noticed and cured, and after how many seconds; was what arrived meanwhile kept?"""
+        chance = random.Random(f"{seed}/{number}")
+        found = {"kind": float(number % len(KINDS)), "noticed": 0.0, "again": 0.0, "cured": 0.0, "kept": 0.0}
+        kind = KINDS[number % len(KINDS)]
+        try:
+            parts = self._idle()
+            time.sleep(chance.random())
+            said = self._log.stat().st_size
+            if kind == "database":
+                meanwhile = self._scan("qa")
+                time.sleep(0.1 * chance.random())
+                lost, since = self._without_database(chance, said)
+            else:
+                lost = since = time.monotonic()
+                parts[kind].kill()
+                meanwhile = self._scan("qa")
+                self._said(said, "It is restarted")
+            found["noticed"] = self._noticed_at - lost
+            later = self._scan("production")
+            self._until(lambda: self._done(later) and self._came_back(later))
+            found.update(again=time.monotonic() - since, cured=1.0)
+            self._until(lambda: self._done(meanwhile))
+            found["kept"] = 1.0
+        except TimeoutError as never:
+            print(f"{kind}, trial {number}: {never}", file=sys.stderr)
+            # New processes, so that the next trial can tell something.
+            self._end()
+            self._begin()
+        return found
+
+    def _idle(self) -> dict[str, psutil.Process]:
+        """The processes of a cluster that came up, answered, and has nothing to do."""
+        parts: dict[str, psutil.Process] = {}
+
+        def up() -> bool:
+            nonlocal parts
+            parts = self._worker.parts()
+            return bool(parts)
+
+        self._until(up, "a cluster that is up")
+        begun = max(part.create_time() for part in parts.values())
+        self._until(lambda: self._beat("canary") > begun, "an answer of the cluster")
+        # The supervisor looks once more, and knows from then on that it works.
+        seen = self._beat("worker")
+        self._until(lambda: self._beat("worker") > seen + 2 * min(timing.SWEEP, 2.0), "a look at the cluster")
+        self._until(lambda: not Run.objects.open().exists(), "the end of what is under way")
+        return parts
+
+    def _without_database(self, chance: random.Random, said: int) -> tuple[float, float]:
+        """When the database was lost, and when it was there again: up to two seconds after its loss was noticed."""
+        lost = time.monotonic()
+        self._database.lose(violently=chance.random() < 0.5)
+        connection.close()
+        self._said(said, "does not answer")
+        time.sleep(2 * chance.random())
+        self._database.start()
+        return lost, time.monotonic()
+
+    def _said(self, before: int, words: str) -> None:
+        """Until the worker said so."""
+        self._until(lambda: words in self._log.read_bytes()[before:].decode("utf-8", "replace"), words)
+        self._noticed_at = time.monotonic()
+
+    def _scan(self, slug: str) -> Run:
+        return inventory.start_scan(getattr(self._estate, slug), actor=make.SETUP).run
+
+    def _done(self, run: Run) -> bool:
+        return Run.objects.filter(pk=run.pk, state=Run.State.SUCCEEDED).exists()
+
+    def _came_back(self, run: Run) -> bool:
+        """Whether a task was sent through the whole cluster since the run was created."""
+        return Heartbeat.objects.filter(name="canary", at__gt=run.created_at).exists()
+
+    def _beat(self, name: str) -> float:
+        found = Heartbeat.objects.filter(name=name).first()
+        return found.at.timestamp() if found else 0.0
+
+    def _until(self, met: Callable[[], bool], what: str = "tasks are executed") -> None:
+        end = time.monotonic() + PATIENCE
+        while not met():
+            if time.monotonic() > end:
+                raise TimeoutError(f"Never: {what}.")
+            time.sleep(0.02)
