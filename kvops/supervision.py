@@ -2,7 +2,8 @@
 
 Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23), killing its monitor makes it
 forget every result. So `worker` restarts the cluster when one of its processes is gone, and whatever the reason, when
-nothing comes back from it although a canary is on its way.
+nothing comes back from it although a canary is on its way. It also does the rounds of a sweep that is not seen any
+more; that either is missing is said by /readyz and on the overview.
 """
 
 import ctypes
@@ -49,8 +50,41 @@ def age(name: str) -> float | None:
     return float(row[0]) if row else None
 
 
+def missing() -> list[str]:
+    """What should run and was not seen for too long, in one sentence each."""
+    limits = {
+        "sweep": timing.CANARY_LATE,
+        "worker": timing.CANARY_LATE,
+        # While parts of copies are under way, no task comes back for as long as a part may take.
+        "canary": timing.CANARY_LATE + timing.PART,
+    }
+    ages = {name: age(name) for name in limits}
+    names = {"sweep": "The sweep", "worker": "The worker", "canary": "An executed task"}
+    return [
+        f"{names[name]} was {'never seen' if seen is None else f'last seen {seen:.0f} s ago'}."
+        for name, seen in ages.items()
+        if seen is None or seen > limits[name]
+    ]
+
+
+def stand_in() -> bool:
+    """Do a round in place of the sweep when that was not seen for too long; whether that was so."""
+    seen = age("sweep")
+    if seen is not None and seen <= timing.CANARY_LATE:
+        return False
+    _round()
+    return True
+
+
 def sweep_once() -> int:
-    """One round: ring due runs, close the expired and the abandoned, tidy up. Returns how many runs were rung."""
+    """One round of the sweep, which is then seen to be alive. Returns how many runs were rung."""
+    rung = _round()
+    beat("sweep")
+    return rung
+
+
+def _round() -> int:
+    """Ring due runs, close the expired and the abandoned, tidy up. Two at once do no harm."""
     # Without a worker every round would ring again; a queue this long has nothing more to say.
     rung = runs.ring() if queue.length() < queue.FULL else 0
     runs.close_abandoned()
@@ -58,7 +92,6 @@ def sweep_once() -> int:
     tidied = age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         beat("tidied")
-    beat("sweep")
     return rung
 
 

@@ -33,7 +33,8 @@ RETRY = max(15.0 * SCALE, 0.2)
 SWEEP = max(5.0 * SCALE, 0.5)
 STALE_DOORBELL = 60.0 * SCALE
 CANARY = 20.0 * SCALE
-CANARY_LATE = 60.0 * SCALE if SCALE == 1 else max(60.0 * SCALE, 15.0)
+CANARY_LATE = 35.0 if SCALE == 1 else max(35.0 * SCALE, 15.0)
+"""With the longest pause between canaries and between looks, a cluster that hangs is noticed within a minute."""
 
 # Cloudflare. KV may answer with an old state for 60 seconds after a write
 # (developers.cloudflare.com/kv/concepts/how-kv-works).

@@ -7,6 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from kvops import supervision
+
 
 @login_not_required
 @require_safe
@@ -20,12 +22,16 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """Answer 200 when the database answers and has every migration, else 503 with what is missing."""
+    """Answer 200 when the database answers and has every migration, else 503 with what is missing.
+
+    A worker or a sweep that is not seen is named, with 200: the pages that say so to people must stay reachable.
+    """
     try:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        unseen = [] if missing else supervision.missing()
     except DatabaseError:
         return HttpResponse("The database does not answer.\n", content_type="text/plain", status=503)
     if missing:
         return HttpResponse("Migrations are missing: run manage.py migrate.\n", content_type="text/plain", status=503)
-    return HttpResponse("ok\n", content_type="text/plain")
+    return HttpResponse("".join(f"{line}\n" for line in ["ok", *unseen]), content_type="text/plain")

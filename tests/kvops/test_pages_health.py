@@ -1,9 +1,14 @@
 """Whether the process is up and whether it can work."""
 
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from kvops import supervision
+from kvops.models import Heartbeat
 from tests.audit.make import sql
 
 
@@ -17,6 +22,15 @@ def test_the_process_says_it_is_up_without_the_database(
 
 def test_a_migrated_database_makes_it_ready(client: Client, db: None) -> None:
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.hazard("B30")
+def test_what_should_run_and_does_not_is_said(client: Client, db: None) -> None:
+    supervision.beat("worker")
+    supervision.beat("sweep")
+    Heartbeat.objects.filter(name="sweep").update(at=Now() - timedelta(hours=1))
+    said = client.get("/readyz").content.decode()
+    assert said == "ok\nThe sweep was last seen 3600 s ago.\nAn executed task was never seen.\n"
 
 
 def test_a_missing_migration_is_said(client: Client, db: None) -> None:

@@ -52,6 +52,7 @@ def test_a_worker_that_is_stopped_finishes_its_step_and_leaves_no_process(worker
     assert (state(run), worker.left()) == ("succeeded", [])
 
 
+@pytest.mark.hazard("B30")
 @pytest.mark.parametrize("victims", [("worker", "second worker"), ("monitor",), ("sentinel",)])
 def test_a_cluster_works_again_after_some_of_its_processes_were_killed(
     worker: Worker, estate: make.Estate, victims: tuple[str, ...]
@@ -62,6 +63,16 @@ def test_a_cluster_works_again_after_some_of_its_processes_were_killed(
     until("the old cluster is gone", lambda: not any(map(alive, parts.values())))
     run = scan(estate)
     until("the new cluster works", lambda: state(run) == "succeeded")
+
+
+@pytest.mark.hazard("B30")
+def test_a_cluster_whose_processes_are_alive_and_do_nothing_is_replaced(worker: Worker, estate: make.Estate) -> None:
+    parts = worker.idle()
+    for name in ("worker", "second worker"):
+        parts[name].suspend()
+    run = scan(estate)
+    until("the new cluster works", lambda: state(run) == "succeeded")
+    assert "executed nothing" in worker.output.read_text()
 
 
 def test_a_cluster_ends_when_its_supervisor_was_killed(worker: Worker) -> None:
@@ -138,6 +149,24 @@ def test_no_step_excuses_silence_for_ever(cluster: supervision.Cluster) -> None:
     sent(seconds_ago=timing.CANARY_LATE + supervision.PATIENCE + 1)
     work_in(sentinel(cluster))
     assert "executed nothing" in cluster.trouble()
+
+
+@pytest.mark.hazard("B30")
+def test_the_worker_does_the_rounds_of_a_sweep_that_is_gone(cluster: supervision.Cluster, estate: make.Estate) -> None:
+    run = scan(estate)
+    OrmQ.objects.all().delete()
+    Run.objects.update(rung_at=Now() - timedelta(seconds=timing.STALE_DOORBELL + 1))
+    said = StringIO()
+    worker_command.Command(stderr=said)._look_after_sweep()
+    assert [row.func() for row in OrmQ.objects.all()].count("kvops.tasks.step") == 1
+    assert "The sweep is not seen" in said.getvalue()
+    assert (state(run), supervision.age("sweep")) == ("queued", None)
+
+
+@pytest.mark.django_db
+def test_the_worker_leaves_the_rounds_to_a_sweep_that_runs() -> None:
+    supervision.beat("sweep")
+    assert not supervision.stand_in()
 
 
 def test_silence_while_nobody_sent_a_canary_is_no_trouble(cluster: supervision.Cluster) -> None:

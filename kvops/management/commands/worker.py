@@ -13,6 +13,7 @@ from kvops import supervision, timing
 
 class Command(BaseCommand):
     help = "Executes queued work. Supervises django-q2's cluster and restarts it when it stopped executing tasks."
+    _stands_in = False
 
     def handle(self, *args: Any, **options: Any) -> None:
         over = threading.Event()
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         try:
             supervision.beat("worker")
             trouble = cluster.trouble()
+            self._look_after_sweep()
         except (OperationalError, InterfaceError) as error:
             self.stderr.write(f"The database does not answer, trying again: {error}")
             return
@@ -42,3 +44,8 @@ class Command(BaseCommand):
             self.stderr.write(f"{trouble} It is restarted.")
             cluster.stop()
             cluster.start()
+
+    def _look_after_sweep(self) -> None:
+        before, self._stands_in = self._stands_in, supervision.stand_in()
+        if self._stands_in and not before:
+            self.stderr.write("The sweep is not seen; its rounds are done here until it is back.")
