@@ -8,7 +8,7 @@ from backups import manifest
 from backups.current import Frozen, Verdict, frozen
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
 from kvops import clock
-from kvops.models import Read
+from kvops.models import Environment, Read
 
 State = CleanupChunk.State
 Outcome = CleanupException.Outcome
@@ -19,12 +19,16 @@ EXACT_CHUNK = 10
 
 
 def plan(stage: CleanupStage) -> CleanupChunk | None:
-    """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys in the first chunk."""
+    """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys in the first chunk.
+
+    On a free plan every chunk is as small as the first, so that it fits into what is left of a day's quota.
+    """
     newest = stage.chunks.order_by("-last_index").first()
     first = newest.last_index + 1 if newest else 0
     if first >= stage.names or stage.generation is None:
         return None
-    limit = EXACT_CHUNK if stage.generation.read == Read.EXACT else (CHUNK if newest else FIRST_CHUNK)
+    small = newest is None or stage.environment.plan == Environment.Plan.FREE
+    limit = EXACT_CHUNK if stage.generation.read == Read.EXACT else (FIRST_CHUNK if small else CHUNK)
     names = stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")
     copied = GenerationEntry.objects.filter(generation=stage.generation, name__in=names.values("name"))
     sizes = dict(copied.values_list("name", "size"))

@@ -13,6 +13,7 @@ from kvops.cloudflare import ApiError, Cloudflare
 from kvops.cloudflare.writes import KVWriter
 from kvops.leases import RunError
 from kvops.models import Environment, Namespace
+from kvops.quota import Meter
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Clients:
     probe: Cloudflare  # reads with the write token
     writer: KVWriter
     budget: Prepaid
+    meter: Meter
 
     def insist_visible(self, namespace: Namespace) -> None:
         """Both tokens see the namespace under its title; another account's are refused before they write.
@@ -56,14 +58,14 @@ def open_clients(environment: Environment) -> Iterator[Clients]:
         raise RunError("no_token", str(missing)) from missing
     if write_token == read_token:
         raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
-    budget = Prepaid(SharedBudget(environment.account_id))
-    reach = environments.connection(environment, budget)
+    budget, meter = Prepaid(SharedBudget(environment.account_id)), Meter(environment)
+    reach = environments.connection(environment, budget, meter)
     with (
         Cloudflare(token=read_token, **reach) as reader,
         Cloudflare(token=write_token, **reach) as probe,
         KVWriter(token=write_token, **reach) as writer,
     ):
         try:
-            yield Clients(reader, probe, writer, budget)
+            yield Clients(reader, probe, writer, budget, meter)
         finally:
             budget.settle()

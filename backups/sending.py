@@ -55,6 +55,7 @@ class Sender:
     def __init__(self, stage: CleanupStage, generation: Generation, lease: Lease, clients: Clients) -> None:
         self.stage, self.generation, self.lease = stage, generation, lease
         self.reader, self.writer, self.budget = clients.reader, clients.writer, clients.budget
+        self.meter = clients.meter
         self._calls_before = lease.run.calls
         self.namespace_id = stage.namespace.namespace_id
 
@@ -64,6 +65,7 @@ class Sender:
         entries = chunks.names_of(chunk)
         # Everything is paid before the first read, so that nothing has to wait between a read and the delete.
         reserve(self.budget, READS * calls_for(self.generation.read, len(entries)) + SPARE)
+        self.meter.insist({"read": READS * len(entries), "delete": len(entries)})
         try:
             read = self._read_in_time(entries)
         except RateLimited:

@@ -19,9 +19,9 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops import approvals, changes, credentials, estate, timing
+from kvops import approvals, changes, credentials, estate, quota, timing
 from kvops.budget import SharedBudget
-from kvops.cloudflare import Budget, Cloudflare, CloudflareError, ConfigurationError
+from kvops.cloudflare import Budget, Cloudflare, CloudflareError, ConfigurationError, Meter
 from kvops.definitions import Applied, DefinitionRefused, Table, for_the_record
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange
 from kvops.wording import say
@@ -48,17 +48,19 @@ class Connection(TypedDict):
     account_id: str
     allowed_hosts: Collection[str]
     budget: Budget
+    meter: Meter
     base_url: str
     max_wait: float
     timeout: float
 
 
-def connection(environment: Environment, budget: Budget | None = None) -> Connection:
-    """How to reach an environment's account; the budget is the account's unless another is given."""
+def connection(environment: Environment, budget: Budget | None = None, meter: Meter | None = None) -> Connection:
+    """How to reach an environment's account; budget and meter are the account's unless others are given."""
     return {
         "account_id": environment.account_id,
         "allowed_hosts": settings.KVOPS_ALLOWED_API_HOSTS,
         "budget": budget or SharedBudget(environment.account_id),
+        "meter": meter or quota.Meter(environment),
         "base_url": environment.api_base_url,
         "max_wait": timing.LONGEST_WAIT,
         "timeout": timing.REQUEST_TIMEOUT,

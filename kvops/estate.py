@@ -17,6 +17,7 @@ BINDING = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
 REFERENCE = r"env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*|op://[^/]+/[^/]+/.+"
 DEFAULT_API = "https://api.cloudflare.com/client/v4"
 DEFAULT_TEMPLATE = "backups"
+PLANS = ("paid", "free")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Definition:
     name: str
     order: int
     production: bool
+    plan: str
     account_id: str
     read_token: str
     write_token: str
@@ -82,6 +84,7 @@ def _environment(table: Table) -> Definition:
         name=table.text("name", longest=80),
         order=table.number("order", lowest=1, highest=999),
         production=table.flag("production"),
+        plan=table.choice("plan", PLANS, "paid"),
         account_id=_id(table, "account_id"),
         read_token=_reference(table, "read_token"),
         write_token=_reference(table, "write_token"),
@@ -152,6 +155,10 @@ def _insist_rules(found: Sequence[Definition]) -> None:
         insist_unique(f"{definition.slug}: the D1 binding", [d1.binding for d1 in definition.d1])
     if [d.production for d in found] != sorted(d.production for d in found):
         raise DefinitionRefused("Production must come after every other environment in `order`: it is cleaned last.")
+    plans = {d.account_id: d.plan for d in found}
+    for definition in found:
+        if plans[definition.account_id] != definition.plan:
+            raise DefinitionRefused(f"{definition.slug}: another environment of this account says another plan.")
     _insist_pairs(found)
     _insist_buckets(found)
 

@@ -184,7 +184,7 @@ class Lease:
         `then` ends the step in the same transaction: what follows is queued, or the run is finished.
         """
         with log.transaction():
-            self.renew(starts=0, **values)
+            self.renew(starts=0, tries=0, **values)
             yield
             if then is not None:
                 self._end(then)

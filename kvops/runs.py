@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from kvops import emergency, queue, timing
-from kvops.cloudflare import ApiError, CloudflareError, RateLimited, TransportError
+from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateLimited, TransportError
 from kvops.leases import KINDS, Again, Done, Lease, LeaseLost, RunError, Stopped, TryLater, close, slug, take
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.wording import say
@@ -24,6 +24,12 @@ logger = logging.getLogger(__name__)
 
 MAX_STARTS = 5
 """Starts without a checkpoint before a run fails: the only defence against work that kills its worker."""
+
+
+MAX_TRIES = 20
+"""Answers in a row that blame the server, or none at all, before a run fails: well over an hour of an incident."""
+
+WAITS_FOR_TOMORROW = gettext_noop("The free plan's quota of today is used up; it goes on after 00:00 UTC.")
 
 
 class NotResumable(Exception):
@@ -92,7 +98,9 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
     except RateLimited as limited:
         # Waiting for the budget is not a failed start.
         starts = max(0, lease.run.starts - 1)
-        _pause(lease, limited.retry_after, "Waiting for Cloudflare's request limit.", starts=starts)
+        daily = isinstance(limited, DailyLimitReached)
+        note = WAITS_FOR_TOMORROW if daily else "Waiting for Cloudflare's request limit."
+        _pause(lease, limited.retry_after, note, starts=starts)
     except Exception as error:  # noqa: BLE001  (each kind is dealt with, none is swallowed)
         _pause_or_fail(lease, error)
 
@@ -109,7 +117,7 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
                 connection.close()
             _pause(lease, timing.RETRY, "Waiting to try again: the database failed.")
         case CloudflareError() | TryLater() if _transient(error):
-            _pause(lease, timing.RETRY, f"Waiting to try again: {error}"[:300])
+            _try_later(lease, error)
         case CloudflareError():
             _fail(lease, "cloudflare", str(error))
         case _:
@@ -118,6 +126,18 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
                 f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again."
             )
             _fail(lease, "unexpected", sentence)
+
+
+def _try_later(lease: Lease, error: Exception) -> None:
+    """Wait ever longer, and as long as the answer asked for. Nobody died, so it is not one of the counted starts."""
+    tries = lease.run.tries + 1
+    if tries > MAX_TRIES:
+        _fail(lease, "gave_up", f"Tried {MAX_TRIES} times without getting any further. {error}")
+        return
+    asked = error.retry_after if isinstance(error, ApiError) else None
+    wait = max(asked or 0.0, min(timing.RETRY * 2 ** (tries - 1), timing.LONGEST_RETRY))
+    note = f"Waiting to try again: {error}"[:300]
+    _pause(lease, wait, note, starts=max(0, lease.run.starts - 1), tries=tries)
 
 
 def _step(lease: Lease) -> None:
@@ -205,6 +225,7 @@ def resume(run: Run, *, actor: log.Actor) -> None:
             state=Run.State.QUEUED,
             epoch=F("epoch") + 1,
             starts=0,
+            tries=0,
             error_code="",
             error="",
             note="",

@@ -3,7 +3,7 @@
 No Django and no models here. Values are bytes, times are seconds, every call raises CloudflareError.
 """
 
-from kvops.cloudflare._budget import Budget, Unlimited
+from kvops.cloudflare._budget import Budget, Meter, Unlimited
 from kvops.cloudflare._client import Cloudflare
 from kvops.cloudflare._d1 import Cell, DatabaseInfo, Rows
 from kvops.cloudflare._errors import (
@@ -12,6 +12,7 @@ from kvops.cloudflare._errors import (
     CloudflareError,
     ConfigurationError,
     CursorRefused,
+    DailyLimitReached,
     InvalidKeyName,
     KeyNotFound,
     NotFound,
@@ -36,12 +37,14 @@ __all__ = [
     "CloudflareError",
     "ConfigurationError",
     "CursorRefused",
+    "DailyLimitReached",
     "DatabaseInfo",
     "Entry",
     "InvalidKeyName",
     "Key",
     "KeyNotFound",
     "KeyPage",
+    "Meter",
     "NamespaceInfo",
     "NotFound",
     "RateLimited",

@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypedDict
@@ -13,6 +14,7 @@ from kvops.cloudflare._errors import (
     ApiError,
     AuthError,
     CloudflareError,
+    DailyLimitReached,
     KeyNotFound,
     NotFound,
     RateLimited,
@@ -23,7 +25,9 @@ from kvops.cloudflare._errors import (
 KEY_NOT_FOUND = 10009
 AUTH_CODES = frozenset({10000, 9106, 9109})
 BLOCKED = 300.0  # seconds: how long Cloudflare refuses everything once its limit is crossed
-LONGEST_WAIT = 86_400.0  # seconds: a larger Retry-After is a mistake
+LONGEST_WAIT = 3_600.0  # seconds: a larger Retry-After is a mistake, and is taken for BLOCKED
+DAILY_LIMIT = 10048  # "your account has reached the free usage limit for this operation for today"
+DAY = 86_400.0  # seconds
 
 
 class Observed(TypedDict):
@@ -41,25 +45,44 @@ def observed(answer: httpx.Response) -> Observed:
     reset = re.search(r"\bt=(\d{1,9})\b", limit)
     return {
         "remaining": int(remaining[1]) if remaining else None,
-        "reset": float(reset[1]) if reset else None,
+        "reset": _sane(float(reset[1])) if reset else None,
         "retry_after": retry_after(answer),
     }
 
 
 def retry_after(answer: httpx.Response) -> float | None:
-    """Seconds to wait, from either form of Retry-After; None if it is absent or unreadable."""
+    """Seconds to wait, from either form of Retry-After; None if it is absent, unreadable or negative.
+
+    Nobody can lift a wait, so one that cannot be meant is cut to the longest Cloudflare documents.
+    """
     header = answer.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", header):
-        return min(float(header), LONGEST_WAIT)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", header):
+        wait = float(header)
+    else:
+        until = _moment(header)
+        if until is None:
+            return None
+        wait = max(until - _now(answer), 0.0)
+    return _sane(wait)
+
+
+def _sane(wait: float) -> float:
+    return wait if wait <= LONGEST_WAIT else BLOCKED
+
+
+def _now(answer: httpx.Response) -> float:
+    """The clock that wrote the answer, so that ours may be wrong; ours when it says nothing."""
+    said = _moment(answer.headers.get("date", ""))
+    return time.time() if said is None else said
+
+
+def _moment(header: str) -> float | None:
+    """An HTTP date in seconds since 1970; None if it is none."""
     try:
-        until = parsedate_to_datetime(header).timestamp()
-    except ValueError:
+        moment = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
         return None
-    try:  # measured on the clock that wrote it, so that ours may be wrong
-        now = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-    except ValueError:
-        now = time.time()
-    return min(max(until - now, 0.0), LONGEST_WAIT)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def request_id(answer: httpx.Response) -> str:
@@ -80,6 +103,11 @@ def unreadable(answer: httpx.Response, why: str) -> UnexpectedAnswer:
 def failure(answer: httpx.Response) -> CloudflareError:
     """The error an unsuccessful answer stands for."""
     status, ray = answer.status_code, request_id(answer)
+    if DAILY_LIMIT in _codes(answer):
+        return DailyLimitReached(
+            f"Cloudflare says that today's quota of the free plan is used up (code {DAILY_LIMIT}; request id {ray}).",
+            retry_after=DAY - _now(answer) % DAY,
+        )
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         said = observed(answer)
         wait = said["retry_after"] if said["retry_after"] is not None else said["reset"]
@@ -108,6 +136,15 @@ def failure(answer: httpx.Response) -> CloudflareError:
         request_id=ray,
         retry_after=retry_after(answer),
     )
+
+
+def _codes(answer: httpx.Response) -> set[int]:
+    """The codes of an envelope's errors; none when it is no envelope."""
+    try:
+        errors = _json.as_list(_json.as_object(_json.parse(answer.content)).get("errors"))
+        return {_json.as_int(_json.as_object(error).get("code")) for error in errors}
+    except _json.Malformed:
+        return set()
 
 
 def _kind(status: int, codes: list[int]) -> type[ApiError]:

@@ -22,3 +22,23 @@ class Unlimited:
 
     def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
         """Learn nothing."""
+
+
+class Meter(Protocol):
+    """Counts what Cloudflare counts for its daily quota; several threads may count at once."""
+
+    def count(self, operation: str, keys: int) -> None:
+        """A read, write, delete or list of so many keys is about to be sent. Raises DailyLimitReached: not now."""
+
+    def keep(self) -> None:
+        """Keep what was counted: no thread counts any more."""
+
+
+class Unmetered:
+    """A meter that counts nothing, for a server of our own."""
+
+    def count(self, operation: str, keys: int) -> None:
+        """Let it pass."""
+
+    def keep(self) -> None:
+        """Keep nothing."""

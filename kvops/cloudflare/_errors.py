@@ -6,6 +6,7 @@ CloudflareError                   .outcome_unknown: the call may have had its ef
 │   ├── InvalidKeyName            a name that KV cannot hold or a URL cannot carry
 │   └── StatementRefused          SQL that is not one read-only statement
 ├── RateLimited                   our budget or Cloudflare (429) says wait: .retry_after seconds
+│   └── DailyLimitReached         the free plan's quota of the day is spent: .retry_after until 00:00 UTC
 ├── TransportError                no answer came
 └── ApiError                      Cloudflare answered: .status .codes .request_id
     ├── AuthError                 token unknown or without the permission
@@ -52,6 +53,10 @@ class RateLimited(CloudflareError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class DailyLimitReached(RateLimited):
+    """The free plan's quota of the day is spent; it begins anew at 00:00 UTC."""
 
 
 class TransportError(CloudflareError):

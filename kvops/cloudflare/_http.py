@@ -17,7 +17,7 @@ import httpx
 
 from kvops.cloudflare import _json
 from kvops.cloudflare._answers import failure, observed, unreadable
-from kvops.cloudflare._budget import Budget
+from kvops.cloudflare._budget import Budget, Meter, Unmetered
 from kvops.cloudflare._deadline import Deadline, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TransportError
 
@@ -35,12 +35,16 @@ PAGE_SIZE = 100
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A call we may send: method and the path below the account; `repeatable` if twice is as once."""
+    """A call we may send: method and the path below the account; `repeatable` if twice is as once.
+
+    `operation` is what Cloudflare counts it as: "read", "write", "delete", "list", or nothing.
+    """
 
     name: str
     method: str
     pattern: str
     repeatable: bool
+    operation: str = ""
 
 
 def checked_id(identifier: str) -> str:
@@ -62,6 +66,7 @@ class Transport:
         allowed_hosts: Collection[str],
         routes: Collection[Route],
         budget: Budget,
+        meter: Meter,
         max_wait: float,
         sleep: Callable[[float], None],
         timeout: float,
@@ -75,6 +80,7 @@ class Transport:
         self._root_path = httpx.URL(self._root).raw_path.decode()
         self._routes = [(r, re.compile(re.escape(self._root_path) + r.pattern)) for r in routes]
         self._budget = budget
+        self._meter = meter
         self._max_wait = max_wait
         self._sleep = sleep
         self._check_host(httpx.URL(self._root))
@@ -89,8 +95,9 @@ class Transport:
         )
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and let the meter keep what it counted."""
         self._client.close()
+        self._meter.keep()
 
     def json[T](
         self,
@@ -101,9 +108,10 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         content_type: str = "application/json",
+        keys: int = 1,
     ) -> T:
-        """Send a call and let `read` take what it needs from the successful envelope."""
-        answer = self._send(method, path, query or {}, body, content_type)
+        """Send a call about so many keys and let `read` take what it needs from the successful envelope."""
+        answer = self._send(method, path, query or {}, body, content_type=content_type, keys=keys)
         try:
             envelope = _json.as_object(_json.parse(answer.content))
             if envelope.get("success") is True:
@@ -118,13 +126,22 @@ class Transport:
         return answer.content, answer.headers
 
     def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None, content_type: str = ""
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        *,
+        content_type: str = "",
+        keys: int = 1,
     ) -> httpx.Response:
         request, route = self._build(method, path, query, body, content_type)
         attempt = 0
         while True:
             attempt += 1
             self._wait_for_budget()
+            if route.operation:
+                self._meter.count(route.operation, keys)
             try:
                 return self._once(request, route)
             except (RateLimited, TransportError, ApiError) as error:
@@ -220,6 +237,7 @@ class Client:
         token: str,
         allowed_hosts: Collection[str],
         budget: Budget,
+        meter: Meter | None = None,
         base_url: str = DEFAULT_BASE_URL,
         max_wait: float = 5.0,
         sleep: Callable[[float], None] = time.sleep,
@@ -236,6 +254,7 @@ class Client:
             allowed_hosts=allowed_hosts,
             routes=self.routes,
             budget=budget,
+            meter=meter or Unmetered(),
             max_wait=max_wait,
             sleep=sleep,
             timeout=timeout,

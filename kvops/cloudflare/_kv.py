@@ -26,10 +26,10 @@ NAME = r"(?!(?:\.|%2[eE]){1,2}$)[^/?#]+"  # one segment that no URL library can 
 KV_ROUTES = (
     Route("namespaces", "GET", NAMESPACES, repeatable=True),
     Route("namespace", "GET", _ONE, repeatable=True),
-    Route("keys", "GET", f"{_ONE}/keys", repeatable=True),
-    Route("value", "GET", f"{_ONE}/values/{NAME}", repeatable=True),
-    Route("metadata", "GET", f"{_ONE}/metadata/{NAME}", repeatable=True),
-    Route("bulk_get", "POST", f"{_ONE}/bulk/get", repeatable=True),
+    Route("keys", "GET", f"{_ONE}/keys", repeatable=True, operation="list"),
+    Route("value", "GET", f"{_ONE}/values/{NAME}", repeatable=True, operation="read"),
+    Route("metadata", "GET", f"{_ONE}/metadata/{NAME}", repeatable=True, operation="read"),
+    Route("bulk_get", "POST", f"{_ONE}/bulk/get", repeatable=True, operation="read"),
 )
 
 
@@ -180,6 +180,7 @@ class KVReads(Client):
                 f"{_path(namespace_id)}/bulk/get",
                 body=json.dumps(request).encode(),
                 read=_read_bulk,
+                keys=len(names),
             )
         except TooLarge:
             if len(names) == 1:

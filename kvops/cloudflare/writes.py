@@ -42,9 +42,9 @@ class KVWriter(Client):
     """Writes to KV with a write token; takes the arguments of Cloudflare."""
 
     routes = (
-        Route("bulk_delete", "POST", f"{NAMESPACES}/{ID}/bulk/delete", repeatable=False),
-        Route("bulk_put", "PUT", f"{NAMESPACES}/{ID}/bulk", repeatable=False),
-        Route("put_value", "PUT", f"{NAMESPACES}/{ID}/values/{NAME}", repeatable=False),
+        Route("bulk_delete", "POST", f"{NAMESPACES}/{ID}/bulk/delete", repeatable=False, operation="delete"),
+        Route("bulk_put", "PUT", f"{NAMESPACES}/{ID}/bulk", repeatable=False, operation="write"),
+        Route("put_value", "PUT", f"{NAMESPACES}/{ID}/values/{NAME}", repeatable=False, operation="write"),
     )
 
     def bulk_delete(self, namespace_id: str, names: Sequence[str]) -> BulkOutcome:
@@ -77,7 +77,10 @@ class KVWriter(Client):
         )
 
     def _bulk(self, method: str, path: str, names: list[str], body: str) -> BulkOutcome:
-        return self._call(names, lambda: self._transport.json(method, path, body=body.encode(), read=_reader(names)))
+        return self._call(
+            names,
+            lambda: self._transport.json(method, path, body=body.encode(), read=_reader(names), keys=len(names)),
+        )
 
     def _call(self, names: list[str], send: Callable[[], BulkOutcome]) -> BulkOutcome:
         try:

@@ -7,6 +7,7 @@ from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace
 from kvops.models.inventory import Key, Scan, ScanCount, StagedKey
 from kvops.models.people import Person, Role, RoleGrant, User
+from kvops.models.quota import DailyUse
 from kvops.models.references import ReferenceStatement
 from kvops.models.runs import Heartbeat, Run
 
@@ -15,6 +16,7 @@ __all__ = [
     "Budget",
     "BudgetSpend",
     "Category",
+    "DailyUse",
     "Database",
     "EmergencyStop",
     "Environment",

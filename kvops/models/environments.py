@@ -3,15 +3,23 @@
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 
 class Environment(models.Model):
     """QA or production. Clean-up goes in the order of `order`; tokens are references, never secrets."""
 
+    class Plan(models.TextChoices):
+        """The Workers plan of the account."""
+
+        PAID = "paid", _("paid plan")
+        FREE = "free", _("free plan")
+
     slug = models.SlugField(max_length=40, unique=True)
     name = models.CharField(max_length=80)
     order = models.PositiveSmallIntegerField(unique=True)
     production = models.BooleanField(default=False)
+    plan = models.CharField(max_length=10, choices=Plan, default=Plan.PAID)
     account_id = models.CharField(max_length=64)
     read_token = models.CharField(max_length=300)
     write_token = models.CharField(max_length=300)
@@ -25,6 +33,7 @@ class Environment(models.Model):
 
     class Meta:
         constraints = [
+            models.CheckConstraint(name="environment_plan_is_known", condition=Q(plan__in=["paid", "free"])),
             models.CheckConstraint(name="environment_tokens_differ", condition=~Q(read_token=models.F("write_token"))),
         ]
 

@@ -72,6 +72,7 @@ class Run(models.Model):
     wake_at = models.DateTimeField(null=True, blank=True)
     rung_at = models.DateTimeField(db_default=Now())
     starts = models.PositiveIntegerField(default=0)
+    tries = models.PositiveIntegerField(default=0)
     stop_requested_by = models.CharField(max_length=200, blank=True)
 
     done = models.BigIntegerField(default=0)

@@ -14,6 +14,7 @@ from kvops.models import (
     Budget,
     BudgetSpend,
     Category,
+    DailyUse,
     Database,
     EmergencyStop,
     Environment,
@@ -144,6 +145,10 @@ class Estate:
     def spend(self) -> BudgetSpend:
         """Spent requests."""
         return BudgetSpend.objects.create(budget=self.budget(), second=1, calls=1)
+
+    def use(self) -> DailyUse:
+        """What was sent in a day."""
+        return DailyUse.objects.create(account="a", day="2026-01-01")
 
     def scan(self) -> Scan:
         """A scan."""

@@ -152,6 +152,8 @@ ESTATE = [
     Row("role_revoked_by_someone", lambda w: change(w.grant(), revoked_at=Now())),
     Row("kvops_environment_slug_key", lambda w: again(w.environment, order=2)),
     Row("kvops_environment_order_key", lambda w: again(w.environment, slug="production")),
+    Row("environment_plan_is_known", lambda w: change(w.environment, plan="x")),
+    Row("use_once_a_day", lambda w: again(w.use())),
     Row("environment_tokens_differ", lambda w: change(w.environment, write_token="env:R")),
     Row("kvops_namespace_namespace_id_key", lambda w: again(w.namespace, binding="OTHER")),
     Row("binding_once_per_environment", lambda w: again(w.namespace, namespace_id="2" * 32)),

@@ -9,7 +9,7 @@ import re
 import sqlite3
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from threading import RLock
 from types import TracebackType
@@ -186,14 +186,18 @@ class FakeCloudflare:
         seconds: float = 1.0,
         as_date: bool = False,
         names: Collection[str] | None = None,
+        status: int = 503,
+        code: int = 10001,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Let the nth next call of a route (and `times` in all) go wrong; kinds are in `faults`.
 
-        `seconds`: of Retry-After (`as_date` for its date form) or of silence; `names`: for partial.
+        `seconds`: of Retry-After (`as_date` for its date form) or of silence; `names`: for partial;
+        `status`, `code` and `headers` (a `Date` among them is the server's clock): of a refusal.
         """
         if route not in ROUTES or kind not in faults.REPLACING | faults.THEN.keys() | faults.CHANGING:
             raise ValueError(f"there is no {kind!r} on {route!r}")
-        fault = faults.Fault(route, kind, nth, times, seconds, as_date, names)
+        fault = faults.Fault(route, kind, nth, times, seconds, as_date, names, status, code, headers or {})
         with self._lock:
             self._faults.append(fault)
 

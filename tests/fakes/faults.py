@@ -6,8 +6,8 @@ that answer) or the CHANGING names, which the routes themselves look for.
 
 import json
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from email.utils import formatdate
 
 from tests.fakes.http import Reply
@@ -24,6 +24,9 @@ class Fault:
     seconds: float
     as_date: bool
     names: Collection[str] | None
+    status: int = 503
+    code: int = 10001
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def due(self, route: str) -> bool:
         """Count one call; whether the fault strikes now."""
@@ -52,6 +55,12 @@ def _too_many(fault: Fault) -> Reply:
     return reply
 
 
+def _refusal(fault: Fault) -> Reply:
+    reply = failure(fault.status, fault.code, "refused by the script")
+    reply.headers.update(fault.headers)
+    return reply
+
+
 def _html(status: int, headers: dict[str, str]) -> Callable[[Fault], Reply]:
     body = b"<!DOCTYPE html><title>A page for people</title>"
     return lambda _: Reply(status, body, {"Content-Type": "text/html", **headers})
@@ -59,6 +68,7 @@ def _html(status: int, headers: dict[str, str]) -> Callable[[Fault], Reply]:
 
 REPLACING: dict[str, Callable[[Fault], Reply]] = {
     "429": _too_many,
+    "refusal": _refusal,
     "html_524": _html(524, {}),
     "challenge": _html(403, {"cf-mitigated": "challenge"}),
     "redirect": _html(302, {"Location": "/elsewhere"}),

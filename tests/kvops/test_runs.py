@@ -322,25 +322,62 @@ def test_the_request_limit_may_be_met_after_a_checkpoint() -> None:
         TransportError("no answer", outcome_unknown=True),
         ApiError("bad gateway", status=502),
         leases.TryLater("not yet"),
-        OperationalError("the connection is closed"),
     ],
 )
-def test_what_may_pass_is_tried_again_later(error: Exception) -> None:
+def test_what_may_pass_is_tried_again_later_and_is_no_failed_start(error: Exception) -> None:
     run = create()
     steps.append(raising(error))
+    runs.drive(run.pk)
+    assert (again(run).state, run.starts, run.tries) == ("running", 0, 1)
+    assert run.wake_at is not None
+
+
+def test_a_database_that_failed_is_tried_again_later() -> None:
+    run = create()
+    steps.append(raising(OperationalError("the connection is closed")))
     runs.drive(run.pk)
     assert (again(run).state, run.starts) == ("running", 1)
     assert run.wake_at is not None
 
 
-def test_five_starts_without_getting_further_are_the_end() -> None:
+def waits(error: Exception, times: int) -> list[float]:
+    """The seconds a run waits after each of so many errors in a row, in units of the first wait."""
+    run, found = create(), []
+    for _ in range(times):
+        steps.append(raising(error))
+        Run.objects.filter(pk=run.pk).update(wake_at=None)
+        runs.drive(run.pk)
+        assert again(run).wake_at is not None
+        found.append(clock.seconds_until(run.wake_at or clock.now()))
+    return found
+
+
+def test_each_wait_is_longer_than_the_one_before_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "RETRY", 15.0)
+    monkeypatch.setattr(timing, "LONGEST_RETRY", 100.0)
+    found = waits(leases.TryLater("R2 does not answer."), 5)
+    assert found == [pytest.approx(wait, abs=2) for wait in (15, 30, 60, 100, 100)]
+
+
+def test_a_server_that_says_how_long_to_wait_is_obeyed() -> None:
+    assert waits(ApiError("busy", status=503, retry_after=90), 1) == [pytest.approx(90, abs=2)]
+
+
+def test_twenty_tries_without_getting_further_are_the_end() -> None:
     run = create()
-    for _ in range(runs.MAX_STARTS + 1):
+    for _ in range(runs.MAX_TRIES + 1):
         steps.append(raising(leases.TryLater("R2 does not answer.")))
         Run.objects.filter(pk=run.pk).update(wake_at=None)
         runs.drive(run.pk)
-    assert (again(run).state, run.error_code, run.starts) == ("failed", "gave_up", 6)
+    assert (again(run).state, run.error_code) == ("failed", "gave_up")
     assert "R2 does not answer." in run.error
+
+
+def test_five_starts_that_ended_the_worker_are_the_end() -> None:
+    run = create()
+    Run.objects.filter(pk=run.pk).update(starts=runs.MAX_STARTS)
+    runs.drive(run.pk)
+    assert (again(run).state, run.error_code, run.starts) == ("failed", "gave_up", 6)
 
 
 def test_a_checkpoint_forgives_earlier_starts() -> None:
