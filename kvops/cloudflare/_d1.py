@@ -83,7 +83,7 @@ def _read_rows(envelope: _json.Object) -> Rows:
     rows = [_json.as_object(row) for row in _json.as_list(result.get("results"))]
     meta = _json.as_object(result.get("meta"))
     return Rows(
-        [{name: _cell(value) for name, value in row.pairs} for row in rows],
+        [{name: _cell(value) for name, value in row.items()} for row in rows],
         0 if meta.get("rows_read") is None else _json.as_int(meta.get("rows_read")),
     )
 

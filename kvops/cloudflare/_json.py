@@ -5,7 +5,6 @@ things that compare equal. Metadata has to come back exactly as it was, so it tr
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -21,18 +20,21 @@ class Number:
     lexeme: str
 
 
-@dataclass(frozen=True, slots=True)
-class Object:
-    """An object by its members, in order, duplicates included."""
+class Repeated(dict[str, "Value"]):
+    """An object in which a name stands more than once: `pairs` has every member, a look-up finds the last."""
 
-    pairs: list[tuple[str, "Value"]]
-
-    def get(self, name: str) -> "Value":
-        """The last member of that name, or None."""
-        return next((value for key, value in reversed(self.pairs) if key == name), None)
+    def __init__(self, pairs: list[tuple[str, "Value"]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
 
 
-type Value = bool | str | Number | list["Value"] | Object | None
+type Object = dict[str, Value]
+type Value = bool | str | Number | list[Value] | dict[str, Value] | None
+
+
+def _object(pairs: list[tuple[str, Value]]) -> Object:
+    found = dict(pairs)  # in order; a plain dictionary is what makes a page of a thousand keys cheap
+    return found if len(found) == len(pairs) else Repeated(pairs)
 
 
 def _no_constant(name: str) -> Value:
@@ -40,7 +42,7 @@ def _no_constant(name: str) -> Value:
 
 
 _decoder = json.JSONDecoder(
-    object_pairs_hook=Object,
+    object_pairs_hook=_object,
     parse_float=Number,
     parse_int=Number,
     parse_constant=_no_constant,
@@ -58,22 +60,18 @@ def parse(data: bytes | str) -> Value:
 
 def text(value: Value) -> str:
     """Write a value as compact JSON text that encodes as UTF-8."""
-    return "".join(_write(value))
-
-
-def _write(value: Value) -> Iterable[str]:
     match value:
         case Number(lexeme):
-            yield lexeme
-        case Object(pairs):
-            members = (f"{_string(name)}:{text(member)}" for name, member in pairs)
-            yield "{" + ",".join(members) + "}"
+            return lexeme
+        case dict():
+            pairs = value.pairs if isinstance(value, Repeated) else value.items()
+            return "{" + ",".join([f"{_string(name)}:{text(member)}" for name, member in pairs]) + "}"
         case list():
-            yield "[" + ",".join(text(item) for item in value) + "]"
+            return "[" + ",".join([text(item) for item in value]) + "]"
         case str():
-            yield _string(value)
+            return _string(value)
         case _:
-            yield json.dumps(value)
+            return json.dumps(value)
 
 
 def _string(value: str) -> str:
@@ -92,7 +90,7 @@ def encodable(value: str) -> bool:
 
 def as_object(value: Value) -> Object:
     """The value if it is an object; raises Malformed."""
-    if not isinstance(value, Object):
+    if not isinstance(value, dict):
         raise Malformed("an object was expected")
     return value
 
@@ -113,6 +111,8 @@ def as_text(value: Value) -> str:
 
 def as_int(value: Value) -> int:
     """The value if it is a whole number; raises Malformed."""
+    if isinstance(value, Number) and value.lexeme.isdigit() and len(value.lexeme) < 19:
+        return int(value.lexeme)
     try:
         number = Decimal(value.lexeme) if isinstance(value, Number) else None
     except InvalidOperation:

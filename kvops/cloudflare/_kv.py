@@ -253,7 +253,7 @@ def _read_bulk(envelope: _json.Object) -> dict[str, _Found | None]:
     result = _json.as_object(envelope.get("result"))
     return {
         name: None if item is None else _read_found(_json.as_object(item))
-        for name, item in _json.as_object(result.get("values")).pairs
+        for name, item in _json.as_object(result.get("values")).items()
     }
 
 
