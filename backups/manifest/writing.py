@@ -7,7 +7,6 @@ spliced in as the very text KV gave, so number spellings and repeated members su
 import decimal
 import json
 import math
-import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,9 @@ MAX_BYTES = 64 * 1024 * 1024
 
 # Control characters grow sixfold in JSON, and U+FFFD or a leading BOM are what careless decoders
 # put in or take out; as base64 all of these stay what they are.
-_UNCLEAN = re.compile("\\A\ufeff|[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd]")
+_CONTROL = bytes(set(range(0x20)) - set(b"\t\n\r"))
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
+_BOM, _REPLACEMENT = "\ufeff".encode(), "\ufffd".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,16 +196,14 @@ class _Array:
         return DataObject(part, body, digests)
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _clean_text(value: bytes) -> str | None:
+    # In UTF-8 no other character holds these bytes, and looking at bytes is ten times as fast as at characters.
+    if len(value.translate(None, _CONTROL)) != len(value) or _REPLACEMENT in value or value.startswith(_BOM):
+        return None
     try:
-        text = value.decode()
+        return value.decode()
     except UnicodeDecodeError:
         return None
-    return None if _UNCLEAN.search(text) else text
 
 
 def _check_metadata(entry: Entry) -> None:

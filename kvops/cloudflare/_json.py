@@ -37,6 +37,9 @@ def _object(pairs: list[tuple[str, Value]]) -> Object:
     return found if len(found) == len(pairs) else Repeated(pairs)
 
 
+_plain = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _no_constant(name: str) -> Value:
     raise Malformed(f"{name} is not JSON")
 
@@ -76,7 +79,7 @@ def text(value: Value) -> str:
 
 def _string(value: str) -> str:
     # A lone surrogate has no UTF-8 form; as an escape it stays what it was.
-    return json.dumps(value, ensure_ascii=not encodable(value))
+    return _plain(value) if encodable(value) else json.dumps(value)
 
 
 def encodable(value: str) -> bool:
