@@ -11,9 +11,8 @@ from audit import log
 from kvops import categories
 from kvops.cloudflare import Key
 from kvops.models import Namespace, Scan, StagedKey
-from kvops.names import after_prefix
+from kvops.names import after_prefix, escaped
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _OF_SCAN = "namespace_id = %(namespace)s AND name >= %(low)s AND (%(high)s IS NULL OR name < %(high)s)"
 
 
@@ -36,16 +35,16 @@ class Merged:
 
 def stage(scan: Scan, keys: Sequence[Key]) -> None:
     """Add listed keys to the stage, within the caller's transaction. Their names must be storable."""
-    rows = "".join(
-        f"{scan.pk}\t{key.name.translate(_ESCAPES)}\t{r'\N' if key.expiration is None else key.expiration}"
-        f"\t{r'\N' if key.metadata is None else key.metadata.translate(_ESCAPES)}\n"
+    rows = [
+        f"{scan.pk}\t{escaped(key.name)}\t{r'\N' if key.expiration is None else key.expiration}"
+        f"\t{r'\N' if key.metadata is None else escaped(key.metadata)}\n"
         for key in keys
-    )
+    ]
     with (
         connection.cursor() as cursor,
         cursor.copy("COPY kvops_stagedkey (scan_id, name, expiration, metadata) FROM STDIN") as copy,
     ):
-        copy.write(rows)
+        copy.write("".join(rows))
 
 
 def clear(scan: Scan) -> None:

@@ -3,6 +3,13 @@
 In a column of collation "C" names compare byte by byte, which is the order of their code points in Python.
 """
 
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def escaped(text: str) -> str:
+    """The text as COPY takes it."""
+    return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
+
 
 def storable(name: str) -> bool:
     """Whether Postgres can hold the name: not empty, without NUL, with a UTF-8 form."""
