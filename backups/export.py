@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import sha256
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
@@ -46,6 +46,9 @@ type Found = tuple[int, Outcome, bytes | None, int | None]
 class Export(Freezing):
     """One step's work on a generation."""
 
+    _ahead: Iterator[tuple[Name, Entry | None]] | None = None
+    _part_end = 0
+
     def step(self) -> Again | None:
         """Work until the step is over or the generation is finished."""
         phases = {"list": self.list_names, "sample": self.sample, "parts": self.part, "close": self.close}
@@ -76,18 +79,19 @@ class Export(Freezing):
 
     def _read(self, first: int, writer: manifest.PartWriter) -> tuple[list[Found], RateLimited | None]:
         """As many entries as fit into a part, and the request limit if it was what ended it."""
-        wanted = islice(self._names(first), manifest.MAX_KEYS)
         found: list[Found] = []
         until = time.monotonic() + timing.PART
+        self._part_end = first + manifest.MAX_KEYS
         try:
-            for name, entry in self.reader.values(self.namespace_id, wanted, self.generation.read):
+            for name, entry in (entries := self._entries(first)):
                 if entry is None:
                     found.append((name.index, gone(name), None, None))
                 elif writer.add(entry):
                     found.append((name.index, Outcome.KEPT, digest(entry), len(entry.data)))
                 else:
+                    self._ahead = chain([(name, entry)], entries)
                     break
-                if time.monotonic() > until:
+                if len(found) == manifest.MAX_KEYS or time.monotonic() > until:
                     break
         except RateLimited as limited:
             if found:  # kept, so that a small budget still gets everything done
@@ -97,11 +101,20 @@ class Export(Freezing):
             raise RunError("bad_entry", str(bad)) from bad
         return found, None
 
+    def _entries(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+        """The entries from an index on, which go on being read while a part is stored and committed."""
+        if self._ahead is None:
+            self._ahead = self.reader.values(self.namespace_id, self._names(first), self.generation.read)
+        return self._ahead
+
     def _names(self, first: int) -> Iterator[Name]:
-        """The frozen names from an index on, a page at a time."""
+        """The frozen names from an index on, a page at a time; none beyond the part when the step is to end with it."""
         entries = self.generation.entries.order_by("index").values_list("index", "name", "expiration")
         while page := entries.filter(index__gte=first)[:NAMES]:
-            yield from (Name(*row) for row in page)
+            for row in page:
+                if self.lease.tired and row[0] >= self._part_end:
+                    return
+                yield Name(*row)
             first += NAMES
 
     def _store(self, at: dict[str, Any], writer: manifest.PartWriter) -> list[manifest.Part]:

@@ -1,6 +1,7 @@
 """The names of a generation: listed, frozen in the order of their bytes, and how their values are read."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
@@ -15,9 +16,10 @@ from backups.r2 import R2Store
 from backups.values import Name, Reader
 from kvops import names
 from kvops.categories import Families
-from kvops.cloudflare import CursorRefused, Key
+from kvops.cloudflare import CursorRefused, Key, KeyPage
 from kvops.leases import Done, Lease, RunError
 from kvops.models import Category, Read
+from kvops.names import escaped
 
 MAX_RESTARTS = 5
 
@@ -29,6 +31,7 @@ class Freezing:
         self.generation, self.lease, self.reader, self.store = generation, lease, reader, store
         self.namespace_id = generation.namespace.namespace_id
         self._counted = 0
+        self._asked: tuple[tuple[int, str | None], Future[KeyPage]] | None = None
 
     @cached_property
     def _families(self) -> Families:
@@ -63,11 +66,8 @@ class Freezing:
         if at["prefix"] == len(self.generation.prefixes):
             self._listed(at)
             return
-        prefix, cursor = self.generation.prefixes[at["prefix"]], at["after"]
         try:
-            page = self.reader.run(
-                lambda: self.reader.client.list_keys(self.namespace_id, prefix=prefix, cursor=cursor)
-            )
+            page = self._page(at["prefix"], at["after"])
         except CursorRefused:
             self._start_again(at["restarts"] + 1)
             return
@@ -84,11 +84,24 @@ class Freezing:
         with self.checkpoint(at, note=f"Listed {at['names']} names"):
             _freeze(self.generation, first, keys)
 
+    def _page(self, prefix: int, cursor: str | None) -> KeyPage:
+        """A page of the listing; the one after it is on its way while this one is dealt with."""
+        place, asked = self._asked or ((prefix, cursor), None)
+        page = self.reader.outcome(asked if asked and place == (prefix, cursor) else self._ask(prefix, cursor))
+        following = (prefix, page.cursor) if page.cursor else (prefix + 1, None)
+        more = following[0] < len(self.generation.prefixes) and not self.lease.tired
+        self._asked = (following, self._ask(*following)) if more else None
+        return page
+
+    def _ask(self, prefix: int, cursor: str | None) -> Future[KeyPage]:
+        under = self.generation.prefixes[prefix]
+        return self.reader.submit(lambda: self.reader.client.list_keys(self.namespace_id, prefix=under, cursor=cursor))
+
     def _classify(self, at: dict[str, Any], keys: Sequence[Key]) -> None:
         found = [self._families.family(key.name) for key in keys]
         copied = [family for family in found if family and not Category(family.category).sensitive]
         at["sensitive"] += len(found) - len(copied)
-        at["patterns"] = sorted({*at["patterns"], *map(str, copied)})
+        at["patterns"] = sorted({*at["patterns"], *map(str, set(copied))})
 
     def _start_again(self, restarts: int) -> None:
         """Forget the names: the listing cannot go on from where it was."""
@@ -137,9 +150,13 @@ class Freezing:
 def _freeze(generation: Generation, first: int, keys: Sequence[Key]) -> None:
     """Append a page to the names of a generation."""
     columns = "generation_id, index, name, expiration, outcome"
+    rows = [
+        f"{generation.pk}\t{index}\t{escaped(key.name)}\t"
+        f"{r'\N' if key.expiration is None else key.expiration}\tplanned\n"
+        for index, key in enumerate(keys, first)
+    ]
     with connection.cursor() as cursor, cursor.copy(f"COPY backups_generationentry ({columns}) FROM STDIN") as copy:
-        for index, key in enumerate(keys, first):
-            copy.write_row((generation.pk, index, key.name, key.expiration, "planned"))
+        copy.write("".join(rows))
 
 
 def freeze_from_stage(generation: Generation, stage: CleanupStage) -> None:

@@ -14,7 +14,7 @@ from django.db.models import F, Sum
 from django.db.models.functions import Greatest, Now
 
 from kvops import timing
-from kvops.models import Budget
+from kvops.models import Budget, BudgetSpend
 
 # One statement under the budget's lock. A second counts until it is wholly outside the window, so that no window ever
 # holds more than the limit.
@@ -49,6 +49,9 @@ class SharedBudget:
         self.calls = calls
         self.window = ceil(window)
         self._since: int | None = None
+        self._last = 0
+        self.good_for = 0.0
+        """Seconds, from when it was asked for, within which the last grant is to be sent: its second is over then."""
 
     def take(self, calls: int = 1) -> float:
         """Take `calls` requests: 0.0 when granted, else the seconds until they could be (nothing is taken)."""
@@ -65,7 +68,14 @@ class SharedBudget:
             if spent + calls > self.calls:
                 return self._wait(budget, now, spent + calls - self.calls)
         self._since = self._since or int(now)
+        self._last, self.good_for = int(now), 1 - now % 1
         return 0.0
+
+    def give_back_last(self, calls: int) -> None:
+        """Return requests of the last grant that were never sent."""
+        # Somebody may have given back more than was theirs of this second, and less of another one.
+        spend = BudgetSpend.objects.filter(budget__name=self.name, second=self._last)
+        spend.update(calls=Greatest(F("calls") - calls, 0))
 
     def give_back(self, calls: int) -> None:
         """Return requests that were taken through this object and never sent."""
@@ -76,6 +86,8 @@ class SharedBudget:
                 back = min(calls, spend.calls)
                 budget.spends.filter(pk=spend.pk).update(calls=F("calls") - back)
                 calls -= back
+                if not calls:
+                    return
 
     def _lock(self) -> tuple[Budget, float, float]:
         """The budget's row, locked; the database's clock; seconds it is still blocked."""

@@ -5,6 +5,7 @@ end. A scan that stops half-way changes nothing; tried again, it goes on from it
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,7 +17,8 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops import categories, environments, leases, merging, runs, timing
+from kvops import categories, leases, merging, runs, timing
+from kvops.calling import Calls
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import Key as Listed
 from kvops.models import Category, Family, Key, Namespace, Person, Run, Scan
@@ -113,24 +115,38 @@ def scan(lease: leases.Lease) -> leases.Again | None:
 
 
 def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
-    """List until the end of the step; every page and the cursor behind it are one transaction."""
-    calls = lease.run.calls
-    with environments.reader(mine.namespace.environment) as client:
-        while not (listing.complete or lease.tired):
+    """List until the end of the step; every page and the cursor behind it are one transaction.
+
+    The page after it is on its way meanwhile.
+    """
+    before = lease.run.calls
+    with Calls(mine.namespace.environment, lease.keep) as calls:
+
+        def ask(cursor: str | None) -> Future[KeyPage]:
+            namespace_id, prefix = mine.namespace.namespace_id, mine.prefix
+            return calls.submit(lambda: calls.client.list_keys(namespace_id, prefix=prefix, cursor=cursor))
+
+        asked = ask(listing.page)
+        while True:
             try:
-                page = client.list_keys(mine.namespace.namespace_id, prefix=mine.prefix, cursor=listing.page)
+                page = calls.outcome(asked)
             except CursorRefused as error:
                 listing = _from_the_beginning(lease, mine, listing.restarts + 1, error)
+                asked = ask(None)
                 continue
+            last = page.cursor is None or lease.tired
+            if not last:
+                asked = ask(page.cursor)
             listing, keys = listing.take(page)
             with lease.checkpoint(
                 cursor=asdict(listing),
                 done=listing.staged,
-                calls=calls + client.calls,
+                calls=before + calls.client.calls,
                 note=f"{listing.staged:,} keys listed.",
             ):
                 merging.stage(mine, keys)
-    return listing
+            if last:
+                return listing
 
 
 def _from_the_beginning(lease: leases.Lease, mine: Scan, restarts: int, error: CursorRefused) -> _Listing:

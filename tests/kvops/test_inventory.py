@@ -339,11 +339,12 @@ def test_a_worker_that_loses_its_lease_writes_nothing_and_the_next_one_goes_on(e
     lease.renew = taken_over  # type: ignore[method-assign]
     with pytest.raises(leases.LeaseLost):
         inventory.scan(lease)
-    assert StagedKey.objects.count() == (page - 1) * 1_000
+    # A page is asked for while the one before is staged, so that one may be lost with it and the next one asked for.
+    assert StagedKey.objects.count() in {max(page - 2, 0) * 1_000, (page - 1) * 1_000}
     Run.objects.filter(pk=started.run_id).update(owner="", lease_until=None)
     make.work()
     assert len(names()) == 2_500
-    assert len(estate.cloudflare.calls("keys")) == 4
+    assert len(estate.cloudflare.calls("keys")) in {4, 5}
 
 
 def test_a_merge_that_crashes_leaves_everything_for_the_next_worker(
