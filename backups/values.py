@@ -13,8 +13,8 @@ from kvops.calling import Calls
 from kvops.cloudflare import BULK_GET_LIMIT, Entry
 from kvops.models import Environment, Read
 
-AHEAD = 32
-"""Calls that may be answered before their values are taken."""
+AHEAD = 100
+"""Calls that may be answered before their values are taken: about what a part takes to be stored and committed."""
 
 ROOM = 16 * 1024 * 1024
 """Bytes of values that may have been read and not taken yet; a call by itself may bring more."""

@@ -21,7 +21,7 @@ from kvops.cloudflare import Cloudflare, ConfigurationError, RateLimited
 from kvops.models import Environment
 
 SIDE_BY_SIDE = 8
-BEFOREHAND = 32
+BEFOREHAND = 64
 """Requests that are taken from the budget before a call needs them."""
 
 

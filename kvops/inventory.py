@@ -107,7 +107,9 @@ def scan(lease: leases.Lease) -> leases.Again | None:
         raise leases.RunError(
             "superseded", gettext_noop("A newer scan of this namespace is complete. Start a new one instead.")
         )
-    listing = _list(lease, mine, _Listing(**lease.run.cursor))
+    listing = _Listing(**lease.run.cursor)
+    if not listing.complete:
+        listing = _list(lease, mine, listing)
     if not listing.complete:
         return leases.Again()
     _merge(lease, mine, listing)

@@ -179,7 +179,6 @@ class GenerationEntry(models.Model):
                 condition=Q(outcome="kept", digest__isnull=False) | (~Q(outcome="kept") & Q(digest__isnull=True)),
             ),
         ]
-        indexes = [models.Index(fields=["name", "generation"], name="generation_entry_by_name")]
 
     def __str__(self) -> str:
         return self.name
