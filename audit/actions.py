@@ -44,6 +44,8 @@ class Action(TextChoices):
     GENERATION_PARTIAL = "generation.partial", _("Generation left partial")
     GENERATION_VERIFIED = "generation.verified", _("Generation verified")
     GENERATION_DAMAGED = "generation.damaged", _("Generation found damaged")
+    STORAGE_RECONCILED = "storage.reconciled", _("Bucket found to hold what the copies are made of")
+    STORAGE_DIFFERS = "storage.differs", _("Bucket found to differ from the copies")
     DUMP_WRITTEN = "dump.written", _("Dump written to a file")
     DUMP_KEPT = "dump.kept", _("Encrypted place of a dump recorded")
     DUMP_REFUSED = "dump.refused", _("Dump refused")
@@ -92,6 +94,7 @@ ALARMING = frozenset(
         Action.RUN_TAKEN_OVER,
         Action.GENERATION_PARTIAL,
         Action.GENERATION_DAMAGED,
+        Action.STORAGE_DIFFERS,
         Action.DUMP_REFUSED,
         Action.CHECK_FAILED,
         Action.APPROVAL_REFUSED,

@@ -120,6 +120,7 @@ class Export(Freezing):
     def _store(self, at: dict[str, Any], writer: manifest.PartWriter) -> list[manifest.Part]:
         """Put the part's objects; the module says what happens when a name is taken."""
         objects = writer.finish(self.generation.stem, at["number"])
+        self._written.clear()
         attempt = at["attempt"]
         while True:
             named = [each.at_attempt(self.generation.stem, attempt) for each in objects]
@@ -132,12 +133,14 @@ class Export(Freezing):
                 if not at.get("storing"):
                     raise
                 attempt += 1
+                self._written.clear()
             else:
                 return [each.part for each in named]
 
     def _put(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         with self.lease.fence():
-            self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
+            info = self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
+        self._written.append(info)
 
     def _commit(self, at: dict[str, Any], stored: list[manifest.Part], found: list[Found]) -> None:
         following = at["next"] + len(found)
@@ -146,6 +149,7 @@ class Export(Freezing):
         with self.checkpoint(cursor, done=following, note=f"Copied {following} of {self.lease.run.total} keys"):
             _row(self.generation, stored, at["next"], following - 1).save()
             _settle(self.generation, found)
+            storage.remember(self.generation, self._written)
             self.update(
                 keys=F("keys") + count[Outcome.KEPT],
                 bytes=F("bytes") + sum(part.value_bytes for part in stored),
@@ -166,6 +170,7 @@ class Export(Freezing):
         """Store the recovery steps and the manifest, and finish the generation."""
         document, notes = manifest.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
         body = document.to_json()
+        self._written.clear()
         self._put(document.restore_key, notes, "text/markdown; charset=utf-8")
         self._put(document.key, body)
         status = Status.PARTIAL if document.counts.vanished else Status.COMPLETE
@@ -180,6 +185,7 @@ class Export(Freezing):
                 finished_at=document.finished_at,
                 problem=_missing(document.counts.vanished),
             )
+            storage.remember(self.generation, self._written)
             log.record(
                 Action.GENERATION_PARTIAL if status == Status.PARTIAL else Action.GENERATION_COMPLETED,
                 actor=self.lease.actor,

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from backups import manifest, scope, values
 from backups.models import CleanupStage, Generation
-from backups.r2 import R2Store
+from backups.r2 import ObjectInfo, R2Store
 from backups.values import Name, Reader
 from kvops import names
 from kvops.categories import Families
@@ -32,6 +32,7 @@ class Freezing:
         self.namespace_id = generation.namespace.namespace_id
         self._counted = 0
         self._asked: tuple[tuple[int, str | None], Future[KeyPage]] | None = None
+        self._written: list[ObjectInfo] = []
 
     @cached_property
     def _families(self) -> Families:

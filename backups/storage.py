@@ -1,14 +1,17 @@
 """The bucket of an environment: how to reach it, and where its generations go."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from urllib.parse import quote
 
 from django.conf import settings
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from backups import manifest
-from backups.r2 import AccessRefused, ObjectConflict, R2Store, StoreError, StoreUnavailable
+from backups.models import Generation, StoredObject
+from backups.r2 import AccessRefused, ObjectConflict, ObjectInfo, R2Store, StoreError, StoreUnavailable
 from kvops import credentials
 from kvops.leases import RunError, TryLater
 from kvops.models import Environment
@@ -46,6 +49,34 @@ def errors_for_a_run() -> Iterator[None]:
         raise RunError("conflict", str(error)) from error
     except StoreError as error:
         raise RunError("store", str(error)) from error
+
+
+def root(environment: Environment) -> str:
+    """What the names of all objects of an environment begin with."""
+    return environment.key_template.format(environment=quote(environment.slug, safe="")) + "/"
+
+
+def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
+    """Note objects that were just put for a generation, in the words of the store, within the caller's transaction."""
+    StoredObject.objects.bulk_create(
+        [
+            StoredObject(
+                environment=generation.environment,
+                key=info.key,
+                size=info.size,
+                etag=info.etag,
+                seen_at=Now(),
+                generation=generation,
+                status=StoredObject.Status.KNOWN,
+                written_size=info.size,
+                written_etag=info.etag,
+            )
+            for info in written
+        ],
+        update_conflicts=True,
+        unique_fields=["environment", "key"],
+        update_fields=["size", "etag", "seen_at", "generation", "status", "written_size", "written_etag"],
+    )
 
 
 def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:

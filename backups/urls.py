@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from backups.views import backups, cleanup, generations, integrity, stages
+from backups.views import backups, cleanup, generations, integrity, stages, storage
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [
@@ -36,4 +36,6 @@ urlpatterns: list[URLPattern] = [
     path("integrity/<int:pk>/", integrity.detail, name="check"),
     path("integrity/<int:pk>/again", integrity.again, name="check_again"),
     path("integrity/<int:pk>/live", integrity.live, name="check_live"),
+    path("storage/", storage.index, name="storage"),
+    path("storage/<slug:environment>/reconcile", storage.reconcile, name="storage_reconcile"),
 ]

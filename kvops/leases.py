@@ -44,6 +44,7 @@ KINDS: dict[str, Kind] = {
     Run.Kind.CHECK: Kind("backups.integrity.compare", finished="backups.preparation.check_finished"),
     Run.Kind.DELETE: Kind("backups.deletion.delete_keys_permanently", resumed="backups.deletion.let_go_on"),
     Run.Kind.CONFIRM: Kind("backups.proof.confirm_absence"),
+    Run.Kind.RECONCILE: Kind("backups.reconciling.reconcile"),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

@@ -20,6 +20,7 @@ import psutil
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
+from django.utils.module_loading import import_string
 
 from kvops import approvals, clock, env, leases, queue, runs, timing
 from kvops.models import Heartbeat, Run
@@ -27,6 +28,8 @@ from kvops.models import Heartbeat, Run
 logger = logging.getLogger(__name__)
 
 CANARY = "kvops.tasks.canary"
+ROUNDS = ("backups.reconciling.start_due",)
+"""What else a round of the sweep calls, by name: the estate need not import what is built on it."""
 PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
 """The longest a step may last, in seconds: within it every step has ended."""
 GRACE = min(2 * timing.STEP, 5.0)
@@ -89,6 +92,8 @@ def _round() -> int:
     rung = runs.ring() if queue.length() < queue.FULL else 0
     runs.close_abandoned()
     approvals.expire()
+    for function in ROUNDS:
+        import_string(function)()
     tidied = age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         beat("tidied")

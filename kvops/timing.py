@@ -61,5 +61,7 @@ EXPIRING_SOON = 7 * 86400
 
 # Copies.
 RETENTION_DAYS = 14
+RECONCILE = 86400.0
+"""How often the sweep has each bucket listed."""
 CHECK_PAUSE = 900.0
 """An integrity check that lay still for longer starts over, and a deletion checks again: what was read of D1 is old."""

@@ -165,6 +165,8 @@ DOORS: dict[str, Door] = {
     "backups:stage_prepare": operates(lambda world: [world.stage.pk], done=409),
     "backups:stage_start": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_submit": operates(lambda world: [world.stage.pk], done=409),
+    "backups:storage": page(),
+    "backups:storage_reconcile": operates(lambda _world: ["qa"]),
     # the record
     "audit:entries": page(),
     "audit:entry": page(lambda _world: [1]),

@@ -7,16 +7,18 @@ from django import template
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from backups import catalogue
-from backups.models import CleanupStage, Dataset, Generation
+from backups import catalogue, reconciling
+from backups.models import CleanupStage, Dataset, Generation, StoredObject
 from backups.models.generations import GenerationQuerySet
 from backups.next_step import NEXT
 from kvops import timing
 from kvops.models import Category, Environment, Family, Namespace, Run
 from kvops.overview import Alarm
+from kvops.templatetags.states import look
 
 register = template.Library()
 
@@ -58,7 +60,26 @@ def copies_alarms() -> dict[str, object]:
     late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
-    return {"alarms": [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]}
+    found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
+    return {"alarms": [*found, *_storage_alarms()]}
+
+
+@register.inclusion_tag("includes/alarms.html")
+def storage_alarms() -> dict[str, object]:
+    """Buckets whose newest listing differs from the copies."""
+    return {"alarms": _storage_alarms()}
+
+
+def _storage_alarms() -> list[Alarm]:
+    return [_storage_alarm(bucket) for bucket in reconciling.buckets() if bucket.wrong]
+
+
+def _storage_alarm(bucket: reconciling.Bucket) -> Alarm:
+    title = _("The bucket of %(environment)s differs from its copies") % {"environment": bucket.environment.name}
+    text = " · ".join(f"{look(f'object_{status}').word}: {number_format(n)}" for status, n in bucket.wrong.items())
+    level = "warning" if set(bucket.wrong) == {StoredObject.Status.UNKNOWN} else "danger"
+    url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong"
+    return Alarm(level, title, text, url, _("See them"))
 
 
 def _alarm(generation: Generation) -> Alarm:

@@ -28,6 +28,12 @@ def generation_status(generation: Generation, stale_before: datetime) -> dict[st
 
 
 @register.inclusion_tag("includes/state_badge.html")
+def object_status(status: str) -> dict[str, object]:
+    """What the newest listing says of an object in the bucket."""
+    return state_badge(f"object_{status}")
+
+
+@register.inclusion_tag("includes/state_badge.html")
 def check_outcome(check: Check) -> dict[str, object]:
     """What a check found; while it found nothing yet, how its work goes."""
     shown = {Check.Outcome.PASSED: "passed", Check.Outcome.FAILED: "different"}

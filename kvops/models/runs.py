@@ -42,6 +42,7 @@ class Run(models.Model):
         CHECK = "check", _("integrity check")
         DELETE = "delete", _("deletion")
         CONFIRM = "confirm", _("proof of absence")
+        RECONCILE = "reconcile", _("listing of the bucket")
 
     class State(models.TextChoices):
         """Where the run is."""

@@ -71,6 +71,11 @@ LOOKS: dict[str, Look] = {
     "skipped": Look(_("Skipped"), *_CARE),
     "unknown": Look(_("Unknown"), "orange", "circle-question-mark"),
     "reappeared": Look(_("Reappeared"), *_BAD),
+    # objects of a bucket
+    "object_known": Look(_("In a copy"), *_GOOD),
+    "object_unknown": Look(_("In no copy"), *_CARE),
+    "object_missing": Look(_("Missing"), *_BAD),
+    "object_changed": Look(_("Changed"), *_BAD),
     # categories
     "settings": Look(_("Settings"), "purple", "lock"),
     "cache": Look(_("Cache"), "cyan", "hourglass"),
@@ -98,6 +103,11 @@ RESULTS: dict[str, str | Promise] = {
     "rows_read": _("Rows read"),
     "differences": _("Differences"),
     "only_in_d1": _("Only in D1"),
+    # listings of a bucket
+    "known_objects": _("Objects of copies"),
+    "unknown_objects": _("Objects of no copy"),
+    "missing_objects": _("Objects missing"),
+    "changed_objects": _("Objects changed"),
     # deletions
     "deleted": _("Deleted"),
     "skipped": _("Not deleted"),

@@ -32,6 +32,7 @@ PAGES = {
     "environments": "/environments/",
     "backups": "/backups/",
     "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
+    "storage": "/storage/",
     "integrity": "/integrity/",
     "cleanups": "/cleanup/",
     "cleanup-new": "/cleanup/new/",

@@ -16,6 +16,7 @@ from backups.models import (
     Generation,
     GenerationEntry,
     GenerationPart,
+    StoredObject,
 )
 from kvops.models import ApprovalRequest
 from tests.constraints.estate import HOUR, SHA, Estate, change
@@ -58,6 +59,18 @@ class World(Estate):
             change(generation, **{name: values.get(name, value) for name, value in step.items()})
         generation.refresh_from_db()
         return generation
+
+    def stored(self, status: str = "known", /, **values: object) -> StoredObject:
+        """An object in the bucket."""
+        made = {
+            "environment": self.environment,
+            "key": f"k{self.count()}",
+            "size": 1,
+            "seen_at": Now(),
+            "generation": self.generation(),
+            "status": status,
+        }
+        return StoredObject.objects.create(**{**made, **values})
 
     def part(self, status: str = "writing") -> GenerationPart:
         """A data object of a copy with this status."""

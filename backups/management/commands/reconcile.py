@@ -1,0 +1,45 @@
+"""List the bucket of an environment and compare it with the copies; nothing is deleted.
+
+Exit 0 when everything belongs to a copy and is as it was written, 1 when something does not, or the bucket cannot be
+listed, 2 for bad usage. `--json` prints one object: `environment`, `ok`, and the number of objects by status: `known`,
+`unknown` (of no copy), `missing`, `changed`.
+"""
+
+import getpass
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit.log import Actor
+from backups import reconciling
+from backups.management import driving
+from kvops import runs
+from kvops.models import Environment
+
+
+class Command(BaseCommand):
+    help = "Lists the bucket of an environment and compares it with what the copies are made of."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("environment", metavar="ENV")
+        parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        environment = Environment.objects.filter(slug=options["environment"]).first()
+        if environment is None:
+            raise CommandError(f"There is no environment {options['environment']!r}.", returncode=2)
+        try:
+            run = reconciling.start(environment, actor=Actor.command(getpass.getuser()), foreground=True)
+        except runs.AlreadyOpen as error:
+            raise CommandError(str(error)) from error
+        driving.to_the_end(run, self.stderr)
+        bucket = reconciling.Bucket(environment, listed=run, running=None)
+        counts = dict(bucket.counts)
+        if options["json"]:
+            self.stdout.write(json.dumps({"environment": environment.slug, "ok": not bucket.wrong, **counts}))
+        else:
+            self.stdout.write(f"{run.label}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+        if bucket.wrong:
+            raise CommandError("The bucket differs from the copies; the page Storage lists every such object.")

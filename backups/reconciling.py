@@ -1,0 +1,152 @@
+"""The bucket compared with the copies: what belongs to none, what is missing, what changed. Nothing is ever deleted.
+
+A run lists everything under the environment's prefixes page by page into a stage, and settles the difference in one
+transaction at its end. What is written meanwhile is neither missing nor unknown: a copy is expected to be there only
+when it was finished before the listing began, and what lies under the name of a copy in writing is part of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Value
+from django.db.models.functions import Concat, Now
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from backups import matching, scope, storage
+from backups.models import Generation, StoredObject
+from backups.r2 import R2Store
+from kvops import runs, timing
+from kvops.leases import Again, Done, Lease, RunError
+from kvops.models import Environment, Person, Run
+
+PAGE = 1_000
+"""Objects of one listing call, staged in one transaction."""
+
+Status = StoredObject.Status
+
+
+def start(environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False) -> Run:
+    """Start listing the environment's bucket in a new run. Raises runs.AlreadyOpen."""
+    with log.transaction():
+        return runs.create(
+            Run.Kind.RECONCILE,
+            subject=_subject(environment),
+            label=f"{environment.r2_bucket}/{storage.root(environment)}"[:300],
+            actor=actor,
+            person=person,
+            environment=environment,
+            foreground=foreground,
+        )
+
+
+def start_due() -> None:
+    """Start a listing of every bucket with copies that had none for a day. `sweep` calls it."""
+    recent = Run.objects.filter(
+        kind=Run.Kind.RECONCILE,
+        subject=Concat(Value("environment:"), OuterRef("slug")),
+        created_at__gt=Now() - timedelta(seconds=timing.RECONCILE),
+    )
+    copied = Generation.objects.filter(environment=OuterRef("pk"))
+    for environment in Environment.objects.filter(Exists(copied), ~Exists(recent)):
+        try:
+            start(environment, actor=log.Actor.system("sweep"))
+        except runs.AlreadyOpen:
+            continue  # one that is older than a day is still at work
+
+
+def newest(environment: Environment) -> Run | None:
+    """The newest listing that came to its end; its result says how many objects have each status."""
+    done = Run.objects.filter(kind=Run.Kind.RECONCILE, subject=_subject(environment), state=Run.State.SUCCEEDED)
+    return done.order_by("-pk").first()
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """An environment's bucket: the newest listing that ended, and the one under way."""
+
+    environment: Environment
+    listed: Run | None
+    running: Run | None
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """The objects by status, as that listing counted them."""
+        result = self.listed.result if self.listed else {}
+        return [(status.value, result.get(f"{status}_objects", 0)) for status in Status]
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        """What a person must look at."""
+        return {status: count for status, count in self.counts if count and status != Status.KNOWN}
+
+
+def buckets() -> Iterator[Bucket]:
+    """The bucket of every environment, in the order of clean-up."""
+    for environment in Environment.objects.order_by("order"):
+        running = Run.objects.open().filter(kind=Run.Kind.RECONCILE, subject=_subject(environment)).first()
+        yield Bucket(environment, newest(environment), running)
+
+
+def _subject(environment: Environment) -> str:
+    return f"environment:{environment.slug}"
+
+
+def reconcile(lease: Lease) -> Again | None:
+    """Do a step of a listing: a page at a time; when all are listed, settle the difference."""
+    environment = lease.run.environment
+    if environment is None:
+        raise RunError("no_environment", gettext_noop("The environment of this run is gone."))
+    with storage.errors_for_a_run():
+        if lease.run.cursor.get("bucket") != environment.r2_bucket:
+            _begin(lease, environment)
+        with storage.store(environment) as store:
+            while lease.run.cursor["roots"]:
+                _page(lease, store)
+                if lease.tired:
+                    return Again()
+    _settle(lease, environment)
+    return None
+
+
+def _begin(lease: Lease, environment: Environment) -> None:
+    bucket = environment.r2_bucket
+    prefixes = scope.distinct([storage.root(environment), *matching.roots(environment.pk, bucket)])
+    with lease.checkpoint(cursor={"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}, done=0):
+        matching.clear(environment.pk)
+
+
+def _page(lease: Lease, store: R2Store) -> None:
+    at: dict[str, Any] = lease.run.cursor
+    page = store.page(at["roots"][0], after=at["after"], limit=PAGE)
+    if any("\0" in found.key for found in page.objects):
+        raise RunError("odd_name", "The name of an object in the bucket holds a NUL; remove that object by hand.")
+    staged = at["staged"] + len(page.objects)
+    following = {"after": page.objects[-1].key} if page.more else {"after": "", "roots": at["roots"][1:]}
+    with lease.checkpoint(cursor={**at, "staged": staged, **following}, done=staged, note=f"Listed {staged} objects"):
+        matching.stage(lease.run, page.objects)
+
+
+def _settle(lease: Lease, environment: Environment) -> None:
+    at = lease.run.cursor
+    matching.analyze()
+    result: dict[str, int] = {}  # filled within the transaction that ends the run with it
+    try:
+        with lease.checkpoint(Done(result), note=""):
+            counts = matching.settle(lease.run, bucket=at["bucket"], staged=at["staged"])
+            result.update({f"{status}_objects": count for status, count in counts.items()})
+            log.record(
+                Action.STORAGE_DIFFERS if sum(counts.values()) > counts[Status.KNOWN] else Action.STORAGE_RECONCILED,
+                actor=lease.actor,
+                environment=environment.slug,
+                subject=f"run:{lease.run.pk}",
+                subject_label=lease.run.label[:200],
+                details={**result},
+            )
+    except matching.StageMismatch as mismatch:
+        with lease.checkpoint(cursor={}, done=0):
+            matching.clear(environment.pk)
+        raise RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.") from mismatch
