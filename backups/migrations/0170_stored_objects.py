@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("backups", "0140_empty_stage_says_why"),
+        ("backups", "0160_lighter_entries"),
         ("kvops", "0170_reconcile_kind"),
     ]
 

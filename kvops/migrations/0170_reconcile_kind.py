@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0151_guards_of_stops"),
+        ("kvops", "0153_run_tries"),
     ]
 
     operations = [
