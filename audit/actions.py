@@ -78,6 +78,8 @@ class Action(TextChoices):
     STAGE_ACCEPTED = "stage.accepted", _("Stage accepted")
     CHUNK_INTENDED = "chunk.intended", _("Deletion of a chunk intended")
     CHUNK_SETTLED = "chunk.settled", _("Deletion of a chunk settled")
+    KEYS_REAPPEARED = "keys.reappeared", _("Deleted keys found again")
+    REAPPEARANCES_ACKNOWLEDGED = "reappearances.acknowledged", _("Reappeared keys acknowledged")
     LEFTOVERS_EXPLAINED = "leftovers.explained", _("Leftover keys explained")
     REFERENCES_STATED = "references.stated", _("Code references stated")
 
@@ -97,6 +99,7 @@ ALARMING = frozenset(
         Action.STORAGE_DIFFERS,
         Action.DUMP_REFUSED,
         Action.CHECK_FAILED,
+        Action.KEYS_REAPPEARED,
         Action.APPROVAL_REFUSED,
         Action.REFUSED,
     }

@@ -12,7 +12,15 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from backups import datasets, manifest
-from backups.models import Check, CleanupEntry, CleanupException, CleanupStage, Generation, GenerationEntry
+from backups.models import (
+    Check,
+    CleanupEntry,
+    CleanupException,
+    CleanupStage,
+    Generation,
+    GenerationEntry,
+    Reappearance,
+)
 from kvops import approvals, timing
 from kvops.models import Environment, PolicyVersion
 from kvops.wording import say
@@ -21,6 +29,9 @@ FORMAT = 1
 SAMPLE = 20
 SAMPLE_OF_DIFFERENCE = 5
 FAMILY = ("pattern", "exact", "category", "owner", "expiry", "note", "read", "sample")
+
+
+_UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)
 
 
 def title(stage: CleanupStage) -> str:
@@ -51,17 +62,13 @@ def scope_digest(stage: CleanupStage) -> str:
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
     """For each earlier environment with the binding, its newest accepted stage of this very scope, not too old.
 
-    A stage without names needs the reason, one with leftovers their explanation.
+    A stage without names needs the reason, one with leftovers their explanation, keys that are there again a person's
+    note; as long as that is missing for one stage of an environment, no other stands in for it.
     """
     unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
     found: dict[int, CleanupStage] = {}
     candidates = (
-        CleanupStage.objects.filter(
-            state=CleanupStage.State.ACCEPTED,
-            scope_digest=scope_digest(stage),
-            environment__order__lt=stage.environment.order,
-            accepted_at__gte=Now() - timedelta(seconds=timing.QA_EVIDENCE),
-        )
+        _of_scope(stage)
         .exclude(names=0, empty_reason="")
         .exclude(Exists(unexplained), leftovers_note="")
         .select_related("environment", "accepted_by")
@@ -69,7 +76,19 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
     )
     for candidate in candidates:
         found.setdefault(candidate.environment_id, candidate)
+    for environment in _of_scope(stage).filter(Exists(_UNSEEN)).values_list("environment", flat=True):
+        found.pop(environment, None)
     return sorted(found.values(), key=lambda stage: stage.environment.order)
+
+
+def _of_scope(stage: CleanupStage) -> QuerySet[CleanupStage]:
+    """The stages of this very scope that were accepted in earlier environments, not too long ago."""
+    return CleanupStage.objects.filter(
+        state=CleanupStage.State.ACCEPTED,
+        scope_digest=scope_digest(stage),
+        environment__order__lt=stage.environment.order,
+        accepted_at__gte=Now() - timedelta(seconds=timing.QA_EVIDENCE),
+    )
 
 
 def earlier_environment(stage: CleanupStage) -> Environment | None:
@@ -100,6 +119,11 @@ def missing_qa(stage: CleanupStage) -> str:
     earlier = earlier_environment(stage)
     if earlier is None:
         return ""
+    if _of_scope(stage).filter(Exists(_UNSEEN), environment=earlier).exists():
+        return say(
+            _("Keys that were deleted in %(name)s are there again. Note there what you found out about them first."),
+            name=earlier.name,
+        )
     return say(
         _("%(name)s comes first: clean it up there and accept it, with the same policy, at most 7 days before."),
         name=earlier.name,
@@ -241,9 +265,17 @@ def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
         "deleted": found.deleted,
         "skipped": found.skipped,
         "note": found.accepted_note,
+        "reappeared": found.reappearances.count(),
+        "reappeared_notes": _notes(found),
         "by": str(found.accepted_by),
         "at": _time(found.accepted_at),
     }
+
+
+def _notes(found: CleanupStage) -> list[str]:
+    """What persons found out about keys that were there again later."""
+    notes = found.reappearances.order_by("note").values_list("note", flat=True).distinct()
+    return [note[:500] for note in notes[:SAMPLE_OF_DIFFERENCE]]
 
 
 def _compared(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
@@ -271,6 +303,8 @@ def _warnings(stage: CleanupStage, generation: Generation) -> list[dict[str, obj
             warnings.append({"code": "qa_empty", "environment": found.environment.name})
         elif found.skipped:
             warnings.append({"code": "qa_leftovers", "environment": found.environment.name, "count": found.skipped})
+        if again := found.reappearances.count():
+            warnings.append({"code": "qa_reappeared", "environment": found.environment.name, "count": again})
     if generation.expired:
         warnings.append({"code": "expired", "count": generation.expired})
     if generation.read == "bulk":

@@ -13,10 +13,10 @@ from backups.current import Frozen, Verdict, compare, frozen
 from backups.models import CleanupException, CleanupStage
 from backups.settling import TRIES, counts, patience, sent_among
 from backups.stages import move
-from kvops import categories, clock, environments, timing
+from kvops import categories, clock, environments, runs, timing
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
 from kvops.leases import Again, Done, Lease, RunError
-from kvops.models import Read
+from kvops.models import Read, Run
 
 State = CleanupStage.State
 Outcome = CleanupException.Outcome
@@ -41,11 +41,11 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
                     stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"]
                 )
             except CursorRefused:
-                with lease.checkpoint(Again(), cursor={}):
+                with lease.checkpoint(Again(), cursor={"rounds": cursor.get("rounds", 0)}):
                     return None
             found = _found(stage, page)
             last_round = stage.names > 0 and cursor.get("rounds", 0) >= TRIES - 1
-            verdicts = _read_again(stage, found, reader) if found and last_round else {}
+            verdicts = read_again(stage, found, reader) if found and last_round else {}
             cursor.update(page=page.cursor, found=cursor["found"] + len(found))
             with lease.checkpoint(
                 cursor=cursor,
@@ -66,8 +66,8 @@ def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
     return [position for position, key in enumerate(page.keys) if families.family(key.name) == stage.request.family]
 
 
-def _read_again(stage: CleanupStage, indexes: Sequence[int], reader: Cloudflare) -> dict[Frozen, Verdict]:
-    """What is still listed in the last round, compared with the copy; nothing is sent, so it need not be fast."""
+def read_again(stage: CleanupStage, indexes: Sequence[int], reader: Cloudflare) -> dict[Frozen, Verdict]:
+    """What is listed and should not be, compared with the copy; nothing is sent, so it need not be fast."""
     exact = stage.generation is not None and stage.generation.read == Read.EXACT
     namespace_id, verdicts = stage.namespace.namespace_id, dict[Frozen, Verdict]()
     for entries in batched(frozen(stage, indexes), BULK_GET_LIMIT):
@@ -108,6 +108,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
     expected = [State.DELETED] if stage.names else [State.FROZEN]
     totals = counts(stage)
     with lease.checkpoint(Done(totals), cursor={}):
+        late = _late_check(stage, lease) if stage.names else None
         move(
             stage,
             expected,
@@ -115,7 +116,19 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
             Action.STAGE_CONFIRMED,
             actor=lease.actor,
             digest=stage.names_sha256,
-            values={**totals, "second_listing_at": cursor["listing_since"]},
+            values={**totals, "second_listing_at": cursor["listing_since"], "late_run": late},
             details=totals,
         )
     return None
+
+
+def _late_check(stage: CleanupStage, lease: Lease) -> Run:
+    """The run that looks for the keys again later; with a subject of its own, so that nothing waits for it."""
+    return runs.create(
+        Run.Kind.LATE_CHECK,
+        subject=f"stage:{stage.pk}/late",
+        label=str(stage)[:300],
+        actor=lease.actor,
+        person=lease.run.started_by,
+        environment=stage.environment,
+    )

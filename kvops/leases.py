@@ -45,6 +45,7 @@ KINDS: dict[str, Kind] = {
     Run.Kind.DELETE: Kind("backups.deletion.delete_keys_permanently", resumed="backups.deletion.let_go_on"),
     Run.Kind.CONFIRM: Kind("backups.proof.confirm_absence"),
     Run.Kind.RECONCILE: Kind("backups.reconciling.reconcile"),
+    Run.Kind.LATE_CHECK: Kind("backups.reappearance.look_again"),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

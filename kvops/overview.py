@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -132,8 +132,9 @@ def waiting(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
 
 
 def running() -> QuerySet[Run]:
-    """The runs that are not over, oldest first."""
-    return Run.objects.open().select_related("environment").order_by("pk")[:SHOWN]
+    """The runs that are not over, oldest first; a late check only while it looks."""
+    asleep = Q(kind=Run.Kind.LATE_CHECK, owner="")
+    return Run.objects.open().exclude(asleep).select_related("environment").order_by("pk")[:SHOWN]
 
 
 def first_steps(shown: Sequence[Column]) -> list[Step]:

@@ -42,6 +42,8 @@ CANARY_LATE = 35.0 if SCALE == 1 else max(35.0 * SCALE, 15.0)
 SETTLE = 60.0 * SCALE
 STALE = 300.0 * SCALE * SCALE
 """The longest that KV is taken to answer with an old state. Scaled twice: every clean-up waits for it."""
+LATE_CHECK = 24 * 3600.0 * SCALE * SCALE
+"""When deleted keys are looked for once more. Scaled twice, so that a test sees it."""
 READ_FRESH = 5.0
 """A delete is sent at most so long after the oldest read of what it deletes; otherwise it is read again."""
 BUDGET_WINDOW = 300.0

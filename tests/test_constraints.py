@@ -17,10 +17,19 @@ from django.db.transaction import atomic
 from psycopg import Error
 
 from audit import log
-from backups.models import Check, CleanupChunk, CleanupRequest, CleanupStage, Generation
+from backups.models import Check, CleanupChunk, CleanupRequest, CleanupStage, Generation, Reappearance
 from kvops import leases, runs
 from kvops.models import ApprovalRequest, Run
-from tests.constraints.backups_rows import CHUNKS, CLEANUP_FROZEN, COPIES, COPY_FROZEN, STAGES
+from tests.constraints.backups_rows import (
+    ACKNOWLEDGED,
+    CHUNKS,
+    CLEANUP_FROZEN,
+    COPIES,
+    COPY_FROZEN,
+    REAPPEARANCES,
+    REAPPEARED,
+    STAGES,
+)
 from tests.constraints.copies import World
 from tests.constraints.estate import change, sql
 from tests.constraints.kvops_rows import APPROVALS, ESTATE, REQUEST_DECIDED, REQUEST_FROZEN, RUNS, STOPS
@@ -62,11 +71,12 @@ GENERATED = {
 """Rules broken below, for all pairs of states and for all guarded tables."""
 
 
-TABLE = [*APPROVALS, *RUNS, *STOPS, *ESTATE, *COPIES, *STAGES, *CHUNKS]
+TABLE = [*APPROVALS, *RUNS, *STOPS, *ESTATE, *COPIES, *STAGES, *CHUNKS, *REAPPEARANCES]
 FROZEN = [
     (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "starter_id", "used_at", *REQUEST_DECIDED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until"}),
+    (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
 ]
 
 

@@ -173,6 +173,13 @@ class LeftoversForm(forms.Form):
     note = _Prose(_("Why these keys were left, and what becomes of them"))
 
 
+class ReappearedForm(forms.Form):
+    """What a person found out about keys that are there again; `last` is the newest row they saw."""
+
+    note = _Prose(_("What wrote them again, and what becomes of them"))
+    last = forms.IntegerField(min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+
 class AcceptForm(forms.Form):
     """What was tried after the deletion and seen; of a stage without names, why there are none."""
 
@@ -193,7 +200,7 @@ class EndForm(forms.Form):
 class ListForm(forms.Form):
     """Which list of a stage to show, and from where on."""
 
-    LISTS = ("names", "chunks", "exceptions")
+    LISTS = ("names", "chunks", "exceptions", "reappeared")
 
     show = forms.ChoiceField(required=False, choices=[(name, name) for name in LISTS])
     after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)

@@ -4,6 +4,7 @@ from backups.models.cleanup import CleanupChunk, CleanupEntry, CleanupException,
 from backups.models.datasets import Dataset
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.integrity import Check, CheckRow, Difference
+from backups.models.reappearances import Reappearance
 from backups.models.storage import StagedObject, StoredObject
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "GenerationEntry",
     "GenerationPart",
     "PlainDump",
+    "Reappearance",
     "StagedObject",
     "StoredObject",
 ]

@@ -122,6 +122,7 @@ class CleanupStage(models.Model):
     approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     confirm_run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    late_run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
 
     deleted = models.BigIntegerField(default=0)
     skipped = models.BigIntegerField(default=0)

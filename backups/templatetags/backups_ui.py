@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django import template
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from backups import catalogue, reconciling
-from backups.models import CleanupStage, Dataset, Generation, StoredObject
+from backups.models import CleanupStage, Dataset, Generation, Reappearance, StoredObject
 from backups.models.generations import GenerationQuerySet
 from backups.next_step import NEXT
 from kvops import timing
@@ -56,12 +57,12 @@ def newest_generations(environment: Environment) -> dict[str, object]:
 
 @register.inclusion_tag("includes/alarms.html")
 def copies_alarms() -> dict[str, object]:
-    """The newest copies that are damaged, partial, or were not read back in time."""
+    """The newest copies that are damaged, partial, or were not read back in time; deleted keys that came back."""
     late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
-    return {"alarms": [*found, *_storage_alarms()]}
+    return {"alarms": [*_reappeared(), *found, *_storage_alarms()]}
 
 
 @register.inclusion_tag("includes/alarms.html")
@@ -80,6 +81,24 @@ def _storage_alarm(bucket: reconciling.Bucket) -> Alarm:
     level = "warning" if set(bucket.wrong) == {StoredObject.Status.UNKNOWN} else "danger"
     url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong"
     return Alarm(level, title, text, url, _("See them"))
+
+
+def _reappeared() -> list[Alarm]:
+    """One alarm for each stage with keys that are there again and that nobody acknowledged."""
+    unseen = Reappearance.objects.filter(acknowledged_at=None).values("stage").annotate(keys=Count("pk"))
+    counted = dict(unseen.order_by("-stage").values_list("stage", "keys")[:SHOWN])
+    stages = CleanupStage.objects.select_related("request__family", "environment").in_bulk(counted)
+    return [
+        Alarm(
+            "danger",
+            ngettext("%(n)s deleted key is there again", "%(n)s deleted keys are there again", keys)
+            % {"n": number_format(keys, force_grouping=True)},
+            _("%(stage)s: look at them, and note what you found out.") % {"stage": stages[pk]},
+            f"{reverse('backups:stage', args=[pk])}?show=reappeared",
+            _("See which"),
+        )
+        for pk, keys in counted.items()
+    ]
 
 
 def _alarm(generation: Generation) -> Alarm:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.utils.functional import Promise
 
-from backups import cleanup, evidence, preparation
-from backups.forms.cleanup import AcceptForm, LeftoversForm, StartForm
+from backups import cleanup, evidence, preparation, reappearance
+from backups.forms.cleanup import AcceptForm, LeftoversForm, ReappearedForm, StartForm
 from backups.models import CleanupRequest, CleanupStage
 from backups.next_step import NEXT, Action, next_action
 from backups.stages import busy_run
@@ -31,6 +31,8 @@ class Card:
     run: Run | None
     scan: Scan | None
     leftovers: int
+    reappeared: int
+    reappeared_form: forms.Form | None
     may_operate: bool
     may_scan: bool
     may_freeze_again: bool
@@ -62,6 +64,7 @@ def stages() -> QuerySet[CleanupStage]:
         "approval__approver",
         "run",
         "confirm_run",
+        "late_run",
         "accepted_by",
     )
 
@@ -73,6 +76,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
     idle = may_operate and run is None
     stopped = stage.state == State.DELETING and stage.run is not None and stage.run.state in Run.RESUMABLE
     may_freeze = stage.state in BEFORE_SUBMIT
+    again = reappearance.unseen(stage).aggregate(keys=Count("pk"), last=Max("pk"))
     is_freezing = action is not None and action.url_name == "backups:stage_freeze"
     return Card(
         stage=stage,
@@ -82,11 +86,17 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         run=run,
         scan=preparation.scan_of(stage) if may_freeze else None,
         leftovers=cleanup.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
+        reappeared=again["keys"],
+        reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
         may_operate=may_operate,
         may_scan=idle and stage.state in SCANNED and not evidence.missing_qa(stage),
         may_freeze_again=idle and may_freeze and bool(stage.frozen_at) and not is_freezing,
         may_end_early=idle and stopped,
     )
+
+
+def _reappeared_form(stage: CleanupStage, typed: Mapping[str, forms.Form], last: int | None) -> forms.Form | None:
+    return typed.get(f"reappeared-{stage.pk}") or (ReappearedForm(initial={"last": last}) if last else None)
 
 
 def _form(stage: CleanupStage, action: Action | None) -> forms.Form | None:

@@ -10,9 +10,9 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups import cleanup, preparation
-from backups.forms.cleanup import AcceptForm, LeftoversForm, ListForm, StartForm
-from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage
+from backups import cleanup, preparation, reappearance
+from backups.forms.cleanup import AcceptForm, LeftoversForm, ListForm, ReappearedForm, StartForm
+from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage, Reappearance
 from backups.stages import CleanupRefused, run_of
 from backups.views import cards
 from backups.views.cleanup import act
@@ -21,7 +21,7 @@ from kvops.approvals import actor_of
 from kvops.signin import person_of
 
 PAGE = 50
-type _Listed = Sequence[CleanupEntry] | Sequence[CleanupChunk] | Sequence[CleanupException]
+type _Listed = Sequence[CleanupEntry] | Sequence[CleanupChunk] | Sequence[CleanupException] | Sequence[Reappearance]
 
 
 @require_safe
@@ -40,6 +40,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "found": found,
         "after": following,
         "exceptions": stage.exceptions.exists(),
+        "reappeared": stage.reappearances.count(),
         "gap_median": round(median(gaps)) if gaps else None,
         "gap_most": max(gaps, default=None),
     }
@@ -56,6 +57,10 @@ def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[_Listed,
         found = stage.exceptions.filter(index__gt=start).select_related("chunk")
         exceptions = list(found.order_by("index")[: PAGE + 1])
         return exceptions[:PAGE], exceptions[PAGE - 1].index if len(exceptions) > PAGE else None
+    if show == "reappeared":
+        again_ = stage.reappearances.filter(index__gt=start).select_related("acknowledged_by")
+        rows = list(again_.order_by("index")[: PAGE + 1])
+        return rows[:PAGE], rows[PAGE - 1].index if len(rows) > PAGE else None
     names = list(stage.entries.filter(index__gt=start).order_by("index")[: PAGE + 1])
     return names[:PAGE], names[PAGE - 1].index if len(names) > PAGE else None
 
@@ -164,6 +169,22 @@ def leftovers(request: HttpRequest, pk: int) -> HttpResponse:
         done=_("Your explanation is recorded."),
         stage=stage,
         typed={f"stage-{pk}": form},
+    )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def reappeared(request: HttpRequest, pk: int) -> HttpResponse:
+    """Acknowledge the keys that are there again."""
+    stage, form, person = _stage(pk), ReappearedForm(request.POST), person_of(request)
+    return act(
+        request,
+        stage.request,
+        form,
+        lambda: reappearance.acknowledge(stage, **form.cleaned_data, by=person),
+        done=_("Your note is recorded."),
+        stage=stage,
+        typed={f"reappeared-{pk}": form},
     )
 
 

@@ -43,6 +43,7 @@ class Run(models.Model):
         DELETE = "delete", _("deletion")
         CONFIRM = "confirm", _("proof of absence")
         RECONCILE = "reconcile", _("listing of the bucket")
+        LATE_CHECK = "late_check", _("late check")
 
     class State(models.TextChoices):
         """Where the run is."""

@@ -284,3 +284,28 @@ CHUNKS = [
     Row("what became of a name cannot be edited", lambda w: w.exception().delete(), "deleted"),
     Row("what became of a name cannot be edited", lambda w: change(w.exception("alive"), outcome="vanished"), "edited"),
 ]
+
+REAPPEARED: dict[str, object] = {
+    "id": 0,
+    "stage_id": 0,
+    "index": 1,
+    "name": "x",
+    "same": False,
+    "found_at": EPOCH,
+}
+ACKNOWLEDGED: dict[str, object] = {"note": "x", "acknowledged_by_id": 0, "acknowledged_at": EPOCH}
+REAPPEARANCES = [
+    *columns("what was found again cannot be edited", lambda w: w.reappearance(), REAPPEARED),
+    *columns("an acknowledgement cannot be edited", lambda w: w.acknowledged(), ACKNOWLEDGED),
+    Row("a key that was found again is never forgotten", lambda w: w.reappearance().delete()),
+    Row("only a name of the stage is found again", lambda w: again(w.reappearance(), index=1), "another place"),
+    Row("only a name of the stage is found again", lambda w: again(w.reappearance(), name="b"), "another name"),
+    Row("what is found again was not acknowledged before", lambda w: again(w.acknowledged())),
+    Row("reappearance_once_per_name", lambda w: again(w.reappearance())),
+    Row("reappearance_acknowledged_with_a_note", lambda w: change(w.reappearance(), note="x"), "only a note"),
+    Row(
+        "reappearance_acknowledged_with_a_note",
+        lambda w: change(w.reappearance(), acknowledged_by=w.operator, acknowledged_at=Now()),
+        "no note",
+    ),
+]

@@ -16,6 +16,7 @@ from backups.models import (
     Generation,
     GenerationEntry,
     GenerationPart,
+    Reappearance,
     StoredObject,
 )
 from kvops.models import ApprovalRequest
@@ -173,6 +174,18 @@ class World(Estate):
     def exception(self, outcome: str = "changed") -> CleanupException:
         """A name that was not simply deleted."""
         return CleanupException.objects.create(stage=self.stage("deleting"), index=0, name="a:1", outcome=outcome)
+
+    def reappearance(self) -> Reappearance:
+        """A deleted name that is there again."""
+        entry = self.entry("deleting")
+        return Reappearance.objects.create(stage=entry.stage, index=entry.index, name=entry.name, same=True)
+
+    def acknowledged(self) -> Reappearance:
+        """The same, looked at by a person."""
+        found = self.reappearance()
+        change(found, note="an old job", acknowledged_by=self.operator, acknowledged_at=Now())
+        found.refresh_from_db()
+        return found
 
     def to(self, model: type[Model], state: str) -> dict[str, object]:
         """What an UPDATE sets to move a row of the model to this state, with all the move needs."""

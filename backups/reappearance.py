@@ -1,0 +1,136 @@
+"""Deleted keys that come back: looked for after the settle time and after a day, reported, never deleted again.
+
+KV acknowledges a delete when the first of its places has it, and other writers do not know of ours. What is found again
+is an alarm until a person noted what it is; until then the stage proves nothing for the next environment.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from backups.current import Frozen, Verdict
+from backups.models import CleanupException, CleanupStage, Reappearance
+from backups.proof import read_again
+from backups.stages import CleanupRefused, insist_operator
+from kvops import clock, environments, timing
+from kvops.approvals import actor_of
+from kvops.cloudflare import CursorRefused, KeyPage
+from kvops.leases import Again, Done, Lease
+from kvops.models import Person
+from kvops.names import storable
+
+NOTES = (
+    gettext_noop("The keys are looked for once more after the settle time."),
+    gettext_noop("The keys are looked for once more after a day."),
+)
+
+
+def _after() -> tuple[float, float]:
+    """Seconds from the proof to each look."""
+    return (timing.SETTLE, timing.LATE_CHECK)
+
+
+def look_again(lease: Lease) -> Again | Done | None:
+    """A late check: lists the keys when each look is due, and reports those that are there again."""
+    related = ("environment", "namespace", "request__family", "generation")
+    stage = CleanupStage.objects.select_related(*related).get(late_run=lease.run)
+    cursor = {"look": 0, "page": None, **lease.run.cursor}
+    wait = _until(stage, cursor["look"])
+    if wait > 0:
+        return Again(wait, NOTES[cursor["look"]])
+    with environments.reader(stage.environment) as reader:
+        while True:
+            try:
+                page = reader.list_keys(
+                    stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"]
+                )
+            except CursorRefused:
+                with lease.checkpoint(Again(), cursor={"look": cursor["look"]}):
+                    return None
+            verdicts = read_again(stage, _gone_among(stage, page), reader)
+            cursor["page"] = page.cursor
+            with lease.checkpoint(cursor=cursor, note=gettext_noop("Looking for keys that are there again.")):
+                _report(stage, verdicts, lease)
+            if page.cursor is None:
+                return _looked(stage, lease, cursor["look"])
+            if lease.tired:
+                return Again()
+
+
+def _until(stage: CleanupStage, look: int) -> float:
+    """Seconds until this look is due; a stage that was proven has its second listing."""
+    proven = stage.second_listing_at or clock.now()
+    return clock.seconds_until(proven + timedelta(seconds=_after()[look]))
+
+
+def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
+    """Indexes of listed names that were gone, deleted or by themselves, and were not found again before."""
+    listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
+    stayed = stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
+    found = listed.exclude(index__in=stayed.values("index")).exclude(index__in=stage.reappearances.values("index"))
+    return list(found.order_by("index").values_list("index", flat=True))
+
+
+def _report(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict], lease: Lease) -> None:
+    """A row for each key that is there when read; one that is only listed is gone."""
+    found = [
+        Reappearance(stage=stage, index=entry.index, name=entry.name, same=verdict is Verdict.EQUAL, found_at=Now())
+        for entry, verdict in verdicts.items()
+        if verdict is not Verdict.ABSENT
+    ]
+    if not found:
+        return
+    Reappearance.objects.bulk_create(found)
+    log.record(
+        Action.KEYS_REAPPEARED,
+        actor=lease.actor,
+        environment=stage.environment.slug,
+        subject=f"stage:{stage.pk}",
+        subject_label=str(stage),
+        details={"keys": len(found), "with_their_value": sum(one.same for one in found)},
+    )
+
+
+def _looked(stage: CleanupStage, lease: Lease, look: int) -> Again | None:
+    following = look + 1
+    then: Again | Done
+    if following < len(NOTES):
+        then = Again(max(_until(stage, following), 0.1), NOTES[following])
+    else:
+        then = Done({"reappeared": stage.reappearances.count()})
+    with lease.checkpoint(then, cursor={"look": following}):
+        return None
+
+
+def unseen(stage: CleanupStage) -> QuerySet[Reappearance]:
+    """What was found again and nobody acknowledged."""
+    return stage.reappearances.filter(acknowledged_at=None)
+
+
+def acknowledge(stage: CleanupStage, *, note: str, last: int, by: Person) -> None:
+    """Record what a person found out about the keys that are there again, up to row `last`, the newest they saw.
+
+    Raises CleanupRefused.
+    """
+    with log.transaction():
+        insist_operator(by)
+        if not note.strip():
+            raise CleanupRefused(_("Say what you found out about the keys that are there again."))
+        seen = unseen(stage).filter(pk__lte=last)
+        changed = seen.update(note=note.strip(), acknowledged_by=by, acknowledged_at=Now())
+        if not changed:
+            raise CleanupRefused(_("There is nothing new to acknowledge. Load the page again."))
+        log.record(
+            Action.REAPPEARANCES_ACKNOWLEDGED,
+            actor=actor_of(by),
+            environment=stage.environment.slug,
+            subject=f"stage:{stage.pk}",
+            subject_label=str(stage),
+            details={"keys": changed, "note": note[:1000]},
+        )
