@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from django.db.models.functions import Now
 
 from backups import manifest
+from backups.cost import CHUNK, CHUNK_BYTES, EXACT_CHUNK, FIRST_CHUNK
 from backups.current import Frozen, Verdict, frozen
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
 from kvops import clock
@@ -12,10 +13,6 @@ from kvops.models import Environment, Read
 
 State = CleanupChunk.State
 Outcome = CleanupException.Outcome
-FIRST_CHUNK = 100
-CHUNK = 1000
-CHUNK_BYTES = 20 * 1024 * 1024
-EXACT_CHUNK = 10
 
 
 def plan(stage: CleanupStage) -> CleanupChunk | None:

@@ -11,7 +11,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from backups import datasets, manifest
+from backups import cost, datasets, manifest
 from backups.models import (
     Check,
     CleanupEntry,
@@ -166,6 +166,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "check": _check(stage),
         "references": _references(stage),
         "qa": [_qa(stage, found) for found in qa_stages(stage)],
+        "cost": cost.shown(stage, generation),
         "warnings": _warnings(stage, generation),
     }
 

@@ -7,6 +7,7 @@ forgets at most the operations of one step; Cloudflare's own refusal then says t
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from threading import Lock
 
@@ -27,6 +28,23 @@ ON CONFLICT (account, day) DO UPDATE SET
 def today(account: str) -> dict[str, int]:
     """What was sent for the account today, by operation."""
     return _sent(account, _clock()[0])
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Operations of one kind sent today; `quota` is None on a paid plan."""
+
+    operation: str
+    sent: int
+    quota: int | None
+
+
+def spent(environment: Environment) -> list[Spent]:
+    """What was sent for the environment's account today, for its page."""
+    free = environment.plan == Environment.Plan.FREE
+    return [
+        Spent(name, count, FREE_A_DAY[name] if free else None) for name, count in today(environment.account_id).items()
+    ]
 
 
 class Meter:

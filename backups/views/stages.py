@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups import cleanup, preparation, reappearance
+from backups import cleanup, cost, preparation, reappearance
 from backups.forms.cleanup import AcceptForm, LeftoversForm, ListForm, ReappearedForm, StartForm
 from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage, Reappearance
 from backups.stages import CleanupRefused, run_of
@@ -43,6 +43,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "reappeared": stage.reappearances.count(),
         "gap_median": round(median(gaps)) if gaps else None,
         "gap_most": max(gaps, default=None),
+        "cost": cost.shown(stage, stage.generation) if stage.generation and stage.names else None,
     }
     return render(request, "cleanup/stage.html", context)
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit import log
 from audit.actions import Action
-from kvops import approvals, changes, emergency, environments, releasing
+from kvops import approvals, changes, emergency, environments, quota, releasing
 from kvops.budget import SharedBudget
 from kvops.models import ApprovalRequest, Environment
 from kvops.signin import person_of
@@ -23,7 +23,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """Show every environment with its bindings and what is left of its requests."""
     found = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")
     context = {
-        "environments": [(one, SharedBudget(one.account_id).left()) for one in found],
+        "environments": [(one, SharedBudget(one.account_id).left(), quota.spent(one)) for one in found],
         "budget_calls": SharedBudget("").calls,
         "change": changes.waiting(ApprovalRequest.Kind.ENVIRONMENT),
         "may_operate": request.user.has_perm("kvops.operate"),

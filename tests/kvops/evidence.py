@@ -99,6 +99,16 @@ EVIDENCE: dict[str, object] = {
             "at": "2026-11-24T08:00:00+00:00",
         }
     ],
+    "cost": {
+        "plan": "paid",
+        "requests": 58,
+        "seconds": 18,
+        "reads": 4_300,
+        "deletes": 4_300,
+        "lists": 10,
+        "millicents": 2_370,
+        "free_days": 5,
+    },
     "warnings": [
         {"code": "qa_leftovers", "environment": "QA", "count": 2},
         {"code": "qa_empty", "environment": "QA"},
