@@ -98,7 +98,7 @@ def clear(environment: int) -> None:
 def analyze() -> None:
     """Let the planner know what the stage holds."""
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE backups_stagedobject")
+        cursor.execute("SELECT backups_analyze_stage()")
 
 
 def settle(run: Run, *, bucket: str, staged: int) -> dict[str, int]:

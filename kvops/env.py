@@ -83,4 +83,12 @@ def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, ob
         # Persistent connections, no pool: django-q2's forked workers would share a pool's sockets.
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
+        # A server that is gone without a word is noticed within a minute, not after hours.
+        "OPTIONS": {
+            "connect_timeout": 10,
+            "keepalives_idle": 20,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 50_000,
+        },
     }

@@ -55,7 +55,7 @@ def clear(scan: Scan) -> None:
 def analyze() -> None:
     """Let the planner know what the stage holds; before the merge, because it locks out other merges."""
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE kvops_stagedkey")
+        cursor.execute("SELECT kvops_analyze_stage()")
 
 
 def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int) -> Merged:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sandbox.node import API, WORKER
 from sandbox.processes import remembered_port
@@ -126,8 +127,15 @@ def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
         "KVOPS_STATIC_ROOT": str(folder / "static"),
         "ALLOWED_HOSTS": "localhost,127.0.0.1",
         "DATABASE_URL": database_url,
-        "SECRET_KEY": _secret_key(folder),
+        "SECRET_KEY": _secret(folder / "secret_key"),
     }
+
+
+def application_url(folder: Path, owner_url: str) -> str:
+    """The same database for web, worker and sweep: as a role that owns nothing."""
+    parts = urlsplit(owner_url)
+    name, place = parts.path.strip("/"), parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{name}_app:{_secret(folder / 'app_password')}@{place}").geturl()
 
 
 def environments_toml(ports: Ports) -> str:
@@ -160,8 +168,8 @@ secret_access_key = "env:{account.prefix}_R2_SECRET"
 """
 
 
-def _secret_key(folder: Path) -> str:
-    memory = folder / "secret_key"
+def _secret(memory: Path) -> str:
+    """Random characters, the same ones as the last time."""
     if not memory.exists():
         memory.touch(mode=0o600)
         memory.write_text(secrets.token_urlsafe(64))

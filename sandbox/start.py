@@ -21,12 +21,10 @@ from sandbox.environment import FOLDER, PEOPLE, ROOT, Account, Ports
 from sandbox.processes import ProcessFailed, Supervisor, say
 
 POLICY = Path(__file__).parent / "policy.toml"
-# What Django is asked for, in this order: `ALWAYS` at each start, `FIRST` on an empty folder, then the
-# servers, then `SCANS` before and after the rest of the sample data.
-ALWAYS: Sequence[Sequence[str]] = (
-    ("migrate", "--no-input", "-v0"),
-    ("collectstatic", "--no-input", "-v0"),
-)
+# What Django is asked for, in this order: `OWNER` as the owner of the tables and `ALWAYS`, at each start, `FIRST` on
+# an empty folder, then the servers, then `SCANS` before and after the rest of the sample data.
+OWNER: Sequence[Sequence[str]] = (("migrate", "--no-input", "-v0"), ("setup_roles",))
+ALWAYS: Sequence[Sequence[str]] = (("collectstatic", "--no-input", "-v0"),)
 FIRST: Sequence[Sequence[str]] = (
     ("shell", "-v0", "-c", "from sandbox import people; people.create()"),
     ("apply_environments", "{environments}"),
@@ -67,7 +65,12 @@ class _Sandbox:
     folder: Path
     supervisor: Supervisor
     ports: Ports
-    database_url: str
+    owner_url: str
+
+    @property
+    def database_url(self) -> str:
+        """The database as the servers and all other commands see it."""
+        return environment.application_url(self.folder, self.owner_url)
 
     def bring_up(self) -> None:
         """Cloudflare, Django's set-up, `master:` and D1, then web, worker and sweep."""
@@ -75,6 +78,9 @@ class _Sandbox:
         node.start(self.supervisor, runtime, self.folder / "cloudflare", self.ports.cloudflare)
         environments = str(self._environments())
         self._write_env()
+        owner = self._environ() | {"DATABASE_URL": self.owner_url, "KVOPS_APP_DATABASE_URL": self.database_url}
+        for step in OWNER:
+            self._manage(step, owner)
         for step in ALWAYS:
             self._manage(step)
         self._once("first-keys", self._seed_first)
@@ -134,9 +140,9 @@ class _Sandbox:
             done.parent.mkdir(exist_ok=True)
             done.touch()
 
-    def _manage(self, command: Sequence[str]) -> None:
+    def _manage(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
         argv = [sys.executable, str(ROOT / "manage.py"), *command]
-        self.supervisor.run(_name(command), argv, env=self._environ(), cwd=ROOT)
+        self.supervisor.run(_name(command), argv, env=environ or self._environ(), cwd=ROOT)
 
     def _serve(self, name: str, arguments: Sequence[str], ready: Callable[[], bool] | None = None) -> None:
         self.supervisor.start(name, [sys.executable, *arguments], env=self._environ(), cwd=ROOT, ready=ready)

@@ -1,0 +1,148 @@
+"""What each role of the database may do: the owner migrates, the application works, the verifier only reads the record.
+
+Triggers refuse what must never be; these grants refuse it once more, to whoever got hold of the application's password,
+and refuse switching a trigger off. Only the owner could; the verification of the record is for that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+from psycopg import sql
+
+EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
+RECORD = ("audit_entry", "audit_head")
+APPLICATION: Mapping[str, str] = {
+    "audit_entry": "SELECT, INSERT",
+    # The column is for the row's lock, which needs a right to update; the trigger lets nobody change it.
+    "audit_head": "SELECT, UPDATE (id)",
+    "django_migrations": "SELECT",
+}
+"""Tables of which the application may do less than everything."""
+FROZEN: Mapping[str, frozenset[str]] = {
+    "kvops_approvalrequest": frozenset(
+        [
+            "id",
+            "kind",
+            "subject",
+            "title",
+            "environment_id",
+            "evidence",
+            "digest",
+            "requester_id",
+            "created_at",
+            "decide_by",
+        ]
+    )
+}
+"""Tables of which the application deletes nothing, and the columns it cannot update either."""
+
+
+class GrantsRefused(Exception):
+    """A role cannot be what it should be; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """A role and its password; an empty one leaves the password as it is."""
+
+    role: str
+    password: str
+
+
+def setup(application: Login, verifier: Login | None) -> None:
+    """Create the roles that are missing and give each exactly its rights. Raises GrantsRefused.
+
+    To be run as the owner of the tables, after each `migrate`. All at once: nobody is ever without rights in between.
+    """
+    with transaction.atomic():
+        owner, database, schema = _one("SELECT current_user, current_database(), current_schema()")
+        logins = [application, *([verifier] if verifier else [])]
+        if len({owner, *(login.role for login in logins)}) <= len(logins):
+            raise GrantsRefused(f"The roles must differ from each other and from the owner of the tables, {owner}.")
+        _insist_owner(owner)
+        for login in logins:
+            _create(login)
+            _insist_powerless(login.role, owner)
+            _run("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}", schema, login.role)
+            _run("REVOKE ALL ON ALL SEQUENCES IN SCHEMA {} FROM {}", schema, login.role)
+            _run("GRANT CONNECT ON DATABASE {} TO {}", database, login.role)
+            _run("GRANT USAGE ON SCHEMA {} TO {}", schema, login.role)
+        _run("REVOKE CREATE ON SCHEMA {} FROM PUBLIC", schema)
+        _run("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC", database)
+        for table in _tables():
+            _run(f"GRANT {_application(table)} ON {{}} TO {{}}", table, application.role)
+        # For the tables of later migrations, until this runs again.
+        _run(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{}} GRANT {EVERYTHING} ON TABLES TO {{}}", schema, application.role)
+        if verifier:
+            for table in RECORD:
+                _run("GRANT SELECT ON {} TO {}", table, verifier.role)
+
+
+def _application(table: str) -> str:
+    if table in FROZEN:
+        changing = [column for column in _columns(table) if column not in FROZEN[table]]
+        return f"SELECT, INSERT, UPDATE ({', '.join(changing)})"
+    return APPLICATION.get(table, EVERYTHING)
+
+
+def _create(login: Login) -> None:
+    exists = _rows("SELECT 1 FROM pg_roles WHERE rolname = %s", login.role)
+    if not exists:
+        _run("CREATE ROLE {} LOGIN", login.role)
+    if login.password:
+        with connection.cursor() as cursor:
+            # Hashed here, so that no log of statements gets to see it.
+            libpq = cursor.connection.pgconn
+            hashed = libpq.encrypt_password(login.password.encode(), login.role.encode(), b"scram-sha-256")
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            cursor.execute(statement.format(sql.Identifier(login.role), sql.Literal(hashed.decode())))
+
+
+def _insist_owner(owner: str) -> None:
+    foreign = _rows(
+        "SELECT tablename FROM pg_tables"
+        " WHERE schemaname = current_schema() AND NOT pg_has_role(%s, tableowner, 'USAGE')",
+        owner,
+    )
+    if foreign:
+        raise GrantsRefused(f"{owner} does not own {foreign[0][0]}. Run this as the role that runs migrate.")
+
+
+def _insist_powerless(role: str, owner: str) -> None:
+    """The role is nobody's superuser, and in no way the owner."""
+    powers = "rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
+    [[powerful, member]] = _rows(
+        f"SELECT {powers}, pg_has_role(rolname, %s, 'MEMBER') FROM pg_roles WHERE rolname = %s",  # noqa: S608
+        owner,
+        role,
+    )
+    if powerful or member:
+        raise GrantsRefused(f"{role} is a superuser, may create roles or is a member of {owner}. Take another role.")
+
+
+def _tables() -> Sequence[str]:
+    return [row[0] for row in _rows("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")]
+
+
+def _columns(table: str) -> Sequence[str]:
+    query = (
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = %s"
+    )
+    return sorted(row[0] for row in _rows(query, table))
+
+
+def _rows(query: str, *params: str) -> list[tuple[str, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, params)
+        return list(cursor.fetchall())
+
+
+def _one(query: str) -> tuple[str, ...]:
+    return _rows(query)[0]
+
+
+def _run(statement: str, *names: str) -> None:
+    """A statement with names in its braces."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

@@ -1,0 +1,39 @@
+"""Create the database's roles and give each its rights; to be run by the owner after `migrate`."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import ProgrammingError
+
+from kvops import env, grants
+
+APPLICATION, VERIFIER = "KVOPS_APP_DATABASE_URL", "KVOPS_VERIFIER_DATABASE_URL"
+
+
+class Command(BaseCommand):
+    help = (
+        "Creates the roles of KVOPS_APP_DATABASE_URL and KVOPS_VERIFIER_DATABASE_URL and gives each exactly its rights."
+        " Run it after every migrate, with the DATABASE_URL of the tables' owner."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        application = _login(APPLICATION)
+        verifier = _login(VERIFIER) if env.text(VERIFIER, "") else None
+        try:
+            grants.setup(application, verifier)
+        except grants.GrantsRefused as refused:
+            raise CommandError(str(refused)) from refused
+        except ProgrammingError as error:
+            raise CommandError(
+                f"The owner may not do this: {str(error).strip()}. Let it create roles (ALTER ROLE … CREATEROLE),"
+                " or create them beforehand."
+            ) from error
+        roles = [application.role, *([verifier.role] if verifier else [])]
+        self.stdout.write(f"{' and '.join(roles)} may do what {'they need' if verifier else 'it needs'}, and no more.")
+
+
+def _login(name: str) -> grants.Login:
+    found = env.database(name)
+    if not found["USER"]:
+        raise CommandError(f"{name} names no role: it takes postgres://role:password@host:port/name.")
+    return grants.Login(str(found["USER"]), str(found["PASSWORD"]))
