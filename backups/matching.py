@@ -14,10 +14,12 @@ from kvops.models import Run
 type _Params = Mapping[str, int | str | datetime]
 
 # Of a copy in writing the parts are expected that it committed; the recovery steps and the manifest come with its end.
+# When its run is over, nothing of it is: what it left is listed, and expected again once somebody lets the run go on.
 _EXPECTED = """
 expected AS (
   SELECT g.id AS generation, g.finished_at, o.key, o.size
     FROM backups_generation g
+    JOIN kvops_run r ON r.id = g.run_id
    CROSS JOIN LATERAL (
      SELECT part->>'key' AS key, (part->>'size')::bigint AS size
        FROM backups_generationpart p, jsonb_array_elements(p.stored) part WHERE p.generation_id = g.id
@@ -26,7 +28,8 @@ expected AS (
        FROM backups_generationpart p, jsonb_array_elements(p.stored) part WHERE p.generation_id = g.id
       UNION ALL
      SELECT unnest(ARRAY[g.stem || '.RESTORE.md', g.manifest_key]), NULL WHERE g.manifest_key <> '') o
-   WHERE g.environment_id = %(environment)s AND g.bucket = %(bucket)s)
+   WHERE g.environment_id = %(environment)s AND g.bucket = %(bucket)s
+     AND (g.status <> 'writing' OR r.state IN ('queued', 'running')))
 """
 
 # The stem of a copy is what its objects' names begin with: see backups.manifest.layout.
@@ -40,7 +43,7 @@ SELECT %(environment)s, s.key, s.size, s.etag, now(), coalesce(e.generation, g.i
        CASE WHEN e.size <> s.size THEN 'changed'
             WHEN e.key IS NOT NULL OR (g.status = 'writing' AND r.state IN ('queued', 'running')) THEN 'known'
             ELSE 'unknown' END,
-       coalesce(e.size, s.size), s.etag
+       coalesce(e.size, s.size), CASE WHEN e.key IS NULL THEN '' ELSE s.etag END
   FROM backups_stagedobject s
   LEFT JOIN expected e ON e.key = s.key
   LEFT JOIN backups_generation g ON e.key IS NULL AND g.environment_id = %(environment)s
@@ -49,13 +52,11 @@ SELECT %(environment)s, s.key, s.size, s.etag, now(), coalesce(e.generation, g.i
  WHERE s.run_id = %(run)s
 ON CONFLICT (environment_id, key) DO UPDATE SET
   size = EXCLUDED.size, etag = EXCLUDED.etag, seen_at = EXCLUDED.seen_at, generation_id = EXCLUDED.generation_id,
-  status = CASE WHEN EXCLUDED.status = 'known' AND known.written_etag <> '' AND known.status <> 'unknown'
+  status = CASE WHEN EXCLUDED.status = 'known' AND known.written_etag <> ''
                      AND (known.written_size, known.written_etag) IS DISTINCT FROM (EXCLUDED.size, EXCLUDED.etag)
                 THEN 'changed' ELSE EXCLUDED.status END,
-  written_size = CASE WHEN known.written_etag <> '' AND known.status <> 'unknown'
-                      THEN known.written_size ELSE EXCLUDED.written_size END,
-  written_etag = CASE WHEN known.written_etag <> '' AND known.status <> 'unknown'
-                      THEN known.written_etag ELSE EXCLUDED.written_etag END
+  written_size = CASE WHEN known.written_etag <> '' THEN known.written_size ELSE EXCLUDED.written_size END,
+  written_etag = CASE WHEN known.written_etag <> '' THEN known.written_etag ELSE EXCLUDED.written_etag END
 """  # noqa: S608  (constants of this module)
 
 _NOT_SEEN = f"""
