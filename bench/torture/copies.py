@@ -26,10 +26,10 @@ _ODD = ("", "医院", "😀", "/%?#& +", '"\\', "\u2028")
 _METADATA = (None, None, '{"v":1.0}', '{"v":1,"a":[]}', "[1,1.0]", '"text"', "1e400", '{"a":1,"a":2}', "{}")
 
 
-def fill(estate: make.Estate, seed: int) -> None:
+def fill(estate: make.Estate, seed: int, keys: int = KEYS) -> None:
     """Keys of every kind, with values that no two of them share; only the values depend on the seed."""
     rng = random.Random(seed)
-    for number in range(KEYS):
+    for number in range(keys):
         data = f"{number}:".encode() + (rng.randbytes(100).hex().encode() if number % 8 else rng.randbytes(200))
         name = f"master:{number:03}{_ODD[number % len(_ODD)]}"
         expiration = 2_000_000_000 + number if number % 3 == 0 else None

@@ -17,11 +17,20 @@ def estate() -> Iterator[make.Estate]:
     """QA and production with the policy of the tests, all empty; the clients repeat their calls without waiting."""
     flush.empty_the_database()
     with ExitStack() as stack:
-        stack.enter_context(patch("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0))
-        stack.enter_context(patch("kvops.cloudflare._http.BACKOFF_CAP", 0.0))
+        stack.enter_context(no_waiting())
         made = make.estate(stack.enter_context(FakeCloudflare()), stack.enter_context(FakeS3()))
         make.policy()
         yield made
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Let the clients repeat their calls at once."""
+    with (
+        patch("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0),
+        patch("kvops.cloudflare._http.BACKOFF_CAP", 0.0),
+    ):
+        yield
 
 
 @contextmanager

@@ -207,6 +207,12 @@ class FakeCloudflare:
             raise ValueError(f"there is no route {route!r}")
         self._hooks[route].append(act)
 
+    def heal(self) -> None:
+        """Take back every fault and hook."""
+        with self._lock:
+            self._faults.clear()
+            self._hooks.clear()
+
     def journal_routes(self) -> set[tuple[str, str]]:
         """The methods and routes that were ever asked for."""
         return {(call.method, call.route) for call in self.journal}

@@ -8,8 +8,9 @@ import base64
 import hashlib
 import socket
 import struct
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -79,9 +80,10 @@ class FakeS3:
         self.stored_at: dict[str, datetime] = {}
         self.journal: list[Call] = []
         self._faults: list[Fault] = []
+        self._hooks: list[Callable[[str, str], None]] = []
         self._started_at = datetime.now(UTC)
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
+        self._server = _Listener(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -103,6 +105,20 @@ class FakeS3:
     def fault(self, kind: FaultKind, method: str, *, key: str | None = None, after: int = 0, times: int = 1) -> None:
         """Break the next `times` calls of this method, for one key or any."""
         self._faults.append(Fault(kind, method, key, after, times))
+
+    def hook(self, act: Callable[[str, str], None]) -> None:
+        """Let `act(method, key)` run when a call has arrived, before its body is read and before anything is done."""
+        self._hooks.append(act)
+
+    def heal(self) -> None:
+        """Take back every fault and hook."""
+        self._faults.clear()
+        self._hooks.clear()
+
+    def arrived(self, method: str, key: str) -> None:
+        """Tell the hooks of a call."""
+        for act in list(self._hooks):
+            act(method, key)
 
     def corrupt(self, key: str, bit: int) -> None:
         """Flip one bit of a stored object, counted from its first byte's lowest bit."""
@@ -186,6 +202,13 @@ class FakeS3:
         return f'"{hashlib.md5(self.objects[key]).hexdigest()}"'
 
 
+class _Listener(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Show what broke; a client that hangs up is part of the play."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 class _Handler(BaseHTTPRequestHandler):
     fake: FakeS3
     protocol_version = "HTTP/1.1"
@@ -204,6 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         key = unquote(target.path).removeprefix("/").partition("/")[2]
         query = dict(parse_qsl(target.query, keep_blank_values=True))
         headers = {name.lower(): value for name, value in self.headers.items()}
+        self.fake.arrived(self.command, key)
         fault = self.fake.take_fault(self.command, key)
         kind = fault.kind if fault else None
         if fault and kind == "torn" and self.command == "PUT":
