@@ -31,6 +31,9 @@ class Action(TextChoices):
     SCAN_FINISHED = "scan.finished", _("Scan finished")
     SCAN_FAILED = "scan.failed", _("Scan failed")
 
+    MISSING_FOUND = "missing.found", _("Keys found gone without an explanation")
+    MISSING_ACKNOWLEDGED = "missing.acknowledged", _("Unexplained deletions acknowledged")
+
     RUN_CREATED = "run.created", _("Run created")
     RUN_STOP_REQUESTED = "run.stop_requested", _("Stop of a run requested")
     RUN_STOPPED = "run.stopped", _("Run stopped")
@@ -92,6 +95,7 @@ ALARMING = frozenset(
         Action.SIGNIN_FAILED,
         Action.EMERGENCY_STOPPED,
         Action.SCAN_FAILED,
+        Action.MISSING_FOUND,
         Action.RUN_FAILED,
         Action.RUN_TAKEN_OVER,
         Action.GENERATION_PARTIAL,

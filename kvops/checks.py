@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops import approvals, leases, supervision
+from kvops import approvals, leases, missing, supervision
 
 
 def _named() -> Iterator[str]:
@@ -15,6 +15,7 @@ def _named() -> Iterator[str]:
         yield from filter(None, (kind.handler, kind.finished, kind.resumed))
     for gate in approvals.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
+    yield from missing.EXPLAINED
     yield from ("kvops.tasks.step", "kvops.tasks.canary", *supervision.ROUNDS)
 
 

@@ -187,6 +187,15 @@ def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> None:
                 subject_label=str(mine.namespace),
                 details={"scan": mine.pk, "prefix": mine.prefix, **result},
             )
+            if merged.unexplained:
+                log.record(
+                    Action.MISSING_FOUND,
+                    actor=lease.actor,
+                    environment=mine.namespace.environment.slug,
+                    subject=f"missing:{mine.pk}",
+                    subject_label=str(mine.namespace),
+                    details={"keys": merged.unexplained},
+                )
     except merging.StageMismatch as mismatch:
         with lease.checkpoint(cursor={}, done=0):
             merging.clear(mine)

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.models.functions import Now
+from django.utils.module_loading import import_string
 
 from audit import log
-from kvops import categories
+from kvops import categories, missing, timing
 from kvops.cloudflare import Key
 from kvops.models import Namespace, Scan, StagedKey
 from kvops.names import after_prefix, escaped
@@ -16,7 +18,28 @@ from kvops.names import after_prefix, escaped
 _OF_SCAN = "namespace_id = %(namespace)s AND name >= %(low)s AND (%(high)s IS NULL OR name < %(high)s)"
 
 
-type _Params = Mapping[str, int | str | list[str] | list[int | None] | None]
+# Only looked at for keys that a deletion names; the last listing of a key may have been one of a prefix.
+_GONE = """
+WITH gone AS (
+  DELETE FROM kvops_key k WHERE {of_scan}
+     AND NOT EXISTS (SELECT FROM kvops_stagedkey s WHERE s.scan_id = %(scan)s AND s.name = k.name)
+  RETURNING k.name, k.expiration, k.category
+), explained AS MATERIALIZED ({explained}
+), unexplained AS (
+  INSERT INTO kvops_missingkey (scan_id, name, expiration, category)
+  SELECT %(scan)s, k.name, k.expiration, k.category FROM gone k
+   WHERE (k.expiration IS NULL OR k.expiration > extract(epoch FROM clock_timestamp()))
+     AND NOT EXISTS (SELECT FROM explained d WHERE d.name = k.name AND (NOT %(narrower)s OR d.at >= (
+       SELECT max(l.created_at) FROM kvops_scan l
+        WHERE l.namespace_id = %(namespace)s AND l.completed_at IS NOT NULL AND l.id >= %(whole)s AND l.id < %(scan)s
+          AND starts_with(k.name, l.prefix)) - make_interval(secs => %(lag)s)))
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM unexplained)
+"""
+
+
+type _Params = Mapping[str, int | float | str | list[str] | list[int | None] | None]
 
 
 class StageMismatch(Exception):
@@ -31,6 +54,7 @@ class Merged:
     added: int
     changed: int
     gone: int
+    unexplained: int = 0
 
 
 def stage(scan: Scan, keys: Sequence[Key]) -> None:
@@ -80,9 +104,11 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         if found != staged:
             raise StageMismatch(f"{staged} keys were listed, but {found} are on the stage.")
         keys = staged if ordered else staged - _drop_repeated(cursor, params)
+        gone, unexplained = _delete_gone(cursor, params, scan)
         merged = Merged(
             keys=keys,
-            gone=_delete_gone(cursor, params),
+            gone=gone,
+            unexplained=unexplained,
             changed=_update_changed(cursor, params),
             added=_insert_new(cursor, params),
         )
@@ -92,6 +118,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         added=merged.added,
         changed=merged.changed,
         gone=merged.gone,
+        unexplained=merged.unexplained,
         unstorable=unstorable,
         calls=calls,
     )
@@ -110,13 +137,20 @@ def _drop_repeated(cursor: CursorWrapper, params: _Params) -> int:
     return int(cursor.rowcount)
 
 
-def _delete_gone(cursor: CursorWrapper, params: _Params) -> int:
-    cursor.execute(
-        f"DELETE FROM kvops_key k WHERE {_OF_SCAN}"  # noqa: S608  (constants of this module)
-        " AND NOT EXISTS (SELECT FROM kvops_stagedkey s WHERE s.scan_id = %(scan)s AND s.name = k.name)",
-        params,
-    )
-    return int(cursor.rowcount)
+def _delete_gone(cursor: CursorWrapper, params: _Params, scan: Scan) -> tuple[int, int]:
+    """How many keys are gone, and how many of them neither expired nor were explained; those are kept apart."""
+    earlier = Scan.objects.complete().filter(namespace=scan.namespace_id, pk__lt=scan.pk)
+    whole = earlier.covering(scan.prefix).order_by("-pk").first()
+    last: dict[str, int | float | str] = {
+        "whole": whole.pk if whole else 0,
+        "narrower": earlier.filter(pk__gt=whole.pk if whole else 0).exists(),
+        "since": str(whole.created_at - timedelta(seconds=timing.LIST_LAG)) if whole else "-infinity",
+        "lag": timing.LIST_LAG,
+    }
+    explained = " UNION ALL ".join(import_string(name)() for name in missing.EXPLAINED)
+    cursor.execute(_GONE.format(of_scan=_OF_SCAN, explained=explained), {**params, **last})
+    gone, unexplained = cursor.fetchone()
+    return int(gone), int(unexplained)
 
 
 def _update_changed(cursor: CursorWrapper, params: _Params) -> int:

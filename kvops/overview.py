@@ -160,8 +160,8 @@ def first_steps(shown: Sequence[Column]) -> list[Step]:
 
 
 def alarms(shown: Sequence[Column]) -> list[Alarm]:
-    """What is wrong: processes that do not run, runs that failed, keys nobody classified."""
-    return [*_processes(), *_failed(), *_unclassified(shown)]
+    """What is wrong: processes that do not run, runs that failed, keys that vanished, keys nobody classified."""
+    return [*_processes(), *_failed(), *_unexplained(), *_unclassified(shown)]
 
 
 def _processes() -> list[Alarm]:
@@ -208,6 +208,20 @@ def _failed() -> list[Alarm]:
         ]
     kinds = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
     return [Alarm("danger", title, kinds, f"{reverse('runs')}?state=failed", _("See them"))]
+
+
+def _unexplained() -> list[Alarm]:
+    """One alarm for each scan that found keys gone without an explanation, until a person has acknowledged it."""
+    found = []
+    for scan in Scan.objects.unexplained().select_related("namespace__environment").order_by("-pk")[:SHOWN]:
+        title = ngettext(
+            "%(namespace)s: %(count)s key vanished without an explanation",
+            "%(namespace)s: %(count)s keys vanished without an explanation",
+            scan.unexplained,
+        ) % {"namespace": scan.namespace, "count": scan.unexplained}
+        text = _("KVOps did not delete it, and it had not expired. Somebody may delete past the approvals.")
+        found.append(Alarm("danger", title, text, reverse("missing-scan", args=[scan.pk]), _("See them")))
+    return found
 
 
 def _unclassified(shown: Sequence[Column]) -> list[Alarm]:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from kvops.views import approvals, categories, environments, health, key, keys, overview, runs
+from kvops.views import approvals, categories, environments, health, key, keys, missing, overview, runs
 
 urlpatterns: list[URLPattern] = [
     path("", overview.index, name="home"),
@@ -24,6 +24,10 @@ urlpatterns: list[URLPattern] = [
     path("keys/<slug:environment>/<str:binding>/", keys.index, name="keys"),
     path("keys/<slug:environment>/<str:binding>/names", keys.download, name="keys-download"),
     path("keys/<slug:environment>/<str:binding>/scan", keys.scan, name="scan"),
+    path("missing/", missing.index, name="missing"),
+    path("missing/<int:pk>/", missing.detail, name="missing-scan"),
+    path("missing/<int:pk>/acknowledge", missing.acknowledge, name="missing-acknowledge"),
+    path("missing/<int:pk>/names", missing.download, name="missing-names"),
     path("readyz", health.readyz, name="readyz"),
     path("runs/", runs.index, name="runs"),
     path("runs/<int:pk>/", runs.detail, name="run"),

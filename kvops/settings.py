@@ -192,6 +192,7 @@ Q_CLUSTER = {
 
 AUDIT_SUBJECT_URLS = {
     "run": "run",
+    "missing": "missing-scan",
     "approval": "approval",
     "generation": "backups:generation",
     "check": "backups:check",

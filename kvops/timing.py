@@ -40,6 +40,7 @@ CANARY_LATE = 35.0 if SCALE == 1 else max(35.0 * SCALE, 15.0)
 # Cloudflare. KV may answer with an old state for 60 seconds after a write
 # (developers.cloudflare.com/kv/concepts/how-kv-works).
 SETTLE = 60.0 * SCALE
+LIST_LAG = 300.0 * SCALE
 STALE = 300.0 * SCALE * SCALE
 """The longest that KV is taken to answer with an old state. Scaled twice: every clean-up waits for it."""
 LATE_CHECK = 24 * 3600.0 * SCALE * SCALE

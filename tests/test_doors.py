@@ -17,7 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from audit import log
 from backups.models import CleanupStage, Generation, PlainDump
 from kvops import changes, runs
-from kvops.models import ApprovalRequest, Role, Run
+from kvops.models import ApprovalRequest, Role, Run, Scan
 from tests import make
 from tests.backups import cleaning
 from tests.signing import signed_in
@@ -39,6 +39,7 @@ class World:
     change: int
     check: int
     dump: int
+    missing: int
     run: int
 
 
@@ -54,7 +55,11 @@ def world(estate: make.Estate, people: make.People) -> World:
     )
     with log.transaction():
         run = runs.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP)
-    return World(stage, stage.generation, stage.approval, change.pk, stage.generation.checks.get().pk, dump.pk, run.pk)
+    scan = Scan.objects.filter(namespace=estate.qa).latest("pk")
+    Scan.objects.filter(pk=scan.pk).update(unexplained=1)
+    return World(
+        stage, stage.generation, stage.approval, change.pk, stage.generation.checks.get().pk, dump.pk, scan.pk, run.pk
+    )
 
 
 class Answer(Protocol):
@@ -128,6 +133,10 @@ DOORS: dict[str, Door] = {
     "key-value": value(lambda _world: ["qa", "SETTINGS"], {"name": "master:a:1"}),
     "keys": page(lambda _world: ["qa", "SETTINGS"]),
     "keys-download": page(lambda _world: ["qa", "SETTINGS"]),
+    "missing": page(),
+    "missing-acknowledge": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.missing]),
+    "missing-names": page(lambda world: [world.missing], "?format=csv"),
+    "missing-scan": page(lambda world: [world.missing]),
     "runs": page(),
     "run": page(lambda world: [world.run]),
     "run-live": page(lambda world: [world.run]),

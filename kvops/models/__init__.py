@@ -5,7 +5,7 @@ from kvops.models.budget import Budget, BudgetSpend
 from kvops.models.categories import Category, Family, PolicyVersion, Read
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace
-from kvops.models.inventory import Key, Scan, ScanCount, StagedKey
+from kvops.models.inventory import Key, MissingKey, Scan, ScanCount, StagedKey
 from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.quota import DailyUse
 from kvops.models.references import ReferenceStatement
@@ -23,6 +23,7 @@ __all__ = [
     "Family",
     "Heartbeat",
     "Key",
+    "MissingKey",
     "Namespace",
     "Person",
     "PolicyVersion",

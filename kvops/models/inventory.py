@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 
 from kvops.models.categories import Category, Family
 from kvops.models.environments import Namespace
+from kvops.models.people import Person
 from kvops.models.runs import Run
 from kvops.names import after_prefix, storable
 
@@ -20,6 +21,10 @@ class ScanQuerySet(models.QuerySet["Scan"]):
     def newest(self, namespace: Namespace) -> "Scan | None":
         """The newest complete scan of the namespace, of all of it or of a prefix; it holds the counts."""
         return self.complete().filter(namespace=namespace).order_by("-completed_at", "-pk").first()
+
+    def unexplained(self) -> "ScanQuerySet":
+        """Scans that found keys gone without an explanation, and that nobody has acknowledged."""
+        return self.filter(unexplained__gt=0, acknowledged_at__isnull=True)
 
     def covering(self, prefix: str) -> "ScanQuerySet":
         """Scans that listed everything under the prefix."""
@@ -40,11 +45,25 @@ class Scan(models.Model):
     gone = models.BigIntegerField(default=0)
     unstorable = models.BigIntegerField(default=0)
     calls = models.BigIntegerField(default=0)
+    unexplained = models.BigIntegerField(default=0)
+    acknowledged_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_note = models.TextField(blank=True)
 
     objects = ScanQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["namespace", "-completed_at"], name="scan_newest")]
+        constraints = [
+            models.CheckConstraint(
+                name="scan_acknowledged_with_a_note",
+                condition=Q(acknowledged_note="", acknowledged_by__isnull=True, acknowledged_at__isnull=True)
+                | (~Q(acknowledged_note="") & Q(acknowledged_by__isnull=False, acknowledged_at__isnull=False)),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["namespace", "-completed_at"], name="scan_newest"),
+            models.Index(fields=["-id"], condition=Q(unexplained__gt=0), name="scan_unexplained"),
+        ]
 
     def __str__(self) -> str:
         return f"scan {self.pk} of {self.namespace}"
@@ -122,6 +141,21 @@ class Key(models.Model):
             models.Index(fields=["namespace", "family", "name"], name="key_by_family"),
             models.Index(fields=["namespace", "name"], condition=Q(expiration__isnull=False), name="key_expiring"),
         ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MissingKey(models.Model):
+    """A key that a scan found gone: KVOps did not delete it, and by what was known of it, it had not expired."""
+
+    scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="missing", db_index=False)
+    name = models.TextField(db_collation="C")
+    expiration = models.BigIntegerField(null=True, blank=True)
+    category = models.CharField(max_length=20, choices=Category)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["scan", "name"], name="missing_once_per_scan")]
 
     def __str__(self) -> str:
         return self.name

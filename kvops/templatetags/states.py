@@ -89,6 +89,7 @@ RESULTS: dict[str, str | Promise] = {
     "added": _("New keys"),
     "changed": _("Changed keys"),
     "gone": _("Keys gone"),
+    "unexplained": _("Gone without an explanation"),
     "unstorable": _("Names that cannot be stored"),
     "calls": _("Requests"),
     # copies

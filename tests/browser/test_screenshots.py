@@ -37,6 +37,7 @@ PAGES = {
     "cleanups": "/cleanup/",
     "cleanup-new": "/cleanup/new/",
     "approvals": "/approvals/",
+    "unexplained": "/missing/",
     "runs": "/runs/",
     "audit": "/audit/",
     "missing": "/backups/999999/",
@@ -49,6 +50,7 @@ LINKED = {
     "stage": ("/cleanup/1/", r"/cleanup/stages/\d+/"),
     "approval": ("/approvals/", r"/approvals/\d+/"),
     "run": ("/runs/", r"/runs/\d+/"),
+    "unexplained-scan": ("/missing/", r"/missing/\d+/"),
     "entry": ("/audit/", r"/audit/\d+/"),
 }
 """Pages of one thing each: the list to start from, and what a link to one looks like."""

@@ -19,6 +19,7 @@ from kvops.models import (
     EmergencyStop,
     Environment,
     Family,
+    MissingKey,
     Namespace,
     Person,
     PolicyVersion,
@@ -153,6 +154,10 @@ class Estate:
     def scan(self) -> Scan:
         """A scan."""
         return Scan.objects.create(namespace=self.namespace, run=self.run())
+
+    def missing(self) -> MissingKey:
+        """A key that vanished without an explanation."""
+        return MissingKey.objects.create(scan=self.scan(), name="a", category="legacy")
 
     def counted(self) -> ScanCount:
         """Keys counted by a scan."""

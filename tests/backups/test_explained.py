@@ -1,0 +1,83 @@
+"""What KVOps deleted itself is explained; what it left alone, or somebody wrote again, is not."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from backups import cleanup
+from kvops import inventory, missing
+from kvops.models import Scan
+from tests import make
+from tests.backups import cleaning
+from tests.fakes.namespaces import Stored
+
+pytestmark = pytest.mark.django_db
+
+NAMES = tuple(f"master:a:{number}" for number in range(5))
+
+
+@pytest.fixture
+def cleaned(estate: make.Estate, people: make.People) -> make.Estate:
+    """QA's masters deleted by an approved deletion, except one that was changed."""
+    cleaning.estate_with_masters(estate, NAMES)
+    request = cleaning.asked(people)
+    cleaning.approved(request, people)
+    estate.put(estate.qa, NAMES[0], b"changed")
+    cleanup.start_deletion(cleaning.stage_of(request), by=people.operator)
+    make.work()
+    return estate
+
+
+def vanish(estate: make.Estate, name: str) -> None:
+    namespace = estate.cloudflare.namespace(estate.qa.namespace_id)
+    assert isinstance(namespace, Stored)
+    namespace.delete(name)
+
+
+def found(estate: make.Estate, prefix: str = "") -> list[str]:
+    made = inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
+    make.work()
+    return list(missing.names(Scan.objects.get(pk=made.pk)).values_list("name", flat=True))
+
+
+def long_after_the_deletion() -> None:
+    """As if the newest listing had begun long after the deletion."""
+    newest = Scan.objects.latest("pk")
+    Scan.objects.filter(pk=newest.pk).update(created_at=Now() + timedelta(hours=1))
+
+
+def test_an_approved_deletion_explains_all_it_sent(cleaned: make.Estate) -> None:
+    assert found(cleaned) == []
+    assert Scan.objects.latest("pk").gone == len(NAMES) - 1
+
+
+def test_a_name_that_was_not_sent_is_not_explained(cleaned: make.Estate) -> None:
+    vanish(cleaned, NAMES[0])
+    assert found(cleaned) == [NAMES[0]]
+
+
+def test_a_key_that_was_written_again_and_vanishes_later_is_not_explained(cleaned: make.Estate) -> None:
+    assert found(cleaned) == []
+    cleaned.put(cleaned.qa, NAMES[1])
+    assert found(cleaned) == []
+    long_after_the_deletion()
+    vanish(cleaned, NAMES[1])
+    assert found(cleaned) == [NAMES[1]]
+
+
+def test_a_deletion_before_a_narrower_scan_explains_only_what_that_scan_did_not_list(cleaned: make.Estate) -> None:
+    cleaned.put(cleaned.qa, NAMES[1])
+    assert found(cleaned, NAMES[1]) == []
+    long_after_the_deletion()
+    vanish(cleaned, NAMES[1])
+    assert found(cleaned) == [NAMES[1]]
+
+
+def test_a_deletion_of_one_environment_explains_nothing_in_another(cleaned: make.Estate) -> None:
+    namespace = cleaned.cloudflare.namespace(cleaned.production.namespace_id)
+    assert isinstance(namespace, Stored)
+    namespace.delete(NAMES[1])
+    made = inventory.start_scan(cleaned.production, actor=make.SETUP)
+    make.work()
+    assert list(missing.names(made).values_list("name", flat=True)) == [NAMES[1]]
