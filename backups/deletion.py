@@ -19,7 +19,7 @@ from backups import chunks, evidence, integrity, settling
 from backups.clients import Clients, open_clients
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from backups.sending import Sender
-from backups.stages import CleanupRefused, insist_names
+from backups.stages import CleanupRefused, insist_names, insist_turn
 from kvops import approvals, clock, emergency, timing
 from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Run
@@ -32,8 +32,6 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
     related = ("environment", "namespace", "request__family", "generation", "approval")
     stage = CleanupStage.objects.select_related(*related).get(run=lease.run)
     _insist_target(stage, lease)
-    if not stage.chunks.exists():
-        _insist_as_approved(stage)
     with open_clients(stage.environment) as clients:
         clients.insist_visible(stage.namespace)
         deletion = _Deletion(stage, lease, clients)
@@ -50,10 +48,14 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
     approval, environment, run = stage.approval, stage.environment, lease.run
     if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
         raise RunError("not_approved", gettext_noop("The run does not carry the stage's approval."))
-    if (run.subject, run.started_by_id) != (f"stage:{stage.pk}", approval.starter_id):
+    started = (f"stage:{stage.pk}", approval.starter_id, stage.environment_id)
+    if (run.subject, run.started_by_id, run.environment_id) != started or stage.state != CleanupStage.State.DELETING:
         raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
     shown: dict[str, Any] = json.loads(approval.evidence)
     now = {
+        "environment": environment.slug,
+        "production": environment.production,
+        "api": environment.api_base_url,
         "account_id": environment.account_id,
         "namespace_id": stage.namespace.namespace_id,
         "namespace_title": stage.namespace.title,
@@ -67,12 +69,14 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
         raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
 
 
-def _insist_as_approved(stage: CleanupStage) -> None:
+def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
     """Before the first chunk: everything the reviewer was shown is derived once more. Raises RunError."""
     try:
+        insist_turn(stage)
         insist_names(stage)
     except CleanupRefused as refused:
         raise RunError("wrong_set", str(refused)) from refused
+    lease.renew()
     if stage.approval is None or evidence.digest(stage) != stage.approval.digest:
         raise RunError(
             "stale",
@@ -159,6 +163,8 @@ class _Deletion:
             if self._lay_still():
                 with self.lease.checkpoint(Again(), cursor=settling.phase(self.lease, "begin")):
                     return None
+            if chunk.number == 1:
+                _insist_as_approved(self.stage, self.lease)
             self._sender.send(chunk)
         return Again()
 

@@ -28,7 +28,7 @@ from kvops.wording import say
 FORMAT = 1
 SAMPLE = 20
 SAMPLE_OF_DIFFERENCE = 5
-FAMILY = ("pattern", "exact", "category", "owner", "expiry", "note", "read", "sample")
+FAMILY = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "read", "sample")
 
 
 _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)
@@ -138,12 +138,12 @@ def digest(stage: CleanupStage) -> str:
 def build(stage: CleanupStage) -> dict[str, object]:
     """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
     request, environment, namespace = stage.request, stage.environment, stage.namespace
-    generation = Generation.objects.select_related("namespace").get(stages=stage)
+    generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
     newest = policy()
     return {
         "format": FORMAT,
         "action": "delete_keys",
-        "stage": {"id": stage.pk, "order": stage.order},
+        "stage": {"id": stage.pk, "order": stage.order, "of": str(namespace), "scope_digest": stage.scope_digest},
         "environment": environment.slug,
         "order": environment.order,
         "production": environment.production,
@@ -189,6 +189,7 @@ def _names(stage: CleanupStage) -> dict[str, object]:
 def _generation(generation: Generation) -> dict[str, object]:
     return {
         "id": generation.pk,
+        "environment": generation.environment.slug,
         "namespace_id": generation.namespace.namespace_id,
         "bucket": generation.bucket,
         "manifest": generation.manifest_key,

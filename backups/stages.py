@@ -13,7 +13,7 @@ from audit.chain import JSON
 from backups import evidence, manifest
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
-from kvops.models import Person, Role, Run
+from kvops.models import Person, PolicyVersion, Role, Run
 from kvops.wording import say
 
 State = CleanupStage.State
@@ -114,6 +114,8 @@ def insist_turn(stage: CleanupStage) -> None:
     """Raise CleanupRefused unless the request is open and every earlier environment has valid evidence."""
     if not stage.request.is_open:
         raise CleanupRefused(_("The clean-up is over."))
+    if not PolicyVersion.objects.exists():
+        raise CleanupRefused(_("There is no policy in force, so nothing may be deleted. Apply one first."))
     missing = evidence.missing_qa(stage)
     if missing:
         raise CleanupRefused(missing)

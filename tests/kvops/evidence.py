@@ -3,7 +3,7 @@
 EVIDENCE: dict[str, object] = {
     "format": 1,
     "action": "delete_keys",
-    "stage": {"id": 2, "order": 2},
+    "stage": {"id": 2, "order": 2, "of": "production/SETTINGS", "scope_digest": "5" * 64},
     "environment": "production",
     "order": 2,
     "production": True,
@@ -31,6 +31,7 @@ EVIDENCE: dict[str, object] = {
     },
     "generation": {
         "id": 4,
+        "environment": "production",
         "namespace_id": "2" * 32,
         "bucket": "the-bucket",
         "manifest": "production/backups/kv/master/20261125.manifest.json",
