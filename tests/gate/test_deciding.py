@@ -1,0 +1,450 @@
+"""Every condition of asking, deciding, withdrawing, using and going on with an approval, one by one."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from audit import log
+from audit.models import Entry
+from kvops import approvals, emergency, people, timing
+from kvops.approvals import Refused
+from kvops.models import ApprovalRequest, Person, Role, User
+from tests import make
+from tests.gate.world import World, past_the_triggers, tampered
+
+pytestmark = pytest.mark.django_db
+
+DELETE = ApprovalRequest.Kind.DELETE_KEYS
+EVIDENCE: dict[str, object] = {"names": {"count": 3}, "title": "本番"}
+State = ApprovalRequest.State
+
+
+def ask(world: World, by: Person | None = None, *, subject: str = "stage:1", title: str = "Delete") -> ApprovalRequest:
+    with log.transaction():
+        return approvals.submit(
+            DELETE, subject=subject, title=title, evidence=EVIDENCE, requester=by or world.people.operator,
+            environment=world.qa.environment,
+        )  # fmt: skip
+
+
+def claim(request: ApprovalRequest, by: Person, **other: object) -> ApprovalRequest:
+    what: dict[str, object] = {"kind": DELETE, "subject": request.subject, "digest": request.digest, **other}
+    with log.transaction():
+        return approvals.claim(request, by=by, **what)  # type: ignore[arg-type]
+
+
+def entries(request: ApprovalRequest) -> list[Entry]:
+    return list(Entry.objects.filter(subject=f"approval:{request.pk}").order_by("seq"))
+
+
+def hours_ago(request: ApprovalRequest, hours: float) -> None:
+    moved = timedelta(hours=hours)
+    names = ("created_at", "decide_by", "decided_at", "use_by", "used_at")
+    tampered(request, **{name: F(name) - moved for name in names})
+
+
+def revoke(person: Person, role: Role) -> None:
+    people.revoke(person, role, actor=make.SETUP)
+
+
+@pytest.fixture
+def asked(world: World) -> ApprovalRequest:
+    return ask(world)
+
+
+@pytest.fixture
+def approved(world: World, asked: ApprovalRequest) -> ApprovalRequest:
+    approvals.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="  seen  ")
+    return asked
+
+
+@pytest.fixture
+def used(world: World, approved: ApprovalRequest) -> ApprovalRequest:
+    return claim(approved, world.people.operator2)
+
+
+# Asking
+
+
+def test_a_request_is_written_as_asked(world: World, asked: ApprovalRequest) -> None:
+    assert (asked.kind, asked.subject, asked.title, asked.state) == (DELETE, "stage:1", "Delete", State.PENDING)
+    assert (asked.environment, asked.requester, asked.approver) == (world.qa.environment, world.people.operator, None)
+    assert asked.evidence == '{"names":{"count":3},"title":"本番"}'
+    assert asked.digest == approvals.digest_of(asked.evidence)
+    assert asked.decide_by - asked.created_at == timedelta(seconds=timing.DECIDE_WITHIN)
+
+
+def test_a_long_title_is_cut(world: World) -> None:
+    assert ask(world, title="x" * 301).title == "x" * 300
+
+
+@pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
+def test_only_an_operator_asks(world: World, who: str) -> None:
+    with pytest.raises(Refused, match="Only an operator can ask"):
+        ask(world, getattr(world.people, who))
+
+
+@pytest.mark.parametrize(("size", "fits"), [(approvals.MAX_EVIDENCE, True), (approvals.MAX_EVIDENCE + 1, False)])
+def test_evidence_has_at_most_64_kib(world: World, size: int, fits: bool) -> None:
+    evidence = {"x": "é" * ((size - 8) // 2) + "y" * (size % 2)}
+    assert len(approvals.canonical(evidence).encode()) == size
+
+    def attempt() -> None:
+        with log.transaction():
+            approvals.submit(DELETE, subject="s", title="x", evidence=evidence, requester=world.people.operator)
+
+    if fits:
+        attempt()
+    else:
+        with pytest.raises(Refused, match="64 KiB"):
+            attempt()
+
+
+def test_time_moves_forward(world: World, asked: ApprovalRequest) -> None:
+    tampered(asked, created_at=Now() + timedelta(seconds=30))
+    with pytest.raises(Refused, match="clock went back"):
+        ask(world, subject="stage:2")
+
+
+def test_one_request_waits_for_a_subject(world: World, asked: ApprovalRequest) -> None:
+    with pytest.raises(Refused, match="already waiting"):
+        ask(world, world.people.operator2)
+    ask(world, subject="stage:2")
+
+
+def test_numbers_that_are_none_are_not_evidence() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        approvals.canonical({"a": float("nan")})
+
+
+# Deciding
+
+
+def test_an_approval_says_who_when_and_until_when(world: World, approved: ApprovalRequest) -> None:
+    assert (approved.state, approved.approver, approved.reason) == (State.APPROVED, world.people.reviewer, "seen")
+    assert approved.decided_at is not None
+    assert approved.use_by == approved.decided_at + timedelta(seconds=timing.USE_WITHIN)
+
+
+def test_a_rejection_says_who_when_and_why_and_no_until(world: World, asked: ApprovalRequest) -> None:
+    approvals.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" no ")
+    assert (asked.state, asked.approver, asked.reason) == (State.REJECTED, world.people.reviewer, "no")
+    assert asked.decided_at is not None
+    assert asked.use_by is None
+    assert entries(asked)[-1].action == "approval.rejected"
+
+
+def test_a_rejection_needs_words(world: World, asked: ApprovalRequest) -> None:
+    with pytest.raises(Refused, match="Say why"):
+        approvals.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" \n")
+
+
+def decisions() -> list[Callable[[ApprovalRequest, Person, str], None]]:
+    return [
+        lambda request, by, shown: approvals.approve(request, by=by, shown=shown),
+        lambda request, by, shown: approvals.reject(request, by=by, shown=shown, reason="no"),
+    ]
+
+
+@pytest.mark.parametrize("decide", decisions(), ids=["approve", "reject"])
+@pytest.mark.hazard("4.2.4")
+def test_every_refusal_to_decide(
+    world: World, asked: ApprovalRequest, decide: Callable[[ApprovalRequest, Person, str], None]
+) -> None:
+    both = make.person("both", *Role)
+    mine = ask(world, both, subject="stage:2")
+    cases = [
+        (asked, world.people.operator2, asked.digest, "Only a reviewer"),
+        (asked, world.people.auditor, asked.digest, "Only a reviewer"),
+        (mine, both, mine.digest, "yourself"),
+        (asked, world.people.reviewer, "0" * 64, "other evidence"),
+    ]
+    for request, by, shown, why in cases:
+        with pytest.raises(Refused, match=why):
+            decide(request, by, shown)
+    assert not ApprovalRequest.objects.exclude(state="pending", approver=None, decided_at=None).exists()
+
+
+@pytest.mark.parametrize("decide", decisions(), ids=["approve", "reject"])
+@pytest.mark.parametrize("state", ["approved", "rejected", "withdrawn", "expired"])
+def test_what_is_decided_is_not_decided_again(
+    world: World, asked: ApprovalRequest, state: str, decide: Callable[[ApprovalRequest, Person, str], None]
+) -> None:
+    times = {"approver": world.people.reviewer, "decided_at": Now(), "use_by": Now()}
+    tampered(asked, state=state, **(times if state in {"approved", "rejected"} else {}))
+    with pytest.raises(Refused, match="no longer waiting"):
+        decide(asked, make.person("reviewer2", Role.REVIEWER), asked.digest)
+
+
+@pytest.mark.parametrize("decide", decisions(), ids=["approve", "reject"])
+def test_nothing_is_decided_after_its_time(
+    world: World, asked: ApprovalRequest, decide: Callable[[ApprovalRequest, Person, str], None]
+) -> None:
+    hours_ago(asked, timing.DECIDE_WITHIN / 3600 + 0.01)
+    with pytest.raises(Refused, match="its time is over"):
+        decide(asked, world.people.reviewer, asked.digest)
+
+
+def test_up_to_its_last_moment_it_is_decided(world: World, asked: ApprovalRequest) -> None:
+    hours_ago(asked, timing.DECIDE_WITHIN / 3600 - 0.01)
+    approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
+
+
+def test_another_digest_than_the_database_holds_is_not_decided(world: World, asked: ApprovalRequest) -> None:
+    tampered(asked, evidence="{}", digest=approvals.digest_of("{}"))
+    with pytest.raises(Refused, match="no longer waiting"):
+        approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
+
+
+def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: World, asked: ApprovalRequest) -> None:
+    both = make.person("both", Role.OPERATOR, Role.REVIEWER)
+    tampered(asked, requester=both)
+    with pytest.raises(Refused, match="no longer waiting"):
+        approvals.approve(asked, by=both, shown=asked.digest)
+
+
+# Withdrawing and expiring
+
+
+@pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
+def test_only_an_operator_withdraws(world: World, asked: ApprovalRequest, who: str) -> None:
+    with pytest.raises(Refused, match="Only an operator can withdraw"):
+        approvals.withdraw(asked, by=getattr(world.people, who))
+
+
+@pytest.mark.parametrize(("reason", "kept"), [(" not now ", "not now"), (" ", "seen")])
+def test_an_operator_withdraws_what_was_not_used(
+    world: World, approved: ApprovalRequest, reason: str, kept: str
+) -> None:
+    approvals.withdraw(approved, by=world.people.operator2, reason=reason)
+    assert (approved.state, approved.reason) == (State.WITHDRAWN, kept)
+    assert entries(approved)[-1].action == "approval.withdrawn"
+
+
+def test_what_was_used_is_not_withdrawn(world: World, used: ApprovalRequest) -> None:
+    with pytest.raises(Refused, match="nothing to withdraw"):
+        approvals.withdraw(used, by=world.people.operator)
+
+
+@pytest.mark.hazard("4.2.14")
+@pytest.mark.parametrize(("hours", "over"), [(71.99, 0), (72.01, 1)])
+def test_what_nobody_decides_runs_out(asked: ApprovalRequest, hours: float, over: int) -> None:
+    hours_ago(asked, hours)
+    assert approvals.expire() == over
+    asked.refresh_from_db()
+    assert asked.state == (State.EXPIRED if over else State.PENDING)
+    assert [entry.actor for entry in entries(asked)][1:] == ["system:sweep"] * over
+
+
+@pytest.mark.hazard("4.2.14")
+@pytest.mark.parametrize(("hours", "over"), [(23.99, 0), (24.01, 1)])
+def test_what_nobody_uses_runs_out(approved: ApprovalRequest, hours: float, over: int) -> None:
+    hours_ago(approved, hours)
+    assert approvals.expire() == over
+
+
+def test_what_was_used_never_runs_out(used: ApprovalRequest) -> None:
+    hours_ago(used, 1000)
+    assert approvals.expire() == 0
+
+
+# Using
+
+
+def test_a_use_says_who_and_when(world: World, used: ApprovalRequest) -> None:
+    assert (used.state, used.starter) == (State.USED, world.people.operator2)
+    assert used.used_at is not None
+    assert [entry.action for entry in entries(used)] == ["approval.requested", "approval.approved", "approval.used"]
+
+
+def test_a_use_outside_a_recorded_transaction_is_refused(world: World, approved: ApprovalRequest) -> None:
+    with pytest.raises(log.OutsideTransactionError):
+        approvals.claim(approved, kind=DELETE, subject="stage:1", digest=approved.digest, by=world.people.operator)
+
+
+@pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
+def test_only_an_operator_uses(world: World, approved: ApprovalRequest, who: str) -> None:
+    with pytest.raises(Refused, match="Only an operator can start"):
+        claim(approved, getattr(world.people, who))
+
+
+@pytest.mark.hazard("4.2.11")
+@pytest.mark.parametrize("state", ["pending", "rejected", "withdrawn", "expired"])
+def test_only_what_is_approved_is_used(world: World, asked: ApprovalRequest, state: str) -> None:
+    decided = {"approver": world.people.reviewer, "decided_at": Now()} if state == "rejected" else {}
+    tampered(asked, state=state, **decided)
+    with pytest.raises(Refused, match="The request is not approved"):
+        claim(asked, world.people.operator)
+
+
+@pytest.mark.hazard("4.2.14")
+def test_an_approval_is_used_once(world: World, used: ApprovalRequest) -> None:
+    with pytest.raises(Refused, match="not approved: used"):
+        claim(used, world.people.operator)
+
+
+@pytest.mark.parametrize(("who", "role"), [("operator", Role.OPERATOR), ("reviewer", Role.REVIEWER)])
+@pytest.mark.parametrize("how", ["role", "login"])
+@pytest.mark.hazard("4.2.13")
+def test_a_right_that_went_before_the_use(
+    world: World, approved: ApprovalRequest, who: str, role: Role, how: str
+) -> None:
+    person = getattr(world.people, who)
+    revoke(person, role) if how == "role" else User.objects.filter(person=person).update(is_active=False)
+    with pytest.raises(Refused, match=rf"^{person.name} .* and is no longer an? {role}\. Ask again"):
+        claim(approved, world.people.operator2)
+
+
+def test_whoever_approved_does_not_use(world: World) -> None:
+    both = make.person("both", Role.OPERATOR, Role.REVIEWER)
+    request = ask(world)
+    approvals.approve(request, by=both, shown=request.digest)
+    with pytest.raises(Refused, match="You approved this"):
+        claim(request, both)
+    assert claim(request, world.people.operator).starter == world.people.operator
+
+
+@pytest.mark.parametrize("other", [{"kind": ApprovalRequest.Kind.POLICY}, {"subject": "stage:2"}, {"digest": "0" * 64}])
+@pytest.mark.hazard("4.2.1")
+def test_an_approval_is_used_for_what_it_is_of(
+    world: World, approved: ApprovalRequest, other: dict[str, object]
+) -> None:
+    with pytest.raises(Refused, match="no longer what was approved"):
+        claim(approved, world.people.operator, **other)
+
+
+@pytest.mark.hazard("4.2.14")
+def test_an_approval_is_used_in_time(world: World, approved: ApprovalRequest) -> None:
+    hours_ago(approved, timing.USE_WITHIN / 3600 + 0.01)
+    with pytest.raises(Refused, match="used, withdrawn or has expired"):
+        claim(approved, world.people.operator)
+
+
+def test_up_to_its_last_moment_it_is_used(world: World, approved: ApprovalRequest) -> None:
+    hours_ago(approved, timing.USE_WITHIN / 3600 - 0.01)
+    assert claim(approved, world.people.operator).state == State.USED
+
+
+def test_an_emergency_stop_refuses_the_use(world: World, approved: ApprovalRequest) -> None:
+    emergency.press(world.qa.environment, by=world.people.auditor)
+    with pytest.raises(Refused, match="is stopped"):
+        claim(approved, world.people.operator)
+
+
+# Going on
+
+
+@pytest.mark.parametrize(
+    ("who", "role"), [("operator", "operator"), ("operator2", "operator"), ("reviewer", "reviewer")]
+)
+@pytest.mark.parametrize("how", ["role", "login"])
+@pytest.mark.hazard("4.2.13", "B24")
+def test_a_right_that_went_after_the_use(world: World, used: ApprovalRequest, who: str, role: str, how: str) -> None:
+    approvals.still_valid(used)
+    person = getattr(world.people, who)
+    revoke(person, Role(role)) if how == "role" else User.objects.filter(person=person).update(is_active=False)
+    with pytest.raises(Refused, match=rf"^{person.name} .*is no longer an? {role}\.$"):
+        approvals.still_valid(used)
+
+
+@pytest.mark.parametrize("state", ["asked", "approved"])
+def test_what_is_not_used_carries_no_work(request: pytest.FixtureRequest, state: str) -> None:
+    with pytest.raises(Refused, match="not in use"):
+        approvals.still_valid(request.getfixturevalue(state))
+
+
+# The record
+
+
+OTHERS: dict[str, object] = {
+    "kind": "policy",
+    "subject": "stage:2",
+    "title": "Another",
+    "environment": None,
+    "evidence": "{}",
+    "digest": "0" * 64,
+    "reason": "another",
+    "decide_by": F("decide_by") + timedelta(seconds=1),
+    "use_by": F("use_by") + timedelta(seconds=1),
+}
+NOT_RECORDED = "not what the record says"
+
+
+def change(request: ApprovalRequest, name: str, value: object) -> None:
+    """The digest fits the evidence, as the database insists."""
+    values: dict[str, object] = {name: value}
+    if name in {"evidence", "digest"}:
+        values = {"evidence": "{}", "digest": approvals.digest_of("{}")}
+    tampered(request, **values)
+    request.refresh_from_db()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("state", ["approved", "used"])
+@pytest.mark.hazard("4.2.1")
+def test_whatever_of_a_row_differs_from_the_record_it_carries_nothing(
+    request: pytest.FixtureRequest, world: World, state: str, name: str
+) -> None:
+    found = request.getfixturevalue(state)
+    change(found, name, OTHERS[name])
+    with pytest.raises(Refused, match=NOT_RECORDED):
+        approvals.still_valid(found) if state == "used" else claim(found, world.people.operator2, kind=found.kind)
+
+
+@pytest.mark.parametrize("name", ["requester", "approver", "starter"])
+@pytest.mark.parametrize("state", ["approved", "used"])
+def test_nobody_is_put_in_anothers_place(request: pytest.FixtureRequest, world: World, state: str, name: str) -> None:
+    if (state, name) == ("approved", "starter"):
+        return
+    found = request.getfixturevalue(state)
+    tampered(found, **{name: make.person("other", Role.OPERATOR, Role.REVIEWER)})
+    with pytest.raises(Refused, match=NOT_RECORDED):
+        approvals.still_valid(found) if state == "used" else claim(found, world.people.operator2)
+
+
+@pytest.mark.parametrize("action", ["approval.requested", "approval.approved", "approval.used"])
+@pytest.mark.parametrize("how", ["missing", "twice"])
+def test_each_move_is_told_once(used: ApprovalRequest, action: str, how: str) -> None:
+    entry = Entry.objects.get(subject=f"approval:{used.pk}", action=action)
+    with past_the_triggers():
+        Entry.objects.filter(pk=entry.pk).update(action="x") if how == "missing" else None
+        entry.seq += 1000
+        entry.save(force_insert=True) if how == "twice" else None
+    with pytest.raises(Refused, match=NOT_RECORDED):
+        approvals.still_valid(used)
+
+
+def test_a_decision_written_by_sql_alone_carries_nothing(world: World, asked: ApprovalRequest) -> None:
+    """Every trigger and constraint is content with this."""
+    ApprovalRequest.objects.filter(pk=asked.pk).update(
+        state="approved", approver=world.people.reviewer, decided_at=Now(), use_by=Now() + timedelta(hours=1)
+    )
+    with pytest.raises(Refused, match=NOT_RECORDED):
+        claim(asked, world.people.operator)
+
+
+def test_less_time_than_the_record_gives_is_no_harm(world: World, approved: ApprovalRequest) -> None:
+    tampered(approved, decide_by=F("decide_by") - timedelta(hours=1), use_by=F("use_by") - timedelta(hours=1))
+    assert claim(approved, world.people.operator).state == State.USED
+
+
+def test_a_long_reason_is_recorded_by_its_beginning(world: World, asked: ApprovalRequest) -> None:
+    approvals.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="x" * 900)
+    assert claim(asked, world.people.operator).state == State.USED
+
+
+def test_what_has_no_environment_is_recorded_without_one(world: World) -> None:
+    with log.transaction():
+        request = approvals.submit(
+            DELETE, subject="stage:9", title="x", evidence=EVIDENCE, requester=world.people.operator
+        )
+    approvals.approve(request, by=world.people.reviewer, shown=request.digest)
+    used = claim(request, world.people.operator)
+    approvals.still_valid(used)
+    assert [(entry.environment, entry.digest, entry.subject_label) for entry in entries(used)] == [
+        ("", used.digest, "x")
+    ] * 3
+    assert entries(used)[0].details["until"] == used.decide_by.isoformat()

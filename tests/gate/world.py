@@ -1,0 +1,246 @@
+"""A clean-up on its way without Cloudflare, R2 or D1: what runs would have written is written as rows."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+
+from django.db import connection
+from django.db.models import F, Model
+from django.db.models.functions import Now
+from django.db.transaction import atomic, set_rollback
+
+from backups import cleanup, closing, datasets, manifest
+from backups.models import (
+    Check,
+    CleanupEntry,
+    CleanupRequest,
+    CleanupStage,
+    Dataset,
+    Generation,
+    GenerationEntry,
+)
+from kvops import approvals, leases
+from kvops.leases import Lease
+from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, Run, Scan
+from tests import make
+
+State = CleanupStage.State
+NAMES = ("master:a:1", "master:a:2", "master:b:1")
+SHA = "0" * 64
+
+
+@dataclass(frozen=True)
+class World:
+    """QA and production with the same binding, and the five people."""
+
+    people: make.People
+    qa: Namespace
+    production: Namespace
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """A transaction that never happened; what opens one of its own may be called within."""
+    block = atomic()
+    block._from_testcase = True  # type: ignore[attr-defined]
+    with block:
+        yield
+        set_rollback(True)
+
+
+def world() -> World:
+    """An estate that is never reached."""
+    made = {slug: _environment(slug, order) for order, slug in enumerate(("qa", "production"), 1)}
+    make.policy()
+    return around(made["qa"], made["production"])
+
+
+def around(qa: Namespace, production: Namespace) -> World:
+    """People and a dataset for these two; the policy is there."""
+    Dataset.objects.create(
+        name="masters", binding="SETTINGS", prefix="master:", database="MASTERS_D1", table="masters",
+        key="master:{type}:{id}", fields={"id": "id", "type": "type", "name": "name"}, ignore=["updated_at"],
+    )  # fmt: skip
+    return World(make.everybody(), qa, production)
+
+
+def _environment(slug: str, order: int) -> Namespace:
+    environment = Environment.objects.create(
+        slug=slug, name=slug.title(), order=order, production=slug == "production", account_id=make.ACCOUNTS[slug],
+        read_token=f"env:{slug.upper()}_READ", write_token=f"env:{slug.upper()}_WRITE",
+        api_base_url="http://127.0.0.1:9", r2_endpoint="http://127.0.0.1:9", r2_bucket=f"{slug}-bucket",
+        r2_access_key_id="env:TEST_R2_KEY", r2_secret_access_key="env:TEST_R2_SECRET",
+    )  # fmt: skip
+    Database.objects.create(environment=environment, binding="MASTERS_D1", database_id=make.DATABASES[slug])
+    return Namespace.objects.create(
+        environment=environment, binding="SETTINGS", namespace_id=make.NAMESPACES[slug], title=f"{slug}-settings"
+    )
+
+
+def asked(world: World, prefix: str = "master:", *, by: Person | None = None) -> CleanupRequest:
+    """A clean-up with its references stated."""
+    operator = by or world.people.operator
+    request = cleanup.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=operator)
+    cleanup.state_references(request, commit="4f2a91c", command="rg master:", hits=0, answer="none", by=operator)
+    request.refresh_from_db()
+    return request
+
+
+def stage_of(request: CleanupRequest, slug: str = "qa") -> CleanupStage:
+    """The stage as it is now."""
+    related = ("request__family", "environment", "namespace", "approval", "run", "generation")
+    return CleanupStage.objects.select_related(*related).get(request=request, environment__slug=slug)
+
+
+def go(stage: CleanupStage, state: CleanupStage.State, **values: object) -> CleanupStage:
+    """One move, as a run would make it."""
+    CleanupStage.objects.filter(pk=stage.pk).update(state=state, **values)
+    return stage_of(stage.request, stage.environment.slug)
+
+
+def over(kind: Run.Kind, subject: str, environment: Environment) -> Run:
+    """A run that did its work."""
+    return Run.objects.create(
+        kind=kind, subject=subject, label="x", actor="tests", environment=environment, state="succeeded",
+        finished_at=Now(),
+    )  # fmt: skip
+
+
+def frozen(stage: CleanupStage, names: Sequence[str] = NAMES) -> CleanupStage:
+    """The names of a scan."""
+    scan = Scan.objects.create(
+        namespace=stage.namespace,
+        run=over(Run.Kind.SCAN, f"namespace:{stage.namespace_id}", stage.environment),
+        completed_at=Now(),
+    )
+    CleanupEntry.objects.filter(stage=stage).delete()
+    CleanupEntry.objects.bulk_create(
+        CleanupEntry(stage=stage, index=index, name=name) for index, name in enumerate(names)
+    )
+    digest = manifest.names_sha256(names)
+    what = {"scan": scan, "names": len(names), "names_sha256": digest}
+    return go(stage, State.FROZEN, frozen_at=Now(), generation=None, check_passed=None, **what)
+
+
+def checked(request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
+    """Frozen, copied, read back and equal to D1."""
+    stage = frozen(stage_of(request, slug), names)
+    generation = _copy(stage, names)
+    stage = go(stage, State.BACKED_UP, generation=generation)
+    Generation.objects.filter(pk=generation.pk).update(status="verified", verified_at=Now())
+    stage = go(stage, State.VERIFIED)
+    if request.category != "legacy":
+        return stage
+    return go(stage, State.CHECKED, check_passed=_check(generation))
+
+
+def _copy(stage: CleanupStage, names: Sequence[str]) -> Generation:
+    generation = Generation.objects.create(
+        environment=stage.environment, namespace=stage.namespace, prefixes=[stage.request.prefix],
+        category=stage.request.category, purpose="cleanup", actor="tests", bucket=stage.environment.r2_bucket,
+        run=over(Run.Kind.BACKUP, f"stage:{stage.pk}:copy", stage.environment),
+        stem=f"backups/kv/master/{stage.pk}-{Generation.objects.count()}", retain_until=Now() + timedelta(days=30),
+    )  # fmt: skip
+    GenerationEntry.objects.bulk_create(
+        GenerationEntry(
+            generation=generation, index=index, name=name, outcome="kept", size=2,
+            digest=manifest.entry_digest(name, sha256(b"{}").digest(), None, None),
+        )
+        for index, name in enumerate(names)
+    )  # fmt: skip
+    Generation.objects.filter(pk=generation.pk).update(
+        status="complete", finished_at=Now(), manifest_key=f"{generation.stem}.manifest.json", manifest_sha256="3" * 64,
+        digest_root="4" * 64, keys=len(names), bytes=2 * len(names),
+    )  # fmt: skip
+    return generation
+
+
+def _check(generation: Generation) -> Check:
+    dataset = Dataset.objects.get(name="masters")
+    check = Check.objects.create(
+        environment=generation.environment, dataset=dataset, definition=datasets.definition(dataset),
+        definition_digest=datasets.definition_digest(dataset), generation=generation, source=generation.stem,
+        run=over(Run.Kind.CHECK, f"generation:{generation.pk}", generation.environment),
+    )  # fmt: skip
+    Check.objects.filter(pk=check.pk).update(outcome="passed", keys=3, rows=3, finished_at=Now())
+    return check
+
+
+def submitted(world: World, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
+    """Waiting for the reviewer."""
+    cleanup.submit(checked(request, slug, names), by=world.people.operator)
+    return stage_of(request, slug)
+
+
+def approved(world: World, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
+    """Approved by the reviewer."""
+    stage = submitted(world, request, slug, names)
+    approve(world, approval_of(stage))
+    return stage_of(request, slug)
+
+
+def approval_of(stage: CleanupStage) -> ApprovalRequest:
+    """The stage's request for a decision."""
+    return ApprovalRequest.objects.get(cleanupstage=stage)
+
+
+def approve(world: World, request: ApprovalRequest) -> None:
+    """The reviewer says yes."""
+    approvals.approve(request, by=world.people.reviewer, shown=request.digest)
+
+
+def started(world: World, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
+    """Claimed, with its run."""
+    cleanup.start_deletion(approved(world, request, slug, names), by=world.people.operator)
+    return stage_of(request, slug)
+
+
+def lease_of(stage: CleanupStage) -> Lease:
+    """A worker's right to the stage's run."""
+    assert stage.run is not None
+    lease = leases.take(stage.run.pk)
+    assert lease is not None
+    return lease
+
+
+def proven(stage: CleanupStage) -> CleanupStage:
+    """A started deletion came to its end, and the names are gone."""
+    run = lease_of(stage).run
+    Run.objects.filter(pk=run.pk).update(state="succeeded", owner="", lease_until=None, finished_at=Now())
+    stage = go(stage, State.DELETED, deleted=F("names"), first_listing_at=Now() - timedelta(minutes=2))
+    return go(stage, State.CONFIRMED, second_listing_at=Now())
+
+
+def accept(world: World, stage: CleanupStage) -> CleanupStage:
+    """An operator tried the application."""
+    closing.accept(stage, note="Opened the pages, all well", by=world.people.operator)
+    return stage_of(stage.request, stage.environment.slug)
+
+
+def accepted(world: World, request: CleanupRequest, names: Sequence[str] = NAMES) -> CleanupStage:
+    """QA, cleaned and accepted."""
+    return accept(world, proven(started(world, request, "qa", names)))
+
+
+def empty(world: World, request: CleanupRequest) -> CleanupStage:
+    """QA held no such key; accepted as such."""
+    stage = frozen(stage_of(request), ())
+    listed = {"first_listing_at": Now() - timedelta(minutes=2), "second_listing_at": Now()}
+    return accept(world, go(stage, State.CONFIRMED, **listed))
+
+
+@contextmanager
+def past_the_triggers() -> Iterator[None]:
+    """What only the owner of the database can do."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        yield
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+def tampered(row: Model, **values: object) -> None:
+    """One row changed by SQL past every trigger."""
+    with past_the_triggers():
+        type(row)._default_manager.filter(pk=row.pk).update(**values)
