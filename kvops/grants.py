@@ -33,7 +33,8 @@ FROZEN: Mapping[str, frozenset[str]] = {
             "created_at",
             "decide_by",
         ]
-    )
+    ),
+    "kvops_emergencystop": frozenset(["id", "environment_id", "by_id", "at", "reason"]),
 }
 """Tables of which the application deletes nothing, and the columns it cannot update either."""
 

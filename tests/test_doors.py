@@ -121,7 +121,9 @@ DOORS: dict[str, Door] = {
     "approvals": page(),
     "approval": page(lambda world: [world.approval.pk]),
     "approval-apply": operates(lambda world: [world.approval.pk], done=404),
-    "approval-decide": Door(NEVER, (LOGIN, 403, 403, 302, 403), lambda world: [world.approval.pk]),
+    "approval-decide": Door(
+        (LOGIN, 403, 403, 302, 403), (LOGIN, 403, 403, 302, 403), lambda world: [world.approval.pk]
+    ),
     "approval-withdraw": operates(lambda world: [world.approval.pk]),
     "categories": page(),
     "change-submit": operates(lambda world: [world.change]),

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from audit import log
 from audit.actions import Action
@@ -59,11 +59,23 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, approval, DecisionForm(approval))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("kvops.review", raise_exception=True)
-@reauthentication_required  # type: ignore[untyped-decorator]
 def decide(request: HttpRequest, pk: int) -> HttpResponse:
-    """Approve or reject. allauth sends this again after asking for the password, so everything is checked anew."""
+    """Approve or reject. A password that is sent twice leads here by GET: then say how the request stands."""
+    if request.method == "POST":
+        answer: HttpResponse = _decide(request, pk)
+        return answer
+    state = get_object_or_404(REQUESTS, pk=pk).get_state_display()
+    messages.info(
+        request, _("Your password was sent twice; it counts once. The request is: %(state)s.") % {"state": state}
+    )
+    return redirect("approval", pk)
+
+
+@reauthentication_required  # type: ignore[untyped-decorator]
+def _decide(request: HttpRequest, pk: int) -> HttpResponse:
+    """Decide. allauth sends this again after asking for the password, so everything is checked anew."""
     insist_fresh(request)
     approval = get_object_or_404(REQUESTS, pk=pk)
     form = DecisionForm(approval, request.POST.dict())

@@ -327,6 +327,39 @@ def test_deciding_asks_for_the_password_and_then_goes_on(people: make.People, as
     assert state(asked) == State.APPROVED
 
 
+def test_a_password_that_is_sent_twice_leads_to_the_request_and_says_how_it_stands(
+    people: make.People, asked: ApprovalRequest
+) -> None:
+    browser = signed_in(people.reviewer)
+    form = browser.post(f"/approvals/{asked.pk}/decide", decision(asked)).headers["Location"]
+    typed = {"password": make.PASSWORD, "next": f"/approvals/{asked.pk}/decide"}
+    browser.post(form, typed)
+    page = browser.post(form, typed, follow=True)
+    assert page.redirect_chain[-1] == (f"/approvals/{asked.pk}/", 302)
+    assert "Your password was sent twice; it counts once. The request is: approved." in page.content.decode()
+    assert state(asked) == State.APPROVED
+
+
+def test_the_password_page_says_what_for_and_leads_back(people: make.People, asked: ApprovalRequest) -> None:
+    browser = signed_in(people.reviewer)
+    form = browser.post(f"/approvals/{asked.pk}/decide", decision(asked)).headers["Location"]
+    page = browser.get(form).content.decode()
+    assert f'href="/approvals/{asked.pk}/"' in page
+    assert "production-settings" in page
+    assert "You are about to decide on this." in page
+
+
+@pytest.mark.parametrize("after", ["", "/", "/nowhere", "/approvals/999999/decide", "//elsewhere.example/"])
+def test_the_password_page_without_a_decision_says_so(people: make.People, after: str) -> None:
+    page = signed_in(people.reviewer).get("/account/reauthenticate/", {"next": after})
+    assert "What you asked for needs the password" in page.content.decode()
+
+
+def test_the_password_page_tells_nothing_to_who_may_not_decide(people: make.People, asked: ApprovalRequest) -> None:
+    page = signed_in(people.nobody).get("/account/reauthenticate/", {"next": f"/approvals/{asked.pk}/decide"})
+    assert "production-settings" not in page.content.decode()
+
+
 def test_a_wrong_password_decides_nothing(people: make.People, asked: ApprovalRequest) -> None:
     browser = signed_in(people.reviewer)
     answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
