@@ -86,6 +86,20 @@ class Action(TextChoices):
     LEFTOVERS_EXPLAINED = "leftovers.explained", _("Leftover keys explained")
     REFERENCES_STATED = "references.stated", _("Code references stated")
 
+    STAGE_UNDOING = "stage.undoing", _("Undoing of a deletion started")
+    STAGE_UNDONE = "stage.undone", _("Deletion undone")
+
+    RESTORE_PREPARED = "restore.prepared", _("Restore prepared")
+    RESTORE_COMPARED = "restore.compared", _("Restore compared with KV")
+    RESTORE_SUBMITTED = "restore.submitted", _("Restore submitted for approval")
+    RESTORE_APPROVED = "restore.approved", _("Restore approved")
+    RESTORE_RETURNED = "restore.returned", _("Restore returned to its preparation")
+    RESTORE_STARTED = "restore.started", _("Restore started")
+    RESTORE_CHUNK_INTENDED = "restore.chunk_intended", _("Writing of a chunk intended")
+    RESTORE_CHUNK_SETTLED = "restore.chunk_settled", _("Writing of a chunk settled")
+    RESTORE_FINISHED = "restore.finished", _("Restore finished")
+    RESTORE_ENDED = "restore.ended", _("Restore given up")
+
     REFUSED = "refused", _("Refused")
 
 

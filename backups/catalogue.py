@@ -93,6 +93,8 @@ def _newest(found: GenerationQuerySet) -> list[Generation]:
 
 
 def _covers(generation: Generation, family: Family) -> bool:
+    if generation.purpose == Generation.Purpose.RESTORE:
+        return False  # only what a restore was to overwrite
     under = any(family.pattern.startswith(prefix) for prefix in generation.prefixes)
     return under and (generation.purpose == Generation.Purpose.ROUTINE or str(family) in generation.patterns)
 

@@ -69,6 +69,7 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
     found: dict[int, CleanupStage] = {}
     candidates = (
         _of_scope(stage)
+        .filter(undos=None)  # what was put back again proves nothing
         .exclude(names=0, empty_reason="")
         .exclude(Exists(unexplained), leftovers_note="")
         .select_related("environment", "accepted_by")
@@ -167,6 +168,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "references": _references(stage),
         "qa": [_qa(stage, found) for found in qa_stages(stage)],
         "cost": cost.shown(stage, generation),
+        "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
         "warnings": _warnings(stage, generation),
     }
 

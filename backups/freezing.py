@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils.translation import gettext_noop
 
 from backups import manifest, scope, values
-from backups.models import CleanupStage, Generation
+from backups.models import CleanupStage, Generation, Restore, RestoreEntry
 from backups.r2 import ObjectInfo, R2Store
 from backups.values import Name, Reader
 from kvops import names
@@ -59,7 +59,7 @@ class Freezing:
 
     def list_names(self) -> None:
         """One page of the listing, or its end. The names of a clean-up were frozen with its stage."""
-        if self.generation.purpose == Generation.Purpose.CLEANUP:
+        if self.generation.purpose in Generation.OF_GIVEN_NAMES:
             self.frozen()
             return
         at: dict[str, Any] = {"phase": "list", "prefix": 0, "after": None, "names": 0, "last": "", "restarts": 0}
@@ -167,4 +167,20 @@ def freeze_from_stage(generation: Generation, stage: CleanupStage) -> None:
             "INSERT INTO backups_generationentry (generation_id, index, name, expiration, outcome)"
             " SELECT %s, index, name, expiration, 'planned' FROM backups_cleanupentry WHERE stage_id = %s",
             [generation.pk, stage.pk],
+        )
+
+
+def freeze_from_restore(generation: Generation, restore: Restore) -> None:
+    """The names of a generation are those a restore may overwrite; after a partial copy, those that did not vanish."""
+    source = "SELECT index, name FROM backups_restoreentry WHERE restore_id = %s AND found = ANY(%s)"
+    kept = restore.safety_id
+    params: list[int | list[str]] = [restore.pk, [kind.value for kind in RestoreEntry.CONFLICTS]]
+    if kept is not None:
+        source = "SELECT index, name FROM backups_generationentry WHERE generation_id = %s AND outcome = 'kept'"
+        params = [kept]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO backups_generationentry (generation_id, index, name, outcome)"  # noqa: S608  (one of two above)
+            f" SELECT %s, row_number() OVER (ORDER BY index) - 1, name, 'planned' FROM ({source}) AS found",
+            [generation.pk, *params],
         )

@@ -13,9 +13,9 @@ from audit import log
 from audit.actions import Action
 from backups import manifest, scope, storage
 from backups.export import Export, digest
-from backups.freezing import freeze_from_stage
+from backups.freezing import freeze_from_restore, freeze_from_stage
 from backups.manifest import Damaged
-from backups.models import CleanupStage, Generation, GenerationEntry
+from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from backups.readback import ReadBack
 from backups.scope import BackupRefused
 from backups.values import Reader
@@ -63,9 +63,12 @@ def create_backup(
     person: Person | None = None,
     purpose: Generation.Purpose = Generation.Purpose.ROUTINE,
     stage: CleanupStage | None = None,
+    restore: Restore | None = None,
     foreground: bool = False,
 ) -> Generation:
     """The same within the caller's `audit.log.transaction()`; with a stage, of its frozen names and no others.
+
+    With a restore, of exactly what it may overwrite.
 
     Keys without a family are found by the run's own listing, which then fails before it reads a value. Raises
     BackupRefused when the newest scan knows of such keys already, and runs.AlreadyOpen.
@@ -73,7 +76,7 @@ def create_backup(
     log.insist()
     prefixes = scope.distinct(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
-    if stage is None and (count := scope.sensitive_in_inventory(namespace, prefixes)):
+    if stage is None and restore is None and (count := scope.sensitive_in_inventory(namespace, prefixes)):
         raise scope.refusal(namespace, prefixes, count)
     if not families:
         raise BackupRefused(
@@ -104,9 +107,9 @@ def create_backup(
         namespace=namespace,
         prefixes=prefixes,
         category=scope.category(families),
-        patterns=[str(family) for family in families] if stage else [],
+        patterns=[str(family) for family in families] if stage or restore else [],
         purpose=purpose,
-        read=scope.read(families) if stage else Read.BULK,
+        read=scope.read(families) if stage or restore else Read.BULK,
         run=run,
         made_by=person,
         actor=actor.text,
@@ -117,6 +120,8 @@ def create_backup(
     )
     if stage:
         freeze_from_stage(generation, stage)
+    if restore:
+        freeze_from_restore(generation, restore)
     log.record(
         Action.GENERATION_STARTED,
         actor=actor,

@@ -46,6 +46,9 @@ KINDS: dict[str, Kind] = {
     Run.Kind.CONFIRM: Kind("backups.proof.confirm_absence"),
     Run.Kind.RECONCILE: Kind("backups.reconciling.reconcile"),
     Run.Kind.LATE_CHECK: Kind("backups.reappearance.look_again"),
+    Run.Kind.PREVIEW: Kind("backups.previewing.preview"),
+    Run.Kind.RESTORE: Kind("backups.restoring.put_back"),
+    Run.Kind.UNDO: Kind("backups.restoring.put_back"),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

@@ -58,6 +58,8 @@ QA_EVIDENCE = 7 * 86400.0
 VERIFIED_FRESH = 24 * 3600.0
 SCAN_FRESH = 24 * 3600.0
 REAUTHENTICATE = 300
+UNDO_WITHIN = 72 * 3600.0
+"""After a deletion ended: how long its own approval covers putting its keys back. A trigger says the same."""
 
 # Keys.
 EXPIRING_SOON = 7 * 86400

@@ -29,7 +29,7 @@ def s3() -> Iterator[FakeS3]:
 
 @pytest.fixture(autouse=True)
 def nothing_that_may_not_be(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After every test on the fake Cloudflare: only allowed calls, only approved and copied keys deleted."""
+    """After every test on the fake Cloudflare: only allowed calls, only approved and copied keys deleted or written."""
     if "cloudflare" not in request.fixturenames:
         yield
         return
@@ -38,9 +38,10 @@ def nothing_that_may_not_be(request: pytest.FixtureRequest) -> Iterator[None]:
     # Asked for now, so that both are still there when the test is over.
     request.getfixturevalue("db")
     yield
-    # Without deletes the database is left alone: a test may have broken its transaction.
-    deletes = any(call.deleted for call in fake.journal)
-    found = judge.problems(fake.journal, judge.approved_sets(bucket.objects) if deletes else [])
+    # Without deletes and writes the database is left alone: a test may have broken its transaction.
+    deletes, writes = (any(getattr(call, what) for call in fake.journal) for what in ("deleted", "written"))
+    approved = judge.approved_sets(bucket.objects) if deletes else []
+    found = judge.problems(fake.journal, approved, judge.writable_sets(bucket.objects) if writes else [])
     assert not found, "\n".join(found)
 
 

@@ -1,18 +1,19 @@
 """Judges what a fake Cloudflare was asked, after every test of the product.
 
-Three things may never show in its journal: a call outside the list below, a delete of a name that is in no approved
-set, a delete of a value that is not the one in the copy the approver was shown. What was approved and copied is read
-from the evidence, the frozen names and the bucket's objects, not with the product's own functions.
+These may never show in its journal: a call outside the list below, a delete or a write of a name that is in no
+approved set, a delete or a write of a value that is not the one in the copy the approver was shown, and a write over
+another value that is in no copy made for that. What was approved and copied is read from the evidence, the frozen
+names and the bucket's objects, not with the product's own functions.
 """
 
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
-from backups.models import CleanupEntry
-from kvops.models import ApprovalRequest
+from backups.models import CleanupEntry, Generation, Restore, RestoreEntry
+from kvops.models import ApprovalRequest, Run
 from tests.fakes.cloudflare import Call
 
 ALLOWED = {
@@ -23,6 +24,8 @@ ALLOWED = {
     ("GET", "metadata"),
     ("POST", "bulk_get"),
     ("POST", "bulk_delete"),
+    ("PUT", "bulk_put"),
+    ("PUT", "put_value"),
     ("GET", "databases"),
     ("POST", "query"),
 }
@@ -36,10 +39,19 @@ class Approved:
     values: Mapping[str, str | None]
 
 
-def problems(journal: Iterable[Call], approved: Iterable[Approved]) -> list[str]:
+@dataclass(frozen=True)
+class Writable:
+    """An approved set that may be put back, as above; `over` are the values that were copied to be overwritten."""
+
+    namespace: str
+    values: Mapping[str, str | None]
+    over: Mapping[str, str] = field(default_factory=dict)
+
+
+def problems(journal: Iterable[Call], approved: Iterable[Approved], writable: Iterable[Writable] = ()) -> list[str]:
     """What the journal shows and may not, one sentence each."""
-    sets = list(approved)
-    return [sentence for call in journal for sentence in _of_call(call, sets)]
+    sets, puts = list(approved), list(writable)
+    return [sentence for call in journal for sentence in (*_of_call(call, sets), *_of_writes(call, puts))]
 
 
 def _of_call(call: Call, sets: list[Approved]) -> Iterator[str]:
@@ -53,6 +65,43 @@ def _of_call(call: Call, sets: list[Approved]) -> Iterator[str]:
             yield f"{name!r} of {call.namespace} had another value than its copy when it was deleted."
 
 
+def _of_writes(call: Call, sets: list[Writable]) -> Iterator[str]:
+    for name, value in call.written.items():
+        mine = [one for one in sets if one.namespace == call.namespace and name in one.values]
+        before = call.replaced.get(name, value)
+        if not mine:
+            yield f"{name!r} of {call.namespace} was written and is in no approved set."
+        elif value not in [one.values[name] for one in mine]:
+            yield f"{name!r} of {call.namespace} was written with another value than its copy."
+        elif before not in {value, *(one.over.get(name) for one in mine)}:
+            yield f"{name!r} of {call.namespace} was overwritten, and what it held is in no copy made for that."
+
+
+def writable_sets(objects: Mapping[str, bytes]) -> list[Writable]:
+    """What the used approvals of restores cover, and of deletions that were undone; `objects` are the bucket's."""
+    used = ApprovalRequest.objects.filter(state=ApprovalRequest.State.USED, approver__isnull=False)
+    undone = Run.objects.filter(kind=Run.Kind.UNDO).values("approval")
+    deleted = [_approved(one, objects) for one in used.filter(kind=ApprovalRequest.Kind.DELETE_KEYS, pk__in=undone)]
+    restores = used.filter(kind=ApprovalRequest.Kind.RESTORE)
+    return [*(Writable(one.namespace, one.values) for one in deleted), *(_writable(one, objects) for one in restores)]
+
+
+def _writable(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writable:
+    """What the evidence covers: nothing when the names or the copy are not the ones it shows."""
+    restore = Restore.objects.get(pk=int(request.subject.removeprefix("restore:")))
+    names = list(RestoreEntry.objects.filter(restore=restore).values_list("name", flat=True))
+    values = _shown(request, names, objects)
+    safety = restore.safety
+    over = dict(_of_generation(safety, objects)) if safety and restore.on_conflict == "overwrite" else {}
+    return Writable(json.loads(request.evidence)["namespace_id"], values, over)
+
+
+def _of_generation(generation: Generation, objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    body = objects.get(generation.manifest_key, b"")
+    if generation.status == Generation.Status.VERIFIED and _sha(body) == generation.manifest_sha256:
+        yield from _copied(json.loads(body), objects)
+
+
 def approved_sets(objects: Mapping[str, bytes]) -> list[Approved]:
     """The sets of all used approvals; `objects` are the bucket's."""
     used = ApprovalRequest.objects.filter(
@@ -63,18 +112,23 @@ def approved_sets(objects: Mapping[str, bytes]) -> list[Approved]:
 
 def _approved(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Approved:
     """What the evidence covers: nothing when the names or the copy are not the ones it shows."""
-    evidence = json.loads(request.evidence)
     entries = CleanupEntry.objects.filter(stage=int(request.subject.removeprefix("stage:")))
     names = list(entries.values_list("name", flat=True))
+    return Approved(json.loads(request.evidence)["namespace_id"], _shown(request, names, objects))
+
+
+def _shown(request: ApprovalRequest, names: list[str], objects: Mapping[str, bytes]) -> Mapping[str, str | None]:
+    """The names, if they are those of the evidence, each with its value in the copy that is shown there."""
+    evidence = json.loads(request.evidence)
     shown = (
         _sha(request.evidence.encode()) == request.digest,
         _names_sha256(names) == evidence["names"]["sha256"],
         _sha(objects.get(evidence["generation"]["manifest"], b"")) == evidence["generation"]["manifest_sha256"],
     )
     if not all(shown):
-        return Approved(evidence["namespace_id"], {})
+        return {}
     copied = dict(_copied(json.loads(objects[evidence["generation"]["manifest"]]), objects))
-    return Approved(evidence["namespace_id"], {name: copied.get(name) for name in names})
+    return {name: copied.get(name) for name in names}
 
 
 def _copied(manifest: Mapping[str, list[dict[str, str]]], objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:

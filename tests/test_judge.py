@@ -26,7 +26,7 @@ def test_a_delete_of_approved_and_copied_values_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "route"), [("PUT", "bulk_put"), ("DELETE", "delete_namespace"), ("GET", "unknown"), ("PUT", "put_value")]
+    ("method", "route"), [("DELETE", "delete_value"), ("DELETE", "delete_namespace"), ("GET", "unknown")]
 )
 def test_a_call_outside_the_list_is_caught(method: str, route: str) -> None:
     assert judge.problems([call(method, route)], APPROVED) == [f"{method} /path is not a call of the product."]
@@ -46,6 +46,39 @@ def test_a_name_approved_in_another_namespace_is_caught() -> None:
 def test_a_value_that_is_not_the_copied_one_is_caught(copied: str | None) -> None:
     [sentence] = judge.problems([delete({NAME: VALUE})], [judge.Approved("n1", {NAME: copied})])
     assert "had another value than its copy" in sentence
+
+
+OLDER = sha256(b"older").hexdigest()
+WRITABLE = [judge.Writable("n1", {NAME: VALUE}, {NAME: OLDER})]
+
+
+def write(written: dict[str, str], replaced: dict[str, str] | None = None, namespace: str = "n1") -> Call:
+    return Call("PUT", "bulk_put", "/path", 200, "a", namespace, {}, written, 0.0, replaced or {})
+
+
+def test_a_write_of_approved_and_copied_values_passes() -> None:
+    journal = [write({NAME: VALUE}), write({NAME: VALUE}, {NAME: VALUE}), write({NAME: VALUE}, {NAME: OLDER})]
+    assert judge.problems(journal, APPROVED, WRITABLE) == []
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        (write({"master:a:2": VALUE}), "was written and is in no approved set"),
+        (write({NAME: VALUE}, namespace="n2"), "was written and is in no approved set"),
+        (write({NAME: OLDER}), "was written with another value than its copy"),
+        (write({NAME: VALUE}, {NAME: sha256(b"newer").hexdigest()}), "what it held is in no copy made for that"),
+    ],
+    ids=["name", "namespace", "value", "overwritten"],
+)
+def test_a_forged_write_is_caught(forged: Call, said: str) -> None:
+    [sentence] = judge.problems([forged], APPROVED, WRITABLE)
+    assert said in sentence
+
+
+def test_an_approved_deletion_is_no_permission_to_write() -> None:
+    [sentence] = judge.problems([write({NAME: VALUE})], APPROVED)
+    assert "was written and is in no approved set" in sentence
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from backups.models.datasets import Dataset
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.reappearances import Reappearance
+from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.storage import StagedObject, StoredObject
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "GenerationPart",
     "PlainDump",
     "Reappearance",
+    "Restore",
+    "RestoreChunk",
+    "RestoreEntry",
     "StagedObject",
     "StoredObject",
 ]

@@ -57,6 +57,10 @@ class Generation(models.Model):
 
         ROUTINE = "routine", _("routine")
         CLEANUP = "cleanup", _("clean-up")
+        RESTORE = "restore", _("what a restore overwrites")
+
+    OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE)
+    """Their names are given, not listed."""
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)

@@ -37,6 +37,7 @@ class ApprovalRequest(models.Model):
         ENVIRONMENT = "environment", _("change environments")
         POLICY = "policy", _("change the policy")
         RELEASE_STOP = "release_stop", _("release an emergency stop")
+        RESTORE = "restore", _("put keys back")
 
     class State(models.TextChoices):
         """Where the request is."""

@@ -44,6 +44,9 @@ class Run(models.Model):
         CONFIRM = "confirm", _("proof of absence")
         RECONCILE = "reconcile", _("listing of the bucket")
         LATE_CHECK = "late_check", _("late check")
+        PREVIEW = "preview", _("preview of a restore")
+        RESTORE = "restore", _("restore")
+        UNDO = "undo", _("undoing of a deletion")
 
     class State(models.TextChoices):
         """Where the run is."""
@@ -109,17 +112,19 @@ class Run(models.Model):
             ),
             models.CheckConstraint(
                 name="run_destructive_is_approved",
-                condition=~Q(kind="delete") | (Q(approval__isnull=False) & ~Q(approval_digest="")),
+                condition=~Q(kind__in=["delete", "restore", "undo"])
+                | (Q(approval__isnull=False) & ~Q(approval_digest="")),
             ),
             models.CheckConstraint(
-                name="run_destructive_in_a_worker", condition=~Q(kind="delete") | Q(foreground=False)
+                name="run_destructive_in_a_worker",
+                condition=~Q(kind__in=["delete", "restore", "undo"]) | Q(foreground=False),
             ),
             models.UniqueConstraint(
                 fields=["kind", "subject"],
                 condition=Q(state__in=["queued", "running"]),
                 name="run_one_open_per_subject",
             ),
-            models.UniqueConstraint(fields=["approval"], name="run_one_per_approval"),
+            models.UniqueConstraint(fields=["approval", "kind"], name="run_one_per_approval_and_kind"),
             models.CheckConstraint(
                 name="run_progress_within_total",
                 condition=Q(total__isnull=True) | Q(done__lte=F("total")),

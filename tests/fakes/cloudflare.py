@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import RLock
 from types import TracebackType
 from typing import Literal, Self
@@ -50,6 +50,8 @@ ROUTES = frozenset(route[0] for route in _ROUTES)
 class Call:
     """One line of the journal. `deleted`: name to the SHA-256 of its value then, None if absent.
 
+    `written`: name to that of the new value; `replaced`: to that of a value which was there before.
+
     `route` is "unknown" for what is not documented; `status` 0 means no answer was given.
     """
 
@@ -62,6 +64,7 @@ class Call:
     deleted: dict[str, str | None]
     written: dict[str, str]
     at: float
+    replaced: dict[str, str] = field(default_factory=dict)
 
 
 class FakeCloudflare:
@@ -282,6 +285,7 @@ class FakeCloudflare:
                 context.deleted,
                 context.written,
                 self.clock(),
+                context.replaced,
             )
         )
 

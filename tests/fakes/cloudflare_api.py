@@ -40,6 +40,7 @@ class Context:
     fault: Fault | None
     deleted: dict[str, str | None] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
+    replaced: dict[str, str] = field(default_factory=dict)
 
     def query(self, name: str, default: str) -> str:
         """One query parameter."""
@@ -233,6 +234,9 @@ class Api:
             raise Problem(400, 10012, "this is not a name for a key")
         if len(data) > VALUE_BYTES or len((metadata or "").encode()) > METADATA_BYTES:
             raise Problem(413, 10022, "the value or its metadata is too large")
+        before = self._namespace(context).get(name)
+        if before is not None and self._lives(before):
+            context.replaced[name] = sha256(before.data).hexdigest()
         self._namespace(context).put(Item(name, data, expiration, None if metadata == "null" else metadata))
         context.written[name] = sha256(data).hexdigest()
 

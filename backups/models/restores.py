@@ -1,0 +1,244 @@
+"""Restores: what is put back from which copy, what KV held of it, and what became of every name."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from backups.models.cleanup import CleanupStage
+from backups.models.generations import Generation
+from kvops.models import ApprovalRequest, Environment, Namespace, Person, Run
+
+
+class Restore(models.Model):
+    """Keys of a verified copy, put back into a namespace; an undo is one of exactly what a deletion deleted.
+
+    preparing -> prepared                  (each name compared with what KV holds)
+    prepared -> preparing                  (to be compared again)
+    prepared -> submitted -> approved      (by another person)
+    approved -> writing                    (claimed: the run and the used approval in one transaction)
+    preparing -> writing                   (an undo: the approval of its deletion covers it)
+    submitted | approved -> prepared       (rejected, withdrawn, expired, stale)
+    writing -> done
+    preparing | prepared -> ended          (given up)
+
+    Each move is one conditional UPDATE and one audit entry.
+    """
+
+    class State(models.TextChoices):
+        """Where the restore is."""
+
+        PREPARING = "preparing", _("being compared with KV")
+        PREPARED = "prepared", _("compared with KV")
+        SUBMITTED = "submitted", _("waiting for approval")
+        APPROVED = "approved", _("approved")
+        WRITING = "writing", _("writing")
+        DONE = "done", _("done")
+        ENDED = "ended", _("given up")
+
+    class OnConflict(models.TextChoices):
+        """What becomes of a key that is there and is not as in the copy."""
+
+        SKIP = "skip", _("leave it as it is")
+        STOP = "stop", _("write nothing at all")
+        OVERWRITE = "overwrite", _("overwrite it, after a copy of it was made and verified")
+
+    OVER = (State.DONE, State.ENDED)
+
+    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="restores")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
+    namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
+    stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, null=True, blank=True, related_name="undos")
+    prefix = models.TextField(db_collation="C", blank=True)
+    listed = models.BooleanField(default=False)
+    on_conflict = models.CharField(max_length=10, choices=OnConflict, default=OnConflict.SKIP)
+    prepared_by = models.CharField(max_length=200)
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    state = models.CharField(max_length=20, choices=State, default=State.PREPARING)
+    names = models.BigIntegerField(default=0)
+    names_sha256 = models.CharField(max_length=64, blank=True)
+    preview_run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    compared_at = models.DateTimeField(null=True, blank=True)
+    found = models.JSONField(default=dict, blank=True)
+    overwritten = models.BigIntegerField(default=0)
+    overwritten_sha256 = models.CharField(max_length=64, blank=True)
+    reason = models.TextField(blank=True)
+    approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    safety = models.ForeignKey(
+        Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="protected_restores"
+    )
+
+    written = models.BigIntegerField(default=0)
+    equal = models.BigIntegerField(default=0)
+    left = models.BigIntegerField(default=0)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    returned_because = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["approval"], name="restore_one_per_approval"),
+            models.UniqueConstraint(fields=["run"], name="restore_one_per_run"),
+            models.UniqueConstraint(fields=["stage"], name="restore_one_undo_per_stage"),
+            models.CheckConstraint(
+                name="restore_prepared_was_compared",
+                condition=Q(stage__isnull=False)
+                | Q(state__in=["preparing", "ended"])
+                | (Q(compared_at__isnull=False) & ~Q(names_sha256="")),
+            ),
+            models.CheckConstraint(
+                name="restore_submitted_has_an_approval",
+                condition=~Q(state__in=["submitted", "approved", "writing", "done"]) | Q(approval__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="restore_submitted_has_a_reason",
+                condition=~Q(state__in=["submitted", "approved", "writing", "done"]) | ~Q(reason=""),
+            ),
+            models.CheckConstraint(
+                name="restore_writing_has_a_run", condition=~Q(state__in=["writing", "done"]) | Q(run__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="restore_undo_never_overwrites", condition=Q(stage__isnull=True) | Q(on_conflict="skip")
+            ),
+            models.CheckConstraint(
+                name="restore_over_has_an_end",
+                condition=Q(state__in=["done", "ended"], finished_at__isnull=False)
+                | (~Q(state__in=["done", "ended"]) & Q(finished_at__isnull=True)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        what = "listed names" if self.listed else f"{self.prefix}*"
+        return f"{self.environment.slug} {self.namespace.binding} {what} from copy {self.generation_id}"
+
+    @property
+    def is_undo(self) -> bool:
+        """Whether the approval of a deletion covers it."""
+        return self.stage_id is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither done nor given up."""
+        return self.state not in self.OVER
+
+    @property
+    def conflicts(self) -> int:
+        """How many keys were there, and not as in the copy, when they were compared."""
+        return sum(self.found.get(kind, 0) for kind in (*RestoreEntry.CONFLICTS, RestoreEntry.Found.SENSITIVE))
+
+
+class RestoreEntry(models.Model):
+    """One name to put back. A trigger refuses any change of the set once the restore was submitted."""
+
+    class Found(models.TextChoices):
+        """What the comparison before the submit found in KV."""
+
+        ABSENT = "absent", _("not there")
+        EQUAL = "equal", _("there, and equal")
+        VALUE = "value", _("there with another value")
+        METADATA = "metadata", _("there with other metadata")
+        EXPIRATION = "expiration", _("there with another expiration")
+        SENSITIVE = "sensitive", _("there and different, but it cannot be copied first without encryption")
+        EXPIRED = "expired", _("its time is over")
+        SOON = "soon", _("less than a minute left: KV takes no such key")
+
+    class Outcome(models.TextChoices):
+        """What became of it."""
+
+        PLANNED = "planned", _("not dealt with yet")
+        SENT = "sent", _("sent, not compared yet")
+        AGAIN = "again", _("not there after it was sent, to be sent again")
+        WRITTEN = "written", _("put back")
+        EQUAL = "equal", _("was there already, equal")
+        VALUE = "value", _("there with another value, left as it is")
+        METADATA = "metadata", _("there with other metadata, left as it is")
+        EXPIRATION = "expiration", _("there with another expiration, left as it is")
+        SENSITIVE = "sensitive", _("there and different, left as it is: it cannot be copied first without encryption")
+        CHANGED = "changed", _("changed since the comparison, left as it is")
+        EXPIRED = "expired", _("its time is over, not put back")
+        SOON = "soon", _("less than a minute left, not put back: decide by hand")
+        DIFFERENT = "different", _("different when it was compared after the writing")
+        FAILED = "failed", _("not there after three tries")
+        STOPPED = "stopped", _("not sent: the run was ended early")
+
+    class Compared(models.TextChoices):
+        """What KV held after the settle time, against the copy."""
+
+        UNKNOWN = "", _("unknown")
+        EQUAL = "equal", _("equal")
+        DIFFERENT = "different", _("different")
+        ABSENT = "absent", _("not there")
+
+    CONFLICTS = (Found.VALUE, Found.METADATA, Found.EXPIRATION)
+    GOOD = (Outcome.WRITTEN, Outcome.EQUAL)
+    UNDER_WAY = (Outcome.PLANNED, Outcome.SENT, Outcome.AGAIN)
+
+    restore = models.ForeignKey(Restore, on_delete=models.CASCADE, related_name="entries")
+    index = models.BigIntegerField()
+    name = models.TextField(db_collation="C")
+    size = models.BigIntegerField()
+    found = models.CharField(max_length=10, choices=Found, blank=True)
+    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.PLANNED)
+    compared = models.CharField(max_length=10, choices=Compared, blank=True)
+
+    class Meta:
+        verbose_name_plural = "restore entries"
+        constraints = [
+            models.UniqueConstraint(fields=["restore", "index"], name="restore_index_once"),
+            models.UniqueConstraint(fields=["restore", "name"], name="restore_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.outcome}"
+
+
+class RestoreChunk(models.Model):
+    """A range of entry indexes. The intent is committed before the call.
+
+    planned -> intended -> sent -> settled
+    planned -> sent                        (nothing is to be written; what is there is looked at again)
+    planned -> settled                     (halved, or ended early)
+    intended -> settled                    (the answer never came: settled by reading)
+    """
+
+    class State(models.TextChoices):
+        """Where the chunk is."""
+
+        PLANNED = "planned", _("planned")
+        INTENDED = "intended", _("intended")
+        SENT = "sent", _("sent")
+        SETTLED = "settled", _("settled")
+
+    restore = models.ForeignKey(Restore, on_delete=models.PROTECT, related_name="chunks")
+    number = models.PositiveIntegerField()
+    attempt = models.PositiveSmallIntegerField(default=1)
+    first_index = models.BigIntegerField()
+    last_index = models.BigIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.PLANNED)
+    epoch = models.PositiveIntegerField(default=0)
+    names = models.PositiveIntegerField(default=0)
+    names_sha256 = models.CharField(max_length=64, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    intended_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    gap_ms = models.PositiveIntegerField(null=True, blank=True)
+    answer = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["restore", "number"], name="restore_chunk_number_once"),
+            models.CheckConstraint(
+                name="restore_chunk_intended_names_its_set", condition=Q(state="planned") | ~Q(names_sha256="")
+            ),
+            models.CheckConstraint(name="restore_chunk_three_tries", condition=Q(attempt__gte=1, attempt__lte=3)),
+            models.CheckConstraint(
+                name="restore_chunk_at_most_1000",
+                condition=Q(last_index__lt=F("first_index") + 1000, last_index__gte=F("first_index")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"chunk {self.number} of restore {self.restore_id}"

@@ -1,0 +1,213 @@
+"""The only way to a write: a run with a used approval of a restore, or of the deletion it undoes, chunk by chunk.
+
+Read the values out of the verified copy and compare their digests, read what KV holds now, keep the names that may be
+written, commit the intent, write exactly those, store the answer (`putting`). After the settle time everything is read
+back and compared (`comparing_back`); a chunk whose answer is unknown is never sent again blindly.
+"""
+
+import json
+from typing import Any
+
+from django.db.models import Count
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit.actions import Action
+from backups import protecting, restore_chunks, storage, undo
+from backups.clients import Clients, open_clients
+from backups.comparing_back import Settler
+from backups.copied import Copied, wanted
+from backups.current import calls_for, reserve
+from backups.differing import current, difference
+from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
+from backups.putting import Putter
+from backups.restore_moves import move
+from kvops import approvals, clock, emergency, timing
+from kvops.leases import Again, Done, Lease, RunError
+
+State = RestoreChunk.State
+Outcome = RestoreEntry.Outcome
+BLOCK = 100
+
+
+def put_back(lease: Lease) -> Again | Done | None:
+    """One step of a restore or an undo. Raises RunError when the target, a right or the copy does not hold."""
+    related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
+    restore = Restore.objects.select_related(*related, "approval__approver").get(run=lease.run)
+    emergency.insist_none(restore.environment)
+    _insist_target(restore, lease)
+    with (
+        storage.errors_for_a_run(),
+        storage.store(restore.generation.environment) as store,
+        open_clients(restore.environment) as clients,
+        Copied(restore.generation, store, lease.keep) as copied,
+    ):
+        title = clients.reader.namespace(restore.namespace.namespace_id).title
+        if title != restore.namespace.title:
+            raise RunError(
+                "wrong_target", f"The namespace is called {title!r} now, not {restore.namespace.title!r} as approved."
+            )
+        job = _Job(restore, lease, clients, copied)
+        phases = {"begin": job.begin, "write": job.write, "settle": job.settle}
+        return phases[lease.run.cursor.get("phase", "begin")]()
+
+
+def _insist_target(restore: Restore, lease: Lease) -> None:
+    """The approval, and what it names, still hold."""
+    approval = restore.approval
+    if approval is None or (lease.run.approval_id, lease.run.approval_digest) != (approval.pk, approval.digest):
+        raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
+    shown: dict[str, Any] = json.loads(approval.evidence)
+    now = {
+        "account_id": restore.environment.account_id,
+        "namespace_id": restore.namespace.namespace_id,
+        "namespace_title": restore.namespace.title,
+    }
+    for name, value in now.items():
+        if shown.get(name) != value:
+            raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
+    names_sha256 = restore.stage.names_sha256 if restore.stage else restore.names_sha256
+    copy = (restore.generation_id, restore.generation.manifest_sha256)
+    if shown["names"]["sha256"] != names_sha256 or copy != (
+        shown["generation"]["id"],
+        shown["generation"]["manifest_sha256"],
+    ):
+        raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
+
+
+class _Job:
+    """One step's work on a restore."""
+
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: Copied) -> None:
+        self.restore, self.lease, self.copied = restore, lease, copied
+        self.reader, self.budget = clients.reader, clients.budget
+        self._putter = Putter(restore, lease, clients, copied)
+        self._settler = Settler(restore, lease, clients)
+
+    def begin(self) -> Again | None:
+        """Before the first write: what would be overwritten is copied, or nothing that is there may be different."""
+        if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
+            wait = protecting.protect(self.restore, self.lease)
+            if wait is not None:
+                return wait
+        if self.restore.on_conflict == Restore.OnConflict.STOP:
+            wait = self._look()
+            if wait is not None:
+                return wait
+        with self.lease.checkpoint(Again(), cursor={"phase": "write"}, note=gettext_noop("Writing.")):
+            pass
+        return None
+
+    def _look(self) -> Again | None:
+        """Every name, before the first is written: one that is there and different, and nothing is written."""
+        first = int(self.lease.run.cursor.get("looked", 0))
+        while first < self.restore.names:
+            names = wanted(self.restore, range(first, min(first + BLOCK, self.restore.names)))
+            reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + 2 * len(names))
+            live = current(self.reader, self.restore.namespace.namespace_id, names, self.restore.generation.read)
+            for one, entry in live:
+                if entry is not None and difference(self.copied.take(one), entry) in RestoreEntry.CONFLICTS:
+                    raise RunError(
+                        "conflict",
+                        f"{one.name!r} is there now and not as in the copy. Nothing was written, as this restore asks."
+                        " Prepare another one that leaves such keys as they are, or overwrites them.",
+                    )
+            first += len(names)
+            with self.lease.checkpoint(
+                cursor={"phase": "begin", "looked": first}, note=f"Looked at {first} of {self.restore.names} keys."
+            ):
+                pass
+            if self.lease.tired:
+                return Again()
+        return None
+
+    def write(self) -> Again | None:
+        """Chunks until the step is over or nothing is left to write."""
+        while not self.lease.tired:
+            doubtful = self.restore.chunks.filter(state=State.INTENDED).order_by("number").first()
+            if doubtful is not None:
+                wait = self._wait(doubtful)
+                if wait > 0:
+                    return Again(wait, gettext_noop("Waiting to read what became of the keys that were sent."))
+                self._settler.settle(doubtful)
+                continue
+            chunk = self._next()
+            if chunk is None:
+                with self.lease.checkpoint(Again(), cursor={**self.lease.run.cursor, "phase": "settle"}):
+                    return None
+            self._insist_rights()
+            self._putter.put(chunk)
+        return Again()
+
+    def _wait(self, chunk: RestoreChunk) -> float:
+        """Seconds until what the chunk wrote can be read."""
+        since = chunk.sent_at or chunk.intended_at or clock.now()
+        return timing.SETTLE - (clock.now() - since).total_seconds()
+
+    def _next(self) -> RestoreChunk | None:
+        """The chunk to write now; None when everything was, or nothing more may be."""
+        planned = self.restore.chunks.filter(state=State.PLANNED).order_by("first_index", "number")
+        if self.lease.run.cursor.get("ending"):
+            with self.lease.checkpoint():
+                for chunk in planned:
+                    restore_chunks.leave(chunk)
+            return None
+        found = planned.first()
+        if found is not None:
+            return found
+        with self.lease.checkpoint():
+            return restore_chunks.plan(self.restore)
+
+    def _insist_rights(self) -> None:
+        approval = self.restore.approval
+        if approval is None:
+            raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
+        emergency.insist_none(self.restore.environment)
+        try:
+            approvals.still_valid(approval)
+            if self.restore.stage:
+                undo.insist_in_time(self.restore.stage)
+        except approvals.Refused as refused:
+            raise RunError("rights_gone", str(refused)) from refused
+        copies = Generation.objects.verified().filter(pk=self.restore.generation_id)
+        if not copies.exists() or not protecting.is_protected(self.restore):
+            raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is written."))
+
+    def settle(self) -> Again | None:
+        """Compare what was written, chunk by chunk; what is missing is written again."""
+        while not self.lease.tired:
+            chunk = self.restore.chunks.filter(state__in=[State.INTENDED, State.SENT]).order_by("number").first()
+            if chunk is None:
+                return self._finish()
+            wait = self._wait(chunk)
+            if wait > 0:
+                return Again(wait, gettext_noop("Everything was sent; waiting to read it back."))
+            self._settler.settle(chunk)
+        return Again()
+
+    def _finish(self) -> Again | None:
+        restore, ending = self.restore, self.lease.run.cursor.get("ending")
+        if not ending and restore.chunks.filter(state=State.PLANNED).exists():
+            with self.lease.checkpoint(Again(), cursor={"phase": "write"}):
+                return None
+        with self.lease.checkpoint():
+            restore.entries.filter(outcome__in=RestoreEntry.UNDER_WAY).update(outcome=Outcome.STOPPED)
+        counts = self._counts()
+        with self.lease.checkpoint(Done(counts), cursor={}, done=restore.names, calls=self._putter.calls, note=""):
+            move(
+                restore,
+                [Restore.State.WRITING],
+                Restore.State.DONE,
+                Action.RESTORE_FINISHED,
+                actor=self.lease.actor,
+                values={**counts, "finished_at": Now()},
+                details=counts,
+            )
+            if restore.stage:
+                undo.record(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
+        return None
+
+    def _counts(self) -> dict[str, int]:
+        found = dict(self.restore.entries.values_list("outcome").annotate(n=Count("pk")))
+        written, equal = found.get(Outcome.WRITTEN, 0), found.get(Outcome.EQUAL, 0)
+        return {"written": written, "equal": equal, "left": self.restore.names - written - equal}
