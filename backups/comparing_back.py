@@ -40,7 +40,7 @@ class Settler:
 
     def __init__(self, restore: Restore, lease: Lease, clients: Clients) -> None:
         self.restore, self.lease = restore, lease
-        self.reader, self.budget = clients.reader, clients.budget
+        self.reader, self.budget, self.meter = clients.reader, clients.budget, clients.meter
         self._ending = bool(lease.run.cursor.get("ending"))
 
     def settle(self, chunk: RestoreChunk) -> None:
@@ -57,6 +57,7 @@ class Settler:
     def _compare(self, chunk: RestoreChunk, block: Sequence[Wanted]) -> dict[int, restore_chunks.Became]:
         read = self.restore.generation.read
         reserve(self.budget, calls_for(read, len(block)) + 2 * len(block))
+        self.meter.insist({"read": len(block)})
         protected = self._protected(block)
         found = {}
         for one, live in current(self.reader, self.restore.namespace.namespace_id, block, read):

@@ -12,7 +12,7 @@ from backups import generations
 from backups.models import Generation, Restore
 from backups.previewing import conflicting
 from backups.scope import BackupRefused
-from kvops import runs, timing
+from kvops import clock, runs, timing
 from kvops.leases import Again, Lease, RunError, TryLater
 from kvops.models import Run
 
@@ -23,7 +23,7 @@ def protect(restore: Restore, lease: Lease) -> Again | None:
     """None once everything that may be overwritten is in a verified copy; until then, when to look again."""
     safety = restore.safety
     if is_protected(restore):
-        return None
+        return _apart(safety)
     if safety is None or safety.status == Status.PARTIAL:
         _copy(restore, lease)
         return Again(timing.RETRY, gettext_noop("Copying what would be overwritten."))
@@ -35,6 +35,16 @@ def protect(restore: Restore, lease: Lease) -> Again | None:
             " run again, then this.",
         )
     return Again(timing.RETRY, gettext_noop("Waiting until what would be overwritten is copied and verified."))
+
+
+def _apart(safety: Generation | None) -> Again | None:
+    """Between the copy and the last reads lie minutes: a key that somebody keeps writing is not equal in both."""
+    if safety is None or safety.finished_at is None:
+        return None
+    wait = timing.STALE - (clock.now() - safety.finished_at).total_seconds()
+    if wait <= 0:
+        return None
+    return Again(wait, gettext_noop("Waiting: between the copy and the last reads lie five minutes."))
 
 
 def is_protected(restore: Restore) -> bool:

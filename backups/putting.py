@@ -43,17 +43,30 @@ SINGLE = 1024 * 1024
 MANY = 100
 """Entries written singly in one chunk, at most: each is a request."""
 
+TOO_SLOW = gettext_noop(
+    "What is there now could not be read quickly enough before the write, not even key by key. Nothing was written of"
+    " it. Try again when Cloudflare and the database answer faster, or send nothing more."
+)
+
 
 @dataclass
 class _Plan:
-    """What of a chunk is written and how, and what is left as it is and why."""
+    """What of a chunk is written and how, and what is left and why; `since` and `read_at` are right before the read."""
 
+    since: float
+    read_at: datetime
+    protected: Mapping[str, bytes]
     bulk: list[Entry] = field(default_factory=list)
-    single: list[Entry] = field(default_factory=list)
+    single: list[tuple[Wanted, Entry]] = field(default_factory=list)
     indexes: dict[str, int] = field(default_factory=dict)
     became: dict[int, restore_chunks.Became] = field(default_factory=dict)
     soon: set[str] = field(default_factory=set)
     """Names that expire so soon that Cloudflare may refuse them by the time they arrive."""
+
+    @property
+    def old(self) -> bool:
+        """Whether a write may no longer rely on the read."""
+        return time.monotonic() - self.since > timing.READ_FRESH
 
     @property
     def names(self) -> list[str]:
@@ -67,6 +80,7 @@ class Putter:
     def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: Copied) -> None:
         self.restore, self.lease, self.copied = restore, lease, copied
         self.reader, self.writer, self.budget = clients.reader, clients.writer, clients.budget
+        self.meter = clients.meter
         self.namespace_id = restore.namespace.namespace_id
         self._families = Families.of(restore.namespace.binding)
         self._calls_before = lease.run.calls
@@ -81,36 +95,39 @@ class Putter:
         names = restore_chunks.names_of(chunk)
         copies = [self.copied.take(one) for one in names]
         self.lease.renew()
-        oldest_read, read_at = time.monotonic(), clock.now()
         try:
             plan = self._plan(chunk, names, copies)
-            del copies
-            if len(plan.single) > MANY and len(names) > 1:
-                self._halve(chunk)
-                return
-            reserve(self.budget, len(plan.single) + 1)
+            reserve(self.budget, 3 * len(plan.single) + 1)
         except RateLimited:
             if not (self.budget.exhausted and len(names) > 1):
                 raise
             # So many values must be read singly that the request limit does not suffice.
-            self._halve(chunk)
+            self._make_smaller(chunk, names)
             return
-        self._intend(chunk, plan, read_at)
+        del copies
+        if plan.old or (len(plan.single) > MANY and len(names) > 1):
+            self._make_smaller(chunk, names)
+            return
+        self._intend(chunk, plan)
         if plan.indexes:
-            self._write(chunk, plan, oldest_read)
+            self._write(chunk, plan)
 
-    def _halve(self, chunk: RestoreChunk) -> None:
-        with self.lease.checkpoint():
+    def _make_smaller(self, chunk: RestoreChunk, names: Sequence[Wanted]) -> None:
+        """Two halves instead of the chunk. Raises RunError when it cannot be made smaller."""
+        if len(names) < 2:
+            raise RunError("too_slow", TOO_SLOW)
+        with self.lease.checkpoint(note=gettext_noop("Reading takes too long; going on with smaller chunks.")):
             restore_chunks.halve(chunk)
 
     def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], copies: Sequence[Entry]) -> _Plan:
         """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
         reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + SPARE)
-        protected = self._protected(names)
-        plan, now = _Plan(), clock.now().timestamp()
+        self.meter.insist({"read": 2 * len(names), "write": len(names)})
+        plan = _Plan(time.monotonic(), clock.now(), self._protected(names))
+        now = plan.read_at.timestamp()
         live = current(self.reader, self.namespace_id, names, self.restore.generation.read)
         for copy, (one, entry) in zip(copies, live, strict=True):
-            outcome = self._outcome(chunk, one, copy, entry, protected.get(one.name))
+            outcome = self._outcome(chunk, one, copy, entry, plan.protected)
             if outcome is None and (late := too_late(copy, now)):
                 outcome = Outcome(late.value)
             if outcome is not None:
@@ -121,7 +138,10 @@ class Putter:
             if copy.expiration is not None and copy.expiration < now + LEAST + timing.REQUEST_TIMEOUT:
                 plan.soon.add(copy.name)
                 alone = True
-            (plan.single if alone else plan.bulk).append(copy)
+            if alone:
+                plan.single.append((one, copy))
+            else:
+                plan.bulk.append(copy)
         self.lease.renew()
         return plan
 
@@ -137,7 +157,7 @@ class Putter:
         return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
     def _outcome(
-        self, chunk: RestoreChunk, one: Wanted, copy: Entry, live: Entry | None, protected: bytes | None
+        self, chunk: RestoreChunk, one: Wanted, copy: Entry, live: Entry | None, protected: Mapping[str, bytes]
     ) -> RestoreEntry.Outcome | None:
         """Why the name is not written; None when it is."""
         if live is None:
@@ -145,7 +165,7 @@ class Putter:
         how = difference(copy, live)
         if how is Found.EQUAL:
             return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT
-        if protected is not None and digest(live) == protected:
+        if digest(live) == protected.get(one.name):
             return None
         if chunk.attempt > 1:
             return Outcome.DIFFERENT
@@ -153,7 +173,7 @@ class Putter:
             return Outcome(how.value)
         return Outcome.SENSITIVE if sensitive(self._families, one.name) else Outcome.CHANGED
 
-    def _intend(self, chunk: RestoreChunk, plan: _Plan, read_at: datetime) -> None:
+    def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
         sha256 = manifest.names_sha256(plan.names)
         progress = {} if plan.indexes else self.progress(chunk)
         with self.lease.checkpoint(None, **progress):
@@ -165,7 +185,7 @@ class Putter:
                 names=len(plan.indexes),
                 names_sha256=sha256,
                 epoch=self.lease.epoch,
-                read_at=read_at,
+                read_at=plan.read_at,
                 intended_at=Now(),
                 sent_at=None if plan.indexes else Now(),
             )
@@ -180,49 +200,75 @@ class Putter:
             )
         chunk.refresh_from_db()
 
-    def _write(self, chunk: RestoreChunk, plan: _Plan, oldest_read: float) -> None:
-        gap_ms = int((time.monotonic() - oldest_read) * 1000)
-        outcomes: list[BulkOutcome] = []
-        refused: set[str] = set()
+    def _write(self, chunk: RestoreChunk, plan: _Plan) -> None:
+        """The bulk call, then the entries that go by themselves, unless the reads have grown too old meanwhile."""
+        gap_ms = int((time.monotonic() - plan.since) * 1000)
+        answers: list[BulkOutcome] = []
+        left: dict[str, RestoreEntry.Outcome] = {}
+        if plan.old:
+            self._nothing_written(chunk, smaller=len(plan.indexes) > 1)
+            return
         try:
             if plan.bulk:
-                self.lease.insist()
-                outcomes.append(self.writer.bulk_put(self.namespace_id, plan.bulk))
-            for entry in plan.single:
-                self.lease.keep()
-                self.lease.insist()
-                try:
-                    outcomes.append(self.writer.put_value(self.namespace_id, entry))
-                except ApiError as error:
-                    if entry.name not in plan.soon or error.status != HTTPStatus.BAD_REQUEST:
-                        raise
-                    refused.add(entry.name)
+                with self.lease.fence():
+                    answers.append(self.writer.bulk_put(self.namespace_id, plan.bulk))
+            for one, entry in plan.single:
+                outcome = self._write_singly(chunk, one, entry, plan, answers)
+                if outcome is not None:
+                    left[one.name] = outcome
         except CloudflareError:
-            if not outcomes:
+            if not answers:
                 self._nothing_written(chunk)
             raise  # what was written before stays intended: it is settled by reading
-        self._written(chunk, plan, outcomes, refused, gap_ms)
+        self._written(chunk, plan, answers, left, gap_ms)
 
-    def _nothing_written(self, chunk: RestoreChunk) -> None:
-        """Close a chunk whose first call did nothing; it is planned anew as the same try."""
+    def _write_singly(
+        self, chunk: RestoreChunk, one: Wanted, entry: Entry, plan: _Plan, answers: list[BulkOutcome]
+    ) -> RestoreEntry.Outcome | None:
+        """Write one entry, read again when its read has grown old. Why it was not written; None when it was."""
+        self.lease.keep()
+        if plan.old:
+            [(_, live)] = current(self.reader, self.namespace_id, [one], self.restore.generation.read)
+            outcome = self._outcome(chunk, one, entry, live, plan.protected)
+            if outcome is not None:
+                return outcome
+        try:
+            with self.lease.fence():
+                answers.append(self.writer.put_value(self.namespace_id, entry))
+        except ApiError as error:
+            if entry.name not in plan.soon or error.status != HTTPStatus.BAD_REQUEST:
+                raise
+            return Outcome.SOON
+        return None
+
+    def _nothing_written(self, chunk: RestoreChunk, *, smaller: bool = False) -> None:
+        """Close a chunk of which nothing was written; it is planned anew as the same try."""
         with self.lease.checkpoint():
             restore_chunks.settled(chunk, lease=self.lease)
-            restore_chunks.again(chunk, attempt=chunk.attempt)
+            if smaller:
+                restore_chunks.halves(chunk)
+            else:
+                restore_chunks.again(chunk, attempt=chunk.attempt)
 
     def _written(
-        self, chunk: RestoreChunk, plan: _Plan, outcomes: Sequence[BulkOutcome], refused: set[str], gap_ms: int
+        self,
+        chunk: RestoreChunk,
+        plan: _Plan,
+        answers: Sequence[BulkOutcome],
+        left: Mapping[str, RestoreEntry.Outcome],
+        gap_ms: int,
     ) -> None:
         """Store the answer. A chunk with an unknown outcome stays intended: it is settled by reading."""
         answer = {
-            "done": sum(outcome.successful_count for outcome in outcomes),
-            "not_everywhere": sum(len(outcome.unsuccessful) for outcome in outcomes),
-            "problem": "; ".join(filter(None, (outcome.problem for outcome in outcomes)))[:500],
+            "done": sum(one.successful_count for one in answers),
+            "not_everywhere": sum(len(one.unsuccessful) for one in answers),
+            "problem": "; ".join(filter(None, (one.problem for one in answers)))[:500],
         }
-        unknown = any(outcome.unknown for outcome in outcomes)
+        unknown = any(one.unknown for one in answers)
         became: dict[int, restore_chunks.Became] = {}
         for name, index in plan.indexes.items():
-            if name in refused:
-                became[index] = (Outcome.SOON, Compared.UNKNOWN)
+            if name in left:
+                became[index] = (left[name], Compared.UNKNOWN)
             elif not unknown:
                 became[index] = (Outcome.SENT, Compared.UNKNOWN)
         with self.lease.checkpoint(None, **self.progress(chunk)):

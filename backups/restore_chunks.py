@@ -45,8 +45,13 @@ def plan(restore: Restore) -> RestoreChunk | None:
 
 def halve(chunk: RestoreChunk) -> None:
     """Two planned chunks instead of this one, within the caller's transaction."""
-    middle = (chunk.first_index + chunk.last_index) // 2
     leave(chunk)
+    halves(chunk)
+
+
+def halves(chunk: RestoreChunk) -> None:
+    """Plan the two halves of a chunk's range, within the caller's transaction."""
+    middle = (chunk.first_index + chunk.last_index) // 2
     for first, last in (chunk.first_index, middle), (middle + 1, chunk.last_index):
         _create(chunk.restore, first, last, attempt=chunk.attempt)
 

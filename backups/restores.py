@@ -116,7 +116,9 @@ def start(restore: Restore, *, by: Person) -> Run:
 
 
 def _claim_and_run(mine: Restore, approved: ApprovalRequest, *, by: Person) -> Run:
-    approval = approvals.claim(approved, digest=approved.digest, by=by)
+    approval = approvals.claim(
+        approved, kind=ApprovalRequest.Kind.RESTORE, subject=f"restore:{mine.pk}", digest=approved.digest, by=by
+    )
     run = runs.create(
         Run.Kind.RESTORE,
         subject=f"restore:{mine.pk}",

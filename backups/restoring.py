@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups import protecting, restore_chunks, storage, undo
+from backups import protecting, restore_chunks, restore_evidence, settling, stages, storage, undo
 from backups.clients import Clients, open_clients
 from backups.comparing_back import Settler
 from backups.copied import Copied, wanted
@@ -21,8 +21,8 @@ from backups.current import calls_for, reserve
 from backups.differing import current, difference
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.putting import Putter
-from backups.restore_moves import move
-from kvops import approvals, clock, emergency, timing
+from backups.restore_moves import RestoreRefused, insist_names, move
+from kvops import approvals, clock, emergency
 from kvops.leases import Again, Done, Lease, RunError
 
 State = RestoreChunk.State
@@ -33,20 +33,17 @@ BLOCK = 100
 def put_back(lease: Lease) -> Again | Done | None:
     """One step of a restore or an undo. Raises RunError when the target, a right or the copy does not hold."""
     related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
-    restore = Restore.objects.select_related(*related, "approval__approver").get(run=lease.run)
-    emergency.insist_none(restore.environment)
+    restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
     _insist_target(restore, lease)
+    if not restore.chunks.exists():
+        _insist_as_approved(restore)
     with (
         storage.errors_for_a_run(),
         storage.store(restore.generation.environment) as store,
         open_clients(restore.environment) as clients,
         Copied(restore.generation, store, lease.keep) as copied,
     ):
-        title = clients.reader.namespace(restore.namespace.namespace_id).title
-        if title != restore.namespace.title:
-            raise RunError(
-                "wrong_target", f"The namespace is called {title!r} now, not {restore.namespace.title!r} as approved."
-            )
+        clients.insist_visible(restore.namespace)
         job = _Job(restore, lease, clients, copied)
         phases = {"begin": job.begin, "write": job.write, "settle": job.settle}
         return phases[lease.run.cursor.get("phase", "begin")]()
@@ -54,9 +51,12 @@ def put_back(lease: Lease) -> Again | Done | None:
 
 def _insist_target(restore: Restore, lease: Lease) -> None:
     """The approval, and what it names, still hold."""
-    approval = restore.approval
-    if approval is None or (lease.run.approval_id, lease.run.approval_digest) != (approval.pk, approval.digest):
+    approval, run = restore.approval, lease.run
+    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
         raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
+    subject = f"stage:{restore.stage_id}" if restore.is_undo else f"restore:{restore.pk}"
+    if run.subject != subject or (not restore.is_undo and run.started_by_id != approval.starter_id):
+        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
     shown: dict[str, Any] = json.loads(approval.evidence)
     now = {
         "account_id": restore.environment.account_id,
@@ -75,6 +75,25 @@ def _insist_target(restore: Restore, lease: Lease) -> None:
         raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
 
 
+def _insist_as_approved(restore: Restore) -> None:
+    """Before the first chunk: everything the reviewer was shown is derived once more. Raises RunError."""
+    try:
+        insist_names(restore)
+        if restore.stage:
+            stages.insist_names(restore.stage)
+    except (RestoreRefused, stages.CleanupRefused) as refused:
+        raise RunError("wrong_set", str(refused)) from refused
+    digest = approvals.digest_of(approvals.canonical(restore_evidence.build(restore)))
+    if not restore.is_undo and (restore.approval is None or digest != restore.approval.digest):
+        raise RunError(
+            "stale",
+            gettext_noop(
+                "What would be put back is no longer what was approved. Nothing was written: end the restore early and"
+                " prepare it again."
+            ),
+        )
+
+
 class _Job:
     """One step's work on a restore."""
 
@@ -86,6 +105,7 @@ class _Job:
 
     def begin(self) -> Again | None:
         """Before the first write: what would be overwritten is copied, or nothing that is there may be different."""
+        emergency.insist_none(self.restore.environment)
         if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
             wait = protecting.protect(self.restore, self.lease)
             if wait is not None:
@@ -104,6 +124,7 @@ class _Job:
         while first < self.restore.names:
             names = wanted(self.restore, range(first, min(first + BLOCK, self.restore.names)))
             reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + 2 * len(names))
+            self._putter.meter.insist({"read": len(names)})
             live = current(self.reader, self.restore.namespace.namespace_id, names, self.restore.generation.read)
             for one, entry in live:
                 if entry is not None and difference(self.copied.take(one), entry) in RestoreEntry.CONFLICTS:
@@ -124,13 +145,16 @@ class _Job:
     def write(self) -> Again | None:
         """Chunks until the step is over or nothing is left to write."""
         while not self.lease.tired:
-            doubtful = self.restore.chunks.filter(state=State.INTENDED).order_by("number").first()
+            halted = emergency.in_force(self.restore.environment) is not None
+            states = [State.INTENDED, State.SENT] if halted else [State.INTENDED]
+            doubtful = self.restore.chunks.filter(state__in=states).order_by("number").first()
             if doubtful is not None:
                 wait = self._wait(doubtful)
                 if wait > 0:
                     return Again(wait, gettext_noop("Waiting to read what became of the keys that were sent."))
                 self._settler.settle(doubtful)
                 continue
+            emergency.insist_none(self.restore.environment)  # what was sent is settled first: reading writes nothing
             chunk = self._next()
             if chunk is None:
                 with self.lease.checkpoint(Again(), cursor={**self.lease.run.cursor, "phase": "settle"}):
@@ -142,7 +166,7 @@ class _Job:
     def _wait(self, chunk: RestoreChunk) -> float:
         """Seconds until what the chunk wrote can be read."""
         since = chunk.sent_at or chunk.intended_at or clock.now()
-        return timing.SETTLE - (clock.now() - since).total_seconds()
+        return settling.patience(chunk.attempt) - (clock.now() - since).total_seconds()
 
     def _next(self) -> RestoreChunk | None:
         """The chunk to write now; None when everything was, or nothing more may be."""
@@ -162,7 +186,6 @@ class _Job:
         approval = self.restore.approval
         if approval is None:
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
-        emergency.insist_none(self.restore.environment)
         try:
             approvals.still_valid(approval)
             if self.restore.stage:

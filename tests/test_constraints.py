@@ -17,9 +17,19 @@ from django.db.transaction import atomic
 from psycopg import Error
 
 from audit import log
-from backups.models import Check, CleanupChunk, CleanupRequest, CleanupStage, Generation, Reappearance
+from backups.models import (
+    Check,
+    CleanupChunk,
+    CleanupRequest,
+    CleanupStage,
+    Generation,
+    Reappearance,
+    Restore,
+    RestoreChunk,
+)
 from kvops import leases, runs
 from kvops.models import ApprovalRequest, Run
+from tests.constraints import restores_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,
@@ -64,17 +74,21 @@ GENERATED = {
     "a chunk cannot go from % to %",
     "a copy cannot go from % to %",
     "a check cannot go from % to %",
+    "a restore cannot go from % to %",
+    "a chunk of a restore cannot go from % to %",
     "the runs are never truncated",
     "the clean-ups are never truncated",
     "copies and checks are never truncated",
+    "restores are never truncated",
 }
 """Rules broken below, for all pairs of states and for all guarded tables."""
 
 
-TABLE = [*APPROVALS, *RUNS, *STOPS, *ESTATE, *COPIES, *STAGES, *CHUNKS, *REAPPEARANCES]
+TABLE = [*APPROVALS, *RUNS, *STOPS, *ESTATE, *COPIES, *STAGES, *CHUNKS, *REAPPEARANCES, *restores_rows.RESTORES]
 FROZEN = [
     (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "starter_id", "used_at", *REQUEST_DECIDED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
+    (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
     (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until"}),
     (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
 ]
@@ -176,6 +190,8 @@ MODELS: dict[str, type[Model]] = {
     "a chunk": CleanupChunk,
     "a copy": Generation,
     "a check": Check,
+    "a restore": Restore,
+    "a chunk of a restore": RestoreChunk,
 }
 
 
@@ -193,12 +209,16 @@ def made(world: World, name: str, before: str, after: str) -> Model:
     if name == "a stage":
         only_cache, no_names = (before, after) == ("verified", "submitted"), (before, after) == ("frozen", "confirmed")
         return world.stage(before, category="cache" if only_cache else "legacy", names=0 if no_names else 1)
+    if name == "a restore":
+        is_undo = (before, after) == ("preparing", "writing")
+        return restores_rows.undo(world) if is_undo else restores_rows.restore(world, before)
     kinds: dict[str, Callable[[str], Model]] = {
         "an approval request": world.approval,
         "a run": world.run,
         "a chunk": world.chunk,
         "a copy": world.generation,
         "a check": world.check,
+        "a chunk of a restore": lambda state: restores_rows.chunk(world, state),
     }
     return kinds[name](before)
 
@@ -208,6 +228,10 @@ def test_what_the_docstring_draws_can_be_done(world: World, name: str, before: s
     row = made(world, name, before, after)
     if isinstance(row, CleanupStage):
         world.move(row, after)
+    elif isinstance(row, Restore):
+        restores_rows.move(world, row, after)
+    elif isinstance(row, RestoreChunk):
+        change(row, **restores_rows.chunk_to(after))
     else:
         change(row, **world.to(type(row), after))
     row.refresh_from_db()

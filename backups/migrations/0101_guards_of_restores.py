@@ -6,7 +6,8 @@ An undo is of exactly what its deletion deleted. Production's keys go into no ot
 from django.db import migrations
 
 FROZEN = (
-    "id, generation_id, environment_id, namespace_id, stage_id, prefix, listed, on_conflict, prepared_by, person_id"
+    "id, generation_id, environment_id, namespace_id, stage_id, prefix, listed, on_conflict, prepared_by, person_id,"
+    " created_at"
 )
 APPROVED = (
     "names, names_sha256, preview_run_id, compared_at, found, overwritten, overwritten_sha256, reason, approval_id"

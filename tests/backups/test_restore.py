@@ -14,7 +14,7 @@ from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restore_moves import RestoreRefused
 from kvops import approvals, clock, emergency, leases, runs, timing
 from kvops.cloudflare import Entry
-from kvops.models import Environment, Family, Namespace, Role, RoleGrant, Run
+from kvops.models import ApprovalRequest, Environment, Family, Namespace, Role, RoleGrant, Run
 from tests import judge, make
 from tests.backups import restoring
 from tests.backups.restoring import Policy
@@ -501,7 +501,37 @@ def test_a_copy_that_was_found_damaged_stops_the_run(estate: make.Estate, people
     Generation.objects.filter(pk=generation.pk).update(status="damaged")
     make.work()
     run.refresh_from_db()
-    assert (run.error_code, writes(estate)) == ("copy_damaged", [])
+    assert (run.error_code, writes(estate)) == ("stale", [])
+
+
+def test_a_copy_that_is_found_damaged_meanwhile_stops_the_rest(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore_chunks, "CHUNK", 1)
+    generation, _ = lost(estate)
+    run = restoring.started(restoring.prepared(generation, people), people)
+    still_valid, asked = approvals.still_valid, iter(range(9))
+
+    def damage(request: ApprovalRequest) -> None:
+        still_valid(request)
+        if next(asked) == 1:  # before the second chunk
+            Generation.objects.filter(pk=generation.pk).update(status="damaged")
+
+    monkeypatch.setattr(approvals, "still_valid", damage)
+    make.work()
+    run.refresh_from_db()
+    assert (run.error_code, writes(estate)) == ("copy_damaged", [{NAMES[0]}])
+
+
+def test_reads_that_grow_too_old_write_nothing(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "READ_FRESH", -1.0)
+    generation, _ = lost(estate)
+    run = restoring.started(restoring.prepared(generation, people), people)
+    make.work()
+    run.refresh_from_db()
+    assert (run.error_code, writes(estate)) == ("too_slow", [])
 
 
 def test_a_value_that_is_not_the_copied_one_is_never_written(estate: make.Estate, people: make.People) -> None:

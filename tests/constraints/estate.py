@@ -221,6 +221,19 @@ class Estate:
         asked: dict[str, object] = {"kind": "release_stop", "subject": f"stop:{stop.pk}", **values}
         return {"approval": self.approval(state, **asked), "released_at": Now()}
 
+    def restoring(self, state: str = "queued", /, **values: object) -> Run:
+        """A restore run with the approval it used."""
+        approval = self.approval("used", kind="restore", subject=f"restore:{self.count()}")
+        return self.run(state, **{**self.used(approval), "kind": "restore", **values})
+
+    def undoing(self, deletion: str = "succeeded", /, *, ended: object = None, **values: object) -> Run:
+        """A run that undoes a deletion in this state."""
+        approval = self.approval("used")
+        run = self.run("running", **self.used(approval))
+        if deletion != "running":
+            change(run, **{**self.to(Run, deletion), **({"finished_at": ended} if ended else {})})
+        return self.run(**{**self.used(approval), "kind": "undo", **values})
+
     def used(self, approval: ApprovalRequest) -> dict[str, object]:
         """What a run carries of an approval."""
         return {

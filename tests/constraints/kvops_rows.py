@@ -115,6 +115,7 @@ def released(w: World, **values: object) -> EmergencyStop:
 
 
 RUN_NEEDS = "a run needs an approval of its subject, claimed by the person who starts it"
+UNDO_NEEDS = "an undo needs a deletion that ended within 72 hours, and is not started by who approved that"
 RUNS = [
     *columns("what a run does cannot be edited", lambda w: w.deletion(), RUN_FROZEN),
     Row(RUN_NEEDS, lambda w: w.run(**w.used(w.approval())), "pending"),
@@ -132,7 +133,29 @@ RUNS = [
     Row("run_destructive_is_approved", lambda w: w.run(kind="delete"), "no approval"),
     Row("run_destructive_is_approved", lambda w: w.deletion(approval_digest=""), "no digest"),
     Row("run_destructive_in_a_worker", lambda w: w.deletion(foreground=True)),
-    Row("run_one_per_approval", lambda w: again(w.deletion("succeeded"))),
+    Row("run_one_per_approval_and_kind", lambda w: again(w.deletion("succeeded"))),
+    Row(
+        "only what writes to KV uses up an approval", lambda w: w.run(**{**w.used(w.approval("used")), "kind": "scan"})
+    ),
+    Row(
+        "a restore needs an approval to put keys back into its environment",
+        lambda w: w.run(**{**w.used(w.approval("used")), "kind": "restore"}),
+        "approval of something else",
+    ),
+    Row(
+        "a restore needs an approval to put keys back into its environment",
+        lambda w: w.restoring(environment=None),
+        "another environment",
+    ),
+    Row(UNDO_NEEDS, lambda w: w.undoing("running"), "a deletion that is not over"),
+    Row(UNDO_NEEDS, lambda w: w.undoing("failed"), "a deletion that failed"),
+    Row(UNDO_NEEDS, lambda w: w.undoing(ended=Now() - 73 * HOUR), "too late"),
+    Row(UNDO_NEEDS, lambda w: w.undoing(started_by=w.reviewer), "started by the approver"),
+    Row(UNDO_NEEDS, lambda w: w.undoing(started_by=None), "started by nobody"),
+    Row(UNDO_NEEDS, lambda w: w.undoing(subject="stage:0"), "another subject"),
+    Row(UNDO_NEEDS, lambda w: w.undoing(environment=None), "another environment"),
+    Row(UNDO_NEEDS, lambda w: w.run(**{**w.used(w.approval("used")), "kind": "undo"}), "no deletion"),
+    Row("when a run succeeded cannot be edited", lambda w: change(w.deletion("succeeded"), finished_at=Now() + HOUR)),
     Row("run_one_open_per_subject", lambda w: again(w.run("running"), state="queued", owner="", lease_until=None)),
     Row("the epoch of a run never goes back", lambda w: change(w.run("running"), epoch=0)),
     Row("a run that had an approval is never deleted", lambda w: w.deletion("stopped").delete()),
