@@ -70,7 +70,12 @@ def _until(stage: CleanupStage, look: int) -> float:
 
 
 def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
-    """Indexes of listed names that were gone, deleted or by themselves, and were not found again before."""
+    """Indexes of listed names that were gone, deleted or by themselves, and were not found again before.
+
+    After an undo the keys are meant to be there.
+    """
+    if stage.undos.exists():
+        return []
     listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
     stayed = stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
     found = listed.exclude(index__in=stayed.values("index")).exclude(index__in=stage.reappearances.values("index"))

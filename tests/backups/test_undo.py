@@ -189,3 +189,10 @@ def test_the_run_can_be_resumed_but_not_by_the_approver(estate: make.Estate, peo
     runs.resume(Run.objects.get(pk=run.pk), actor=approvals.actor_of(people.operator2))
     make.work()
     assert set(restoring.held(estate, estate.qa)) == set(NAMES)
+
+
+def test_keys_that_were_put_back_are_not_reported_as_having_come_back(estate: make.Estate, people: make.People) -> None:
+    stage = deleted(estate, people)
+    undone(stage, people)
+    make.work()
+    assert not stage.reappearances.exists()
