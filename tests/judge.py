@@ -1,9 +1,9 @@
 """Judges what a fake Cloudflare was asked, after every test of the product.
 
 These may never show in its journal: a call outside the list below, a delete or a write of a name that is in no
-approved set, a delete or a write of a value that is not the one in the copy the approver was shown, and a write over
-another value that is in no copy made for that. What was approved and copied is read from the evidence, the frozen
-names and the bucket's objects, not with the product's own functions.
+approved set, a delete or a write of a value that is not the one in the copy the approver was shown, a delete after a
+last read that told of another value, and a write over another value that is in no copy made for that. What was approved
+and copied is read from the evidence, the frozen names and the bucket's objects, not with the product's own functions.
 """
 
 import base64
@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 from backups.models import CleanupEntry, Generation, Restore, RestoreEntry
 from kvops.models import ApprovalRequest, Run
@@ -63,6 +64,8 @@ def _of_call(call: Call, sets: list[Approved]) -> Iterator[str]:
             yield f"{name!r} of {call.namespace} was deleted and is in no approved set."
         elif value is not None and value not in copies:
             yield f"{name!r} of {call.namespace} had another value than its copy when it was deleted."
+        elif name in call.read and call.read[name].value not in copies:
+            yield f"{name!r} of {call.namespace} was read with another value than its copy before it was deleted."
 
 
 def _of_writes(call: Call, sets: list[Writable]) -> Iterator[str]:
@@ -136,8 +139,13 @@ def _copied(manifest: Mapping[str, list[dict[str, str]]], objects: Mapping[str, 
     for part in manifest["parts"]:
         body = objects.get(part["key"], b"")
         for entry in json.loads(body) if _sha(body) == part["sha256"] else []:
-            value = entry["value"].encode()
-            yield entry["key"], _sha(base64.b64decode(value) if entry.get("base64") else value)
+            yield entry["key"], value_of(entry)
+
+
+def value_of(entry: Mapping[str, Any]) -> str:
+    """The SHA-256 of the value of an entry of a data object."""
+    value = entry["value"].encode()
+    return _sha(base64.b64decode(value) if entry.get("base64") else value)
 
 
 def _names_sha256(names: Iterable[str]) -> str:

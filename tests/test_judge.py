@@ -7,6 +7,7 @@ import pytest
 from tests import judge, make
 from tests.backups import cleaning
 from tests.fakes.cloudflare import Call
+from tests.fakes.cloudflare_api import Answered
 
 NAME = "master:a:1"
 VALUE = sha256(b"value").hexdigest()
@@ -46,6 +47,13 @@ def test_a_name_approved_in_another_namespace_is_caught() -> None:
 def test_a_value_that_is_not_the_copied_one_is_caught(copied: str | None) -> None:
     [sentence] = judge.problems([delete({NAME: VALUE})], [judge.Approved("n1", {NAME: copied})])
     assert "had another value than its copy" in sentence
+
+
+def test_a_delete_after_a_read_of_another_value_is_caught() -> None:
+    call = delete({NAME: VALUE})
+    call.read[NAME] = Answered(0.0, sha256(b"another").hexdigest())
+    [sentence] = judge.problems([call], APPROVED)
+    assert "was read with another value than its copy" in sentence
 
 
 OLDER = sha256(b"older").hexdigest()

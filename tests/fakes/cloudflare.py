@@ -17,9 +17,10 @@ from typing import Literal, Self
 from uuid import uuid4
 
 from tests.fakes import faults
-from tests.fakes.cloudflare_api import Api, Context, Problem, decoded
+from tests.fakes.cloudflare_api import Answered, Api, Context, Problem, decoded
 from tests.fakes.http import Reply, Request, Server
 from tests.fakes.namespaces import Derived, Item, Namespace, Stored
+from tests.fakes.past import Remembering
 
 Permission = Literal["read", "write", "d1"]
 WINDOW = 300.0  # seconds
@@ -51,6 +52,7 @@ class Call:
     """One line of the journal. `deleted`: name to the SHA-256 of its value then, None if absent.
 
     `written`: name to that of the new value; `replaced`: to that of a value which was there before.
+    `read`: for each deleted name what its last read was told, however old that was; derived namespaces do not know.
 
     `route` is "unknown" for what is not documented; `status` 0 means no answer was given.
     """
@@ -65,6 +67,7 @@ class Call:
     written: dict[str, str]
     at: float
     replaced: dict[str, str] = field(default_factory=dict)
+    read: dict[str, Answered] = field(default_factory=dict)
 
 
 class FakeCloudflare:
@@ -119,6 +122,15 @@ class FakeCloudflare:
     def clock(self, clock: Callable[[], float]) -> None:
         self._api.clock = clock
 
+    @property
+    def lag(self) -> Callable[[str, str], float] | None:
+        """How old the answer to the next read (route, name) is, in seconds; None for never. See `past.Lag`."""
+        return self._api.lag
+
+    @lag.setter
+    def lag(self, lag: Callable[[str, str], float] | None) -> None:
+        self._api.lag = lag
+
     def add_token(self, token: str, *, account: str, permission: Permission) -> None:
         """A token: `read` for KV and D1, `write` for KV only, `d1` for D1 with writes."""
         self._tokens[token] = (account, permission)
@@ -126,6 +138,12 @@ class FakeCloudflare:
     def add_namespace(self, account: str, namespace_id: str, title: str) -> Stored:
         """An empty namespace."""
         namespace = Stored(account, namespace_id, title)
+        self._api.namespaces[namespace_id] = namespace
+        return namespace
+
+    def add_remembering(self, account: str, namespace_id: str, title: str) -> Remembering:
+        """An empty namespace that can lag, and whose deleted keys can return."""
+        namespace = Remembering(account, namespace_id, title, self._now)
         self._api.namespaces[namespace_id] = namespace
         return namespace
 
@@ -177,6 +195,16 @@ class FakeCloudflare:
         with self._lock:
             self.namespace(namespace_id).put(Item(name, data, expiration, text))
 
+    def get(self, namespace_id: str, name: str) -> Item | None:
+        """A key as it is now."""
+        with self._lock:
+            return self.namespace(namespace_id).get(name)
+
+    def remove(self, namespace_id: str, name: str) -> None:
+        """Remove a key past the API."""
+        with self._lock:
+            self.namespace(namespace_id).delete(name)
+
     # The script
 
     def fault(
@@ -215,6 +243,14 @@ class FakeCloudflare:
         with self._lock:
             self._faults.clear()
             self._hooks.clear()
+
+    def forget(self) -> None:
+        """Begin anew with the same estate: healed, no journal, no reads, no lag."""
+        self.heal()
+        with self._lock:
+            self.journal.clear()
+            self._api.reads.clear()
+            self._api.lag = None
 
     def journal_routes(self) -> set[tuple[str, str]]:
         """The methods and routes that were ever asked for."""
@@ -260,6 +296,9 @@ class FakeCloudflare:
                 reply.headers["Ratelimit-Policy"] = f'"default";q={quota};w=300'
         return reply
 
+    def _now(self) -> float:
+        return self._api.clock()
+
     def _left(self, account: str) -> float:
         """Count a call; the calls left, or minus the seconds until there are some again."""
         if self.quota is None:
@@ -286,6 +325,7 @@ class FakeCloudflare:
                 context.written,
                 self.clock(),
                 context.replaced,
+                context.read,
             )
         )
 

@@ -3,7 +3,7 @@
 import base64
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count, islice
@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 from tests.fakes.faults import Fault
 from tests.fakes.http import Reply, Request
-from tests.fakes.namespaces import Item, Namespace
+from tests.fakes.namespaces import Item, Namespace, Stored
+from tests.fakes.past import Remembering
 from tests.fakes.rawjson import elements, members
 
 BULK_GET_BYTES = 25 * 1024 * 1024
@@ -29,8 +30,21 @@ class Problem(Exception):
 
 
 @dataclass(slots=True)
+class Answered:
+    """What the last read of a key was told, and when: the SHA-256 of the value (None: no such key), and the rest."""
+
+    at: float
+    value: str | None
+    expiration: int | None = None
+    metadata: str | None = None
+
+
+@dataclass(slots=True)
 class Context:
-    """One call: what it is about, and what it did to which key (SHA-256 of the values)."""
+    """One call: what it is about, and what it did to which key (SHA-256 of the values).
+
+    `read` holds, for each deleted key, what its last read was told before.
+    """
 
     request: Request
     account: str
@@ -41,6 +55,7 @@ class Context:
     deleted: dict[str, str | None] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
+    read: dict[str, Answered] = field(default_factory=dict)
 
     def query(self, name: str, default: str) -> str:
         """One query parameter."""
@@ -58,12 +73,17 @@ def success(result: str, **more: str) -> Reply:
 
 
 class Api:
-    """The estate and the routes over it; the clock is seconds since 1970 and may be replaced."""
+    """The estate and the routes over it; the clock is seconds since 1970 and may be replaced.
+
+    `lag` says how old the answer to the next read of a key may be; only a namespace that remembers can give an old one.
+    """
 
     def __init__(self) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self.databases: dict[str, tuple[str, str, sqlite3.Connection]] = {}
         self.clock: Callable[[], float] = lambda: 0.0
+        self.lag: Callable[[str, str], float] | None = None
+        self.reads: dict[tuple[str, str], Answered] = {}
         self._serial = count()
 
     # Namespaces
@@ -87,7 +107,7 @@ class Api:
         if not 10 <= limit <= 1000:
             raise Problem(400, 10001, "limit must be 10 to 1000")
         after = _position(context.query("cursor", ""))
-        live = filter(self._lives, namespace.walk(context.query("prefix", ""), after))
+        live = filter(self._lives, self._walk(namespace, context.query("prefix", ""), after))
         items = list(islice(live, limit + 1))
         page, more = items[:limit], len(items) > limit
         if context.has("empty_page"):
@@ -100,14 +120,14 @@ class Api:
         return success(f"[{','.join(map(_listed, page))}]", result_info=info)
 
     def get_value(self, context: Context) -> Reply:
-        item = self._item(context)
+        item = self._item(context, "value")
         headers = {"Content-Type": "application/octet-stream"}
         if item.expiration is not None:
             headers["expiration"] = str(item.expiration)
         return Reply(200, item.data, headers)
 
     def get_metadata(self, context: Context) -> Reply:
-        return success(self._item(context).metadata or "null")
+        return success(self._item(context, "metadata").metadata or "null")
 
     def put_value(self, context: Context) -> Reply:
         data, metadata = context.request.body, None
@@ -130,8 +150,7 @@ class Api:
         names = body.get("keys") if isinstance(body, dict) else None
         if not isinstance(body, dict) or not isinstance(names, list) or not 0 < len(names) <= 100:
             raise Problem(400, 10029, "1 to 100 keys are expected")
-        found = {str(name): namespace.get(str(name)) for name in names}
-        live = {name: item if item and self._lives(item) else None for name, item in found.items()}
+        live = {str(name): self._read(namespace, "bulk_get", str(name)) for name in names}
         if sum(len(item.data) for item in live.values() if item) > BULK_GET_BYTES:
             raise Problem(413, 10022, "the values are over 25 MiB in all")
         full, parsed = body.get("withMetadata") is True, body.get("type") == "json"
@@ -206,14 +225,47 @@ class Api:
     def _lives(self, item: Item) -> bool:
         return item.expiration is None or item.expiration > self.clock()
 
-    def _item(self, context: Context) -> Item:
-        item = self._namespace(context).get(context.name)
-        if item is None or not self._lives(item):
+    def _item(self, context: Context, route: str) -> Item:
+        item = self._read(self._namespace(context), route, context.name)
+        if item is None:
             raise Problem(404, 10009, "get: 'key not found'")
         return item
 
+    def _walk(self, namespace: Namespace, prefix: str, after: str | None) -> Iterator[Item]:
+        if self.lag is not None and isinstance(namespace, Remembering):
+            return namespace.walk_as_of(prefix, after, self.clock() - self.lag("keys", ""))
+        return namespace.walk(prefix, after)
+
+    def _read(self, namespace: Namespace, route: str, name: str) -> Item | None:
+        """A key as one read of it sees it, which is remembered; None when it is not there."""
+        if self.lag is not None and isinstance(namespace, Remembering):
+            item = namespace.as_of(name, self.clock() - self.lag(route, name))
+        else:
+            item = namespace.get(name)
+        if item is not None and not self._lives(item):
+            item = None
+        if isinstance(namespace, Stored):
+            self._remember((namespace.id, name), route, item)
+        return item
+
+    def _remember(self, key: tuple[str, str], route: str, item: Item | None) -> None:
+        if item is None:
+            self.reads[key] = Answered(self.clock(), None)
+            return
+        before = self.reads.get(key)
+        if route == "metadata" and before:  # after its value, which has a time of its own
+            before.metadata = item.metadata
+        elif route == "value" and before:
+            self.reads[key] = Answered(self.clock(), sha256(item.data).hexdigest(), item.expiration, before.metadata)
+        else:
+            value = sha256(item.data).hexdigest()
+            self.reads[key] = Answered(self.clock(), value, item.expiration, item.metadata)
+
     def _delete(self, context: Context, name: str) -> None:
-        item = self._namespace(context).delete(name)
+        namespace = self._namespace(context)
+        item = namespace.delete(name)
+        if answered := self.reads.get((namespace.id, name)):
+            context.read[name] = answered
         lives = item is not None and self._lives(item)
         context.deleted[name] = sha256(item.data).hexdigest() if item and lives else None
 
@@ -244,16 +296,25 @@ class Api:
         self._namespace(context)
         if len(names) > 10_000:
             raise Problem(400, 10022, "at most 10000 keys")
-        partial = context.has("partial")
-        failed = list(names[:1] if partial.names is None else partial.names) if partial else []
+        kept = _some(context.has("partial"), names) + _some(context.has("says_done"), names)
         for name in names:
-            if name not in failed:
+            if name not in kept:
                 act(name)
-        done = len(names) - len(failed) - bool(context.has("wrong_count"))
+        failed = _some(context.has("partial"), names) + _some(context.has("says_undone"), names)
+        done = len(names) - len(failed) - bool(context.has("wrong_count")) + bool(context.has("count_too_high"))
         if strangers := context.has("unknown_names"):
             failed += strangers.names or ["never:sent"]
             done -= len(failed)
+        if context.has("named_twice"):
+            failed, done = names[:1] * 2, len(names) - 2
         return success(json.dumps({"successful_key_count": done, "unsuccessful_keys": failed}))
+
+
+def _some(fault: Fault | None, names: list[str]) -> list[str]:
+    """The names a fault is about, of those that were sent; the first when it names none."""
+    if fault is None:
+        return []
+    return names[:1] if fault.names is None else [name for name in names if name in fault.names]
 
 
 def _namespace(namespace: Namespace) -> dict[str, object]:

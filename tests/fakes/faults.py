@@ -46,6 +46,10 @@ def failure(status: int, code: int, message: str) -> Reply:
     return Reply(status, body.encode(), {"Content-Type": "application/json"})
 
 
+def _json_of(document: object) -> Reply:
+    return Reply(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
+
+
 def _too_many(fault: Fault) -> Reply:
     reply = failure(429, 971, "Please wait and consider throttling your request speed")
     wait = f"{fault.seconds:g}"
@@ -78,10 +82,22 @@ REPLACING: dict[str, Callable[[Fault], Reply]] = {
     "timeout": lambda fault: Reply(0, hold=fault.seconds),
     "cursor_refused": lambda _: failure(400, 10001, "invalid cursor"),
 }
-THEN = {
+THEN: dict[str, Callable[[Fault], Reply]] = {
     "effect_then_error": REPLACING["error"],
     "effect_then_html": REPLACING["html_524"],
     "effect_then_reset": REPLACING["reset"],
     "effect_then_timeout": REPLACING["timeout"],
+    "effect_then_garbage": lambda _: Reply(200, b"{", {"Content-Type": "application/json"}),
+    "effect_then_nothing": lambda _: _json_of({"success": True, "errors": [], "messages": [], "result": None}),
+    "effect_then_failure": lambda _: _json_of({"success": False, "errors": [], "messages": [], "result": None}),
 }
-CHANGING = {"partial", "wrong_count", "unknown_names", "empty_page"}
+CHANGING = {
+    "partial",
+    "says_done",
+    "says_undone",
+    "wrong_count",
+    "count_too_high",
+    "unknown_names",
+    "named_twice",
+    "empty_page",
+}
