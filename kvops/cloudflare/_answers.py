@@ -38,6 +38,25 @@ class Observed(TypedDict):
     retry_after: float | None
 
 
+def received(answer: httpx.Response, most: int) -> httpx.Response:
+    """The answer with its body, which is read here. Raises TooLarge when that has more than `most` bytes."""
+    body = bytearray()
+    try:
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) > most:
+                raise TooLarge(
+                    f"Cloudflare's answer is longer than {most} bytes (request id {request_id(answer)}).",
+                    status=answer.status_code,
+                    request_id=request_id(answer),
+                )
+    finally:
+        answer.close()
+    encoded = {"content-encoding", "content-length", "transfer-encoding"}
+    headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() not in encoded]
+    return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=answer.request)
+
+
 def observed(answer: httpx.Response) -> Observed:
     """What the rate-limit headers said."""
     limit = answer.headers.get("ratelimit", "")

@@ -102,7 +102,7 @@ class KeyNotFound(NotFound):
 
 
 class TooLarge(ApiError):
-    """The request or its answer is over a size limit (413)."""
+    """The request or its answer is over a size limit: Cloudflare's (413), or ours for what it sends."""
 
 
 class CursorRefused(ApiError):

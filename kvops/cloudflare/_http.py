@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from kvops.cloudflare import _json
-from kvops.cloudflare._answers import failure, observed, unreadable
+from kvops.cloudflare._answers import failure, observed, received, unreadable
 from kvops.cloudflare._budget import Budget, Meter, Unmetered
 from kvops.cloudflare._deadline import Deadline, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TransportError
@@ -37,7 +37,8 @@ PAGE_SIZE = 100
 class Route:
     """A call we may send: method and the path below the account; `repeatable` if twice is as once.
 
-    `operation` is what Cloudflare counts it as: "read", "write", "delete", "list", or nothing.
+    `operation` is what Cloudflare counts it as: "read", "write", "delete", "list", or nothing. An answer of more than
+    `most` bytes is not taken, as if Cloudflare had refused to send so much.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Route:
     pattern: str
     repeatable: bool
     operation: str = ""
+    most: int = 64 * 1024 * 1024
 
 
 def checked_id(identifier: str) -> str:
@@ -157,7 +159,7 @@ class Transport:
             self.calls += 1
         try:
             with self._deadline.within(self._timeout):
-                answer = self._client.send(request)
+                answer = received(self._client.send(request, stream=True), route.most)
         except httpx.RequestError as error:
             never_left = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             # Not chained: the cause holds the request, and with it the URL and the token.

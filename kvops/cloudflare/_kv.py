@@ -29,7 +29,8 @@ KV_ROUTES = (
     Route("keys", "GET", f"{_ONE}/keys", repeatable=True, operation="list"),
     Route("value", "GET", f"{_ONE}/values/{NAME}", repeatable=True, operation="read"),
     Route("metadata", "GET", f"{_ONE}/metadata/{NAME}", repeatable=True, operation="read"),
-    Route("bulk_get", "POST", f"{_ONE}/bulk/get", repeatable=True, operation="read"),
+    # As text a value can be six times as long; what does not fit is read singly, as bytes.
+    Route("bulk_get", "POST", f"{_ONE}/bulk/get", repeatable=True, operation="read", most=32 * 1024 * 1024),
 )
 
 

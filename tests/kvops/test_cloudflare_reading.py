@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +18,10 @@ from kvops.cloudflare import (
     KeyPage,
     NotFound,
     StatementRefused,
+    TooLarge,
     UnexpectedAnswer,
 )
+from kvops.cloudflare._answers import received
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
 from tests.kvops.cloudflare_estate import ACCOUNT, DB, NS, estate, reader
@@ -40,6 +43,16 @@ def cf(fake: FakeCloudflare) -> Iterator[Cloudflare]:
 def shared() -> Iterator[FakeCloudflare]:
     with estate() as fake:
         yield fake
+
+
+class Chunks(httpx.SyncByteStream):
+    """A body that arrives in pieces."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.chunks)
 
 
 def names(pages: list[KeyPage]) -> list[str]:
@@ -181,6 +194,32 @@ def test_a_single_value_too_large_for_bulk_is_read_singly(fake: FakeCloudflare, 
     fake.put(NS, "k", b"v", metadata=[1])
     fake.fault("bulk_get", "too_large")
     assert cf.bulk_get(NS, ["k"]) == {"k": Entry("k", b"v", None, "[1]")}
+
+
+@pytest.mark.hazard("B13")
+def test_an_answer_that_is_much_longer_than_its_values_is_not_taken_but_read_singly(
+    fake: FakeCloudflare, cf: Cloudflare
+) -> None:
+    data = b"\xff" * (6 * 1024 * 1024)  # six bytes of JSON for each
+    fake.put(NS, "binary", data)
+    fake.put(NS, "text", b"text")
+    found = cf.bulk_get(NS, ["binary", "text"])
+    assert {name: entry and entry.data for name, entry in found.items()} == {"binary": data, "text": b"text"}
+    assert [len(fake.calls(route)) for route in ("bulk_get", "value")] == [3, 1]
+
+
+@pytest.mark.parametrize(("size", "taken"), [(10, True), (11, False)])
+def test_an_answer_is_taken_up_to_exactly_the_limit(size: int, taken: bool) -> None:
+    chunks = [b"x" * 5, b"x" * (size - 5)]
+    answer = httpx.Response(
+        200, headers={"cf-ray": "r"}, stream=Chunks(chunks), request=httpx.Request("GET", "http://a")
+    )
+    if taken:
+        assert received(answer, 10).content == b"x" * size
+    else:
+        with pytest.raises(TooLarge, match=r"longer than 10 bytes \(request id r\)"):
+            received(answer, 10)
+    assert answer.is_closed
 
 
 def test_more_than_a_hundred_names_are_refused(cf: Cloudflare) -> None:
