@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import count, islice
 from threading import Condition
 from types import TracebackType
@@ -23,6 +24,7 @@ SAMPLE = 20
 SAMPLE_ONE_IN = 2_000
 
 type _Entries = dict[str, Entry | None]
+type _Mark = tuple[bytes, int | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class _Room:
     def __init__(self) -> None:
         self._changed = Condition()
         self._next = self._under_way = self._held = 0
-        self._expected = ROOM // 4
-        self._closed = False
+        self._expected = ROOM  # the first call is made by itself: it tells what the next ones may bring
+        self._closed = self._told = False
 
     def enter(self, number: int) -> None:
         """Wait for the turn of this call. Raises CancelledError once closed."""
@@ -62,7 +64,8 @@ class _Room:
         with self._changed:
             self._under_way -= 1
             self._held += size
-            self._expected = max(size, self._expected * 3 // 4)
+            self._expected = max(size, self._expected * 3 // 4 if self._told else 0)
+            self._told = True
             self._changed.notify_all()
 
     def take(self, size: int) -> None:
@@ -118,10 +121,17 @@ class Reader(Calls):
     def differ(self, namespace_id: str, names: Sequence[Name]) -> bool:
         """Whether reading in bulk loses something of these keys: what differs twice is not a write in between."""
         for _ in range(2):
-            bulk = dict(self.values(namespace_id, iter(names), Read.BULK))
-            exact = dict(self.values(namespace_id, iter(names), Read.EXACT))
+            bulk = self._marks(namespace_id, names, Read.BULK)
+            exact = self._marks(namespace_id, names, Read.EXACT)
             names = [name for name in names if bulk[name] != exact[name]]
         return bool(names)
+
+    def _marks(self, namespace_id: str, names: Sequence[Name], read: str) -> dict[Name, _Mark | None]:
+        """What tells entries apart, without their values: twenty of those can be half a gigabyte."""
+        return {
+            name: (sha256(entry.data).digest(), entry.expiration, entry.metadata) if entry else None
+            for name, entry in self.values(namespace_id, iter(names), read)
+        }
 
     def _get(self, namespace_id: str, batch: list[Name], read: str, room: _Room, number: int) -> Callable[[], _Entries]:
         names = [name.name for name in batch]
