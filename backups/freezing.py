@@ -72,7 +72,7 @@ class Freezing:
         except CursorRefused:
             self._start_again(at["restarts"] + 1)
             return
-        keys = [key for key in page.keys if names.storable(key.name)]
+        keys = [key for key in page.keys if names.workable(key.name)]
         listed = [at["last"], *(key.name for key in keys)]
         if any(later <= earlier for earlier, later in pairwise(listed)):
             self._start_again(at["restarts"] + 1)

@@ -22,7 +22,7 @@ from kvops.calling import Calls
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import Key as Listed
 from kvops.models import Category, Family, Key, Namespace, Person, Run, Scan
-from kvops.names import after_prefix, storable
+from kvops.names import after_prefix, storable, workable
 from kvops.wording import say
 
 MAX_RESTARTS = 3
@@ -84,8 +84,8 @@ class _Listing:
     restarts: int = 0
 
     def take(self, page: KeyPage) -> tuple["_Listing", list[Listed]]:
-        """The listing after this page, and what of the page Postgres can hold."""
-        keys = [key for key in page.keys if storable(key.name)]
+        """The listing after this page, and the keys of the page that can be worked with."""
+        keys = [key for key in page.keys if workable(key.name)]
         names = [self.last, *(key.name for key in keys)]
         ordered = all(before < after for before, after in pairwise(names))
         after = replace(

@@ -22,6 +22,14 @@ def storable(name: str) -> bool:
     return True
 
 
+def workable(name: str) -> bool:
+    """Whether the product may work with a key of this name: storable, and no path that a URL library resolves away.
+
+    KV refuses to write `.` and `..`. Were one listed all the same, a call about it could be one about the namespace.
+    """
+    return storable(name) and name not in (".", "..")
+
+
 def after_prefix(prefix: str) -> str | None:
     """The smallest text above every name with this prefix; None when nothing is above."""
     kept = prefix.rstrip("\U0010ffff")

@@ -200,6 +200,7 @@ class CleanupEntry(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["stage", "index"], name="cleanup_index_once"),
             models.UniqueConstraint(fields=["stage", "name"], name="cleanup_name_once"),
+            models.CheckConstraint(name="cleanup_name_is_no_path", condition=~Q(name__in=["", ".", ".."])),
         ]
 
     def __str__(self) -> str:

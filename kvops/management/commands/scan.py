@@ -67,4 +67,6 @@ class Command(BaseCommand):
         for category, keys in categories.items():
             self.stdout.write(f"  {category}: {keys:,}")
         if scan.unstorable:
-            self.stdout.write(f"  {scan.unstorable:,} names cannot be stored (NUL, or no UTF-8 form) and are left out")
+            self.stdout.write(
+                f"  {scan.unstorable:,} names cannot be worked with (NUL, no UTF-8 form, or a path) and are left out"
+            )
