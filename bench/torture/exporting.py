@@ -1,6 +1,6 @@
-"""`python -m bench.torture.exporting PART`: drives a run per line of input, each in a process that can be killed.
+"""`python -m bench.torture.exporting PART SCALE`: drives a run per line of input, each in a process that can be killed.
 
-Prints the process's number, and how it ended.
+Prints the process's number and, when it has ended, the most memory it had, in bytes.
 """
 
 import os
@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 from django.db import connection
 
 from bench.place import ROOT
+from kvops import env
 
 
 @contextmanager
-def exporter(part: int) -> Iterator["Exporter"]:
-    """A process that drives runs on the database at hand, with parts of so many keys."""
+def exporter(part: int, *, scale: float = 0.01) -> Iterator["Exporter"]:
+    """A process that drives runs on the database at hand, with parts of so many keys and times scaled so."""
     database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    command = [sys.executable, "-m", "bench.torture.exporting", str(part)]
-    environ = {**os.environ, "DATABASE_URL": database}
+    command = [sys.executable, "-m", "bench.torture.exporting", str(part), str(scale)]
+    environ = {**os.environ, **env.WORKER, "DATABASE_URL": database}
     with subprocess.Popen(
         command, cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -35,14 +36,13 @@ class Exporter:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def drive(self, run: int, started: Callable[[int], None]) -> None:
-        """Drive a run by a step in a process whose number is told, and wait for its end."""
+    def drive(self, run: int, started: Callable[[int], None]) -> int:
+        """Drive a run by a step in a process whose number is told, and wait for its end: its most memory, in bytes."""
         if not (self._process.stdin and self._process.stdout):
             raise AssertionError("the exporter has no pipes")
         print(run, file=self._process.stdin, flush=True)
         started(int(self._process.stdout.readline()))
-        if not self._process.stdout.readline():
-            raise AssertionError("the exporter ended")
+        return int(self._process.stdout.readline())
 
 
 def main() -> None:
@@ -51,6 +51,7 @@ def main() -> None:
     import django  # noqa: PLC0415
 
     os.environ["LOG_LEVEL"] = "ERROR"
+    os.environ["KVOPS_TIME_SCALE"] = sys.argv[2]
     django.setup()
     from bench.torture import place  # noqa: PLC0415
     from kvops import runs  # noqa: PLC0415
@@ -62,7 +63,7 @@ def main() -> None:
                 runs.drive(int(line))
                 os._exit(0)
             print(child, flush=True)
-            print(os.waitpid(child, 0)[1], flush=True)
+            print(os.wait4(child, 0)[2].ru_maxrss * 1024, flush=True)
 
 
 if __name__ == "__main__":
