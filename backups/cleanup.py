@@ -15,6 +15,7 @@ from backups.models import CleanupRequest, CleanupStage, Generation
 from backups.stages import (
     CleanupRefused,
     copy_is_fresh,
+    insist_check,
     insist_idle,
     insist_names,
     insist_operator,
@@ -145,6 +146,8 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         if not copy_is_fresh(mine):
             raise CleanupRefused(_("The copy was verified too long ago. Verify it again."))
         insist_names(mine)
+        if ready == State.CHECKED:
+            insist_check(mine)
         mine.scope_digest = evidence.scope_digest(mine)
         approval = approvals.submit(
             ApprovalRequest.Kind.DELETE_KEYS,

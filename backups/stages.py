@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups import evidence, manifest
+from backups import datasets, evidence, manifest
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
 from kvops.models import Person, PolicyVersion, Role, Run
@@ -119,6 +119,14 @@ def insist_turn(stage: CleanupStage) -> None:
     missing = evidence.missing_qa(stage)
     if missing:
         raise CleanupRefused(missing)
+
+
+def insist_check(stage: CleanupStage) -> None:
+    """Raise CleanupRefused unless the check was made by the dataset's rules that are in force."""
+    dataset = datasets.dataset_for(stage.request.binding, stage.request.prefix)
+    check = stage.check_passed
+    if check is None or dataset is None or check.definition_digest != datasets.definition_digest(dataset):
+        raise CleanupRefused(_("The dataset's rules changed since the check. Freeze the names and prepare again."))
 
 
 def busy_run(stage: CleanupStage) -> Run | None:
