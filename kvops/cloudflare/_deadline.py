@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from threading import local
 from typing import Any
 
@@ -44,16 +45,23 @@ class Deadline:
 
 def transport(deadline: Deadline) -> httpx.HTTPTransport:
     """A transport of httpx whose connections keep to the deadline."""
-    made = httpx.HTTPTransport(trust_env=False)
+    context = _tls()
+    made = httpx.HTTPTransport(verify=context, trust_env=False)
     # The one way to give httpx connections of our own; a test sends a byte at a time and would notice its end.
     made._pool = httpcore.ConnectionPool(
-        ssl_context=httpx.create_ssl_context(trust_env=False),
+        ssl_context=context,
         max_connections=100,
         max_keepalive_connections=20,
         keepalive_expiry=5.0,
         network_backend=_Network(deadline),
     )
     return made
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients: reading the certificates takes longer than many a request."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class _Network(httpcore.NetworkBackend):

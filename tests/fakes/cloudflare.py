@@ -11,6 +11,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from threading import RLock
 from types import TracebackType
 from typing import Literal, Self
@@ -328,6 +329,11 @@ class FakeCloudflare:
                 context.read,
             )
         )
+
+
+def route_of(method: str, path: str) -> str:
+    """The name of the documented route a call takes."""
+    return _find(Request(method, path, "", Message(), b""))[1]
 
 
 def _find(

@@ -1,0 +1,180 @@
+"""Where a trial takes place: an empty estate with its own fakes and people, and children that work on it."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from urllib.parse import urlsplit
+
+import psycopg
+from django.conf import settings
+from django.db import connection, connections
+
+from bench.torture import lanes
+from bench.torture.boundaries import PID
+from bench.torture.children import Children, End, Order
+from kvops import timing
+from tests import make
+from tests.backups import cleaning, copies
+from tests.fakes.cloudflare import FakeCloudflare
+from tests.fakes.http import Request
+from tests.fakes.s3 import Answer, FakeS3
+
+CHANGING = ("bulk_delete", "bulk_put", "put_value", "delete_value", "delete_namespace")
+IN_QA, IN_PRODUCTION = 3, 5
+"""Keys in each; the first chunk holds 3, and production's is followed by a pause."""
+PATIENCE = 900.0
+"""Seconds after which a child is given up that neither works nor finds that it is stuck."""
+VARIANTS = 3
+"""What else happens in a trial, by its seed: see `_play`."""
+OTHERS = ("system-root", "mastercache:x")
+"""Keys that no approval is about."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call that changes something, as it arrived: by which process, and about which names."""
+
+    at: float
+    pid: int
+    route: str
+    namespace: str
+    body: bytes
+
+
+class Bucket(FakeS3):
+    """A fake bucket that knows when which process put what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Asked] = []
+
+    def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """PutObject."""
+        self.asked.append(Asked(time.time(), int(headers.get(PID.lower(), 0)), "put", key, b""))
+        return super().put(key, body, headers)
+
+
+@dataclass
+class Trial:
+    """One estate with everything that was asked of it. `written`: names somebody wrote again, with the new value."""
+
+    estate: make.Estate
+    bucket: Bucket
+    people: make.People
+    names: Mapping[str, Sequence[str]]
+    asked: list[Asked] = field(default_factory=list)
+    written: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    @property
+    def cloudflare(self) -> FakeCloudflare:
+        """Its Cloudflare."""
+        return self.estate.cloudflare
+
+
+class Stand:
+    """A lane's place for trials, one after the other."""
+
+    def __init__(self, folder: Path, *, database: str, base: str) -> None:
+        self.folder, self.database, self._base = folder, database, base
+        self._server_url = os.environ["DATABASE_URL"]
+        # A process that is paused in a transaction holds rows that others need. Scaled like all durations.
+        limit = f"-c idle_in_transaction_session_timeout={int(1000 * timing.REQUEST_TIMEOUT)}"
+        settings.DATABASES["default"]["OPTIONS"] = {"options": limit}
+        connections["default"].settings_dict["OPTIONS"] = {"options": limit}
+        self.children = Children()
+
+    def close(self) -> None:
+        """End what was started."""
+        self.children.close()
+        connection.close()
+
+    @contextmanager
+    def trial(self, seed: str, variant: int) -> Iterator[Trial]:
+        """A fresh estate for one trial."""
+        connection.close()
+        with psycopg.connect(_beside(self._server_url, "postgres"), autocommit=True) as server:
+            lanes.create(server, self.database, self._base)
+        connections["default"].settings_dict["NAME"] = self.database
+        with FakeCloudflare() as cloudflare, Bucket() as bucket:
+            try:
+                yield _set_up(cloudflare, bucket, Random(seed), variant)
+            finally:
+                self.children.kill_all()
+                connection.close()
+
+    def child(self, *, at: str = "", signal: int = 9, record: str = "") -> int:
+        """A process that works on the main job; see Order."""
+        env = {key: os.environ[key] for key in _TOKENS}
+        order = Order(self.database, env, str(self.folder / "children.log"), at=at, signal=signal, record=record)
+        return self.children.fork(order)
+
+    def to_the_end(self, pid: int) -> End:
+        """Wait for a child until it ends or stops."""
+        return self.children.wait(pid, PATIENCE)
+
+
+_TOKENS = ("QA_READ", "QA_WRITE", "PRODUCTION_READ", "PRODUCTION_WRITE", "TEST_R2_KEY", "TEST_R2_SECRET")
+
+
+def _beside(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def _set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, variant: int) -> Trial:
+    people = make.everybody()
+    estate = make.estate(cloudflare, bucket)
+    make.policy()
+    copies.dataset()
+    names = {"qa": _names(random, IN_QA), "production": _names(random, IN_PRODUCTION)}
+    for slug, mine in names.items():
+        cleaning.fill(estate, *mine, slugs=[slug])
+        for name in OTHERS:
+            estate.put(getattr(estate, slug), name, b"stays")
+    trial = Trial(estate, bucket, people, names)
+    for route in CHANGING:
+        cloudflare.hook(route, partial(_note, trial, route))
+    _play(trial, random, variant)
+    connection.close()
+    return trial
+
+
+def _names(random: Random, count: int) -> list[str]:
+    return sorted(f"master:{random.choice('abc')}:{number}" for number in random.sample(range(10**6), count))
+
+
+def _note(trial: Trial, route: str, request: Request) -> None:
+    namespace = request.path.split("/namespaces/")[1].split("/")[0]
+    trial.asked.append(Asked(time.time(), int(request.headers.get(PID, 0)), route, namespace, request.body))
+
+
+def _play(trial: Trial, random: Random, variant: int) -> None:
+    """What else happens, so that the job goes other ways.
+
+    0: one name of QA's chunk is not deleted everywhere. 1: so too, and a name of production that is gone is written
+    again with another value. 2: the answer to QA's delete is lost, and a value of production changes before its delete.
+    """
+    production = trial.names["production"]
+    if variant == 2:
+        trial.cloudflare.fault("bulk_delete", "effect_then_reset")
+        name = random.choice(production)
+        # A deletion asks for the namespace's title before anything else.
+        trial.cloudflare.hook("namespace", lambda request: _write_again(trial, request, name))
+        return
+    trial.cloudflare.fault("bulk_delete", "partial", names=[random.choice(trial.names["qa"])])
+    if variant == 1:
+        name = random.choice(production)
+        trial.cloudflare.hook("keys", lambda request: _write_again(trial, request, name, once_gone=True))
+
+
+def _write_again(trial: Trial, request: Request, name: str, *, once_gone: bool = False) -> None:
+    """Somebody writes a name of production, once."""
+    namespace = trial.estate.production.namespace_id
+    gone = trial.cloudflare.namespace(namespace).get(name) is None
+    if namespace in request.path and gone == once_gone and not trial.written:
+        trial.written[namespace, name] = b'{"written": "again"}'
+        trial.cloudflare.put(namespace, name, trial.written[namespace, name])

@@ -1,0 +1,120 @@
+"""One trial of the rows `crashes` and `stops`, in a lane."""
+
+import json
+import os
+import signal
+import time
+from fcntl import LOCK_EX, flock
+from random import Random
+
+from audit.actions import Action
+from audit.models import Entry
+from bench.torture.children import DONE
+from bench.torture.rows import Found
+from bench.torture.stand import VARIANTS, Stand, Trial
+from bench.torture.verdict import verdict
+from kvops import timing
+
+STRIDE = 7919
+"""Every boundary has its turn, and a few trials already lie all over the job: a prime, so that none is left out."""
+
+
+class NotRepeatable(Exception):
+    """The job did not go to its end although nobody interfered."""
+
+
+def names(stand: Stand, seed: int, variant: int) -> list[str]:
+    """Every boundary of the main job in a variant, in the order in which it is passed; recorded by the first lane."""
+    record = stand.folder.parent / f"boundaries-{variant}.json"
+    with record.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not record.exists():
+            record.write_text(json.dumps(_recorded(stand, seed, variant)), "utf-8")
+    known: list[str] = json.loads(record.read_text("utf-8"))
+    return known
+
+
+def _recorded(stand: Stand, seed: int, variant: int) -> list[str]:
+    record = stand.folder / "passed.json"
+    with stand.trial(f"{seed}:{variant}", variant):
+        end = stand.to_the_end(stand.child(record=str(record)))
+    if end.code != DONE:
+        raise NotRepeatable((stand.folder / "children.log").read_text("utf-8")[-3000:])
+    return list(dict.fromkeys(json.loads(record.read_text("utf-8"))))
+
+
+def crash(stand: Stand, seed: int, number: int) -> Found:
+    """A process dies at the boundary; others take over and finish the job."""
+    variant = number % VARIANTS
+    known = names(stand, seed, variant)
+    at = number // VARIANTS * STRIDE % len(known)
+    found = crash_at(stand, seed, variant, known[at])
+    return found | {"variant": float(variant), "boundary": float(at), "boundaries": float(len(known))}
+
+
+def crash_at(stand: Stand, seed: int, variant: int, at: str) -> Found:
+    """The same at the boundary of this name."""
+    with stand.trial(f"{seed}:{variant}", variant) as trial:
+        first = stand.to_the_end(stand.child(at=at))
+        reached = first.code == -signal.SIGKILL
+        if reached:
+            stand.to_the_end(stand.child())
+        found = verdict(trial)
+    return found | _whether(reached, stand, seed, variant, at)
+
+
+def _whether(reached: bool, stand: Stand, seed: int, variant: int, at: str) -> Found:
+    """A boundary that was not reached is `missed`, unless it is one of those that only a slow machine passes."""
+    rare = not reached and at not in _recorded(stand, seed, variant)
+    return {"missed": float(not reached and not rare), "rare": float(rare)}
+
+
+LEASED = ("scan", "backup", "verify", "check", "delete", "confirm", "restore")
+"""The jobs that hold a lease while they work."""
+
+
+def stop(stand: Stand, seed: int, number: int) -> Found:
+    """A process is paused at a boundary for three leases, while others take over; then it goes on."""
+    variant = number % VARIANTS
+    known = [name for name in names(stand, seed, variant) if name.partition(".")[0] in LEASED]
+    return stop_at(stand, seed, variant, Random(f"{seed}:{number}").choice(known))
+
+
+def stop_at(stand: Stand, seed: int, variant: int, at: str) -> Found:
+    """The same at the boundary of this name."""
+    with stand.trial(f"{seed}:{variant}", variant) as trial:
+        paused = stand.child(at=at, signal=signal.SIGSTOP)
+        reached = stand.to_the_end(paused).stopped
+        found = _paused(stand, trial, paused) if reached else verdict(trial)
+    return found | _whether(reached, stand, seed, variant, at)
+
+
+def _paused(stand: Stand, trial: Trial, paused: int) -> Found:
+    stopped_at = time.time()
+    other = stand.child()
+    time.sleep(3 * timing.LEASE)
+    os.kill(paused, signal.SIGCONT)
+    end = stand.to_the_end(paused)
+    stand.to_the_end(other)
+    # It may have asked for its lease at the moment it was stopped, never later.
+    deadline = stopped_at + timing.TRUST + timing.REQUEST_TIMEOUT
+    late = [call for call in [*trial.asked, *trial.bucket.asked] if call.pid == paused and call.at > deadline]
+    return verdict(trial) | {
+        "late": float(len(late)),
+        "fenced": float(end.code == -signal.SIGALRM),
+        "taken over": float(Entry.objects.filter(action=Action.RUN_TAKEN_OVER).count()),
+    }
+
+
+CHOSEN = (
+    (crash_at, "delete.commit.chunk.intended#1.after"),
+    (crash_at, "delete.http.bulk_delete#1.sent"),
+    (stop_at, "delete.http.bulk_delete#1.before"),
+)
+"""Where it matters most; every run of the tests tries them."""
+
+
+def chosen(stand: Stand, seed: int, number: int) -> Found:
+    """One of those."""
+    trial, at = CHOSEN[number]
+    return trial(stand, seed, 0, at)

@@ -1,0 +1,22 @@
+"""A process dies, or is paused, where it matters most. `make torture ROW=crashes` and `ROW=stops` try everywhere."""
+
+import pytest
+
+from bench.torture import lanes, trials
+from bench.torture.rows import Found
+
+
+@pytest.fixture
+def found(transactional_db: None) -> dict[str, Found]:
+    """What was found out, by where it was."""
+    ended = dict(lanes.trials("bench.torture.trials.chosen", 1, range(len(trials.CHOSEN)), lanes=len(trials.CHOSEN)))
+    return {f"{trial.__name__} {at}": ended[number] for number, (trial, at) in enumerate(trials.CHOSEN)}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.hazard("B31", "B33")
+def test_nothing_is_lost_or_done_twice_wherever_a_process_dies_or_is_paused(found: dict[str, Found]) -> None:
+    informing = ("fenced", "taken over")
+    wrong = {at: {name for name, count in one.items() if count and name not in informing} for at, one in found.items()}
+    assert {at: names for at, names in wrong.items() if names} == {}
+    assert found["stop_at delete.http.bulk_delete#1.before"]["fenced"]
