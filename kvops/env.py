@@ -90,5 +90,7 @@ def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, ob
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 50_000,
+            # A process that is paused in a transaction holds rows, perhaps the record's head, that others wait for.
+            "options": "-c idle_in_transaction_session_timeout=60000",
         },
     }

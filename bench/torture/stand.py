@@ -11,7 +11,6 @@ from random import Random
 from urllib.parse import urlsplit
 
 import psycopg
-from django.conf import settings
 from django.db import connection, connections
 
 from bench.torture import lanes
@@ -84,8 +83,7 @@ class Stand:
         self._server_url = os.environ["DATABASE_URL"]
         # A process that is paused in a transaction holds rows that others need. Scaled like all durations.
         limit = f"-c idle_in_transaction_session_timeout={int(1000 * timing.REQUEST_TIMEOUT)}"
-        settings.DATABASES["default"]["OPTIONS"] = {"options": limit}
-        connections["default"].settings_dict["OPTIONS"] = {"options": limit}
+        connections["default"].settings_dict["OPTIONS"]["options"] = limit
         self.children = Children()
 
     def close(self) -> None:
