@@ -56,7 +56,17 @@ class Row:
     figures: Callable[[Sequence[Found]], list[Figure]]
 
 
-MODULES: tuple[str, ...] = ("copies", "deletion", "hang", "torn", "approval", "mutations", "qa_first", "misbindings", "crashes")
+MODULES: tuple[str, ...] = (
+    "copies",
+    "deletion",
+    "hang",
+    "torn",
+    "approval",
+    "mutations",
+    "qa_first",
+    "misbindings",
+    "crashes",
+)
 """The modules of this package that hold rows, each in its `ROWS`."""
 
 
