@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups import chunks, cleanup, deletion, sending, settling
+from backups import chunks, cleanup, deletion, preparation, sending, settling
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation
 from backups.stages import CleanupRefused
 from kvops import approvals, clock, leases, runs, timing
@@ -151,6 +151,7 @@ def test_production_waits_for_a_person_after_its_first_chunk(
 # Values that are not what was copied
 
 
+@pytest.mark.hazard("B3")
 def test_a_value_that_changed_after_the_backup_is_left_alone(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     put_past_the_product(estate, NAMES[1], b'{"new": true}')
@@ -167,6 +168,7 @@ def test_a_change_back_and_forth_is_no_change(estate: make.Estate, people: make.
     assert outcomes(delete(stage, people)) == {}
 
 
+@pytest.mark.hazard("B3")
 @pytest.mark.parametrize("change", [{"metadata": {"v": 2}}, {"expiration": 4_000_000_000}])
 def test_changed_metadata_or_expiration_count_as_a_change(
     estate: make.Estate, people: make.People, change: dict[str, object]
@@ -176,6 +178,7 @@ def test_changed_metadata_or_expiration_count_as_a_change(
     assert outcomes(delete(stage, people)) == {NAMES[0]: "changed"}
 
 
+@pytest.mark.hazard("B3")
 def test_a_change_right_before_the_last_read_is_seen(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     estate.cloudflare.hook("bulk_get", lambda _: put_past_the_product(estate, NAMES[0], b"new"))
@@ -189,6 +192,7 @@ def test_a_key_that_vanished_is_reported_and_needs_no_explanation(estate: make.E
     assert not cleanup.leftovers(stage).exists()
 
 
+@pytest.mark.hazard("B11")
 def test_a_key_that_expired_is_reported_as_expired(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,9 +207,69 @@ def test_a_key_that_expired_is_reported_as_expired(
     assert outcomes(delete(stage, people)) == {NAMES[0]: "expired"}
 
 
+@pytest.mark.hazard("B11")
+@pytest.mark.parametrize("step", ["before the copy", "before the start"])
+def test_a_key_whose_time_is_over_on_the_way_is_never_sent(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    real = clock.now
+
+    def pass_by() -> None:
+        monkeypatch.setattr(clock, "now", lambda: real() + timedelta(seconds=60))
+        estate.cloudflare.clock = lambda: time.time() + 60
+
+    for name in ("mastercache:1", "mastercache:2"):
+        put_past_the_product(estate, name, b"{}")
+    put_past_the_product(estate, "mastercache:1", b"{}", expiration=int(time.time()) + 30)
+    cleaning.scan(estate.qa, estate.production)
+    request = cleaning.asked(people, "mastercache:")
+    preparation.freeze(cleaning.stage_of(request), by=people.operator)
+    if step == "before the copy":
+        pass_by()
+    preparation.prepare(cleaning.stage_of(request), by=people.operator)
+    make.work()
+    cleaning.state_references(request, people)
+    cleanup.submit(cleaning.stage_of(request), by=people.operator)
+    stage = cleaning.stage_of(request)
+    cleaning.approve(stage, people)
+    pass_by()
+    assert outcomes(delete(stage, people)) == {"mastercache:1": "expired"}
+    assert sent(estate) == [{"mastercache:2"}]
+
+
+@pytest.mark.hazard("B10")
+def test_keys_written_and_removed_while_they_are_listed_are_left_alone_and_reported(
+    estate: make.Estate, people: make.People
+) -> None:
+    for number in range(1001):
+        put_past_the_product(estate, f"mastercache:{number:04}")
+    pages = []
+
+    def meanwhile(_: object) -> None:
+        pages.append(1)
+        if len(pages) == 2:
+            for name in ("mastercache:0000x", "mastercache:1000x"):
+                put_past_the_product(estate, name)
+            remove_past_the_product(estate, "mastercache:0001")
+
+    estate.cloudflare.hook("keys", meanwhile)
+    cleaning.scan(estate.qa, estate.production)
+    stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
+    assert preparation.freeze(stage, by=people.operator) == 1002
+    preparation.prepare(stage, by=people.operator)
+    make.work()
+    stage.refresh_from_db()
+    assert (stage.state, stage.generation and stage.generation.status) == (State.FROZEN, "partial")
+    cleaning.scan(estate.qa)
+    stage = delete(cleaning.approved(stage.request, people), people)
+    assert (stage.deleted, outcomes(stage)) == (1002, {})
+    assert "mastercache:0001" not in cleaning.journal(estate)
+
+
 # Answers that say little
 
 
+@pytest.mark.hazard("B6")
 @pytest.mark.parametrize("fault", ["effect_then_error", "effect_then_reset", "effect_then_html", "effect_then_timeout"])
 def test_a_lost_answer_is_settled_by_reading_and_nothing_is_sent_twice(
     estate: make.Estate, people: make.People, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -232,6 +296,7 @@ def test_names_that_survived_a_lost_call_are_read_before_they_are_sent_again(
     assert [chunk.attempt for chunk in stage.chunks.order_by("number")] == [1, 2]
 
 
+@pytest.mark.hazard("B6")
 def test_names_written_anew_after_a_lost_call_are_not_sent_again(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +314,7 @@ def test_names_written_anew_after_a_lost_call_are_not_sent_again(
     assert len(sent(estate)) == 1
 
 
+@pytest.mark.hazard("B6")
 def test_unsuccessful_names_are_unknown_and_read_again(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     estate.cloudflare.fault("bulk_delete", "partial", names=[NAMES[2]])
@@ -257,6 +323,7 @@ def test_unsuccessful_names_are_unknown_and_read_again(estate: make.Estate, peop
     assert [chunk.names for chunk in stage.chunks.order_by("number")] == [3, 1]
 
 
+@pytest.mark.hazard("B7")
 def test_an_answer_that_contradicts_itself_is_no_answer(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     estate.cloudflare.fault("bulk_delete", "wrong_count")
@@ -281,6 +348,7 @@ def test_a_key_that_stays_alive_is_sent_three_times_and_then_left(estate: make.E
     assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 2, 1)
 
 
+@pytest.mark.hazard("B8")
 def test_a_key_that_is_written_again_is_reported_and_not_deleted(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     estate.cloudflare.hook("keys", lambda _: put_past_the_product(estate, NAMES[0], b"somebody's"))

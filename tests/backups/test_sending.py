@@ -1,0 +1,302 @@
+"""One chunk: how old its reads may be, what is paid before them, and how what is unknown is settled."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+
+import pytest
+
+from backups import chunks, cleanup, manifest, sending, settling
+from backups.current import Frozen, Verdict
+from backups.models import CleanupChunk, CleanupException, CleanupStage
+from kvops import approvals, clock, leases, runs, timing
+from kvops.budget import SharedBudget
+from kvops.cloudflare.writes import BulkOutcome, KVWriter
+from kvops.models import Run
+from tests import make
+from tests.backups import cleaning
+from tests.fakes.http import Request
+
+pytestmark = pytest.mark.django_db
+State = CleanupStage.State
+PREFIX = "mastercache:"
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+
+
+def ready(estate: make.Estate, people: make.People, count: int, *, binary: bool = False) -> CleanupStage:
+    """QA with so many keys of a cache, approved to be deleted."""
+    for number in range(count):
+        estate.put(estate.qa, f"{PREFIX}{number:03}", bytes([255, number]) if binary else b"{}")
+    cleaning.scan(estate.qa, estate.production)
+    return cleaning.approved(cleaning.asked(people, PREFIX), people)
+
+
+def delete(stage: CleanupStage, people: make.People) -> CleanupStage:
+    cleanup.start_deletion(stage, by=people.operator)
+    make.work()
+    stage.refresh_from_db()
+    return stage
+
+
+def run_of(stage: CleanupStage) -> Run:
+    return Run.objects.get(subject=f"stage:{stage.pk}", kind=Run.Kind.DELETE)
+
+
+def sent(estate: make.Estate) -> list[int]:
+    """How many names each delete was carried out on."""
+    return [len(call.deleted) for call in estate.cloudflare.calls("bulk_delete")]
+
+
+def slow(estate: make.Estate, seconds: Callable[[int, int], float]) -> None:
+    """Let the nth bulk read of so many names take so long."""
+    reads = 0
+
+    def hook(request: Request) -> None:
+        nonlocal reads
+        reads += 1
+        time.sleep(seconds(reads, len(json.loads(request.body)["keys"])))
+
+    estate.cloudflare.hook("bulk_get", hook)
+
+
+def fresh_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(timing, "READ_FRESH", seconds)
+
+
+# How old a read may be
+
+
+@pytest.mark.hazard("B4")
+def test_a_chunk_whose_read_has_grown_old_is_read_again(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people, 3)
+    fresh_for(monkeypatch, 1.0)
+    slow(estate, lambda nth, _names: 1.1 if nth == 1 else 0)
+    before = len(estate.cloudflare.calls("bulk_get"))
+    assert delete(stage, people).state == State.CONFIRMED
+    assert (sent(estate), len(estate.cloudflare.calls("bulk_get")) - before) == ([3], 2)
+    [call] = estate.cloudflare.calls("bulk_delete")
+    assert max(call.at - read.at for read in call.read.values()) < 1.0
+
+
+def test_a_chunk_that_is_always_read_too_slowly_is_made_smaller(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people, 4)
+    fresh_for(monkeypatch, 0.5)
+    slow(estate, lambda _nth, names: 0.6 if names > 2 else 0)
+    assert delete(stage, people).deleted == 4
+    assert sent(estate) == [2, 2]
+
+
+def test_a_key_that_cannot_be_read_quickly_enough_stops_the_run_with_nothing_sent(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people, 2)
+    fresh_for(monkeypatch, 0.0)
+    delete(stage, people)
+    assert (run_of(stage).state, run_of(stage).error_code, sent(estate)) == (Run.State.FAILED, "too_slow", [])
+    fresh_for(monkeypatch, 5.0)
+    runs.resume(run_of(stage), actor=make.SETUP)
+    make.work()
+    assert sum(sent(estate)) == 2
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_reads_that_grow_old_while_the_intent_is_committed_are_not_relied_on(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, attempt: int
+) -> None:
+    stage, late, real, unsent = ready(estate, people, 4), [True], manifest.names_sha256, settling.settle_unsent
+    for _ in range(attempt - 1):
+        estate.cloudflare.fault("bulk_delete", "partial", names={f"{PREFIX}{number:03}" for number in range(4)})
+
+    def slowly(names: Iterable[str]) -> str:
+        was_read = estate.cloudflare.journal[-1].route == "bulk_get"
+        if late and was_read and stage.chunks.filter(attempt=attempt, state="planned").exists():
+            late.clear()
+            fresh_for(monkeypatch, 0.0)
+        return real(names)
+
+    def in_time(
+        chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: leases.Lease, smaller: bool
+    ) -> None:
+        fresh_for(monkeypatch, 5.0)
+        unsent(chunk, equal, problem, lease=lease, smaller=smaller)
+
+    monkeypatch.setattr(manifest, "names_sha256", slowly)
+    monkeypatch.setattr(settling, "settle_unsent", in_time)
+    assert delete(stage, people).deleted == 4
+    assert sent(estate) == [*[0] * (attempt - 1), 2, 2]
+    unsent_ = stage.chunks.get(answer__has_key="unsent")
+    assert (unsent_.attempt, unsent_.names, unsent_.state) == (attempt, 4, "settled")
+
+
+def test_between_the_copy_and_the_last_reads_lie_five_minutes(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people, 2)
+    monkeypatch.setattr(timing, "STALE", 300.0)
+    run, reads = cleanup.start_deletion(stage, by=people.operator), len(estate.cloudflare.calls("bulk_get"))
+    runs.drive(run.pk)
+    run.refresh_from_db()
+    assert run.wake_at is not None
+    assert 290 < clock.seconds_until(run.wake_at) < 300
+    assert len(estate.cloudflare.calls("bulk_get")) == reads
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=301))
+    make.work()
+    assert sent(estate) == [2]
+
+
+# What is paid before
+
+
+def test_without_requests_for_all_of_it_nothing_of_a_chunk_is_read(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people, 2)
+    run = cleanup.start_deletion(stage, by=people.operator)
+    while run.cursor.get("phase") != "delete":
+        runs.drive(run.pk)
+        run.refresh_from_db()
+    budget, reads = SharedBudget(estate.qa.environment.account_id), len(estate.cloudflare.calls("bulk_get"))
+    budget.take(budget.left().calls - sending.SPARE)
+    runs.drive(run.pk)
+    run.refresh_from_db()
+    assert run.note == "Waiting for Cloudflare's request limit."
+    assert len(estate.cloudflare.calls("bulk_get")) == reads
+    budget.give_back(500)
+    make.work()
+    assert sent(estate) == [2]
+
+
+def test_a_chunk_that_leaves_nothing_for_its_delete_is_made_smaller(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people, 8, binary=True)
+    monkeypatch.setattr(sending, "SPARE", 7)  # with two bulk reads exactly one and eight single ones
+    assert delete(stage, people).deleted == 8
+    assert sent(estate) == [4, 4]
+
+
+# What is unknown
+
+
+@pytest.mark.hazard("B6")
+def test_values_that_must_be_read_singly_are_settled_piece_by_piece(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people, 9, binary=True)
+    monkeypatch.setattr(timing, "SETTLE", 0.3)  # so that it is settled in another step, with nothing paid before
+    real = KVWriter.bulk_delete
+
+    def lost(self: KVWriter, namespace_id: str, names: Sequence[str]) -> BulkOutcome:
+        with monkeypatch.context() as patch:
+            patch.setattr(KVWriter, "bulk_delete", real)
+            outcome = self.bulk_delete(namespace_id, names)
+        monkeypatch.setattr(KVWriter, "bulk_delete", real)
+        monkeypatch.setattr(sending, "SPARE", 4)
+        monkeypatch.setattr(sending, "BULK_GET_LIMIT", 4)
+        return outcome
+
+    monkeypatch.setattr(KVWriter, "bulk_delete", lost)
+    estate.cloudflare.fault("bulk_delete", "reset")
+    assert delete(stage, people).deleted == 9
+    assert stage.chunks.order_by("number").first() == stage.chunks.get(names=9)
+    assert max(sent(estate)[1:]) < 5
+
+
+@pytest.mark.hazard("B6")
+def test_names_that_were_not_done_everywhere_are_each_read(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people, 3)
+    estate.cloudflare.fault("bulk_delete", "says_undone", names=[f"{PREFIX}001"])
+    assert delete(stage, people).deleted == 3
+    routes = [call.route for call in estate.cloudflare.journal]
+    after = routes[routes.index("bulk_delete") :]
+    assert after.index("bulk_get") < after.index("keys")
+    assert (sent(estate), stage.chunks.count()) == ([3], 1)
+
+
+def test_after_the_last_try_an_old_listing_does_not_pass_for_a_survivor(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "STALE", 300.0)
+    assert [settling.patience(attempt) for attempt in (1, 2, 3)] == [timing.SETTLE, timing.SETTLE, 300.0]
+
+
+@pytest.mark.hazard("B7")
+@pytest.mark.parametrize("fault", ["wrong_count", "count_too_high", "unknown_names", "named_twice"])
+def test_an_answer_that_contradicts_itself_is_settled_by_reading(
+    estate: make.Estate, people: make.People, fault: str
+) -> None:
+    stage = ready(estate, people, 3)
+    estate.cloudflare.fault("bulk_delete", fault)
+    assert delete(stage, people).deleted == 3
+    assert sent(estate) == [3]
+    assert "contradicts" in stage.chunks.get().answer["problem"]
+
+
+def test_a_chunk_with_many_changed_keys_writes_them_down_in_one_statement(
+    estate: make.Estate, people: make.People, django_assert_max_num_queries: Callable[[int], object]
+) -> None:
+    stage = ready(estate, people, 1)
+    chunk = CleanupChunk.objects.create(stage=stage, number=1, first_index=0, last_index=999)
+    verdicts = {Frozen(index, f"{PREFIX}{index}", b"", None): Verdict.DIFFERENT for index in range(1000)}
+    with django_assert_max_num_queries(6):  # type: ignore[attr-defined]
+        chunks.except_(chunk, verdicts)
+    assert CleanupException.objects.filter(outcome="changed").count() == 1000
+
+
+# Who lets it go on
+
+
+def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Production, its first key deleted, waiting for a person."""
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    cleaning.accepted(request, people)
+    return run_of(delete(cleaning.approved(request, people, "production"), people))
+
+
+def test_nobody_but_a_person_lets_production_go_on(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = waiting(estate, people, monkeypatch)
+    assert (run.cursor["waits"], run.cursor.get("go_on")) == (True, None)
+    runs.resume(run, actor=make.SETUP)
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, len(cleaning.journal(estate, "production"))) == (Run.State.STOPPED, 1)
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    make.work()
+    assert len(cleaning.journal(estate, "production")) == 3
+
+
+def test_a_person_who_went_on_before_the_first_chunk_was_seen_does_not_let_it_go_on(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    cleaning.accepted(request, people)
+    run = cleaning.started(request, people, "production")
+    runs.request_stop(run, actor=approvals.actor_of(people.operator))
+    make.work()
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    make.work()
+    run.refresh_from_db()
+    assert (run.cursor["waits"], len(cleaning.journal(estate, "production"))) == (True, 1)
+
+
+def test_who_let_it_go_on_stays_with_the_run(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = waiting(estate, people, monkeypatch)
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    run.refresh_from_db()
+    assert run.cursor["go_on"] == approvals.actor_of(people.operator).text
