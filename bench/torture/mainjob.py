@@ -13,8 +13,8 @@ from django_q.brokers.orm import ORM
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from backups import cleanup, preparation, stages
-from backups.models import CleanupRequest, CleanupStage
+from backups import cleanup, preparation, stages, undo
+from backups.models import CleanupRequest, CleanupStage, Restore
 from kvops import approvals, clock, inventory, runs, supervision, tasks
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Namespace, Person, Run, Scan
@@ -40,7 +40,7 @@ class Stuck(Exception):
 
 
 class MainJob:
-    """Scans, clean-up of QA, clean-up of production. `say` is told what is being done now.
+    """Scans, clean-up of QA, clean-up of production, undo of the latter. `say` is told what is being done now.
 
     Who is `leaving` ends what it does and begins nothing more.
     """
@@ -66,8 +66,8 @@ class MainJob:
                 time.sleep(IDLE)
 
     def done(self) -> bool:
-        """Whether the clean-up is over and nothing is left to do."""
-        return CleanupRequest.objects.filter(completed_at__isnull=False).exists() and not Run.objects.open().exists()
+        """Whether everything was deleted and put back, and nothing is left to do."""
+        return Restore.objects.filter(state=Restore.State.DONE).exists() and not Run.objects.open().exists()
 
     # The worker and the sweep
 
@@ -112,9 +112,17 @@ class MainJob:
             cleanup.request(binding="SETTINGS", prefix="master:", reason="moved to D1", by=self._operator)
             return True
         stage = asked.stages.exclude(state=State.ACCEPTED).order_by("order").first()
-        return stage is not None and self._move(asked, stage)
+        return self._undo(asked) if stage is None else self._move(stage)
 
-    def _move(self, asked: CleanupRequest, stage: CleanupStage) -> bool:
+    def _undo(self, asked: CleanupRequest) -> bool:
+        stage = asked.stages.get(environment__slug="production")
+        if undo.undo_of(stage) is not None:
+            return False
+        self._say("start-undo")
+        undo.start_undo(stage, by=self._operator)
+        return True
+
+    def _move(self, stage: CleanupStage) -> bool:
         """The next click on a stage."""
         if stages.busy_run(stage) is not None:
             return False

@@ -60,7 +60,7 @@ class Bucket(FakeS3):
 
 @dataclass
 class Trial:
-    """One estate with everything that was asked of it. `written`: names somebody wrote again, with the new value."""
+    """One estate with everything that was asked of it. `written`: what somebody wrote again: slug and name, value."""
 
     estate: make.Estate
     bucket: Bucket
@@ -174,5 +174,5 @@ def _write_again(trial: Trial, request: Request, name: str, *, once_gone: bool =
     namespace = trial.estate.production.namespace_id
     gone = trial.cloudflare.namespace(namespace).get(name) is None
     if namespace in request.path and gone == once_gone and not trial.written:
-        trial.written[namespace, name] = b'{"written": "again"}'
-        trial.cloudflare.put(namespace, name, trial.written[namespace, name])
+        trial.written["production", name] = b'{"written": "again"}'
+        trial.cloudflare.put(namespace, name, trial.written["production", name])

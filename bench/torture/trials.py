@@ -69,7 +69,7 @@ def _whether(reached: bool, stand: Stand, seed: int, variant: int, at: str) -> F
     return {"missed": float(not reached and not rare), "rare": float(rare)}
 
 
-LEASED = ("scan", "backup", "verify", "check", "delete", "confirm", "restore")
+LEASED = ("scan", "backup", "verify", "check", "delete", "confirm", "undo")
 """The jobs that hold a lease while they work."""
 
 
