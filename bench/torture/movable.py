@@ -16,6 +16,11 @@ _FUNCTIONS = "CREATE SCHEMA moved;" + "".join(
     f" $$ SELECT pg_catalog.{name}() + {_MOVED} $$;"
     for name, volatility in (("statement_timestamp", "STABLE"), ("now", "STABLE"), ("clock_timestamp", "VOLATILE"))
 )
+_PATH = "moved, public, pg_catalog, pg_temp"
+_FIXED = """
+SELECT p.oid::regprocedure::text, c.value FROM pg_proc p, LATERAL pg_options_to_table(p.proconfig) AS c(name, value)
+ WHERE p.pronamespace = 'public'::regnamespace AND c.name = 'search_path'
+"""
 
 
 class Clock:
@@ -40,11 +45,18 @@ def clock() -> Iterator[Clock]:
     """A movable clock for this process's one connection to the database."""
     with connection.cursor() as cursor:
         cursor.execute("DROP SCHEMA IF EXISTS moved CASCADE;" + _FUNCTIONS)
-        cursor.execute("SET search_path TO moved, public, pg_catalog")
+        cursor.execute(f"SET search_path TO {_PATH}")
+        # Functions that bring a path of their own, so that nobody can put others in front of what they call.
+        cursor.execute(_FIXED)
+        fixed = cursor.fetchall()
+        for function, _ in fixed:
+            cursor.execute(f"ALTER FUNCTION {function} SET search_path = {_PATH}")
     try:
         yield Clock()
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('kvops.moved', '', false)")
             cursor.execute("RESET search_path")
+            for function, path in fixed:
+                cursor.execute(f"ALTER FUNCTION {function} SET search_path = {path}")
             cursor.execute("DROP SCHEMA moved CASCADE")
