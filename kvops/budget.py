@@ -44,10 +44,11 @@ class Left:
 class SharedBudget:
     """The client's budget protocol over Postgres, for one name (an account)."""
 
-    def __init__(self, name: str, *, calls: int = timing.BUDGET_CALLS, window: float = timing.BUDGET_WINDOW) -> None:
+    def __init__(self, name: str, *, calls: int | None = None, window: float | None = None) -> None:
+        """At most so many calls in so many seconds; without them, what `timing` says."""
         self.name = name
-        self.calls = calls
-        self.window = ceil(window)
+        self.calls = calls or timing.BUDGET_CALLS
+        self.window = ceil(window or timing.BUDGET_WINDOW)
         self._since: int | None = None
         self._last = 0
         self.good_for = 0.0
@@ -141,11 +142,14 @@ class Prepaid:
         self.exhausted = False
 
     def reserve(self, calls: int) -> float:
-        """Top up to `calls` requests: 0.0 when paid, else the seconds until they could be (nothing is taken)."""
-        missing = calls - self._paid
-        wait = self._budget.take(missing) if missing > 0 else 0.0
+        """Pay for `calls` requests: 0.0 when paid, else the seconds until they could be (then nothing is).
+
+        What was paid before and not sent is given back first: a request counts when it is sent, not long before.
+        """
+        self.settle()
+        wait = self._budget.take(calls)
         if not wait:
-            self._paid = max(self._paid, calls)
+            self._paid = calls
             self.exhausted = False
         return wait
 

@@ -66,6 +66,7 @@ MODULES: tuple[str, ...] = (
     "qa_first",
     "misbindings",
     "crashes",
+    "rate",
 )
 """The modules of this package that hold rows, each in its `ROWS`."""
 

@@ -131,12 +131,31 @@ def test_threads_use_what_is_paid_and_nothing_more() -> None:
     assert spent() == 4
 
 
-def test_reserving_again_tops_up() -> None:
+def test_reserving_again_pays_for_what_was_sent_and_what_is_to_come() -> None:
     prepaid = Prepaid(small())
     prepaid.reserve(4)
     prepaid.take()
     prepaid.reserve(4)
-    assert spent() == 5
+    assert (spent(), prepaid.paid) == (5, 4)
+
+
+def test_what_was_paid_long_ago_counts_when_it_is_sent() -> None:
+    budget = small()
+    prepaid = Prepaid(budget)
+    prepaid.reserve(8)
+    pass_time(290)
+    budget._since = (budget._since or 0) - 290
+    prepaid.reserve(8)
+    pass_time(20)
+    assert small().take(3) > 0
+
+
+def test_a_wait_that_an_answer_asked_for_holds_for_the_next_reservation() -> None:
+    prepaid = Prepaid(small())
+    prepaid.reserve(4)
+    prepaid.observed(remaining=None, reset=None, retry_after=90)
+    assert prepaid.reserve(4) == pytest.approx(90, abs=2)
+    assert prepaid.paid == 0
 
 
 def test_a_reservation_that_does_not_fit_says_how_long_to_wait() -> None:
