@@ -103,7 +103,7 @@ class _Trial:
     def _headers(self) -> dict[str, str]:
         """Retry-After as seconds or date, on a clock that is wrong, or not at all, or absurd."""
         now = time.time() + self.rng.choice([-86_400, -300, 0, 300, 86_400])
-        wait = self.rng.choice([0, 0, 1, 120])
+        wait = self.rng.choice([0, 0, 0, 1, 120])
         header = self.rng.choice(
             [
                 str(wait),
@@ -131,7 +131,7 @@ class _Trial:
                         client.exact_get(self.estate.qa.namespace_id, left[0])
                         left.popleft()
                     except RateLimited as limited:
-                        time.sleep(min(limited.retry_after, SKIPPED))
+                        time.sleep(min(limited.retry_after, WINDOW))
                     except CloudflareError:
                         time.sleep(0.1)
             self.unread = len(left)
