@@ -17,6 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from backups.r2 import R2Store
 from sandbox import data, environment, postgres
 from tests.sandbox_fixture import SandboxApi
 
@@ -172,6 +173,24 @@ def test_r2_refuses_to_put_over_an_object_that_is_there(sandbox_api: SandboxApi)
             s3.put_object(Bucket=qa.bucket, Key=key, Body=b"second", IfNoneMatch="*")
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
         assert s3.get_object(Bucket=qa.bucket, Key=key)["Body"].read() == b"first"
+
+
+def test_r2_lists_from_a_name_on(sandbox_api: SandboxApi) -> None:
+    qa = sandbox_api.qa
+    store = R2Store(
+        endpoint=sandbox_api.s3_endpoint,
+        bucket=qa.bucket,
+        access_key_id=qa.r2_key,
+        secret_access_key=qa.r2_secret,
+        allowed_hosts=["127.0.0.1"],
+    )
+    with closing(store):
+        put = [store.put(f"listed/{name}", name.encode()) for name in ("a", "b%2F", "日本 +&")]
+        first = store.page("listed/", limit=2)
+        rest = store.page("listed/", after=first.objects[-1].key, limit=2)
+    found = [*first.objects, *rest.objects]
+    assert [(one.key, one.size, one.etag) for one in found] == [(one.key, one.size, one.etag) for one in put]
+    assert (len(first.objects), first.more, rest.more) == (2, True, False)
 
 
 def test_the_sample_estate_has_5000_keys_and_production_three_differences_in_clinics() -> None:
