@@ -38,6 +38,24 @@ WITH gone AS (
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM unexplained)
 """
 
+# One pass over the stage finds both. New rows go in as they were listed, which is the order of the indexes.
+_LISTED = f"""
+WITH differing AS MATERIALIZED (
+  SELECT k.id, s.name, s.expiration, s.metadata
+    FROM kvops_stagedkey s LEFT JOIN kvops_key k ON k.namespace_id = %(namespace)s AND k.name = s.name
+   WHERE s.scan_id = %(scan)s
+     AND (k.id IS NULL OR (k.expiration, k.metadata) IS DISTINCT FROM (s.expiration, s.metadata))
+), changed AS (
+  UPDATE kvops_key k SET expiration = d.expiration, metadata = d.metadata FROM differing d WHERE k.id = d.id
+  RETURNING 1
+), added AS (
+  INSERT INTO kvops_key (namespace_id, name, expiration, metadata, family_id, category, first_seen_id)
+  SELECT %(namespace)s, name, expiration, metadata, {categories.ASSIGNED}, %(scan)s FROM differing WHERE id IS NULL
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM added)
+"""  # noqa: S608  (constants of this module)
+
 
 type _Params = Mapping[str, int | float | str | list[str] | list[int | None] | None]
 
@@ -99,19 +117,15 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         **categories.Families.of(namespace.binding).params(),
     }
     with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64MB'")  # the joins hold a million names in memory
         cursor.execute("SELECT count(*) FROM kvops_stagedkey WHERE scan_id = %(scan)s", params)
         found = int(cursor.fetchone()[0])
         if found != staged:
             raise StageMismatch(f"{staged} keys were listed, but {found} are on the stage.")
         keys = staged if ordered else staged - _drop_repeated(cursor, params)
         gone, unexplained = _delete_gone(cursor, params, scan)
-        merged = Merged(
-            keys=keys,
-            gone=gone,
-            unexplained=unexplained,
-            changed=_update_changed(cursor, params),
-            added=_insert_new(cursor, params),
-        )
+        changed, added = _update_and_insert(cursor, params)
+    merged = Merged(keys=keys, added=added, changed=changed, gone=gone, unexplained=unexplained)
     Scan.objects.filter(pk=scan.pk).update(
         completed_at=Now(),
         keys=merged.keys,
@@ -124,7 +138,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
     )
     categories.count(scan)
     # Also what earlier scans of the namespace left behind when they failed.
-    StagedKey.objects.filter(scan__namespace=namespace).delete()
+    StagedKey.objects.filter(scan__in=Scan.objects.filter(namespace=namespace)).delete()
     return merged
 
 
@@ -153,22 +167,8 @@ def _delete_gone(cursor: CursorWrapper, params: _Params, scan: Scan) -> tuple[in
     return int(gone), int(unexplained)
 
 
-def _update_changed(cursor: CursorWrapper, params: _Params) -> int:
-    cursor.execute(
-        "UPDATE kvops_key k SET expiration = s.expiration, metadata = s.metadata FROM kvops_stagedkey s"
-        " WHERE s.scan_id = %(scan)s AND k.namespace_id = %(namespace)s AND k.name = s.name"
-        " AND (k.expiration, k.metadata) IS DISTINCT FROM (s.expiration, s.metadata)",
-        params,
-    )
-    return int(cursor.rowcount)
-
-
-def _insert_new(cursor: CursorWrapper, params: _Params) -> int:
-    cursor.execute(
-        "INSERT INTO kvops_key (namespace_id, name, expiration, metadata, family_id, category, first_seen_id)"  # noqa: S608
-        f" SELECT %(namespace)s, name, expiration, metadata, {categories.ASSIGNED}, %(scan)s FROM kvops_stagedkey s"
-        " WHERE s.scan_id = %(scan)s"
-        " AND NOT EXISTS (SELECT FROM kvops_key k WHERE k.namespace_id = %(namespace)s AND k.name = s.name)",
-        params,
-    )
-    return int(cursor.rowcount)
+def _update_and_insert(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
+    """How many keys changed, and how many are new."""
+    cursor.execute(_LISTED, params)
+    changed, added = cursor.fetchone()
+    return int(changed), int(added)

@@ -162,9 +162,9 @@ class MissingKey(models.Model):
 
 
 class StagedKey(models.Model):
-    """What a running scan has listed so far, in an unlogged table; the merge reads it and empties it."""
+    """What a running scan has listed so far, in an unlogged table; the merge reads all of it, and empties it."""
 
-    scan = models.ForeignKey(Scan, on_delete=models.CASCADE, db_constraint=False)
+    scan = models.ForeignKey(Scan, on_delete=models.CASCADE, db_index=False, db_constraint=False)
     name = models.TextField(db_collation="C")
     expiration = models.BigIntegerField(null=True, blank=True)
     metadata = models.TextField(null=True, blank=True)  # noqa: DJ001

@@ -353,7 +353,7 @@ def test_a_merge_that_crashes_leaves_everything_for_the_next_worker(
     fill(estate, 1_500)
     started = inventory.start_scan(estate.qa, actor=make.SETUP)
     with monkeypatch.context() as patch:
-        patch.setattr(merging, "_insert_new", lambda *_: sys.exit(9))
+        patch.setattr(merging, "_update_and_insert", lambda *_: sys.exit(9))
         with pytest.raises(SystemExit):
             runs.drive(started.run_id)
     assert names() == []
