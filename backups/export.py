@@ -57,11 +57,18 @@ class Export(Freezing):
                 while not self.lease.over:
                     phases[self.lease.run.cursor.get("phase", "list")]()
                     if self.lease.tired and not self.lease.over:
+                        self._keep_what_was_read()
                         return Again()
         except (CloudflareError, TryLater):
             self.lease.renew(calls=self.lease.run.calls + self.new_calls())
             raise
         return None
+
+    def _keep_what_was_read(self) -> None:
+        """At the end of a step: a part of what was read ahead, so that no call was in vain."""
+        if self._ahead is not None and self.lease.run.cursor["phase"] == "parts":
+            self.reader.dry_up()
+            self.part()
 
     def part(self) -> None:
         """Read, store and commit one part; when none is left the manifest comes next."""
@@ -71,6 +78,8 @@ class Export(Freezing):
             return
         writer = manifest.PartWriter()
         found, limited = self._read(at["next"], writer)
+        if not found and at["number"] > 1:
+            return
         stored = self._store(at, writer)
         del writer  # the largest thing in memory
         self._commit(at, stored, found)

@@ -87,6 +87,7 @@ class Reader(Calls):
     def __init__(self, environment: Environment, keep: Callable[[], None], *, patient: bool = False) -> None:
         super().__init__(environment, keep, patient=patient)
         self._rooms: list[_Room] = []
+        self._dry = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -94,6 +95,10 @@ class Reader(Calls):
         for room in self._rooms:
             room.close()  # nobody takes any more what would make room
         super().__exit__(kind, error, trace)
+
+    def dry_up(self) -> None:
+        """Let no call begin any more: `values` ends with what was asked for already."""
+        self._dry = True
 
     def values(self, namespace_id: str, names: Iterator[Name], read: str) -> Iterator[tuple[Name, Entry | None]]:
         """Each name with its entry, in order; None for a key that is gone."""
@@ -103,7 +108,9 @@ class Reader(Calls):
         self._rooms.append(room)
         try:
             while True:
-                while len(under_way) < AHEAD and (batch := list(islice(names, size))):
+                while self._dry and under_way and under_way[-1][1].cancel():
+                    under_way.pop()
+                while not self._dry and len(under_way) < AHEAD and (batch := list(islice(names, size))):
                     under_way.append((batch, self.submit(self._get(namespace_id, batch, read, room, next(numbers)))))
                 if not under_way:
                     return
