@@ -21,7 +21,7 @@ check: .venv/installed system
 	@bash .ci/check
 
 bench: .venv/installed
-	$(RUN) $(PY) -m bench $(BENCH)
+	$(RUN) $(PY) -m bench $(if $(KEYS),--keys $(KEYS)) $(BENCH)
 
 torture: .venv/installed system
 	$(RUN) $(PY) -m bench.torture $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED)) $(if $(N),--n $(N))

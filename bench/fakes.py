@@ -9,8 +9,9 @@ from dataclasses import replace
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 
-ACCOUNT = "a" * 32
-NAMESPACE = "1" * 32
+ACCOUNTS = ("a" * 32, "b" * 32)
+NAMESPACES = ("1" * 32, "2" * 32)
+ACCOUNT, NAMESPACE = ACCOUNTS[0], NAMESPACES[0]
 READ_TOKEN = "bench-read-token"
 PREFIX = "master:"
 SEED = 20260101

@@ -28,21 +28,45 @@ class Place:
     base_url: str
     fakes: "subprocess.Popen[str]"
 
-    def work(self, *steps: str) -> dict[str, dict[str, float]]:
+    def work(self, *steps: str, **more: str) -> dict[str, dict[str, float]]:
         """Let a process of its own do these steps of `bench.steps`; what each one measured, and `peak_kib` of all."""
-        command = [sys.executable, "-m", "bench.work", *steps]
-        done = subprocess.run(command, env=self.env, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        found: dict[str, dict[str, float]] = json.loads(done.stdout)
+        found: dict[str, dict[str, float]] = answer_of(self.start(*steps, **more))
         return found
+
+    def start(self, *steps: str, **more: str) -> "subprocess.Popen[str]":
+        """The same without waiting for it; `more` are variables of its environment."""
+        return self._process("bench.work", *steps, env={**self.env, **more})
+
+    def bare(self, what: str, keys: int) -> dict[str, float]:
+        """Let a process of its own do a loop of `bench.bare`; its seconds."""
+        found: dict[str, float] = answer_of(self._process("bench.bare", what, str(keys), env=self.env))
+        return found
+
+    def _process(self, module: str, *words: str, env: Mapping[str, str]) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", module, *words]
+        return subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def calls(self) -> dict[str, int]:
         """Requests per route since this was asked last, as the fake counted them."""
         counted: dict[str, int] = _ask(self.fakes, "calls")
         return counted
 
+    def journal(self, window: float) -> list[dict[str, Any]]:
+        """What the quick fake wrote down of each account; see `bench.quick`."""
+        found: list[dict[str, Any]] = _ask(self.fakes, f"journal {window}")
+        return found
+
     def change(self, keys: int) -> None:
         """Give so many keys, evenly spread, another expiration."""
         _ask(self.fakes, f"change {keys}")
+
+
+def answer_of(process: "subprocess.Popen[str]") -> Any:
+    """What a process printed when it ended well."""
+    printed, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{process.args!r} ended with {process.returncode}.")
+    return json.loads(printed)
 
 
 def _ask(fakes: "subprocess.Popen[str]", line: str) -> Any:
@@ -54,9 +78,13 @@ def _ask(fakes: "subprocess.Popen[str]", line: str) -> Any:
 
 
 @contextmanager
-def place(keys: int) -> Iterator[Place]:
-    """An installation whose namespace holds so many keys of 1 KiB, never scanned; gone afterwards."""
-    command = [sys.executable, "-m", "bench.fakes", str(keys)]
+def place(keys: int, *, latency: float | None = None) -> Iterator[Place]:
+    """An installation whose namespace holds so many keys of 1 KiB, never scanned; gone afterwards.
+
+    With a `latency` in seconds, which may be 0, Cloudflare is the quick fake for the benches of scale.
+    """
+    served = ("bench.fakes", str(keys)) if latency is None else ("bench.quick", str(keys), str(latency))
+    command = [sys.executable, "-m", *served]
     with (
         _database() as url,
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as fakes,
@@ -102,5 +130,6 @@ def _environ(url: str) -> dict[str, str]:
             "LOG_LEVEL": "WARNING",
             "BENCH_ACCOUNT": ACCOUNT,
             "BENCH_READ_TOKEN": READ_TOKEN,
+            "BENCH_WRITE_TOKEN": "bench-write-token",
         }
     )

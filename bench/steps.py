@@ -3,53 +3,86 @@
 import os
 import time
 from collections.abc import Callable
+from itertools import batched
 from unittest import mock
+
+from django.db import connection
 
 from audit import log
 from backups import generations
 from backups.models import Generation
-from bench.fakes import NAMESPACE, PREFIX
+from bench import stage
+from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
 from kvops import inventory, merging, runs
 from kvops.models import Category, Environment, Family, Namespace, PolicyVersion, Run
 
 ACTOR = log.Actor.system("bench")
+SLUGS = ("bench", "bench2")
 type Measured = dict[str, float]
 
 
 def setup() -> Measured:
-    """One environment with one namespace, whose keys are legacy."""
-    environment = Environment.objects.create(
-        slug="bench",
-        name="Bench",
-        order=1,
-        production=False,
-        account_id=os.environ["BENCH_ACCOUNT"],
-        read_token="env:BENCH_READ_TOKEN",
-        api_base_url=os.environ["BENCH_API"],
-        r2_endpoint=os.environ["BENCH_S3"],
-        r2_bucket=os.environ["BENCH_BUCKET"],
-        r2_access_key_id="env:BENCH_R2_KEY",
-        r2_secret_access_key="env:BENCH_R2_SECRET",
-    )
-    Namespace.objects.create(
-        environment=environment, binding="SETTINGS", namespace_id=NAMESPACE, title="bench-settings"
-    )
-    Family.objects.create(binding="SETTINGS", pattern=PREFIX, category=Category.LEGACY, owner="bench", expiry="none")
+    """An environment of one namespace, whose keys are legacy; a second one for two workers at once."""
+    for order, (slug, account, namespace) in enumerate(zip(SLUGS, ACCOUNTS, NAMESPACES, strict=True), 1):
+        environment = Environment.objects.create(
+            slug=slug,
+            name=slug.title(),
+            order=order,
+            production=False,
+            account_id=account,
+            read_token="env:BENCH_READ_TOKEN",
+            write_token="env:BENCH_WRITE_TOKEN",
+            api_base_url=os.environ["BENCH_API"],
+            r2_endpoint=os.environ["BENCH_S3"],
+            r2_bucket=os.environ["BENCH_BUCKET"],
+            r2_access_key_id="env:BENCH_R2_KEY",
+            r2_secret_access_key="env:BENCH_R2_SECRET",
+            key_template="{environment}/backups",
+        )
+        # Bindings of their own, so that neither waits for the other.
+        binding = "SETTINGS" if order == 1 else "OTHER"
+        Namespace.objects.create(
+            environment=environment, binding=binding, namespace_id=namespace, title="bench-settings"
+        )
+        Family.objects.create(binding=binding, pattern=PREFIX, category=Category.LEGACY, owner="bench", expiry="none")
     PolicyVersion.objects.create(number=1, digest="0" * 64, definition="{}", applied_by="bench")
     return {}
 
 
 def scan() -> Measured:
-    """List the namespace and merge it into the inventory; `merge` is the part of the seconds the merge took."""
-    seconds: list[float] = []
-    with mock.patch.object(merging, "merge", _timed(merging.merge, seconds)):
-        whole = _drive(inventory.start_scan(Namespace.objects.get(), actor=ACTOR, foreground=True).run)
-    return {**whole, "merge": sum(seconds)}
+    """List the namespace and merge it into the inventory; the seconds of the listing, of its staging, of the merge."""
+    listing: list[float] = []
+    staging: list[float] = []
+    merge: list[float] = []
+    with (
+        mock.patch.object(inventory, "_list", _timed(inventory._list, listing)),
+        mock.patch.object(merging, "stage", _timed(merging.stage, staging)),
+        mock.patch.object(merging, "analyze", _timed(merging.analyze, merge)),
+        mock.patch.object(merging, "merge", _timed(merging.merge, merge)),
+    ):
+        whole = _drive(inventory.start_scan(_namespace(), actor=ACTOR, foreground=True).run)
+    return {**whole, "listing": sum(listing), "staging": sum(staging), "merge": sum(merge)}
+
+
+def copy() -> Measured:
+    """COPY the rows of the inventory into a table with the same columns, constraints and indexes, names in order."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE bench_key (LIKE kvops_key INCLUDING ALL)")
+        cursor.execute("SELECT namespace_id, name, family_id, category, first_seen_id FROM kvops_key ORDER BY name")
+        rows = [f"{'\t'.join(map(str, row))}\n" for row in cursor.fetchall()]
+        columns = "namespace_id, name, family_id, category, first_seen_id"
+        begun = time.perf_counter()
+        with cursor.copy(f"COPY bench_key ({columns}) FROM STDIN") as copying:
+            for block in batched(rows, 1000):
+                copying.write("".join(block))
+        seconds = time.perf_counter() - begun
+        cursor.execute("DROP TABLE bench_key")
+    return {"seconds": seconds}
 
 
 def backup() -> Measured:
     """Copy all keys to the bucket."""
-    started = generations.start_backup(Namespace.objects.get(), prefixes=[PREFIX], actor=ACTOR, foreground=True)
+    started = generations.start_backup(_namespace(), prefixes=[PREFIX], actor=ACTOR, foreground=True)
     return _drive(started.run)
 
 
@@ -58,7 +91,20 @@ def verify() -> Measured:
     return _drive(generations.start_verification(Generation.objects.latest("pk"), actor=ACTOR, foreground=True))
 
 
-STEPS: dict[str, Callable[[], Measured]] = {"setup": setup, "scan": scan, "backup": backup, "verify": verify}
+STEPS: dict[str, Callable[[], Measured]] = {
+    "setup": setup,
+    "scan": scan,
+    "copy": copy,
+    "backup": backup,
+    "verify": verify,
+    "prepare": stage.prepare,
+    "submit": stage.submit,
+    "delete": stage.delete,
+}
+
+
+def _namespace() -> Namespace:
+    return Namespace.objects.get(environment__slug=os.environ.get("BENCH_SLUG", SLUGS[0]))
 
 
 def _drive(run: Run) -> Measured:

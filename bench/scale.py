@@ -1,0 +1,158 @@
+"""The benches of scale, against the quick fake at 50 ms a call; each takes how many keys there are.
+
+What a figure is held against is measured in the same run; `README.md` says what each of them means.
+"""
+
+from collections.abc import Callable, Iterator
+from math import ceil
+
+from bench import sdk, wrangler
+from bench.figures import RATE, Figure
+from bench.place import Place, answer_of, place
+
+LATENCY = 0.05  # seconds
+FEW = 10_000
+BUDGET = {"BENCH_CALLS": "960", "BENCH_WINDOW": "300"}
+TENFOLD = {"BENCH_CALLS": "960", "BENCH_WINDOW": "30", "KVOPS_TIME_SCALE": "0.1"}
+"""A world ten times as fast: the same requests in a tenth of the time, and every duration of ours as much shorter."""
+
+
+def listing(keys: int) -> Iterator[Figure]:
+    """The listing of a scan against the loop anybody would write."""
+    with place(keys, latency=LATENCY) as here:
+        bare = here.bare("list", keys)["seconds"]
+        done = here.work("scan")
+    yield Figure("seconds of a bare httpx loop over the pages", bare, keys)
+    yield Figure("time of a scan's listing, against it", done["scan"]["listing"] / bare, keys, 1.1)
+    yield Figure("time of the whole scan, against it", done["scan"]["seconds"] / bare, keys)
+    yield Figure("peak MiB of a scan", done["process"]["peak_kib"] / 1024, keys, 256)
+
+
+def export(keys: int) -> Iterator[Figure]:
+    """A routine copy, its listing and sample included, against loops that list and read the same and keep nothing."""
+    peaks = {}
+    for n in FEW, keys:
+        with place(n, latency=LATENCY) as here:
+            bare = here.bare("list", n)["seconds"], here.bare("get", n)["seconds"]
+            here.calls()
+            done = here.work("backup")
+            counted = here.calls()
+            peaks[n] = done["process"]["peak_kib"] / 1024
+    yield Figure("seconds of a bare httpx loop over the pages", bare[0], keys)
+    yield Figure("seconds of a bare loop over the values, 8 calls at a time", bare[1], keys)
+    yield Figure("seconds of an export", done["backup"]["seconds"], keys)
+    yield Figure("time of an export, against both loops", done["backup"]["seconds"] / sum(bare), keys, 1.25)
+    yield Figure(
+        "calls of an export, against those of both loops",
+        _calls(counted) / (ceil(keys / 1000) + ceil(keys / 100)),
+        keys,
+    )
+    yield Figure("peak MiB of an export", peaks[keys], keys, 256)
+    yield Figure(f"peak memory of an export, against {FEW} keys", peaks[keys] / peaks[FEW], keys, 1.3)
+
+
+def _calls(counted: dict[str, int]) -> int:
+    return sum(counted.values())
+
+
+def rate(keys: int) -> Iterator[Figure]:
+    """An export of 3,000 calls at the real budget, in real time, judged by the fake's journal."""
+    del keys  # the time is what it takes, so the number of calls is fixed
+    n = 270_000
+    with place(n, latency=LATENCY) as here:
+        here.work("backup", **BUDGET)
+        journal = here.journal(300)[0]
+    ideal = (journal["calls"] - 1) // 960 * 300
+    yield Figure("calls at 960 in 300 s", journal["calls"], n, 3000, at_least=True)
+    yield Figure("minutes they took", journal["seconds"] / 60, n)
+    yield Figure("the shortest time the limit permits, against it", ideal / journal["seconds"], n, 0.97, at_least=True)
+    yield Figure("most calls in any 300 s", journal["most"], n, 960)
+
+
+def merge(keys: int) -> Iterator[Figure]:
+    """The inventory against COPY of the same rows into a table with the same columns, constraints and indexes."""
+    with place(keys, latency=0) as here:
+        first = here.work("scan", "copy")
+        here.change(keys // 100)
+        again = here.work("scan")["scan"]
+    scan, copied = first["scan"], first["copy"]["seconds"]
+    yield Figure("rows/s of COPY into a table like the inventory", keys / copied, keys)
+    yield Figure("rows/s of the merge", keys / scan["merge"], keys)
+    yield Figure("speed of the merge, against COPY", copied / scan["merge"], keys, 0.4, at_least=True)
+    yield Figure("speed of staging and merge, against COPY", copied / (scan["merge"] + scan["staging"]), keys)
+    yield Figure(
+        "time of the merge of a scan with 1 % changed, against the first", again["merge"] / scan["merge"], keys, 0.5
+    )
+    yield Figure("time of the whole scan without latency, against the first", again["seconds"] / scan["seconds"], keys)
+
+
+def deletion(keys: int) -> Iterator[Figure]:
+    """The deletion of every key in a world ten times as fast, against the arithmetic of the calls it takes."""
+    with place(keys, latency=LATENCY) as here:
+        here.work("scan")
+        here.work("prepare", KVOPS_TIME_SCALE="0.1")
+        here.calls()
+        done = here.work("submit", "delete", **TENFOLD)
+        journal = here.journal(30)[0]
+    routes = journal["routes"]
+    needed = ceil(keys / 100) + ceil((keys - 100) / 1000) + 1 + 2
+    settling = 2 * 6
+    arithmetic = needed / (10 * RATE) + settling
+    yield Figure("keys gone, by the fake", journal["gone"], keys, keys, at_least=True)
+    yield Figure("deletes of what was not there", journal["twice"], keys, 0)
+    yield Figure("calls, against those needed", journal["calls"] / needed, keys)
+    yield Figure("calls that deleted", routes["bulk_delete"], keys)
+    yield Figure("seconds of the deletion and its proof at 10 x the budget", journal["seconds"], keys)
+    yield Figure(
+        "time of it, against needed calls at the rate and two settle times", journal["seconds"] / arithmetic, keys, 1.1
+    )
+    yield Figure("most calls in any 30 s", journal["most"], keys, 960)
+    for name in "p50", "p99", "max":
+        yield Figure(f"ms from the oldest read to the delete, {name}", done["delete"][f"gap_{name}"], keys, 5000)
+
+
+def workers(keys: int) -> Iterator[Figure]:
+    """Copies of two accounts by two workers, each on its own budget, against one; all ten times as fast."""
+    alone, both = (_backups(keys, slugs) for slugs in (("bench",), ("bench", "bench2")))
+    yield Figure("seconds of a copy by one worker at 10 x the budget", alone, keys)
+    yield Figure("keys/s of two workers on two budgets, against one", 2 * alone / both, keys, 1.8, at_least=True)
+
+
+def _backups(keys: int, slugs: tuple[str, ...]) -> float:
+    with place(keys, latency=LATENCY) as here:
+        working = [here.start("backup", BENCH_SLUG=slug, **TENFOLD) for slug in slugs]
+        seconds: list[float] = [answer_of(process)["backup"]["seconds"] for process in working]
+    return max(seconds)
+
+
+def others(keys: int) -> Iterator[Figure]:
+    """The same copy with Cloudflare's SDK and with wrangler, neither of which proves or keeps anything."""
+    with place(keys, latency=LATENCY) as here:
+        ours = here.work("backup")["backup"]["seconds"]
+        yield Figure("seconds of an export", ours, keys)
+        yield from _sdk(here, keys, ours)
+        by_hand = wrangler.backup(here, keys)
+    total = by_hand.listing + by_hand.reading
+    yield Figure(f"wrangler's time ({by_hand.note}), against an export", total / ours, keys)
+
+
+def _sdk(here: Place, keys: int, ours: float) -> Iterator[Figure]:
+    try:
+        done = sdk.backup(here)
+    except sdk.NotInstallable as missing:
+        yield Figure(f"the SDK was not measured: {missing}", 0, keys)
+        return
+    assert done["keys"] == keys
+    yield Figure("seconds of it by Cloudflare's Python SDK, 8 calls at a time", done["seconds"], keys)
+    yield Figure("the SDK's time, against an export", done["seconds"] / ours, keys)
+
+
+BENCHES: dict[str, Callable[[int], Iterator[Figure]]] = {
+    "listing": listing,
+    "export": export,
+    "rate": rate,
+    "merge": merge,
+    "deletion": deletion,
+    "workers": workers,
+    "others": others,
+}
