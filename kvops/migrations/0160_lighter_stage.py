@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("kvops", "0154_missing_keys")]
+    dependencies = [("kvops", "0101_guards_of_restores")]
 
     operations = [
         # A merge reads all that is staged; an index of the scan only made staging slower.
