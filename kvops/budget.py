@@ -48,7 +48,7 @@ class SharedBudget:
         """At most so many calls in so many seconds; without them, what `timing` says."""
         self.name = name
         self.calls = calls or timing.BUDGET_CALLS
-        self.window = ceil(window or timing.BUDGET_WINDOW)
+        self.window = ceil((window or timing.BUDGET_WINDOW) + timing.BUDGET_DELAY)
         self._since: int | None = None
         self._last = 0
         self.good_for = 0.0

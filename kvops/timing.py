@@ -48,6 +48,8 @@ LATE_CHECK = 24 * 3600.0 * SCALE * SCALE
 READ_FRESH = 5.0
 """A delete is sent at most so long after the oldest read of what it deletes; otherwise it is read again."""
 BUDGET_WINDOW = 300.0
+BUDGET_DELAY = 1.0
+"""How much later than it was taken a request may arrive, and still no window holds more than the limit."""
 BUDGET_CALLS = 960
 LONGEST_WAIT = 5.0
 

@@ -37,7 +37,7 @@ PATIENCE = 120.0
 CLEANED, SIDE, SIDES = "mastercache:", "master:", 20
 Outcome = CleanupException.Outcome
 ROUTES = ("keys", "namespace", "bulk_get", "value", "metadata", "bulk_delete")
-SHAPES = (("bulk", 220, 60), ("exact", 40, 120))
+SHAPES = (("bulk", 220, 90), ("exact", 40, 150))
 """How the values are read, how many keys are deleted, and the requests allowed in the window."""
 
 

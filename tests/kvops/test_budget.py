@@ -28,7 +28,7 @@ def spent() -> int:
 
 
 def test_the_product_takes_at_most_80_percent_of_what_cloudflare_allows() -> None:
-    assert (SharedBudget("account").calls, SharedBudget("account").window) == (960, 300)
+    assert (SharedBudget("account").calls, SharedBudget("account").window) == (960, 301)  # a second for the way
     assert timing.BUDGET_CALLS <= 1_200 * 0.8
 
 
@@ -51,14 +51,14 @@ def test_the_wait_lasts_until_enough_has_left_the_window() -> None:
     budget.take(4)
     pass_time(100)
     budget.take(6)
-    assert budget.take(4) == pytest.approx(200, abs=2)
-    assert budget.take(5) == pytest.approx(300, abs=2)
+    assert budget.take(4) == pytest.approx(201, abs=2)
+    assert budget.take(5) == pytest.approx(301, abs=2)
 
 
 def test_a_request_counts_until_its_second_is_wholly_outside_the_window() -> None:
     budget = small()
     budget.take(10)
-    pass_time(299)
+    pass_time(300)
     assert 0 < budget.take() <= 2
     pass_time(2)
     assert budget.take() == 0.0
