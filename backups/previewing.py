@@ -17,7 +17,7 @@ from backups.values import Name, Reader
 from kvops import clock
 from kvops.categories import Families
 from kvops.cloudflare import Entry
-from kvops.leases import Again, Done, Lease
+from kvops.leases import Again, Done, Lease, Stopped
 from kvops.models import Category, Read
 
 BLOCK = 500
@@ -42,6 +42,8 @@ def preview(lease: Lease) -> Again | None:
         comparison, before = _Comparison(restore, reader, copied), lease.run.calls
         first = int(lease.run.cursor.get("next", 0))
         while first < restore.names:
+            if not Restore.objects.filter(pk=restore.pk, state=Restore.State.PREPARING).exists():
+                raise Stopped  # given up meanwhile
             block = wanted(restore, range(first, min(first + size, restore.names)))
             found = list(comparison.of(block))
             first += len(block)

@@ -83,7 +83,7 @@ def freeze(restore: Restore, names: list[str] | None = None) -> None:
             [restore.pk, restore.generation_id, restore.prefix, beyond, beyond, names, names],
         )
     if names is not None and (unknown := _not_in_copy(restore, names)):
-        sentence = _("%(count)s of the names are not in the copy, the first is %(name)s.")
+        sentence = _("Names that are not in the copy: %(count)s. The first is %(name)s.")
         raise RestoreRefused(say(sentence, count=len(unknown), name=unknown[0]))
     seal(restore)
 

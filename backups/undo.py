@@ -4,11 +4,13 @@ What is there meanwhile is left as it is, whatever it holds. The work is that of
 """
 
 import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
@@ -18,11 +20,11 @@ from backups.selecting import seal
 from backups.stages import CleanupRefused, insist_idle, insist_names, insist_operator, locked
 from kvops import approvals, clock, runs, timing
 from kvops.approvals import actor_of
-from kvops.models import ApprovalRequest, Person, Run
+from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.wording import say
 
 PROVEN = (CleanupStage.State.CONFIRMED, CleanupStage.State.ACCEPTED)
-REASON = "Undo of the deletion, covered by its own approval."
+REASON = gettext_noop("Undo of the deletion, covered by its own approval.")
 
 
 def undo_of(stage: CleanupStage) -> Restore | None:
@@ -54,6 +56,27 @@ def why_not(stage: CleanupStage) -> str | Promise:
         sentence = _("The approval says nothing of an undo. Put the keys back with a restore of copy %(copy)s.")
         return say(sentence, copy=stage.generation_id)
     return ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a page says of the undo: the one there is, or until when it is possible and why not now."""
+
+    restore: Restore | None
+    until: datetime | None
+    why_not: str | Promise
+
+
+def offer(stage: CleanupStage, person: Person) -> Offer | None:
+    """What the person can do about the deletion; None while none was proven."""
+    if stage.state not in PROVEN or not stage.deleted:
+        return None
+    reason = why_not(stage)
+    if not reason and not person.holds(Role.OPERATOR):
+        reason = _("You are not an operator.")
+    elif not reason and stage.approval and stage.approval.approver_id == person.pk:
+        reason = _("You approved this; another person must do it.")
+    return Offer(undo_of(stage), until(stage), reason)
 
 
 def insist_in_time(stage: CleanupStage) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from backups.views import backups, cleanup, generations, integrity, stages, storage
+from backups.views import backups, cleanup, generations, integrity, restores, stages, storage
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [
@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern] = [
     path("backups/<int:pk>/check", generations.check, name="generation_check"),
     path("backups/<int:pk>/entries/<int:index>/value", generations.value, name="entry_value"),
     path("backups/<int:pk>/live", generations.live, name="generation_live"),
+    path("backups/<int:pk>/put-back/", restores.new, name="restore_new"),
     path("backups/<int:pk>/restore", generations.steps, name="generation_steps"),
     path("backups/<int:pk>/verify", generations.verify, name="generation_verify"),
     path("backups/csv", backups.table, name="backups_csv"),
@@ -33,10 +34,19 @@ urlpatterns: list[URLPattern] = [
     path("cleanup/stages/<int:pk>/reappeared", stages.reappeared, name="stage_reappeared"),
     path("cleanup/stages/<int:pk>/start", stages.start, name="stage_start"),
     path("cleanup/stages/<int:pk>/submit", stages.submit, name="stage_submit"),
+    path("cleanup/stages/<int:pk>/undo", stages.undo, name="stage_undo"),
     path("integrity/", integrity.index, name="integrity"),
     path("integrity/<int:pk>/", integrity.detail, name="check"),
     path("integrity/<int:pk>/again", integrity.again, name="check_again"),
     path("integrity/<int:pk>/live", integrity.live, name="check_live"),
+    path("restores/", restores.index, name="restores"),
+    path("restores/<int:pk>/", restores.detail, name="restore"),
+    path("restores/<int:pk>/again", restores.again, name="restore_again"),
+    path("restores/<int:pk>/compare", restores.compare, name="restore_compare"),
+    path("restores/<int:pk>/end", restores.end, name="restore_end"),
+    path("restores/<int:pk>/live", restores.live, name="restore_live"),
+    path("restores/<int:pk>/start", restores.start, name="restore_start"),
+    path("restores/<int:pk>/submit", restores.submit, name="restore_submit"),
     path("storage/", storage.index, name="storage"),
     path("storage/<slug:environment>/reconcile", storage.reconcile, name="storage_reconcile"),
 ]

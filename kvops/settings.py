@@ -198,6 +198,7 @@ AUDIT_SUBJECT_URLS = {
     "check": "backups:check",
     "cleanup": "backups:cleanup",
     "stage": "backups:stage",
+    "restore": "backups:restore",
 }
 
 LOGGING = {

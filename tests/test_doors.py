@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
+from backups import selecting
 from backups.models import CleanupStage, Generation, PlainDump
 from kvops import changes, runs
 from kvops.models import ApprovalRequest, Role, Run, Scan
@@ -41,6 +42,7 @@ class World:
     dump: int
     missing: int
     run: int
+    restore: int
 
 
 @pytest.fixture
@@ -57,9 +59,9 @@ def world(estate: make.Estate, people: make.People) -> World:
         run = runs.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP)
     scan = Scan.objects.filter(namespace=estate.qa).latest("pk")
     Scan.objects.filter(pk=scan.pk).update(unexplained=1)
-    return World(
-        stage, stage.generation, stage.approval, change.pk, stage.generation.checks.get().pk, dump.pk, scan.pk, run.pk
-    )
+    restore = selecting.prepare(stage.generation, actor=make.SETUP)
+    check = stage.generation.checks.get().pk
+    return World(stage, stage.generation, stage.approval, change.pk, check, dump.pk, scan.pk, run.pk, restore.pk)
 
 
 class Answer(Protocol):
@@ -165,6 +167,15 @@ DOORS: dict[str, Door] = {
     "backups:generation_steps": page(lambda world: [world.generation.pk]),
     "backups:generation_verify": operates(lambda world: [world.generation.pk]),
     "backups:integrity": page(),
+    "backups:restore": page(lambda world: [world.restore]),
+    "backups:restore_again": operates(lambda world: [world.restore], done=409),
+    "backups:restore_compare": operates(lambda world: [world.restore], done=409),
+    "backups:restore_end": operates(lambda world: [world.restore]),
+    "backups:restore_live": page(lambda world: [world.restore]),
+    "backups:restore_new": form(lambda world: [world.generation.pk]),
+    "backups:restore_start": operates(lambda world: [world.restore], done=422),
+    "backups:restore_submit": operates(lambda world: [world.restore], done=422),
+    "backups:restores": page(),
     "backups:stage": page(lambda world: [world.stage.pk]),
     "backups:stage_accept": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_again": operates(lambda world: [world.stage.pk], done=409),
@@ -177,6 +188,7 @@ DOORS: dict[str, Door] = {
     "backups:stage_reappeared": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_start": operates(lambda world: [world.stage.pk], done=422),
     "backups:stage_submit": operates(lambda world: [world.stage.pk], done=409),
+    "backups:stage_undo": operates(lambda world: [world.stage.pk], done=409),
     "backups:storage": page(),
     "backups:storage_reconcile": operates(lambda _world: ["qa"]),
     # the record

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups import cleanup, cost, preparation, reappearance
+from backups import undo as undoing
 from backups.forms.cleanup import AcceptForm, LeftoversForm, ListForm, ReappearedForm, StartForm
 from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage, Reappearance
 from backups.stages import CleanupRefused, run_of
@@ -155,6 +156,15 @@ def end_early(request: HttpRequest, pk: int) -> HttpResponse:
     stage, person = _stage(pk), person_of(request)
     done = _("Nothing more is sent. What is left is listed, for you to explain.")
     return act(request, stage.request, None, lambda: cleanup.end_early(stage, by=person), done=done, stage=stage)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def undo(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put back what the deletion deleted, under its own approval."""
+    stage, person = _stage(pk), person_of(request)
+    done = _("The deleted keys are being put back.")
+    return act(request, stage.request, None, lambda: undoing.start_undo(stage, by=person), done=done, stage=stage)
 
 
 @require_POST

@@ -82,7 +82,7 @@ def approval_title(asked: ApprovalRequest) -> str:
     """What is asked for, in the reader's language; a change of a file in the words of its command."""
     if asked.kind == ApprovalRequest.Kind.RELEASE_STOP and asked.environment:
         return _("Release the emergency stop of %(environment)s") % {"environment": asked.environment.name}
-    if asked.kind != ApprovalRequest.Kind.DELETE_KEYS:
+    if asked.kind not in {ApprovalRequest.Kind.DELETE_KEYS, ApprovalRequest.Kind.RESTORE}:
         return asked.title
     shown = json.loads(asked.evidence)
     text = ngettext(
@@ -90,9 +90,16 @@ def approval_title(asked: ApprovalRequest) -> str:
         "Delete %(n)s keys %(prefix)s* from %(environment)s %(namespace)s",
         shown["names"]["count"],
     )
+    if asked.kind == ApprovalRequest.Kind.RESTORE:
+        text = ngettext(
+            "Put %(n)s key of copy %(copy)s back into %(environment)s %(namespace)s",
+            "Put %(n)s keys of copy %(copy)s back into %(environment)s %(namespace)s",
+            shown["names"]["count"],
+        )
     return text % {
         "n": count(shown["names"]["count"]),
         "prefix": shown["prefix"],
+        "copy": shown["generation"]["id"],
         "environment": asked.environment.name if asked.environment else "",
         "namespace": shown["namespace_title"],
     }

@@ -76,6 +76,14 @@ LOOKS: dict[str, Look] = {
     "object_unknown": Look(_("In no copy"), *_CARE),
     "object_missing": Look(_("Missing"), *_BAD),
     "object_changed": Look(_("Changed"), *_BAD),
+    # restores
+    "restore_preparing": Look(_("Being compared with KV"), *_BUSY),
+    "restore_prepared": Look(_("Compared with KV"), *_STEP),
+    "restore_submitted": Look(_("Waits for approval"), *_WAITS),
+    "restore_approved": Look(_("Approved"), *_GOOD),
+    "restore_writing": Look(_("Writing"), *_BUSY),
+    "restore_done": Look(_("Done"), *_GOOD),
+    "restore_ended": Look(_("Given up"), *_OVER),
     # categories
     "settings": Look(_("Settings"), "purple", "lock"),
     "cache": Look(_("Cache"), "cyan", "hourglass"),
@@ -109,6 +117,16 @@ RESULTS: dict[str, str | Promise] = {
     "unknown_objects": _("Objects of no copy"),
     "missing_objects": _("Objects missing"),
     "changed_objects": _("Objects changed"),
+    # restores; what a comparison found, what became of it
+    "absent": _("Not there"),
+    "equal": _("There and equal"),
+    "value": _("There with another value"),
+    "metadata": _("There with other metadata"),
+    "expiration": _("There with another expiration"),
+    "sensitive": _("There and different, cannot be copied first"),
+    "soon": _("Less than a minute left"),
+    "written": _("Put back"),
+    "left": _("Not put back"),
     # deletions
     "deleted": _("Deleted"),
     "skipped": _("Not deleted"),

@@ -33,6 +33,8 @@ PAGES = {
     "backups": "/backups/",
     "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
     "storage": "/storage/",
+    "restores": "/restores/",
+    "restores-empty": "/restores/?state=ended",
     "integrity": "/integrity/",
     "cleanups": "/cleanup/",
     "cleanup-new": "/cleanup/new/",
@@ -44,6 +46,8 @@ PAGES = {
 }
 LINKED = {
     "backup": ("/backups/", r"/backups/\d+/"),
+    "restore-new": ("/backups/1/", r"/backups/\d+/put-back/"),
+    "restore": ("/restores/", r"/restores/\d+/"),
     "check": ("/integrity/", r"/integrity/\d+/"),
     "cleanup": ("/cleanup/?state=completed", r"/cleanup/\d+/"),
     "cleanup-open": ("/cleanup/?state=open", r"/cleanup/\d+/"),

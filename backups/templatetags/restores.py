@@ -1,0 +1,44 @@
+"""What the pages of restores are made of: `{% load restores %}`."""
+
+from django import template
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from backups.models import Restore, RestoreEntry
+from kvops.templatetags.kvops_ui import count, key_name
+
+register = template.Library()
+Found = RestoreEntry.Found
+
+
+@register.simple_tag
+def restored_names(restore: Restore) -> str:
+    """Which names: those under a prefix, or a list of them."""
+    return _("listed names") if restore.listed else key_name(f"{restore.prefix}*")
+
+
+@register.filter
+def restore_state(state: str) -> str:
+    """The name under which the state has its look."""
+    return f"restore_{state}"
+
+
+@register.simple_tag
+def found_line(found: str, n: int, on_conflict: str) -> str:
+    """How many names were found so, and what happens with them."""
+    kind = Found(found)
+    what = {
+        Found.ABSENT: _("not there: written"),
+        Found.EQUAL: _("there and equal: nothing to do"),
+        Found.EXPIRED: _("their time is over: not written, listed"),
+        Found.SOON: _("less than a minute left: not written, listed for you to decide"),
+    }
+    different = {
+        Restore.OnConflict.SKIP: _("left as they are"),
+        Restore.OnConflict.STOP: _("nothing at all is written"),
+        Restore.OnConflict.OVERWRITE: _("overwritten, after a copy of them was verified"),
+    }
+    text = what.get(kind) or f"{kind.label}: {different[Restore.OnConflict(on_conflict)]}"
+    if kind == Found.SENSITIVE:
+        text = f"{kind.label}: {different[Restore.OnConflict.SKIP]}"
+    return format_html("<strong>{}</strong> {}", count(n), text)

@@ -1,0 +1,222 @@
+"""Restores: the list, a new one from a copy, and one page on which everything of one is done."""
+
+from collections.abc import Callable
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from backups import restores, selecting
+from backups.forms.restores import NamesFilter, RestoreFilter, RestoreForm, StartForm, SubmitForm
+from backups.models import Generation, Restore
+from backups.restore_moves import RestoreRefused
+from backups.views.backups import refuse
+from kvops import approvals, clock, runs
+from kvops.approvals import actor_of
+from kvops.models import Person, Run
+from kvops.signin import person_of
+
+PAGE = 50
+REFUSALS = (RestoreRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
+State = Restore.State
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """List restores and undos, newest first."""
+    form = RestoreFilter(request.GET)
+    found = list(form.restores()[: PAGE + 1])
+    context = {
+        "form": form,
+        "restores": found[:PAGE],
+        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+    }
+    return render(request, "restores/list.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("kvops.operate", raise_exception=True)
+def new(request: HttpRequest, pk: int) -> HttpResponse:
+    """Choose what of a copy is put back; the comparison with KV then begins."""
+    generation = get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
+    form = RestoreForm(request.POST if request.method == "POST" else None, generation=generation)
+    if form.is_valid():
+        person = person_of(request)
+        try:
+            made = selecting.prepare(generation, **form.cleaned_data, actor=actor_of(person), person=person)
+        except RestoreRefused as refused:
+            form.add_error(None, str(refused))
+            refuse(request, refused, generation.environment, f"generation:{pk}")
+        else:
+            messages.success(request, _("The keys are being compared with what KV holds. Nothing is written yet."))
+            return redirect("backups:restore", made.pk)
+    context = {"form": form, "generation": generation, "environment": generation.environment}
+    return render(request, "restores/new.html", context, status=422 if form.is_bound else 200)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one restore: what would happen, what can be done next, what became of every name."""
+    return _page(request, _restore(pk))
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    restore = _restore(pk)
+    run = _run(restore)
+    response = render(request, "restores/detail.html#live", {"restore": restore, "run": run})
+    if run is None or not run.is_open:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def compare(request: HttpRequest, pk: int) -> HttpResponse:
+    """Compare with KV again, or try the comparison again."""
+    restore, person = _restore(pk), person_of(request)
+
+    def again() -> None:
+        if restore.state == State.PREPARING and restore.preview_run:
+            runs.resume(restore.preview_run, actor=actor_of(person))
+        else:
+            selecting.compare_again(restore, by=person)
+
+    return _act(request, restore, again, done=_("The keys are being compared with what KV holds."))
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def submit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask another person to approve."""
+    restore, form, person = _restore(pk), SubmitForm(request.POST), person_of(request)
+    return _act(
+        request,
+        restore,
+        lambda: restores.submit(restore, reason=form.cleaned_data["reason"], by=person),
+        done=_("Another person is asked to approve exactly this."),
+        form=form,
+    )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def start(request: HttpRequest, pk: int) -> HttpResponse:
+    """Start the restore that was approved."""
+    restore, person = _restore(pk), person_of(request)
+    form = StartForm(request.POST, restore=restore)
+    return _act(
+        request, restore, lambda: restores.start(restore, by=person), done=_("The restore has begun."), form=form
+    )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let the writing go on after it failed or was stopped."""
+    restore, person = _restore(pk), person_of(request)
+
+    def resume() -> None:
+        if restore.run is None:
+            raise RestoreRefused(_("There is nothing that could go on."))
+        runs.resume(restore.run, actor=actor_of(person))
+
+    return _act(request, restore, resume, done=_("The run goes on from where it was."))
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def end(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give it up, or write nothing more of one that lies still."""
+    restore, person = _restore(pk), person_of(request)
+
+    def stop() -> None:
+        if restore.state == State.WRITING:
+            restores.end_early(restore, by=person)
+        else:
+            restores.give_up(restore, actor=actor_of(person))
+
+    return _act(request, restore, stop, done=_("Nothing more is written."))
+
+
+def _act(
+    request: HttpRequest, restore: Restore, do: Callable[[], object], *, done: str, form: forms.Form | None = None
+) -> HttpResponse:
+    """Do it once the form is complete. What is refused is said and recorded, and what was typed is kept."""
+    if form is not None and not form.is_valid():
+        return _page(request, restore, form=form, status=422)
+    try:
+        do()
+    except REFUSALS as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, restore.environment, f"restore:{restore.pk}")
+        return _page(request, _restore(restore.pk), form=form, status=409)
+    messages.success(request, done)
+    return redirect("backups:restore", restore.pk)
+
+
+def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
+    """The one page; `form` is one as the person left it."""
+    person, names = person_of(request), NamesFilter(request.GET)
+    found = list(names.entries(restore)[: PAGE + 1])
+    run = _run(restore)
+    context = {
+        "restore": restore,
+        "environment": restore.environment,
+        "run": run,
+        "form": form or _form(restore),
+        "why_not": _why_not(restore, person),
+        "may_operate": request.user.has_perm("kvops.operate"),
+        "may_end": restore.state in {State.PREPARING, State.PREPARED} or _lies_still(restore),
+        "lies_still": _lies_still(restore),
+        "found": sorted(restore.found.items()),
+        "names_form": names,
+        "show": names.shown(),
+        "entries": found[:PAGE],
+        "after": found[PAGE - 1].index if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+    }
+    return render(request, "restores/detail.html", context, status=status)
+
+
+def _form(restore: Restore) -> forms.Form | None:
+    """What the next step asks a person to fill in."""
+    if restore.state == State.PREPARED:
+        return SubmitForm()
+    return StartForm(restore=restore) if restore.state == State.APPROVED else None
+
+
+def _why_not(restore: Restore, person: Person) -> str:
+    """Why this person cannot take the next step, empty when they can."""
+    approval = restore.approval
+    if approval is None or restore.state not in {State.APPROVED, State.WRITING}:
+        return ""
+    if approval.approver_id == person.pk:
+        return _("You approved this; another person must start it.")
+    if restore.state == State.APPROVED and approval.use_by and clock.seconds_until(approval.use_by) <= 0:
+        return _("The time to use the approval is over. Withdraw it and submit again.")
+    return ""
+
+
+def _lies_still(restore: Restore) -> bool:
+    return restore.state == State.WRITING and restore.run is not None and restore.run.state in Run.RESUMABLE
+
+
+def _run(restore: Restore) -> Run | None:
+    """What works for the restore now, or worked last."""
+    return restore.run or restore.preview_run
+
+
+def _restore(pk: int) -> Restore:
+    related = ("environment", "namespace", "generation__environment", "generation__namespace", "stage__request")
+    more = ("approval__approver", "approval__requester", "run", "preview_run", "safety")
+    return get_object_or_404(Restore.objects.select_related(*related, *more), pk=pk)
