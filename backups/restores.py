@@ -62,8 +62,8 @@ def _insist_compared(restore: Restore) -> None:
         raise RestoreRefused(_("The keys were compared with KV more than a day ago. Compare again."))
     if restore.on_conflict == OnConflict.STOP and restore.conflicts:
         sentence = _(
-            "Keys that are there and not as in the copy: %(count)s. This restore is to write nothing then; prepare another"
-            " one that leaves them as they are, or overwrites them."
+            "Keys that are there and not as in the copy: %(count)s. This restore is to write nothing then; prepare"
+            " another one that leaves them as they are, or overwrites them."
         )
         raise RestoreRefused(say(sentence, count=restore.conflicts))
     if not restore.found.get("absent") and not restore.overwritten:

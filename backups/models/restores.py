@@ -188,6 +188,7 @@ class RestoreEntry(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["restore", "index"], name="restore_index_once"),
             models.UniqueConstraint(fields=["restore", "name"], name="restore_name_once"),
+            models.CheckConstraint(name="restore_name_is_no_path", condition=~Q(name__in=["", ".", ".."])),
         ]
 
     def __str__(self) -> str:

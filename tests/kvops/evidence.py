@@ -110,6 +110,7 @@ EVIDENCE: dict[str, object] = {
         "millicents": 2_370,
         "free_days": 5,
     },
+    "undo": {"hours": 72, "on_conflict": "skip"},
     "warnings": [
         {"code": "qa_leftovers", "environment": "QA", "count": 2},
         {"code": "qa_empty", "environment": "QA"},
