@@ -7,6 +7,7 @@ from audit import log
 from audit.models import Entry
 from kvops import runs
 from kvops.approvals import actor_of
+from kvops.budget import SharedBudget
 from kvops.models import Run
 from tests import make
 from tests.signing import said, signed_in
@@ -108,6 +109,11 @@ def test_a_run_shows_what_is_left_of_the_request_budget(estate: make.Estate, peo
             Run.Kind.SCAN, subject="namespace:1", label="x", actor=make.SETUP, environment=estate.qa.environment
         )
     assert "960 of 960" in signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
+    SharedBudget(make.ACCOUNTS["qa"]).take(60)
+    SharedBudget(make.ACCOUNTS["qa"]).observed(remaining=None, reset=None, retry_after=120)
+    page = signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
+    assert "900 of 960" in page
+    assert "Cloudflare asked to wait 120 s." in page
 
 
 @pytest.mark.parametrize(("state", "button"), [("failed", "Try again"), ("stopped", "Go on"), ("running", "Stop")])
