@@ -55,7 +55,7 @@ def test_what_is_no_wait_is_ignored_and_a_429_waits_as_documented(header: str) -
     assert error.retry_after == BLOCKED
 
 
-@pytest.mark.parametrize("header", ["3601", "999999999", "9" * 400, date(time.time() + 10 * 365 * 86_400)])
+@pytest.mark.parametrize("header", ["3601", "999999999", "9" * 400, "Fri, 31 Dec 2099 23:59:59 GMT"])
 def test_a_wait_that_cannot_be_meant_is_cut_to_the_longest_that_is_documented(header: str) -> None:
     assert retry_after(answer(retry_after=header)) == BLOCKED
 
