@@ -11,7 +11,7 @@ from backups.restore_moves import RestoreRefused, insist_operator, locked, move,
 from kvops import runs
 from kvops.approvals import actor_of
 from kvops.models import Namespace, Person, Run
-from kvops.names import after_prefix
+from kvops.names import after_prefix, storable
 from kvops.wording import say
 
 State = Restore.State
@@ -35,6 +35,7 @@ def prepare(
     of the same binding is given. Raises RestoreRefused.
     """
     into = namespace or generation.namespace
+    _insist_storable(prefix, names or [])
     with log.transaction():
         insist_source(generation, into)
         restore = Restore.objects.create(
@@ -51,6 +52,15 @@ def prepare(
         _start_preview(restore, actor=actor, person=person, foreground=foreground)
         record(Action.RESTORE_PREPARED, restore, actor=actor, details={"names": restore.names})
     return restore
+
+
+def _insist_storable(prefix: str, names: list[str]) -> None:
+    """What Postgres cannot hold is in no copy."""
+    if prefix and not storable(prefix):
+        raise RestoreRefused(_("A prefix holds NUL or has no UTF-8 form."))
+    if count := sum(not storable(name) for name in names):
+        sentence = _("Names that no copy holds, because they are empty, hold NUL or have no UTF-8 form: %(count)s.")
+        raise RestoreRefused(say(sentence, count=count))
 
 
 def insist_source(generation: Generation, into: Namespace) -> None:

@@ -104,6 +104,25 @@ def test_names_that_are_not_in_the_copy_are_refused(estate: make.Estate, people:
     assert Restore.objects.count() == 0
 
 
+@pytest.mark.hazard("B2")
+@pytest.mark.parametrize("name", ["", "master:a\0", "master:\ud800"], ids=ascii)
+def test_names_that_no_copy_can_hold_are_refused_with_a_sentence(
+    estate: make.Estate, people: make.People, name: str
+) -> None:
+    generation, _ = lost(estate)
+    with pytest.raises(RestoreRefused, match=r"hold NUL or have no UTF-8 form: 1\."):
+        restoring.prepared(generation, people, names=[NAMES[0], name])
+    assert Restore.objects.count() == 0
+
+
+@pytest.mark.hazard("B2")
+@pytest.mark.parametrize("prefix", ["master:\0", "\ud800"], ids=ascii)
+def test_a_prefix_that_no_name_can_begin_with_is_refused(estate: make.Estate, people: make.People, prefix: str) -> None:
+    generation, _ = lost(estate)
+    with pytest.raises(RestoreRefused, match="A prefix holds NUL or has no UTF-8 form"):
+        restoring.prepared(generation, people, prefix=prefix)
+
+
 def test_qa_s_copy_can_go_into_production_with_a_warning(estate: make.Estate, people: make.People) -> None:
     restore = restoring.prepared(copied(estate), people, namespace=estate.production)
     restoring.started(restore, people)
