@@ -26,6 +26,7 @@ from kvops.models import Environment, PolicyVersion
 from kvops.wording import say
 
 FORMAT = 1
+"""Raised when code derives or compares otherwise than before: what QA showed by the old rules counts no more."""
 SAMPLE = 20
 SAMPLE_OF_DIFFERENCE = 5
 FAMILY = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "read", "sample")
@@ -49,6 +50,7 @@ def scope_digest(stage: CleanupStage) -> str:
     family = stage.request.family
     dataset = datasets.dataset_for(stage.request.binding, stage.request.prefix)
     scope = {
+        "format": FORMAT,
         "binding": stage.request.binding,
         "family": {name: getattr(family, name) for name in FAMILY},
         "category": stage.request.category,

@@ -355,6 +355,7 @@ def test_the_evidence_is_the_same_when_it_is_derived_again(request_: CleanupRequ
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.hazard("4.2.8", "4.2.9")
 def test_whatever_changes_after_the_approval_the_deletion_does_not_start(
     request_: CleanupRequest, estate: make.Estate, people: make.People, change: str
 ) -> None:
@@ -462,11 +463,35 @@ def test_qa_evidence_is_good_for_seven_days(
         preparation.freeze(cleaning.stage_of(request_, "production"), by=people.operator)
 
 
+@pytest.mark.hazard("B28")
 def test_qa_evidence_is_of_the_same_scope(request_: CleanupRequest, people: make.People) -> None:
     cleaning.accepted(request_, people)
     PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests")
     with pytest.raises(CleanupRefused, match="QA comes first"):
         preparation.freeze(cleaning.stage_of(request_, "production"), by=people.operator)
+
+
+@pytest.mark.hazard("B28")
+def test_qa_evidence_is_of_code_that_decides_by_the_same_rules(
+    request_: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaning.accepted(request_, people)
+    monkeypatch.setattr(evidence, "FORMAT", evidence.FORMAT + 1)
+    with pytest.raises(CleanupRefused, match="QA comes first"):
+        preparation.freeze(cleaning.stage_of(request_, "production"), by=people.operator)
+
+
+@pytest.mark.hazard("B28")
+def test_the_reviewer_of_production_sees_how_its_list_differs_from_that_of_qa(
+    request_: CleanupRequest, estate: make.Estate, people: make.People
+) -> None:
+    cleaning.accepted(request_, people)
+    cleaning.fill(estate, "master:c:1", slugs=["production"])
+    cleaning.scan(estate.production)
+    shown = evidence.build(cleaning.submitted(request_, people, "production"))
+    assert isinstance(shown["qa"], list)
+    compared = {name: shown["qa"][0][name] for name in ("only_here", "only_there", "sample_here", "sample_there")}
+    assert compared == {"only_here": 1, "only_there": 0, "sample_here": ["master:c:1"], "sample_there": []}
 
 
 def test_the_reviewer_of_production_sees_what_was_tried_in_qa(request_: CleanupRequest, people: make.People) -> None:
@@ -477,6 +502,7 @@ def test_the_reviewer_of_production_sees_what_was_tried_in_qa(request_: CleanupR
     assert shown["qa"][0]["deleted"] == 3
 
 
+@pytest.mark.hazard("B28")
 def test_an_empty_qa_is_a_warning_for_production(estate: make.Estate, people: make.People) -> None:
     copies.dataset()
     cleaning.fill(estate, *NAMES, slugs=["production"])
@@ -501,6 +527,7 @@ def test_accepting_needs_a_note_and_an_operator(request_: CleanupRequest, people
         cleanup.accept(stage, note="fine", by=people.reviewer)
 
 
+@pytest.mark.hazard("B28")
 def test_leftovers_are_explained_before_the_stage_is_accepted(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
