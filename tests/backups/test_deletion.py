@@ -514,6 +514,7 @@ def test_only_a_deletion_that_lies_still_can_be_ended_early(estate: make.Estate,
         ({"write_token": "env:QA_SAME"}, "wrong_token"),
     ],
 )
+@pytest.mark.hazard("B27")
 def test_a_target_that_is_not_what_was_approved_fails_before_anything_is_sent(
     estate: make.Estate, people: make.People, change: dict[str, str], code: str
 ) -> None:
@@ -534,6 +535,7 @@ def test_a_namespace_that_was_renamed_is_not_the_one_that_was_approved(
     assert (run_of(stage).error_code, sent(estate)) == ("wrong_target", [])
 
 
+@pytest.mark.hazard("4.2.5")
 def test_a_run_without_the_stage_s_approval_deletes_nothing(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     cleanup.start_deletion(stage, by=people.operator)

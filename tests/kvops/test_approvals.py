@@ -394,11 +394,13 @@ def of_qa(people: make.People) -> ApprovalRequest:
     return request
 
 
+@pytest.mark.hazard("4.2.7")
 def test_no_run_exists_before_the_claim(of_qa: ApprovalRequest, people: make.People) -> None:
     with pytest.raises(IntegrityError, match="claimed"), transaction.atomic():
         delete_run(of_qa, people.operator)
 
 
+@pytest.mark.hazard("4.2.7")
 def test_a_claim_whose_run_fails_was_no_claim(of_qa: ApprovalRequest, people: make.People) -> None:
     def claim_and_crash() -> None:
         with log.transaction():
@@ -434,6 +436,7 @@ def test_a_run_is_started_by_whoever_claimed(of_qa: ApprovalRequest, people: mak
         delete_run(of_qa, people.operator2)
 
 
+@pytest.mark.hazard("4.2.5")
 def test_a_deletion_cannot_be_created_around_the_gate(people: make.People) -> None:
     with pytest.raises(IntegrityError, match="run_destructive_is_approved"), log.transaction():
         runs.create(
@@ -499,6 +502,7 @@ def both_at_once(first: Callable[[], object], second: Callable[[], object]) -> l
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.hazard("4.2.6", "B26")
 def test_of_two_decisions_at_once_one_wins(people: make.People) -> None:
     other = make.person("reviewer2", Role.REVIEWER)
     for number in range(15):
@@ -509,6 +513,7 @@ def test_of_two_decisions_at_once_one_wins(people: make.People) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.hazard("4.2.7", "B26")
 def test_of_two_starts_at_once_one_wins(people: make.People) -> None:
     for number in range(15):
         request = ask(people.operator, subject=f"stage:{number}")
@@ -518,6 +523,7 @@ def test_of_two_starts_at_once_one_wins(people: make.People) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.hazard("B26")
 def test_a_start_and_a_withdrawal_at_once_do_not_both_happen(people: make.People) -> None:
     for number in range(15):
         request = ask(people.operator, subject=f"stage:{number}")

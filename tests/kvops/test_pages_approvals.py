@@ -150,10 +150,19 @@ def test_a_change_is_asked_for_once(people: make.People) -> None:
         "2026-11-25 09:44", "Approval requested", "All names, one a line",
     ],
 )  # fmt: skip
+@pytest.mark.hazard("4.2.15")
 def test_the_page_shows_all_of_the_evidence(people: make.People, asked: ApprovalRequest, text: str) -> None:
     assert text in page(people.reviewer, asked)
 
 
+@pytest.mark.hazard("4.2.15")
+def test_the_page_names_what_qa_was_not_cleaned_of(people: make.People, asked: ApprovalRequest) -> None:
+    shown = page(people.reviewer, asked)
+    difference = shown[shown.index("Names that are only here") : shown.index("What was tried")]
+    assert all(text in difference for text in ("12", "master:city:9001", "master:city:9002", "master:old:1", "…"))
+
+
+@pytest.mark.hazard("4.2.15")
 def test_the_page_shows_the_digest_it_decides_on(people: make.People, asked: ApprovalRequest) -> None:
     assert f'name="shown" value="{asked.digest}"' in page(people.reviewer, asked)
 
@@ -256,6 +265,7 @@ def test_a_reviewer_rejects_with_a_reason_and_without_typing(people: make.People
 
 
 @pytest.mark.parametrize("typed", ["", "Production-settings", "production-settings ", "qa-settings", "4300"])
+@pytest.mark.hazard("4.2.15")
 def test_an_approval_needs_the_exact_title(people: make.People, asked: ApprovalRequest, typed: str) -> None:
     answer = fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, confirm=typed))
     assert answer.status_code == 422
@@ -270,6 +280,7 @@ def test_half_a_decision_is_none(people: make.People, asked: ApprovalRequest, fo
     assert state(asked) == State.PENDING
 
 
+@pytest.mark.hazard("4.2.1", "4.2.15")
 def test_a_page_that_showed_other_evidence_decides_nothing(people: make.People, asked: ApprovalRequest) -> None:
     browser = fresh(people.reviewer)
     answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked, shown="0" * 64), follow=True)
@@ -278,6 +289,7 @@ def test_a_page_that_showed_other_evidence_decides_nothing(people: make.People, 
     assert refused() == [("approval.refused", str(people.reviewer), f"approval:{asked.pk}")]
 
 
+@pytest.mark.hazard("4.2.3")
 def test_who_asked_decides_nothing_whatever_the_form_says(people: make.People, production: Environment) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     asked = ask(both, production)
@@ -292,6 +304,7 @@ def test_who_asked_decides_nothing_whatever_the_form_says(people: make.People, p
     assert refused() == [("approval.refused", str(both), f"approval:{asked.pk}")]
 
 
+@pytest.mark.hazard("B26")
 def test_a_second_decision_is_said_to_be_late(people: make.People, asked: ApprovalRequest) -> None:
     approvals.approve(asked, by=people.reviewer, shown=asked.digest)
     late = make.person("reviewer2", Role.REVIEWER)

@@ -1,0 +1,247 @@
+"""Ways around the gate that other products left open, tried on rows and code: every one ends at the same refusal."""
+
+import ast
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from django.db import IntegrityError, connection
+from django.db.models.functions import Now
+from django.db.transaction import atomic
+
+from backups import cleanup, deletion
+from backups.models import CleanupRequest, CleanupStage, Dataset
+from backups.stages import CleanupRefused
+from kvops import approvals
+from kvops.leases import RunError
+from kvops.models import ApprovalRequest, PolicyVersion, Role, Run
+from tests import make
+from tests.gate import world as gate
+from tests.gate.world import World
+
+pytestmark = pytest.mark.django_db
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def request_(world: World) -> CleanupRequest:
+    return gate.asked(world)
+
+
+# 4.2.5: other ways than the pages
+
+
+CALLERS = {
+    ("approvals", "approve"): {"kvops/views/approvals.py"},
+    ("approvals", "reject"): {"kvops/views/approvals.py"},
+    ("approvals", "claim"): {"backups/cleanup.py", "backups/restores.py", "kvops/changes.py", "kvops/releasing.py"},
+    ("cleanup", "start_deletion"): {"backups/views/stages.py"},
+    ("restores", "start"): {"backups/views/restores.py"},
+    ("undoing", "start_undo"): {"backups/views/stages.py"},
+    ("writer", "bulk_delete"): {"backups/sending.py"},
+    ("writer", "bulk_put"): {"backups/putting.py"},
+    ("writer", "put_value"): {"backups/putting.py"},
+}
+"""Module or object and what is called of it: by whom. No command, task or form is among them."""
+
+
+def callers(of: str, name: str) -> set[str]:
+    found = set()
+    for path in (path for app in ("audit", "kvops", "backups") for path in (ROOT / app).rglob("*.py")):
+        if path.name == "urls.py":  # names views, which are called like features
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr == name and ast.unparse(node.value).split(".")[-1] == of:
+                found.add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+@pytest.mark.hazard("4.2.5")
+@pytest.mark.parametrize("call", CALLERS, ids=".".join)
+def test_only_pages_decide_and_start_and_only_two_modules_write(call: tuple[str, str]) -> None:
+    assert callers(*call) == CALLERS[call]
+
+
+UNAPPROVED: dict[str, Callable[[World, CleanupRequest], CleanupStage]] = {
+    "waiting": lambda _world, request: gate.stage_of(request),
+    "frozen": lambda _world, request: gate.frozen(gate.stage_of(request)),
+    "checked": lambda _world, request: gate.checked(request),
+    "submitted": gate.submitted,
+    "deleting": gate.started,
+    "accepted": gate.accepted,
+}
+
+
+@pytest.mark.hazard("4.2.5", "4.2.11")
+@pytest.mark.parametrize("state", UNAPPROVED)
+def test_the_service_starts_only_what_is_approved(world: World, request_: CleanupRequest, state: str) -> None:
+    stage = UNAPPROVED[state](world, request_)
+    before = Run.objects.filter(kind="delete").count()
+    with pytest.raises(CleanupRefused, match="The stage is not approved"):
+        cleanup.start_deletion(stage, by=world.people.operator)
+    assert Run.objects.filter(kind="delete").count() == before
+
+
+@pytest.mark.hazard("4.2.5", "4.2.11")
+def test_the_database_moves_no_stage_to_deleting_without_a_run(world: World, request_: CleanupRequest) -> None:
+    stage = gate.approved(world, request_)
+    with pytest.raises(IntegrityError), atomic():
+        CleanupStage.objects.filter(pk=stage.pk).update(state="deleting")
+
+
+@pytest.mark.hazard("4.2.5")
+def test_a_stage_that_sql_moved_carries_no_deletion(world: World, request_: CleanupRequest) -> None:
+    stage = gate.submitted(world, request_)
+    gate.tampered(stage, state="approved")
+    with pytest.raises(approvals.Refused, match="not approved"):
+        cleanup.start_deletion(stage, by=world.people.operator)
+
+
+# 4.2.7: acting before the claim
+
+
+@pytest.mark.hazard("4.2.7")
+def test_a_start_that_does_not_come_to_its_end_claimed_nothing(
+    world: World, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = gate.approved(world, request_)
+    monkeypatch.setattr("backups.cleanup.runs.create", partial(int, "crash"))
+    with pytest.raises(TypeError):
+        cleanup.start_deletion(stage, by=world.people.operator)
+    assert gate.approval_of(stage).state == "approved"
+    monkeypatch.undo()
+    assert cleanup.start_deletion(stage, by=world.people.operator).approval == gate.approval_of(stage)
+
+
+# 4.2.8 and 4.2.9: what changes between the decision and the execution
+
+
+def replace_the_policy() -> None:
+    number = PolicyVersion.objects.latest("number").number + 1
+    PolicyVersion.objects.create(number=number, digest=f"{number:064}", definition="{}", applied_by="x")
+
+
+def remove_the_policy() -> None:
+    PolicyVersion.objects.all().delete()
+
+
+def replace_the_rule() -> None:
+    Dataset.objects.update(only_in_d1="allow")
+
+
+def remove_the_rule() -> None:
+    Dataset.objects.update(prefix="other:")
+
+
+RULES: dict[str, tuple[Callable[[], None], str]] = {
+    "replaced policy": (replace_the_policy, "no longer what was approved"),
+    "no policy": (remove_the_policy, "no policy in force"),
+    "replaced rule": (replace_the_rule, "no longer what was approved"),
+    "no rule": (remove_the_rule, "no longer what was approved"),
+}
+
+
+@pytest.mark.hazard("4.2.9")
+@pytest.mark.parametrize("change", RULES)
+def test_an_approval_is_good_for_the_rules_that_it_was_given_under(
+    world: World, request_: CleanupRequest, change: str
+) -> None:
+    stage = gate.approved(world, request_)
+    do, why = RULES[change]
+    with gate.past_the_triggers():
+        do()
+    with pytest.raises(CleanupRefused, match=why):
+        cleanup.start_deletion(stage, by=world.people.operator)
+    assert not Run.objects.filter(kind="delete").exists()
+
+
+@pytest.mark.hazard("4.2.8", "4.2.9")
+@pytest.mark.parametrize("change", RULES)
+def test_and_is_looked_at_once_more_before_anything_is_sent(
+    world: World, request_: CleanupRequest, change: str
+) -> None:
+    stage = gate.started(world, request_)
+    with gate.past_the_triggers():
+        RULES[change][0]()
+    with pytest.raises(RunError) as refused:
+        deletion._insist_as_approved(stage, gate.lease_of(stage))
+    assert refused.value.code in {"stale", "wrong_set"}
+
+
+@pytest.mark.hazard("4.2.8")
+@pytest.mark.django_db(transaction=True)
+def test_an_edit_at_the_same_moment_as_the_start_is_noticed_whichever_comes_first() -> None:
+    world = gate.world()
+    request_ = gate.asked(world)
+    for _ in range(8):
+        stage = gate.approved(world, request_)
+        start = partial(cleanup.start_deletion, stage, by=world.people.operator)
+        edited, started = at_once(replace_the_policy, start)
+        assert edited
+        stage = gate.stage_of(request_)
+        if started:
+            with pytest.raises(RunError, match="no longer what was approved"):
+                deletion._insist_as_approved(stage, gate.lease_of(stage))
+            return
+        assert stage.state == "frozen"
+
+
+def at_once(*acts: Callable[[], object]) -> list[bool]:
+    """Whether each was done when they start together."""
+    start = Barrier(len(acts))
+
+    def attempt(act: Callable[[], object]) -> bool:
+        try:
+            start.wait(10)
+            act()
+        except (CleanupRefused, approvals.Refused):
+            return False
+        else:
+            return True
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(attempt, acts))
+
+
+# 4.2.6: two at once
+
+
+@pytest.mark.hazard("4.2.6", "B26")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("second", ["approve", "reject"])
+def test_of_two_decisions_on_a_stage_at_once_one_is_made(second: str) -> None:
+    world = gate.world()
+    other = make.person("reviewer2", Role.REVIEWER)
+    request_ = gate.asked(world)
+    for _ in range(5):
+        asked = gate.approval_of(gate.submitted(world, request_))
+        decide = getattr(approvals, second)
+        won = at_once(
+            partial(approvals.approve, asked, by=world.people.reviewer, shown=asked.digest),
+            partial(decide, asked, by=other, shown=asked.digest, reason="no"),
+        )
+        asked.refresh_from_db()
+        assert sum(won) == 1
+        assert asked.approver == (world.people.reviewer if won[0] else other)
+        assert asked.state == ("approved" if won[0] else f"{second.rstrip('e')}ed")
+        if asked.state == "approved":
+            approvals.withdraw(asked, by=world.people.operator)
+
+
+@pytest.mark.hazard("4.2.14")
+def test_an_approval_of_before_says_nothing_for_the_same_stage_prepared_again(
+    world: World, request_: CleanupRequest
+) -> None:
+    stage = gate.approved(world, request_)
+    first = gate.approval_of(stage)
+    approvals.withdraw(first, by=world.people.operator)
+    gate.submitted(world, request_)
+    with pytest.raises(CleanupRefused, match="not approved"):
+        cleanup.start_deletion(stage, by=world.people.operator)
+    assert ApprovalRequest.objects.filter(pk=first.pk, used_at=None, decide_by__gt=Now()).exists()
