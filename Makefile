@@ -14,7 +14,7 @@ demo: .venv/installed $(MESSAGES)
 	$(PY) manage.py sandbox $(if $(RESET),--reset)
 
 test: .venv/installed system $(MESSAGES)
-	$(RUN) $(PY) -m pytest --numprocesses 2 --ignore tests/browser $(TESTS)
+	$(RUN) $(PY) -m pytest --numprocesses 2 --dist worksteal --ignore tests/browser $(TESTS)
 	$(if $(TESTS),,$(PY) -m pytest tests/browser)
 
 check: .venv/installed system
