@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 from django.db import connection
 
+from bench.torture.apart_lane import Database
 from bench.torture.hang import KINDS
-from bench.torture.hang_lane import Database
 from kvops import inventory, timing
 from kvops.models import Heartbeat, Run
 from tests import make

@@ -1,4 +1,4 @@
-"""`python -m bench.torture.hang_lane FOLDER SCALE SEED NUMBER …`: one trial after the other, each a line of JSON."""
+"""`python -m bench.torture.apart_lane FOLDER LANE SCALE SEED NUMBER …`: trial after trial, each a line of JSON."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run the trials with these numbers."""
-    folder, scale, seed = Path(argv[0]), argv[1], int(argv[2])
+    folder, name, scale, seed = Path(argv[0]), argv[1], argv[2], int(argv[3])
     answers, sys.stdout = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, _leave)
     database = Database(folder)
@@ -60,11 +60,11 @@ def main(argv: Sequence[str]) -> int:
         os.environ["KVOPS_TIME_SCALE"] = scale
         django.setup()
 
-        from bench.torture.hang_trial import Lane  # noqa: PLC0415
+        from django.utils.module_loading import import_string  # noqa: PLC0415
 
-        lane = Lane(folder, database)
+        lane = import_string(name)(folder, database)
         stack.callback(lane.close)
-        for number in map(int, argv[3:]):
+        for number in map(int, argv[4:]):
             print(json.dumps([number, lane.trial(seed, number)]), file=answers, flush=True)
     return 0
 
