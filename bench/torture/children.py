@@ -169,7 +169,7 @@ def _child(order: Order) -> int:
 
 
 def _work(order: Order) -> int:
-    from bench.torture import boundaries, mainjob  # noqa: PLC0415
+    from bench.torture import boundaries, clicks, mainjob  # noqa: PLC0415
 
     passed: list[str] = []
 
@@ -184,7 +184,7 @@ def _work(order: Order) -> int:
     try:
         job = mainjob.MainJob(lambda doing: setattr(seen, "job", doing))
         job.run(order.quiet)
-    except mainjob.Stuck as stuck:
+    except clicks.Stuck as stuck:
         print(stuck, file=sys.stderr)
         return STUCK
     finally:

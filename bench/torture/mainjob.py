@@ -14,13 +14,13 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from backups import cleanup, preparation, stages, undo
-from backups.models import CleanupRequest, CleanupStage, Restore
+from backups.models import CleanupStage, Restore
+from bench.torture import clicks
+from bench.torture.clicks import Stuck
 from kvops import approvals, clock, inventory, runs, supervision, tasks
 from kvops.approvals import actor_of
-from kvops.models import ApprovalRequest, Namespace, Person, Run, Scan
+from kvops.models import ApprovalRequest, Person, Run
 
-State = CleanupStage.State
-PAUSED = "first-chunk"
 IDLE = 0.05
 """Seconds between two looks when there is nothing to do."""
 SWEEP = 0.15
@@ -33,10 +33,6 @@ ENDLESS = 20
 """How many times the longest quiet a job may last that always finds something to do."""
 
 type Say = Callable[[str], None]
-
-
-class Stuck(Exception):
-    """The job cannot go on without a person who mends something."""
 
 
 class MainJob:
@@ -96,91 +92,53 @@ class MainJob:
 
     def _click(self) -> bool:
         """What a person would click on now; False when there is nothing to click."""
-        failed = Run.objects.failed().first()
-        if failed is not None:
-            raise Stuck(f"{failed} failed: {failed.error}")
-        for namespace in Namespace.objects.order_by("environment__order"):
-            if not Scan.objects.filter(namespace=namespace).exists():
-                self._say("start-scan")
-                inventory.start_scan(namespace, actor=actor_of(self._operator), person=self._operator)
-                return True
-        if Run.objects.open().filter(kind=Run.Kind.SCAN).exists():
+        click = clicks.due()
+        if click is None:
             return False
-        asked = CleanupRequest.objects.first()
-        if asked is None:
-            self._say("request")
+        self._say(click.what)
+        namespace, stage = click.namespace, click.stage
+        if namespace is not None:
+            inventory.start_scan(namespace, actor=actor_of(self._operator), person=self._operator)
+        elif stage is not None:
+            _MOVES[click.what](stage, self._operator, self._reviewer)
+        else:
             cleanup.request(binding="SETTINGS", prefix="master:", reason="moved to D1", by=self._operator)
-            return True
-        stage = asked.stages.exclude(state=State.ACCEPTED).order_by("order").first()
-        return self._undo(asked) if stage is None else self._move(stage)
-
-    def _undo(self, asked: CleanupRequest) -> bool:
-        stage = asked.stages.get(environment__slug="production")
-        if undo.undo_of(stage) is not None:
-            return False
-        self._say("start-undo")
-        undo.start_undo(stage, by=self._operator)
         return True
 
-    def _move(self, stage: CleanupStage) -> bool:
-        """The next click on a stage."""
-        if stages.busy_run(stage) is not None:
-            return False
-        move = {
-            State.WAITING: self._freeze,
-            State.FROZEN: self._prepare,
-            State.BACKED_UP: self._prepare,
-            State.VERIFIED: self._prepare,
-            State.CHECKED: self._submit,
-            State.SUBMITTED: self._approve,
-            State.APPROVED: self._start,
-            State.DELETING: self._go_on,
-            State.CONFIRMED: self._accept,
-        }.get(State(stage.state))
-        if move is None:
-            return False
-        move(stage)
-        return True
 
-    def _freeze(self, stage: CleanupStage) -> None:
-        self._say("freeze")
-        preparation.freeze(stage, by=self._operator)
+def _references(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
+    searched = {"commit": "4f2a91c", "command": 'rg "master:"', "answer": "none"}
+    cleanup.state_references(stage.request, **searched, hits=0, by=operator)
 
-    def _prepare(self, stage: CleanupStage) -> None:
-        if stage.returned_because:
-            raise Stuck(f"{stage} is {stage.state} again: {stage.returned_because}")
-        self._say("prepare")
-        preparation.prepare(stage, by=self._operator)
 
-    def _submit(self, stage: CleanupStage) -> None:
-        if stage.request.references is None:
-            self._say("references")
-            cleanup.state_references(
-                stage.request, commit="4f2a91c", command='rg "master:"', hits=0, answer="none", by=self._operator
-            )
-        self._say("submit")
-        cleanup.submit(stage, by=self._operator)
+def _approve(stage: CleanupStage, _operator: Person, reviewer: Person) -> None:
+    asked = ApprovalRequest.objects.get(cleanupstage=stage)
+    approvals.approve(asked, by=reviewer, shown=asked.digest)
 
-    def _approve(self, stage: CleanupStage) -> None:
-        self._say("approve")
-        asked = ApprovalRequest.objects.get(cleanupstage=stage)
-        approvals.approve(asked, by=self._reviewer, shown=asked.digest)
 
-    def _start(self, stage: CleanupStage) -> None:
-        self._say("claim")
-        cleanup.start_deletion(stage, by=self._operator)
+def _resume(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
+    assert stage.run
+    runs.resume(stage.run, actor=actor_of(operator))
 
-    def _go_on(self, stage: CleanupStage) -> None:
-        """The deliberate pause behind production's first chunk; any other stop would have to be somebody's."""
-        run = stage.run
-        if run is None or run.state != Run.State.STOPPED or not run.cursor.get("waits"):
-            raise Stuck(f"{run} is {run and run.state}")
-        self._say("resume")
-        runs.resume(run, actor=actor_of(self._operator))
 
-    def _accept(self, stage: CleanupStage) -> None:
-        if cleanup.leftovers(stage).exists() and not stage.leftovers_note:
-            self._say("explain")
-            cleanup.explain_leftovers(stage, note="written again by the shop", by=self._operator)
-        self._say("accept")
-        cleanup.accept(stage, note="Opened the pages, all well", by=self._operator)
+def _explain(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
+    cleanup.explain_leftovers(stage, note="written again by the shop", by=operator)
+
+
+def _accept(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
+    cleanup.accept(stage, note="Opened the pages, all well", by=operator)
+
+
+_MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {
+    "freeze": lambda stage, operator, _: preparation.freeze(stage, by=operator),
+    "prepare": lambda stage, operator, _: preparation.prepare(stage, by=operator),
+    "references": _references,
+    "submit": lambda stage, operator, _: cleanup.submit(stage, by=operator),
+    "approve": _approve,
+    "claim": lambda stage, operator, _: cleanup.start_deletion(stage, by=operator),
+    "resume": _resume,
+    "explain": _explain,
+    "accept": _accept,
+    "start-undo": lambda stage, operator, _: undo.start_undo(stage, by=operator),
+}
+"""What a click on a stage does, given the operator and the reviewer."""
