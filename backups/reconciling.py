@@ -25,6 +25,8 @@ from kvops.models import Environment, Person, Run
 
 PAGE = 1_000
 """Objects of one listing call, staged in one transaction."""
+MAX_RESTARTS = 3
+"""How often a listing begins again by itself when a database that crashed forgot its stage."""
 
 Status = StoredObject.Status
 
@@ -108,14 +110,14 @@ def reconcile(lease: Lease) -> Again | None:
                 _page(lease, store)
                 if lease.tired:
                     return Again()
-    _settle(lease, environment)
-    return None
+    return _settle(lease, environment)
 
 
 def _begin(lease: Lease, environment: Environment) -> None:
     bucket = environment.r2_bucket
     prefixes = scope.distinct([storage.root(environment), *matching.roots(environment.pk, bucket)])
-    with lease.checkpoint(cursor={"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}, done=0):
+    place = {"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}
+    with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
         matching.clear(environment.pk)
 
 
@@ -130,7 +132,7 @@ def _page(lease: Lease, store: R2Store) -> None:
         matching.stage(lease.run, page.objects)
 
 
-def _settle(lease: Lease, environment: Environment) -> None:
+def _settle(lease: Lease, environment: Environment) -> Again | None:
     at = lease.run.cursor
     matching.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it
@@ -147,6 +149,13 @@ def _settle(lease: Lease, environment: Environment) -> None:
                 details={**result},
             )
     except matching.StageMismatch as mismatch:
-        with lease.checkpoint(cursor={}, done=0):
+        restarts = at.get("restarts", 0) + 1
+        too_often = restarts > MAX_RESTARTS
+        note = gettext_noop("What was listed got lost; listing from the beginning.")
+        with lease.checkpoint(cursor={} if too_often else {"restarts": restarts}, done=0, note=note):
             matching.clear(environment.pk)
-        raise RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.") from mismatch
+        if too_often:
+            sentence = f"{mismatch} Nothing was changed; try again to list anew."
+            raise RunError("stage_mismatch", sentence) from mismatch
+        return Again()
+    return None

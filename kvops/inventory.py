@@ -26,7 +26,7 @@ from kvops.names import after_prefix, storable, workable
 from kvops.wording import say
 
 MAX_RESTARTS = 3
-"""How often a listing begins again by itself when Cloudflare refuses its cursor."""
+"""How often a listing begins again by itself: Cloudflare refuses its cursor, or a database that crashed its stage."""
 
 MAX_GROUPS = 200
 GROUP_CAP = 1_000
@@ -110,10 +110,7 @@ def scan(lease: leases.Lease) -> leases.Again | None:
     listing = _Listing(**lease.run.cursor)
     if not listing.complete:
         listing = _list(lease, mine, listing)
-    if not listing.complete:
-        return leases.Again()
-    _merge(lease, mine, listing)
-    return None
+    return _merge(lease, mine, listing) if listing.complete else leases.Again()
 
 
 def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
@@ -133,7 +130,9 @@ def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
             try:
                 page = calls.outcome(asked)
             except CursorRefused as error:
-                listing = _from_the_beginning(lease, mine, listing.restarts + 1, error)
+                note = gettext_noop("The cursor was refused; listing from the beginning.")
+                over = leases.RunError("cursor_refused", f"Cloudflare refused the listing half-way. {error}")
+                listing = _from_the_beginning(lease, mine, listing, note, over)
                 asked = ask(None)
                 continue
             last = page.cursor is None or lease.tired
@@ -151,20 +150,20 @@ def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
                 return listing
 
 
-def _from_the_beginning(lease: leases.Lease, mine: Scan, restarts: int, error: CursorRefused) -> _Listing:
-    """Empty the stage, because a new listing may differ from the old one. Raises RunError after too many tries."""
-    over = restarts > MAX_RESTARTS
-    fresh = _Listing(restarts=0 if over else restarts)
-    with lease.checkpoint(
-        cursor=asdict(fresh), done=0, note=gettext_noop("The cursor was refused; listing from the beginning.")
-    ):
+def _from_the_beginning(
+    lease: leases.Lease, mine: Scan, listing: _Listing, note: str, over: leases.RunError
+) -> _Listing:
+    """Empty the stage, because a new listing may differ from the old one. Raises `over` after too many tries."""
+    too_often = listing.restarts >= MAX_RESTARTS
+    fresh = _Listing(restarts=0 if too_often else listing.restarts + 1)
+    with lease.checkpoint(cursor=asdict(fresh), done=0, note=note):
         merging.clear(mine)
-    if over:
-        raise leases.RunError("cursor_refused", f"Cloudflare refused {restarts} listings half-way. {error}")
+    if too_often:
+        raise over
     return fresh
 
 
-def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> None:
+def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> leases.Again | None:
     with lease.checkpoint(note=gettext_noop("Comparing with the inventory.")):
         pass  # the merge begins with a fresh lease
     merging.analyze()
@@ -197,11 +196,11 @@ def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> None:
                     details={"keys": merged.unexplained},
                 )
     except merging.StageMismatch as mismatch:
-        with lease.checkpoint(cursor={}, done=0):
-            merging.clear(mine)
-        raise leases.RunError(
-            "stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew."
-        ) from mismatch
+        note = gettext_noop("What was listed got lost; listing from the beginning.")
+        over = leases.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.")
+        _from_the_beginning(lease, mine, listing, note, over)
+        return leases.Again()
+    return None
 
 
 def newest(namespace: Namespace) -> Scan | None:

@@ -228,13 +228,25 @@ def test_a_row_written_while_the_listing_ran_stays(estate: make.Estate, monkeypa
     assert run.result == status(known=4)
 
 
-def test_a_stage_that_lost_rows_changes_nothing_and_starts_again(
+def test_a_listing_begins_anew_by_itself_when_a_database_that_crashed_forgot_its_stage(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(estate)
+    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    losses = iter([True, True])
+    monkeypatch.setattr(matching, "analyze", lambda: next(losses, False) and StagedObject.objects.all().delete())
+    make.work()
+    run.refresh_from_db()
+    assert (run.result, run.cursor["restarts"]) == (status(known=4), 2)
+
+
+def test_a_stage_that_loses_rows_again_and_again_changes_nothing_and_is_tried_again_by_a_person(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_up(estate)
     run = reconciling.start(estate.qa.environment, actor=make.SETUP)
     monkeypatch.setattr(matching, "analyze", lambda: StagedObject.objects.filter(key__endswith=".json").delete())
-    runs.drive(run.pk)
+    make.work()
     run.refresh_from_db()
     assert (run.error_code, run.cursor) == ("stage_mismatch", {})
     assert "4 objects were listed, but 2" in run.error

@@ -289,6 +289,16 @@ def test_a_stage_that_lost_rows_is_refused_and_changes_nothing(
     assert (done.run.error_code, done.completed_at, names()) == ("stage_mismatch", None, ["before"])
 
 
+def test_a_scan_lists_anew_by_itself_when_a_database_that_crashed_forgot_its_stage(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(estate, 3)
+    losses = iter([True, True])
+    monkeypatch.setattr(merging, "analyze", lambda: next(losses, False) and StagedKey.objects.all().delete())
+    done = scan(estate)
+    assert (done.run.state, done.run.cursor["restarts"], len(names())) == ("succeeded", 2, 3)
+
+
 def test_a_scan_refused_for_its_stage_lists_anew_when_tried_again(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
