@@ -27,6 +27,9 @@ class Action(TextChoices):
     EMERGENCY_STOPPED = "emergency.stopped", _("Emergency stop pressed")
     EMERGENCY_RELEASED = "emergency.released", _("Emergency stop released")
 
+    CONTRADICTION_FOUND = "contradiction.found", _("Database found to be another than the one of the copies")
+    CONTRADICTION_ACCEPTED = "contradiction.accepted", _("Restored database accepted")
+
     SCAN_STARTED = "scan.started", _("Scan started")
     SCAN_FINISHED = "scan.finished", _("Scan finished")
     SCAN_FAILED = "scan.failed", _("Scan failed")
@@ -108,6 +111,7 @@ ALARMING = frozenset(
     {
         Action.SIGNIN_FAILED,
         Action.EMERGENCY_STOPPED,
+        Action.CONTRADICTION_FOUND,
         Action.SCAN_FAILED,
         Action.MISSING_FOUND,
         Action.RUN_FAILED,

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import chunks, evidence, integrity, settling
+from backups import chunks, contradictions, evidence, integrity, settling
 from backups.clients import Clients, open_clients
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from backups.sending import Sender
@@ -32,6 +32,7 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
     related = ("environment", "namespace", "request__family", "generation", "approval")
     stage = CleanupStage.objects.select_related(*related).get(run=lease.run)
     _insist_target(stage, lease)
+    contradictions.insist_none(stage.environment)
     with open_clients(stage.environment) as clients:
         clients.insist_visible(stage.namespace)
         deletion = _Deletion(stage, lease, clients)

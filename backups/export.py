@@ -30,9 +30,10 @@ from backups.freezing import Freezing
 from backups.models import Generation, GenerationEntry, GenerationPart
 from backups.r2 import ObjectConflict
 from backups.values import Name
-from kvops import clock, timing
+from kvops import clock, contradictions, timing
 from kvops.cloudflare import CloudflareError, Entry, RateLimited
-from kvops.leases import Again, Done, RunError, TryLater
+from kvops.leases import Again, Done, RunError, Stopped, TryLater
+from kvops.wording import english
 
 NAMES = 1_000
 """How many frozen names are fetched at a time."""
@@ -147,6 +148,8 @@ class Export(Freezing):
                 return [each.part for each in named]
 
     def _put(self, key: str, body: bytes, content_type: str = "application/json") -> None:
+        if why := contradictions.why():
+            raise Stopped(contradictions.CODE, english(why))
         with self.lease.fence():
             info = self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
         self._written.append(info)

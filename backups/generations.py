@@ -19,7 +19,7 @@ from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from backups.readback import ReadBack
 from backups.scope import BackupRefused
 from backups.values import Reader
-from kvops import clock, runs, timing
+from kvops import clock, contradictions, runs, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Lease
 from kvops.models import Namespace, Person, Read, Run
@@ -74,6 +74,8 @@ def create_backup(
     BackupRefused when the newest scan knows of such keys already, and runs.AlreadyOpen.
     """
     log.insist()
+    if why := contradictions.why():
+        raise BackupRefused(why)
     prefixes = scope.distinct(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
     if stage is None and restore is None and (count := scope.sensitive_in_inventory(namespace, prefixes)):

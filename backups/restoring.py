@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups import protecting, restore_chunks, restore_evidence, settling, stages, storage, undo
+from backups import contradictions, protecting, restore_chunks, restore_evidence, settling, stages, storage, undo
 from backups.clients import Clients, open_clients
 from backups.comparing_back import Settler
 from backups.copied import Copied, wanted
@@ -35,6 +35,7 @@ def put_back(lease: Lease) -> Again | Done | None:
     related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
     restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
     _insist_target(restore, lease)
+    contradictions.insist_none(restore.environment)
     if not restore.chunks.exists():
         _insist_as_approved(restore)
     with (

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops import emergency, timing
+from kvops import contradictions, emergency, timing
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.wording import say
 
@@ -75,6 +75,7 @@ def submit(
 ) -> ApprovalRequest:
     """A pending request for a decision, inside the caller's transaction. Raises Refused."""
     log.insist()
+    _insist_writable()
     if not requester.holds(Role.OPERATOR):
         raise Refused(_("Only an operator can ask for an approval."))
     text = canonical(evidence)
@@ -113,6 +114,7 @@ def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> 
 
 def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Person, shown: str, reason: str) -> None:
     with log.transaction():
+        _insist_writable()
         if not by.holds(Role.REVIEWER):
             raise Refused(_("Only a reviewer can decide."))
         if request.requester_id == by.pk:
@@ -146,6 +148,17 @@ def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
         _record(Action.APPROVAL_WITHDRAWN, request, by)
 
 
+def withdraw_all(*, actor: log.Actor, reason: str) -> None:
+    """Every request that is pending or approved -> withdrawn, within the caller's transaction."""
+    log.insist()
+    for request in ApprovalRequest.objects.filter(state__in=[State.PENDING, State.APPROVED]):
+        if ApprovalRequest.objects.filter(pk=request.pk, state=request.state).update(
+            state=State.WITHDRAWN, reason=reason
+        ):
+            _told(request)
+            _record(Action.APPROVAL_WITHDRAWN, request, actor)
+
+
 def expire() -> int:
     """Close the requests whose time is over; how many. Validity never depends on this having run."""
     late = Q(state=State.PENDING, decide_by__lt=Now()) | Q(state=State.APPROVED, use_by__lt=Now())
@@ -154,7 +167,7 @@ def expire() -> int:
         with log.transaction():
             if ApprovalRequest.objects.filter(late, pk=request.pk).update(state=State.EXPIRED):
                 _told(request)
-                _record(Action.APPROVAL_EXPIRED, request, None)
+                _record(Action.APPROVAL_EXPIRED, request, log.Actor.system("sweep"))
                 expired += 1
     return expired
 
@@ -170,6 +183,7 @@ def claim(
     """
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
+    _insist_writable()
     _insist_not_stopped(request)
     if not by.holds(Role.OPERATOR):
         raise Refused(_("Only an operator can start this."))
@@ -202,6 +216,7 @@ def claim(
 def still_valid(request: ApprovalRequest) -> None:
     """Before every chunk of a used approval: raises Refused when a right is gone or an emergency stop is on."""
     fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter", "environment").get(pk=request.pk)
+    _insist_writable()
     _insist_not_stopped(fresh)
     if fresh.state != State.USED or fresh.approver is None or fresh.starter is None:
         raise Refused(_("The approval behind this run is not in use."))
@@ -246,6 +261,12 @@ def _slug(request: ApprovalRequest) -> str:
     return request.environment.slug if request.environment else ""
 
 
+def _insist_writable() -> None:
+    """Nothing is asked for, decided or begun by a database that contradicts its copies."""
+    if why := contradictions.why():
+        raise Refused(why)
+
+
 def _insist_not_stopped(request: ApprovalRequest) -> None:
     """What is approved for an environment waits while its emergency stop is on; only the release does not."""
     if request.kind != ApprovalRequest.Kind.RELEASE_STOP and (why := emergency.why(request.environment)):
@@ -263,10 +284,10 @@ def _told(request: ApprovalRequest) -> None:
         import_string(decided)(request)
 
 
-def _record(action: Action, request: ApprovalRequest, person: Person | None, *, until: datetime | None = None) -> None:
+def _record(action: Action, request: ApprovalRequest, by: Person | log.Actor, *, until: datetime | None = None) -> None:
     log.record(
         action,
-        actor=actor_of(person) if person else log.Actor.system("sweep"),
+        actor=actor_of(by) if isinstance(by, Person) else by,
         environment=_slug(request),
         subject=f"approval:{request.pk}",
         subject_label=request.title,

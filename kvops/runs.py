@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops import emergency, queue, timing
+from kvops import contradictions, emergency, queue, timing
 from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateLimited, TransportError
 from kvops.leases import KINDS, Again, Done, Lease, LeaseLost, RunError, Stopped, TryLater, close, slug, take
 from kvops.models import ApprovalRequest, Environment, Person, Run
@@ -209,9 +209,16 @@ def insist_not_approver(run: Run, actor: log.Actor) -> None:
 
 
 def insist_not_stopped(run: Run) -> None:
-    """Raise NotResumable when the run carries an approval and its environment is stopped in an emergency."""
-    if run.approval_id is not None and (why := emergency.why(run.environment)):
+    """Raise NotResumable when the run carries an approval and its environment is stopped, or nothing may change."""
+    if run.approval_id is not None and (why := contradictions.why() or emergency.why(run.environment)):
         raise NotResumable(why)
+
+
+def _insist_not_of_before(run: Run) -> None:
+    """A run with an approval that was under way when the database was restored only ends what it sent."""
+    now = Run.objects.get(pk=run.pk)
+    if now.error_code == contradictions.CODE and now.approval_id is not None and not now.cursor.get("ending"):
+        raise NotResumable(now.error)
 
 
 def resume(run: Run, *, actor: log.Actor) -> None:
@@ -219,6 +226,7 @@ def resume(run: Run, *, actor: log.Actor) -> None:
     insist_not_approver(run, actor)
     with log.transaction():
         insist_not_stopped(run)
+        _insist_not_of_before(run)
         if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
             raise NotResumable(_("Another run is already doing this."))
         changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(

@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "kvops.readonly.ReadOnlyMiddleware",
 ]
 ROOT_URLCONF = "kvops.urls"
 WSGI_APPLICATION = "kvops.wsgi.application"

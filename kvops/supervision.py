@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 
 from kvops import approvals, clock, env, leases, queue, runs, timing
-from kvops.models import Heartbeat, Run
+from kvops.models import Environment, Heartbeat, Run
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,10 @@ def sweep_once() -> int:
 def _round() -> int:
     """Ring due runs, close the expired and the abandoned, tidy up. Two at once do no harm."""
     # Without a worker every round would ring again; a queue this long has nothing more to say.
-    rung = runs.ring() if queue.length() < queue.FULL else 0
+    room = queue.length() < queue.FULL
+    if room:
+        _have_looked()
+    rung = runs.ring() if room else 0
     runs.close_abandoned()
     approvals.expire()
     for function in ROUNDS:
@@ -98,6 +101,17 @@ def _round() -> int:
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         beat("tidied")
     return rung
+
+
+def _have_looked() -> None:
+    """Let a worker look into every bucket, when that is due: calls to the outside would hold up the sweep."""
+    looked = age("looked")
+    if looked is not None and looked < timing.LOOK:
+        return
+    with transaction.atomic():
+        beat("looked")
+        for pk in Environment.objects.values_list("pk", flat=True):
+            queue.enqueue("kvops.tasks.look", pk)
 
 
 def send_canary() -> None:

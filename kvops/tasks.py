@@ -1,11 +1,16 @@
 """What the queue may call: an id in, one call."""
 
-from kvops import runs, supervision
+from kvops import contradictions, runs, supervision
 
 
 def step(run_id: int) -> None:
     """Work on a run for one step."""
     runs.drive(run_id)
+
+
+def look(environment_id: int) -> None:
+    """Hold the newest manifest in an environment's bucket against the record."""
+    contradictions.look(environment_id)
 
 
 def canary(_pk: int) -> None:

@@ -53,6 +53,9 @@ BUDGET_DELAY = 1.0
 BUDGET_CALLS = 960
 LONGEST_WAIT = 5.0
 
+LOOK = 300.0
+"""How often the newest manifest in each bucket is held against the record, and how long a process relies on it."""
+
 # People.
 DECIDE_WITHIN = 72 * 3600.0
 USE_WITHIN = 24 * 3600.0

@@ -28,7 +28,7 @@ from backups.models import (
     RestoreChunk,
 )
 from kvops import leases, runs
-from kvops.models import ApprovalRequest, Run
+from kvops.models import ApprovalRequest, Contradiction, Run
 from tests.constraints import restores_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
@@ -42,7 +42,17 @@ from tests.constraints.backups_rows import (
 )
 from tests.constraints.copies import World
 from tests.constraints.estate import change, sql
-from tests.constraints.kvops_rows import APPROVALS, ESTATE, REQUEST_DECIDED, REQUEST_FROZEN, RUNS, STOPS
+from tests.constraints.kvops_rows import (
+    APPROVALS,
+    CONTRADICTION_ACCEPTED,
+    CONTRADICTION_FROZEN,
+    CONTRADICTIONS,
+    ESTATE,
+    REQUEST_DECIDED,
+    REQUEST_FROZEN,
+    RUNS,
+    STOPS,
+)
 from tests.constraints.rows import Row
 
 pytestmark = pytest.mark.django_db
@@ -84,9 +94,21 @@ GENERATED = {
 """Rules broken below, for all pairs of states and for all guarded tables."""
 
 
-TABLE = [*APPROVALS, *RUNS, *STOPS, *ESTATE, *COPIES, *STAGES, *CHUNKS, *REAPPEARANCES, *restores_rows.RESTORES]
+TABLE = [
+    *APPROVALS,
+    *RUNS,
+    *STOPS,
+    *CONTRADICTIONS,
+    *ESTATE,
+    *COPIES,
+    *STAGES,
+    *CHUNKS,
+    *REAPPEARANCES,
+    *restores_rows.RESTORES,
+]
 FROZEN = [
     (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "starter_id", "used_at", *REQUEST_DECIDED}),
+    (Contradiction, {*CONTRADICTION_FROZEN}, {*CONTRADICTION_ACCEPTED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
     (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until"}),

@@ -3,6 +3,7 @@
 from kvops.models.approvals import ApprovalRequest, PreparedChange
 from kvops.models.budget import Budget, BudgetSpend
 from kvops.models.categories import Category, Family, PolicyVersion, Read
+from kvops.models.contradictions import Contradiction
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace
 from kvops.models.inventory import Key, MissingKey, Scan, ScanCount, StagedKey
@@ -16,6 +17,7 @@ __all__ = [
     "Budget",
     "BudgetSpend",
     "Category",
+    "Contradiction",
     "DailyUse",
     "Database",
     "EmergencyStop",

@@ -7,7 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from kvops import supervision
+from kvops import contradictions, supervision
+from kvops.wording import english
 
 
 @login_not_required
@@ -24,12 +25,13 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 def readyz(_request: HttpRequest) -> HttpResponse:
     """Answer 200 when the database answers and has every migration, else 503 with what is missing.
 
-    A worker or a sweep that is not seen is named, with 200: the pages that say so to people must stay reachable.
+    A worker or a sweep that is not seen is named, and why nothing may be changed, with 200: the pages that say so to
+    people must stay reachable.
     """
     try:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        unseen = [] if missing else supervision.missing()
+        unseen = [] if missing else [*filter(None, [english(contradictions.why())]), *supervision.missing()]
     except DatabaseError:
         return HttpResponse("The database does not answer.\n", content_type="text/plain", status=503)
     if missing:

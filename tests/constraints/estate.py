@@ -14,6 +14,7 @@ from kvops.models import (
     Budget,
     BudgetSpend,
     Category,
+    Contradiction,
     DailyUse,
     Database,
     EmergencyStop,
@@ -220,6 +221,16 @@ class Estate:
         """What an UPDATE sets to release the stop, with the approval it needs."""
         asked: dict[str, object] = {"kind": "release_stop", "subject": f"stop:{stop.pk}", **values}
         return {"approval": self.approval(state, **asked), "released_at": Now()}
+
+    def contradiction(self, **values: object) -> Contradiction:
+        """A bucket that contradicts the database."""
+        theirs: dict[str, object] = {
+            "manifest_key": "a.manifest.json",
+            "modified_at": Now(),
+            "sequence": 9,
+            "hash": SHA,
+        }
+        return Contradiction.objects.create(**{"environment": self.environment, **theirs, "our_sequence": 5, **values})
 
     def restoring(self, state: str = "queued", /, **values: object) -> Run:
         """A restore run with the approval it used."""

@@ -2,7 +2,7 @@
 
 from django.db.models.functions import Now
 
-from kvops.models import ApprovalRequest, EmergencyStop, Key, Run, StagedKey
+from kvops.models import ApprovalRequest, Contradiction, EmergencyStop, Key, Run, StagedKey
 from tests.constraints.copies import World
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, Row, columns
@@ -112,6 +112,41 @@ def released(w: World, **values: object) -> EmergencyStop:
     stop = w.stop(**values)
     change(stop, **w.release(stop))
     return stop
+
+
+CONTRADICTION_FROZEN: dict[str, object] = {
+    "id": 0,
+    "environment_id": 0,
+    "manifest_key": "x",
+    "modified_at": EPOCH,
+    "sequence": 0,
+    "hash": "x",
+    "our_sequence": 0,
+    "our_hash": "x",
+    "found_at": EPOCH,
+}
+CONTRADICTION_ACCEPTED: dict[str, object] = {"accepted_at": Now(), "accepted_by": "cli:x", "reason": "x"}
+CONTRADICTIONS = [
+    *columns(
+        "a contradiction cannot be edited", lambda w: w.contradiction(), CONTRADICTION_FROZEN, CONTRADICTION_ACCEPTED
+    ),
+    Row("a contradiction cannot be edited", lambda w: accept(accept(w.contradiction())), "twice"),
+    Row("a contradiction starts in force", lambda w: w.contradiction(**CONTRADICTION_ACCEPTED)),
+    Row("a contradiction is never deleted", lambda w: w.contradiction().delete()),
+    Row("contradiction_one_per_environment", lambda w: again(w.contradiction())),
+    Row("contradiction_is_one", lambda w: w.contradiction(our_hash=SHA)),
+    Row(
+        "contradiction_accepted_by_someone_who_says_why", lambda w: change(w.contradiction(), accepted_at=Now()), "mute"
+    ),
+    Row("contradiction_accepted_by_someone_who_says_why", lambda w: change(w.contradiction(), reason="x"), "never"),
+    Row("no approved run begins while the database contradicts a bucket", lambda w: (w.contradiction(), w.deletion())),
+]
+
+
+def accept(contradiction: Contradiction) -> Contradiction:
+    """Accepted by somebody."""
+    change(contradiction, **CONTRADICTION_ACCEPTED)
+    return contradiction
 
 
 RUN_NEEDS = "a run needs an approval of its subject, claimed by the person who starts it"

@@ -29,6 +29,12 @@ def sweep() -> str:
     return out.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def looked(db: None) -> None:
+    """The buckets were looked into a moment ago: that has a test of its own."""
+    supervision.beat("looked")
+
+
 @pytest.fixture
 def run(estate: make.Estate) -> Run:
     """A scan whose doorbell got lost."""
@@ -41,6 +47,13 @@ def run(estate: make.Estate) -> Run:
 def test_a_run_that_is_due_is_rung(run: Run) -> None:
     assert sweep() == "woke 1 runs\n"
     assert queue.length() == 1
+
+
+def test_every_bucket_is_looked_into_when_that_is_due(estate: make.Estate) -> None:
+    Heartbeat.objects.update(at=Now() - timedelta(seconds=timing.LOOK + 1))
+    sweep()
+    sweep()
+    assert [row.func() for row in OrmQ.objects.all()] == ["kvops.tasks.look"] * 2
 
 
 def test_a_run_that_was_just_rung_is_left_alone(run: Run) -> None:

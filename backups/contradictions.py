@@ -1,0 +1,75 @@
+"""What the bucket says of the record: the newest manifest of each environment, read for `kvops.contradictions`."""
+
+import logging
+import time
+from heapq import nlargest
+
+from backups import manifest, matching, scope, storage
+from backups.r2 import ObjectInfo, ObjectMissing, R2Store, StoreError
+from kvops import contradictions, timing
+from kvops.leases import Stopped
+from kvops.models import Contradiction, Environment
+from kvops.wording import english
+
+logger = logging.getLogger(__name__)
+
+TRIES = 5
+"""How many manifests are read, from the newest on, until one can be understood."""
+
+_looked: dict[tuple[int, str, str], float] = {}
+"""When this process last looked into each bucket: one that was just started looks before it does anything."""
+
+
+def look(environment: Environment) -> Contradiction | None:
+    """Hold the newest manifest in the bucket against the record. A bucket that does not answer says nothing."""
+    try:
+        return read(environment)
+    except StoreError as error:
+        logger.warning("Whether the bucket of %s contradicts the database is not known: %s", environment.slug, error)
+        return None
+
+
+def read(environment: Environment) -> Contradiction | None:
+    """As `look`. Raises StoreError when the bucket cannot be read."""
+    with storage.store(environment) as store:
+        seen = _newest(store, environment)
+    _looked[_key(environment)] = time.monotonic()
+    return contradictions.compare(environment, seen) if seen else None
+
+
+def insist_none(environment: Environment) -> None:
+    """Before a step that changes KV: this is the database that made the copies. Raises Stopped, RunError, TryLater."""
+    looked = _looked.get(_key(environment))
+    if looked is None or time.monotonic() - looked > timing.LOOK:
+        with storage.errors_for_a_run():
+            read(environment)
+    if why := contradictions.why():
+        raise Stopped(contradictions.CODE, english(why))
+
+
+def _key(environment: Environment) -> tuple[int, str, str]:
+    return (environment.pk, environment.r2_endpoint, environment.r2_bucket)
+
+
+def _newest(store: R2Store, environment: Environment) -> contradictions.Seen | None:
+    """What the newest manifest says that can be understood; None in a bucket without one."""
+    roots = scope.distinct([storage.root(environment), *matching.roots(environment.pk, environment.r2_bucket)])
+    listed = (one for root in roots for one in _manifests(store, root))
+    for info in nlargest(TRIES, listed, key=lambda one: (one.last_modified, one.key)):
+        try:
+            document = manifest.parse_manifest(store.get(info.key))
+        except (manifest.ManifestError, ObjectMissing) as problem:
+            logger.warning("%s is passed over: %s", info.key, problem)
+            continue
+        return contradictions.Seen(info.key, info.last_modified, document.audit_sequence, document.audit_hash)
+    return None
+
+
+def _manifests(store: R2Store, root: str) -> list[ObjectInfo]:
+    found: list[ObjectInfo] = []
+    after, more = "", True
+    while more:
+        page = store.page(root, after=after)
+        found += [one for one in page.objects if one.key.endswith(".manifest.json")]
+        after, more = (page.objects[-1].key if page.objects else ""), page.more
+    return found

@@ -1,0 +1,38 @@
+"""Go on with a database that the buckets contradict.
+
+Exit 0 when it is accepted, 1 when nothing contradicts it or a bucket cannot be read, 2 for bad usage.
+"""
+
+import getpass
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit.log import Actor
+from backups import contradictions
+from backups.r2 import StoreError
+from kvops import accepting
+from kvops.models import Environment
+
+
+class Command(BaseCommand):
+    help = (
+        "Accepts a restored database: open requests are withdrawn and destructive runs are over; work begins anew from"
+        " what the database says. Restoring a newer state of it is better."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--reason", required=True, help="why it may be gone on with; the record keeps it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            # All of them, so that what is accepted is everything there is.
+            for environment in Environment.objects.order_by("order"):
+                contradictions.read(environment)
+            found = accepting.accept(actor=Actor.command(getpass.getuser()), reason=options["reason"])
+        except (StoreError, accepting.NothingToAccept) as refused:
+            raise CommandError(str(refused)) from refused
+        for one in found:
+            self.stdout.write(f"Accepted although {one.manifest_key} tells of entry {one.sequence}.")
+        self.stdout.write("Open requests are withdrawn; deletions and restores that were under way can be ended early.")
