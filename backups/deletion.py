@@ -213,6 +213,7 @@ class _Deletion:
         try:
             approvals.still_valid(self.approval)
         except approvals.Refused as refused:
+            emergency.insist_none(self.stage.environment)
             raise RunError("rights_gone", str(refused)) from refused
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():
             raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is sent."))

@@ -192,6 +192,7 @@ class _Job:
             if self.restore.stage:
                 undo.insist_in_time(self.restore.stage)
         except approvals.Refused as refused:
+            emergency.insist_none(self.restore.environment)
             raise RunError("rights_gone", str(refused)) from refused
         copies = Generation.objects.verified().filter(pk=self.restore.generation_id)
         if not copies.exists() or not protecting.is_protected(self.restore):

@@ -223,33 +223,39 @@ def _insist_not_of_before(run: Run) -> None:
 
 def resume(run: Run, *, actor: log.Actor) -> None:
     """Queue a failed or stopped run again: the same run, the next epoch. Raises NotResumable."""
-    insist_not_approver(run, actor)
     with log.transaction():
-        insist_not_stopped(run)
-        _insist_not_of_before(run)
-        if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
-            raise NotResumable(_("Another run is already doing this."))
-        changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(
-            state=Run.State.QUEUED,
-            epoch=F("epoch") + 1,
-            starts=0,
-            tries=0,
-            error_code="",
-            error="",
-            note="",
-            stop_requested_by="",
-            finished_at=None,
-            wake_at=None,
-            rung_at=Now(),
-            updated_at=Now(),
-            foreground=False,
-        )
-        if not changed:
-            raise NotResumable(_("Only a failed or stopped run can be tried again."))
-        log.record(Action.RUN_RESUMED, actor=actor, environment=slug(run), subject=f"run:{run.pk}")
-        if resumed := KINDS[run.kind].resumed:
-            import_string(resumed)(run, actor)
-        queue.enqueue("kvops.tasks.step", run.pk)
+        go_on(run, actor=actor)
+
+
+def go_on(run: Run, *, actor: log.Actor) -> None:
+    """As `resume`, inside the caller's `audit.log.transaction()`, whose other effects fall with it."""
+    log.insist()
+    insist_not_approver(run, actor)
+    insist_not_stopped(run)
+    _insist_not_of_before(run)
+    if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
+        raise NotResumable(_("Another run is already doing this."))
+    changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(
+        state=Run.State.QUEUED,
+        epoch=F("epoch") + 1,
+        starts=0,
+        tries=0,
+        error_code="",
+        error="",
+        note="",
+        stop_requested_by="",
+        finished_at=None,
+        wake_at=None,
+        rung_at=Now(),
+        updated_at=Now(),
+        foreground=False,
+    )
+    if not changed:
+        raise NotResumable(_("Only a failed or stopped run can be tried again."))
+    log.record(Action.RUN_RESUMED, actor=actor, environment=slug(run), subject=f"run:{run.pk}")
+    if resumed := KINDS[run.kind].resumed:
+        import_string(resumed)(run, actor)
+    queue.enqueue("kvops.tasks.step", run.pk)
 
 
 def ring() -> int:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from django.db.models.functions import Now
 from backups import chunks, cleanup, deletion, preparation, sending, settling
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation
 from backups.stages import CleanupRefused
-from kvops import approvals, clock, leases, runs, timing
+from kvops import approvals, clock, leases, queue, runs, timing
 from kvops import people as staff
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Environment, Family, Role, RoleGrant, Run
@@ -496,6 +497,23 @@ def test_ended_early_nothing_that_survived_is_sent_again(
     make.work()
     assert outcomes(stage) == {NAMES[0]: "stopped"}
     assert len(sent(estate)) == 1
+
+
+@pytest.mark.hazard("B26")
+def test_an_early_end_that_does_not_come_to_its_end_did_nothing(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody lets the run go on at the same moment."""
+    stage = ready(estate, people)
+    runs.request_stop(cleanup.start_deletion(stage, by=people.operator), actor=make.SETUP)
+    make.work()
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "enqueue", partial(int, "crash"))
+        with pytest.raises(TypeError):
+            cleanup.end_early(stage, by=people.operator)
+    runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
+    make.work()
+    assert set(cleaning.journal(estate)) == set(NAMES)
 
 
 def test_only_a_deletion_that_lies_still_can_be_ended_early(estate: make.Estate, people: make.People) -> None:

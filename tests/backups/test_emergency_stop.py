@@ -9,7 +9,7 @@ from audit import log
 from backups import cleanup, closing
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import approvals, emergency, releasing, runs
-from kvops.models import Environment, Run
+from kvops.models import ApprovalRequest, Environment, Run
 from tests import make
 from tests.backups import cleaning
 from tests.fakes.http import Request
@@ -93,6 +93,23 @@ def test_pressed_while_a_chunk_is_read_that_chunk_is_not_sent(
     make.work()
     run.refresh_from_db()
     assert (run.state, deleted(estate)) == (Run.State.STOPPED, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pressed_right_before_the_rights_are_checked_the_run_is_stopped_and_not_failed(
+    qa: Environment, people: make.People, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cleaning.started(cleaning.asked(people), people)
+    real = approvals.still_valid
+
+    def press_first(approval: ApprovalRequest) -> None:
+        emergency.press(qa, by=people.auditor)
+        real(approval)
+
+    monkeypatch.setattr(approvals, "still_valid", press_first)
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, run.error_code, deleted(estate)) == (Run.State.STOPPED, emergency.CODE, 0)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -615,6 +615,19 @@ def test_a_restore_that_lies_still_can_be_ended_early(estate: make.Estate, peopl
     assert (restoring.fresh(restore).state, writes(estate)) == (State.DONE, [])
 
 
+def test_an_early_end_that_is_refused_changes_nothing(estate: make.Estate, people: make.People) -> None:
+    generation, _ = lost(estate)
+    restore = restoring.prepared(generation, people)
+    run = restoring.started(restore, people)
+    runs.request_stop(run, actor=make.SETUP)
+    make.work()
+    emergency.press(estate.qa.environment, by=people.auditor)
+    with pytest.raises(runs.NotResumable, match="QA is stopped"):
+        restores.end_early(restore, by=people.operator)
+    run.refresh_from_db()
+    assert "ending" not in run.cursor
+
+
 def test_settings_are_put_back_but_never_overwritten(estate: make.Estate, people: make.People) -> None:
     generation, _ = conflict(estate, "value")
     Family.objects.filter(pattern="master:").update(category="settings")
