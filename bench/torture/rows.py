@@ -67,6 +67,7 @@ MODULES: tuple[str, ...] = (
     "misbindings",
     "crashes",
     "rate",
+    "races",
 )
 """The modules of this package that hold rows, each in its `ROWS`."""
 

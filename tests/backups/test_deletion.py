@@ -3,8 +3,8 @@
 import os
 import time
 from collections.abc import Sequence
-from functools import partial
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db.models.functions import Now
