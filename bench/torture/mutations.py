@@ -40,7 +40,7 @@ from kvops.models import (
 from tests import make
 from tests.gate import world as gate
 
-LATER = "frozen_at confirm_run deleted skipped first_listing_at second_listing_at empty_reason leftovers_note"
+LATER = "frozen_at confirm_run late_run deleted skipped first_listing_at second_listing_at empty_reason leftovers_note"
 EXEMPT: Mapping[type[Model], str] = {
     # When it was asked, decided and used decides nothing; until when it may be decided and used does.
     ApprovalRequest: "created_at decided_at used_at",
