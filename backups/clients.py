@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_noop
 
 from backups.current import reserve
-from kvops import credentials, environments
+from kvops import credentials, environments, skew
 from kvops.budget import Prepaid, SharedBudget
 from kvops.cloudflare import ApiError, Cloudflare
 from kvops.cloudflare.writes import KVWriter
 from kvops.leases import RunError
-from kvops.models import Environment, Namespace
+from kvops.models import Environment, Namespace, Skew
 from kvops.quota import Meter
+from kvops.wording import english
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Clients:
     def insist_visible(self, namespace: Namespace) -> None:
         """Both tokens see the namespace under its title; another account's are refused before they write.
 
+        Cloudflare's clock, which comes with the answer, is not far from the database's.
+
         Raises RunError, RateLimited and CloudflareError.
         """
         reserve(self.budget, 2)
@@ -43,6 +46,8 @@ class Clients:
                 raise RunError(
                     "wrong_target", f"The namespace is called {title!r} now, not {namespace.title!r} as approved."
                 )
+        if why := skew.measure(namespace.environment, Skew.Service.CLOUDFLARE, self.reader.time()):
+            raise RunError(skew.CODE, english(why))
 
 
 @contextmanager

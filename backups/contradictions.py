@@ -6,9 +6,9 @@ from heapq import nlargest
 
 from backups import manifest, matching, scope, storage
 from backups.r2 import ObjectInfo, ObjectMissing, R2Store, StoreError
-from kvops import contradictions, timing
-from kvops.leases import Stopped
-from kvops.models import Contradiction, Environment
+from kvops import contradictions, skew, timing
+from kvops.leases import RunError, Stopped
+from kvops.models import Contradiction, Environment, Skew
 from kvops.wording import english
 
 logger = logging.getLogger(__name__)
@@ -33,18 +33,25 @@ def read(environment: Environment) -> Contradiction | None:
     """As `look`. Raises StoreError when the bucket cannot be read."""
     with storage.store(environment) as store:
         seen = _newest(store, environment)
+        skew.measure(environment, Skew.Service.R2, store.time())
     _looked[_key(environment)] = time.monotonic()
     return contradictions.compare(environment, seen) if seen else None
 
 
 def insist_none(environment: Environment) -> None:
-    """Before a step that changes KV: this is the database that made the copies. Raises Stopped, RunError, TryLater."""
+    """Before a step that changes KV: this is the database that made the copies, and its clock is right.
+
+    Raises Stopped, RunError and TryLater.
+    """
     looked = _looked.get(_key(environment))
-    if looked is None or time.monotonic() - looked > timing.LOOK:
+    wrong = skew.why(environment, Skew.Service.R2)
+    if wrong or looked is None or time.monotonic() - looked > timing.LOOK:
         with storage.errors_for_a_run():
             read(environment)
     if why := contradictions.why():
         raise Stopped(contradictions.CODE, english(why))
+    if why := skew.why(environment, Skew.Service.R2):
+        raise RunError(skew.CODE, english(why))
 
 
 def _key(environment: Environment) -> tuple[int, str, str]:

@@ -89,7 +89,7 @@ def create_backup(
             )
         )
     at = clock.now()
-    if Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
+    if clock.went_back() or Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
         raise BackupRefused(_("The database's clock is behind the newest copy. Set it right first."))
     try:
         stem = storage.stem(namespace.environment, prefixes, at)

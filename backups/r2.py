@@ -9,17 +9,19 @@ StoreError
 
 import logging
 import os
+import time
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from hashlib import md5, sha256
 from http import HTTPStatus
 from ipaddress import ip_address
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import boto3
@@ -124,6 +126,8 @@ class R2Store:
         self.bucket = bucket
         _check_endpoint(endpoint, allowed_hosts)
         self._client = _client(endpoint, (access_key_id, secret_access_key), (connect_timeout, read_timeout), attempts)
+        self._dated: tuple[float, float] | None = None
+        self._client.meta.events.register("after-call.s3", self._note_date)
         self._client.meta.events.register_last("before-call.s3", _expect_nothing)
         self._client.meta.events.register("before-send.s3", _only_to(allowed_hosts))
 
@@ -196,6 +200,20 @@ class R2Store:
         """Delete the object; see Store. A bucket lock raises AccessRefused."""
         with self._edge("delete", key):
             self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def time(self) -> float | None:
+        """What time it is at the store, by its newest answer, in seconds since 1970; None before one said so."""
+        if self._dated is None:
+            return None
+        date, at = self._dated
+        return date + time.monotonic() - at
+
+    def _note_date(self, parsed: dict[str, Any], **_: object) -> None:
+        try:
+            said = parsedate_to_datetime(parsed["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (KeyError, ValueError, OverflowError):
+            return
+        self._dated = (said.replace(tzinfo=said.tzinfo or UTC).timestamp(), time.monotonic())
 
     def _stored_sha256(self, key: str) -> bytes:
         stored = sha256()

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops import contradictions, emergency, timing
+from kvops import clock, contradictions, emergency, timing
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.wording import say
 
@@ -262,9 +262,11 @@ def _slug(request: ApprovalRequest) -> str:
 
 
 def _insist_writable() -> None:
-    """Nothing is asked for, decided or begun by a database that contradicts its copies."""
+    """Nothing is asked for, decided or begun by a database that contradicts its copies, or whose clock went back."""
     if why := contradictions.why():
         raise Refused(why)
+    if clock.went_back():
+        raise Refused(_("The database's clock is behind the newest entry of the record. Set it right first."))
 
 
 def _insist_not_stopped(request: ApprovalRequest) -> None:

@@ -15,10 +15,10 @@ from typing import Self
 
 from django.db import DatabaseError
 
-from kvops import credentials, environments
+from kvops import credentials, environments, skew
 from kvops.budget import SharedBudget
 from kvops.cloudflare import Cloudflare, ConfigurationError, RateLimited
-from kvops.models import Environment
+from kvops.models import Environment, Skew
 
 SIDE_BY_SIDE = 8
 BEFOREHAND = 64
@@ -126,6 +126,7 @@ class Calls:
             token = credentials.resolve(environment.read_token)
         except credentials.UnresolvedReference as error:
             raise ConfigurationError(f"The read token of {environment.slug} is not there. {error}") from error
+        self._environment = environment
         self._keep = keep
         self._patient = patient
         self._over = Event()
@@ -147,6 +148,8 @@ class Calls:
         self.client.close()
         if not isinstance(error, DatabaseError):
             self._relay.give_back()
+        if error is None:
+            skew.measure(self._environment, Skew.Service.CLOUDFLARE, self.client.time())
 
     def run[T](self, call: Callable[[], T]) -> T:
         """The outcome of one call, of Cloudflare or another, made at once in a thread of its own."""

@@ -1,8 +1,12 @@
 """The database's clock: the one clock of leases, approvals and retention."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import connection
+from django.db.models.functions import Now
+
+from audit.models import Head
+from kvops import timing
 
 
 def now() -> datetime:
@@ -13,6 +17,11 @@ def now() -> datetime:
     if not isinstance(found, datetime):
         raise TypeError(found)
     return found
+
+
+def went_back() -> bool:
+    """Whether the clock is behind the newest entry of the record: somebody set it back, and times lie."""
+    return Head.objects.filter(at__gt=Now() + timedelta(seconds=timing.SKEW)).exists()
 
 
 def seconds_until(moment: datetime) -> float:

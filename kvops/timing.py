@@ -56,6 +56,9 @@ LONGEST_WAIT = 5.0
 LOOK = 300.0
 """How often the newest manifest in each bucket is held against the record, and how long a process relies on it."""
 
+SKEW = 60.0
+"""The clocks of the database and of a service may be so far apart; beyond it nothing is deleted or put back."""
+
 # People.
 DECIDE_WITHIN = 72 * 3600.0
 USE_WITHIN = 24 * 3600.0

@@ -35,7 +35,7 @@ class Ground:
     def __init__(self, estate: make.Estate, moving: movable.Clock) -> None:
         self.estate, self.clock, self.people = estate, moving, make.everybody()
         self.cloudflare = estate.cloudflare
-        self.cloudflare.clock = moving.time
+        self.cloudflare.clock = self.cloudflare.dates = estate.s3.dates = moving.time
         self.between: Callable[[float], None] = lambda _seconds: None
         self.limited = 0
 

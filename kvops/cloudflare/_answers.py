@@ -78,7 +78,7 @@ def retry_after(answer: httpx.Response) -> float | None:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", header):
         wait = float(header)
     else:
-        until = _moment(header)
+        until = moment(header)
         if until is None:
             return None
         wait = max(until - _now(answer), 0.0)
@@ -91,11 +91,11 @@ def _sane(wait: float) -> float:
 
 def _now(answer: httpx.Response) -> float:
     """The clock that wrote the answer, so that ours may be wrong; ours when it says nothing."""
-    said = _moment(answer.headers.get("date", ""))
+    said = moment(answer.headers.get("date", ""))
     return time.time() if said is None else said
 
 
-def _moment(header: str) -> float | None:
+def moment(header: str) -> float | None:
     """An HTTP date in seconds since 1970; None if it is none."""
     try:
         moment = parsedate_to_datetime(header)

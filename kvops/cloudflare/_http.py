@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from kvops.cloudflare import _json
-from kvops.cloudflare._answers import failure, observed, received, unreadable
+from kvops.cloudflare._answers import failure, moment, observed, received, unreadable
 from kvops.cloudflare._budget import Budget, Meter, Unmetered
 from kvops.cloudflare._deadline import Deadline, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TransportError
@@ -76,6 +76,7 @@ class Transport:
         if not re.fullmatch(r"[\x21-\x7e]+", token):
             raise ConfigurationError("The token is empty or holds white space; store it again.")
         self.calls = 0
+        self._dated: tuple[float, float] | None = None
         self._counting = Lock()
         self._hosts = allowed_hosts
         self._root = f"{base_url.rstrip('/')}/accounts/{checked_id(account_id)}"
@@ -167,10 +168,19 @@ class Transport:
                 f"No answer from Cloudflare to {route.name} ({type(error).__name__}: {error}).",
                 outcome_unknown=not never_left,
             ) from None
+        if (date := moment(answer.headers.get("date", ""))) is not None:
+            self._dated = (date, time.monotonic())
         self._budget.observed(**observed(answer))
         if answer.status_code != HTTPStatus.OK or "cf-mitigated" in answer.headers:
             raise failure(answer)
         return answer
+
+    def time(self) -> float | None:
+        """What time it is by the newest answer, in seconds since 1970; None before one said so."""
+        if self._dated is None:
+            return None
+        date, at = self._dated
+        return date + time.monotonic() - at
 
     def _wait_for_budget(self) -> None:
         waited = 0.0
@@ -266,6 +276,10 @@ class Client:
     def calls(self) -> int:
         """HTTP requests sent so far, repeats included."""
         return self._transport.calls
+
+    def time(self) -> float | None:
+        """What time it is at Cloudflare, by its newest answer, in seconds since 1970; None before one said so."""
+        return self._transport.time()
 
     def close(self) -> None:
         """Close the connections."""

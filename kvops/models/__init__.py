@@ -11,6 +11,7 @@ from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.quota import DailyUse
 from kvops.models.references import ReferenceStatement
 from kvops.models.runs import Heartbeat, Run
+from kvops.models.skew import Skew
 
 __all__ = [
     "ApprovalRequest",
@@ -37,6 +38,7 @@ __all__ = [
     "Run",
     "Scan",
     "ScanCount",
+    "Skew",
     "StagedKey",
     "User",
 ]

@@ -30,6 +30,7 @@ from kvops.models import (
     Run,
     Scan,
     ScanCount,
+    Skew,
     User,
 )
 
@@ -231,6 +232,10 @@ class Estate:
             "hash": SHA,
         }
         return Contradiction.objects.create(**{"environment": self.environment, **theirs, "our_sequence": 5, **values})
+
+    def skew(self) -> Skew:
+        """A comparison of clocks."""
+        return Skew.objects.create(environment=self.environment, service="r2", seconds=0, measured_at=Now())
 
     def restoring(self, state: str = "queued", /, **values: object) -> Run:
         """A restore run with the approval it used."""

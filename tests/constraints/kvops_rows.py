@@ -211,6 +211,7 @@ ESTATE = [
     Row("kvops_environment_slug_key", lambda w: again(w.environment, order=2)),
     Row("kvops_environment_order_key", lambda w: again(w.environment, slug="production")),
     Row("environment_plan_is_known", lambda w: change(w.environment, plan="x")),
+    Row("skew_once_per_service", lambda w: again(w.skew())),
     Row("use_once_a_day", lambda w: again(w.use())),
     Row("environment_tokens_differ", lambda w: change(w.environment, write_token="env:R")),
     Row("kvops_namespace_namespace_id_key", lambda w: again(w.namespace, binding="OTHER")),

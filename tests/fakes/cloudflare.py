@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from email.utils import formatdate
 from threading import RLock
 from types import TracebackType
 from typing import Literal, Self
@@ -81,6 +82,7 @@ class FakeCloudflare:
         self.journal: list[Call] = []
         self.latency = 0.0  # seconds before each answer
         self.quota = quota
+        self.dates: Callable[[], float] = time.time  # what the Date of an answer says
         self._api = Api()
         self._api.clock = time.time
         self._tokens: dict[str, tuple[str, Permission]] = {}
@@ -290,6 +292,7 @@ class FakeCloudflare:
                 if fault and fault.kind in faults.THEN:
                     reply = faults.THEN[fault.kind](fault)
             self._note(context, route, reply)
+            reply.headers.setdefault("Date", formatdate(self.dates(), usegmt=True))
             reply.headers["cf-ray"] = f"{uuid4().hex[:16]}-FAKE"
             if "text/html" not in reply.headers.get("Content-Type", ""):
                 quota, recent = self.quota or 1200, len(self._recent[account])

@@ -10,10 +10,11 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime
+from email.utils import format_datetime, formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -75,6 +76,7 @@ class FakeS3:
         self.access_key_id = "AKIDFAKE"
         self.secret_access_key = "fake-secret"
         self.page_size = page_size
+        self.dates: Callable[[], float] = time.time  # what the Date of an answer says
         self.objects: dict[str, bytes] = {}
         self.metadata: dict[str, dict[str, str]] = {}
         self.stored_at: dict[str, datetime] = {}
@@ -287,7 +289,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.fake.journal.append(Call(self.command, key, query, headers, status))
 
     def _send(self, answer: Answer, count: int) -> None:
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
+        self.send_header("Date", formatdate(self.fake.dates(), usegmt=True))
         self.send_header("x-amz-request-id", f"fake-{len(self.fake.journal)}")
         for name, value in (answer.headers or {}).items():
             self.send_header(name, value)

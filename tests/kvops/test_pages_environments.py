@@ -85,5 +85,5 @@ def test_the_page_takes_few_queries(
     operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     page(operator)
-    with django_assert_max_num_queries(34):
+    with django_assert_max_num_queries(37):
         page(operator)

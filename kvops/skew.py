@@ -1,0 +1,44 @@
+"""The database's clock held against those of Cloudflare and R2: the `Date` of their answers (hazards B20).
+
+Everything here goes by the database's clock: approvals, leases, retention, what expired. When it is wrong by more than
+a minute, nothing is deleted or put back.
+"""
+
+from django.db import connection
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models import Environment, Skew
+from kvops.wording import say
+
+CODE = "clock_skew"
+"""The error code of a run that ends because of it."""
+
+
+def measure(environment: Environment, service: Skew.Service, theirs: float | None) -> str:
+    """Keep how far the clocks are apart, `theirs` in seconds since 1970, None when it said nothing; and as `why`."""
+    if theirs is not None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8 - %s", [theirs])
+            seconds = cursor.fetchone()[0]
+        row = Skew(environment=environment, service=service, seconds=seconds, measured_at=Now())
+        Skew.objects.bulk_create(
+            [row],
+            update_conflicts=True,
+            unique_fields=["environment", "service"],
+            update_fields=["seconds", "measured_at"],
+        )
+    return why(environment, service)
+
+
+def why(environment: Environment, service: Skew.Service) -> str:
+    """One sentence that says that the clocks were too far apart when they were compared last; empty when not."""
+    found = Skew.objects.filter(environment=environment, service=service).first()
+    if found is None or not found.too_large:
+        return ""
+    sentence = (
+        _("The database's clock is %(seconds)s s ahead of that of %(service)s. Set it right, then try again.")
+        if found.seconds > 0
+        else _("The database's clock is %(seconds)s s behind that of %(service)s. Set it right, then try again.")
+    )
+    return say(sentence, seconds=found.apart, service=Skew.Service(service).label)

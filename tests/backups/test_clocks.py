@@ -1,0 +1,117 @@
+"""Clocks that are apart: the database's, those of the services, and that of the process, which counts for nothing."""
+
+import time
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.utils import timezone
+
+from audit import log
+from audit.actions import Action
+from backups import contradictions, generations
+from backups.models import CleanupStage
+from bench.torture import movable
+from kvops import approvals, runs, skew
+from kvops.models import Run, Skew
+from tests import make
+from tests.backups import cleaning
+from tests.signing import signed_in
+
+pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B20")]
+
+APART = (3_600.0, -3_600.0, 86_400.0, -86_400.0)
+
+
+@pytest.fixture
+def qa(estate: make.Estate) -> make.Estate:
+    return cleaning.estate_with_masters(estate)
+
+
+def apart(seconds: float) -> float:
+    return time.time() + seconds
+
+
+def deletion(people: make.People) -> Run:
+    return cleaning.started(cleaning.asked(people), people)
+
+
+def worked(run: Run) -> Run:
+    contradictions._looked.clear()  # as in a process that was just started
+    make.work()
+    run.refresh_from_db()
+    return run
+
+
+@pytest.mark.parametrize("seconds", APART)
+def test_cloudflares_clock_is_apart_and_nothing_is_deleted(
+    qa: make.Estate, people: make.People, seconds: float
+) -> None:
+    run = deletion(people)
+    qa.cloudflare.dates = partial(apart, seconds)
+    assert worked(run).error_code == skew.CODE
+    assert f"{'behind' if seconds > 0 else 'ahead of'} that of Cloudflare" in run.error
+    assert not qa.cloudflare.calls("bulk_delete")
+
+
+@pytest.mark.parametrize("seconds", APART[:2])
+def test_the_buckets_clock_is_apart_and_nothing_is_deleted(
+    qa: make.Estate, people: make.People, seconds: float
+) -> None:
+    run = deletion(people)
+    qa.s3.dates = partial(apart, seconds)
+    assert worked(run).error_code == skew.CODE
+    assert not qa.cloudflare.calls("bulk_delete")
+
+
+def test_the_environments_page_shows_it(qa: make.Estate, people: make.People) -> None:
+    run = deletion(people)
+    qa.cloudflare.dates = partial(apart, 90.0)
+    worked(run)
+    text = signed_in(people.auditor).get("/environments/").content.decode()
+    assert "Nothing is deleted or put back until it is right." in text
+    assert Skew.objects.get(environment=qa.qa.environment, service="cloudflare").apart in {89, 90, 91}
+
+
+def test_less_than_a_minute_stops_nothing(qa: make.Estate, people: make.People) -> None:
+    run = deletion(people)
+    qa.cloudflare.dates = qa.s3.dates = partial(apart, 50.0)
+    assert worked(run).state == Run.State.SUCCEEDED
+
+
+def test_set_right_again_the_run_goes_on(qa: make.Estate, people: make.People) -> None:
+    run = deletion(people)
+    qa.cloudflare.dates = qa.s3.dates = partial(apart, 90.0)
+    worked(run)
+    qa.cloudflare.dates = qa.s3.dates = time.time
+    runs.resume(run, actor=make.SETUP)
+    assert worked(run).state == Run.State.SUCCEEDED
+
+
+@pytest.mark.parametrize("seconds", APART)
+def test_the_clock_of_the_process_counts_for_nothing(
+    qa: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    real, real_now = time.time, timezone.now
+    monkeypatch.setattr(time, "time", lambda: real() + seconds)
+    monkeypatch.setattr(timezone, "now", lambda: real_now() + timedelta(seconds=seconds))
+    stage = cleaning.confirmed(cleaning.asked(people), people)
+    assert (stage.state, stage.deleted) == (CleanupStage.State.CONFIRMED, len(cleaning.NAMES))
+    assert stage.approval
+    assert stage.approval.use_by
+    assert timedelta(hours=23) < stage.approval.use_by - real_now() < timedelta(hours=25)
+    assert stage.generation
+    assert abs(stage.generation.started_at - real_now()) < timedelta(minutes=5)
+
+
+def test_a_clock_that_went_back_lets_nothing_be_asked_for_decided_or_copied(
+    qa: make.Estate, people: make.People
+) -> None:
+    stage = cleaning.submitted(cleaning.asked(people), people)
+    with movable.clock() as clock:
+        clock.move(3_600)
+        log.refusal(Action.REFUSED, actor=make.SETUP, subject="later")
+    with pytest.raises(approvals.Refused, match="behind the newest entry"):
+        cleaning.approve(stage, people)
+    with pytest.raises(generations.BackupRefused, match="clock is behind"):
+        generations.start_backup(qa.qa, prefixes=["mastercache:"], actor=make.SETUP)
