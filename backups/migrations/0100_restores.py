@@ -211,7 +211,7 @@ class Migration(migrations.Migration):
                                 "there and different, left as it is: it cannot be copied first without encryption",
                             ),
                             ("changed", "changed since the comparison, left as it is"),
-                            ("expired", "its time is over, not put back"),
+                            ("expired", "its time is over"),
                             ("soon", "less than a minute left, not put back: decide by hand"),
                             ("different", "different when it was compared after the writing"),
                             ("failed", "not there after three tries"),

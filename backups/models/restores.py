@@ -157,7 +157,7 @@ class RestoreEntry(models.Model):
         EXPIRATION = "expiration", _("there with another expiration, left as it is")
         SENSITIVE = "sensitive", _("there and different, left as it is: it cannot be copied first without encryption")
         CHANGED = "changed", _("changed since the comparison, left as it is")
-        EXPIRED = "expired", _("its time is over, not put back")
+        EXPIRED = "expired", _("its time is over")
         SOON = "soon", _("less than a minute left, not put back: decide by hand")
         DIFFERENT = "different", _("different when it was compared after the writing")
         FAILED = "failed", _("not there after three tries")

@@ -9,7 +9,7 @@ from django.db.models import F
 from django_q.models import OrmQ
 
 from backups import cleanup, preparation, reappearance
-from backups.models import CleanupRequest, CleanupStage
+from backups.models import CleanupRequest, CleanupStage, Generation
 from bench.torture import movable, place
 from kvops import approvals, clock, inventory, runs
 from kvops.approvals import actor_of
@@ -66,11 +66,9 @@ class Ground:
             self.between(0.0)
         raise AssertionError("The work does not come to an end.")
 
-    def approved(self, tries: int = 6) -> CleanupStage | None:
+    def approved(self, tries: int = 6, *, prefix: str = "mastercache:") -> CleanupStage | None:
         """A stage of the keys there are, approved; None when their copy is never whole because somebody deletes."""
-        self.request = cleanup.request(
-            binding="SETTINGS", prefix="mastercache:", reason="torture", by=self.people.operator
-        )
+        self.request = cleanup.request(binding="SETTINGS", prefix=prefix, reason="torture", by=self.people.operator)
         cleanup.state_references(
             self.request, commit="4f2a91c", command="rg mastercache:", hits=0, answer="none", by=self.people.operator
         )
@@ -99,6 +97,11 @@ class Ground:
         """The stage of QA as it is now."""
         related = ("request__family", "environment", "namespace", "generation")
         return CleanupStage.objects.select_related(*related).get(request=self.request, order=1)
+
+    @property
+    def copy(self) -> Generation:
+        """The stage's copy."""
+        return Generation.objects.select_related("environment", "namespace").get(stages=self.stage)
 
     def deleted(self, *, resumes: int = 3) -> None:
         """Start the deletion and see it through, with its proof; what failed is tried again so often."""

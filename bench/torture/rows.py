@@ -59,6 +59,7 @@ class Row:
 MODULES: tuple[str, ...] = (
     "copies",
     "deletion",
+    "restoring",
     "hang",
     "torn",
     "approval",

@@ -208,6 +208,23 @@ def test_sixty_seconds_left_is_for_cloudflare_to_decide(
     assert restoring.outcomes(restore) == {NAMES[0]: "soon", NAMES[1]: "written"}
 
 
+@pytest.mark.hazard("B15")
+def test_a_key_that_expires_before_it_is_read_back_is_reported_as_expired(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = int(time.time()) + 4_000
+    generation, _ = lost(estate, Entry(NAMES[0], b"x", at, None), ENTRIES[1])
+    restore = restoring.prepared(generation, people)
+    run = restoring.started(restore, people)
+    move_time(estate, monkeypatch, at - 100)
+    while not writes(estate):
+        runs.drive(run.pk)
+    move_time(estate, monkeypatch, at + 1)
+    make.work()
+    assert restoring.outcomes(restore) == {NAMES[0]: "expired", NAMES[1]: "written"}
+    assert [str(one.get_outcome_display()) for one in restore.entries.filter(name=NAMES[0])] == ["its time is over"]
+
+
 # Conflicts: five kinds by three policies
 
 OTHERS: dict[str, Callable[[Entry], Entry | None]] = {
