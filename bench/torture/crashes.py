@@ -43,6 +43,7 @@ ROWS = (
         1,
         partial(_trials, trial="crash", side_by_side=8),
         partial(figures, boundaries=True),
+        scale=lanes.SCALE,
     ),
     Row(
         "stops",
@@ -51,5 +52,6 @@ ROWS = (
         0,
         partial(_trials, trial="stop", side_by_side=12),
         partial(figures, boundaries=False),
+        scale=lanes.SCALE,
     ),
 )

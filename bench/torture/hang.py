@@ -36,14 +36,12 @@ def figures(found: Sequence[Found], *, bounds: bool) -> list[Figure]:
     return made
 
 
+def _row(name: str, n: int, slice_: int, *, scale: float, lanes: int) -> Row:
+    trials = partial(apart.trials, lane=LANE, scale=scale, lanes=lanes)
+    return Row(name, "A10", n, slice_, trials, partial(figures, bounds=scale == 1), scale)
+
+
 ROWS = (
-    Row("hang", "A10", 500, 1, partial(apart.trials, lane=LANE, scale=0.01, lanes=4), partial(figures, bounds=False)),
-    Row(
-        "hang_unscaled",
-        "A10",
-        25,
-        0,
-        partial(apart.trials, lane=LANE, scale=1.0, lanes=5),
-        partial(figures, bounds=True),
-    ),
+    _row("hang", 500, 1, scale=0.01, lanes=4),
+    _row("hang_unscaled", 25, 0, scale=1.0, lanes=5),
 )

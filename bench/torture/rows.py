@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from kvops import timing
+
 Found = dict[str, float]
 """What one trial found: a name to a count, or to a measurement."""
 
@@ -45,7 +47,8 @@ class Row:
     """One row: the promises it is for (A2), how many trials the full run has, and how many a run of the tests.
 
     `trials(seed, numbers)` runs the trials with these numbers and yields `(number, found)` for each as it ends, in any
-    order. `figures(found)` judges all of them together.
+    order. `figures(found)` judges all of them together. `scale` is that of the trials' durations where it is not this
+    process's.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Row:
     slice: int
     trials: Callable[[int, Sequence[int]], Iterator[tuple[int, Found]]]
     figures: Callable[[Sequence[Found]], list[Figure]]
+    scale: float = timing.SCALE
 
 
 MODULES: tuple[str, ...] = (

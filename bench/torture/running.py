@@ -8,7 +8,6 @@ from pathlib import Path
 from bench.place import ROOT
 from bench.table import commit, line
 from bench.torture.rows import Found, Row
-from kvops import timing
 
 RESULTS = ROOT / "bench" / "results" / "torture.md"
 KEPT = ROOT / ".torture"
@@ -33,7 +32,7 @@ def run(row: Row, *, seed: int, n: int) -> int:
     minutes = (before + time.monotonic() - begun) / 60
     if len(done) != n:
         raise SystemExit(f"{row.name}: {len(done)} of {n} trials came back; the rest is missing.")
-    missed = _write(row, list(done.values()), (str(n), str(seed), f"{timing.SCALE:g}", f"{minutes:.1f}", commit()))
+    missed = _write(row, list(done.values()), (str(n), str(seed), f"{row.scale:g}", f"{minutes:.1f}", commit()))
     kept.unlink()
     return missed
 
