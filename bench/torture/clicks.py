@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backups import cleanup, stages, undo
-from backups.models import CleanupRequest, CleanupStage
+from backups.models import CleanupRequest, CleanupStage, Restore
 from kvops.models import Namespace, Run, Scan
 
 State = CleanupStage.State
@@ -21,6 +21,11 @@ class Click:
     what: str
     namespace: Namespace | None = None
     stage: CleanupStage | None = None
+
+
+def over() -> bool:
+    """Whether everything was deleted and put back, and nothing is left to do."""
+    return Restore.objects.filter(state=Restore.State.DONE).exists() and not Run.objects.open().exists()
 
 
 def due() -> Click | None:

@@ -14,7 +14,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from backups import cleanup, preparation, stages, undo
-from backups.models import CleanupStage, Restore
+from backups.models import CleanupStage
 from bench.torture import clicks
 from bench.torture.clicks import Stuck
 from kvops import approvals, clock, inventory, runs, supervision, tasks
@@ -52,7 +52,7 @@ class MainJob:
     def run(self, quiet: float) -> None:
         """Work until everything is done. Raises Stuck, also when nothing is to be done for so many seconds."""
         begun = last = time.monotonic()
-        while not (self.leaving or self.done()):
+        while not (self.leaving or clicks.over()):
             with suppress(*LOAD_AGAIN):
                 if self._ring() or self._work() or self._click():
                     last = time.monotonic()
@@ -60,10 +60,6 @@ class MainJob:
                 raise Stuck(f"no end: {list(Run.objects.open().values_list('label', 'state', 'note'))}")
             if last < time.monotonic() - IDLE:
                 time.sleep(IDLE)
-
-    def done(self) -> bool:
-        """Whether everything was deleted and put back, and nothing is left to do."""
-        return Restore.objects.filter(state=Restore.State.DONE).exists() and not Run.objects.open().exists()
 
     # The worker and the sweep
 

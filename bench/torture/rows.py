@@ -71,6 +71,7 @@ MODULES: tuple[str, ...] = (
     "qa_first",
     "misbindings",
     "crashes",
+    "kills",
     "rate",
     "races",
 )

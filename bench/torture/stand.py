@@ -24,12 +24,12 @@ from tests.fakes.http import Request
 from tests.fakes.s3 import Answer, FakeS3
 
 CHANGING = ("bulk_delete", "bulk_put", "put_value", "delete_value", "delete_namespace")
-IN_QA, IN_PRODUCTION = 3, 5
-"""Keys in each; the first chunk holds 3, and production's is followed by a pause."""
+KEYS = {"qa": 3, "production": 5}
+"""Keys in each; a child's first chunk holds 3, and production's is followed by a pause."""
 PATIENCE = 900.0
 """Seconds after which a child is given up that neither works nor finds that it is stuck."""
 VARIANTS = 3
-"""What else happens in a trial, by its seed: see `_play`."""
+"""What else happens in a trial, by its number: see `_play`."""
 OTHERS = ("system-root", "mastercache:x")
 """Keys that no approval is about."""
 
@@ -100,7 +100,9 @@ class Stand:
         connections["default"].settings_dict["NAME"] = self.database
         with FakeCloudflare() as cloudflare, Bucket() as bucket:
             try:
-                yield _set_up(cloudflare, bucket, Random(seed), variant)
+                made = set_up(cloudflare, bucket, Random(seed), variant, KEYS)
+                connection.close()  # which a child would share
+                yield made
             finally:
                 self.children.kill_all()
                 connection.close()
@@ -123,12 +125,13 @@ def _beside(url: str, name: str) -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def _set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, variant: int) -> Trial:
+def set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, variant: int, keys: Mapping[str, int]) -> Trial:
+    """People and an estate in an empty database, so many keys in each environment, and what else is to happen."""
     people = make.everybody()
     estate = make.estate(cloudflare, bucket)
     make.policy()
     copies.dataset()
-    names = {"qa": _names(random, IN_QA), "production": _names(random, IN_PRODUCTION)}
+    names = {slug: _names(random, count) for slug, count in keys.items()}
     for slug, mine in names.items():
         cleaning.fill(estate, *mine, slugs=[slug])
         for name in OTHERS:
@@ -137,7 +140,6 @@ def _set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, variant:
     for route in CHANGING:
         cloudflare.hook(route, partial(_note, trial, route))
     _play(trial, random, variant)
-    connection.close()
     return trial
 
 

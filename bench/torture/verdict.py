@@ -3,22 +3,16 @@
 Only `stuck` asks the product, because only the product knows whether it thinks it is done.
 """
 
-import json
 from collections import Counter
-from hashlib import sha256
 
 from audit import verify
 from audit.actions import Action
 from audit.models import Entry
-from backups.models import Restore
+from bench.torture import clicks, joined
 from bench.torture.rows import Found
-from bench.torture.stand import OTHERS, Asked, Trial
-from kvops.models import Run
+from bench.torture.stand import OTHERS, Trial
 from tests import judge, make
 from tests.backups import cleaning
-
-INTENTS = {"bulk_delete": Action.CHUNK_INTENDED, "bulk_put": Action.RESTORE_CHUNK_INTENDED}
-"""The calls that may change KV, each with the entry that announces it."""
 
 
 def verdict(trial: Trial) -> Found:
@@ -29,7 +23,7 @@ def verdict(trial: Trial) -> Found:
         "keys lost": len(problems) + _missing(trial),
         # Nothing that is deleted in a trial comes back before everything is deleted.
         "double effects": sum(count > 1 for count in _deleted(trial).values()),
-        "unmatched calls": _unmatched_calls(trial) + _unmatched_puts(trial),
+        "unmatched calls": joined.unmatched(joined.pairs(trial)) + joined.unsettled() + _unmatched_puts(trial),
         "gaps in the audit log": len(verify.verify().problems),
         "stuck": int(not _over(trial)),
     }
@@ -63,32 +57,7 @@ def _over(trial: Trial) -> bool:
     """Whether the job is over, and everything that was to go was deleted."""
     to_go = {(slug, name) for slug, names in trial.names.items() for name in names} - trial.written.keys()
     left = [name for name in trial.names["qa"] if _held(trial, "qa", name) is not None]
-    finished = Restore.objects.filter(state=Restore.State.DONE).exists() and not Run.objects.open().exists()
-    return finished and not left and to_go <= _deleted(trial).keys()
-
-
-def _unmatched_calls(trial: Trial) -> int:
-    """Calls that change KV without an entry of their own before them that carries the digest of exactly their names."""
-    intents = list(Entry.objects.filter(action__in=INTENTS.values()).order_by("seq"))
-    slugs = {namespace: slug for slug, namespace in make.NAMESPACES.items()}
-    unmatched = 0
-    for call in sorted(trial.asked, key=lambda asked: asked.at):
-        wanted = (INTENTS.get(call.route), _digest(call), slugs[call.namespace])
-        mine = next(
-            (e for e in intents if (e.action, e.digest, e.environment) == wanted and e.at.timestamp() <= call.at), None
-        )
-        if mine is None:
-            unmatched += 1
-        else:
-            intents.remove(mine)
-    return unmatched
-
-
-def _digest(call: Asked) -> str:
-    """What the entry must carry: the digest of the names, taken from the body as it arrived."""
-    listed = json.loads(call.body) if call.route in INTENTS else []
-    names = sorted((one if isinstance(one, str) else one["key"]).encode() for one in listed)
-    return sha256(b"".join(len(name).to_bytes(4, "big") + name for name in names)).hexdigest()
+    return clicks.over() and not left and to_go <= _deleted(trial).keys()
 
 
 def _unmatched_puts(trial: Trial) -> int:
