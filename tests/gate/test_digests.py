@@ -1,0 +1,146 @@
+"""Digests against their definition, written down here once more; what an approval is bound to hangs on them."""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+
+import pytest
+
+from backups import evidence
+from backups.manifest import digests
+from backups.manifest.digests import EntryDigests
+from backups.manifest.errors import Damaged, ManifestError
+from backups.models import CleanupRequest, CleanupStage, Dataset
+from kvops.models import Family, PolicyVersion
+from tests.gate import world as gate
+from tests.gate.world import World
+
+NAME, VALUE, METADATA, EXPIRATION = "master:薬:1", b"\x00value\xff", '{"a": 1.0}', 1_800_000_000
+
+
+def field(data: bytes | None) -> bytes:
+    return b"\xff\xff\xff\xff" if data is None else len(data).to_bytes(4, "big") + data
+
+
+def expected(metadata: str | None, expiration: int | None) -> bytes:
+    parts = [NAME.encode(), sha256(VALUE).digest(), metadata and metadata.encode(), expiration and b"%d" % expiration]
+    return sha256(b"kvops:entry:1\0" + b"".join(field(part or None) for part in parts)).digest()
+
+
+@pytest.mark.parametrize("metadata", [None, METADATA])
+@pytest.mark.parametrize("expiration", [None, EXPIRATION])
+def test_an_entry_is_digested_as_defined(metadata: str | None, expiration: int | None) -> None:
+    assert digests.entry_digest(NAME, sha256(VALUE).digest(), metadata, expiration) == expected(metadata, expiration)
+
+
+def test_a_root_is_over_all_digests_in_their_order_and_their_number() -> None:
+    leaves = [sha256(bytes([number])).digest() for number in range(3)]
+    whole = sha256(b"kvops:root:1\0" + b"".join(leaves) + (3).to_bytes(8, "big")).hexdigest()
+    assert digests.digest_root(leaves) == whole
+    root = digests.Root()
+    assert root.hexdigest() == sha256(b"kvops:root:1\0" + bytes(8)).hexdigest()
+    for leaf in leaves:
+        root.add(leaf)
+    assert root.hexdigest() == root.hexdigest() == whole
+
+
+def test_names_are_digested_with_their_lengths() -> None:
+    names = ["a", "aé", "b"]
+    assert digests.names_sha256(names) == sha256(b"".join(field(name.encode()) for name in names)).hexdigest()
+    assert digests.names_sha256([]) == sha256().hexdigest()
+
+
+@pytest.mark.parametrize("names", [["b", "a"], ["a", "a"], ["\U0001f600", "\uff21"]])
+def test_names_out_of_place_have_no_digest(names: list[str]) -> None:
+    with pytest.raises(
+        ManifestError, match=f"^Names must be sorted by their bytes, each once: {names[1]!r} is out of place.$"
+    ):
+        digests.names_sha256(names)
+
+
+@pytest.mark.parametrize("metadata", [None, METADATA])
+@pytest.mark.parametrize("expiration", [None, EXPIRATION, -1])
+def test_a_line_of_digests_is_written_and_read(metadata: str | None, expiration: int | None) -> None:
+    one = EntryDigests.of(NAME, VALUE, metadata, expiration)
+    hexes = [sha256(NAME.encode()).hexdigest(), sha256(VALUE).hexdigest()]
+    hexes.append(sha256(metadata.encode()).hexdigest() if metadata else "-")
+    entry = digests.entry_digest(NAME, sha256(VALUE).digest(), metadata, expiration).hex()
+    written = digests.encode_digests([one, one])
+    line = f"{entry} {' '.join(hexes)} {'-' if expiration is None else expiration}\n".encode()
+    assert written == b"# kvops digests 1: entry name value metadata expiration\n" + line * 2
+    assert list(digests.read_digests(written)) == [one, one]
+
+
+def test_digests_without_their_header_are_damaged() -> None:
+    with pytest.raises(Damaged, match=r"^The digests do not start with the header of format 1\.$"):
+        list(digests.read_digests(b"x" + digests.encode_digests([])))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 70])
+def test_digests_that_are_cut_off_are_damaged_from_there_on(cut: int) -> None:
+    one = EntryDigests.of(NAME, VALUE, None, None)
+    written = digests.encode_digests([one, one])
+    at = len(digests.encode_digests([one]))
+    found = digests.read_digests(written[:-cut])
+    assert next(found) == one
+    with pytest.raises(Damaged, match=rf"^The digests are damaged or cut off at byte {at}\.$"):
+        next(found)
+
+
+def test_more_than_a_line_holds_is_damaged() -> None:
+    line = EntryDigests.of(NAME, VALUE, None, None).line()
+    with pytest.raises(Damaged, match="damaged"):
+        list(digests.read_digests(digests.encode_digests([]) + line[:-1] + b" x\n"))
+
+
+# The scope
+
+
+@pytest.fixture
+def request_(world: World) -> CleanupRequest:
+    return gate.asked(world)
+
+
+@pytest.mark.django_db
+def test_the_scope_is_what_is_cleaned_up_and_by_which_rules(request_: CleanupRequest) -> None:
+    definition = {
+        "name": "masters", "binding": "SETTINGS", "prefix": "master:", "database": "MASTERS_D1", "table": "masters",
+        "key": "master:{type}:{id}", "fields": {"id": "id", "type": "type", "name": "name"}, "ignore": ["updated_at"],
+        "only_in_d1": "block",
+    }  # fmt: skip
+    family = {
+        "binding": "SETTINGS", "pattern": "master:", "exact": False, "category": "legacy", "owner": "platform",
+        "expiry": "none", "note": "", "read": "bulk", "sample": False,
+    }  # fmt: skip
+    scope = {
+        "format": 1, "binding": "SETTINGS", "family": family, "category": "legacy", "prefix": "master:",
+        "policy": "0" * 64, "dataset": sha256(text(definition)).hexdigest(),
+    }  # fmt: skip
+    stages = [gate.stage_of(request_, slug) for slug in ("qa", "production")]
+    assert {evidence.scope_digest(stage) for stage in stages} == {sha256(text(scope)).hexdigest()}
+
+
+def text(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+SCOPES: dict[str, Callable[[], object]] = {
+    "policy": lambda: PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="x"),
+    "dataset": lambda: Dataset.objects.update(ignore=[]),
+    "no dataset": lambda: Dataset.objects.update(prefix="other:"),
+    "family": lambda: Family.objects.filter(pattern="master:").update(owner="others"),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("change", SCOPES)
+def test_another_rule_is_another_scope(request_: CleanupRequest, change: str) -> None:
+    before = evidence.scope_digest(gate.stage_of(request_))
+    SCOPES[change]()
+    assert evidence.scope_digest(gate.stage_of(request_)) != before
+
+
+@pytest.mark.django_db
+def test_the_digest_of_a_stage_is_that_of_its_evidence(request_: CleanupRequest) -> None:
+    stage: CleanupStage = gate.checked(request_)
+    assert evidence.digest(stage) == sha256(text(evidence.build(stage))).hexdigest()

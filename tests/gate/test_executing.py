@@ -1,0 +1,671 @@
+"""The executor on rows and a KV in memory: what it insists on before the first chunk, before each, at the delete."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from audit.models import Entry as Recorded
+from backups import chunks, cleanup, current, deletion, manifest, sending, settling
+from backups.clients import Clients
+from backups.current import Frozen, Verdict
+from backups.models import (
+    CleanupChunk,
+    CleanupEntry,
+    CleanupException,
+    CleanupRequest,
+    CleanupStage,
+    Generation,
+    GenerationEntry,
+)
+from backups.sending import Sender, _Read
+from backups.stages import CleanupRefused
+from kvops import approvals, clock, emergency, people, timing
+from kvops.cloudflare import CloudflareError, Entry
+from kvops.cloudflare.writes import BulkOutcome
+from kvops.leases import Again, Lease, LeaseLost, RunError, Stopped
+from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
+from tests import make
+from tests.gate import world as gate
+from tests.gate.world import NAMES, World
+
+pytestmark = pytest.mark.django_db
+
+
+@dataclass
+class Kv:
+    """A namespace in memory, as both clients see it, with what was sent to it."""
+
+    held: dict[str, Entry]
+    sent: list[tuple[str, list[str]]] = field(default_factory=list)
+    asked: list[tuple[str, list[str]]] = field(default_factory=list)
+    answer: BulkOutcome | None = None
+    refuses: Exception | None = None
+    before_delete: Callable[[], object] = lambda: None
+    during_read: Callable[[], object] = lambda: None
+    calls: int = 0
+
+    def bulk_get(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None]:
+        self.asked.append((namespace_id, list(names)))
+        self.during_read()
+        return {name: self.held.get(name) for name in names}
+
+    def bulk_delete(self, namespace_id: str, names: Sequence[str]) -> BulkOutcome:
+        self.before_delete()
+        self.sent.append((namespace_id, list(names)))
+        if self.refuses:
+            raise self.refuses
+        return self.answer or BulkOutcome(len(names), [], [])
+
+    def clients(self) -> Clients:
+        budget = SimpleNamespace(reserve=lambda _calls: 0, paid=100, exhausted=False)
+        meter = SimpleNamespace(insist=lambda _wanted: None)
+        return cast(
+            "Clients", SimpleNamespace(reader=self, writer=self, probe=self, budget=budget, meter=meter)
+        )  # fmt: skip
+
+
+@pytest.fixture
+def kv() -> Kv:
+    return Kv({name: Entry(name, b"{}", None, None) for name in NAMES})
+
+
+@pytest.fixture
+def request_(world: World) -> CleanupRequest:
+    return gate.asked(world)
+
+
+@pytest.fixture
+def stage(world: World, request_: CleanupRequest) -> CleanupStage:
+    return gate.started(world, request_)
+
+
+@pytest.fixture
+def lease(stage: CleanupStage) -> Lease:
+    return gate.lease_of(stage)
+
+
+@pytest.fixture
+def sender(stage: CleanupStage, lease: Lease, kv: Kv) -> Sender:
+    assert stage.generation is not None
+    return Sender(stage, stage.generation, lease, kv.clients())
+
+
+@pytest.fixture
+def chunk(stage: CleanupStage) -> CleanupChunk:
+    found = chunks.plan(stage)
+    assert found is not None
+    return found
+
+
+def now(chunk: CleanupChunk) -> CleanupChunk:
+    return CleanupChunk.objects.get(pk=chunk.pk)
+
+
+# The target
+
+
+def insist(stage: CleanupStage, lease: Lease) -> None:
+    deletion._insist_target(gate.stage_of(stage.request, stage.environment.slug), lease)
+
+
+def test_what_was_approved_is_let_through(stage: CleanupStage, lease: Lease) -> None:
+    insist(stage, lease)
+    deletion._insist_as_approved(stage, lease)
+
+
+TARGETS: dict[str, tuple[Callable[[CleanupStage], object], str]] = {
+    "api": (lambda s: set_environment(s, api_base_url="http://127.0.0.1:8"), "api is http://127.0.0.1:8 now"),
+    "account": (lambda s: set_environment(s, account_id="c" * 32), f"account_id is {'c' * 32} now"),
+    "bucket": (lambda s: set_environment(s, r2_bucket="other"), "bucket is other now"),
+    "production": (lambda s: set_environment(s, production=True), "production is True now"),
+    "environment": (lambda s: set_environment(s, slug="qb"), "environment is qb now"),
+    "namespace": (lambda s: set_namespace(s, namespace_id="9" * 32), f"namespace_id is {'9' * 32} now"),
+    "title": (lambda s: set_namespace(s, title="other"), "namespace_title is other now, not qa-settings as approved."),
+    "prefix": (lambda s: gate.tampered(s.request, prefix="master:a:"), "prefix is master:a: now"),
+}
+
+
+def set_environment(stage: CleanupStage, **values: object) -> None:
+    Environment.objects.filter(pk=stage.environment_id).update(**values)
+
+
+def set_namespace(stage: CleanupStage, **values: object) -> None:
+    Namespace.objects.filter(pk=stage.namespace_id).update(**values)
+
+
+@pytest.mark.hazard("B27")
+@pytest.mark.parametrize("what", TARGETS)
+def test_another_target_than_was_approved_is_refused(stage: CleanupStage, lease: Lease, what: str) -> None:
+    change, why = TARGETS[what]
+    change(stage)
+    with pytest.raises(RunError, match=f"^{why}") as refused:
+        deletion._insist_target(fresh(stage), lease)
+    assert refused.value.code == "wrong_target"
+
+
+def fresh(stage: CleanupStage) -> CleanupStage:
+    related = ("environment", "namespace", "request__family", "generation", "approval")
+    return CleanupStage.objects.select_related(*related).get(pk=stage.pk)
+
+
+CARRIED = "The run does not carry the stage's approval."
+STARTED = "The run is not the one that was started with the approval."
+RUNS: dict[str, tuple[Callable[[World, CleanupStage, Lease], object], str]] = {
+    "another digest": (lambda _w, _s, lease: setattr(lease.run, "approval_digest", "0" * 64), CARRIED),
+    "another approval": (lambda _w, _s, lease: setattr(lease.run, "approval_id", 0), CARRIED),
+    "another subject": (lambda _w, _s, lease: setattr(lease.run, "subject", "stage:0"), STARTED),
+    "another starter": (lambda w, _s, lease: setattr(lease.run, "started_by_id", w.people.nobody.pk), STARTED),
+    "another environment": (
+        lambda w, _s, lease: setattr(lease.run, "environment_id", w.production.environment_id), STARTED
+    ),
+    "another state": (lambda _w, s, _l: gate.tampered(s, state="approved"), STARTED),
+}  # fmt: skip
+
+
+def test_a_stage_without_an_approval_deletes_nothing(stage: CleanupStage, lease: Lease) -> None:
+    stage.approval = None
+    with pytest.raises(RunError) as refused:
+        deletion._insist_target(stage, lease)
+    assert (refused.value.code, str(refused.value)) == ("not_approved", CARRIED)
+    with pytest.raises(RunError) as refused:
+        deletion._insist_as_approved(stage, lease)
+    assert refused.value.code == "stale"
+
+
+@pytest.mark.hazard("4.2.5")
+@pytest.mark.parametrize("what", RUNS)
+def test_another_run_than_was_started_is_refused(world: World, stage: CleanupStage, lease: Lease, what: str) -> None:
+    change, why = RUNS[what]
+    change(world, stage, lease)
+    with pytest.raises(RunError) as refused:
+        deletion._insist_target(fresh(stage), lease)
+    assert (refused.value.code, str(refused.value)) == ("not_approved", why)
+
+
+@pytest.mark.parametrize("what", ["names_sha256", "generation"])
+def test_other_names_or_another_copy_are_refused(stage: CleanupStage, lease: Lease, what: str) -> None:
+    other: object = "9" * 64
+    if what == "generation":
+        other = gate._copy(stage, NAMES)
+    gate.tampered(stage, **{what: other})
+    with pytest.raises(RunError) as refused:
+        deletion._insist_target(fresh(stage), lease)
+    assert (refused.value.code, str(refused.value)) == (
+        "wrong_set", "The names or the copy are not those that were approved."
+    )  # fmt: skip
+
+
+# Before the first chunk
+
+
+STALE = (
+    "What would be deleted is no longer what was approved. Nothing was deleted: end the deletion early and ask again."
+)
+
+
+def test_everything_that_was_shown_is_derived_once_more(stage: CleanupStage, lease: Lease) -> None:
+    Generation.objects.filter(stages=stage).update(status="damaged")
+    with pytest.raises(RunError) as refused:
+        deletion._insist_as_approved(stage, lease)
+    assert (refused.value.code, str(refused.value)) == ("stale", STALE)
+
+
+def test_a_clean_up_that_is_over_deletes_nothing(stage: CleanupStage, lease: Lease) -> None:
+    gate.tampered(stage.request, ended_at=Now())
+    with pytest.raises(RunError) as refused:
+        deletion._insist_as_approved(fresh(stage), lease)
+    assert (refused.value.code, str(refused.value)) == ("wrong_set", "The clean-up is over.")
+
+
+NAMES_CHANGED: dict[str, Callable[[CleanupStage], object]] = {
+    "renamed": lambda s: CleanupEntry.objects.filter(stage=s, index=1).update(name="master:a:9"),
+    "one less": lambda s: CleanupEntry.objects.filter(stage=s, index=2)._raw_delete("default"),
+    "one more": lambda s: CleanupEntry.objects.create(stage=s, index=3, name="system-root"),
+    "a gap": lambda s: CleanupEntry.objects.filter(stage=s, index=2).update(index=7),
+    "not from 0": lambda s: CleanupEntry.objects.filter(stage=s).update(index=F("index") + 10),
+    "out of order": lambda s: CleanupEntry.objects.filter(stage=s, index=1).update(name="a"),
+    "another count": lambda s: CleanupStage.objects.filter(pk=s.pk).update(names=2),
+}
+
+
+@pytest.mark.hazard("B25")
+@pytest.mark.parametrize("what", NAMES_CHANGED)
+def test_the_names_are_exactly_those_that_were_frozen(stage: CleanupStage, lease: Lease, what: str) -> None:
+    with gate.past_the_triggers():
+        NAMES_CHANGED[what](stage)
+    with pytest.raises(RunError) as refused:
+        deletion._insist_as_approved(fresh(stage), lease)
+    assert (refused.value.code, str(refused.value)) == (
+        "wrong_set", "The frozen names are not what was frozen. Have the database looked at."
+    )  # fmt: skip
+
+
+def test_while_it_is_derived_the_lease_is_kept(stage: CleanupStage, lease: Lease) -> None:
+    Run.objects.filter(pk=lease.run.pk).update(epoch=F("epoch") + 1)
+    with pytest.raises(LeaseLost):
+        deletion._insist_as_approved(stage, lease)
+
+
+# Before each chunk
+
+
+def job(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
+    return deletion._Deletion(fresh(stage), lease, kv.clients())
+
+
+def test_rights_and_copy_hold(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+    job(stage, lease, kv)._insist_rights()
+
+
+def test_a_right_that_is_gone_ends_it(world: World, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+    people.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+    with pytest.raises(RunError, match=r"^Reviewer approved this and is no longer a reviewer\.$") as refused:
+        job(stage, lease, kv)._insist_rights()
+    assert refused.value.code == "rights_gone"
+
+
+def test_a_stop_stops_it(world: World, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+    emergency.press(stage.environment, by=world.people.auditor)
+    with pytest.raises(Stopped) as stopped:
+        job(stage, lease, kv)._insist_rights()
+    assert stopped.value.code == emergency.CODE
+
+
+@pytest.mark.parametrize("status", ["complete", "damaged"])
+def test_a_copy_that_is_not_verified_ends_it(stage: CleanupStage, lease: Lease, kv: Kv, status: str) -> None:
+    mine = job(stage, lease, kv)
+    gate.tampered(mine.generation, status=status)
+    with pytest.raises(RunError) as refused:
+        mine._insist_rights()
+    assert (refused.value.code, str(refused.value)) == (
+        "copy_damaged", "The copy is not verified any more. Nothing more is sent."
+    )  # fmt: skip
+
+
+def test_production_waits_for_a_person(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+    mine = job(stage, lease, kv)
+    careful = [(True, {}, True), (True, {"go_on": ""}, True), (True, {"go_on": "x"}, False), (False, {}, False)]
+    for production, cursor, expected in careful:
+        mine.stage.environment.production = production
+        lease.run.cursor = cursor
+        assert bool(mine._careful) == expected
+
+
+@pytest.mark.parametrize("late", [-60, 60])
+@pytest.mark.parametrize("what", ["checked_at", "intended_at", "sent_at", "settled_at"])
+def test_after_a_long_pause_d1_is_checked_again(
+    lease: Lease, kv: Kv, chunk: CleanupChunk, late: int, what: str
+) -> None:
+    mine = job(chunk.stage, lease, kv)
+    assert not mine._lay_still()
+    ago = timedelta(seconds=timing.CHECK_PAUSE + late)
+    if what == "checked_at":
+        lease.run.cursor = {"checked_at": (clock.now() - ago).isoformat()}
+    else:
+        gate.tampered(chunk, **{what: Now() - ago})
+    assert mine._lay_still() == (late > 0)
+    lease.run.cursor = {"checked_at": clock.now().isoformat()}
+    assert not mine._lay_still()
+
+
+# Letting it go on
+
+
+def waiting(stage: CleanupStage, lease: Lease, **cursor: object) -> Run:
+    gate.tampered(lease.run, state="queued", owner="", lease_until=None, cursor={"phase": "delete", **cursor})
+    return Run.objects.get(pk=lease.run.pk)
+
+
+def test_a_person_lets_production_go_on(world: World, stage: CleanupStage, lease: Lease) -> None:
+    run = waiting(stage, lease, waits=True)
+    deletion.let_go_on(run, approvals.actor_of(world.people.operator2))
+    name = str(world.people.operator2)
+    assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", "waits": False, "go_on": name}
+
+
+@pytest.mark.parametrize("cursor", [{"waits": True}, {"waits": False}, {}])
+@pytest.mark.parametrize("by", ["person", "product"])
+def test_nothing_else_lets_it_go_on(
+    world: World, stage: CleanupStage, lease: Lease, cursor: dict[str, object], by: str
+) -> None:
+    run = waiting(stage, lease, **cursor)
+    person = by == "person"
+    if person and cursor.get("waits"):
+        Run.objects.filter(pk=run.pk).update(state="running")
+    deletion.let_go_on(run, approvals.actor_of(world.people.operator2) if person else make.SETUP)
+    assert "go_on" not in Run.objects.get(pk=run.pk).cursor
+
+
+# What is compared
+
+
+def copied(stage: CleanupStage) -> list[Frozen]:
+    return current.frozen(stage, [2, 0, 1])
+
+
+def test_what_is_frozen_carries_the_copy_s_digest(stage: CleanupStage) -> None:
+    digest = manifest.entry_digest(NAMES[1], sha256(b"{}").digest(), None, None)
+    assert [(one.index, one.name) for one in copied(stage)] == list(enumerate(NAMES))
+    assert copied(stage)[1] == Frozen(1, NAMES[1], digest, None)
+    assert [one.index for one in current.frozen(stage, [1])] == [1]
+
+
+def test_what_is_not_in_the_copy_is_left_out(stage: CleanupStage) -> None:
+    entry = GenerationEntry.objects.get(generation=stage.generation, index=1)
+    gate.tampered(entry, outcome="expired", digest=None)
+    other = gate._copy(stage, NAMES)
+    assert other.pk != stage.generation_id
+    assert [one.index for one in copied(stage)] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("there", "verdict"),
+    [
+        (Entry(NAMES[0], b"{}", None, None), Verdict.EQUAL),
+        (None, Verdict.ABSENT),
+        (Entry(NAMES[0], b"{ }", None, None), Verdict.DIFFERENT),
+        (Entry(NAMES[1], b"{}", None, None), Verdict.DIFFERENT),
+        (Entry(NAMES[0], b"{}", None, "{}"), Verdict.DIFFERENT),
+        (Entry(NAMES[0], b"{}", 1_800_000_000, None), Verdict.DIFFERENT),
+    ],
+)
+def test_only_what_equals_its_copy_in_everything_is_equal(
+    stage: CleanupStage, there: Entry | None, verdict: Verdict
+) -> None:
+    first = copied(stage)[:1]
+    assert current.compare(first, {NAMES[0]: there}) == {first[0]: verdict}
+
+
+# The delete
+
+
+@contextmanager
+def passing(monkeypatch: pytest.MonkeyPatch, start: float = 1000.0) -> Iterator[list[float]]:
+    """Seconds of the process, as reading sees them."""
+    seconds = [start]
+    with monkeypatch.context() as patch:
+        patch.setattr(sending, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+        yield seconds
+
+
+@pytest.mark.parametrize(("age", "old"), [(0, False), (timing.READ_FRESH, False), (timing.READ_FRESH + 0.01, True)])
+def test_a_read_gets_old(monkeypatch: pytest.MonkeyPatch, age: float, old: bool) -> None:
+    with passing(monkeypatch) as seconds:
+        read = _Read(1000.0, clock.now(), {})
+        seconds[0] += age
+        assert read.old == old
+
+
+def test_the_keys_are_read_and_compared(sender: Sender, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+    del kv.held[NAMES[1]]
+    before, until = clock.now(), lease._trusted_until
+    read = sender._read_in_time(copied(stage))
+    assert read is not None
+    assert before <= read.at <= clock.now()
+    assert list(read.verdicts.values()) == [Verdict.EQUAL, Verdict.ABSENT, Verdict.EQUAL]
+    assert kv.asked == [(stage.namespace.namespace_id, list(NAMES))]
+    assert lease._trusted_until > until
+
+
+@pytest.mark.parametrize("slow", [0, 1, 2])
+def test_a_read_that_took_too_long_is_made_again_once(
+    sender: Sender, stage: CleanupStage, kv: Kv, monkeypatch: pytest.MonkeyPatch, slow: int
+) -> None:
+    with passing(monkeypatch) as seconds:
+
+        def read() -> None:
+            seconds[0] += timing.READ_FRESH + 1 if len(kv.asked) <= slow else 1
+
+        kv.during_read = read
+        found = sender._read_in_time(copied(stage))
+    assert len(kv.asked) == min(slow + 1, 2)
+    assert (found is None) == (slow == 2)
+    assert found is None or found.since == 1000.0 + (timing.READ_FRESH + 1) * slow
+
+
+def monotonic() -> float:
+    return float(vars(sending)["time"].monotonic())
+
+
+def read_now(stage: CleanupStage, kv: Kv) -> _Read:
+    entries = copied(stage)
+    return _Read(monotonic(), clock.now(), current.compare(entries, kv.held))
+
+
+def test_what_equals_its_copy_is_intended_deleted_and_noted(
+    sender: Sender, stage: CleanupStage, lease: Lease, chunk: CleanupChunk, kv: Kv
+) -> None:
+    kv.held[NAMES[1]] = Entry(NAMES[1], b"new", None, None)
+    seen: list[CleanupChunk] = []
+    kv.before_delete = lambda: seen.append(now(chunk))
+    read = read_now(stage, kv)
+    sender._intend_and_delete(chunk, read)
+    equal = [NAMES[0], NAMES[2]]
+    [intended] = seen
+    assert (intended.state, intended.names, intended.epoch) == ("intended", 2, lease.epoch)
+    assert intended.names_sha256 == manifest.names_sha256(equal)
+    assert (intended.read_at, intended.settled_at, intended.intended_at is None) == (read.at, None, False)
+    assert kv.sent == [(stage.namespace.namespace_id, equal)]
+    assert now(chunk).state == "sent"
+    assert dict(CleanupException.objects.values_list("name", "outcome")) == {NAMES[1]: "changed"}
+    entry = Recorded.objects.get(action="chunk.intended")
+    assert (entry.subject, entry.environment, entry.digest) == (f"stage:{stage.pk}", "qa", intended.names_sha256)
+    assert (entry.actor_id, entry.subject_label) == (lease.actor.id, str(stage))
+    assert entry.details == {"chunk": 1, "names": 2, "not_sent": 1}
+
+
+def test_nothing_is_sent_when_nothing_equals_its_copy(
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, lease: Lease
+) -> None:
+    kv.held.clear()
+    sender._intend_and_delete(chunk, read_now(stage, kv))
+    mine = now(chunk)
+    assert (kv.sent, mine.state, mine.names, mine.settled_at is None) == ([], "settled", 0, False)
+    assert Run.objects.get(pk=lease.run.pk).done == 3
+
+
+def test_the_progress_is_noted_when_it_is_sent(
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, lease: Lease
+) -> None:
+    kv.before_delete = lambda: done.append(Run.objects.get(pk=lease.run.pk).done)
+    done: list[int] = []
+    sender._intend_and_delete(chunk, read_now(stage, kv))
+    assert (done, Run.objects.get(pk=lease.run.pk).done) == ([0], 3)
+
+
+@pytest.mark.parametrize("state", ["intended", "sent", "settled"])
+def test_a_chunk_that_somebody_moved_is_not_sent(
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, state: str
+) -> None:
+    times = dict.fromkeys(("read_at", "intended_at", "sent_at", "settled_at"), Now())
+    gate.tampered(chunk, state=state, names=1, names_sha256="0" * 64, epoch=1, **times)
+    with pytest.raises(RunError) as refused:
+        sender._intend_and_delete(chunk, read_now(stage, kv))
+    assert (refused.value.code, str(refused.value)) == ("chunk_moved", "A chunk was moved by another worker.")
+    assert kv.sent == []
+
+
+def test_no_chunk_is_intended_after_an_emergency_stop(
+    world: World, sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv
+) -> None:
+    emergency.press(stage.environment, by=world.people.auditor, reason="wait")
+    with pytest.raises(Stopped) as stopped:
+        sender._intend_and_delete(chunk, read_now(stage, kv))
+    assert (stopped.value.code, kv.sent, now(chunk).state) == (emergency.CODE, [], "planned")
+    assert str(stopped.value).endswith("pressed the emergency stop. Two people release it. wait")
+
+
+def test_the_stop_of_another_environment_stops_nothing_here(
+    world: World, sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv
+) -> None:
+    emergency.press(world.production.environment, by=world.people.auditor)
+    sender._intend_and_delete(chunk, read_now(stage, kv))
+    assert len(kv.sent) == 1
+
+
+def test_a_read_that_grew_old_is_not_relied_on(
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with passing(monkeypatch) as seconds:
+        read = read_now(stage, kv)
+        seconds[0] += timing.READ_FRESH + 1
+        sender._intend_and_delete(chunk, read)
+    assert (kv.sent, now(chunk).state) == ([], "settled")
+    assert now(chunk).answer == {"unsent": True, "problem": sending.TOO_SLOW}
+    halves = CleanupChunk.objects.filter(state="planned").order_by("first_index")
+    assert list(halves.values_list("first_index", "last_index")) == [(0, 1), (2, 2)]
+
+
+def test_a_single_key_that_cannot_be_read_in_time_ends_it(
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.tampered(chunk, first_index=1, last_index=1)
+    chunk.refresh_from_db()
+    with passing(monkeypatch) as seconds:
+        read = _Read(seconds[0], clock.now(), current.compare(current.frozen(stage, [1]), kv.held))
+        seconds[0] += timing.READ_FRESH + 1
+        with pytest.raises(RunError) as refused:
+            sender._intend_and_delete(chunk, read)
+    assert (refused.value.code, str(refused.value), kv.sent) == ("too_slow", sending.TOO_SLOW, [])
+
+
+def test_the_gap_between_read_and_delete_is_kept(
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with passing(monkeypatch) as seconds:
+        read = read_now(stage, kv)
+        seconds[0] += 1.5
+        sender._intend_and_delete(chunk, read)
+    assert now(chunk).gap_ms == 1500
+
+
+def test_a_refused_delete_is_no_delete(sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv) -> None:
+    kv.refuses = CloudflareError("403: no")
+    with pytest.raises(CloudflareError, match="403"):
+        sender._intend_and_delete(chunk, read_now(stage, kv))
+    assert (now(chunk).state, now(chunk).answer) == ("settled", {"unsent": True, "problem": "403: no"})
+    again = CleanupChunk.objects.get(state="planned")
+    assert (again.first_index, again.last_index) == (0, 2)
+
+
+def test_nothing_is_sent_on_a_lease_that_is_too_old(
+    sender: Sender, chunk: CleanupChunk, kv: Kv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = read_now(chunk.stage, kv)
+    real = Lease.fence
+
+    def late(self: Lease) -> object:
+        self._trusted_until = 0.0
+        return real(self)
+
+    monkeypatch.setattr(Lease, "fence", late)
+    with pytest.raises(LeaseLost):
+        sender._intend_and_delete(chunk, read)
+    assert (kv.sent, now(chunk).state) == ([], "intended")
+
+
+# A step
+
+
+def test_a_step_insists_on_the_target_the_database_and_the_namespace_before_it_does_anything(
+    stage: CleanupStage, lease: Lease, kv: Kv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    clients = kv.clients()
+    vars(clients)["insist_visible"] = seen.append
+
+    @contextmanager
+    def opened(environment: Environment) -> Iterator[Clients]:
+        seen.append(environment)
+        yield clients
+
+    monkeypatch.setattr(deletion, "open_clients", opened)
+    monkeypatch.setattr("backups.contradictions.insist_none", lambda environment: seen.append(("none", environment)))
+    for phase in ("begin", "delete"):
+        monkeypatch.setattr(deletion._Deletion, phase, lambda _self, phase=phase: Again(1, phase))
+    monkeypatch.setattr(
+        settling, "settle", lambda *given: Again(2, str(given == (fresh(stage), lease, kv, clients.budget)))
+    )
+    assert deletion.delete_keys_permanently(lease) == Again(1, "begin")
+    assert seen == [("none", stage.environment), stage.environment, stage.namespace]
+    for phase, expected in (("begin", Again(1, "begin")), ("delete", Again(1, "delete")), ("settle", Again(2, "True"))):
+        lease.run.cursor = {"phase": phase}
+        assert deletion.delete_keys_permanently(lease) == expected
+
+
+def test_a_stage_without_copy_or_approval_has_nothing_to_delete(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+    for missing in ("generation", "approval"):
+        mine = fresh(stage)
+        setattr(mine, missing, None)
+        with pytest.raises(RunError) as refused:
+            deletion._Deletion(mine, lease, kv.clients())
+        assert (refused.value.code, str(refused.value)) == ("not_backed_up", "The stage has no verified copy.")
+
+
+# The start
+
+
+def test_a_start_claims_and_creates_the_run(world: World, request_: CleanupRequest) -> None:
+    before = gate.approved(world, request_)
+    run = cleanup.start_deletion(before, by=world.people.operator2)
+    stage, approval = gate.stage_of(request_), gate.approval_of(before)
+    assert (run.kind, run.subject, run.label, run.total) == ("delete", f"stage:{stage.pk}", str(stage), 3)
+    assert (run.environment, run.approval, run.approval_digest) == (stage.environment, approval, approval.digest)
+    assert (run.started_by, run.actor, approval.starter) == (
+        world.people.operator2, str(world.people.operator2), world.people.operator2
+    )  # fmt: skip
+    assert (stage.run, stage.state, approval.state) == (run, "deleting", "used")
+    entry = Recorded.objects.get(action="stage.deleting")
+    assert (entry.actor_id, entry.digest) == (world.people.operator2.pk, approval.digest)
+
+
+@pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
+def test_only_an_operator_starts(world: World, request_: CleanupRequest, who: str) -> None:
+    with pytest.raises(CleanupRefused, match=r"^Only an operator can do this\.$"):
+        cleanup.start_deletion(gate.approved(world, request_), by=getattr(world.people, who))
+
+
+def test_a_stage_says_why_it_does_not_start(world: World, request_: CleanupRequest) -> None:
+    with pytest.raises(CleanupRefused, match=r"^The stage is not approved: waiting for approval\.$"):
+        cleanup.start_deletion(gate.submitted(world, request_), by=world.people.operator)
+
+
+def test_a_stale_start_leads_back_and_says_so(world: World, request_: CleanupRequest) -> None:
+    stage = gate.approved(world, request_)
+    PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="x")
+    stale = "What would be deleted is no longer what was approved."
+    with pytest.raises(CleanupRefused, match=rf"^{stale} Prepare the stage again\.$"):
+        cleanup.start_deletion(stage, by=world.people.operator)
+    asked = ApprovalRequest.objects.get(subject=f"stage:{stage.pk}")
+    assert (asked.state, asked.reason, gate.stage_of(request_).state) == ("withdrawn", stale, "frozen")
+
+
+def test_a_start_of_a_clean_up_that_is_over_is_refused(world: World, request_: CleanupRequest) -> None:
+    stage = gate.approved(world, request_)
+    gate.tampered(request_, ended_at=Now())
+    with pytest.raises(CleanupRefused, match=r"^The clean-up is over\.$"):
+        cleanup.start_deletion(stage, by=world.people.operator)
+
+
+def test_production_does_not_start_once_qa_counts_no_more(world: World, request_: CleanupRequest) -> None:
+    qa = gate.accepted(world, request_)
+    stage = gate.approved(world, request_, "production")
+    gate.tampered(qa, accepted_at=Now() - timedelta(days=8))
+    with pytest.raises(CleanupRefused, match="Qa comes first"):
+        cleanup.start_deletion(stage, by=world.people.operator)
+
+
+def test_names_that_are_not_those_that_were_frozen_are_not_started(world: World, request_: CleanupRequest) -> None:
+    stage = gate.approved(world, request_)
+    with gate.past_the_triggers():
+        NAMES_CHANGED["renamed"](stage)
+    with pytest.raises(CleanupRefused, match="not what was frozen"):
+        cleanup.start_deletion(stage, by=world.people.operator)

@@ -1,0 +1,445 @@
+"""Leases on the rows alone: who may work on a run, until when, and what each write of it leaves."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+from django_q.models import OrmQ
+from pytest_django import DjangoAssertNumQueries
+
+from audit import log
+from audit.actions import Action
+from audit.models import Entry
+from kvops import clock, leases, runs, timing
+from kvops.leases import Again, Done, Lease, LeaseLost, RunError, Stopped
+from kvops.models import Run
+from tests.gate.world import World
+
+pytestmark = pytest.mark.django_db
+
+
+class Clock:
+    """Seconds of the process, that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(leases, "time", found)
+    return found
+
+
+@pytest.fixture
+def run(world: World) -> Run:
+    operator = world.people.operator
+    with log.transaction():
+        made = runs.create(
+            Run.Kind.SCAN, subject="namespace:1", label="x", actor=log.Actor(operator.pk, str(operator)),
+            person=operator, environment=world.qa.environment,
+        )  # fmt: skip
+    OrmQ.objects.all().delete()
+    return made
+
+
+@pytest.fixture
+def lease(run: Run, seconds: Clock) -> Lease:
+    found = leases.take(run.pk)
+    assert found is not None
+    return found
+
+
+def change(run: Run, **values: object) -> None:
+    Run.objects.filter(pk=run.pk).update(**values)
+
+
+def row(run: Run) -> Run:
+    return Run.objects.get(pk=run.pk)
+
+
+def told(run: Run) -> list[Entry]:
+    return list(Entry.objects.filter(subject=f"run:{run.pk}").order_by("seq"))
+
+
+def soon(moment: datetime | None, seconds: float) -> bool:
+    """Whether it is so many seconds from now, by the database's clock."""
+    return moment is not None and abs((moment - clock.now()).total_seconds() - seconds) < 3
+
+
+# Words
+
+
+def test_errors_carry_their_code_and_their_sentence() -> None:
+    error = RunError("gave_up", "Started 5 times.")
+    assert (error.code, str(error)) == ("gave_up", "Started 5 times.")
+    assert (Stopped().code, str(Stopped())) == ("", "")
+    assert (Stopped("emergency_stop", "QA is stopped.").code, str(Stopped("x", "QA"))) == ("emergency_stop", "QA")
+    assert (Again().wait, Again().note, Done().result) == (0.0, "", {})
+
+
+def test_an_owner_is_a_process_of_a_machine() -> None:
+    assert leases.worker_name() == f"{socket.gethostname()}:{os.getpid()}"
+
+
+def test_the_environment_is_named_when_there_is_one(run: Run) -> None:
+    assert (leases.slug(run), leases.slug(Run())) == ("qa", "")
+
+
+# Taking
+
+
+def test_a_run_is_taken_once(run: Run, lease: Lease, seconds: Clock) -> None:
+    mine = row(run)
+    assert (mine.state, mine.owner, mine.epoch, mine.starts) == ("running", leases.worker_name(), 1, 1)
+    assert soon(mine.lease_until, timing.LEASE)
+    assert soon(mine.updated_at, 0)
+    assert (lease.run.pk, lease.epoch, lease.foreground, lease.over) == (run.pk, 1, False, False)
+    assert leases.take(run.pk) is None
+    assert [entry.action for entry in told(run)] == ["run.created"]
+
+
+def test_a_lease_loads_what_its_work_needs(lease: Lease, django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(0):
+        assert (lease.run.environment, lease.run.started_by, lease.run.approval) is not None
+
+
+def test_each_taking_is_another_epoch_and_another_start(run: Run, lease: Lease) -> None:
+    change(run, owner="", lease_until=None)
+    again = leases.take(run.pk)
+    assert again is not None
+    assert (again.epoch, row(run).epoch, row(run).starts) == (2, 2, 2)
+
+
+@pytest.mark.parametrize(("wait", "taken"), [(-1, True), (0, True), (1, False)])
+def test_a_run_that_waits_is_not_taken_before_its_time(run: Run, wait: int, taken: bool) -> None:
+    change(run, wake_at=Now() + timedelta(seconds=wait))
+    assert (leases.take(run.pk) is not None) == taken
+    assert (row(run).wake_at is None) == taken
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed", "stopped"])
+def test_what_is_over_is_not_taken(run: Run, state: str) -> None:
+    change(run, state="running")
+    change(run, state=state, finished_at=Now(), error_code="x", error="x")
+    assert leases.take(run.pk) is None
+
+
+def test_a_run_of_a_command_is_taken_by_it_alone(run: Run) -> None:
+    change(run, foreground=True)
+    assert leases.take(run.pk) is None
+    lease = leases.take(run.pk, foreground=True)
+    assert lease is not None
+    assert lease.foreground
+
+
+@pytest.mark.parametrize(("late", "taken"), [(-2, False), (0.01, True)])
+@pytest.mark.hazard("B31")
+def test_it_is_taken_over_after_the_lease_and_one_longest_request(run: Run, late: float, taken: bool) -> None:
+    ago = timedelta(seconds=timing.REQUEST_TIMEOUT + late)
+    change(run, state="running", owner="elsewhere:1", epoch=7, lease_until=Now() - ago)
+    assert (leases.take(run.pk) is not None) == taken
+    assert row(run).owner == (leases.worker_name() if taken else "elsewhere:1")
+
+
+def test_a_takeover_is_in_the_record(world: World, run: Run) -> None:
+    change(run, state="running", owner="elsewhere:1", epoch=7, lease_until=Now() - timedelta(hours=1))
+    leases.take(run.pk)
+    entry = told(run)[-1]
+    assert (entry.action, entry.environment, entry.actor_id) == (
+        Action.RUN_TAKEN_OVER, "qa", world.people.operator.pk
+    )  # fmt: skip
+    assert entry.details == {"from": "elsewhere:1", "epoch": 8}
+
+
+def test_no_other_run_is_touched(world: World, run: Run) -> None:
+    with log.transaction():
+        other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=log.Actor.system("tests"))
+    lease = leases.take(run.pk)
+    assert lease is not None
+    lease.renew(note="mine")
+    leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
+    assert (row(other).state, row(other).epoch, row(other).note) == ("queued", 0, "")
+
+
+# Trusting
+
+
+def test_whoever_works_is_who_started_it(world: World, run: Run, lease: Lease) -> None:
+    assert lease.actor == log.Actor(world.people.operator.pk, str(world.people.operator))
+    lease.run.started_by = None
+    assert lease.actor == log.Actor(None, str(world.people.operator))
+
+
+def test_a_step_ends_when_it_is_over(lease: Lease, seconds: Clock) -> None:
+    seconds.now += timing.STEP - 0.01
+    assert not lease.tired
+    seconds.now = 1000.0 + timing.STEP
+    assert lease.tired
+
+
+def test_a_lease_is_trusted_for_less_than_it_lasts(lease: Lease, seconds: Clock) -> None:
+    seconds.now = 1000.0 + timing.TRUST - 0.01
+    lease.insist()
+    seconds.now = 1000.0 + timing.TRUST
+    with pytest.raises(LeaseLost, match=rf"^Run {lease.run.pk}: the lease is too old to be trusted\.$"):
+        lease.insist()
+
+
+def test_trust_counts_from_when_it_was_asked_for(run: Run, seconds: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the database took to answer."""
+    real = Run.objects.select_for_update
+    monkeypatch.setattr(seconds, "now", 1000.0)
+
+    def slow(*, skip_locked: bool) -> object:
+        seconds.now += 5
+        return real(skip_locked=skip_locked)
+
+    monkeypatch.setattr(Run.objects, "select_for_update", slow)
+    lease = leases.take(run.pk)
+    assert lease is not None
+    assert (lease._trusted_until, lease._step_until) == (1000.0 + timing.TRUST, 1000.0 + timing.STEP)
+
+
+# Fencing
+
+
+@pytest.fixture
+def alarms() -> Iterator[None]:
+    """The process's alarm is given back."""
+    before, handler = signal.getitimer(signal.ITIMER_REAL), signal.getsignal(signal.SIGALRM)
+    yield
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, *before)
+
+
+@pytest.mark.hazard("B31")
+def test_within_the_fence_the_kernel_ends_what_wakes_too_late(lease: Lease, seconds: Clock, alarms: None) -> None:
+    seconds.now += 3
+    with lease.fence():
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+        assert timing.TRUST + timing.REQUEST_TIMEOUT - 3.5 < left <= timing.TRUST + timing.REQUEST_TIMEOUT - 3
+        assert interval == 0
+
+
+def test_after_the_fence_the_alarm_is_as_it_was(lease: Lease, seconds: Clock, alarms: None) -> None:
+    def mine(_number: int, _frame: object) -> None: ...
+
+    signal.signal(signal.SIGALRM, mine)
+    signal.setitimer(signal.ITIMER_REAL, 50, 7)
+    with lease.fence():
+        seconds.now += 20
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert (signal.getsignal(signal.SIGALRM), interval) == (mine, 7)
+    assert 29 < left <= 30
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    seconds.now = 1000.0
+    with lease.fence():
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_an_alarm_that_was_due_within_the_fence_comes_right_after_it(
+    lease: Lease, seconds: Clock, alarms: None
+) -> None:
+    came: list[int] = []
+    signal.signal(signal.SIGALRM, lambda number, _frame: came.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 50)
+    with lease.fence():
+        seconds.now += 60
+    signal.sigtimedwait([signal.SIGALRM], 0) if not came else None
+    signal.pause() if not came else None
+    assert came == [signal.SIGALRM]
+
+
+def test_nothing_is_changed_outside_on_an_old_lease(lease: Lease, seconds: Clock, alarms: None) -> None:
+    seconds.now += timing.TRUST
+    before = signal.getitimer(signal.ITIMER_REAL)[1]
+    with pytest.raises(LeaseLost), lease.fence():
+        raise AssertionError("it was trusted")
+    assert signal.getitimer(signal.ITIMER_REAL)[1] == before
+
+
+def test_a_pause_right_before_the_fence_is_noticed(
+    lease: Lease, seconds: Clock, alarms: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pause(self: Lease) -> None:
+        seconds.now += timing.TRUST
+
+    monkeypatch.setattr(Lease, "_arm", pause)
+    with pytest.raises(LeaseLost), lease.fence():
+        raise AssertionError("it was trusted")
+
+
+def test_a_lease_renewed_within_the_fence_prolongs_it(lease: Lease, seconds: Clock, alarms: None) -> None:
+    with lease.fence():
+        seconds.now += 2
+        lease.renew()
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > timing.TRUST + timing.REQUEST_TIMEOUT - 0.5
+    lease.renew()
+    assert signal.getsignal(signal.SIGALRM) != signal.SIG_DFL
+
+
+# Renewing
+
+
+def test_a_renewal_proves_the_lease_and_prolongs_it(run: Run, lease: Lease, seconds: Clock) -> None:
+    change(run, lease_until=Now(), updated_at=Now() - timedelta(hours=1))
+    seconds.now += 4
+    lease.renew(note="half", done=7)
+    mine = row(run)
+    assert (mine.note, mine.done, lease.run.note, lease.run.done) == ("half", 7, "half", 7)
+    assert soon(mine.lease_until, timing.LEASE)
+    assert soon(mine.updated_at, 0)
+    assert lease._trusted_until == 1004.0 + timing.TRUST
+
+
+@pytest.mark.parametrize("lost", [{"epoch": F("epoch") + 1}, {"state": "queued", "owner": "", "lease_until": None}])
+@pytest.mark.hazard("B31")
+def test_whoever_was_taken_over_writes_nothing(run: Run, lease: Lease, lost: dict[str, object]) -> None:
+    if "state" in lost:
+        Run.objects.filter(pk=run.pk).update(
+            state="failed", error_code="x", error="x", owner="", lease_until=None, finished_at=Now()
+        )
+    else:
+        change(run, **lost)
+    with pytest.raises(LeaseLost, match=rf"^Run {run.pk} was taken over\.$"):
+        lease.renew(note="late")
+    assert row(run).note == ""
+
+
+def test_a_person_who_asks_it_to_stop_is_heard(run: Run, lease: Lease) -> None:
+    change(run, stop_requested_by="operator")
+    with pytest.raises(Stopped):
+        lease.renew(note="kept")
+    assert row(run).note == "kept"
+
+
+def test_keeping_renews_only_what_is_getting_old(run: Run, lease: Lease, seconds: Clock) -> None:
+    seconds.now += timing.KEEP - 0.01
+    lease.keep()
+    assert lease._trusted_until == 1000.0 + timing.TRUST
+    seconds.now = 1000.0 + timing.KEEP
+    lease.keep()
+    assert lease._trusted_until == seconds.now + timing.TRUST
+
+
+# Ending a step
+
+
+def test_a_checkpoint_commits_effects_and_progress_and_forgets_the_tries(run: Run, lease: Lease) -> None:
+    change(run, starts=4, tries=3)
+    with lease.checkpoint(cursor={"at": 5}, done=5):
+        log.record(Action.RUN_STOP_REQUESTED, actor=lease.actor, subject="run:0")
+    mine = row(run)
+    assert (mine.starts, mine.tries, mine.cursor, mine.done) == (0, 0, {"at": 5}, 5)
+    assert (mine.state, mine.owner, lease.over) == ("running", leases.worker_name(), False)
+    assert Entry.objects.filter(subject="run:0").exists()
+
+
+def test_a_finished_run_gives_its_lease_back(
+    world: World, run: Run, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(run, updated_at=Now() - timedelta(hours=1))
+    told_of: list[Run] = []
+    monkeypatch.setattr("tests.gate.test_leasing.finished", told_of.append)
+    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, leases.Kind("x", finished="tests.gate.test_leasing.finished"))
+    with lease.checkpoint(Done({"keys": 3})):
+        pass
+    mine = row(run)
+    assert (mine.state, mine.owner, mine.lease_until, mine.wake_at) == ("succeeded", "", None, None)
+    assert (mine.result, lease.over, told_of) == ({"keys": 3}, True, [lease.run])
+    assert soon(mine.finished_at, 0)
+    assert soon(mine.updated_at, 0)
+    entry = told(run)[-1]
+    assert (entry.action, entry.actor_id, entry.environment, entry.details) == (
+        Action.RUN_FINISHED, world.people.operator.pk, "qa", {"keys": 3}
+    )  # fmt: skip
+    assert not OrmQ.objects.exists()
+
+
+def finished(_run: Run) -> None:
+    """Replaced by a test."""
+
+
+def queued() -> list[tuple[str, tuple[int, ...]]]:
+    return [(task["func"], task["args"]) for task in (row.task for row in OrmQ.objects.all())]
+
+
+def test_a_step_is_followed_by_another(run: Run, lease: Lease) -> None:
+    past = {"updated_at": Now() - timedelta(hours=1), "rung_at": Now() - timedelta(hours=1)}
+    change(run, note="before", **past)
+    with lease.checkpoint(Again()):
+        pass
+    mine = row(run)
+    assert (mine.state, mine.owner, mine.lease_until, mine.wake_at) == ("running", "", None, None)
+    assert (mine.note, lease.over) == ("before", True)
+    assert soon(mine.updated_at, 0)
+    assert soon(mine.rung_at, 0)
+    assert queued() == [("kvops.tasks.step", (run.pk,))]
+
+
+def test_a_run_that_must_wait_wakes_by_itself(run: Run, lease: Lease) -> None:
+    with lease.checkpoint(Again(7, "Waiting.")):
+        pass
+    mine = row(run)
+    assert (mine.note, mine.owner, queued()) == ("Waiting.", "", [])
+    assert soon(mine.wake_at, 7)
+
+
+def test_a_run_of_a_command_queues_nothing(run: Run) -> None:
+    change(run, foreground=True)
+    lease = leases.take(run.pk, foreground=True)
+    assert lease is not None
+    with lease.checkpoint(Again()):
+        pass
+    assert queued() == []
+
+
+@pytest.mark.parametrize("then", [Again(), Done()])
+@pytest.mark.parametrize("lost", [{"epoch": F("epoch") + 1}, {"state": "failed"}], ids=["epoch", "state"])
+def test_what_was_taken_over_within_the_checkpoint_commits_nothing(
+    run: Run, lease: Lease, then: Again | Done, lost: dict[str, object]
+) -> None:
+    over = {"owner": "", "lease_until": None, "finished_at": Now(), "error_code": "x", "error": "x"}
+    with pytest.raises(LeaseLost, match=rf"^Run {run.pk} was taken over\.$"), lease.checkpoint(then):
+        change(run, **lost, **(over if "state" in lost else {}))
+    assert (row(run).epoch, row(run).state, lease.over) == (1, "running", False)
+
+
+# Closing
+
+
+def test_a_run_that_failed_says_why(world: World, run: Run, lease: Lease) -> None:
+    change(run, stop_requested_by="x", updated_at=Now() - timedelta(hours=1))
+    leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "gave_up", "Started 5 times." + "x" * 600)
+    mine = row(run)
+    assert (mine.state, mine.owner, mine.lease_until, mine.wake_at) == ("failed", "", None, None)
+    assert (mine.error_code, mine.error, mine.stop_requested_by) == ("gave_up", "Started 5 times." + "x" * 600, "")
+    assert soon(mine.finished_at, 0)
+    assert soon(mine.updated_at, 0)
+    entry = told(run)[-1]
+    assert (entry.action, entry.actor_id, entry.environment) == ("run.failed", world.people.operator.pk, "qa")
+    assert entry.details == {"code": "gave_up", "error": mine.error[:500]}
+
+
+@pytest.mark.parametrize("lost", [{"epoch": F("epoch") + 1}, {"state": "stopped"}], ids=["epoch", "state"])
+def test_whoever_was_taken_over_closes_nothing(
+    run: Run, lease: Lease, lost: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    over = {"owner": "", "lease_until": None, "finished_at": Now()}
+    change(run, **lost, **(over if "state" in lost else {}))
+    leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
+    assert row(run).state != "failed"
+    assert [entry.action for entry in told(run)] == ["run.created"]
+    assert caplog.messages[-1] == f"Run {run.pk} was taken over before it could be closed."
