@@ -18,7 +18,7 @@ from kvops.models import Run
 from tests import make
 from tests.backups import cleaning, faulty
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 NAMES = tuple(f"master:a:{number}" for number in range(8))
 
