@@ -222,6 +222,8 @@ def _trial(ground: Ground, seed: int, number: int) -> Found:
     untouched = number % 100 < 2
     found: Found = {"untouched": untouched}
     with gate.undone():
+        if ground.stage.run:
+            _to_the_first_chunk(ground.stage.run)
         try:
             if not untouched:
                 with gate.past_the_triggers(), atomic():
