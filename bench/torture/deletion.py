@@ -10,14 +10,15 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from backups.models import CleanupException
+from bench.torture import contents
 from bench.torture.ground import Ground, State, ground, rng_of
 from bench.torture.partial import PARTIAL
 from bench.torture.rows import Figure, Found, Row, total
 from kvops import timing
 from kvops.budget import SharedBudget
-from tests import judge
 from tests.fakes.cloudflare import Call
 from tests.fakes.past import Lag
 from tests.fakes.writers import Writer
@@ -103,14 +104,13 @@ def _spend(here: Ground, *, left: int) -> None:
 
 def _copied(here: Ground) -> Mapping[str, Entry]:
     """What the bucket gives back of the stage's copy, read without the product."""
-    objects = here.estate.s3.objects
-    generation = here.stage.generation
-    assert generation is not None
-    found = {}
-    for part in json.loads(objects[generation.manifest_key])["parts"]:
-        for entry in json.loads(objects[part["key"]]):
-            found[entry["key"]] = Entry(judge.value_of(entry), entry.get("expiration"), entry.get("metadata"))
-    return found
+    items = contents.of(here.copy, here.estate.s3.objects).values()
+    return {
+        item.name: Entry(
+            sha256(item.data).hexdigest(), item.expiration, json.loads(item.metadata) if item.metadata else None
+        )
+        for item in items
+    }
 
 
 def _judged(here: Ground, longest: float) -> Found:

@@ -59,22 +59,25 @@ METADATA = (
 """JSON as the API shows it: compact, with escapes only where nothing else is possible."""
 
 
-def keys(rng: random.Random, count: int, *, prefix: str, base: int, bom: bool = False, largest: int = 0) -> list[Item]:
+def keys(
+    rng: random.Random, count: int, *, prefix: str, base: int, bom: bool = False, large: int = 0, largest: int = 0
+) -> list[Item]:
     """So many keys under a prefix; those with an expiration have one around `base`, seconds since 1970.
 
-    Values with a byte order mark at the start only on demand: reading in bulk loses it. So many have the largest value.
+    So many values are large, and so many as large as KV takes. Values with a byte order mark at the start only on
+    demand: reading in bulk loses it.
     """
     distinct = dict.fromkeys(prefix + name for name in _NAMES)
     more = _names(rng, prefix)
     while len(distinct) < count:
         distinct[next(more)] = None
-    named = list(distinct)[:count]
+    named = list(distinct)
     rng.shuffle(named)
-    found = [Item(name, _value(rng, bom=bom), _expiration(rng, base), _metadata(rng)) for name in named]
-    for number in range(min(count, largest + 3)):
+    found = [Item(name, _value(rng, bom=bom), _expiration(rng, base), _metadata(rng)) for name in named[:count]]
+    sizes = [LARGEST] * largest + [rng.randrange(1024 * 1024 - 5, 2 * 1024 * 1024) for _ in range(large)]
+    for number, size in enumerate(sizes):
         item = found[number]
-        size = LARGEST if number < largest else rng.randrange(1024 * 1024 - 5, 2 * 1024 * 1024)
-        # Large ones are there for their values: with one that expires too soon nothing would be seen.
+        # They are there for their values: of one that expires too soon nothing would be seen.
         found[number] = Item(item.name, _large(rng, size), _far(rng, base), item.metadata)
     return found
 

@@ -60,7 +60,7 @@ def _trial(here: Ground, rng: random.Random, number: int) -> Found:
     Family.objects.filter(pattern=prefix).update(read="exact" if exact else "bulk")
     base = int(here.clock.time()) + LATER
     large = number % LARGE_ONE_IN == LARGE_ONE_IN - 1
-    keys = odd.keys(rng, KEYS, prefix=prefix, base=base, bom=exact, largest=large)
+    keys = odd.keys(rng, KEYS, prefix=prefix, base=base, bom=exact, large=3, largest=large)
     unnamed = f"{prefix}\0"
     for item in (*keys, Item(unnamed, b"it cannot be named")):
         here.kv.put(item)

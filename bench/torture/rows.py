@@ -64,6 +64,7 @@ MODULES: tuple[str, ...] = (
     "copies",
     "deletion",
     "restoring",
+    "conflicts",
     "hang",
     "torn",
     "approval",

@@ -54,7 +54,8 @@ class Call:
     """One line of the journal. `deleted`: name to the SHA-256 of its value then, None if absent.
 
     `written`: name to that of the new value; `replaced`: to that of a value which was there before.
-    `read`: for each deleted name what its last read was told, however old that was; derived namespaces do not know.
+    `read`: for each deleted or written name what its last read was told before, however old that was; derived
+    namespaces do not know.
 
     `route` is "unknown" for what is not documented; `status` 0 means no answer was given.
     """
@@ -202,6 +203,10 @@ class FakeCloudflare:
         """A key as it is now."""
         with self._lock:
             return self.namespace(namespace_id).get(name)
+
+    def last_read(self, namespace_id: str, name: str) -> Answered | None:
+        """What the last read of a key was told; None before the first, and where nothing is stored."""
+        return self._api.reads.get((namespace_id, name))
 
     def remove(self, namespace_id: str, name: str) -> None:
         """Remove a key past the API."""

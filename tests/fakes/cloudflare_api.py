@@ -43,7 +43,7 @@ class Answered:
 class Context:
     """One call: what it is about, and what it did to which key (SHA-256 of the values).
 
-    `read` holds, for each deleted key, what its last read was told before.
+    `read` holds, for each deleted or written key, what its last read was told before.
     """
 
     request: Request
@@ -286,10 +286,13 @@ class Api:
             raise Problem(400, 10012, "this is not a name for a key")
         if len(data) > VALUE_BYTES or len((metadata or "").encode()) > METADATA_BYTES:
             raise Problem(413, 10022, "the value or its metadata is too large")
-        before = self._namespace(context).get(name)
+        namespace = self._namespace(context)
+        before = namespace.get(name)
+        if answered := self.reads.get((namespace.id, name)):
+            context.read[name] = answered
         if before is not None and self._lives(before):
             context.replaced[name] = sha256(before.data).hexdigest()
-        self._namespace(context).put(Item(name, data, expiration, None if metadata == "null" else metadata))
+        namespace.put(Item(name, data, expiration, None if metadata == "null" else metadata))
         context.written[name] = sha256(data).hexdigest()
 
     def _bulk(self, context: Context, names: list[str], act: Callable[[str], None]) -> Reply:

@@ -45,6 +45,11 @@ class Remembering(Stored):
         """Let the key be there again so long after it is deleted next, unless it was written meanwhile."""
         self._returning[name] = seconds
 
+    def states(self, name: str) -> list[tuple[float, Item | None]]:
+        """Every state a key had, the oldest first, each with the time it began; None for absent."""
+        self._return_due()
+        return list(self._past.get(name, []))
+
     def as_of(self, name: str, at: float) -> Item | None:
         """The state of a key at that moment."""
         self._return_due()

@@ -7,7 +7,7 @@ from threading import Lock
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.namespaces import Item
 
-ROUTES = ("namespace", "keys", "value", "metadata", "bulk_get", "bulk_delete")
+ROUTES = ("namespace", "keys", "value", "metadata", "bulk_get", "bulk_delete", "bulk_put", "put_value")
 
 
 class Writer:
