@@ -224,4 +224,4 @@ def _figures(found: Sequence[Found]) -> list[Figure]:
     ]
 
 
-ROWS = (Row("conflicts", "A14", 20 * len(CASES), 3, _conflicts, _figures),)
+ROWS = (Row("conflicts", "A14", 10 * len(CASES), 3, _conflicts, _figures),)
