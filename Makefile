@@ -6,7 +6,7 @@ PY := .venv/bin/python
 RUN := $(PY) -m sandbox.postgres .sandbox/tests
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test check bench torture screenshots lock format
+.PHONY: demo test check bench torture mutants screenshots lock format
 
 MESSAGES := locale/ja/LC_MESSAGES/django.mo
 
@@ -25,6 +25,9 @@ bench: .venv/installed
 
 torture: .venv/installed system
 	$(RUN) $(PY) -m bench.torture $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED)) $(if $(N),--n $(N))
+
+mutants: .venv/installed system
+	$(RUN) $(PY) -m bench.mutants $(if $(PART),--part $(PART))
 
 screenshots: .venv/installed system $(MESSAGES)
 	$(PY) -m pytest tests/browser

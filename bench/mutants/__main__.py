@@ -1,0 +1,108 @@
+"""`python -m bench.mutants [--part PART] [--only TEXT]`: break the gate in a thousand ways; does a test of it notice?
+
+The tests are those of `tests/gate`, which need nothing but a database. What was judged is kept in `.torture/` until all
+is done or something changes; then figures and survivors go into `results/mutants.md`. Exit 1 on a missed target.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from bench.place import ROOT
+
+PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "gate": {
+        "kvops.approvals": (
+            "claim", "still_valid", "_insist_recorded", "_recorded", "_insist_writable", "_insist_not_stopped", "_one",
+        ),
+        "kvops.emergency": ("in_force", "insist_none", "hold", "_lock"),
+        "backups.stages": ("locked", "insist_operator", "insist_turn", "insist_names", "_numbered"),
+        "backups.cleanup": ("start_deletion", "_claim_and_run"),
+        "backups.deletion": (
+            "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_Deletion._insist_rights",
+            "_Deletion._careful", "_Deletion._lay_still", "let_go_on",
+        ),
+        "backups.current": ("frozen", "compare", "_verdict"),
+        "backups.sending": ("_Read.old", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete"),
+    },
+    "approvals": {"kvops.approvals": ()},
+    "digests": {"backups.manifest.digests": (), "backups.evidence": ("scope_digest", "digest")},
+    "leases": {"kvops.leases": ()},
+}  # fmt: skip
+"""What is broken: functions of modules, all when none is named; a function belongs to the first part with it."""
+
+PYTEST = ("tests/gate", "-q", "--reuse-db", "--capture=no", "-p", "no:cacheprovider")
+QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+
+
+def main() -> int:
+    """Judge the mutants of the parts."""
+    parser = argparse.ArgumentParser(prog="python -m bench.mutants", description=__doc__)
+    parser.add_argument("--part", choices=PARTS, help="all without it")
+    parser.add_argument("--only", default="", help="mutants whose description holds this text; nothing is written then")
+    options = parser.parse_args()
+    if not os.environ.get("DATABASE_URL"):
+        raise SystemExit("Set DATABASE_URL, or use `make mutants`, which starts a Postgres for it.")
+
+    # The settings of the tests, then Django, then what needs both.
+    import tests.environ  # noqa: F401, PLC0415, I001
+    import django  # noqa: PLC0415
+
+    django.setup()
+    import pytest  # noqa: PLC0415
+
+    from bench.mutants import table  # noqa: PLC0415
+    from bench.mutants.making import Mutant, mutants  # noqa: PLC0415
+    from bench.mutants.plugin import Plugin  # noqa: PLC0415
+
+    of: dict[tuple[str, str], str] = {}
+    all_: dict[str, Mutant] = {}
+    for part, modules in PARTS.items():
+        for module, names in modules.items():
+            for mutant in mutants(module, names):
+                of.setdefault((mutant.module, mutant.function), part)
+                all_.setdefault(mutant.key, mutant)
+    chosen = [
+        mutant
+        for mutant in all_.values()
+        if options.part in {None, of[mutant.module, mutant.function]} and options.only in mutant.key
+    ]
+    kept = ROOT / ".torture" / f"mutants.{_state()}.jsonl"
+    kept.parent.mkdir(exist_ok=True)
+    done: dict[str, str] = dict(map(json.loads, kept.read_text("utf-8").splitlines())) if kept.exists() else {}
+    begun = time.monotonic()
+
+    def found(mutant: Mutant, how: str) -> None:
+        done[mutant.key] = how
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps([mutant.key, how])}\n")
+        if how == "survived":
+            print(mutant.key, flush=True)
+
+    left = [mutant for mutant in chosen if mutant.key not in done or options.only]
+    print(f"{len(left)} of {len(all_)} mutants are to be judged.", file=sys.stderr)
+    if left and pytest.main([*PYTEST, *QUIET], plugins=[Plugin(left, found)]) not in {0, 5}:
+        return 2
+    judged = [table.Judged(of[one.module, one.function], one, done[one.key]) for one in chosen]
+    missed = table.figures(judged, minutes=(time.monotonic() - begun) / 60)
+    if len(judged) == len(all_):
+        table.write(judged)
+        kept.unlink()
+    return 1 if missed else 0
+
+
+def _state() -> str:
+    """A digest of everything that decides whether a mutant survives."""
+    digest = hashlib.sha256()
+    for folder in ("audit", "kvops", "backups", "tests/gate", "bench/mutants"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,28 @@
+"""What `make mutants` breaks is there, and each of its mutants can take its place."""
+
+import pytest
+
+from bench.mutants.__main__ import PARTS
+from bench.mutants.making import _code, function, mutants
+
+NAMED = [(module, name) for part in PARTS.values() for module, names in part.items() for name in names]
+
+
+@pytest.mark.parametrize(("module", "name"), NAMED)
+def test_what_is_broken_exists(module: str, name: str) -> None:
+    assert function(module, name).__code__.co_name == name.rpartition(".")[2]
+
+
+def test_a_mutant_is_another_code_of_the_same_function() -> None:
+    found = list(mutants("backups.current", ["_verdict"]))
+    assert len({one.key for one in found}) == len(found) > 5
+    for one in found:
+        before, after = _code(one.before, one.function), _code(one.after, one.function)
+        assert (before.co_code, before.co_consts, before.co_names) != (after.co_code, after.co_consts, after.co_names)
+        assert before.co_freevars == after.co_freevars
+
+
+def test_words_for_people_are_told_from_what_is_done() -> None:
+    found = list(mutants("backups.stages", ["insist_operator"]))
+    assert {one.says for one in found} == {True, False}
+    assert all("holds" in one.diff for one in found if not one.says)
