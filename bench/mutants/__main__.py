@@ -58,6 +58,7 @@ def main() -> int:
     from bench.mutants import table  # noqa: PLC0415
     from bench.mutants.making import Mutant, mutants  # noqa: PLC0415
     from bench.mutants.plugin import Plugin  # noqa: PLC0415
+    from bench.mutants.reasons import reason  # noqa: PLC0415
 
     of: dict[tuple[str, str], str] = {}
     all_: dict[str, Mutant] = {}
@@ -83,7 +84,8 @@ def main() -> int:
         if how == "survived":
             print(mutant.key, flush=True)
 
-    left = [mutant for mutant in chosen if mutant.key not in done or options.only]
+    done |= {mutant.key: "survived" for mutant in chosen if reason(mutant.key)}
+    left = [mutant for mutant in chosen if mutant.key not in done or (options.only and not reason(mutant.key))]
     print(f"{len(left)} of {len(all_)} mutants are to be judged.", file=sys.stderr)
     if left and pytest.main([*PYTEST, *QUIET], plugins=[Plugin(left, found)]) not in {0, 5}:
         return 2
