@@ -10,12 +10,17 @@ from http import HTTPStatus
 from backups.models import Generation, Restore, RestoreEntry
 from bench.torture import contents
 from bench.torture.ground import Ground
+from kvops import timing
 from tests.fakes.cloudflare import Call
+from tests.fakes.cloudflare_api import Answered
 from tests.fakes.http import Request
 from tests.fakes.namespaces import Item
 
 Outcome = RestoreEntry.Outcome
 ROUTES = ("bulk_put", "put_value")
+GAP = timing.READ_FRESH + timing.REQUEST_TIMEOUT
+"""Seconds from the oldest read a write relies on until the write has its effect, at most."""
+
 LEFT = (Outcome.VALUE, Outcome.METADATA, Outcome.EXPIRATION, Outcome.SENSITIVE, Outcome.CHANGED)
 
 
@@ -44,7 +49,7 @@ class Judge:
                 gaps.append(call.at - call.read[name].at if name in call.read else 0.0)
         counts |= Counter(writes=wrote.total(), gap_ms=int(1000 * max(gaps)))
         for name, outcome, compared in restore.entries.values_list("name", "outcome", "compared"):
-            held = self._told(name)
+            held = self._held(name)
             counts["names"] += 1
             right = compared in {"", held} and _holds(Outcome(outcome), held, wrote[name])
             counts["wrong"] += not right
@@ -64,7 +69,7 @@ class Judge:
             return "was_equal"
         if protected.get(name) == before:
             return "overwritten"
-        if name not in call.read or since > call.read[name].at:
+        if _told(call.read.get(name)) != _told(before) and call.at - since <= GAP:
             return "within_the_gap"
         return "destroyed"
 
@@ -88,18 +93,18 @@ class Judge:
         parts = json.loads(bucket.objects[safety.manifest_key])["parts"]
         return all(("GET", part["key"]) in since for part in parts)
 
-    def _told(self, name: str) -> str:
+    def _held(self, name: str) -> str:
         """What the last read of a name said of it, against the copy."""
-        last = self._here.cloudflare.last_read(self._here.kv.id, name)
-        if last is None or last.value is None:
+        last = _told(self._here.cloudflare.last_read(self._here.kv.id, name))
+        if last is None:
             return "absent"
-        copy = self._copies[name]
-        same = (last.value, last.expiration, last.metadata) == (
-            sha256(copy.data).hexdigest(),
-            copy.expiration,
-            copy.metadata,
-        )
-        return "equal" if same else "different"
+        return "equal" if last == _told(self._copies[name]) else "different"
+
+
+def _told(of: Answered | Item | None) -> tuple[str, int | None, str | None] | None:
+    """What a read says of a key, or said; None when it is not there."""
+    value = sha256(of.data).hexdigest() if isinstance(of, Item) else of and of.value
+    return (value, of.expiration, of.metadata) if of and value else None
 
 
 def _holds(outcome: RestoreEntry.Outcome, held: str, wrote: int) -> bool:

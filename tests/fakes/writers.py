@@ -46,7 +46,7 @@ class Writer:
 
     def _touch(self, name: str) -> None:
         item = self._item(name)
-        self._fake.put(self._namespace_id, name, item.data, item.expiration, {"touched": self._rng.random()})
+        self._fake.put(self._namespace_id, name, item.data, item.expiration, f'{{"touched":{self._rng.random()}}}')
 
     def _prolong(self, name: str) -> None:
         item = self._item(name)
