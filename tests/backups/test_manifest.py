@@ -37,6 +37,7 @@ from backups.manifest import (
     TemplateUse,
     check_part,
     digest_root,
+    digests_key,
     encode_array,
     encode_entry,
     encode_part,
@@ -57,6 +58,7 @@ from backups.manifest import (
     wrangler_keeps,
 )
 from backups.manifest import writing as writing_module
+from backups.manifest.layout import is_part_key
 from kvops.cloudflare import Entry
 
 AT = datetime(2026, 11, 25, 3, 15, 0, 123456, tzinfo=UTC)
@@ -112,10 +114,16 @@ def test_clinics_and_masters_have_their_own_places() -> None:
     assert stem(MASTERS_TEMPLATE, later=True) == "backups/masters/20261125-121500"
 
 
-def test_a_date_is_a_day_of_the_teams_time_zone() -> None:
+@pytest.mark.parametrize(("zone", "day"), [("Asia/Tokyo", "20261126"), ("UTC", "20261125")])
+def test_a_date_is_a_day_of_the_teams_time_zone(zone: str, day: str) -> None:
     late = datetime(2026, 11, 25, 20, 0, tzinfo=UTC)
-    named = object_stem(MASTERS_TEMPLATE, environment="qa", prefix="", at=late, zone=ZoneInfo("Asia/Tokyo"))
-    assert named == "backups/masters/20261126"
+    named = object_stem(MASTERS_TEMPLATE, environment="qa", prefix="", at=late, zone=ZoneInfo(zone))
+    assert named == f"backups/masters/{day}"
+
+
+def test_an_environment_is_one_path_segment() -> None:
+    named = object_stem("{environment}/{timestamp}", environment="a/b", prefix="", at=AT)
+    assert named == "a%2Fb/20261125T031500.123456Z"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +137,7 @@ def test_a_date_is_a_day_of_the_teams_time_zone() -> None:
         ("A_z.9-", "A_z.9-"),
         (".", "%2E"),
         ("..:", "%2E%2E"),
+        ("X.X", "X.X"),
         ("", "~all"),
     ],
 )
@@ -148,6 +157,18 @@ def test_a_name_longer_than_r2_takes_is_refused() -> None:
         stem(prefix="医" * 170)
 
 
+def test_the_longest_name_leaves_room_for_every_object_of_the_copy() -> None:
+    room = 1024 - len(".part-00002.try-99.api-only.json.digests") - len("backups/kv//20261125T031500.123456Z")
+    longest = stem(prefix="x" * room)
+    assert len(digests_key(part_key(longest, 2, api_only=True, attempt=99))) == 1024
+    with pytest.raises(LayoutError, match="shorter key template"):
+        stem(prefix="x" * (room + 1))
+
+
+def test_what_a_stem_ends_with_is_no_attempt() -> None:
+    assert is_part_key("s.try-2.json", "s.try-2", 1, api_only=False)
+
+
 def test_a_time_without_zone_names_nothing() -> None:
     with pytest.raises(LayoutError, match="time zone"):
         object_stem(KV_TEMPLATE, environment="qa", prefix="", at=AT.replace(tzinfo=None))
@@ -164,6 +185,7 @@ def test_a_time_without_zone_names_nothing() -> None:
         "/backups/{timestamp}",
         "backups//{timestamp}",
         "backups/../{timestamp}",
+        "backups/./{timestamp}",
         "back ups/{timestamp}",
     ],
 )
