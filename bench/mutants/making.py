@@ -26,6 +26,7 @@ def _is_for_people(name: str) -> bool:
 
 SAYING = matchers.OneOf(
     matchers.Call(func=matchers.Name(matchers.MatchIfTrue(_is_for_people))),
+    matchers.Call(func=matchers.Attribute(attr=matchers.Name(matchers.MatchIfTrue(_is_for_people)))),
     matchers.Call(func=matchers.Attribute(value=matchers.Name("logger"))),
 )
 """Calls whose arguments are words for people."""

@@ -2,8 +2,19 @@
 
 import re
 
+ONE_BY_ONE = "the same rows, read one by one instead of in one query"
 REASONS: dict[str, str] = {
-    r'- (.*select_related\(.*?)"\w+"(?:, )?(.*)\n\+ \1\2$': "the same rows, read one by one instead of in one query",
+    r'- (.*select_related\(.*?)"\w+"(?:, )?(.*)\n\+ \1\2$': ONE_BY_ONE,
+    r"- (.*)select_related\([^()]*\)(.*)\n\+ \1select_related\(None\)\2$": ONE_BY_ONE,
+    r"still_valid: - if fresh.state != .*\n\+ .* and fresh\.(starter|approver) is None": (
+        "by constraint a used request has an approver and a starter, and one that is not used has no starter"
+    ),
+    r"- (.*\.iterator\().*\n\+ \1": "how many rows are fetched at a time",
+    r'insist_names: - found = ""\n': "it equals no digest either",
+    r"_lay_still: .* > timing.CHECK_PAUSE\n.* >= timing": "a pause is never as long to the microsecond",
+    r"checkpoint\(None, \*\*progress\)": "it is the default",
+    r'entry\.digest or b"XXXX"': "by constraint an entry that was kept has its digest",
+    r"smaller=False\)\n.*smaller=None\)": "no is no",
     r"_recorded: - .*\[:2\]\)\n.*\[:3\]\)": "two entries are one too many, and so are three",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""

@@ -8,7 +8,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from audit import log
-from audit.models import Entry
+from audit.models import Entry, Head
 from kvops import approvals, emergency, people, timing
 from kvops.approvals import Refused
 from kvops.models import ApprovalRequest, Contradiction, Person, Role, User
@@ -445,6 +445,15 @@ def test_a_database_that_contradicts_its_copies_decides_nothing(
     for act in acts:
         with pytest.raises(Refused, match="Read-only: the bucket of Qa"):
             act()
+
+
+def test_a_database_whose_clock_went_back_decides_nothing(world: World, asked: ApprovalRequest) -> None:
+    with past_the_triggers():
+        Head.objects.update(at=Now() + timedelta(hours=1))
+        Entry.objects.update(at=Now() + timedelta(hours=1))
+    why = r"^The database's clock is behind the newest entry of the record\. Set it right first\.$"
+    with pytest.raises(Refused, match=why):
+        approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
 
 # Going on

@@ -1,7 +1,7 @@
 """The executor on rows and a KV in memory: what it insists on before the first chunk, before each, at the delete."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
@@ -9,9 +9,13 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoAssertNumQueries
 
+from audit import log
 from audit.models import Entry as Recorded
 from backups import chunks, cleanup, current, deletion, manifest, sending, settling
 from backups.clients import Clients
@@ -27,7 +31,7 @@ from backups.models import (
 )
 from backups.sending import Sender, _Read
 from backups.stages import CleanupRefused
-from kvops import approvals, clock, emergency, people, timing
+from kvops import approvals, clock, emergency, people, runs, timing
 from kvops.cloudflare import CloudflareError, Entry
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Again, Lease, LeaseLost, RunError, Stopped
@@ -56,6 +60,10 @@ class Kv:
         self.asked.append((namespace_id, list(names)))
         self.during_read()
         return {name: self.held.get(name) for name in names}
+
+    def exact_get(self, namespace_id: str, name: str) -> Entry | None:
+        self.asked.append((namespace_id, [name]))
+        return self.held.get(name)
 
     def bulk_delete(self, namespace_id: str, names: Sequence[str]) -> BulkOutcome:
         self.before_delete()
@@ -344,6 +352,29 @@ def test_nothing_else_lets_it_go_on(
     assert "go_on" not in Run.objects.get(pk=run.pk).cursor
 
 
+def test_it_lets_go_on_that_run_alone(world: World, stage: CleanupStage, lease: Lease) -> None:
+    with log.transaction():
+        other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
+    gate.tampered(other, epoch=lease.run.epoch)
+    deletion.let_go_on(waiting(stage, lease, waits=True), approvals.actor_of(world.people.operator2))
+    assert Run.objects.get(pk=other.pk).cursor == {}
+
+
+def test_nobody_lets_a_run_go_on_that_was_moved_meanwhile(world: World, stage: CleanupStage, lease: Lease) -> None:
+    run = waiting(stage, lease, waits=True)
+
+    class Late:
+        id = world.people.operator2.pk
+
+        @property
+        def text(self) -> str:
+            Run.objects.filter(pk=run.pk).update(epoch=F("epoch") + 1)
+            return "Late"
+
+    deletion.let_go_on(run, cast("log.Actor", Late()))
+    assert "go_on" not in Run.objects.get(pk=run.pk).cursor
+
+
 # What is compared
 
 
@@ -356,6 +387,12 @@ def test_what_is_frozen_carries_the_copy_s_digest(stage: CleanupStage) -> None:
     assert [(one.index, one.name) for one in copied(stage)] == list(enumerate(NAMES))
     assert copied(stage)[1] == Frozen(1, NAMES[1], digest, None)
     assert [one.index for one in current.frozen(stage, [1])] == [1]
+
+
+def test_what_is_frozen_carries_the_copy_s_expiration(stage: CleanupStage) -> None:
+    entry = GenerationEntry.objects.get(generation=stage.generation, index=1)
+    gate.tampered(entry, expiration=1_800_000_000)
+    assert [one.expiration for one in copied(stage)] == [None, 1_800_000_000, None]
 
 
 def test_what_is_not_in_the_copy_is_left_out(stage: CleanupStage) -> None:
@@ -415,6 +452,14 @@ def test_the_keys_are_read_and_compared(sender: Sender, stage: CleanupStage, lea
     assert lease._trusted_until > until
 
 
+def test_what_must_be_read_singly_is(sender: Sender, stage: CleanupStage, kv: Kv) -> None:
+    sender.generation.read = "exact"
+    read = sender._read_in_time(copied(stage))
+    assert read is not None
+    assert set(read.verdicts.values()) == {Verdict.EQUAL}
+    assert sorted(kv.asked) == [(stage.namespace.namespace_id, [name]) for name in NAMES]
+
+
 @pytest.mark.parametrize("slow", [0, 1, 2])
 def test_a_read_that_took_too_long_is_made_again_once(
     sender: Sender, stage: CleanupStage, kv: Kv, monkeypatch: pytest.MonkeyPatch, slow: int
@@ -462,6 +507,12 @@ def test_what_equals_its_copy_is_intended_deleted_and_noted(
     assert entry.details == {"chunk": 1, "names": 2, "not_sent": 1}
 
 
+def test_no_other_chunk_is_intended_with_it(sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv) -> None:
+    other = CleanupChunk.objects.create(stage=stage, number=2, first_index=3, last_index=3)
+    sender._intend_and_delete(chunk, read_now(stage, kv))
+    assert (now(chunk).state, now(other).state) == ("sent", "planned")
+
+
 def test_nothing_is_sent_when_nothing_equals_its_copy(
     sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, lease: Lease
 ) -> None:
@@ -501,6 +552,21 @@ def test_no_chunk_is_intended_after_an_emergency_stop(
         sender._intend_and_delete(chunk, read_now(stage, kv))
     assert (stopped.value.code, kv.sent, now(chunk).state) == (emergency.CODE, [], "planned")
     assert str(stopped.value).endswith("pressed the emergency stop. Two people release it. wait")
+
+
+def test_whoever_intends_and_whoever_presses_hold_the_same_row_and_others_may_refer_to_it(
+    world: World, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with log.transaction(), django_assert_num_queries(2) as asked:
+        emergency.hold(world.qa.environment)
+    lock = asked.captured_queries[0]["sql"]
+    assert lock.endswith("FOR NO KEY UPDATE")
+    assert f'"id" = {world.qa.environment_id}' in lock
+
+
+def test_holding_belongs_to_a_recorded_transaction(world: World) -> None:
+    with pytest.raises(log.OutsideTransactionError):
+        emergency.hold(world.qa.environment)
 
 
 def test_the_stop_of_another_environment_stops_nothing_here(
@@ -554,6 +620,21 @@ def test_a_refused_delete_is_no_delete(sender: Sender, stage: CleanupStage, chun
     assert (now(chunk).state, now(chunk).answer) == ("settled", {"unsent": True, "problem": "403: no"})
     again = CleanupChunk.objects.get(state="planned")
     assert (again.first_index, again.last_index) == (0, 2)
+
+
+@pytest.mark.parametrize("why", ["refused", "old"])
+def test_what_a_later_try_did_not_send_is_still_to_be_tried(
+    sender: Sender, chunk: CleanupChunk, kv: Kv, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    gate.tampered(chunk, attempt=2)
+    chunk.refresh_from_db()
+    kv.refuses = CloudflareError("403: no") if why == "refused" else None
+    with passing(monkeypatch) as seconds, suppress(CloudflareError):
+        read = read_now(chunk.stage, kv)
+        seconds[0] += timing.READ_FRESH + 1 if why == "old" else 0
+        sender._intend_and_delete(chunk, read)
+    left = CleanupException.objects.filter(outcome="alive").order_by("index").values_list("name", flat=True)
+    assert tuple(left) == NAMES
 
 
 def test_nothing_is_sent_on_a_lease_that_is_too_old(
@@ -625,6 +706,34 @@ def test_a_start_claims_and_creates_the_run(world: World, request_: CleanupReque
     assert (stage.run, stage.state, approval.state) == (run, "deleting", "used")
     entry = Recorded.objects.get(action="stage.deleting")
     assert (entry.actor_id, entry.digest) == (world.people.operator2.pk, approval.digest)
+
+
+@pytest.mark.hazard("4.2.6")
+def test_a_start_locks_the_request_the_stage_and_the_copy_in_this_order(world: World, request_: CleanupRequest) -> None:
+    stage = gate.approved(world, request_)
+    with CaptureQueriesContext(connection) as asked:
+        cleanup.start_deletion(stage, by=world.people.operator)
+    locks = [query["sql"].rsplit(" FOR ", 1) for query in asked.captured_queries if "UPDATE OF" in query["sql"]]
+    assert [how for _, how in locks][:3] == [
+        'NO KEY UPDATE OF "kvops_approvalrequest"', 'UPDATE OF "backups_cleanupstage"', 'UPDATE OF "backups_generation"'
+    ]  # fmt: skip
+    assert f'"backups_cleanupstage"."id" = {stage.pk}' in locks[0][0]
+    assert f'"backups_cleanupstage"."id" = {stage.pk}' in locks[2][0]
+
+
+def test_a_long_name_of_a_stage_is_cut_on_its_run(world: World) -> None:
+    request = gate.asked(world, f"master:{'x' * 400}")
+    run = cleanup.start_deletion(gate.approved(world, request), by=world.people.operator)
+    assert run.label == str(gate.stage_of(request))[:300]
+    assert len(run.label) == 300
+
+
+def test_without_a_policy_nothing_starts(world: World, request_: CleanupRequest) -> None:
+    stage = gate.approved(world, request_)
+    PolicyVersion.objects.all().delete()
+    why = r"^There is no policy in force, so nothing may be deleted\. Apply one first\.$"
+    with pytest.raises(CleanupRefused, match=why):
+        cleanup.start_deletion(stage, by=world.people.operator)
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
