@@ -17,7 +17,7 @@ TOOL = sys.monitoring.PROFILER_ID
 PATIENCE = 30.0
 """Seconds for the tests of a mutant, beyond twenty times what they take; a mutant that takes longer hangs."""
 
-PREPARED = 5
+PREPARED = 60
 """How many tests that reach a function only in their fixtures are tried on its mutants."""
 LAST = 250
 """The highest exit code of a fork: of the test of this number, and of those after it."""
@@ -86,7 +86,7 @@ class Plugin:
     def _order(self, code: CodeType) -> list[pytest.Item]:
         """Whichever test noticed others of the same function first; then the quick ones.
 
-        Those that are only prepared with the help of it see little of what it does: a few of them are enough.
+        Those that are only prepared with the help of it see less of what it does, and there are many.
         """
         items = sorted(self._reached[code], key=lambda item: (-self._kills[code, item], self._seconds[item]))
         own = [item for item in items if self._reached[code][item]]
