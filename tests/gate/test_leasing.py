@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 from django_q.models import OrmQ
 from pytest_django import DjangoAssertNumQueries
 
@@ -161,14 +163,45 @@ def test_a_takeover_is_in_the_record(world: World, run: Run) -> None:
     assert entry.details == {"from": "elsewhere:1", "epoch": 8}
 
 
-def test_no_other_run_is_touched(world: World, run: Run) -> None:
+@pytest.fixture
+def other(world: World) -> Run:
+    """A run that is older than the run at hand, and as far."""
     with log.transaction():
-        other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=log.Actor.system("tests"))
+        return runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=log.Actor.system("tests"))
+
+
+def test_no_other_run_is_taken(other: Run, run: Run) -> None:
+    change(other, epoch=5)
     lease = leases.take(run.pk)
     assert lease is not None
-    lease.renew(note="mine")
-    leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
-    assert (row(other).state, row(other).epoch, row(other).note) == ("queued", 0, "")
+    assert (row(run).epoch, row(run).state) == (1, "running")
+    assert (row(other).epoch, row(other).state) == (5, "queued")
+
+
+@pytest.mark.parametrize("act", ["renew", "again", "done", "close"])
+def test_no_other_run_is_touched(other: Run, run: Run, act: str) -> None:
+    """Not even one that is held in the same epoch."""
+    lease, theirs = leases.take(run.pk), leases.take(other.pk)
+    assert lease is not None
+    assert theirs is not None
+    if act == "renew":
+        lease.renew(note="mine")
+    elif act == "close":
+        leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
+    else:
+        with lease.checkpoint(Again(note="mine") if act == "again" else Done()):
+            pass
+    held = row(other)
+    assert (held.state, held.epoch, held.note, held.owner) == ("running", 1, "", leases.worker_name())
+
+
+def test_whoever_holds_the_row_is_not_waited_for(run: Run) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        leases.take(run.pk)
+    [lock] = [
+        query["sql"] for query in asked.captured_queries if "FOR UPDATE" in query["sql"] and "_run" in query["sql"]
+    ]
+    assert lock.endswith("FOR UPDATE SKIP LOCKED")
 
 
 # Trusting
@@ -257,7 +290,7 @@ def test_an_alarm_that_was_due_within_the_fence_comes_right_after_it(
     signal.setitimer(signal.ITIMER_REAL, 50)
     with lease.fence():
         seconds.now += 60
-    signal.sigtimedwait([signal.SIGALRM], 0) if not came else None
+    assert came or signal.getitimer(signal.ITIMER_REAL)[0] < 0.5
     signal.pause() if not came else None
     assert came == [signal.SIGALRM]
 
@@ -282,12 +315,32 @@ def test_a_pause_right_before_the_fence_is_noticed(
 
 
 def test_a_lease_renewed_within_the_fence_prolongs_it(lease: Lease, seconds: Clock, alarms: None) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    lease.renew()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     with lease.fence():
-        seconds.now += 2
+        signal.setitimer(signal.ITIMER_REAL, 1)
         lease.renew()
         assert signal.getitimer(signal.ITIMER_REAL)[0] > timing.TRUST + timing.REQUEST_TIMEOUT - 0.5
     lease.renew()
-    assert signal.getsignal(signal.SIGALRM) != signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_no_alarm_of_before_reaches_into_the_fence(
+    lease: Lease, seconds: Clock, alarms: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, float]] = []
+    monkeypatch.setattr(Lease, "_arm", lambda _self: seen.append(signal.getitimer(signal.ITIMER_REAL)))
+    with lease.fence():
+        pass
+    assert seen == [(0, 0)]
+
+
+def test_an_alarm_that_is_due_already_comes_at_once(lease: Lease, seconds: Clock, alarms: None) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    lease._trusted_until = seconds.now - timing.REQUEST_TIMEOUT
+    lease._arm()
+    assert signal.getitimer(signal.ITIMER_REAL)[0] <= 0.001
 
 
 # Renewing
@@ -350,7 +403,7 @@ def test_a_checkpoint_commits_effects_and_progress_and_forgets_the_tries(run: Ru
 def test_a_finished_run_gives_its_lease_back(
     world: World, run: Run, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change(run, updated_at=Now() - timedelta(hours=1))
+    change(run, updated_at=Now() - timedelta(hours=1), wake_at=Now())
     told_of: list[Run] = []
     monkeypatch.setattr("tests.gate.test_leasing.finished", told_of.append)
     monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, leases.Kind("x", finished="tests.gate.test_leasing.finished"))
