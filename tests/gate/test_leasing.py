@@ -475,7 +475,7 @@ def test_what_was_taken_over_within_the_checkpoint_commits_nothing(
 
 
 def test_a_run_that_failed_says_why(world: World, run: Run, lease: Lease) -> None:
-    change(run, stop_requested_by="x", updated_at=Now() - timedelta(hours=1))
+    change(run, stop_requested_by="x", updated_at=Now() - timedelta(hours=1), wake_at=Now())
     leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "gave_up", "Started 5 times." + "x" * 600)
     mine = row(run)
     assert (mine.state, mine.owner, mine.lease_until, mine.wake_at) == ("failed", "", None, None)
