@@ -18,6 +18,8 @@ REASONS: dict[str, str] = {
     r"- (.*) = False\n\+ \1 = None$": "no is no",
     r"_end: - updated_at=Now\(\),": "the renewal in the same transaction has just set it",
     r"take: - .*epoch=before\.epoch\)": "whoever could have changed the epoch waits for the row",
+    r'to_bytes\((.*), "big"\)(.*)\n.*to_bytes\(\1, \)\2$': "it is the default",
+    r"read_digests: - .* if end >= 0 else": "before any end stands the header; what has no end matches nothing",
     r"_recorded: - .*\[:2\]\)\n.*\[:3\]\)": "two entries are one too many, and so are three",
 }
 """A pattern of the mutants that do the same, and why. They are not tried: a test would have to be wrong to notice."""
