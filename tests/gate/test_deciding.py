@@ -118,6 +118,15 @@ def test_one_request_waits_for_a_subject(world: World, asked: ApprovalRequest) -
     ask(world, subject="stage:2")
 
 
+def test_another_kind_of_request_waits_beside_it(world: World, asked: ApprovalRequest) -> None:
+    with log.transaction():
+        approvals.submit(
+            ApprovalRequest.Kind.RESTORE, subject="stage:1", title="x", evidence=EVIDENCE,
+            requester=world.people.operator,
+        )  # fmt: skip
+    assert ApprovalRequest.objects.pending().count() == 2
+
+
 def test_numbers_that_are_none_are_not_evidence() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         approvals.canonical({"a": float("nan")})
@@ -137,7 +146,7 @@ def test_a_rejection_says_who_when_and_why_and_no_until(world: World, asked: App
     assert (asked.state, asked.approver, asked.reason) == (State.REJECTED, world.people.reviewer, "no")
     assert asked.decided_at is not None
     assert asked.use_by is None
-    assert entries(asked)[-1].action == "approval.rejected"
+    assert (entries(asked)[-1].action, entries(asked)[-1].details["until"]) == ("approval.rejected", "")
 
 
 def test_a_rejection_needs_words(world: World, asked: ApprovalRequest) -> None:
@@ -249,6 +258,38 @@ def test_what_nobody_decides_runs_out(asked: ApprovalRequest, hours: float, over
 def test_what_nobody_uses_runs_out(approved: ApprovalRequest, hours: float, over: int) -> None:
     hours_ago(approved, hours)
     assert approvals.expire() == over
+
+
+def test_each_that_runs_out_is_told_and_counted(world: World, asked: ApprovalRequest) -> None:
+    other, young = ask(world, subject="stage:2"), ask(world, subject="stage:3")
+    for one in (asked, other):
+        hours_ago(one, 73)
+    assert approvals.expire() == 2
+    told = [entries(one)[-1].action for one in (asked, other, young)]
+    assert told == ["approval.expired", "approval.expired", "approval.requested"]
+
+
+@pytest.mark.hazard("4.2.6")
+@pytest.mark.parametrize("act", ["expire", "withdraw_all"])
+def test_what_somebody_decided_meanwhile_is_left_alone(
+    world: World, asked: ApprovalRequest, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [asked, ask(world, subject="stage:2")]
+    for one in both:
+        hours_ago(one, 73)
+
+    def decide_the_other(request: ApprovalRequest) -> None:
+        other = next(one for one in both if one.pk != request.pk)
+        tampered(other, state="rejected", approver=world.people.reviewer, decided_at=F("created_at"))
+
+    monkeypatch.setattr(approvals, "_told", decide_the_other)
+    if act == "expire":
+        assert approvals.expire() == 1
+    else:
+        with log.transaction():
+            approvals.withdraw_all(actor=make.SETUP, reason="restored")
+    found = ApprovalRequest.objects.order_by("state").values_list("state", flat=True)
+    assert list(found) == (["expired", "rejected"] if act == "expire" else ["rejected", "withdrawn"])
 
 
 def test_what_was_used_never_runs_out(used: ApprovalRequest) -> None:
@@ -388,6 +429,7 @@ def test_a_move_is_told_with_everything_that_it_is_about(world: World, used: App
 
 def test_a_restored_database_takes_every_open_request_back(world: World, approved: ApprovalRequest) -> None:
     pending, rejected = ask(world, subject="stage:2"), ask(world, subject="stage:3")
+    another = ask(world, subject="stage:4")
     approvals.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
     with log.transaction():
         approvals.withdraw_all(actor=make.SETUP, reason="restored")
@@ -395,7 +437,7 @@ def test_a_restored_database_takes_every_open_request_back(world: World, approve
         one.refresh_from_db()
     assert [one.state for one in (approved, pending, rejected)] == ["withdrawn", "withdrawn", "rejected"]
     assert (approved.reason, pending.reason, rejected.reason) == ("restored", "restored", "no")
-    for one in (approved, pending):
+    for one in (approved, pending, another):
         last = entries(one)[-1]
         assert (last.action, last.actor, last.digest) == ("approval.withdrawn", make.SETUP.text, one.digest)
     assert entries(rejected)[-1].action == "approval.rejected"
