@@ -184,6 +184,8 @@ def claim(
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
     _insist_writable()
+    if request.environment:
+        emergency.lock(request.environment)
     _insist_not_stopped(request)
     if not by.holds(Role.OPERATOR):
         raise Refused(_("Only an operator can start this."))

@@ -48,7 +48,7 @@ def insist_none(environment: Environment) -> None:
 def hold(environment: Environment) -> None:
     """As `insist_none`, and nobody presses before the open transaction ends: call it where an intent is committed."""
     log.insist()
-    _lock(environment)
+    lock(environment)
     insist_none(environment)
 
 
@@ -57,7 +57,7 @@ def press(environment: Environment, *, by: Person, reason: str = "") -> Emergenc
     with log.transaction():
         if not by.roles():
             raise StopRefused(_("Only an operator, a reviewer or an auditor can stop an environment."))
-        _lock(environment)
+        lock(environment)
         if in_force(environment):
             raise StopRefused(_("The emergency stop is on already."))
         stop = EmergencyStop.objects.create(environment=environment, by=by, reason=reason.strip()[:500])
@@ -82,6 +82,6 @@ def _wake(environment: Environment) -> None:
                 queue.enqueue("kvops.tasks.step", pk)
 
 
-def _lock(environment: Environment) -> None:
-    """Hold the environment's row until the open transaction ends; rows may still refer to it meanwhile."""
+def lock(environment: Environment) -> None:
+    """Hold the environment's row until the open transaction ends: nobody presses, and rows may still refer to it."""
     Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)

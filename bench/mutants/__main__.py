@@ -19,7 +19,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "kvops.approvals": (
             "claim", "still_valid", "_insist_recorded", "_recorded", "_insist_writable", "_insist_not_stopped", "_one",
         ),
-        "kvops.emergency": ("in_force", "insist_none", "hold", "_lock"),
+        "kvops.emergency": ("in_force", "insist_none", "hold", "lock"),
         "backups.stages": ("locked", "insist_operator", "insist_turn", "insist_names", "_numbered"),
         "backups.cleanup": ("start_deletion", "_claim_and_run"),
         "backups.deletion": (

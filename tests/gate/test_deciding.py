@@ -4,8 +4,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from audit import log
 from audit.models import Entry, Head
@@ -309,6 +311,19 @@ def test_a_use_says_who_and_when(world: World, used: ApprovalRequest) -> None:
 def test_a_use_outside_a_recorded_transaction_is_refused(world: World, approved: ApprovalRequest) -> None:
     with pytest.raises(log.OutsideTransactionError):
         approvals.claim(approved, kind=DELETE, subject="stage:1", digest=approved.digest, by=world.people.operator)
+
+
+def test_nobody_presses_the_emergency_stop_between_the_look_and_the_use(
+    world: World, approved: ApprovalRequest
+) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        claim(approved, world.people.operator)
+    queries = [query["sql"] for query in asked.captured_queries]
+    (held,) = (
+        at for at, sql in enumerate(queries) if 'FROM "kvops_environment"' in sql and sql.endswith("NO KEY UPDATE")
+    )
+    looked = next(at for at, sql in enumerate(queries) if 'FROM "kvops_emergencystop"' in sql)
+    assert held < looked
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
