@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 from django.db import connection
+from django_q.models import OrmQ
 
 from kvops import supervision
 
@@ -62,8 +63,9 @@ class Worker:
         return {}
 
     def idle(self) -> dict[str, psutil.Process]:
-        """The processes of the cluster after its first canary came back."""
+        """The processes of the cluster after its first canary came back and the first look into the buckets is over."""
         until("a canary comes back", lambda: supervision.age("canary") is not None)
+        until("the looks are over", lambda: not any(one.func() == "kvops.tasks.look" for one in OrmQ.objects.all()))
         return self.parts()
 
     def left(self) -> list[psutil.Process]:
