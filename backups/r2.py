@@ -9,13 +9,11 @@ StoreError
 
 import logging
 import os
-import time
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import cache
 from hashlib import md5, sha256
 from http import HTTPStatus
@@ -28,6 +26,8 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from kvops.cloudflare import RemoteClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -126,7 +126,7 @@ class R2Store:
         self.bucket = bucket
         _check_endpoint(endpoint, allowed_hosts)
         self._client = _client(endpoint, (access_key_id, secret_access_key), (connect_timeout, read_timeout), attempts)
-        self._dated: tuple[float, float] | None = None
+        self._clock = RemoteClock()
         self._client.meta.events.register("after-call.s3", self._note_date)
         self._client.meta.events.register_last("before-call.s3", _expect_nothing)
         self._client.meta.events.register("before-send.s3", _only_to(allowed_hosts))
@@ -203,17 +203,10 @@ class R2Store:
 
     def time(self) -> float | None:
         """What time it is at the store, by its newest answer, in seconds since 1970; None before one said so."""
-        if self._dated is None:
-            return None
-        date, at = self._dated
-        return date + time.monotonic() - at
+        return self._clock.time()
 
     def _note_date(self, parsed: dict[str, Any], **_: object) -> None:
-        try:
-            said = parsedate_to_datetime(parsed["ResponseMetadata"]["HTTPHeaders"]["date"])
-        except (KeyError, ValueError, OverflowError):
-            return
-        self._dated = (said.replace(tzinfo=said.tzinfo or UTC).timestamp(), time.monotonic())
+        self._clock.hear(parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
 
     def _stored_sha256(self, key: str) -> bytes:
         stored = sha256()

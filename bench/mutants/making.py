@@ -58,7 +58,7 @@ class Mutant:
         of, code = function(self.module, self.function), _code(self.after, self.function)
         of.__code__ = code
         if self._defaults(self.before) != self._defaults(self.after):
-            raise NotImplementedError(self.key)
+            raise ValueError(f"Defaults are not exchanged in a loaded function: {self.key}")
 
     def _defaults(self, source: str) -> str:
         tree = _named(ast.parse(source), self.function)

@@ -6,6 +6,7 @@ No Django and no models here. Values are bytes, times are seconds, every call ra
 from kvops.cloudflare._budget import Budget, Meter, Unlimited
 from kvops.cloudflare._client import Cloudflare
 from kvops.cloudflare._d1 import Cell, DatabaseInfo, Rows
+from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._errors import (
     ApiError,
     AuthError,
@@ -49,6 +50,7 @@ __all__ = [
     "NotFound",
     "RateLimited",
     "Refused",
+    "RemoteClock",
     "Rows",
     "StatementRefused",
     "TooLarge",

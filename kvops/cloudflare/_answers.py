@@ -2,14 +2,13 @@
 
 import re
 import time
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypedDict
 
 import httpx
 
 from kvops.cloudflare import _json
+from kvops.cloudflare._dates import moment
 from kvops.cloudflare._errors import (
     ApiError,
     AuthError,
@@ -93,15 +92,6 @@ def _now(answer: httpx.Response) -> float:
     """The clock that wrote the answer, so that ours may be wrong; ours when it says nothing."""
     said = moment(answer.headers.get("date", ""))
     return time.time() if said is None else said
-
-
-def moment(header: str) -> float | None:
-    """An HTTP date in seconds since 1970; None if it is none."""
-    try:
-        moment = parsedate_to_datetime(header)
-    except (ValueError, OverflowError):
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def request_id(answer: httpx.Response) -> str:

@@ -16,8 +16,9 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from kvops.cloudflare import _json
-from kvops.cloudflare._answers import failure, moment, observed, received, unreadable
+from kvops.cloudflare._answers import failure, observed, received, unreadable
 from kvops.cloudflare._budget import Budget, Meter, Unmetered
+from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._deadline import Deadline, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TransportError
 
@@ -76,7 +77,7 @@ class Transport:
         if not re.fullmatch(r"[\x21-\x7e]+", token):
             raise ConfigurationError("The token is empty or holds white space; store it again.")
         self.calls = 0
-        self._dated: tuple[float, float] | None = None
+        self.clock = RemoteClock()
         self._counting = Lock()
         self._hosts = allowed_hosts
         self._root = f"{base_url.rstrip('/')}/accounts/{checked_id(account_id)}"
@@ -168,19 +169,11 @@ class Transport:
                 f"No answer from Cloudflare to {route.name} ({type(error).__name__}: {error}).",
                 outcome_unknown=not never_left,
             ) from None
-        if (date := moment(answer.headers.get("date", ""))) is not None:
-            self._dated = (date, time.monotonic())
+        self.clock.hear(answer.headers.get("date", ""))
         self._budget.observed(**observed(answer))
         if answer.status_code != HTTPStatus.OK or "cf-mitigated" in answer.headers:
             raise failure(answer)
         return answer
-
-    def time(self) -> float | None:
-        """What time it is by the newest answer, in seconds since 1970; None before one said so."""
-        if self._dated is None:
-            return None
-        date, at = self._dated
-        return date + time.monotonic() - at
 
     def _wait_for_budget(self) -> None:
         waited = 0.0
@@ -279,7 +272,7 @@ class Client:
 
     def time(self) -> float | None:
         """What time it is at Cloudflare, by its newest answer, in seconds since 1970; None before one said so."""
-        return self._transport.time()
+        return self._transport.clock.time()
 
     def close(self) -> None:
         """Close the connections."""
