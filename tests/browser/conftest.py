@@ -57,10 +57,24 @@ class Product:
 
     def also_reviews(self, email: str) -> None:
         """Give somebody the reviewer's role besides, as one account may hold several."""
-        code = (
+        self._shell(
             "from audit import log; from kvops import people; from kvops.models import Role\n"
             f"with log.transaction(): people.add({email!r}, Role.REVIEWER, actor=log.Actor.command('tests'))"
         )
+
+    def alarm(self) -> None:
+        """Press production's emergency stop, and let QA's bucket tell of a record that the database does not have."""
+        self._shell(
+            "from audit.models import Head; from django.db.models.functions import Now; from kvops import emergency\n"
+            "from kvops.models import Contradiction, Environment, Person\n"
+            "qa, production = Environment.objects.order_by('order'); ours = Head.objects.get().seq\n"
+            "emergency.press(production, by=Person.objects.get(name='auditor'), reason='The list looks wrong.')\n"
+            "key = 'backups/kv/master/20261126T010203.000000Z.manifest.json'\n"
+            "Contradiction.objects.create(environment=qa, manifest_key=key, modified_at=Now(), sequence=ours + 1200,"
+            " hash='a' * 64, our_sequence=ours)"
+        )
+
+    def _shell(self, code: str) -> None:
         shell = 'set -a; . "$0"; exec "$@"'
         command = [sys.executable, "manage.py", "shell", "-v0", "-c", code]
         subprocess.run(["bash", "-c", shell, self.folder / "env", *command], cwd=environment.ROOT, check=True)

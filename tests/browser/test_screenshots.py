@@ -86,6 +86,19 @@ def test_every_page_can_be_shown(page: Page, request: pytest.FixtureRequest) -> 
     assert problems == []
 
 
+@pytest.fixture(scope="module")
+def alarmed(product: Product) -> None:
+    """Everything stands still from here on; nothing of this sandbox is used after it."""
+    product.alarm()
+
+
+@pytest.mark.usefixtures("alarmed")
+def test_what_makes_everything_stand_still_can_be_shown(page: Page, request: pytest.FixtureRequest) -> None:
+    look = request.node.callspec.params["page"]
+    assert list(_shown(page, look, "standstill", "/environments/")) == []
+    assert page.locator(".alert-important").count() == 2
+
+
 def _linked(page: Page) -> dict[str, str]:
     found = {}
     for name, (start, pattern) in LINKED.items():
