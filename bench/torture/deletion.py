@@ -195,4 +195,4 @@ def _drift_figures(found: Sequence[Found]) -> list[Figure]:
     ]
 
 
-ROWS = (Row("drift", "A3", 1_000, 4, _drift, _drift_figures), PARTIAL)
+ROWS = (Row("drift", "A3", 300, 4, _drift, _drift_figures), PARTIAL)

@@ -206,4 +206,4 @@ def _figures(found: Sequence[Found]) -> list[Figure]:
     ]
 
 
-ROWS = (Row("storms", "A23", n=300, slice=1, trials=_storms, figures=_figures),)
+ROWS = (Row("storms", "A23", n=100, slice=1, trials=_storms, figures=_figures),)
