@@ -60,6 +60,8 @@ class Action(TextChoices):
     CHECK_PASSED = "check.passed", _("Integrity check passed")
     CHECK_FAILED = "check.failed", _("Integrity check failed")
     VALUE_VIEWED = "value.viewed", _("Value viewed")
+    CONTRAST_STARTED = "contrast.started", _("Comparison of a copy started")
+    CONTRAST_FINISHED = "contrast.finished", _("Comparison of a copy finished")
 
     APPROVAL_REQUESTED = "approval.requested", _("Approval requested")
     APPROVAL_APPROVED = "approval.approved", _("Request approved")

@@ -2,13 +2,20 @@
 
 from django.urls import URLPattern, path
 
-from backups.views import backups, cleanup, generations, integrity, restores, stages, storage
+from backups.views import backups, cleanup, contrasts, generations, integrity, restores, stages, storage
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [
     path("backups/", backups.index, name="backups"),
     path("backups/<int:pk>/", generations.detail, name="generation"),
     path("backups/<int:pk>/check", generations.check, name="generation_check"),
+    path("backups/<int:pk>/compare/", contrasts.index, name="contrasts"),
+    path("backups/<int:pk>/compare/<int:contrast>/", contrasts.detail, name="contrast"),
+    path("backups/<int:pk>/compare/<int:contrast>/file", contrasts.download, name="contrast_file"),
+    path("backups/<int:pk>/compare/<int:contrast>/live", contrasts.live, name="contrast_live"),
+    path("backups/<int:pk>/compare/<int:contrast>/names/<int:entry>/value", contrasts.value, name="contrast_value"),
+    path("backups/<int:pk>/compare/start", contrasts.start, name="contrast_start"),
+    path("backups/<int:pk>/entries/<int:index>/compare", contrasts.entry_value, name="entry_compare"),
     path("backups/<int:pk>/entries/<int:index>/value", generations.value, name="entry_value"),
     path("backups/<int:pk>/live", generations.live, name="generation_live"),
     path("backups/<int:pk>/put-back/", restores.new, name="restore_new"),

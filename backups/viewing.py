@@ -1,24 +1,107 @@
-"""A value out of a copy, for a person who asks for it. It is recorded first and stored nowhere."""
+"""Values out of copies, for a person who asks for one. It is recorded first and stored nowhere."""
 
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import generations
-from backups.models import Generation
-from kvops import approvals, values
-from kvops.cloudflare import Entry
-from kvops.models import Person
+from audit.chain import JSON
+from backups import generations, lines, manifest
+from backups.models import Generation, GenerationEntry
+from backups.r2 import StoreError
+from kvops import approvals, environments, values
+from kvops.cloudflare import CloudflareError, Entry
+from kvops.models import Namespace, Person
 
 
 class ValueHidden(Exception):
     """The key is masked now, or the copy does not hold it."""
 
 
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: a copy, or what KV holds now. Facts only where the key is there."""
+
+    generation: Generation | None
+    there: bool
+    size: int | None = None
+    expiration: int | None = None
+    metadata: str | None = None
+    data: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key on both sides. Without `compared` its values are not shown, and `hidden` says why."""
+
+    name: str
+    first: Side
+    second: Side
+    hidden: str | Promise
+    compared: lines.Compared | None
+    equal: bool
+
+
 def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
     """The entry as the copy holds it. Raises ValueHidden, manifest.Damaged and StoreError."""
     if values.category_of(generation.namespace, name).sensitive:
         raise ValueHidden(_("This key is settings or unclassified now: its value is not shown."))
+    _record(generation, name, by, {})
+    entry = generations.read_entry(generation, name)
+    if entry is None:
+        raise ValueHidden(_("The copy holds no value of this key."))
+    return entry
+
+
+def view_difference(generation: Generation, other: Generation | Namespace, name: str, *, by: Person) -> Difference:
+    """A key as a copy holds it, and as another copy does or KV does now; the value of a masked key is not read.
+
+    Raises ValueHidden with a sentence when one of the two cannot be read.
+    """
+    against = f"copy {other.pk}" if isinstance(other, Generation) else str(other)
+    _record(generation, name, by, {"against": against})
+    masked = values.category_of(generation.namespace, name).sensitive
+    try:
+        first = _facts(generation, name) if masked else _copied(generation, name)
+        if isinstance(other, Namespace):
+            second = _live(other, name, masked=masked)
+        else:
+            second = _facts(other, name) if masked else _copied(other, name)
+    except (manifest.Damaged, StoreError, CloudflareError) as problem:
+        raise ValueHidden(str(problem)) from problem
+    hidden = _("Masked: the key is a setting, or nobody classified it.") if masked else ""
+    compared = None if masked else lines.compared(first.data, second.data)
+    return Difference(name, first, second, hidden, compared, not masked and first.data == second.data)
+
+
+def _facts(generation: Generation, name: str) -> Side:
+    """What Postgres knows of the entry."""
+    kept = generation.entries.filter(name=name, outcome=GenerationEntry.Outcome.KEPT).first()
+    return Side(generation, kept is not None, kept.size if kept else None, kept.expiration if kept else None)
+
+
+def _copied(generation: Generation, name: str) -> Side:
+    """The entry as the copy holds it."""
+    entry = generations.read_entry(generation, name)
+    if entry is None:
+        return Side(generation, there=False)
+    return Side(generation, True, len(entry.data), entry.expiration, entry.metadata, entry.data)
+
+
+def _live(namespace: Namespace, name: str, *, masked: bool) -> Side:
+    """The key as KV holds it now."""
+    with environments.reader(namespace.environment) as client:
+        entry = client.exact_get(namespace.namespace_id, name)
+    if entry is None:
+        return Side(None, there=False)
+    if masked:
+        return Side(None, True, len(entry.data), entry.expiration)
+    return Side(None, True, len(entry.data), entry.expiration, entry.metadata, entry.data)
+
+
+def _record(generation: Generation, name: str, by: Person, details: dict[str, JSON]) -> None:
     with log.transaction():
         log.record(
             Action.VALUE_VIEWED,
@@ -26,9 +109,5 @@ def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
             environment=generation.environment.slug,
             subject=f"generation:{generation.pk}",
             subject_label=generation.stem[:200],
-            details={"namespace": str(generation.namespace), "key": name},
+            details={"namespace": str(generation.namespace), "key": name, **details},
         )
-    entry = generations.read_entry(generation, name)
-    if entry is None:
-        raise ValueHidden(_("The copy holds no value of this key."))
-    return entry

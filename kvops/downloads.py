@@ -1,12 +1,14 @@
-"""Lists of names as files: one JSON object a line, or CSV for spreadsheets. Pure: no database."""
+"""Tables as files: CSV for spreadsheets, JSON for programs, written while they are read. Pure: no database."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What makes a spreadsheet take a cell for a formula."""
+
+type Cell = str | int | None
 
 
 def json_lines(names: Iterable[str]) -> Iterator[str]:
@@ -16,13 +18,28 @@ def json_lines(names: Iterable[str]) -> Iterator[str]:
 
 
 def csv_lines(names: Iterable[str]) -> Iterator[str]:
-    """CSV with a heading and a byte order mark; a name that would be taken for a formula gets a quote in front."""
-    yield "\ufeff" + _row("name")
-    for name in names:
-        yield _row(f"'{name}" if name.startswith(_FORMULA) else name)
+    """Names as a table of one column."""
+    return csv_table(["name"], ([name] for name in names))
 
 
-def _row(cell: str) -> str:
+def csv_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    """CSV with a heading and a byte order mark; a text that would be taken for a formula gets a quote in front."""
+    yield "\ufeff" + _row(columns)
+    for row in rows:
+        yield _row([f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row])
+
+
+def json_table(head: Mapping[str, object], columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    """One JSON object: what `head` says, and under `rows` an object for each row, one a line."""
+    yield json.dumps(head, ensure_ascii=False)[:-1] + (", " if head else "") + '"rows": ['
+    before = "\n"
+    for row in rows:
+        yield before + json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)
+        before = ",\n"
+    yield "\n]}\n"
+
+
+def _row(cells: Sequence[Cell]) -> str:
     line = io.StringIO()
-    csv.writer(line, quoting=csv.QUOTE_ALL).writerow([cell])
+    csv.writer(line, quoting=csv.QUOTE_ALL).writerow(cells)
     return line.getvalue()

@@ -29,7 +29,7 @@ from backups.models import (
 )
 from kvops import leases, runs
 from kvops.models import ApprovalRequest, Contradiction, Run
-from tests.constraints import restores_rows
+from tests.constraints import contrasts_rows, restores_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,
@@ -105,6 +105,7 @@ TABLE = [
     *CHUNKS,
     *REAPPEARANCES,
     *restores_rows.RESTORES,
+    *contrasts_rows.CONTRASTS,
 ]
 FROZEN = [
     (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "starter_id", "used_at", *REQUEST_DECIDED}),

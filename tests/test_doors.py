@@ -15,8 +15,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
-from backups import selecting
-from backups.models import CleanupStage, Generation, PlainDump
+from backups import contrasts, selecting
+from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump
 from kvops import changes, runs
 from kvops.models import ApprovalRequest, Role, Run, Scan
 from tests import make
@@ -43,6 +43,7 @@ class World:
     missing: int
     run: int
     restore: int
+    contrast: list[object]
 
 
 @pytest.fixture
@@ -60,8 +61,13 @@ def world(estate: make.Estate, people: make.People) -> World:
     scan = Scan.objects.filter(namespace=estate.qa).latest("pk")
     Scan.objects.filter(pk=scan.pk).update(unexplained=1)
     restore = selecting.prepare(stage.generation, actor=make.SETUP)
+    compared = contrasts.with_kv(stage.generation, estate.qa, actor=make.SETUP)
+    compared.entries.create(name="master:a:1", kind="value")
+    contrast: list[object] = [stage.generation.pk, compared.pk]
     check = stage.generation.checks.get().pk
-    return World(stage, stage.generation, stage.approval, change.pk, check, dump.pk, scan.pk, run.pk, restore.pk)
+    return World(
+        stage, stage.generation, stage.approval, change.pk, check, dump.pk, scan.pk, run.pk, restore.pk, contrast
+    )
 
 
 class Answer(Protocol):
@@ -101,9 +107,9 @@ def form(at: Arguments = lambda _world: []) -> Door:
     return Door((LOGIN, 403, 200, 403, 403), (LOGIN, 403, 422, 403, 403), at)
 
 
-def value(at: Arguments, data: dict[str, str] | None = None) -> Door:
-    """The value of a key: for operators and reviewers, on request."""
-    return Door(NEVER, (LOGIN, 403, 200, 200, 403), at, data=data or {})
+def value(at: Arguments, data: dict[str, str] | None = None, done: int = 200) -> Door:
+    """The value of a key, or what reads values: for operators and reviewers, on request."""
+    return Door(NEVER, (LOGIN, 403, done, done, 403), at, data=data or {})
 
 
 def everybody(get: int, post: int) -> Door:
@@ -159,7 +165,14 @@ DOORS: dict[str, Door] = {
     "backups:cleanup_list": page(),
     "backups:cleanup_new": form(),
     "backups:cleanup_references": operates(lambda world: [world.stage.request_id], done=422),
+    "backups:contrast": page(lambda world: world.contrast),
+    "backups:contrast_file": page(lambda world: world.contrast),
+    "backups:contrast_live": page(lambda world: world.contrast),
+    "backups:contrast_start": value(lambda world: [world.generation.pk], done=422),
+    "backups:contrast_value": value(lambda world: [*world.contrast, ContrastEntry.objects.get().pk]),
+    "backups:contrasts": page(lambda world: [world.generation.pk]),
     "backups:dump_kept": operates(lambda world: [world.dump]),
+    "backups:entry_compare": value(lambda world: [world.generation.pk, 0]),
     "backups:entry_value": value(lambda world: [world.generation.pk, 0]),
     "backups:generation": page(lambda world: [world.generation.pk]),
     "backups:generation_check": operates(lambda world: [world.generation.pk]),

@@ -1,6 +1,7 @@
 """The tables of copies and clean-up, one module per feature."""
 
 from backups.models.cleanup import CleanupChunk, CleanupEntry, CleanupException, CleanupRequest, CleanupStage
+from backups.models.contrasts import Contrast, ContrastEntry
 from backups.models.datasets import Dataset
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.integrity import Check, CheckRow, Difference
@@ -16,6 +17,8 @@ __all__ = [
     "CleanupException",
     "CleanupRequest",
     "CleanupStage",
+    "Contrast",
+    "ContrastEntry",
     "Dataset",
     "Difference",
     "Generation",

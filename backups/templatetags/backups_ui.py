@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups import catalogue, reconciling
-from backups.models import CleanupStage, Dataset, Generation, Reappearance, StoredObject
+from backups.models import CleanupStage, Contrast, Dataset, Generation, Reappearance, StoredObject
 from backups.models.generations import GenerationQuerySet
 from backups.next_step import NEXT
 from kvops import timing
@@ -134,8 +134,9 @@ def waiting_stages() -> list[tuple[CleanupStage, str | Promise]]:
 
 @register.inclusion_tag("runs/products.html")
 def run_products(run: Run) -> dict[str, object]:
-    """The copy and the checks a run made."""
-    return {"generation": Generation.objects.filter(run=run).first(), "checks": run.checks.all()}
+    """The copy, the checks and the comparison a run made."""
+    contrast = Contrast.objects.filter(run=run).first()
+    return {"generation": Generation.objects.filter(run=run).first(), "checks": run.checks.all(), "contrast": contrast}
 
 
 @register.inclusion_tag("backups/holding.html")

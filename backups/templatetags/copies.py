@@ -7,7 +7,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
-from backups.models import Check, Generation
+from backups.models import Check, Contrast, Generation
 from kvops import values
 from kvops.templatetags.kvops_ui import key_name, state_badge
 
@@ -25,6 +25,15 @@ def generation_status(generation: Generation, stale_before: datetime) -> dict[st
     """How far a copy can be trusted, with the date and the reason."""
     verified = generation.verified_at if generation.status == Generation.Status.VERIFIED else None
     return {"generation": generation, "verified_at": verified, "stale": bool(verified and verified < stale_before)}
+
+
+@register.simple_tag
+def contrast_title(contrast: Contrast) -> str:
+    """What is compared with what."""
+    facts = {"copy": contrast.generation_id, "other": contrast.other_id, "environment": contrast.namespace.environment}
+    if contrast.other_id:
+        return _("From copy %(copy)s to copy %(other)s") % facts
+    return _("From copy %(copy)s to what KV of %(environment)s held") % facts
 
 
 @register.inclusion_tag("includes/state_badge.html")

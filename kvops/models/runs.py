@@ -47,6 +47,7 @@ class Run(models.Model):
         PREVIEW = "preview", _("preview of a restore")
         RESTORE = "restore", _("restore")
         UNDO = "undo", _("undoing of a deletion")
+        CONTRAST = "contrast", _("comparison of a copy")
 
     class State(models.TextChoices):
         """Where the run is."""

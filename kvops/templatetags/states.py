@@ -127,6 +127,8 @@ RESULTS: dict[str, str | Promise] = {
     "soon": _("Less than a minute left"),
     "written": _("Put back"),
     "left": _("Not put back"),
+    # comparisons of copies
+    "removed": _("Removed"),
     # deletions
     "deleted": _("Deleted"),
     "skipped": _("Not deleted"),

@@ -1,0 +1,116 @@
+"""Two values as lines that a person can compare: only what differs, with some lines around it. Pure: no Django.
+
+What is shown is bounded whatever the values are: the first 64 KiB of text, the first 2 KiB of anything else, 1,000
+lines of either.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import StrEnum
+
+TEXT = 64 * 1024
+"""Bytes of a text that are looked at."""
+OTHER = 2 * 1024
+"""Bytes of anything else."""
+MOST = 1_000
+"""Lines of either value: comparing them takes time that grows faster than they do."""
+AROUND = 3
+
+
+class Mark(StrEnum):
+    """Where a line is: in both values, only in the first, only in the second; or lines that are equal are left out."""
+
+    BOTH = "both"
+    FIRST = "first"
+    SECOND = "second"
+    LEFT_OUT = "left_out"
+
+
+class Laid(StrEnum):
+    """How the bytes were made lines."""
+
+    AS_TEXT = "text"
+    AS_JSON = "json"
+    AS_BYTES = "bytes"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line."""
+
+    mark: Mark
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The lines, how they came about, and whether they are only the beginning."""
+
+    lines: Sequence[Line]
+    laid: Laid
+    cut: bool
+
+
+def compared(first: bytes | None, second: bytes | None) -> Compared:
+    """Both values as lines; None for one that is not there."""
+    held = [value for value in (first, second) if value is not None]
+    if any(_text(value) is None for value in held):
+        limit, laid = OTHER, Laid.AS_BYTES
+        sides = [_in_hex(value[:limit]) if value is not None else [] for value in (first, second)]
+    else:
+        limit, laid = TEXT, Laid.AS_TEXT
+        texts = [value[:limit].decode("utf-8", "ignore") if value is not None else None for value in (first, second)]
+        if not any(len(value) > limit for value in held) and (laid_out := _as_json(texts)):
+            texts, laid = laid_out, Laid.AS_JSON
+        sides = [text.split("\n") if text is not None else [] for text in texts]
+    cut = any(len(value) > limit for value in held) or any(len(side) > MOST for side in sides)
+    return Compared(list(_lines(sides[0][:MOST], sides[1][:MOST])), laid, cut)
+
+
+def _text(value: bytes) -> str | None:
+    """The value as text; None when it is none. Of a long one only the beginning counts."""
+    start = value[: TEXT + 4]
+    try:
+        text = start.decode()
+    except UnicodeDecodeError as error:
+        # A cut in the middle of the last character is no sign of anything.
+        if len(value) <= len(start) or error.start < len(start) - 3:
+            return None
+        text = start[: error.start].decode()
+    return None if "\0" in text else text
+
+
+def _as_json(texts: Sequence[str | None]) -> list[str | None]:
+    """The texts laid out for reading; empty unless all are JSON and still differ when laid out."""
+    found: list[str | None] = []
+    for text in texts:
+        try:
+            found.append(None if text is None else json.dumps(json.loads(text), ensure_ascii=False, indent=2))
+        except (ValueError, RecursionError):
+            return []
+    return found if found[0] != found[1] else []
+
+
+def _in_hex(data: bytes) -> list[str]:
+    rows = [data[at : at + 16] for at in range(0, len(data), 16)]
+    readable = ["".join(chr(byte) if 32 <= byte < 127 else "." for byte in row) for row in rows]
+    return [f"{row.hex(' '):<48} {shown}" for row, shown in zip(rows, readable, strict=True)]
+
+
+def _lines(first: Sequence[str], second: Sequence[str]) -> Iterator[Line]:
+    """What differs, with some equal lines around it."""
+    behind = 0
+    for group in SequenceMatcher(None, first, second).get_grouped_opcodes(AROUND):
+        if group[0][1] > behind:
+            yield Line(Mark.LEFT_OUT)
+        for tag, from_first, to_first, from_second, to_second in group:
+            if tag == "equal":
+                yield from (Line(Mark.BOTH, text) for text in first[from_first:to_first])
+            else:
+                yield from (Line(Mark.FIRST, text) for text in first[from_first:to_first])
+                yield from (Line(Mark.SECOND, text) for text in second[from_second:to_second])
+            behind = to_first
+    if behind < len(first):
+        yield Line(Mark.LEFT_OUT)
