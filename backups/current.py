@@ -39,7 +39,11 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     copied = GenerationEntry.objects.filter(
         generation=stage.generation_id, name__in=names, outcome=GenerationEntry.Outcome.KEPT
     )
-    found = [Frozen(names[entry.name], entry.name, bytes(entry.digest or b""), entry.expiration) for entry in copied]
+    found = [
+        Frozen(names[entry.name], entry.name, bytes(entry.digest), entry.expiration)
+        for entry in copied
+        if entry.digest is not None
+    ]
     return sorted(found, key=lambda entry: entry.index)
 
 

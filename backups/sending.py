@@ -102,7 +102,7 @@ class Sender:
         equal = [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL]
         digest = manifest.names_sha256(entry.name for entry in equal)
         progress = {} if equal else self._progress(chunk)
-        with self.lease.checkpoint(None, **progress):
+        with self.lease.checkpoint(**progress):
             emergency.hold(self.stage.environment)
             chunks.except_(chunk, verdicts)
             changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
@@ -142,7 +142,7 @@ class Sender:
                 outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
         except CloudflareError as refused:
             with self.lease.checkpoint():
-                settling.settle_unsent(chunk, equal, str(refused), lease=self.lease, smaller=False)
+                settling.settle_unsent(chunk, equal, str(refused), lease=self.lease)
             raise
         self._sent(chunk, outcome, gap_ms)
 
@@ -153,7 +153,7 @@ class Sender:
             "not_everywhere": len(outcome.unsuccessful),
             "problem": outcome.problem[:500],
         }
-        with self.lease.checkpoint(None, **self._progress(chunk)):
+        with self.lease.checkpoint(**self._progress(chunk)):
             values: dict[str, object] = {} if outcome.unknown else {"state": State.SENT, "sent_at": Now()}
             CleanupChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=gap_ms, **values

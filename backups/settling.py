@@ -125,7 +125,9 @@ def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, *, lease: Lease) -> N
     _record(stage, chunk, lease)
 
 
-def settle_unsent(chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: Lease, smaller: bool) -> None:
+def settle_unsent(
+    chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: Lease, smaller: bool = False
+) -> None:
     """Close a chunk that deleted nothing, within the caller's checkpoint; it is planned anew as the same try.
 
     `smaller`: in two halves.

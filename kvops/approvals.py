@@ -220,7 +220,8 @@ def still_valid(request: ApprovalRequest) -> None:
     fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter", "environment").get(pk=request.pk)
     _insist_writable()
     _insist_not_stopped(fresh)
-    if fresh.state != State.USED or fresh.approver is None or fresh.starter is None:
+    # By constraint nothing but a used request has a starter.
+    if fresh.approver is None or fresh.starter is None:
         raise Refused(_("The approval behind this run is not in use."))
     if not fresh.approver.holds(Role.REVIEWER):
         raise Refused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
@@ -246,7 +247,7 @@ def _recorded(
     request: ApprovalRequest, action: Action, person: int | None, until: datetime | None, reason: str
 ) -> bool:
     """Whether one entry tells of this move, by this person, for at least as long as the request says."""
-    entries = list(Entry.objects.filter(subject=f"approval:{request.pk}", action=action)[:2])
+    entries = list(Entry.objects.filter(subject=f"approval:{request.pk}", action=action))
     if len(entries) != 1 or until is None:
         return False
     told = entries[0]

@@ -184,7 +184,7 @@ class Lease:
             self.renew()
 
     @contextmanager
-    def checkpoint(self, then: Again | Done | None = None, **values: object) -> Iterator[None]:
+    def checkpoint(self, then: Again | Done | None = None, /, **values: object) -> Iterator[None]:
         """A transaction for the effects of the work so far, with progress (`cursor`, `done`, `total`, `calls`, `note`).
 
         `then` ends the step in the same transaction: what follows is queued, or the run is finished.

@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from audit.models import Entry, Head
@@ -526,6 +527,20 @@ def test_a_right_that_went_after_the_use(world: World, used: ApprovalRequest, wh
     person = getattr(world.people, who)
     revoke(person, Role(role)) if how == "role" else User.objects.filter(person=person).update(is_active=False)
     with pytest.raises(Refused, match=rf"^{person.name} (approved this and )?is no longer an? {role}\.$"):
+        approvals.still_valid(used)
+
+
+def test_what_is_claimed_is_read_with_its_people_and_its_environment(
+    world: World, approved: ApprovalRequest, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(20):
+        claim(approved, world.people.operator)
+
+
+def test_what_is_in_use_is_read_with_its_people_and_its_environment(
+    used: ApprovalRequest, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(13):
         approvals.still_valid(used)
 
 

@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from audit.models import Entry as Recorded
-from backups import chunks, cleanup, current, deletion, manifest, sending, settling
+from backups import chunks, cleanup, current, deletion, manifest, sending, settling, stages
 from backups.clients import Clients
 from backups.current import Frozen, Verdict
 from backups.models import (
@@ -324,6 +324,15 @@ def test_after_a_long_pause_d1_is_checked_again(
     assert not mine._lay_still()
 
 
+def test_a_pause_of_just_as_long_is_not_longer(
+    lease: Lease, kv: Kv, chunk: CleanupChunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now()
+    monkeypatch.setattr("kvops.clock.now", lambda: now)
+    lease.run.cursor = {"checked_at": (now - timedelta(seconds=timing.CHECK_PAUSE)).isoformat()}
+    assert not job(chunk.stage, lease, kv)._lay_still()
+
+
 # Letting it go on
 
 
@@ -562,6 +571,27 @@ def test_whoever_intends_and_whoever_presses_hold_the_same_row_and_others_may_re
     lock = asked.captured_queries[0]["sql"]
     assert lock.endswith("FOR NO KEY UPDATE")
     assert f'"id" = {world.qa.environment_id}' in lock
+
+
+def test_a_stop_is_read_with_who_pressed_it(
+    world: World, stage: CleanupStage, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    emergency.press(stage.environment, by=world.people.auditor)
+    with django_assert_num_queries(1):
+        found = emergency.in_force(stage.environment)
+        assert found
+        assert found.by.name == "Auditor"
+
+
+def test_a_stage_is_locked_with_what_it_belongs_to(
+    stage: CleanupStage, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with log.transaction(), django_assert_num_queries(1):
+        found = stages.locked(stage)
+        about = (found.request.family.pattern, found.environment.slug, found.namespace.binding)
+        assert about == ("master:", "qa", "SETTINGS")
+    with log.transaction(), pytest.raises(CleanupStage.DoesNotExist):
+        stages.locked(CleanupStage(pk=0))
 
 
 def test_holding_belongs_to_a_recorded_transaction(world: World) -> None:
