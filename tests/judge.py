@@ -29,6 +29,9 @@ ALLOWED = {
     ("PUT", "put_value"),
     ("GET", "databases"),
     ("POST", "query"),
+    ("GET", "bucket_lock"),
+    ("GET", "managed_domain"),
+    ("GET", "custom_domains"),
 }
 
 

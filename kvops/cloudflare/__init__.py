@@ -1,4 +1,4 @@
-"""Cloudflare's documented REST API for Workers KV and D1: reading. Writing is in `writes`.
+"""Cloudflare's documented REST API for Workers KV, D1 and the guards of R2 buckets: reading. Writing is in `writes`.
 
 No Django and no models here. Values are bytes, times are seconds, every call raises CloudflareError.
 """
@@ -26,6 +26,7 @@ from kvops.cloudflare._errors import (
 )
 from kvops.cloudflare._kv import BULK_GET_LIMIT, Entry, Key, KeyPage, NamespaceInfo, Value
 from kvops.cloudflare._names import MAX_NAME_BYTES
+from kvops.cloudflare._r2 import Domain, LockRule
 
 __all__ = [
     "BULK_GET_LIMIT",
@@ -40,11 +41,13 @@ __all__ = [
     "CursorRefused",
     "DailyLimitReached",
     "DatabaseInfo",
+    "Domain",
     "Entry",
     "InvalidKeyName",
     "Key",
     "KeyNotFound",
     "KeyPage",
+    "LockRule",
     "Meter",
     "NamespaceInfo",
     "NotFound",

@@ -2,9 +2,10 @@
 
 from kvops.cloudflare._d1 import D1_ROUTES, D1Reads
 from kvops.cloudflare._kv import KV_ROUTES, KVReads
+from kvops.cloudflare._r2 import R2_ROUTES, R2Reads
 
 
-class Cloudflare(KVReads, D1Reads):
-    """Reads KV and D1 of one account; it can send nothing that changes them."""
+class Cloudflare(KVReads, D1Reads, R2Reads):
+    """Reads KV and D1 of one account, and how its buckets are guarded; it can send nothing that changes them."""
 
-    routes = KV_ROUTES + D1_ROUTES
+    routes = KV_ROUTES + D1_ROUTES + R2_ROUTES

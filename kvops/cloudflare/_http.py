@@ -111,11 +111,13 @@ class Transport:
         read: Callable[[_json.Object], T],
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         keys: int = 1,
     ) -> T:
         """Send a call about so many keys and let `read` take what it needs from the successful envelope."""
-        answer = self._send(method, path, query or {}, body, content_type=content_type, keys=keys)
+        typed = {"Content-Type": content_type} if body is not None else {}
+        answer = self._send(method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys)
         try:
             envelope = _json.as_object(_json.parse(answer.content))
             if envelope.get("success") is True:
@@ -136,10 +138,10 @@ class Transport:
         query: Mapping[str, str],
         body: bytes | None,
         *,
-        content_type: str = "",
+        headers: Mapping[str, str] | None = None,
         keys: int = 1,
     ) -> httpx.Response:
-        request, route = self._build(method, path, query, body, content_type)
+        request, route = self._build(method, path, query, body, headers or {})
         attempt = 0
         while True:
             attempt += 1
@@ -184,7 +186,7 @@ class Transport:
             self._sleep(wait)
 
     def _build(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None, content_type: str
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[httpx.Request, Route]:
         """Build the request and check what would really leave, after the library's own rewriting."""
         # Not httpx's own encoding of a query: it writes a space as '+'.
@@ -193,7 +195,7 @@ class Transport:
             method,
             f"{self._root}{path}{asked}",
             content=body,
-            headers={"Content-Type": content_type} if body is not None else None,
+            headers=headers,
         )
         self._check_host(request.url)
         intended = f"{self._root_path}{path}"

@@ -23,6 +23,7 @@ def fake_target() -> Iterator[Target]:
         fake.add_token("contract-read", account=account, permission="read")
         fake.add_token("contract-write", account=account, permission="write")
         fake.add_namespace(account, "3" * 32, "contract")
+        fake.add_bucket(account, "contract", locked="backups/")
         fake.add_database(account, "00000000-0000-4000-8000-000000000003", "contract")
         yield Target(
             base_url=fake.base_url,
@@ -31,6 +32,7 @@ def fake_target() -> Iterator[Target]:
             write_token="contract-write",
             namespace_id="3" * 32,
             database_id="00000000-0000-4000-8000-000000000003",
+            bucket="contract",
         )
 
 
@@ -44,6 +46,7 @@ def sandbox_target(sandbox_api: SandboxApi) -> Target:
         write_token=sandbox_api.qa.write_token,
         namespace_id=sandbox_api.qa.namespace_id,
         database_id=sandbox_api.qa.database_id,
+        bucket=sandbox_api.qa.bucket,
     )
 
 

@@ -57,13 +57,18 @@ class Description:
         else:
             # For the bulk routes the description wants `success: true` in a failure too: a slip.
             assert answer.is_client_error, f"{answer.status_code} is not documented"
-            product = "d1" if "/d1/" in template else "workers-kv"
-            schema = f"/components/schemas/{product}_api-response-common-failure"
+            schema = f"/components/schemas/{_failure(template)}"
         self.validate(schema, json.loads(answer.content) if kind == "application/json" else "bytes")
 
     def validate(self, pointer: str, value: Node) -> None:
         """Fail unless the value fits the schema at that place of the document."""
         Draft202012Validator({"$ref": f"urn:api#{pointer}"}, registry=self._registry).validate(value)
+
+
+def _failure(template: str) -> str:
+    if "/r2/" in template:
+        return "r2_v4_response_failure"
+    return f"{'d1' if '/d1/' in template else 'workers-kv'}_api-response-common-failure"
 
 
 def _pointer(part: str) -> str:

@@ -21,6 +21,7 @@ class Target:
     write_token: str
     namespace_id: str
     database_id: str
+    bucket: str
 
     def raw(self, token: str) -> httpx.Client:
         """A plain client; paths are relative to the account."""

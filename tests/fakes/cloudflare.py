@@ -19,7 +19,7 @@ from typing import Literal, Self
 from uuid import uuid4
 
 from tests.fakes import faults
-from tests.fakes.cloudflare_api import Answered, Api, Context, Problem, decoded
+from tests.fakes.cloudflare_api import Answered, Api, Bucket, Context, Problem, decoded
 from tests.fakes.http import Reply, Request, Server
 from tests.fakes.namespaces import Derived, Item, Namespace, Stored
 from tests.fakes.past import Remembering
@@ -45,6 +45,9 @@ _ROUTES: list[tuple[str, str, str, set[str], Callable[[Api, Context], Reply]]] =
     ("bulk_delete_old", "DELETE", f"{_KV}/([^/]+)/bulk", _WRITES, Api.bulk_delete),
     ("databases", "GET", "/d1/database", _SQL, Api.list_databases),
     ("query", "POST", "/d1/database/([^/]+)/query", _SQL, Api.run_query),
+    ("bucket_lock", "GET", "/r2/buckets/([^/]+)/lock", _READS, Api.bucket_lock),
+    ("managed_domain", "GET", "/r2/buckets/([^/]+)/domains/managed", _READS, Api.managed_domain),
+    ("custom_domains", "GET", "/r2/buckets/([^/]+)/domains/custom", _READS, Api.custom_domains),
 ]
 ROUTES = frozenset(route[0] for route in _ROUTES)
 
@@ -136,7 +139,7 @@ class FakeCloudflare:
         self._api.lag = lag
 
     def add_token(self, token: str, *, account: str, permission: Permission) -> None:
-        """A token: `read` for KV and D1, `write` for KV only, `d1` for D1 with writes."""
+        """A token: `read` for KV, D1 and R2, `write` for KV and R2's guards, `d1` for D1 with writes."""
         self._tokens[token] = (account, permission)
 
     def add_namespace(self, account: str, namespace_id: str, title: str) -> Stored:
@@ -181,6 +184,18 @@ class FakeCloudflare:
         connection.executescript(script)
         self._api.databases[database_id] = (account, name, connection)
         return connection
+
+    def add_bucket(self, account: str, name: str, *, locked: str = "") -> Bucket:
+        """A private bucket; with `locked`, one rule keeps what is under that prefix for 30 days. Change it at will."""
+        bucket = Bucket()
+        if locked:
+            bucket.lock(locked, days=30)
+        self._api.buckets[account, name] = bucket
+        return bucket
+
+    def bucket(self, account: str, name: str) -> Bucket:
+        """A bucket's guards, for the test to change them."""
+        return self._api.buckets[account, name]
 
     def namespace(self, namespace_id: str) -> Namespace:
         """A namespace by its id."""

@@ -1,4 +1,4 @@
-"""What each documented route of Workers KV and D1 does, over namespaces and databases in memory."""
+"""What each documented route of Workers KV, D1 and the guards of R2 buckets does, over what is in memory."""
 
 import base64
 import json
@@ -37,6 +37,25 @@ class Answered:
     value: str | None
     expiration: int | None = None
     metadata: str | None = None
+
+
+@dataclass
+class Bucket:
+    """How a bucket is guarded; its objects are in the fake S3. `rules` and `custom` are as the API gives them."""
+
+    rules: list[dict[str, object]] = field(default_factory=list)
+    r2_dev: bool = False
+    custom: list[dict[str, object]] = field(default_factory=list)
+
+    def lock(self, prefix: str, *, days: float = 14, enabled: bool = True, **condition: object) -> None:
+        """One more rule: by age, unless another condition is given."""
+        by = condition or {"type": "Age", "maxAgeSeconds": int(days * 86_400)}
+        self.rules.append({"id": f"rule-{len(self.rules) + 1}", "enabled": enabled, "prefix": prefix, "condition": by})
+
+    def connect(self, domain: str, *, enabled: bool = True) -> None:
+        """One more domain of the team's own."""
+        status = {"ownership": "active", "ssl": "active"}
+        self.custom.append({"domain": domain, "enabled": enabled, "status": status})
 
 
 @dataclass(slots=True)
@@ -81,6 +100,7 @@ class Api:
     def __init__(self) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self.databases: dict[str, tuple[str, str, sqlite3.Connection]] = {}
+        self.buckets: dict[tuple[str, str], Bucket] = {}
         self.clock: Callable[[], float] = lambda: 0.0
         self.lag: Callable[[str, str], float] | None = None
         self.reads: dict[tuple[str, str], Answered] = {}
@@ -213,6 +233,25 @@ class Api:
             results.append({"results": rows, "success": True, "meta": meta})
         database.commit()
         return success(json.dumps(results))
+
+    # R2
+
+    def bucket_lock(self, context: Context) -> Reply:
+        return success(json.dumps({"rules": self._bucket(context).rules}))
+
+    def managed_domain(self, context: Context) -> Reply:
+        name = sha256(f"{context.account}/{context.target}".encode()).hexdigest()[:32]
+        managed = {"bucketId": name, "domain": f"pub-{name}.r2.dev", "enabled": self._bucket(context).r2_dev}
+        return success(json.dumps(managed))
+
+    def custom_domains(self, context: Context) -> Reply:
+        return success(json.dumps({"domains": self._bucket(context).custom}))
+
+    def _bucket(self, context: Context) -> Bucket:
+        bucket = self.buckets.get((context.account, context.target))
+        if bucket is None:
+            raise Problem(404, 10006, "The specified bucket does not exist.")
+        return bucket
 
     # What the routes share
 

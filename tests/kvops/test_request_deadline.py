@@ -64,7 +64,7 @@ def test_an_answer_that_drips_is_given_up_when_the_whole_request_took_too_long(p
     begun = time.monotonic()
     with server(play) as url, reader(FakeCloudflare(), base_url=url, timeout=TIMEOUT) as cf:
         with pytest.raises(TransportError, match="ReadTimeout"):
-            cf._transport._once(*cf._transport._build("GET", f"/storage/kv/namespaces/{NS}", {}, None, ""))
+            cf._transport._once(*cf._transport._build("GET", f"/storage/kv/namespaces/{NS}", {}, None, {}))
         assert TIMEOUT <= time.monotonic() - begun < 2 * TIMEOUT
 
 

@@ -1,8 +1,9 @@
-// Cloudflare's REST routes for KV, D1 and R2 objects, served over real local bindings.
+// Cloudflare's REST routes for KV, D1 and R2, served over real local bindings.
 // Only what is documented: no back door, the sandbox is seeded through the same routes.
 import { query } from "./d1.js";
 import { ApiError, json, ok } from "./envelope.js";
 import { kv } from "./kv.js";
+import { guards } from "./r2.js";
 
 export default {
   async fetch(request, env) {
@@ -70,12 +71,14 @@ async function database({ request, url, env, environment, rest, mayWrite, noRout
   throw noRoute();
 }
 
-// What `wrangler r2 object get` asks for; objects are written through the S3 endpoint.
+// What `wrangler r2 object get` asks for, and how the bucket is guarded; objects are written through the S3 endpoint.
 async function object({ request, env, environment, rest, noRoute }) {
-  const [bucket, objects, key] = rest;
-  if (request.method !== "GET" || objects !== "objects" || rest.length !== 3) throw noRoute();
+  const [bucket, what, key] = rest;
+  const guard = guards[rest.slice(1).join("/")];
+  if (request.method !== "GET" || !(guard || (what === "objects" && rest.length === 3))) throw noRoute();
   const entry = environment.r2.find((candidate) => candidate.name === bucket);
   if (entry === undefined) throw new ApiError(404, 10006, "The specified bucket does not exist.");
+  if (guard) return ok(guard(environment));
   const found = await env[entry.binding].get(decodeURIComponent(key));
   if (found === null) throw new ApiError(404, 10007, "The specified key does not exist.");
   return new Response(found.body, { headers: { etag: found.httpEtag } });

@@ -1,0 +1,126 @@
+"""Reading how an R2 bucket is guarded: its lock rules, and the addresses under which anybody could read it.
+
+Only these three; objects are read and written through R2's S3 API.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from kvops.cloudflare import _json
+from kvops.cloudflare._errors import ConfigurationError
+from kvops.cloudflare._http import Client, Route
+
+BUCKETS = "/r2/buckets"
+NAME = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
+
+R2_ROUTES = (
+    Route("bucket_lock", "GET", f"{BUCKETS}/{NAME}/lock", repeatable=True),
+    Route("managed_domain", "GET", f"{BUCKETS}/{NAME}/domains/managed", repeatable=True),
+    Route("custom_domains", "GET", f"{BUCKETS}/{NAME}/domains/custom", repeatable=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LockRule:
+    """A rule that keeps objects whose names begin with `prefix` from being deleted or overwritten, while it is enabled.
+
+    Exactly one of: `seconds` after an object was put, `date` (UTC, ISO 8601) whenever it was put, or `forever`.
+    """
+
+    id: str
+    prefix: str
+    enabled: bool
+    seconds: int | None = None
+    date: str = ""
+    forever: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """An address of a bucket; when enabled, anybody can read the bucket's objects there."""
+
+    name: str
+    enabled: bool
+
+
+class R2Reads(Client):
+    """The calls about a bucket. They need the permission "Workers R2 Storage Read"; `jurisdiction` is the bucket's."""
+
+    def bucket_locks(self, bucket: str, *, jurisdiction: str = "") -> list[LockRule]:
+        """Every lock rule of the bucket, in Cloudflare's order; the strictest that covers an object counts."""
+        return self._about(bucket, "lock", jurisdiction, "rules", _read_rule)
+
+    def managed_domain(self, bucket: str, *, jurisdiction: str = "") -> Domain:
+        """The bucket's address under r2.dev, and whether it is enabled."""
+        return self._transport.json(
+            "GET",
+            _path(bucket, "domains/managed"),
+            headers=_headers(jurisdiction),
+            read=lambda envelope: _read_domain(_json.as_object(envelope.get("result"))),
+        )
+
+    def custom_domains(self, bucket: str, *, jurisdiction: str = "") -> list[Domain]:
+        """The team's own domains that are connected to the bucket, and whether each is enabled."""
+        return self._about(bucket, "domains/custom", jurisdiction, "domains", _read_domain)
+
+    def _about[T](
+        self, bucket: str, what: str, jurisdiction: str, name: str, read: Callable[[_json.Object], T]
+    ) -> list[T]:
+        return self._transport.json(
+            "GET",
+            _path(bucket, what),
+            headers=_headers(jurisdiction),
+            read=lambda envelope: [
+                read(_json.as_object(item))
+                for item in _json.as_list(_json.as_object(envelope.get("result")).get(name, []))
+            ],
+        )
+
+
+def _path(bucket: str, what: str) -> str:
+    if not re.fullmatch(NAME, bucket):
+        raise ConfigurationError(f"{bucket!r} is not the name of a bucket; correct the environment.")
+    return f"{BUCKETS}/{bucket}/{what}"
+
+
+def _headers(jurisdiction: str) -> dict[str, str]:
+    return {"cf-r2-jurisdiction": jurisdiction} if jurisdiction else {}
+
+
+def _read_rule(item: _json.Object) -> LockRule:
+    condition = _json.as_object(item.get("condition"))
+    prefix = item.get("prefix")
+    rule = LockRule(
+        _json.as_text(item.get("id")),
+        "" if prefix is None else _json.as_text(prefix),
+        _as_bool(item.get("enabled")),
+    )
+    match condition.get("type"):
+        case "Age":
+            return replace(rule, seconds=_json.as_int(condition.get("maxAgeSeconds")))
+        case "Date":
+            return replace(rule, date=_moment(_json.as_text(condition.get("date"))))
+        case "Indefinite":
+            return replace(rule, forever=True)
+    raise _json.Malformed("a lock rule has an unknown condition")
+
+
+def _read_domain(item: _json.Object) -> Domain:
+    return Domain(_json.as_text(item.get("domain")), _as_bool(item.get("enabled")))
+
+
+def _as_bool(value: _json.Value) -> bool:
+    if not isinstance(value, bool):
+        raise _json.Malformed("true or false was expected")
+    return value
+
+
+def _moment(text: str) -> str:
+    """A date as Cloudflare writes it, in UTC; one without a time is the beginning of that day."""
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError) as error:
+        raise _json.Malformed("a date was expected") from error

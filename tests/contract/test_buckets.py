@@ -1,0 +1,32 @@
+"""How a bucket is guarded, as Cloudflare says it."""
+
+import pytest
+
+from kvops.cloudflare import AuthError, Cloudflare, NotFound
+from tests.contract.target import Target
+
+
+def test_a_bucket_tells_its_lock_rules(cf: Cloudflare, target: Target) -> None:
+    (rule,) = cf.bucket_locks(target.bucket)
+    assert (rule.enabled, rule.forever, rule.date) == (True, False, "")
+    assert rule.prefix.endswith("backups/")
+    assert rule.seconds is not None
+    assert rule.seconds >= 14 * 86_400
+
+
+def test_a_bucket_tells_the_addresses_under_which_it_could_be_read(cf: Cloudflare, target: Target) -> None:
+    managed = cf.managed_domain(target.bucket)
+    assert managed.name.endswith(".r2.dev")
+    assert not managed.enabled
+    assert cf.custom_domains(target.bucket) == []
+
+
+def test_an_unknown_bucket_is_404_with_its_code(cf: Cloudflare) -> None:
+    for ask in (cf.bucket_locks, cf.managed_domain, cf.custom_domains):
+        with pytest.raises(NotFound, match="10006"):
+            ask("there-is-no-such-bucket")
+
+
+def test_an_unknown_token_learns_nothing_of_a_bucket(target: Target) -> None:
+    with target.reader(token="nobody-knows-this") as cf, pytest.raises(AuthError):
+        cf.bucket_locks(target.bucket)
