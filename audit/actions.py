@@ -52,6 +52,9 @@ class Action(TextChoices):
     GENERATION_DAMAGED = "generation.damaged", _("Generation found damaged")
     STORAGE_RECONCILED = "storage.reconciled", _("Bucket found to hold what the copies are made of")
     STORAGE_DIFFERS = "storage.differs", _("Bucket found to differ from the copies")
+    BUCKET_GUARDED = "bucket.guarded", _("Bucket found locked and private")
+    BUCKET_UNGUARDED = "bucket.unguarded", _("Bucket found without its guards")
+    BUCKET_GUARD_UNKNOWN = "bucket.guard_unknown", _("Guards of a bucket not known any more")
     DUMP_WRITTEN = "dump.written", _("Dump written to a file")
     DUMP_KEPT = "dump.kept", _("Encrypted place of a dump recorded")
     DUMP_REFUSED = "dump.refused", _("Dump refused")
@@ -121,6 +124,8 @@ ALARMING = frozenset(
         Action.GENERATION_PARTIAL,
         Action.GENERATION_DAMAGED,
         Action.STORAGE_DIFFERS,
+        Action.BUCKET_UNGUARDED,
+        Action.BUCKET_GUARD_UNKNOWN,
         Action.DUMP_REFUSED,
         Action.CHECK_FAILED,
         Action.KEYS_REAPPEARED,

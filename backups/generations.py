@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import manifest, scope, storage
+from backups import guards, manifest, scope, storage
 from backups.export import Export, digest
 from backups.freezing import freeze_from_restore, freeze_from_stage
 from backups.manifest import Damaged
@@ -143,6 +143,8 @@ def _subject(namespace: Namespace, prefixes: Collection[str], purpose: str) -> s
 def export(lease: Lease) -> Again | None:
     """Do a step of a backup; see `backups.export`."""
     generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
+    if not lease.run.cursor:
+        guards.look(generation.environment, lease.keep)
     with (
         storage.errors_for_a_run(),
         storage.store(generation.environment) as store,

@@ -55,5 +55,6 @@ urlpatterns: list[URLPattern] = [
     path("restores/<int:pk>/start", restores.start, name="restore_start"),
     path("restores/<int:pk>/submit", restores.submit, name="restore_submit"),
     path("storage/", storage.index, name="storage"),
+    path("storage/<slug:environment>/guards", storage.guards, name="storage_guards"),
     path("storage/<slug:environment>/reconcile", storage.reconcile, name="storage_reconcile"),
 ]

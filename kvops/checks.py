@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops import approvals, contradictions, leases, missing, supervision
+from kvops import approvals, leases, missing, supervision
 
 
 def _named() -> Iterator[str]:
@@ -16,7 +16,7 @@ def _named() -> Iterator[str]:
     for gate in approvals.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
     yield from missing.EXPLAINED
-    yield from ("kvops.tasks.step", "kvops.tasks.canary", "kvops.tasks.look", contradictions.LOOK, *supervision.ROUNDS)
+    yield from ("kvops.tasks.step", "kvops.tasks.canary", "kvops.tasks.look", *supervision.ROUNDS, *supervision.LOOKS)
 
 
 @register()

@@ -8,7 +8,6 @@ are the comparison, what it means for everybody, and what is said about it. `kvo
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -19,8 +18,6 @@ from kvops.wording import say
 
 CODE = "restored_database"
 """The error code of a run that was ended because of it."""
-LOOK = "backups.contradictions.look"
-"""Who reads a bucket, by name: the estate need not import what is built on it. A system check resolves it."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +81,3 @@ def compare(environment: Environment, seen: Seen) -> Contradiction | None:
             details={"sequence": seen.sequence, "our_sequence": found.our_sequence, "our_hash": our_hash},
         )
     return found
-
-
-def look(environment_id: int) -> None:
-    """Look into the bucket of an environment, if there still is one."""
-    for environment in Environment.objects.filter(pk=environment_id):
-        import_string(LOOK)(environment)

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 CANARY = "kvops.tasks.canary"
 ROUNDS = ("backups.reconciling.start_due",)
 """What else a round of the sweep calls, by name: the estate need not import what is built on it."""
+LOOKS = ("backups.contradictions.look", "backups.guards.look_when_due")
+"""What a look into a bucket is, by name as well; a system check resolves each."""
 PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
 """The longest a step may last, in seconds: within it every step has ended."""
 GRACE = min(2 * timing.STEP, 5.0)
@@ -112,6 +114,13 @@ def _have_looked() -> None:
         beat("looked")
         for pk in Environment.objects.values_list("pk", flat=True):
             queue.enqueue("kvops.tasks.look", pk)
+
+
+def look(environment_id: int) -> None:
+    """Look into the bucket of an environment, if there still is one."""
+    for environment in Environment.objects.filter(pk=environment_id):
+        for function in LOOKS:
+            import_string(function)(environment)
 
 
 def send_canary() -> None:

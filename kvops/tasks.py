@@ -1,6 +1,6 @@
 """What the queue may call: an id in, one call."""
 
-from kvops import contradictions, runs, supervision
+from kvops import runs, supervision
 
 
 def step(run_id: int) -> None:
@@ -9,8 +9,8 @@ def step(run_id: int) -> None:
 
 
 def look(environment_id: int) -> None:
-    """Hold the newest manifest in an environment's bucket against the record."""
-    contradictions.look(environment_id)
+    """Look into an environment's bucket: what its newest manifest says of the record, and how it is guarded."""
+    supervision.look(environment_id)
 
 
 def canary(_pk: int) -> None:

@@ -111,6 +111,7 @@ def estate(cloudflare: FakeCloudflare, s3: FakeS3) -> Estate:
         cloudflare.add_token(f"{slug}-read-token", account=env.account_id, permission="read")
         cloudflare.add_token(f"{slug}-write-token", account=env.account_id, permission="write")
         cloudflare.add_namespace(env.account_id, NAMESPACES[slug], f"{slug}-settings")
+        cloudflare.add_bucket(env.account_id, env.r2_bucket, locked=f"{slug}/backups/")
         cloudflare.add_database(
             env.account_id,
             DATABASES[slug],

@@ -203,6 +203,7 @@ DOORS: dict[str, Door] = {
     "backups:stage_submit": operates(lambda world: [world.stage.pk], done=409),
     "backups:stage_undo": operates(lambda world: [world.stage.pk], done=409),
     "backups:storage": page(),
+    "backups:storage_guards": operates(lambda _world: ["qa"]),
     "backups:storage_reconcile": operates(lambda _world: ["qa"]),
     # the record
     "audit:entries": page(),

@@ -4,12 +4,14 @@ from backups.models.cleanup import CleanupChunk, CleanupEntry, CleanupException,
 from backups.models.contrasts import Contrast, ContrastEntry
 from backups.models.datasets import Dataset
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
+from backups.models.guards import BucketGuard
 from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.storage import StagedObject, StoredObject
 
 __all__ = [
+    "BucketGuard",
     "Check",
     "CheckRow",
     "CleanupChunk",

@@ -12,14 +12,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups import catalogue, reconciling
-from backups.models import CleanupStage, Contrast, Dataset, Generation, Reappearance, StoredObject
+from backups import catalogue
+from backups.models import CleanupStage, Contrast, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
 from backups.next_step import NEXT
+from backups.templatetags import buckets
 from kvops import timing
 from kvops.models import Category, Environment, Family, Namespace, Run
 from kvops.overview import Alarm
-from kvops.templatetags.states import look
 
 register = template.Library()
 
@@ -63,25 +63,7 @@ def copies_alarms() -> dict[str, object]:
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
-    return {"alarms": [*_reappeared(), *found, *_storage_alarms()]}
-
-
-@register.inclusion_tag("includes/alarms.html")
-def storage_alarms() -> dict[str, object]:
-    """Buckets whose newest listing differs from the copies."""
-    return {"alarms": _storage_alarms()}
-
-
-def _storage_alarms() -> list[Alarm]:
-    return [_storage_alarm(bucket) for bucket in reconciling.buckets() if bucket.wrong]
-
-
-def _storage_alarm(bucket: reconciling.Bucket) -> Alarm:
-    title = _("The bucket of %(environment)s differs from its copies") % {"environment": bucket.environment.name}
-    text = " · ".join(f"{look(f'object_{status}').word}: {number_format(n)}" for status, n in bucket.wrong.items())
-    level = "warning" if set(bucket.wrong) == {StoredObject.Status.UNKNOWN} else "danger"
-    url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong"
-    return Alarm(level, title, text, url, _("See them"))
+    return {"alarms": [*_reappeared(), *found, *buckets.alarms()]}
 
 
 def _reappeared() -> list[Alarm]:

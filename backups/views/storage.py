@@ -7,6 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from backups import guards as guarding
 from backups import reconciling
 from backups.forms.storage import ObjectFilter
 from backups.views.backups import refuse
@@ -33,6 +34,19 @@ def index(request: HttpRequest) -> HttpResponse:
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "storage/list.html", context)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def guards(request: HttpRequest, environment: str) -> HttpResponse:
+    """Ask Cloudflare how the environment's bucket is guarded."""
+    found = get_object_or_404(Environment, slug=environment)
+    guard = guarding.look(found)
+    if guard.known:
+        messages.success(request, _("Cloudflare said how the bucket of %(name)s is guarded.") % {"name": found.name})
+    else:
+        messages.error(request, guard.why)
+    return redirect("backups:storage")
 
 
 @require_POST

@@ -76,6 +76,16 @@ LOOKS: dict[str, Look] = {
     "object_unknown": Look(_("In no copy"), *_CARE),
     "object_missing": Look(_("Missing"), *_BAD),
     "object_changed": Look(_("Changed"), *_BAD),
+    # guards of a bucket
+    "lock_held": Look(_("Locked"), "green", "lock"),
+    "lock_short": Look(_("Locked too shortly"), *_BAD),
+    "lock_narrow": Look(_("Locked in part"), *_BAD),
+    "lock_disabled": Look(_("Lock disabled"), *_BAD),
+    "lock_missing": Look(_("Not locked"), "red", "lock-open"),
+    "lock_unknown": Look(_("Not known"), "orange", "circle-question-mark"),
+    "bucket_private": Look(_("Private"), *_GOOD),
+    "bucket_public": Look(_("Public"), "red", "globe"),
+    "bucket_unknown": Look(_("Not known"), "orange", "circle-question-mark"),
     # restores
     "restore_preparing": Look(_("Being compared with KV"), *_BUSY),
     "restore_prepared": Look(_("Compared with KV"), *_STEP),

@@ -6,6 +6,7 @@ from django.db.models import Model
 from django.db.models.functions import Now
 
 from backups.models import (
+    BucketGuard,
     Check,
     CleanupChunk,
     CleanupEntry,
@@ -72,6 +73,10 @@ class World(Estate):
             "status": status,
         }
         return StoredObject.objects.create(**{**made, **values})
+
+    def guard(self) -> BucketGuard:
+        """What is known of the bucket's lock."""
+        return BucketGuard.objects.create(environment=self.environment, of="b", lock="held", read_at=Now())
 
     def part(self, status: str = "writing") -> GenerationPart:
         """A data object of a copy with this status."""

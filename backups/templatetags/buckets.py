@@ -1,0 +1,114 @@
+"""What is wrong with the buckets, and how they are guarded: `{% load buckets %}`."""
+
+from collections.abc import Iterator
+
+from django import template
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from backups import guards, reconciling, storage
+from backups.locks import Locked
+from backups.models import BucketGuard, Generation, StoredObject
+from kvops import timing
+from kvops.cloudflare import LockRule
+from kvops.models import Environment
+from kvops.overview import Alarm
+from kvops.templatetags.kvops_ui import state_badge
+from kvops.templatetags.states import look
+
+register = template.Library()
+
+Lock, Problem = BucketGuard.Lock, BucketGuard.Problem
+
+
+@register.inclusion_tag("includes/alarms.html")
+def bucket_alarms() -> dict[str, object]:
+    """What somebody must look at in the buckets."""
+    return {"alarms": alarms()}
+
+
+def alarms() -> list[Alarm]:
+    """Buckets that differ from the copies, that are not locked or not private, and those nothing is known of."""
+    found = [_difference(bucket) for bucket in reconciling.buckets() if bucket.wrong]
+    for environment in Environment.objects.order_by("order"):
+        found += _unguarded(environment, guards.known(environment))
+    return found
+
+
+def _difference(bucket: reconciling.Bucket) -> Alarm:
+    title = _("The bucket of %(environment)s differs from its copies") % {"environment": bucket.environment.name}
+    text = " · ".join(f"{look(f'object_{status}').word}: {number_format(n)}" for status, n in bucket.wrong.items())
+    level = "warning" if set(bucket.wrong) == {StoredObject.Status.UNKNOWN} else "danger"
+    url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong"
+    return Alarm(level, title, text, url, _("See them"))
+
+
+def _unguarded(environment: Environment, guard: BucketGuard) -> Iterator[Alarm]:
+    name, url, see = {"environment": environment.name}, f"{reverse('backups:storage')}#guards", _("See what to do")
+    if not guard.known and guard.problem != Problem.NEVER:
+        title = _("How the bucket of %(environment)s is guarded is not known")
+        yield Alarm("warning", title % name, guard.why, url, see)
+    titles = {
+        Lock.MISSING: _("The bucket of %(environment)s has no lock on the copies"),
+        Lock.DISABLED: _("The lock on the copies of %(environment)s is disabled"),
+        Lock.SHORT: _("The lock on the copies of %(environment)s is too short"),
+        Lock.NARROW: _("The lock of %(environment)s covers only a part of the copies"),
+    }
+    if unlocked := titles.get(Lock(guard.lock)):
+        text = _("Whoever has the bucket's credentials can delete copies that are younger than %(days)s days.")
+        yield Alarm("danger", unlocked % name, text % {"days": timing.RETENTION_DAYS}, url, see)
+    if guard.wider:
+        title = _("A lock of %(environment)s covers more than the copies")
+        text = _("Other data of the bucket cannot be deleted or overwritten either: %(rules)s.")
+        yield Alarm("warning", title % name, text % {"rules": ", ".join(guard.wider)}, url, see)
+    if guard.public:
+        title = _("Anybody can read the bucket of %(environment)s")
+        text = _("It is public at %(hosts)s.") % {"hosts": ", ".join(guard.public)}
+        yield Alarm("danger", title % name, text, url, see)
+
+
+@register.inclusion_tag("storage/guard.html")
+def bucket_guard(environment: Environment) -> dict[str, object]:
+    """How the bucket of an environment is guarded, since when that is known, and what to do about what is wrong."""
+    guard = guards.known(environment)
+    root = storage.root(environment)
+    return {
+        "environment": environment,
+        "guard": guard,
+        "rules": [(rule, root.startswith(rule.prefix)) for rule in guards.rules_of(guard)] if guard.known else [],
+        "root": root,
+        "days": timing.RETENTION_DAYS,
+        "needs_lock": guard.known and not guard.held,
+    }
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def lock_state(guard: BucketGuard) -> dict[str, object]:
+    """Whether the copies are locked."""
+    return state_badge(f"lock_{guard.lock}")
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def public_state(guard: BucketGuard) -> dict[str, object]:
+    """Whether anybody can read the bucket."""
+    known = "public" if guard.public else "private"
+    return state_badge(f"bucket_{known if guard.known else 'unknown'}")
+
+
+@register.filter
+def lasts(rule: LockRule) -> str:
+    """For how long a rule locks an object, in words."""
+    if rule.forever:
+        return _("for ever")
+    if rule.date:
+        return _("until %(date)s") % {"date": rule.date[:10]}
+    days = number_format((rule.seconds or 0) / 86_400, 0 if (rule.seconds or 0) % 86_400 == 0 else 1)
+    return _("%(days)s days each") % {"days": days}
+
+
+@register.inclusion_tag("storage/locked_until.html")
+def locked_until(generation: Generation) -> dict[str, object]:
+    """Until when R2 refuses to delete a copy: a moment, for ever, not at all, or not known."""
+    found = guards.locked_until(generation)
+    return {"known": found is not None, "locked": found or Locked()}
