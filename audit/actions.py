@@ -50,6 +50,8 @@ class Action(TextChoices):
     GENERATION_PARTIAL = "generation.partial", _("Generation left partial")
     GENERATION_VERIFIED = "generation.verified", _("Generation verified")
     GENERATION_DAMAGED = "generation.damaged", _("Generation found damaged")
+    GENERATION_PINNED = "generation.pinned", _("Generation pinned")
+    GENERATION_UNPINNED = "generation.unpinned", _("Pin of a generation taken off")
     STORAGE_RECONCILED = "storage.reconciled", _("Bucket found to hold what the copies are made of")
     STORAGE_DIFFERS = "storage.differs", _("Bucket found to differ from the copies")
     BUCKET_GUARDED = "bucket.guarded", _("Bucket found locked and private")

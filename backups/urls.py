@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from backups.views import backups, cleanup, contrasts, generations, integrity, restores, stages, storage
+from backups.views import backups, cleanup, contrasts, generations, integrity, restores, retention, stages, storage
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [
@@ -18,12 +18,14 @@ urlpatterns: list[URLPattern] = [
     path("backups/<int:pk>/entries/<int:index>/compare", contrasts.entry_value, name="entry_compare"),
     path("backups/<int:pk>/entries/<int:index>/value", generations.value, name="entry_value"),
     path("backups/<int:pk>/live", generations.live, name="generation_live"),
+    path("backups/<int:pk>/pin", retention.pin, name="generation_pin"),
     path("backups/<int:pk>/put-back/", restores.new, name="restore_new"),
     path("backups/<int:pk>/restore", generations.steps, name="generation_steps"),
     path("backups/<int:pk>/verify", generations.verify, name="generation_verify"),
     path("backups/csv", backups.table, name="backups_csv"),
     path("backups/dumps/<int:pk>/kept", backups.kept, name="dump_kept"),
     path("backups/new/", backups.new, name="backup_new"),
+    path("backups/pins/<int:pk>/remove", retention.unpin, name="pin_remove"),
     path("cleanup/", cleanup.index, name="cleanup_list"),
     path("cleanup/<int:pk>/", cleanup.detail, name="cleanup"),
     path("cleanup/<int:pk>/end", cleanup.end, name="cleanup_end"),
@@ -54,6 +56,8 @@ urlpatterns: list[URLPattern] = [
     path("restores/<int:pk>/live", restores.live, name="restore_live"),
     path("restores/<int:pk>/start", restores.start, name="restore_start"),
     path("restores/<int:pk>/submit", restores.submit, name="restore_submit"),
+    path("retention/", retention.index, name="retention"),
+    path("retention/try/", retention.simulate, name="retention_try"),
     path("storage/", storage.index, name="storage"),
     path("storage/<slug:environment>/guards", storage.guards, name="storage_guards"),
     path("storage/<slug:environment>/reconcile", storage.reconcile, name="storage_reconcile"),

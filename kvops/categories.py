@@ -13,13 +13,19 @@ from django.db.models import ProtectedError
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
+from kvops import timing
 from kvops.definitions import DefinitionRefused, Table, insist_unique
 from kvops.estate import BINDING
 from kvops.models import Category, Family, Namespace, Read, Scan, ScanCount
+from kvops.models.categories import RETAIN_DAYS, notice_days
 from kvops.names import after_name, after_prefix, storable
 from kvops.wording import say
 
 MAX_PATTERN_BYTES = 512
+WEEK = 7 * 24
+LONGEST_INTERVAL = 366 * 24
+"""Hours; for what is copied less often than every year, `interval_hours = 0` says that no copy is expected."""
+LONGEST_RETENTION_DAYS = 3650
 
 
 class FamilyInUse(DefinitionRefused):
@@ -39,6 +45,10 @@ class Definition:
     note: str
     read: str
     sample: bool
+    retain_days: int
+    notice_days: tuple[int, ...]
+    interval_hours: int
+    grace_hours: int
 
     @property
     def key(self) -> tuple[str, str, bool]:
@@ -57,11 +67,18 @@ def read_families(top: Table) -> tuple[Definition, ...]:
 
 
 def _family(table: Table) -> Definition:
+    category = table.choice("category", [Category.SETTINGS, Category.CACHE, Category.LEGACY])
+    longest = timing.CACHE_RETENTION_DAYS if category == Category.CACHE else LONGEST_RETENTION_DAYS
+    retain_days = table.number("retain_days", RETAIN_DAYS, lowest=timing.RETENTION_DAYS, highest=longest)
+    # A cache needs no copy at all (policy 3.3); of anything else one is expected every week unless it says so.
+    interval = table.number(
+        "interval_hours", 0 if category == Category.CACHE else WEEK, lowest=0, highest=LONGEST_INTERVAL
+    )
     definition = Definition(
         binding=table.text("binding", pattern=BINDING, takes="takes the name of a binding"),
         pattern=table.text("pattern", pattern=r"(?s).+", takes="takes a prefix or, with exact = true, a name"),
         exact=table.flag("exact"),
-        category=table.choice("category", [Category.SETTINGS, Category.CACHE, Category.LEGACY]),
+        category=category,
         owner=table.text("owner", longest=100),
         expiry=table.text(
             "expiry", takes="takes none, ttl:<seconds> or regenerate", pattern=r"none|ttl:[1-9]\d{0,9}|regenerate"
@@ -69,6 +86,10 @@ def _family(table: Table) -> Definition:
         note=table.text("note", "", pattern=r"(?s).+", takes="takes text", longest=1000),
         read=table.choice("read", list(Read), Read.BULK),
         sample=table.flag("sample"),
+        retain_days=retain_days,
+        notice_days=table.numbers("notice_days", notice_days(), lowest=1, highest=retain_days),
+        interval_hours=interval,
+        grace_hours=table.number("grace_hours", min(24, interval), lowest=0, highest=interval),
     )
     if not storable(definition.pattern) or len(definition.pattern.encode()) > MAX_PATTERN_BYTES:
         raise table.refuse("pattern", f"takes text without NUL of at most {MAX_PATTERN_BYTES} bytes.")
@@ -81,8 +102,9 @@ def _family(table: Table) -> Definition:
 
 def current() -> tuple[Definition, ...]:
     """The families in force, sorted."""
-    fields = list(Definition.__dataclass_fields__)
-    return tuple(sorted((Definition(**row) for row in Family.objects.values(*fields)), key=lambda d: d.key))
+    rows = Family.objects.values(*Definition.__dataclass_fields__)
+    found = (Definition(**{**row, "notice_days": tuple(row["notice_days"])}) for row in rows)
+    return tuple(sorted(found, key=lambda d: d.key))
 
 
 class Families:

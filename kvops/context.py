@@ -16,6 +16,7 @@ _PAGES = (
     ("keys", None, "key-round", _("Keys")),
     ("categories", "categories/", "tags", _("Categories")),
     ("backups", "backups/", "archive", _("Backups")),
+    ("retention", "retention/", "calendar-clock", _("Retention")),
     ("restores", "restores/", "archive-restore", _("Restores")),
     ("storage", "storage/", "hard-drive", _("Storage")),
     ("integrity", "integrity/", "scale", _("Integrity")),

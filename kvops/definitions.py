@@ -63,12 +63,27 @@ class Table:
             raise self.refuse(field, f"takes one of {', '.join(choices)}.")
         return value
 
-    def number(self, field: str, *, lowest: int, highest: int) -> int:
+    def number(self, field: str, default: int | None = None, *, lowest: int, highest: int) -> int:
         """A whole number within the bounds."""
-        value = self._value(field, None)
+        value = self._value(field, default)
         if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
             raise self.refuse(field, f"takes a whole number from {lowest} to {highest}.")
         return value
+
+    def numbers(self, field: str, default: Sequence[int], *, lowest: int, highest: int) -> tuple[int, ...]:
+        """A list of whole numbers within the bounds, at least one, the highest first."""
+        value = self._value(field, list(default))
+        if (
+            not isinstance(value, list)
+            or not value
+            or not all(isinstance(item, int) and not isinstance(item, bool) for item in value)
+            or not all(lowest <= item <= highest for item in value)
+            or len(set(value)) != len(value)
+        ):
+            raise self.refuse(
+                field, f"takes a list of different whole numbers from {lowest} to {highest}, at least one."
+            )
+        return tuple(sorted(value, reverse=True))
 
     def flag(self, field: str) -> bool:
         """True or false; false when it is left out."""

@@ -9,6 +9,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "audit.view_entry": EVERYONE,
     "kvops.view_values": frozenset({"operator", "reviewer"}),
     "kvops.stop": EVERYONE,
+    "kvops.pin": EVERYONE,
     "kvops.acknowledge": frozenset({"operator", "reviewer"}),
     "kvops.operate": frozenset({"operator"}),
     "kvops.review": frozenset({"reviewer"}),

@@ -74,6 +74,8 @@ EXPIRING_SOON = 7 * 86400
 
 # Copies.
 RETENTION_DAYS = 14
+CACHE_RETENTION_DAYS = 30
+"""A copy of a cache is kept no longer: it may hold what the cache should have forgotten."""
 RECONCILE = 86400.0
 """How often the sweep has each bucket listed."""
 GUARDS = 1800.0

@@ -23,6 +23,7 @@ from backups.models import (
     CleanupRequest,
     CleanupStage,
     Generation,
+    Pin,
     Reappearance,
     Restore,
     RestoreChunk,
@@ -36,6 +37,9 @@ from tests.constraints.backups_rows import (
     CLEANUP_FROZEN,
     COPIES,
     COPY_FROZEN,
+    PIN_FROZEN,
+    PIN_REMOVED,
+    PINS,
     REAPPEARANCES,
     REAPPEARED,
     STAGES,
@@ -104,6 +108,7 @@ TABLE = [
     *STAGES,
     *CHUNKS,
     *REAPPEARANCES,
+    *PINS,
     *restores_rows.RESTORES,
     *contrasts_rows.CONTRASTS,
 ]
@@ -113,6 +118,7 @@ FROZEN = [
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
     (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until"}),
+    (Pin, {*PIN_FROZEN}, {*PIN_REMOVED}),
     (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
 ]
 

@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
-from backups import contrasts, selecting
+from backups import contrasts, pins, selecting
 from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump
 from kvops import changes, runs
 from kvops.models import ApprovalRequest, Role, Run, Scan
@@ -41,6 +41,7 @@ class World:
     check: int
     dump: int
     missing: int
+    pin: int
     run: int
     restore: int
     contrast: list[object]
@@ -65,8 +66,19 @@ def world(estate: make.Estate, people: make.People) -> World:
     compared.entries.create(name="master:a:1", kind="value")
     contrast: list[object] = [stage.generation.pk, compared.pk]
     check = stage.generation.checks.get().pk
+    pin = pins.pin(stage.generation, reason="x", by=people.operator)
     return World(
-        stage, stage.generation, stage.approval, change.pk, check, dump.pk, scan.pk, run.pk, restore.pk, contrast
+        stage,
+        stage.generation,
+        stage.approval,
+        change.pk,
+        check,
+        dump.pk,
+        scan.pk,
+        pin.pk,
+        run.pk,
+        restore.pk,
+        contrast,
     )
 
 
@@ -180,6 +192,12 @@ DOORS: dict[str, Door] = {
     "backups:generation_steps": page(lambda world: [world.generation.pk]),
     "backups:generation_verify": operates(lambda world: [world.generation.pk]),
     "backups:integrity": page(),
+    "backups:generation_pin": Door(
+        (LOGIN, 403, 200, 200, 200), (LOGIN, 403, 422, 422, 422), lambda world: [world.generation.pk]
+    ),
+    "backups:pin_remove": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda world: [world.pin]),
+    "backups:retention": page(),
+    "backups:retention_try": page(),
     "backups:restore": page(lambda world: [world.restore]),
     "backups:restore_again": operates(lambda world: [world.restore], done=409),
     "backups:restore_compare": operates(lambda world: [world.restore], done=409),

@@ -6,6 +6,7 @@ from backups.models.datasets import Dataset
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.guards import BucketGuard
 from backups.models.integrity import Check, CheckRow, Difference
+from backups.models.pins import Pin
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.storage import StagedObject, StoredObject
@@ -26,6 +27,7 @@ __all__ = [
     "Generation",
     "GenerationEntry",
     "GenerationPart",
+    "Pin",
     "PlainDump",
     "Reappearance",
     "Restore",

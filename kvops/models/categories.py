@@ -5,6 +5,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from kvops import timing
+
 
 class Category(models.TextChoices):
     """What a key is for. Unclassified keys are treated as settings until they are classified."""
@@ -40,8 +42,21 @@ class PolicyVersion(models.Model):
         return f"policy {self.number}"
 
 
+RETAIN_DAYS = 30
+"""How long copies of a family are kept when its policy says nothing: within what each category allows."""
+
+
+def notice_days() -> list[int]:
+    """How many days before a copy is deleted people are told, when the policy says nothing."""
+    return [7, 3, 1]
+
+
 class Family(models.Model):
-    """A pattern of key names in a binding; the longest match wins, an exact one before a prefix of equal length."""
+    """A pattern of key names in a binding; the longest match wins, an exact one before a prefix of equal length.
+
+    Its copies are kept for `retain_days`. A verified one is expected every `interval_hours`, none when that is 0; it is
+    late then, and overdue after `grace_hours` more.
+    """
 
     binding = models.CharField(max_length=100)
     pattern = models.TextField(db_collation="C")
@@ -52,6 +67,10 @@ class Family(models.Model):
     note = models.TextField(blank=True)
     read = models.CharField(max_length=10, choices=Read, default=Read.BULK)
     sample = models.BooleanField(default=False)
+    retain_days = models.PositiveSmallIntegerField(default=RETAIN_DAYS)
+    notice_days = models.JSONField(default=notice_days)
+    interval_hours = models.PositiveIntegerField(default=0)
+    grace_hours = models.PositiveIntegerField(default=0)
 
     class Meta:
         verbose_name_plural = "families"
@@ -59,6 +78,14 @@ class Family(models.Model):
             models.UniqueConstraint(fields=["binding", "pattern", "exact"], name="family_pattern_once"),
             models.CheckConstraint(name="family_pattern_not_empty", condition=~Q(pattern="")),
             models.CheckConstraint(name="family_is_classified", condition=~Q(category="unclassified")),
+            models.CheckConstraint(name="family_kept_14_days", condition=Q(retain_days__gte=timing.RETENTION_DAYS)),
+            models.CheckConstraint(
+                name="family_cache_kept_30_days",
+                condition=~Q(category="cache") | Q(retain_days__lte=timing.CACHE_RETENTION_DAYS),
+            ),
+            models.CheckConstraint(
+                name="family_grace_of_an_interval", condition=Q(grace_hours=0) | Q(interval_hours__gt=0)
+            ),
         ]
 
     def __str__(self) -> str:

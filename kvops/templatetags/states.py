@@ -53,6 +53,13 @@ LOOKS: dict[str, Look] = {
     "partial": Look(_("Partial"), *_CARE),
     "complete": Look(_("Complete, not yet verified"), *_STEP),
     "damaged": Look(_("Damaged"), *_BAD),
+    # retention of generations
+    "kept_due": Look(_("Can be deleted"), "red", "calendar-x"),
+    "kept_waiting": Look(_("Kept until its date"), *_WAITS),
+    "kept_held": Look(_("Held"), "purple", "pin"),
+    "kept_newest": Look(_("Kept: the newest"), *_PROVEN),
+    "kept_no_rule": Look(_("Kept: without a rule"), *_CARE),
+    "kept_writing": Look(_("Writing"), *_BUSY),
     # approval requests
     "pending": Look(_("Waits for a decision"), *_WAITS),
     "rejected": Look(_("Rejected"), *_BAD),

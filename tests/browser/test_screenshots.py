@@ -32,6 +32,8 @@ PAGES = {
     "environments": "/environments/",
     "backups": "/backups/",
     "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
+    "retention": "/retention/",
+    "retention-try": "/retention/try/?family=1&days=14",
     "storage": "/storage/",
     "restores": "/restores/",
     "restores-empty": "/restores/?state=ended",
@@ -46,6 +48,7 @@ PAGES = {
 }
 LINKED = {
     "backup": ("/backups/", r"/backups/\d+/"),
+    "pin": ("/retention/", r"/backups/\d+/pin"),
     "restore-new": ("/backups/1/", r"/backups/\d+/put-back/"),
     "restore": ("/restores/", r"/restores/\d+/"),
     "check": ("/integrity/", r"/integrity/\d+/"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.db.models import F
 from django.db.models.functions import Now
 
-from backups.models import CleanupChunk, CleanupStage, Generation
+from backups.models import CleanupChunk, CleanupStage, Generation, Pin
 from kvops.models import ApprovalRequest
 from tests.constraints.copies import World
 from tests.constraints.estate import HOUR, again, change
@@ -108,6 +108,30 @@ COPIES = [
     Row("a check is never deleted", lambda w: w.check().delete()),
     *columns("a finished check cannot be edited", lambda w: w.check(), CHECK_FROZEN),
     *columns("a finished check cannot be edited", lambda w: w.check("failed"), CHECK_FROZEN),
+]
+
+PIN_FROZEN: dict[str, object] = {"id": 0, "generation_id": 0, "person_id": 0, "reason": "y", "at": EPOCH}
+PIN_REMOVED: dict[str, object] = {"removed_at": EPOCH, "removed_by_id": 0, "removed_because": "y"}
+
+
+def removed(w: World) -> Pin:
+    """A pin that was taken off."""
+    pin = w.pin()
+    change(pin, removed_at=Now(), removed_by=w.operator, removed_because="x")
+    pin.refresh_from_db()
+    return pin
+
+
+PINS = [
+    *columns("a pin cannot be edited", lambda w: w.pin(), PIN_FROZEN),
+    *columns("a pin cannot be edited", removed, PIN_REMOVED),
+    Row("a pin starts in force", lambda w: again(removed(w))),
+    Row("a pin is never deleted", lambda w: w.pin().delete()),
+    Row("pin_says_why", lambda w: w.pin(reason="")),
+    Row("pin_once_per_person", lambda w: again(w.pin())),
+    Row("pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_at=Now(), removed_because="x"), "by whom"),
+    Row("pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_at=Now(), removed_by=w.operator), "why"),
+    Row("pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_by=w.operator, removed_because="x"), "when"),
 ]
 
 CLEANUP_FROZEN: dict[str, object] = {

@@ -17,6 +17,7 @@ from backups.models import (
     Generation,
     GenerationEntry,
     GenerationPart,
+    Pin,
     Reappearance,
     StoredObject,
 )
@@ -61,6 +62,10 @@ class World(Estate):
             change(generation, **{name: values.get(name, value) for name, value in step.items()})
         generation.refresh_from_db()
         return generation
+
+    def pin(self, **values: object) -> Pin:
+        """A pin that is in force."""
+        return Pin.objects.create(**{"generation": self.generation(), "person": self.operator, "reason": "x", **values})
 
     def stored(self, status: str = "known", /, **values: object) -> StoredObject:
         """An object in the bucket."""

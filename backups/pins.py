@@ -1,0 +1,53 @@
+"""People pin copies: a pinned copy is not deleted until the pin is taken off, which says who and why as well."""
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.models import Generation, Pin
+from kvops.approvals import actor_of
+from kvops.models import Person, Role
+
+
+class PinRefused(Exception):
+    """The copy cannot be pinned, or the pin cannot be taken off, and why."""
+
+
+def pin(generation: Generation, *, reason: str, by: Person) -> Pin:
+    """Keep a copy for as long as the pin is there. Anybody with a role may. Raises PinRefused."""
+    if not by.roles():
+        raise PinRefused(_("Only an operator, a reviewer or an auditor can pin a copy."))
+    if not reason.strip():
+        raise PinRefused(_("Say why the copy must stay."))
+    with log.transaction():
+        held = Generation.objects.select_for_update(of=("self",)).get(pk=generation.pk)
+        if Pin.objects.in_force().filter(generation=held, person=by).exists():
+            raise PinRefused(_("You pinned this copy already."))
+        made = Pin.objects.create(generation=held, person=by, reason=reason.strip())
+        _record(Action.GENERATION_PINNED, made, by, made.reason)
+    return made
+
+
+def remove(pin: Pin, *, reason: str, by: Person) -> None:
+    """Take a pin off: whoever set it, or an operator. Raises PinRefused."""
+    if by.pk != pin.person_id and not by.holds(Role.OPERATOR):
+        raise PinRefused(_("Only whoever pinned it, or an operator, can take the pin off."))
+    if not reason.strip():
+        raise PinRefused(_("Say why the copy need not stay any more."))
+    with log.transaction():
+        removed = Pin.objects.in_force().filter(pk=pin.pk)
+        if removed.update(removed_at=Now(), removed_by=by, removed_because=reason.strip()) != 1:
+            raise PinRefused(_("Somebody took this pin off already."))
+        _record(Action.GENERATION_UNPINNED, pin, by, reason.strip())
+
+
+def _record(action: Action, pin: Pin, by: Person, reason: str) -> None:
+    log.record(
+        action,
+        actor=actor_of(by),
+        environment=pin.generation.environment.slug,
+        subject=f"generation:{pin.generation_id}",
+        subject_label=pin.generation.stem[:200],
+        details={"pin": pin.pk, "reason": reason[:500]},
+    )

@@ -1,0 +1,189 @@
+"""Retention: which copies may be deleted, when, and what keeps them.
+
+A pure function that the page, the simulator, the notices and the deletion itself all ask. It goes by age on the
+database's clock, never by count. A copy may be deleted 14 days after it was finished (policy 3.1) and will be when the
+longest rule of its families says so, but never while something holds it or no newer verified copy takes its place: so
+the newest verified copy of a family stays, whatever its age.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Generation
+from kvops import timing
+from kvops.wording import say
+
+AT_LEAST = timedelta(days=timing.RETENTION_DAYS)
+
+
+class State(TextChoices):
+    """What retention does with a copy."""
+
+    DUE = "due", _("can be deleted")
+    WAITING = "waiting", _("kept until its date")
+    HELD = "held", _("held")
+    NEWEST = "newest", _("kept: the newest")
+    NO_RULE = "no_rule", _("kept: without a rule")
+    WRITING = "writing", _("being written")
+
+    @property
+    def goes(self) -> bool:
+        """Whether its date counts: nothing else keeps the copy."""
+        return self in {State.DUE, State.WAITING}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A family and how many days its copies are kept."""
+
+    family: int
+    binding: str
+    pattern: str
+    exact: bool
+    days: int
+
+    def __str__(self) -> str:
+        return self.pattern if self.exact else f"{self.pattern}*"
+
+    def reaches(self, prefix: str) -> bool:
+        """Whether keys of the family may be under the prefix."""
+        return self.pattern.startswith(prefix) or (not self.exact and prefix.startswith(self.pattern))
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What retention needs to know of a generation; `patterns` only of one whose names were given, not listed."""
+
+    pk: int
+    namespace: int
+    binding: str
+    prefixes: tuple[str, ...]
+    patterns: tuple[str, ...]
+    purpose: str
+    verified: bool
+    finished_at: datetime | None
+    retain_until: datetime
+    elsewhere: bool = False
+
+    @property
+    def may_from(self) -> datetime | None:
+        """When it may be deleted at the earliest; None while it is being written."""
+        return max(self.retain_until, self.finished_at + AT_LEAST) if self.finished_at else None
+
+    def of(self, rule: Rule) -> bool:
+        """Whether the copy may hold keys of the family."""
+        if rule.binding != self.binding:
+            return False
+        return str(rule) in self.patterns if self.patterns else any(map(rule.reaches, self.prefixes))
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Something or somebody that keeps a copy, in words, and where to see it."""
+
+    text: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What retention says of a copy: `may_from` and `due_at` are dates, `reasons` say what stands against them."""
+
+    copy: Copy
+    state: State
+    may_from: datetime | None
+    due_at: datetime | None
+    rules: tuple[Rule, ...]
+    holds: tuple[Hold, ...] = ()
+    newer: tuple[int, ...] = ()
+
+    @property
+    def reasons(self) -> list[Hold]:
+        """Why it stays, or why it goes."""
+        if self.state == State.HELD:
+            return list(self.holds)
+        if self.state.goes:
+            longest = max(self.rules, key=lambda rule: rule.days)
+            sentence = _("Copies of %(family)s are kept for %(days)s days.")
+            return [Hold(say(sentence, family=longest, days=longest.days))]
+        return [Hold(say(_REASONS[self.state]))]
+
+
+_REASONS = {
+    State.WRITING: _("It is still being written."),
+    State.NO_RULE: _("No family of the policy covers it, so nothing says when it may go."),
+    State.NEWEST: _("No newer verified copy takes its place."),
+}
+
+
+class Successors:
+    """The newest verified copies, by what they are of: which of them take another copy's place."""
+
+    def __init__(self, verified: Iterable[Copy]) -> None:
+        self._listed: dict[tuple[int, str], int] = {}
+        self._given: dict[tuple[int, str, str], int] = {}
+        for copy in verified:
+            for prefix in copy.prefixes:
+                if copy.purpose == Generation.Purpose.ROUTINE:
+                    self._keep(self._listed, (copy.namespace, prefix), copy.pk)
+                elif copy.purpose == Generation.Purpose.CLEANUP:
+                    for pattern in copy.patterns:
+                        self._keep(self._given, (copy.namespace, prefix, pattern), copy.pk)
+
+    @staticmethod
+    def _keep[K](newest: dict[K, int], key: K, pk: int) -> None:
+        newest[key] = max(pk, newest.get(key, 0))
+
+    def of(self, copy: Copy) -> tuple[int, ...]:
+        """The newer verified copies that together hold everything the copy was made of; empty when there are none.
+
+        Copies of given names stand in for nothing but such copies of the same families.
+        """
+        found = {self._newest(copy, prefix) for prefix in copy.prefixes}
+        return tuple(sorted(found)) if found and min(found) > copy.pk else ()
+
+    def _newest(self, copy: Copy, prefix: str) -> int:
+        shorter = [prefix[:length] for length in range(len(prefix) + 1)]
+        listed = max(self._listed.get((copy.namespace, start), 0) for start in shorter)
+        given = [
+            max(self._given.get((copy.namespace, start, pattern), 0) for start in shorter) for pattern in copy.patterns
+        ]
+        return max(listed, min(given, default=0))
+
+
+def decide(
+    copies: Iterable[Copy],
+    rules: Collection[Rule],
+    successors: Successors,
+    holds: Mapping[int, Sequence[Hold]],
+    now: datetime,
+) -> list[Verdict]:
+    """What happens to each copy, in their order."""
+    return [_decide(copy, rules, successors, tuple(holds.get(copy.pk, ())), now) for copy in copies]
+
+
+def _decide(
+    copy: Copy, rules: Collection[Rule], successors: Successors, holds: tuple[Hold, ...], now: datetime
+) -> Verdict:
+    mine = tuple(rule for rule in rules if copy.of(rule))
+    newer, may_from = successors.of(copy), copy.may_from
+    due_at = None
+    if copy.finished_at and may_from and mine:
+        due_at = max(may_from, copy.finished_at + timedelta(days=max(rule.days for rule in mine)))
+    if copy.elsewhere:
+        holds = (*holds, Hold(say(_("It lies in a bucket that the environment does not use any more."))))
+    if may_from is None:
+        state = State.WRITING
+    elif due_at is None:
+        state = State.NO_RULE
+    elif holds:
+        state = State.HELD
+    elif not newer:
+        state = State.NEWEST
+    else:
+        state = State.DUE if due_at <= now else State.WAITING
+    return Verdict(copy, state, may_from, due_at, mine, holds, newer)

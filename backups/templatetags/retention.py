@@ -1,0 +1,43 @@
+"""How retention is shown: `{% load retention %}`."""
+
+from django import template
+
+from backups.models import Generation, Pin
+from backups.retained import Kept, Retention
+from kvops.models import Person, Role
+from kvops.templatetags.kvops_ui import state_badge
+
+register = template.Library()
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def retention_state(state: str) -> dict[str, object]:
+    """What retention does with a copy."""
+    return state_badge(f"kept_{state}")
+
+
+@register.inclusion_tag("retention/_dates.html")
+def retention_dates(kept: Kept) -> dict[str, object]:
+    """When a copy may be deleted, when it will be, until when R2 locks it, and why."""
+    return {"kept": kept}
+
+
+@register.simple_tag
+def retention_of(generation: Generation) -> Kept:
+    """What retention says of one copy."""
+    return Retention().of([generation])[0]
+
+
+@register.inclusion_tag("retention/_pins.html", takes_context=True)
+def pins_of(context: template.Context, generation: Generation) -> dict[str, object]:
+    """Who pinned a copy and why, and the way to take the pin off again."""
+    user = context["request"].user
+    person: Person = user.person
+    pins = Pin.objects.filter(generation=generation).select_related("person", "removed_by").order_by("-pk")
+    return {
+        "generation": generation,
+        "pins": [(pin, pin.person_id == person.pk or person.holds(Role.OPERATOR)) for pin in pins],
+        "pinned": any(pin.person_id == person.pk and pin.removed_at is None for pin in pins),
+        "may_pin": user.has_perm("kvops.pin"),
+        "csrf_token": context.get("csrf_token"),
+    }
