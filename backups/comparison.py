@@ -22,19 +22,13 @@ from backups.copies import read_file, read_generation
 from backups.correspondence import MISSING_IN_D1, ONLY_IN_D1, Copied, Correspondence, Finding, Row
 from backups.models import Check, Dataset
 from backups.sides import MAX_STORED, Side
+from backups.tables import MOST_ROWS, next_rows
 from kvops import clock, environments, timing
-from kvops.cloudflare import ApiError, Cloudflare, TooLarge
+from kvops.cloudflare import Cloudflare
 from kvops.leases import Again, Done, Lease, RunError
 
-FIRST_ROWS = 500
-MOST_ROWS = 5_000
-PAGE_BYTES = 4 * 1024 * 1024
-"""Rows asked for at once grow up to here. D1 refuses answers of 50 MB, and a page is held in memory."""
-
-FEWEST_ROWS = 2
 MAX_KEYLESS = 1_000
 MAX_RESTARTS = 3
-STATEMENT_FAILED = 7500
 
 
 @dataclass(slots=True)
@@ -190,30 +184,13 @@ class Comparison:
         self._keep_rows(rows)
 
     def _read_page(self, client: Cloudflare, database_id: str) -> None:
-        """The next rows. A full page leaves its last key for the next one, so no row of equal key is passed over."""
-        most = self.progress.most or MOST_ROWS
-        limit = min(self.progress.limit or FIRST_ROWS, most)
-        sql, params = self.rule.page_sql(json.loads(self.progress.after or "[]"), limit)
-        try:
-            rows = self._query(client, database_id, sql, params)
-        except ApiError as error:
-            if limit <= FEWEST_ROWS or not (isinstance(error, TooLarge) or STATEMENT_FAILED in error.codes):
-                raise
-            # Too much for one answer, or for D1's 30 seconds: ask for less, from here on.
-            self.progress.limit = self.progress.most = max(FEWEST_ROWS, limit // 4)
-            return
-        if len(rows) < limit:
+        def query(sql: str, params: Sequence[str]) -> list[Row]:
+            return self._query(client, database_id, sql, params)
+
+        rows, last = next_rows(self.rule, self.progress, query)
+        if last:
             self.progress.phase = "compare"
-            self._keep_rows(rows)
-            return
-        self.progress.after = json.dumps(rows[-1].key)
-        whole = [row for row in rows if row.key != rows[-1].key]
-        if not whole and limit >= most:
-            raise RunError("one_key", f"At least {limit} rows of {self.rule.table} have one key: correct the table.")
-        size = sum(row.size for row in rows)
-        room = limit * 2 if not whole else max(FEWEST_ROWS, PAGE_BYTES // (size // len(rows) + 1))
-        self.progress.limit = min(limit * 2, room, most)
-        self._keep_rows(whole)
+        self._keep_rows(rows)
 
     def _keep_rows(self, rows: Sequence[Row]) -> None:
         named, findings = [], []

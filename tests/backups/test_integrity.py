@@ -9,7 +9,7 @@ from django_q.models import OrmQ
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups import comparison, generations, integrity, sides
+from backups import comparison, generations, integrity, sides, tables
 from backups.integrity import CheckRefused
 from backups.models import Check, CheckRow, Difference, Generation
 from kvops import leases, runs, timing
@@ -33,8 +33,8 @@ def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "FIRST_ROWS", 3)
-    monkeypatch.setattr(comparison, "MOST_ROWS", 3)
+    monkeypatch.setattr(tables, "FIRST_ROWS", 3)
+    monkeypatch.setattr(tables, "MOST_ROWS", 3)
 
 
 def checked(generation: Generation) -> Check:
@@ -274,7 +274,7 @@ def test_more_differences_than_are_kept_are_counted(estate: make.Estate, monkeyp
 
 def test_memory_does_not_grow_with_the_table(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
-    monkeypatch.setattr(comparison, "MOST_ROWS", 500)
+    monkeypatch.setattr(tables, "MOST_ROWS", 500)
     peaks = []
     for count in (1_000, 4_000):
         found = [("shop", f"{count}-{n}", "x" * 200) for n in range(count)]
@@ -360,7 +360,7 @@ def test_the_digest_of_what_d1_held_follows_its_content_and_not_the_pages(
     rows(estate, *(("shop", str(n), "x") for n in range(9)))
     generation = copy_of(estate, TOKYO)
     first = rows_digest(checked(generation))
-    monkeypatch.setattr(comparison, "MOST_ROWS", 3)
+    monkeypatch.setattr(tables, "MOST_ROWS", 3)
     assert rows_digest(checked(generation)) == first
     rows(estate, ("shop", "9", "y"))
     assert rows_digest(checked(generation)) != first
