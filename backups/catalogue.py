@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from backups import datasets, scope
 from backups.models import Check, CleanupStage, Dataset, Generation, GenerationEntry
@@ -102,7 +102,7 @@ def _covers(generation: Generation, family: Family) -> bool:
 def protection() -> list[Protection]:
     """For each legacy family, and each cache that was copied, the newest verified copy per environment."""
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
-    found, before = _newest(Generation.objects.verified()), stale_before()
+    found, before = _newest(Generation.objects.of_kv().verified()), stale_before()
     rows = []
     for family in Family.objects.filter(category__in=[Category.LEGACY, Category.CACHE]).order_by("binding", "pattern"):
         copies = []
@@ -139,7 +139,7 @@ def holding(namespace: Namespace, name: str) -> list[tuple[Generation, Generatio
     """The newest copies of a namespace that hold a value of the key, each with its entry."""
     kept = GenerationEntry.objects.filter(
         name=name, outcome=GenerationEntry.Outcome.KEPT, generation__namespace=namespace
-    ).exclude(generation__status=Generation.Status.WRITING)
+    ).exclude(Q(generation__status=Generation.Status.WRITING) | Q(generation__purpose=Generation.Purpose.MASTERS))
     entries = kept.select_related("generation").order_by("-generation_id")[:SHOWN]
     return [(entry.generation, entry) for entry in entries]
 
@@ -157,7 +157,7 @@ def agreements() -> list[Checked]:
     found = list(Dataset.objects.order_by("name").annotate(**{name: _newest_check(pk) for pk, name in newest.items()}))
     ids = {getattr(dataset, name) for dataset in found for name in newest.values()} - {None}
     checks = Check.objects.select_related("run").in_bulk(ids)
-    copies = _newest(Generation.objects.whole())
+    copies = _newest(Generation.objects.of_kv().whole())
     databases = {(each.environment_id, each.binding): each for each in Database.objects.all()}
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order")
     rows = []

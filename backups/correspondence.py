@@ -130,23 +130,42 @@ class Correspondence:
         """A row of a dataset file; `place` says where it stands, for one whose name cannot be made."""
         if not isinstance(value, dict):
             return Copied(None, None, (Finding(place, NOT_AN_OBJECT),))
-        json_field = {column: member for member, column in self.fields.items()}
-        own = {column: json_field.get(column, column) for column in self.key_columns}
+        try:
+            name = self.row_name(value)
+        except KeyError as missing:
+            return Copied(None, None, (Finding(place, MISSING_IN_D1, missing.args[0]),))
+        try:
+            return self.copied_value(name, value, known=self._members_of_key().values())
+        except RecursionError:
+            return Copied(name, None, (Finding(name, NOT_AN_OBJECT),))
+
+    def row_name(self, value: Mapping[str, JSON]) -> str:
+        """The name of a row of a dataset file; raises KeyError with the member that is missing."""
         parts = {}
-        for column, member in own.items():
+        for column, member in self._members_of_key().items():
             content = value.get(member)
             if isinstance(content, Number):
                 content = number(content)
             if not isinstance(content, str):
-                return Copied(None, None, (Finding(place, MISSING_IN_D1, member),))
+                raise KeyError(member)
             parts[column] = content
-        name = "".join(literal + (parts[column] if column else "") for literal, column in self.pieces)
-        try:
-            return self.copied_value(name, value, known=own.values())
-        except RecursionError:
-            return Copied(name, None, (Finding(name, NOT_AN_OBJECT),))
+        return "".join(literal + (parts[column] if column else "") for literal, column in self.pieces)
+
+    def row_value(self, value: Mapping[str, JSON]) -> dict[str, JSON]:
+        """What a key of that name holds of a row: all but the parts of the name that are no field."""
+        only_in_name = set(self._members_of_key().values()) - self.fields.keys()
+        return {member: content for member, content in value.items() if member not in only_in_name}
+
+    def _members_of_key(self) -> dict[str, str]:
+        """The columns of the name, and what each is called in a row of a dataset file."""
+        json_field = {column: member for member, column in self.fields.items()}
+        return {column: json_field.get(column, column) for column in self.key_columns}
 
     # D1
+
+    def count_sql(self) -> str:
+        """The statement that counts the rows of the table, as `n`."""
+        return f'SELECT count(*) AS n FROM "{self.table}" AS t'  # noqa: S608  (the name was looked at)
 
     def page_sql(self, after: Sequence[tuple[str, Cell]], limit: int) -> tuple[str, list[str]]:
         """The statement, and its parameters, for rows in the order of their key from `after` on, that key included.
@@ -179,8 +198,7 @@ class Correspondence:
 
     def read_row(self, cells: Mapping[str, Cell]) -> Row:
         """A row of these statements."""
-        kinds = str(cells["kinds"])
-        found = {column: (kinds[index], cells[f"c{index}"]) for index, column in enumerate(self.columns)}
+        found = self.read_cells(cells)
         head, nameless = "", ""
         for literal, column in self.pieces:
             head += literal
@@ -196,6 +214,11 @@ class Correspondence:
         key = [found[column] for column in self.key_columns]
         size = sum(len(str(value)) for value in cells.values())
         return Row(key, size, None if nameless else head, head, nameless, digests)
+
+    def read_cells(self, cells: Mapping[str, Cell]) -> dict[str, tuple[str, Cell]]:
+        """The columns of a row of these statements, each with the first letter of its type."""
+        kinds = str(cells["kinds"])
+        return {column: (kinds[index], cells[f"c{index}"]) for index, column in enumerate(self.columns)}
 
 
 def _name_part(kind: str, value: Cell) -> str | None:

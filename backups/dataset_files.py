@@ -63,6 +63,29 @@ class DatasetFile:
             if self._named(heading) is dataset:
                 yield dataset.copied_row(f"{heading}[{position}]", value)
 
+    def values(self) -> Iterator[tuple[Correspondence, str, dict[str, JSON]]]:
+        """Every row as its key would hold it: whose it is, the name, the value. Raises BadFile."""
+        if self._is_array:
+            for name, data in self._entries():
+                yield self._owner(name), name, self._object(f"the key {name!r}", data)
+            return
+        for heading, position, value in self._elements(self._named):
+            owner, place = self._named(heading), f"{heading}[{position}]"
+            row = self._object(place, value)
+            try:
+                yield owner, owner.row_name(row), owner.row_value(row)
+            except KeyError as missing:
+                raise BadFile(f"{self._path}: {place} has no {missing.args[0]}, which its name needs.") from missing
+
+    def _object(self, place: str, value: JSON | bytes) -> dict[str, JSON]:
+        try:
+            found = DECODER.decode(value.decode()) if isinstance(value, bytes) else value
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise BadFile(f"{self._path}: {place} is no JSON object.")
+        return found
+
     def _entries(self) -> Iterator[tuple[str, bytes]]:
         try:
             with self._path.open("rb") as file:

@@ -76,8 +76,8 @@ def write(
     prefixes = scope.distinct(prefixes)
     sibling = path.with_name(f"{path.name.removesuffix('.json')}.api-only.json")
     for place in (path, sibling):
-        _insist_free(place)
-    with _reader(namespace) as reader, _Names() as names, _Array(path) as plain, _Array(sibling) as api_only:
+        insist_free(place)
+    with _reader(namespace) as reader, _Names() as names, PlainFile(path) as plain, PlainFile(sibling) as api_only:
         progress("Listing names")
         families = _list(namespace, prefixes, reader, names)
         read = _how_to_read(namespace, families, reader, names)
@@ -90,7 +90,7 @@ def write(
             if name.index % 1_000 == 0:
                 progress(f"Read {name.index} of {names.count} keys")
         files = [plain, api_only] if api_only.keys else [plain]
-        _publish(namespace, prefixes, files, actor)
+        publish(namespace, prefixes, files, actor)
         return Dump(
             keys=plain.keys + api_only.keys,
             bytes=plain.value_bytes + api_only.value_bytes,
@@ -167,14 +167,15 @@ def _how_to_read(namespace: Namespace, families: Collection[Family], reader: Rea
     return Read.EXACT if reader.differ(namespace.namespace_id, chosen) else Read.BULK
 
 
-def _insist_free(path: Path) -> None:
+def insist_free(path: Path) -> None:
+    """Raise PathRefused where a file cannot be written."""
     if os.path.lexists(path):
         raise PathRefused(f"{path} is there already. Choose another name, or move it away.")
     if not path.parent.is_dir():
         raise PathRefused(f"There is no directory {path.parent}.")
 
 
-def _publish(namespace: Namespace, prefixes: Sequence[str], files: Iterable["_Array"], actor: log.Actor) -> None:
+def publish(namespace: Namespace, prefixes: Sequence[str], files: Iterable["PlainFile"], actor: log.Actor) -> None:
     """Record the files and give them their names: both or neither."""
     for file in files:
         file.finish()
@@ -240,7 +241,7 @@ class _Names:
             yield Name(index, *json.loads(line))
 
 
-class _Array:
+class PlainFile:
     """A file being written beside its final place; it goes away unless it was published."""
 
     def __init__(self, path: Path) -> None:
@@ -259,9 +260,11 @@ class _Array:
 
     @property
     def sha256(self) -> str:
+        """The digest of what was written so far, in hex."""
         return self._hash.hexdigest()
 
     def add(self, entry: Entry) -> None:
+        """Write an entry."""
         self._write(b",\n" if self.keys else b"[\n")
         self._write(manifest.encode_entry(entry))
         self.keys += 1
@@ -272,15 +275,18 @@ class _Array:
         self._hash.update(data)
 
     def finish(self) -> None:
+        """Write the end, and make it last."""
         self._write(b"\n]\n" if self.keys else b"[\n]\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def publish(self) -> None:
-        _insist_free(self.path)
+        """Give the file its name. Raises PathRefused."""
+        insist_free(self.path)
         Path(self._file.name).rename(self.path)
         self.published = True
 
     def withdraw(self) -> None:
+        """Take the name away again."""
         if self.published:
             self.path.unlink()

@@ -83,6 +83,35 @@ def cell_digests(kind: str, value: Cell) -> str:
             return digest(f"x{kind}{value}")
 
 
+def cell_json(kind: str, value: Cell) -> JSON:
+    """The column as a JSON field that equals it. Raises ValueError for what has no JSON, without quoting it."""
+    match kind, value:
+        case "n", _:
+            return None
+        case "i", str():
+            return Number(value)
+        case "r", int() | float():
+            return Number(repr(float(value)))
+        case "t", str():
+            return value
+        case _:
+            raise ValueError("a BLOB or an infinity has no JSON")
+
+
+def encode(value: JSON) -> str:
+    """The same value is the same text: compact, members sorted, numbers as they are spelled."""
+    match value:
+        case dict():
+            members = (f"{json.dumps(name, ensure_ascii=False)}:{encode(value[name])}" for name in sorted(value))
+            return f"{{{','.join(members)}}}"
+        case list():
+            return f"[{','.join(map(encode, value))}]"
+        case Number():
+            return str(value)
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
 def _json_digest(text: str) -> str:
     if not text.lstrip(" \t\r\n").startswith(("{", "[")):
         return ""

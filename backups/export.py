@@ -156,7 +156,7 @@ class Export(Freezing):
 
     def _commit(self, at: dict[str, Any], stored: list[manifest.Part], found: list[Found]) -> None:
         following = at["next"] + len(found)
-        cursor = {"phase": "parts", "next": following, "number": at["number"] + 1, "attempt": 1}
+        cursor = {**at, "next": following, "number": at["number"] + 1, "attempt": 1, "storing": False}
         count = Counter(outcome for _, outcome, _, _ in found)
         with self.checkpoint(cursor, done=following, note=f"Copied {following} of {self.lease.run.total} keys"):
             _row(self.generation, stored, at["next"], following - 1).save()

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from django.utils.translation import gettext_lazy as _
@@ -15,6 +15,7 @@ from backups import guards, manifest, scope, storage
 from backups.export import Export, digest
 from backups.freezing import freeze_from_restore, freeze_from_stage
 from backups.manifest import Damaged
+from backups.masters_export import MastersExport
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from backups.readback import ReadBack
 from backups.scope import BackupRefused
@@ -28,9 +29,11 @@ from kvops.wording import say
 __all__ = [
     "BackupRefused",
     "NotVerifiable",
+    "begin",
     "create_backup",
     "create_verification",
     "export",
+    "insist_time",
     "read_back",
     "read_entry",
     "start_backup",
@@ -88,49 +91,70 @@ def create_backup(
                 prefixes=", ".join(prefixes),
             )
         )
-    at = clock.now()
-    if clock.went_back() or Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
-        raise BackupRefused(_("The database's clock is behind the newest copy. Set it right first."))
+    at = insist_time(namespace)
     try:
         stem = storage.stem(namespace.environment, prefixes, at)
     except manifest.LayoutError as error:
         raise BackupRefused(str(error)) from error
-    run = runs.create(
+    generation = begin(
+        Generation(
+            namespace=namespace,
+            prefixes=prefixes,
+            category=scope.category(families),
+            patterns=[str(family) for family in families] if stage or restore else [],
+            purpose=purpose,
+            read=scope.read(families) if stage or restore else Read.BULK,
+            stem=stem,
+            started_at=at,
+        ),
+        actor=actor,
+        person=person,
+        foreground=foreground,
+    )
+    if stage:
+        freeze_from_stage(generation, stage)
+    if restore:
+        freeze_from_restore(generation, restore)
+    return generation
+
+
+def insist_time(namespace: Namespace) -> datetime:
+    """The database's time. Raises BackupRefused where it is behind the newest copy."""
+    at = clock.now()
+    if clock.went_back() or Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
+        raise BackupRefused(_("The database's clock is behind the newest copy. Set it right first."))
+    return at
+
+
+def begin(generation: Generation, *, actor: log.Actor, person: Person | None, foreground: bool) -> Generation:
+    """Save a new generation with its run and its entry, in the caller's transaction. Raises runs.AlreadyOpen."""
+    namespace, prefixes = generation.namespace, generation.prefixes
+    generation.run = runs.create(
         Run.Kind.BACKUP,
-        subject=_subject(namespace, prefixes, purpose),
+        subject=_subject(namespace, prefixes, generation.purpose),
         label=f"{namespace} {' '.join(f'{prefix}*' for prefix in prefixes)}"[:300],
         actor=actor,
         person=person,
         environment=namespace.environment,
         foreground=foreground,
     )
-    generation = Generation.objects.create(
-        environment=namespace.environment,
-        namespace=namespace,
-        prefixes=prefixes,
-        category=scope.category(families),
-        patterns=[str(family) for family in families] if stage or restore else [],
-        purpose=purpose,
-        read=scope.read(families) if stage or restore else Read.BULK,
-        run=run,
-        made_by=person,
-        actor=actor.text,
-        bucket=namespace.environment.r2_bucket,
-        stem=stem,
-        started_at=at,
-        retain_until=at + timedelta(days=timing.RETENTION_DAYS),
-    )
-    if stage:
-        freeze_from_stage(generation, stage)
-    if restore:
-        freeze_from_restore(generation, restore)
+    generation.environment = namespace.environment
+    generation.made_by, generation.actor = person, actor.text
+    generation.bucket = namespace.environment.r2_bucket
+    generation.retain_until = generation.started_at + timedelta(days=timing.RETENTION_DAYS)
+    generation.save()
     log.record(
         Action.GENERATION_STARTED,
         actor=actor,
         environment=namespace.environment.slug,
         subject=f"generation:{generation.pk}",
-        subject_label=stem[:200],
-        details={"namespace": str(namespace), "prefixes": list(prefixes), "purpose": purpose.value},
+        subject_label=generation.stem[:200],
+        details={
+            "namespace": str(namespace),
+            "prefixes": prefixes,
+            "purpose": Generation.Purpose(generation.purpose).value,
+            **({"source": generation.source} if generation.source else {}),
+        },
     )
     return generation
 
@@ -150,7 +174,8 @@ def export(lease: Lease) -> Again | None:
         storage.store(generation.environment) as store,
         Reader(generation.environment, lease.keep) as reader,
     ):
-        return Export(generation, lease, reader, store).step()
+        kind = MastersExport if generation.purpose == Generation.Purpose.MASTERS else Export
+        return kind(generation, lease, reader, store).step()
 
 
 def start_verification(

@@ -126,9 +126,12 @@ class Successors:
     def __init__(self, verified: Iterable[Copy]) -> None:
         self._listed: dict[tuple[int, str], int] = {}
         self._given: dict[tuple[int, str, str], int] = {}
+        self._masters: dict[tuple[int, str], int] = {}
         for copy in verified:
             for prefix in copy.prefixes:
-                if copy.purpose == Generation.Purpose.ROUTINE:
+                if copy.purpose == Generation.Purpose.MASTERS:
+                    self._keep(self._masters, (copy.namespace, prefix), copy.pk)
+                elif copy.purpose == Generation.Purpose.ROUTINE:
                     self._keep(self._listed, (copy.namespace, prefix), copy.pk)
                 elif copy.purpose == Generation.Purpose.CLEANUP:
                     for pattern in copy.patterns:
@@ -141,12 +144,15 @@ class Successors:
     def of(self, copy: Copy) -> tuple[int, ...]:
         """The newer verified copies that together hold everything the copy was made of; empty when there are none.
 
-        Copies of given names stand in for nothing but such copies of the same families.
+        Copies of given names stand in for nothing but such copies of the same families, and those of master data for
+        nothing but each other.
         """
         found = {self._newest(copy, prefix) for prefix in copy.prefixes}
         return tuple(sorted(found)) if found and min(found) > copy.pk else ()
 
     def _newest(self, copy: Copy, prefix: str) -> int:
+        if copy.purpose == Generation.Purpose.MASTERS:
+            return self._masters.get((copy.namespace, prefix), 0)
         shorter = [prefix[:length] for length in range(len(prefix) + 1)]
         listed = max(self._listed.get((copy.namespace, start), 0) for start in shorter)
         given = [

@@ -68,6 +68,8 @@ def insist_source(generation: Generation, into: Namespace) -> None:
     if not Generation.objects.verified().filter(pk=generation.pk).exists():
         status = Generation.Status(generation.status).label
         raise RestoreRefused(say(_("Only a verified copy can be put back; this one is: %(status)s."), status=status))
+    if generation.purpose == Generation.Purpose.MASTERS:
+        raise RestoreRefused(_("This copy holds rows of D1, not keys of KV. Its steps say how D1 gets them back."))
     if into.binding != generation.namespace.binding:
         raise RestoreRefused(
             say(

@@ -89,3 +89,20 @@ def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str
         at=at,
         zone=timezone.get_default_timezone(),
     )
+
+
+def masters_stem(environment: Environment, at: datetime) -> str:
+    """The name of a new copy of master data: the team's day, with the time for a later one of that day.
+
+    Raises manifest.LayoutError.
+    """
+    template = environment.key_template + manifest.MASTERS_TEMPLATE.removeprefix("backups")
+
+    def named(*, later: bool) -> str:
+        zone = timezone.get_default_timezone()
+        return manifest.object_stem(template, environment=environment.slug, prefix="", at=at, zone=zone, later=later)
+
+    first = named(later=False)
+    if Generation.objects.filter(bucket=environment.r2_bucket, stem=first).exists():
+        return named(later=True)
+    return first

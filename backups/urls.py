@@ -2,7 +2,18 @@
 
 from django.urls import URLPattern, path
 
-from backups.views import backups, cleanup, contrasts, generations, integrity, restores, retention, stages, storage
+from backups.views import (
+    backups,
+    cleanup,
+    contrasts,
+    generations,
+    integrity,
+    masters,
+    restores,
+    retention,
+    stages,
+    storage,
+)
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [
@@ -24,6 +35,8 @@ urlpatterns: list[URLPattern] = [
     path("backups/<int:pk>/verify", generations.verify, name="generation_verify"),
     path("backups/csv", backups.table, name="backups_csv"),
     path("backups/dumps/<int:pk>/kept", backups.kept, name="dump_kept"),
+    path("backups/masters/", masters.index, name="masters"),
+    path("backups/masters/start", masters.start, name="masters_start"),
     path("backups/new/", backups.new, name="backup_new"),
     path("backups/pins/<int:pk>/remove", retention.unpin, name="pin_remove"),
     path("cleanup/", cleanup.index, name="cleanup_list"),

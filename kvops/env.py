@@ -55,9 +55,9 @@ def items(name: str, default: str | None = None, environ: Mapping[str, str] = os
     return [item.strip() for item in text(name, default, environ).split(",") if item.strip()]
 
 
-def hosts(name: str, environ: Mapping[str, str] = os.environ) -> list[str]:
+def hosts(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
     """Comma-separated host names, without scheme, port, path or wildcard."""
-    names = items(name, None, environ)
+    names = items(name, default, environ)
     for host in names:
         if any(mark in host for mark in "/:*@ ") or host != host.lower():
             raise SettingError(f"{name} takes bare host names in lower case, comma-separated; {host!r} is not one.")

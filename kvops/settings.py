@@ -20,6 +20,8 @@ TESTING = env.flag("KVOPS_TESTING")
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS", "")
 KVOPS_ALLOWED_API_HOSTS = env.hosts("KVOPS_ALLOWED_API_HOSTS")
+KVOPS_MASTERS_API_HOSTS = env.hosts("KVOPS_MASTERS_API_HOSTS", "")
+KVOPS_MASTERS_API_TOKEN = env.text("KVOPS_MASTERS_API_TOKEN", "")
 BASE_URL = env.text("KVOPS_BASE_URL", "http://localhost:8000").rstrip("/")
 HTTPS = BASE_URL.startswith("https://")
 if not HTTPS and not (SANDBOX or TESTING):

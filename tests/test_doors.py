@@ -198,6 +198,8 @@ DOORS: dict[str, Door] = {
     "backups:pin_remove": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda world: [world.pin]),
     "backups:retention": page(),
     "backups:retention_try": page(),
+    "backups:masters": page(query="?environment=qa&source=d1"),
+    "backups:masters_start": operates(done=422),
     "backups:restore": page(lambda world: [world.restore]),
     "backups:restore_again": operates(lambda world: [world.restore], done=409),
     "backups:restore_compare": operates(lambda world: [world.restore], done=409),

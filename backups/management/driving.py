@@ -2,6 +2,9 @@
 
 from django.core.management.base import CommandError, OutputWrapper
 
+from audit.log import Actor
+from backups import generations
+from backups.models import Generation
 from kvops import runs
 from kvops.models import Run
 
@@ -18,3 +21,16 @@ def to_the_end(run: Run, stderr: OutputWrapper) -> None:
         progress(stderr, now.note)
     if run.state != Run.State.SUCCEEDED:
         raise CommandError(run.error or f"The {run.get_kind_display()} was stopped.")
+
+
+def until_verified(generation: Generation, stderr: OutputWrapper, actor: Actor) -> int:
+    """Work on a foreground copy until it was read back; it is refreshed then. How many requests Cloudflare was sent.
+
+    Raises CommandError when a run failed.
+    """
+    to_the_end(generation.run, stderr)
+    generation.refresh_from_db()
+    if generation.status == Generation.Status.COMPLETE:
+        to_the_end(generations.start_verification(generation, actor=actor, foreground=True), stderr)
+        generation.refresh_from_db()
+    return generation.run.calls

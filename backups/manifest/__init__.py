@@ -10,7 +10,7 @@ from backups.manifest.digests import (
     names_sha256,
     read_digests,
 )
-from backups.manifest.document import Counts, Manifest, Part, parse_manifest, parts_root
+from backups.manifest.document import Counts, Manifest, Part, Table, parse_manifest, parts_root
 from backups.manifest.errors import BadEntry, BadManifest, Damaged, LayoutError, ManifestError
 from backups.manifest.layout import (
     CLINICS_TEMPLATE,
@@ -59,6 +59,7 @@ __all__ = [
     "PartCheck",
     "PartWriter",
     "Root",
+    "Table",
     "TemplateUse",
     "check_part",
     "check_template",

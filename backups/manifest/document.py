@@ -11,6 +11,7 @@ from backups.manifest.errors import BadManifest
 from backups.manifest.layout import digests_key, is_part_key, manifest_key, restore_key
 
 FORMAT = 1
+_OF_MASTERS: dict[str, object] = {"source": "", "tables": []}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,19 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of D1 a copy of master data holds rows of; `fields` are pairs of a JSON member and its column."""
+
+    dataset: str
+    prefix: str
+    database: str
+    database_id: str
+    table: str
+    fields: tuple[tuple[str, ...], ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """What was found: keys and value bytes written, keys listed that were gone when they were read."""
 
@@ -41,7 +55,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A generation. `restore_sha256` is filled in by `with_restore_notes`; times are UTC."""
+    """A generation. `restore_sha256` is filled in by `with_restore_notes`; times are UTC.
+
+    `source` and `tables` are those of a copy of master data; a copy of KV has neither.
+    """
 
     format: int = FORMAT
     environment: str
@@ -65,6 +82,8 @@ class Manifest:
     audit_sequence: int
     audit_hash: str
     recipients: tuple[str, ...] = ()
+    source: str = ""
+    tables: tuple[Table, ...] = ()
 
     @property
     def key(self) -> str:
@@ -80,7 +99,11 @@ class Manifest:
         """The canonical bytes. Raises BadManifest when the manifest contradicts itself."""
         _check(self)
         _check_places(self)
-        return (json.dumps(asdict(self), sort_keys=True, indent=2, default=_time_text) + "\n").encode()
+        members = asdict(self)
+        if not self.source:
+            for name in _OF_MASTERS:
+                del members[name]
+        return (json.dumps(members, sort_keys=True, indent=2, default=_time_text) + "\n").encode()
 
 
 def parts_root(parts: tuple[Part, ...]) -> str:
@@ -96,7 +119,7 @@ def parse_manifest(data: bytes) -> Manifest:
         raise BadManifest("The manifest is not JSON.") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise BadManifest(f"This is not a manifest of format {FORMAT}; a newer KVOps may have written it.")
-    manifest = _record(Manifest, found, "manifest")
+    manifest = _record(Manifest, _OF_MASTERS | found, "manifest")
     if manifest.to_json() != data:
         raise BadManifest("The manifest was changed after it was written: it is not in its canonical form.")
     return manifest

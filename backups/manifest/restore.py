@@ -7,6 +7,7 @@ from shlex import quote as shell
 from urllib.parse import quote
 
 from backups.manifest.document import Manifest, Part
+from backups.manifest.loading import load_commands, part_file, section
 
 _API = "https://api.cloudflare.com/client/v4/accounts/$CLOUDFLARE_ACCOUNT_ID"
 _AUTHORIZED = '-H "Authorization: Bearer $CLOUDFLARE_API_TOKEN"'
@@ -36,7 +37,12 @@ def with_restore_notes(manifest: Manifest) -> tuple[Manifest, bytes]:
 
 
 def restore_commands(manifest: Manifest, namespace_id: str | None = None) -> str:
-    """Markdown with the commands that put a generation back into its namespace, or into another one."""
+    """Markdown with the commands that put a generation back into its namespace, or into another one.
+
+    Of a copy of master data: into the tables it is of.
+    """
+    if manifest.source:
+        return load_commands(manifest, _fetch(manifest, [part for part in manifest.parts if part.keys]))
     namespace = namespace_id or manifest.namespace_id
     plain = [part for part in manifest.parts if part.keys and not part.api_only]
     api_only = [part for part in manifest.parts if part.api_only]
@@ -69,9 +75,9 @@ export CLOUDFLARE_API_TOKEN=…
 def _fetch(manifest: Manifest, parts: list[Part]) -> str:
     lines = []
     for part in parts:
-        lines.append(_get(manifest.bucket, part.key, _file(part)))
-        lines.append(f"echo '{part.sha256}  {_file(part)}' | sha256sum --check")
-    return _section("Fetch the objects and check them", lines)
+        lines.append(_get(manifest.bucket, part.key, part_file(part)))
+        lines.append(f"echo '{part.sha256}  {part_file(part)}' | sha256sum --check")
+    return section("Fetch the objects and check them", lines)
 
 
 def _get(bucket: str, key: str, file: str) -> str:
@@ -83,8 +89,8 @@ def _get(bucket: str, key: str, file: str) -> str:
 
 
 def _expirations(expiring: int, parts: list[Part]) -> str:
-    files = [shell(_file(part)) for part in parts if part.expiring]
-    return _section("Take out what expires too soon", [_KEEP, f"python3 keep.py {' '.join(files)}"]) + (
+    files = [shell(part_file(part)) for part in parts if part.expiring]
+    return section("Take out what expires too soon", [_KEEP, f"python3 keep.py {' '.join(files)}"]) + (
         f"\n{expiring} entries have an expiration. Cloudflare refuses a whole batch when one of its expirations has "
         "passed or is less than 60 seconds ahead. The script takes out those with less than two minutes left, names "
         "them, and leaves every other entry as it is; repeat it when much time has gone by.\n"
@@ -93,19 +99,20 @@ def _expirations(expiring: int, parts: list[Part]) -> str:
 
 def _put(parts: list[Part], namespace: str) -> str:
     lines = [
-        f"npx wrangler kv bulk put {shell(_file(part))} --namespace-id {shell(namespace)} --remote" for part in parts
+        f"npx wrangler kv bulk put {shell(part_file(part))} --namespace-id {shell(namespace)} --remote"
+        for part in parts
     ]
-    return _section("Write the keys", lines)
+    return section("Write the keys", lines)
 
 
 def _call(parts: list[Part], namespace: str) -> str:
     url = f"{_API}/storage/kv/namespaces/{quote(namespace, safe='')}/bulk"
     lines = [
         f"curl --fail-with-body --request PUT {_AUTHORIZED} -H 'Content-Type: application/json' "
-        f'--data-binary @{shell(_file(part))} "{url}"'
+        f'--data-binary @{shell(part_file(part))} "{url}"'
         for part in parts
     ]
-    return _section("Write what wrangler would refuse or change", lines) + (
+    return section("Write what wrangler would refuse or change", lines) + (
         "\nThe metadata of these entries is not a JSON object, or JavaScript would change it. "
         "The answer must say `unsuccessful_keys: []`; repeat the command while it names keys.\n"
     )
@@ -116,15 +123,7 @@ def _afterwards(manifest: Manifest, namespace: str) -> str:
         f"npx wrangler kv key list --namespace-id {shell(namespace)} --prefix {shell(prefix)} --remote"
         for prefix in manifest.prefixes
     ]
-    return _section("Look at the result", lines) + (
+    return section("Look at the result", lines) + (
         "\nwrangler does not report keys it failed to write: compare the names. KV may show the old state for a minute "
         "or longer. Then record in the KVOps runbook what was restored.\n"
     )
-
-
-def _section(title: str, lines: list[str]) -> str:
-    return "\n".join([f"## {title}", "", "```sh", *lines, "```", ""])
-
-
-def _file(part: Part) -> str:
-    return f"part-{part.number:05}{'.api-only' if part.api_only else ''}.json"

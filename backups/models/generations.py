@@ -22,14 +22,20 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Generations that lack nothing and can be read back."""
         return self.filter(status__in=[Generation.Status.COMPLETE, Generation.Status.VERIFIED])
 
+    def of_kv(self) -> "GenerationQuerySet":
+        """Copies of what KV holds, so without those of master data, whose keys are made from rows."""
+        return self.exclude(purpose=Generation.Purpose.MASTERS)
+
     def newest_of_each(self) -> "GenerationQuerySet":
         """The newest generation of each namespace and set of prefixes, whatever its status."""
         return self.order_by("namespace_id", "prefixes", "-id").distinct("namespace_id", "prefixes")
 
     def holding(self, name: str) -> "GenerationQuerySet":
         """Finished generations that hold a value of the key."""
-        return self.exclude(status=Generation.Status.WRITING).filter(
-            entries__name=name, entries__outcome=GenerationEntry.Outcome.KEPT
+        return (
+            self.of_kv()
+            .exclude(status=Generation.Status.WRITING)
+            .filter(entries__name=name, entries__outcome=GenerationEntry.Outcome.KEPT)
         )
 
 
@@ -41,6 +47,9 @@ class Generation(models.Model):
     verified -> verified (again) | damaged
 
     `partial` (a key vanished or could not be read) and `damaged` satisfy nothing.
+
+    A copy of master data holds rows of D1, each as the key its dataset says it is; `source` says where they were read,
+    `tables` from which tables, and how many rows of each. Its namespace is that of the keys.
     """
 
     class Status(models.TextChoices):
@@ -58,6 +67,7 @@ class Generation(models.Model):
         ROUTINE = "routine", _("routine")
         CLEANUP = "cleanup", _("clean-up")
         RESTORE = "restore", _("what a restore overwrites")
+        MASTERS = "masters", _("master data of D1")
 
     OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE)
     """Their names are given, not listed."""
@@ -68,6 +78,8 @@ class Generation(models.Model):
     category = models.CharField(max_length=20, choices=Category)
     patterns = models.JSONField(default=list)
     purpose = models.CharField(max_length=20, choices=Purpose, default=Purpose.ROUTINE)
+    source = models.CharField(max_length=500, blank=True, default="", db_default="")
+    tables = models.JSONField(blank=True, default=list, db_default=models.Value([], models.JSONField()))
     read = models.CharField(max_length=10, choices=Read, default=Read.BULK)
     run = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="generation")
     verify_run = models.ForeignKey(
@@ -113,6 +125,10 @@ class Generation(models.Model):
             models.CheckConstraint(
                 name="generation_whole_lost_nothing",
                 condition=~Q(status__in=["complete", "verified"]) | Q(vanished=0),
+            ),
+            models.CheckConstraint(
+                name="generation_of_masters_names_its_source",
+                condition=Q(purpose="masters") & ~Q(source="") | ~Q(purpose="masters") & Q(source=""),
             ),
         ]
         indexes = [models.Index(fields=["namespace", "-id"], name="generation_newest")]

@@ -33,7 +33,8 @@ Status = Generation.Status
 def _newest() -> GenerationQuerySet:
     """The newest generation of every prefix of every namespace."""
     return (
-        Generation.objects.exclude(purpose=Generation.Purpose.RESTORE)
+        Generation.objects.of_kv()
+        .exclude(purpose=Generation.Purpose.RESTORE)
         .order_by("namespace", "prefixes", "-pk")
         .distinct("namespace", "prefixes")
         .select_related("namespace__environment")

@@ -85,20 +85,15 @@ class Command(BaseCommand):
         generation = generations.start_backup(namespace, prefixes=prefixes, actor=actor, foreground=True)
         run = generation.run
         try:
-            driving.to_the_end(run, self.stderr)
+            calls = driving.until_verified(generation, self.stderr, actor)
         except CommandError as failure:
             if run.error_code == "encryption":
                 raise generations.BackupRefused(run.error) from failure
             raise
-        generation.refresh_from_db()
-        if generation.status == Generation.Status.COMPLETE:
-            verification = generations.start_verification(generation, actor=actor, foreground=True)
-            driving.to_the_end(verification, self.stderr)
-            generation.refresh_from_db()
         return {
             "keys": generation.keys,
             "bytes": generation.bytes,
-            "calls": run.calls,
+            "calls": calls,
             "sha256": generation.manifest_sha256,
             "generation": generation.pk,
             "objects": generation.object_keys(),

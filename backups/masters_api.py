@@ -1,0 +1,82 @@
+"""The team's own API of master data: one GET of one address, to a file. No Django.
+
+https only, hosts from an allow-list, no redirects, no proxies, timeouts, a limit of size. The address is the whole of
+what may be named: nothing is put into it.
+"""
+
+import ipaddress
+import time
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+MAX_BYTES = 256 * 1024 * 1024
+TIMEOUT = 30.0
+"""Seconds without a byte."""
+WHOLE = 150.0
+"""Seconds for the whole answer: less than a step of a run may last."""
+
+
+class SourceRefused(Exception):
+    """The address may not be asked, or its answer is not what was asked for; one sentence that says what to do."""
+
+
+def insist_allowed(url: str, *, hosts: Collection[str]) -> None:
+    """Raise SourceRefused unless the address is https to one of the hosts; plain http is for loopback only."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise SourceRefused("The address of the API cannot be read; it looks like https://host/path.") from error
+    if host not in hosts or parts.username is not None or parts.password is not None:
+        raise SourceRefused(f"{host or 'It'} is not an allowed host; add it to KVOPS_MASTERS_API_HOSTS.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise SourceRefused("The API must be asked by https.")
+
+
+def download(url: str, path: Path, *, hosts: Collection[str], token: str = "") -> None:
+    """Write the answer to the file. Raises SourceRefused, also when nothing answers; the token is never in it."""
+    insist_allowed(url, hosts=hosts)
+    headers = {"Accept": "application/json", "User-Agent": "kvops"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    until = time.monotonic() + WHOLE
+    try:
+        with (
+            httpx.Client(
+                timeout=httpx.Timeout(TIMEOUT, connect=10.0), trust_env=False, follow_redirects=False
+            ) as client,
+            client.stream("GET", url, headers=headers) as answer,
+            path.open("wb") as file,
+        ):
+            _insist_json(answer)
+            size = 0
+            for chunk in answer.iter_bytes():
+                size += len(chunk)
+                if size > MAX_BYTES:
+                    raise SourceRefused(f"The API answered with more than {MAX_BYTES // 2**20} MiB: export from D1.")
+                if time.monotonic() > until:
+                    raise SourceRefused(f"The API was not done answering after {WHOLE:.0f} seconds: export from D1.")
+                file.write(chunk)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        # Not chained: the cause holds the request, and with it the token.
+        raise SourceRefused(f"No answer from the API ({type(error).__name__}). Try again.") from None
+
+
+def _insist_json(answer: httpx.Response) -> None:
+    if answer.is_redirect:
+        raise SourceRefused("The API answered with a redirect, which is not followed: name the address it leads to.")
+    if answer.status_code != httpx.codes.OK:
+        raise SourceRefused(f"The API answered with status {answer.status_code} instead of 200.")
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise SourceRefused(f"The API answered with {kind or 'no content type'} instead of application/json.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
