@@ -217,8 +217,12 @@ class _Job:
                 return None
         with self.lease.checkpoint():
             restore.entries.filter(outcome__in=RestoreEntry.UNDER_WAY).update(outcome=Outcome.STOPPED)
-        counts = self._counts()
-        with self.lease.checkpoint(Done(counts), cursor={}, done=restore.names, calls=self._putter.calls, note=""):
+        became = dict(restore.entries.values_list("outcome").annotate(n=Count("pk")))
+        written, equal = became.get(Outcome.WRITTEN, 0), became.get(Outcome.EQUAL, 0)
+        counts = {"written": written, "equal": equal, "left": restore.names - written - equal}
+        with self.lease.checkpoint(
+            Done({**became, **counts}), cursor={}, done=restore.names, calls=self._putter.calls, note=""
+        ):
             move(
                 restore,
                 [Restore.State.WRITING],
@@ -231,8 +235,3 @@ class _Job:
             if restore.stage:
                 undo.record(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
         return None
-
-    def _counts(self) -> dict[str, int]:
-        found = dict(self.restore.entries.values_list("outcome").annotate(n=Count("pk")))
-        written, equal = found.get(Outcome.WRITTEN, 0), found.get(Outcome.EQUAL, 0)
-        return {"written": written, "equal": equal, "left": self.restore.names - written - equal}

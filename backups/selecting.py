@@ -94,7 +94,7 @@ def freeze(restore: Restore, names: list[str] | None = None) -> None:
             " AND name >= %s AND (%s::text IS NULL OR name < %s) AND (%s::text[] IS NULL OR name = ANY(%s))",
             [restore.pk, restore.generation_id, restore.prefix, beyond, beyond, names, names],
         )
-    if names is not None and (unknown := _not_in_copy(restore, names)):
+    if names is not None and (unknown := not_in_copy(restore.generation, names)):
         sentence = _("Names that are not in the copy: %(count)s. The first is %(name)s.")
         raise RestoreRefused(say(sentence, count=len(unknown), name=unknown[0]))
     seal(restore)
@@ -110,10 +110,9 @@ def seal(restore: Restore) -> None:
     Restore.objects.filter(pk=restore.pk).update(names=restore.names, names_sha256=restore.names_sha256)
 
 
-def _not_in_copy(restore: Restore, names: list[str]) -> list[str]:
-    kept = GenerationEntry.objects.filter(
-        generation=restore.generation_id, outcome=GenerationEntry.Outcome.KEPT, name__in=names
-    )
+def not_in_copy(generation: Generation, names: list[str]) -> list[str]:
+    """Those of the names that the copy does not hold, in their order."""
+    kept = generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT, name__in=names)
     known = set(kept.values_list("name", flat=True))
     return [name for name in names if name not in known]
 

@@ -60,10 +60,11 @@ def why_not(stage: CleanupStage) -> str | Promise:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a page says of the undo: the one there is, or until when it is possible and why not now."""
+    """What a page says of the undo: the one there is, or until when it is possible and why not now; over: too late."""
 
     restore: Restore | None
     until: datetime | None
+    over: bool
     why_not: str | Promise
 
 
@@ -76,7 +77,8 @@ def offer(stage: CleanupStage, person: Person) -> Offer | None:
         reason = _("You are not an operator.")
     elif not reason and stage.approval and stage.approval.approver_id == person.pk:
         reason = _("You approved this; another person must do it.")
-    return Offer(undo_of(stage), until(stage), reason)
+    limit = until(stage)
+    return Offer(undo_of(stage), limit, limit is not None and clock.seconds_until(limit) <= 0, reason)
 
 
 def insist_in_time(stage: CleanupStage) -> None:

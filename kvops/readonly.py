@@ -34,6 +34,8 @@ SAFE = frozenset(
         "backups:generation_check",
         "backups:generation_verify",
         "backups:restore_compare",
+        "backups:restore_look",
+        "backups:restore_value",
         "backups:storage_reconcile",
     }
 )

@@ -1,13 +1,22 @@
 """Restores: what is put back from which copy, what KV held of it, and what became of every name."""
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from backups.models.cleanup import CleanupStage
 from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Namespace, Person, Run
+
+
+class RestoreQuerySet(models.QuerySet["Restore"]):
+    """Restores, asked for in the words of the domain."""
+
+    def naming(self) -> "RestoreQuerySet":
+        """The same with the name of the key where there is only one on the list, as `only_name`."""
+        alone = RestoreEntry.objects.filter(restore=OuterRef("pk"), restore__listed=True, restore__names=1)
+        return self.annotate(only_name=Subquery(alone.values("name")[:1]))
 
 
 class Restore(models.Model):
@@ -76,6 +85,8 @@ class Restore(models.Model):
     left = models.BigIntegerField(default=0)
     finished_at = models.DateTimeField(null=True, blank=True)
     returned_because = models.CharField(max_length=1000, blank=True)
+
+    objects = RestoreQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -123,9 +123,17 @@ def run_products(run: Run) -> dict[str, object]:
 
 
 @register.inclusion_tag("backups/holding.html")
-def generations_holding(namespace: Namespace, name: str) -> dict[str, object]:
-    """The newest copies of the namespace that hold a value of the key."""
-    return {"held": catalogue.holding(namespace, name)}
+def generations_holding(
+    namespace: Namespace, name: str, *, may_view_values: bool, may_operate: bool
+) -> dict[str, object]:
+    """The newest copies of the namespace that hold a value of the key, and what the reader may do with them."""
+    return {
+        "held": catalogue.holding(namespace, name),
+        "namespace": namespace,
+        "name": name,
+        "may_operate": may_operate,
+        "may_view_values": may_view_values,
+    }
 
 
 @register.simple_tag

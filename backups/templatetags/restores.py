@@ -13,7 +13,9 @@ Found = RestoreEntry.Found
 
 @register.simple_tag
 def restored_names(restore: Restore) -> str:
-    """Which names: those under a prefix, or a list of them."""
+    """Which names: those under a prefix, a list of them, or the one on it."""
+    if only := getattr(restore, "only_name", None):  # of `Restore.objects.naming()`
+        return key_name(only)
     return _("listed names") if restore.listed else key_name(f"{restore.prefix}*")
 
 

@@ -1,27 +1,35 @@
 """Restores: the list, a new one from a copy, and one page on which everything of one is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups import restores, selecting
+from backups import contrasts, restores, selecting
+from backups.contrasts import ContrastRefused
 from backups.forms.restores import NamesFilter, RestoreFilter, RestoreForm, StartForm, SubmitForm
-from backups.models import Generation, Restore
+from backups.models import Generation, Restore, RestoreEntry
 from backups.restore_moves import RestoreRefused
 from backups.views.backups import refuse
+from backups.views.contrasts import as_file, difference
 from kvops import approvals, clock, runs
 from kvops.approvals import actor_of
+from kvops.downloads import Cell
 from kvops.models import Person, Run
 from kvops.signin import person_of
 
 PAGE = 50
-REFUSALS = (RestoreRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
+UNKNOWN = 20
+"""Names that the copy does not hold are listed up to here."""
+CONTRASTS = 5
+COLUMNS = ("name", "size", "found_before", "outcome", "compared_after")
+REFUSALS = (RestoreRefused, ContrastRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
 State = Restore.State
 
 
@@ -45,18 +53,19 @@ def index(request: HttpRequest) -> HttpResponse:
 def new(request: HttpRequest, pk: int) -> HttpResponse:
     """Choose what of a copy is put back; the comparison with KV then begins."""
     generation = get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
-    form = RestoreForm(request.POST if request.method == "POST" else None, generation=generation)
+    data = request.POST if request.method == "POST" else None
+    form = RestoreForm(data, generation=generation, only=request.GET.get("name", ""))
     if form.is_valid():
         person = person_of(request)
         try:
-            made = selecting.prepare(generation, **form.cleaned_data, actor=actor_of(person), person=person)
+            made = selecting.prepare(generation, **form.wanted(), actor=actor_of(person), person=person)
         except RestoreRefused as refused:
             form.add_error(None, str(refused))
             refuse(request, refused, generation.environment, f"generation:{pk}")
         else:
             messages.success(request, _("The keys are being compared with what KV holds. Nothing is written yet."))
             return redirect("backups:restore", made.pk)
-    context = {"form": form, "generation": generation, "environment": generation.environment}
+    context = {"form": form, "generation": generation, "environment": generation.environment, "shown": UNKNOWN}
     return render(request, "restores/new.html", context, status=422 if form.is_bound else 200)
 
 
@@ -77,6 +86,48 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
     if run is None or not run.is_open:
         response["HX-Refresh"] = "true"
     return response
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def names(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    """The names that the filters of the address let through, with what became of each, as CSV or JSON."""
+    restore = _restore(pk)
+    rows = _rows(NamesFilter(request.GET).entries(restore).iterator(2_000))
+    head = {"restore": restore.pk, "copy": restore.generation_id, "environment": restore.environment.slug}
+    head |= {"binding": restore.namespace.binding, "state": restore.state, "names": restore.names}
+    return as_file(request, f"restore-{pk}", head, COLUMNS, rows)
+
+
+def _rows(entries: Iterator[RestoreEntry]) -> Iterator[list[Cell]]:
+    for entry in entries:
+        yield [entry.name, entry.size, entry.found, entry.outcome, entry.compared]
+
+
+@require_POST
+@permission_required("kvops.view_values", raise_exception=True)
+@never_cache
+def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
+    """Show a key as the copy holds it beside what KV holds now. The values are in this answer and nowhere else."""
+    restore = _restore(pk)
+    asked = get_object_or_404(restore.entries, index=index)
+    return difference(
+        request, restore.generation, restore.namespace, asked.name, back=("backups:restore", (restore.pk,))
+    )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def look(request: HttpRequest, pk: int) -> HttpResponse:
+    """Compare what was put back with what KV holds now."""
+    restore, person = _restore(pk), person_of(request)
+
+    def compare_now() -> None:
+        if restore.state != State.DONE:
+            raise RestoreRefused(_("Nothing was put back yet that could be compared."))
+        contrasts.with_kv(restore.generation, restore.namespace, restore=restore, actor=actor_of(person), person=person)
+
+    return _act(request, restore, compare_now, done=_("What was put back is being compared with what KV holds now."))
 
 
 @require_POST
@@ -169,6 +220,7 @@ def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = N
     person, names = person_of(request), NamesFilter(request.GET)
     found = list(names.entries(restore)[: PAGE + 1])
     run = _run(restore)
+    result = run.result if run and restore.state == State.DONE else {}
     context = {
         "restore": restore,
         "environment": restore.environment,
@@ -176,11 +228,13 @@ def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = N
         "form": form or _form(restore),
         "why_not": _why_not(restore, person),
         "may_operate": request.user.has_perm("kvops.operate"),
+        "may_view_values": request.user.has_perm("kvops.view_values"),
         "may_end": restore.state in {State.PREPARING, State.PREPARED} or _lies_still(restore),
         "lies_still": _lies_still(restore),
         "found": sorted(restore.found.items()),
+        "became": [(kind, kind.label, n) for kind in RestoreEntry.Outcome if (n := result.get(kind))],
+        "contrasts": restore.contrasts.select_related("run").order_by("-pk")[:CONTRASTS],
         "names_form": names,
-        "show": names.shown(),
         "entries": found[:PAGE],
         "after": found[PAGE - 1].index if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
@@ -219,4 +273,4 @@ def _run(restore: Restore) -> Run | None:
 def _restore(pk: int) -> Restore:
     related = ("environment", "namespace", "generation__environment", "generation__namespace", "stage__request")
     more = ("approval__approver", "approval__requester", "run", "preview_run", "safety")
-    return get_object_or_404(Restore.objects.select_related(*related, *more), pk=pk)
+    return get_object_or_404(Restore.objects.naming().select_related(*related, *more), pk=pk)

@@ -144,6 +144,9 @@ RESULTS: dict[str, str | Promise] = {
     "soon": _("Less than a minute left"),
     "written": _("Put back"),
     "left": _("Not put back"),
+    "different": _("Different when it was compared after the writing"),
+    "failed": _("Not there after three tries"),
+    "stopped": _("Not sent: the run was ended early"),
     # comparisons of copies
     "removed": _("Removed"),
     # deletions

@@ -57,6 +57,7 @@ def _page(
         "scan": inventory.newest(namespace),
         "command": values.command(namespace, name),
         "may_view": request.user.has_perm("kvops.view_values"),
+        "may_operate": request.user.has_perm("kvops.operate"),
         "live": live,
         "failure": failure,
     }

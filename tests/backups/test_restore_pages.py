@@ -75,14 +75,95 @@ def test_from_the_form_to_the_result(
     approvals.approve(request, by=people.reviewer, shown=request.digest)
     browser.post(reverse("backups:restore_start", args=[restore.pk]), {"confirm": "qa-settings"})
     make.work()
-    assert "There with another value, left as it is" in page(browser, restore, "?show=left")
+    assert "There with another value, left as it is" in page(browser, restore, "?outcome=left")
     assert (restoring.fresh(restore).written, restoring.fresh(restore).left) == (1, 1)
     assert "master:" in text(browser, "/restores/?state=done")
+
+
+def posted(browser: Client, generation: Generation, query: str = "", **asked: object) -> Restore:
+    """What the form prepared, compared with KV."""
+    given = {"namespace": generation.namespace_id, "on_conflict": "skip", **asked}
+    answer = browser.post(reverse("backups:restore_new", args=[generation.pk]) + query, given)
+    assert answer.status_code == 302, answer.content.decode()
+    make.work()
+    return Restore.objects.latest("pk")
+
+
+def listed(restore: Restore) -> list[str]:
+    return list(restore.entries.order_by("index").values_list("name", flat=True))
+
+
+def test_a_pasted_list_is_put_back(browser: Client, generation: Generation) -> None:
+    restore = posted(browser, generation, names="master:a:3\r\n\r\nmaster:a:1\nmaster:a:3")
+    assert (listed(restore), restore.listed) == (["master:a:1", "master:a:3"], True)
+
+
+def test_what_the_copy_does_not_hold_is_said_and_left_out_on_request(browser: Client, generation: Generation) -> None:
+    asked = {"names": "master:a:1\nmaster:b:1 ", "namespace": generation.namespace_id, "on_conflict": "skip"}
+    answer = browser.post(reverse("backups:restore_new", args=[generation.pk]), asked)
+    shown = " ".join(answer.content.decode().split())
+    assert (answer.status_code, Restore.objects.count()) == (422, 0)
+    assert "The copy does not hold 1 of these names:" in shown
+    assert 'master:b:1<span class="mark-char">' in shown
+    assert "Leave out the names that the copy does not hold" in shown
+    assert listed(posted(browser, generation, names=asked["names"], leave_out="on")) == ["master:a:1"]
+
+
+def test_one_key_is_put_back_from_its_own_page(browser: Client, generation: Generation) -> None:
+    offered = reverse("backups:restore_new", args=[generation.pk]) + "?name=master%3Aa%3A1"
+    assert offered in browser.get("/key/qa/SETTINGS/?name=master:a:1").content.decode()
+    assert 'name="names"' not in text(browser, offered)
+    restore = posted(browser, generation, "?name=master%3Aa%3A1")
+    assert listed(restore) == ["master:a:1"]
+    assert "master:a:1" in text(browser, "/restores/")
+
+
+def test_a_name_with_a_line_break_is_one_key(browser: Client, estate: make.Estate) -> None:
+    restoring.put(estate, estate.qa, Entry("master:a\nb", b"x", None, None))
+    assert listed(posted(browser, restoring.copy(estate.qa), "?name=master%3Aa%0Ab")) == ["master:a\nb"]
+
+
+def test_the_names_are_filtered_and_a_file(browser: Client, generation: Generation, people: make.People) -> None:
+    restore = restoring.done(generation, people)
+    only = page(browser, restore, "?found=conflicts")
+    assert ("master:a:2" in only, "master:a:1" in only) == (True, False)
+    assert "Nothing matches" in page(browser, restore, "?prefix=other:")
+    table = b"".join(browser.get(reverse("backups:restore_names", args=[restore.pk]) + "?outcome=written")).decode()
+    assert table.splitlines()[1:] == ['"master:a:1","7","absent","written","equal"']
+
+
+def test_a_key_is_shown_beside_what_kv_holds(browser: Client, generation: Generation, people: make.People) -> None:
+    restore = restoring.prepared(generation, people)
+    answer = browser.post(reverse("backups:restore_value", args=[restore.pk, 1]))
+    shown = answer.content.decode()
+    assert ("<code>value 2</code>" in shown, "<code>newer</code>" in shown) == (True, True)
+
+
+def test_what_was_put_back_is_compared_with_kv_again(
+    browser: Client, generation: Generation, people: make.People, estate: make.Estate
+) -> None:
+    restore = restoring.done(generation, people, names=["master:a:1"])
+    restoring.put(estate, estate.qa, Entry("master:a:1", b"written since", None, None))
+    browser.post(reverse("backups:restore_look", args=[restore.pk]))
+    make.work()
+    assert "1 key differs" in page(browser, restore)
+    assert restore.contrasts.get().found["value"] == 1
+
+
+def test_before_anything_was_put_back_there_is_nothing_to_compare(
+    browser: Client, generation: Generation, people: make.People
+) -> None:
+    restore = restoring.prepared(generation, people)
+    answer = browser.post(reverse("backups:restore_look", args=[restore.pk]))
+    assert (answer.status_code, restore.contrasts.count()) == (409, 0)
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        ({"names": "nothing:"}, "The copy holds none of these names."),
+        ({"names": "master:a:1", "prefix": "master:"}, "not both"),
+        ({"names": "\n".join(map(str, range(10_001)))}, "At most 10,000 names at once."),
         ({"prefix": "nothing:"}, "The copy holds no such key."),
         ({"prefix": "a\0"}, "Null characters are not allowed."),
         ({"prefix": "é" * 300}, "at most 512 bytes"),
@@ -201,7 +282,9 @@ def test_a_proven_deletion_can_be_undone_on_its_page(browser: Client, estate: ma
     cleaning.estate_with_masters(estate)
     stage = cleaning.confirmed(cleaning.asked(people), people)
     address = reverse("backups:stage", args=[stage.pk])
-    assert "Undo this deletion" in text(browser, address)
+    offered = text(browser, address)
+    assert "Undo this deletion" in offered
+    assert "2 days, 23 hours left" in offered
     browser.post(reverse("backups:stage_undo", args=[stage.pk]))
     make.work()
     shown = text(browser, address)
@@ -216,7 +299,11 @@ def test_after_72_hours_the_page_says_what_to_do_instead(
     cleaning.estate_with_masters(estate)
     stage = cleaning.confirmed(cleaning.asked(people), people)
     monkeypatch.setattr(timing, "UNDO_WITHIN", 0.0)
-    assert "Put the keys back with a restore of copy" in text(browser, reverse("backups:stage", args=[stage.pk]))
+    shown = text(browser, reverse("backups:stage", args=[stage.pk]))
+    assert f'href="{reverse("backups:restore_new", args=[stage.generation_id])}"' in shown
+    assert "Put the deleted keys back" not in shown
+    auditor = text(signed_in(people.auditor), reverse("backups:stage", args=[stage.pk]))
+    assert "Its copy can still be put back, with another approval" in auditor
 
 
 def test_the_approver_of_the_deletion_is_not_offered_the_undo(estate: make.Estate, people: make.People) -> None:
