@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import OuterRef, Q, Subquery
 
-from backups import datasets, scope
+from backups import datasets, encryption, scope
 from backups.models import Check, CleanupStage, Dataset, Generation, GenerationEntry
 from backups.models.generations import GenerationQuerySet
 from kvops import categories, clock, timing
@@ -19,6 +19,9 @@ CAP = 10_000
 """Keys under a prefix are counted up to here; those of a whole family were counted by the scan."""
 
 SHOWN = 20
+
+ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
+"""In which families are shown."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,16 @@ class Protection:
 
 @dataclass(frozen=True)
 class Covered:
-    """Keys of one family under some prefixes; `more` when there are more than were counted."""
+    """Keys of one family under some prefixes; `more` when there are more than were counted.
+
+    `secret` ones are only copied encrypted.
+    """
 
     name: str
     category: Category
     keys: int
     more: bool
+    secret: bool
 
 
 @dataclass(frozen=True)
@@ -100,11 +107,11 @@ def _covers(generation: Generation, family: Family) -> bool:
 
 
 def protection() -> list[Protection]:
-    """For each legacy family, and each cache that was copied, the newest verified copy per environment."""
+    """For each family but caches that were never copied, the newest verified copy per environment."""
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
     found, before = _newest(Generation.objects.of_kv().verified()), stale_before()
     rows = []
-    for family in Family.objects.filter(category__in=[Category.LEGACY, Category.CACHE]).order_by("binding", "pattern"):
+    for family in Family.objects.order_by("binding", "pattern"):
         copies = []
         for namespace in namespaces:
             if namespace.binding == family.binding:
@@ -112,9 +119,9 @@ def protection() -> list[Protection]:
                 newest = next(mine, None)
                 stale = bool(newest and newest.verified_at and newest.verified_at < before)
                 copies.append(Copy(namespace, newest, stale))
-        if family.category == Category.LEGACY or any(copy.generation for copy in copies):
+        if family.category != Category.CACHE or any(copy.generation for copy in copies):
             rows.append(Protection(family, copies))
-    return sorted(rows, key=lambda row: row.family.category != Category.LEGACY)
+    return sorted(rows, key=lambda row: ORDER.index(Category(row.family.category)))
 
 
 def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:
@@ -127,12 +134,14 @@ def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:
 def _covered(namespace: Namespace, prefixes: Sequence[str], row: ScanCount) -> Covered | None:
     category = Category(row.category)
     family = row.family
+    secret = encryption.needed(family)
     if "" in prefixes or (family and any(family.pattern.startswith(prefix) for prefix in prefixes)):
-        return Covered(row.pattern, category, row.keys, more=False)
+        return Covered(row.pattern, category, row.keys, more=False, secret=secret)
     within = [prefix for prefix in prefixes if not family or family.matches(prefix)]
     keys = Key.objects.filter(namespace=namespace, category=category, family=family)
     counts = [keys.under(prefix)[: CAP + 1].count() for prefix in within]
-    return Covered(row.pattern, category, sum(min(count, CAP) for count in counts), any(n > CAP for n in counts))
+    more = any(n > CAP for n in counts)
+    return Covered(row.pattern, category, sum(min(count, CAP) for count in counts), more=more, secret=secret)
 
 
 def holding(namespace: Namespace, name: str) -> list[tuple[Generation, GenerationEntry]]:

@@ -7,7 +7,7 @@ one that holds something else was written by somebody else, and is reported.
 from collections.abc import Sequence
 from itertools import batched
 
-from backups import restore_chunks
+from backups import encryption, restore_chunks
 from backups.clients import Clients
 from backups.copied import Wanted
 from backups.current import calls_for, reserve
@@ -41,6 +41,7 @@ class Settler:
     def __init__(self, restore: Restore, lease: Lease, clients: Clients) -> None:
         self.restore, self.lease = restore, lease
         self.reader, self.budget, self.meter = clients.reader, clients.budget, clients.meter
+        self._key = encryption.digest_key(restore.generation)
         self._ending = bool(lease.run.cursor.get("ending"))
 
     def settle(self, chunk: RestoreChunk) -> None:
@@ -75,7 +76,7 @@ class Settler:
     ) -> restore_chunks.Became:
         """The outcome of a name, and how it compares with the copy now."""
         was = Outcome(one.outcome)
-        held = None if live is None else digest(live)
+        held = None if live is None else digest(live, self._key)
         compared = {None: Compared.ABSENT, one.digest: Compared.EQUAL}.get(held, Compared.DIFFERENT)
         ours = was in RestoreEntry.UNDER_WAY
         if compared is Compared.EQUAL:
@@ -83,7 +84,7 @@ class Settler:
         if not ours and was is not Outcome.EQUAL:
             return was, compared
         # Absent, or still what was copied before it was to be overwritten: our write is not there.
-        if held is None or held == protected:
+        if live is None or digest(live, encryption.digest_key(self.restore.safety)) == protected:
             if self._ending:
                 return Outcome.STOPPED, compared
             return (

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import QuerySet
 
-from backups import storage
+from backups import encryption, storage
 from backups.export import digest
 from backups.manifest import EntryDigests
 from backups.marks import Marks
@@ -128,6 +128,7 @@ class _Live:
     def __init__(self, contrast: Contrast, lease: Lease, marks: Marks, reader: Reader) -> None:
         self._contrast, self._lease, self._marks, self._reader = contrast, lease, marks, reader
         self._generation = contrast.generation
+        self._key = encryption.digest_key(contrast.generation)
         self._before = lease.run.calls
 
     def step(self) -> Again | int:
@@ -173,9 +174,11 @@ class _Live:
 
     def _unlike(self, one: GenerationEntry, live: Entry | None, now: datetime) -> ContrastEntry | None:
         held = bytes(one.digest or b"")
-        if live is not None and digest(live) == held:
+        if live is not None and digest(live, self._key) == held:
             return None
-        theirs = None if live is None else EntryDigests.of(live.name, live.data, live.metadata, live.expiration)
+        theirs = None
+        if live is not None:
+            theirs = EntryDigests.of(live.name, live.data, live.metadata, live.expiration, self._key)
         kind = _kind(self._marks.of(one.index, held), theirs, now)
         return _entry(self._contrast, one.name, kind, one.size, None if live is None else len(live.data))
 

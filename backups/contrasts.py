@@ -45,6 +45,10 @@ def of_copies(one: Generation, other: Generation, *, actor: log.Actor, person: P
         raise ContrastRefused(_("A copy does not differ from itself. Choose another one."))
     if earlier.namespace.binding != later.namespace.binding:
         raise ContrastRefused(_("The two copies are of different bindings."))
+    if earlier.digest_key != later.digest_key:
+        raise ContrastRefused(
+            _("The digests of the two copies were made with different keys, so they do not tell what differs.")
+        )
     if not contrasting.common(earlier.prefixes, later.prefixes):
         raise ContrastRefused(_("The two copies cover no common prefix. Choose another one."))
     with log.transaction():

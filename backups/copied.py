@@ -1,4 +1,4 @@
-"""Values out of a copy, in the order of their names: a part is streamed and never held.
+"""Values out of a copy, in the order of their names: a part is streamed, and held only where it is encrypted.
 
 Every entry is compared, by its digest, with what KV returned when the copy was made, before anybody gets to use it.
 """
@@ -11,7 +11,7 @@ from typing import Self
 
 from django.utils.translation import gettext_noop
 
-from backups import manifest
+from backups import encryption, manifest
 from backups.export import digest
 from backups.models import Generation, GenerationEntry, GenerationPart, Restore
 from backups.r2 import ObjectMissing, Store
@@ -48,11 +48,15 @@ def wanted(restore: Restore, indexes: Sequence[int]) -> list[Wanted]:
 
 
 class Copied:
-    """The entries of a generation; to be used with `with`. `keep` is called between the chunks of an object."""
+    """The entries of a generation; to be used with `with`. `keep` is called between the chunks of an object.
+
+    Raises RunError when it is encrypted and this process cannot open it.
+    """
 
     def __init__(self, generation: Generation, store: Store, keep: Callable[[], None]) -> None:
         self._parts = list(generation.parts.order_by("first_index"))
         self._store, self._keep = store, keep
+        self._opened, self._key = encryption.opener(generation), encryption.digest_key(generation)
         self._part: GenerationPart | None = None
         self._open: list[Iterator[bytes]] = []
         self._entries: Iterator[Entry] = iter(())
@@ -85,7 +89,7 @@ class Copied:
                 raise self._damaged(one)
         except (manifest.Damaged, ObjectMissing) as problem:
             raise RunError("copy_damaged", f"The copy cannot be read: {problem} Verify it again.") from problem
-        if entry.name != one.name or digest(entry) != one.digest:
+        if entry.name != one.name or digest(entry, self._key) != one.digest:
             raise self._damaged(one)
         return entry
 
@@ -94,7 +98,8 @@ class Copied:
         self._part = part
         keys = [key for key in (part.object_key, part.api_only_key) if key]
         self._open = [self._chunks(key) for key in keys]
-        self._entries = merge(*map(manifest.read_entries, self._open), key=lambda entry: entry.name)
+        opened = [manifest.read_entries(self._opened(chunks)) for chunks in self._open]
+        self._entries = merge(*opened, key=lambda entry: entry.name)
 
     def _chunks(self, key: str) -> Iterator[bytes]:
         chunks = self._store.open(key)

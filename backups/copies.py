@@ -5,9 +5,10 @@ from hashlib import sha256
 from itertools import batched, islice
 from pathlib import Path
 
-from backups import datasets, storage
+from backups import datasets, encryption, storage
 from backups.correspondence import Copied, Correspondence
 from backups.dataset_files import BadFile, DatasetFile
+from backups.encryption import Opener
 from backups.manifest import Damaged, read_entries
 from backups.models import Check, Generation, GenerationPart
 from backups.r2 import Store
@@ -19,10 +20,11 @@ FILE_BATCH = 5_000
 def read_generation(generation: Generation, rule: Correspondence, *, after: int) -> Generator[tuple[int, list[Copied]]]:
     """Part by part, from the number above `after` on. Raises RunError when an object is not as it was written."""
     parts = GenerationPart.objects.filter(generation=generation, number__gt=after).order_by("number")
+    opened = encryption.opener(generation)
     with storage.errors_for_a_run(), storage.store(generation.environment) as store:
         for part in parts:
             try:
-                copied = [each for stored in _objects(part) for each in _read(store, rule, *stored)]
+                copied = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]
             except Damaged as error:
                 raise RunError("damaged", f"The copy cannot be read: {error} Verify it, and make a new one.") from error
             yield part.number, copied
@@ -33,7 +35,7 @@ def _objects(part: GenerationPart) -> list[tuple[str, str]]:
     return [(key, digest) for key, digest in both if key]
 
 
-def _read(store: Store, rule: Correspondence, key: str, digest: str) -> list[Copied]:
+def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: str) -> list[Copied]:
     total = sha256()
 
     def chunks() -> Iterator[bytes]:
@@ -41,7 +43,7 @@ def _read(store: Store, rule: Correspondence, key: str, digest: str) -> list[Cop
             total.update(chunk)
             yield chunk
 
-    copied = [rule.copied(entry.name, entry.data) for entry in read_entries(chunks())]
+    copied = [rule.copied(entry.name, entry.data) for entry in read_entries(opened(chunks()))]
     if total.hexdigest() != digest:
         raise Damaged(f"{key} is not the object that was written.")
     return copied

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from hashlib import sha256
 
-from backups import manifest
+from backups import encryption
+from backups.export import digest
 from backups.models import CleanupStage, GenerationEntry
 from kvops.budget import Prepaid
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry, RateLimited
@@ -25,22 +25,27 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Frozen:
-    """One frozen name with what the copy says of it."""
+    """One frozen name with what the copy says of it; `key` is that of the copy's digests."""
 
     index: int
     name: str
     digest: bytes
     expiration: int | None
+    key: bytes | None = field(default=None, repr=False, compare=False)
 
 
 def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
-    """The entries at these indexes, in order, with their digests in the copy; a name that is not in it is left out."""
+    """The entries at these indexes, in order, with their digests in the copy; a name that is not in it is left out.
+
+    Raises RunError when the key of the copy's digests is not here.
+    """
     names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
     copied = GenerationEntry.objects.filter(
         generation=stage.generation_id, name__in=names, outcome=GenerationEntry.Outcome.KEPT
     )
+    key = encryption.digest_key(stage.generation)
     found = [
-        Frozen(names[entry.name], entry.name, bytes(entry.digest), entry.expiration)
+        Frozen(names[entry.name], entry.name, bytes(entry.digest), entry.expiration, key)
         for entry in copied
         if entry.digest is not None
     ]
@@ -82,5 +87,4 @@ def compare(entries: Iterable[Frozen], current: Mapping[str, Entry | None]) -> d
 def _verdict(entry: Frozen, now: Entry | None) -> Verdict:
     if now is None:
         return Verdict.ABSENT
-    digest = manifest.entry_digest(now.name, sha256(now.data).digest(), now.metadata, now.expiration)
-    return Verdict.EQUAL if digest == entry.digest else Verdict.DIFFERENT
+    return Verdict.EQUAL if digest(now, entry.key) == entry.digest else Verdict.DIFFERENT

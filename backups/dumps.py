@@ -16,7 +16,7 @@ from typing import IO, Self
 
 from audit import log
 from audit.actions import Action
-from backups import manifest, scope, values
+from backups import encryption, manifest, scope, values
 from backups.export import gone
 from backups.freezing import MAX_RESTARTS
 from backups.models import GenerationEntry, PlainDump
@@ -24,7 +24,7 @@ from backups.scope import BackupRefused
 from backups.values import Name, Reader
 from kvops.categories import Families
 from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Entry
-from kvops.models import Category, Family, Namespace, Read
+from kvops.models import Family, Namespace, Read
 
 
 class PathRefused(Exception):
@@ -54,10 +54,13 @@ class Dump:
     vanished: int
 
 
-def plan(namespace: Namespace, *, prefixes: Collection[str]) -> Plan:
-    """Count the keys under the prefixes and the requests a dump of them takes. Raises BackupRefused."""
+def plan(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Plan:
+    """Count the keys under the prefixes and the requests that copying them takes, to a plain file or not.
+
+    Raises BackupRefused.
+    """
     with _reader(namespace) as reader, _Names() as names:
-        families = _list(namespace, scope.distinct(prefixes), reader, names)
+        families = _list(namespace, scope.distinct(prefixes), reader, names, plain=plain)
         calls = reader.client.calls
     sampled = len(values.sample("", names.count))
     if scope.read(families) == Read.EXACT:
@@ -79,7 +82,7 @@ def write(
         insist_free(place)
     with _reader(namespace) as reader, _Names() as names, PlainFile(path) as plain, PlainFile(sibling) as api_only:
         progress("Listing names")
-        families = _list(namespace, prefixes, reader, names)
+        families = _list(namespace, prefixes, reader, names, plain=True)
         read = _how_to_read(namespace, families, reader, names)
         lost = dict.fromkeys(GenerationEntry.Outcome, 0)
         for name, entry in reader.values(namespace.namespace_id, iter(names), read):
@@ -120,7 +123,9 @@ def _reader(namespace: Namespace) -> Reader:
     return Reader(namespace.environment, lambda: None, patient=True)
 
 
-def _list(namespace: Namespace, prefixes: Sequence[str], reader: Reader, names: "_Names") -> list[Family]:
+def _list(
+    namespace: Namespace, prefixes: Sequence[str], reader: Reader, names: "_Names", *, plain: bool
+) -> list[Family]:
     """Fill `names`; the families they belong to. Raises BackupRefused."""
     families = Families.of(namespace.binding)
     for restarts in range(MAX_RESTARTS + 1):
@@ -133,7 +138,10 @@ def _list(namespace: Namespace, prefixes: Sequence[str], reader: Reader, names: 
             if restarts == MAX_RESTARTS:
                 raise
     found = Counter(families.family(name.name) for name in names)
-    if count := sum(keys for family, keys in found.items() if _sensitive(family)):
+    count = sum(keys for family, keys in found.items() if encryption.needed(family))
+    if count and plain:
+        raise _refusal(namespace, prefixes, count)
+    if count and not encryption.possible():
         raise scope.refusal(namespace, prefixes, count)
     return [family for family in found if family]
 
@@ -154,8 +162,13 @@ def _list_one(namespace: Namespace, prefix: str, reader: Reader, names: "_Names"
             return
 
 
-def _sensitive(family: Family | None) -> bool:
-    return family is None or Category(family.category).sensitive
+def _refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> BackupRefused:
+    return BackupRefused(
+        f"{count} keys of {namespace} under {', '.join(f'{prefix}*' for prefix in prefixes)} are only copied encrypted,"
+        " never to a plain file: they are settings, unclassified, or of a family that asks for it. Copy them with"
+        " --to-r2.",
+        count,
+    )
 
 
 def _how_to_read(namespace: Namespace, families: Collection[Family], reader: Reader, names: "_Names") -> Read:

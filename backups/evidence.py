@@ -29,7 +29,7 @@ FORMAT = 1
 """Raised when code derives or compares otherwise than before: what QA showed by the old rules counts no more."""
 SAMPLE = 20
 SAMPLE_OF_DIFFERENCE = 5
-FAMILY = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "read", "sample")
+FAMILY = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "read", "sample", "encrypt")
 
 
 _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)

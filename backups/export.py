@@ -2,16 +2,17 @@
 
 Each phase leaves its place in the run's cursor, committed together with its effect, so that any worker goes on from
 there. A part is read from KV, stored, and only then committed. After a crash between the two it is read again; where
-its values changed meanwhile, the object of that name is the crashed attempt's. The part is then stored under the next
-attempt's name (`<stem>.try-2.json`), which the manifest names; the earlier object stays and belongs to nothing. Only
-in that case: any other object with a part's name is a hard stop. What the manifest says of times and of the audit log
-is committed before it is stored, so that storing it again stores the same bytes.
+its values changed meanwhile, or it is encrypted anew, the object of that name is the crashed attempt's. The part is
+then stored under the next attempt's name (`<stem>.try-2.json`), which the manifest names; the earlier object stays and
+belongs to nothing. Only in that case: any other object with a part's name is a hard stop. What the manifest says of
+times and of the audit log is committed before it is stored, so that storing it again stores the same bytes.
 """
 
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cached_property
 from hashlib import sha256
 from itertools import chain
 from typing import Any
@@ -25,7 +26,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from audit.models import Head
-from backups import manifest, recovery, storage
+from backups import encryption, manifest, recovery, storage
 from backups.freezing import Freezing
 from backups.models import Generation, GenerationEntry, GenerationPart
 from backups.r2 import ObjectConflict
@@ -71,13 +72,18 @@ class Export(Freezing):
             self.reader.dry_up()
             self.part()
 
+    @cached_property
+    def _key(self) -> bytes | None:
+        """The key of the digests, once it is known whether the copy is encrypted."""
+        return encryption.digest_key(self.generation)
+
     def part(self) -> None:
         """Read, store and commit one part; when none is left the manifest comes next."""
         at = self.lease.run.cursor
         if at["next"] >= (self.lease.run.total or 0) and at["number"] > 1:
             self._begin_to_close()
             return
-        writer = manifest.PartWriter()
+        writer = manifest.PartWriter(self._key)
         found, limited = self._read(at["next"], writer)
         if not found and at["number"] > 1:
             return
@@ -97,7 +103,7 @@ class Export(Freezing):
                 if entry is None:
                     found.append((name.index, gone(name), None, None))
                 elif writer.add(entry):
-                    found.append((name.index, Outcome.KEPT, digest(entry), len(entry.data)))
+                    found.append((name.index, Outcome.KEPT, digest(entry, self._key), len(entry.data)))
                 else:
                     self._ahead = chain([(name, entry)], entries)
                     break
@@ -129,7 +135,7 @@ class Export(Freezing):
 
     def _store(self, at: dict[str, Any], writer: manifest.PartWriter) -> list[manifest.Part]:
         """Put the part's objects; the module says what happens when a name is taken."""
-        objects = writer.finish(self.generation.stem, at["number"])
+        objects = writer.finish(self.generation.stem, at["number"], self.generation.recipients)
         self._written.clear()
         attempt = at["attempt"]
         while True:
@@ -137,7 +143,7 @@ class Export(Freezing):
             self.lease.renew(cursor={**at, "storing": True, "attempt": attempt})
             try:
                 for each in named:
-                    self._put(each.part.key, each.body)
+                    self._put(each.part.key, each.body, "application/octet-stream" if self._key else "application/json")
                     self._put(each.part.digests_key, each.digests, "text/plain")
             except ObjectConflict:
                 if not at.get("storing"):
@@ -219,9 +225,9 @@ class Export(Freezing):
         }
 
 
-def digest(entry: Entry) -> bytes:
-    """The digest of an entry as KV returned it."""
-    return manifest.entry_digest(entry.name, sha256(entry.data).digest(), entry.metadata, entry.expiration)
+def digest(entry: Entry, key: bytes | None) -> bytes:
+    """The digest of an entry as KV returned it; the key is that of its copy, None where it is not encrypted."""
+    return manifest.entry_digest(entry.name, manifest.hashed(entry.data, key), entry.metadata, entry.expiration, key)
 
 
 def gone(name: Name) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from django.utils.translation import gettext_noop
 
-from backups import manifest, scope, values
+from backups import encryption, manifest, scope, values
 from backups.models import CleanupStage, Generation, Restore, RestoreEntry
 from backups.r2 import ObjectInfo, R2Store
 from backups.values import Name, Reader
@@ -20,6 +20,7 @@ from kvops.cloudflare import CursorRefused, Key, KeyPage
 from kvops.leases import Done, Lease, RunError
 from kvops.models import Category, Read
 from kvops.names import escaped
+from kvops.wording import english
 
 MAX_RESTARTS = 5
 
@@ -60,10 +61,10 @@ class Freezing:
     def list_names(self) -> None:
         """One page of the listing, or its end. The names of a clean-up were frozen with its stage."""
         if self.generation.purpose in Generation.OF_GIVEN_NAMES:
-            self.frozen()
+            self.frozen(secret=scope.any_secret(self.generation.namespace.binding, self._all_names()))
             return
         at: dict[str, Any] = {"phase": "list", "prefix": 0, "after": None, "names": 0, "last": "", "restarts": 0}
-        at |= {"unstorable": 0, "sensitive": 0, "patterns": []} | self.lease.run.cursor
+        at |= {"unstorable": 0, "secret": 0, "unclassified": 0, "patterns": []} | self.lease.run.cursor
         if at["prefix"] == len(self.generation.prefixes):
             self._listed(at)
             return
@@ -100,9 +101,9 @@ class Freezing:
 
     def _classify(self, at: dict[str, Any], keys: Sequence[Key]) -> None:
         found = [self._families.family(key.name) for key in keys]
-        copied = [family for family in found if family and not Category(family.category).sensitive]
-        at["sensitive"] += len(found) - len(copied)
-        at["patterns"] = sorted({*at["patterns"], *map(str, set(copied))})
+        at["secret"] += sum(map(encryption.needed, found))
+        at["unclassified"] += found.count(None)
+        at["patterns"] = sorted({*at["patterns"], *map(str, {family for family in found if family})})
 
     def _start_again(self, restarts: int) -> None:
         """Forget the names: the listing cannot go on from where it was."""
@@ -113,25 +114,31 @@ class Freezing:
 
     def _listed(self, at: dict[str, Any]) -> None:
         namespace, prefixes = self.generation.namespace, self.generation.prefixes
-        if at["sensitive"]:
+        if at["secret"] and not encryption.possible():
             self._start_again(0)
-            raise RunError("encryption", str(scope.refusal(namespace, prefixes, at["sensitive"])))
+            raise RunError(encryption.CODE, english(scope.refusal(namespace, prefixes, at["secret"])))
         found = [family for family in scope.reached(namespace, prefixes) if str(family) in at["patterns"]]
+        categories = {family.category for family in found} | ({Category.UNCLASSIFIED} if at["unclassified"] else set())
         self.frozen(
+            secret=bool(at["secret"]),
             patterns=at["patterns"],
-            category=scope.category(found) if found else self.generation.category,
+            category=scope.category(categories) if categories else self.generation.category,
             read=scope.read(found),
             vanished=at["unstorable"],
         )
 
-    def frozen(self, **found: object) -> None:
-        """The names are all there: which of them are read both ways follows from them."""
-        entries = self.generation.entries.order_by("index").values_list("name", flat=True)
-        seed = manifest.names_sha256(entries.iterator(10_000))
+    def _all_names(self) -> Iterator[str]:
+        """The names in the order of their bytes."""
+        return self.generation.entries.order_by("index").values_list("name", flat=True).iterator(10_000)
+
+    def frozen(self, *, secret: bool, **found: object) -> None:
+        """The names are all there: whether the copy is encrypted, and which are read both ways, follows from them."""
+        seed = manifest.names_sha256(self._all_names())
         cursor = {"phase": "sample", "seed": seed, "next": 0}
-        with self.checkpoint(cursor, total=entries.count(), note=gettext_noop("Comparing a sample")):
-            if found:
-                self.update(**found)
+        sealed = encryption.seal(secret)
+        total = self.generation.entries.count()
+        with self.checkpoint(cursor, total=total, note=gettext_noop("Comparing a sample")):
+            self.update(**sealed, **found)
 
     def sample(self) -> None:
         """Twenty keys of the sample in bulk and singly: one that differs, and all are read singly."""

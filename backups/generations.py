@@ -3,7 +3,7 @@
 `export` and `read_back` do the work of a run; this module starts them, and reads single values from a copy.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import guards, manifest, scope, storage
+from backups import encryption, guards, manifest, scope, storage
 from backups.export import Export, digest
 from backups.freezing import freeze_from_restore, freeze_from_stage
 from backups.manifest import Damaged
@@ -23,7 +23,7 @@ from backups.values import Reader
 from kvops import clock, contradictions, runs, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Lease
-from kvops.models import Namespace, Person, Read, Run
+from kvops.models import Category, Family, Namespace, Person, Read, Run
 from kvops.wording import say
 
 __all__ = [
@@ -73,24 +73,17 @@ def create_backup(
 
     With a restore, of exactly what it may overwrite.
 
-    Keys without a family are found by the run's own listing, which then fails before it reads a value. Raises
-    BackupRefused when the newest scan knows of such keys already, and runs.AlreadyOpen.
+    Whether it is encrypted is decided by the run, when it knows all names. Where nothing is set for that, keys that are
+    only copied encrypted make it fail before it reads a value. Raises BackupRefused when the newest scan knows of such
+    keys already, and runs.AlreadyOpen.
     """
     log.insist()
     if why := contradictions.why():
         raise BackupRefused(why)
     prefixes = scope.distinct(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
-    if stage is None and restore is None and (count := scope.sensitive_in_inventory(namespace, prefixes)):
-        raise scope.refusal(namespace, prefixes, count)
-    if not families:
-        raise BackupRefused(
-            say(
-                _("No cache or legacy family of %(binding)s covers %(prefixes)s. Classify the keys first."),
-                binding=namespace.binding,
-                prefixes=", ".join(prefixes),
-            )
-        )
+    if not encryption.possible():
+        _insist_in_the_clear(namespace, prefixes, families, listed=stage is None and restore is None)
     at = insist_time(namespace)
     try:
         stem = storage.stem(namespace.environment, prefixes, at)
@@ -100,7 +93,7 @@ def create_backup(
         Generation(
             namespace=namespace,
             prefixes=prefixes,
-            category=scope.category(families),
+            category=scope.category([family.category for family in families] or [Category.UNCLASSIFIED]),
             patterns=[str(family) for family in families] if stage or restore else [],
             purpose=purpose,
             read=scope.read(families) if stage or restore else Read.BULK,
@@ -157,6 +150,23 @@ def begin(generation: Generation, *, actor: log.Actor, person: Person | None, fo
         },
     )
     return generation
+
+
+def _insist_in_the_clear(
+    namespace: Namespace, prefixes: Sequence[str], families: Collection[Family], *, listed: bool
+) -> None:
+    """Nothing is set for encryption: raise BackupRefused when it is known that the copy needs it."""
+    if listed and (count := scope.secret_in_inventory(namespace, prefixes)):
+        raise scope.refusal(namespace, prefixes, count)
+    if all(map(encryption.needed, families)):
+        raise BackupRefused(
+            say(
+                _("What %(binding)s may have under %(prefixes)s is only copied encrypted. %(how)s"),
+                binding=namespace.binding,
+                prefixes=", ".join(prefixes),
+                how=encryption.HOW,
+            )
+        )
 
 
 def _subject(namespace: Namespace, prefixes: Collection[str], purpose: str) -> str:
@@ -218,7 +228,7 @@ def read_back(lease: Lease) -> Again | None:
 
 
 def read_entry(generation: Generation, name: str) -> Entry | None:
-    """One entry as the copy holds it, None when it does not. Memory is bounded by the entry.
+    """One entry as a copy that is not encrypted holds it, None when it does not. Memory is bounded by the entry.
 
     Raises manifest.Damaged when it is not what KV returned, and StoreError.
     """
@@ -231,7 +241,7 @@ def read_entry(generation: Generation, name: str) -> Entry | None:
             entry = next((each for each in manifest.read_entries(store.open(key)) if each.name >= name), None)
             if entry is None or entry.name != name:
                 continue
-            if digest(entry) != bytes(wanted.digest or b""):
+            if digest(entry, None) != bytes(wanted.digest or b""):
                 raise Damaged(f"{key} holds another value of {name!r} than KV returned.")
             return entry
     raise Damaged(f"The objects of part {part.number} do not hold {name!r}.")

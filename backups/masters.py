@@ -186,6 +186,7 @@ def write(
     Raises BackupRefused, dumps.PathRefused, CloudflareError and OSError.
     """
     insist_source(source)
+    _insist_plain(masters)
     dumps.insist_free(path)
     with (
         Reader(masters.namespace.environment, lambda: None, patient=True) as reader,
@@ -202,6 +203,14 @@ def write(
         dumps.publish(masters.namespace, masters.prefixes, [file], actor)
         tables = [Count(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
         return Dump(len(rows), rows.bytes, reader.client.calls, file.sha256, path, tables)
+
+
+def _insist_plain(masters: Masters) -> None:
+    """Raise BackupRefused when a family of these rows is only copied encrypted."""
+    for family in scope.reached(masters.namespace, masters.prefixes):
+        if family.encrypt:
+            sentence = _("%(family)s is only copied encrypted, never to a plain file. Export it with --to-r2.")
+            raise BackupRefused(say(sentence, family=family))
 
 
 def refused(environment: Environment, refusal: BackupRefused, *, actor: log.Actor) -> None:

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils.translation import gettext_noop
 
 from audit.chain import JSON
-from backups import datasets, storage
+from backups import datasets, encryption, scope, storage
 from backups.correspondence import BadDataset, Correspondence
 from backups.export import Export
 from backups.masters_rows import D1, Rows, read
@@ -88,10 +88,12 @@ class MastersExport(Export):
         cursor: dict[str, Any] = {"phase": "parts", "next": 0, "number": 1, "attempt": 1, "storing": restarts > 0}
         cursor |= {"sha256": found, "restarts": restarts}
         tables = [{**table, "rows": self._rows.counts[table["dataset"]]} for table in self.generation.tables]
+        families = scope.reached(self.generation.namespace, self.generation.prefixes)
+        sealed = encryption.seal(any(family.encrypt for family in families))
         with self.checkpoint(cursor, done=0, total=len(self._rows), note=gettext_noop("Writing the rows")):
             GenerationPart.objects.filter(generation=self.generation).delete()
             self.generation.entries.all().delete()
-            self.update(tables=tables, keys=0, bytes=0)
+            self.update(tables=tables, keys=0, bytes=0, **sealed)
             columns = "generation_id, index, name, outcome"
             with (
                 connection.cursor() as database,

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.actions import Action
-from backups import manifest, storage
+from backups import encryption, manifest, storage
 from backups.copied import Copied, Wanted, wanted
 from backups.differing import difference, too_late
 from backups.models import Restore, RestoreEntry
@@ -18,7 +18,7 @@ from kvops import clock
 from kvops.categories import Families
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Done, Lease, Stopped
-from kvops.models import Category, Read
+from kvops.models import Read
 
 BLOCK = 500
 EXACT_BLOCK = 100
@@ -80,15 +80,14 @@ class _Comparison:
         if late := too_late(copy, now):
             return late
         overwrites = self._restore.on_conflict == Restore.OnConflict.OVERWRITE
-        if overwrites and found in RestoreEntry.CONFLICTS and sensitive(self._families, copy.name):
+        if overwrites and found in RestoreEntry.CONFLICTS and cannot_be_copied(self._families, copy.name):
             return Found.SENSITIVE
         return found
 
 
-def sensitive(families: Families, name: str) -> bool:
-    """Whether the key cannot be copied without encryption."""
-    family = families.family(name)
-    return family is None or Category(family.category).sensitive
+def cannot_be_copied(families: Families, name: str) -> bool:
+    """Whether what the key holds now cannot be copied first: it needs encryption, and nothing is set for that."""
+    return not encryption.possible() and encryption.needed(families.family(name))
 
 
 def _keep(restore: Restore, found: Sequence[tuple[int, RestoreEntry.Found]]) -> None:

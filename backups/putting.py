@@ -14,14 +14,14 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups import manifest, restore_chunks
+from backups import encryption, manifest, restore_chunks
 from backups.clients import Clients
 from backups.copied import Copied, Wanted
 from backups.current import calls_for, reserve
 from backups.differing import LEAST, current, difference, too_late
 from backups.export import digest
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
-from backups.previewing import sensitive
+from backups.previewing import cannot_be_copied
 from backups.restore_moves import record
 from kvops import clock, emergency, timing
 from kvops.categories import Families
@@ -165,13 +165,13 @@ class Putter:
         how = difference(copy, live)
         if how is Found.EQUAL:
             return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT
-        if digest(live) == protected.get(one.name):
+        if digest(live, encryption.digest_key(self.restore.safety)) == protected.get(one.name):
             return None
         if chunk.attempt > 1:
             return Outcome.DIFFERENT
         if self.restore.on_conflict != Restore.OnConflict.OVERWRITE:
             return Outcome(how.value)
-        return Outcome.SENSITIVE if sensitive(self._families, one.name) else Outcome.CHANGED
+        return Outcome.SENSITIVE if cannot_be_copied(self._families, one.name) else Outcome.CHANGED
 
     def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
         sha256 = manifest.names_sha256(plan.names)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import manifest
+from backups import encryption, manifest
 from backups.manifest import Manifest, ManifestError, Part
 from backups.models import Generation, GenerationEntry, GenerationPart
 from backups.r2 import ObjectMissing, Store
@@ -30,12 +30,16 @@ WRONG = (NotAsWritten, ManifestError, ObjectMissing)
 
 
 class StoredCopy:
-    """A generation as it lies in a store that can `open` its objects; `keep` is called between their chunks."""
+    """A generation as it lies in a store that can `open` its objects; `keep` is called between their chunks.
+
+    Raises RunError when it is encrypted and this process cannot open it: then nothing is known of it.
+    """
 
     def __init__(
         self, generation: Generation, open_: Callable[[str], Iterator[bytes]], keep: Callable[[], None]
     ) -> None:
         self.generation, self._open, self._keep = generation, open_, keep
+        self._opened, self._key = encryption.opener(generation), encryption.digest_key(generation)
 
     def compared(self, number: int = 1) -> Iterator[tuple[int, int]]:
         """Compare part after part from `number` on, then the whole: number and entries of each. Raises one of WRONG."""
@@ -60,6 +64,8 @@ class StoredCopy:
             "digest root": (document.digest_root, generation.digest_root),
             "number of keys": (document.counts.keys, generation.keys),
             "number of bytes": (document.counts.value_bytes, generation.bytes),
+            "list of recipients": (list(document.recipients), generation.recipients),
+            "key of the digests": (document.digest_key, generation.digest_key),
         }
         for what, (written, known) in expected.items():
             if written != known:
@@ -85,7 +91,8 @@ class StoredCopy:
         expected = self._expected(row)
         for part in parts:
             lines = self._get(part.digests_key)
-            check = manifest.check_part(self._kept(self._open(part.key)), lines, part)
+            chunks = self._kept(self._open(part.key))
+            check = manifest.check_part(chunks, lines, part, opened=self._opened, key=self._key)
             if check.problems:
                 raise NotAsWritten(f"{part.key}: {check.problems[0]}")
             # The object was just found equal to these lines, entry by entry.
@@ -102,7 +109,7 @@ class StoredCopy:
             outcome=GenerationEntry.Outcome.KEPT, index__gte=row.first_index, index__lte=row.last_index
         )
         return {
-            sha256(name.encode()).hexdigest(): bytes(digest or b"").hex()
+            manifest.hashed(name.encode(), self._key).hex(): bytes(digest or b"").hex()
             for name, digest in entries.values_list("name", "digest").iterator(2_000)
         }
 

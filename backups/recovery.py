@@ -46,6 +46,8 @@ def document(generation: Generation, closing: Mapping[str, Any]) -> manifest.Man
         code_version=closing["version"],
         audit_sequence=closing["sequence"],
         audit_hash=closing["hash"],
+        recipients=tuple(generation.recipients),
+        digest_key=generation.digest_key,
         source=generation.source,
         tables=tuple(
             manifest.Table(**{**table, "fields": tuple(sorted(table["fields"].items()))}) for table in generation.tables

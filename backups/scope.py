@@ -1,10 +1,13 @@
-"""What a set of prefixes covers: which families, and which of their keys may not be copied in the clear."""
+"""What a set of prefixes covers: which families, and which of their keys are only copied encrypted."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from django.db.models import Q
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from backups import encryption
+from kvops.categories import Families
 from kvops.models import Category, Family, Key, Namespace, Read
 from kvops.names import storable
 from kvops.wording import say
@@ -33,44 +36,53 @@ def distinct(prefixes: Collection[str]) -> list[str]:
 
 
 def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> BackupRefused:
-    """The refusal of so many keys that need encryption."""
-    under = ", ".join(f"{prefix}*" for prefix in prefixes)
+    """The refusal of so many keys that need encryption, where nothing is set for it."""
     return BackupRefused(
         say(
             _(
-                "%(count)s keys of %(namespace)s under %(prefixes)s are settings or unclassified. They are copied when "
-                "encryption comes; until then choose prefixes without them, or classify them in the policy."
+                "%(count)s keys of %(namespace)s under %(prefixes)s are only copied encrypted: they are settings,"
+                " unclassified, or of a family that asks for it. %(how)s Or choose prefixes without them."
             ),
             count=count,
             namespace=namespace,
-            prefixes=under,
+            prefixes=", ".join(f"{prefix}*" for prefix in prefixes),
+            how=encryption.HOW,
         ),
         count,
     )
 
 
-def sensitive_in_inventory(namespace: Namespace, prefixes: Sequence[str]) -> int:
-    """How many keys under the prefixes were settings or unclassified at the newest complete scan."""
-    keys = Key.objects.filter(namespace=namespace, category__in=[c for c in Category if c.sensitive])
+def secret_in_inventory(namespace: Namespace, prefixes: Sequence[str]) -> int:
+    """How many keys under the prefixes were only to be copied encrypted at the newest complete scan."""
+    secret = Q(category__in=[c for c in Category if c.sensitive]) | Q(family__encrypt=True)
+    keys = Key.objects.filter(secret, namespace=namespace)
     return sum(keys.filter(name__startswith=prefix).count() for prefix in prefixes)
 
 
+def any_secret(binding: str, names: Iterable[str]) -> bool:
+    """Whether one of these keys is only copied encrypted."""
+    families = Families.of(binding)
+    return any(encryption.needed(families.family(name)) for name in names)
+
+
 def reached(namespace: Namespace, prefixes: Sequence[str]) -> list[Family]:
-    """Families that may have keys under the prefixes and need no encryption."""
+    """Families that may have keys under the prefixes."""
     return [
         family
         for family in Family.objects.filter(binding=namespace.binding)
-        if not Category(family.category).sensitive
-        and any(
+        if any(
             family.pattern.startswith(prefix) or (not family.exact and prefix.startswith(family.pattern))
             for prefix in prefixes
         )
     ]
 
 
-def category(families: Collection[Family]) -> Category:
-    """The category of a copy of these families: legacy as soon as one of them is."""
-    return Category.LEGACY if any(f.category == Category.LEGACY for f in families) else Category.CACHE
+STRICTEST = (Category.SETTINGS, Category.UNCLASSIFIED, Category.LEGACY)
+
+
+def category(found: Collection[str]) -> Category:
+    """The category of a copy of keys of these categories: the one with the strictest rules."""
+    return next((each for each in STRICTEST if each in found), Category.CACHE)
 
 
 def read(families: Collection[Family]) -> Read:

@@ -15,6 +15,8 @@ from kvops import approvals, environments, values
 from kvops.cloudflare import CloudflareError, Entry
 from kvops.models import Namespace, Person
 
+ENCRYPTED = _("This copy is encrypted, and the web server cannot open it. To see a value, follow its recovery steps.")
+
 
 class ValueHidden(Exception):
     """The key is masked now, or the copy does not hold it."""
@@ -46,6 +48,8 @@ class Difference:
 
 def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
     """The entry as the copy holds it. Raises ValueHidden, manifest.Damaged and StoreError."""
+    if generation.encrypted:
+        raise ValueHidden(ENCRYPTED)
     if values.category_of(generation.namespace, name).sensitive:
         raise ValueHidden(_("This key is settings or unclassified now: its value is not shown."))
     _record(generation, name, by, {})
@@ -56,13 +60,14 @@ def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
 
 
 def view_difference(generation: Generation, other: Generation | Namespace, name: str, *, by: Person) -> Difference:
-    """A key as a copy holds it, and as another copy does or KV does now; the value of a masked key is not read.
+    """A key as a copy holds it, and as another copy does or KV does now; what is masked or encrypted is not read.
 
     Raises ValueHidden with a sentence when one of the two cannot be read.
     """
     against = f"copy {other.pk}" if isinstance(other, Generation) else str(other)
     _record(generation, name, by, {"against": against})
-    masked = values.category_of(generation.namespace, name).sensitive
+    hidden = _hidden(generation, other, name)
+    masked = bool(hidden)
     try:
         first = _facts(generation, name) if masked else _copied(generation, name)
         if isinstance(other, Namespace):
@@ -71,9 +76,16 @@ def view_difference(generation: Generation, other: Generation | Namespace, name:
             second = _facts(other, name) if masked else _copied(other, name)
     except (manifest.Damaged, StoreError, CloudflareError) as problem:
         raise ValueHidden(str(problem)) from problem
-    hidden = _("Masked: the key is a setting, or nobody classified it.") if masked else ""
     compared = None if masked else lines.compared(first.data, second.data)
     return Difference(name, first, second, hidden, compared, not masked and first.data == second.data)
+
+
+def _hidden(generation: Generation, other: Generation | Namespace, name: str) -> str | Promise:
+    """Why the values are not shown; empty where they are."""
+    if values.category_of(generation.namespace, name).sensitive:
+        return _("Masked: the key is a setting, or nobody classified it.")
+    encrypted = generation.encrypted or (isinstance(other, Generation) and other.encrypted)
+    return ENCRYPTED if encrypted else ""
 
 
 def _facts(generation: Generation, name: str) -> Side:

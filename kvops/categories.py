@@ -49,6 +49,7 @@ class Definition:
     notice_days: tuple[int, ...]
     interval_hours: int
     grace_hours: int
+    encrypt: bool
 
     @property
     def key(self) -> tuple[str, str, bool]:
@@ -90,6 +91,7 @@ def _family(table: Table) -> Definition:
         notice_days=table.numbers("notice_days", notice_days(), lowest=1, highest=retain_days),
         interval_hours=interval,
         grace_hours=table.number("grace_hours", min(24, interval), lowest=0, highest=interval),
+        encrypt=table.flag("encrypt"),
     )
     if not storable(definition.pattern) or len(definition.pattern.encode()) > MAX_PATTERN_BYTES:
         raise table.refuse("pattern", f"takes text without NUL of at most {MAX_PATTERN_BYTES} bytes.")

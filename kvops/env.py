@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pyrage import RecipientError, x25519
+
 WORKER = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 """What a worker's cluster runs with besides: glibc then gives the memory of each part of a copy back, instead of
 raising its threshold after the first one (`make bench BENCH=memory` runs with it, too)."""
@@ -53,6 +55,29 @@ def number(name: str, default: float, environ: Mapping[str, str] = os.environ) -
 def items(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:
     """A comma-separated list without empty items."""
     return [item.strip() for item in text(name, default, environ).split(",") if item.strip()]
+
+
+def recipients(name: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Comma-separated age recipients, or none: at least two, so that one lost identity loses no copy."""
+    found = tuple(items(name, "", environ))
+    for one in found:
+        try:
+            x25519.Recipient.from_str(one)
+        except RecipientError as error:
+            raise SettingError(f"{name} takes age recipients (age1…), comma-separated; {one!r} is not one.") from error
+    if len(set(found)) != len(found):
+        raise SettingError(f"{name} names a recipient twice: each takes an identity of its own.")
+    if len(found) == 1:
+        raise SettingError(f"{name} takes at least two recipients, one of them of an identity that is kept offline.")
+    return found
+
+
+def reference(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Where a secret is, such as `file:/run/secrets/age`, or nothing; never the secret."""
+    found = text(name, "", environ)
+    if found and not found.startswith(("env:", "file:")):
+        raise SettingError(f"{name} takes a reference, env:NAME or file:PATH, never the secret itself.")
+    return found
 
 
 def hosts(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> list[str]:

@@ -22,6 +22,11 @@ CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS", "")
 KVOPS_ALLOWED_API_HOSTS = env.hosts("KVOPS_ALLOWED_API_HOSTS")
 KVOPS_MASTERS_API_HOSTS = env.hosts("KVOPS_MASTERS_API_HOSTS", "")
 KVOPS_MASTERS_API_TOKEN = env.text("KVOPS_MASTERS_API_TOKEN", "")
+# Copies of settings are encrypted to the recipients. What opens them again, and the key of their digests, are resolved
+# only where a worker or a command needs them; kvops.wsgi refuses to start with either.
+AGE_RECIPIENTS = env.recipients("KVOPS_AGE_RECIPIENTS")
+AGE_IDENTITY = env.reference("KVOPS_AGE_IDENTITY")
+DIGEST_KEY = env.reference("KVOPS_DIGEST_KEY")
 BASE_URL = env.text("KVOPS_BASE_URL", "http://localhost:8000").rstrip("/")
 HTTPS = BASE_URL.startswith("https://")
 if not HTTPS and not (SANDBOX or TESTING):

@@ -8,9 +8,10 @@ from tests import judge, make
 from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
+from tests.keys import encrypting
 from tests.sandbox_fixture import sandbox_api
 
-__all__ = ["flush_despite_triggers", "sandbox_api"]
+__all__ = ["encrypting", "flush_despite_triggers", "sandbox_api"]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Layout, digests and manifests of generations. Pure: no Django, no network, no R2."""
 
+from backups.manifest.age import decrypt, encrypt
 from backups.manifest.checks import PartCheck, check_part
 from backups.manifest.digests import (
     EntryDigests,
@@ -7,6 +8,8 @@ from backups.manifest.digests import (
     digest_root,
     encode_digests,
     entry_digest,
+    hashed,
+    key_id,
     names_sha256,
     read_digests,
 )
@@ -63,6 +66,7 @@ __all__ = [
     "TemplateUse",
     "check_part",
     "check_template",
+    "decrypt",
     "digest_root",
     "digests_key",
     "encode_array",
@@ -70,7 +74,10 @@ __all__ = [
     "encode_entry",
     "encode_part",
     "encode_prefix",
+    "encrypt",
     "entry_digest",
+    "hashed",
+    "key_id",
     "kv_template",
     "manifest_key",
     "names_sha256",

@@ -1,6 +1,6 @@
 """Whether an object that was read back is the one that was written."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import zip_longest
@@ -24,23 +24,31 @@ class PartCheck:
     problems: tuple[str, ...]
 
 
-def check_part(chunks: Iterable[bytes], digests: bytes, part: Part) -> PartCheck:
+def check_part(
+    chunks: Iterable[bytes],
+    digests: bytes,
+    part: Part,
+    *,
+    opened: Callable[[Iterable[bytes]], Iterator[bytes]] = iter,
+    key: bytes | None = None,
+) -> PartCheck:
     """Compare a data object, read from the store, entry by entry with its digests and with the manifest.
 
-    At most 20 problems are listed, then their number. Memory is bounded by one entry and the digests.
-    Whatever `chunks` raises goes through.
+    `opened` decrypts what is encrypted, `key` is that of the digests then. At most 20 problems are listed, then their
+    number. Memory is bounded by one entry and the digests, or by the part when it is encrypted. Whatever `chunks`
+    raises goes through.
     """
     read = _Counted(chunks)
     problems = _Problems()
     root = Root()
     keys = 0
     try:
-        for entry, expected in zip_longest(read_entries(read), read_digests(digests)):
+        for entry, expected in zip_longest(read_entries(opened(read)), read_digests(digests)):
             if entry is None:
                 problems.add("The digests list more entries than the object holds.")
                 break
             keys += 1
-            actual = EntryDigests.of(entry.name, entry.data, entry.metadata, entry.expiration)
+            actual = EntryDigests.of(entry.name, entry.data, entry.metadata, entry.expiration, key)
             root.add(bytes.fromhex(actual.entry))
             if expected is None:
                 problems.add(f"{entry.name!r} has no digests.")

@@ -10,8 +10,12 @@ normalised: `1.0` and `1`, or two orders of the same members, are different copi
 
 The root of an object is over its entries, the root of a generation over its objects' roots. It is a
 flat hash, not a tree: the digests objects already hold every leaf, and it can be fed one by one.
+
+Beside an encrypted object digests must not tell what they are of: a short secret is found by trying. With a key, every
+SHA-256 of an entry above is an HMAC-SHA-256; the root is over these. `key_id` names a key and tells nothing of it.
 """
 
+import hmac
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,16 +28,28 @@ _HEADER = b"# kvops digests 1: entry name value metadata expiration\n"
 _LINE = re.compile(rb"([0-9a-f]{64}) ([0-9a-f]{64}) ([0-9a-f]{64}) ([0-9a-f]{64}|-) (-?[0-9]{1,19}|-)")
 
 
-def entry_digest(name: str, value_sha256: bytes, metadata: str | None, expiration: int | None) -> bytes:
-    """The 32-byte digest of one entry, as defined above."""
+def hashed(data: bytes, key: bytes | None = None) -> bytes:
+    """The 32-byte SHA-256 of the bytes; with a key their HMAC-SHA-256."""
+    return sha256(data).digest() if key is None else hmac.digest(key, data, "sha256")
+
+
+def key_id(key: bytes) -> str:
+    """What a key of digests is called where it was used: 16 hex digits."""
+    return hashed(b"kvops:digest-key:1", key).hex()[:16]
+
+
+def entry_digest(
+    name: str, value_hashed: bytes, metadata: str | None, expiration: int | None, key: bytes | None = None
+) -> bytes:
+    """The 32-byte digest of one entry, as defined above; the value comes as `hashed` with the same key."""
     fields = (
         name.encode(),
-        value_sha256,
+        value_hashed,
         None if metadata is None else metadata.encode(),
         None if expiration is None else b"%d" % expiration,
     )
     framed = b"".join(_ABSENT if field is None else _framed(field) for field in fields)
-    return sha256(b"kvops:entry:1\0" + framed).digest()
+    return hashed(b"kvops:entry:1\0" + framed, key)
 
 
 class Root:
@@ -90,14 +106,16 @@ class EntryDigests:
     expiration: int | None
 
     @classmethod
-    def of(cls, name: str, value: bytes, metadata: str | None, expiration: int | None) -> "EntryDigests":
-        """The digests of an entry as it was read."""
-        value_sha256 = sha256(value)
+    def of(
+        cls, name: str, value: bytes, metadata: str | None, expiration: int | None, key: bytes | None = None
+    ) -> "EntryDigests":
+        """The digests of an entry as it was read, with a key when it is kept encrypted."""
+        value_hashed = hashed(value, key)
         return cls(
-            entry_digest(name, value_sha256.digest(), metadata, expiration).hex(),
-            sha256(name.encode()).hexdigest(),
-            value_sha256.hexdigest(),
-            None if metadata is None else sha256(metadata.encode()).hexdigest(),
+            entry_digest(name, value_hashed, metadata, expiration, key).hex(),
+            hashed(name.encode(), key).hex(),
+            value_hashed.hex(),
+            None if metadata is None else hashed(metadata.encode(), key).hex(),
             expiration,
         )
 

@@ -57,6 +57,7 @@ class Counts:
 class Manifest:
     """A generation. `restore_sha256` is filled in by `with_restore_notes`; times are UTC.
 
+    An encrypted one names the age recipients and the id of the key of its digests; of others the latter is left out.
     `source` and `tables` are those of a copy of master data; a copy of KV has neither.
     """
 
@@ -82,6 +83,7 @@ class Manifest:
     audit_sequence: int
     audit_hash: str
     recipients: tuple[str, ...] = ()
+    digest_key: str = ""
     source: str = ""
     tables: tuple[Table, ...] = ()
 
@@ -100,6 +102,8 @@ class Manifest:
         _check(self)
         _check_places(self)
         members = asdict(self)
+        if not self.digest_key:
+            del members["digest_key"]
         if not self.source:
             for name in _OF_MASTERS:
                 del members[name]
@@ -119,7 +123,7 @@ def parse_manifest(data: bytes) -> Manifest:
         raise BadManifest("The manifest is not JSON.") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise BadManifest(f"This is not a manifest of format {FORMAT}; a newer KVOps may have written it.")
-    manifest = _record(Manifest, _OF_MASTERS | found, "manifest")
+    manifest = _record(Manifest, _OF_MASTERS | {"digest_key": ""} | found, "manifest")
     if manifest.to_json() != data:
         raise BadManifest("The manifest was changed after it was written: it is not in its canonical form.")
     return manifest
@@ -140,13 +144,16 @@ def _check(manifest: Manifest) -> None:
         raise BadManifest(f"The parts in the manifest of {manifest.stem} do not add up to its number of keys.")
     if sum(part.value_bytes for part in manifest.parts) != manifest.counts.value_bytes:
         raise BadManifest(f"The parts in the manifest of {manifest.stem} do not add up to its bytes.")
+    if bool(manifest.recipients) != bool(manifest.digest_key):
+        raise BadManifest(f"The manifest of {manifest.stem} does not say how it is encrypted.")
     if parts_root(manifest.parts) != manifest.digest_root:
         raise BadManifest(f"The digest root in the manifest of {manifest.stem} is not that of its parts.")
 
 
 def _check_places(manifest: Manifest) -> None:
     for part in manifest.parts:
-        if not is_part_key(part.key, manifest.stem, part.number, api_only=part.api_only):
+        encrypted = bool(manifest.recipients)
+        if not is_part_key(part.key, manifest.stem, part.number, api_only=part.api_only, encrypted=encrypted):
             raise BadManifest(f"The manifest of {manifest.stem} names {part.key}, which is not an object of it.")
         if part.digests_key != digests_key(part.key):
             raise BadManifest(f"The manifest of {manifest.stem} names other digests for {part.key}.")

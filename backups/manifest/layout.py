@@ -7,6 +7,8 @@ is written, and a generation of one part must have the plain name. Beside them a
 
 A part that had to be read again after a crash, while an earlier try of it with other values is already
 stored, is `<stem>.try-2.json`: objects are never overwritten, and no manifest names the earlier one.
+
+A data object that is encrypted ends in `.json.age`.
 """
 
 import re
@@ -26,7 +28,7 @@ WHOLE_NAMESPACE = "~all"
 """The empty prefix, spelled as no other prefix can be: `~` would have been percent-encoded."""
 
 MAX_KEY_BYTES = 1024
-_LONGEST_SUFFIX = len(".part-00002.try-99.api-only.json.digests")
+_LONGEST_SUFFIX = len(".part-00002.try-99.api-only.json.age.digests")
 _FIELDS = {"environment", "prefix", "timestamp", "date"}
 _LITERAL = re.compile(r"[A-Za-z0-9/_.-]*")
 
@@ -75,18 +77,19 @@ def object_stem(
     return stem
 
 
-def part_key(stem: str, number: int, *, api_only: bool = False, attempt: int = 1) -> str:
+def part_key(stem: str, number: int, *, api_only: bool = False, attempt: int = 1, encrypted: bool = False) -> str:
     """The name of a data object; `number` and `attempt` count from 1."""
     named = stem if number == 1 else f"{stem}.part-{number:05}"
     if attempt > 1:
         named = f"{named}.try-{attempt}"
-    return f"{named}.api-only.json" if api_only else f"{named}.json"
+    return f"{named}{'.api-only' if api_only else ''}.json{'.age' if encrypted else ''}"
 
 
-def is_part_key(key: str, stem: str, number: int, *, api_only: bool) -> bool:
+def is_part_key(key: str, stem: str, number: int, *, api_only: bool, encrypted: bool) -> bool:
     """Whether this is the name of the data object, at whichever attempt."""
-    attempt = re.search(r"\.try-([1-9][0-9]*)(?:\.api-only)?\.json$", key.removeprefix(stem))
-    return key == part_key(stem, number, api_only=api_only, attempt=int(attempt[1]) if attempt else 1)
+    found = re.search(r"\.try-([1-9][0-9]*)(?:\.api-only)?\.json(?:\.age)?$", key.removeprefix(stem))
+    attempt = int(found[1]) if found else 1
+    return key == part_key(stem, number, api_only=api_only, attempt=attempt, encrypted=encrypted)
 
 
 def digests_key(object_key: str) -> str:

@@ -42,18 +42,26 @@ def restore_commands(manifest: Manifest, namespace_id: str | None = None) -> str
     Of a copy of master data: into the tables it is of.
     """
     if manifest.source:
-        return load_commands(manifest, _fetch(manifest, [part for part in manifest.parts if part.keys]))
+        parts = [part for part in manifest.parts if part.keys]
+        if not manifest.recipients:
+            return load_commands(manifest, _fetch(manifest, parts))
+        steps = load_commands(manifest, "\n".join([_fetch(manifest, parts), _decrypt(manifest, parts)]))
+        return "\n".join([steps, _clear(parts)])
     namespace = namespace_id or manifest.namespace_id
     plain = [part for part in manifest.parts if part.keys and not part.api_only]
     api_only = [part for part in manifest.parts if part.api_only]
     expiring = sum(part.expiring for part in manifest.parts)
     sections = [_head(manifest, namespace), _fetch(manifest, [*plain, *api_only])]
+    if manifest.recipients:
+        sections.append(_decrypt(manifest, [*plain, *api_only]))
     if expiring:
         sections.append(_expirations(expiring, [*plain, *api_only]))
     if plain:
         sections.append(_put(plain, namespace))
     if api_only:
         sections.append(_call(api_only, namespace))
+    if manifest.recipients:
+        sections.append(_clear([*plain, *api_only]))
     return "\n".join([*sections, _afterwards(manifest, namespace)])
 
 
@@ -75,8 +83,9 @@ export CLOUDFLARE_API_TOKEN=…
 def _fetch(manifest: Manifest, parts: list[Part]) -> str:
     lines = []
     for part in parts:
-        lines.append(_get(manifest.bucket, part.key, part_file(part)))
-        lines.append(f"echo '{part.sha256}  {part_file(part)}' | sha256sum --check")
+        file = f"{part_file(part)}.age" if manifest.recipients else part_file(part)
+        lines.append(_get(manifest.bucket, part.key, file))
+        lines.append(f"echo '{part.sha256}  {file}' | sha256sum --check")
     return section("Fetch the objects and check them", lines)
 
 
@@ -86,6 +95,17 @@ def _get(bucket: str, key: str, file: str) -> str:
         url = f"{_API}/r2/buckets/{quote(bucket, safe='')}/objects/{quote(key, safe='/')}"
         return f'curl --fail --silent --show-error {_AUTHORIZED} --output {shell(file)} "{url}"'
     return f"npx wrangler r2 object get {shell(f'{bucket}/{key}')} --file {shell(file)} --remote"
+
+
+def _decrypt(manifest: Manifest, parts: list[Part]) -> str:
+    files = [shell(part_file(part)) for part in parts]
+    lines = [f'age --decrypt --identity "$AGE_IDENTITY" --output {file} {file}.age' for file in files]
+    named = "\n".join(f"- `{recipient}`" for recipient in manifest.recipients)
+    return section("Decrypt them", ["export AGE_IDENTITY=…", "umask 077", *lines]) + (
+        "\nThe copy is encrypted with age (https://age-encryption.org, `apt-get install age`). `AGE_IDENTITY` is the "
+        "path of an identity file, of any one of the recipients below: each opens the copy by itself. "
+        f'`age-keygen -y "$AGE_IDENTITY"` prints the recipient of yours.\n\n{named}\n'
+    )
 
 
 def _expirations(expiring: int, parts: list[Part]) -> str:
@@ -116,6 +136,10 @@ def _call(parts: list[Part], namespace: str) -> str:
         "\nThe metadata of these entries is not a JSON object, or JavaScript would change it. "
         "The answer must say `unsuccessful_keys: []`; repeat the command while it names keys.\n"
     )
+
+
+def _clear(parts: list[Part]) -> str:
+    return section("Delete the decrypted files", [f"rm {' '.join(shell(part_file(part)) for part in parts)}"])
 
 
 def _afterwards(manifest: Manifest, namespace: str) -> str:

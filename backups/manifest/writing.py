@@ -8,12 +8,13 @@ import decimal
 import json
 import math
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import sha256
 from io import SEEK_END, BytesIO
 
+from backups.manifest.age import encrypt
 from backups.manifest.digests import EntryDigests, Root, encode_digests
 from backups.manifest.document import Part
 from backups.manifest.errors import BadEntry
@@ -40,7 +41,8 @@ class DataObject:
 
     def at_attempt(self, stem: str, attempt: int) -> "DataObject":
         """The same bytes under the name of a later attempt."""
-        key = part_key(stem, self.part.number, api_only=self.part.api_only, attempt=attempt)
+        encrypted = self.part.key.endswith(".age")
+        key = part_key(stem, self.part.number, api_only=self.part.api_only, attempt=attempt, encrypted=encrypted)
         return replace(self, part=replace(self.part, key=key, digests_key=digests_key(key)))
 
 
@@ -108,12 +110,13 @@ class PartWriter:
     """Collects one part: at most 10,000 entries and 64 MiB, in memory.
 
     Entries come in the byte order of their names. Those wrangler would refuse or change go into a
-    second object, so the first can always be restored with plain wrangler.
+    second object, so the first can always be restored with plain wrangler. With a key of digests, both are to be
+    encrypted.
     """
 
-    def __init__(self) -> None:
-        self._plain = _Array()
-        self._api_only = _Array()
+    def __init__(self, key: bytes | None = None) -> None:
+        self._plain = _Array(key)
+        self._api_only = _Array(key)
         self._last: bytes | None = None
 
     @property
@@ -137,18 +140,19 @@ class PartWriter:
         (self._plain if wrangler_keeps(entry.metadata) else self._api_only).add(entry, text)
         return True
 
-    def finish(self, stem: str, number: int) -> tuple[DataObject, ...]:
-        """The objects to store for part `number` of this stem; the first may be an empty array."""
-        plain = self._plain.finish(stem, number, api_only=False)
+    def finish(self, stem: str, number: int, recipients: Sequence[str] = ()) -> tuple[DataObject, ...]:
+        """The objects to store for part `number` of this stem, encrypted to recipients; the first may be empty."""
+        plain = self._plain.finish(stem, number, recipients, api_only=False)
         if not self._api_only.keys:
             return (plain,)
-        return (plain, self._api_only.finish(stem, number, api_only=True))
+        return (plain, self._api_only.finish(stem, number, recipients, api_only=True))
 
 
 class _Array:
     """One data object being written. Its digests are taken from the entries, never from the text."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes | None) -> None:
+        self._key = key
         self._body = BytesIO()
         self._digests = BytesIO(encode_digests([]))
         self._digests.seek(0, SEEK_END)
@@ -166,7 +170,7 @@ class _Array:
         return self._body.tell()
 
     def add(self, entry: Entry, text: bytes) -> None:
-        digests = EntryDigests.of(entry.name, entry.data, entry.metadata, entry.expiration)
+        digests = EntryDigests.of(entry.name, entry.data, entry.metadata, entry.expiration, self._key)
         self._body.write(b",\n" if self._keys else b"[\n")
         self._body.write(text)
         self._digests.write(digests.line())
@@ -175,11 +179,16 @@ class _Array:
         self._value_bytes += len(entry.data)
         self._expiring += entry.expiration is not None
 
-    def finish(self, stem: str, number: int, *, api_only: bool) -> DataObject:
+    def finish(self, stem: str, number: int, recipients: Sequence[str], *, api_only: bool) -> DataObject:
+        if bool(recipients) != (self._key is not None):
+            raise ValueError("What is encrypted has digests with a key, and nothing else has.")
         self._body.write(b"\n]\n" if self._keys else b"[\n]\n")
         body = self._body.getvalue()
+        if recipients:
+            body = encrypt(body, recipients)
+            self._body.close()
         digests = self._digests.getvalue()
-        key = part_key(stem, number, api_only=api_only)
+        key = part_key(stem, number, api_only=api_only, encrypted=bool(recipients))
         part = Part(
             key=key,
             number=number,

@@ -46,7 +46,8 @@ class Generation(models.Model):
     complete -> verified | damaged
     verified -> verified (again) | damaged
 
-    `partial` (a key vanished or could not be read) and `damaged` satisfy nothing.
+    `partial` (a key vanished or could not be read) and `damaged` satisfy nothing. An encrypted one names the age
+    recipients, and the key its digests were made with; the database has none of settings or unclassified keys without.
 
     A copy of master data holds rows of D1, each as the key its dataset says it is; `source` says where they were read,
     `tables` from which tables, and how many rows of each. Its namespace is that of the keys.
@@ -89,6 +90,8 @@ class Generation(models.Model):
     actor = models.CharField(max_length=200)
 
     status = models.CharField(max_length=20, choices=Status, default=Status.WRITING)
+    recipients = models.JSONField(default=list)
+    digest_key = models.CharField(max_length=16, blank=True)
     bucket = models.CharField(max_length=100)
     stem = models.CharField(max_length=1024)
     manifest_key = models.CharField(max_length=1024, blank=True)
@@ -130,11 +133,24 @@ class Generation(models.Model):
                 name="generation_of_masters_names_its_source",
                 condition=Q(purpose="masters") & ~Q(source="") | ~Q(purpose="masters") & Q(source=""),
             ),
+            models.CheckConstraint(
+                name="generation_encrypted_has_a_digest_key",
+                condition=Q(recipients=[], digest_key="") | (~Q(recipients=[]) & ~Q(digest_key="")),
+            ),
+            models.CheckConstraint(
+                name="generation_of_secrets_is_encrypted",
+                condition=Q(status="writing") | Q(category__in=["cache", "legacy"]) | ~Q(recipients=[]),
+            ),
         ]
         indexes = [models.Index(fields=["namespace", "-id"], name="generation_newest")]
 
     def __str__(self) -> str:
         return self.stem
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether its data objects are."""
+        return bool(self.recipients)
 
     def object_keys(self) -> list[str]:
         """The names of the data objects, in order."""

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from audit import log
 from audit.actions import Action
-from backups import catalogue, generations, keeping
+from backups import catalogue, encryption, generations, keeping
 from backups.forms.backups import BackupForm, GenerationFilter, PlaceForm
 from backups.models import Generation, PlainDump
 from kvops import inventory, runs
@@ -28,7 +28,7 @@ SHOWN = 20
 COLUMNS = (
     *("id", "environment", "binding", "prefixes", "category", "purpose", "status", "problem"),
     *("keys", "bytes", "expired", "vanished", "started_at", "finished_at", "verified_at", "retain_until"),
-    *("made_by", "bucket", "manifest", "manifest_sha256", "digest_root"),
+    *("made_by", "bucket", "manifest", "manifest_sha256", "digest_root", "recipients"),
 )
 
 
@@ -77,7 +77,7 @@ def _lines(found: Iterator[Generation]) -> Iterator[str]:
 
 
 def _cells(row: Generation) -> list[object]:
-    who = [row.actor, row.bucket, row.manifest_key, row.manifest_sha256, row.digest_root]
+    who = [row.actor, row.bucket, row.manifest_key, row.manifest_sha256, row.digest_root, " ".join(row.recipients)]
     when = [at and at.isoformat() for at in (row.started_at, row.finished_at, row.verified_at, row.retain_until)]
     counts = [row.keys, row.bytes, row.expired, row.vanished]
     what = [row.environment.slug, row.namespace.binding, " ".join(row.prefixes), row.category, row.purpose]
@@ -115,7 +115,7 @@ def new(request: HttpRequest) -> HttpResponse:
 def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpResponse:
     form.is_valid()
     chosen = getattr(form, "cleaned_data", {})  # there is none of a form that was not filled in
-    context: dict[str, object] = {"form": form}
+    context: dict[str, object] = {"form": form, "encryption": encryption.possible(), "how": encryption.HOW}
     if {"namespace", "prefix"} <= chosen.keys():
         rows = catalogue.coverage(chosen["namespace"], chosen["prefix"])
         context |= {
@@ -123,7 +123,7 @@ def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpRe
             "environment": chosen["namespace"].environment,
             "rows": rows,
             "scan": inventory.newest(chosen["namespace"]),
-            "sensitive": sum(row.keys for row in rows if row.category.sensitive),
+            "secret": sum(row.keys for row in rows if row.secret),
         }
     return render(request, "backups/new.html", context, status=status)
 

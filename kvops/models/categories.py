@@ -71,6 +71,7 @@ class Family(models.Model):
     notice_days = models.JSONField(default=notice_days)
     interval_hours = models.PositiveIntegerField(default=0)
     grace_hours = models.PositiveIntegerField(default=0)
+    encrypt = models.BooleanField(default=False)
 
     class Meta:
         verbose_name_plural = "families"

@@ -114,8 +114,8 @@ def test_the_strip_names_the_newest_verified_copy_of_each_family(operator: Clien
     old = copies.copy_of(estate, status="verified", verified_at=Now())
     new = copies.copy_of(estate, status="verified", verified_at=Now())
     copies.copy_of(estate)
-    (row,) = operator.get("/backups/").context["protection"]
-    assert str(row.family) == "master:*"
+    row, settings = operator.get("/backups/").context["protection"]
+    assert (str(row.family), str(settings.family)) == ("master:*", "system-root")
     assert [copy.generation for copy in row.copies] == [new, None]
     assert old.pk < new.pk
 
@@ -123,16 +123,16 @@ def test_the_strip_names_the_newest_verified_copy_of_each_family(operator: Clien
 def test_a_family_that_a_clean_ups_copy_left_out_is_not_protected_by_it(estate: make.Estate, operator: Client) -> None:
     make.family("master:drug:", Category.LEGACY)
     mine = copies.copy_of(estate, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"])
-    master, drug = operator.get("/backups/").context["protection"]
+    master, drug, _ = operator.get("/backups/").context["protection"]
     assert (master.copies[0].generation, drug.copies[0].generation) == (mine, None)
 
 
 def test_a_cache_without_a_copy_is_not_missed(estate: make.Estate, operator: Client) -> None:
     rows = operator.get("/backups/").context["protection"]
-    assert [row.family.category for row in rows] == ["legacy"]
+    assert [row.family.category for row in rows] == ["legacy", "settings"]
     copies.copy_of(estate, prefixes=["mastercache:"], status="verified", verified_at=Now())
     rows = operator.get("/backups/").context["protection"]
-    assert [row.family.category for row in rows] == ["legacy", "cache"]
+    assert [row.family.category for row in rows] == ["legacy", "settings", "cache"]
 
 
 def test_many_copies_take_no_more_queries_than_one(operator: Client, estate: make.Estate) -> None:
@@ -202,7 +202,7 @@ def test_a_new_backup_shows_first_what_it_covers(operator: Client, estate: make.
     answer = operator.get("/backups/new/?env=qa&binding=SETTINGS&prefix=master:1&prefix=mastercache:")
     rows = [(row.name, row.keys, row.more) for row in answer.context["rows"]]
     assert sorted(rows) == [("master:*", 1, False), ("mastercache:*", 1, False)]
-    assert answer.context["sensitive"] == 0
+    assert answer.context["secret"] == 0
     assert not Generation.objects.exists()
 
 
@@ -212,7 +212,8 @@ def test_keys_that_need_encryption_are_counted_and_nothing_can_be_started(
     filled(estate, "master:1", "master", "system-root", "mastermind")
     scanned(estate)
     page = text(operator, "/backups/new/?namespace=qa/SETTINGS&prefix=master")
-    assert "2 keys under these prefixes are settings or unclassified" in page
+    assert "2 keys under these prefixes are only copied encrypted." in page
+    assert "KVOPS_AGE_RECIPIENTS" in page
     assert "Some of the keys need encryption." in page
     assert 'method="post" action="/backups/new/"' not in page
 
@@ -242,7 +243,7 @@ def test_a_backup_is_started_by_an_operator_and_watched_on_its_page(
 def test_a_refused_backup_stays_on_the_form_and_is_recorded(operator: Client, estate: make.Estate) -> None:
     answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": "nothing:"})
     assert answer.status_code == 422
-    assert "No cache or legacy family of SETTINGS covers nothing:" in answer.content.decode()
+    assert "What SETTINGS may have under nothing: is only copied encrypted." in answer.content.decode()
     assert "nothing:</textarea>" in answer.content.decode()
     assert Entry.objects.get(action="refused").subject == f"namespace:{estate.qa.pk}"
 

@@ -298,7 +298,7 @@ def test_settings_known_to_the_inventory_are_refused_with_their_number(estate: m
     estate.put(estate.qa, "unknown")
     inventory.start_scan(estate.qa, actor=ACTOR)
     make.work()
-    with pytest.raises(generations.BackupRefused, match=r"2 keys .* encryption") as refusal:
+    with pytest.raises(generations.BackupRefused, match=r"2 keys .* only copied encrypted") as refusal:
         start(estate, "")
     assert refusal.value.count == 2
     assert not Generation.objects.exists()
@@ -324,7 +324,7 @@ def test_a_refused_listing_goes_on_once_the_keys_are_classified(estate: make.Est
 
 
 def test_a_prefix_without_a_family_is_refused(estate: make.Estate) -> None:
-    with pytest.raises(generations.BackupRefused, match="No cache or legacy family"):
+    with pytest.raises(generations.BackupRefused, match="What SETTINGS may have under unknown:"):
         start(estate, "unknown:")
 
 

@@ -158,15 +158,15 @@ def test_a_name_longer_than_r2_takes_is_refused() -> None:
 
 
 def test_the_longest_name_leaves_room_for_every_object_of_the_copy() -> None:
-    room = 1024 - len(".part-00002.try-99.api-only.json.digests") - len("backups/kv//20261125T031500.123456Z")
+    room = 1024 - len(".part-00002.try-99.api-only.json.age.digests") - len("backups/kv//20261125T031500.123456Z")
     longest = stem(prefix="x" * room)
-    assert len(digests_key(part_key(longest, 2, api_only=True, attempt=99))) == 1024
+    assert len(digests_key(part_key(longest, 2, api_only=True, attempt=99, encrypted=True))) == 1024
     with pytest.raises(LayoutError, match="shorter key template"):
         stem(prefix="x" * (room + 1))
 
 
 def test_what_a_stem_ends_with_is_no_attempt() -> None:
-    assert is_part_key("s.try-2.json", "s.try-2", 1, api_only=False)
+    assert is_part_key("s.try-2.json", "s.try-2", 1, api_only=False, encrypted=False)
 
 
 def test_a_time_without_zone_names_nothing() -> None:

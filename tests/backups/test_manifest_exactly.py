@@ -593,7 +593,14 @@ def test_a_manifest_that_contradicts_itself_is_not_written(wrong: Callable[[], M
         lambda: manifest(part(), part(api_only=True, key=f"{STEM}.try-2.api-only.json")),
         lambda: manifest(part(keys=0)),
         lambda: manifest(*(part(n) for n in range(1, 12))),
-        lambda: manifest(prefixes=(), families=(), recipients=("age1x",)),
+        lambda: manifest(prefixes=(), families=()),
+        lambda: manifest(part(key=f"{STEM}.json.age"), recipients=("age1x", "age1y"), digest_key="0" * 16),
+        lambda: manifest(
+            part(key=f"{STEM}.try-2.json.age"),
+            part(api_only=True, key=f"{STEM}.api-only.json.age"),
+            recipients=("age1x", "age1y"),
+            digest_key="0" * 16,
+        ),
     ],
 )
 def test_a_sound_manifest_comes_back(sound: Callable[[], Manifest]) -> None:

@@ -26,6 +26,8 @@ COPY_FROZEN: dict[str, object] = {
     "run_id": 0,
     "made_by_id": 0,
     "actor": "x",
+    "recipients": ["x", "y"],
+    "digest_key": "x",
     "bucket": "x",
     "stem": "x",
     "manifest_key": "x",
@@ -59,6 +61,7 @@ COPY_EDITED, CONTENTS = (
     "what a finished copy is of cannot be edited",
     "the contents of a finished copy cannot be edited",
 )
+TWO = "a copy is encrypted to two recipients at least"
 COPIES = [
     *columns(COPY_EDITED, lambda w: w.generation("complete"), COPY_FROZEN, {"status": "damaged"}),
     *columns(COPY_EDITED, lambda w: w.generation("partial"), COPY_FROZEN),
@@ -89,6 +92,12 @@ COPIES = [
     Row("generation_of_masters_names_its_source", lambda w: w.generation(purpose="masters"), "no source"),
     Row("generation_of_masters_names_its_source", lambda w: w.generation(source="d1"), "of KV"),
     Row("generation_whole_lost_nothing", lambda w: w.generation("complete", vanished=1)),
+    Row("generation_encrypted_has_a_digest_key", lambda w: w.generation("writing", recipients=["a", "b"]), "no key"),
+    Row("generation_encrypted_has_a_digest_key", lambda w: w.generation("writing", digest_key="a"), "no recipients"),
+    Row("generation_of_secrets_is_encrypted", lambda w: w.generation(category="settings"), "settings"),
+    Row("generation_of_secrets_is_encrypted", lambda w: w.generation("partial", category="unclassified"), "others"),
+    Row(TWO, lambda w: w.generation("writing", recipients=["a"], digest_key="a"), "one"),
+    Row(TWO, lambda w: w.generation("writing", recipients={"a": 1}, digest_key="a"), "no list"),
     Row("part_number_once", lambda w: again(w.part())),
     Row("generation_index_once", lambda w: again(w.copied(), name="b")),
     Row("generation_name_of_key_once", lambda w: again(w.copied(), index=2)),

@@ -111,6 +111,7 @@ def test_the_scope_is_what_is_cleaned_up_and_by_which_rules(request_: CleanupReq
     family = {
         "binding": "SETTINGS", "pattern": "master:", "exact": False, "category": "legacy", "owner": "platform",
         "expiry": "none", "note": "", "read": "bulk", "sample": False,
+        "encrypt": False,
     }  # fmt: skip
     scope = {
         "format": 1, "binding": "SETTINGS", "family": family, "category": "legacy", "prefix": "master:",

@@ -59,7 +59,7 @@ class Command(BaseCommand):
     def _copy(self, namespace: Namespace, actor: Actor, options: dict[str, Any]) -> dict[str, object]:
         prefixes: list[str] = options["prefix"]
         if options["dry_run"]:
-            plan = dumps.plan(namespace, prefixes=prefixes)
+            plan = dumps.plan(namespace, prefixes=prefixes, plain=not options["to_r2"])
             return {"keys": plan.keys, "bytes": None, "calls": plan.calls, "sha256": None}
         if options["to_r2"]:
             return self._to_r2(namespace, prefixes, actor)
