@@ -110,6 +110,18 @@ class Action(TextChoices):
     RESTORE_FINISHED = "restore.finished", _("Restore finished")
     RESTORE_ENDED = "restore.ended", _("Restore given up")
 
+    SCHEDULE_CREATED = "schedule.created", _("Schedule created")
+    SCHEDULE_CHANGED = "schedule.changed", _("Schedule changed")
+    SCHEDULE_PAUSED = "schedule.paused", _("Schedule paused")
+    SCHEDULE_UNPAUSED = "schedule.unpaused", _("Pause of a schedule ended")
+    SCHEDULE_FIRED = "schedule.fired", _("Scheduled work started")
+    SCHEDULE_REFUSED = "schedule.refused", _("Scheduled work could not be started")
+    SCHEDULE_MISSED = "schedule.missed", _("Scheduled work missed")
+
+    NOTIFICATION_FAILED = "notification.failed", _("Notification not delivered")
+    NOTIFICATION_TRIED_AGAIN = "notification.tried_again", _("Notification tried again by a person")
+    NOTIFICATION_DROPPED = "notification.dropped", _("Notification given up by a person")
+
     REFUSED = "refused", _("Refused")
 
 
@@ -132,6 +144,9 @@ ALARMING = frozenset(
         Action.CHECK_FAILED,
         Action.KEYS_REAPPEARED,
         Action.APPROVAL_REFUSED,
+        Action.SCHEDULE_REFUSED,
+        Action.SCHEDULE_MISSED,
+        Action.NOTIFICATION_FAILED,
         Action.REFUSED,
     }
 )

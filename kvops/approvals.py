@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops import clock, contradictions, emergency, timing
+from kvops import announcements, clock, contradictions, emergency, timing
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.wording import say
 
@@ -97,6 +97,7 @@ def submit(
     )
     request.refresh_from_db()
     _record(Action.APPROVAL_REQUESTED, request, requester, until=request.decide_by)
+    announcements.asked(request)
     return request
 
 
@@ -130,7 +131,7 @@ def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Perso
             .update(**values)
         )
         _one(changed, _("The request is no longer waiting for a decision, or its time is over."))
-        _told(request)
+        _told(request, by)
         action = Action.APPROVAL_APPROVED if state == State.APPROVED else Action.APPROVAL_REJECTED
         _record(action, request, by, until=request.use_by)
 
@@ -144,7 +145,7 @@ def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
             state=State.WITHDRAWN, reason=reason.strip() or request.reason
         )
         _one(changed, _("The request is over; there is nothing to withdraw."))
-        _told(request)
+        _told(request, by)
         _record(Action.APPROVAL_WITHDRAWN, request, by)
 
 
@@ -283,10 +284,11 @@ def _one(changed: int, sentence: str | Promise) -> None:
         raise Refused(sentence)
 
 
-def _told(request: ApprovalRequest) -> None:
+def _told(request: ApprovalRequest, by: Person | None = None) -> None:
     request.refresh_from_db()
     if decided := KINDS[request.kind].decided:
         import_string(decided)(request)
+    announcements.decided(request, by)
 
 
 def _record(action: Action, request: ApprovalRequest, by: Person | log.Actor, *, until: datetime | None = None) -> None:

@@ -18,6 +18,7 @@ REFERENCE = r"env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*|op://[^/]+/[^/]+/.+"
 DEFAULT_API = "https://api.cloudflare.com/client/v4"
 DEFAULT_TEMPLATE = "backups"
 PLANS = ("paid", "free")
+LANGUAGES = ("en", "ja")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class D1:
 
 @dataclass(frozen=True)
 class Definition:
-    """One environment; the fields up to `key_template` are those of the model."""
+    """One environment; the fields up to `language` are those of the model."""
 
     slug: str
     name: str
@@ -55,6 +56,8 @@ class Definition:
     r2_access_key_id: str
     r2_secret_access_key: str
     key_template: str
+    slack: str
+    language: str
     kv: tuple[KV, ...]
     d1: tuple[D1, ...]
 
@@ -94,6 +97,8 @@ def _environment(table: Table) -> Definition:
         r2_access_key_id=_reference(r2, "access_key_id"),
         r2_secret_access_key=_reference(r2, "secret_access_key"),
         key_template=_template(r2),
+        slack=_reference(table, "slack", ""),
+        language=table.choice("language", LANGUAGES, "en"),
         kv=tuple(
             KV(_binding(kv), _id(kv, "namespace_id"), kv.text("unpaired", "", takes="takes the reason"))
             for kv in table.tables("kv")
@@ -112,9 +117,12 @@ def _id(table: Table, field: str) -> str:
     return table.text(field, pattern=ID, takes="takes an identifier in lower case", longest=64)
 
 
-def _reference(table: Table, field: str) -> str:
+def _reference(table: Table, field: str, default: str | None = None) -> str:
     return table.text(
-        field, pattern=REFERENCE, takes="takes a reference (env:NAME, file:PATH or op://…), never the secret itself"
+        field,
+        default,
+        pattern=REFERENCE,
+        takes="takes a reference (env:NAME, file:PATH or op://…), never the secret itself",
     )
 
 

@@ -22,7 +22,7 @@ from django.utils.module_loading import import_string
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from kvops import queue, timing
+from kvops import announcements, queue, timing
 from kvops.models import Run
 
 logger = logging.getLogger(__name__)
@@ -215,6 +215,7 @@ class Lease:
                 subject=f"run:{self.run.pk}",
                 details=dict(then.result),
             )
+            announcements.run_finished(self.run)
         else:
             values: dict[str, object] = {"note": then.note} if then.note else {}
             changed = mine.update(
@@ -295,5 +296,7 @@ def close(lease: Lease, state: Run.State, action: Action, code: str, sentence: s
                 subject=f"run:{lease.run.pk}",
                 details={"code": code, "error": sentence[:500]},
             )
+            if state == Run.State.FAILED:
+                announcements.run_failed(lease.run, sentence)
     if not changed:
         logger.warning("Run %s was taken over before it could be closed.", lease.run.pk)

@@ -17,6 +17,7 @@ from kvops.models import (
     Category,
     Environment,
     Namespace,
+    Notification,
     Person,
     PolicyVersion,
     Role,
@@ -24,6 +25,7 @@ from kvops.models import (
     Scan,
     ScanCount,
 )
+from kvops.wording import said
 
 SHOWN = 20
 """How many requests and runs the overview lists at most."""
@@ -161,7 +163,7 @@ def first_steps(shown: Sequence[Column]) -> list[Step]:
 
 def alarms(shown: Sequence[Column]) -> list[Alarm]:
     """What is wrong: processes that do not run, runs that failed, keys that vanished, keys nobody classified."""
-    return [*_processes(), *_failed(), *_unexplained(), *_unclassified(shown)]
+    return [*_processes(), *_failed(), *_undelivered(), *_unexplained(), *_unclassified(shown)]
 
 
 def _processes() -> list[Alarm]:
@@ -208,6 +210,20 @@ def _failed() -> list[Alarm]:
         ]
     kinds = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
     return [Alarm("danger", title, kinds, f"{reverse('runs')}?state=failed", _("See them"))]
+
+
+def _undelivered() -> list[Alarm]:
+    """One alarm for messages that could not be delivered, or have been under way for too long."""
+    late = Q(state=Notification.State.FAILED) | Q(created_at__lt=Now() - timedelta(seconds=timing.MESSAGE_LATE))
+    found = Notification.objects.undelivered().filter(late)
+    if not (count := found.count()):
+        return []
+    title = ngettext(
+        "%(count)s notification could not be delivered", "%(count)s notifications could not be delivered", count
+    ) % {"count": count}
+    error = str(found.order_by("-pk").values_list("error", flat=True)[0])
+    text = said(error) or _("No worker sends it.")
+    return [Alarm("danger", title, text, f"{reverse('notifications')}?state=undelivered", _("See them"))]
 
 
 def _unexplained() -> list[Alarm]:

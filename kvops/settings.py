@@ -27,6 +27,7 @@ KVOPS_MASTERS_API_TOKEN = env.text("KVOPS_MASTERS_API_TOKEN", "")
 AGE_RECIPIENTS = env.recipients("KVOPS_AGE_RECIPIENTS")
 AGE_IDENTITY = env.reference("KVOPS_AGE_IDENTITY")
 DIGEST_KEY = env.reference("KVOPS_DIGEST_KEY")
+KVOPS_ALLOWED_WEBHOOK_HOSTS = env.hosts("KVOPS_ALLOWED_WEBHOOK_HOSTS", "hooks.slack.com")
 BASE_URL = env.text("KVOPS_BASE_URL", "http://localhost:8000").rstrip("/")
 HTTPS = BASE_URL.startswith("https://")
 if not HTTPS and not (SANDBOX or TESTING):
@@ -201,6 +202,7 @@ Q_CLUSTER = {
 AUDIT_SUBJECT_URLS = {
     "run": "run",
     "missing": "missing-scan",
+    "schedule": "schedule",
     "approval": "approval",
     "generation": "backups:generation",
     "check": "backups:check",

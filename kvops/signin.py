@@ -8,6 +8,7 @@ from allauth.account.authentication import get_authentication_records
 from allauth.core.exceptions import ReauthenticationRequired
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from audit import log
@@ -24,8 +25,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         return False
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> Any:
-        """Record who signed in."""
+        """Record who signed in, and in which language they read."""
         with log.transaction():
+            Person.objects.filter(pk=user.person_id).update(language=get_language() or "")
             log.record(
                 Action.SIGNIN_SUCCEEDED,
                 actor=log.Actor(user.person_id, str(user.person)),

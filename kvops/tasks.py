@@ -1,6 +1,6 @@
 """What the queue may call: an id in, one call."""
 
-from kvops import runs, supervision
+from kvops import notifications, runs, supervision
 
 
 def step(run_id: int) -> None:
@@ -11,6 +11,11 @@ def step(run_id: int) -> None:
 def look(environment_id: int) -> None:
     """Look into an environment's bucket: what its newest manifest says of the record, and how it is guarded."""
     supervision.look(environment_id)
+
+
+def deliver(notification_id: int) -> None:
+    """Send a notification."""
+    notifications.deliver(notification_id)
 
 
 def canary(_pk: int) -> None:

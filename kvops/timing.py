@@ -69,6 +69,25 @@ REAUTHENTICATE = 300
 UNDO_WITHIN = 72 * 3600.0
 """After a deletion ended: how long its own approval covers putting its keys back. A trigger says the same."""
 
+# Messages. A mail server answers several times, each within MESSAGE_TIMEOUT; the queue ends a task after 300 s.
+MESSAGE_TIMEOUT = max(20.0 * SCALE, 1.0)
+MESSAGE_CLAIM = max(600.0 * SCALE, 6.0)
+"""Whoever has been sending a message for so long is gone, and nobody knows whether it was taken."""
+MESSAGE_RETRY = 30.0 * SCALE
+MESSAGE_LONGEST_RETRY = 900.0 * SCALE
+MESSAGE_LATE = 900.0
+MESSAGE_FOR = 24 * 3600.0
+"""How long a message is tried before a person must have a look."""
+DECIDE_SOON = 24 * 3600.0
+USE_SOON = 6 * 3600.0
+"""How long before its time is over a request is about to expire."""
+WATCHED = 120.0
+"""Who starts a run that is shorter is still looking; a longer one is mailed when it ends well."""
+
+# Schedules.
+FIRED_LATE = 900.0
+"""What starts so long after it was due was missed and is caught up, and people are told."""
+
 # Keys.
 EXPIRING_SOON = 7 * 86400
 
@@ -76,8 +95,6 @@ EXPIRING_SOON = 7 * 86400
 RETENTION_DAYS = 14
 CACHE_RETENTION_DAYS = 30
 """A copy of a cache is kept no longer: it may hold what the cache should have forgotten."""
-RECONCILE = 86400.0
-"""How often the sweep has each bucket listed."""
 GUARDS = 1800.0
 """How often Cloudflare is asked how each bucket is guarded: a drift is seen within the hour, also if one look fails."""
 GUARDS_KNOWN = 3600.0

@@ -1,6 +1,8 @@
 """What people are told: said in the reader's language, kept by the record in English."""
 
-from django.utils import translation
+from datetime import datetime
+
+from django.utils import timezone, translation
 from django.utils.functional import Promise, lazy
 from django.utils.translation import gettext
 
@@ -20,6 +22,19 @@ def say(sentence: str | Promise, **facts: object) -> str:
 def said(stored: str) -> str:
     """What a worker stored, in the reader's language where the sentence was marked with `gettext_noop`."""
     return gettext(stored) if stored else ""
+
+
+def translated(stored: str) -> str:
+    """The same, in the language of whoever reads it later."""
+    return _said(stored)
+
+
+_said = lazy(said, str)
+
+
+def moment(at: datetime | None) -> str:
+    """A time as messages have it: in the team's zone, which is named."""
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M %Z}" if at else ""
 
 
 def english(said: object) -> str:

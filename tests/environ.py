@@ -11,6 +11,7 @@ os.environ.update(
         "SECRET_KEY": "for-tests-only-" + "x" * 50,
         "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
         "KVOPS_ALLOWED_API_HOSTS": "127.0.0.1,localhost",
+        "KVOPS_ALLOWED_WEBHOOK_HOSTS": "127.0.0.1",
         "KVOPS_BASE_URL": "http://localhost:8000",
         "KVOPS_STATIC_ROOT": tempfile.mkdtemp(prefix="kvops-static-"),
     }

@@ -7,10 +7,12 @@ from kvops.models.contradictions import Contradiction
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace
 from kvops.models.inventory import Key, MissingKey, Scan, ScanCount, StagedKey
+from kvops.models.notifications import Event, Notification
 from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.quota import DailyUse
 from kvops.models.references import ReferenceStatement
 from kvops.models.runs import Heartbeat, Run
+from kvops.models.schedules import Firing, Schedule
 from kvops.models.skew import Skew
 
 __all__ = [
@@ -23,11 +25,14 @@ __all__ = [
     "Database",
     "EmergencyStop",
     "Environment",
+    "Event",
     "Family",
+    "Firing",
     "Heartbeat",
     "Key",
     "MissingKey",
     "Namespace",
+    "Notification",
     "Person",
     "PolicyVersion",
     "PreparedChange",
@@ -38,6 +43,7 @@ __all__ = [
     "Run",
     "Scan",
     "ScanCount",
+    "Schedule",
     "Skew",
     "StagedKey",
     "User",

@@ -5,9 +5,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+LANGUAGES = [("en", _("English")), ("ja", _("Japanese"))]
+
 
 class Environment(models.Model):
-    """QA or production. Clean-up goes in the order of `order`; tokens are references, never secrets."""
+    """QA or production. Clean-up goes in the order of `order`; tokens and the Slack webhook are references."""
 
     class Plan(models.TextChoices):
         """The Workers plan of the account."""
@@ -29,11 +31,14 @@ class Environment(models.Model):
     r2_access_key_id = models.CharField(max_length=300)
     r2_secret_access_key = models.CharField(max_length=300)
     key_template = models.CharField(max_length=200, default="backups")
+    slack = models.CharField(max_length=300, blank=True)
+    language = models.CharField(max_length=10, choices=LANGUAGES, default="en")
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="environment_plan_is_known", condition=Q(plan__in=["paid", "free"])),
+            models.CheckConstraint(name="environment_language_is_known", condition=Q(language__in=["en", "ja"])),
             models.CheckConstraint(name="environment_tokens_differ", condition=~Q(read_token=models.F("write_token"))),
         ]
 

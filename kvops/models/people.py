@@ -21,15 +21,17 @@ class Role(models.TextChoices):
 
 
 class Person(models.Model):
-    """One human being, known by a verified, case-folded e-mail address."""
+    """One human being, known by a verified, case-folded e-mail address. Mails are in the language chosen last."""
 
     name = models.CharField(max_length=200)
     email = models.EmailField(unique=True)
+    language = models.CharField(max_length=10, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="person_email_is_case_folded", condition=Q(email=Lower("email"))),
+            models.CheckConstraint(name="person_language_is_known", condition=Q(language__in=["", "en", "ja"])),
         ]
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from kvops.models.approvals import ApprovalRequest
 from kvops.models.environments import Environment
 from kvops.models.people import Person
+from kvops.models.schedules import Firing
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -68,6 +69,7 @@ class Run(models.Model):
     approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
     approval_digest = models.CharField(max_length=64, blank=True)
     started_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
+    firing = models.ForeignKey(Firing, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
     actor = models.CharField(max_length=200)
     foreground = models.BooleanField(default=False)
 

@@ -93,7 +93,9 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _run(pk: int) -> Run:
-    return get_object_or_404(Run.objects.select_related("environment", "started_by", "approval"), pk=pk)
+    return get_object_or_404(
+        Run.objects.select_related("environment", "started_by", "approval", "firing__schedule__environment"), pk=pk
+    )
 
 
 def _subject_url(run: Run) -> str:

@@ -1,0 +1,51 @@
+"""The filters of the notifications, as they stand in the address."""
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models import Environment, Event, Notification
+from kvops.models.notifications import NotificationQuerySet
+
+UNDELIVERED = "undelivered"
+
+
+class NotificationFilter(forms.Form):
+    """Which notifications to show; every field may be empty."""
+
+    state = forms.ChoiceField(
+        label=_("State"),
+        required=False,
+        choices=[
+            ("", _("All states")),
+            (UNDELIVERED, _("everything that did not arrive")),
+            *Notification.State.choices,
+        ],
+    )
+    event = forms.ChoiceField(label=_("Event"), required=False, choices=[("", _("All events")), *Event.choices])
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("order"),
+        label=_("Environment"),
+        required=False,
+        to_field_name="slug",
+        empty_label=_("All environments"),
+    )
+    recipient = forms.CharField(label=_("Recipient"), required=False, max_length=200)
+    subject = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def notifications(self) -> NotificationQuerySet:
+        """The notifications the filters let through, newest first; none while a filter is wrong."""
+        if not self.is_valid():
+            return Notification.objects.none()
+        chosen = self.cleaned_data
+        found = Notification.objects.newest_first()
+        if chosen["state"] == UNDELIVERED:
+            found = found.undelivered()
+        elif chosen["state"]:
+            found = found.filter(state=chosen["state"])
+        if chosen["recipient"]:
+            found = found.filter(person__email__icontains=chosen["recipient"])
+        if chosen["after"]:
+            found = found.filter(pk__lt=chosen["after"])
+        same = {name: chosen[name] for name in ("event", "environment", "subject") if chosen[name]}
+        return found.filter(**same)

@@ -1,0 +1,146 @@
+"""The two ways out: Slack's incoming webhooks and mail. What went wrong is said in three words of our own.
+
+Neither service can be asked whether it has a message, so the difference between "it did not take it" and "nobody
+knows" is drawn here, once.
+"""
+
+import json
+import smtplib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from socket import gaierror
+from urllib.parse import urlsplit
+
+import httpx
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from kvops import timing
+
+
+class NotDelivered(Exception):
+    """The message was not delivered; the text says why, and never names the address of a webhook."""
+
+
+class TryLater(NotDelivered):
+    """The service did not take it now; it may later, after `retry_after` seconds when it said so."""
+
+    def __init__(self, sentence: str, retry_after: float = 0.0) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
+class Refused(NotDelivered):
+    """The service will never take it this way; a person must correct something first."""
+
+
+class Unclear(NotDelivered):
+    """The service may have taken it, and nobody will ever know."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is told, in one language. `number` tells a repetition from news; `again`: an earlier try is unclear."""
+
+    number: int
+    title: str
+    lines: Sequence[str]
+    link: str
+    open_it: str
+    again: str
+
+    @property
+    def text(self) -> str:
+        """All of it as plain text."""
+        return "\n".join([self.title, "", *self.lines, "", self.link, self.again]).strip() + "\n"
+
+
+# docs.slack.dev/reference/block-kit/blocks: a header holds 150 characters, a section 3,000.
+_HEADER = 150
+_SECTION = 3_000
+
+
+def blocks(message: Message) -> dict[str, object]:
+    """The message in Slack's Block Kit. Texts are plain, so nothing in a key's name can format or mention."""
+    found: list[dict[str, object]] = [
+        {"type": "header", "text": {"type": "plain_text", "text": message.title[:_HEADER], "emoji": False}}
+    ]
+    if body := "\n".join(message.lines)[:_SECTION]:
+        found.append({"type": "section", "text": {"type": "plain_text", "text": body, "emoji": False}})
+    notes = [f"<{_escaped(message.link)}|{_escaped(message.open_it)}>"] if message.link else []
+    notes += [_escaped(message.again)] if message.again else []
+    notes.append(f"KVOps #{message.number}")
+    found.append({"type": "context", "elements": [{"type": "mrkdwn", "text": note} for note in notes]})
+    return {"text": _escaped(message.title), "blocks": found}
+
+
+def _escaped(text: str) -> str:
+    # docs.slack.dev/messaging/formatting-message-text: these three characters control, and nothing else.
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def slack(message: Message, webhook: str) -> None:
+    """Post to an incoming webhook, whose address is a secret. Raises TryLater, Refused and Unclear."""
+    _insist_allowed(webhook, settings.KVOPS_ALLOWED_WEBHOOK_HOSTS)
+    payload = json.dumps(blocks(message), ensure_ascii=False).encode()
+    try:
+        with httpx.Client(timeout=timing.MESSAGE_TIMEOUT, trust_env=False, follow_redirects=False) as client:
+            answer = client.post(webhook, content=payload, headers={"Content-Type": "application/json"})
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise TryLater(f"Slack cannot be reached ({type(error).__name__}).") from None
+    except httpx.TransportError as error:
+        raise Unclear(f"Slack did not answer ({type(error).__name__}).") from None
+    _insist_taken(answer.status_code, answer.headers, answer.text[:60])
+
+
+def _insist_allowed(webhook: str, hosts: Collection[str]) -> None:
+    parts = urlsplit(webhook)
+    local = parts.hostname in {"127.0.0.1", "localhost"}
+    if parts.hostname not in hosts or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise Refused(
+            "The webhook is not an https:// address of a host in KVOPS_ALLOWED_WEBHOOK_HOSTS. Correct the secret."
+        )
+
+
+def _insist_taken(status: int, headers: Mapping[str, str], said: str) -> None:
+    # docs.slack.dev/messaging/sending-messages-using-incoming-webhooks: 200 "ok", else a short word that says why.
+    if status == 200:
+        return
+    word = said if said.replace("_", "").isalnum() and said.isascii() else ""
+    sentence = f"Slack answered {status} {word}".strip() + "."
+    if status in {408, 429} or status >= 500:
+        asked = headers.get("Retry-After", "")
+        raise TryLater(sentence, min(float(asked), timing.MESSAGE_FOR) if asked.isdigit() else 0.0)
+    raise Refused(sentence)
+
+
+def mail(message: Message, address: str) -> None:
+    """Hand a mail to the mail server. Raises TryLater, Refused and Unclear.
+
+    A repetition has the same Message-ID, by which mail servers and programs know it.
+    """
+    host = urlsplit(settings.BASE_URL).hostname or "localhost"
+    sent = EmailMessage(
+        subject=f"{settings.ACCOUNT_EMAIL_SUBJECT_PREFIX}{' '.join(message.title.split())}",
+        body=message.text,
+        to=[address],
+        headers={"Message-ID": f"<kvops-{message.number}@{host}>", "Auto-Submitted": "auto-generated"},
+    )
+    try:
+        sent.send(using="default")
+    except smtplib.SMTPRecipientsRefused as error:
+        codes = [code for code, _text in error.recipients.values()]
+        raise _answered(max(codes, default=500)) from None
+    except (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError) as error:
+        raise TryLater(f"The mail server does not let us in ({type(error).__name__}).") from None
+    except smtplib.SMTPResponseException as error:
+        raise _answered(error.smtp_code) from None
+    except (ConnectionRefusedError, gaierror) as error:
+        raise TryLater(f"The mail server cannot be reached ({type(error).__name__}).") from None
+    except (smtplib.SMTPException, OSError) as error:
+        raise Unclear(f"The mail server did not answer ({type(error).__name__}).") from None
+
+
+def _answered(code: int) -> NotDelivered:
+    sentence = f"The mail server answered {code}."
+    return Refused(sentence) if code >= 500 else TryLater(sentence)

@@ -1,0 +1,149 @@
+"""The outbox: what people and channels are told, written in the transaction that decides it."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models.environments import Environment
+from kvops.models.people import Person
+
+
+class Event(models.TextChoices):
+    """The closed list of what is told; `kvops.notifications.EVENTS` says to whom."""
+
+    APPROVAL_WAITING = "approval.waiting", _("request waits for a decision")
+    APPROVAL_DECIDED = "approval.decided", _("request decided")
+    APPROVAL_EXPIRING = "approval.expiring", _("request about to expire")
+    RUN_FINISHED = "run.finished", _("run finished")
+    RUN_FAILED = "run.failed", _("run failed")
+    COPY_FOR_DELETION = "copy.for_deletion", _("copy made for a deletion")
+    GENERATION_MADE = "generation.made", _("copy made")
+    GENERATION_FAILED = "generation.failed", _("copy failed")
+    GENERATION_LATE = "generation.late", _("copy late")
+    GENERATION_OVERDUE = "generation.overdue", _("copy overdue")
+    GENERATION_DAMAGED = "generation.damaged", _("copy damaged")
+    GENERATION_DEADLINE = "generation.deadline", _("copy about to be deleted")
+    GENERATION_PAST_DEADLINE = "generation.past_deadline", _("copy past its date")
+    COVERAGE_SHORT = "coverage.short", _("fewer than 14 days covered")
+    OBJECT_MISSING = "object.missing", _("object missing")
+    OBJECT_CHANGED = "object.changed", _("object changed")
+    OBJECT_UNKNOWN = "object.unknown", _("object unknown")
+    BUCKET_UNPROTECTED = "bucket.unprotected", _("bucket not protected")
+    DRILL_OVERDUE = "drill.overdue", _("drill overdue")
+    SCHEDULE_MISSED = "schedule.missed", _("schedule missed")
+    SCHEDULE_REFUSED = "schedule.refused", _("schedule could not start its work")
+
+
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    """Notifications, asked for in the words of the domain."""
+
+    def undelivered(self) -> "NotificationQuerySet":
+        """Those that are still to be delivered, or could not be."""
+        return self.filter(state__in=Notification.UNDELIVERED)
+
+    def newest_first(self) -> "NotificationQuerySet":
+        """The newest first, with their recipients."""
+        return self.select_related("environment", "person").order_by("-pk")
+
+
+class Notification(models.Model):
+    """One message for one recipient: a person by mail, or the channel of an environment.
+
+    waiting -> sending                 (claimed by one worker, tries + 1)
+    sending -> delivered               (the service said that it took it)
+    sending -> waiting                 (it did not, or nobody knows; tried again later)
+    sending -> failed                  (it never will, or a day is over)
+    failed -> waiting | dropped        (by a person)
+
+    Each move is one conditional UPDATE. What a service took without our hearing of it is sent once more, because
+    neither Slack nor a mail server can be asked: `unclear` counts how often that may have happened.
+    """
+
+    class State(models.TextChoices):
+        """Where the message is."""
+
+        WAITING = "waiting", _("to be sent")
+        SENDING = "sending", _("being sent")
+        DELIVERED = "delivered", _("delivered")
+        FAILED = "failed", _("not delivered")
+        DROPPED = "dropped", _("given up")
+
+    UNDELIVERED = (State.WAITING, State.SENDING, State.FAILED)
+
+    # No choices: a new event is no migration. kvops.notifications refuses what is not on the list.
+    event = models.CharField(max_length=40)
+    subject = models.CharField(max_length=100)
+    occasion = models.CharField(max_length=100, blank=True)
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, null=True, blank=True)
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="notifications")
+    language = models.CharField(max_length=10)
+    title = models.CharField(max_length=300)
+    lines = models.JSONField(default=list)
+    link = models.CharField(max_length=500, blank=True)
+
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    tries = models.PositiveIntegerField(default=0)
+    unclear = models.PositiveIntegerField(default=0)
+    next_at = models.DateTimeField(db_default=Now())
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = NotificationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event", "subject", "occasion", "person"],
+                condition=Q(person__isnull=False),
+                name="notification_once_per_person",
+            ),
+            models.UniqueConstraint(
+                fields=["event", "subject", "occasion", "environment"],
+                condition=Q(person__isnull=True),
+                name="notification_once_per_channel",
+            ),
+            models.CheckConstraint(
+                name="notification_has_a_recipient", condition=Q(person__isnull=False) | Q(environment__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="notification_state_is_known",
+                condition=Q(state__in=["waiting", "sending", "delivered", "failed", "dropped"]),
+            ),
+            models.CheckConstraint(
+                name="notification_delivered_has_a_time",
+                condition=Q(state="delivered", delivered_at__isnull=False)
+                | (~Q(state="delivered") & Q(delivered_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="notification_sending_was_claimed", condition=~Q(state="sending") | Q(claimed_at__isnull=False)
+            ),
+            models.CheckConstraint(name="notification_failed_says_why", condition=~Q(state="failed") | ~Q(error="")),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_at"], condition=Q(state__in=["waiting", "sending"]), name="notification_to_send"
+            ),
+            models.Index(fields=["-id"], condition=Q(state="failed"), name="notification_failed"),
+            models.Index(fields=["subject", "event"], name="notification_by_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"notification {self.pk}: {self.title}"
+
+    @property
+    def look(self) -> str:
+        """The name of its state among those that the pages show."""
+        return f"notification_{self.state}"
+
+    @property
+    def to_channel(self) -> bool:
+        """Whether it goes to the channel of its environment, not to a person."""
+        return self.person_id is None
+
+    @property
+    def recipient(self) -> str:
+        """Who gets it; a channel by the name of its environment."""
+        return str(self.person) if self.person else f"Slack: {self.environment}"
