@@ -7,11 +7,8 @@ when it was finished before the listing began, and what lies under the name of a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Value
-from django.db.models.functions import Concat, Now
 from django.utils.translation import gettext_noop
 
 from audit import log
@@ -19,9 +16,10 @@ from audit.actions import Action
 from backups import matching, scope, storage
 from backups.models import Generation, StoredObject
 from backups.r2 import R2Store
-from kvops import runs, timing
+from kvops import runs
 from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Environment, Person, Run
+from kvops.schedules import Begun
 
 PAGE = 1_000
 """Objects of one listing call, staged in one transaction."""
@@ -34,30 +32,31 @@ Status = StoredObject.Status
 def start(environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False) -> Run:
     """Start listing the environment's bucket in a new run. Raises runs.AlreadyOpen."""
     with log.transaction():
-        return runs.create(
-            Run.Kind.RECONCILE,
-            subject=_subject(environment),
-            label=f"{environment.r2_bucket}/{storage.root(environment)}"[:300],
-            actor=actor,
-            person=person,
-            environment=environment,
-            foreground=foreground,
-        )
+        return _create(environment, actor=actor, person=person, foreground=foreground)
 
 
-def start_due() -> None:
-    """Start a listing of every bucket with copies that had none for a day. `sweep` calls it."""
-    recent = Run.objects.filter(
-        kind=Run.Kind.RECONCILE,
-        subject=Concat(Value("environment:"), OuterRef("slug")),
-        created_at__gt=Now() - timedelta(seconds=timing.RECONCILE),
+def _create(
+    environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
+) -> Run:
+    return runs.create(
+        Run.Kind.RECONCILE,
+        subject=_subject(environment),
+        label=f"{environment.r2_bucket}/{storage.root(environment)}"[:300],
+        actor=actor,
+        person=person,
+        environment=environment,
+        foreground=foreground,
     )
-    copied = Generation.objects.filter(environment=OuterRef("pk"))
-    for environment in Environment.objects.filter(Exists(copied), ~Exists(recent)):
-        try:
-            start(environment, actor=log.Actor.system("sweep"))
-        except runs.AlreadyOpen:
-            continue  # one that is older than a day is still at work
+
+
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """A listing of the environment's bucket, for a schedule, once there is a copy in it."""
+    if not Generation.objects.filter(environment=environment).exists():
+        return Begun()
+    try:
+        return Begun([_create(environment, actor=actor)])
+    except runs.AlreadyOpen as open_:
+        return Begun(refused=[*open_.args])
 
 
 def newest(environment: Environment) -> Run | None:

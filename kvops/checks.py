@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops import approvals, leases, missing, supervision
+from kvops import approvals, leases, missing, notifications, schedules, supervision
 
 
 def _named() -> Iterator[str]:
@@ -15,8 +15,10 @@ def _named() -> Iterator[str]:
         yield from filter(None, (kind.handler, kind.finished, kind.resumed))
     for gate in approvals.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
+    yield from filter(None, (event.delivered for event in notifications.EVENTS.values()))
     yield from missing.EXPLAINED
-    yield from ("kvops.tasks.step", "kvops.tasks.canary", "kvops.tasks.look", *supervision.ROUNDS, *supervision.LOOKS)
+    yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look", "deliver"))
+    yield from (*supervision.LOOKS, *(job.function for job in schedules.JOBS.values()))
 
 
 @register()

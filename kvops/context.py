@@ -23,6 +23,8 @@ _PAGES = (
     ("cleanup", "cleanup/", "eraser", _("Clean-up")),
     ("approvals", "approvals/", "stamp", _("Approvals")),
     ("runs", "runs/", "activity", _("Runs")),
+    ("schedules", "schedules/", "calendar-clock", _("Schedules")),
+    ("notifications", "notifications/", "bell", _("Notifications")),
     ("audit", "audit/", "scroll-text", _("Audit")),
     ("environments", "environments/", "server", _("Environments")),
 )

@@ -21,8 +21,9 @@ from kvops import categories, leases, merging, runs, timing
 from kvops.calling import Calls
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import Key as Listed
-from kvops.models import Category, Family, Key, Namespace, Person, Run, Scan
+from kvops.models import Category, Environment, Family, Key, Namespace, Person, Run, Scan
 from kvops.names import after_prefix, storable, workable
+from kvops.schedules import Begun
 from kvops.wording import say
 
 MAX_RESTARTS = 3
@@ -49,26 +50,43 @@ def start_scan(
     if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
         raise ScanRefused(say(_("A prefix is text without NUL of at most %(most)s bytes."), most=MAX_NAME_BYTES))
     with log.transaction():
-        environment = Namespace.objects.select_for_update(of=["self"], no_key=True).get(pk=namespace.pk).environment
-        run = runs.create(
-            Run.Kind.SCAN,
-            subject=f"namespace:{namespace.pk}",
-            label=f"{namespace} {prefix}".strip()[:300],
-            actor=actor,
-            person=person,
-            environment=environment,
-            foreground=foreground,
-        )
-        made = Scan.objects.create(namespace=namespace, run=run, prefix=prefix)
-        log.record(
-            Action.SCAN_STARTED,
-            actor=actor,
-            environment=environment.slug,
-            subject=f"run:{run.pk}",
-            subject_label=str(namespace),
-            details={"scan": made.pk, "prefix": prefix},
-        )
+        return _create_scan(namespace, actor=actor, person=person, prefix=prefix, foreground=foreground)
+
+
+def _create_scan(
+    namespace: Namespace, *, actor: log.Actor, person: Person | None = None, prefix: str = "", foreground: bool = False
+) -> Scan:
+    environment = Namespace.objects.select_for_update(of=["self"], no_key=True).get(pk=namespace.pk).environment
+    run = runs.create(
+        Run.Kind.SCAN,
+        subject=f"namespace:{namespace.pk}",
+        label=f"{namespace} {prefix}".strip()[:300],
+        actor=actor,
+        person=person,
+        environment=environment,
+        foreground=foreground,
+    )
+    made = Scan.objects.create(namespace=namespace, run=run, prefix=prefix)
+    log.record(
+        Action.SCAN_STARTED,
+        actor=actor,
+        environment=environment.slug,
+        subject=f"run:{run.pk}",
+        subject_label=str(namespace),
+        details={"scan": made.pk, "prefix": prefix},
+    )
     return made
+
+
+def scan_all(environment: Environment, actor: log.Actor) -> Begun:
+    """A scan of each namespace of the environment, for a schedule; those that are being scanned are named."""
+    begun = Begun()
+    for namespace in environment.namespaces.select_related("environment").order_by("binding"):
+        try:
+            begun.runs.append(_create_scan(namespace, actor=actor).run)
+        except runs.AlreadyOpen as open_:
+            begun.refused.extend(open_.args)
+    return begun
 
 
 @dataclass(frozen=True)

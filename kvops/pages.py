@@ -2,7 +2,19 @@
 
 from django.urls import URLPattern, path
 
-from kvops.views import approvals, categories, environments, health, key, keys, missing, overview, runs
+from kvops.views import (
+    approvals,
+    categories,
+    environments,
+    health,
+    key,
+    keys,
+    missing,
+    notifications,
+    overview,
+    runs,
+    schedules,
+)
 
 urlpatterns: list[URLPattern] = [
     path("", overview.index, name="home"),
@@ -28,10 +40,18 @@ urlpatterns: list[URLPattern] = [
     path("missing/<int:pk>/", missing.detail, name="missing-scan"),
     path("missing/<int:pk>/acknowledge", missing.acknowledge, name="missing-acknowledge"),
     path("missing/<int:pk>/names", missing.download, name="missing-names"),
+    path("notifications/", notifications.index, name="notifications"),
+    path("notifications/<int:pk>/again", notifications.again, name="notification-again"),
+    path("notifications/<int:pk>/drop", notifications.drop, name="notification-drop"),
     path("readyz", health.readyz, name="readyz"),
     path("runs/", runs.index, name="runs"),
     path("runs/<int:pk>/", runs.detail, name="run"),
     path("runs/<int:pk>/live", runs.live, name="run-live"),
     path("runs/<int:pk>/resume", runs.resume, name="run-resume"),
     path("runs/<int:pk>/stop", runs.stop, name="run-stop"),
+    path("schedules/", schedules.index, name="schedules"),
+    path("schedules/<int:pk>/", schedules.detail, name="schedule"),
+    path("schedules/<int:pk>/change", schedules.change, name="schedule-change"),
+    path("schedules/<int:pk>/pause", schedules.pause, name="schedule-pause"),
+    path("schedules/<int:pk>/unpause", schedules.unpause, name="schedule-unpause"),
 ]

@@ -22,16 +22,14 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 
-from kvops import approvals, clock, env, leases, queue, runs, timing
+from kvops import announcements, approvals, clock, env, leases, notifications, queue, runs, schedules, timing
 from kvops.models import Environment, Heartbeat, Run
 
 logger = logging.getLogger(__name__)
 
 CANARY = "kvops.tasks.canary"
-ROUNDS = ("backups.reconciling.start_due",)
-"""What else a round of the sweep calls, by name: the estate need not import what is built on it."""
 LOOKS = ("backups.contradictions.look", "backups.guards.look_when_due")
-"""What a look into a bucket is, by name as well; a system check resolves each."""
+"""What a look into a bucket is, by name: the estate need not import what is built on it. A check resolves each."""
 PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
 """The longest a step may last, in seconds: within it every step has ended."""
 GRACE = min(2 * timing.STEP, 5.0)
@@ -95,10 +93,12 @@ def _round() -> int:
     if room:
         _have_looked()
     rung = runs.ring() if room else 0
+    if room:
+        notifications.ring()
     runs.close_abandoned()
     approvals.expire()
-    for function in ROUNDS:
-        import_string(function)()
+    announcements.expiring()
+    schedules.fire_due()
     tidied = age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         beat("tidied")

@@ -17,8 +17,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from audit import log
 from backups import contrasts, pins, selecting
 from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump
-from kvops import changes, runs
-from kvops.models import ApprovalRequest, Role, Run, Scan
+from kvops import changes, runs, schedules
+from kvops.models import ApprovalRequest, Notification, Role, Run, Scan, Schedule
 from tests import make
 from tests.backups import cleaning
 from tests.signing import signed_in
@@ -45,6 +45,8 @@ class World:
     run: int
     restore: int
     contrast: list[object]
+    notification: int
+    schedule: int
 
 
 @pytest.fixture
@@ -61,6 +63,8 @@ def world(estate: make.Estate, people: make.People) -> World:
         run = runs.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP)
     scan = Scan.objects.filter(namespace=estate.qa).latest("pk")
     Scan.objects.filter(pk=scan.pk).update(unexplained=1)
+    schedules.provide()
+    note = Notification.objects.create(event="run.failed", subject="run:0", person=people.operator, title="x")
     restore = selecting.prepare(stage.generation, actor=make.SETUP)
     compared = contrasts.with_kv(stage.generation, estate.qa, actor=make.SETUP)
     compared.entries.create(name="master:a:1", kind="value")
@@ -79,6 +83,8 @@ def world(estate: make.Estate, people: make.People) -> World:
         run.pk,
         restore.pk,
         contrast,
+        note.pk,
+        Schedule.objects.earliest("pk").pk,
     )
 
 
@@ -159,11 +165,19 @@ DOORS: dict[str, Door] = {
     "missing-acknowledge": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.missing]),
     "missing-names": page(lambda world: [world.missing], "?format=csv"),
     "missing-scan": page(lambda world: [world.missing]),
+    "notification-again": operates(lambda world: [world.notification]),
+    "notification-drop": operates(lambda world: [world.notification]),
+    "notifications": page(),
     "runs": page(),
     "run": page(lambda world: [world.run]),
     "run-live": page(lambda world: [world.run]),
     "run-resume": operates(lambda world: [world.run]),
     "run-stop": operates(lambda world: [world.run]),
+    "schedules": page(),
+    "schedule": page(lambda world: [world.schedule]),
+    "schedule-change": operates(lambda world: [world.schedule], done=422),
+    "schedule-pause": operates(lambda world: [world.schedule], done=422),
+    "schedule-unpause": operates(lambda world: [world.schedule]),
     "scan": operates(lambda _world: ["qa", "SETTINGS"]),
     # copies and clean-up
     "backups:backup_new": form(),

@@ -128,6 +128,12 @@ def when(value: datetime | None, seconds: bool = False) -> str:
 
 
 @register.simple_tag
+def when_local(value: datetime) -> str:
+    """As `when`; scripts show it in the viewer's own time zone when that is another one."""
+    return format_html('<span data-local="{}">{}</span>', value.astimezone(UTC).isoformat(), when(value))
+
+
+@register.simple_tag
 def sha(digest: str) -> str:
     """A digest: shown short, selected and read whole."""
     return format_html('<code class="sha" title="{}">{}</code>', digest, digest) if digest else NOTHING

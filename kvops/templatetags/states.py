@@ -101,6 +101,22 @@ LOOKS: dict[str, Look] = {
     "restore_writing": Look(_("Writing"), *_BUSY),
     "restore_done": Look(_("Done"), *_GOOD),
     "restore_ended": Look(_("Given up"), *_OVER),
+    # notifications
+    "notification_waiting": Look(_("To be sent"), *_WAITS),
+    "notification_sending": Look(_("Being sent"), *_BUSY),
+    "notification_delivered": Look(_("Delivered"), *_GOOD),
+    "notification_failed": Look(_("Not delivered"), *_BAD),
+    "notification_dropped": Look(_("Given up"), *_OVER),
+    # schedules
+    "schedule_ok": Look(_("On time"), *_GOOD),
+    "schedule_running": Look(_("Under way"), *_BUSY),
+    "schedule_new": Look(_("Not due yet"), *_QUIET),
+    "schedule_paused": Look(_("Paused"), "yellow", "circle-pause"),
+    "schedule_late": Look(_("Late"), *_CARE),
+    "schedule_overdue": Look(_("Overdue"), *_BAD),
+    "firing_started": Look(_("Started"), *_GOOD),
+    "firing_nothing": Look(_("Nothing to do"), *_QUIET),
+    "firing_refused": Look(_("Could not be started"), *_BAD),
     # categories
     "settings": Look(_("Settings"), "purple", "lock"),
     "cache": Look(_("Cache"), "cyan", "hourglass"),

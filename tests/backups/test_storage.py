@@ -12,10 +12,9 @@ from audit.models import Entry as AuditEntry
 from backups import generations, manifest, matching, reconciling
 from backups.export import Export
 from backups.models import Generation, StagedObject, StoredObject
-from kvops import leases, runs, supervision, timing
-from kvops.models import Environment, Run
+from kvops import leases, runs, schedules, timing
+from kvops.models import Environment, Firing, Run, Schedule
 from tests import make
-from tests.audit.make import triggers_off
 from tests.signing import said, signed_in
 
 pytestmark = pytest.mark.usefixtures("not_read_back")
@@ -279,17 +278,22 @@ def test_a_store_that_cannot_be_reached_only_delays_and_refused_credentials_fail
 # By the sweep, by command, on the pages
 
 
-def test_the_sweep_lists_each_bucket_with_copies_once_a_day(estate: make.Estate) -> None:
+def test_a_schedule_lists_each_bucket_with_copies_once_a_day(estate: make.Estate) -> None:
     back_up(estate)
-    for _ in range(3):
-        supervision.sweep_once()
+    schedules.provide()
+    due = Schedule.objects.filter(job="reconcile").earliest("next_at").next_at
+    for _ in range(2):
+        schedules.fire_due(due)
     make.work()
     started = Run.objects.filter(kind="reconcile")
-    assert [(run.subject, run.actor, run.state) for run in started] == [("environment:qa", "system:sweep", "succeeded")]
-    with triggers_off("kvops_run"):
-        started.update(created_at=started.get().created_at - timedelta(seconds=timing.RECONCILE))
-    supervision.sweep_once()
-    assert Run.objects.filter(kind="reconcile").count() == 2
+    assert [(run.subject, run.actor, run.state) for run in started] == [
+        ("environment:qa", "system:schedule", "succeeded")
+    ]
+    schedules.fire_due(due + timedelta(days=1))
+    schedules.fire_due(due + timedelta(days=2))
+    assert started.all().count() == 2
+    refused = Firing.objects.get(outcome="refused", schedule__job="reconcile", schedule__environment__slug="qa")
+    assert "already running" in refused.reason
 
 
 def test_one_listing_of_a_bucket_is_under_way_at_a_time(estate: make.Estate) -> None:

@@ -43,6 +43,8 @@ PAGES = {
     "approvals": "/approvals/",
     "unexplained": "/missing/",
     "runs": "/runs/",
+    "schedules": "/schedules/",
+    "notifications": "/notifications/",
     "audit": "/audit/",
     "missing": "/backups/999999/",
 }
@@ -56,6 +58,7 @@ LINKED = {
     "cleanup-open": ("/cleanup/?state=open", r"/cleanup/\d+/"),
     "stage": ("/cleanup/1/", r"/cleanup/stages/\d+/"),
     "approval": ("/approvals/", r"/approvals/\d+/"),
+    "schedule": ("/schedules/", r"/schedules/\d+/"),
     "run": ("/runs/", r"/runs/\d+/"),
     "unexplained-scan": ("/missing/", r"/missing/\d+/"),
     "entry": ("/audit/", r"/audit/\d+/"),

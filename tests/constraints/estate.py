@@ -20,8 +20,10 @@ from kvops.models import (
     EmergencyStop,
     Environment,
     Family,
+    Firing,
     MissingKey,
     Namespace,
+    Notification,
     Person,
     PolicyVersion,
     PreparedChange,
@@ -30,6 +32,7 @@ from kvops.models import (
     Run,
     Scan,
     ScanCount,
+    Schedule,
     Skew,
     User,
 )
@@ -236,6 +239,21 @@ class Estate:
     def skew(self) -> Skew:
         """A comparison of clocks."""
         return Skew.objects.create(environment=self.environment, service="r2", seconds=0, measured_at=Now())
+
+    def notification(self, **values: object) -> Notification:
+        """A message to a person that waits to be sent."""
+        return Notification.objects.create(
+            **{"event": "run.failed", "subject": "run:1", "title": "x", "person": self.operator, **values}
+        )
+
+    def schedule(self, **values: object) -> Schedule:
+        """A schedule that is due in a while."""
+        due = {"job": "scan", "environment": self.environment, "expression": "0 3 * * *", "zone": "UTC"}
+        return Schedule.objects.create(**{**due, "next_at": Now() + HOUR, **values})
+
+    def firing(self, **values: object) -> Firing:
+        """A due time at which there was nothing to do."""
+        return Firing.objects.create(**{"schedule": self.schedule(), "due_at": Now(), "outcome": "nothing", **values})
 
     def restoring(self, state: str = "queued", /, **values: object) -> Run:
         """A restore run with the approval it used."""

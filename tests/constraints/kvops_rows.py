@@ -203,6 +203,7 @@ RUNS = [
 
 ESTATE = [
     Row("kvops_person_email_key", lambda w: again(w.operator)),
+    Row("person_language_is_known", lambda w: change(w.operator, language="tlh")),
     Row("person_email_is_case_folded", lambda w: change(w.operator, email="Operator@example.com")),
     Row("kvops_user_email_key", lambda w: again(w.user())),
     Row("user_email_is_case_folded", lambda w: change(w.user(), email="Operator@example.com")),
@@ -211,6 +212,25 @@ ESTATE = [
     Row("kvops_environment_slug_key", lambda w: again(w.environment, order=2)),
     Row("kvops_environment_order_key", lambda w: again(w.environment, slug="production")),
     Row("environment_plan_is_known", lambda w: change(w.environment, plan="x")),
+    Row("environment_language_is_known", lambda w: change(w.environment, language="tlh")),
+    Row("notification_once_per_person", lambda w: again(w.notification())),
+    Row("notification_once_per_channel", lambda w: again(w.notification(person=None, environment=w.environment))),
+    Row("notification_has_a_recipient", lambda w: w.notification(person=None)),
+    Row("notification_state_is_known", lambda w: w.notification(state="x")),
+    Row("notification_delivered_has_a_time", lambda w: w.notification(state="delivered"), "no time"),
+    Row("notification_delivered_has_a_time", lambda w: w.notification(delivered_at=Now()), "not delivered"),
+    Row("notification_sending_was_claimed", lambda w: w.notification(state="sending")),
+    Row("notification_failed_says_why", lambda w: w.notification(state="failed")),
+    Row("schedule_once_per_environment", lambda w: again(w.schedule()), "in one environment"),
+    Row("schedule_once_per_environment", lambda w: again(w.schedule(environment=None)), "for all"),
+    Row(
+        "schedule_paused_by_someone_who_says_why", lambda w: change(w.schedule(), paused_at=Now(), paused_by=w.operator)
+    ),
+    Row("firing_once_per_due_time", lambda w: again(w.firing())),
+    Row("firing_outcome_is_known", lambda w: w.firing(outcome="x")),
+    Row("firing_refused_says_why", lambda w: w.firing(outcome="refused")),
+    Row("firing_missed_since_a_time", lambda w: w.firing(missed=1), "no time"),
+    Row("firing_missed_since_a_time", lambda w: w.firing(missed=1, missed_since=Now() + HOUR), "later"),
     Row("skew_once_per_service", lambda w: again(w.skew())),
     Row("use_once_a_day", lambda w: again(w.use())),
     Row("environment_tokens_differ", lambda w: change(w.environment, write_token="env:R")),
