@@ -127,7 +127,9 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("missed", 0), ("missed_since__isnull", True)),
-                    models.Q(("missed__gt", 0), ("missed_since__lt", models.F("due_at"))),
+                    models.Q(
+                        ("missed__gt", 0), ("missed_since__isnull", False), ("missed_since__lt", models.F("due_at"))
+                    ),
                     _connector="OR",
                 ),
                 name="firing_missed_since_a_time",

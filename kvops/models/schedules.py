@@ -72,7 +72,9 @@ class Firing(models.Model):
             models.CheckConstraint(name="firing_refused_says_why", condition=~Q(outcome="refused") | ~Q(reason="")),
             models.CheckConstraint(
                 name="firing_missed_since_a_time",
-                condition=Q(missed=0, missed_since__isnull=True) | Q(missed__gt=0, missed_since__lt=models.F("due_at")),
+                # A comparison with NULL is no refusal, so that it is there is said apart.
+                condition=Q(missed=0, missed_since__isnull=True)
+                | Q(missed__gt=0, missed_since__isnull=False, missed_since__lt=models.F("due_at")),
             ),
         ]
 
