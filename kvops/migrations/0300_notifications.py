@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0260_family_retention"),
+        ("kvops", "0280_family_encrypt"),
     ]
 
     operations = [
