@@ -13,8 +13,10 @@ from backups import datasets, evidence
 from backups.closing import accept, end, end_early, explain_leftovers, leftovers
 from backups.models import CleanupRequest, CleanupStage, Generation
 from backups.stages import (
+    By,
     CleanupRefused,
     copy_is_fresh,
+    doer,
     insist_check,
     insist_idle,
     insist_names,
@@ -32,11 +34,14 @@ from kvops.wording import english, say
 __all__ = [
     "CleanupRefused",
     "accept",
+    "create_request",
     "decided",
     "end",
     "end_early",
     "explain_leftovers",
     "leftovers",
+    "open_stage",
+    "refused",
     "request",
     "start_deletion",
     "state_references",
@@ -47,8 +52,15 @@ State = CleanupStage.State
 UNSUBMITTED = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED)
 
 
-def request(*, binding: str, prefix: str, reason: str, by: Person) -> CleanupRequest:
+def request(*, binding: str, prefix: str, reason: str, by: By) -> CleanupRequest:
     """Ask for the clean-up of one family, or of a prefix of it, in every environment that has the binding."""
+    with log.transaction():
+        return create_request(binding=binding, prefix=prefix, reason=reason, by=by)
+
+
+def create_request(*, binding: str, prefix: str, reason: str, by: By) -> CleanupRequest:
+    """The same within the caller's `audit.log.transaction()`. Raises CleanupRefused."""
+    log.insist()
     family = categories.family_of(binding, prefix)
     if family is None:
         raise CleanupRefused(
@@ -80,25 +92,54 @@ def request(*, binding: str, prefix: str, reason: str, by: Person) -> CleanupReq
     # They come in order: a production environment that comes first has none before it.
     if namespaces[0].environment.production:
         raise CleanupRefused(evidence.only_production(binding))
-    with log.transaction():
-        insist_operator(by)
-        if CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).exists():
-            raise CleanupRefused(say(_("A clean-up of %(family)s is already open."), family=family))
-        made = CleanupRequest.objects.create(
-            binding=binding, prefix=prefix, family=family, category=family.category, reason=reason, requested_by=by
-        )
-        for order, namespace in enumerate(namespaces, 1):
-            CleanupStage.objects.create(
-                request=made, environment=namespace.environment, namespace=namespace, order=order
-            )
-        log.record(
-            Action.CLEANUP_REQUESTED,
-            actor=actor_of(by),
-            subject=f"cleanup:{made.pk}",
-            subject_label=str(made),
-            details={"reason": reason[:500]},
-        )
+    insist_operator(by)
+    if CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).exists():
+        raise CleanupRefused(say(_("A clean-up of %(family)s is already open."), family=family))
+    actor, person = doer(by)
+    made = CleanupRequest.objects.create(
+        binding=binding,
+        prefix=prefix,
+        family=family,
+        category=family.category,
+        reason=reason,
+        requested_by=person,
+        asked_by="" if person else actor.text,
+    )
+    for order, namespace in enumerate(namespaces, 1):
+        CleanupStage.objects.create(request=made, environment=namespace.environment, namespace=namespace, order=order)
+    log.record(
+        Action.CLEANUP_REQUESTED,
+        actor=actor,
+        subject=f"cleanup:{made.pk}",
+        subject_label=str(made),
+        details={"reason": reason[:500]},
+    )
     return made
+
+
+def open_stage(namespace: Namespace, *, prefix: str, reason: str, by: By) -> CleanupStage:
+    """The stage of the namespace's environment in the open clean-up of exactly this prefix, else in a new one.
+
+    Raises CleanupRefused, also when it is not the environment's turn; then nothing was asked for.
+    """
+    with log.transaction():
+        mine = CleanupRequest.objects.filter(binding=namespace.binding, prefix=prefix, ended_at=None, completed_at=None)
+        asked = mine.first() or create_request(binding=namespace.binding, prefix=prefix, reason=reason, by=by)
+        stage = locked(asked.stages.get(environment=namespace.environment))
+        insist_turn(stage)
+    return stage
+
+
+def refused(namespace: Namespace, prefix: str, refusal: CleanupRefused, *, actor: log.Actor) -> None:
+    """Record that the preparation of a clean-up was refused; for the caller that was told so."""
+    log.refusal(
+        Action.REFUSED,
+        actor=actor,
+        environment=namespace.environment.slug,
+        subject=f"namespace:{namespace.pk}",
+        subject_label=f"{namespace} {prefix}*"[:200],
+        details={"reason": english(refusal)[:500]},
+    )
 
 
 def state_references(

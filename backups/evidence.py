@@ -161,7 +161,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "family": str(request.family),
         "category": request.category,
         "reason": request.reason,
-        "asked_by": str(request.requested_by),
+        "asked_by": request.asker,
         "policy": {"version": newest.number, "digest": newest.digest},
         "scope_digest": scope_digest(stage),
         "names": _names(stage),

@@ -18,8 +18,10 @@ from backups.generations import NotVerifiable
 from backups.integrity import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from backups.stages import (
+    By,
     CleanupRefused,
     copy_is_fresh,
+    doer,
     generation_of,
     insist_idle,
     insist_operator,
@@ -31,14 +33,13 @@ from backups.stages import (
     send_back,
 )
 from kvops import runs, timing
-from kvops.approvals import actor_of
 from kvops.models import Namespace, Person, Run, Scan
 from kvops.wording import say
 
 State = CleanupStage.State
 
 
-def freeze(stage: CleanupStage, *, by: Person) -> int:
+def freeze(stage: CleanupStage, *, by: By) -> int:
     """Take the names of the stage from the newest complete scan; how many. Before the submit it may be done again."""
     with log.transaction():
         insist_operator(by)
@@ -49,7 +50,7 @@ def freeze(stage: CleanupStage, *, by: Person) -> int:
         Namespace.objects.select_for_update(no_key=True).get(pk=mine.namespace_id)
         scan = _fresh_scan(mine)
         if mine.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
-            send_back(mine, actor=actor_of(by), because=gettext_noop("The names are frozen again."))
+            send_back(mine, actor=doer(by)[0], because=gettext_noop("The names are frozen again."))
         elif mine.state not in {State.WAITING, State.FROZEN}:
             sentence = _("The names cannot be frozen while the stage is: %(state)s.")
             raise CleanupRefused(say(sentence, state=State(mine.state).label))
@@ -63,7 +64,7 @@ def freeze(stage: CleanupStage, *, by: Person) -> int:
             [State.WAITING, State.FROZEN],
             State.FROZEN,
             Action.STAGE_FROZEN,
-            actor=actor_of(by),
+            actor=doer(by)[0],
             digest=digest,
             values={
                 "scan": scan,
@@ -94,48 +95,53 @@ def _copy_names(stage: CleanupStage) -> int:
         return int(cursor.rowcount)
 
 
-def prepare(stage: CleanupStage, *, by: Person) -> Run:
+def prepare(stage: CleanupStage, *, by: By, foreground: bool = False) -> Run:
     """Start what must be true before a submit: the copy, then its read-back, then the check; or the empty listings.
 
     Picks up where the stage is, so it is also "try again"; a run that failed or was stopped goes on. Raises
     CleanupRefused, BackupRefused, CheckRefused, runs.AlreadyOpen and runs.NotResumable.
     """
     insist_operator(by)
+    actor, person = doer(by)
     stage.refresh_from_db()
     last = run_of(stage)
     if last is not None and last.state in Run.RESUMABLE and stage.state not in {State.DELETING, State.DELETED}:
-        runs.resume(last, actor=actor_of(by))
+        runs.resume(last, actor=actor)
         return last
     with log.transaction():
         mine = locked(stage)
         insist_idle(mine)
-        actor = actor_of(by)
         if mine.state == State.FROZEN and mine.names == 0:
-            run = _prove_empty(mine, actor=actor, person=by)
+            run = _prove_empty(mine, actor=actor, person=person, foreground=foreground)
         elif mine.state == State.FROZEN:
             generation = generations.create_backup(
                 mine.namespace,
                 prefixes=[mine.request.prefix],
                 actor=actor,
-                person=by,
+                person=person,
                 purpose=Generation.Purpose.CLEANUP,
                 stage=mine,
+                foreground=foreground,
             )
             CleanupStage.objects.filter(pk=mine.pk).update(generation=generation, returned_because="")
             run = generation.run
         elif mine.state == State.BACKED_UP:
-            run = generations.create_verification(generation_of(mine), actor=actor, person=by)
+            run = generations.create_verification(
+                generation_of(mine), actor=actor, person=person, foreground=foreground
+            )
         elif mine.state == State.VERIFIED and mine.request.category == "legacy":
-            run = integrity.create_check(generation_of(mine), actor=actor, person=by).run
+            run = integrity.create_check(generation_of(mine), actor=actor, person=person, foreground=foreground).run
         elif mine.state in {State.VERIFIED, State.CHECKED} and not copy_is_fresh(mine):
-            run = generations.create_verification(generation_of(mine), actor=actor, person=by)
+            run = generations.create_verification(
+                generation_of(mine), actor=actor, person=person, foreground=foreground
+            )
         else:
             sentence = _("There is nothing to prepare while the stage is: %(state)s.")
             raise CleanupRefused(say(sentence, state=State(mine.state).label))
     return run
 
 
-def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person) -> Run:
+def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person | None, foreground: bool) -> Run:
     run = runs.create(
         Run.Kind.CONFIRM,
         subject=f"stage:{stage.pk}",
@@ -143,6 +149,7 @@ def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person) -> Ru
         actor=actor,
         person=person,
         environment=stage.environment,
+        foreground=foreground,
     )
     CleanupStage.objects.filter(pk=stage.pk).update(confirm_run=run, first_listing_at=None, second_listing_at=None)
     return run
@@ -167,7 +174,7 @@ def backup_finished(run: Run) -> None:
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)
     try:
-        generations.create_verification(generation, actor=actor, person=run.started_by)
+        generations.create_verification(generation, actor=actor, person=run.started_by, foreground=run.foreground)
     except (NotVerifiable, runs.AlreadyOpen) as refused:
         note(stage, str(refused))
 
@@ -198,7 +205,7 @@ def verify_finished(run: Run) -> None:
     )
     if stage.request.category == "legacy":
         try:
-            integrity.create_check(generation, actor=actor, person=run.started_by)
+            integrity.create_check(generation, actor=actor, person=run.started_by, foreground=run.foreground)
         except (CheckRefused, runs.AlreadyOpen) as refused:
             note(stage, str(refused))
 

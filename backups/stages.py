@@ -14,6 +14,7 @@ from audit.chain import JSON
 from backups import datasets, evidence, manifest
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
+from kvops.approvals import actor_of
 from kvops.models import Person, PolicyVersion, Role, Run
 from kvops.wording import say
 
@@ -105,9 +106,18 @@ def run_of(stage: CleanupStage) -> Run | None:
     return {State.DELETING: stage.run, State.DELETED: stage.confirm_run}.get(State(stage.state))
 
 
-def insist_operator(person: Person) -> None:
+type By = Person | log.Actor
+"""A person; or a command, which prepares a stage and can neither submit nor start it."""
+
+
+def doer(by: By) -> tuple[log.Actor, Person | None]:
+    """Who it is for the record, and the person if it is one."""
+    return (actor_of(by), by) if isinstance(by, Person) else (by, None)
+
+
+def insist_operator(by: By) -> None:
     """Raise CleanupRefused unless the person is an operator."""
-    if not person.holds(Role.OPERATOR):
+    if isinstance(by, Person) and not by.holds(Role.OPERATOR):
         raise CleanupRefused(_("Only an operator can do this."))
 
 

@@ -21,14 +21,18 @@ from kvops.models import (
 
 
 class CleanupRequest(models.Model):
-    """The intent to delete one prefix of one family in one binding, environment after environment."""
+    """The intent to delete one prefix of one family in one binding, environment after environment.
+
+    A person asked for it, or a command: then `asked_by` says whose.
+    """
 
     binding = models.CharField(max_length=100)
     prefix = models.TextField(db_collation="C")
     family = models.ForeignKey(Family, on_delete=models.PROTECT)
     category = models.CharField(max_length=20, choices=Category)
     reason = models.TextField()
-    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT)
+    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
+    asked_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     references = models.ForeignKey(ReferenceStatement, on_delete=models.PROTECT, null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -42,6 +46,10 @@ class CleanupRequest(models.Model):
                 condition=Q(ended_at__isnull=True, completed_at__isnull=True),
                 name="cleanup_one_open_per_family",
             ),
+            models.CheckConstraint(
+                name="cleanup_is_asked_for_by_somebody",
+                condition=Q(requested_by__isnull=False, asked_by="") | Q(requested_by__isnull=True) & ~Q(asked_by=""),
+            ),
             models.CheckConstraint(name="cleanup_never_of_settings", condition=Q(category__in=["cache", "legacy"])),
             models.CheckConstraint(
                 name="cleanup_ends_once", condition=Q(ended_at__isnull=True) | Q(completed_at__isnull=True)
@@ -50,6 +58,11 @@ class CleanupRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.binding} {self.prefix}*"
+
+    @property
+    def asker(self) -> str:
+        """Who asked for it, in words."""
+        return str(self.requested_by or self.asked_by)
 
     @property
     def pattern(self) -> str:

@@ -155,6 +155,7 @@ CLEANUP_FROZEN: dict[str, object] = {
     "category": "cache",
     "reason": "x",
     "requested_by_id": 0,
+    "asked_by": "x",
     "created_at": EPOCH,
 }
 TARGET: dict[str, object] = {"request_id": 0, "environment_id": 0, "namespace_id": 0, "order": 9}
@@ -209,6 +210,8 @@ STAGES = [
     Row("a clean-up that is over cannot be edited", lambda w: reopen(w, completed_at=Now()), "completed"),
     Row("a clean-up is never deleted", lambda w: w.request().delete()),
     Row("cleanup_one_open_per_family", lambda w: again(w.request())),
+    Row("cleanup_is_asked_for_by_somebody", lambda w: again(w.request(), requested_by=None), "nobody"),
+    Row("cleanup_is_asked_for_by_somebody", lambda w: again(w.request(), asked_by="cli:x"), "two"),
     Row("cleanup_never_of_settings", lambda w: w.request("settings")),
     Row("cleanup_ends_once", lambda w: change(w.request(), ended_at=Now(), completed_at=Now())),
     Row("a stage is never deleted", lambda w: CleanupStage.objects.filter(pk=w.stage().pk)._raw_delete("default")),

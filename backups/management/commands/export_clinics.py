@@ -1,0 +1,85 @@
+"""Copy the old clinic records of an environment in bulk, and prepare their deletion if asked.
+
+`dumping` says how it exits and what --json prints. `--delete` prepares a stage of a clean-up: the keys are listed and
+frozen, copied to R2, read back and checked against D1; with `--to-r2` that copy is the export. Nothing is deleted: an
+operator submits the stage at the address that is printed, another person approves. Exit 1 with the reason where it is
+not this environment's turn. `--json` then adds `stage` (its id), `state`, `names`, `generation` and `url`.
+"""
+
+import getpass
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.urls import reverse
+
+from audit.log import Actor
+from backups import cleanup, clinics, integrity, preparation
+from backups.management import driving
+from backups.management.dumping import DumpCommand
+from backups.models import CleanupStage
+from backups.stages import CleanupRefused, busy_run
+from kvops import inventory, runs
+from kvops.models import Namespace
+
+State = CleanupStage.State
+READY = {State.VERIFIED, State.CHECKED, State.CONFIRMED}
+
+
+class Command(DumpCommand):
+    help = "Copies the old clinic records to a file or to R2; with --delete, prepares their deletion."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("environment", metavar="ENV")
+        parser.add_argument("--binding", default=clinics.BINDING)
+        parser.add_argument("--prefix", default=clinics.PREFIX)
+        super().add_arguments(parser)
+        parser.add_argument("--delete", action="store_true", help="prepare the deletion of what was copied")
+        parser.add_argument("--reason", default="", help="why they are deleted; needed with --delete")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        namespace = self.namespace(f"{options['environment']}/{options['binding']}")
+        if options["delete"] and not options["reason"]:
+            raise CommandError("Say why with --reason: the person who approves reads it.", returncode=2)
+        if options["delete"] and not options["dry_run"]:
+            outcome = self._with_deletion(namespace, options)
+        else:
+            outcome = self.copy(namespace, [options["prefix"]], options)
+        self.report(outcome, options)
+
+    def _with_deletion(self, namespace: Namespace, options: dict[str, Any]) -> dict[str, object]:
+        actor = Actor.command(getpass.getuser())
+        try:
+            stage = cleanup.open_stage(namespace, prefix=options["prefix"], reason=options["reason"], by=actor)
+            outcome = {} if options["to_r2"] else self.copy(namespace, [options["prefix"]], options)
+            self._prepare(stage, actor)
+        except CleanupRefused as refused:
+            cleanup.refused(namespace, options["prefix"], refused, actor=actor)
+            raise CommandError(str(refused)) from refused
+        except (integrity.CheckRefused, inventory.ScanRefused, runs.AlreadyOpen, runs.NotResumable) as refused:
+            raise CommandError(str(refused)) from refused
+        made = stage.generation
+        if made:
+            outcome = {
+                "keys": made.keys,
+                "bytes": made.bytes,
+                "calls": made.calls,
+                "sha256": made.manifest_sha256,
+            } | outcome
+        facts = {"stage": stage.pk, "state": stage.state, "names": stage.names, "generation": made.pk if made else None}
+        return outcome | facts | {"url": f"{settings.BASE_URL}{reverse('backups:stage', args=[stage.pk])}"}
+
+    def _prepare(self, stage: CleanupStage, actor: Actor) -> None:
+        """Freeze, back up, verify, check. Raises CommandError when a step failed, CleanupRefused and its like."""
+        scan = inventory.start_scan(stage.namespace, actor=actor, prefix=stage.request.prefix, foreground=True)
+        driving.to_the_end(scan.run, self.stderr)
+        preparation.freeze(stage, by=actor)
+        preparation.prepare(stage, by=actor, foreground=True)
+        while run := busy_run(stage):
+            if not run.foreground:
+                raise CommandError(f"Run {run.pk} of the stage is a worker's: wait for it, then look at the stage.")
+            driving.to_the_end(run, self.stderr)
+        stage.refresh_from_db()
+        if stage.state not in READY or stage.returned_because:
+            raise CommandError(stage.returned_because or f"The stage is: {stage.get_state_display()}.")
