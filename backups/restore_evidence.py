@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from backups import evidence
+from backups import crossing, evidence
 from backups.models import Generation, Restore
 
 SAMPLE = 20
@@ -32,6 +32,7 @@ def build(restore: Restore) -> dict[str, object]:
         "listed": restore.listed,
         "on_conflict": restore.on_conflict,
         "reason": restore.reason,
+        "qa_may_take": crossing.rule(restore),
         "policy": {"version": newest.number, "digest": newest.digest},
         "names": _names(restore),
         "compared": {"at": _time(restore.compared_at), "found": restore.found},
@@ -72,7 +73,9 @@ def _warnings(restore: Restore, generation: Generation) -> list[dict[str, object
     warnings: list[dict[str, object]] = []
     if restore.overwritten:
         warnings.append({"code": "restore_overwrites", "count": restore.overwritten})
-    if generation.namespace_id != restore.namespace_id:
+    if crossing.crosses(generation, restore.environment):
+        warnings.append({"code": "restore_takes_production", "environment": generation.environment.name})
+    elif generation.namespace_id != restore.namespace_id:
         warnings.append({"code": "restore_elsewhere", "environment": generation.environment.name})
     not_put_back = sum(restore.found.get(kind, 0) for kind in ("expired", "soon"))
     if not_put_back:

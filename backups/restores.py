@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import restore_evidence
+from backups import crossing, restore_evidence
 from backups.models import Generation, Restore
 from backups.restore_moves import RestoreRefused, insist_names, insist_operator, label, locked, move
 from backups.selecting import insist_source
@@ -33,6 +33,7 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
         if not reason.strip():
             raise RestoreRefused(_("Say why these keys are put back: the reviewer reads it."))
         insist_source(mine.generation, mine.namespace)
+        crossing.insist_all(mine)
         _insist_compared(mine)
         mine.reason = reason.strip()
         approval = approvals.submit(

@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import manifest
+from backups import crossing, manifest
 from backups.models import Generation, GenerationEntry, Restore
 from backups.restore_moves import RestoreRefused, insist_operator, locked, move, record
 from kvops import runs
@@ -49,6 +49,7 @@ def prepare(
             person=person,
         )
         freeze(restore, names)
+        crossing.insist_all(restore)
         _start_preview(restore, actor=actor, person=person, foreground=foreground)
         record(Action.RESTORE_PREPARED, restore, actor=actor, details={"names": restore.names})
     return restore
@@ -77,10 +78,7 @@ def insist_source(generation: Generation, into: Namespace) -> None:
                 binding=generation.namespace.binding,
             )
         )
-    if generation.environment.production and not into.environment.production:
-        raise RestoreRefused(
-            _("Production’s keys are not put into another environment: no rule of the policy allows it yet.")
-        )
+    crossing.insist_some(generation, into.environment)
 
 
 def freeze(restore: Restore, names: list[str] | None = None) -> None:

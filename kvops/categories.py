@@ -50,6 +50,7 @@ class Definition:
     interval_hours: int
     grace_hours: int
     encrypt: bool
+    qa_may_take: bool
 
     @property
     def key(self) -> tuple[str, str, bool]:
@@ -92,11 +93,14 @@ def _family(table: Table) -> Definition:
         interval_hours=interval,
         grace_hours=table.number("grace_hours", min(24, interval), lowest=0, highest=interval),
         encrypt=table.flag("encrypt"),
+        qa_may_take=table.flag("qa_may_take"),
     )
     if not storable(definition.pattern) or len(definition.pattern.encode()) > MAX_PATTERN_BYTES:
         raise table.refuse("pattern", f"takes text without NUL of at most {MAX_PATTERN_BYTES} bytes.")
     if definition.pattern.endswith("*") and not definition.exact:
         raise table.refuse("pattern", "is a prefix already; leave out the * at its end.")
+    if definition.category == Category.SETTINGS and definition.qa_may_take:
+        raise table.refuse("qa_may_take", "is not for settings: production's secrets stay in production.")
     if definition.category == Category.CACHE and definition.expiry == "none" and not definition.note:
         raise table.refuse("note", "says why this cache neither has a ttl nor is regenerated.")
     return definition

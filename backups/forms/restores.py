@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from backups import selecting
+from backups import crossing, selecting
 from backups.models import Generation, Restore, RestoreEntry
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
@@ -59,8 +59,13 @@ class RestoreForm(forms.Form):
         field = self.fields["namespace"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  (for the type checker)
         into = Namespace.objects.filter(binding=generation.namespace.binding).select_related("environment")
-        if generation.environment.production:
+        allowing = crossing.allowing(generation.namespace.binding) if generation.environment.production else []
+        if generation.environment.production and not allowing:
             into = into.filter(environment__production=True)
+            field.help_text = _("Another environment takes production’s keys only where a family says qa_may_take.")
+        elif allowing:
+            families = ", ".join(map(str, allowing))
+            field.help_text = say(_("Another environment takes only keys of %(families)s."), families=families)
         field.queryset = into.order_by("environment__order")
 
     def clean_prefix(self) -> str:

@@ -55,7 +55,8 @@ class Family(models.Model):
     """A pattern of key names in a binding; the longest match wins, an exact one before a prefix of equal length.
 
     Its copies are kept for `retain_days`. A verified one is expected every `interval_hours`, none when that is 0; it is
-    late then, and overdue after `grace_hours` more.
+    late then, and overdue after `grace_hours` more. With `qa_may_take`, a restore may put production's keys of it into
+    another environment.
     """
 
     binding = models.CharField(max_length=100)
@@ -72,6 +73,7 @@ class Family(models.Model):
     interval_hours = models.PositiveIntegerField(default=0)
     grace_hours = models.PositiveIntegerField(default=0)
     encrypt = models.BooleanField(default=False)
+    qa_may_take = models.BooleanField(default=False)
 
     class Meta:
         verbose_name_plural = "families"
@@ -83,6 +85,9 @@ class Family(models.Model):
             models.CheckConstraint(
                 name="family_cache_kept_30_days",
                 condition=~Q(category="cache") | Q(retain_days__lte=timing.CACHE_RETENTION_DAYS),
+            ),
+            models.CheckConstraint(
+                name="family_settings_stay_in_production", condition=~Q(category="settings", qa_may_take=True)
             ),
             models.CheckConstraint(
                 name="family_grace_of_an_interval", condition=Q(grace_hours=0) | Q(interval_hours__gt=0)

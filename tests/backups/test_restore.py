@@ -134,7 +134,7 @@ def test_qa_s_copy_can_go_into_production_with_a_warning(estate: make.Estate, pe
 def test_production_s_keys_go_into_no_other_environment(estate: make.Estate, people: make.People) -> None:
     restoring.put(estate, estate.production, *ENTRIES)
     generation = restoring.copy(estate.production)
-    with pytest.raises(RestoreRefused, match="no rule of the policy allows it yet"):
+    with pytest.raises(RestoreRefused, match="no family of SETTINGS says qa_may_take"):
         restoring.prepared(generation, people, namespace=estate.qa)
 
 

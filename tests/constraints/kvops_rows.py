@@ -244,6 +244,10 @@ ESTATE = [
     Row("family_cache_kept_30_days", lambda w: change(w.family("cache"), retain_days=31)),
     Row("family_grace_of_an_interval", lambda w: change(w.family(), grace_hours=1)),
     Row("family_is_classified", lambda w: change(w.family(), category="unclassified")),
+    Row(
+        "family_settings_stay_in_production",
+        lambda w: change(w.family(), category="settings", qa_may_take=True),
+    ),
     Row("kvops_budget_name_key", lambda w: again(w.budget())),
     Row("budget_second_once", lambda w: again(w.spend())),
     Row("kvops_scan_run_id_key", lambda w: again(w.scan())),

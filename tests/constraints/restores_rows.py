@@ -3,7 +3,7 @@
 from django.db.models.functions import Now
 
 from backups.models import CleanupEntry, CleanupStage, Generation, Restore, RestoreChunk, RestoreEntry
-from kvops.models import ApprovalRequest
+from kvops.models import ApprovalRequest, Family
 from tests.constraints.copies import STAGE_PATH, World
 from tests.constraints.estate import SHA, again, change
 from tests.constraints.rows import EPOCH, Row, columns
@@ -122,6 +122,24 @@ def of_production(w: World) -> Generation:
     return w.generation(environment=w.production, namespace=w.namespace_of_production)
 
 
+def taken(w: World, name: str = "b:1") -> Restore:
+    """A restore of production's keys into QA, where a rule speaks of those that begin with a:."""
+    Family.objects.create(binding="SETTINGS", pattern="a:", category="legacy", qa_may_take=True)
+    found = restore(w, generation=of_production(w))
+    RestoreEntry.objects.create(restore=found, index=0, name=name, size=1)
+    move(w, found, "prepared")
+    return found
+
+
+def rule_withdrawn(w: World) -> None:
+    """A start after the rule is gone."""
+    found = taken(w, "a:1")
+    move(w, found, "submitted")
+    move(w, found, "approved")
+    Family.objects.update(qa_may_take=False)
+    move(w, found, "writing")
+
+
 def stopped(w: World) -> None:
     """A chunk is meant to be written although somebody pressed the emergency stop."""
     planned = chunk(w)
@@ -155,6 +173,7 @@ APPROVED_FOR: dict[str, object] = {
 }
 MOVED = {"state", "run_id", "safety_id", "written", "equal", "left", "finished_at", "returned_because"}
 OF_A_VERIFIED = "a restore is of a verified copy, into the same binding"
+BY_A_RULE = "the keys of production go into another environment by a rule only"
 NOT_BY_THIS_REQUEST = "a restore is not % by this request"
 UNDO_BY = "an undo is written by a run of the approval of its deletion"
 NAMES_FROZEN, RESTORED = "the names of a restore are frozen", "what became of a restored name cannot be edited"
@@ -176,10 +195,9 @@ RESTORES = [
     Row("a restore starts as preparing", lambda w: again(restore(w, "prepared"))),
     Row(OF_A_VERIFIED, lambda w: restore(w, generation=w.generation("complete")), "not read back"),
     Row(OF_A_VERIFIED, lambda w: restore(w, namespace=w.namespace_of_production), "of another environment"),
-    Row(
-        "the keys of production go into no other environment",
-        lambda w: restore(w, generation=of_production(w)),
-    ),
+    Row(BY_A_RULE, lambda w: restore(w, generation=of_production(w)), "no rule"),
+    Row(BY_A_RULE, lambda w: move(w, taken(w), "submitted"), "not of this name"),
+    Row(BY_A_RULE, rule_withdrawn, "not any more"),
     Row("the run of a restore cannot be replaced", lambda w: change(restore(w, "writing"), run=w.run())),
     Row("a restore that is over cannot be edited", lambda w: change(restore(w, "done"), written=9), "done"),
     Row("a restore that is over cannot be edited", lambda w: change(restore(w, "ended"), written=9), "given up"),
