@@ -43,7 +43,7 @@ CREATE TRIGGER restore_guard_crossing BEFORE UPDATE ON backups_restore
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0280_encryption"), ("kvops", "0305_family_qa_may_take")]
+    dependencies = [("backups", "0290_asked_by_a_command"), ("kvops", "0305_family_qa_may_take")]
 
     operations = [
         migrations.RunSQL(
