@@ -5,11 +5,13 @@ person approves; the operator starts the deletion (`deletion`), whose effect is 
 (`closing`).
 """
 
+import json
+
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import datasets, evidence
+from backups import datasets, evidence, guards
 from backups.closing import accept, end, end_early, explain_leftovers, leftovers
 from backups.models import CleanupRequest, CleanupStage, Generation
 from backups.stages import (
@@ -241,7 +243,11 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         insist_turn(mine)
         insist_names(mine)
         # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
-        Generation.objects.select_for_update(of=("self",)).get(stages=mine)
+        copy = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
+        try:
+            guards.insist_known(copy, json.loads(mine.approval.evidence).get("lock", {}))
+        except guards.NotKnown as refused:
+            raise CleanupRefused(*refused.args) from refused
         digest = evidence.digest(mine)
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, digest=digest, by=by)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import chunks, contradictions, evidence, integrity, settling
+from backups import chunks, contradictions, evidence, guards, integrity, settling
 from backups.clients import Clients, open_clients
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from backups.sending import Sender
@@ -115,6 +115,7 @@ class _Deletion:
                     f"Check {check.pk}, right before the start, found {check.differences} differences with D1."
                     " Nothing was deleted. Correct them and try again.",
                 )
+        guards.look(self.stage.environment, self.lease.keep)
         with self.lease.checkpoint(
             Again(),
             cursor={**settling.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},

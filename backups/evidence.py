@@ -11,7 +11,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from backups import cost, datasets, manifest
+from backups import cost, datasets, guards, manifest
 from backups.models import (
     Check,
     CleanupEntry,
@@ -142,7 +142,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
     """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
     request, environment, namespace = stage.request, stage.environment, stage.namespace
     generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
-    newest = policy()
+    newest, lock = policy(), guards.shown(generation)
     return {
         "format": FORMAT,
         "action": "delete_keys",
@@ -169,6 +169,8 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "check": _check(stage),
         "references": _references(stage),
         "qa": [_qa(stage, found) for found in qa_stages(stage)],
+        "lock": lock,
+        "risks": [f"lock_{lock['state']}"] if request.category == "legacy" and lock["state"] != "held" else [],
         "cost": cost.shown(stage, generation),
         "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
         "warnings": _warnings(stage, generation),
@@ -313,6 +315,8 @@ def _warnings(stage: CleanupStage, generation: Generation) -> list[dict[str, obj
             warnings.append({"code": "qa_reappeared", "environment": found.environment.name, "count": again})
     if generation.expired:
         warnings.append({"code": "expired", "count": generation.expired})
+    if public := guards.known(generation.environment).public:
+        warnings.append({"code": "bucket_public", "hosts": public})
     if generation.read == "bulk":
         warnings.append({"code": "read_in_bulk"})
     if stage.request.family.sample:

@@ -6,14 +6,15 @@ or cannot be told, is an alarm. KVOps has no right to change any of it, and need
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
@@ -33,11 +34,17 @@ from kvops.cloudflare import (
     TransportError,
 )
 from kvops.models import Environment
+from kvops.wording import say
 
 logger = logging.getLogger(__name__)
 
 RETENTION = timedelta(days=timing.RETENTION_DAYS)
 """For how long R2 must refuse to delete what a copy puts."""
+
+
+class NotKnown(Exception):
+    """Nobody can tell how a bucket is guarded; the message says why and what to do."""
+
 
 Lock, Problem = BucketGuard.Lock, BucketGuard.Problem
 
@@ -70,6 +77,26 @@ def lock_of(generation: Generation) -> BucketGuard.Lock:
         return Lock.UNKNOWN
     put_at = generation.finished_at or generation.started_at
     return Lock(locks.judge(rules_of(guard), generation.stem, put_at=put_at, least=RETENTION))
+
+
+def shown(generation: Generation) -> dict[str, object]:
+    """What a reviewer is told of the lock on a copy; derived again before anything is deleted that relies on it."""
+    state, end = lock_of(generation), locked_until(generation) or Locked()
+    rules = rules_of(known(generation.environment)) if state != Lock.UNKNOWN else []
+    return {
+        "state": state.value,
+        "forever": end.forever,
+        "locked_until": end.until.astimezone(UTC).isoformat() if end.until else "",
+        "rules": [rule.id for rule in rules if rule.enabled and generation.stem.startswith(rule.prefix)],
+    }
+
+
+def insist_known(generation: Generation, shown: Mapping[str, object]) -> None:
+    """Raise NotKnown when a reviewer was shown how a copy is locked, and Cloudflare just does not answer any more."""
+    guard = known(generation.environment)
+    if shown.get("state") not in {None, Lock.UNKNOWN} and guard.problem == Problem.SILENT:
+        sentence = _("Whether R2 still locks copy %(pk)s is not known: %(why)s")
+        raise NotKnown(say(sentence, pk=generation.pk, why=guard.why))
 
 
 def rules_of(guard: BucketGuard) -> list[LockRule]:

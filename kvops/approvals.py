@@ -5,7 +5,7 @@ recorded in their own transaction by whoever catches `Refused` (the views do).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops import announcements, clock, contradictions, emergency, timing
+from kvops import announcements, clock, contradictions, emergency, risks, timing
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.wording import say
 
@@ -101,9 +101,14 @@ def submit(
     return request
 
 
-def approve(request: ApprovalRequest, *, by: Person, shown: str, reason: str = "") -> None:
-    """Pending -> approved by another person, who was shown the digest `shown`. Raises Refused."""
-    _decide(request, State.APPROVED, by=by, shown=shown, reason=reason)
+def approve(
+    request: ApprovalRequest, *, by: Person, shown: str, reason: str = "", accepted: Collection[str] = ()
+) -> None:
+    """Pending -> approved by another person, who was shown the digest and accepts each risk. Raises Refused."""
+    named = risks.of(request)
+    if set(accepted) != set(named):
+        raise Refused(_("The request names risks. Accept each of them by its name, or reject the request."))
+    _decide(request, State.APPROVED, by=by, shown=shown, reason=reason, accepted=named)
 
 
 def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> None:
@@ -113,7 +118,9 @@ def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> 
     _decide(request, State.REJECTED, by=by, shown=shown, reason=reason)
 
 
-def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Person, shown: str, reason: str) -> None:
+def _decide(
+    request: ApprovalRequest, state: ApprovalRequest.State, *, by: Person, shown: str, reason: str, **values: object
+) -> None:
     with log.transaction():
         _insist_writable()
         if not by.holds(Role.REVIEWER):
@@ -122,7 +129,7 @@ def _decide(request: ApprovalRequest, state: ApprovalRequest.State, *, by: Perso
             raise Refused(_("You asked for this yourself; another person must decide."))
         if shown != request.digest:
             raise Refused(_("The page you decided on shows other evidence than the request holds. Load it again."))
-        values: dict[str, object] = {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
+        values |= {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
         if state == State.APPROVED:
             values["use_by"] = Now() + timedelta(seconds=timing.USE_WITHIN)
         changed = (
@@ -234,20 +241,24 @@ def still_valid(request: ApprovalRequest) -> None:
 
 def _insist_recorded(request: ApprovalRequest) -> None:
     """Raise Refused unless the record tells the same: a row that was changed past the product carries nothing."""
-    moves = [
-        (Action.APPROVAL_REQUESTED, request.requester_id, request.decide_by, ""),
-        (Action.APPROVAL_APPROVED, request.approver_id, request.use_by, request.reason),
+    decided = (request.use_by, request.reason, request.accepted)
+    moves: list[_Move] = [
+        (Action.APPROVAL_REQUESTED, request.requester_id, request.decide_by, "", []),
+        (Action.APPROVAL_APPROVED, request.approver_id, *decided),
     ]
     if request.state == State.USED:
-        moves.append((Action.APPROVAL_USED, request.starter_id, request.use_by, request.reason))
-    if digest_of(request.evidence) != request.digest or not all(_recorded(request, *move) for move in moves):
+        moves.append((Action.APPROVAL_USED, request.starter_id, *decided))
+    if digest_of(request.evidence) != request.digest or not all(_recorded(request, move) for move in moves):
         raise Refused(_("The request is not what the record says it is. Have the database looked at."))
 
 
-def _recorded(
-    request: ApprovalRequest, action: Action, person: int | None, until: datetime | None, reason: str
-) -> bool:
+type _Move = tuple[Action, int | None, datetime | None, str, list[str]]
+"""What is recorded, of whom, until when it holds, for which reason, with which risks accepted."""
+
+
+def _recorded(request: ApprovalRequest, move: _Move) -> bool:
     """Whether one entry tells of this move, by this person, for at least as long as the request says."""
+    action, person, until, reason, accepted = move
     entries = list(Entry.objects.filter(subject=f"approval:{request.pk}", action=action))
     if len(entries) != 1 or until is None:
         return False
@@ -257,6 +268,7 @@ def _recorded(
         and (told.digest, told.subject_label, told.environment) == (request.digest, request.title, _slug(request))
         and (told.details["kind"], told.details["of"]) == (request.kind, request.subject)
         and told.details["reason"] == reason[:500]
+        and told.details.get("accepted", []) == accepted  # entries of earlier versions do not say it
         and until <= datetime.fromisoformat(told.details["until"])
     )
 
@@ -304,5 +316,6 @@ def _record(action: Action, request: ApprovalRequest, by: Person | log.Actor, *,
             "reason": request.reason[:500],
             "of": request.subject,
             "until": until.isoformat() if until else "",
+            "accepted": request.accepted,
         },
     )

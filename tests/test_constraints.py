@@ -113,7 +113,7 @@ TABLE = [
     *contrasts_rows.CONTRASTS,
 ]
 FROZEN = [
-    (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "starter_id", "used_at", *REQUEST_DECIDED}),
+    (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "accepted", "starter_id", "used_at", *REQUEST_DECIDED}),
     (Contradiction, {*CONTRADICTION_FROZEN}, {*CONTRADICTION_ACCEPTED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),

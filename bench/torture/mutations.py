@@ -17,6 +17,7 @@ from django.db.transaction import atomic
 
 from backups import cleanup
 from backups.models import (
+    BucketGuard,
     Check,
     CleanupEntry,
     CleanupRequest,
@@ -58,6 +59,8 @@ EXEMPT: Mapping[type[Model], str] = {
     # Names for people; R2 is not read by a deletion.
     Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at",
     Namespace: "unpaired",
+    # It holds for longer than the trials take; what the rules mean for the copy is derived from them.
+    BucketGuard: "lock read_at wider",
 }
 """Columns that no right hangs on."""
 OF_A_RUN = ("kind", "subject", "approval", "approval_digest", "started_by", "environment")
@@ -79,7 +82,7 @@ class Ground:
         found: list[Model | None] = [
             stage.approval, stage, request, generation, stage.check_passed, request.references, request.family,
             stage.environment, stage.namespace, stage.run, PolicyVersion.objects.get(), Dataset.objects.get(),
-            Database.objects.get(environment=stage.environment),
+            Database.objects.get(environment=stage.environment), BucketGuard.objects.get(environment=stage.environment),
             CleanupEntry.objects.filter(stage=stage).order_by("index")[1],
             GenerationEntry.objects.filter(generation=generation).order_by("index")[1],
         ]  # fmt: skip

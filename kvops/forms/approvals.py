@@ -4,8 +4,10 @@ import json
 
 from django import forms
 from django.db.models import QuerySet
+from django.forms.boundfield import BoundField
 from django.utils.translation import gettext_lazy as _
 
+from kvops import risks
 from kvops.models import ApprovalRequest, Environment, PolicyVersion
 
 Kind = ApprovalRequest.Kind
@@ -44,12 +46,26 @@ class DecisionForm(forms.Form):
     def __init__(self, approval: ApprovalRequest, data: dict[str, str] | None = None) -> None:
         super().__init__(data, initial={"shown": approval.digest})
         self.expected = word_to_type(approval)
+        self._risks = risks.of(approval)
+        for risk in self._risks:
+            self.fields[f"accept_{risk}"] = forms.BooleanField(label=risks.sentence(risk), required=False)
+
+    def risks(self) -> list[BoundField]:
+        """A box to tick for each risk that the evidence names."""
+        return [self[f"accept_{risk}"] for risk in self._risks]
+
+    def accepted(self) -> list[str]:
+        """The risks whose boxes were ticked."""
+        return [risk for risk in self._risks if self.cleaned_data.get(f"accept_{risk}")]
 
     def clean(self) -> dict[str, str]:
         """Refuse an approval whose word is not exact and a rejection without a reason."""
         chosen: dict[str, str] = self.cleaned_data
         if chosen.get("decision") == "approve" and chosen.get("confirm") != self.expected:
             self.add_error("confirm", _("Type it exactly as it is shown."))
+        if chosen.get("decision") == "approve":
+            for risk in set(self._risks) - set(self.accepted()):
+                self.add_error(f"accept_{risk}", _("Tick this to approve, or reject the request."))
         if chosen.get("decision") == "reject" and not chosen.get("reason"):
             self.add_error("reason", _("Say why, so that the operator knows what to change."))
         return chosen

@@ -1,7 +1,7 @@
 """The one four-eyes record. The database refuses what must never be; no setting goes around it."""
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -27,7 +27,8 @@ class ApprovalRequest(models.Model):
     pending -> approved | rejected | withdrawn | expired
     approved -> used | expired | withdrawn
 
-    Each move is one conditional UPDATE. `evidence` is canonical JSON; `digest` is its SHA-256.
+    Each move is one conditional UPDATE. `evidence` is canonical JSON; `digest` is its SHA-256. Whoever approves accepts
+    each of the `risks` that the evidence names; a trigger insists on it.
     """
 
     class Kind(models.TextChoices):
@@ -63,6 +64,7 @@ class ApprovalRequest(models.Model):
     approver = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="decisions")
     decided_at = models.DateTimeField(null=True, blank=True)
     reason = models.TextField(blank=True)
+    accepted = models.JSONField(default=list, blank=True, db_default=Value([], models.JSONField()))
     use_by = models.DateTimeField(null=True, blank=True)
     starter = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="starts")
     used_at = models.DateTimeField(null=True, blank=True)

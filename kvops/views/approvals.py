@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops import approvals, changes, clock
+from kvops import approvals, changes, clock, risks
 from kvops.cloudflare import CloudflareError
 from kvops.forms.approvals import DecisionForm, HistoryFilter
 from kvops.models import ApprovalRequest, Person, PreparedChange
@@ -27,6 +27,7 @@ SHOWN = 100
 """How many open requests and timeline entries a page shows; there are never as many in practice."""
 
 State = ApprovalRequest.State
+_TIMES = {"at", "finished_at", "locked_until"}
 REQUESTS = ApprovalRequest.objects.select_related("environment", "requester", "approver", "starter")
 
 
@@ -82,9 +83,12 @@ def _decide(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, approval, form, status=422)
     chosen = form.cleaned_data
-    act = approvals.approve if chosen["decision"] == "approve" else approvals.reject
+    decision = {"by": person_of(request), "shown": chosen["shown"], "reason": chosen["reason"]}
     try:
-        act(approval, by=person_of(request), shown=chosen["shown"], reason=chosen["reason"])
+        if chosen["decision"] == "approve":
+            approvals.approve(approval, **decision, accepted=form.accepted())
+        else:
+            approvals.reject(approval, **decision)
     except approvals.Refused as refused:
         _refuse(request, approval, refused, Action.APPROVAL_REFUSED)
     else:
@@ -148,6 +152,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
         "definition": json.dumps(json.loads(approval.evidence).get("definition"), indent=2, ensure_ascii=False),
         "subject_id": approval.subject.partition(":")[2],
         "form": form,
+        "accepted": [risks.sentence(risk) for risk in approval.accepted],
         "why_not": why_not(approval, person, may_review=request.user.has_perm("kvops.review")),
         "may_operate": request.user.has_perm("kvops.operate"),
         "applies_itself": bool(approvals.KINDS[approval.kind].use),
@@ -161,7 +166,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
 def _with_times(found: dict[str, object]) -> dict[str, object]:
     """The evidence's own times as moments, so that they are shown like every other time."""
     return {
-        name: (datetime.fromisoformat(str(value)) if value else None) if name in {"at", "finished_at"} else value
+        name: (datetime.fromisoformat(str(value)) if value else None) if name in _TIMES else value
         for name, value in found.items()
     }
 

@@ -1,5 +1,7 @@
 """Half of the table: requests, runs, the estate."""
 
+from hashlib import sha256
+
 from django.db.models.functions import Now
 
 from kvops.models import ApprovalRequest, Contradiction, EmergencyStop, Key, Run, StagedKey
@@ -31,9 +33,16 @@ RUN_FROZEN: dict[str, object] = {
     "environment_id": None,
 }
 
+ALL_RISKS = "every risk that the evidence names is accepted, and no other"
+
 APPROVALS = [
     *columns("an approval request cannot be edited", lambda w: w.approval(), REQUEST_FROZEN, {"state": "withdrawn"}),
     *columns("a decision cannot be edited", lambda w: w.approval("approved"), REQUEST_DECIDED, {"state": "withdrawn"}),
+    Row("what was accepted cannot be edited", lambda w: change(w.approval(), state="withdrawn", accepted=["x"])),
+    Row(ALL_RISKS, lambda w: decide(w, evidence='{"risks":["a"]}'), "none"),
+    Row(ALL_RISKS, lambda w: decide(w, evidence='{"risks":["a"]}', accepted=["b"]), "another"),
+    Row(ALL_RISKS, lambda w: decide(w, evidence='{"risks":["a"]}', accepted=["a", "b"]), "one more"),
+    Row(ALL_RISKS, lambda w: decide(w, accepted=["a"]), "there is none"),
     Row("an approval request changes only when it moves", lambda w: change(w.approval(), reason="x"), "pending"),
     Row("an approval request changes only when it moves", lambda w: change(w.approval("approved"), reason="x"), "kept"),
     Row(
@@ -69,8 +78,10 @@ APPROVALS = [
 
 
 def decide(w: World, **values: object) -> None:
-    """An approval with these differences; `decide_by` is the request's."""
-    early = {"decide_by": values.pop("decide_by")} if "decide_by" in values else {}
+    """An approval with these differences; `decide_by` and `evidence` are the request's."""
+    early: dict[str, object] = {name: values.pop(name) for name in ("decide_by", "evidence") if name in values}
+    if "evidence" in early:
+        early["digest"] = sha256(str(early["evidence"]).encode()).hexdigest()
     change(w.approval(**early), **{**w.to(ApprovalRequest, "approved"), **values})
 
 

@@ -433,7 +433,7 @@ def test_a_move_is_told_with_everything_that_it_is_about(world: World, used: App
     assert {(entry.environment, entry.subject_label, entry.digest) for entry in told} == {("qa", "Delete", used.digest)}
     assert used.use_by is not None
     untils = [used.decide_by.isoformat(), used.use_by.isoformat(), used.use_by.isoformat()]
-    of = {"kind": "delete_keys", "of": "stage:1"}
+    of = {"kind": "delete_keys", "of": "stage:1", "accepted": []}
     reasons = ["", "seen", "seen"]
     assert [entry.details for entry in told] == [
         {**of, "until": until, "reason": reason} for until, reason in zip(untils, reasons, strict=True)
@@ -512,6 +512,55 @@ def test_a_database_whose_clock_went_back_decides_nothing(world: World, asked: A
     why = r"^The database's clock is behind the newest entry of the record\. Set it right first\.$"
     with pytest.raises(Refused, match=why):
         approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
+
+
+# Risks
+
+
+@pytest.fixture
+def risky(world: World) -> ApprovalRequest:
+    with log.transaction():
+        return approvals.submit(
+            DELETE, subject="stage:7", title="x", evidence={"risks": ["a", "b"]}, requester=world.people.operator
+        )
+
+
+@pytest.mark.parametrize("accepted", [[], ["a"], ["b"], ["a", "b", "c"], ["ab"]])
+def test_whoever_approves_accepts_each_risk_and_no_other(
+    world: World, risky: ApprovalRequest, accepted: list[str]
+) -> None:
+    why = r"^The request names risks\. Accept each of them by its name, or reject the request\.$"
+    with pytest.raises(Refused, match=why):
+        approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=accepted)
+    risky.refresh_from_db()
+    assert (risky.state, risky.accepted) == (State.PENDING, [])
+
+
+def test_what_was_accepted_is_kept_and_recorded(world: World, risky: ApprovalRequest) -> None:
+    approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["b", "a"])
+    told = Entry.objects.get(subject=f"approval:{risky.pk}", action="approval.approved")
+    assert risky.accepted == told.details["accepted"] == ["a", "b"]
+    approvals.still_valid(claim(risky, world.people.operator))
+
+
+def test_a_request_with_risks_is_rejected_like_any_other(world: World, risky: ApprovalRequest) -> None:
+    approvals.reject(risky, by=world.people.reviewer, shown=risky.digest, reason="no")
+    assert (risky.state, risky.accepted) == (State.REJECTED, [])
+
+
+def test_what_the_record_does_not_say_was_accepted_carries_nothing(world: World, risky: ApprovalRequest) -> None:
+    approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["a", "b"])
+    tampered(risky, accepted=["a"])
+    with pytest.raises(Refused, match=NOT_RECORDED):
+        claim(risky, world.people.operator)
+
+
+def test_a_decision_of_an_earlier_version_still_carries(world: World, approved: ApprovalRequest) -> None:
+    with past_the_triggers():
+        for entry in Entry.objects.filter(subject=f"approval:{approved.pk}"):
+            details = {name: value for name, value in entry.details.items() if name != "accepted"}
+            Entry.objects.filter(pk=entry.pk).update(details=details)
+    assert claim(approved, world.people.operator).state == State.USED
 
 
 # Going on

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from hashlib import sha256
 
@@ -11,8 +11,9 @@ from django.db.models import F, Model
 from django.db.models.functions import Now
 from django.db.transaction import atomic, set_rollback
 
-from backups import cleanup, closing, datasets, manifest
+from backups import cleanup, closing, datasets, guards, manifest
 from backups.models import (
+    BucketGuard,
     Check,
     CleanupEntry,
     CleanupRequest,
@@ -22,6 +23,7 @@ from backups.models import (
     GenerationEntry,
 )
 from kvops import approvals, leases
+from kvops.cloudflare import LockRule
 from kvops.leases import Lease
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, Run, Scan
 from tests import make
@@ -63,7 +65,18 @@ def around(qa: Namespace, production: Namespace) -> World:
         name="masters", binding="SETTINGS", prefix="master:", database="MASTERS_D1", table="masters",
         key="master:{type}:{id}", fields={"id": "id", "type": "type", "name": "name"}, ignore=["updated_at"],
     )  # fmt: skip
+    for namespace in (qa, production):
+        _lock(namespace.environment)
     return World(make.everybody(), qa, production)
+
+
+def _lock(environment: Environment) -> None:
+    """Cloudflare said that nothing in the bucket is ever let go; said so late that it holds for every test."""
+    rule = asdict(LockRule("everything", "", enabled=True, forever=True))
+    said = {"rules": [rule], "wider": [], "public": [], "problem": "", "read_at": Now() + timedelta(days=365)}
+    BucketGuard.objects.update_or_create(
+        environment=environment, defaults={"of": guards.known(environment).of, "lock": "held", **said}
+    )
 
 
 def _environment(slug: str, order: int) -> Namespace:

@@ -110,6 +110,13 @@ EVIDENCE: dict[str, object] = {
         "millicents": 2_370,
         "free_days": 5,
     },
+    "lock": {
+        "state": "held",
+        "forever": False,
+        "locked_until": "2026-12-25T00:40:00+00:00",
+        "rules": ["keep-a-month"],
+    },
+    "risks": [],
     "undo": {"hours": 72, "on_conflict": "skip"},
     "warnings": [
         {"code": "qa_leftovers", "environment": "QA", "count": 2},

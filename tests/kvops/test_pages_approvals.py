@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db.models import F
@@ -147,7 +148,7 @@ def test_a_change_is_asked_for_once(people: make.People) -> None:
         "master:city:0001", "master:drug:薬 剤/%41?#&amp;+&lt;b&gt;", "Sample", "c3" * 32, "d4" * 32, "5.1 MiB",
         "Verified", "masters", "4,301", "8c1f2ab", "git grep -n &quot;master:&quot;", "Both are the migration script.",
         "4,288", "Opened every master screen.", "Master data moved to D1.", "Operator &lt;operator@example.com&gt;",
-        "2026-11-25 09:44", "Approval requested", "All names, one a line",
+        "2026-11-25 09:44", "keep-a-month", "2026-12-25 09:40", "Approval requested", "All names, one a line",
     ],
 )  # fmt: skip
 @pytest.mark.hazard("4.2.15")
@@ -278,6 +279,35 @@ def test_half_a_decision_is_none(people: make.People, asked: ApprovalRequest, fo
     answer = fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked) | form)
     assert answer.status_code == 422
     assert state(asked) == State.PENDING
+
+
+UNLOCKED: dict[str, Any] = {
+    "lock": {"state": "missing", "forever": False, "locked_until": "", "rules": []},
+    "risks": ["lock_missing"],
+}
+
+
+def test_a_risk_is_accepted_by_its_name_and_stays_on_the_page(people: make.People, production: Environment) -> None:
+    asked = ask(people.operator, production, **UNLOCKED)
+    assert "Not locked" in page(people.reviewer, asked)
+    answer = fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked))
+    assert answer.status_code == 422
+    assert "Tick this to approve, or reject the request." in answer.content.decode()
+    fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, accept_lock_missing="on"))
+    assert (state(asked), asked.accepted) == (State.APPROVED, ["lock_missing"])
+    assert "I accept that R2 does not lock the copy" in page(people.auditor, asked)
+
+
+def test_a_risk_need_not_be_accepted_to_reject(people: make.People, production: Environment) -> None:
+    asked = ask(people.operator, production, **UNLOCKED)
+    form = decision(asked, "reject", confirm="", reason="Lock the bucket first.")
+    fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", form)
+    assert (state(asked), asked.accepted) == (State.REJECTED, [])
+
+
+def test_a_box_for_a_risk_that_is_not_named_accepts_nothing(people: make.People, asked: ApprovalRequest) -> None:
+    fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, accept_lock_missing="on"))
+    assert (state(asked), asked.accepted) == (State.APPROVED, [])
 
 
 @pytest.mark.hazard("4.2.1", "4.2.15")

@@ -1,0 +1,27 @@
+"""Risks that evidence names: nobody approves without accepting each of them by its name."""
+
+import json
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from kvops.models import ApprovalRequest
+
+SENTENCES: dict[str, Promise] = {
+    "lock_missing": _("I accept that R2 does not lock the copy: it could be deleted before somebody needs it."),
+    "lock_disabled": _("I accept that the lock on the copy is disabled: it could be deleted before somebody needs it."),
+    "lock_short": _("I accept that R2 locks the copy for less than 14 days."),
+    "lock_narrow": _("I accept that R2 locks only a part of the copy: the rest could be deleted."),
+    "lock_unknown": _("I accept that it is not known whether R2 locks the copy."),
+}
+"""What a reviewer agrees to, by the code that the evidence has for it."""
+
+
+def of(request: ApprovalRequest) -> list[str]:
+    """The codes of the risks that the request's evidence names."""
+    return [str(risk) for risk in json.loads(request.evidence).get("risks", [])]
+
+
+def sentence(risk: str) -> str:
+    """What a reviewer agrees to who accepts the risk."""
+    return str(SENTENCES.get(risk, risk))
