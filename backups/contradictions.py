@@ -1,10 +1,17 @@
-"""What the bucket says of the record: the newest manifest of each environment, read for `kvops.contradictions`."""
+"""What the bucket says of the record: the newest manifest of each environment, read for `kvops.contradictions`.
+
+A bucket of a million objects is not listed for that. The names of copies carry their times, so in each folder those
+begin where the copies this database has known for days end: `matching.settled`. Only a copy that was being written may
+get its manifest under an older name; whether it has one is asked by that name.
+"""
 
 import logging
 import time
+from collections.abc import Iterator
 from heapq import nlargest
 
 from backups import manifest, matching, scope, storage
+from backups.models import Generation
 from backups.r2 import ObjectInfo, ObjectMissing, R2Store, StoreError
 from kvops import contradictions, skew, timing
 from kvops.leases import RunError, Stopped
@@ -60,9 +67,8 @@ def _key(environment: Environment) -> tuple[int, str, str]:
 
 def _newest(store: R2Store, environment: Environment) -> contradictions.Seen | None:
     """What the newest manifest says that can be understood; None in a bucket without one."""
-    roots = scope.distinct([storage.root(environment), *matching.roots(environment.pk, environment.r2_bucket)])
-    listed = (one for root in roots for one in _manifests(store, root))
-    for info in nlargest(TRIES, listed, key=lambda one: (one.last_modified, one.key)):
+    found = {one.key: one for one in (*_listed(store, environment), *_of_copies_in_writing(store, environment))}
+    for info in nlargest(TRIES, found.values(), key=lambda one: (one.last_modified, one.key)):
         try:
             document = manifest.parse_manifest(store.get(info.key))
         except (manifest.ManifestError, ObjectMissing) as problem:
@@ -72,11 +78,25 @@ def _newest(store: R2Store, environment: Environment) -> contradictions.Seen | N
     return None
 
 
-def _manifests(store: R2Store, root: str) -> list[ObjectInfo]:
-    found: list[ObjectInfo] = []
-    after, more = "", True
-    while more:
-        page = store.page(root, after=after)
-        found += [one for one in page.objects if one.key.endswith(".manifest.json")]
-        after, more = (page.objects[-1].key if page.objects else ""), page.more
-    return found
+def _listed(store: R2Store, environment: Environment) -> Iterator[ObjectInfo]:
+    """The manifests in the bucket, but for those this database has long known, as far as they need not be listed."""
+    settled = matching.settled(environment.pk, environment.r2_bucket, keep=TRIES)
+    for root in scope.distinct([storage.root(environment), *matching.roots(environment.pk, environment.r2_bucket)]):
+        after, more = "", True
+        while more:
+            page = store.page(root, after=after)
+            yield from (one for one in page.objects if one.key.endswith(manifest.manifest_key("")))
+            more = page.more
+            if page.objects:
+                last = page.objects[-1].key
+                after = max(last, settled.get(last[: last.rindex("/") + 1], ""), key=str.encode)
+
+
+def _of_copies_in_writing(store: R2Store, environment: Environment) -> Iterator[ObjectInfo]:
+    """The manifests of copies that are being written, or were when a run failed, for all this database knows."""
+    writing = Generation.objects.filter(
+        environment=environment, bucket=environment.r2_bucket, status=Generation.Status.WRITING
+    )
+    for stem in writing.values_list("stem", flat=True):
+        if info := store.head(manifest.manifest_key(stem)):
+            yield info

@@ -138,3 +138,25 @@ def roots(environment: int, bucket: str) -> Collection[str]:
             [environment, bucket],
         )
         return [root for (root,) in cursor.fetchall()]
+
+
+def settled(environment: int, bucket: str, *, keep: int) -> dict[str, str]:
+    """For each folder of copies the stem from which on it must be listed: what comes before has long been known.
+
+    Names grow with time, but a change of time zone can set a date back by one: the `keep` newest copies that were
+    finished more than two days ago, and all younger ones, come after it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            r"""
+            SELECT folder, min(stem) FROM (
+              SELECT regexp_replace(stem, '[^/]+$', '') AS folder, stem COLLATE "C" AS stem,
+                     row_number() OVER (
+                       PARTITION BY regexp_replace(stem, '[^/]+$', '') ORDER BY stem COLLATE "C" DESC) AS place
+                FROM backups_generation
+               WHERE environment_id = %s AND bucket = %s AND finished_at < now() - interval '2 days') known
+             WHERE place <= %s GROUP BY folder
+            """,
+            [environment, bucket, keep],
+        )
+        return dict(cursor.fetchall())

@@ -1,17 +1,19 @@
 """The database is restored to an older state: the bucket knows, and nothing is changed until somebody accepts it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.utils import timezone
 from django_q.models import OrmQ
 
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from backups import cleanup, closing, contradictions, generations
+from backups import cleanup, closing, contradictions, generations, manifest
 from backups.generations import BackupRefused
 from backups.models import CleanupStage, Generation
 from backups.sending import Sender
@@ -19,6 +21,7 @@ from kvops import accepting, approvals, inventory, runs, supervision, tasks
 from kvops import contradictions as seam
 from kvops.models import ApprovalRequest, Contradiction, Run
 from tests import judge, make
+from tests.audit.make import triggers_off
 from tests.backups import cleaning, yesterday
 from tests.signing import said, signed_in
 
@@ -247,3 +250,72 @@ def test_only_what_is_there_is_accepted_and_with_a_reason(qa: make.Estate) -> No
         accept()
     with pytest.raises(accepting.NothingToAccept, match="Say why"):
         accepting.accept(actor=make.SETUP, reason=" ")
+
+
+# How much is read for it
+
+
+def days_old(generation: Generation, days: int) -> None:
+    """As if the copy had been made so long ago, here and in the bucket."""
+    with triggers_off("backups_generation"):
+        Generation.objects.filter(pk=generation.pk).update(
+            started_at=F("started_at") - timedelta(days=days), finished_at=F("finished_at") - timedelta(days=days)
+        )
+
+
+def copied(estate: make.Estate, *, days: int = 0) -> Generation:
+    made = back_up(estate)
+    make.work()
+    days_old(made, days)
+    made.refresh_from_db()
+    return made
+
+
+def of_another_database(estate: make.Estate, made: Generation) -> bytes:
+    """A manifest like that of the copy, made with more entries in the record than there are."""
+    document = manifest.parse_manifest(estate.s3.objects[made.manifest_key])
+    return replace(document, audit_sequence=9999).to_json()
+
+
+def listings(estate: make.Estate) -> int:
+    return len([call for call in estate.s3.calls("GET") if not call.key])
+
+
+def test_a_bucket_full_of_copies_that_are_known_is_not_listed(qa: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qa.s3, "page_size", 10)
+    made = [copied(qa, days=9) for _ in range(contradictions.TRIES)]
+    folder = made[0].stem.rpartition("/")[0]
+    qa.s3.objects |= {f"{folder}/20200101T000000.{number:06}Z.manifest.json": b"{}" for number in range(500)}
+    before = listings(qa)
+    assert look(qa) is None
+    assert listings(qa) - before <= 4
+
+
+def test_folders_this_database_does_not_know_are_listed_whole(qa: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qa.s3, "page_size", 10)
+    made = copied(qa, days=9)
+    theirs = "qa/backups/kv/another/20200101T000000.000000Z"
+    qa.s3.objects |= {f"qa/backups/kv/another/2019.{number}": b"" for number in range(30)}
+    qa.s3.objects[f"{theirs}.manifest.json"] = of_another_database(qa, made)
+    qa.s3.stored_at[f"{theirs}.manifest.json"] = timezone.now() + timedelta(minutes=1)
+    found = look(qa)
+    assert found is not None
+    assert found.manifest_key == f"{theirs}.manifest.json"
+
+
+def test_a_copy_that_was_being_written_is_asked_for_by_its_name(
+    qa: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qa.s3, "page_size", 10)
+    made = [copied(qa, days=9) for _ in range(contradictions.TRIES)]
+    folder = made[0].stem.rpartition("/")[0]
+    qa.s3.objects |= {f"{folder}/2019.{number}": b"" for number in range(30)}
+    slow = back_up(qa)
+    with triggers_off("backups_generation"):
+        Generation.objects.filter(pk=slow.pk).update(stem=f"{folder}/20200101T000000.000000Z")
+    theirs = f"{folder}/20200101T000000.000000Z.manifest.json"
+    qa.s3.objects[theirs] = of_another_database(qa, made[0])
+    qa.s3.stored_at[theirs] = timezone.now() + timedelta(minutes=1)
+    found = look(qa)
+    assert found is not None
+    assert found.manifest_key == theirs
