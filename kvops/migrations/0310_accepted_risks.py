@@ -22,7 +22,7 @@ CREATE TRIGGER approval_guard_risks BEFORE UPDATE ON kvops_approvalrequest
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0301_schedules"),
+        ("kvops", "0305_family_qa_may_take"),
     ]
 
     operations = [
