@@ -148,7 +148,10 @@ def holding(namespace: Namespace, name: str) -> list[tuple[Generation, Generatio
     """The newest copies of a namespace that hold a value of the key, each with its entry."""
     kept = GenerationEntry.objects.filter(
         name=name, outcome=GenerationEntry.Outcome.KEPT, generation__namespace=namespace
-    ).exclude(Q(generation__status=Generation.Status.WRITING) | Q(generation__purpose=Generation.Purpose.MASTERS))
+    ).exclude(
+        Q(generation__status__in=[Generation.Status.WRITING, *Generation.GOING])
+        | Q(generation__purpose=Generation.Purpose.MASTERS)
+    )
     entries = kept.select_related("generation").order_by("-generation_id")[:SHOWN]
     return [(entry.generation, entry) for entry in entries]
 

@@ -14,10 +14,11 @@ from kvops.models import Run
 type _Params = Mapping[str, int | str | datetime]
 
 # Of a copy in writing the parts are expected that it committed; the recovery steps and the manifest come with its end.
+# Of a copy that is being deleted some may be gone: they are expected, but not missed.
 # When its run is over, nothing of it is: what it left is listed, and expected again once somebody lets the run go on.
 _EXPECTED = """
 expected AS (
-  SELECT g.id AS generation, g.finished_at, o.key, o.size
+  SELECT g.id AS generation, CASE WHEN g.status <> 'deleting' THEN g.finished_at END AS finished_at, o.key, o.size
     FROM backups_generation g
     JOIN kvops_run r ON r.id = g.run_id
    CROSS JOIN LATERAL (
@@ -29,7 +30,7 @@ expected AS (
       UNION ALL
      SELECT unnest(ARRAY[g.stem || '.RESTORE.md', g.manifest_key]), NULL WHERE g.manifest_key <> '') o
    WHERE g.environment_id = %(environment)s AND g.bucket = %(bucket)s
-     AND (g.status <> 'writing' OR r.state IN ('queued', 'running')))
+     AND g.status <> 'deleted' AND (g.status <> 'writing' OR r.state IN ('queued', 'running')))
 """
 
 # The stem of a copy is what its objects' names begin with: see backups.manifest.layout.
@@ -41,7 +42,8 @@ INSERT INTO backups_storedobject AS known
        (environment_id, key, size, etag, seen_at, generation_id, status, written_size, written_etag)
 SELECT %(environment)s, s.key, s.size, s.etag, now(), coalesce(e.generation, g.id),
        CASE WHEN e.size <> s.size THEN 'changed'
-            WHEN e.key IS NOT NULL OR (g.status = 'writing' AND r.state IN ('queued', 'running')) THEN 'known'
+            WHEN e.key IS NOT NULL OR (g.status = 'writing' AND r.state IN ('queued', 'running'))
+                 OR g.deleted_at > %(begun)s THEN 'known'
             ELSE 'unknown' END,
        coalesce(e.size, s.size), CASE WHEN e.key IS NULL THEN '' ELSE s.etag END
   FROM backups_stagedobject s

@@ -22,6 +22,8 @@ def pin(generation: Generation, *, reason: str, by: Person) -> Pin:
         raise PinRefused(_("Say why the copy must stay."))
     with log.transaction():
         held = Generation.objects.select_for_update(of=("self",)).get(pk=generation.pk)
+        if held.status in Generation.GOING:
+            raise PinRefused(_("The copy is being deleted, or is gone. It cannot be pinned any more."))
         if Pin.objects.in_force().filter(generation=held, person=by).exists():
             raise PinRefused(_("You pinned this copy already."))
         made = Pin.objects.create(generation=held, person=by, reason=reason.strip())

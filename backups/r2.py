@@ -103,9 +103,6 @@ class Store(Protocol):
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
         """At most `limit` (1 to 1,000) objects whose names start so, from the first above the name `after`."""
 
-    def delete(self, key: str) -> None:
-        """Delete the object; fine when there is none."""
-
 
 class R2Store:
     """A bucket of R2, or of anything that speaks S3."""
@@ -195,11 +192,6 @@ class R2Store:
         if more and not objects:
             raise StoreUnavailable(f"The list of {prefix!r} in bucket {self.bucket} does not move on: try again.")
         return Page(objects, more)
-
-    def delete(self, key: str) -> None:
-        """Delete the object; see Store. A bucket lock raises AccessRefused."""
-        with self._edge("delete", key):
-            self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def time(self) -> float | None:
         """What time it is at the store, by its newest answer, in seconds since 1970; None before one said so."""

@@ -78,7 +78,7 @@ class Retention:
 
     def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
         """The same for any number of copies that are there, oldest first, some hundreds in memory at a time."""
-        rows = found.select_related("namespace", "environment").order_by("pk").iterator(CHUNK)
+        rows = found.there().select_related("namespace", "environment").order_by("pk").iterator(CHUNK)
         while chunk := list(islice(rows, CHUNK)):
             yield from self.of(chunk)
 

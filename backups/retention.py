@@ -17,6 +17,7 @@ from backups.models import Generation
 from kvops import timing
 from kvops.wording import say
 
+Purpose = Generation.Purpose
 AT_LEAST = timedelta(days=timing.RETENTION_DAYS)
 
 
@@ -124,16 +125,13 @@ class Successors:
     """The newest verified copies, by what they are of: which of them take another copy's place."""
 
     def __init__(self, verified: Iterable[Copy]) -> None:
-        self._listed: dict[tuple[int, str], int] = {}
+        self._listed: dict[tuple[int, str, str], int] = {}
         self._given: dict[tuple[int, str, str], int] = {}
-        self._masters: dict[tuple[int, str], int] = {}
         for copy in verified:
             for prefix in copy.prefixes:
-                if copy.purpose == Generation.Purpose.MASTERS:
-                    self._keep(self._masters, (copy.namespace, prefix), copy.pk)
-                elif copy.purpose == Generation.Purpose.ROUTINE:
-                    self._keep(self._listed, (copy.namespace, prefix), copy.pk)
-                elif copy.purpose == Generation.Purpose.CLEANUP:
+                if copy.purpose in {Purpose.ROUTINE, Purpose.MASTERS}:
+                    self._keep(self._listed, (copy.namespace, prefix, copy.purpose), copy.pk)
+                elif copy.purpose == Purpose.CLEANUP:
                     for pattern in copy.patterns:
                         self._keep(self._given, (copy.namespace, prefix, pattern), copy.pk)
 
@@ -144,21 +142,20 @@ class Successors:
     def of(self, copy: Copy) -> tuple[int, ...]:
         """The newer verified copies that together hold everything the copy was made of; empty when there are none.
 
-        Copies of given names stand in for nothing but such copies of the same families, and those of master data for
-        nothing but each other.
+        Copies of given names stand in for nothing but such copies of the same families, and what was read from D1 for
+        nothing that was read from KV.
         """
         found = {self._newest(copy, prefix) for prefix in copy.prefixes}
         return tuple(sorted(found)) if found and min(found) > copy.pk else ()
 
     def _newest(self, copy: Copy, prefix: str) -> int:
-        if copy.purpose == Generation.Purpose.MASTERS:
-            return self._masters.get((copy.namespace, prefix), 0)
         shorter = [prefix[:length] for length in range(len(prefix) + 1)]
-        listed = max(self._listed.get((copy.namespace, start), 0) for start in shorter)
+        listed = Purpose.MASTERS if copy.purpose == Purpose.MASTERS else Purpose.ROUTINE
+        whole = max(self._listed.get((copy.namespace, start, listed), 0) for start in shorter)
         given = [
             max(self._given.get((copy.namespace, start, pattern), 0) for start in shorter) for pattern in copy.patterns
         ]
-        return max(listed, min(given, default=0))
+        return max(whole, min(given, default=0))
 
 
 def decide(

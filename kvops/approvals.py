@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
     ApprovalRequest.Kind.POLICY: Kind(decided="kvops.changes.decided", use="backups.policy.use_change"),
     ApprovalRequest.Kind.RELEASE_STOP: Kind(use="kvops.releasing.use"),
     ApprovalRequest.Kind.RESTORE: Kind(decided="backups.restores.decided"),
+    ApprovalRequest.Kind.DELETE_GENERATIONS: Kind(decided="backups.disposals.decided"),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

@@ -209,6 +209,7 @@ AUDIT_SUBJECT_URLS = {
     "cleanup": "backups:cleanup",
     "stage": "backups:stage",
     "restore": "backups:restore",
+    "disposal": "backups:disposal",
 }
 
 LOGGING = {

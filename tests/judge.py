@@ -10,12 +10,14 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
 import pyrage
+from django.db.models.functions import Now
 
-from backups.models import CleanupEntry, Generation, Restore, RestoreEntry
+from backups.models import CleanupEntry, DisposalEntry, Generation, Restore, RestoreEntry
 from kvops.models import ApprovalRequest, Run
 from tests import keys
 from tests.fakes.cloudflare import Call
@@ -165,3 +167,14 @@ def _names_sha256(names: Iterable[str]) -> str:
 
 def _sha(data: bytes) -> str:
     return sha256(data).hexdigest()
+
+
+def bucket_problems(deleted: Iterable[str]) -> list[str]:
+    """What was deleted from the bucket and may not: an object of no approved disposal, or of a copy under 14 days."""
+    entries = DisposalEntry.objects.filter(
+        disposal__approval__state=ApprovalRequest.State.USED,
+        generation__status__in=Generation.GOING,
+        generation__finished_at__lte=Now() - timedelta(days=14),
+    )
+    allowed = {key for entry in entries.select_related("generation") for key in entry.generation.every_object()}
+    return [f"{key} was deleted and is in no approved disposal." for key in deleted if key not in allowed]

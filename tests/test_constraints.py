@@ -22,6 +22,8 @@ from backups.models import (
     CleanupChunk,
     CleanupRequest,
     CleanupStage,
+    Disposal,
+    DisposalEntry,
     Generation,
     Pin,
     Reappearance,
@@ -30,7 +32,7 @@ from backups.models import (
 )
 from kvops import leases, runs
 from kvops.models import ApprovalRequest, Contradiction, Run
-from tests.constraints import contrasts_rows, restores_rows
+from tests.constraints import contrasts_rows, disposals_rows, restores_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,
@@ -90,6 +92,7 @@ GENERATED = {
     "a check cannot go from % to %",
     "a restore cannot go from % to %",
     "a chunk of a restore cannot go from % to %",
+    "a disposal cannot go from % to %",
     "the runs are never truncated",
     "the clean-ups are never truncated",
     "copies and checks are never truncated",
@@ -110,6 +113,7 @@ TABLE = [
     *REAPPEARANCES,
     *PINS,
     *restores_rows.RESTORES,
+    *disposals_rows.DISPOSALS,
     *contrasts_rows.CONTRASTS,
 ]
 FROZEN = [
@@ -117,7 +121,9 @@ FROZEN = [
     (Contradiction, {*CONTRADICTION_FROZEN}, {*CONTRADICTION_ACCEPTED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
-    (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until"}),
+    (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until", "deleted_at"}),
+    (Disposal, {*disposals_rows.FROZEN}, disposals_rows.MOVED),
+    (DisposalEntry, {*disposals_rows.ENTRY_FROZEN}, disposals_rows.ENTRY_MOVED),
     (Pin, {*PIN_FROZEN}, {*PIN_REMOVED}),
     (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
 ]
@@ -221,6 +227,7 @@ MODELS: dict[str, type[Model]] = {
     "a check": Check,
     "a restore": Restore,
     "a chunk of a restore": RestoreChunk,
+    "a disposal": Disposal,
 }
 
 
@@ -241,12 +248,19 @@ def made(world: World, name: str, before: str, after: str) -> Model:
     if name == "a restore":
         is_undo = (before, after) == ("preparing", "writing")
         return restores_rows.undo(world) if is_undo else restores_rows.restore(world, before)
+    if name == "a copy" and before in Generation.GOING:
+        return world.going(before)
+    if name == "a copy" and after == "deleting":
+        copy = world.expired(before)
+        world.disposal("deleting", of=copy)
+        return copy
     kinds: dict[str, Callable[[str], Model]] = {
         "an approval request": world.approval,
         "a run": world.run,
         "a chunk": world.chunk,
         "a copy": world.generation,
         "a check": world.check,
+        "a disposal": world.disposal,
         "a chunk of a restore": lambda state: restores_rows.chunk(world, state),
     }
     return kinds[name](before)
@@ -259,6 +273,8 @@ def test_what_the_docstring_draws_can_be_done(world: World, name: str, before: s
         world.move(row, after)
     elif isinstance(row, Restore):
         restores_rows.move(world, row, after)
+    elif isinstance(row, Disposal):
+        world.dispose(row, after)
     elif isinstance(row, RestoreChunk):
         change(row, **restores_rows.chunk_to(after))
     else:

@@ -20,7 +20,7 @@ from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump
 from kvops import changes, runs, schedules
 from kvops.models import ApprovalRequest, Notification, Role, Run, Scan, Schedule
 from tests import make
-from tests.backups import cleaning
+from tests.backups import cleaning, disposing
 from tests.signing import signed_in
 
 LOGIN = 0
@@ -42,6 +42,7 @@ class World:
     dump: int
     missing: int
     pin: int
+    disposal: int
     run: int
     restore: int
     contrast: list[object]
@@ -70,6 +71,8 @@ def world(estate: make.Estate, people: make.People) -> World:
     compared.entries.create(name="master:a:1", kind="value")
     contrast: list[object] = [stage.generation.pk, compared.pk]
     check = stage.generation.checks.get().pk
+    disposing.expired(estate, 40)
+    disposal = disposing.asked(estate, people).pk
     pin = pins.pin(stage.generation, reason="x", by=people.operator)
     return World(
         stage,
@@ -80,6 +83,7 @@ def world(estate: make.Estate, people: make.People) -> World:
         dump.pk,
         scan.pk,
         pin.pk,
+        disposal,
         run.pk,
         restore.pk,
         contrast,
@@ -210,6 +214,14 @@ DOORS: dict[str, Door] = {
         (LOGIN, 403, 200, 200, 200), (LOGIN, 403, 422, 422, 422), lambda world: [world.generation.pk]
     ),
     "backups:pin_remove": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda world: [world.pin]),
+    "backups:disposal": page(lambda world: [world.disposal]),
+    "backups:disposal_again": operates(lambda world: [world.disposal], done=409),
+    "backups:disposal_collect": operates(lambda _world: ["qa"]),
+    "backups:disposal_end": operates(lambda world: [world.disposal], done=409),
+    "backups:disposal_live": page(lambda world: [world.disposal]),
+    "backups:disposal_objects": page(lambda world: [world.disposal]),
+    "backups:disposal_start": operates(lambda world: [world.disposal], done=422),
+    "backups:disposals": page(),
     "backups:retention": page(),
     "backups:retention_try": page(),
     "backups:masters": page(query="?environment=qa&source=d1"),

@@ -3,6 +3,7 @@
 from backups.models.cleanup import CleanupChunk, CleanupEntry, CleanupException, CleanupRequest, CleanupStage
 from backups.models.contrasts import Contrast, ContrastEntry
 from backups.models.datasets import Dataset
+from backups.models.disposals import Disposal, DisposalEntry
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.guards import BucketGuard
 from backups.models.integrity import Check, CheckRow, Difference
@@ -24,6 +25,8 @@ __all__ = [
     "ContrastEntry",
     "Dataset",
     "Difference",
+    "Disposal",
+    "DisposalEntry",
     "Generation",
     "GenerationEntry",
     "GenerationPart",

@@ -18,6 +18,10 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Generations that were read back and found equal."""
         return self.filter(status=Generation.Status.VERIFIED)
 
+    def there(self) -> "GenerationQuerySet":
+        """Generations that are neither deleted nor about to be."""
+        return self.exclude(status__in=Generation.GOING)
+
     def whole(self) -> "GenerationQuerySet":
         """Generations that lack nothing and can be read back."""
         return self.filter(status__in=[Generation.Status.COMPLETE, Generation.Status.VERIFIED])
@@ -34,6 +38,7 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Finished generations that hold a value of the key."""
         return (
             self.of_kv()
+            .there()
             .exclude(status=Generation.Status.WRITING)
             .filter(entries__name=name, entries__outcome=GenerationEntry.Outcome.KEPT)
         )
@@ -45,6 +50,8 @@ class Generation(models.Model):
     writing -> complete | partial
     complete -> verified | damaged
     verified -> verified (again) | damaged
+    partial | complete | verified | damaged -> deleting   (by the run of an approved disposal)
+    deleting -> deleted                                   (the store has none of its objects any more)
 
     `partial` (a key vanished or could not be read) and `damaged` satisfy nothing. An encrypted one names the age
     recipients, and the key its digests were made with; the database has none of settings or unclassified keys without.
@@ -61,6 +68,8 @@ class Generation(models.Model):
         COMPLETE = "complete", _("complete, not verified")
         VERIFIED = "verified", _("verified")
         DAMAGED = "damaged", _("damaged")
+        DELETING = "deleting", _("being deleted")
+        DELETED = "deleted", _("deleted")
 
     class Purpose(models.TextChoices):
         """Why it was made."""
@@ -72,6 +81,9 @@ class Generation(models.Model):
 
     OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE)
     """Their names are given, not listed."""
+
+    GOING = (Status.DELETING, Status.DELETED)
+    """Nothing can rely on them any more."""
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
@@ -107,6 +119,7 @@ class Generation(models.Model):
     verified_at = models.DateTimeField(null=True, blank=True)
     problem = models.CharField(max_length=1000, blank=True)
     retain_until = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = GenerationQuerySet.as_manager()
 
@@ -124,6 +137,11 @@ class Generation(models.Model):
             ),
             models.CheckConstraint(
                 name="generation_verified_has_a_date", condition=~Q(status="verified") | Q(verified_at__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="generation_deleted_has_a_date",
+                condition=Q(status="deleted", deleted_at__isnull=False)
+                | (~Q(status="deleted") & Q(deleted_at__isnull=True)),
             ),
             models.CheckConstraint(
                 name="generation_whole_lost_nothing",
@@ -156,6 +174,12 @@ class Generation(models.Model):
         """The names of the data objects, in order."""
         stored = self.parts.order_by("number").values_list("stored", flat=True)
         return [part["key"] for parts in stored for part in parts]
+
+    def every_object(self) -> list[str]:
+        """The names of all objects of a finished generation, in the order they were written, the manifest last."""
+        stored = self.parts.order_by("number").values_list("stored", flat=True)
+        data = [key for parts in stored for part in parts for key in (part["key"], part["digests_key"])]
+        return [*data, f"{self.stem}.RESTORE.md", self.manifest_key]
 
 
 class GenerationPart(models.Model):

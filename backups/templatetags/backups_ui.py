@@ -34,6 +34,7 @@ def _newest() -> GenerationQuerySet:
     """The newest generation of every prefix of every namespace."""
     return (
         Generation.objects.of_kv()
+        .there()
         .exclude(purpose=Generation.Purpose.RESTORE)
         .order_by("namespace", "prefixes", "-pk")
         .distinct("namespace", "prefixes")

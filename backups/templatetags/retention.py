@@ -1,19 +1,35 @@
 """How retention is shown: `{% load retention %}`."""
 
+from collections.abc import Sequence
+
 from django import template
 
-from backups.models import Generation, Pin
+from backups.models import DisposalEntry, Generation, Pin
 from backups.retained import Kept, Retention
 from kvops.models import Person, Role
 from kvops.templatetags.kvops_ui import state_badge
 
 register = template.Library()
 
+SHOWN = 20
+
 
 @register.inclusion_tag("includes/state_badge.html")
 def retention_state(state: str) -> dict[str, object]:
     """What retention does with a copy."""
     return state_badge(f"kept_{state}")
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def disposal_state(state: str) -> dict[str, object]:
+    """Where the deletion of expired copies is."""
+    return state_badge(f"disposal_{state}")
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def disposed_outcome(outcome: str) -> dict[str, object]:
+    """What became of a copy that was to be deleted."""
+    return state_badge(f"disposed_{outcome}")
 
 
 @register.inclusion_tag("retention/_dates.html")
@@ -23,9 +39,16 @@ def retention_dates(kept: Kept) -> dict[str, object]:
 
 
 @register.simple_tag
-def retention_of(generation: Generation) -> Kept:
-    """What retention says of one copy."""
-    return Retention().of([generation])[0]
+def retention_of(generation: Generation) -> Kept | None:
+    """What retention says of one copy; None of one that is deleted, or about to be."""
+    return None if generation.status in Generation.GOING else Retention().of([generation])[0]
+
+
+@register.simple_tag
+def disposals_of(generation: Generation) -> Sequence[DisposalEntry]:
+    """The deletions a copy was collected for, newest first."""
+    related = ("disposal__requested_by", "disposal__approval__approver")
+    return list(DisposalEntry.objects.filter(generation=generation).select_related(*related).order_by("-pk")[:SHOWN])
 
 
 @register.inclusion_tag("retention/_pins.html", takes_context=True)

@@ -31,6 +31,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     found = list(form.entries(generation)[: PAGE + 1])
     parts = list(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1])
     dataset, why_not = _dataset(generation)
+    restorable = len(parts) <= recovery.MAX_PARTS and generation.status not in Generation.GOING
     context = {
         "generation": generation,
         "environment": generation.environment,
@@ -42,7 +43,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "filtered": any(request.GET.values()),
         "parts": parts[: recovery.MAX_PARTS],
         "more_parts": len(parts) > recovery.MAX_PARTS,
-        "sections": recovery.sections(recovery.steps(generation)) if len(parts) <= recovery.MAX_PARTS else [],
+        "sections": recovery.sections(recovery.steps(generation)) if restorable else [],
         "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:CHECKS],
         "stages": catalogue.relying_on(generation),
         "dataset": dataset,

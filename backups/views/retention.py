@@ -10,13 +10,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups import pins, retained
+from backups import disposals, pins, retained
 from backups.forms.retention import ReasonForm, RetentionFilter, TryForm
 from backups.models import Generation, Pin
 from backups.retained import Tried
 from backups.retention import State
 from backups.views.backups import refuse
-from kvops.models import Family
+from kvops.models import Environment, Family
 from kvops.signin import person_of
 
 PAGE = 50
@@ -33,6 +33,11 @@ def index(request: HttpRequest) -> HttpResponse:
         "copies": found[:PAGE],
         "after": found[PAGE - 1].generation.pk if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
+        "disposing": [
+            (environment, disposals.due(environment), disposals.current(environment))
+            for environment in Environment.objects.order_by("order")
+        ],
+        "may_operate": request.user.has_perm("kvops.operate"),
         "families": Family.objects.order_by("binding", "pattern"),
     }
     return render(request, "retention/list.html", context)

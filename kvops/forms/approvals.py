@@ -19,6 +19,8 @@ def word_to_type(approval: ApprovalRequest) -> str:
     evidence = json.loads(approval.evidence)
     if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE}:
         return str(evidence["namespace_title"])
+    if approval.kind == Kind.DELETE_GENERATIONS:
+        return str(evidence["bucket"])
     if approval.kind == Kind.ENVIRONMENT:
         return " ".join(str(environment["slug"]) for environment in evidence["definition"]["environment"])
     if approval.kind == Kind.RELEASE_STOP:

@@ -39,6 +39,7 @@ class ApprovalRequest(models.Model):
         POLICY = "policy", _("change the policy")
         RELEASE_STOP = "release_stop", _("release an emergency stop")
         RESTORE = "restore", _("put keys back")
+        DELETE_GENERATIONS = "delete_generations", _("delete copies")
 
     class State(models.TextChoices):
         """Where the request is."""

@@ -48,6 +48,7 @@ class Run(models.Model):
         PREVIEW = "preview", _("preview of a restore")
         RESTORE = "restore", _("restore")
         UNDO = "undo", _("undoing of a deletion")
+        DISPOSE = "dispose", _("deletion of copies")
         CONTRAST = "contrast", _("comparison of a copy")
 
     class State(models.TextChoices):
@@ -115,12 +116,12 @@ class Run(models.Model):
             ),
             models.CheckConstraint(
                 name="run_destructive_is_approved",
-                condition=~Q(kind__in=["delete", "restore", "undo"])
+                condition=~Q(kind__in=["delete", "restore", "undo", "dispose"])
                 | (Q(approval__isnull=False) & ~Q(approval_digest="")),
             ),
             models.CheckConstraint(
                 name="run_destructive_in_a_worker",
-                condition=~Q(kind__in=["delete", "restore", "undo"]) | Q(foreground=False),
+                condition=~Q(kind__in=["delete", "restore", "undo", "dispose"]) | Q(foreground=False),
             ),
             models.UniqueConstraint(
                 fields=["kind", "subject"],

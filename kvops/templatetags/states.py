@@ -117,6 +117,15 @@ LOOKS: dict[str, Look] = {
     "firing_started": Look(_("Started"), *_GOOD),
     "firing_nothing": Look(_("Nothing to do"), *_QUIET),
     "firing_refused": Look(_("Could not be started"), *_BAD),
+    # deletions of expired copies
+    "disposal_submitted": Look(_("Waits for approval"), *_WAITS),
+    "disposal_approved": Look(_("Approved"), *_GOOD),
+    "disposal_deleting": Look(_("Deleting"), "red", "loader-circle"),
+    "disposal_done": Look(_("Done"), *_GOOD),
+    "disposal_ended": Look(_("Ended"), *_OVER),
+    "disposed_planned": Look(_("To be deleted"), *_WAITS),
+    "disposed_deleted": Look(_("Deleted"), *_GONE),
+    "disposed_kept": Look(_("Kept"), "purple", "pin"),
     # categories
     "settings": Look(_("Settings"), "purple", "lock"),
     "cache": Look(_("Cache"), "cyan", "hourglass"),
@@ -165,6 +174,9 @@ RESULTS: dict[str, str | Promise] = {
     "stopped": _("Not sent: the run was ended early"),
     # comparisons of copies
     "removed": _("Removed"),
+    # deletions of copies
+    "deleted_copies": _("Copies deleted"),
+    "kept_copies": _("Copies kept"),
     # deletions
     "deleted": _("Deleted"),
     "skipped": _("Not deleted"),

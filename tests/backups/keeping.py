@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from backups.models import Generation
+from backups.models import Generation, GenerationPart
 from kvops.models import Namespace, Run
+from tests.fakes.s3 import FakeS3
 
 SHA = "0" * 64
 
@@ -19,8 +20,9 @@ def copy(
     status: str = "verified",
     purpose: str = "routine",
     patterns: Sequence[str] = (),
+    s3: FakeS3 | None = None,
 ) -> Generation:
-    """A copy that was finished so many days ago."""
+    """A copy that was finished so many days ago; with a bucket, its objects are there."""
     at = Now() - timedelta(days=days)
     run = Run.objects.create(
         kind="backup", subject=f"x:{Run.objects.count()}", label="x", state="succeeded", finished_at=at
@@ -32,12 +34,26 @@ def copy(
         patterns=list(patterns),
         category="legacy",
         purpose=purpose,
+        source="d1" if purpose == "masters" else "",
         run=run,
         bucket=namespace.environment.r2_bucket,
         stem=f"{namespace.environment.slug}/backups/kv/x/{run.pk}",
         started_at=at,
         retain_until=at + timedelta(days=14),
     )
+    key = f"{made.stem}.json"
+    GenerationPart.objects.create(
+        generation=made,
+        number=1,
+        object_key=key,
+        size=2,
+        keys=0,
+        first_index=0,
+        last_index=0,
+        stored=[{"key": key, "digests_key": f"{key}.digests", "size": 2}],
+    )
+    if s3:
+        s3.objects |= dict.fromkeys(made.every_object()[:-1], b"[]") | {f"{made.stem}.manifest.json": b"{}"}
     mine = Generation.objects.filter(pk=made.pk)
     for step in {"verified": ("complete", "verified"), "damaged": ("complete", "damaged")}.get(status, (status,)):
         if step in {"complete", "partial"}:

@@ -61,6 +61,13 @@ def test_nothing_stands_in_for_a_copy_that_does_not_cover_it(estate: make.Estate
     assert state(whole) == State.NEWEST
 
 
+def test_what_d1_holds_stands_in_for_nothing_of_kv(estate: make.Estate) -> None:
+    of_kv, of_d1 = copy(estate.qa, 400), copy(estate.qa, 300, purpose="masters")
+    assert (state(of_kv), state(of_d1)) == (State.NEWEST, State.NEWEST)
+    copy(estate.qa, 1, purpose="masters")
+    assert (state(of_kv), state(of_d1)) == (State.NEWEST, State.DUE)
+
+
 def test_copies_that_cover_it_together_stand_in_for_it(estate: make.Estate) -> None:
     make.family("other:", Category.LEGACY)
     both = copy(estate.qa, 400, prefixes=["master:", "other:"])

@@ -243,7 +243,7 @@ STAGES = [
     Row(NOT_BY_THIS_REQUEST, other_request("approved"), "decided before"),
     Row(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("submitted"), state="approved"), "not decided"),
     Row(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("approved"), state="deleting", run=w.run()), "not claimed"),
-    Row("only what writes to KV uses up an approval", scan_for_deletion, "a scan instead of a deletion"),
+    Row("only what writes or deletes uses up an approval", scan_for_deletion, "a scan instead of a deletion"),
     Row(DELETED_BY, lambda w: w.move(w.stage("approved"), "deleting", run=w.deletion()), "of another approval"),
     Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", names_sha256=""), "digest"),
     Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", frozen_at=None), "time"),

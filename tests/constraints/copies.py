@@ -14,6 +14,8 @@ from backups.models import (
     CleanupRequest,
     CleanupStage,
     Dataset,
+    Disposal,
+    DisposalEntry,
     Generation,
     GenerationEntry,
     GenerationPart,
@@ -32,7 +34,18 @@ COPY_PATHS = {
     "verified": ["complete", "verified"],
     "damaged": ["complete", "damaged"],
 }
+DISPOSAL_PATHS = {
+    "collected": (),
+    "submitted": ("submitted",),
+    "approved": ("submitted", "approved"),
+    "deleting": ("submitted", "approved", "deleting"),
+    "done": ("submitted", "approved", "deleting", "done"),
+    "ended": ("ended",),
+}
 CHUNK_PATHS = {"intended": ["intended"], "sent": ["intended", "sent"], "settled": ["settled"]}
+
+
+OLD = Now() - timedelta(days=40)
 
 
 class World(Estate):
@@ -62,6 +75,56 @@ class World(Estate):
             change(generation, **{name: values.get(name, value) for name, value in step.items()})
         generation.refresh_from_db()
         return generation
+
+    def expired(self, status: str = "verified", /, **values: object) -> Generation:
+        """A copy that may be deleted by its age, and a newer verified one."""
+        old = {"started_at": OLD, "finished_at": OLD, "retain_until": OLD + timedelta(days=14)}
+        found = self.generation("writing") if status == "writing" else self.generation(status, **{**old, **values})
+        self.generation()
+        return found
+
+    def disposal(self, state: str = "collected", /, *, of: Generation | None = None, **values: object) -> Disposal:
+        """A disposal in this state, of one copy."""
+        made = {"environment": self.environment, "reason": "x", "generations": 1, "objects_total": 2}
+        found = Disposal.objects.create(**{**made, "objects_sha256": SHA, "requested_by": self.operator, **values})
+        DisposalEntry.objects.create(
+            disposal=found, index=0, generation=of or self.generation(), due_at=Now(), newer=[], objects_total=2
+        )
+        for step in DISPOSAL_PATHS[state]:
+            self.dispose(found, step)
+        return found
+
+    def disposal_of_another(self) -> Disposal:
+        """A disposal of production that is under way."""
+        mine, self.environment = self.environment, self.production
+        try:
+            return self.disposal("deleting")
+        finally:
+            self.environment = mine
+
+    def dispose(self, found: Disposal, state: str, **values: object) -> None:
+        """The disposal goes on to this state, with all it needs for that."""
+        needed: dict[str, object] = {}
+        if state == "submitted":
+            needed = {"approval": self.approval(kind="delete_generations", subject=f"disposal:{found.pk}")}
+        elif state == "approved" and found.approval:
+            change(found.approval, **self.to(ApprovalRequest, "approved"))
+        elif state == "deleting" and found.approval:
+            change(found.approval, **self.to(ApprovalRequest, "used"))
+            needed = {"run": self.run("running", **{**self.used(found.approval), "kind": "dispose"})}
+        elif state in {"done", "ended"}:
+            needed = {"finished_at": Now()}
+        change(found, state=state, **{**needed, **values})
+        found.refresh_from_db()
+
+    def going(self, status: str = "deleting") -> Generation:
+        """A copy that is being deleted, or is gone."""
+        found = self.expired()
+        self.disposal("deleting", of=found)
+        for step in ["deleting", "deleted"][: ["deleting", "deleted"].index(status) + 1]:
+            change(found, **self.to(Generation, step))
+        found.refresh_from_db()
+        return found
 
     def pin(self, **values: object) -> Pin:
         """A pin that is in force."""
@@ -207,6 +270,7 @@ class World(Estate):
                 "complete": finished,
                 "partial": finished,
                 "verified": {"verified_at": Now()},
+                "deleted": {"deleted_at": Now()},
             }
             return {"status": state, **needed.get(state, {})}
         if model is not CleanupChunk:

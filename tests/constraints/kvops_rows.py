@@ -181,7 +181,8 @@ RUNS = [
     Row("run_destructive_in_a_worker", lambda w: w.deletion(foreground=True)),
     Row("run_one_per_approval_and_kind", lambda w: again(w.deletion("succeeded"))),
     Row(
-        "only what writes to KV uses up an approval", lambda w: w.run(**{**w.used(w.approval("used")), "kind": "scan"})
+        "only what writes or deletes uses up an approval",
+        lambda w: w.run(**{**w.used(w.approval("used")), "kind": "scan"}),
     ),
     Row(
         "a restore needs an approval to put keys back into its environment",

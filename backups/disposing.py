@@ -1,0 +1,185 @@
+"""The only way to the deletion of a copy: a run with a used approval of a disposal, copy after copy.
+
+Right before each copy everything is derived again, under a lock that whatever would rely on the copy waits for: its age
+on the database's clock, pins, what needs it, the newer copy that takes its place. From then on the copy is *being
+deleted* and good for nothing. Its objects go in the reverse order of writing, the manifest first, each after its entry
+in the record; it is deleted when the store has none of them any more.
+"""
+
+import json
+from typing import Any
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups import contradictions, disposals, storage
+from backups.disposal_evidence import objects_sha256
+from backups.models import Disposal, DisposalEntry, Generation, StoredObject
+from backups.r2 import R2Store
+from backups.removal import remove_permanently
+from backups.retained import Retention
+from backups.retention import State as Keeping
+from kvops import approvals, emergency
+from kvops.leases import Again, Done, Lease, RunError
+from kvops.wording import english
+
+Outcome = DisposalEntry.Outcome
+Status = Generation.Status
+
+
+def delete_copies_permanently(lease: Lease) -> Again | Done | None:
+    """One step of a disposal. Raises RunError when the target, a right or the bucket does not allow it."""
+    disposal = Disposal.objects.select_related("environment", "approval").get(run=lease.run)
+    _insist_target(disposal, lease)
+    contradictions.insist_none(disposal.environment)
+    with storage.errors_for_a_run(), storage.store(disposal.environment) as store:
+        return _Job(disposal, lease, store).step()
+
+
+def _insist_target(disposal: Disposal, lease: Lease) -> None:
+    """The approval, and the bucket it names, still hold."""
+    approval, run = disposal.approval, lease.run
+    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
+        raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+    if run.subject != f"disposal:{disposal.pk}" or run.started_by_id != approval.starter_id:
+        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
+    shown: dict[str, Any] = json.loads(approval.evidence)
+    now = {"account_id": disposal.environment.account_id, "bucket": disposal.environment.r2_bucket}
+    for name, value in now.items():
+        if shown.get(name) != value:
+            raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
+    listed = [(each["id"], each["objects_sha256"]) for each in shown["generations"]["list"]]
+    entries = disposal.entries.order_by("index")
+    if listed != list(entries.values_list("generation_id", "objects_sha256")):
+        raise RunError("wrong_set", gettext_noop("The copies are not those that were approved."))
+
+
+class _Job:
+    """One step's work on a disposal."""
+
+    def __init__(self, disposal: Disposal, lease: Lease, store: R2Store) -> None:
+        self.disposal, self.lease, self.store = disposal, lease, store
+
+    def step(self) -> Again | None:
+        """Copies until the step is over or none is left."""
+        planned = self.disposal.entries.filter(outcome=Outcome.PLANNED).select_related("generation__environment")
+        for entry in planned.order_by("index"):
+            if (entry.generation.status == Status.DELETING or self._begin(entry)) and not self._delete(entry):
+                return Again()
+            if self.lease.tired:
+                return Again()
+        self._finish()
+        return None
+
+    def _insist_rights(self) -> None:
+        emergency.insist_none(self.disposal.environment)
+        if self.disposal.approval is None:
+            raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+        try:
+            approvals.still_valid(self.disposal.approval)
+        except approvals.Refused as refused:
+            emergency.insist_none(self.disposal.environment)
+            raise RunError("rights_gone", str(refused)) from refused
+
+    def _begin(self, entry: DisposalEntry) -> bool:
+        """Commit that the copy is being deleted, if it still may be; otherwise that it is kept, and why."""
+        self._insist_rights()
+        with self.lease.checkpoint(cursor=self._cursor(next=0)):
+            emergency.hold(self.disposal.environment)
+            because = self._because(entry)
+            if because:
+                DisposalEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.KEPT, because=because[:1000])
+                self._record(Action.GENERATION_KEPT, entry, {"because": because[:500]})
+            else:
+                found = Generation.objects.filter(pk=entry.generation_id, status=entry.generation.status)
+                if found.update(status=Status.DELETING) != 1:
+                    raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
+                self._record(Action.GENERATION_DELETING, entry, {"objects": entry.objects_total, "newer": entry.newer})
+        return not because
+
+    def _because(self, entry: DisposalEntry) -> str:
+        """Why the copy must stay, within the transaction that would begin to delete it; empty when it may go."""
+        if self.lease.run.cursor.get("ending"):
+            return gettext_noop("The deletion was ended early.")
+        held = Generation.objects.select_for_update(of=("self",)).select_related("environment", "namespace")
+        generation = held.get(pk=entry.generation_id)
+        if generation.status in Generation.GOING:
+            return gettext_noop("Another request deletes it, or deleted it.")
+        if objects_sha256(generation.every_object()) != entry.objects_sha256:
+            return gettext_noop("Its objects are not those that were approved.")
+        entry.generation = generation
+        verdict = Retention().of([generation])[0].verdict
+        if verdict.state == Keeping.DUE:
+            return ""
+        return english(" ".join(str(reason.text) for reason in verdict.reasons))
+
+    def _delete(self, entry: DisposalEntry) -> bool:
+        """Delete the objects of a copy, the manifest first; whether it is done, or the step is over before that."""
+        keys = list(reversed(list(entry.generation.every_object())))
+        begun = int(self.lease.run.cursor.get("next", 0))
+        for index in range(max(begun - 1, 0), len(keys)):
+            if index >= begun:
+                self._intend(entry, keys[index], index)
+            self._insist_rights()
+            with self.lease.fence():
+                remove_permanently(self.store, keys[index])
+            if self.lease.tired and index + 1 < len(keys):
+                return False
+        for key in keys:
+            self.lease.keep()
+            if self.store.head(key) is not None:
+                raise RunError("still_there", f"{key} was deleted and is still in bucket {self.store.bucket}.")
+        self._settle(entry, keys)
+        return True
+
+    def _intend(self, entry: DisposalEntry, key: str, index: int) -> None:
+        """The entry in the record before the effect."""
+        with self.lease.checkpoint(
+            cursor=self._cursor(next=index + 1),
+            done=self.lease.run.done + 1,
+            note=f"Deleting copy {entry.generation_id}",
+        ):
+            emergency.hold(self.disposal.environment)
+            self._record(Action.OBJECT_DELETING, entry, {"object": key, "bucket": self.store.bucket})
+
+    def _settle(self, entry: DisposalEntry, keys: list[str]) -> None:
+        with self.lease.checkpoint(cursor=self._cursor(next=0), note=f"Copy {entry.generation_id} is deleted"):
+            generation = Generation.objects.filter(pk=entry.generation_id, status=Status.DELETING)
+            if generation.update(status=Status.DELETED, deleted_at=Now()) != 1:
+                raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
+            DisposalEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.DELETED)
+            StoredObject.objects.filter(environment=self.disposal.environment, key__in=keys).delete()
+            self._record(Action.GENERATION_DELETED, entry, {"objects": len(keys), "keys": entry.generation.keys})
+
+    def _finish(self) -> None:
+        entries = self.disposal.entries
+        deleted, kept = (entries.filter(outcome=outcome).count() for outcome in (Outcome.DELETED, Outcome.KEPT))
+        result: dict[str, JSON] = {"deleted_copies": deleted, "kept_copies": kept}
+        with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, note=""):
+            disposals.move(
+                self.disposal,
+                [Disposal.State.DELETING],
+                Disposal.State.DONE,
+                Action.DISPOSAL_FINISHED,
+                actor=self.lease.actor,
+                values={"deleted": deleted, "kept": kept, "finished_at": Now()},
+                details=result,
+            )
+
+    def _cursor(self, **at: int) -> dict[str, Any]:
+        ending = {"ending": True} if self.lease.run.cursor.get("ending") else {}
+        return {**ending, **at}
+
+    def _record(self, action: Action, entry: DisposalEntry, details: dict[str, JSON]) -> None:
+        log.record(
+            action,
+            actor=self.lease.actor,
+            environment=self.disposal.environment.slug,
+            subject=f"generation:{entry.generation_id}",
+            subject_label=entry.generation.stem[:200],
+            digest=entry.generation.manifest_sha256,
+            details={"disposal": self.disposal.pk, "approval": self.disposal.approval_id or 0, **details},
+        )

@@ -1,0 +1,54 @@
+"""Why expired copies can go, and the confirmation before they do."""
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Disposal
+
+LONGEST = 2_000
+"""Characters of a reason, so that the evidence stays within its 64 KiB."""
+
+
+class CollectForm(forms.Form):
+    """Why the copies can go."""
+
+    reason = forms.CharField(
+        label=_("Why these copies can go"), help_text=_("The reviewer reads this."), max_length=LONGEST
+    )
+
+
+class StartForm(forms.Form):
+    """The name of the bucket, typed exactly."""
+
+    confirm = forms.CharField(label=_("Name of the bucket"), strip=False)
+
+    def __init__(self, data: QueryDict | None = None, *, disposal: Disposal) -> None:
+        super().__init__(data)
+        self.expected = disposal.environment.r2_bucket
+
+    def clean_confirm(self) -> str:
+        """Refuse anything but the name."""
+        typed: str = self.cleaned_data["confirm"]
+        if typed != self.expected:
+            raise forms.ValidationError(_("Type it exactly as it is shown."))
+        return typed
+
+
+class DisposalFilter(forms.Form):
+    """Which disposals to show."""
+
+    state = forms.ChoiceField(
+        label=_("State"), required=False, choices=[("", _("All states")), *Disposal.State.choices[1:]]
+    )
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def disposals(self) -> QuerySet[Disposal]:
+        """What the filters let through, newest first; none while a filter is wrong."""
+        if not self.is_valid():
+            return Disposal.objects.none()
+        found = Disposal.objects.select_related("environment", "requested_by", "approval__approver").order_by("-pk")
+        if self.cleaned_data["state"]:
+            found = found.filter(state=self.cleaned_data["state"])
+        return found.filter(pk__lt=self.cleaned_data["after"]) if self.cleaned_data["after"] else found

@@ -1,0 +1,105 @@
+"""Disposals: expired copies of an environment that a person asks to delete, another approves, and a run deletes."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from backups.models.generations import Generation
+from kvops.models import ApprovalRequest, Environment, Person, Run
+
+
+class Disposal(models.Model):
+    """The deletion of copies whose date has come, in one environment.
+
+    collected -> submitted -> approved     (asked for, and decided by another person)
+    approved -> deleting                   (claimed: the run and the used approval in one transaction)
+    deleting -> done                       (every copy is deleted, or kept with the reason)
+    collected | submitted | approved -> ended   (rejected, withdrawn, expired, stale)
+    """
+
+    class State(models.TextChoices):
+        """Where the disposal is."""
+
+        COLLECTED = "collected", _("collected")
+        SUBMITTED = "submitted", _("waiting for approval")
+        APPROVED = "approved", _("approved")
+        DELETING = "deleting", _("deleting")
+        DONE = "done", _("done")
+        ENDED = "ended", _("ended")
+
+    OVER = (State.DONE, State.ENDED)
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
+    state = models.CharField(max_length=20, choices=State, default=State.COLLECTED)
+    reason = models.TextField()
+    generations = models.PositiveIntegerField()
+    objects_total = models.PositiveIntegerField()
+    objects_sha256 = models.CharField(max_length=64)
+    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="disposals")
+    created_at = models.DateTimeField(db_default=Now())
+    approval = models.OneToOneField(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="disposal")
+    deleted = models.PositiveIntegerField(default=0)
+    kept = models.PositiveIntegerField(default=0)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    ended_because = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment"], condition=~Q(state__in=["done", "ended"]), name="disposal_one_open"
+            ),
+            models.CheckConstraint(name="disposal_says_why", condition=~Q(reason="")),
+            models.CheckConstraint(
+                name="disposal_submitted_has_an_approval",
+                condition=Q(state__in=["collected", "ended"]) | Q(approval__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="disposal_deleting_has_a_run",
+                condition=~Q(state__in=["deleting", "done"]) | Q(run__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="disposal_over_has_an_end",
+                condition=Q(state__in=["done", "ended"], finished_at__isnull=False)
+                | (~Q(state__in=["done", "ended"]) & Q(finished_at__isnull=True)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.environment.slug}: {self.generations} copies"
+
+
+class DisposalEntry(models.Model):
+    """One copy of a disposal, what takes its place, and what became of it."""
+
+    class Outcome(models.TextChoices):
+        """What became of the copy."""
+
+        PLANNED = "planned", _("to be deleted")
+        DELETED = "deleted", _("deleted")
+        KEPT = "kept", _("kept")
+
+    disposal = models.ForeignKey(Disposal, on_delete=models.PROTECT, related_name="entries")
+    index = models.PositiveIntegerField()
+    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="disposals")
+    due_at = models.DateTimeField()
+    newer = models.JSONField()
+    objects_total = models.PositiveIntegerField()
+    objects_sha256 = models.CharField(max_length=64)
+    outcome = models.CharField(max_length=10, choices=Outcome, default=Outcome.PLANNED)
+    because = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        verbose_name_plural = "disposal entries"
+        constraints = [
+            models.UniqueConstraint(fields=["disposal", "index"], name="disposal_index_once"),
+            models.UniqueConstraint(fields=["disposal", "generation"], name="disposal_generation_once"),
+            models.CheckConstraint(
+                name="disposal_kept_says_why",
+                condition=Q(outcome="kept") & ~Q(because="") | ~Q(outcome="kept") & Q(because=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"copy {self.generation_id}"
