@@ -13,32 +13,12 @@ from backups import datasets, encryption, scope
 from backups.models import Check, CleanupStage, Dataset, Generation, GenerationEntry
 from backups.models.generations import GenerationQuerySet
 from kvops import categories, clock, timing
-from kvops.models import Category, Database, Environment, Family, Key, Namespace, ScanCount
+from kvops.models import Category, Database, Environment, Key, Namespace, ScanCount
 
 CAP = 10_000
 """Keys under a prefix are counted up to here; those of a whole family were counted by the scan."""
 
 SHOWN = 20
-
-ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
-"""In which families are shown."""
-
-
-@dataclass(frozen=True)
-class Copy:
-    """The newest verified copy of a family in one namespace, if there is one."""
-
-    namespace: Namespace
-    generation: Generation | None
-    stale: bool
-
-
-@dataclass(frozen=True)
-class Protection:
-    """A family and its copies, environment after environment."""
-
-    family: Family
-    copies: Sequence[Copy]
 
 
 @dataclass(frozen=True)
@@ -97,31 +77,6 @@ def _newest(found: GenerationQuerySet) -> list[Generation]:
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
     newest = found.order_by(*kind, "-pk").distinct(*kind).values("pk")
     return list(Generation.objects.filter(pk__in=newest).order_by("-pk"))
-
-
-def _covers(generation: Generation, family: Family) -> bool:
-    if generation.purpose == Generation.Purpose.RESTORE:
-        return False  # only what a restore was to overwrite
-    under = any(family.pattern.startswith(prefix) for prefix in generation.prefixes)
-    return under and (generation.purpose == Generation.Purpose.ROUTINE or str(family) in generation.patterns)
-
-
-def protection() -> list[Protection]:
-    """For each family but caches that were never copied, the newest verified copy per environment."""
-    namespaces = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
-    found, before = _newest(Generation.objects.of_kv().verified()), stale_before()
-    rows = []
-    for family in Family.objects.order_by("binding", "pattern"):
-        copies = []
-        for namespace in namespaces:
-            if namespace.binding == family.binding:
-                mine = (each for each in found if each.namespace_id == namespace.pk and _covers(each, family))
-                newest = next(mine, None)
-                stale = bool(newest and newest.verified_at and newest.verified_at < before)
-                copies.append(Copy(namespace, newest, stale))
-        if family.category != Category.CACHE or any(copy.generation for copy in copies):
-            rows.append(Protection(family, copies))
-    return sorted(rows, key=lambda row: ORDER.index(Category(row.family.category)))
 
 
 def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:

@@ -8,7 +8,7 @@ the newest verified copy of a family stays, whatever its age.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
@@ -73,7 +73,13 @@ class Copy:
     @property
     def may_from(self) -> datetime | None:
         """When it may be deleted at the earliest; None while it is being written."""
-        return max(self.retain_until, self.finished_at + AT_LEAST) if self.finished_at else None
+        return max(self.retain_until.astimezone(UTC), self.after(AT_LEAST)) if self.finished_at else None
+
+    def after(self, span: timedelta) -> datetime:
+        """So long after it was finished: in UTC, where no day has 23 hours."""
+        if self.finished_at is None:
+            raise ValueError(self)
+        return self.finished_at.astimezone(UTC) + span
 
     def of(self, rule: Rule) -> bool:
         """Whether the copy may hold keys of the family."""
@@ -176,7 +182,7 @@ def _decide(
     newer, may_from = successors.of(copy), copy.may_from
     due_at = None
     if copy.finished_at and may_from and mine:
-        due_at = max(may_from, copy.finished_at + timedelta(days=max(rule.days for rule in mine)))
+        due_at = max(may_from, copy.after(timedelta(days=max(rule.days for rule in mine))))
     if copy.elsewhere:
         holds = (*holds, Hold(say(_("It lies in a bucket that the environment does not use any more."))))
     if may_from is None:
@@ -188,5 +194,5 @@ def _decide(
     elif not newer:
         state = State.NEWEST
     else:
-        state = State.DUE if due_at <= now else State.WAITING
+        state = State.DUE if due_at <= now.astimezone(UTC) else State.WAITING
     return Verdict(copy, state, may_from, due_at, mine, holds, newer)

@@ -60,6 +60,8 @@ class Begun:
 JOBS: dict[str, Job] = {
     "scan": Job(_("Scan of every namespace"), "kvops.inventory.scan_all", "17 1 * * *"),
     "reconcile": Job(_("Comparison of the bucket with the copies"), "backups.reconciling.scheduled", "47 3 * * *"),
+    "deadlines": Job(_("Notices before copies are deleted"), "backups.deadlines.before_deletion", "7 8 * * *"),
+    "lateness": Job(_("Notices of late copies"), "backups.deadlines.in_time", "23 * * * *"),
 }
 """Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

@@ -12,19 +12,22 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups import catalogue
+from backups import catalogue, protection
 from backups.models import CleanupStage, Contrast, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
 from backups.next_step import NEXT
 from backups.templatetags import buckets
 from kvops import timing
-from kvops.models import Category, Environment, Family, Namespace, Run
+from kvops.models import Environment, Family, Namespace, Run
 from kvops.overview import Alarm
 
 register = template.Library()
 
 SHOWN = 20
 """How many stages the overview lists at most."""
+
+NAMED = 5
+"""How many families an alarm names."""
 
 State = CleanupStage.State
 Status = Generation.Status
@@ -44,18 +47,8 @@ def _newest() -> GenerationQuerySet:
 
 @register.inclusion_tag("overview/generations.html")
 def newest_generations(environment: Environment) -> dict[str, object]:
-    """The newest copy of every family of an environment, and the legacy families that have none."""
-    generations = list(_newest().filter(environment=environment))
-    copied = [(one.namespace.binding, prefix) for one in generations for prefix in one.prefixes]
-    families = Family.objects.filter(
-        category=Category.LEGACY, binding__in=environment.namespaces.values("binding")
-    ).order_by("binding", "pattern")
-    missing = [
-        family
-        for family in families
-        if not any(family.binding == binding and family.pattern.startswith(prefix) for binding, prefix in copied)
-    ]
-    return {"environment": environment, "generations": generations, "missing": missing}
+    """For every family of an environment: can it be restored, to which moment, since when is that proven?"""
+    return {"environment": environment, "rows": protection.in_environment(environment)}
 
 
 @register.inclusion_tag("includes/alarms.html")
@@ -65,7 +58,32 @@ def copies_alarms() -> dict[str, object]:
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
-    return {"alarms": [*_reappeared(), *found, *buckets.alarms()]}
+    return {"alarms": [*_reappeared(), *found, *_not_in_time(), *buckets.alarms()]}
+
+
+def _not_in_time() -> list[Alarm]:
+    """One alarm for all families whose copy is overdue, and one for those of which too few days are covered."""
+    copies = [(f"{copy.namespace} {row.family}", copy) for row in protection.of_all() for copy in row.copies]
+    overdue = [name for name, copy in copies if copy.light.alarming]
+    short = [name for name, copy in copies if copy.short]
+    url, see = f"{reverse('backups:backups')}#protected", _("See them")
+    found = []
+    if overdue:
+        title = ngettext("A copy of %(n)s family is overdue", "Copies of %(n)s families are overdue", len(overdue))
+        found.append(Alarm("danger", title % {"n": len(overdue)}, _first(overdue), url, see))
+    if short:
+        title = ngettext(
+            "Of %(n)s family fewer than 14 days can be restored",
+            "Of %(n)s families fewer than 14 days can be restored",
+            len(short),
+        )
+        found.append(Alarm("warning", title % {"n": len(short)}, _first(short), url, see))
+    return found
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" +{len(names) - NAMED}" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _reappeared() -> list[Alarm]:

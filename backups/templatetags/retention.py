@@ -21,6 +21,12 @@ def retention_state(state: str) -> dict[str, object]:
 
 
 @register.inclusion_tag("includes/state_badge.html")
+def light(of: str) -> dict[str, object]:
+    """Whether a verified copy was made in time."""
+    return state_badge(f"light_{of}")
+
+
+@register.inclusion_tag("includes/state_badge.html")
 def disposal_state(state: str) -> dict[str, object]:
     """Where the deletion of expired copies is."""
     return state_badge(f"disposal_{state}")

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from audit import log
 from audit.actions import Action
-from backups import catalogue, encryption, generations, keeping
+from backups import catalogue, encryption, generations, keeping, protection
 from backups.forms.backups import BackupForm, GenerationFilter, PlaceForm
 from backups.models import Generation, PlainDump
 from kvops import inventory, runs
@@ -44,7 +44,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
         "stale_before": catalogue.stale_before(),
-        "protection": catalogue.protection(),
+        "protection": protection.of_all(),
         "dumps": PlainDump.objects.filter(kept_at="").select_related("namespace__environment").order_by("pk")[:SHOWN],
         "may_operate": request.user.has_perm("kvops.operate"),
     }

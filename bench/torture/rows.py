@@ -75,6 +75,7 @@ MODULES: tuple[str, ...] = (
     "kills",
     "rate",
     "races",
+    "retention",
 )
 """The modules of this package that hold rows, each in its `ROWS`."""
 

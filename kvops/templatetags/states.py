@@ -117,6 +117,12 @@ LOOKS: dict[str, Look] = {
     "firing_started": Look(_("Started"), *_GOOD),
     "firing_nothing": Look(_("Nothing to do"), *_QUIET),
     "firing_refused": Look(_("Could not be started"), *_BAD),
+    # whether copies are made in time
+    "light_on_time": Look(_("On time"), *_GOOD),
+    "light_late": Look(_("Late"), *_CARE),
+    "light_overdue": Look(_("Overdue"), *_BAD),
+    "light_never": Look(_("Never copied"), *_BAD),
+    "light_unexpected": Look(_("No copy expected"), *_QUIET),
     # deletions of expired copies
     "disposal_submitted": Look(_("Waits for approval"), *_WAITS),
     "disposal_approved": Look(_("Approved"), *_GOOD),

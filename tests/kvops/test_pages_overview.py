@@ -97,14 +97,14 @@ def test_the_first_steps_are_ticked_off_and_go(estate: make.Estate, people: make
 
 
 def test_the_newest_copy_of_every_family_is_shown(estate: make.Estate, people: make.People) -> None:
-    assert "No copy yet" in page(people.auditor)
+    assert "No: there is no verified copy." in page(people.auditor)
     old, new = copies.copy_of(estate), copies.copy_of(estate)
     other = copies.copy_of(estate, namespace=estate.production)
     shown = page(people.auditor)
     assert f'href="/backups/{new.pk}/"' in shown
     assert f'href="/backups/{other.pk}/"' in shown
     assert f'href="/backups/{old.pk}/"' not in shown
-    assert "No copy yet" not in shown
+    assert "No: there is no verified copy." not in shown
 
 
 # What waits
