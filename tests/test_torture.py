@@ -10,6 +10,7 @@ PLAYS = {
     "misbindings": pytest.mark.hazard("B27"),
     "mutations": pytest.mark.hazard("4.2.1", "B25"),
     "qa_first": pytest.mark.hazard("B28"),
+    "retention": pytest.mark.hazard("B21", "B22"),
     "races": pytest.mark.hazard("4.2.6", "4.2.7", "4.2.8", "B26"),
 }
 """The scenarios that rows play as a whole."""

@@ -33,6 +33,7 @@ PAGES = {
     "backups": "/backups/",
     "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
     "retention": "/retention/",
+    "disposals": "/retention/requests/",
     "retention-try": "/retention/try/?family=1&days=14",
     "storage": "/storage/",
     "restores": "/restores/",
