@@ -3,11 +3,14 @@
 import os
 import secrets
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from pyrage import x25519
 
 from sandbox.node import API, WORKER
 from sandbox.processes import remembered_port
@@ -116,9 +119,14 @@ def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
             "R2_SECRET": account.r2_secret,
         }.items()
     }
+    _secret(folder / "digest_key")
+    operations, offline = (_identity(folder / "age" / f"{name}.txt") for name in ("operations", "offline"))
     return {
         **os.environ,
         **references,
+        "KVOPS_AGE_RECIPIENTS": f"{operations.to_public()},{offline.to_public()}",
+        "KVOPS_AGE_IDENTITY": f"file:{folder / 'age' / 'operations.txt'}",
+        "KVOPS_DIGEST_KEY": f"file:{folder / 'digest_key'}",
         "DJANGO_SETTINGS_MODULE": "kvops.settings",
         "KVOPS_SANDBOX": "1",
         "KVOPS_TIME_SCALE": "0.1",
@@ -129,6 +137,12 @@ def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
         "DATABASE_URL": database_url,
         "SECRET_KEY": _secret(folder / "secret_key"),
     }
+
+
+def for_web(environ: Mapping[str, str]) -> dict[str, str]:
+    """The same for the web server, which refuses to start with what opens copies or can delete."""
+    worker = ("KVOPS_AGE_IDENTITY", "KVOPS_DIGEST_KEY", *(f"{account.prefix}_KV_WRITE_TOKEN" for account in accounts()))
+    return {name: value for name, value in environ.items() if name not in worker}
 
 
 def application_url(folder: Path, owner_url: str) -> str:
@@ -166,6 +180,16 @@ bucket = "{account.bucket}"
 access_key_id = "env:{account.prefix}_R2_KEY"
 secret_access_key = "env:{account.prefix}_R2_SECRET"
 """
+
+
+def _identity(memory: Path) -> x25519.Identity:
+    """An identity in a file as age-keygen writes it, the same one as the last time."""
+    if not memory.exists():
+        memory.parent.mkdir(mode=0o700, exist_ok=True)
+        memory.touch(mode=0o600)
+        made = x25519.Identity.generate()
+        memory.write_text(f"# public key: {made.to_public()}\n{made}\n")
+    return x25519.Identity.from_str(memory.read_text().splitlines()[-1])
 
 
 def _secret(memory: Path) -> str:

@@ -22,7 +22,7 @@ from sandbox.processes import ProcessFailed, Supervisor, say
 
 POLICY = Path(__file__).parent / "policy.toml"
 # What Django is asked for, in this order: `OWNER` as the owner of the tables and `ALWAYS`, at each start, `FIRST` on
-# an empty folder, then the servers, then `SCANS` before and after the rest of the sample data.
+# an empty folder, then the servers, then `SCANS` before and after the rest of the sample data, `COPIES` last.
 OWNER: Sequence[Sequence[str]] = (("migrate", "--no-input", "-v0"), ("setup_roles",))
 ALWAYS: Sequence[Sequence[str]] = (("collectstatic", "--no-input", "-v0"),)
 FIRST: Sequence[Sequence[str]] = (
@@ -32,6 +32,10 @@ FIRST: Sequence[Sequence[str]] = (
     ("shell", "-v0", "-c", "from sandbox import history; history.create()"),
 )
 SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
+SETTINGS = ("--prefix", "system-root", "--prefix", "api-key:", "--prefix", "mail:", "--to-r2")
+COPIES: Sequence[Sequence[str]] = tuple(
+    ("kv_dump", f"{account.slug}/SETTINGS", *SETTINGS) for account in environment.accounts()
+)
 GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads=8", "--no-control-socket", "--bind"]
 SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep",)}
 
@@ -88,9 +92,10 @@ class _Sandbox:
             self._once(
                 _name(step), partial(self._manage, [word.replace("{environments}", environments) for word in step])
             )
-        self._serve("web", [*GUNICORN, f"127.0.0.1:{self.ports.web}"], ready=lambda: _serves(self.ports.web))
+        web, gunicorn = environment.for_web(self._environ()), [*GUNICORN, f"127.0.0.1:{self.ports.web}"]
+        self._serve("web", gunicorn, web, ready=lambda: _serves(self.ports.web))
         for name, command in SERVERS.items():
-            self._serve(name, (str(ROOT / "manage.py"), *command))
+            self._serve(name, (str(ROOT / "manage.py"), *command), self._environ())
 
     def fill(self) -> None:
         """The scans that give the pages something to show, the other sample keys, and the scans again."""
@@ -98,6 +103,7 @@ class _Sandbox:
         for account in environment.accounts():
             self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
         self._once("all-scans", self._scan)
+        self._once("copies", self._copy)
 
     def stay(self) -> None:
         """Until a signal, or until a process ends (ProcessFailed)."""
@@ -133,6 +139,10 @@ class _Sandbox:
         for scan in SCANS:
             self._manage(scan)
 
+    def _copy(self) -> None:
+        for copy in COPIES:
+            self._manage(copy)
+
     def _once(self, name: str, work: Callable[[], None]) -> None:
         done = self.folder / "done" / name
         if not done.exists():
@@ -144,8 +154,10 @@ class _Sandbox:
         argv = [sys.executable, str(ROOT / "manage.py"), *command]
         self.supervisor.run(_name(command), argv, env=environ or self._environ(), cwd=ROOT)
 
-    def _serve(self, name: str, arguments: Sequence[str], ready: Callable[[], bool] | None = None) -> None:
-        self.supervisor.start(name, [sys.executable, *arguments], env=self._environ(), cwd=ROOT, ready=ready)
+    def _serve(
+        self, name: str, arguments: Sequence[str], env: Mapping[str, str], ready: Callable[[], bool] | None = None
+    ) -> None:
+        self.supervisor.start(name, [sys.executable, *arguments], env=env, cwd=ROOT, ready=ready)
 
     def _environ(self) -> dict[str, str]:
         return environment.environ(self.folder, self.ports, self.database_url)
@@ -154,8 +166,8 @@ class _Sandbox:
 def _name(command: Sequence[str]) -> str:
     """A step's name on the terminal and in the folder: its command, with what makes it this one."""
     match command[0]:
-        case "scan":
-            return f"scan {command[1].replace('/', ' ')}"
+        case "scan" | "kv_dump":
+            return f"{command[0]} {command[1].replace('/', ' ')}"
         case "shell":
             return command[-1].split()[-1].removesuffix(".create()")
     return command[0]

@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from backups.r2 import R2Store
+from kvops.env import recipients
 from sandbox import data, environment, postgres
 from tests.sandbox_fixture import SandboxApi
 
@@ -212,6 +213,18 @@ def test_the_environments_of_the_sandbox_name_secrets_by_reference_only() -> Non
     assert [entry["slug"] for entry in tomllib.loads(text)["environment"]] == ["qa", "production"]
     for account in environment.accounts():
         assert not [secret for secret in (account.read_token, account.write_token, account.r2_secret) if secret in text]
+
+
+def test_the_web_server_of_the_sandbox_has_nothing_that_opens_copies_or_deletes(tmp_path: Path) -> None:
+    whole = environment.environ(tmp_path, environment.Ports(web=8000, cloudflare=8787), "postgres://somewhere/kvops")
+    again = environment.environ(tmp_path, environment.Ports(web=8000, cloudflare=8787), "postgres://somewhere/kvops")
+    assert whole == again
+    assert len(recipients("R", {"R": whole["KVOPS_AGE_RECIPIENTS"]})) == 2
+    kept = environment.for_web(whole)
+    assert whole.keys() - kept.keys() == {
+        *("KVOPS_AGE_IDENTITY", "KVOPS_DIGEST_KEY"),
+        *("QA_KV_WRITE_TOKEN", "PROD_KV_WRITE_TOKEN"),
+    }
 
 
 def test_a_database_keeps_its_password_and_data_over_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

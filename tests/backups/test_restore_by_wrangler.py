@@ -1,9 +1,13 @@
-"""What a copy is worth without us: plain wrangler puts a dump back, byte for byte, on Cloudflare's own runtime."""
+"""What a copy is worth without us: plain wrangler, and age, put it back byte for byte on Cloudflare's own runtime."""
 
 import base64
 import json
+import os
+import re
+import shlex
 import subprocess
 import time
+from io import StringIO
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,8 +15,9 @@ import httpx
 import pytest
 from django.core.management import call_command
 
-from kvops.models import Category, Environment, Namespace
-from tests import make
+from backups.models import Generation
+from kvops.models import Category, Environment, Family, Namespace
+from tests import keys, make
 from tests.sandbox_fixture import SandboxApi
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.django_db]
@@ -35,7 +40,9 @@ ODD: list[dict[str, object]] = [
 def namespace(sandbox_api: SandboxApi, monkeypatch: pytest.MonkeyPatch) -> Namespace:
     """QA's SETTINGS on the runtime, with a cache family of odd keys."""
     account = sandbox_api.qa
-    monkeypatch.setenv("RUNTIME_READ", account.read_token)
+    secrets = {"READ": account.read_token, "R2_KEY": account.r2_key, "R2_SECRET": account.r2_secret}
+    for name, value in secrets.items():
+        monkeypatch.setenv(f"RUNTIME_{name}", value)
     made = Environment.objects.create(
         slug="qa",
         name="QA",
@@ -44,6 +51,10 @@ def namespace(sandbox_api: SandboxApi, monkeypatch: pytest.MonkeyPatch) -> Names
         read_token="env:RUNTIME_READ",
         write_token="env:RUNTIME_WRITE",
         api_base_url=sandbox_api.base_url,
+        r2_endpoint=sandbox_api.s3_endpoint,
+        r2_bucket=account.bucket,
+        r2_access_key_id="env:RUNTIME_R2_KEY",
+        r2_secret_access_key="env:RUNTIME_R2_SECRET",
     )
     make.family("odd:", Category.CACHE)
     _send(sandbox_api, "PUT", "bulk", ODD)
@@ -66,6 +77,45 @@ def test_a_family_of_odd_keys_comes_back_byte_for_byte(
     )
     assert _everything(sandbox_api) == before
     assert len(before) == len(ODD)
+
+
+@pytest.mark.usefixtures("encrypting")
+def test_settings_come_back_by_following_their_recovery_steps_to_the_letter(
+    namespace: Namespace, sandbox_api: SandboxApi, tmp_path: Path
+) -> None:
+    Family.objects.update(category=Category.SETTINGS)
+    before, out = _everything(sandbox_api), StringIO()
+    call_command("kv_dump", "qa/SETTINGS", "--prefix", "odd:", "--to-r2", "--json", stdout=out, stderr=StringIO())
+    copy = Generation.objects.get(pk=json.loads(out.getvalue())["generation"])
+    assert (copy.status, copy.encrypted) == ("verified", True)
+    _send(sandbox_api, "POST", "bulk/delete", [entry["key"] for entry in ODD])
+    _follow(sandbox_api, f"{copy.bucket}/{copy.stem}.RESTORE.md", tmp_path)
+    assert _everything(sandbox_api) == before
+    assert [one.name for one in tmp_path.glob("part-*")] == ["part-00001.json.age"]  # nothing readable is left
+
+
+def _follow(api: SandboxApi, steps: str, folder: Path) -> None:
+    """What a person does who has the bucket, a token and the identity that was kept offline: every command, in order.
+
+    Only what the steps leave open (`…`) is filled in, and `npx wrangler` is the wrangler that is pinned.
+    """
+    identity, npx = folder / "offline.txt", folder / "bin" / "npx"
+    identity.write_text(f"{keys.OFFLINE}\n")
+    npx.parent.mkdir()
+    npx.write_text(f'#!/bin/sh\nshift\nexec {shlex.join(api.wrangler)} "$@"\n')
+    npx.chmod(0o755)
+    env = api.wrangler_for(api.qa) | {"PATH": f"{npx.parent}{os.pathsep}{os.environ['PATH']}"}
+    fetch = ["npx", "wrangler", "r2", "object", "get", steps, "--file", "RESTORE.md", "--remote"]
+    got = subprocess.run(fetch, env=env, cwd=folder, capture_output=True, text=True, check=False)
+    assert got.returncode == 0, got.stdout + got.stderr
+    text = (folder / "RESTORE.md").read_text()
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL))
+    script = script.replace("AGE_IDENTITY=…", f"AGE_IDENTITY={shlex.quote(str(identity))}")
+    script = script.replace("CLOUDFLARE_API_TOKEN=…", f"CLOUDFLARE_API_TOKEN={api.qa.write_token}")
+    assert "…" not in script
+    run = ["bash", "-e", "-c", script]
+    done = subprocess.run(run, env=env, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _send(api: SandboxApi, method: str, route: str, body: object) -> None:

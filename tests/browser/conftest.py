@@ -88,7 +88,7 @@ class Product:
 
 @pytest.fixture(scope="session")
 def product() -> Iterator[Product]:
-    """`make demo` as it is, but somewhere else; ready when all sample keys are scanned."""
+    """`make demo` as it is, but somewhere else; ready when all sample keys are scanned and settings copied."""
     with tempfile.TemporaryDirectory(prefix="kvops-demo-") as name:
         folder = Path(name)
         remembered_port(folder / "ports/web")  # not 8000, which somebody may be using
@@ -102,7 +102,7 @@ def product() -> Iterator[Product]:
         with output.open("wb") as out:
             process = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out, env=env)
         try:
-            _wait(folder / "done/all-scans", process, output)
+            _wait(folder / "done/copies", process, output)
             address = re.search(r"KVOps is at (\S+)", output.read_text("utf-8"))
             assert address, output.read_text("utf-8")
             ports = environment.Ports(web=0, cloudflare=int((folder / "ports/cloudflare").read_text()))

@@ -73,13 +73,13 @@ async function database({ request, url, env, environment, rest, mayWrite, noRout
 
 // What `wrangler r2 object get` asks for, and how the bucket is guarded; objects are written through the S3 endpoint.
 async function object({ request, env, environment, rest, noRoute }) {
-  const [bucket, what, key] = rest;
+  const [bucket, what, ...key] = rest; // wrangler leaves the slashes of a name as they are
   const guard = guards[rest.slice(1).join("/")];
-  if (request.method !== "GET" || !(guard || (what === "objects" && rest.length === 3))) throw noRoute();
+  if (request.method !== "GET" || !(guard || (what === "objects" && key.length > 0))) throw noRoute();
   const entry = environment.r2.find((candidate) => candidate.name === bucket);
   if (entry === undefined) throw new ApiError(404, 10006, "The specified bucket does not exist.");
   if (guard) return ok(guard(environment));
-  const found = await env[entry.binding].get(decodeURIComponent(key));
+  const found = await env[entry.binding].get(decodeURIComponent(key.join("/")));
   if (found === null) throw new ApiError(404, 10007, "The specified key does not exist.");
   return new Response(found.body, { headers: { etag: found.httpEtag } });
 }
