@@ -54,29 +54,32 @@ State = CleanupStage.State
 UNSUBMITTED = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED)
 
 
-def request(*, binding: str, prefix: str, reason: str, by: By) -> CleanupRequest:
-    """Ask for the clean-up of one family, or of a prefix of it, in every environment that has the binding."""
+def request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
+    """Ask for the clean-up of one family, of a prefix of it, or of one key, in every environment with the binding.
+
+    With `exact`, `prefix` is the whole name of the key; of settings nothing else is cleaned up. Raises CleanupRefused.
+    """
     with log.transaction():
-        return create_request(binding=binding, prefix=prefix, reason=reason, by=by)
+        return create_request(binding=binding, prefix=prefix, reason=reason, by=by, exact=exact)
 
 
-def create_request(*, binding: str, prefix: str, reason: str, by: By) -> CleanupRequest:
+def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
     """The same within the caller's `audit.log.transaction()`. Raises CleanupRefused."""
     log.insist()
     family = categories.family_of(binding, prefix)
     if family is None:
         raise CleanupRefused(
             say(
-                _("“%(prefix)s” is not classified. Only keys of a cache or legacy family can be cleaned up."),
+                _("“%(prefix)s” is not classified, so it is not deleted. Classify it in the policy first."),
                 prefix=prefix,
             )
         )
-    if family.category not in {"cache", "legacy"}:
+    exact = exact or (family.exact and prefix == family.pattern)
+    if family.category == Category.SETTINGS and not exact:
         raise CleanupRefused(
             say(
-                _("%(family)s are %(category)s: they stay in KV."),
+                _("%(family)s are settings: they are deleted one key at a time. Give the whole name of one."),
                 family=family,
-                category=Category(family.category).label,
             )
         )
     if family.category == "legacy" and datasets.dataset_for(binding, prefix) is None:
@@ -101,6 +104,7 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By) -> Cleanup
     made = CleanupRequest.objects.create(
         binding=binding,
         prefix=prefix,
+        exact=exact,
         family=family,
         category=family.category,
         reason=reason,
@@ -181,10 +185,10 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         mine = locked(stage)
         insist_turn(mine)
         insist_idle(mine)
-        ready = State.CHECKED if mine.request.category == "legacy" else State.VERIFIED
+        ready = State.CHECKED if mine.request.needs_check else State.VERIFIED
         if mine.state != ready:
             raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
-        if mine.request.references is None:
+        if mine.request.needs_references and mine.request.references is None:
             raise CleanupRefused(_("State the code references first: they are part of the evidence."))
         if not copy_is_fresh(mine):
             raise CleanupRefused(_("The copy was verified too long ago. Verify it again."))

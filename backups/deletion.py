@@ -62,6 +62,7 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
         "namespace_title": stage.namespace.title,
         "bucket": environment.r2_bucket,
         "prefix": stage.request.prefix,
+        "exact": stage.request.exact,
     }
     for name, value in now.items():
         if shown.get(name) != value:

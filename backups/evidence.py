@@ -37,7 +37,7 @@ _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None
 
 def title(stage: CleanupStage) -> str:
     """One line for lists: what, where, how many."""
-    return f"Delete {stage.names} keys {stage.request.prefix}* from {stage.environment.name} {stage.namespace.title}"
+    return f"Delete {stage.names} keys {stage.request.pattern} from {stage.environment.name} {stage.namespace.title}"
 
 
 def policy() -> PolicyVersion:
@@ -55,6 +55,7 @@ def scope_digest(stage: CleanupStage) -> str:
         "family": {name: getattr(family, name) for name in FAMILY},
         "category": stage.request.category,
         "prefix": stage.request.prefix,
+        "exact": stage.request.exact,
         "policy": policy().digest,
         "dataset": datasets.definition_digest(dataset) if dataset else None,
     }
@@ -158,6 +159,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "storage": environment.r2_endpoint,
         "bucket": environment.r2_bucket,
         "prefix": request.prefix,
+        "exact": request.exact,
         "family": str(request.family),
         "category": request.category,
         "reason": request.reason,

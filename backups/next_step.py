@@ -85,7 +85,7 @@ def _action(stage: CleanupStage) -> Action | None:
         State.WAITING: _freeze,
         State.FROZEN: _frozen,
         State.BACKED_UP: _prepare,
-        State.VERIFIED: _prepare if stage.request.category == "legacy" else _submit,
+        State.VERIFIED: _prepare if stage.request.needs_check else _submit,
         State.CHECKED: _submit,
         State.SUBMITTED: _approval,
         State.APPROVED: _start,
@@ -129,7 +129,7 @@ def _prepare(stage: CleanupStage) -> Action:
 
 
 def _submit(stage: CleanupStage) -> Action:
-    if stage.request.references_id is None:
+    if stage.request.needs_references and stage.request.references_id is None:
         label = _("State the code references")
         return Action(label, "backups:cleanup", stage.request_id, link=True, fragment="#references")
     if not copy_is_fresh(stage):

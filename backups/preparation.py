@@ -89,8 +89,12 @@ def _copy_names(stage: CleanupStage) -> int:
         cursor.execute(
             "INSERT INTO backups_cleanupentry (stage_id, index, name, expiration)"
             " SELECT %s, row_number() OVER (ORDER BY name) - 1, name, expiration FROM kvops_key"
-            " WHERE namespace_id = %s AND family_id = %s AND starts_with(name, %s) ORDER BY name",
-            [stage.pk, stage.namespace_id, stage.request.family_id, stage.request.prefix],
+            " WHERE namespace_id = %s AND family_id = %s AND starts_with(name, %s) AND (NOT %s OR name = %s)"
+            " ORDER BY name",
+            [
+                *(stage.pk, stage.namespace_id, stage.request.family_id),
+                *(stage.request.prefix, stage.request.exact, stage.request.prefix),
+            ],
         )
         return int(cursor.rowcount)
 
@@ -129,7 +133,7 @@ def prepare(stage: CleanupStage, *, by: By, foreground: bool = False) -> Run:
             run = generations.create_verification(
                 generation_of(mine), actor=actor, person=person, foreground=foreground
             )
-        elif mine.state == State.VERIFIED and mine.request.category == "legacy":
+        elif mine.state == State.VERIFIED and mine.request.needs_check:
             run = integrity.create_check(generation_of(mine), actor=actor, person=person, foreground=foreground).run
         elif mine.state in {State.VERIFIED, State.CHECKED} and not copy_is_fresh(mine):
             run = generations.create_verification(
@@ -203,7 +207,7 @@ def verify_finished(run: Run) -> None:
     move(
         stage, [State.BACKED_UP], State.VERIFIED, Action.STAGE_VERIFIED, actor=actor, digest=generation.manifest_sha256
     )
-    if stage.request.category == "legacy":
+    if stage.request.needs_check:
         try:
             integrity.create_check(generation, actor=actor, person=run.started_by, foreground=run.foreground)
         except (CheckRefused, runs.AlreadyOpen) as refused:

@@ -59,11 +59,15 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
 
 
 def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
-    """What should not be listed: sent names, or, for a stage without names, any key of the family."""
+    """What should not be listed: sent names, or, for a stage without names, any that it would have."""
     if stage.names:
         return sent_among(stage, page)
-    families = categories.Families.of(stage.request.binding)
-    return [position for position, key in enumerate(page.keys) if families.family(key.name) == stage.request.family]
+    request, families = stage.request, categories.Families.of(stage.request.binding)
+    return [
+        position
+        for position, key in enumerate(page.keys)
+        if families.family(key.name) == request.family and (not request.exact or key.name == request.prefix)
+    ]
 
 
 def read_again(stage: CleanupStage, indexes: Sequence[int], reader: Cloudflare) -> dict[Frozen, Verdict]:

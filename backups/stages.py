@@ -97,7 +97,7 @@ def run_of(stage: CleanupStage) -> Run | None:
         return stage.confirm_run
     if stage.state == State.FROZEN:
         return generation.run if generation else None
-    if stage.state == State.VERIFIED and stage.request.category == "legacy" and generation:
+    if stage.state == State.VERIFIED and stage.request.needs_check and generation:
         check = Check.objects.filter(generation=generation).select_related("run").order_by("-pk").first()
         again = generation.verify_run if generation.verify_run and generation.verify_run.is_open else None
         return again or (check.run if check else None)

@@ -90,7 +90,8 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
     ]
     if stage.frozen_at and stage.names == 0:
         return [plan[0], (_("Prove that there is nothing"), State.CONFIRMED, _proven), plan[-1]]
-    return [step for step in plan if step[1] != State.CHECKED or stage.request.category == "legacy"]
+    left_out = {State.CHECKED: not stage.request.needs_check, None: not stage.request.needs_references}
+    return [step for step in plan if not left_out.get(step[1])]
 
 
 def _current(stage: CleanupStage, title: str, *, is_run: bool) -> Step:

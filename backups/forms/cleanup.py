@@ -15,7 +15,7 @@ from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Category, Family, Namespace
 from kvops.names import storable
 
-CLEANABLE = (Category.CACHE, Category.LEGACY)
+CLEANABLE = (Category.CACHE, Category.LEGACY, Category.SETTINGS)
 LONGEST = 2_000
 """Characters of a reason or a note, so that the evidence stays within its 64 KiB."""
 
@@ -66,7 +66,7 @@ class AskForm(forms.Form):
     family = forms.ChoiceField(
         label=_("Family"),
         required=False,
-        help_text=_("Settings and unclassified keys are not offered: they are never cleaned up."),
+        help_text=_("Of settings only single keys are deleted. Unclassified keys are not offered: they never are."),
     )
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
         label=_("Only keys that begin with"),
@@ -75,6 +75,11 @@ class AskForm(forms.Form):
         max_length=MAX_NAME_BYTES,
         help_text=_("Leave it empty to clean up the whole family."),
         widget=forms.TextInput(attrs={"placeholder": "master:", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+    exact = forms.BooleanField(
+        label=_("Only the key with exactly this name"),
+        required=False,
+        help_text=_("Settings are deleted one key at a time: type its whole name above."),
     )
     reason = _Prose(_("Why these keys are no longer needed"), _("The reviewer reads this."))
 
@@ -88,18 +93,19 @@ class AskForm(forms.Form):
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
         field.choices = [("", _("By the prefix below")), *_by_binding(self.families.values())]
 
-    def _asked_for(self, asked: QueryDict) -> dict[str, str]:
+    def _asked_for(self, asked: QueryDict) -> dict[str, str | bool]:
         """What a link from the pages of the keys fills in."""
         binding, prefix = asked.get("binding", ""), asked.get("prefix", "")
         family = categories.family_of(binding, prefix) if storable(prefix) else None
         if family is None or str(family.pk) not in self.families:
             return {"binding": binding, "prefix": prefix}
         below = "" if prefix == family.pattern else prefix
-        return {"binding": binding, "family": str(family.pk), "prefix": below}
+        exact = asked.get("exact", "") == "1"
+        return {"binding": binding, "family": str(family.pk), "prefix": below, "exact": exact}
 
-    def clean(self) -> dict[str, str]:
+    def clean(self) -> dict[str, Any]:
         """One prefix from the two fields; refuse what contradicts itself or cannot be a key's name."""
-        chosen: dict[str, str] = self.cleaned_data
+        chosen: dict[str, Any] = self.cleaned_data
         family = self.families.get(chosen.get("family", ""))
         prefix = chosen.get("prefix", "")
         if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):

@@ -21,13 +21,15 @@ from kvops.models import (
 
 
 class CleanupRequest(models.Model):
-    """The intent to delete one prefix of one family in one binding, environment after environment.
+    """The intent to delete one prefix of one family in one binding, or one key, environment after environment.
 
-    A person asked for it, or a command: then `asked_by` says whose.
+    With `exact`, `prefix` is the whole name of the one key; of settings it always is. A person asked for it, or a
+    command: then `asked_by` says whose.
     """
 
     binding = models.CharField(max_length=100)
     prefix = models.TextField(db_collation="C")
+    exact = models.BooleanField(default=False)
     family = models.ForeignKey(Family, on_delete=models.PROTECT)
     category = models.CharField(max_length=20, choices=Category)
     reason = models.TextField()
@@ -50,14 +52,16 @@ class CleanupRequest(models.Model):
                 name="cleanup_is_asked_for_by_somebody",
                 condition=Q(requested_by__isnull=False, asked_by="") | Q(requested_by__isnull=True) & ~Q(asked_by=""),
             ),
-            models.CheckConstraint(name="cleanup_never_of_settings", condition=Q(category__in=["cache", "legacy"])),
+            models.CheckConstraint(
+                name="cleanup_of_settings_is_of_one_key", condition=~Q(category="settings") | Q(exact=True)
+            ),
             models.CheckConstraint(
                 name="cleanup_ends_once", condition=Q(ended_at__isnull=True) | Q(completed_at__isnull=True)
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.binding} {self.prefix}*"
+        return f"{self.binding} {self.prefix}{'' if self.exact else '*'}"
 
     @property
     def asker(self) -> str:
@@ -67,7 +71,17 @@ class CleanupRequest(models.Model):
     @property
     def pattern(self) -> str:
         """What is cleaned up, as its family would be written."""
-        return self.prefix if self.family.exact else f"{self.prefix}*"
+        return self.prefix if self.exact or self.family.exact else f"{self.prefix}*"
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether the copy must equal D1: D1 knows nothing of caches and settings."""
+        return self.category == Category.LEGACY
+
+    @property
+    def needs_references(self) -> bool:
+        """Whether the Worker code is searched first: one key of settings is known by whoever asks for it."""
+        return self.category != Category.SETTINGS
 
     @property
     def is_open(self) -> bool:
@@ -81,7 +95,7 @@ class CleanupStage(models.Model):
     waiting -> frozen                      (earlier environments accepted; names taken from the newest scan)
     frozen -> backed_up -> verified        (the copy is complete; it was read back)
     verified -> checked -> submitted       (equal to D1)
-    verified -> submitted                  (cache, which D1 knows nothing of)
+    verified -> submitted                  (cache and settings, which D1 knows nothing of)
     submitted -> approved                  (by another person)
     approved -> deleting                   (claimed: the run and the used approval in one transaction)
     deleting -> deleted -> confirmed       (every chunk settled; two listings without the names)
@@ -197,7 +211,7 @@ class CleanupStage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.environment.slug} {self.request.binding} {self.request.prefix}*"
+        return f"{self.environment.slug} {self.request}"
 
 
 class CleanupEntry(models.Model):

@@ -64,7 +64,11 @@ def new(request: HttpRequest) -> HttpResponse:
         chosen, person = form.cleaned_data, person_of(request)
         try:
             made = cleanup.request(
-                binding=chosen["binding"], prefix=chosen["prefix"], reason=chosen["reason"], by=person
+                binding=chosen["binding"],
+                prefix=chosen["prefix"],
+                exact=chosen["exact"],
+                reason=chosen["reason"],
+                by=person,
             )
         except CleanupRefused as refused:
             form.add_error(None, str(refused))

@@ -57,7 +57,7 @@ def actions(subject: str) -> list[str]:
 @pytest.mark.parametrize(
     ("prefix", "why"),
     [
-        ("system-root", "they stay in KV"),
+        ("mail:", "one key at a time"),
         ("unknown:", "not classified"),
         ("master", "not classified"),
         ("", "not classified"),
@@ -66,6 +66,7 @@ def actions(subject: str) -> list[str]:
 def test_only_cache_and_legacy_can_be_cleaned_up(
     estate: make.Estate, people: make.People, prefix: str, why: str
 ) -> None:
+    make.family("mail:", Category.SETTINGS)
     with pytest.raises(CleanupRefused, match=why):
         cleaning.asked(people, prefix)
 

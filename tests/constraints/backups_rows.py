@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.db.models import F
 from django.db.models.functions import Now
 
-from backups.models import CleanupChunk, CleanupStage, Generation, Pin
+from backups.models import CleanupChunk, CleanupEntry, CleanupStage, Generation, Pin
 from kvops.models import ApprovalRequest
 from tests.constraints.copies import World
 from tests.constraints.estate import HOUR, again, change
@@ -151,6 +151,7 @@ CLEANUP_FROZEN: dict[str, object] = {
     "id": 0,
     "binding": "x",
     "prefix": "x",
+    "exact": True,
     "family_id": 0,
     "category": "cache",
     "reason": "x",
@@ -203,6 +204,17 @@ def accept_empty(w: World) -> None:
     w.move(stage, "accepted")
 
 
+ONE_NAME = "a clean-up of one key has that name and no other"
+
+
+def other_name(w: World) -> None:
+    """A stage of one key of settings whose frozen name is another one."""
+    stage = w.stage("frozen", category="settings", names=1)
+    CleanupEntry.objects.create(stage=stage, index=0, name=f"{stage.request.prefix}x")
+    for state in ("backed_up", "verified", "submitted"):
+        w.move(stage, state)
+
+
 STAGES = [
     *columns("what a clean-up is of cannot be edited", lambda w: w.request(), CLEANUP_FROZEN),
     Row("a clean-up has the category of its family", lambda w: again(w.request(), family=w.family("settings"))),
@@ -212,7 +224,10 @@ STAGES = [
     Row("cleanup_one_open_per_family", lambda w: again(w.request())),
     Row("cleanup_is_asked_for_by_somebody", lambda w: again(w.request(), requested_by=None), "nobody"),
     Row("cleanup_is_asked_for_by_somebody", lambda w: again(w.request(), asked_by="cli:x"), "two"),
-    Row("cleanup_never_of_settings", lambda w: w.request("settings")),
+    Row(
+        "cleanup_of_settings_is_of_one_key",
+        lambda w: again(w.request("settings"), exact=False, family=w.family("settings")),
+    ),
     Row("cleanup_ends_once", lambda w: change(w.request(), ended_at=Now(), completed_at=Now())),
     Row("a stage is never deleted", lambda w: CleanupStage.objects.filter(pk=w.stage().pk)._raw_delete("default")),
     Row("a stage starts as waiting", lambda w: again(w.stage("accepted"), order=2)),
@@ -236,7 +251,9 @@ STAGES = [
     Row(CHECKED_BY, lambda w: checked(w, "failed"), "failed"),
     Row(CHECKED_BY, lambda w: checked(w, "pending"), "not finished"),
     Row(CHECKED_BY, lambda w: checked(w, generation=w.generation()), "of another copy"),
-    Row("only cache is submitted without a check", lambda w: w.move(w.stage("verified"), "submitted")),
+    Row("a legacy family is submitted after its check", lambda w: w.move(w.stage("verified"), "submitted")),
+    Row(ONE_NAME, lambda w: w.move(w.stage("verified", category="settings", names=2), "submitted"), "two names"),
+    Row(ONE_NAME, other_name, "another name"),
     Row(NOT_BY_THIS_REQUEST, other_request(subject="stage:0"), "of another stage"),
     Row(NOT_BY_THIS_REQUEST, other_request(kind="policy"), "of something else"),
     Row(NOT_BY_THIS_REQUEST, other_request(environment=None), "of another environment"),

@@ -179,8 +179,14 @@ class World(Estate):
     def request(self, category: str = "legacy") -> CleanupRequest:
         """A clean-up of a family of its own."""
         family = self.family(category)
+        exact = category == "settings"
         return CleanupRequest.objects.create(
-            binding="SETTINGS", prefix=family.pattern, family=family, category=category, requested_by=self.operator
+            binding="SETTINGS",
+            prefix=family.pattern,
+            exact=exact,
+            family=family,
+            category=category,
+            requested_by=self.operator,
         )
 
     def stage(self, state: str = "waiting", *, category: str = "legacy", **values: object) -> CleanupStage:
@@ -191,7 +197,7 @@ class World(Estate):
         if state == "ended":
             self.move(stage, "ended")
         for step in STAGE_PATH[: STAGE_PATH.index(state) + 1] if state in STAGE_PATH else []:
-            if (category, step) != ("cache", "checked"):
+            if step != "checked" or category == "legacy":
                 self.move(stage, step, **(values if step == "frozen" else {}))
         return stage
 
