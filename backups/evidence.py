@@ -203,6 +203,7 @@ def _generation(generation: Generation) -> dict[str, object]:
         "manifest": generation.manifest_key,
         "manifest_sha256": generation.manifest_sha256,
         "digest_root": generation.digest_root,
+        "recipients": generation.recipients,
         "entries_root": _entries_root(generation),
         "prefixes": generation.prefixes,
         "read": generation.read,

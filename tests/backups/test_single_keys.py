@@ -73,6 +73,14 @@ def test_its_copy_is_encrypted_and_verified_before_another_person_sees_it(
     assert b"hunter2" not in b"".join(mail.s3.objects.values())
 
 
+def test_the_reviewer_sees_the_key_and_no_value_of_it(mail: make.Estate, people: make.People) -> None:
+    request = asked(people)
+    approval = cleanup.submit(prepared(request, people), by=people.operator)
+    page = signed_in(people.reviewer).get(f"/approvals/{approval.pk}/").content.decode()
+    assert "Not needed for one key of settings." in page
+    assert (KEY in page, "hunter2" in page) == (True, False)
+
+
 def test_a_family_of_settings_is_never_cleaned_up(mail: make.Estate, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="one key at a time"):
         cleanup.request(binding="SETTINGS", prefix="mail:", reason="x", by=people.operator)

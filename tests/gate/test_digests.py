@@ -115,7 +115,7 @@ def test_the_scope_is_what_is_cleaned_up_and_by_which_rules(request_: CleanupReq
     }  # fmt: skip
     scope = {
         "format": 1, "binding": "SETTINGS", "family": family, "category": "legacy", "prefix": "master:",
-        "policy": "0" * 64, "dataset": sha256(text(definition)).hexdigest(),
+        "exact": False, "policy": "0" * 64, "dataset": sha256(text(definition)).hexdigest(),
     }  # fmt: skip
     stages = [gate.stage_of(request_, slug) for slug in ("qa", "production")]
     assert {evidence.scope_digest(stage) for stage in stages} == {sha256(text(scope)).hexdigest()}

@@ -1,0 +1,212 @@
+"""Secrets in settings values, followed through everything: they are in KV and in encrypted objects, nowhere else.
+
+What is looked into: every object of the bucket, every table of the database (the queue's and the sessions' too), every
+page and file that links lead to, what is logged at any level, and what commands and exceptions say. New pages are found
+by their links; a new way out of the product joins as one more place.
+"""
+
+import base64
+import logging
+import re
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from html import unescape
+from io import StringIO
+
+import pyrage
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+
+from backups import cleanup, contrasts, generations, preparation, undo
+from backups.models import Generation
+from kvops import timing
+from kvops.models import Category, Run
+from tests import keys, make
+from tests.backups import cleaning, restoring
+from tests.backups.restoring import Policy
+from tests.signing import signed_in
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting"), pytest.mark.timeout(300)]
+CANARIES = [f"canary-{secrets.token_hex(12)}" for _ in range(20)]
+OF_A_KIND = 8
+"""Pages of one kind that are looked into: entries of the record, runs, filters of one list."""
+
+
+def names() -> list[str]:
+    return [f"mail:{number:02}" for number in range(len(CANARIES))]
+
+
+def values() -> Iterator[bytes]:
+    """Each canary in a value of another kind."""
+    kinds: list[Callable[[bytes], bytes]] = [
+        lambda one: b'{"password":"%b"}' % one,
+        lambda one: one,
+        lambda one: b"\xff\xfe\x00" + one,
+        lambda one: b"<script>" + one + b"</script>",
+        lambda one: one * 5_000,
+    ]
+    for number, canary in enumerate(CANARIES):
+        yield kinds[number % len(kinds)](canary.encode())
+
+
+def spellings(canary: str) -> Iterator[bytes]:
+    """The canary, and what of it is left in hex and in base64 wherever it begins."""
+    yield canary.encode()
+    yield canary.encode().hex().encode()
+    for shift in range(3):
+        yield base64.b64encode(b"\0" * shift + canary.encode())[4:-4]
+
+
+SPELLINGS = re.compile(b"|".join(re.escape(one) for canary in CANARIES for one in spellings(canary)))
+
+
+def hits(places: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Where a canary is, with what surrounds it."""
+    found = {name: SPELLINGS.search(body) for name, body in places.items()}
+    return {name: places[name][max(0, hit.start() - 80) : hit.end()] for name, hit in found.items() if hit}
+
+
+def tables() -> dict[str, bytes]:
+    """Every table of the database as COPY writes it, which is what a dump holds."""
+    found: dict[str, bytes] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p', 'm', 'S')"
+            " AND relnamespace = 'public'::regnamespace"
+        )
+        for (table,) in cursor.fetchall():
+            with cursor.copy(f"COPY (SELECT * FROM {table}) TO STDOUT") as copy:
+                found[f"table {table}"] = b"".join(map(bytes, copy))
+    return found
+
+
+def pages(client: Client, who: str) -> dict[str, bytes]:
+    """Every kind of page and file that links lead to from the overview."""
+    found: dict[str, bytes] = {}
+    kinds = Counter[str]()
+    waiting = ["/"]
+    while waiting:
+        address = waiting.pop()
+        kind = re.sub(r"\d+", "N", address.partition("?")[0])
+        if address in found or kinds[kind] == OF_A_KIND:
+            continue
+        kinds[kind] += 1
+        answer = client.get(address)
+        body = found[address] = answer.getvalue()
+        if "text/html" in answer.headers.get("Content-Type", ""):
+            links = [unescape(link) for link in re.findall(r'href="([^"#]*)', body.decode())]
+            here = [f"{address.partition('?')[0]}{link}" if link.startswith("?") else link for link in links]
+            waiting += [
+                link for link in here if link.startswith("/") and not link.startswith(("/static/", "/account/"))
+            ]
+    return {f"page {address} of {who}": body for address, body in found.items()}
+
+
+@pytest.fixture
+def settings_with_canaries(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> make.Estate:
+    """Twenty keys of settings in QA and production, scanned."""
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+    make.family("mail:", Category.SETTINGS)
+    for namespace in (estate.qa, estate.production):
+        for name, value in zip(names(), values(), strict=True):
+            estate.put(namespace, name, value)
+    cleaning.scan(estate.qa, estate.production)
+    return estate
+
+
+def everything_that_happens(estate: make.Estate, people: make.People) -> Iterator[str]:
+    """Copies that work and copies that fail, deletions, restores, comparisons; what people and terminals are told."""
+    made = restoring.copy(estate.qa, "mail:")
+    yield from _failures(estate)
+    yield from _commands(estate)
+    contrasts.with_kv(made, estate.qa, actor=make.SETUP)
+    request = cleanup.request(binding="SETTINGS", prefix=names()[0], exact=True, reason="x", by=people.operator)
+    preparation.freeze(cleaning.stage_of(request), by=people.operator)
+    preparation.prepare(cleaning.stage_of(request), by=people.operator)
+    make.work()
+    cleanup.submit(cleaning.stage_of(request), by=people.operator)
+    cleaning.approve(cleaning.stage_of(request), people)
+    cleanup.start_deletion(cleaning.stage_of(request), by=people.operator)
+    make.work()
+    undo.start_undo(cleaning.stage_of(request), by=people.operator2)
+    make.work()
+    for name, value in zip(names(), reversed(list(values())), strict=True):
+        estate.put(estate.qa, name, value)
+    restore = restoring.done(made, people, on_conflict=Policy.OVERWRITE)
+    yield str(restoring.outcomes(restore))
+
+
+FORGERIES: list[Callable[[bytes], bytes]] = [
+    lambda body: body[: len(body) // 2],
+    lambda body: body.replace(b'"key"', b'"kex"', 1),
+    lambda body: body.replace(b'"value":"', b'"value":"x', 1),
+    lambda body: body.replace(b"}", b"", 1),
+]
+
+
+def _failures(estate: make.Estate) -> Iterator[str]:
+    """A copy whose store refuses it, and copies that somebody with the recipients wrote anew, and wrongly."""
+    estate.s3.fault("403", "PUT", times=50)
+    failed = generations.start_backup(estate.qa, prefixes=["mail:1"], actor=make.SETUP)
+    make.work()
+    estate.s3._faults.clear()
+    failed.run.refresh_from_db()
+    assert failed.run.state == Run.State.FAILED
+    for forge in FORGERIES:
+        made = restoring.copy(estate.qa, "mail:0")
+        key = made.object_keys()[0]
+        opened = pyrage.decrypt(estate.s3.objects[key], [keys.OFFLINE])
+        estate.s3.objects[key] = pyrage.encrypt(forge(opened), [keys.OPERATIONS.to_public()])
+        with pytest.raises(CommandError) as refused:
+            call_command("verify_generation", str(made.pk), stdout=StringIO(), stderr=StringIO(), skip_checks=True)
+        yield str(refused.value)
+
+
+def _commands(estate: make.Estate) -> Iterator[str]:
+    for arguments in (["--to-r2"], ["--to-r2", "--json"], ["--output", "/nowhere/x.json"]):
+        out = StringIO()
+        try:
+            call_command("kv_dump", "qa/SETTINGS", "--prefix", "mail:", *arguments, stdout=out, stderr=out)
+        except CommandError as refused:
+            yield str(refused)
+        yield out.getvalue()
+
+
+def asked_for(client: Client, made: Generation) -> Iterator[bytes]:
+    """What is answered to who asks for a value."""
+    addresses = [f"/backups/{made.pk}/entries/0/value", f"/backups/{made.pk}/entries/0/compare"]
+    for address in addresses:
+        yield client.post(address, follow=True).content
+    yield client.post("/key/qa/SETTINGS/value", {"name": names()[1]}, follow=True).content
+
+
+def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
+    settings_with_canaries: make.Estate, people: make.People, caplog: pytest.LogCaptureFixture
+) -> None:
+    estate = settings_with_canaries
+    caplog.set_level(logging.DEBUG)
+    places: dict[str, bytes] = {"said": "\n".join(everything_that_happens(estate, people)).encode()}
+    for who in (people.operator, people.reviewer):
+        client = signed_in(who)
+        newest = Generation.objects.filter(category="settings").latest("pk")
+        places[f"asked by {who}"] = b"".join(asked_for(client, newest))
+        places |= pages(client, str(who))
+    places["log"] = caplog.text.encode()
+    places |= {f"object {name}": body for name, body in estate.s3.objects.items()}
+    places |= tables()
+    assert hits(places) == {}
+    looked_into = {name.split()[0] for name in places}
+    assert looked_into >= {"said", "asked", "page", "log", "object", "table"}
+    assert sum(name.startswith("page ") for name in places) > 60
+
+
+def test_the_search_finds_what_is_there(settings_with_canaries: make.Estate) -> None:
+    made = restoring.copy(settings_with_canaries.qa, "mail:")
+    opened = pyrage.decrypt(settings_with_canaries.s3.objects[made.object_keys()[0]], [keys.OFFLINE])
+    for canary in CANARIES:
+        assert canary.encode() in opened or any(one in opened for one in spellings(canary))
+    assert hits({"opened": opened}).keys() == {"opened"}
+    assert hits({"hex": opened.hex().encode(), "base64": base64.b64encode(b"x" + opened)}).keys() == {"hex", "base64"}
