@@ -32,6 +32,7 @@ PAGES = {
     "environments": "/environments/",
     "backups": "/backups/",
     "backup-new": "/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:",
+    "backup-new-encrypted": "/backups/new/?env=qa&binding=SETTINGS&prefix=mail:",
     "retention": "/retention/",
     "disposals": "/retention/requests/",
     "retention-try": "/retention/try/?family=1&days=14",
@@ -41,6 +42,7 @@ PAGES = {
     "integrity": "/integrity/",
     "cleanups": "/cleanup/",
     "cleanup-new": "/cleanup/new/",
+    "cleanup-new-key": "/cleanup/new/?binding=SETTINGS&prefix=mail:bounce&exact=1",
     "approvals": "/approvals/",
     "unexplained": "/missing/",
     "runs": "/runs/",
@@ -51,6 +53,7 @@ PAGES = {
 }
 LINKED = {
     "backup": ("/backups/", r"/backups/\d+/"),
+    "backup-encrypted": ("/backups/?prefix=mail:", r"/backups/\d+/"),
     "pin": ("/retention/", r"/backups/\d+/pin"),
     "restore-new": ("/backups/1/", r"/backups/\d+/put-back/"),
     "restore": ("/restores/", r"/restores/\d+/"),

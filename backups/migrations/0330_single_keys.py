@@ -142,7 +142,7 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0290_asked_by_a_command")]
+    dependencies = [("backups", "0321_guards_of_disposals")]
 
     operations = [
         migrations.AddField("cleanuprequest", "exact", models.BooleanField(default=False)),
