@@ -63,6 +63,7 @@ class Action(TextChoices):
     DISPOSAL_ENDED = "disposal.ended", _("Deletion of expired generations given up")
     STORAGE_RECONCILED = "storage.reconciled", _("Bucket found to hold what the copies are made of")
     STORAGE_DIFFERS = "storage.differs", _("Bucket found to differ from the copies")
+    OBJECTS_NOTED = "objects.noted", _("Objects in a bucket explained")
     BUCKET_GUARDED = "bucket.guarded", _("Bucket found locked and private")
     BUCKET_UNGUARDED = "bucket.unguarded", _("Bucket found without its guards")
     BUCKET_GUARD_UNKNOWN = "bucket.guard_unknown", _("Guards of a bucket not known any more")

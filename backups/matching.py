@@ -1,4 +1,7 @@
-"""From a listing of the bucket to what is known of its objects: COPY in, then one set-based difference."""
+"""From a listing of the bucket to what is known of its objects: COPY in, then set-based differences.
+
+Rows that are as they were are not written again: a listing of a million objects that changed nothing only reads.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -7,11 +10,12 @@ from django.db import connection
 from django.db.models import Count
 
 from audit import log
-from backups.models import StagedObject, StoredObject
-from backups.r2 import ObjectInfo
-from kvops.models import Run
+from backups.models import StagedObject, StoredObject, UnfinishedUpload
+from backups.r2 import ObjectInfo, Upload
+from kvops import clock
+from kvops.models import Environment, Run
 
-type _Params = Mapping[str, int | str | datetime]
+type _Params = Mapping[str, int | str | datetime | None]
 
 # Of a copy in writing the parts are expected that it committed; the recovery steps and the manifest come with its end.
 # Of a copy that is being deleted some may be gone: they are expected, but not missed.
@@ -36,46 +40,89 @@ expected AS (
 # The stem of a copy is what its objects' names begin with: see backups.manifest.layout.
 _STEM = r"^(.*/[0-9]{8}(?:T[0-9]{6}\.[0-9]{6}Z|-[0-9]{6})?)\."
 
-_SEEN = f"""
-WITH {_EXPECTED}
-INSERT INTO backups_storedobject AS known
-       (environment_id, key, size, etag, seen_at, generation_id, status, written_size, written_etag)
-SELECT %(environment)s, s.key, s.size, s.etag, now(), coalesce(e.generation, g.id),
-       CASE WHEN e.size <> s.size THEN 'changed'
-            WHEN e.key IS NOT NULL OR (g.status = 'writing' AND r.state IN ('queued', 'running'))
-                 OR g.deleted_at > %(begun)s THEN 'known'
-            ELSE 'unknown' END,
-       coalesce(e.size, s.size), CASE WHEN e.key IS NULL THEN '' ELSE s.etag END
-  FROM backups_stagedobject s
-  LEFT JOIN expected e ON e.key = s.key
-  LEFT JOIN backups_generation g ON e.key IS NULL AND g.environment_id = %(environment)s
-        AND g.bucket = %(bucket)s AND g.stem = substring(s.key FROM %(stem)s)
-  LEFT JOIN kvops_run r ON r.id = g.run_id
- WHERE s.run_id = %(run)s
-ON CONFLICT (environment_id, key) DO UPDATE SET
-  size = EXCLUDED.size, etag = EXCLUDED.etag, seen_at = EXCLUDED.seen_at, generation_id = EXCLUDED.generation_id,
-  status = CASE WHEN EXCLUDED.status = 'known' AND known.written_etag <> ''
-                     AND (known.written_size, known.written_etag) IS DISTINCT FROM (EXCLUDED.size, EXCLUDED.etag)
-                THEN 'changed' ELSE EXCLUDED.status END,
-  written_size = CASE WHEN known.written_etag <> '' THEN known.written_size ELSE EXCLUDED.written_size END,
-  written_etag = CASE WHEN known.written_etag <> '' THEN known.written_etag ELSE EXCLUDED.written_etag END
+# What the listing showed of each object, judged by the copies; and, where a row was there, by how it was put.
+_FOUND = f"""
+WITH {_EXPECTED},
+found AS (
+  SELECT s.key, s.size, s.etag, s.modified_at, coalesce(e.generation, g.id) AS generation_id,
+         CASE WHEN e.size <> s.size THEN 'changed'
+              WHEN e.key IS NOT NULL OR (g.status = 'writing' AND r.state IN ('queued', 'running'))
+                   OR g.deleted_at > %(begun)s THEN 'known'
+              ELSE 'unknown' END AS status,
+         coalesce(e.size, s.size) AS written_size, CASE WHEN e.key IS NULL THEN '' ELSE s.etag END AS written_etag
+    FROM backups_stagedobject s
+    LEFT JOIN expected e ON e.key = s.key
+    LEFT JOIN backups_generation g ON e.key IS NULL AND g.environment_id = %(environment)s
+          AND g.bucket = %(bucket)s AND g.stem = substring(s.key FROM %(stem)s)
+    LEFT JOIN kvops_run r ON r.id = g.run_id
+   WHERE s.run_id = %(run)s)
 """  # noqa: S608  (constants of this module)
+
+_SEEN = f"""{_FOUND},
+judged AS (
+  SELECT o.id, f.key, f.size, f.etag, f.modified_at, f.generation_id,
+         CASE WHEN f.status = 'known' AND o.written_etag <> ''
+                   AND (o.written_size, o.written_etag) IS DISTINCT FROM (f.size, f.etag)
+              THEN 'changed' ELSE f.status END AS status,
+         CASE WHEN o.written_etag <> '' THEN o.written_size ELSE f.written_size END AS written_size,
+         CASE WHEN o.written_etag <> '' THEN o.written_etag ELSE f.written_etag END AS written_etag
+    FROM found f JOIN backups_storedobject o ON o.environment_id = %(environment)s AND o.key = f.key)
+UPDATE backups_storedobject o SET
+  size = j.size, etag = j.etag, modified_at = j.modified_at, generation_id = j.generation_id,
+  seen_at = %(now)s::timestamptz,
+  status = j.status, status_at = CASE WHEN o.status = j.status THEN o.status_at ELSE %(now)s::timestamptz END,
+  written_size = j.written_size, written_etag = j.written_etag,
+  note = CASE WHEN (o.status, o.etag) = (j.status, j.etag) THEN o.note ELSE '' END,
+  noted_by_id = CASE WHEN (o.status, o.etag) = (j.status, j.etag) THEN o.noted_by_id END,
+  noted_at = CASE WHEN (o.status, o.etag) = (j.status, j.etag) THEN o.noted_at END
+  FROM judged j
+ WHERE o.id = j.id
+   AND (o.size, o.etag, o.modified_at, o.generation_id, o.status, o.written_size, o.written_etag)
+       IS DISTINCT FROM (j.size, j.etag, j.modified_at, j.generation_id, j.status, j.written_size, j.written_etag)
+"""  # noqa: S608
+
+_NEW = f"""{_FOUND}
+INSERT INTO backups_storedobject (environment_id, key, size, etag, modified_at, seen_at, generation_id, status,
+                                  status_at, written_size, written_etag, note)
+SELECT %(environment)s, key, size, etag, modified_at, %(now)s::timestamptz, generation_id, status,
+       %(now)s::timestamptz, written_size, written_etag, ''
+  FROM found f
+ WHERE NOT EXISTS (SELECT FROM backups_storedobject o WHERE o.environment_id = %(environment)s AND o.key = f.key)
+"""  # noqa: S608
 
 _NOT_SEEN = f"""
 WITH {_EXPECTED}
-INSERT INTO backups_storedobject (environment_id, key, size, etag, generation_id, status, written_size, written_etag)
-SELECT %(environment)s, e.key, e.size, '', e.generation, 'missing', e.size, ''
+INSERT INTO backups_storedobject AS known (environment_id, key, size, etag, generation_id, status, status_at,
+                                           written_size, written_etag, note)
+SELECT %(environment)s, e.key, e.size, '', e.generation, 'missing', %(now)s::timestamptz, e.size, '', ''
   FROM expected e
  WHERE e.finished_at < %(begun)s
    AND NOT EXISTS (SELECT FROM backups_stagedobject s WHERE s.run_id = %(run)s AND s.key = e.key)
-ON CONFLICT (environment_id, key) DO UPDATE SET generation_id = EXCLUDED.generation_id, status = 'missing'
+ON CONFLICT (environment_id, key) DO UPDATE SET
+  generation_id = EXCLUDED.generation_id, status = 'missing', status_at = %(now)s::timestamptz,
+  seen_at = greatest(known.seen_at, CASE WHEN known.seen_at IS NOT NULL THEN %(before)s::timestamptz END),
+  note = '', noted_by_id = NULL, noted_at = NULL
+  WHERE known.status <> 'missing'
 """  # noqa: S608
 
-# What belonged to no copy and is not there any more; a row that was written during the listing stays.
+# What belonged to no copy, or does no more, and is not there any more: somebody deleted it. What a person said of it
+# stays. A row that was written during the listing stays as it is.
 _GONE = f"""
+WITH {_EXPECTED}
+UPDATE backups_storedobject o SET
+  status = 'gone', status_at = %(now)s::timestamptz, seen_at = greatest(o.seen_at, %(before)s::timestamptz)
+ WHERE o.environment_id = %(environment)s AND o.status <> 'gone' AND o.seen_at < %(begun)s
+   AND NOT EXISTS (SELECT FROM backups_stagedobject s WHERE s.run_id = %(run)s AND s.key = o.key)
+   AND NOT EXISTS (SELECT FROM expected e WHERE e.key = o.key)
+"""  # noqa: S608
+
+# What never was there and is expected no more; what a copy that we deleted was made of.
+_FORGOTTEN = f"""
 WITH {_EXPECTED}
 DELETE FROM backups_storedobject o
  WHERE o.environment_id = %(environment)s AND (o.seen_at IS NULL OR o.seen_at < %(begun)s)
+   AND (o.seen_at IS NULL OR o.status IN ('known', 'missing') AND EXISTS (
+          SELECT FROM backups_generation g WHERE g.id = o.generation_id AND g.status = 'deleted'))
    AND NOT EXISTS (SELECT FROM backups_stagedobject s WHERE s.run_id = %(run)s AND s.key = o.key)
    AND NOT EXISTS (SELECT FROM expected e WHERE e.key = o.key)
 """  # noqa: S608
@@ -87,10 +134,10 @@ class StageMismatch(Exception):
 
 def stage(run: Run, objects: Sequence[ObjectInfo]) -> None:
     """Add listed objects to the stage, within the caller's transaction."""
-    columns = "run_id, key, size, etag"
+    columns = "run_id, key, size, etag, modified_at"
     with connection.cursor() as cursor, cursor.copy(f"COPY backups_stagedobject ({columns}) FROM STDIN") as copy:
         for found in objects:
-            copy.write_row((run.pk, found.key, found.size, found.etag))
+            copy.write_row((run.pk, found.key, found.size, found.etag, found.last_modified))
 
 
 def clear(environment: int) -> None:
@@ -104,10 +151,11 @@ def analyze() -> None:
         cursor.execute("SELECT backups_analyze_stage()")
 
 
-def settle(run: Run, *, bucket: str, staged: int) -> dict[str, int]:
+def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> dict[str, int]:
     """Make what is known of an environment's objects what the stage says, within the caller's transaction.
 
-    Returns how many objects have each status. Raises StageMismatch.
+    `before` is when the listing before this one began: what is gone now was there then. Returns how many objects have
+    each status. Raises StageMismatch.
     """
     log.insist()
     if run.environment is None:
@@ -119,16 +167,33 @@ def settle(run: Run, *, bucket: str, staged: int) -> dict[str, int]:
         "bucket": bucket,
         "begun": run.created_at,
         "stem": _STEM,
+        "before": before,
+        "now": clock.now(),
     }
     found = StagedObject.objects.filter(run=run).count()
     if found != staged:
         raise StageMismatch(f"{staged} objects were listed, but {found} are on the stage.")
     with connection.cursor() as cursor:
-        for statement in (_SEEN, _NOT_SEEN, _GONE):
+        for statement in (_SEEN, _NEW, _NOT_SEEN, _FORGOTTEN, _GONE):
             cursor.execute(statement, params)
     clear(environment)
     rows = StoredObject.objects.filter(environment=environment).values_list("status").annotate(Count("pk"))
     return dict.fromkeys(StoredObject.Status.values, 0) | dict(rows)
+
+
+def keep_uploads(environment: Environment, uploads: Collection[Upload]) -> None:
+    """Make what is known of unfinished uploads what the store said, within the caller's transaction."""
+    UnfinishedUpload.objects.filter(environment=environment).delete()
+    UnfinishedUpload.objects.bulk_create(
+        UnfinishedUpload(environment=environment, key=one.key, upload_id=one.upload_id, begun_at=one.begun_at)
+        for one in uploads
+    )
+
+
+def found_since(run: Run, moment: datetime, limit: int) -> list[StoredObject]:
+    """What was found wrong since then, the first few in the order of their names."""
+    mine = StoredObject.objects.needing_a_look().filter(environment=run.environment, status_at__gte=moment)
+    return list(mine.order_by("key")[:limit])
 
 
 def roots(environment: int, bucket: str) -> Collection[str]:

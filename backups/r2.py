@@ -3,6 +3,7 @@
 StoreError
 ├── ObjectMissing      there is no such object
 ├── ObjectConflict     another object already has this name
+├── NotOffered         this store has no such call
 ├── AccessRefused      these credentials may not, or this host may not be called
 └── StoreUnavailable   no answer, or not now; whether a write took effect is unknown, putting again is safe
 """
@@ -60,6 +61,10 @@ class AccessRefused(StoreError):
     """The credentials, the host or a bucket lock do not allow this."""
 
 
+class NotOffered(StoreError):
+    """The store has no such call; R2 itself has it."""
+
+
 class StoreUnavailable(StoreError):
     """The store did not answer, or not now; the outcome is unknown and the call may be repeated."""
 
@@ -72,6 +77,15 @@ class ObjectInfo:
     size: int
     etag: str
     last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An object whose upload in several parts was begun and neither finished nor given up."""
+
+    key: str
+    upload_id: str
+    begun_at: datetime
 
 
 class Page(NamedTuple):
@@ -102,6 +116,9 @@ class Store(Protocol):
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
         """At most `limit` (1 to 1,000) objects whose names start so, from the first above the name `after`."""
+
+    def uploads(self, prefix: str) -> list[Upload]:
+        """The unfinished uploads under the prefix, at most 1,000; raises NotOffered."""
 
 
 class R2Store:
@@ -193,6 +210,12 @@ class R2Store:
             raise StoreUnavailable(f"The list of {prefix!r} in bucket {self.bucket} does not move on: try again.")
         return Page(objects, more)
 
+    def uploads(self, prefix: str) -> list[Upload]:
+        """The unfinished uploads under the prefix; see Store. KVOps puts in one piece, so none is of its own."""
+        with self._edge("list of unfinished uploads", prefix):
+            found = self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=prefix, MaxUploads=1000)
+        return [Upload(item["Key"], item["UploadId"], item["Initiated"]) for item in found.get("Uploads", ())]
+
     def time(self) -> float | None:
         """What time it is at the store, by its newest answer, in seconds since 1970; None before one said so."""
         return self._clock.time()
@@ -220,13 +243,15 @@ class R2Store:
             raise StoreUnavailable(f"No complete answer to the {what} ({type(error).__name__}): try again.") from error
 
 
-def _translated(error: ClientError, what: str) -> StoreError:
+def _translated(error: ClientError, what: str) -> StoreError:  # noqa: PLR0911  (one for each error there is)
     details = error.response.get("Error", {})
     answer = error.response.get("ResponseMetadata", {})
     status, code = answer.get("HTTPStatusCode", 0), details.get("Code", "")
     said = f"{status} {code}, request {answer.get('RequestId') or 'without an id'}"
     if status == HTTPStatus.PRECONDITION_FAILED:
         return ObjectConflict(f"The {what} would overwrite an object that holds other bytes ({said}).")
+    if status == HTTPStatus.NOT_IMPLEMENTED:
+        return NotOffered(f"The {what} is not offered by this store ({said}).")
     if code == "NoSuchBucket":
         return StoreError(f"The {what} failed: there is no such bucket, correct the environment ({said}).")
     if status == HTTPStatus.NOT_FOUND:

@@ -15,14 +15,18 @@ from audit import log
 from audit.actions import Action
 from backups import matching, scope, storage
 from backups.models import Generation, StoredObject
-from backups.r2 import R2Store
-from kvops import runs
+from backups.r2 import NotOffered, R2Store, Upload
+from kvops import clock, runs
 from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Environment, Person, Run
 from kvops.schedules import Begun
 
 PAGE = 1_000
 """Objects of one listing call, staged in one transaction."""
+COUNTED = 1_000
+"""Up to how many objects an alarm counts: a page must not count a million."""
+NAMED = 20
+"""How many of the objects that were found wrong the record names."""
 MAX_RESTARTS = 3
 """How often a listing begins again by itself when a database that crashed forgot its stage."""
 
@@ -80,9 +84,17 @@ class Bucket:
         return [(status.value, result.get(f"{status}_objects", 0)) for status in Status]
 
     @property
+    def uploads(self) -> int | None:
+        """How many unfinished uploads there are; None when the store does not say, or was never asked."""
+        found = self.listed.result.get("unfinished_uploads") if self.listed else None
+        return None if found is None else int(found)
+
+    @property
     def wrong(self) -> dict[str, int]:
-        """What a person must look at."""
-        return {status: count for status, count in self.counts if count and status != Status.KNOWN}
+        """What a person must look at, by status: objects nobody has explained, counted up to `COUNTED` and one."""
+        mine = StoredObject.objects.needing_a_look().filter(environment=self.environment)
+        counted = {status.value: mine.filter(status=status)[: COUNTED + 1].count() for status in Status}
+        return {status: count for status, count in counted.items() if count}
 
 
 def buckets() -> Iterator[Bucket]:
@@ -109,7 +121,17 @@ def reconcile(lease: Lease) -> Again | None:
                 _page(lease, store)
                 if lease.tired:
                     return Again()
-    return _settle(lease, environment)
+            lease.keep()
+            uploads = _uploads(store, environment)
+    return _settle(lease, environment, uploads)
+
+
+def _uploads(store: R2Store, environment: Environment) -> list[Upload] | None:
+    """The unfinished uploads under the environment's prefix; None from a store that cannot tell."""
+    try:
+        return store.uploads(storage.root(environment))
+    except NotOffered:
+        return None
 
 
 def _begin(lease: Lease, environment: Environment) -> None:
@@ -131,21 +153,28 @@ def _page(lease: Lease, store: R2Store) -> None:
         matching.stage(lease.run, page.objects)
 
 
-def _settle(lease: Lease, environment: Environment) -> Again | None:
-    at = lease.run.cursor
+def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None) -> Again | None:
+    at, before, begun = lease.run.cursor, newest(environment), clock.now()
     matching.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it
     try:
         with lease.checkpoint(Done(result), note=""):
-            counts = matching.settle(lease.run, bucket=at["bucket"], staged=at["staged"])
+            counts = matching.settle(
+                lease.run, bucket=at["bucket"], staged=at["staged"], before=before.created_at if before else None
+            )
             result.update({f"{status}_objects": count for status, count in counts.items()})
+            if uploads is not None:
+                matching.keep_uploads(environment, uploads)
+                result["unfinished_uploads"] = len(uploads)
+            found = matching.found_since(lease.run, begun, NAMED)
+            differs = bool(uploads or found or sum(counts.values()) > counts[Status.KNOWN])
             log.record(
-                Action.STORAGE_DIFFERS if sum(counts.values()) > counts[Status.KNOWN] else Action.STORAGE_RECONCILED,
+                Action.STORAGE_DIFFERS if differs else Action.STORAGE_RECONCILED,
                 actor=lease.actor,
                 environment=environment.slug,
                 subject=f"run:{lease.run.pk}",
                 subject_label=lease.run.label[:200],
-                details={**result},
+                details={**result, **({"new": [f"{one.status}: {one.key[:200]}" for one in found]} if found else {})},
             )
     except matching.StageMismatch as mismatch:
         restarts = at.get("restarts", 0) + 1

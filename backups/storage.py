@@ -56,6 +56,9 @@ def root(environment: Environment) -> str:
     return environment.key_template.format(environment=quote(environment.slug, safe="")) + "/"
 
 
+_SEEN = ("size", "etag", "modified_at", "seen_at", "status_at")
+
+
 def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
     """Note objects that were just put for a generation, in the words of the store, within the caller's transaction."""
     StoredObject.objects.bulk_create(
@@ -65,7 +68,9 @@ def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
                 key=info.key,
                 size=info.size,
                 etag=info.etag,
+                modified_at=info.last_modified,
                 seen_at=Now(),
+                status_at=Now(),
                 generation=generation,
                 status=StoredObject.Status.KNOWN,
                 written_size=info.size,
@@ -75,7 +80,7 @@ def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
         ],
         update_conflicts=True,
         unique_fields=["environment", "key"],
-        update_fields=["size", "etag", "seen_at", "generation", "status", "written_size", "written_etag"],
+        update_fields=[*_SEEN, "generation", "status", "written_size", "written_etag"],
     )
 
 

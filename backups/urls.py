@@ -84,6 +84,10 @@ urlpatterns: list[URLPattern] = [
     path("retention/requests/<int:pk>/start", disposals.start, name="disposal_start"),
     path("retention/try/", retention.simulate, name="retention_try"),
     path("storage/", storage.index, name="storage"),
+    path("storage/csv", storage.table, name="storage_csv"),
+    path("storage/note", storage.note_all, name="storage_note_all"),
+    path("storage/objects/<int:pk>/", storage.detail, name="storage_object"),
+    path("storage/objects/<int:pk>/note", storage.note, name="storage_note"),
     path("storage/<slug:environment>/guards", storage.guards, name="storage_guards"),
     path("storage/<slug:environment>/reconcile", storage.reconcile, name="storage_reconcile"),
 ]

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
 from backups import contrasts, pins, selecting
-from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump
+from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump, StoredObject
 from kvops import changes, runs, schedules
 from kvops.models import ApprovalRequest, Notification, Role, Run, Scan, Schedule
 from tests import make
@@ -90,6 +90,11 @@ def world(estate: make.Estate, people: make.People) -> World:
         note.pk,
         Schedule.objects.earliest("pk").pk,
     )
+
+
+def stored() -> int:
+    """An object of a copy."""
+    return StoredObject.objects.order_by("pk").values_list("pk", flat=True)[0]
 
 
 class Answer(Protocol):
@@ -252,6 +257,10 @@ DOORS: dict[str, Door] = {
     "backups:stage_submit": operates(lambda world: [world.stage.pk], done=409),
     "backups:stage_undo": operates(lambda world: [world.stage.pk], done=409),
     "backups:storage": page(),
+    "backups:storage_csv": page(),
+    "backups:storage_note": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda _world: [stored()]),
+    "backups:storage_note_all": Door(NEVER, (LOGIN, 403, 422, 422, 403)),
+    "backups:storage_object": page(lambda _world: [stored()]),
     "backups:storage_guards": operates(lambda _world: ["qa"]),
     "backups:storage_reconcile": operates(lambda _world: ["qa"]),
     # the record

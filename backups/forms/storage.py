@@ -1,4 +1,4 @@
-"""The filters of the page of objects."""
+"""The filters of the page of objects, and what a person says of objects."""
 
 from django import forms
 from django.db.models import Q, QuerySet
@@ -25,7 +25,7 @@ class ObjectFilter(forms.Form):
     status = forms.ChoiceField(
         label=_("Status"),
         required=False,
-        choices=[("", _("All statuses")), (WRONG, _("all that is wrong")), *Status.choices],
+        choices=[("", _("All statuses")), (WRONG, _("all that needs a look")), *Status.choices],
     )
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
         label=_("Name begins with"),
@@ -37,20 +37,41 @@ class ObjectFilter(forms.Form):
 
     def objects(self) -> QuerySet[StoredObject]:
         """The objects in the order of their names; none while a filter is wrong or no name can match."""
+        found = self.matching().select_related("environment", "generation", "noted_by").order_by("key", "pk")
+        if not self.is_valid() or not self.cleaned_data["after"]:
+            return found
+        last = StoredObject.objects.filter(pk=self.cleaned_data["after"]).first()
+        return found.filter(Q(key=last.key, pk__gt=last.pk) | Q(key__gt=last.key)) if last else found.none()
+
+    def matching(self) -> QuerySet[StoredObject]:
+        """All the objects that match, on whichever page."""
         if not self.is_valid():
             return StoredObject.objects.none()
         chosen = self.cleaned_data
-        found = StoredObject.objects.select_related("environment", "generation").order_by("key", "pk")
+        found = StoredObject.objects.needing_a_look() if chosen["status"] == WRONG else StoredObject.objects.all()
+        if chosen["status"] in Status:
+            found = found.filter(status=chosen["status"])
         if chosen["environment"]:
             found = found.filter(environment=chosen["environment"])
-        if chosen["status"]:
-            statuses = [s for s in Status if s != Status.KNOWN] if chosen["status"] == WRONG else [chosen["status"]]
-            found = found.filter(status__in=statuses)
         if prefix := chosen["prefix"]:
             found = found.filter(key__gte=prefix) if storable(prefix) else found.none()
             if (end := after_prefix(prefix)) is not None:
                 found = found.filter(key__lt=end)
-        if not chosen["after"]:
-            return found
-        last = StoredObject.objects.filter(pk=chosen["after"]).first()
-        return found.filter(Q(key=last.key, pk__gt=last.pk) | Q(key__gt=last.key)) if last else found.none()
+        return found
+
+    def notable(self) -> Environment | None:
+        """The environment whose objects can be noted together: they must have been narrowed down to what needs it."""
+        if not self.is_valid() or self.cleaned_data["status"] in {"", Status.KNOWN}:
+            return None
+        chosen: Environment | None = self.cleaned_data["environment"]
+        return chosen
+
+
+class NoteForm(forms.Form):
+    """What the objects are."""
+
+    note = forms.CharField(
+        label=_("What they are, and what you found out"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )

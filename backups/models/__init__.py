@@ -10,7 +10,7 @@ from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.pins import Pin
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
-from backups.models.storage import StagedObject, StoredObject
+from backups.models.storage import StagedObject, StoredObject, UnfinishedUpload
 
 __all__ = [
     "BucketGuard",
@@ -38,4 +38,5 @@ __all__ = [
     "RestoreEntry",
     "StagedObject",
     "StoredObject",
+    "UnfinishedUpload",
 ]

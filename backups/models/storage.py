@@ -2,17 +2,28 @@
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from backups.models.generations import Generation
-from kvops.models import Environment, Run
+from kvops.models import Environment, Person, Run
+
+
+class StoredObjectQuerySet(models.QuerySet["StoredObject"]):
+    """Objects, asked for in the words of the domain."""
+
+    def needing_a_look(self) -> "StoredObjectQuerySet":
+        """What is no part of a copy as it was put, and nobody has said what it is."""
+        return self.filter(~Q(status="known"), noted_at=None)
 
 
 class StoredObject(models.Model):
     """One object under an environment's prefix, and the copy it belongs to.
 
-    `size` and `etag` are the store's words at the newest listing, `written_size` and `written_etag` those when we
-    put the object, or saw it first. The ETag tells listings apart; it is no digest of the content.
+    `size`, `etag` and `modified_at` are the store's words at the newest listing, `written_size` and `written_etag`
+    those when we put the object, or saw it first. The ETag tells listings apart; it is no digest of the content.
+    `status_at` is when the status was found; `seen_at` when a listing found the row otherwise than before, or, of what
+    is not there, when it last was. A note falls with the status or the content that it was about.
     """
 
     class Status(models.TextChoices):
@@ -22,31 +33,52 @@ class StoredObject(models.Model):
         UNKNOWN = "unknown", _("part of no copy")
         MISSING = "missing", _("missing from the bucket")
         CHANGED = "changed", _("changed since it was written")
+        GONE = "gone", _("part of no copy, and deleted")
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     key = models.CharField(max_length=1024, db_collation="C")
     size = models.BigIntegerField(null=True, blank=True)
     etag = models.CharField(max_length=200, blank=True)
+    modified_at = models.DateTimeField(null=True, blank=True)
     seen_at = models.DateTimeField(null=True, blank=True)
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, null=True, blank=True)
     status = models.CharField(max_length=10, choices=Status)
+    status_at = models.DateTimeField(db_default=Now())
     written_size = models.BigIntegerField(null=True, blank=True)
     written_etag = models.CharField(max_length=200, blank=True)
+    note = models.CharField(max_length=2000, blank=True, db_default="")
+    noted_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
+    noted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = StoredObjectQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["environment", "key"], name="stored_object_once"),
             models.CheckConstraint(
                 name="stored_object_of_a_copy_names_it",
-                condition=Q(status="unknown") | Q(generation__isnull=False),
+                condition=Q(status__in=["unknown", "gone"]) | Q(generation__isnull=False),
             ),
             models.CheckConstraint(
                 name="stored_object_is_missing_or_was_seen",
                 condition=Q(status="missing") | Q(seen_at__isnull=False, size__isnull=False),
             ),
+            models.CheckConstraint(
+                name="stored_object_note_has_person_and_time",
+                condition=Q(note="", noted_by__isnull=True, noted_at__isnull=True)
+                | (~Q(note="") & Q(noted_by__isnull=False, noted_at__isnull=False)),
+            ),
         ]
         indexes = [
             models.Index(fields=["key", "id"], name="stored_object_by_key"),
+            models.Index(
+                fields=["key", "id"], name="stored_object_to_look_at", condition=~Q(status="known") & Q(noted_at=None)
+            ),
+            models.Index(
+                fields=["environment", "status"],
+                name="stored_object_to_count",
+                condition=~Q(status="known") & Q(noted_at=None),
+            ),
             models.Index(fields=["status", "key", "id"], name="stored_object_by_status"),
         ]
 
@@ -61,6 +93,27 @@ class StagedObject(models.Model):
     key = models.CharField(max_length=1024, db_collation="C")
     size = models.BigIntegerField()
     etag = models.CharField(max_length=200)
+    modified_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class UnfinishedUpload(models.Model):
+    """An upload in parts that was begun under an environment's prefix and not finished, as of the newest listing.
+
+    KVOps puts objects in one piece, so it is somebody else's. R2 gives it up after 7 days by its default rule.
+    """
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="unfinished_uploads")
+    key = models.CharField(max_length=1024, db_collation="C")
+    upload_id = models.CharField(max_length=1024)
+    begun_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "key", "upload_id"], name="unfinished_upload_once"),
+        ]
 
     def __str__(self) -> str:
         return self.key

@@ -19,7 +19,7 @@ from kvops.templatetags.states import look
 
 register = template.Library()
 
-Lock, Problem = BucketGuard.Lock, BucketGuard.Problem
+Lock, Problem, Status = BucketGuard.Lock, BucketGuard.Problem, StoredObject.Status
 
 
 @register.inclusion_tag("includes/alarms.html")
@@ -30,18 +30,32 @@ def bucket_alarms() -> dict[str, object]:
 
 def alarms() -> list[Alarm]:
     """Buckets that differ from the copies, that are not locked or not private, and those nothing is known of."""
-    found = [_difference(bucket) for bucket in reconciling.buckets() if bucket.wrong]
+    found: list[Alarm] = []
+    for bucket in reconciling.buckets():
+        found += _differences(bucket)
     for environment in Environment.objects.order_by("order"):
         found += _unguarded(environment, guards.known(environment))
     return found
 
 
-def _difference(bucket: reconciling.Bucket) -> Alarm:
-    title = _("The bucket of %(environment)s differs from its copies") % {"environment": bucket.environment.name}
-    text = " · ".join(f"{look(f'object_{status}').word}: {number_format(n)}" for status, n in bucket.wrong.items())
-    level = "warning" if set(bucket.wrong) == {StoredObject.Status.UNKNOWN} else "danger"
-    url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong"
-    return Alarm(level, title, text, url, _("See them"))
+def _differences(bucket: reconciling.Bucket) -> Iterator[Alarm]:
+    name = {"environment": bucket.environment.name}
+    if wrong := bucket.wrong:
+        title = _("The bucket of %(environment)s differs from its copies") % name
+        text = " · ".join(f"{look(f'object_{status}').word}: {_up_to(n)}" for status, n in wrong.items())
+        level = "danger" if {Status.MISSING, Status.CHANGED} & wrong.keys() else "warning"
+        url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong"
+        yield Alarm(level, title, text, url, _("See them"))
+    if bucket.uploads:
+        title = _("The bucket of %(environment)s holds uploads nobody finished") % name
+        text = _("KVOps puts every object in one piece, so somebody else writes under the prefix of the copies.")
+        yield Alarm("warning", title, text, f"{reverse('backups:storage')}#uploads", _("See them"))
+
+
+def _up_to(n: int) -> str:
+    """A number of objects, as far as they were counted."""
+    most = number_format(reconciling.COUNTED, force_grouping=True)
+    return _("more than %(n)s") % {"n": most} if n > reconciling.COUNTED else number_format(n)
 
 
 def _unguarded(environment: Environment, guard: BucketGuard) -> Iterator[Alarm]:

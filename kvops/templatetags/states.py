@@ -83,6 +83,7 @@ LOOKS: dict[str, Look] = {
     "object_unknown": Look(_("In no copy"), *_CARE),
     "object_missing": Look(_("Missing"), *_BAD),
     "object_changed": Look(_("Changed"), *_BAD),
+    "object_gone": Look(_("Deleted outside KVOps"), *_CARE),
     # guards of a bucket
     "lock_held": Look(_("Locked"), "green", "lock"),
     "lock_short": Look(_("Locked too shortly"), *_BAD),
@@ -165,6 +166,8 @@ RESULTS: dict[str, str | Promise] = {
     "unknown_objects": _("Objects of no copy"),
     "missing_objects": _("Objects missing"),
     "changed_objects": _("Objects changed"),
+    "gone_objects": _("Objects of no copy that were deleted"),
+    "unfinished_uploads": _("Uploads nobody finished"),
     # restores; what a comparison found, what became of it
     "absent": _("Not there"),
     "equal": _("There and equal"),

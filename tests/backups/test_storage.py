@@ -1,5 +1,6 @@
 """The bucket compared with the copies: orphans, losses and changes are found, listed and never touched."""
 
+import csv
 import json
 from datetime import timedelta
 from io import StringIO
@@ -7,17 +8,25 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from audit.models import Entry as AuditEntry
 from backups import generations, manifest, matching, reconciling
 from backups.export import Export
 from backups.models import Generation, StagedObject, StoredObject
+from backups.views.storage import COLUMNS
 from kvops import leases, runs, schedules, timing
 from kvops.models import Environment, Firing, Run, Schedule
 from tests import make
+from tests.fakes.s3 import Fault
 from tests.signing import said, signed_in
 
 pytestmark = pytest.mark.usefixtures("not_read_back")
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
 
 
 def back_up(estate: make.Estate, *names: str) -> Generation:
@@ -38,7 +47,8 @@ def listed(estate: make.Estate, environment: Environment | None = None) -> dict[
 
 
 def status(**counts: int) -> dict[str, object]:
-    return {f"{name}_objects": counts.get(name, 0) for name in StoredObject.Status.values}
+    found = {f"{name}_objects": counts.get(name, 0) for name in StoredObject.Status.values}
+    return {**found, "unfinished_uploads": counts.get("uploads", 0)}
 
 
 def of(key: str) -> StoredObject:
@@ -154,13 +164,203 @@ def test_a_part_of_another_size_is_a_change_even_when_it_was_never_seen_before(e
     assert listed(estate) == status(known=3, changed=1)
 
 
-def test_an_orphan_that_is_gone_is_forgotten(estate: make.Estate) -> None:
+def test_an_orphan_that_somebody_deleted_stays_on_the_list_as_gone(estate: make.Estate) -> None:
     back_up(estate)
     estate.s3.objects["qa/backups/x"] = b""
     listed(estate)
     del estate.s3.objects["qa/backups/x"]
+    for _ in range(2):
+        assert listed(estate) == status(known=4, gone=1)
+    estate.s3.objects["qa/backups/x"] = b"again"
+    assert listed(estate) == status(known=4, unknown=1)
+
+
+def test_a_part_that_a_failed_copy_never_put_is_forgotten(estate: make.Estate) -> None:
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    StoredObject.objects.create(
+        environment=estate.qa.environment, key=f"{made.stem}.json", status="missing", generation=made
+    )
+    runs.request_stop(made.run, actor=make.SETUP)
+    make.work()
+    assert listed(estate) == status()
+
+
+def test_a_listing_that_finds_everything_as_it_was_writes_no_row(estate: make.Estate) -> None:
+    def rows() -> list[tuple[object, ...]]:
+        return list(StoredObject.objects.order_by("pk").values_list("pk", "seen_at", "status_at", "modified_at"))
+
+    back_up(estate)
+    estate.s3.objects["qa/backups/x"] = b""
+    listed(estate)
+    before = rows()
+    listed(estate)
+    assert rows() == before
+    assert all(modified for *_, modified in before)
+
+
+def test_the_record_names_what_was_found_wrong_and_only_what_is_new(estate: make.Estate) -> None:
+    made = back_up(estate)
+    estate.s3.objects["qa/backups/x"] = b""
+    listed(estate)
+    del estate.s3.objects[made.manifest_key]
+    listed(estate)
+    first, second = AuditEntry.objects.filter(action="storage.differs").order_by("seq")
+    assert first.details["new"] == ["unknown: qa/backups/x"]
+    assert second.details["new"] == [f"missing: {made.manifest_key}"]
+
+
+def test_what_is_gone_was_there_at_the_listing_before(estate: make.Estate) -> None:
+    made = back_up(estate)
+    listed(estate)
+    before = Run.objects.filter(kind="reconcile").latest("pk").created_at
+    del estate.s3.objects[made.manifest_key]
+    listed(estate)
+    assert of(made.manifest_key).seen_at == before
+
+
+# Uploads that nobody finished
+
+
+def test_uploads_nobody_finished_are_told(estate: make.Estate, operator: Client) -> None:
+    back_up(estate)
+    begun = timezone.now() - timedelta(days=2)
+    estate.s3.uploads = [("qa/backups/big", "u1", begun), ("qa/backups/big", "u2", begun), ("other/x", "u3", begun)]
+    assert listed(estate) == status(known=4, uploads=2)
+    assert AuditEntry.objects.filter(action="storage.differs").count() == 1
+    assert "The bucket of QA holds uploads nobody finished" in operator.get("/backups/").content.decode()
+    assert "qa/backups/big" in operator.get("/storage/").content.decode()
+    estate.s3.uploads = []
     assert listed(estate) == status(known=4)
-    assert not StoredObject.objects.filter(key="qa/backups/x").exists()
+    assert "uploads nobody finished" not in operator.get("/backups/").content.decode()
+
+
+def test_a_store_that_lists_no_uploads_is_said_not_to_know(
+    estate: make.Estate, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(estate)
+    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    faults = iter([None, Fault("501", "GET", None, 0, 1)])
+    monkeypatch.setattr(estate.s3, "take_fault", lambda *_: next(faults, None))
+    make.work()
+    run.refresh_from_db()
+    assert "unfinished_uploads" not in run.result
+    assert "is not known: this store does not list them" in operator.get("/storage/").content.decode()
+
+
+# What people say
+
+
+def note(browser: Client, address: str, text: str = "Left by the old export; harmless.") -> list[str]:
+    return said(browser.post(address, {"note": text}, follow=True))
+
+
+def test_a_note_silences_the_alarm_and_stays_with_the_row_and_the_record(
+    estate: make.Estate, operator: Client, people: make.People
+) -> None:
+    back_up(estate)
+    estate.s3.objects["qa/backups/x"] = b""
+    listed(estate)
+    row = of("qa/backups/x")
+    assert note(operator, f"/storage/objects/{row.pk}/note") == ["Your note is on 1 object."]
+    assert listed(estate) == status(known=4, unknown=1)
+    row.refresh_from_db()
+    assert (row.note, row.noted_by, row.status) == ("Left by the old export; harmless.", people.operator, "unknown")
+    assert "differs from its copies" not in operator.get("/backups/").content.decode()
+    entry = AuditEntry.objects.get(action="objects.noted")
+    assert (entry.subject, entry.details["names"]) == (f"object:{row.pk}", ["qa/backups/x"])
+    page = operator.get(f"/storage/objects/{row.pk}/").content.decode()
+    assert "Left by the old export; harmless." in page
+    assert "Objects in a bucket explained" in page
+
+
+def test_a_note_is_about_the_object_as_it_was_and_falls_when_that_changes(
+    estate: make.Estate, operator: Client
+) -> None:
+    estate.s3.objects["qa/backups/x"] = b""
+    listed(estate)
+    row = of("qa/backups/x")
+    note(operator, f"/storage/objects/{row.pk}/note")
+    estate.s3.objects["qa/backups/x"] = b"other"
+    listed(estate)
+    row.refresh_from_db()
+    assert (row.note, row.noted_by, row.noted_at) == ("", None, None)
+    assert "differs from its copies" in operator.get("/backups/").content.decode()
+
+
+def test_what_was_explained_and_then_deleted_by_hand_is_no_alarm(estate: make.Estate, operator: Client) -> None:
+    estate.s3.objects |= {"qa/backups/x": b"", "qa/backups/y": b""}
+    listed(estate)
+    note(operator, f"/storage/objects/{of('qa/backups/x').pk}/note")
+    estate.s3.objects.clear()
+    assert listed(estate) == status(gone=2)
+    assert shown(operator, "?status=wrong") == ["qa/backups/y"]
+    assert of("qa/backups/x").note
+
+
+def test_many_are_explained_at_once_by_the_filter(estate: make.Estate, operator: Client) -> None:
+    made = back_up(estate)
+    del estate.s3.objects[made.manifest_key]
+    estate.s3.objects |= {f"qa/backups/old/{number}": b"" for number in range(60)} | {"qa/backups/x": b""}
+    listed(estate)
+    address = "/storage/note?environment=qa&status=unknown&prefix=qa/backups/old/"
+    assert note(operator, address) == ["Your note is on 60 objects."]
+    assert shown(operator, "?status=wrong") == [made.manifest_key, "qa/backups/x"]
+    entry = AuditEntry.objects.get(action="objects.noted")
+    assert (entry.subject, entry.details["objects"], len(entry.details["names"])) == ("environment:qa", 60, 20)
+
+
+@pytest.mark.parametrize("query", ["", "?environment=qa", "?status=unknown", "?environment=qa&status=known"])
+def test_without_a_narrow_filter_nothing_is_explained_at_once(
+    estate: make.Estate, operator: Client, query: str
+) -> None:
+    estate.s3.objects["qa/backups/x"] = b""
+    listed(estate)
+    assert operator.post(f"/storage/note{query}", {"note": "x"}).status_code == 422
+    assert of("qa/backups/x").note == ""
+
+
+def test_an_empty_note_and_one_on_a_part_of_a_copy_are_refused(estate: make.Estate, operator: Client) -> None:
+    row = of(back_up(estate).manifest_key)
+    assert operator.post(f"/storage/objects/{row.pk}/note", {"note": " "}).status_code == 422
+    assert "None of these objects needs a note" in note(operator, f"/storage/objects/{row.pk}/note")[0]
+    assert AuditEntry.objects.latest("seq").action == "refused"
+
+
+@pytest.mark.parametrize("found", ["known", "unknown", "missing", "changed", "gone"])
+def test_the_page_of_an_object_says_what_to_do(estate: make.Estate, operator: Client, found: str) -> None:
+    made = back_up(estate)
+    estate.s3.objects["qa/backups/x"] = b""
+    listed(estate)
+    keys = {"known": made.manifest_key, "missing": f"{made.stem}.RESTORE.md", "changed": made.object_keys()[0]}
+    del estate.s3.objects[keys["missing"]]
+    estate.s3.objects[keys["changed"]] = b"[]"
+    if found == "gone":
+        del estate.s3.objects["qa/backups/x"]
+    listed(estate)
+    row = of(keys.get(found, "qa/backups/x"))
+    page = operator.get(f"/storage/objects/{row.pk}/").content.decode()
+    assert row.status == found
+    assert ("What to do" in page) == (found != "known")
+
+
+def test_the_view_is_downloaded_as_it_is_filtered(estate: make.Estate, operator: Client) -> None:
+    back_up(estate)
+    estate.s3.objects["qa/backups/x,y"] = b"12"
+    listed(estate)
+    answer = operator.get("/storage/csv?status=unknown")
+    lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()  # type: ignore[attr-defined]
+    head, row = csv.DictReader(lines).fieldnames, list(csv.DictReader(lines))
+    assert head == list(COLUMNS)
+    assert [(one["key"], one["size"], one["status"]) for one in row] == [("qa/backups/x,y", "2", "unknown")]
+
+
+def test_more_than_an_alarm_counts_is_said_so(
+    estate: make.Estate, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciling, "COUNTED", 3)
+    estate.s3.objects = {f"qa/backups/{number}": b"" for number in range(5)}
+    listed(estate)
+    assert "In no copy: more than 3" in operator.get("/backups/").content.decode()
 
 
 def test_only_what_is_under_the_environments_prefix_is_listed(estate: make.Estate) -> None:
@@ -197,7 +397,8 @@ def test_a_long_listing_goes_on_where_it_was_after_a_crash(
     make.work()
     run.refresh_from_db()
     assert run.result == status(known=4, unknown=7)
-    pages = [call.query["start-after"] for call in estate.s3.calls("GET") if call.status == 200 and not call.key]
+    listings = [call for call in estate.s3.calls("GET") if call.status == 200 and "list-type" in call.query]
+    pages = [call.query["start-after"] for call in listings]
     assert len(pages) == len(set(pages)) == 6
 
 
@@ -310,9 +511,10 @@ def command(*args: str) -> str:
 
 def test_the_command_says_what_is_in_the_bucket(estate: make.Estate) -> None:
     back_up(estate)
-    assert command("qa") == "backups/qa/backups/: 4 known, 0 unknown, 0 missing, 0 changed\n"
+    assert command("qa") == "backups/qa/backups/: 4 known, 0 unknown, 0 missing, 0 changed, 0 gone\n"
     found = json.loads(command("qa", "--json"))
-    assert found == {"environment": "qa", "ok": True, "known": 4, "unknown": 0, "missing": 0, "changed": 0}
+    counts = {"known": 4, "unknown": 0, "missing": 0, "changed": 0, "gone": 0, "unfinished_uploads": 0}
+    assert found == {"environment": "qa", "ok": True, **counts}
 
 
 def test_the_command_fails_on_a_difference_and_on_an_unknown_environment(estate: make.Estate) -> None:
@@ -322,11 +524,6 @@ def test_the_command_fails_on_a_difference_and_on_an_unknown_environment(estate:
     with pytest.raises(CommandError, match="no environment") as unknown:
         command("nowhere")
     assert (differs.value.returncode, unknown.value.returncode) == (1, 2)
-
-
-@pytest.fixture
-def operator(people: make.People) -> Client:
-    return signed_in(people.operator)
 
 
 def test_the_button_starts_a_listing_and_a_second_click_says_so(estate: make.Estate, operator: Client) -> None:

@@ -37,6 +37,7 @@ PAGES = {
     "disposals": "/retention/requests/",
     "retention-try": "/retention/try/?family=1&days=14",
     "storage": "/storage/",
+    "storage-wrong": "/storage/?environment=qa&status=wrong",
     "restores": "/restores/",
     "restores-empty": "/restores/?state=ended",
     "integrity": "/integrity/",

@@ -22,6 +22,7 @@ from backups.models import (
     Pin,
     Reappearance,
     StoredObject,
+    UnfinishedUpload,
 )
 from kvops.models import ApprovalRequest
 from tests.constraints.estate import HOUR, SHA, Estate, change
@@ -141,6 +142,10 @@ class World(Estate):
             "status": status,
         }
         return StoredObject.objects.create(**{**made, **values})
+
+    def upload(self) -> UnfinishedUpload:
+        """An upload nobody finished."""
+        return UnfinishedUpload.objects.create(environment=self.environment, key="k", upload_id="u", begun_at=Now())
 
     def guard(self) -> BucketGuard:
         """What is known of the bucket's lock."""

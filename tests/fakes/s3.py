@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape
 
 from tests.fakes.sigv4 import signature_fault
 
-type FaultKind = Literal["torn", "lost_answer", "503", "403"]
+type FaultKind = Literal["torn", "lost_answer", "503", "403", "501"]
 
 
 @dataclass
@@ -80,6 +80,7 @@ class FakeS3:
         self.objects: dict[str, bytes] = {}
         self.metadata: dict[str, dict[str, str]] = {}
         self.stored_at: dict[str, datetime] = {}
+        self.uploads: list[tuple[str, str, datetime]] = []  # key, id, begun: of uploads in parts that nobody finished
         self.journal: list[Call] = []
         self._faults: list[Fault] = []
         self._hooks: list[Callable[[str, str], None]] = []
@@ -200,6 +201,17 @@ class FakeS3:
             f"<KeyCount>{len(page)}</KeyCount>{encoding}{items}{following}</ListBucketResult>".encode(),
         )
 
+    def list_uploads(self, query: Mapping[str, str]) -> Answer:
+        """ListMultipartUploads."""
+        items = "".join(
+            f"<Upload><Key>{escape(key)}</Key><UploadId>{upload_id}</UploadId>"
+            f"<Initiated>{begun:%Y-%m-%dT%H:%M:%SZ}</Initiated></Upload>"
+            for key, upload_id, begun in sorted(self.uploads)[: int(query.get("max-uploads", "1000"))]
+            if key.startswith(query.get("prefix", ""))
+        )
+        head = f"<Bucket>{self.bucket}</Bucket><IsTruncated>false</IsTruncated>"
+        return Answer(200, f"<ListMultipartUploadsResult>{head}{items}</ListMultipartUploadsResult>".encode())
+
     def _etag(self, key: str) -> str:
         return f'"{hashlib.md5(self.objects[key]).hexdigest()}"'
 
@@ -264,6 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         if kind == "503":
             raise Refusal(503, "ServiceUnavailable")
+        if kind == "501":
+            raise Refusal(501, "NotImplemented")
         if kind == "403":
             raise Refusal(403, "AccessDenied")
         credentials = (self.fake.access_key_id, self.fake.secret_access_key)
@@ -279,6 +293,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self.fake.put(key, body, headers)
             case "GET" if not key and query.get("list-type") == "2":
                 return self.fake.list(query)
+            case "GET" if not key and "uploads" in query:
+                return self.fake.list_uploads(query)
             case "GET" | "HEAD" if key and not query.keys() - {"x-id"}:
                 return self.fake.get(key, headers)
             case "DELETE" if key and not query.keys() - {"x-id"}:

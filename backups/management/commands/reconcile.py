@@ -1,8 +1,9 @@
 """List the bucket of an environment and compare it with the copies; nothing is deleted.
 
-Exit 0 when everything belongs to a copy and is as it was written, 1 when something does not, or the bucket cannot be
-listed, 2 for bad usage. `--json` prints one object: `environment`, `ok`, and the number of objects by status: `known`,
-`unknown` (of no copy), `missing`, `changed`.
+Exit 0 when everything belongs to a copy and is as it was written, or somebody said what it is; 1 when something needs a
+look, or the bucket cannot be listed; 2 for bad usage. `--json` prints one object: `environment`, `ok`, the number of
+objects by status: `known`, `unknown` (of no copy), `missing`, `changed`, `gone` (of no copy, and deleted), and
+`unfinished_uploads` (null where the store does not list them).
 """
 
 import getpass
@@ -36,10 +37,11 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         driving.to_the_end(run, self.stderr)
         bucket = reconciling.Bucket(environment, listed=run, running=None)
-        counts = dict(bucket.counts)
+        counts, wrong = dict(bucket.counts), bool(bucket.wrong or bucket.uploads)
         if options["json"]:
-            self.stdout.write(json.dumps({"environment": environment.slug, "ok": not bucket.wrong, **counts}))
+            found = {"environment": environment.slug, "ok": not wrong, **counts, "unfinished_uploads": bucket.uploads}
+            self.stdout.write(json.dumps(found))
         else:
             self.stdout.write(f"{run.label}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
-        if bucket.wrong:
+        if wrong:
             raise CommandError("The bucket differs from the copies; the page Storage lists every such object.")

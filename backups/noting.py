@@ -1,0 +1,50 @@
+"""What people found out about objects in a bucket: the alarm falls silent, the row and the record stay."""
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.models import StoredObject
+from kvops.approvals import actor_of
+from kvops.models import Environment, Person, Role
+
+MOST = 10_000
+"""How many objects are noted by one click, at most: one row is locked for each."""
+NAMED = 20
+"""How many of them the record names."""
+
+
+class NoteRefused(Exception):
+    """Nothing was noted; the message says why and what to do."""
+
+
+def note(found: QuerySet[StoredObject], environment: Environment, *, text: str, by: Person) -> int:
+    """Note what the objects are, at most `MOST` of them in the order of their names; how many. Raises NoteRefused.
+
+    Only what needs a look is noted: a part of a copy that is there as it was put explains itself.
+    """
+    with log.transaction():
+        if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
+            raise NoteRefused(_("Only an operator or a reviewer can note this."))
+        if not text.strip():
+            raise NoteRefused(_("Say what the objects are, and what you found out."))
+        mine = found.filter(environment=environment).exclude(status=StoredObject.Status.KNOWN).order_by("key")
+        keys = dict(mine.select_for_update(of=("self",)).values_list("pk", "key")[:MOST])
+        if not keys:
+            raise NoteRefused(_("None of these objects needs a note any more. Load the page again."))
+        StoredObject.objects.filter(pk__in=keys).update(note=text.strip(), noted_by=by, noted_at=Now())
+        log.record(
+            Action.OBJECTS_NOTED,
+            actor=actor_of(by),
+            environment=environment.slug,
+            subject=f"object:{next(iter(keys))}" if len(keys) == 1 else f"environment:{environment.slug}",
+            subject_label=next(iter(keys.values()))[:200] if len(keys) == 1 else environment.r2_bucket,
+            details={
+                "note": text.strip()[:500],
+                "objects": len(keys),
+                "names": [k[:200] for k in keys.values()][:NAMED],
+            },
+        )
+    return len(keys)
