@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
@@ -21,7 +22,7 @@ from audit.actions import Action
 from backups import locks, storage
 from backups.locks import Locked
 from backups.models import BucketGuard, Generation
-from kvops import clock, timing
+from kvops import clock, notifications, timing
 from kvops.calling import Calls
 from kvops.cloudflare import (
     ApiError,
@@ -33,7 +34,7 @@ from kvops.cloudflare import (
     RateLimited,
     TransportError,
 )
-from kvops.models import Environment
+from kvops.models import Environment, Event
 from kvops.wording import say
 
 logger = logging.getLogger(__name__)
@@ -201,7 +202,30 @@ def _keep(environment: Environment, found: _Found, words: str) -> BucketGuard:
                     "words": words[:500],
                 },
             )
+            if not guard.good:
+                _tell(guard)
     return guard
+
+
+def _tell(guard: BucketGuard) -> None:
+    """Tell people what is wrong with a bucket's guards, each time that something else is."""
+    lines = [say(_("Lock: %(state)s"), state=Lock(guard.lock).label)]
+    if guard.problem:
+        lines.append(say(Problem(guard.problem).label))
+    if guard.wider:
+        lines.append(say(_("Rules that lock more than the copies: %(rules)s"), rules=", ".join(guard.wider)))
+    if guard.public:
+        lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(guard.public)))
+    title = _("The bucket of %(environment)s is not guarded as it should be")
+    notifications.post(
+        Event.BUCKET_UNPROTECTED,
+        subject=f"environment:{guard.environment.slug}",
+        title=say(title, environment=guard.environment.name),
+        lines=lines,
+        link=f"{reverse('backups:storage')}#guards",
+        environment=guard.environment,
+        occasion=clock.now().isoformat(timespec="seconds"),
+    )
 
 
 def _action(guard: BucketGuard) -> Action:

@@ -7,8 +7,12 @@ when it was finished before the listing began, and what lies under the name of a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from audit import log
@@ -16,10 +20,11 @@ from audit.actions import Action
 from backups import matching, scope, storage
 from backups.models import Generation, StoredObject
 from backups.r2 import NotOffered, R2Store, Upload
-from kvops import clock, runs
+from kvops import clock, notifications, runs
 from kvops.leases import Again, Done, Lease, RunError
-from kvops.models import Environment, Person, Run
+from kvops.models import Environment, Event, Person, Run
 from kvops.schedules import Begun
+from kvops.wording import say
 
 PAGE = 1_000
 """Objects of one listing call, staged in one transaction."""
@@ -31,6 +36,13 @@ MAX_RESTARTS = 3
 """How often a listing begins again by itself when a database that crashed forgot its stage."""
 
 Status = StoredObject.Status
+TOLD: dict[str, tuple[Event, Promise]] = {
+    Status.MISSING: (Event.OBJECT_MISSING, _("Missing from the bucket of %(environment)s: %(n)s objects of copies")),
+    Status.CHANGED: (Event.OBJECT_CHANGED, _("Changed in the bucket of %(environment)s: %(n)s objects of copies")),
+    Status.UNKNOWN: (Event.OBJECT_UNKNOWN, _("Unknown in the bucket of %(environment)s: %(n)s objects of no copy")),
+    Status.GONE: (Event.OBJECT_UNKNOWN, _("Deleted outside KVOps in %(environment)s: %(n)s objects of no copy")),
+}
+"""What people are told of a listing."""
 
 
 def start(environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False) -> Run:
@@ -153,6 +165,24 @@ def _page(lease: Lease, store: R2Store) -> None:
         matching.stage(lease.run, page.objects)
 
 
+def _tell(run: Run, environment: Environment, begun: datetime) -> None:
+    """Tell people of what this listing found wrong and the one before did not, once for each status."""
+    for status, (event, title) in TOLD.items():
+        new = StoredObject.objects.needing_a_look().filter(environment=environment, status=status, status_at__gte=begun)
+        names = list(new.order_by("key").values_list("key", flat=True)[:5])
+        n = new[: COUNTED + 1].count()
+        if names:
+            notifications.post(
+                event,
+                subject=f"run:{run.pk}",
+                title=say(title, environment=environment.name, n=n if n <= COUNTED else f"> {COUNTED}"),
+                lines=names,
+                link=f"{reverse('backups:storage')}?environment={environment.slug}&status={status}",
+                environment=environment,
+                occasion=status,
+            )
+
+
 def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None) -> Again | None:
     at, before, begun = lease.run.cursor, newest(environment), clock.now()
     matching.analyze()
@@ -167,6 +197,7 @@ def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None
                 matching.keep_uploads(environment, uploads)
                 result["unfinished_uploads"] = len(uploads)
             found = matching.found_since(lease.run, begun, NAMED)
+            _tell(lease.run, environment, begun)
             differs = bool(uploads or found or sum(counts.values()) > counts[Status.KNOWN])
             log.record(
                 Action.STORAGE_DIFFERS if differs else Action.STORAGE_RECONCILED,

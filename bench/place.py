@@ -78,12 +78,15 @@ def _ask(fakes: "subprocess.Popen[str]", line: str) -> Any:
 
 
 @contextmanager
-def place(keys: int, *, latency: float | None = None) -> Iterator[Place]:
+def place(keys: int, *, latency: float | None = None, objects: int = 0) -> Iterator[Place]:
     """An installation whose namespace holds so many keys of 1 KiB, never scanned; gone afterwards.
 
-    With a `latency` in seconds, which may be 0, Cloudflare is the quick fake for the benches of scale.
+    With a `latency` in seconds, which may be 0, Cloudflare is the quick fake for the benches of scale; with `objects`
+    the bucket holds so many.
     """
     served = ("bench.fakes", str(keys)) if latency is None else ("bench.quick", str(keys), str(latency))
+    if objects:
+        served = ("bench.objects", str(objects))
     command = [sys.executable, "-m", *served]
     with (
         _database() as url,

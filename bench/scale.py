@@ -147,6 +147,31 @@ def _sdk(here: Place, keys: int, ours: float) -> Iterator[Figure]:
     yield Figure("the SDK's time, against an export", done["seconds"] / ours, keys)
 
 
+def storage(keys: int) -> Iterator[Figure]:
+    """The listing of a bucket of so many objects, another that finds nothing changed, the look, and the pages."""
+    done = {}
+    for n in FEW, keys:
+        with place(0, objects=n) as here:
+            first = here.work("reconcile")
+            again = here.work("reconcile")["reconcile"]
+            pages = here.work("pages")["pages"]
+            here.calls()
+            here.work("look")
+            done[n] = first, again, pages, here.calls()["listings"]
+    (first, again, pages, listings), few = done[keys], done[FEW]
+    peak, peak_of_few = (one[0]["process"]["peak_kib"] / 1024 for one in (done[keys], few))
+    yield Figure("seconds of the first listing", first["reconcile"]["seconds"], keys)
+    yield Figure("seconds of settling it", first["reconcile"]["settling"], keys)
+    yield Figure("peak MiB of a listing", peak, keys, 256)
+    yield Figure(f"peak memory of a listing, against {FEW} objects", peak / peak_of_few, keys, 1.3)
+    settling = again["settling"] / first["reconcile"]["settling"]
+    yield Figure("settling a listing that changed nothing, against the first", settling, keys, 0.5)
+    yield Figure("listing calls of a look for the newest manifest", listings, keys, 10)
+    for what, ms in pages.items():
+        yield Figure(f"ms of a page, {what}", ms, keys)
+        yield Figure(f"time of a page, {what}, against {FEW} objects", ms / few[2][what], keys, 2)
+
+
 BENCHES: dict[str, Callable[[int], Iterator[Figure]]] = {
     "listing": listing,
     "export": export,
@@ -155,4 +180,5 @@ BENCHES: dict[str, Callable[[int], Iterator[Figure]]] = {
     "deletion": deletion,
     "workers": workers,
     "others": others,
+    "storage": storage,
 }

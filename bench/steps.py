@@ -11,7 +11,7 @@ from django.db import connection
 from audit import log
 from backups import generations
 from backups.models import Generation
-from bench import stage
+from bench import bucket, stage
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
 from kvops import inventory, merging, runs
 from kvops.models import Category, Environment, Family, Namespace, PolicyVersion, Run
@@ -100,6 +100,9 @@ STEPS: dict[str, Callable[[], Measured]] = {
     "prepare": stage.prepare,
     "submit": stage.submit,
     "delete": stage.delete,
+    "reconcile": bucket.reconcile,
+    "look": bucket.look,
+    "pages": bucket.pages,
 }
 
 

@@ -12,7 +12,7 @@ from backups import generations, guards
 from backups.locks import Locked
 from backups.models import BucketGuard, Generation
 from kvops import supervision, tasks
-from kvops.models import Environment
+from kvops.models import Environment, Notification
 from tests import make
 from tests.fakes.cloudflare_api import Bucket
 from tests.signing import said, signed_in
@@ -286,3 +286,16 @@ def test_the_page_of_a_copy_says_until_when_it_is_locked(estate: make.Estate, op
     bucket.rules.clear()
     guards.look(made.environment)
     assert "not locked" in operator.get(address).content.decode()
+
+
+def test_people_are_told_of_each_drift(
+    estate: make.Estate, qa: Environment, bucket: Bucket, people: make.People
+) -> None:
+    guards.look(qa)
+    bucket.rules.clear()
+    bucket.connect("copies.example.com")
+    for _ in range(2):
+        guards.look(qa)
+    told = Notification.objects.get(event="bucket.unprotected", person=people.operator)
+    assert told.title == "The bucket of QA is not guarded as it should be"
+    assert told.lines == ["Lock: not locked", "Public at: copies.example.com"]

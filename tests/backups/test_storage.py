@@ -16,7 +16,7 @@ from backups.export import Export
 from backups.models import Generation, StagedObject, StoredObject
 from backups.views.storage import COLUMNS
 from kvops import leases, runs, schedules, timing
-from kvops.models import Environment, Firing, Run, Schedule
+from kvops.models import Environment, Firing, Notification, Run, Schedule
 from tests import make
 from tests.fakes.s3 import Fault
 from tests.signing import said, signed_in
@@ -589,3 +589,17 @@ def test_the_manifest_knows_no_orphan(estate: make.Estate) -> None:
     named |= {p.digests_key for p in document.parts}
     listed(estate)
     assert set(StoredObject.objects.filter(status="known").values_list("key", flat=True)) == named
+
+
+def test_people_are_told_once_of_what_is_found_wrong(estate: make.Estate, people: make.People) -> None:
+    made = back_up(estate)
+    del estate.s3.objects[made.manifest_key]
+    estate.s3.objects["qa/backups/x"] = b""
+    for _ in range(2):
+        listed(estate)
+    told = Notification.objects.filter(event__startswith="object.").order_by("event", "person")
+    assert {(one.event, one.title, one.lines[0]) for one in told} == {
+        ("object.missing", "Missing from the bucket of QA: 1 objects of copies", made.manifest_key),
+        ("object.unknown", "Unknown in the bucket of QA: 1 objects of no copy", "qa/backups/x"),
+    }
+    assert people.operator in {one.person for one in told}
