@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("backups", "0321_guards_of_disposals"),
+        ("backups", "0330_single_keys"),
         ("kvops", "0321_guards_of_disposals"),
     ]
 
