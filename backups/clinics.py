@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
-from backups import catalogue
+from audit import log
+from backups import catalogue, generations
 from backups.models import Generation
-from kvops import inventory
-from kvops.models import Namespace, Scan
+from backups.scope import BackupRefused
+from kvops import inventory, runs
+from kvops.models import Environment, Namespace, Scan
+from kvops.schedules import Begun
 
 BINDING = "SETTINGS"
 PREFIX = "clinic:id:"
@@ -19,6 +22,20 @@ class Clinics:
     scan: Scan | None
     keys: int
     copy: Generation | None
+
+
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """The job of a schedule: the records of the environment, as long as the newest scan knows of any."""
+    found = [each for each in overview() if each.namespace.environment == environment and each.keys]
+    begun = Begun()
+    for each in found:
+        try:
+            made = generations.create_backup(each.namespace, prefixes=[PREFIX], actor=actor)
+        except (BackupRefused, runs.AlreadyOpen) as refused:
+            begun.refused += refused.args
+        else:
+            begun.runs.append(made.run)
+    return begun
 
 
 def overview() -> list[Clinics]:

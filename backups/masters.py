@@ -19,9 +19,10 @@ from backups.masters_rows import API, D1, Rows, read
 from backups.models import Dataset, Generation
 from backups.scope import BackupRefused
 from backups.values import Reader
-from kvops import contradictions
+from kvops import contradictions, runs
 from kvops.leases import RunError
 from kvops.models import Category, Database, Environment, Namespace, Person
+from kvops.schedules import Begun
 from kvops.wording import english, say
 
 FROM_D1 = "d1"
@@ -176,6 +177,16 @@ def _table(masters: Masters, rule: Correspondence) -> dict[str, object]:
         "fields": dict(rule.fields),
         "rows": None,
     }
+
+
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """The job of a schedule: all datasets from D1, where there are any."""
+    if not Dataset.objects.exists():
+        return Begun()
+    try:
+        return Begun([create_export(choose(environment), actor=actor).run])
+    except (BackupRefused, runs.AlreadyOpen) as refused:
+        return Begun(refused=[*refused.args])
 
 
 def write(

@@ -1,6 +1,6 @@
 """The addresses of copies and clean-up."""
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, re_path
 
 from backups.views import (
     backups,
@@ -8,6 +8,7 @@ from backups.views import (
     contrasts,
     disposals,
     generations,
+    history,
     integrity,
     masters,
     restores,
@@ -36,6 +37,9 @@ urlpatterns: list[URLPattern] = [
     path("backups/<int:pk>/verify", generations.verify, name="generation_verify"),
     path("backups/csv", backups.table, name="backups_csv"),
     path("backups/dumps/<int:pk>/kept", backups.kept, name="dump_kept"),
+    path("backups/history/", history.index, name="history"),
+    path("backups/history/report/", history.report, name="history_report"),
+    re_path(r"^backups/history/events\.(?P<kind>csv|json)$", history.file, name="history_file"),
     path("backups/masters/", masters.index, name="masters"),
     path("backups/masters/start", masters.start, name="masters_start"),
     path("backups/new/", backups.new, name="backup_new"),

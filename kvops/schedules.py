@@ -62,6 +62,8 @@ JOBS: dict[str, Job] = {
     "reconcile": Job(_("Comparison of the bucket with the copies"), "backups.reconciling.scheduled", "47 3 * * *"),
     "deadlines": Job(_("Notices before copies are deleted"), "backups.deadlines.before_deletion", "7 8 * * *"),
     "lateness": Job(_("Notices of late copies"), "backups.deadlines.in_time", "23 * * * *"),
+    "masters": Job(_("Export of master data from D1"), "backups.masters.scheduled", "13 2 * * *"),
+    "clinics": Job(_("Export of old clinic records"), "backups.clinics.scheduled", "33 2 * * 0"),
 }
 """Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

@@ -214,6 +214,9 @@ DOORS: dict[str, Door] = {
     "backups:generation_live": page(lambda world: [world.generation.pk]),
     "backups:generation_steps": page(lambda world: [world.generation.pk]),
     "backups:generation_verify": operates(lambda world: [world.generation.pk]),
+    "backups:history": page(),
+    "backups:history_file": page(lambda _world: ["csv"]),
+    "backups:history_report": page(),
     "backups:integrity": page(),
     "backups:generation_pin": Door(
         (LOGIN, 403, 200, 200, 200), (LOGIN, 403, 422, 422, 422), lambda world: [world.generation.pk]

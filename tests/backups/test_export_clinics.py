@@ -9,8 +9,9 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from audit import log
 from audit.models import Entry
-from backups import cleanup
+from backups import cleanup, clinics
 from backups.models import CleanupRequest, CleanupStage, Generation, PlainDump
 from kvops.models import Category, Run
 from tests import make
@@ -139,3 +140,14 @@ def test_delete_wants_a_reason(records: make.Estate) -> None:
     with pytest.raises(CommandError, match="--reason") as refusal:
         exported("qa", "--to-r2", "--delete")
     assert refusal.value.returncode == 2
+
+
+def test_a_schedule_copies_what_the_newest_scan_knows_of(records: make.Estate) -> None:
+    with log.transaction():
+        assert clinics.scheduled(records.qa.environment, make.SETUP).runs == []
+    cleaning.scan(records.qa)
+    with log.transaction():
+        begun = clinics.scheduled(records.qa.environment, make.SETUP)
+    make.work()
+    made = Generation.objects.get()
+    assert (begun.runs, made.status, made.keys) == ([made.run], "verified", 2)

@@ -15,6 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 
+from audit import log
 from audit.models import Entry as AuditEntry
 from backups import manifest, masters, masters_export, selecting, tables
 from backups.models import Generation, PlainDump
@@ -354,3 +355,27 @@ def test_the_day_is_counted_from_the_database(d1: make.Estate) -> None:
     with patch("kvops.clock.went_back", return_value=True):
         assert "clock is behind" in refused("qa", "--to-r2")
     assert clock.now()
+
+
+# By schedule
+
+
+def test_a_schedule_copies_every_dataset_from_d1(d1: make.Estate) -> None:
+    with log.transaction():
+        begun = masters.scheduled(d1.qa.environment, make.SETUP)
+    make.work()
+    made = Generation.objects.get()
+    assert (begun.runs, begun.refused, made.status, made.source) == ([made.run], [], "verified", "d1")
+
+
+def test_a_schedule_without_a_dataset_has_nothing_to_do(estate: make.Estate) -> None:
+    with log.transaction():
+        begun = masters.scheduled(estate.qa.environment, make.SETUP)
+    assert (begun.runs, begun.refused) == ([], [])
+
+
+def test_a_schedule_says_why_it_cannot_begin(d1: make.Estate) -> None:
+    started(d1)
+    with log.transaction():
+        begun = masters.scheduled(d1.qa.environment, make.SETUP)
+    assert "already running" in str(begun.refused[0])

@@ -1,0 +1,260 @@
+"""The history of copies, for auditors: taken, verified, restored, pinned, deleted, as the audit record tells it.
+
+Everything is read from the record and from the generations, by keyset, within a period: nothing grows with the record.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django.db import connection, models
+from django.db.models import Exists, Max, OuterRef, Q, Value
+from django.db.models.functions import Cast, Concat, TruncDate
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from audit.actions import Action
+from audit.models import Entry
+from backups.models import Disposal, Generation
+from backups.models.generations import GenerationQuerySet
+from kvops.models import ApprovalRequest, Environment, Family
+
+CHUNK = 1_000
+
+
+class Lane(models.TextChoices):
+    """What happened to a copy, one line of the timeline each."""
+
+    TAKEN = "taken", _("taken")
+    VERIFIED = "verified", _("verified")
+    RESTORED = "restored", _("restored")
+    PINNED = "pinned", _("pinned")
+    DELETED = "deleted", _("deleted")
+
+
+LANES: Mapping[Lane, Sequence[Action]] = {
+    Lane.TAKEN: [Action.GENERATION_COMPLETED, Action.GENERATION_PARTIAL],
+    Lane.VERIFIED: [Action.GENERATION_VERIFIED, Action.GENERATION_DAMAGED],
+    Lane.RESTORED: [Action.RESTORE_STARTED, Action.RESTORE_FINISHED],
+    Lane.PINNED: [Action.GENERATION_PINNED, Action.GENERATION_UNPINNED],
+    Lane.DELETED: [action for action in Action if action.value.startswith("generation.delet")],
+}
+
+DELETED = [action.value for action in LANES[Lane.DELETED] if action.value.endswith("deleted")]
+"""The entries that say that a copy is gone, not only going."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose copies, when, by whom: days in the team's zone, both included; `actor` is part of a name."""
+
+    since: date
+    until: date
+    family: Family | None = None
+    environment: Environment | None = None
+    lane: Lane | None = None
+    actor: str = ""
+
+    @property
+    def start(self) -> datetime:
+        """The first moment of the period."""
+        return _midnight(self.since)
+
+    @property
+    def end(self) -> datetime:
+        """The first moment after it."""
+        return _midnight(self.until + timedelta(days=1))
+
+    @property
+    def actions(self) -> list[str]:
+        """What is shown, as the record calls it."""
+        lanes = [self.lane] if self.lane else list(LANES)
+        return [action.value for lane in lanes for action in LANES[lane]]
+
+    def generations(self) -> GenerationQuerySet:
+        """All copies of the family and the environment, of whatever time."""
+        found = Generation.objects.all()
+        if self.environment:
+            found = found.filter(environment=self.environment)
+        if self.family:
+            found = found.filter(namespace__binding=self.family.binding).filter(_of_family(self.family))
+        return found
+
+
+@dataclass(frozen=True)
+class Event:
+    """An entry of the record about a copy, and the approval and the disposal behind it where the entry names them."""
+
+    entry: Entry
+    generation: Generation
+    approval: ApprovalRequest | None = None
+    disposal: Disposal | None = None
+
+    @property
+    def lane(self) -> Lane:
+        """Which line of the timeline it is on."""
+        return next(lane for lane, actions in LANES.items() if self.entry.action in actions)
+
+    @property
+    def why(self) -> str:
+        """The reason or the problem the entry gives; of a deletion, why it was asked for."""
+        details = self.entry.details
+        return str(details.get("reason") or details.get("problem") or (self.disposal.reason if self.disposal else ""))
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many events of one line fell into a day."""
+
+    day: date
+    lane: Lane
+    events: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """The last copy of a day in one environment."""
+
+    day: date
+    generation: Generation
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
+
+
+def _of_family(family: Family) -> Q:
+    """Copies that may hold keys of the family: by the families found in them, or by their prefixes."""
+    starts = [family.pattern[:end] for end in range(len(family.pattern) + 1)]
+    return Q(patterns__contains=[str(family)]) | Q(prefixes__has_any_keys=starts)
+
+
+# The copy an entry is about: its own subject, or that of the restore it is about.
+_COPY = """CASE WHEN e.subject LIKE 'restore:%%'
+    THEN (SELECT r.generation_id FROM backups_restore AS r WHERE r.id = split_part(e.subject, ':', 2)::bigint)
+    ELSE split_part(e.subject, ':', 2)::bigint END"""
+
+# One index per action is read backwards until there are enough: looking each copy up keeps the planner from a join.
+_NEWEST = f"""
+SELECT event.seq, event.copy FROM unnest(%s::text[]) AS wanted (action) CROSS JOIN LATERAL (
+    SELECT e.seq, {_COPY} AS copy FROM audit_entry AS e
+    WHERE e.action = wanted.action AND e.seq >= %s AND e.seq < %s AND strpos(lower(e.actor), lower(%s)) > 0
+      AND (SELECT true FROM ({{of}}) AS found WHERE found.id = {_COPY})
+    ORDER BY e.seq DESC LIMIT %s
+) AS event ORDER BY event.seq DESC LIMIT %s
+"""  # noqa: S608  (of our own pieces)
+
+_COUNTS = f"""
+SELECT (e.at AT TIME ZONE %s)::date, e.action, count(*) FROM audit_entry AS e
+WHERE e.action = ANY(%s) AND e.seq >= %s AND e.seq < %s AND strpos(lower(e.actor), lower(%s)) > 0
+  AND (%s OR {_COPY} IN ({{of}})) GROUP BY 1, 2
+"""  # noqa: S608  (of our own pieces)
+
+
+def events(scope: Scope, *, before: int | None = None, limit: int) -> list[Event]:
+    """The newest events of the scope, those before an entry's number if one is given."""
+    first, beyond = _sequence(scope)
+    of, of_params = _ids(scope)
+    params = [scope.actions, first, min(before or beyond, beyond), scope.actor, *of_params, limit, limit]
+    rows = _fetch(_NEWEST.format(of=of), params)
+    entries = Entry.objects.in_bulk([seq for seq, _ in rows])
+    related = Generation.objects.select_related("environment", "namespace")
+    generations = related.in_bulk({pk for _, pk in rows})
+    return _told([(entries[seq], generations[pk]) for seq, pk in rows])
+
+
+def _told(found: Sequence[tuple[Entry, Generation]]) -> list[Event]:
+    """The entries with what they name."""
+    approvals = ApprovalRequest.objects.select_related("approver", "requester").in_bulk(_named(found, "approval"))
+    disposals = Disposal.objects.in_bulk(_named(found, "disposal"))
+    return [
+        Event(entry, copy, approvals.get(entry.details.get("approval")), disposals.get(entry.details.get("disposal")))
+        for entry, copy in found
+    ]
+
+
+def _named(found: Sequence[tuple[Entry, Generation]], kind: str) -> set[int]:
+    return {number for entry, _ in found if isinstance(number := entry.details.get(kind), int)}
+
+
+def all_events(scope: Scope) -> Iterator[Event]:
+    """Every event of the scope, newest first, some at a time."""
+    before = None
+    while page := events(scope, before=before, limit=CHUNK):
+        yield from page
+        before = page[-1].entry.seq
+
+
+def counts(scope: Scope) -> list[Count]:
+    """How many events there were, by day and line, oldest first."""
+    zone = timezone.get_default_timezone_name()
+    of, of_params = _ids(scope)
+    everything = not (scope.family or scope.environment)
+    params = [zone, scope.actions, *_sequence(scope), scope.actor, everything, *of_params]
+    found: dict[tuple[date, Lane], int] = {}
+    lane_of = {action.value: lane for lane, actions in LANES.items() for action in actions}
+    for at, action, number in _fetch(_COUNTS.format(of=of), params):
+        key = (at, lane_of[action])
+        found[key] = found.get(key, 0) + number
+    return [Count(at, lane, number) for (at, lane), number in sorted(found.items())]
+
+
+def trend(scope: Scope) -> list[Point]:
+    """The last whole copy of each day and environment in the period, oldest first."""
+    found = scope.generations().whole().filter(started_at__gte=scope.start, started_at__lt=scope.end)
+    by_day = found.annotate(day=TruncDate("started_at")).values("environment_id", "day")
+    newest = by_day.annotate(newest=Max("pk")).values("newest")
+    rows = Generation.objects.filter(pk__in=newest).select_related("environment").order_by("started_at")
+    return [Point(timezone.localdate(row.started_at), row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Existence:
+    """A copy that was there at some time of a period: how often it was read back, and how it went, if it did."""
+
+    generation: Generation
+    verified: Sequence[Entry]
+    deletion: Event | None
+
+    @property
+    def until(self) -> datetime | None:
+        """When it was deleted; None while it is there."""
+        return self.deletion.entry.at if self.deletion else None
+
+
+def existed(scope: Scope, *, after: int = 0, limit: int) -> list[Existence]:
+    """The copies of the scope that were there at some time of its period, oldest first, those above a number."""
+    subject = Concat(Value("generation:"), Cast(OuterRef("pk"), models.CharField()))
+    gone = Entry.objects.filter(subject=subject, action__in=DELETED, at__lt=scope.start)
+    found = scope.generations().filter(pk__gt=after, started_at__lt=scope.end).exclude(Exists(gone))
+    related = found.select_related("environment", "namespace").order_by("pk")[:limit]
+    copies = {f"generation:{copy.pk}": copy for copy in related}
+    about = Entry.objects.filter(subject__in=copies).order_by("seq")
+    deletions = _told([(entry, copies[entry.subject]) for entry in about.filter(action__in=DELETED)])
+    deleted = {event.generation.pk: event for event in deletions}
+    verified: dict[str, list[Entry]] = {subject: [] for subject in copies}
+    for entry in about.filter(action=Action.GENERATION_VERIFIED):
+        verified[entry.subject].append(entry)
+    return [Existence(copy, verified[subject], deleted.get(copy.pk)) for subject, copy in copies.items()]
+
+
+def _ids(scope: Scope) -> tuple[str, tuple[Any, ...]]:
+    """The statement for the numbers of the scope's copies, and its parameters."""
+    return scope.generations().values("id").query.sql_with_params()
+
+
+def _fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
+
+def _sequence(scope: Scope) -> tuple[int, int]:
+    """The numbers of the first entry of the period, and of the first after it."""
+    by_time = Entry.objects.order_by("at", "seq").values_list("seq", flat=True)
+    beyond = 2**62
+    return (
+        by_time.filter(at__gte=scope.start).first() or beyond,
+        by_time.filter(at__gte=scope.end).first() or beyond,
+    )

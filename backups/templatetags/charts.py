@@ -1,0 +1,133 @@
+"""Charts of the history as SVG, drawn on the server: `{% load charts %}`. Beside each stands a table with the same."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import groupby
+from math import log1p
+
+from django import template
+
+from backups.history import Count, Lane, Point, Scope
+from kvops.templatetags.kvops_ui import bytes_, count
+
+register = template.Library()
+
+WIDTH, LEFT, RIGHT = 960, 130, 20
+LANE = 34
+HEIGHT, TOP, BOTTOM = 180, 14, 30
+TICKS = 6
+FEWEST_DAYS, FEWEST_WEEKS = 120, 840
+"""Up to so many days each has a mark of its own; up to so many, each week; beyond, each month."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The events of one line in one day, week or month."""
+
+    x: float
+    y: float
+    r: float
+    lane: Lane
+    day: date
+    events: int
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A label on an axis."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One environment's curve."""
+
+    name: str
+    production: bool
+    points: str
+    dots: Sequence[tuple[float, float, str]]
+
+
+@register.inclusion_tag("history/timeline.html")
+def timeline(scope: Scope, counts: Sequence[Count]) -> dict[str, object]:
+    """When copies were taken, verified, restored, pinned, deleted: a line each, the larger the mark the more."""
+    lanes = list(Lane)
+    bucket = _bucket(scope)
+    ordered = sorted(counts, key=lambda each: (each.lane, bucket(each.day)))
+    marks = []
+    for (lane, day), group in groupby(ordered, key=lambda each: (each.lane, bucket(each.day))):
+        events = sum(each.events for each in group)
+        at = TOP + LANE * (lanes.index(lane) + 0.5)
+        marks.append(Mark(_x(scope, day), at, round(min(13.0, 4 + 2.2 * log1p(events - 1)), 1), lane, day, events))
+    totals = {lane: sum(each.events for each in counts if each.lane == lane) for lane in lanes}
+    height = TOP + LANE * len(lanes)
+    return {
+        "scope": scope,
+        "marks": marks,
+        "lanes": [(lane, TOP + LANE * (at + 0.5), totals[lane]) for at, lane in enumerate(lanes)],
+        "ticks": _days(scope),
+        "width": WIDTH,
+        "left": LEFT,
+        "right": WIDTH - RIGHT,
+        "bottom": height,
+        "height": height + BOTTOM,
+    }
+
+
+@register.inclusion_tag("history/trend.html")
+def trend(scope: Scope, points: Sequence[Point], what: str) -> dict[str, object]:
+    """How the `keys` or `bytes` of the copies went, a curve for each environment."""
+    value: Callable[[Point], int] = (lambda each: each.generation.keys) if what == "keys" else _bytes_of
+    shown = count if what == "keys" else bytes_
+    most = max([*map(value, points), 1])
+    base = HEIGHT - BOTTOM
+
+    def y(number: int) -> float:
+        return round(base - (base - TOP) * number / most, 1)
+
+    lines = []
+    for environment in dict.fromkeys(each.generation.environment for each in points):
+        mine = [each for each in points if each.generation.environment == environment]
+        dots = [(_x(scope, each.day), y(value(each)), f"{each.day}: {shown(value(each))}") for each in mine]
+        path = " ".join(f"{x},{at}" for x, at, _ in dots)
+        lines.append(Line(environment.name, environment.production, path, dots))
+    return {
+        "what": what,
+        "lines": lines,
+        "ticks": _days(scope),
+        "levels": [Tick(y(number), shown(number)) for number in (0, most // 2, most)],
+        "width": WIDTH,
+        "left": LEFT,
+        "right": WIDTH - RIGHT,
+        "bottom": base,
+        "height": HEIGHT,
+    }
+
+
+def _bytes_of(point: Point) -> int:
+    return point.generation.bytes
+
+
+def _x(scope: Scope, day: date) -> float:
+    span = max(1, (scope.until - scope.since).days)
+    at = min(max((day - scope.since).days, 0), span)
+    return round(LEFT + 14 + (WIDTH - LEFT - RIGHT - 28) * at / span, 1)
+
+
+def _bucket(scope: Scope) -> Callable[[date], date]:
+    days = (scope.until - scope.since).days
+    if days <= FEWEST_DAYS:
+        return lambda day: day
+    if days <= FEWEST_WEEKS:
+        return lambda day: day - timedelta(days=day.weekday())
+    return lambda day: day.replace(day=1)
+
+
+def _days(scope: Scope) -> list[Tick]:
+    span = max(1, (scope.until - scope.since).days)
+    steps = min(TICKS, span)
+    days = [scope.since + timedelta(days=round(span * step / steps)) for step in range(steps + 1)]
+    return [Tick(_x(scope, day), day.isoformat() if span > FEWEST_WEEKS else f"{day:%m-%d}") for day in days]
