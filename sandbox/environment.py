@@ -74,6 +74,12 @@ def accounts() -> tuple[Account, ...]:
     )
 
 
+def team_token() -> str:
+    """What the team's own API of master data is asked with."""
+    config: dict[str, Any] = tomllib.loads((WORKER / "wrangler.toml").read_text("utf-8"))
+    return str(config["vars"]["TEAM_API_TOKEN"])
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """The loopback ports of the web server and of the Cloudflare runtime."""
@@ -90,6 +96,11 @@ class Ports:
     def api_base_url(self) -> str:
         """Cloudflare's API, as the product and wrangler are given it."""
         return f"http://127.0.0.1:{self.cloudflare}{API}"
+
+    @property
+    def team_url(self) -> str:
+        """The team's own API: `/<environment>/masters.json` under it."""
+        return f"http://127.0.0.1:{self.cloudflare}/team"
 
     @property
     def s3_endpoint(self) -> str:
@@ -131,6 +142,10 @@ def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
         "KVOPS_SANDBOX": "1",
         "KVOPS_TIME_SCALE": "0.1",
         "KVOPS_ALLOWED_API_HOSTS": "127.0.0.1",
+        "KVOPS_MASTERS_API_HOSTS": "127.0.0.1",
+        "KVOPS_MASTERS_API_TOKEN": "env:TEAM_API_TOKEN",
+        "TEAM_API_TOKEN": team_token(),
+        "TEAM_API": ports.team_url,
         "KVOPS_BASE_URL": ports.web_url,
         "KVOPS_STATIC_ROOT": str(folder / "static"),
         "ALLOWED_HOSTS": "localhost,127.0.0.1",

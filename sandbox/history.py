@@ -10,10 +10,10 @@ from django.conf import settings
 from django.db.models import F
 
 from audit import log
-from backups import generations
+from backups import generations, masters
 from backups.models import Generation
 from kvops import clock, runs
-from kvops.models import Namespace
+from kvops.models import Environment, Namespace
 from sandbox.people import NotTheSandbox
 
 ACTOR = log.Actor.command("sandbox")
@@ -21,12 +21,17 @@ DAYS_AGO = (35, 21, 8)
 
 
 def create() -> None:
-    """Make copies of `master:` in every environment, oldest first; raises NotTheSandbox."""
+    """Make copies of `master:` in every environment, oldest first, and of D1 today; raises NotTheSandbox."""
     if not settings.SANDBOX:
         raise NotTheSandbox("Backdated copies are for the sandbox.")
     for days in DAYS_AGO:
         for namespace in Namespace.objects.filter(binding="SETTINGS").select_related("environment"):
             _copy(namespace, timedelta(days=days))
+    for environment in Environment.objects.order_by("order"):
+        made = masters.start_export(masters.choose(environment), actor=ACTOR, foreground=True)
+        for _ in runs.drive_to_the_end(made.run):
+            pass
+        _verify(made)
 
 
 def _copy(namespace: Namespace, ago: timedelta) -> None:
@@ -35,7 +40,11 @@ def _copy(namespace: Namespace, ago: timedelta) -> None:
         generation = generations.start_backup(namespace, prefixes=["master:"], actor=ACTOR, foreground=True)
         for _ in runs.drive_to_the_end(generation.run):
             pass
+    _verify(generation)
+    Generation.objects.filter(pk=generation.pk).update(verified_at=F("verified_at") - ago)
+
+
+def _verify(generation: Generation) -> None:
     generation.refresh_from_db()
     for _ in runs.drive_to_the_end(generations.start_verification(generation, actor=ACTOR, foreground=True)):
         pass
-    Generation.objects.filter(pk=generation.pk).update(verified_at=F("verified_at") - ago)

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from backups.r2 import R2Store
 from kvops.env import recipients
-from sandbox import data, environment, postgres
+from sandbox import data, environment, postgres, seeding
 from tests.sandbox_fixture import SandboxApi
 
 ALL_BYTES = b"\xef\xbb\xbf" + bytes(range(256)) * 3
@@ -192,6 +192,20 @@ def test_r2_lists_from_a_name_on(sandbox_api: SandboxApi) -> None:
     found = [*first.objects, *rest.objects]
     assert [(one.key, one.size, one.etag) for one in found] == [(one.key, one.size, one.etag) for one in put]
     assert (len(first.objects), first.more, rest.more) == (2, True, False)
+
+
+def test_the_teams_own_api_gives_the_rows_of_d1(sandbox_api: SandboxApi) -> None:
+    with seeding._Api(sandbox_api.qa, sandbox_api.base_url) as api:
+        for table in data.tables(sandbox_api.qa):
+            api.fill(table)
+    url = f"{sandbox_api.s3_endpoint.removesuffix(environment.S3_PATH)}/team/qa/masters.json"
+    assert httpx.get(url, trust_env=False, timeout=60).status_code == 401
+    with client(environment.team_token()) as team:
+        rows = team.get(url).json()
+    assert {name: len(found) for name, found in rows.items()} == {
+        table.name: len(table.rows) for table in data.tables(sandbox_api.qa)
+    }
+    assert sorted(rows["facilities"][0]) == ["clinicId", "id", "kind", "name"]
 
 
 def test_the_sample_estate_has_5000_keys_and_production_three_differences_in_clinics() -> None:

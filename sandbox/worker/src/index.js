@@ -1,9 +1,11 @@
 // Cloudflare's REST routes for KV, D1 and R2, served over real local bindings.
-// Only what is documented: no back door, the sandbox is seeded through the same routes.
+// Only what is documented: no back door, the sandbox is seeded through the same routes. Beside them, under /team, what
+// the team that uses the product would have itself.
 import { query } from "./d1.js";
 import { ApiError, json, ok } from "./envelope.js";
 import { kv } from "./kv.js";
 import { guards } from "./r2.js";
+import { masters } from "./team.js";
 
 export default {
   async fetch(request, env) {
@@ -24,6 +26,7 @@ export default {
 
 function route(request, url, env) {
   const parts = url.pathname.split("/").slice(1);
+  if (parts[0] === "team") return masters(request, env, parts.slice(1));
   if (parts.shift() !== "client" || parts.shift() !== "v4") throw noRoute(url);
   const { environment, writes } = identify(request, env.ENVIRONMENTS);
   if (parts.join("/") === "user/tokens/verify") {
