@@ -56,6 +56,7 @@ class Action(TextChoices):
     OBJECT_DELETING = "object.deleting", _("Deletion of an object intended")
     GENERATION_DELETED = "generation.deleted", _("Generation deleted")
     GENERATION_KEPT = "generation.kept", _("Expired generation kept")
+    GENERATION_ELSEWHERE = "generation.elsewhere", _("Generation also kept in 1Password")
     DISPOSAL_SUBMITTED = "disposal.submitted", _("Deletion of expired generations submitted for approval")
     DISPOSAL_APPROVED = "disposal.approved", _("Deletion of expired generations approved")
     DISPOSAL_STARTED = "disposal.started", _("Deletion of expired generations started")

@@ -1,7 +1,13 @@
-"""Secrets by reference: `env:NAME` or `file:PATH`. Nothing here is stored or logged."""
+"""Secrets by reference: `env:NAME`, `file:PATH` or `op://vault/item/field`. Nothing here is stored or logged.
+
+What 1Password said is kept in this process for five minutes, because its service accounts have hourly limits.
+"""
 
 import os
+import time
 from pathlib import Path
+
+from kvops import onepassword
 
 
 class UnresolvedReference(Exception):
@@ -24,4 +30,26 @@ def resolve(reference: str) -> str:
         if not value:
             raise UnresolvedReference(f"{reference}: the file is empty.")
         return value
-    raise UnresolvedReference(f"{reference}: a reference is env:NAME or file:PATH.")
+    if scheme == "op" and rest.startswith("//"):
+        return _from_1password(reference)
+    raise UnresolvedReference(f"{reference}: a reference is env:NAME, file:PATH or op://vault/item/field.")
+
+
+KEPT = 300.0
+"""Seconds."""
+
+_kept: dict[str, tuple[float, str]] = {}
+
+
+def _from_1password(reference: str) -> str:
+    asked_at, known = _kept.get(reference, (0.0, ""))
+    if known and time.monotonic() - asked_at < KEPT:
+        return known
+    try:
+        found = onepassword.resolve(reference).strip()
+    except onepassword.Unavailable as error:
+        raise UnresolvedReference(f"{reference}: {error}") from error
+    if not found:
+        raise UnresolvedReference(f"{reference}: the field is empty.")
+    _kept[reference] = (time.monotonic(), found)
+    return found

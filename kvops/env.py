@@ -75,8 +75,8 @@ def recipients(name: str, environ: Mapping[str, str] = os.environ) -> tuple[str,
 def reference(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """Where a secret is, such as `file:/run/secrets/age`, or nothing; never the secret."""
     found = text(name, "", environ)
-    if found and not found.startswith(("env:", "file:")):
-        raise SettingError(f"{name} takes a reference, env:NAME or file:PATH, never the secret itself.")
+    if found and not found.startswith(("env:", "file:", "op://")):
+        raise SettingError(f"{name} takes a reference (env:NAME, file:PATH or op://…), never the secret itself.")
     return found
 
 

@@ -1,0 +1,34 @@
+"""Keep a verified, encrypted copy in 1Password too: its object as a Document, the recovery steps in the notes.
+
+Needs the extra `onepassword` and a service account (OP_SERVICE_ACCOUNT_TOKEN). Exit 0 when the Document is there and
+was read back, 1 when it was refused or failed, 2 for bad usage.
+"""
+
+import getpass
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit.log import Actor
+from backups import vaults
+from backups.models import Generation
+from backups.r2 import StoreError
+
+
+class Command(BaseCommand):
+    help = "Keeps a verified, encrypted copy as a Document in a vault of 1Password, with its recovery steps."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("generation", type=int, metavar="ID")
+        parser.add_argument("--vault", required=True, metavar="NAME", help="a vault the service account may write to")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        generation = Generation.objects.select_related("environment", "run").filter(pk=options["generation"]).first()
+        if generation is None:
+            raise CommandError(f"There is no copy {options['generation']}.", returncode=2)
+        try:
+            title = vaults.keep(generation, vault=options["vault"], actor=Actor.command(getpass.getuser()))
+        except (vaults.NotKept, StoreError) as refused:
+            raise CommandError(str(refused)) from refused
+        self.stdout.write(f"Kept in the vault {options['vault']} as {title}.")

@@ -1,0 +1,52 @@
+"""1Password, through its SDK: the optional extra `onepassword`, and a service account's token in the environment.
+
+https://developer.1password.com/docs/sdks says what the calls do; a service account has hourly and daily limits.
+"""
+
+import asyncio
+import importlib
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+TOKEN = "OP_SERVICE_ACCOUNT_TOKEN"  # noqa: S105  (the name the SDK's own documentation gives the variable)
+
+
+class Unavailable(Exception):
+    """1Password cannot be asked, or refused; one sentence that says what to do, never a secret."""
+
+
+def sdk(module: str) -> Any:
+    """A module of the SDK. Raises Unavailable when the extra is not installed."""
+    try:
+        return importlib.import_module(f"onepassword.{module}")
+    except ImportError as error:
+        raise Unavailable(
+            "This needs the 1Password SDK, which is not installed: pip install -r requirements-onepassword.txt."
+        ) from error
+
+
+def ask[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exception] = Unavailable) -> T:
+    """What the work with a signed-in client returns. Raises Unavailable, and what the work raises of `passing`."""
+    client_class = sdk("client").Client
+    token = os.environ.get(TOKEN, "").strip()
+    if not token:
+        raise Unavailable(f"{TOKEN} is not set in this process: give it the token of a service account.")
+
+    async def whole() -> T:
+        client = await client_class.authenticate(auth=token, integration_name="KVOps", integration_version="v0.1.0")
+        return await work(client)
+
+    try:
+        return asyncio.run(whole())
+    except passing:
+        raise
+    except Exception as error:  # noqa: BLE001  (the SDK raises nothing more exact)
+        # Its text names the reference or the limit, never a value.
+        raise Unavailable(f"1Password refused: {str(error).replace(token, '…')[:200]}") from None
+
+
+def resolve(reference: str) -> str:
+    """The secret an `op://vault/item/field` names. Raises Unavailable."""
+    found: str = ask(lambda client: client.secrets.resolve(reference))
+    return found
