@@ -177,7 +177,7 @@ def _tell(run: Run, environment: Environment, begun: datetime) -> None:
                 subject=f"run:{run.pk}",
                 title=say(title, environment=environment.name, n=n if n <= COUNTED else f"> {COUNTED}"),
                 lines=names,
-                link=f"{reverse('backups:storage')}?environment={environment.slug}&status={status}",
+                link=f"{reverse('backups:storage')}?environment={environment.slug}&status={status}#objects",
                 environment=environment,
                 occasion=status,
             )

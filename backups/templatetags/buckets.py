@@ -44,7 +44,7 @@ def _differences(bucket: reconciling.Bucket) -> Iterator[Alarm]:
         title = _("The bucket of %(environment)s differs from its copies") % name
         text = " · ".join(f"{look(f'object_{status}').word}: {_up_to(n)}" for status, n in wrong.items())
         level = "danger" if {Status.MISSING, Status.CHANGED} & wrong.keys() else "warning"
-        url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong"
+        url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong#objects"
         yield Alarm(level, title, text, url, _("See them"))
     if bucket.uploads:
         title = _("The bucket of %(environment)s holds uploads nobody finished") % name
@@ -94,6 +94,19 @@ def bucket_guard(environment: Environment) -> dict[str, object]:
         "root": root,
         "days": timing.RETENTION_DAYS,
         "needs_lock": guard.known and not guard.held,
+    }
+
+
+@register.inclusion_tag("storage/light.html")
+def bucket_light(environment: Environment) -> dict[str, object]:
+    """In one line: is the environment's bucket locked, private, and what the copies are made of?"""
+    bucket = next(one for one in reconciling.buckets() if one.environment == environment)
+    looks = "object_known" if bucket.listed else "bucket_unknown"
+    return {
+        "environment": environment,
+        "guard": guards.known(environment),
+        "listed": bucket.listed,
+        "state": "bucket_differs" if bucket.wrong or bucket.uploads else looks,
     }
 
 

@@ -82,7 +82,7 @@ LOOKS: dict[str, Look] = {
     "object_known": Look(_("In a copy"), *_GOOD),
     "object_unknown": Look(_("In no copy"), *_CARE),
     "object_missing": Look(_("Missing"), *_BAD),
-    "object_changed": Look(_("Changed"), *_BAD),
+    "object_changed": Look(pgettext_lazy("object", "Changed"), *_BAD),
     "object_gone": Look(_("Deleted outside KVOps"), *_CARE),
     # guards of a bucket
     "lock_held": Look(_("Locked"), "green", "lock"),
@@ -93,6 +93,7 @@ LOOKS: dict[str, Look] = {
     "lock_unknown": Look(_("Not known"), "orange", "circle-question-mark"),
     "bucket_private": Look(_("Private"), *_GOOD),
     "bucket_public": Look(_("Public"), "red", "globe"),
+    "bucket_differs": Look(_("Needs a look"), *_CARE),
     "bucket_unknown": Look(_("Not known"), "orange", "circle-question-mark"),
     # restores
     "restore_preparing": Look(_("Being compared with KV"), *_BUSY),

@@ -299,3 +299,10 @@ def test_people_are_told_of_each_drift(
     told = Notification.objects.get(event="bucket.unprotected", person=people.operator)
     assert told.title == "The bucket of QA is not guarded as it should be"
     assert told.lines == ["Lock: not locked", "Public at: copies.example.com"]
+
+
+def test_the_overview_shows_a_light_for_each_bucket(qa: Environment, bucket: Bucket, operator: Client) -> None:
+    guards.look(qa)
+    page = operator.get("/").content.decode()
+    assert page.count("Public access") == 2
+    assert all(word in page for word in ("Private", "Locked", "Not known", "Never listed."))
