@@ -85,6 +85,7 @@ class Action(TextChoices):
     APPROVAL_WITHDRAWN = "approval.withdrawn", _("Request withdrawn")
     APPROVAL_EXPIRED = "approval.expired", _("Request expired")
     APPROVAL_USED = "approval.used", _("Approval used")
+    APPROVAL_CARRIED = "approval.carried", _("Standing approval carried by a run")
     APPROVAL_REFUSED = "approval.refused", _("Decision on a request refused")
 
     CLEANUP_REQUESTED = "cleanup.requested", _("Clean-up requested")
@@ -133,6 +134,13 @@ class Action(TextChoices):
     NOTIFICATION_TRIED_AGAIN = "notification.tried_again", _("Notification tried again by a person")
     NOTIFICATION_DROPPED = "notification.dropped", _("Notification given up by a person")
 
+    DRILL_STARTED = "drill.started", _("Restore drill started")
+    DRILL_WRITING = "drill.writing", _("Writing into the scratch namespace intended")
+    DRILL_REMOVING = "drill.removing", _("Removal from the scratch namespace intended")
+    DRILL_REHEARSED = "drill.rehearsed", _("Copy tried in a drill")
+    DRILL_PASSED = "drill.passed", _("Restore drill passed")
+    DRILL_FAILED = "drill.failed", _("Restore drill failed")
+
     REFUSED = "refused", _("Refused")
 
 
@@ -154,6 +162,7 @@ ALARMING = frozenset(
         Action.DUMP_REFUSED,
         Action.CHECK_FAILED,
         Action.KEYS_REAPPEARED,
+        Action.DRILL_FAILED,
         Action.APPROVAL_REFUSED,
         Action.SCHEDULE_REFUSED,
         Action.SCHEDULE_MISSED,

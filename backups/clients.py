@@ -12,7 +12,7 @@ from kvops.budget import Prepaid, SharedBudget
 from kvops.cloudflare import ApiError, Cloudflare
 from kvops.cloudflare.writes import KVWriter
 from kvops.leases import RunError
-from kvops.models import Environment, Namespace, Skew
+from kvops.models import Environment, Namespace, Scratch, Skew
 from kvops.quota import Meter
 from kvops.wording import english
 
@@ -27,7 +27,7 @@ class Clients:
     budget: Prepaid
     meter: Meter
 
-    def insist_visible(self, namespace: Namespace) -> None:
+    def insist_visible(self, namespace: Namespace | Scratch) -> None:
         """Both tokens see the namespace under its title; another account's are refused before they write.
 
         Cloudflare's clock, which comes with the answer, is not far from the database's.

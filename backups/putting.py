@@ -134,7 +134,7 @@ class Putter:
                 plan.became[one.index] = (outcome, Compared.UNKNOWN)
                 continue
             plan.indexes[copy.name] = one.index
-            alone = len(copy.data) > SINGLE or not _takes_bulk(copy)
+            alone = len(copy.data) > SINGLE or not takes_bulk(copy)
             if copy.expiration is not None and copy.expiration < now + LEAST + timing.REQUEST_TIMEOUT:
                 plan.soon.add(copy.name)
                 alone = True
@@ -284,6 +284,6 @@ class Putter:
         return {"done": done, "calls": self.calls, "note": f"{done} of {self.restore.names} names dealt with."}
 
 
-def _takes_bulk(entry: Entry) -> bool:
+def takes_bulk(entry: Entry) -> bool:
     """Whether the bulk call is documented to take the entry's metadata: only objects are."""
     return entry.metadata is None or entry.metadata.startswith("{")

@@ -42,6 +42,7 @@ KINDS: dict[str, Kind] = {
     ApprovalRequest.Kind.RELEASE_STOP: Kind(use="kvops.releasing.use"),
     ApprovalRequest.Kind.RESTORE: Kind(decided="backups.restores.decided"),
     ApprovalRequest.Kind.DELETE_GENERATIONS: Kind(decided="backups.disposals.decided"),
+    ApprovalRequest.Kind.DRILL: Kind(),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 
@@ -73,10 +74,14 @@ def submit(
     evidence: Mapping[str, object],
     requester: Person,
     environment: Environment | None = None,
+    standing_until: datetime | None = None,
 ) -> ApprovalRequest:
-    """A pending request for a decision, inside the caller's transaction. Raises Refused."""
+    """A pending request for a decision, inside the caller's transaction. Raises Refused.
+
+    `standing_until`: how long an approval of a kind that stands carries runs (`kvops.standing`).
+    """
     log.insist()
-    _insist_writable()
+    insist_writable()
     if not requester.holds(Role.OPERATOR):
         raise Refused(_("Only an operator can ask for an approval."))
     text = canonical(evidence)
@@ -95,6 +100,7 @@ def submit(
         digest=digest_of(text),
         requester=requester,
         decide_by=Now() + timedelta(seconds=timing.DECIDE_WITHIN),
+        standing_until=standing_until,
     )
     request.refresh_from_db()
     _record(Action.APPROVAL_REQUESTED, request, requester, until=request.decide_by)
@@ -123,7 +129,7 @@ def _decide(
     request: ApprovalRequest, state: ApprovalRequest.State, *, by: Person, shown: str, reason: str, **values: object
 ) -> None:
     with log.transaction():
-        _insist_writable()
+        insist_writable()
         if not by.holds(Role.REVIEWER):
             raise Refused(_("Only a reviewer can decide."))
         if request.requester_id == by.pk:
@@ -132,7 +138,7 @@ def _decide(
             raise Refused(_("The page you decided on shows other evidence than the request holds. Load it again."))
         values |= {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
         if state == State.APPROVED:
-            values["use_by"] = Now() + timedelta(seconds=timing.USE_WITHIN)
+            values["use_by"] = request.standing_until or Now() + timedelta(seconds=timing.USE_WITHIN)
         changed = (
             ApprovalRequest.objects.filter(pk=request.pk, state=State.PENDING, digest=shown, decide_by__gte=Now())
             .exclude(requester=by)
@@ -192,10 +198,10 @@ def claim(
     """
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
-    _insist_writable()
+    insist_writable()
     if request.environment:
         emergency.lock(request.environment)
-    _insist_not_stopped(request)
+    insist_not_stopped(request)
     if not by.holds(Role.OPERATOR):
         raise Refused(_("Only an operator can start this."))
     if request.approver is None or request.state != State.APPROVED:
@@ -212,7 +218,7 @@ def claim(
         raise Refused(_("You approved this; another person must start it."))
     if (kind, subject, digest) != (request.kind, request.subject, request.digest):
         raise Refused(_("What would be done is no longer what was approved. Ask again."))
-    _insist_recorded(request)
+    insist_recorded(request)
     changed = (
         ApprovalRequest.objects.filter(pk=request.pk, state=State.APPROVED, digest=digest, use_by__gte=Now())
         .exclude(approver=by)
@@ -227,8 +233,8 @@ def claim(
 def still_valid(request: ApprovalRequest) -> None:
     """Before every chunk of a used approval: raises Refused when a right is gone or an emergency stop is on."""
     fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter", "environment").get(pk=request.pk)
-    _insist_writable()
-    _insist_not_stopped(fresh)
+    insist_writable()
+    insist_not_stopped(fresh)
     # By constraint nothing but a used request has a starter.
     if fresh.approver is None or fresh.starter is None:
         raise Refused(_("The approval behind this run is not in use."))
@@ -237,10 +243,10 @@ def still_valid(request: ApprovalRequest) -> None:
     for person in (fresh.requester, fresh.starter):
         if not person.holds(Role.OPERATOR):
             raise Refused(say(_("%(name)s is no longer an operator."), name=person.name))
-    _insist_recorded(fresh)
+    insist_recorded(fresh)
 
 
-def _insist_recorded(request: ApprovalRequest) -> None:
+def insist_recorded(request: ApprovalRequest) -> None:
     """Raise Refused unless the record tells the same: a row that was changed past the product carries nothing."""
     decided = (request.use_by, request.reason, request.accepted)
     moves: list[_Move] = [
@@ -278,7 +284,7 @@ def _slug(request: ApprovalRequest) -> str:
     return request.environment.slug if request.environment else ""
 
 
-def _insist_writable() -> None:
+def insist_writable() -> None:
     """Nothing is asked for, decided or begun by a database that contradicts its copies, or whose clock went back."""
     if why := contradictions.why():
         raise Refused(why)
@@ -286,7 +292,7 @@ def _insist_writable() -> None:
         raise Refused(_("The database's clock is behind the newest entry of the record. Set it right first."))
 
 
-def _insist_not_stopped(request: ApprovalRequest) -> None:
+def insist_not_stopped(request: ApprovalRequest) -> None:
     """What is approved for an environment waits while its emergency stop is on; only the release does not."""
     if request.kind != ApprovalRequest.Kind.RELEASE_STOP and (why := emergency.why(request.environment)):
         raise Refused(why)

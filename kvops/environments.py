@@ -23,7 +23,7 @@ from kvops import approvals, changes, credentials, estate, quota, timing
 from kvops.budget import SharedBudget
 from kvops.cloudflare import Budget, Cloudflare, CloudflareError, ConfigurationError, Meter
 from kvops.definitions import Applied, DefinitionRefused, Table, for_the_record
-from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange
+from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange, Scratch
 from kvops.wording import say
 
 _APART = 10_000
@@ -142,14 +142,22 @@ def probe(environment: Environment) -> int:
 def current() -> list[estate.Definition]:
     """The environments in force, as definitions."""
     rows = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")
+    scratches = {one.environment_id: one for one in Scratch.objects.all()}
     return [
         estate.Definition(
             **{name: getattr(row, name) for name in _FIELDS},
-            kv=tuple(estate.KV(n.binding, n.namespace_id, n.unpaired) for n in row.namespaces.all()),
+            kv=_bindings(row, scratches.get(row.pk)),
             d1=tuple(estate.D1(d.binding, d.database_id) for d in row.databases.all()),
         )
         for row in rows
     ]
+
+
+def _bindings(row: Environment, scratch: Scratch | None) -> tuple[estate.KV, ...]:
+    found = [estate.KV(one.binding, one.namespace_id, one.unpaired) for one in row.namespaces.all()]
+    if scratch:
+        found.append(estate.KV(scratch.binding, scratch.namespace_id, "", scratch=True))
+    return tuple(found)
 
 
 _FIELDS = [name for name in estate.Definition.__dataclass_fields__ if name not in {"kv", "d1"}]
@@ -214,10 +222,11 @@ def _lock() -> None:
 
 def _write(wanted: Sequence[estate.Definition], titles: Mapping[str, str]) -> None:
     """Make the rows what the definitions say, within the caller's transaction. Raises StillInUse."""
-    bindings = {(d.slug, kv.binding, kv.namespace_id) for d in wanted for kv in d.kv}
+    bindings = {(d.slug, kv.binding, kv.namespace_id) for d in wanted for kv in d.kv if not kv.scratch}
     for namespace in Namespace.objects.select_related("environment"):
         if (namespace.environment.slug, namespace.binding, namespace.namespace_id) not in bindings:
             _remove(namespace, _BOUND)
+    Scratch.objects.all().delete()
     Database.objects.all().delete()
     for environment in Environment.objects.exclude(slug__in=[d.slug for d in wanted]):
         _remove(environment, _USED)
@@ -227,11 +236,12 @@ def _write(wanted: Sequence[estate.Definition], titles: Mapping[str, str]) -> No
             slug=definition.slug, defaults={**definition.fields(), "updated_at": Now()}
         )
         for kv in definition.kv:
-            Namespace.objects.update_or_create(
-                environment=environment,
-                binding=kv.binding,
-                defaults={**asdict(kv), "title": titles[kv.namespace_id]},
-            )
+            values = {**asdict(kv), "title": titles[kv.namespace_id]}
+            if values.pop("scratch"):
+                del values["unpaired"]
+                Scratch.objects.create(environment=environment, **values)
+                continue
+            Namespace.objects.update_or_create(environment=environment, binding=kv.binding, defaults=values)
         Database.objects.bulk_create(Database(environment=environment, **asdict(d1)) for d1 in definition.d1)
 
 

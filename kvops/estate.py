@@ -28,6 +28,7 @@ class KV:
     binding: str
     namespace_id: str
     unpaired: str
+    scratch: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ def _environment(table: Table) -> Definition:
         slack=_reference(table, "slack", ""),
         language=table.choice("language", LANGUAGES, "en"),
         kv=tuple(
-            KV(_binding(kv), _id(kv, "namespace_id"), kv.text("unpaired", "", takes="takes the reason"))
+            KV(
+                _binding(kv),
+                _id(kv, "namespace_id"),
+                kv.text("unpaired", "", takes="takes the reason"),
+                kv.flag("scratch"),
+            )
             for kv in table.tables("kv")
         ),
         d1=tuple(D1(_binding(d1), _id(d1, "database_id")) for d1 in table.tables("d1")),
@@ -159,6 +165,8 @@ def _insist_rules(found: Sequence[Definition]) -> None:
     insist_unique("The namespace", [kv.namespace_id for d in found for kv in d.kv])
     insist_unique("The database", [d1.database_id for d in found for d1 in d.d1])
     for definition in found:
+        if sum(kv.scratch for kv in definition.kv) > 1:
+            raise DefinitionRefused(f"{definition.slug}: only one binding can be the scratch one.")
         insist_unique(f"{definition.slug}: the KV binding", [kv.binding for kv in definition.kv])
         insist_unique(f"{definition.slug}: the D1 binding", [d1.binding for d1 in definition.d1])
     if [d.production for d in found] != sorted(d.production for d in found):
@@ -176,6 +184,12 @@ def _insist_pairs(found: Sequence[Definition]) -> None:
     for definition in found:
         for kv in definition.kv:
             having[kv.binding][definition.slug] = kv
+    for binding in [kv.binding for d in found for kv in d.kv if kv.scratch]:
+        holders = having.pop(binding, {})
+        if any(kv.unpaired for kv in holders.values()) or not all(kv.scratch for kv in holders.values()):
+            raise DefinitionRefused(
+                f"{binding} is scratch: it takes no `unpaired`, and no other environment uses its name."
+            )
     for binding, holders in having.items():
         missing = [d.slug for d in found if d.slug not in holders]
         for slug, kv in holders.items():
@@ -219,6 +233,9 @@ def _things(definitions: Sequence[Definition]) -> dict[str, dict[str, object]]:
     things: dict[str, dict[str, object]] = {}
     for d in definitions:
         things[d.slug] = d.fields()
-        things |= {f"{d.slug}/{kv.binding}": {"namespace": kv.namespace_id, "unpaired": kv.unpaired} for kv in d.kv}
+        things |= {
+            f"{d.slug}/{kv.binding}": {"namespace": kv.namespace_id, "unpaired": kv.unpaired, "scratch": kv.scratch}
+            for kv in d.kv
+        }
         things |= {f"{d.slug}/{d1.binding} (D1)": {"database": d1.database_id} for d1 in d.d1}
     return things

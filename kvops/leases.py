@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = {
     Run.Kind.UNDO: Kind("backups.restoring.put_back"),
     Run.Kind.DISPOSE: Kind("backups.disposing.delete_copies_permanently"),
     Run.Kind.CONTRAST: Kind("backups.contrasts.contrast"),
+    Run.Kind.DRILL: Kind("backups.rehearsing.rehearse"),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

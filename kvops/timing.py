@@ -88,6 +88,9 @@ WATCHED = 120.0
 FIRED_LATE = 900.0
 """What starts so long after it was due was missed and is caught up, and people are told."""
 
+DRILL_LATE = 35 * 86400.0
+"""After a drill that passed: how long restores count as rehearsed."""
+
 # Keys.
 EXPIRING_SOON = 7 * 86400
 

@@ -20,6 +20,7 @@ from kvops.models import (
     Role,
     RoleGrant,
     Run,
+    Scratch,
     User,
 )
 from tests.fakes.cloudflare import FakeCloudflare
@@ -29,6 +30,7 @@ PASSWORD = "correct-horse-battery"
 SETUP = log.Actor.system("tests")
 ACCOUNTS = {"qa": "a" * 32, "production": "b" * 32}
 NAMESPACES = {"qa": "1" * 32, "production": "2" * 32}
+SCRATCHES = {"qa": "3" * 32, "production": "4" * 32}
 DATABASES = {"qa": "00000000-0000-4000-8000-000000000001", "production": "00000000-0000-4000-8000-000000000002"}
 
 
@@ -123,6 +125,15 @@ def estate(cloudflare: FakeCloudflare, s3: FakeS3) -> Estate:
             environment=env, binding="SETTINGS", namespace_id=NAMESPACES[slug], title=f"{slug}-settings"
         )
     return Estate(cloudflare, s3, made["qa"], made["production"])
+
+
+def scratch(estate: Estate, slug: str = "qa") -> Scratch:
+    """A namespace in which an environment's restores are rehearsed."""
+    env = estate.qa.environment if slug == "qa" else estate.production.environment
+    estate.cloudflare.add_namespace(env.account_id, SCRATCHES[slug], f"{slug}-drills")
+    return Scratch.objects.create(
+        environment=env, binding="DRILLS", namespace_id=SCRATCHES[slug], title=f"{slug}-drills"
+    )
 
 
 def family(pattern: str, category: Category, *, exact: bool = False, **more: str) -> Family:

@@ -32,7 +32,7 @@ from backups.models import (
 )
 from kvops import leases, runs
 from kvops.models import ApprovalRequest, Contradiction, Run
-from tests.constraints import contrasts_rows, disposals_rows, restores_rows
+from tests.constraints import contrasts_rows, disposals_rows, drills_rows, restores_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,
@@ -97,6 +97,7 @@ GENERATED = {
     "the clean-ups are never truncated",
     "copies and checks are never truncated",
     "restores are never truncated",
+    "the scratch namespaces are never truncated",
 }
 """Rules broken below, for all pairs of states and for all guarded tables."""
 
@@ -115,9 +116,14 @@ TABLE = [
     *restores_rows.RESTORES,
     *disposals_rows.DISPOSALS,
     *contrasts_rows.CONTRASTS,
+    *drills_rows.DRILLS,
 ]
 FROZEN = [
-    (ApprovalRequest, {*REQUEST_FROZEN}, {"state", "reason", "accepted", "starter_id", "used_at", *REQUEST_DECIDED}),
+    (
+        ApprovalRequest,
+        {*REQUEST_FROZEN, "standing_until"},
+        {"state", "reason", "accepted", "starter_id", "used_at", *REQUEST_DECIDED},
+    ),
     (Contradiction, {*CONTRADICTION_FROZEN}, {*CONTRADICTION_ACCEPTED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),

@@ -15,9 +15,9 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
-from backups import contrasts, pins, selecting
+from backups import contrasts, drills, pins, selecting
 from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump, StoredObject
-from kvops import changes, runs, schedules
+from kvops import approvals, changes, runs, schedules
 from kvops.models import ApprovalRequest, Notification, Role, Run, Scan, Schedule
 from tests import make
 from tests.backups import cleaning, disposing
@@ -45,6 +45,7 @@ class World:
     disposal: int
     run: int
     restore: int
+    drill: int
     contrast: list[object]
     notification: int
     schedule: int
@@ -66,6 +67,10 @@ def world(estate: make.Estate, people: make.People) -> World:
     Scan.objects.filter(pk=scan.pk).update(unexplained=1)
     schedules.provide()
     note = Notification.objects.create(event="run.failed", subject="run:0", person=people.operator, title="x")
+    asked = drills.ask(make.scratch(estate).environment, days=30, cap=10, by=people.operator)
+    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    drill = drills.start(estate.qa.environment, by=people.operator)
+    make.scratch(estate, "production")
     restore = selecting.prepare(stage.generation, actor=make.SETUP)
     compared = contrasts.with_kv(stage.generation, estate.qa, actor=make.SETUP)
     compared.entries.create(name="master:a:1", kind="value")
@@ -86,6 +91,7 @@ def world(estate: make.Estate, people: make.People) -> World:
         disposal,
         run.pk,
         restore.pk,
+        drill.pk,
         contrast,
         note.pk,
         Schedule.objects.earliest("pk").pk,
@@ -206,6 +212,11 @@ DOORS: dict[str, Door] = {
     "backups:contrast_start": value(lambda world: [world.generation.pk], done=422),
     "backups:contrast_value": value(lambda world: [*world.contrast, ContrastEntry.objects.get().pk]),
     "backups:contrasts": page(lambda world: [world.generation.pk]),
+    "backups:drill": page(lambda world: [world.drill]),
+    "backups:drill_ask": operates(lambda _world: ["production"], data={"days": "30", "cap": "10"}),
+    "backups:drill_live": page(lambda world: [world.drill]),
+    "backups:drill_start": operates(lambda _world: ["qa"]),
+    "backups:drills": page(),
     "backups:dump_kept": operates(lambda world: [world.dump]),
     "backups:entry_compare": value(lambda world: [world.generation.pk, 0]),
     "backups:entry_value": value(lambda world: [world.generation.pk, 0]),

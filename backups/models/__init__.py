@@ -4,6 +4,7 @@ from backups.models.cleanup import CleanupChunk, CleanupEntry, CleanupException,
 from backups.models.contrasts import Contrast, ContrastEntry
 from backups.models.datasets import Dataset
 from backups.models.disposals import Disposal, DisposalEntry
+from backups.models.drills import Drill, DrilledCopy
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.guards import BucketGuard
 from backups.models.integrity import Check, CheckRow, Difference
@@ -27,6 +28,8 @@ __all__ = [
     "Difference",
     "Disposal",
     "DisposalEntry",
+    "Drill",
+    "DrilledCopy",
     "Generation",
     "GenerationEntry",
     "GenerationPart",

@@ -17,7 +17,7 @@ from bench.place import ROOT
 PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "gate": {
         "kvops.approvals": (
-            "claim", "still_valid", "_insist_recorded", "_recorded", "_insist_writable", "_insist_not_stopped", "_one",
+            "claim", "still_valid", "insist_recorded", "_recorded", "insist_writable", "insist_not_stopped", "_one",
         ),
         "kvops.emergency": ("in_force", "insist_none", "hold", "lock"),
         "backups.stages": ("locked", "insist_operator", "insist_turn", "insist_names", "_numbered"),

@@ -17,7 +17,7 @@ State = ApprovalRequest.State
 def word_to_type(approval: ApprovalRequest) -> str:
     """What a reviewer types to approve: the namespace's title, the environments' slugs, or the policy's number."""
     evidence = json.loads(approval.evidence)
-    if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE}:
+    if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL}:
         return str(evidence["namespace_title"])
     if approval.kind == Kind.DELETE_GENERATIONS:
         return str(evidence["bucket"])

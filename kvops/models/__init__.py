@@ -5,7 +5,7 @@ from kvops.models.budget import Budget, BudgetSpend
 from kvops.models.categories import Category, Family, PolicyVersion, Read
 from kvops.models.contradictions import Contradiction
 from kvops.models.emergency import EmergencyStop
-from kvops.models.environments import Database, Environment, Namespace
+from kvops.models.environments import Database, Environment, Namespace, Scratch
 from kvops.models.inventory import Key, MissingKey, Scan, ScanCount, StagedKey
 from kvops.models.notifications import Event, Notification
 from kvops.models.people import Person, Role, RoleGrant, User
@@ -44,6 +44,7 @@ __all__ = [
     "Scan",
     "ScanCount",
     "Schedule",
+    "Scratch",
     "Skew",
     "StagedKey",
     "User",

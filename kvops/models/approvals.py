@@ -1,5 +1,7 @@
 """The one four-eyes record. The database refuses what must never be; no setting goes around it."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Now
@@ -28,7 +30,8 @@ class ApprovalRequest(models.Model):
     approved -> used | expired | withdrawn
 
     Each move is one conditional UPDATE. `evidence` is canonical JSON; `digest` is its SHA-256. Whoever approves accepts
-    each of the `risks` that the evidence names; a trigger insists on it.
+    each of the `risks` that the evidence names; a trigger insists on it. One of STANDING is never used up: it stays
+    approved until `standing_until`, and every run under it carries it.
     """
 
     class Kind(models.TextChoices):
@@ -40,6 +43,7 @@ class ApprovalRequest(models.Model):
         RELEASE_STOP = "release_stop", _("release an emergency stop")
         RESTORE = "restore", _("put keys back")
         DELETE_GENERATIONS = "delete_generations", _("delete copies")
+        DRILL = "drill", _("restore drills")
 
     class State(models.TextChoices):
         """Where the request is."""
@@ -51,6 +55,9 @@ class ApprovalRequest(models.Model):
         EXPIRED = "expired", _("expired")
         USED = "used", _("used")
 
+    STANDING = (Kind.DRILL,)
+    """Kinds whose approval carries run after run, until a day that it names."""
+
     kind = models.CharField(max_length=20, choices=Kind)
     subject = models.CharField(max_length=100)
     title = models.CharField(max_length=300)
@@ -60,6 +67,7 @@ class ApprovalRequest(models.Model):
     requester = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="requests")
     created_at = models.DateTimeField(db_default=Now())
     decide_by = models.DateTimeField()
+    standing_until = models.DateTimeField(null=True, blank=True)
 
     state = models.CharField(max_length=20, choices=State, default=State.PENDING)
     approver = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="decisions")
@@ -110,6 +118,20 @@ class ApprovalRequest(models.Model):
                 fields=["kind", "subject"], condition=Q(state="pending"), name="approval_one_pending_per_subject"
             ),
             models.UniqueConstraint(fields=["id", "digest"], name="approval_and_digest"),
+            models.CheckConstraint(
+                name="approval_stands_for_90_days",
+                condition=(Q(standing_until__isnull=True) & ~Q(kind="drill"))
+                | Q(
+                    kind="drill",
+                    standing_until__isnull=False,
+                    standing_until__lte=F("created_at") + models.Value(timedelta(days=90)),
+                ),
+            ),
+            models.CheckConstraint(
+                name="approval_standing_is_not_used_up",
+                condition=Q(standing_until__isnull=True)
+                | (~Q(state="used") & (Q(use_by__isnull=True) | Q(use_by=F("standing_until")))),
+            ),
         ]
 
     def __str__(self) -> str:

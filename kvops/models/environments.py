@@ -64,6 +64,25 @@ class Namespace(models.Model):
         return f"{self.environment.slug}/{self.binding}"
 
 
+class Scratch(models.Model):
+    """The namespace for restore drills alone: nothing else of the product can reach it.
+
+    It is no `Namespace`, so it is neither scanned, copied nor cleaned up, and no restore goes into it. A trigger
+    refuses one that is bound as a namespace, too.
+    """
+
+    environment = models.OneToOneField(Environment, on_delete=models.PROTECT, related_name="scratch")
+    binding = models.CharField(max_length=100)
+    namespace_id = models.CharField(max_length=64, unique=True)
+    title = models.CharField(max_length=512)
+
+    class Meta:
+        verbose_name_plural = "scratches"
+
+    def __str__(self) -> str:
+        return f"{self.environment.slug}/{self.binding}"
+
+
 class Database(models.Model):
     """A D1 database under the name Workers know it by."""
 

@@ -50,6 +50,7 @@ class Run(models.Model):
         UNDO = "undo", _("undoing of a deletion")
         DISPOSE = "dispose", _("deletion of copies")
         CONTRAST = "contrast", _("comparison of a copy")
+        DRILL = "drill", _("restore drill")
 
     class State(models.TextChoices):
         """Where the run is."""
@@ -116,19 +117,22 @@ class Run(models.Model):
             ),
             models.CheckConstraint(
                 name="run_destructive_is_approved",
-                condition=~Q(kind__in=["delete", "restore", "undo", "dispose"])
+                condition=~Q(kind__in=["delete", "restore", "undo", "dispose", "drill"])
                 | (Q(approval__isnull=False) & ~Q(approval_digest="")),
             ),
             models.CheckConstraint(
                 name="run_destructive_in_a_worker",
-                condition=~Q(kind__in=["delete", "restore", "undo", "dispose"]) | Q(foreground=False),
+                condition=~Q(kind__in=["delete", "restore", "undo", "dispose", "drill"]) | Q(foreground=False),
             ),
             models.UniqueConstraint(
                 fields=["kind", "subject"],
                 condition=Q(state__in=["queued", "running"]),
                 name="run_one_open_per_subject",
             ),
-            models.UniqueConstraint(fields=["approval", "kind"], name="run_one_per_approval_and_kind"),
+            # A standing approval carries one run after the other.
+            models.UniqueConstraint(
+                fields=["approval", "kind"], condition=~Q(kind="drill"), name="run_one_per_approval_and_kind"
+            ),
             models.CheckConstraint(
                 name="run_progress_within_total",
                 condition=Q(total__isnull=True) | Q(done__lte=F("total")),

@@ -82,15 +82,18 @@ def approval_title(asked: ApprovalRequest) -> str:
     """What is asked for, in the reader's language; a change of a file in the words of its command."""
     if asked.kind == ApprovalRequest.Kind.RELEASE_STOP and asked.environment:
         return _("Release the emergency stop of %(environment)s") % {"environment": asked.environment.name}
+    shown = json.loads(asked.evidence)
     if asked.kind == ApprovalRequest.Kind.DELETE_GENERATIONS and asked.environment:
-        copies = json.loads(asked.evidence)["generations"]["count"]
+        copies = shown["generations"]["count"]
         text = ngettext(
             "Delete %(n)s expired copy of %(environment)s", "Delete %(n)s expired copies of %(environment)s", copies
         )
         return text % {"n": count(copies), "environment": asked.environment.name}
+    if asked.kind == ApprovalRequest.Kind.DRILL and asked.environment:
+        text = _("Restore drills in %(environment)s %(namespace)s")
+        return text % {"environment": asked.environment.name, "namespace": shown["namespace_title"]}
     if asked.kind not in {ApprovalRequest.Kind.DELETE_KEYS, ApprovalRequest.Kind.RESTORE}:
         return asked.title
-    shown = json.loads(asked.evidence)
     text = ngettext(
         "Delete %(n)s key %(prefix)s* from %(environment)s %(namespace)s",
         "Delete %(n)s keys %(prefix)s* from %(environment)s %(namespace)s",

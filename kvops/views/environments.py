@@ -21,7 +21,11 @@ from kvops.wording import english
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """Show every environment with its bindings and what is left of its requests."""
-    found = Environment.objects.order_by("order").prefetch_related("namespaces", "databases", "skews")
+    found = (
+        Environment.objects.order_by("order")
+        .select_related("scratch")
+        .prefetch_related("namespaces", "databases", "skews")
+    )
     context = {
         "environments": [(one, SharedBudget(one.account_id).left(), quota.spent(one)) for one in found],
         "budget_calls": SharedBudget("").calls,

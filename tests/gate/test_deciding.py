@@ -409,7 +409,7 @@ def test_what_changes_after_the_last_look_is_not_used(
         "use_by": {"use_by": F("use_by") - timedelta(hours=25), "decided_at": F("decided_at") - timedelta(hours=26)},
         "approver": {"approver": world.people.operator2},
     }
-    monkeypatch.setattr(approvals, "_insist_recorded", lambda request: tampered(request, **values[what]))
+    monkeypatch.setattr(approvals, "insist_recorded", lambda request: tampered(request, **values[what]))
     with pytest.raises(Refused, match=r"^The approval was used, withdrawn or has expired\.$"):
         claim(approved, world.people.operator2)
 

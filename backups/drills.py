@@ -1,0 +1,199 @@
+"""Drills: whether the newest copies can be restored is tried, not believed.
+
+A drill writes the newest verified copy of each family into the environment's scratch namespace, compares every key
+byte by byte, and removes it again. It runs under a standing approval of its rule. The work is `rehearsing`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Sum
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups import catalogue
+from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
+from kvops import approvals, clock, runs, standing, timing
+from kvops.approvals import actor_of
+from kvops.models import ApprovalRequest, Environment, Person, Role, Run, Scratch
+from kvops.wording import say
+
+FORMAT = 1
+KIND = ApprovalRequest.Kind.DRILL
+LARGEST = 1_000_000
+"""Keys of a copy that a rule may ask for at most."""
+
+
+class DrillRefused(Exception):
+    """The drill is not possible now; one sentence that says why and what to do."""
+
+
+def rule(scratch: Scratch, *, cap: int, until: datetime) -> dict[str, object]:
+    """What a reviewer approves once for all drills until then: the target, and how many keys of each copy at most."""
+    environment = scratch.environment
+    return {
+        "format": FORMAT,
+        "action": "drill",
+        "environment": environment.slug,
+        "production": environment.production,
+        "account_id": environment.account_id,
+        "binding": scratch.binding,
+        "namespace_id": scratch.namespace_id,
+        "namespace_title": scratch.title,
+        "bucket": environment.r2_bucket,
+        "cap": cap,
+        "until": until.astimezone(UTC).isoformat(),
+        "warnings": [],
+    }
+
+
+def ask(environment: Environment, *, days: int, cap: int, by: Person) -> ApprovalRequest:
+    """Ask another person to approve the rule of the drills. Raises DrillRefused and approvals.Refused."""
+    if not 1 <= days <= standing.LONGEST or not 1 <= cap <= LARGEST:
+        raise DrillRefused(_("An approval stands for 1 to 90 days, and a drill takes 1 to 1,000,000 keys of a copy."))
+    scratch = _scratch(environment)
+    with log.transaction():
+        until = clock.now() + timedelta(days=days)
+        return approvals.submit(
+            KIND,
+            subject=f"drill:{environment.slug}",
+            title=f"Restore drills in {environment.name} {scratch.title} for {days} days",
+            evidence=rule(scratch, cap=cap, until=until),
+            requester=by,
+            environment=environment,
+            standing_until=until,
+        )
+
+
+def start(environment: Environment, *, by: Person) -> Drill:
+    """Start a drill now. Raises DrillRefused, approvals.Refused and runs.AlreadyOpen."""
+    if not by.holds(Role.OPERATOR):
+        raise DrillRefused(_("Only an operator can start a drill."))
+    with log.transaction():
+        return create(environment, actor=actor_of(by), person=by)
+
+
+def create(environment: Environment, *, actor: log.Actor, person: Person | None = None) -> Drill:
+    """The same within the caller's `audit.log.transaction()`, for a schedule too."""
+    log.insist()
+    scratch = _scratch(environment)
+    approval = standing.in_force(KIND, environment)
+    if approval is None:
+        raise DrillRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
+    shown = json.loads(approval.evidence)
+    until = approval.standing_until or clock.now()
+    digest = approvals.digest_of(approvals.canonical(rule(scratch, cap=shown["cap"], until=until)))
+    carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
+    copies = [_planned(number, copy, shown["cap"]) for number, copy in enumerate(_copies(environment), 1)]
+    if not copies:
+        raise DrillRefused(_("There is no verified copy yet for a drill."))
+    run = runs.create(
+        Run.Kind.DRILL,
+        subject=f"drill:{environment.slug}",
+        label=f"{environment.slug} {scratch.title}"[:300],
+        actor=actor,
+        person=person,
+        environment=environment,
+        approval=carried,
+        total=sum(copy.keys for copy in copies),
+    )
+    drill = Drill.objects.create(
+        environment=environment, approval=carried, run=run, namespace_id=scratch.namespace_id, title=scratch.title,
+        actor=actor.text, person=person,
+    )  # fmt: skip
+    for copy in copies:
+        copy.drill = drill
+    DrilledCopy.objects.bulk_create(copies)
+    record(Action.DRILL_STARTED, drill, actor=actor, details={"copies": [copy.generation_id for copy in copies][:50]})
+    return drill
+
+
+def record(action: Action, drill: Drill, *, actor: log.Actor, digest: str = "", **details: object) -> None:
+    """One audit entry about a drill, within the open transaction."""
+    log.record(
+        action,
+        actor=actor,
+        environment=drill.environment.slug,
+        subject=f"drill:{drill.pk}",
+        subject_label=f"{drill.environment.slug} {drill.title}"[:200],
+        digest=digest,
+        **details,  # type: ignore[arg-type]
+    )
+
+
+def _scratch(environment: Environment) -> Scratch:
+    found = Scratch.objects.filter(environment=environment).select_related("environment").first()
+    if found is None:
+        sentence = _(
+            "%(environment)s has no scratch namespace. Bind one that nothing else uses, with scratch = true, in"
+            " environments.toml."
+        )
+        raise DrillRefused(say(sentence, environment=environment.name))
+    return found
+
+
+def _copies(environment: Environment) -> Sequence[Generation]:
+    """The newest verified copy of each family, the oldest first; one that is of several families comes once."""
+    found = catalogue.newest_of_families(environment)
+    return sorted(found, key=lambda copy: copy.pk)
+
+
+def _planned(number: int, generation: Generation, cap: int) -> DrilledCopy:
+    kept = GenerationEntry.objects.filter(generation=generation, outcome=GenerationEntry.Outcome.KEPT).order_by("index")
+    beyond = kept.values_list("index", flat=True)[cap : cap + 1].first()
+    chosen = kept if beyond is None else kept.filter(index__lt=beyond)
+    last = chosen.last()
+    return DrilledCopy(
+        generation=generation,
+        number=number,
+        keys=chosen.count(),
+        bytes=chosen.aggregate(total=Sum("size"))["total"] or 0,
+        last_index=last.index if last else -1,
+    )
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How an environment's restores are rehearsed: its scratch namespace, the approval, and the drills so far."""
+
+    environment: Environment
+    scratch: Scratch | None
+    approval: ApprovalRequest | None
+    asked: ApprovalRequest | None
+    newest: Drill | None
+    passed: Drill | None
+    under_way: bool
+
+    @property
+    def soon_over(self) -> bool:
+        """Whether the standing approval ends within a week."""
+        return self.approval is not None and standing.soon_over(self.approval)
+
+    @property
+    def late(self) -> bool:
+        """Whether no drill passed for 35 days (hazards: restores nobody rehearsed)."""
+        if self.passed is None or self.passed.finished_at is None:
+            return True
+        return clock.now() - self.passed.finished_at > timedelta(seconds=timing.DRILL_LATE)
+
+
+def rehearsals() -> list[Rehearsal]:
+    """Every environment, in the order of clean-up."""
+    return [_rehearsal(environment) for environment in Environment.objects.order_by("order")]
+
+
+def _rehearsal(environment: Environment) -> Rehearsal:
+    drills = Drill.objects.filter(environment=environment).select_related("run").order_by("-pk")
+    newest = drills.first()
+    return Rehearsal(
+        environment=environment,
+        scratch=Scratch.objects.filter(environment=environment).first(),
+        approval=standing.in_force(KIND, environment),
+        asked=standing.newest(KIND, environment),
+        newest=newest,
+        passed=drills.filter(passed=True).first(),
+        under_way=newest is not None and newest.run.is_open,
+    )

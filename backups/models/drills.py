@@ -1,0 +1,102 @@
+"""Drills: restores rehearsed in the scratch namespace of an environment, and what came of each copy."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from backups.models.generations import Generation
+from kvops.models import ApprovalRequest, Environment, Person, Run
+
+
+class Drill(models.Model):
+    """One rehearsal: copy after copy is written, compared byte by byte, and removed again.
+
+    under way (`passed` is unknown) -> passed | failed
+
+    The namespace is kept as text, because another one may be bound later.
+    """
+
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
+    approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, related_name="drills")
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="drill")
+    namespace_id = models.CharField(max_length=64)
+    title = models.CharField(max_length=512)
+    actor = models.CharField(max_length=200)
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+    passed = models.BooleanField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="drill_over_has_a_verdict",
+                condition=Q(finished_at__isnull=True, passed__isnull=True)
+                | Q(finished_at__isnull=False, passed__isnull=False),
+            ),
+        ]
+        indexes = [models.Index(fields=["environment", "-id"], name="drill_newest")]
+
+    def __str__(self) -> str:
+        return f"drill {self.pk} of {self.environment.slug}"
+
+    @property
+    def state(self) -> str:
+        """How it stands: its verdict, or what its run does while there is none."""
+        return self.run.state if self.passed is None else "passed" if self.passed else "failed"
+
+
+class DrilledCopy(models.Model):
+    """One copy of a drill; `last_index` is that of its last entry that is rehearsed.
+
+    `example` is the first name that was not as in the copy. `expired` were over before they could be compared.
+    """
+
+    drill = models.ForeignKey(Drill, on_delete=models.PROTECT, related_name="copies")
+    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="drilled")
+    number = models.PositiveIntegerField()
+    keys = models.BigIntegerField()
+    bytes = models.BigIntegerField()
+    last_index = models.BigIntegerField()
+    compared = models.BigIntegerField(default=0)
+    differing = models.BigIntegerField(default=0)
+    expired = models.BigIntegerField(default=0)
+    example = models.TextField(db_collation="C", blank=True)
+    problem = models.CharField(max_length=1000, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    written_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "drilled copies"
+        constraints = [
+            models.UniqueConstraint(fields=["drill", "number"], name="drilled_copy_number_once"),
+            models.UniqueConstraint(fields=["drill", "generation"], name="drilled_copy_once"),
+            models.CheckConstraint(
+                name="drilled_copy_in_order",
+                condition=Q(finished_at__isnull=True) | Q(started_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"copy {self.generation_id} in drill {self.drill_id}"
+
+    @property
+    def state(self) -> str:
+        """How it stands."""
+        if self.started_at is None:
+            return "planned"
+        if self.finished_at is None:
+            return "running"
+        return "passed" if self.good else "failed" if self.problem else "different"
+
+    @property
+    def seconds(self) -> int:
+        """How long it took; 0 while it is under way."""
+        over = self.started_at and self.finished_at
+        return round((self.finished_at - self.started_at).total_seconds()) if over else 0  # type: ignore[operator]
+
+    @property
+    def good(self) -> bool:
+        """Whether everything that was written was as in the copy."""
+        return not self.problem and not self.differing
