@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import Sum
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
 from backups import catalogue
 from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
-from kvops import approvals, clock, runs, standing, timing
+from kvops import approvals, clock, notifications, runs, standing, timing
 from kvops.approvals import actor_of
-from kvops.models import ApprovalRequest, Environment, Person, Role, Run, Scratch
+from kvops.models import ApprovalRequest, Environment, Event, Person, Role, Run, Scratch
+from kvops.schedules import Begun
 from kvops.wording import say
 
 FORMAT = 1
@@ -111,6 +113,16 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     return drill
 
 
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """A drill for a schedule, where there is a scratch namespace and a copy; what is missing else is said."""
+    if not Scratch.objects.filter(environment=environment).exists() or not _copies(environment):
+        return Begun()
+    try:
+        return Begun([create(environment, actor=actor).run])
+    except (DrillRefused, approvals.Refused, runs.AlreadyOpen) as refused:
+        return Begun(refused=[*refused.args])
+
+
 def record(action: Action, drill: Drill, *, actor: log.Actor, digest: str = "", **details: object) -> None:
     """One audit entry about a drill, within the open transaction."""
     log.record(
@@ -121,6 +133,23 @@ def record(action: Action, drill: Drill, *, actor: log.Actor, digest: str = "", 
         subject_label=f"{drill.environment.slug} {drill.title}"[:200],
         digest=digest,
         **details,  # type: ignore[arg-type]
+    )
+
+
+def tell_failed(drill: Drill, copies: Sequence[DrilledCopy]) -> None:
+    """Say which copies could not be restored, within the open transaction."""
+    bad = [copy for copy in copies if not copy.good]
+    sentence = _("Copy %(copy)s: %(differing)s of %(keys)s keys were not as in the copy. %(problem)s")
+    notifications.post(
+        Event.DRILL_FAILED,
+        subject=f"drill:{drill.pk}",
+        environment=drill.environment,
+        title=say(_("The restore drill failed: %(environment)s"), environment=drill.environment.name),
+        lines=[
+            say(sentence, copy=copy.generation_id, differing=copy.differing, keys=copy.keys, problem=copy.problem)
+            for copy in bad[:10]
+        ],
+        link=reverse("backups:drill", args=[drill.pk]),
     )
 
 
@@ -174,7 +203,7 @@ class Rehearsal:
 
     @property
     def late(self) -> bool:
-        """Whether no drill passed for 35 days (hazards: restores nobody rehearsed)."""
+        """Whether no drill passed for 35 days so that nobody knows whether a restore works."""
         if self.passed is None or self.passed.finished_at is None:
             return True
         return clock.now() - self.passed.finished_at > timedelta(seconds=timing.DRILL_LATE)

@@ -287,6 +287,8 @@ class _Job:
             Drill.objects.filter(pk=self.drill.pk, finished_at=None).update(finished_at=Now(), passed=passed)
             action = Action.DRILL_PASSED if passed else Action.DRILL_FAILED
             drills.record(action, self.drill, actor=self.lease.actor, details=result)
+            if not passed:
+                drills.tell_failed(self.drill, copies)
 
     @property
     def _calls(self) -> int:

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("backups", "0280_encryption"),
-        ("kvops", "0300_drills"),
+        ("kvops", "0310_drills"),
     ]
 
     operations = [

@@ -30,6 +30,7 @@ class Event(models.TextChoices):
     OBJECT_CHANGED = "object.changed", _("object changed")
     OBJECT_UNKNOWN = "object.unknown", _("object unknown")
     BUCKET_UNPROTECTED = "bucket.unprotected", _("bucket not protected")
+    DRILL_FAILED = "drill.failed", _("drill failed")
     DRILL_OVERDUE = "drill.overdue", _("drill overdue")
     SCHEDULE_MISSED = "schedule.missed", _("schedule missed")
     SCHEDULE_REFUSED = "schedule.refused", _("schedule could not start its work")

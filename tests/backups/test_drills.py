@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
+from audit import log
 from audit.actions import Action
 from audit.models import Entry as Recorded
 from backups import drills
@@ -13,7 +14,7 @@ from backups.models import Drill
 from kvops import approvals, emergency, runs, standing, timing
 from kvops import people as persons
 from kvops.cloudflare import Entry
-from kvops.models import ApprovalRequest, Environment, Role, Run, Scratch
+from kvops.models import ApprovalRequest, Environment, Event, Notification, Role, Run, Scratch
 from tests import make
 from tests.backups import restoring
 from tests.gate.world import past_the_triggers, tampered
@@ -44,6 +45,13 @@ def allowed(scratch: Scratch, people: make.People, *, cap: int = 1000) -> Approv
 
 def held(scratch: Scratch, estate: make.Estate) -> int:
     return len(list(estate.cloudflare.namespace(scratch.namespace_id).walk("", None)))
+
+
+def written(drill: Drill) -> None:
+    """Steps until the first copy is written."""
+    while Run.objects.get(pk=drill.run_id).cursor.get("phase") != "compare":
+        Run.objects.filter(pk=drill.run_id).update(wake_at=None)
+        runs.drive(drill.run_id)
 
 
 def rehearsed(drill: Drill) -> Drill:
@@ -93,7 +101,7 @@ def test_a_key_that_kv_holds_otherwise_fails_the_drill(
 ) -> None:
     allowed(scratch, people)
     drill = drills.start(scratch.environment, by=people.operator)
-    runs.drive(drill.run_id)
+    written(drill)
     estate.cloudflare.put(scratch.namespace_id, "master:text", b"other")
     copy = rehearsed(drill).copies.get()
     assert (drill.passed, copy.differing, copy.example) == (False, 1, "master:text")
@@ -116,7 +124,7 @@ def test_what_a_broken_off_drill_left_is_removed_by_the_next(
 ) -> None:
     allowed(scratch, people)
     first = drills.start(scratch.environment, by=people.operator)
-    runs.drive(first.run_id)
+    written(first)
     runs.request_stop(first.run, actor=make.SETUP)
     make.work()
     assert held(scratch, estate) == 7
@@ -225,3 +233,44 @@ def test_a_standing_approval_says_when_it_is_soon_over(scratch: Scratch, people:
     approvals.approve(request, by=people.reviewer, shown=request.digest)
     assert standing.soon_over(request)
     assert drills.rehearsals()[0].soon_over
+
+
+# By schedule
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_schedule_starts_a_drill(scratch: Scratch, people: make.People) -> None:
+    allowed(scratch, people)
+    with log.transaction():
+        begun = drills.scheduled(scratch.environment, make.SETUP)
+    assert (len(begun.runs), begun.refused) == (1, [])
+    assert rehearsed(Drill.objects.get()).passed
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_schedule_says_what_a_drill_lacks(scratch: Scratch) -> None:
+    with log.transaction():
+        begun = drills.scheduled(scratch.environment, make.SETUP)
+    assert (begun.runs, len(begun.refused)) == ([], 1)
+    assert "No standing approval is in force" in str(begun.refused[0])
+
+
+@pytest.mark.usefixtures("copied")
+def test_without_a_scratch_namespace_a_schedule_does_nothing(estate: make.Estate) -> None:
+    with log.transaction():
+        begun = drills.scheduled(estate.qa.environment, make.SETUP)
+    assert (begun.runs, begun.refused) == ([], [])
+
+
+@pytest.mark.usefixtures("copied")
+def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
+    scratch: Scratch, people: make.People, estate: make.Estate
+) -> None:
+    allowed(scratch, people)
+    drill = drills.start(scratch.environment, by=people.operator)
+    written(drill)
+    estate.cloudflare.put(scratch.namespace_id, "master:text", b"other")
+    rehearsed(drill)
+    told = Notification.objects.filter(event=Event.DRILL_FAILED)
+    assert {note.person for note in told} == {people.operator, people.operator2, people.reviewer}
+    assert told[0].link == f"/drills/{drill.pk}/"

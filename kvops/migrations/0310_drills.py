@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0280_family_encrypt"),
+        ("kvops", "0301_schedules"),
     ]
 
     operations = [

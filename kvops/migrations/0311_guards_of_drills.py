@@ -59,7 +59,7 @@ AFTER = BEFORE.replace("('delete', 'restore', 'undo')", "('delete', 'restore', '
 
 
 class Migration(migrations.Migration):
-    dependencies = [("kvops", "0300_drills")]
+    dependencies = [("kvops", "0310_drills")]
 
     operations = [
         migrations.RunSQL(
