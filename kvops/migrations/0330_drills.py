@@ -1,4 +1,4 @@
-"""Scratch namespaces, rehearsals of restores, and approvals that stand for them."""
+"""Scratch namespaces, drills, and approvals that stand for them."""
 
 import datetime as dt
 
@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("kvops", "0301_schedules"),
+        ("kvops", "0321_guards_of_disposals"),
     ]
 
     operations = [
@@ -27,15 +27,15 @@ class Migration(migrations.Migration):
         ),
         migrations.RemoveConstraint(
             model_name="run",
+            name="run_one_per_approval_and_kind",
+        ),
+        migrations.RemoveConstraint(
+            model_name="run",
             name="run_destructive_is_approved",
         ),
         migrations.RemoveConstraint(
             model_name="run",
             name="run_destructive_in_a_worker",
-        ),
-        migrations.RemoveConstraint(
-            model_name="run",
-            name="run_one_per_approval_and_kind",
         ),
         migrations.AddField(
             model_name="approvalrequest",
@@ -52,6 +52,7 @@ class Migration(migrations.Migration):
                     ("policy", "change the policy"),
                     ("release_stop", "release an emergency stop"),
                     ("restore", "put keys back"),
+                    ("delete_generations", "delete copies"),
                     ("drill", "restore drills"),
                 ],
                 max_length=20,
@@ -67,6 +68,7 @@ class Migration(migrations.Migration):
                     ("policy", "change the policy"),
                     ("release_stop", "release an emergency stop"),
                     ("restore", "put keys back"),
+                    ("delete_generations", "delete copies"),
                     ("drill", "restore drills"),
                 ],
                 max_length=20,
@@ -88,6 +90,7 @@ class Migration(migrations.Migration):
                     ("preview", "preview of a restore"),
                     ("restore", "restore"),
                     ("undo", "undoing of a deletion"),
+                    ("dispose", "deletion of copies"),
                     ("contrast", "comparison of a copy"),
                     ("drill", "restore drill"),
                 ],
@@ -132,7 +135,7 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("kind__in", ["delete", "restore", "undo", "drill"]), _negated=True),
+                    models.Q(("kind__in", ["delete", "restore", "undo", "dispose", "drill"]), _negated=True),
                     models.Q(("approval__isnull", False), models.Q(("approval_digest", ""), _negated=True)),
                     _connector="OR",
                 ),
@@ -143,7 +146,7 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("kind__in", ["delete", "restore", "undo", "drill"]), _negated=True),
+                    models.Q(("kind__in", ["delete", "restore", "undo", "dispose", "drill"]), _negated=True),
                     ("foreground", False),
                     _connector="OR",
                 ),

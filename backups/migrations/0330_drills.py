@@ -7,8 +7,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("backups", "0280_encryption"),
-        ("kvops", "0310_drills"),
+        ("backups", "0321_guards_of_disposals"),
+        ("kvops", "0330_drills"),
     ]
 
     operations = [

@@ -5,6 +5,7 @@ from importlib import import_module
 from django.db import migrations
 
 _RESTORES = import_module("kvops.migrations.0101_guards_of_restores")
+_DISPOSALS = import_module("kvops.migrations.0321_guards_of_disposals")
 
 STANDING = """
 CREATE FUNCTION kvops_approval_guard_standing() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -54,12 +55,14 @@ CREATE TRIGGER scratch_guard_namespace AFTER INSERT OR UPDATE ON kvops_namespace
 """
 
 # The guard of runs that use an approval up does not speak of those that only carry one.
-BEFORE = _RESTORES.RUNS.partition("CREATE TRIGGER")[0].replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
-AFTER = BEFORE.replace("('delete', 'restore', 'undo')", "('delete', 'restore', 'undo', 'drill')")
+_USES = "only what writes or deletes uses up an approval"
+_KINDS = "'delete', 'restore', 'undo', 'dispose'"
+BEFORE = _DISPOSALS._runs(_KINDS, _USES, _DISPOSALS.DISPOSE)
+AFTER = _DISPOSALS._runs(f"{_KINDS}, 'drill'", _USES, _DISPOSALS.DISPOSE)
 
 
 class Migration(migrations.Migration):
-    dependencies = [("kvops", "0310_drills")]
+    dependencies = [("kvops", "0330_drills")]
 
     operations = [
         migrations.RunSQL(
