@@ -15,13 +15,13 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import catalogue
+from backups import protection
 from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
 from kvops import approvals, clock, notifications, runs, standing, timing
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Environment, Event, Person, Role, Run, Scratch
 from kvops.schedules import Begun
-from kvops.wording import say
+from kvops.wording import moment, say
 
 FORMAT = 1
 KIND = ApprovalRequest.Kind.DRILL
@@ -123,6 +123,25 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
         return Begun(refused=[*refused.args])
 
 
+def in_time(environment: Environment, _actor: log.Actor) -> Begun:
+    """Tell once of a drill that is overdue, for a daily schedule."""
+    mine = _rehearsal(environment)
+    if mine.late and mine.scratch and _copies(environment):
+        last = mine.passed.finished_at if mine.passed else None
+        never = _("No restore drill ever passed. Nobody knows whether a restore would work.")
+        days = _("The last restore drill passed more than 35 days ago, at %(at)s.")
+        notifications.post(
+            Event.DRILL_OVERDUE,
+            subject=f"environment:{environment.slug}",
+            occasion=last.date().isoformat() if last else "never",
+            environment=environment,
+            title=say(_("A restore drill is overdue: %(environment)s"), environment=environment.name),
+            lines=[say(days, at=moment(last)) if last else say(never)],
+            link=reverse("backups:drills"),
+        )
+    return Begun()
+
+
 def record(action: Action, drill: Drill, *, actor: log.Actor, digest: str = "", **details: object) -> None:
     """One audit entry about a drill, within the open transaction."""
     log.record(
@@ -166,7 +185,7 @@ def _scratch(environment: Environment) -> Scratch:
 
 def _copies(environment: Environment) -> Sequence[Generation]:
     """The newest verified copy of each family, the oldest first; one that is of several families comes once."""
-    found = catalogue.newest_of_families(environment)
+    found = {copy.generation for _family, copy in protection.in_environment(environment) if copy.generation}
     return sorted(found, key=lambda copy: copy.pk)
 
 

@@ -64,6 +64,7 @@ JOBS: dict[str, Job] = {
     "lateness": Job(_("Notices of late copies"), "backups.deadlines.in_time", "23 * * * *"),
     "masters": Job(_("Export of master data from D1"), "backups.masters.scheduled", "13 2 * * *"),
     "clinics": Job(_("Export of old clinic records"), "backups.clinics.scheduled", "33 2 * * 0"),
+    "drill_in_time": Job(_("Notice of restore drills that are overdue"), "backups.drills.in_time", "29 6 * * *"),
     "drill": Job(_("Restore drill"), "backups.drills.scheduled", "11 4 1 * *"),
 }
 """Functions by name, so that the estate need not import what is built on it; a system check resolves each."""

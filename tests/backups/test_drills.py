@@ -274,3 +274,16 @@ def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
     told = Notification.objects.filter(event=Event.DRILL_FAILED)
     assert {note.person for note in told} == {people.operator, people.operator2, people.reviewer}
     assert told[0].link == f"/drills/{drill.pk}/"
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.People) -> None:
+    for _ in range(2):
+        with log.transaction():
+            drills.in_time(scratch.environment, make.SETUP)
+    assert Notification.objects.filter(event=Event.DRILL_OVERDUE, person=people.reviewer).count() == 1
+    allowed(scratch, people)
+    rehearsed(drills.start(scratch.environment, by=people.operator))
+    with log.transaction():
+        drills.in_time(scratch.environment, make.SETUP)
+    assert Notification.objects.filter(event=Event.DRILL_OVERDUE, person=people.reviewer).count() == 1
