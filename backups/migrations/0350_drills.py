@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("backups", "0321_guards_of_disposals"),
+        ("backups", "0340_explained_objects"),
         ("kvops", "0330_drills"),
     ]
 

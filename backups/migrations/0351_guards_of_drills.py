@@ -25,7 +25,7 @@ CREATE TRIGGER drilled_guard_truncate BEFORE TRUNCATE ON backups_drilledcopy
 
 
 class Migration(migrations.Migration):
-    dependencies = [("backups", "0330_drills")]
+    dependencies = [("backups", "0350_drills")]
 
     operations = [
         migrations.RunSQL(
