@@ -1,6 +1,6 @@
 """The names of a generation: listed, frozen in the order of their bytes, and how their values are read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,7 +18,7 @@ from kvops import names
 from kvops.categories import Families
 from kvops.cloudflare import CursorRefused, Key, KeyPage
 from kvops.leases import Done, Lease, RunError
-from kvops.models import Category, Read
+from kvops.models import Family, Read
 from kvops.names import escaped
 from kvops.wording import english
 
@@ -61,7 +61,7 @@ class Freezing:
     def list_names(self) -> None:
         """One page of the listing, or its end. The names of a clean-up were frozen with its stage."""
         if self.generation.purpose in Generation.OF_GIVEN_NAMES:
-            self.frozen(secret=scope.any_secret(self.generation.namespace.binding, self._all_names()))
+            self.frozen(scope.families_of(self.generation.namespace.binding, self._all_names()))
             return
         at: dict[str, Any] = {"phase": "list", "prefix": 0, "after": None, "names": 0, "last": "", "restarts": 0}
         at |= {"unstorable": 0, "secret": 0, "unclassified": 0, "patterns": []} | self.lease.run.cursor
@@ -118,11 +118,11 @@ class Freezing:
             self._start_again(0)
             raise RunError(encryption.CODE, english(scope.refusal(namespace, prefixes, at["secret"])))
         found = [family for family in scope.reached(namespace, prefixes) if str(family) in at["patterns"]]
-        categories = {family.category for family in found} | ({Category.UNCLASSIFIED} if at["unclassified"] else set())
+        # What was secret when it was listed is, whatever became of its family since.
+        secret = at["unclassified"] or (at["secret"] and not any(map(encryption.needed, found)))
         self.frozen(
-            secret=bool(at["secret"]),
+            [*found, None] if secret else found,
             patterns=at["patterns"],
-            category=scope.category(categories) if categories else self.generation.category,
             read=scope.read(found),
             vanished=at["unstorable"],
         )
@@ -131,14 +131,17 @@ class Freezing:
         """The names in the order of their bytes."""
         return self.generation.entries.order_by("index").values_list("name", flat=True).iterator(10_000)
 
-    def frozen(self, *, secret: bool, **found: object) -> None:
+    def frozen(self, families: Collection[Family | None], **found: object) -> None:
         """The names are all there: whether the copy is encrypted, and which are read both ways, follows from them."""
+        if not families:  # no key at all: it is as it would be with keys, where that is possible
+            reached = scope.reached(self.generation.namespace, self.generation.prefixes)
+            families = [one for one in reached if encryption.possible() or not encryption.needed(one)]
         seed = manifest.names_sha256(self._all_names())
         cursor = {"phase": "sample", "seed": seed, "next": 0}
-        sealed = encryption.seal(secret)
+        sealed = encryption.seal(any(map(encryption.needed, families)))
         total = self.generation.entries.count()
         with self.checkpoint(cursor, total=total, note=gettext_noop("Comparing a sample")):
-            self.update(**sealed, **found)
+            self.update(category=scope.category(families), **sealed, **found)
 
     def sample(self) -> None:
         """Twenty keys of the sample in bulk and singly: one that differs, and all are read singly."""

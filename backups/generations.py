@@ -23,7 +23,7 @@ from backups.values import Reader
 from kvops import clock, contradictions, runs, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Lease
-from kvops.models import Category, Family, Namespace, Person, Read, Run
+from kvops.models import Family, Namespace, Person, Read, Run
 from kvops.wording import say
 
 __all__ = [
@@ -93,7 +93,7 @@ def create_backup(
         Generation(
             namespace=namespace,
             prefixes=prefixes,
-            category=scope.category([family.category for family in families] or [Category.UNCLASSIFIED]),
+            category=scope.category(families or [None]),
             patterns=[str(family) for family in families] if stage or restore else [],
             purpose=purpose,
             read=scope.read(families) if stage or restore else Read.BULK,

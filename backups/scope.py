@@ -59,10 +59,10 @@ def secret_in_inventory(namespace: Namespace, prefixes: Sequence[str]) -> int:
     return sum(keys.filter(name__startswith=prefix).count() for prefix in prefixes)
 
 
-def any_secret(binding: str, names: Iterable[str]) -> bool:
-    """Whether one of these keys is only copied encrypted."""
+def families_of(binding: str, names: Iterable[str]) -> set[Family | None]:
+    """The families of these keys; None for those that have none."""
     families = Families.of(binding)
-    return any(encryption.needed(families.family(name)) for name in names)
+    return {families.family(name) for name in names}
 
 
 def reached(namespace: Namespace, prefixes: Sequence[str]) -> list[Family]:
@@ -80,8 +80,9 @@ def reached(namespace: Namespace, prefixes: Sequence[str]) -> list[Family]:
 STRICTEST = (Category.SETTINGS, Category.UNCLASSIFIED, Category.LEGACY)
 
 
-def category(found: Collection[str]) -> Category:
-    """The category of a copy of keys of these categories: the one with the strictest rules."""
+def category(families: Collection[Family | None]) -> Category:
+    """The category of a copy of these families, None for no family: the one with the strictest rules."""
+    found = {family.category if family else Category.UNCLASSIFIED for family in families}
     return next((each for each in STRICTEST if each in found), Category.CACHE)
 
 

@@ -183,6 +183,7 @@ def asked_for(client: Client, made: Generation) -> Iterator[bytes]:
     yield client.post("/key/qa/SETTINGS/value", {"name": names()[1]}, follow=True).content
 
 
+@pytest.mark.hazard("B35")
 def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
     settings_with_canaries: make.Estate, people: make.People, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-SCENARIOS = [f"B{number}" for number in (*range(1, 23), *range(25, 32), 33)]
+SCENARIOS = [f"B{number}" for number in (*range(1, 23), *range(25, 32), 33, 35, 42)]
 BYPASSES = [f"4.2.{number}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15)]
 
 

@@ -76,6 +76,36 @@ def test_a_family_may_ask_for_encryption(estate: make.Estate) -> None:
     assert (made.status, made.category, made.encrypted) == ("verified", "legacy", True)
 
 
+def test_a_copy_of_settings_without_keys_is_finished_too(estate: make.Estate) -> None:
+    made = generations.start_backup(estate.qa, prefixes=["system-root"], actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    assert (made.status, made.keys, made.category, made.encrypted) == ("verified", 0, "settings", True)
+
+
+def test_an_empty_namespace_is_copied_in_the_clear_where_nothing_is_set_for_encryption(
+    estate: make.Estate, settings: Settings
+) -> None:
+    settings.AGE_RECIPIENTS = ()
+    made = generations.start_backup(estate.qa, prefixes=[""], actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    assert (made.status, made.category, made.encrypted) == ("verified", "legacy", False)
+
+
+def test_what_a_restore_overwrites_beside_settings_is_copied_in_the_clear(
+    estate: make.Estate, people: make.People
+) -> None:
+    make.family("mail:", Category.SETTINGS)
+    make.family("mab:", Category.CACHE)
+    made = copied(estate, copies.entry("mab:1", 1), copies.entry("master:1", 1), prefix="ma")
+    for name in ("mab:1", "master:1"):
+        estate.put(estate.qa, name, b"newer")
+    restore = restoring.done(made, people, on_conflict=Policy.OVERWRITE)
+    assert restore.safety is not None
+    assert (restore.safety.status, restore.safety.category, restore.safety.encrypted) == ("verified", "legacy", False)
+
+
 def test_other_copies_stay_in_the_clear(estate: make.Estate) -> None:
     made = copied(estate, copies.entry("master:1", 1), prefix="master:")
     assert (made.status, made.recipients, made.digest_key) == ("verified", [], "")
@@ -106,6 +136,7 @@ def test_neither_digests_nor_rows_tell_what_a_short_secret_is(estate: make.Estat
 # Opening it again
 
 
+@pytest.mark.hazard("B42")
 @pytest.mark.parametrize("identity", ["", str(keys.STRANGER)])
 def test_a_copy_nobody_here_can_open_is_not_verified_and_not_damaged(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch, identity: str
@@ -122,6 +153,7 @@ def test_a_copy_nobody_here_can_open_is_not_verified_and_not_damaged(
     assert made.status == "verified"
 
 
+@pytest.mark.hazard("B42")
 def test_an_older_identity_and_an_older_key_may_stand_below_the_newer_ones(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
@@ -136,6 +168,7 @@ def test_an_older_identity_and_an_older_key_may_stand_below_the_newer_ones(
     assert (made.status, newer.status, newer.digest_key == made.digest_key) == ("verified", "verified", False)
 
 
+@pytest.mark.hazard("B42")
 def test_a_lost_key_of_digests_is_named(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     made = copied(estate)
     monkeypatch.setenv("TEST_DIGEST_KEY", "n" * 40)
