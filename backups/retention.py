@@ -27,7 +27,7 @@ class State(TextChoices):
     DUE = "due", _("can be deleted")
     WAITING = "waiting", _("kept until its date")
     HELD = "held", _("held")
-    NEWEST = "newest", _("kept: the newest")
+    NEWEST = "newest", _("kept: nothing newer")
     NO_RULE = "no_rule", _("kept: without a rule")
     WRITING = "writing", _("being written")
 

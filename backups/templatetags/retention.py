@@ -67,6 +67,6 @@ def pins_of(context: template.Context, generation: Generation) -> dict[str, obje
         "generation": generation,
         "pins": [(pin, pin.person_id == person.pk or person.holds(Role.OPERATOR)) for pin in pins],
         "pinned": any(pin.person_id == person.pk and pin.removed_at is None for pin in pins),
-        "may_pin": user.has_perm("kvops.pin"),
+        "may_pin": user.has_perm("kvops.pin") and generation.status not in Generation.GOING,
         "csrf_token": context.get("csrf_token"),
     }

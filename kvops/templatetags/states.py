@@ -57,7 +57,7 @@ LOOKS: dict[str, Look] = {
     "kept_due": Look(_("Can be deleted"), "red", "calendar-x"),
     "kept_waiting": Look(_("Kept until its date"), *_WAITS),
     "kept_held": Look(_("Held"), "purple", "pin"),
-    "kept_newest": Look(_("Kept: the newest"), *_PROVEN),
+    "kept_newest": Look(_("Kept: nothing newer"), *_PROVEN),
     "kept_no_rule": Look(_("Kept: without a rule"), *_CARE),
     "kept_writing": Look(_("Writing"), *_BUSY),
     # approval requests

@@ -1,10 +1,12 @@
 """The deletion of copies: collected when due, approved by another person, derived again before each of them."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db import IntegrityError
+from django.db.models.functions import Now
 from django.db.transaction import atomic
 
 from audit.models import Entry
@@ -168,6 +170,37 @@ def test_a_delete_that_fails_is_reported_and_tried_again(estate: make.Estate, pe
     runs.resume(run, actor=approvals.actor_of(people.operator))
     make.work()
     assert (status(old), now(disposal).state) == ("deleted", State.DONE)
+    assert Entry.objects.filter(action="object.deleting").count() == 4
+
+
+class Killed(BaseException):
+    """The worker dies."""
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("which", range(4))
+def test_a_worker_that_dies_at_any_object_is_taken_over(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, which: int, after: bool
+) -> None:
+    (old,) = expired(estate, 40)
+    started(estate, people)
+    asked_for: list[str] = []
+
+    def dies(store: R2Store, key: str) -> None:
+        asked_for.append(key)
+        if len(asked_for) == which + 1 and not after:
+            raise Killed
+        remove_permanently(store, key)
+        if len(asked_for) == which + 1:
+            raise Killed
+
+    monkeypatch.setattr("backups.disposing.remove_permanently", dies)
+    with pytest.raises(Killed):
+        make.work()
+    assert status(old) == "deleting"
+    Run.objects.filter(kind="dispose").update(lease_until=Now() - timedelta(hours=1))
+    make.work()
+    assert (status(old), len(estate.s3.objects)) == ("deleted", 4)
     assert Entry.objects.filter(action="object.deleting").count() == 4
 
 
