@@ -154,7 +154,7 @@ def storage(keys: int) -> Iterator[Figure]:
         with place(0, objects=n) as here:
             first = here.work("reconcile")
             again = here.work("reconcile")["reconcile"]
-            pages = here.work("pages")["pages"]
+            pages = here.work("pages", DJANGO_SETTINGS_MODULE="tests.settings")["pages"]
             here.calls()
             here.work("look")
             done[n] = first, again, pages, here.calls()["listings"]
