@@ -41,6 +41,7 @@ class Account:
     read_token: str
     write_token: str
     namespace_id: str
+    scratch_id: str
     namespace_title: str
     database_id: str
     bucket: str
@@ -64,6 +65,7 @@ def accounts() -> tuple[Account, ...]:
             read_token=entry["read_token"],
             write_token=entry["write_token"],
             namespace_id=entry["kv"][0]["id"],
+            scratch_id=entry["kv"][1]["id"],
             namespace_title=entry["kv"][0]["title"],
             database_id=entry["d1"][0]["id"],
             bucket=entry["r2"][0]["name"],
@@ -186,6 +188,10 @@ api_base_url = "{ports.api_base_url}"
 [[environment.kv]]
 binding = "SETTINGS"
 namespace_id = "{account.namespace_id}"
+[[environment.kv]]
+binding = "DRILLS"
+namespace_id = "{account.scratch_id}"
+scratch = true
 [[environment.d1]]
 binding = "MASTERS_D1"
 database_id = "{account.database_id}"

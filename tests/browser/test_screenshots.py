@@ -43,6 +43,7 @@ PAGES = {
     "retention-try": "/retention/try/?family=1&days=14",
     "storage": "/storage/",
     "storage-wrong": "/storage/?environment=qa&status=wrong",
+    "drills": "/drills/",
     "restores": "/restores/",
     "restores-empty": "/restores/?state=ended",
     "integrity": "/integrity/",
