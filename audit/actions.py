@@ -68,6 +68,7 @@ class Action(TextChoices):
     BUCKET_GUARDED = "bucket.guarded", _("Bucket found locked and private")
     BUCKET_UNGUARDED = "bucket.unguarded", _("Bucket found without its guards")
     BUCKET_GUARD_UNKNOWN = "bucket.guard_unknown", _("Guards of a bucket not known any more")
+    COPY_SHARED = "copy.shared", _("Copy for a deletion shared with the team")
     DUMP_WRITTEN = "dump.written", _("Dump written to a file")
     DUMP_KEPT = "dump.kept", _("Encrypted place of a dump recorded")
     DUMP_REFUSED = "dump.refused", _("Dump refused")

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import datasets, evidence, guards
+from backups import datasets, evidence, guards, sharing
 from backups.closing import accept, end, end_early, explain_leftovers, leftovers
 from backups.models import CleanupRequest, CleanupStage, Generation
 from backups.stages import (
@@ -192,6 +192,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
             raise CleanupRefused(_("State the code references first: they are part of the evidence."))
         if not copy_is_fresh(mine):
             raise CleanupRefused(_("The copy was verified too long ago. Verify it again."))
+        sharing.insist_shared(mine)
         insist_names(mine)
         if ready == State.CHECKED:
             insist_check(mine)

@@ -17,6 +17,7 @@ from backups.models import (
     CleanupEntry,
     CleanupException,
     CleanupStage,
+    CopyShare,
     Generation,
     GenerationEntry,
     Reappearance,
@@ -168,6 +169,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "scope_digest": scope_digest(stage),
         "names": _names(stage),
         "generation": _generation(generation),
+        "shared": _shared(generation),
         "check": _check(stage),
         "references": _references(stage),
         "qa": [_qa(stage, found) for found in qa_stages(stage)],
@@ -224,6 +226,15 @@ def _entries_root(generation: Generation) -> str:
         line = f"{index} {expiration} {outcome} {size} {bytes(entry or b'').hex()} {name}"
         root.add(sha256(line.encode()).digest())
     return root.hexdigest()
+
+
+def _shared(generation: Generation) -> dict[str, object] | None:
+    """How the team was told of the copy: it is recorded once, so it is the same whenever it is read."""
+    share = CopyShare.objects.select_related("by").filter(generation=generation).first()
+    if share is None:
+        return None
+    by = str(share.by) if share.by else ""
+    return {"place": share.place, "by": by, "notification": share.notification_id, "at": _time(share.at)}
 
 
 def _check(stage: CleanupStage) -> dict[str, object] | None:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from backups import cleanup, evidence, preparation
-from backups.models import CleanupStage
+from backups.models import CleanupStage, CopyShare
 from backups.stages import busy_run, copy_is_fresh, run_of
 from backups.steps import count
 from kvops import clock, emergency, timing
@@ -134,6 +134,8 @@ def _submit(stage: CleanupStage) -> Action:
         return Action(label, "backups:cleanup", stage.request_id, link=True, fragment="#references")
     if not copy_is_fresh(stage):
         return Action(_("Verify the copy again"), "backups:stage_prepare", stage.pk)
+    if not CopyShare.objects.filter(generation=stage.generation_id).exists():
+        return Action(_("Record how the copy was shared"), "backups:stage_share", stage.pk)
     return Action(_("Submit for approval"), "backups:stage_submit", stage.pk)
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import generations, integrity, manifest
+from backups import announcements, generations, integrity, manifest, sharing
 from backups.generations import NotVerifiable
 from backups.integrity import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
@@ -164,12 +164,16 @@ def backup_finished(run: Run) -> None:
 
     A command's copy is read back by the command.
     """
-    stage = CleanupStage.objects.filter(generation__run=run, state=State.FROZEN).first()
+    generation = Generation.objects.select_related("environment", "namespace__environment").get(run=run)
+    announcements.made(generation)
+    sharing.post(generation)
+    stage = CleanupStage.objects.filter(generation=generation, state=State.FROZEN).first()
     if stage is None:
-        if not run.foreground:
-            _read_back(run)
+        if not run.foreground and generation.status == Generation.Status.COMPLETE:
+            generations.create_verification(
+                generation, actor=log.Actor(run.started_by_id, run.actor), person=run.started_by
+            )
         return
-    generation = generation_of(stage)
     actor = log.Actor(run.started_by_id, run.actor)
     if generation.status != Generation.Status.COMPLETE:
         note(
@@ -183,16 +187,11 @@ def backup_finished(run: Run) -> None:
         note(stage, str(refused))
 
 
-def _read_back(run: Run) -> None:
-    generation = Generation.objects.get(run=run)
-    if generation.status == Generation.Status.COMPLETE:
-        generations.create_verification(
-            generation, actor=log.Actor(run.started_by_id, run.actor), person=run.started_by
-        )
-
-
 def verify_finished(run: Run) -> None:
     """Hook: backed_up -> verified when the read-back found the copy equal, and the check follows."""
+    read = Generation.objects.select_related("environment", "namespace__environment").get(verify_run=run)
+    if read.status == Generation.Status.DAMAGED:
+        announcements.damaged(read)
     before = [State.BACKED_UP, State.VERIFIED, State.CHECKED]
     stage = CleanupStage.objects.filter(generation__verify_run=run, state__in=before).first()
     if stage is None:

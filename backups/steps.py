@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups import evidence
-from backups.models import Check, CleanupStage, Generation
+from backups.models import Check, CleanupStage, CopyShare, Generation
 from backups.stages import run_of
 from kvops.models import Run
 from kvops.wording import said
@@ -59,29 +59,31 @@ def steps(stage: CleanupStage) -> list[Step]:
     found: list[Step] = []
     here, waits = reached(stage), stage.state == State.ENDED
     for title, reaches, describe in _plan(stage):
-        done = bool(stage.request.references_id) if reaches is None else here >= ORDER.index(reaches)
+        done = reaches if isinstance(reaches, bool) else here >= ORDER.index(reaches)
         if done:
             said = describe(stage)
             found.append(Step(title, "done", said.note, said.at, said.url, said.link))
         elif waits:
             found.append(Step(title, "todo"))
         else:
-            found.append(_current(stage, title, is_run=reaches is not None))
+            found.append(_current(stage, title, is_run=not isinstance(reaches, bool)))
             waits = True
     return found
 
 
-type _Planned = tuple[str, CleanupStage.State | None, Callable[[CleanupStage], _Done]]
+type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _Done]]
 
 
 def _plan(stage: CleanupStage) -> list[_Planned]:
-    """Title, the state that is reached with it (none: the statement of the request), and what is said of it."""
+    """Title, the state that is reached with it, or whether it is done when no state says so, and what is said of it."""
+    share = CopyShare.objects.select_related("by").filter(generation=stage.generation_id).first()
     plan: list[_Planned] = [
         (_("Freeze the names"), State.FROZEN, _frozen),
         (_("Back up"), State.BACKED_UP, _backed_up),
         (_("Read the copy back"), State.VERIFIED, _read_back),
         (_("Check against D1"), State.CHECKED, _checked),
-        (_("State the code references"), None, _references),
+        (_("State the code references"), bool(stage.request.references_id), _references),
+        (_("Share the copy with the team"), share is not None, lambda _stage: _shared(share)),
         (_("Submit"), State.SUBMITTED, _submitted),
         (_("Approval by another person"), State.APPROVED, _approved),
         (_("Delete"), State.DELETED, _deleted),
@@ -90,8 +92,11 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
     ]
     if stage.frozen_at and stage.names == 0:
         return [plan[0], (_("Prove that there is nothing"), State.CONFIRMED, _proven), plan[-1]]
-    left_out = {State.CHECKED: not stage.request.needs_check, None: not stage.request.needs_references}
-    return [step for step in plan if not left_out.get(step[1])]
+    needed: dict[Callable[[CleanupStage], _Done], bool] = {
+        _checked: stage.request.needs_check,
+        _references: stage.request.needs_references,
+    }
+    return [step for step in plan if needed.get(step[2], True)]
 
 
 def _current(stage: CleanupStage, title: str, *, is_run: bool) -> Step:
@@ -190,6 +195,15 @@ def _references(stage: CleanupStage) -> _Done:
     hits = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", stated.hits)
     address = f"{reverse('backups:cleanup', args=[stage.request_id])}#references"
     return _Done(hits % {"n": count(stated.hits), "commit": stated.commit[:12]}, stated.at, address, _("Statement"))
+
+
+def _shared(share: CopyShare | None) -> _Done:
+    if share is None:
+        return _Done()
+    if share.by is not None:
+        return _Done(f"{share.by.name}: {share.place}", share.at)
+    address = f"{reverse('notifications')}?subject=generation:{share.generation_id}"
+    return _Done(_("The Slack channel took the message"), share.at, address, _("Message"))
 
 
 def _submitted(stage: CleanupStage) -> _Done:

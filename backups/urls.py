@@ -60,6 +60,7 @@ urlpatterns: list[URLPattern] = [
     path("cleanup/stages/<int:pk>/names", stages.all_names, name="stage_names"),
     path("cleanup/stages/<int:pk>/prepare", stages.prepare, name="stage_prepare"),
     path("cleanup/stages/<int:pk>/reappeared", stages.reappeared, name="stage_reappeared"),
+    path("cleanup/stages/<int:pk>/share", stages.share, name="stage_share"),
     path("cleanup/stages/<int:pk>/start", stages.start, name="stage_start"),
     path("cleanup/stages/<int:pk>/submit", stages.submit, name="stage_submit"),
     path("cleanup/stages/<int:pk>/undo", stages.undo, name="stage_undo"),

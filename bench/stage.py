@@ -4,7 +4,7 @@ import time
 
 from django.db.models import F
 
-from backups import cleanup, preparation
+from backups import cleanup, preparation, sharing
 from backups.models import CleanupStage
 from bench.fakes import PREFIX
 from kvops import approvals, runs
@@ -27,6 +27,7 @@ def prepare() -> Measured:
     preparation.prepare(CleanupStage.objects.get(), by=operator)
     _work(CleanupStage.State.VERIFIED)
     cleanup.state_references(asked, commit="0000000", command="rg", hits=0, answer="none", by=operator)
+    sharing.state(CleanupStage.objects.get(), place="bench", by=operator)
     return {"names": names, "freeze": frozen}
 
 

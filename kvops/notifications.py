@@ -47,7 +47,7 @@ EVENTS: dict[Event, Kind] = {
     Event.APPROVAL_EXPIRING: Kind(),
     Event.RUN_FINISHED: Kind(),
     Event.RUN_FAILED: Kind(),
-    Event.COPY_FOR_DELETION: Kind(channel=True),
+    Event.COPY_FOR_DELETION: Kind(channel=True, delivered="backups.sharing.delivered"),
     Event.GENERATION_MADE: Kind(channel=True),
     Event.GENERATION_FAILED: Kind(roles=(Role.OPERATOR,), channel=True),
     Event.GENERATION_LATE: Kind(roles=(Role.OPERATOR,), channel=True),

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kvops import approvals, supervision, timing
+from kvops import approvals, punctuality, supervision, timing
 from kvops.models import (
     ApprovalRequest,
     Category,
@@ -163,7 +163,7 @@ def first_steps(shown: Sequence[Column]) -> list[Step]:
 
 def alarms(shown: Sequence[Column]) -> list[Alarm]:
     """What is wrong: processes that do not run, runs that failed, keys that vanished, keys nobody classified."""
-    return [*_processes(), *_failed(), *_undelivered(), *_unexplained(), *_unclassified(shown)]
+    return [*_processes(), *_failed(), *_undelivered(), *_overdue(), *_unexplained(), *_unclassified(shown)]
 
 
 def _processes() -> list[Alarm]:
@@ -224,6 +224,16 @@ def _undelivered() -> list[Alarm]:
     error = str(found.order_by("-pk").values_list("error", flat=True)[0])
     text = said(error) or _("No worker sends it.")
     return [Alarm("danger", title, text, f"{reverse('notifications')}?state=undelivered", _("See them"))]
+
+
+def _overdue() -> list[Alarm]:
+    """One alarm for the schedules whose work did not succeed twice."""
+    found = [one for _place, ones in punctuality.all_() for one in ones if one.state == "overdue"]
+    if not found:
+        return []
+    title = ngettext("%(count)s schedule is overdue", "%(count)s schedules are overdue", len(found))
+    text = ", ".join(dict.fromkeys(one.label for one in found))
+    return [Alarm("danger", title % {"count": len(found)}, text, reverse("schedules"), _("See them"))]
 
 
 def _unexplained() -> list[Alarm]:

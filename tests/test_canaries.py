@@ -127,6 +127,7 @@ def everything_that_happens(estate: make.Estate, people: make.People) -> Iterato
     preparation.freeze(cleaning.stage_of(request), by=people.operator)
     preparation.prepare(cleaning.stage_of(request), by=people.operator)
     make.work()
+    cleaning.share(cleaning.stage_of(request), people)
     cleanup.submit(cleaning.stage_of(request), by=people.operator)
     cleaning.approve(cleaning.stage_of(request), people)
     cleanup.start_deletion(cleaning.stage_of(request), by=people.operator)

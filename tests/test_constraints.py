@@ -44,6 +44,7 @@ from tests.constraints.backups_rows import (
     PINS,
     REAPPEARANCES,
     REAPPEARED,
+    SHARES,
     STAGES,
 )
 from tests.constraints.copies import World
@@ -110,6 +111,7 @@ TABLE = [
     *ESTATE,
     *COPIES,
     *STAGES,
+    *SHARES,
     *CHUNKS,
     *REAPPEARANCES,
     *PINS,

@@ -173,6 +173,12 @@ class StartForm(forms.Form):
         return typed
 
 
+class ShareForm(forms.Form):
+    """Where a person shared the copy, and with whom."""
+
+    place = _Prose(_("Where and with whom you shared it"), rows=2)
+
+
 class LeftoversForm(forms.Form):
     """A person's explanation of what was not deleted."""
 

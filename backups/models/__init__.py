@@ -11,6 +11,7 @@ from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.pins import Pin
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
+from backups.models.sharing import CopyShare
 from backups.models.storage import StagedObject, StoredObject, UnfinishedUpload
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "CleanupStage",
     "Contrast",
     "ContrastEntry",
+    "CopyShare",
     "Dataset",
     "Difference",
     "Disposal",

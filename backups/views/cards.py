@@ -7,13 +7,13 @@ from django import forms
 from django.db.models import Count, Max, QuerySet
 from django.utils.functional import Promise
 
-from backups import cleanup, evidence, preparation, reappearance, undo
-from backups.forms.cleanup import AcceptForm, LeftoversForm, ReappearedForm, StartForm
+from backups import cleanup, evidence, preparation, reappearance, sharing, undo
+from backups.forms.cleanup import AcceptForm, LeftoversForm, ReappearedForm, ShareForm, StartForm
 from backups.models import CleanupRequest, CleanupStage
 from backups.next_step import NEXT, Action, next_action
 from backups.stages import busy_run
 from backups.steps import Step, steps
-from kvops.models import Person, Role, Run, Scan
+from kvops.models import Notification, Person, Role, Run, Scan
 
 State = CleanupStage.State
 BEFORE_SUBMIT = {State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED}
@@ -30,6 +30,7 @@ class Card:
     form: forms.Form | None
     run: Run | None
     scan: Scan | None
+    message: Notification | None
     leftovers: int
     reappeared: int
     reappeared_form: forms.Form | None
@@ -86,6 +87,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         form=typed.get(f"stage-{stage.pk}") or _form(stage, action),
         run=run,
         scan=preparation.scan_of(stage) if may_freeze else None,
+        message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
         leftovers=cleanup.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
         reappeared=again["keys"],
         reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
@@ -109,6 +111,8 @@ def _form(stage: CleanupStage, action: Action | None) -> forms.Form | None:
         return StartForm(stage=stage)
     if action.url_name == "backups:stage_accept":
         return AcceptForm(stage=stage)
+    if action.url_name == "backups:stage_share":
+        return ShareForm()
     return LeftoversForm() if action.url_name == "backups:stage_leftovers" else None
 
 

@@ -10,9 +10,9 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups import cleanup, cost, preparation, reappearance
+from backups import cleanup, cost, preparation, reappearance, sharing
 from backups import undo as undoing
-from backups.forms.cleanup import AcceptForm, LeftoversForm, ListForm, ReappearedForm, StartForm
+from backups.forms.cleanup import AcceptForm, LeftoversForm, ListForm, ReappearedForm, ShareForm, StartForm
 from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage, Reappearance
 from backups.stages import CleanupRefused, run_of
 from backups.views import cards
@@ -106,6 +106,22 @@ def prepare(request: HttpRequest, pk: int) -> HttpResponse:
     stage, person = _stage(pk), person_of(request)
     done = _("The work is under way.")
     return act(request, stage.request, None, lambda: preparation.prepare(stage, by=person), done=done, stage=stage)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def share(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record where and with whom the copy was shared."""
+    stage, form, person = _stage(pk), ShareForm(request.POST), person_of(request)
+    return act(
+        request,
+        stage.request,
+        form,
+        lambda: sharing.state(stage, place=form.cleaned_data["place"], by=person),
+        done=_("It is recorded how the copy was shared."),
+        stage=stage,
+        typed={f"stage-{pk}": form},
+    )
 
 
 @require_POST

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backups import cleanup, stages, undo
-from backups.models import CleanupRequest, CleanupStage, Restore
+from backups.models import CleanupRequest, CleanupStage, CopyShare, Restore
 from kvops.models import Namespace, Run, Scan
 
 State = CleanupStage.State
@@ -69,11 +69,17 @@ def _unexplained(stage: CleanupStage) -> bool:
     return cleanup.leftovers(stage).exists() and not stage.leftovers_note
 
 
+def _before_the_submit(stage: CleanupStage) -> str:
+    if not stage.request.references:
+        return "references"
+    return "" if CopyShare.objects.filter(generation=stage.generation_id).exists() else "share"
+
+
 PREPARING = (State.FROZEN, State.BACKED_UP, State.VERIFIED)
 _MOVES: dict[State, Callable[[CleanupStage], str]] = {
     State.WAITING: lambda _: "freeze",
     **dict.fromkeys(PREPARING, lambda _: "prepare"),
-    State.CHECKED: lambda stage: "submit" if stage.request.references else "references",
+    State.CHECKED: lambda stage: _before_the_submit(stage) or "submit",
     State.SUBMITTED: lambda _: "approve",
     State.APPROVED: lambda _: "claim",
     State.DELETING: lambda _: "resume",

@@ -15,6 +15,7 @@ from kvops import approvals, clock, inventory, runs
 from kvops.approvals import actor_of
 from kvops.models import Family, Run
 from tests import make
+from tests.backups import cleaning
 from tests.fakes.past import Remembering
 
 State = CleanupStage.State
@@ -79,6 +80,7 @@ class Ground:
             preparation.prepare(self.stage, by=self.people.operator)
             self.work(late=False)
             if self.stage.state == State.VERIFIED:
+                cleaning.share(self.stage, self.people)
                 approval = cleanup.submit(self.stage, by=self.people.operator)
                 approvals.approve(approval, by=self.people.reviewer, shown=approval.digest)
                 return self.stage

@@ -13,7 +13,7 @@ from django_q.brokers.orm import ORM
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from backups import cleanup, preparation, stages, undo
+from backups import cleanup, preparation, sharing, stages, undo
 from backups.models import CleanupStage
 from bench.torture import clicks
 from bench.torture.clicks import Stuck
@@ -129,6 +129,7 @@ _MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {
     "freeze": lambda stage, operator, _: preparation.freeze(stage, by=operator),
     "prepare": lambda stage, operator, _: preparation.prepare(stage, by=operator),
     "references": _references,
+    "share": lambda stage, operator, _: sharing.state(stage, place="#kv-cleanup, with Reviewer", by=operator),
     "submit": lambda stage, operator, _: cleanup.submit(stage, by=operator),
     "approve": _approve,
     "claim": lambda stage, operator, _: cleanup.start_deletion(stage, by=operator),

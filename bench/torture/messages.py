@@ -73,7 +73,7 @@ class _Trial:
     def _round(self, *, up: bool) -> None:
         """A round of the sweep, and a worker that takes what it rang for, sometimes twice."""
         notifications.ring()
-        waiting = [int(row.task()["args"][0]) for row in OrmQ.objects.order_by("pk")]
+        waiting = [int(row.task["args"][0]) for row in OrmQ.objects.order_by("pk")]
         OrmQ.objects.all().delete()
         for pk in waiting * self.rng.choice([1, 2]):
             if up and self.rng.random() < 0.05:
@@ -118,7 +118,9 @@ def _messages(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     for number in numbers:
         flush.empty_the_database()
         with FakeSlack() as slack, patch.dict(os.environ, {"TORTURE_SLACK": slack.webhook}):
-            environment = Environment.objects.create(slug="qa", name="QA", order=1, slack="env:TORTURE_SLACK")
+            environment = Environment.objects.create(
+                slug="qa", name="QA", order=1, read_token="env:R", write_token="env:W", slack="env:TORTURE_SLACK"
+            )
             yield number, _Trial(random.Random(f"{seed}/{number}"), slack, environment).found()
 
 

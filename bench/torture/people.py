@@ -118,6 +118,7 @@ _ON_A_STAGE: dict[str, Callable[[CleanupStage], tuple[str, Form]]] = {
     "freeze": _button("freeze"),
     "prepare": _button("prepare"),
     "references": _references,
+    "share": _button("share", {"place": "#kv-cleanup, with Reviewer"}),
     "submit": _button("submit"),
     "approve": _approve,
     "claim": lambda stage: _button("start", {"confirm": stage.namespace.title})(stage),

@@ -79,6 +79,7 @@ class _Trial:
         preparation.prepare(cleaning.stage_of(request), by=self.people.operator)
         self._beside()
         cleaning.state_references(request, self.people)
+        cleaning.share(cleaning.stage_of(request), self.people)
         cleanup.submit(cleaning.stage_of(request), by=self.people.operator)
         cleaning.approve(cleaning.stage_of(request), self.people)
         cleanup.start_deletion(cleaning.stage_of(request), by=self.people.operator)

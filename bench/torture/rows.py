@@ -76,6 +76,8 @@ MODULES: tuple[str, ...] = (
     "rate",
     "races",
     "retention",
+    "schedules",
+    "messages",
 )
 """The modules of this package that hold rows, each in its `ROWS`."""
 

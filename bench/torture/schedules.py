@@ -115,8 +115,8 @@ class _Trial:
             patch.dict(schedules.JOBS, {schedule.job: Job("x", "bench.torture.schedules.begin", "* * * * *")}),
             patch("bench.torture.schedules.begin", self.begin, create=True),
         ):
-            for _ in range(30):
-                now += rng.choice([1, 5, 17, 61, 240, rng.randrange(1, 900)]) * MINUTE + timedelta(
+            for _ in range(40):
+                now += rng.choice([1, 5, 5, 17, 17, 30, 61, rng.randrange(1, 600)]) * MINUTE + timedelta(
                     seconds=rng.randrange(60)
                 )
                 for _sweep in range(rng.choice([1, 1, 2])):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from backups import cleanup, preparation
+from backups import cleanup, preparation, sharing
 from backups.models import CleanupRequest, CleanupStage
 from kvops import approvals, inventory
 from kvops.models import ApprovalRequest, Namespace, Run
@@ -74,7 +74,14 @@ def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> 
     if request.references_id is None:
         state_references(request, people)
         request.refresh_from_db()
+    share(stage_of(request, slug), people)
     return stage_of(request, slug)
+
+
+def share(stage: CleanupStage, people: make.People) -> None:
+    """The operator says where a verified copy was shared, unless that is recorded."""
+    if stage.generation and stage.generation.status == "verified" and not hasattr(stage.generation, "share"):
+        sharing.state(stage, place="#kv-cleanup, with Reviewer", by=people.operator)
 
 
 def submitted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:

@@ -181,6 +181,7 @@ def test_the_whole_way_by_the_buttons(operator: Client, people: make.People, req
         operator.post(
             f"/cleanup/{request_.pk}/references", {"commit": "4f2a91c", "command": "rg", "hits": 0, "answer": "none"}
         )
+        post(operator, stage, "share", place="#kv-cleanup, with Reviewer")
         post(operator, stage, "submit")
         cleaning.approve(stage, people)
         post(operator, stage, "start", confirm=stage.namespace.title)

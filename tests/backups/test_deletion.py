@@ -230,6 +230,7 @@ def test_a_key_whose_time_is_over_on_the_way_is_never_sent(
     preparation.prepare(cleaning.stage_of(request), by=people.operator)
     make.work()
     cleaning.state_references(request, people)
+    cleaning.share(cleaning.stage_of(request), people)
     cleanup.submit(cleaning.stage_of(request), by=people.operator)
     stage = cleaning.stage_of(request)
     cleaning.approve(stage, people)

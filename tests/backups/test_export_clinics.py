@@ -102,6 +102,7 @@ def test_delete_prepares_a_stage_and_deletes_nothing(records: make.Estate) -> No
 def test_a_person_submits_what_a_command_prepared(records: make.Estate, people: make.People) -> None:
     stage = CleanupStage.objects.get(pk=exported("qa", "--to-r2", *WHY)["stage"])
     cleaning.state_references(stage.request, people)
+    cleaning.share(cleaning.stage_of(stage.request), people)
     request = cleanup.submit(cleaning.stage_of(stage.request), by=people.operator)
     evidence = json.loads(request.evidence)
     assert (request.requester, evidence["asked_by"][:4]) == (people.operator, "cli:")

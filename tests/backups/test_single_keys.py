@@ -43,6 +43,7 @@ def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> 
     preparation.freeze(cleaning.stage_of(request, slug), by=people.operator)
     preparation.prepare(cleaning.stage_of(request, slug), by=people.operator)
     make.work()
+    cleaning.share(cleaning.stage_of(request, slug), people)
     return cleaning.stage_of(request, slug)
 
 

@@ -22,6 +22,7 @@ TITLES = [
     "Read the copy back",
     "Check against D1",
     "State the code references",
+    "Share the copy with the team",
     "Submit",
     "Approval by another person",
     "Delete",
@@ -60,13 +61,13 @@ def offered(stage: CleanupStage, person: Person) -> tuple[str, str]:
 def test_a_new_stage_begins_with_its_names(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.stage_of(request_)
     assert [step.title for step in steps(stage)] == TITLES
-    assert marks(stage) == "cttttttttt"
+    assert marks(stage) == "ctttttttttt"
     assert offered(stage, people.operator) == ("stage_freeze", "")
 
 
 def test_production_waits_for_qa(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.stage_of(request_, "production")
-    assert marks(stage) == "t" * 10
+    assert marks(stage) == "t" * 11
     assert offered(stage, people.operator)[1].startswith("QA comes first")
 
 
@@ -83,7 +84,7 @@ def test_names_need_a_scan_within_a_day(request_: CleanupRequest, people: make.P
 def test_frozen_names_are_backed_up_next(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.stage_of(request_)
     preparation.freeze(stage, by=people.operator)
-    assert marks(cleaning.stage_of(request_)) == "dctttttttt"
+    assert marks(cleaning.stage_of(request_)) == "dcttttttttt"
     assert steps(stage)[0].note == "3 names"
     assert offered(stage, people.operator) == ("stage_prepare", "")
 
@@ -105,7 +106,7 @@ def test_a_failed_run_says_why_and_can_be_tried_again(
     make.work()
     run.refresh_from_db()
     stage = cleaning.stage_of(request_)
-    assert marks(stage) == "dftttttttt"
+    assert marks(stage) == "dfttttttttt"
     assert steps(stage)[1].note == run.error
     assert action(stage, people.operator).label == "Try again"
 
@@ -118,7 +119,7 @@ def test_a_difference_is_a_failed_step_that_leads_to_the_check(
     database.execute("DELETE FROM masters WHERE type = 'b'")
     database.commit()
     stage = cleaning.prepared(request_, people)
-    assert marks(stage) == "dddfdttttt"
+    assert marks(stage) == "dddfddttttt"
     assert steps(stage)[3].note == "1 difference with D1."
     assert steps(stage)[3].url.startswith("/integrity/")
     assert action(stage, people.operator).label == "Check again"
@@ -126,12 +127,12 @@ def test_a_difference_is_a_failed_step_that_leads_to_the_check(
 
 def test_a_checked_stage_needs_the_references_before_the_submit(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.prepared(request_, people)
-    assert marks(stage) == "dddddctttt"
+    assert marks(stage) == "ddddddctttt"
     assert offered(stage, people.operator) == ("stage_submit", "")
     request_.references = None
     request_.save()
     stage = cleaning.stage_of(request_)
-    assert marks(stage) == "ddddcttttt"
+    assert marks(stage) == "ddddcdttttt"
     assert action(stage, people.operator).url == f"/cleanup/{request_.pk}/#references"
 
 
@@ -151,7 +152,7 @@ def test_cache_has_no_step_for_d1(estate: make.Estate, people: make.People) -> N
 
 def test_a_submitted_stage_leads_everybody_to_the_request(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.submitted(request_, people)
-    assert marks(stage) == "ddddddcttt"
+    assert marks(stage) == "dddddddcttt"
     assert action(stage, people.auditor).url == f"/approvals/{stage.approval_id}/"
 
 
@@ -174,7 +175,7 @@ def test_a_deletion_that_stopped_can_go_on(request_: CleanupRequest, people: mak
     Run.objects.filter(pk=run.pk).update(stop_requested_by="tests")
     make.work()
     stage = cleaning.stage_of(request_)
-    assert marks(stage) == "dddddddftt"
+    assert marks(stage) == "ddddddddftt"
     assert offered(stage, people.operator) == ("stage_again", "")
 
 
@@ -192,10 +193,10 @@ def test_leftovers_are_explained_before_the_stage_is_accepted(
 
 def test_an_accepted_stage_is_done(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.accepted(request_, people)
-    assert marks(stage) == "dddddddddd"
+    assert marks(stage) == "ddddddddddd"
     assert next_action(stage, people.operator) is None
-    assert steps(stage)[7].note == "3 deleted, 0 not"
-    assert "Opened the pages, all well" in steps(stage)[9].note
+    assert steps(stage)[8].note == "3 deleted, 0 not"
+    assert "Opened the pages, all well" in steps(stage)[10].note
 
 
 def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make.People) -> None:
@@ -214,5 +215,5 @@ def test_an_ended_stage_keeps_what_it_reached(request_: CleanupRequest, people: 
     cleaning.prepared(request_, people)
     cleanup.end(request_, reason="a mistake", by=people.operator)
     stage = cleaning.stage_of(request_)
-    assert marks(stage) == "dddddttttt"
+    assert marks(stage) == "ddddddttttt"
     assert next_action(stage, people.operator) is None

@@ -60,6 +60,10 @@ class Job:
         """Freeze, back up, verify and check; then submit."""
         self.click(title, "Freeze the names")
         self.click(title, "Back up and verify")
+        button = self.stage(title).get_by_role("button", name="Record how the copy was shared", exact=True)
+        self._until(lambda: button.is_visible() and button.is_enabled())
+        self.stage(title).locator("[name=place]").fill("#kv-cleanup on Slack, with the reviewer")
+        button.click()
         self.click(title, "Submit for approval")
 
     def approve(self, title: str) -> None:

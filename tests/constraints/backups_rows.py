@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from backups.models import CleanupChunk, CleanupEntry, CleanupStage, Generation, Pin
 from kvops.models import ApprovalRequest
 from tests.constraints.copies import World
-from tests.constraints.estate import HOUR, again, change
+from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, Row, columns
 
 # What a copy is: every column, also while it goes on to be found damaged.
@@ -219,6 +219,42 @@ def other_name(w: World) -> None:
         w.move(stage, state)
 
 
+SHARED: dict[str, object] = {"place": "x", "by_id": 0, "at": EPOCH, "generation_id": 0}
+ITS_MESSAGE = "a copy is shared by its own message, which was delivered"
+SHARES = [
+    *columns("how a copy was shared cannot be edited", lambda w: w.share(), SHARED),
+    Row("what was said of a copy is never deleted", lambda w: w.share().delete()),
+    Row(ITS_MESSAGE, lambda w: by_message(w, state="waiting"), "waiting"),
+    Row(ITS_MESSAGE, lambda w: by_message(w, subject="x"), "of another"),
+    Row(ITS_MESSAGE, lambda w: by_message(w, event="x"), "of something else"),
+    Row("backups_copyshare_generation_id_key", lambda w: again(w.share())),
+    Row("share_by_a_message_or_a_person", lambda w: w.share(by=None)),
+    Row("share_says_where", lambda w: w.share(place="")),
+]
+
+
+def by_message(w: World, **values: object) -> None:
+    """A copy shared by a message with these differences."""
+    generation = w.generation()
+    told = {"event": "copy.for_deletion", "subject": f"generation:{generation.pk}", "state": "delivered", **values}
+    at = Now() if told["state"] == "delivered" else None
+    message = w.notification(person=None, environment=w.environment, delivered_at=at, **told)
+    w.share(generation=generation, notification=message, by=None)
+
+
+def shared(w: World) -> CleanupStage:
+    """A checked stage whose copy was shared."""
+    stage = w.stage("checked")
+    w.share(generation=stage.generation)
+    return stage
+
+
+def unshared(w: World) -> None:
+    """A submit of a stage whose copy nobody shared."""
+    stage = w.stage("checked")
+    change(stage, state="submitted", approval=w.approval(subject=f"stage:{stage.pk}"), scope_digest=SHA)
+
+
 STAGES = [
     *columns("what a clean-up is of cannot be edited", lambda w: w.request(), CLEANUP_FROZEN),
     Row("a clean-up has the category of its family", lambda w: again(w.request(), family=w.family("settings"))),
@@ -270,7 +306,8 @@ STAGES = [
     Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", frozen_at=None), "time"),
     Row("stage_backed_up_has_a_generation", lambda w: change(w.stage("frozen"), state="backed_up")),
     Row("stage_checked_has_a_check", lambda w: change(w.stage("verified"), state="checked")),
-    Row("stage_submitted_has_an_approval", lambda w: change(w.stage("checked"), state="submitted")),
+    Row("a stage is submitted only when its copy was shared", unshared),
+    Row("stage_submitted_has_an_approval", lambda w: change(shared(w), state="submitted")),
     Row("stage_deleting_has_a_run", lambda w: w.move(w.stage("approved"), "deleting", run=None)),
     Row("stage_confirmed_has_two_listings", lambda w: listed(w, first_listing_at=None), "no first"),
     Row("stage_confirmed_has_two_listings", lambda w: listed(w, second_listing_at=None), "no second"),

@@ -13,6 +13,7 @@ from backups.models import (
     CleanupException,
     CleanupRequest,
     CleanupStage,
+    CopyShare,
     Dataset,
     Disposal,
     DisposalEntry,
@@ -170,6 +171,11 @@ class World(Estate):
         for step in COPY_PATHS.get(status, []):
             change(generation, **self.to(Generation, step))
 
+    def share(self, **values: object) -> CopyShare:
+        """What a person says of where a copy was shared."""
+        generation = values.pop("generation", None) or self.generation()
+        return CopyShare.objects.create(**{"generation": generation, "place": "#team", "by": self.operator, **values})
+
     def check(self, outcome: str = "passed", /, **values: object) -> Check:
         """A check with this outcome."""
         made = {"environment": self.environment, "dataset": self.dataset(), "definition": {}, "run": self.run()}
@@ -210,6 +216,8 @@ class World(Estate):
         """The stage goes on to this state, with all it needs for that."""
         if state == "approved" and stage.approval:
             change(stage.approval, **self.to(ApprovalRequest, "approved"))
+        if state == "submitted" and stage.generation and not hasattr(stage.generation, "share"):
+            self.share(generation=stage.generation)
         if state == "deleting" and stage.approval:
             change(stage.approval, **self.to(ApprovalRequest, "used"))
         change(stage, state=state, **{**self._needed(stage, state), **values})

@@ -18,6 +18,7 @@ from backups.models import (
     CleanupEntry,
     CleanupRequest,
     CleanupStage,
+    CopyShare,
     Dataset,
     Generation,
     GenerationEntry,
@@ -142,6 +143,7 @@ def checked(request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NA
     stage = frozen(stage_of(request, slug), names)
     generation = _copy(stage, names)
     stage = go(stage, State.BACKED_UP, generation=generation)
+    CopyShare.objects.create(generation=generation, place="#kv-cleanup", by=request.requested_by)
     Generation.objects.filter(pk=generation.pk).update(status="verified", verified_at=Now())
     stage = go(stage, State.VERIFIED)
     if request.category != "legacy":

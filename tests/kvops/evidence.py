@@ -46,6 +46,12 @@ EVIDENCE: dict[str, object] = {
         "finished_at": "2026-11-25T00:40:00+00:00",
         "status": "verified",
     },
+    "shared": {
+        "place": "#kv-cleanup",
+        "by": "Operator <operator@example.com>",
+        "notification": None,
+        "at": "2026-11-25T00:45:00+00:00",
+    },
     "check": {
         "id": 3,
         "outcome": "passed",

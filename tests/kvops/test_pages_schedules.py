@@ -1,5 +1,7 @@
 """The pages of the schedules: when, whether, the pause, and the runs that a schedule started."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 
@@ -55,6 +57,15 @@ def test_an_operator_pauses_it_with_a_reason_and_ends_the_pause(operator: Client
     operator.post(f"{address}pause", {"reason": "the migration of July"})
     assert all("the migration of July" in text(operator, page) for page in (address, "/schedules/"))
     assert "It is due again." in operator.post(f"{address}unpause", follow=True).content.decode()
+
+
+def test_an_overdue_schedule_is_an_alarm(operator: Client, schedule: Schedule) -> None:
+    assert "is overdue" not in text(operator, "/")
+    for day in (1, 2):
+        schedule.firings.create(
+            due_at=schedule.next_at + timedelta(days=day), outcome="refused", reason="Somebody is at it."
+        )
+    assert "1 schedule is overdue" in text(operator, "/")
 
 
 def test_a_wrong_expression_says_what_it_takes(operator: Client, schedule: Schedule) -> None:

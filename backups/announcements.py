@@ -1,0 +1,38 @@
+"""What is said about copies, beyond the failure of their runs."""
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Generation
+from kvops import notifications
+from kvops.models import Event
+from kvops.wording import moment, say, translated
+
+
+def made(generation: Generation) -> None:
+    """A routine copy is complete, or lacks what vanished meanwhile."""
+    if generation.status == Generation.Status.PARTIAL:
+        why = say(_("%(n)s keys vanished while it was made. Make another."), n=generation.vanished)
+        _tell(generation, Event.GENERATION_FAILED, _("Copy left partial: %(what)s"), why)
+    elif generation.purpose == Generation.Purpose.ROUTINE:
+        _tell(generation, Event.GENERATION_MADE, _("Copy made: %(what)s"))
+
+
+def damaged(generation: Generation) -> None:
+    """A read-back found a copy to be another than what KV returned."""
+    _tell(generation, Event.GENERATION_DAMAGED, _("Copy damaged: %(what)s"), translated(generation.problem))
+
+
+def _tell(generation: Generation, event: Event, title: str | Promise, *why: str) -> None:
+    what = f"{generation.namespace} {' '.join(f'{prefix}*' for prefix in generation.prefixes)}"
+    keys = say(_("%(n)s keys, made by %(who)s, %(time)s"), n=generation.keys, who=generation.actor,
+               time=moment(generation.finished_at))  # fmt: skip
+    notifications.post(
+        event,
+        subject=f"generation:{generation.pk}",
+        environment=generation.environment,
+        title=say(title, what=what),
+        lines=[keys, *why],
+        link=reverse("backups:generation", args=[generation.pk]),
+    )

@@ -1,0 +1,34 @@
+"""How a copy that was made for a deletion was shared with the team."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from backups.models.generations import Generation
+from kvops.models import Notification, Person
+
+
+class CopyShare(models.Model):
+    """The first way in which a copy was shared: a message the channel took, or what a person says they did.
+
+    One per copy and never changed, because it is part of the evidence of the deletion.
+    """
+
+    generation = models.OneToOneField(Generation, on_delete=models.PROTECT, related_name="share")
+    place = models.CharField(max_length=500)
+    notification = models.ForeignKey(Notification, on_delete=models.PROTECT, null=True, blank=True)
+    by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="share_by_a_message_or_a_person",
+                condition=Q(notification__isnull=False, by__isnull=True)
+                | Q(notification__isnull=True, by__isnull=False),
+            ),
+            models.CheckConstraint(name="share_says_where", condition=~Q(place="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"copy {self.generation_id}: {self.place}"
