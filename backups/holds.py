@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from backups.models import Check, CleanupStage, Generation, Pin, Restore
+from backups.models import Check, CleanupStage, DrilledCopy, Generation, Pin, Restore
 from backups.retention import Hold
 from kvops import timing
 from kvops.models import Category, Run
@@ -53,10 +53,11 @@ def _restores(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
 
 
 def _runs(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
-    """Verifications, checks, and whatever else is about a copy."""
+    """Verifications, checks, drills, and whatever else is about a copy."""
     about = Run.objects.open().filter(subject__in=[f"generation:{pk}" for pk in pks])
     pairs = [(int(run.subject.partition(":")[2]), run.pk) for run in about]
     pairs += Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN).values_list("pk", "verify_run")
     pairs += Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN).values_list("generation", "run")
+    pairs += DrilledCopy.objects.filter(generation__in=pks, drill__passed=None).values_list("generation", "drill__run")
     for pk, run in sorted(set(pairs)):
         yield pk, Hold(say(_("Run %(pk)s reads it."), pk=run), reverse("run", args=[run]))

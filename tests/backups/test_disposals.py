@@ -34,7 +34,8 @@ def status(generation: Generation) -> str:
 
 
 def deleted(estate: make.Estate) -> list[str]:
-    return [call.key for call in estate.s3.calls("DELETE")]
+    """In their order, each once: a new step deletes again what the one before may not have."""
+    return list(dict.fromkeys(call.key for call in estate.s3.calls("DELETE")))
 
 
 def test_expired_copies_are_deleted_the_manifest_first(estate: make.Estate, people: make.People) -> None:
@@ -61,7 +62,7 @@ def test_each_object_is_in_the_record_before_it_is_deleted(
 
     monkeypatch.setattr("backups.disposing.remove_permanently", look)
     make.work()
-    assert told == [1, 1, 1, 1]
+    assert set(told) == {1}
     ends = Entry.objects.filter(subject=f"generation:{old.pk}").values_list("action", flat=True).order_by("seq")
     assert (ends.first(), ends.last()) == ("generation.deleting", "generation.deleted")
 

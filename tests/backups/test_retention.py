@@ -6,13 +6,14 @@ import pytest
 
 from audit.models import Entry
 from backups import pins, policy, retained
-from backups.models import Generation, Pin
+from backups.models import Drill, DrilledCopy, Generation, Pin
 from backups.retained import Kept, Retention
 from backups.retention import State
 from kvops.definitions import DefinitionRefused
-from kvops.models import Category, Family
+from kvops.models import ApprovalRequest, Category, Family, Run
 from tests import make
 from tests.backups import cleaning
+from tests.backups.disposing import asked, expired
 from tests.backups.keeping import copy
 from tests.signing import signed_in
 
@@ -137,6 +138,15 @@ def test_a_deletion_that_relied_on_a_copy_holds_it(estate: make.Estate, people: 
     stage = cleaning.submitted(cleaning.asked(people), people)
     assert stage.generation is not None
     assert "needs it" in str(kept(stage.generation).verdict.reasons[0].text)
+
+
+def test_a_drill_under_way_holds_its_copies(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    approval = ApprovalRequest.objects.get(disposal=asked(estate, people))
+    run = Run.objects.create(kind="verify", subject="drill:1", label="x", actor="x")
+    drill = Drill.objects.create(environment=estate.qa.environment, approval=approval, run=run, namespace_id="x")
+    DrilledCopy.objects.create(drill=drill, generation=old, number=1, keys=0, bytes=0, last_index=0)
+    assert f"Run {run.pk} reads it" in str(kept(old).verdict.reasons[0].text)
 
 
 def test_a_shorter_rule_than_14_days_or_an_empty_one_is_refused() -> None:
