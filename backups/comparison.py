@@ -20,7 +20,7 @@ from audit.chain import JSON
 from backups import datasets, sides
 from backups.copies import read_file, read_generation
 from backups.correspondence import MISSING_IN_D1, ONLY_IN_D1, Copied, Correspondence, Finding, Row
-from backups.models import Check, Dataset
+from backups.models import Check, Dataset, Generation
 from backups.sides import MAX_STORED, Side
 from backups.tables import MOST_ROWS, next_rows
 from kvops import clock, environments, timing
@@ -66,7 +66,9 @@ class Comparison:
         self.within_another_run = within_another_run
         self.rule = Correspondence.of(check.definition)
         self.blocks = self.rule.only_in_d1 == Dataset.OnlyInD1.BLOCK
-        self.prefixes = check.generation.prefixes if check.generation else [self.rule.prefix]
+        # A copy of master data is of several tables; each check is of one of them.
+        whole = check.generation if check.generation and not check.generation.tables else None
+        self.prefixes = whole.prefixes if whole else [self.rule.prefix]
         self._calls = 0
 
     def step(self) -> bool:
@@ -125,15 +127,21 @@ class Comparison:
                     self._keep_copy(batch)
                     if self.lease.tired:
                         return
-            if self.progress.keys != self.check.generation.keys:
+            written = self._written(self.check.generation)
+            if self.progress.keys != written:
                 raise RunError(
                     "damaged",
                     f"{self.progress.keys} keys could be read of {self.check.generation}, "
-                    f"{self.check.generation.keys} were written. Verify it, and make a new copy.",
+                    f"{written} were written. Verify it, and make a new copy.",
                 )
         self.progress.phase = "d1"
         with self._checkpoint():
             pass
+
+    def _written(self, generation: Generation) -> int:
+        """How many keys the copy has that the check is about."""
+        rows = {table["dataset"]: int(table["rows"]) for table in generation.tables}
+        return rows.get(self.rule.name, generation.keys)
 
     def _keep_copy(self, batch: Sequence[Copied]) -> None:
         findings = [finding for copied in batch for finding in copied.findings]

@@ -18,7 +18,10 @@ FILE_BATCH = 5_000
 
 
 def read_generation(generation: Generation, rule: Correspondence, *, after: int) -> Generator[tuple[int, list[Copied]]]:
-    """Part by part, from the number above `after` on. Raises RunError when an object is not as it was written."""
+    """Part by part, from the number above `after` on; of master data the rows of one dataset.
+
+    Raises RunError when an object is not as it was written.
+    """
     parts = GenerationPart.objects.filter(generation=generation, number__gt=after).order_by("number")
     opened = encryption.opener(generation)
     with storage.errors_for_a_run(), storage.store(generation.environment) as store:
@@ -27,7 +30,14 @@ def read_generation(generation: Generation, rule: Correspondence, *, after: int)
                 copied = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]
             except Damaged as error:
                 raise RunError("damaged", f"The copy cannot be read: {error} Verify it, and make a new one.") from error
-            yield part.number, copied
+            yield part.number, _mine(generation, rule, copied)
+
+
+def _mine(generation: Generation, rule: Correspondence, copied: list[Copied]) -> list[Copied]:
+    """Of a copy of master data the rows of one dataset, of any other all."""
+    if generation.purpose != Generation.Purpose.MASTERS:
+        return copied
+    return [each for each in copied if each.name is not None and each.name.startswith(rule.prefix)]
 
 
 def _objects(part: GenerationPart) -> list[tuple[str, str]]:

@@ -39,15 +39,28 @@ def start_check(
         return create_check(generation, actor=actor, person=person, foreground=foreground)
 
 
+def start_checks(generation: Generation, *, actor: log.Actor, person: Person | None = None) -> list[Check]:
+    """The same of every dataset it holds: of master data, one check for each table."""
+    with log.transaction():
+        found = datasets_of(generation)
+        return [create_check(generation, dataset=each, actor=actor, person=person) for each in found]
+
+
 def create_check(
-    generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
+    generation: Generation,
+    *,
+    dataset: Dataset | None = None,
+    actor: log.Actor,
+    person: Person | None = None,
+    foreground: bool = False,
 ) -> Check:
-    """The same inside the caller's `audit.log.transaction()`."""
+    """The same inside the caller's `audit.log.transaction()`, by the one dataset that covers it unless one is named."""
     log.insist()
-    dataset = dataset_of(generation)
+    dataset = dataset or dataset_of(generation)
+    of_masters = generation.purpose == Generation.Purpose.MASTERS
     run = runs.create(
         Run.Kind.CHECK,
-        subject=f"generation:{generation.pk}",
+        subject=f"generation:{generation.pk}/{dataset.name}" if of_masters else f"generation:{generation.pk}",
         label=f"{dataset.name}: {generation.stem}"[:300],
         actor=actor,
         person=person,
@@ -114,11 +127,28 @@ def _begin_recheck(lease: Lease, generation: Generation) -> None:
         lease.renew(cursor={**lease.run.cursor, "check": {"id": check.pk, "progress": {}}})
 
 
-def dataset_of(generation: Generation) -> Dataset:
-    """The one dataset that covers the generation. Raises CheckRefused."""
+def datasets_of(generation: Generation) -> list[Dataset]:
+    """What the generation is compared by: the datasets of its rows, or the one that covers it. Raises CheckRefused."""
+    if generation.purpose != Generation.Purpose.MASTERS:
+        return [dataset_of(generation)]
+    _insist_checkable(generation)
+    found = list(Dataset.objects.filter(name__in=[table["dataset"] for table in generation.tables]).order_by("name"))
+    if not found:
+        raise CheckRefused(_("The policy has none of the datasets of this copy any more."))
+    for dataset in found:
+        _insist_usable(dataset, generation.environment)
+    return found
+
+
+def _insist_checkable(generation: Generation) -> None:
     if generation.status not in CHECKABLE:
         sentence = _("Copy %(pk)s cannot be checked, only a whole one can: %(status)s.")
         raise CheckRefused(say(sentence, pk=generation.pk, status=Generation.Status(generation.status).label))
+
+
+def dataset_of(generation: Generation) -> Dataset:
+    """The one dataset that covers the generation. Raises CheckRefused."""
+    _insist_checkable(generation)
     binding = generation.namespace.binding
     found = {datasets.dataset_for(binding, prefix) for prefix in generation.prefixes}
     dataset = found.pop() if len(found) == 1 else None

@@ -113,13 +113,13 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
     """Compare the copy with D1."""
     generation, person = _generation(pk), person_of(request)
     try:
-        started = integrity.start_check(generation, actor=actor_of(person), person=person)
+        started = integrity.start_checks(generation, actor=actor_of(person), person=person)
     except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
         return redirect("backups:generation", pk)
     messages.success(request, _("The check is under way."))
-    return redirect("backups:check", started.pk)
+    return redirect("backups:check", started[0].pk) if len(started) == 1 else redirect("backups:generation", pk)
 
 
 def _generation(pk: int) -> Generation:
@@ -137,6 +137,6 @@ def _work(generation: Generation) -> Run:
 def _dataset(generation: Generation) -> tuple[Dataset | None, str]:
     """What the copy can be compared with, or why it cannot."""
     try:
-        return integrity.dataset_of(generation), ""
+        return integrity.datasets_of(generation)[0], ""
     except integrity.CheckRefused as refused:
         return None, str(refused)

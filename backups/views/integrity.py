@@ -68,7 +68,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     if earlier.generation is None:
         raise Http404
     try:
-        started = integrity.start_check(earlier.generation, actor=actor_of(person), person=person)
+        started = integrity.start_checks(earlier.generation, actor=actor_of(person), person=person)[0]
     except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, earlier.environment, f"check:{pk}")

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups import manifest, masters, masters_export, selecting, tables
+from backups import integrity, manifest, masters, masters_export, selecting, tables
 from backups.models import Generation, PlainDump
 from backups.restore_moves import RestoreRefused
 from backups.retained import Retention
@@ -95,6 +95,23 @@ def test_the_integrity_check_takes_the_file(d1: make.Estate, output: Path) -> No
     copies.rows(d1, ("area", "3", "new"))
     with pytest.raises(CommandError, match="1 differences"):
         command("verify_masters", "qa", "--dataset", output, "--db", "MASTERS_D1")
+
+
+def test_each_table_of_a_copy_is_checked_against_d1(d1: make.Estate) -> None:
+    copies.d1(d1).executescript("PRAGMA query_only = 0; CREATE TABLE staff (id TEXT, name TEXT);")
+    copies.dataset(name="staff", prefix="staff:", table="staff", key="staff:{id}", fields={"id": "id", "name": "name"})
+    copies.rows(d1, ("7", "Aoi"), table="staff (id, name)")
+    made = Generation.objects.get(pk=exported("qa", "--to-r2")["generation"])
+    integrity.start_checks(made, actor=make.SETUP)
+    make.work()
+    assert [(each.dataset.name, each.outcome, each.keys) for each in made.checks.order_by("dataset__name")] == [
+        ("masters", "passed", 3),
+        ("staff", "passed", 1),
+    ]
+    copies.rows(d1, ("8", "Ren"), table="staff (id, name)")
+    integrity.start_checks(made, actor=make.SETUP)
+    make.work()
+    assert [each.differences for each in made.checks.order_by("-pk")[:2]] == [1, 0]
 
 
 def test_the_file_is_its_owners_only_and_a_to_do(d1: make.Estate, output: Path) -> None:
