@@ -38,11 +38,12 @@ LANES: Mapping[Lane, Sequence[Action]] = {
     Lane.VERIFIED: [Action.GENERATION_VERIFIED, Action.GENERATION_DAMAGED],
     Lane.RESTORED: [Action.RESTORE_STARTED, Action.RESTORE_FINISHED],
     Lane.PINNED: [Action.GENERATION_PINNED, Action.GENERATION_UNPINNED],
-    Lane.DELETED: [action for action in Action if action.value.startswith("generation.delet")],
+    Lane.DELETED: [Action.GENERATION_DELETING, Action.GENERATION_DELETED],
 }
+BEGINNINGS = {Action.RESTORE_STARTED.value, Action.GENERATION_DELETING.value}
+"""Told, but not counted besides what they come to."""
 
-DELETED = [action.value for action in LANES[Lane.DELETED] if action.value.endswith("deleted")]
-"""The entries that say that a copy is gone, not only going."""
+DELETED = [Action.GENERATION_DELETED.value]
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,8 @@ def counts(scope: Scope) -> list[Count]:
     zone = timezone.get_default_timezone_name()
     of, of_params = _ids(scope)
     everything = not (scope.family or scope.environment)
-    params = [zone, scope.actions, *_sequence(scope), scope.actor, everything, *of_params]
+    effects = [action for action in scope.actions if action not in BEGINNINGS]
+    params = [zone, effects, *_sequence(scope), scope.actor, everything, *of_params]
     found: dict[tuple[date, Lane], int] = {}
     lane_of = {action.value: lane for lane, actions in LANES.items() for action in actions}
     for at, action, number in _fetch(_COUNTS.format(of=of), params):

@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 import stat
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -156,6 +158,24 @@ def test_the_manifest_says_what_it_is_of(d1: make.Estate) -> None:
     steps = d1.s3.objects[found.restore_key].decode()
     assert "wrangler d1 execute MASTERS_D1 --remote" in steps
     assert "kv bulk put" not in steps
+
+
+def test_its_steps_load_the_rows_that_d1_lacks(d1: make.Estate, tmp_path: Path) -> None:
+    said = exported("qa", "--to-r2")
+    steps = d1.s3.objects[said["manifest"].replace(".manifest.json", ".RESTORE.md")].decode()
+    (tmp_path / "part-00001.json").write_bytes(d1.s3.objects[said["objects"][0]])
+    scripts = re.findall(r"^```sh\n(.*?)\n```$", steps, flags=re.MULTILINE | re.DOTALL)
+    ours = re.sub(r"^(npx|echo|export|python manage).*$", "", "\n".join(scripts), flags=re.MULTILINE)
+    subprocess.run(["bash", "-euc", ours], cwd=tmp_path, check=True)
+    lacking = sqlite3.connect(":memory:")
+    lacking.execute("CREATE TABLE masters (type TEXT, id TEXT, name TEXT, updated_at TEXT, PRIMARY KEY (type, id))")
+    lacking.execute("INSERT INTO masters VALUES ('area', '1', 'another', NULL)")
+    lacking.executescript((tmp_path / "load.sql").read_text())
+    assert lacking.execute("SELECT type, id, name FROM masters ORDER BY type, id").fetchall() == [
+        ("area", "1", "another"),
+        *ROWS[1:],
+    ]
+    lacking.close()
 
 
 def test_what_is_in_kv_is_not_taken_from_it(d1: make.Estate, people: make.People) -> None:
