@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db.models import OuterRef, Q, Subquery
 
 from backups import datasets, encryption, scope
-from backups.models import Check, CleanupStage, Dataset, Generation, GenerationEntry
+from backups.models import Check, CleanupStage, Dataset, Generation, GenerationEntry, Restore
 from backups.models.generations import GenerationQuerySet
 from kvops import categories, clock, timing
 from kvops.models import Category, Database, Environment, Key, Namespace, ScanCount
@@ -115,6 +115,12 @@ def relying_on(generation: Generation) -> Sequence[CleanupStage]:
     """The clean-up stages whose deletion this copy makes safe, newest first."""
     stages = CleanupStage.objects.filter(generation=generation).select_related("request", "environment")
     return list(stages.order_by("-pk")[:SHOWN])
+
+
+def put_back_from(generation: Generation) -> Sequence[Restore]:
+    """The restores and undos that take keys out of this copy, newest first."""
+    found = generation.restores.naming().select_related("environment", "namespace")
+    return list(found.order_by("-pk")[:SHOWN])
 
 
 def agreements() -> list[Checked]:

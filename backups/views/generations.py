@@ -46,6 +46,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "sections": recovery.sections(recovery.steps(generation)) if restorable else [],
         "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:CHECKS],
         "stages": catalogue.relying_on(generation),
+        "restores": catalogue.put_back_from(generation),
         "dataset": dataset,
         "why_not": why_not,
         "may_operate": request.user.has_perm("kvops.operate"),

@@ -189,6 +189,13 @@ def test_production_s_copy_is_offered_to_production_only(browser: Client, estate
     assert f'value="{estate.qa.pk}"' not in shown
 
 
+def test_a_copy_lists_what_was_put_back_from_it(browser: Client, generation: Generation, people: make.People) -> None:
+    address = reverse("backups:generation", args=[generation.pk])
+    assert "Nothing yet. “Restore…” above" in text(browser, address)
+    restore = restoring.prepared(generation, people, names=["master:a:1"])
+    assert f'href="{reverse("backups:restore", args=[restore.pk])}"' in text(browser, address)
+
+
 def test_the_title_is_typed_before_anything_is_written(
     browser: Client, generation: Generation, people: make.People
 ) -> None:

@@ -50,6 +50,11 @@ class Product:
         with self._kv(account) as kv:
             kv.put(f"values/{name}", content=value).raise_for_status()
 
+    def remove(self, account: Account, name: str) -> None:
+        """Delete a key past the product, as a script would."""
+        with self._kv(account) as kv:
+            kv.post("bulk/delete", json=[name]).raise_for_status()
+
     def read(self, account: Account, name: str) -> bytes:
         """The value KV itself answers with."""
         with self._kv(account) as kv:

@@ -58,23 +58,27 @@ PAGES = {
     "audit": "/audit/",
     "missing": "/backups/999999/",
 }
-LINKED = {
+LINKED: dict[str, tuple[str, ...]] = {
     "backup": ("/backups/", r"/backups/\d+/"),
     "backup-encrypted": ("/backups/?prefix=mail:", r"/backups/\d+/"),
     "pin": ("/retention/", r"/backups/\d+/pin"),
-    "restore-new": ("/backups/1/", r"/backups/\d+/put-back/"),
-    "restore": ("/restores/", r"/restores/\d+/"),
+    "restore-new": ("/backups/?purpose=routine", r"/backups/\d+/", r"/backups/\d+/put-back/"),
+    "restore": ("/restores/?state=done", r"/restores/\d+/"),
+    "restore-open": ("/restores/?state=open", r"/restores/\d+/"),
+    "contrasts": ("/backups/?purpose=routine", r"/backups/\d+/", r"/backups/\d+/compare/"),
+    "contrast": ("/backups/?purpose=routine", r"/backups/\d+/", r"/backups/\d+/compare/", r"/backups/\d+/compare/\d+/"),
     "check": ("/integrity/", r"/integrity/\d+/"),
     "cleanup": ("/cleanup/?state=completed", r"/cleanup/\d+/"),
     "cleanup-open": ("/cleanup/?state=open", r"/cleanup/\d+/"),
     "stage": ("/cleanup/1/", r"/cleanup/stages/\d+/"),
-    "approval": ("/approvals/", r"/approvals/\d+/"),
+    "approval": ("/approvals/?kind=delete_keys", r"/approvals/\d+/"),
+    "approval-restore": ("/approvals/?kind=restore", r"/approvals/\d+/"),
     "schedule": ("/schedules/", r"/schedules/\d+/"),
     "run": ("/runs/", r"/runs/\d+/"),
     "unexplained-scan": ("/missing/", r"/missing/\d+/"),
     "entry": ("/audit/", r"/audit/\d+/"),
 }
-"""Pages of one thing each: the list to start from, and what a link to one looks like."""
+"""Pages of one thing each: the list to start from, and what a link to one looks like, page after page."""
 
 
 @pytest.fixture(params=LOOKS)
@@ -116,14 +120,26 @@ def test_what_makes_everything_stand_still_can_be_shown(page: Page, request: pyt
     assert page.locator(".alert-important").count() == 2
 
 
+def test_both_sides_of_a_key_can_be_shown(page: Page, request: pytest.FixtureRequest) -> None:
+    look = request.node.callspec.params["page"]
+    if "contrast" not in (found := _linked(page)):
+        pytest.skip("Nothing was compared: run the whole folder.")
+    page.goto(found["contrast"])
+    page.locator("#names tbody form button").first.click()
+    assert list(_pictured(page, look, "contrast-value")) == []
+
+
 def _linked(page: Page) -> dict[str, str]:
     found = {}
-    for name, (start, pattern) in LINKED.items():
-        page.goto(start)
-        links = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
-        matching = [link for link in links if re.fullmatch(pattern, link)]
-        if matching:
-            found[name] = matching[0]
+    for name, (address, *patterns) in LINKED.items():
+        for pattern in patterns:
+            page.goto(address)
+            links = [link.get_attribute("href") or "" for link in page.locator("a").all()]
+            address = next((link for link in links if re.fullmatch(pattern, link)), "")  # noqa: PLW2901  (followed)
+            if not address:
+                break
+        else:
+            found[name] = address
     return found
 
 
@@ -131,6 +147,10 @@ def _shown(page: Page, look: str, name: str, address: str) -> Iterator[str]:
     answer = page.goto(address)
     if answer is None or answer.status not in {200, 404}:
         yield f"answered {answer.status if answer else 'nothing'}"
+    yield from _pictured(page, look, name)
+
+
+def _pictured(page: Page, look: str, name: str) -> Iterator[str]:
     (FOLDER / look).mkdir(parents=True, exist_ok=True)
     page.screenshot(path=FOLDER / look / f"{name}.png", full_page=True)
     if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):

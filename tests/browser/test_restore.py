@@ -1,0 +1,102 @@
+"""Keys that were lost and changed are put back and compared, as two people do it with a browser."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from sandbox import environment
+from sandbox.environment import PEOPLE
+from tests.browser.conftest import Product, SignIn
+from tests.browser.job import PATIENCE
+
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
+QA, _PRODUCTION = environment.accounts()
+LOST, CHANGED, KEPT = "clinic:id:0003", "clinic:id:0005", "clinic:id:0007"
+
+
+@dataclass
+class PuttingBack:
+    """A restore on its page, with the operator at the keyboard and the reviewer who decides."""
+
+    operator: Page
+    reviewer: Page
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """The page is loaded again until it is."""
+        for _ in range(PATIENCE // 1000):
+            if true():
+                return
+            self.operator.wait_for_timeout(1000)
+            self.operator.reload()
+        raise AssertionError(self.operator.locator("main").inner_text())
+
+    def says(self, words: str) -> None:
+        """Until the page says so."""
+        self.until(lambda: words in self.operator.locator("main").inner_text())
+
+    def copy(self) -> str:
+        """A verified copy of the clinics; its address."""
+        page = self.operator
+        page.goto("/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:")
+        page.locator("main form[method=post]").get_by_role("button").last.click()
+        page.wait_for_url(re.compile(r"/backups/\d+/$"))
+        self.until(lambda: page.locator("h1").get_by_text("Verified").count() > 0)
+        return page.url
+
+    def prepare(self, copy: str, *names: str) -> None:
+        """Paste the names and have them compared with KV."""
+        page = self.operator
+        page.goto(f"{copy}put-back/")
+        page.fill("[name=names]", "\n".join(names))
+        page.get_by_role("button", name="Compare with KV").click()
+        page.wait_for_url(re.compile(r"/restores/\d+/$"))
+        self.says("Submit for approval")
+
+    def approve(self) -> None:
+        """The reviewer types the title and gives the password again."""
+        page, request = self.reviewer, self.operator.get_by_role("link", name="Open the request")
+        page.goto(request.get_attribute("href") or "")
+        page.fill("[name=confirm]", QA.namespace_title)
+        page.click("button[value=approve]")
+        if page.locator("[name=password]").count():
+            page.fill("[name=password]", PEOPLE["reviewer@example.com"][1])
+            page.locator("main form").get_by_role("button").first.click()
+        expect(page.locator("main")).to_contain_text("Your decision is recorded.")
+
+
+@pytest.fixture
+def job(sign_in: SignIn) -> PuttingBack:
+    return PuttingBack(sign_in("operator"), sign_in("reviewer"))
+
+
+def test_what_was_lost_is_put_back_and_what_changed_is_shown(product: Product, job: PuttingBack) -> None:
+    copy, page, before = job.copy(), job.operator, product.read(QA, LOST)
+    product.remove(QA, LOST)
+    product.write(QA, CHANGED, b'{"written": "since the copy"}')
+    job.prepare(copy, LOST, CHANGED, KEPT)
+    page.fill("[name=reason]", "Deleted by a script that should not have run.")
+    page.get_by_role("button", name="Submit for approval").click()
+    job.approve()
+    page.reload()
+    page.fill("[name=confirm]", QA.namespace_title)
+    page.get_by_role("button", name="Put the keys back").click()
+    job.says("What was put back")
+    assert product.read(QA, LOST) == before
+    page.get_by_role("button", name="Compare with KV now").click()
+    job.says("1 key differs")
+    job.prepare(copy, CHANGED)  # and left there: how one looks before it is submitted
+
+
+def test_a_copy_is_compared_with_kv(job: PuttingBack) -> None:
+    page = job.operator
+    page.goto("/backups/?purpose=routine")
+    page.locator("main tbody a[href^='/backups/']").first.click()
+    page.get_by_role("link", name="Compare…").click()
+    page.select_option("[name=against]", label=f"QA · SETTINGS ({QA.namespace_title})")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    job.says("1 key differs")
+    page.get_by_role("button", name="Show both").click()
+    expect(page.locator(".difference")).to_contain_text("since the copy")
