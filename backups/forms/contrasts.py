@@ -60,7 +60,7 @@ def _offered(generation: Generation, asked: str) -> Sequence[Generation]:
 
 
 def _namespace(one: Namespace) -> str:
-    return f"{one.environment.name} · {one.binding} ({one.title})"
+    return f"{_('KV now')} · {one.environment.name} · {one.binding} ({one.title})"
 
 
 def _copy(one: Generation) -> str:

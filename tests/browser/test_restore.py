@@ -95,7 +95,7 @@ def test_a_copy_is_compared_with_kv(job: PuttingBack) -> None:
     page.goto("/backups/?purpose=routine")
     page.locator("main tbody a[href^='/backups/']").first.click()
     page.get_by_role("link", name="Compare…").click()
-    page.select_option("[name=against]", label=f"QA · SETTINGS ({QA.namespace_title})")
+    page.select_option("[name=against]", label=f"KV now · QA · SETTINGS ({QA.namespace_title})")
     page.get_by_role("button", name="Compare", exact=True).click()
     job.says("1 key differs")
     page.get_by_role("button", name="Show both").click()
