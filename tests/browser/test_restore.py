@@ -92,7 +92,7 @@ def test_what_was_lost_is_put_back_and_what_changed_is_shown(product: Product, j
 
 def test_a_copy_is_compared_with_kv(job: PuttingBack) -> None:
     page = job.operator
-    page.goto("/backups/?purpose=routine")
+    page.goto("/backups/?environment=qa&purpose=routine&prefix=clinic:id:")
     page.locator("main tbody a[href^='/backups/']").first.click()
     page.get_by_role("link", name="Compare…").click()
     page.select_option("[name=against]", label=f"KV now · QA · SETTINGS ({QA.namespace_title})")

@@ -58,15 +58,16 @@ PAGES = {
     "audit": "/audit/",
     "missing": "/backups/999999/",
 }
+CLINICS = "/backups/?environment=qa&purpose=routine&prefix=clinic:id:"
 LINKED: dict[str, tuple[str, ...]] = {
     "backup": ("/backups/", r"/backups/\d+/"),
     "backup-encrypted": ("/backups/?prefix=mail:", r"/backups/\d+/"),
     "pin": ("/retention/", r"/backups/\d+/pin"),
-    "restore-new": ("/backups/?purpose=routine", r"/backups/\d+/", r"/backups/\d+/put-back/"),
+    "restore-new": (CLINICS, r"/backups/\d+/", r"/backups/\d+/put-back/"),
     "restore": ("/restores/?state=done", r"/restores/\d+/"),
     "restore-open": ("/restores/?state=open", r"/restores/\d+/"),
-    "contrasts": ("/backups/?purpose=routine", r"/backups/\d+/", r"/backups/\d+/compare/"),
-    "contrast": ("/backups/?purpose=routine", r"/backups/\d+/", r"/backups/\d+/compare/", r"/backups/\d+/compare/\d+/"),
+    "contrasts": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/"),
+    "contrast": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/", r"/backups/\d+/compare/\d+/"),
     "check": ("/integrity/", r"/integrity/\d+/"),
     "cleanup": ("/cleanup/?state=completed", r"/cleanup/\d+/"),
     "cleanup-open": ("/cleanup/?state=open", r"/cleanup/\d+/"),
@@ -107,6 +108,15 @@ def test_every_page_can_be_shown(page: Page, request: pytest.FixtureRequest) -> 
     assert problems == []
 
 
+def test_both_sides_of_a_key_can_be_shown(page: Page, request: pytest.FixtureRequest) -> None:
+    look = request.node.callspec.params["page"]
+    if not (address := _followed(page, *LINKED["contrast"])):
+        pytest.skip("Nothing was compared: run the whole folder.")
+    page.goto(address)
+    page.locator("#names tbody form button").first.click()
+    assert list(_pictured(page, look, "contrast-value")) == []
+
+
 @pytest.fixture(scope="module")
 def alarmed(product: Product) -> None:
     """Everything stands still from here on; nothing of this sandbox is used after it."""
@@ -120,27 +130,20 @@ def test_what_makes_everything_stand_still_can_be_shown(page: Page, request: pyt
     assert page.locator(".alert-important").count() == 2
 
 
-def test_both_sides_of_a_key_can_be_shown(page: Page, request: pytest.FixtureRequest) -> None:
-    look = request.node.callspec.params["page"]
-    if "contrast" not in (found := _linked(page)):
-        pytest.skip("Nothing was compared: run the whole folder.")
-    page.goto(found["contrast"])
-    page.locator("#names tbody form button").first.click()
-    assert list(_pictured(page, look, "contrast-value")) == []
-
-
 def _linked(page: Page) -> dict[str, str]:
-    found = {}
-    for name, (address, *patterns) in LINKED.items():
-        for pattern in patterns:
-            page.goto(address)
-            links = [link.get_attribute("href") or "" for link in page.locator("a").all()]
-            address = next((link for link in links if re.fullmatch(pattern, link)), "")  # noqa: PLW2901  (followed)
-            if not address:
-                break
-        else:
-            found[name] = address
-    return found
+    followed = {name: _followed(page, *steps) for name, steps in LINKED.items()}
+    return {name: address for name, address in followed.items() if address}
+
+
+def _followed(page: Page, address: str, *patterns: str) -> str:
+    """Where the links lead to, each the first of its page that looks so; empty when there is none."""
+    for pattern in patterns:
+        page.goto(address)
+        links = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
+        address = next((link for link in links if re.fullmatch(pattern, link)), "")
+        if not address:
+            break
+    return address
 
 
 def _shown(page: Page, look: str, name: str, address: str) -> Iterator[str]:
