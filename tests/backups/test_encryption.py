@@ -382,6 +382,7 @@ def test_the_web_server_starts_with_recipients_alone(settings: Settings) -> None
         (f"{keys.RECIPIENTS[0]},age1nonsense", "'age1nonsense' is not one"),
         (f"{keys.RECIPIENTS[0]},ssh-ed25519 AAAA", "is not one"),
     ],
+    ids=["one", "twice", "nonsense", "of another kind"],
 )
 def test_recipients_that_cannot_be_right_stop_the_process(value: str, sentence: str) -> None:
     with pytest.raises(SettingError, match=f"R takes.*{sentence}|R names.*{sentence}"):
