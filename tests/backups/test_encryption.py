@@ -137,7 +137,7 @@ def test_neither_digests_nor_rows_tell_what_a_short_secret_is(estate: make.Estat
 
 
 @pytest.mark.hazard("B42")
-@pytest.mark.parametrize("identity", ["", str(keys.STRANGER)])
+@pytest.mark.parametrize("identity", ["", str(keys.STRANGER)], ids=["none", "another"])
 def test_a_copy_nobody_here_can_open_is_not_verified_and_not_damaged(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch, identity: str
 ) -> None:
