@@ -110,20 +110,26 @@ def test_or_by_a_prefix_which_may_begin_with_a_space(operator: Client, estate: m
 def test_families_are_offered_with_their_keys(operator: Client, request_: CleanupRequest) -> None:
     page = shown(operator, "/cleanup/new/")
     assert "master:* – legacy master – QA 3 · Production 3" in page
-    assert "system-root –" not in page
+    assert "system-root – settings – QA 0 · Production 0" in page
 
 
 def test_links_from_the_keys_fill_the_form_in(operator: Client, estate: make.Estate) -> None:
     form = operator.get("/cleanup/new/?binding=SETTINGS&prefix=master:a:").context["form"]
-    assert form.initial == {"binding": "SETTINGS", "family": family_id("master:"), "prefix": "master:a:"}
+    assert form.initial == {
+        "binding": "SETTINGS",
+        "family": family_id("master:"),
+        "prefix": "master:a:",
+        "exact": False,
+    }
     form = operator.get("/cleanup/new/?binding=SETTINGS&prefix=system-root").context["form"]
-    assert form.initial == {"binding": "SETTINGS", "prefix": "system-root"}
+    of_one_key = {"binding": "SETTINGS", "family": family_id("system-root"), "prefix": "", "exact": False}
+    assert form.initial == of_one_key
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"prefix": "system-root"}, "they stay in KV"),
+        ({"prefix": "mail:"}, "single keys"),
         ({"prefix": "unknown:"}, "not classified"),
         ({"prefix": "master:"}, "no dataset"),
         ({}, "Choose a family"),
@@ -136,6 +142,7 @@ def test_links_from_the_keys_fill_the_form_in(operator: Client, estate: make.Est
 def test_a_refusal_is_said_on_the_form_and_nothing_is_lost(
     operator: Client, estate: make.Estate, fields: dict[str, str], sentence: str
 ) -> None:
+    make.family("mail:", Category.SETTINGS)
     typed = {"binding": "SETTINGS", "reason": "because of reasons", **fields}
     if "family" in fields:
         typed["family"] = family_id(fields["family"])
@@ -147,9 +154,9 @@ def test_a_refusal_is_said_on_the_form_and_nothing_is_lost(
 
 
 def test_a_refusal_is_recorded(operator: Client, estate: make.Estate) -> None:
-    operator.post("/cleanup/new/", {"binding": "SETTINGS", "prefix": "system-root", "reason": "x"})
+    operator.post("/cleanup/new/", {"binding": "SETTINGS", "prefix": "unknown:", "reason": "x"})
     entry = Entry.objects.get(action=Action.REFUSED)
-    assert "they stay in KV" in str(entry.details)
+    assert "not classified" in str(entry.details)
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
