@@ -34,6 +34,7 @@ from kvops.models import (
     ApprovalRequest,
     Database,
     Environment,
+    Family,
     Namespace,
     PolicyVersion,
     Run,
@@ -56,6 +57,8 @@ EXEMPT: Mapping[type[Model], str] = {
     Check: "run started_at",
     # The families and datasets in force count, and are all here.
     PolicyVersion: "definition applied_at applied_by",
+    # When copies are made and go, how the next one is written, and where it may be put back.
+    Family: "retain_days notice_days interval_hours grace_hours encrypt qa_may_take",
     # Names for people; R2 is not read by a deletion.
     Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at",
     Namespace: "unpaired",
