@@ -189,8 +189,8 @@ def test_every_warning_is_a_sentence(people: make.People, asked: ApprovalRequest
 def test_a_cache_has_no_check_and_the_first_environment_no_example(
     people: make.People, production: Environment
 ) -> None:
-    shown = page(people.reviewer, ask(people.operator, production, check=None, qa=[], warnings=[]))
-    assert "A cache is not checked against D1." in shown
+    shown = page(people.reviewer, ask(people.operator, production, category="cache", check=None, qa=[], warnings=[]))
+    assert "D1 knows nothing of caches and settings." in shown
     assert "This is the first environment" in shown
 
 
