@@ -48,7 +48,6 @@ def rule(scratch: Scratch, *, cap: int, until: datetime) -> dict[str, object]:
         "bucket": environment.r2_bucket,
         "cap": cap,
         "until": until.astimezone(UTC).isoformat(),
-        "warnings": [],
     }
 
 

@@ -281,7 +281,6 @@ class _Job:
             "copies": len(copies),
             "keys": sum(copy.compared for copy in copies),
             "differing": sum(copy.differing for copy in copies),
-            "passed": passed,
         }
         with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, calls=self._calls, note=""):
             Drill.objects.filter(pk=self.drill.pk, finished_at=None).update(finished_at=Now(), passed=passed)

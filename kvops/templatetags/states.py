@@ -162,6 +162,9 @@ RESULTS: dict[str, str | Promise] = {
     "rows_read": _("Rows read"),
     "differences": _("Differences"),
     "only_in_d1": _("Only in D1"),
+    # drills
+    "copies": _("Copies"),
+    "differing": _("Different"),
     # listings of a bucket
     "known_objects": _("Objects of copies"),
     "unknown_objects": _("Objects of no copy"),
