@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 
@@ -164,12 +164,18 @@ class Lease:
         left = self._trusted_until + timing.REQUEST_TIMEOUT - time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
 
+    def held(self) -> QuerySet[Run]:
+        """The run's row while the lease is held: none once it was taken over or given back.
+
+        The worker need not know of the latter, when the answer to its commit was lost.
+        """
+        mine = Run.objects.filter(pk=self.run.pk, epoch=self.epoch, state=Run.State.RUNNING)
+        return mine.exclude(owner="")
+
     def renew(self, **values: object) -> None:
         """Prove and prolong the lease, saving `values` of the run with it. Raises LeaseLost, or stops on request."""
         asked_at = time.monotonic()
-        changed = Run.objects.filter(pk=self.run.pk, epoch=self.epoch, state=Run.State.RUNNING).update(
-            lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **values
-        )
+        changed = self.held().update(lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **values)
         if changed != 1:
             raise LeaseLost(f"Run {self.run.pk} was taken over.")
         self._trusted_until = asked_at + timing.TRUST
@@ -199,7 +205,7 @@ class Lease:
 
     def _end(self, then: Again | Done) -> None:
         """Give the lease back, within the open transaction."""
-        mine = Run.objects.filter(pk=self.run.pk, epoch=self.epoch, state=Run.State.RUNNING)
+        mine = self.held()
         if isinstance(then, Done):
             changed = mine.update(
                 state=Run.State.SUCCEEDED,
@@ -279,7 +285,7 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
 def close(lease: Lease, state: Run.State, action: Action, code: str, sentence: str) -> None:
     """End a run that failed or was stopped, giving the lease back; a lease that was lost changes nothing."""
     with log.transaction():
-        changed = Run.objects.filter(pk=lease.run.pk, epoch=lease.epoch, state=Run.State.RUNNING).update(
+        changed = lease.held().update(
             state=state,
             owner="",
             lease_until=None,
@@ -301,4 +307,4 @@ def close(lease: Lease, state: Run.State, action: Action, code: str, sentence: s
             if state == Run.State.FAILED:
                 announcements.run_failed(lease.run, sentence)
     if not changed:
-        logger.warning("Run %s was taken over before it could be closed.", lease.run.pk)
+        logger.warning("Run %s was given back or taken over before it could be closed.", lease.run.pk)

@@ -487,13 +487,20 @@ def test_a_run_that_failed_says_why(world: World, run: Run, lease: Lease) -> Non
     assert entry.details == {"code": "gave_up", "error": mine.error[:500]}
 
 
-@pytest.mark.parametrize("lost", [{"epoch": F("epoch") + 1}, {"state": "stopped"}], ids=["epoch", "state"])
-def test_whoever_was_taken_over_closes_nothing(
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {"epoch": F("epoch") + 1},
+        {"state": "stopped", "owner": "", "lease_until": None, "finished_at": Now()},
+        {"owner": "", "lease_until": None},
+    ],
+    ids=["epoch", "state", "owner"],
+)
+def test_whoever_holds_the_lease_no_more_closes_nothing(
     run: Run, lease: Lease, lost: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    over = {"owner": "", "lease_until": None, "finished_at": Now()}
-    change(run, **lost, **(over if "state" in lost else {}))
+    change(run, **lost)
     leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
     assert row(run).state != "failed"
     assert [entry.action for entry in told(run)] == ["run.created"]
-    assert caplog.messages[-1] == f"Run {run.pk} was taken over before it could be closed."
+    assert caplog.messages[-1] == f"Run {run.pk} was given back or taken over before it could be closed."

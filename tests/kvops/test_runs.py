@@ -340,6 +340,19 @@ def test_a_database_that_failed_is_tried_again_later() -> None:
     assert run.wake_at is not None
 
 
+def test_a_step_whose_last_commit_arrived_though_its_answer_was_lost_has_ended() -> None:
+    run = create()
+
+    def step(lease: Lease) -> None:
+        with lease.checkpoint(Again(wait=30.0), done=5):
+            pass
+        raise OperationalError("the connection is closed")
+
+    steps.append(step)
+    runs.drive(run.pk)
+    assert (again(run).state, run.owner, run.done, run.note) == ("running", "", 5, "")
+
+
 def waits(error: Exception, times: int) -> list[float]:
     """The seconds a run waits after each of so many errors in a row, in units of the first wait."""
     run, found = create(), []
