@@ -1,4 +1,4 @@
-"""A process dies, or is paused, where it matters most. `make torture ROW=crashes` and `ROW=stops` try everywhere."""
+"""A process dies, or is paused, where it matters most. `make torture` tries everywhere: rows `crashes_*`, `stops`."""
 
 import pytest
 

@@ -111,6 +111,9 @@ def _serve(orders: socket.socket) -> None:
 
 def _load() -> None:
     """Everything a child will need, so that it need not load it."""
+    from django.urls import reverse  # noqa: PLC0415
+    from django.utils import translation  # noqa: PLC0415
+
     from backups import chunks, cost  # noqa: PLC0415
     from backups.r2 import R2Store  # noqa: PLC0415
     from bench.torture import boundaries, mainjob  # noqa: F401, PLC0415
@@ -123,6 +126,11 @@ def _load() -> None:
         import_string(kind.handler)
         if kind.finished:
             import_string(kind.finished)
+    # Addresses and the words of messages.
+    for language, _name in settings.LANGUAGES:
+        with translation.override(language):
+            reverse("backups:backups")
+            translation.gettext("Approve")
     R2Store(
         endpoint="http://127.0.0.1:9", bucket="x", access_key_id="x", secret_access_key="x", allowed_hosts=["127.0.0.1"]
     ).close()

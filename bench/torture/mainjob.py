@@ -17,15 +17,12 @@ from backups import cleanup, preparation, sharing, stages, undo
 from backups.models import CleanupStage
 from bench.torture import clicks
 from bench.torture.clicks import Stuck
-from kvops import approvals, clock, inventory, runs, supervision, tasks
+from kvops import approvals, clock, inventory, runs, supervision, tasks, timing
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Person, Run
 
 IDLE = 0.05
 """Seconds between two looks when there is nothing to do."""
-SWEEP = 0.15
-"""Seconds between two rounds of the sweep."""
-
 LOAD_AGAIN = (stages.CleanupRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
 """What a person reads who was overtaken by another."""
 
@@ -66,7 +63,7 @@ class MainJob:
     def _ring(self) -> bool:
         if time.monotonic() < self._next_sweep:
             return False
-        self._next_sweep = time.monotonic() + SWEEP
+        self._next_sweep = time.monotonic() + timing.SWEEP
         self._say("sweep")
         return supervision.sweep_once() > 0
 
