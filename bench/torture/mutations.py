@@ -52,15 +52,16 @@ EXEMPT: Mapping[type[Model], str] = {
     CleanupEntry: "expiration",
     # What the manifest, whose digest is bound, says too; who made it, and how its own work went.
     Generation: (
-        "category patterns purpose run verify_run made_by actor stem calls started_at verified_at problem retain_until"
+        "category patterns purpose tables run verify_run made_by actor stem calls started_at verified_at problem"
+        " retain_until"
     ),
     Check: "run started_at",
     # The families and datasets in force count, and are all here.
     PolicyVersion: "definition applied_at applied_by",
     # When copies are made and go, how the next one is written, and where it may be put back.
     Family: "retain_days notice_days interval_hours grace_hours encrypt qa_may_take",
-    # Names for people; R2 is not read by a deletion.
-    Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at",
+    # Names for people, and where and how they are told; R2 is not read by a deletion.
+    Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at slack language",
     Namespace: "unpaired",
     # It holds for longer than the trials take; what the rules mean for the copy is derived from them.
     BucketGuard: "lock read_at wider",
