@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -52,14 +53,16 @@ class Worker:
 
     def parts(self) -> dict[str, psutil.Process]:
         """The processes of the cluster by what they do, as soon as all are there."""
-        self._seen.update(self.process.children(recursive=True))
-        for cluster in self.process.children():
-            for sentinel in cluster.children():
-                # django-q2 forks two workers, the monitor and the pusher, in this order.
-                forked = sorted(sentinel.children(), key=lambda part: part.pid)
-                if len(forked) == 4:
-                    names = ("worker", "second worker", "monitor", "pusher")
-                    return {"sentinel": sentinel, **dict(zip(names, forked, strict=True))}
+        # One that is being replaced may be gone while it is looked at.
+        with suppress(psutil.NoSuchProcess):
+            self._seen.update(self.process.children(recursive=True))
+            for cluster in self.process.children():
+                for sentinel in cluster.children():
+                    # django-q2 forks two workers, the monitor and the pusher, in this order.
+                    forked = sorted(sentinel.children(), key=lambda part: part.pid)
+                    if len(forked) == 4:
+                        names = ("worker", "second worker", "monitor", "pusher")
+                        return {"sentinel": sentinel, **dict(zip(names, forked, strict=True))}
         return {}
 
     def idle(self) -> dict[str, psutil.Process]:
