@@ -1,12 +1,11 @@
 """The only way to the deletion of a copy: a run with a used approval of a disposal, copy after copy.
 
 Right before each copy everything is derived again, under a lock that whatever would rely on the copy waits for: its age
-on the database's clock, pins, what needs it, the newer copy that takes its place. From then on the copy is *being
-deleted* and good for nothing. Its objects go in the reverse order of writing, the manifest first, each after its entry
-in the record; it is deleted when the store has none of them any more.
+on the database's clock, pins, what needs it, the newer copy that takes its place. How its objects then go is `erasing`.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models.functions import Now
@@ -17,9 +16,9 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups import contradictions, disposals, storage
 from backups.disposal_evidence import objects_sha256
-from backups.models import Disposal, DisposalEntry, Generation, StoredObject
+from backups.erasing import Erasing
+from backups.models import Disposal, DisposalEntry, Generation
 from backups.r2 import R2Store
-from backups.removal import remove_permanently
 from backups.retained import Retention
 from backups.retention import State as Keeping
 from kvops import approvals, emergency
@@ -57,47 +56,47 @@ def _insist_target(disposal: Disposal, lease: Lease) -> None:
         raise RunError("wrong_set", gettext_noop("The copies are not those that were approved."))
 
 
-class _Job:
+class _Job(Erasing):
     """One step's work on a disposal."""
 
     def __init__(self, disposal: Disposal, lease: Lease, store: R2Store) -> None:
-        self.disposal, self.lease, self.store = disposal, lease, store
+        super().__init__(disposal.environment, lease, store)
+        self.disposal = disposal
 
     def step(self) -> Again | None:
         """Copies until the step is over or none is left."""
         planned = self.disposal.entries.filter(outcome=Outcome.PLANNED).select_related("generation__environment")
         for entry in planned.order_by("index"):
-            if (entry.generation.status == Status.DELETING or self._begin(entry)) and not self._delete(entry):
+            going = entry.generation.status == Status.DELETING or self._begin(entry)
+            if going and not self.delete(entry.generation):
                 return Again()
             if self.lease.tired:
                 return Again()
         self._finish()
         return None
 
-    def _insist_rights(self) -> None:
-        emergency.insist_none(self.disposal.environment)
+    def insist_rights(self) -> None:
+        """The emergency stop, and the approval with both people's rights."""
+        emergency.insist_none(self.environment)
         if self.disposal.approval is None:
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
         try:
             approvals.still_valid(self.disposal.approval)
         except approvals.Refused as refused:
-            emergency.insist_none(self.disposal.environment)
+            emergency.insist_none(self.environment)
             raise RunError("rights_gone", str(refused)) from refused
 
     def _begin(self, entry: DisposalEntry) -> bool:
         """Commit that the copy is being deleted, if it still may be; otherwise that it is kept, and why."""
-        self._insist_rights()
-        with self.lease.checkpoint(cursor=self._cursor(next=0)):
-            emergency.hold(self.disposal.environment)
+        self.insist_rights()
+        with self.lease.checkpoint(cursor=self.cursor(next=0)):
+            emergency.hold(self.environment)
             because = self._because(entry)
             if because:
                 DisposalEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.KEPT, because=because[:1000])
-                self._record(Action.GENERATION_KEPT, entry, {"because": because[:500]})
+                self.record(Action.GENERATION_KEPT, entry.generation, {"because": because[:500]})
             else:
-                found = Generation.objects.filter(pk=entry.generation_id, status=entry.generation.status)
-                if found.update(status=Status.DELETING) != 1:
-                    raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
-                self._record(Action.GENERATION_DELETING, entry, {"objects": entry.objects_total, "newer": entry.newer})
+                self.begin(entry.generation, {"objects": entry.objects_total, "newer": entry.newer})
         return not because
 
     def _because(self, entry: DisposalEntry) -> str:
@@ -116,43 +115,9 @@ class _Job:
             return ""
         return english(" ".join(str(reason.text) for reason in verdict.reasons))
 
-    def _delete(self, entry: DisposalEntry) -> bool:
-        """Delete the objects of a copy, the manifest first; whether it is done, or the step is over before that."""
-        keys = list(reversed(list(entry.generation.every_object())))
-        begun = int(self.lease.run.cursor.get("next", 0))
-        for index in range(max(begun - 1, 0), len(keys)):
-            if index >= begun:
-                self._intend(entry, keys[index], index)
-            self._insist_rights()
-            with self.lease.fence():
-                remove_permanently(self.store, keys[index])
-            if self.lease.tired and index + 1 < len(keys):
-                return False
-        for key in keys:
-            self.lease.keep()
-            if self.store.head(key) is not None:
-                raise RunError("still_there", f"{key} was deleted and is still in bucket {self.store.bucket}.")
-        self._settle(entry, keys)
-        return True
-
-    def _intend(self, entry: DisposalEntry, key: str, index: int) -> None:
-        """The entry in the record before the effect."""
-        with self.lease.checkpoint(
-            cursor=self._cursor(next=index + 1),
-            done=self.lease.run.done + 1,
-            note=f"Deleting copy {entry.generation_id}",
-        ):
-            emergency.hold(self.disposal.environment)
-            self._record(Action.OBJECT_DELETING, entry, {"object": key, "bucket": self.store.bucket})
-
-    def _settle(self, entry: DisposalEntry, keys: list[str]) -> None:
-        with self.lease.checkpoint(cursor=self._cursor(next=0), note=f"Copy {entry.generation_id} is deleted"):
-            generation = Generation.objects.filter(pk=entry.generation_id, status=Status.DELETING)
-            if generation.update(status=Status.DELETED, deleted_at=Now()) != 1:
-                raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
-            DisposalEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.DELETED)
-            StoredObject.objects.filter(environment=self.disposal.environment, key__in=keys).delete()
-            self._record(Action.GENERATION_DELETED, entry, {"objects": len(keys), "keys": entry.generation.keys})
+    def settled(self, generation: Generation) -> None:
+        """The outcome of its entry."""
+        self.disposal.entries.filter(generation=generation).update(outcome=Outcome.DELETED)
 
     def _finish(self) -> None:
         entries = self.disposal.entries
@@ -169,17 +134,19 @@ class _Job:
                 details=result,
             )
 
-    def _cursor(self, **at: int) -> dict[str, Any]:
+    def cursor(self, **at: int) -> dict[str, Any]:
+        """The place, and that the disposal is being ended early."""
         ending = {"ending": True} if self.lease.run.cursor.get("ending") else {}
         return {**ending, **at}
 
-    def _record(self, action: Action, entry: DisposalEntry, details: dict[str, JSON]) -> None:
+    def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
+        """An entry that names the disposal and its approval."""
         log.record(
             action,
             actor=self.lease.actor,
-            environment=self.disposal.environment.slug,
-            subject=f"generation:{entry.generation_id}",
-            subject_label=entry.generation.stem[:200],
-            digest=entry.generation.manifest_sha256,
+            environment=self.environment.slug,
+            subject=f"generation:{generation.pk}",
+            subject_label=generation.stem[:200],
+            digest=generation.manifest_sha256,
             details={"disposal": self.disposal.pk, "approval": self.disposal.approval_id or 0, **details},
         )

@@ -1,4 +1,4 @@
-"""The one call that deletes an object of a bucket. Only `backups.disposing` may import it (import-linter)."""
+"""The one call that deletes an object of a bucket. Only `backups.erasing` may import it (import-linter)."""
 
 from backups.r2 import R2Store
 

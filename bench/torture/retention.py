@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from django.db import IntegrityError, connection
 
-from backups import disposals, disposing, pins, retained
+from backups import disposals, erasing, pins, retained
 from backups.models import Disposal, Generation, Pin, Restore
 from backups.r2 import R2Store
 from backups.removal import remove_permanently
@@ -146,7 +146,7 @@ class Meanwhile:
 
 def _drive(disposal: Disposal, meanwhile: Meanwhile) -> None:
     """The run to its end, resumed whenever it failed."""
-    with patch.object(disposing, "remove_permanently", meanwhile.remove):
+    with patch.object(erasing, "remove_permanently", meanwhile.remove):
         for _ in range(30):
             meanwhile.allowed = meanwhile.judge.before()
             make.work()

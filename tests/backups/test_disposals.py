@@ -60,7 +60,7 @@ def test_each_object_is_in_the_record_before_it_is_deleted(
         told.append(Entry.objects.filter(action="object.deleting", details__object=key).count())
         remove_permanently(store, key)
 
-    monkeypatch.setattr("backups.disposing.remove_permanently", look)
+    monkeypatch.setattr("backups.erasing.remove_permanently", look)
     make.work()
     assert set(told) == {1}
     ends = Entry.objects.filter(subject=f"generation:{old.pk}").values_list("action", flat=True).order_by("seq")
@@ -195,7 +195,7 @@ def test_a_worker_that_dies_at_any_object_is_taken_over(
         if len(asked_for) == which + 1:
             raise Killed
 
-    monkeypatch.setattr("backups.disposing.remove_permanently", dies)
+    monkeypatch.setattr("backups.erasing.remove_permanently", dies)
     with pytest.raises(Killed):
         make.work()
     assert status(old) == "deleting"
@@ -303,7 +303,7 @@ def test_one_module_alone_can_delete_an_object() -> None:
         for path in (root / folder).rglob("*.py")
         if "delete_object" in path.read_text("utf-8") or "import remove_permanently" in path.read_text("utf-8")
     ]
-    assert sorted(found) == ["backups/disposing.py", "backups/removal.py"]
+    assert sorted(found) == ["backups/erasing.py", "backups/removal.py"]
 
 
 # Pages
