@@ -142,6 +142,11 @@ class Action(TextChoices):
     DRILL_PASSED = "drill.passed", _("Restore drill passed")
     DRILL_FAILED = "drill.failed", _("Restore drill failed")
 
+    INVESTIGATION_OPENED = "investigation.opened", _("Investigation opened")
+    INVESTIGATION_CLOSED = "investigation.closed", _("Investigation closed")
+    INVESTIGATION_ENDING = "investigation.ending", _("Deletion of an investigation's copy started")
+    INVESTIGATION_OVER = "investigation.over", _("Copy of an investigation deleted")
+
     REFUSED = "refused", _("Refused")
 
 

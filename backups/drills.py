@@ -60,7 +60,7 @@ def ask(environment: Environment, *, days: int, cap: int, by: Person) -> Approva
         until = clock.now() + timedelta(days=days)
         return approvals.submit(
             KIND,
-            subject=f"drill:{environment.slug}",
+            subject=_subject(environment),
             title=f"Restore drills in {environment.name} {scratch.title} for {days} days",
             evidence=rule(scratch, cap=cap, until=until),
             requester=by,
@@ -81,7 +81,7 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     """The same within the caller's `audit.log.transaction()`, for a schedule too."""
     log.insist()
     scratch = _scratch(environment)
-    approval = standing.in_force(KIND, environment)
+    approval = standing.in_force(KIND, _subject(environment))
     if approval is None:
         raise DrillRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
     shown = json.loads(approval.evidence)
@@ -93,7 +93,7 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
         raise DrillRefused(_("There is no verified copy yet for a drill."))
     run = runs.create(
         Run.Kind.DRILL,
-        subject=f"drill:{environment.slug}",
+        subject=_subject(environment),
         label=f"{environment.slug} {scratch.title}"[:300],
         actor=actor,
         person=person,
@@ -171,6 +171,11 @@ def tell_failed(drill: Drill, copies: Sequence[DrilledCopy]) -> None:
     )
 
 
+def _subject(environment: Environment) -> str:
+    """What the drills of an environment, and the approval of their rule, are about."""
+    return f"drill:{environment.slug}"
+
+
 def _scratch(environment: Environment) -> Scratch:
     found = Scratch.objects.filter(environment=environment).select_related("environment").first()
     if found is None:
@@ -238,8 +243,8 @@ def _rehearsal(environment: Environment) -> Rehearsal:
     return Rehearsal(
         environment=environment,
         scratch=Scratch.objects.filter(environment=environment).first(),
-        approval=standing.in_force(KIND, environment),
-        asked=standing.newest(KIND, environment),
+        approval=standing.in_force(KIND, _subject(environment)),
+        asked=standing.newest(KIND, _subject(environment)),
         newest=newest,
         passed=drills.filter(passed=True).first(),
         under_way=newest is not None and newest.run.is_open,

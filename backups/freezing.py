@@ -18,7 +18,7 @@ from kvops import names
 from kvops.categories import Families
 from kvops.cloudflare import CursorRefused, Key, KeyPage
 from kvops.leases import Done, Lease, RunError
-from kvops.models import Family, Read
+from kvops.models import Category, Family, Read
 from kvops.names import escaped
 from kvops.wording import english
 
@@ -118,6 +118,10 @@ class Freezing:
             self._start_again(0)
             raise RunError(encryption.CODE, english(scope.refusal(namespace, prefixes, at["secret"])))
         found = [family for family in scope.reached(namespace, prefixes) if str(family) in at["patterns"]]
+        investigated = self.generation.purpose == Generation.Purpose.INVESTIGATION
+        if investigated and scope.category([*found, *[None] * bool(at["unclassified"])]) != Category.CACHE:
+            self._start_again(0)
+            raise RunError("not_a_cache", gettext_noop("Among the listed keys there are some that are no cache."))
         # What was secret when it was listed is, whatever became of its family since.
         secret = at["unclassified"] or (at["secret"] and not any(map(encryption.needed, found)))
         self.frozen(

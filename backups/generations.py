@@ -23,7 +23,7 @@ from backups.values import Reader
 from kvops import clock, contradictions, runs, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Lease
-from kvops.models import Family, Namespace, Person, Read, Run
+from kvops.models import Category, Family, Namespace, Person, Read, Run
 from kvops.wording import say
 
 __all__ = [
@@ -53,7 +53,13 @@ def start_backup(
     person: Person | None = None,
     foreground: bool = False,
 ) -> Generation:
-    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and runs.AlreadyOpen."""
+    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and runs.AlreadyOpen.
+
+    Caches are refused: they are copied for an investigation, or for their clean-up.
+    """
+    reached = scope.reached(namespace, scope.distinct(prefixes))
+    if reached and scope.category(reached) == Category.CACHE:
+        raise BackupRefused(_("Caches are only copied for an investigation with a name and an end. Open one instead."))
     with log.transaction():
         return create_backup(namespace, prefixes=prefixes, actor=actor, person=person, foreground=foreground)
 
@@ -67,11 +73,12 @@ def create_backup(
     purpose: Generation.Purpose = Generation.Purpose.ROUTINE,
     stage: CleanupStage | None = None,
     restore: Restore | None = None,
+    ends_at: datetime | None = None,
     foreground: bool = False,
 ) -> Generation:
     """The same within the caller's `audit.log.transaction()`; with a stage, of its frozen names and no others.
 
-    With a restore, of exactly what it may overwrite.
+    With a restore, of exactly what it may overwrite. One for an investigation ends with that.
 
     Whether it is encrypted is decided by the run, when it knows all names. Where nothing is set for that, keys that are
     only copied encrypted make it fail before it reads a value. Raises BackupRefused when the newest scan knows of such
@@ -86,7 +93,8 @@ def create_backup(
         _insist_in_the_clear(namespace, prefixes, families, listed=stage is None and restore is None)
     at = insist_time(namespace)
     try:
-        stem = storage.stem(namespace.environment, prefixes, at)
+        named = storage.investigation_stem if purpose == Generation.Purpose.INVESTIGATION else storage.stem
+        stem = named(namespace.environment, prefixes, at)
     except manifest.LayoutError as error:
         raise BackupRefused(str(error)) from error
     generation = begin(
@@ -99,6 +107,7 @@ def create_backup(
             read=scope.read(families) if stage or restore else Read.BULK,
             stem=stem,
             started_at=at,
+            retain_until=ends_at or at + timedelta(days=timing.RETENTION_DAYS),
         ),
         actor=actor,
         person=person,
@@ -134,7 +143,6 @@ def begin(generation: Generation, *, actor: log.Actor, person: Person | None, fo
     generation.environment = namespace.environment
     generation.made_by, generation.actor = person, actor.text
     generation.bucket = namespace.environment.r2_bucket
-    generation.retain_until = generation.started_at + timedelta(days=timing.RETENTION_DAYS)
     generation.save()
     log.record(
         Action.GENERATION_STARTED,

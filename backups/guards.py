@@ -57,6 +57,7 @@ def known(environment: Environment) -> BucketGuard:
         return BucketGuard(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
     if found.known and _is_old(found):
         found.lock, found.problem, found.wider, found.public = Lock.UNKNOWN, Problem.SILENT, [], []
+        found.deletes, found.expiry = [], None
     return found
 
 
@@ -136,13 +137,15 @@ class _Found:
     rules: tuple[LockRule, ...] = ()
     wider: tuple[str, ...] = ()
     public: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    expiry: int | None = None
     problem: str = ""
 
     def columns(self) -> dict[str, Any]:
         return (
             asdict(self)
             | {"rules": [asdict(rule) for rule in self.rules]}
-            | {"wider": list(self.wider), "public": list(self.public)}
+            | {"wider": list(self.wider), "public": list(self.public), "deletes": list(self.deletes)}
         )
 
 
@@ -156,15 +159,19 @@ def _ask(environment: Environment, keep: Callable[[], None]) -> _Found:
     with Calls(environment, keep) as calls:
         client = calls.client
         locked = calls.submit(lambda: client.bucket_locks(bucket, jurisdiction=jurisdiction))
+        lifecycle = calls.submit(lambda: client.bucket_lifecycle(bucket, jurisdiction=jurisdiction))
         managed = calls.submit(lambda: client.managed_domain(bucket, jurisdiction=jurisdiction))
         custom = calls.submit(lambda: client.custom_domains(bucket, jurisdiction=jurisdiction))
         rules = calls.outcome(locked)
+        deleting = [rule for rule in calls.outcome(lifecycle) if rule.enabled]
         domains = [calls.outcome(managed), *calls.outcome(custom)]
     return _Found(
         Lock(locks.judge(rules, root, put_at=clock.now(), least=RETENTION)),
         tuple(rules),
         tuple(rule.id for rule in locks.wider(rules, root)),
         tuple(domain.name for domain in domains if domain.enabled),
+        tuple(rule.id for rule in deleting if locks.meet(rule.prefix, root)),
+        locks.expiry(deleting, storage.investigations_root(environment)),
     )
 
 
@@ -198,6 +205,8 @@ def _keep(environment: Environment, found: _Found, words: str) -> BucketGuard:
                     "rules": [rule.id[:100] for rule in found.rules[:20]],
                     "wider": [name[:100] for name in guard.wider[:20]],
                     "public": [name[:100] for name in guard.public[:20]],
+                    "deletes": [name[:100] for name in guard.deletes[:20]],
+                    "expiry": guard.expiry,
                     "problem": guard.problem,
                     "words": words[:500],
                 },
@@ -214,6 +223,8 @@ def _tell(guard: BucketGuard) -> None:
         lines.append(say(Problem(guard.problem).label))
     if guard.wider:
         lines.append(say(_("Rules that lock more than the copies: %(rules)s"), rules=", ".join(guard.wider)))
+    if guard.deletes:
+        lines.append(say(_("Rules by which R2 deletes copies: %(rules)s"), rules=", ".join(guard.deletes)))
     if guard.public:
         lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(guard.public)))
     title = _("The bucket of %(environment)s is not guarded as it should be")

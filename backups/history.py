@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.models import Disposal, Generation
+from backups.models import Disposal, Generation, Investigation
 from backups.models.generations import GenerationQuerySet
 from kvops.models import ApprovalRequest, Environment, Family
 
@@ -91,6 +91,7 @@ class Event:
     generation: Generation
     approval: ApprovalRequest | None = None
     disposal: Disposal | None = None
+    investigation: Investigation | None = None
 
     @property
     def lane(self) -> Lane:
@@ -101,7 +102,8 @@ class Event:
     def why(self) -> str:
         """The reason or the problem the entry gives; of a deletion, why it was asked for."""
         details = self.entry.details
-        return str(details.get("reason") or details.get("problem") or (self.disposal.reason if self.disposal else ""))
+        behind = self.disposal.reason if self.disposal else self.investigation.why if self.investigation else ""
+        return str(details.get("reason") or details.get("problem") or behind)
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,15 @@ def _told(found: Sequence[tuple[Entry, Generation]]) -> list[Event]:
     """The entries with what they name."""
     approvals = ApprovalRequest.objects.select_related("approver", "requester").in_bulk(_named(found, "approval"))
     disposals = Disposal.objects.in_bulk(_named(found, "disposal"))
+    investigations = Investigation.objects.in_bulk(_named(found, "investigation"))
     return [
-        Event(entry, copy, approvals.get(entry.details.get("approval")), disposals.get(entry.details.get("disposal")))
+        Event(
+            entry,
+            copy,
+            approvals.get(entry.details.get("approval")),
+            disposals.get(entry.details.get("disposal")),
+            investigations.get(entry.details.get("investigation")),
+        )
         for entry, copy in found
     ]
 

@@ -1,14 +1,14 @@
-"""What a bucket's lock rules mean for the objects under a prefix. Pure: no Django, nothing is read.
+"""What a bucket's lock and lifecycle rules mean for the objects under a prefix. Pure: no Django, nothing is read.
 
 R2 applies a rule to every object whose name begins with the rule's prefix, also to those put before it was made; the
-strictest rule counts (developers.cloudflare.com/r2/buckets/bucket-locks).
+strictest rule counts (developers.cloudflare.com/r2/buckets/bucket-locks). A lock beats a lifecycle rule.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kvops.cloudflare import LockRule
+from kvops.cloudflare import LifecycleRule, LockRule
 
 HELD, SHORT, NARROW, DISABLED, MISSING = "held", "short", "narrow", "disabled", "missing"
 
@@ -49,6 +49,17 @@ def judge(rules: Iterable[LockRule], prefix: str, *, put_at: datetime, least: ti
 def wider(rules: Iterable[LockRule], prefix: str) -> list[LockRule]:
     """The enabled rules that lock more than what is under the prefix: other data of the bucket."""
     return [rule for rule in rules if rule.enabled and prefix.startswith(rule.prefix) and rule.prefix != prefix]
+
+
+def expiry(rules: Iterable[LifecycleRule], prefix: str) -> int | None:
+    """How many seconds after it was put each object under the prefix is deleted by these; None for never by age."""
+    ages = [rule.seconds for rule in rules if prefix.startswith(rule.prefix) and rule.seconds is not None]
+    return min(ages, default=None)
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether an object can be under both prefixes."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _end(rule: LockRule, put_at: datetime) -> datetime | None:

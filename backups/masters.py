@@ -6,6 +6,7 @@ what KV holds, so nothing is put back into KV from it.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -19,7 +20,7 @@ from backups.masters_rows import API, D1, Rows, read
 from backups.models import Dataset, Generation
 from backups.scope import BackupRefused
 from backups.values import Reader
-from kvops import contradictions, runs
+from kvops import contradictions, runs, timing
 from kvops.leases import RunError
 from kvops.models import Category, Database, Environment, Namespace, Person
 from kvops.schedules import Begun
@@ -159,6 +160,7 @@ def create_export(
             tables=[_table(masters, rule) for rule in masters.datasets],
             stem=stem,
             started_at=at,
+            retain_until=at + timedelta(days=timing.RETENTION_DAYS),
         ),
         actor=actor,
         person=person,

@@ -24,6 +24,8 @@ def pin(generation: Generation, *, reason: str, by: Person) -> Pin:
         held = Generation.objects.select_for_update(of=("self",)).get(pk=generation.pk)
         if held.status in Generation.GOING:
             raise PinRefused(_("The copy is being deleted, or is gone. It cannot be pinned any more."))
+        if held.purpose == Generation.Purpose.INVESTIGATION:
+            raise PinRefused(_("The copy of an investigation goes at its end. It cannot be pinned."))
         if Pin.objects.in_force().filter(generation=held, person=by).exists():
             raise PinRefused(_("You pinned this copy already."))
         made = Pin.objects.create(generation=held, person=by, reason=reason.strip())

@@ -93,7 +93,8 @@ class _Verified:
 def _verified() -> list[_Verified]:
     """Newest first: one query finds which copies, another reads them."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
-    found = Generation.objects.of_kv().verified().values(*kind).annotate(newest=Max("pk"), since=Min("started_at"))
+    lasting = Generation.objects.of_kv().verified().exclude(purpose=Purpose.INVESTIGATION)
+    found = lasting.values(*kind).annotate(newest=Max("pk"), since=Min("started_at"))
     since = {row["newest"]: row["since"] for row in found}
     generations = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
     return [_Verified(generation, since[generation.pk]) for generation in generations]

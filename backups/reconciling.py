@@ -148,7 +148,8 @@ def _uploads(store: R2Store, environment: Environment) -> list[Upload] | None:
 
 def _begin(lease: Lease, environment: Environment) -> None:
     bucket = environment.r2_bucket
-    prefixes = scope.distinct([storage.root(environment), *matching.roots(environment.pk, bucket)])
+    ours = [storage.root(environment), storage.investigations_root(environment)]
+    prefixes = scope.distinct([*ours, *matching.roots(environment.pk, bucket)])
     place = {"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}
     with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
         matching.clear(environment.pk)

@@ -13,7 +13,7 @@ from backups.models import Generation
 from backups.models.generations import GenerationQuerySet
 from backups.retention import Copy, Rule, State, Successors, Verdict, decide
 from kvops import clock, timing
-from kvops.models import Family
+from kvops.models import Category, Family
 
 CHUNK = 500
 
@@ -49,6 +49,7 @@ def _copy(generation: Generation) -> Copy:
         verified=generation.status == Generation.Status.VERIFIED,
         finished_at=generation.finished_at,
         retain_until=generation.retain_until,
+        cache=generation.category == Category.CACHE,
         elsewhere=generation.bucket != generation.environment.r2_bucket,
     )
 

@@ -3,7 +3,8 @@
 A pure function that the page, the simulator, the notices and the deletion itself all ask. It goes by age on the
 database's clock, never by count. A copy may be deleted 14 days after it was finished (policy 3.1) and will be when the
 longest rule of its families says so, but never while something holds it or no newer verified copy takes its place: so
-the newest verified copy of a family stays, whatever its age.
+the newest verified copy of a family stays, whatever its age. Copies of nothing but caches are not to stay (policy 3.3):
+they go at their date without a newer one.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ class State(TextChoices):
     NEWEST = "newest", _("kept: nothing newer")
     NO_RULE = "no_rule", _("kept: without a rule")
     WRITING = "writing", _("being written")
+    INVESTIGATION = "investigation", _("kept for an investigation")
 
     @property
     def goes(self) -> bool:
@@ -69,6 +71,7 @@ class Copy:
     finished_at: datetime | None
     retain_until: datetime
     elsewhere: bool = False
+    cache: bool = False
 
     @property
     def may_from(self) -> datetime | None:
@@ -123,6 +126,7 @@ class Verdict:
 _REASONS = {
     State.WRITING: _("It is still being written."),
     State.NO_RULE: _("No family of the policy covers it, so nothing says when it may go."),
+    State.INVESTIGATION: _("It goes when its investigation is closed, at its end at the latest."),
     State.NEWEST: _("No newer verified copy takes its place."),
 }
 
@@ -187,11 +191,14 @@ def _decide(
         holds = (*holds, Hold(say(_("It lies in a bucket that the environment does not use any more."))))
     if may_from is None:
         state = State.WRITING
+    elif copy.purpose == Purpose.INVESTIGATION:
+        # Neither a date of the policy nor a newer copy matters.
+        return Verdict(copy, State.INVESTIGATION, None, copy.retain_until.astimezone(UTC), mine)
     elif due_at is None:
         state = State.NO_RULE
     elif holds:
         state = State.HELD
-    elif not newer:
+    elif not newer and not copy.cache:
         state = State.NEWEST
     else:
         state = State.DUE if due_at <= now.astimezone(UTC) else State.WAITING

@@ -56,6 +56,11 @@ def root(environment: Environment) -> str:
     return environment.key_template.format(environment=quote(environment.slug, safe="")) + "/"
 
 
+def investigations_root(environment: Environment) -> str:
+    """What the names of the copies for investigations begin with: not among those that R2 locks."""
+    return f"investigations/{quote(environment.slug, safe='')}/"
+
+
 _SEEN = ("size", "etag", "modified_at", "seen_at", "status_at")
 
 
@@ -93,6 +98,16 @@ def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str
         prefix="_".join(prefix.removesuffix(":") for prefix in prefixes),
         at=at,
         zone=timezone.get_default_timezone(),
+    )
+
+
+def investigation_stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:
+    """The name of a new copy for an investigation. Raises manifest.LayoutError."""
+    return manifest.object_stem(
+        manifest.INVESTIGATIONS_TEMPLATE,
+        environment=environment.slug,
+        prefix="_".join(prefix.removesuffix(":") for prefix in prefixes),
+        at=at,
     )
 
 

@@ -43,6 +43,7 @@ KINDS: dict[str, Kind] = {
     ApprovalRequest.Kind.RESTORE: Kind(decided="backups.restores.decided"),
     ApprovalRequest.Kind.DELETE_GENERATIONS: Kind(decided="backups.disposals.decided"),
     ApprovalRequest.Kind.DRILL: Kind(),
+    ApprovalRequest.Kind.INVESTIGATION: Kind(),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

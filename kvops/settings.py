@@ -210,6 +210,7 @@ AUDIT_SUBJECT_URLS = {
     "stage": "backups:stage",
     "restore": "backups:restore",
     "disposal": "backups:disposal",
+    "investigation": "backups:investigation",
     "object": "backups:storage_object",
 }
 

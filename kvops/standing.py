@@ -14,7 +14,7 @@ from audit import log
 from audit.actions import Action
 from kvops import approvals, emergency
 from kvops.approvals import Refused
-from kvops.models import ApprovalRequest, Environment, Role
+from kvops.models import ApprovalRequest, Role
 from kvops.wording import say
 
 LONGEST = 90
@@ -23,17 +23,15 @@ LONGEST = 90
 State = ApprovalRequest.State
 
 
-def in_force(kind: ApprovalRequest.Kind, environment: Environment) -> ApprovalRequest | None:
-    """The newest approval of this kind that stands in the environment now; None when there is none."""
-    found = ApprovalRequest.objects.filter(
-        kind=kind, environment=environment, state=State.APPROVED, standing_until__gt=Now()
-    )
+def in_force(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
+    """The newest approval of this kind that stands for the subject now; None when there is none."""
+    found = ApprovalRequest.objects.filter(kind=kind, subject=subject, state=State.APPROVED, standing_until__gt=Now())
     return found.select_related("requester", "approver", "environment").order_by("-pk").first()
 
 
-def newest(kind: ApprovalRequest.Kind, environment: Environment) -> ApprovalRequest | None:
-    """The newest request of this kind in the environment, however it stands; None when nobody ever asked."""
-    return ApprovalRequest.objects.filter(kind=kind, environment=environment).order_by("-pk").first()
+def newest(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
+    """The newest request of this kind for the subject, however it stands; None when nobody ever asked."""
+    return ApprovalRequest.objects.filter(kind=kind, subject=subject).order_by("-pk").first()
 
 
 def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, actor: log.Actor) -> ApprovalRequest:

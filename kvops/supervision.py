@@ -28,7 +28,7 @@ from kvops.models import Environment, Heartbeat, Run
 logger = logging.getLogger(__name__)
 
 CANARY = "kvops.tasks.canary"
-LOOKS = ("backups.contradictions.look", "backups.guards.look_when_due")
+LOOKS = ("backups.contradictions.look", "backups.guards.look_when_due", "backups.investigations.end_due")
 """What a look into a bucket is, by name: the estate need not import what is built on it. A check resolves each."""
 PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
 """The longest a step may last, in seconds: within it every step has ended."""

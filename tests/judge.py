@@ -15,9 +15,19 @@ from hashlib import sha256
 from typing import Any
 
 import pyrage
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from backups.models import CleanupEntry, DisposalEntry, Drill, DrilledCopy, Generation, Restore, RestoreEntry
+from backups.models import (
+    CleanupEntry,
+    DisposalEntry,
+    Drill,
+    DrilledCopy,
+    Generation,
+    Investigation,
+    Restore,
+    RestoreEntry,
+)
 from kvops.models import ApprovalRequest, Run
 from tests import keys
 from tests.fakes.cloudflare import Call
@@ -35,6 +45,7 @@ ALLOWED = {
     ("GET", "databases"),
     ("POST", "query"),
     ("GET", "bucket_lock"),
+    ("GET", "bucket_lifecycle"),
     ("GET", "managed_domain"),
     ("GET", "custom_domains"),
 }
@@ -190,12 +201,25 @@ def _sha(data: bytes) -> str:
     return sha256(data).hexdigest()
 
 
+def _investigated() -> Iterator[Generation]:
+    """The copies of investigations that are closed or over, and whose deletion another person approved beforehand."""
+    for one in Investigation.objects.filter(Q(closed_at__isnull=False) | Q(ends_at__lte=Now())).exclude(run=None):
+        approval = one.run.approval if one.run else None
+        rule = json.loads(approval.evidence) if approval and approval.approver_id else {}
+        if rule.get("action") == "delete_investigation_copy" and rule.get("name") == one.generation.stem:
+            yield one.generation
+
+
 def bucket_problems(deleted: Iterable[str]) -> list[str]:
-    """What was deleted from the bucket and may not: an object of no approved disposal, or of a copy under 14 days."""
+    """What was deleted from the bucket and may not: an object of no approved disposal, or of a copy under 14 days.
+
+    Copies of investigations go with those.
+    """
     entries = DisposalEntry.objects.filter(
         disposal__approval__state=ApprovalRequest.State.USED,
         generation__status__in=Generation.GOING,
         generation__finished_at__lte=Now() - timedelta(days=14),
     )
     allowed = {key for entry in entries.select_related("generation") for key in entry.generation.every_object()}
+    allowed |= {key for copy in _investigated() for key in copy.every_object()}
     return [f"{key} was deleted and is in no approved disposal." for key in deleted if key not in allowed]

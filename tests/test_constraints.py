@@ -25,6 +25,7 @@ from backups.models import (
     Disposal,
     DisposalEntry,
     Generation,
+    Investigation,
     Pin,
     Reappearance,
     Restore,
@@ -32,7 +33,7 @@ from backups.models import (
 )
 from kvops import leases, runs
 from kvops.models import ApprovalRequest, Contradiction, Run
-from tests.constraints import contrasts_rows, disposals_rows, drills_rows, restores_rows
+from tests.constraints import contrasts_rows, disposals_rows, drills_rows, investigations_rows, restores_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,
@@ -119,6 +120,7 @@ TABLE = [
     *disposals_rows.DISPOSALS,
     *contrasts_rows.CONTRASTS,
     *drills_rows.DRILLS,
+    *investigations_rows.INVESTIGATIONS,
 ]
 FROZEN = [
     (
@@ -133,6 +135,7 @@ FROZEN = [
     (Disposal, {*disposals_rows.FROZEN}, disposals_rows.MOVED),
     (DisposalEntry, {*disposals_rows.ENTRY_FROZEN}, disposals_rows.ENTRY_MOVED),
     (Pin, {*PIN_FROZEN}, {*PIN_REMOVED}),
+    (Investigation, {*investigations_rows.FROZEN}, investigations_rows.MOVED),
     (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
 ]
 

@@ -15,10 +15,10 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
-from backups import contrasts, drills, pins, selecting
+from backups import contrasts, drills, guards, investigations, pins, selecting
 from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump, StoredObject
 from kvops import approvals, changes, runs, schedules
-from kvops.models import ApprovalRequest, Notification, Role, Run, Scan, Schedule
+from kvops.models import ApprovalRequest, Family, Notification, Role, Run, Scan, Schedule
 from tests import make
 from tests.backups import cleaning, disposing
 from tests.signing import signed_in
@@ -46,6 +46,7 @@ class World:
     run: int
     restore: int
     drill: int
+    investigation: int
     contrast: list[object]
     notification: int
     schedule: int
@@ -75,6 +76,10 @@ def world(estate: make.Estate, people: make.People) -> World:
     compared = contrasts.with_kv(stage.generation, estate.qa, actor=make.SETUP)
     compared.entries.create(name="master:a:1", kind="value")
     contrast: list[object] = [stage.generation.pk, compared.pk]
+    guards.look(estate.qa.environment)
+    cache = Family.objects.get(pattern="mastercache:")
+    asked_for = {"title": "x", "reason": "x", "days": 7}
+    investigation = investigations.start(estate.qa, family=cache, by=people.operator, **asked_for)  # type: ignore[arg-type]
     check = stage.generation.checks.get().pk
     disposing.expired(estate, 40)
     disposal = disposing.asked(estate, people).pk
@@ -92,6 +97,7 @@ def world(estate: make.Estate, people: make.People) -> World:
         run.pk,
         restore.pk,
         drill.pk,
+        investigation.pk,
         contrast,
         note.pk,
         Schedule.objects.earliest("pk").pk,
@@ -217,6 +223,12 @@ DOORS: dict[str, Door] = {
     "backups:drill_live": page(lambda world: [world.drill]),
     "backups:drill_start": operates(lambda _world: ["qa"]),
     "backups:drills": page(),
+    "backups:investigation": page(lambda world: [world.investigation]),
+    "backups:investigation_ask": operates(lambda world: [world.investigation], done=409),
+    "backups:investigation_close": operates(lambda world: [world.investigation], done=422),
+    "backups:investigation_live": page(lambda world: [world.investigation]),
+    "backups:investigation_new": form(),
+    "backups:investigations": page(),
     "backups:dump_kept": operates(lambda world: [world.dump]),
     "backups:entry_compare": value(lambda world: [world.generation.pk, 0]),
     "backups:entry_value": value(lambda world: [world.generation.pk, 0]),

@@ -17,6 +17,7 @@ from backups.manifest.document import Counts, Manifest, Part, Table, parse_manif
 from backups.manifest.errors import BadEntry, BadManifest, Damaged, LayoutError, ManifestError
 from backups.manifest.layout import (
     CLINICS_TEMPLATE,
+    INVESTIGATIONS_TEMPLATE,
     KV_TEMPLATE,
     MASTERS_TEMPLATE,
     TemplateUse,
@@ -45,6 +46,7 @@ from backups.manifest.writing import (
 
 __all__ = [
     "CLINICS_TEMPLATE",
+    "INVESTIGATIONS_TEMPLATE",
     "KV_TEMPLATE",
     "MASTERS_TEMPLATE",
     "MAX_BYTES",

@@ -23,6 +23,7 @@ from backups.manifest.errors import LayoutError
 KV_TEMPLATE = "backups/kv/{prefix}/{timestamp}"
 CLINICS_TEMPLATE = "backups/kv/clinics/{timestamp}"
 MASTERS_TEMPLATE = "backups/masters/{date}"
+INVESTIGATIONS_TEMPLATE = "investigations/{environment}/{prefix}/{timestamp}"
 
 WHOLE_NAMESPACE = "~all"
 """The empty prefix, spelled as no other prefix can be: `~` would have been percent-encoded."""

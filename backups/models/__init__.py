@@ -8,6 +8,7 @@ from backups.models.drills import Drill, DrilledCopy
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.guards import BucketGuard
 from backups.models.integrity import Check, CheckRow, Difference
+from backups.models.investigations import Investigation
 from backups.models.pins import Pin
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
@@ -35,6 +36,7 @@ __all__ = [
     "Generation",
     "GenerationEntry",
     "GenerationPart",
+    "Investigation",
     "Pin",
     "PlainDump",
     "Reappearance",

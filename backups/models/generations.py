@@ -50,7 +50,7 @@ class Generation(models.Model):
     writing -> complete | partial
     complete -> verified | damaged
     verified -> verified (again) | damaged
-    partial | complete | verified | damaged -> deleting   (by the run of an approved disposal)
+    partial | complete | verified | damaged -> deleting   (by the run of an approved disposal, or of an investigation)
     deleting -> deleted                                   (the store has none of its objects any more)
 
     `partial` (a key vanished or could not be read) and `damaged` satisfy nothing. An encrypted one names the age
@@ -78,6 +78,7 @@ class Generation(models.Model):
         CLEANUP = "cleanup", _("clean-up")
         RESTORE = "restore", _("what a restore overwrites")
         MASTERS = "masters", _("master data of D1")
+        INVESTIGATION = "investigation", _("investigation")
 
     OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE)
     """Their names are given, not listed."""
@@ -128,7 +129,8 @@ class Generation(models.Model):
             models.UniqueConstraint(fields=["bucket", "stem"], name="generation_name_once"),
             models.CheckConstraint(
                 name="generation_kept_14_days",
-                condition=Q(retain_until__gte=F("started_at") + models.Value(timedelta(days=timing.RETENTION_DAYS))),
+                condition=Q(purpose="investigation")
+                | Q(retain_until__gte=F("started_at") + models.Value(timedelta(days=timing.RETENTION_DAYS))),
             ),
             models.CheckConstraint(
                 name="generation_finished_has_a_manifest",

@@ -11,7 +11,8 @@ class BucketGuard(models.Model):
     """The lock rules of an environment's bucket and its public addresses, or why they are not known.
 
     `of` is what was asked about: where the environment names something else by now, nothing is known. `read_at` is when
-    Cloudflare last answered, by the database's clock. `wider` are the ids of rules that lock more than the copies.
+    Cloudflare last answered, by the database's clock. `wider` are the ids of rules that lock more than the copies;
+    `deletes` of those by which R2 deletes copies. `expiry`: after how many seconds it deletes those of investigations.
     """
 
     class Lock(models.TextChoices):
@@ -48,6 +49,8 @@ class BucketGuard(models.Model):
     lock = models.CharField(max_length=10, choices=Lock)
     rules = models.JSONField(default=list, blank=True)
     wider = models.JSONField(default=list, blank=True)
+    deletes = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    expiry = models.PositiveBigIntegerField(null=True, blank=True)
     public = models.JSONField(default=list, blank=True)
     problem = models.CharField(max_length=20, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
@@ -82,4 +85,4 @@ class BucketGuard(models.Model):
     @property
     def good(self) -> bool:
         """Whether nobody has to look at it: the copies are locked, nothing else is, and nobody can read them."""
-        return self.held and not self.wider and not self.public
+        return self.held and not self.wider and not self.deletes and not self.public

@@ -76,6 +76,10 @@ def _unguarded(environment: Environment, guard: BucketGuard) -> Iterator[Alarm]:
         title = _("A lock of %(environment)s covers more than the copies")
         text = _("Other data of the bucket cannot be deleted or overwritten either: %(rules)s.")
         yield Alarm("warning", title % name, text % {"rules": ", ".join(guard.wider)}, url, see)
+    if guard.deletes:
+        title = _("The bucket of %(environment)s deletes copies by itself")
+        text = _("Lifecycle rules delete what is under the prefix of the copies: %(rules)s.")
+        yield Alarm("danger", title % name, text % {"rules": ", ".join(guard.deletes)}, url, see)
     if guard.public:
         title = _("Anybody can read the bucket of %(environment)s")
         text = _("It is public at %(hosts)s.") % {"hosts": ", ".join(guard.public)}

@@ -75,3 +75,9 @@ def prose(line: str) -> str:
     return format_html_join(
         "", "{}", ((format_html("<code>{}</code>", piece) if at % 2 else piece,) for at, piece in enumerate(pieces))
     )
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def investigation_state(state: str) -> dict[str, object]:
+    """Where an investigation is."""
+    return state_badge(f"investigation_{state}")

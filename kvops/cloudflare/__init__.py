@@ -26,7 +26,7 @@ from kvops.cloudflare._errors import (
 )
 from kvops.cloudflare._kv import BULK_GET_LIMIT, Entry, Key, KeyPage, NamespaceInfo, Value
 from kvops.cloudflare._names import MAX_NAME_BYTES
-from kvops.cloudflare._r2 import Domain, LockRule
+from kvops.cloudflare._r2 import Domain, LifecycleRule, LockRule
 
 __all__ = [
     "BULK_GET_LIMIT",
@@ -47,6 +47,7 @@ __all__ = [
     "Key",
     "KeyNotFound",
     "KeyPage",
+    "LifecycleRule",
     "LockRule",
     "Meter",
     "NamespaceInfo",

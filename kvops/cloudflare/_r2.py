@@ -1,6 +1,6 @@
-"""Reading how an R2 bucket is guarded: its lock rules, and the addresses under which anybody could read it.
+"""Reading how an R2 bucket is guarded: what it locks, what it deletes by itself, and where anybody could read it.
 
-Only these three; objects are read and written through R2's S3 API.
+Only these four; objects are read and written through R2's S3 API.
 """
 
 import re
@@ -17,6 +17,7 @@ NAME = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
 
 R2_ROUTES = (
     Route("bucket_lock", "GET", f"{BUCKETS}/{NAME}/lock", repeatable=True),
+    Route("bucket_lifecycle", "GET", f"{BUCKETS}/{NAME}/lifecycle", repeatable=True),
     Route("managed_domain", "GET", f"{BUCKETS}/{NAME}/domains/managed", repeatable=True),
     Route("custom_domains", "GET", f"{BUCKETS}/{NAME}/domains/custom", repeatable=True),
 )
@@ -38,6 +39,19 @@ class LockRule:
 
 
 @dataclass(frozen=True, slots=True)
+class LifecycleRule:
+    """A rule by which R2 itself deletes objects whose names begin with `prefix`, while it is enabled.
+
+    `seconds` after an object was put; None when it does so on a date.
+    """
+
+    id: str
+    prefix: str
+    enabled: bool
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
     """An address of a bucket; when enabled, anybody can read the bucket's objects there."""
 
@@ -51,6 +65,11 @@ class R2Reads(Client):
     def bucket_locks(self, bucket: str, *, jurisdiction: str = "") -> list[LockRule]:
         """Every lock rule of the bucket, in Cloudflare's order; the strictest that covers an object counts."""
         return self._about(bucket, "lock", jurisdiction, "rules", _read_rule)
+
+    def bucket_lifecycle(self, bucket: str, *, jurisdiction: str = "") -> list[LifecycleRule]:
+        """The rules by which R2 deletes objects of the bucket; those that only abort uploads or move are left out."""
+        found = self._about(bucket, "lifecycle", jurisdiction, "rules", _read_lifecycle)
+        return [rule for rule in found if rule is not None]
 
     def managed_domain(self, bucket: str, *, jurisdiction: str = "") -> Domain:
         """The bucket's address under r2.dev, and whether it is enabled."""
@@ -105,6 +124,24 @@ def _read_rule(item: _json.Object) -> LockRule:
         case "Indefinite":
             return replace(rule, forever=True)
     raise _json.Malformed("a lock rule has an unknown condition")
+
+
+def _read_lifecycle(item: _json.Object) -> LifecycleRule | None:
+    if item.get("deleteObjectsTransition") is None:
+        return None
+    condition = _json.as_object(_json.as_object(item["deleteObjectsTransition"]).get("condition"))
+    prefix = _json.as_object(item.get("conditions")).get("prefix")
+    rule = LifecycleRule(
+        _json.as_text(item.get("id")),
+        "" if prefix is None else _json.as_text(prefix),
+        _as_bool(item.get("enabled")),
+    )
+    match condition.get("type"):
+        case "Age":
+            return replace(rule, seconds=_json.as_int(condition.get("maxAge")))
+        case "Date":
+            return rule
+    raise _json.Malformed("a lifecycle rule has an unknown condition")
 
 
 def _read_domain(item: _json.Object) -> Domain:

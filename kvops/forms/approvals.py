@@ -15,11 +15,11 @@ State = ApprovalRequest.State
 
 
 def word_to_type(approval: ApprovalRequest) -> str:
-    """What a reviewer types to approve: the namespace's title, the environments' slugs, or the policy's number."""
+    """What a reviewer types to approve: the title or bucket, the environments' slugs, or the policy's number."""
     evidence = json.loads(approval.evidence)
     if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL}:
         return str(evidence["namespace_title"])
-    if approval.kind == Kind.DELETE_GENERATIONS:
+    if approval.kind in {Kind.DELETE_GENERATIONS, Kind.INVESTIGATION}:
         return str(evidence["bucket"])
     if approval.kind == Kind.ENVIRONMENT:
         return " ".join(str(environment["slug"]) for environment in evidence["definition"]["environment"])

@@ -44,6 +44,7 @@ class ApprovalRequest(models.Model):
         RESTORE = "restore", _("put keys back")
         DELETE_GENERATIONS = "delete_generations", _("delete copies")
         DRILL = "drill", _("restore drills")
+        INVESTIGATION = "investigation", _("delete the copy of an investigation")
 
     class State(models.TextChoices):
         """Where the request is."""
@@ -55,7 +56,7 @@ class ApprovalRequest(models.Model):
         EXPIRED = "expired", _("expired")
         USED = "used", _("used")
 
-    STANDING = (Kind.DRILL,)
+    STANDING = (Kind.DRILL, Kind.INVESTIGATION)
     """Kinds whose approval carries run after run, until a day that it names."""
 
     kind = models.CharField(max_length=20, choices=Kind)
@@ -120,9 +121,9 @@ class ApprovalRequest(models.Model):
             models.UniqueConstraint(fields=["id", "digest"], name="approval_and_digest"),
             models.CheckConstraint(
                 name="approval_stands_for_90_days",
-                condition=(Q(standing_until__isnull=True) & ~Q(kind="drill"))
+                condition=(Q(standing_until__isnull=True) & ~Q(kind__in=["drill", "investigation"]))
                 | Q(
-                    kind="drill",
+                    kind__in=["drill", "investigation"],
                     standing_until__isnull=False,
                     standing_until__lte=F("created_at") + models.Value(timedelta(days=90)),
                 ),

@@ -51,6 +51,7 @@ class Run(models.Model):
         DISPOSE = "dispose", _("deletion of copies")
         CONTRAST = "contrast", _("comparison of a copy")
         DRILL = "drill", _("restore drill")
+        EXPIRE = "expire", _("deletion of an investigation's copy")
 
     class State(models.TextChoices):
         """Where the run is."""
@@ -117,12 +118,13 @@ class Run(models.Model):
             ),
             models.CheckConstraint(
                 name="run_destructive_is_approved",
-                condition=~Q(kind__in=["delete", "restore", "undo", "dispose", "drill"])
+                condition=~Q(kind__in=["delete", "restore", "undo", "dispose", "drill", "expire"])
                 | (Q(approval__isnull=False) & ~Q(approval_digest="")),
             ),
             models.CheckConstraint(
                 name="run_destructive_in_a_worker",
-                condition=~Q(kind__in=["delete", "restore", "undo", "dispose", "drill"]) | Q(foreground=False),
+                condition=~Q(kind__in=["delete", "restore", "undo", "dispose", "drill", "expire"])
+                | Q(foreground=False),
             ),
             models.UniqueConstraint(
                 fields=["kind", "subject"],
@@ -131,7 +133,9 @@ class Run(models.Model):
             ),
             # A standing approval carries one run after the other.
             models.UniqueConstraint(
-                fields=["approval", "kind"], condition=~Q(kind="drill"), name="run_one_per_approval_and_kind"
+                fields=["approval", "kind"],
+                condition=~Q(kind__in=["drill", "expire"]),
+                name="run_one_per_approval_and_kind",
             ),
             models.CheckConstraint(
                 name="run_progress_within_total",

@@ -92,6 +92,9 @@ def approval_title(asked: ApprovalRequest) -> str:
     if asked.kind == ApprovalRequest.Kind.DRILL and asked.environment:
         text = _("Restore drills in %(environment)s %(namespace)s")
         return text % {"environment": asked.environment.name, "namespace": shown["namespace_title"]}
+    if asked.kind == ApprovalRequest.Kind.INVESTIGATION and asked.environment:
+        text = _("Delete the copy of investigation “%(title)s” in %(environment)s")
+        return text % {"environment": asked.environment.name, "title": shown["title"]}
     if asked.kind not in {ApprovalRequest.Kind.DELETE_KEYS, ApprovalRequest.Kind.RESTORE}:
         return asked.title
     text = ngettext(

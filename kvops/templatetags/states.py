@@ -60,6 +60,7 @@ LOOKS: dict[str, Look] = {
     "kept_newest": Look(_("Kept: nothing newer"), *_PROVEN),
     "kept_no_rule": Look(_("Kept: without a rule"), *_CARE),
     "kept_writing": Look(_("Writing"), *_BUSY),
+    "kept_investigation": Look(_("Kept for an investigation"), *_WAITS),
     # approval requests
     "pending": Look(_("Waits for a decision"), *_WAITS),
     "rejected": Look(_("Rejected"), *_BAD),
@@ -103,6 +104,11 @@ LOOKS: dict[str, Look] = {
     "restore_writing": Look(_("Writing"), *_BUSY),
     "restore_done": Look(_("Done"), *_GOOD),
     "restore_ended": Look(_("Given up"), *_OVER),
+    # investigations
+    "investigation_open": Look(pgettext_lazy("state", "Open"), *_STEP),
+    "investigation_closed": Look(_("Closed, its copy is still there"), *_CARE),
+    "investigation_deleting": Look(_("Its copy is being deleted"), "red", "loader-circle"),
+    "investigation_over": Look(_("Over, its copy is gone"), *_GONE),
     # notifications
     "notification_waiting": Look(_("To be sent"), *_WAITS),
     "notification_sending": Look(_("Being sent"), *_BUSY),

@@ -27,7 +27,7 @@ SHOWN = 100
 """How many open requests and timeline entries a page shows; there are never as many in practice."""
 
 State = ApprovalRequest.State
-_TIMES = {"at", "finished_at", "locked_until", "until"}
+_TIMES = {"at", "ends_at", "finished_at", "locked_until", "until"}
 REQUESTS = ApprovalRequest.objects.select_related("environment", "requester", "approver", "starter")
 
 

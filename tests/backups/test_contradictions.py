@@ -19,7 +19,7 @@ from backups.models import CleanupStage, Generation
 from backups.sending import Sender
 from kvops import accepting, approvals, inventory, runs, supervision, tasks
 from kvops import contradictions as seam
-from kvops.models import ApprovalRequest, Contradiction, Run
+from kvops.models import ApprovalRequest, Category, Contradiction, Run
 from tests import judge, make
 from tests.audit.make import triggers_off
 from tests.backups import cleaning, yesterday
@@ -33,8 +33,8 @@ NAMES = ("master:a:1", "master:a:2", "master:b:1")
 
 
 def back_up(estate: make.Estate) -> Generation:
-    """A copy of the caches of QA."""
-    return generations.start_backup(estate.qa, prefixes=["mastercache:"], actor=make.SETUP)
+    """A copy of other keys of QA."""
+    return generations.start_backup(estate.qa, prefixes=["stock:"], actor=make.SETUP)
 
 
 def forget_what_was_allowed(estate: make.Estate) -> None:
@@ -46,7 +46,8 @@ def forget_what_was_allowed(estate: make.Estate) -> None:
 @pytest.fixture
 def qa(estate: make.Estate) -> make.Estate:
     """Something to delete in QA, and a key for a copy."""
-    estate.put(estate.qa, "mastercache:x")
+    make.family("stock:", Category.LEGACY)
+    estate.put(estate.qa, "stock:x")
     return cleaning.estate_with_masters(estate, NAMES)
 
 

@@ -19,7 +19,7 @@ from backups import generations, history, pins, selecting
 from backups.history import LANES, Lane, Scope
 from backups.models import Generation
 from backups.templatetags import charts
-from kvops.models import Family
+from kvops.models import Category, Family
 from tests import make
 from tests.backups import disposing
 from tests.signing import signed_in
@@ -34,11 +34,12 @@ def auditor(people: make.People) -> Client:
 
 @pytest.fixture
 def copied(estate: make.Estate, people: make.People) -> Generation:
-    """A verified copy of master: in QA, made by the operator; and one of mastercache: in production."""
+    """A verified copy of master: in QA, made by the operator; and one of stock: in production."""
     estate.put(estate.qa, "master:a")
-    estate.put(estate.production, "mastercache:a")
+    make.family("stock:", Category.LEGACY)
+    estate.put(estate.production, "stock:a")
     made = copy(estate.qa, "master:", people)
-    copy(estate.production, "mastercache:", people)
+    copy(estate.production, "stock:", people)
     return made
 
 

@@ -41,6 +41,12 @@ def test_the_dates_are_counted_from_the_end_of_the_copy(estate: make.Estate) -> 
     assert (found.may_from, found.due_at) == (made + timedelta(days=14), made + timedelta(days=30))
 
 
+def test_copies_of_caches_go_at_their_date_without_a_newer_one(estate: make.Estate) -> None:
+    old, young = copy(estate.qa, 31, prefixes=["mastercache:"]), copy(estate.qa, 29, prefixes=["mastercache:"])
+    Generation.objects.update(category="cache")
+    assert (state(old), state(young)) == (State.DUE, State.WAITING)
+
+
 def test_the_newest_verified_copy_of_a_family_stays_whatever_its_age(estate: make.Estate) -> None:
     older, newest = copy(estate.qa, 500), copy(estate.qa, 400)
     copy(estate.qa, 300, status="damaged")

@@ -14,6 +14,12 @@ def test_a_bucket_tells_its_lock_rules(cf: Cloudflare, target: Target) -> None:
     assert rule.seconds >= 14 * 86_400
 
 
+def test_a_bucket_tells_the_rules_by_which_it_deletes(cf: Cloudflare, target: Target) -> None:
+    (rule,) = cf.bucket_lifecycle(target.bucket)
+    assert (rule.prefix, rule.enabled) == ("investigations/", True)
+    assert rule.seconds == 30 * 86_400
+
+
 def test_a_bucket_tells_the_addresses_under_which_it_could_be_read(cf: Cloudflare, target: Target) -> None:
     managed = cf.managed_domain(target.bucket)
     assert managed.name.endswith(".r2.dev")
@@ -22,7 +28,7 @@ def test_a_bucket_tells_the_addresses_under_which_it_could_be_read(cf: Cloudflar
 
 
 def test_an_unknown_bucket_is_404_with_its_code(cf: Cloudflare) -> None:
-    for ask in (cf.bucket_locks, cf.managed_domain, cf.custom_domains):
+    for ask in (cf.bucket_locks, cf.bucket_lifecycle, cf.managed_domain, cf.custom_domains):
         with pytest.raises(NotFound, match="10006"):
             ask("there-is-no-such-bucket")
 

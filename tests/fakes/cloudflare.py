@@ -46,6 +46,7 @@ _ROUTES: list[tuple[str, str, str, set[str], Callable[[Api, Context], Reply]]] =
     ("databases", "GET", "/d1/database", _SQL, Api.list_databases),
     ("query", "POST", "/d1/database/([^/]+)/query", _SQL, Api.run_query),
     ("bucket_lock", "GET", "/r2/buckets/([^/]+)/lock", _READS, Api.bucket_lock),
+    ("bucket_lifecycle", "GET", "/r2/buckets/([^/]+)/lifecycle", _READS, Api.bucket_lifecycle),
     ("managed_domain", "GET", "/r2/buckets/([^/]+)/domains/managed", _READS, Api.managed_domain),
     ("custom_domains", "GET", "/r2/buckets/([^/]+)/domains/custom", _READS, Api.custom_domains),
 ]
@@ -186,8 +187,9 @@ class FakeCloudflare:
         return connection
 
     def add_bucket(self, account: str, name: str, *, locked: str = "") -> Bucket:
-        """A private bucket; with `locked`, one rule keeps what is under that prefix for 30 days. Change it at will."""
+        """A private bucket that lets copies of investigations go; with `locked`, a rule keeps what is there 30 days."""
         bucket = Bucket()
+        bucket.expire("investigations/", days=30)
         if locked:
             bucket.lock(locked, days=30)
         self._api.buckets[account, name] = bucket

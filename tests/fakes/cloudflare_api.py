@@ -41,9 +41,10 @@ class Answered:
 
 @dataclass
 class Bucket:
-    """How a bucket is guarded; its objects are in the fake S3. `rules` and `custom` are as the API gives them."""
+    """How a bucket is guarded; its objects are in the fake S3. Rules and `custom` are as the API gives them."""
 
     rules: list[dict[str, object]] = field(default_factory=list)
+    lifecycle: list[dict[str, object]] = field(default_factory=list)
     r2_dev: bool = False
     custom: list[dict[str, object]] = field(default_factory=list)
 
@@ -52,10 +53,27 @@ class Bucket:
         by = condition or {"type": "Age", "maxAgeSeconds": int(days * 86_400)}
         self.rules.append({"id": f"rule-{len(self.rules) + 1}", "enabled": enabled, "prefix": prefix, "condition": by})
 
+    def expire(self, prefix: str, *, days: float = 30, enabled: bool = True, **condition: object) -> None:
+        """One more rule that deletes objects: by age, unless another condition is given."""
+        by = condition or {"type": "Age", "maxAge": int(days * 86_400)}
+        rule = {"id": f"expiry-{len(self.lifecycle) + 1}", "enabled": enabled, "conditions": {"prefix": prefix}}
+        self.lifecycle.append(rule | {"deleteObjectsTransition": {"condition": by}})
+
     def connect(self, domain: str, *, enabled: bool = True) -> None:
         """One more domain of the team's own."""
         status = {"ownership": "active", "ssl": "active"}
         self.custom.append({"domain": domain, "enabled": enabled, "status": status})
+
+
+ABORTING = [
+    {
+        "id": "Default Multipart Abort Rule",
+        "enabled": True,
+        "conditions": {"prefix": ""},
+        "abortMultipartUploadsTransition": {"condition": {"type": "Age", "maxAge": 604_800}},
+    }
+]
+"""The rule that each bucket is born with (developers.cloudflare.com/r2/buckets/object-lifecycles)."""
 
 
 @dataclass(slots=True)
@@ -238,6 +256,9 @@ class Api:
 
     def bucket_lock(self, context: Context) -> Reply:
         return success(json.dumps({"rules": self._bucket(context).rules}))
+
+    def bucket_lifecycle(self, context: Context) -> Reply:
+        return success(json.dumps({"rules": [*ABORTING, *self._bucket(context).lifecycle]}))
 
     def managed_domain(self, context: Context) -> Reply:
         name = sha256(f"{context.account}/{context.target}".encode()).hexdigest()[:32]

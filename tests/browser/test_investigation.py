@@ -1,0 +1,37 @@
+"""A cache is copied for an investigation, another person approves its end, and its copy goes when it is closed."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from sandbox.environment import PEOPLE
+from tests.browser.conftest import SignIn
+from tests.browser.job import PATIENCE
+
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
+
+
+def test_a_cache_is_copied_and_its_copy_goes_with_the_investigation(sign_in: SignIn) -> None:
+    page, reviewer = sign_in("operator"), sign_in("reviewer")
+    page.goto("/investigations/")
+    page.get_by_role("link", name="Copy a cache").click()
+    page.select_option("[name=family]", label="SETTINGS mastercache:*")
+    page.fill("[name=title]", "Wrong totals")
+    page.fill("[name=reason]", "Customers see zero")
+    page.get_by_role("button", name="Copy it").click()
+    page.wait_for_url(re.compile(r"/investigations/\d+/$"))
+    asked = page.locator("main a[href^='/approvals/']").first.get_attribute("href") or ""
+    expect(page.locator("main")).to_contain_text("Verified", timeout=PATIENCE)
+    reviewer.goto(asked)
+    expect(reviewer.locator("main")).to_contain_text("Customers see zero")
+    reviewer.fill("[name=confirm]", reviewer.locator("main form code").first.inner_text())
+    reviewer.click("button[value=approve]")
+    if reviewer.locator("[name=password]").count():
+        reviewer.fill("[name=password]", PEOPLE["reviewer@example.com"][1])
+        reviewer.locator("main form").get_by_role("button").first.click()
+    expect(reviewer.locator("main")).to_contain_text("Your decision is recorded.")
+    page.reload()
+    page.fill("[name=reason]", "A join was wrong")
+    page.get_by_role("button", name="Close, and delete the copy").click()
+    expect(page.locator("main")).to_contain_text("Over, its copy is gone", timeout=PATIENCE)
