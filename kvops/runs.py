@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
@@ -110,7 +110,8 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
     match error:
         case RunError(code=code):
             _fail(lease, code, str(error))
-        case OperationalError() | InterfaceError():
+        # The last is a connection that the server ended because this process was paused within a transaction.
+        case OperationalError() | InterfaceError() | InternalError():
             logger.warning("Run %s: the database failed: %s", lease.run.pk, error)
             # When there is no new connection either, the lease runs out, and another worker goes on.
             if not connection.is_usable():

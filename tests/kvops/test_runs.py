@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django_q.models import OrmQ
@@ -332,9 +332,18 @@ def test_what_may_pass_is_tried_again_later_and_is_no_failed_start(error: Except
     assert run.wake_at is not None
 
 
-def test_a_database_that_failed_is_tried_again_later() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("the connection is closed"),
+        InterfaceError("connection already closed"),
+        InternalError("terminating connection due to idle-in-transaction timeout"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_database_that_failed_is_tried_again_later(error: Exception) -> None:
     run = create()
-    steps.append(raising(OperationalError("the connection is closed")))
+    steps.append(raising(error))
     runs.drive(run.pk)
     assert (again(run).state, run.starts) == ("running", 1)
     assert run.wake_at is not None
