@@ -1,11 +1,13 @@
 """Secrets in settings values, followed through everything: they are in KV and in encrypted objects, nowhere else.
 
 What is looked into: every object of the bucket, every table of the database (the queue's and the sessions' too), every
-page and file that links lead to, what is logged at any level, and what commands and exceptions say. New pages are found
+page and file that links lead to, what is logged at any level, what commands and exceptions say, every mail and every
+message to Slack. New pages are found
 by their links; a new way out of the product joins as one more place.
 """
 
 import base64
+import json
 import logging
 import re
 import secrets
@@ -16,17 +18,19 @@ from io import StringIO
 
 import pyrage
 import pytest
+from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
 from backups import cleanup, contrasts, generations, preparation, undo
 from backups.models import Generation
-from kvops import timing
-from kvops.models import Category, Run
+from kvops import notifications, timing
+from kvops.models import Category, Environment, Notification, Run
 from tests import keys, make
 from tests.backups import cleaning, restoring
 from tests.backups.restoring import Policy
+from tests.fakes.slack import FakeSlack
 from tests.signing import signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting"), pytest.mark.timeout(300)]
@@ -103,6 +107,15 @@ def pages(client: Client, who: str) -> dict[str, bytes]:
                 link for link in here if link.startswith("/") and not link.startswith(("/static/", "/account/"))
             ]
     return {f"page {address} of {who}": body for address, body in found.items()}
+
+
+@pytest.fixture
+def slack(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSlack]:
+    """The channel of both environments."""
+    with FakeSlack() as fake:
+        monkeypatch.setenv("TEST_SLACK", fake.webhook)
+        Environment.objects.update(slack="env:TEST_SLACK")
+        yield fake
 
 
 @pytest.fixture
@@ -186,7 +199,7 @@ def asked_for(client: Client, made: Generation) -> Iterator[bytes]:
 
 @pytest.mark.hazard("B35")
 def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
-    settings_with_canaries: make.Estate, people: make.People, caplog: pytest.LogCaptureFixture
+    settings_with_canaries: make.Estate, people: make.People, slack: FakeSlack, caplog: pytest.LogCaptureFixture
 ) -> None:
     estate = settings_with_canaries
     caplog.set_level(logging.DEBUG)
@@ -196,12 +209,16 @@ def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
         newest = Generation.objects.filter(category="settings").latest("pk")
         places[f"asked by {who}"] = b"".join(asked_for(client, newest))
         places |= pages(client, str(who))
+    for pk in Notification.objects.values_list("pk", flat=True):
+        notifications.deliver(pk)
+    places |= {f"mail {at}": one.message().as_bytes() for at, one in enumerate(mail.outbox)}
+    places |= {f"slack {at}": json.dumps(one, ensure_ascii=False).encode() for at, one in enumerate(slack.taken)}
     places["log"] = caplog.text.encode()
     places |= {f"object {name}": body for name, body in estate.s3.objects.items()}
     places |= tables()
     assert hits(places) == {}
     looked_into = {name.split()[0] for name in places}
-    assert looked_into >= {"said", "asked", "page", "log", "object", "table"}
+    assert looked_into >= {"said", "asked", "page", "mail", "slack", "log", "object", "table"}
     assert sum(name.startswith("page ") for name in places) > 60
 
 
