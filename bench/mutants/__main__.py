@@ -19,6 +19,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "kvops.approvals": (
             "claim", "still_valid", "insist_recorded", "_recorded", "insist_writable", "insist_not_stopped", "_one",
         ),
+        "kvops.standing": (),
         "kvops.emergency": ("in_force", "insist_none", "hold", "lock"),
         "backups.stages": ("locked", "insist_operator", "insist_turn", "insist_names", "_numbered"),
         "backups.cleanup": ("start_deletion", "_claim_and_run"),

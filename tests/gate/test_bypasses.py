@@ -45,7 +45,7 @@ CALLERS = {
         "kvops/changes.py",
         "kvops/releasing.py",
     },
-    ("standing", "carry"): {"backups/drills.py"},
+    ("standing", "carry"): {"backups/drills.py", "backups/investigations.py"},
     ("disposals", "start"): {"backups/views/disposals.py"},
     ("cleanup", "start_deletion"): {"backups/views/stages.py"},
     ("restores", "start"): {"backups/views/restores.py"},

@@ -1,0 +1,160 @@
+"""Approvals that stand: what a run may carry, and what is looked at again before every chunk under one."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from audit import log
+from audit.models import Entry
+from kvops import approvals, clock, emergency, standing
+from kvops.approvals import Refused
+from kvops.models import ApprovalRequest, Contradiction, Role, RoleGrant
+from tests import make
+from tests.gate import world as gate
+from tests.gate.world import World
+
+pytestmark = pytest.mark.django_db
+
+KIND = ApprovalRequest.Kind.DRILL
+SUBJECT = "drill:qa"
+
+
+def asked(world: World, **more: object) -> ApprovalRequest:
+    with log.transaction():
+        return approvals.submit(
+            KIND,
+            subject=SUBJECT,
+            title="Drills",
+            evidence={"cap": 1, **more},
+            requester=world.people.operator,
+            environment=world.qa.environment,
+            standing_until=clock.now() + timedelta(days=30),
+        )
+
+
+@pytest.fixture
+def approved(world: World) -> ApprovalRequest:
+    made = asked(world)
+    approvals.approve(made, by=world.people.reviewer, shown=made.digest)
+    made.refresh_from_db()
+    return made
+
+
+def carry(request: ApprovalRequest, kind: ApprovalRequest.Kind = KIND, digest: str = "") -> ApprovalRequest:
+    with log.transaction():
+        return standing.carry(request, kind=kind, digest=digest or request.digest, actor=make.SETUP)
+
+
+def test_what_stands_is_carried_again_and_again_and_each_time_recorded(approved: ApprovalRequest) -> None:
+    assert [carry(approved), carry(approved)] == [approved, approved]
+    told = Entry.objects.filter(action="approval.carried")
+    assert [(one.subject, one.environment, one.digest, one.subject_label) for one in told] == [
+        (f"approval:{approved.pk}", "qa", approved.digest, "Drills")
+    ] * 2
+    assert {(one.details["kind"], one.details["of"]) for one in told} == {("drill", SUBJECT)}
+    approved.refresh_from_db()
+    assert approved.state == "approved"
+
+
+def test_nothing_is_carried_outside_a_recorded_transaction(approved: ApprovalRequest) -> None:
+    with pytest.raises(log.OutsideTransactionError):
+        standing.carry(approved, kind=KIND, digest=approved.digest, actor=make.SETUP)
+
+
+@pytest.mark.parametrize(("kind", "digest"), [(ApprovalRequest.Kind.INVESTIGATION, ""), (KIND, "0" * 64)])
+def test_another_rule_than_the_approved_one_carries_nothing(
+    approved: ApprovalRequest, kind: ApprovalRequest.Kind, digest: str
+) -> None:
+    with pytest.raises(Refused, match="no longer the one that was approved"):
+        carry(approved, kind, digest)
+    assert not Entry.objects.filter(action="approval.carried").exists()
+
+
+def test_one_that_nobody_approved_carries_nothing(world: World) -> None:
+    with pytest.raises(Refused, match="is over"):
+        carry(asked(world))
+
+
+def withdrawn(world: World, request: ApprovalRequest) -> None:
+    approvals.withdraw(request, by=world.people.operator, reason="x")
+
+
+def over(world: World, request: ApprovalRequest) -> None:
+    with gate.past_the_triggers():
+        ApprovalRequest.objects.filter(pk=request.pk).update(
+            standing_until=Now() - timedelta(seconds=1), use_by=Now() - timedelta(seconds=1)
+        )
+
+
+def no_operator(world: World, request: ApprovalRequest) -> None:
+    RoleGrant.objects.filter(person=world.people.operator, role=Role.OPERATOR).delete()
+
+
+def no_reviewer(world: World, request: ApprovalRequest) -> None:
+    RoleGrant.objects.filter(person=world.people.reviewer, role=Role.REVIEWER).delete()
+
+
+def stopped(world: World, request: ApprovalRequest) -> None:
+    emergency.press(world.qa.environment, by=world.people.auditor)
+
+
+def contradicted(world: World, request: ApprovalRequest) -> None:
+    Contradiction.objects.create(
+        environment=world.qa.environment,
+        manifest_key="x",
+        modified_at=Now(),
+        sequence=10**6,
+        hash="a" * 64,
+        our_sequence=1,
+    )
+
+
+def longer(world: World, request: ApprovalRequest) -> None:
+    with gate.past_the_triggers():
+        ApprovalRequest.objects.filter(pk=request.pk).update(
+            standing_until=F("standing_until") + timedelta(days=1), use_by=F("use_by") + timedelta(days=1)
+        )
+
+
+CHANGES: list[tuple[Callable[[World, ApprovalRequest], None], str]] = [
+    (withdrawn, "is over: withdrawn"),
+    (over, "is over"),
+    (no_operator, "is no longer an operator"),
+    (no_reviewer, "is no longer a reviewer"),
+    (stopped, "mergency"),
+    (contradicted, "older state|contradict"),
+    (longer, "what the record says"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), CHANGES)
+def test_what_no_longer_holds_carries_nothing_and_lets_nothing_go_on(
+    world: World, approved: ApprovalRequest, change: Callable[[World, ApprovalRequest], None], words: str
+) -> None:
+    standing.insist(approved)
+    change(world, approved)
+    with pytest.raises(Refused, match=words):
+        standing.insist(approved)
+    with pytest.raises(Refused, match=words):
+        carry(approved)
+
+
+def test_only_what_stands_for_the_subject_now_is_in_force(world: World, approved: ApprovalRequest) -> None:
+    assert standing.in_force(KIND, SUBJECT) == approved
+    assert standing.in_force(KIND, "drill:production") is None
+    assert standing.in_force(ApprovalRequest.Kind.INVESTIGATION, SUBJECT) is None
+    next_ = asked(world, again=True)
+    assert (standing.in_force(KIND, SUBJECT), standing.newest(KIND, SUBJECT)) == (approved, next_)
+    over(world, approved)
+    assert standing.in_force(KIND, SUBJECT) is None
+
+
+@pytest.mark.parametrize(("days", "soon"), [(8, False), (6, True)])
+def test_one_that_stands_for_less_than_a_week_is_soon_over(approved: ApprovalRequest, days: int, soon: bool) -> None:
+    with gate.past_the_triggers():
+        until = Now() + timedelta(days=days)
+        ApprovalRequest.objects.filter(pk=approved.pk).update(standing_until=until, use_by=until)
+    assert standing.soon_over(approved) is soon
