@@ -124,7 +124,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
 
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Tell once of a drill that is overdue, for a daily schedule."""
-    mine = _rehearsal(environment)
+    mine = rehearsal(environment)
     if mine.late and mine.scratch and _copies(environment):
         last = mine.passed.finished_at if mine.passed else None
         never = _("No restore drill ever passed. Nobody knows whether a restore would work.")
@@ -234,10 +234,11 @@ class Rehearsal:
 
 def rehearsals() -> list[Rehearsal]:
     """Every environment, in the order of clean-up."""
-    return [_rehearsal(environment) for environment in Environment.objects.order_by("order")]
+    return [rehearsal(environment) for environment in Environment.objects.order_by("order")]
 
 
-def _rehearsal(environment: Environment) -> Rehearsal:
+def rehearsal(environment: Environment) -> Rehearsal:
+    """How one environment stands."""
     drills = Drill.objects.filter(environment=environment).select_related("run").order_by("-pk")
     newest = drills.first()
     return Rehearsal(

@@ -177,6 +177,13 @@ def close(investigation: Investigation, *, reason: str, by: Person) -> None:
     end(mine, actor=actor_of(by))
 
 
+def insist_open(run: Run, _actor: log.Actor) -> None:
+    """A copy is not gone on with once its investigation is over. Raises runs.NotResumable."""
+    mine = Investigation.objects.filter(generation__run=run)
+    if mine.exclude(closed_at=None, over_at=None).exists():
+        raise runs.NotResumable(_("The investigation is over; its copy is no longer made."))
+
+
 def end_due(environment: Environment) -> None:
     """Let the copy of every investigation go that is closed, or whose time is over; called every few minutes."""
     ended = Investigation.objects.there().filter(Q(closed_at__isnull=False) | Q(ends_at__lte=Now()), run=None)
@@ -251,6 +258,12 @@ def _tell(investigation: Investigation, because: str) -> None:
             occasion="past its end",
             to=[investigation.asked_by],
         )
+
+
+def past_their_end() -> list[Investigation]:
+    """What has been closed, or over by its date, for an hour, and has its copy still."""
+    ago = Now() - timedelta(hours=1)
+    return list(Investigation.objects.there().filter(Q(closed_at__lt=ago) | Q(ends_at__lt=ago)).order_by("pk"))
 
 
 def _ended_at(investigation: Investigation) -> datetime:

@@ -139,17 +139,21 @@ def reconcile(lease: Lease) -> Again | None:
 
 
 def _uploads(store: R2Store, environment: Environment) -> list[Upload] | None:
-    """The unfinished uploads under the environment's prefix; None from a store that cannot tell."""
+    """The unfinished uploads under the environment's prefixes; None from a store that cannot tell."""
     try:
-        return store.uploads(storage.root(environment))
+        return [upload for root in _roots(environment) for upload in store.uploads(root)]
     except NotOffered:
         return None
 
 
+def _roots(environment: Environment) -> list[str]:
+    """What the names of the environment's objects begin with."""
+    return [storage.root(environment), storage.investigations_root(environment)]
+
+
 def _begin(lease: Lease, environment: Environment) -> None:
     bucket = environment.r2_bucket
-    ours = [storage.root(environment), storage.investigations_root(environment)]
-    prefixes = scope.distinct([*ours, *matching.roots(environment.pk, bucket)])
+    prefixes = scope.distinct([*_roots(environment), *matching.roots(environment.pk, bucket)])
     place = {"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}
     with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
         matching.clear(environment.pk)

@@ -39,7 +39,11 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     Run.Kind.SCAN: Kind("kvops.inventory.scan"),
-    Run.Kind.BACKUP: Kind("backups.generations.export", finished="backups.preparation.backup_finished"),
+    Run.Kind.BACKUP: Kind(
+        "backups.generations.export",
+        finished="backups.preparation.backup_finished",
+        resumed="backups.investigations.insist_open",
+    ),
     Run.Kind.VERIFY: Kind("backups.generations.read_back", finished="backups.preparation.verify_finished"),
     Run.Kind.CHECK: Kind("backups.integrity.compare", finished="backups.preparation.check_finished"),
     Run.Kind.DELETE: Kind("backups.deletion.delete_keys_permanently", resumed="backups.deletion.let_go_on"),

@@ -45,6 +45,11 @@ class Drill(models.Model):
         """How it stands: its verdict, or what its run does while there is none."""
         return self.run.state if self.passed is None else "passed" if self.passed else "failed"
 
+    @property
+    def seconds(self) -> int:
+        """How long it took; 0 while it is under way."""
+        return round((self.finished_at - self.started_at).total_seconds()) if self.finished_at else 0
+
 
 class DrilledCopy(models.Model):
     """One copy of a drill; `last_index` is that of its last entry that is rehearsed.

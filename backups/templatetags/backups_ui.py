@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups import catalogue, protection
+from backups import catalogue, drills, investigations, protection
 from backups.models import CleanupStage, Contrast, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
 from backups.next_step import NEXT
@@ -51,6 +51,12 @@ def newest_generations(environment: Environment) -> dict[str, object]:
     return {"environment": environment, "rows": protection.in_environment(environment)}
 
 
+@register.inclusion_tag("drills/light.html")
+def drill_light(environment: Environment) -> dict[str, object]:
+    """In one line: when did a restore drill of the environment pass last?"""
+    return {"one": drills.rehearsal(environment)}
+
+
 @register.inclusion_tag("includes/alarms.html")
 def copies_alarms() -> dict[str, object]:
     """The newest copies that are damaged, partial, or were not read back in time; deleted keys that came back."""
@@ -58,7 +64,21 @@ def copies_alarms() -> dict[str, object]:
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
-    return {"alarms": [*_reappeared(), *found, *_not_in_time(), *buckets.alarms()]}
+    return {"alarms": [*_reappeared(), *found, *_not_in_time(), *_past_their_end(), *buckets.alarms()]}
+
+
+def _past_their_end() -> list[Alarm]:
+    """One alarm for all investigations that are over, whose copies are still there after an hour."""
+    found = investigations.past_their_end()
+    if not found:
+        return []
+    title = ngettext(
+        "The copy of %(n)s investigation should be gone",
+        "The copies of %(n)s investigations should be gone",
+        len(found),
+    )
+    text = _first([each.title for each in found])
+    return [Alarm("warning", title % {"n": len(found)}, text, reverse("backups:investigations"), _("See them"))]
 
 
 def _not_in_time() -> list[Alarm]:

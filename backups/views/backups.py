@@ -17,7 +17,7 @@ from backups.forms.backups import BackupForm, GenerationFilter, PlaceForm
 from backups.models import Generation, PlainDump
 from kvops import inventory, runs
 from kvops.approvals import actor_of
-from kvops.models import Environment
+from kvops.models import Category, Environment
 from kvops.signin import person_of
 from kvops.wording import english
 
@@ -123,6 +123,7 @@ def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpRe
             "environment": chosen["namespace"].environment,
             "rows": rows,
             "scan": inventory.newest(chosen["namespace"]),
+            "only_caches": bool(rows) and all(row.category == Category.CACHE for row in rows),
             "secret": sum(row.keys for row in rows if row.secret),
         }
     return render(request, "backups/new.html", context, status=status)

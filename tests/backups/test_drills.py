@@ -18,6 +18,7 @@ from kvops.models import ApprovalRequest, Environment, Event, Notification, Role
 from tests import make
 from tests.backups import restoring
 from tests.gate.world import past_the_triggers, tampered
+from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -287,3 +288,18 @@ def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.Peo
     with log.transaction():
         drills.in_time(scratch.environment, make.SETUP)
     assert Notification.objects.filter(event=Event.DRILL_OVERDUE, person=people.reviewer).count() == 1
+
+
+@pytest.mark.usefixtures("copied")
+def test_the_overview_says_when_the_last_drill_passed(scratch: Scratch, people: make.People) -> None:
+    assert "Nobody knows whether a restore would work" in overview(people)
+    allowed(scratch, people)
+    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    assert f'href="/drills/{drill.pk}/"' in overview(people)
+    with past_the_triggers():
+        Drill.objects.update(finished_at=Now() - timedelta(days=36))
+    assert "More than 35 days ago" in overview(people)
+
+
+def overview(people: make.People) -> str:
+    return signed_in(people.auditor).get("/").content.decode()

@@ -17,10 +17,12 @@ from backups.investigations import KIND, InvestigationRefused
 from backups.models import Generation, Investigation
 from backups.pins import PinRefused
 from backups.retained import Retention
-from kvops import approvals, clock, emergency, standing
+from kvops import approvals, clock, emergency, runs, standing
 from kvops.models import ApprovalRequest, Category, Environment, Family, Notification, Person, Role, RoleGrant
 from tests import make
+from tests.backups import cleaning
 from tests.fakes.cloudflare_api import Bucket
+from tests.gate.world import past_the_triggers
 from tests.signing import fresh, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -218,6 +220,8 @@ def test_an_investigation_whose_copy_was_never_finished_is_over_when_it_is_close
     made = start(cached, people)
     assert made.generation.status == "writing"
     assert close(made, people).state == "over"
+    with pytest.raises(runs.NotResumable, match="no longer made"):
+        runs.resume(made.generation.run, actor=make.SETUP)
 
 
 def test_a_routine_copy_of_a_cache_is_refused(cached: make.Estate) -> None:
@@ -354,7 +358,22 @@ def test_the_reviewer_is_shown_what_would_go_and_when(cached: make.Estate, peopl
     assert "closed, at its end at the latest" in page(people.auditor, f"/approvals/{request.pk}/")
 
 
+def test_who_wants_to_back_up_a_cache_is_led_here(cached: make.Estate, people: make.People) -> None:
+    cleaning.scan(cached.qa)
+    shown = page(people.operator, "/backups/new/?env=qa&binding=SETTINGS&prefix=mastercache:")
+    assert "/investigations/new/?environment=qa" in shown
+    assert "Start the backup" not in shown
+
+
 def test_the_list_says_how_to_add_the_missing_rule(cached: make.Estate, people: make.People) -> None:
     no_rule(cached)
     guards.look(cached.qa.environment)
     assert "npx wrangler r2 bucket lifecycle add" in page(people.operator, "/investigations/")
+
+
+def test_a_copy_that_is_still_there_an_hour_after_its_end_is_an_alarm(cached: make.Estate, people: make.People) -> None:
+    made = close(start(cached, people), people)
+    assert "should be gone" not in page(people.auditor, "/")
+    with past_the_triggers():
+        Investigation.objects.update(closed_at=made.created_at - timedelta(hours=2))
+    assert "The copy of 1 investigation should be gone" in page(people.auditor, "/")

@@ -15,6 +15,7 @@ from tests import make
 from tests.backups import cleaning
 from tests.backups.disposing import asked, expired
 from tests.backups.keeping import copy
+from tests.gate.world import past_the_triggers
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -42,8 +43,10 @@ def test_the_dates_are_counted_from_the_end_of_the_copy(estate: make.Estate) -> 
 
 
 def test_copies_of_caches_go_at_their_date_without_a_newer_one(estate: make.Estate) -> None:
-    old, young = copy(estate.qa, 31, prefixes=["mastercache:"]), copy(estate.qa, 29, prefixes=["mastercache:"])
-    Generation.objects.update(category="cache")
+    made = [copy(estate.qa, days, prefixes=["mastercache:"]) for days in (31, 29)]
+    with past_the_triggers():
+        Generation.objects.update(category="cache")
+    old, young = (Generation.objects.get(pk=each.pk) for each in made)
     assert (state(old), state(young)) == (State.DUE, State.WAITING)
 
 

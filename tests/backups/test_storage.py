@@ -239,7 +239,7 @@ def test_a_store_that_lists_no_uploads_is_said_not_to_know(
 ) -> None:
     back_up(estate)
     run = reconciling.start(estate.qa.environment, actor=make.SETUP)
-    faults = iter([None, Fault("501", "GET", None, 0, 1)])
+    faults = iter([None, None, Fault("501", "GET", None, 0, 1)])  # two listings come first
     monkeypatch.setattr(estate.s3, "take_fault", lambda *_: next(faults, None))
     make.work()
     run.refresh_from_db()
@@ -398,7 +398,7 @@ def test_a_long_listing_goes_on_where_it_was_after_a_crash(
     run.refresh_from_db()
     assert run.result == status(known=4, unknown=7)
     listings = [call for call in estate.s3.calls("GET") if call.status == 200 and "list-type" in call.query]
-    pages = [call.query["start-after"] for call in listings]
+    pages = [call.query["start-after"] for call in listings if call.query["prefix"] == "qa/backups/"]
     assert len(pages) == len(set(pages)) == 6
 
 
