@@ -45,10 +45,12 @@ def _newest() -> GenerationQuerySet:
     )
 
 
-@register.inclusion_tag("overview/generations.html")
-def newest_generations(environment: Environment) -> dict[str, object]:
+@register.inclusion_tag("overview/generations.html", takes_context=True)
+def newest_generations(context: template.Context, environment: Environment) -> dict[str, object]:
     """For every family of an environment: can it be restored, to which moment, since when is that proven?"""
-    return {"environment": environment, "rows": protection.in_environment(environment)}
+    rows = protection.in_environment(environment)
+    may_operate = context["request"].user.has_perm("kvops.operate")
+    return {"environment": environment, "rows": rows, "may_operate": may_operate}
 
 
 @register.inclusion_tag("drills/light.html")

@@ -277,3 +277,12 @@ def test_the_page_counts_no_keys_and_does_not_grow_with_them(estate: make.Estate
         browser.get("/")
     assert len(many) == len(few)
     assert not any('"kvops_key"' in query["sql"] for query in many)
+
+
+@pytest.mark.parametrize(("who", "offered"), [("operator", True), ("reviewer", False), ("auditor", False)])
+def test_only_an_operator_is_offered_to_back_a_family_up(
+    estate: make.Estate, people: make.People, who: str, offered: bool
+) -> None:
+    page = signed_in(getattr(people, who)).get("/").content.decode()
+    assert ("Back it up" in page) is offered
+    assert "there is no verified copy" in page
