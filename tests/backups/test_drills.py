@@ -14,6 +14,7 @@ from backups.models import Drill
 from kvops import approvals, emergency, runs, standing, timing
 from kvops import people as persons
 from kvops.cloudflare import Entry
+from kvops.cloudflare.writes import KVWriter
 from kvops.models import ApprovalRequest, Environment, Event, Notification, Role, Run, Scratch
 from tests import make
 from tests.backups import restoring
@@ -303,3 +304,32 @@ def test_the_overview_says_when_the_last_drill_passed(scratch: Scratch, people: 
 
 def overview(people: make.People) -> str:
     return signed_in(people.auditor).get("/").content.decode()
+
+
+class Killed(BaseException):
+    """The worker is gone, whatever would catch an exception."""
+
+
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize(
+    "at", [f"{moment} {call}" for call in ("bulk_put", "put_value", "bulk_delete") for moment in ("before", "after")]
+)
+def test_a_worker_that_dies_at_a_write_or_a_removal_is_taken_over(
+    scratch: Scratch, people: make.People, estate: make.Estate, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    allowed(scratch, people)
+    drill = drills.start(scratch.environment, by=people.operator)
+    moment, call = at.split()
+    real = getattr(KVWriter, call)
+
+    def dies(*given: object) -> None:
+        if moment == "after":
+            real(*given)
+        raise Killed
+
+    monkeypatch.setattr(KVWriter, call, dies)
+    with pytest.raises(Killed):
+        make.work()
+    monkeypatch.setattr(KVWriter, call, real)
+    Run.objects.filter(pk=drill.run_id).update(lease_until=Now() - timedelta(hours=1))
+    assert (rehearsed(drill).passed, held(scratch, estate)) == (True, 0)

@@ -16,9 +16,11 @@ from backups import generations, guards, investigations, pins
 from backups.investigations import KIND, InvestigationRefused
 from backups.models import Generation, Investigation
 from backups.pins import PinRefused
+from backups.r2 import R2Store
+from backups.removal import remove_permanently
 from backups.retained import Retention
 from kvops import approvals, clock, emergency, runs, standing
-from kvops.models import ApprovalRequest, Category, Environment, Family, Notification, Person, Role, RoleGrant
+from kvops.models import ApprovalRequest, Category, Environment, Family, Notification, Person, Role, RoleGrant, Run
 from tests import make
 from tests.backups import cleaning
 from tests.fakes.cloudflare_api import Bucket
@@ -377,3 +379,29 @@ def test_a_copy_that_is_still_there_an_hour_after_its_end_is_an_alarm(cached: ma
     with past_the_triggers():
         Investigation.objects.update(closed_at=made.created_at - timedelta(hours=2))
     assert "The copy of 1 investigation should be gone" in page(people.auditor, "/")
+
+
+class Killed(BaseException):
+    """The worker is gone, whatever would catch an exception."""
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_worker_that_dies_at_an_object_is_taken_over(
+    cached: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    made = start(cached, people)
+    approve(made, people)
+
+    def dies(store: R2Store, key: str) -> None:
+        if after:
+            remove_permanently(store, key)
+        raise Killed
+
+    monkeypatch.setattr("backups.erasing.remove_permanently", dies)
+    with pytest.raises(Killed):
+        close(made, people)
+    monkeypatch.setattr("backups.erasing.remove_permanently", remove_permanently)
+    Run.objects.filter(kind="expire").update(lease_until=now(made).created_at - timedelta(hours=1))
+    make.work()
+    assert (now(made).state, cached.s3.objects) == ("over", {})
+    assert Entry.objects.filter(action="object.deleting").count() == 4
