@@ -41,7 +41,8 @@ class ObjectFilter(forms.Form):
         if not self.is_valid() or not self.cleaned_data["after"]:
             return found
         last = StoredObject.objects.filter(pk=self.cleaned_data["after"]).first()
-        return found.filter(Q(key=last.key, pk__gt=last.pk) | Q(key__gt=last.key)) if last else found.none()
+        # The bound by itself, so that the index is read from there on.
+        return found.filter(Q(key__gt=last.key) | Q(pk__gt=last.pk), key__gte=last.key) if last else found.none()
 
     def matching(self) -> QuerySet[StoredObject]:
         """All the objects that match, on whichever page."""
