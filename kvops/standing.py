@@ -26,7 +26,7 @@ State = ApprovalRequest.State
 def in_force(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
     """The newest approval of this kind that stands for the subject now; None when there is none."""
     found = ApprovalRequest.objects.filter(kind=kind, subject=subject, state=State.APPROVED, standing_until__gt=Now())
-    return found.select_related("requester", "approver", "environment").order_by("-pk").first()
+    return found.order_by("-pk").first()
 
 
 def newest(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:

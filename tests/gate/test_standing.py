@@ -146,6 +146,8 @@ def test_only_what_stands_for_the_subject_now_is_in_force(world: World, approved
     assert standing.in_force(KIND, SUBJECT) == approved
     assert standing.in_force(KIND, "drill:production") is None
     assert standing.in_force(ApprovalRequest.Kind.INVESTIGATION, SUBJECT) is None
+    assert standing.newest(KIND, "drill:production") is None
+    assert standing.newest(ApprovalRequest.Kind.INVESTIGATION, SUBJECT) is None
     next_ = asked(world, again=True)
     assert (standing.in_force(KIND, SUBJECT), standing.newest(KIND, SUBJECT)) == (approved, next_)
     over(world, approved)
