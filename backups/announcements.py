@@ -9,13 +9,15 @@ from kvops import notifications
 from kvops.models import Event
 from kvops.wording import moment, say, translated
 
+Purpose = Generation.Purpose
+
 
 def made(generation: Generation) -> None:
-    """A routine copy is complete, or lacks what vanished meanwhile."""
+    """A copy nobody waits for on a page of its own is complete; any copy lacks what vanished meanwhile."""
     if generation.status == Generation.Status.PARTIAL:
         why = say(_("%(n)s keys vanished while it was made. Make another."), n=generation.vanished)
         _tell(generation, Event.GENERATION_FAILED, _("Copy left partial: %(what)s"), why)
-    elif generation.purpose == Generation.Purpose.ROUTINE:
+    elif generation.purpose in {Purpose.ROUTINE, Purpose.MASTERS, Purpose.INVESTIGATION}:
         _tell(generation, Event.GENERATION_MADE, _("Copy made: %(what)s"))
 
 

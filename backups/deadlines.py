@@ -60,7 +60,7 @@ def _tell(kept: Kept, due_at: datetime, days: int, families: Sequence[Family]) -
         subject=f"generation:{generation.pk}",
         title=say(_("Copy %(pk)s will be deleted on %(date)s"), pk=generation.pk, date=_date(due_at)),
         lines=[*_about(kept), say(_("Whoever needs it pins it on this page; a pinned copy stays."))],
-        link=reverse("backups:generation_pin", args=[generation.pk]),
+        link=f"{reverse('backups:generation_pin', args=[generation.pk])}?notice=1",
         environment=generation.environment,
         occasion=f"{days} days before {due_at:%Y-%m-%d}",
         to=owners(families),

@@ -220,6 +220,13 @@ class Rehearsal:
     under_way: bool
 
     @property
+    def tried(self) -> tuple[int, int]:
+        """How many keys the last drill that passed compared, and how many its copies hold."""
+        copies = self.passed.copies.all() if self.passed else DrilledCopy.objects.none()
+        sums = copies.aggregate(compared=Sum("compared"), held=Sum("generation__keys"))
+        return sums["compared"] or 0, sums["held"] or 0
+
+    @property
     def soon_over(self) -> bool:
         """Whether the standing approval ends within a week."""
         return self.approval is not None and standing.soon_over(self.approval)

@@ -53,13 +53,7 @@ def start_backup(
     person: Person | None = None,
     foreground: bool = False,
 ) -> Generation:
-    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and runs.AlreadyOpen.
-
-    Caches are refused: they are copied for an investigation, or for their clean-up.
-    """
-    reached = scope.reached(namespace, scope.distinct(prefixes))
-    if reached and scope.category(reached) == Category.CACHE:
-        raise BackupRefused(_("Caches are only copied for an investigation with a name and an end. Open one instead."))
+    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and runs.AlreadyOpen."""
     with log.transaction():
         return create_backup(namespace, prefixes=prefixes, actor=actor, person=person, foreground=foreground)
 
@@ -78,7 +72,8 @@ def create_backup(
 ) -> Generation:
     """The same within the caller's `audit.log.transaction()`; with a stage, of its frozen names and no others.
 
-    With a restore, of exactly what it may overwrite. One for an investigation ends with that.
+    With a restore, of exactly what it may overwrite. One for an investigation ends with that. Routine copies of caches
+    are refused.
 
     Whether it is encrypted is decided by the run, when it knows all names. Where nothing is set for that, keys that are
     only copied encrypted make it fail before it reads a value. Raises BackupRefused when the newest scan knows of such
@@ -89,6 +84,8 @@ def create_backup(
         raise BackupRefused(why)
     prefixes = scope.distinct(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
+    if purpose == Generation.Purpose.ROUTINE and families and scope.category(families) == Category.CACHE:
+        raise BackupRefused(_("Caches are only copied for an investigation with a name and an end. Open one instead."))
     if not encryption.possible():
         _insist_in_the_clear(namespace, prefixes, families, listed=stage is None and restore is None)
     at = insist_time(namespace)

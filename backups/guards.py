@@ -168,7 +168,7 @@ def _ask(environment: Environment, keep: Callable[[], None]) -> _Found:
     return _Found(
         Lock(locks.judge(rules, root, put_at=clock.now(), least=RETENTION)),
         tuple(rules),
-        tuple(rule.id for rule in locks.wider(rules, root)),
+        tuple(rule.id for rule in locks.wider(rules, root, environment.key_template.partition("{")[0])),
         tuple(domain.name for domain in domains if domain.enabled),
         tuple(rule.id for rule in deleting if locks.meet(rule.prefix, root)),
         locks.expiry(deleting, storage.investigations_root(environment)),

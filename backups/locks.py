@@ -46,9 +46,13 @@ def judge(rules: Iterable[LockRule], prefix: str, *, put_at: datetime, least: ti
     return DISABLED if over else MISSING
 
 
-def wider(rules: Iterable[LockRule], prefix: str) -> list[LockRule]:
-    """The enabled rules that lock more than what is under the prefix: other data of the bucket."""
-    return [rule for rule in rules if rule.enabled and prefix.startswith(rule.prefix) and rule.prefix != prefix]
+def wider(rules: Iterable[LockRule], prefix: str, shared: str = "") -> list[LockRule]:
+    """The enabled rules that lock more than what is under the prefix: other data of the bucket.
+
+    `shared`: a shorter prefix under which several environments have their copies and nothing else is.
+    """
+    ours = {prefix, shared} if shared else {prefix}
+    return [rule for rule in rules if rule.enabled and prefix.startswith(rule.prefix) and rule.prefix not in ours]
 
 
 def expiry(rules: Iterable[LifecycleRule], prefix: str) -> int | None:

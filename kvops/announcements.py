@@ -109,11 +109,15 @@ def run_finished(run: Run) -> None:
 
 
 def run_failed(run: Run, sentence: str) -> None:
-    """A run failed: told to whoever started it; when it is destructive, or nobody looks, to every operator besides."""
+    """A run failed: told to whoever started it; when it is destructive, or nobody looks, to every operator besides.
+
+    A copy that was not made is everybody's business.
+    """
     if not run.foreground:
-        everybody = run.approval is not None or run.started_by is None
-        roles = [Role.OPERATOR] if everybody else []
-        _tell_of(run, Event.RUN_FAILED, _("Failed: %(kind)s %(what)s"), roles, sentence)
+        copy = run.kind == Run.Kind.BACKUP
+        everybody = copy or run.approval is not None or run.started_by is None
+        event = Event.GENERATION_FAILED if copy else Event.RUN_FAILED
+        _tell_of(run, event, _("Failed: %(kind)s %(what)s"), [Role.OPERATOR] if everybody else [], sentence)
 
 
 def _tell_of(run: Run, event: Event, title: str | Promise, roles: Sequence[Role], *lines: str) -> None:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from html import unescape
 from io import StringIO
+from unittest.mock import patch
 
 import pyrage
 import pytest
@@ -26,6 +27,7 @@ from django.test import Client
 from backups import cleanup, contrasts, generations, preparation, undo
 from backups.models import Generation
 from kvops import notifications, timing
+from kvops.logs import Formatter
 from kvops.models import Category, Environment, Notification, Run
 from tests import keys, make
 from tests.backups import cleaning, restoring
@@ -169,6 +171,11 @@ def _failures(estate: make.Estate) -> Iterator[str]:
     estate.s3._faults.clear()
     failed.run.refresh_from_db()
     assert failed.run.state == Run.State.FAILED
+    with patch("backups.export.Export.step", side_effect=ValueError(CANARIES[0])):
+        unforeseen = generations.start_backup(estate.qa, prefixes=["mail:1"], actor=make.SETUP)
+        make.work()
+    unforeseen.run.refresh_from_db()
+    assert unforeseen.run.error_code == "unexpected"
     for forge in FORGERIES:
         made = restoring.copy(estate.qa, "mail:0")
         key = made.object_keys()[0]
@@ -203,6 +210,9 @@ def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
 ) -> None:
     estate = settings_with_canaries
     caplog.set_level(logging.DEBUG)
+    written = logging.StreamHandler(StringIO())
+    written.setFormatter(Formatter())
+    logging.getLogger().addHandler(written)
     places: dict[str, bytes] = {"said": "\n".join(everything_that_happens(estate, people)).encode()}
     for who in (people.operator, people.reviewer):
         client = signed_in(who)
@@ -213,7 +223,8 @@ def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
         notifications.deliver(pk)
     places |= {f"mail {at}": one.message().as_bytes() for at, one in enumerate(mail.outbox)}
     places |= {f"slack {at}": json.dumps(one, ensure_ascii=False).encode() for at, one in enumerate(slack.taken)}
-    places["log"] = caplog.text.encode()
+    logging.getLogger().removeHandler(written)
+    places["log"] = written.stream.getvalue().encode()
     places |= {f"object {name}": body for name, body in estate.s3.objects.items()}
     places |= tables()
     assert hits(places) == {}

@@ -73,9 +73,10 @@ def _counts(found: list[Tried]) -> list[tuple[str, int, int]]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("kvops.pin", raise_exception=True)
 def pin(request: HttpRequest, pk: int) -> HttpResponse:
-    """Say why a copy must stay; from then on it does."""
+    """Say why a copy must stay; from then on it does. Whoever comes from a notice only confirms."""
     generation = get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
-    form = ReasonForm(request.POST if request.method == "POST" else None)
+    reason = _("Still needed: pinned on the notice of its deletion.") if "notice" in request.GET else ""
+    form = ReasonForm(request.POST if request.method == "POST" else None, initial={"reason": reason})
     if form.is_valid():
         try:
             pins.pin(generation, reason=form.cleaned_data["reason"], by=person_of(request))

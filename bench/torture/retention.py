@@ -65,6 +65,8 @@ class Judge:
             return False
         if generation.restores.exclude(state__in=["done", "ended"]).exists():
             return False
+        if Run.objects.open().filter(subject=f"generation:{generation.pk}").exists():
+            return False
         newer = Generation.objects.filter(namespace=generation.namespace, status="verified", pk__gt=generation.pk)
         held = [prefix for one in newer for prefix in one.prefixes]
         return all(any(prefix.startswith(start) for start in held) for prefix in generation.prefixes)
@@ -105,7 +107,9 @@ class Meanwhile:
     def act(self) -> None:
         """Something that may happen at any time; what is refused is refused."""
         one = self.chance.choice(list(Generation.objects.select_related("environment", "namespace")))
-        acts = [self.pin, self.unpin, self.restore, self.over, self.damage, self.rule, self.fail]
+        acts = [
+            self.pin, self.unpin, self.restore, self.over, self.read, self.closed, self.damage, self.rule, self.fail
+        ]  # fmt: skip
         try:
             self.chance.choice(acts)(one)
             self.done += 1
@@ -130,6 +134,16 @@ class Meanwhile:
     def over(self, one: Generation) -> None:
         """A restore is given up."""
         Restore.objects.filter(generation=one, state="preparing").update(state="ended", finished_at=clock.now())
+
+    def read(self, one: Generation) -> None:
+        """A run begins to read a copy."""
+        lease = {"owner": "x", "lease_until": clock.now() + timedelta(hours=1)}
+        Run.objects.create(kind="verify", subject=f"generation:{one.pk}", label="x", state="running", **lease)
+
+    def closed(self, one: Generation) -> None:
+        """Whatever reads a copy is done."""
+        over = {"state": "succeeded", "owner": "", "lease_until": None, "finished_at": clock.now()}
+        Run.objects.open().filter(subject=f"generation:{one.pk}").update(**over)
 
     def damage(self, one: Generation) -> None:
         """A copy is found damaged."""

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.actions import Action
 from audit.models import Entry as Recorded
-from backups import drills
+from backups import drills, holds
 from backups.models import Drill
 from kvops import approvals, emergency, runs, standing, timing
 from kvops import people as persons
@@ -333,3 +333,14 @@ def test_a_worker_that_dies_at_a_write_or_a_removal_is_taken_over(
     monkeypatch.setattr(KVWriter, call, real)
     Run.objects.filter(pk=drill.run_id).update(lease_until=Now() - timedelta(hours=1))
     assert (rehearsed(drill).passed, held(scratch, estate)) == (True, 0)
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_drill_that_failed_holds_its_copies_no_longer(scratch: Scratch, people: make.People) -> None:
+    allowed(scratch, people)
+    drill = drills.start(scratch.environment, by=people.operator)
+    copy = drill.copies.get().generation_id
+    assert holds.of([copy])
+    runs.request_stop(drill.run, actor=make.SETUP)
+    make.work()
+    assert holds.of([copy]) == {}

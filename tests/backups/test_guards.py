@@ -260,7 +260,7 @@ def test_every_lack_of_a_lock_is_an_alarm(
     bucket.lock(**lock)  # type: ignore[arg-type]
     guards.look(qa)
     assert title in operator.get("/").content.decode()
-    assert "kvops-copies qa/backups/ --retention-days 14" in operator.get("/storage/").content.decode()
+    assert "kvops-copies-qa qa/backups/ --retention-days 14" in operator.get("/storage/").content.decode()
 
 
 def test_what_is_not_known_is_an_alarm_and_never_good(estate: make.Estate, qa: Environment, operator: Client) -> None:
@@ -306,3 +306,11 @@ def test_the_overview_shows_a_light_for_each_bucket(qa: Environment, bucket: Buc
     page = operator.get("/").content.decode()
     assert page.count("Public access") == 2
     assert all(word in page for word in ("Private", "Locked", "Not known", "Never listed."))
+
+
+def test_a_lock_on_what_several_environments_share_is_not_too_wide(qa: Environment, bucket: Bucket) -> None:
+    Environment.objects.filter(pk=qa.pk).update(key_template="backups/{environment}")
+    bucket.rules.clear()
+    bucket.lock("backups/", days=30)
+    guard = guards.look(Environment.objects.get(pk=qa.pk))
+    assert (guard.lock, guard.wider, guard.good) == ("held", [], True)

@@ -88,7 +88,7 @@ def test_operators_reviewers_and_the_owner_are_told_once(estate: make.Estate, pe
         (Event.GENERATION_DEADLINE, f"generation:{old.pk}", name)
         for name in ("Operator", "Operator2", "Reviewer", "Nobody")
     }
-    assert set(Notification.objects.values_list("link", flat=True)) == {f"/backups/{old.pk}/pin"}
+    assert set(Notification.objects.values_list("link", flat=True)) == {f"/backups/{old.pk}/pin?notice=1"}
 
 
 def test_a_copy_that_is_held_or_the_newest_is_not_announced(estate: make.Estate, people: make.People) -> None:

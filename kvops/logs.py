@@ -1,0 +1,24 @@
+"""How log lines are written: of an exception its type and where it came from, never its words.
+
+The words may quote what the code had in hand, a secret of KV or a row of the database.
+"""
+
+import logging
+import traceback
+from types import TracebackType
+
+
+class Formatter(logging.Formatter):
+    """As the standard one, without the messages of exceptions."""
+
+    def formatException(  # noqa: N802  (its name there)
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """The frames and types of the exception and of those that led to it, the first one first."""
+        told: list[str] = []
+        error = ei[1]
+        while error is not None:
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            told.append(f"{frames}{type(error).__module__}.{type(error).__qualname__}")
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\nthen\n".join(reversed(told))
