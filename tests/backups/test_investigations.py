@@ -84,6 +84,17 @@ def test_a_cache_is_copied_where_r2_deletes_it(cached: make.Estate, people: make
     assert made.generation.retain_until == made.ends_at
 
 
+def test_people_are_told_of_the_copy_and_of_one_that_was_not_made(cached: make.Estate, people: make.People) -> None:
+    Environment.objects.update(slack="env:TEST_SLACK")
+    made = start(cached, people)
+    told = Notification.objects.filter(event="generation.made", subject=f"generation:{made.generation_id}")
+    assert [one.environment for one in told] == [made.environment]
+    cached.cloudflare.fault("bulk_get", "refusal", status=403, code=10000, times=99)
+    failed = start(cached, people, title="Once more").generation.run
+    told = Notification.objects.filter(event="generation.failed", subject=f"run:{failed.pk}")
+    assert {one.person for one in told} >= {people.operator, people.operator2}
+
+
 def test_closing_deletes_the_copy_under_the_approval_that_stands(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     request = approve(made, people)

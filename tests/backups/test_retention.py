@@ -197,3 +197,10 @@ def test_a_copy_is_pinned_and_released_on_its_page(estate: make.Estate, people: 
     pin = Pin.objects.get()
     browser.post(f"/backups/pins/{pin.pk}/remove", {"reason": "Enough"})
     assert "Enough" in browser.get(f"/backups/{old.pk}/").text
+
+
+def test_who_comes_from_a_notice_only_confirms_the_pin(estate: make.Estate, people: make.People) -> None:
+    old = copy(estate.qa, 40)
+    browser = signed_in(people.operator)
+    assert "Still needed" in browser.get(f"/backups/{old.pk}/pin?notice=1").content.decode()
+    assert "Still needed" not in browser.get(f"/backups/{old.pk}/pin").content.decode()
