@@ -137,10 +137,9 @@ class Meanwhile:
 
     def read(self, one: Generation) -> None:
         """A run begins to read a copy."""
-        lease = {"owner": "x", "lease_until": clock.now() + timedelta(hours=1)}
-        Run.objects.create(
-            kind="verify", subject=f"generation:{one.pk}", label="x", state="running", foreground=True, **lease
-        )
+        # In the foreground: no worker of the trial takes it.
+        held = {"owner": "x", "lease_until": clock.now() + timedelta(hours=1), "foreground": True}
+        Run.objects.create(kind="verify", subject=f"generation:{one.pk}", label="x", state="running", **held)
 
     def closed(self, one: Generation) -> None:
         """Whatever reads a copy is done."""
