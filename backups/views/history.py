@@ -36,7 +36,8 @@ def index(request: HttpRequest) -> HttpResponse:
             "events": found[:PAGE],
             "after": found[PAGE - 1].entry.seq if len(found) > PAGE else None,
             "counts": history.counts(scope),
-            "trend": history.trend(scope),
+            # Of copies of different families there is none.
+            "trend": history.trend(scope) if scope.family else [],
         }
     return render(request, "history/index.html", context)
 
