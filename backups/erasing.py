@@ -3,6 +3,7 @@
 From *being deleted* on a copy is good for nothing. Who deletes it, and by which right, is the caller's.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,23 +22,23 @@ from kvops.models import Environment
 Status = Generation.Status
 
 
-class Erasing:
+class Erasing(ABC):
     """One step's work on copies that may go; `cursor["next"]` is the next object of the copy at hand."""
 
     def __init__(self, environment: Environment, lease: Lease, store: R2Store) -> None:
         self.environment, self.lease, self.store = environment, lease, store
 
+    @abstractmethod
     def insist_rights(self) -> None:
         """Before each object: raise RunError unless the approval and both people still carry it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
         """An entry about the copy within the open transaction, with who deletes it and why."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settled(self, generation: Generation) -> None:
         """What else is true once the copy is deleted, within that transaction."""
-        raise NotImplementedError
 
     def cursor(self, **at: int) -> dict[str, Any]:
         """The place of the run."""
