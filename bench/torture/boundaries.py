@@ -41,13 +41,13 @@ _SUFFIXES = {
 class Boundaries:
     """Counts and names what is passed; `passing` is called with the name of each boundary, in the thread that is there.
 
-    `job` is what the process is doing, set by whoever drives it.
+    `job` is what the process is doing, set by whoever drives it. `counts`: how often each place was passed.
     """
 
     def __init__(self, passing: Callable[[str], None]) -> None:
         self.job = "start"
+        self.counts: Counter[str] = Counter()
         self._passing = passing
-        self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._tables: set[str] = set()
         self._actions: list[str] = []
@@ -57,8 +57,8 @@ class Boundaries:
         """The next place of this kind: call what comes back at each of its moments."""
         place = f"{self.job}.{seam}.{what}"
         with self._lock:
-            self._counts[place] += 1
-            name = f"{place}#{self._counts[place]}"
+            self.counts[place] += 1
+            name = f"{place}#{self.counts[place]}"
         return lambda moment: self._passing(f"{name}.{moment}")
 
     # The database

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,14 +29,17 @@ _PR_SET_PDEATHSIG = 1
 class Order:
     """What a child is to do: where to work, how long it may find nothing to do, and what happens at which boundary.
 
-    `at`: the boundary at which it sends itself `signal`. `record`: a file for the names of all it passes.
+    `at`: the boundaries at the first of which it sends itself `signal`. `struck`: a file that then says which one it
+    was and how often every place was passed, and which a child after it counts on from. `record`: a file for the names
+    of all it passes.
     """
 
     database: str
     env: Mapping[str, str]
     log: str
     quiet: float = 30.0
-    at: str = ""
+    at: Sequence[str] = ()
+    struck: str = ""
     signal: int = signal.SIGKILL
     record: str = ""
 
@@ -183,12 +186,16 @@ def _work(order: Order) -> int:
 
     def passing(name: str) -> None:
         passed.append(name)
-        if name == order.at:
+        if name in order.at:
+            if order.struck:
+                Path(order.struck).write_text(json.dumps([name, seen.counts]), "utf-8")
             os.kill(os.getpid(), order.signal)
             # Who was paused and may go on ends what it was doing, no more.
             job.leaving = True
 
     seen = boundaries.install(passing, os.getpid())
+    if order.struck and Path(order.struck).exists():
+        seen.counts.update(json.loads(Path(order.struck).read_text("utf-8"))[1])
     try:
         job = mainjob.MainJob(lambda doing: setattr(seen, "job", doing))
         job.run(order.quiet)

@@ -107,11 +107,11 @@ class Stand:
                 self.children.kill_all()
                 connection.close()
 
-    def child(self, *, at: str = "", signal: int = 9, record: str = "") -> int:
+    def child(self, *, at: Sequence[str] = (), signal: int = 9, record: str = "", struck: str = "") -> int:
         """A process that works on the main job; see Order."""
         env = {key: os.environ[key] for key in _TOKENS}
-        order = Order(self.database, env, str(self.folder / "children.log"), at=at, signal=signal, record=record)
-        return self.children.fork(order)
+        log = str(self.folder / "children.log")
+        return self.children.fork(Order(self.database, env, log, at=at, signal=signal, record=record, struck=struck))
 
     def to_the_end(self, pid: int) -> End:
         """Wait for a child until it ends or stops."""

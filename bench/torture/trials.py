@@ -4,19 +4,20 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from fcntl import LOCK_EX, flock
 from random import Random
 
 from audit.actions import Action
 from audit.models import Entry
 from bench.torture.children import DONE
-from bench.torture.rows import Found
+from bench.torture.rows import Found, total
 from bench.torture.stand import VARIANTS, Stand, Trial
 from bench.torture.verdict import verdict
 from kvops import timing
 
-STRIDE = 7919
-"""Every boundary has its turn, and a few trials already lie all over the job: a prime, so that none is left out."""
+TRIALS = 360
+"""How many trials have every boundary of a variant once: more than any of its jobs has boundaries."""
 
 
 class NotRepeatable(Exception):
@@ -44,23 +45,40 @@ def _recorded(stand: Stand, seed: int, variant: int) -> list[str]:
 
 
 def crash(stand: Stand, seed: int, number: int) -> Found:
-    """A process dies at the boundary; others take over and finish the job."""
+    """A process dies at a boundary, the next one at another, in other jobs of the same clean-up; the last finishes it.
+
+    A boundary that these deaths moved away is tried once more in a clean-up of its own.
+    """
     variant = number % VARIANTS
     known = names(stand, seed, variant)
-    at = number // VARIANTS * STRIDE % len(known)
-    found = crash_at(stand, seed, variant, known[at])
-    return found | {"variant": float(variant), "boundary": float(at), "boundaries": float(len(known))}
+    mine = _of_one_trial(known, number // VARIANTS)
+    found, left = _dying(stand, seed, variant, mine)
+    ended = [found, *(crash_at(stand, seed, variant, at) for at in sorted(left))]
+    made = {name: total(ended, name) for name in set().union(*ended)}
+    return made | {f"boundary {known.index(at)}": 1.0 for at in mine} | {"boundaries": float(len(known))}
+
+
+def _of_one_trial(known: Sequence[str], number: int) -> list[str]:
+    """Boundaries of different jobs: a death in one of them changes nothing in how the places of the others count."""
+    of_a_job = sorted(known, key=lambda name: name.partition(".")[0])
+    return of_a_job[number % TRIALS :: TRIALS]
 
 
 def crash_at(stand: Stand, seed: int, variant: int, at: str) -> Found:
-    """The same at the boundary of this name."""
+    """The same at the boundary of this name alone."""
+    found, left = _dying(stand, seed, variant, [at])
+    return found | _whether(not left, stand, seed, variant, at)
+
+
+def _dying(stand: Stand, seed: int, variant: int, at: Sequence[str]) -> tuple[Found, set[str]]:
+    """The verdict after a death at each of these, in the order they come, and those that were never reached."""
+    left = set(at)
+    struck = stand.folder / "struck.json"
+    struck.unlink(missing_ok=True)
     with stand.trial(f"{seed}:{variant}", variant) as trial:
-        first = stand.to_the_end(stand.child(at=at))
-        reached = first.code == -signal.SIGKILL
-        if reached:
-            stand.to_the_end(stand.child())
-        found = verdict(trial)
-    return found | _whether(reached, stand, seed, variant, at)
+        while stand.to_the_end(stand.child(at=sorted(left), struck=str(struck))).code == -signal.SIGKILL:
+            left.remove(json.loads(struck.read_text("utf-8"))[0])
+        return verdict(trial) | {"deaths": float(len(at) - len(left))}, left
 
 
 def _whether(reached: bool, stand: Stand, seed: int, variant: int, at: str) -> Found:
@@ -83,7 +101,7 @@ def stop(stand: Stand, seed: int, number: int) -> Found:
 def stop_at(stand: Stand, seed: int, variant: int, at: str) -> Found:
     """The same at the boundary of this name."""
     with stand.trial(f"{seed}:{variant}", variant) as trial:
-        paused = stand.child(at=at, signal=signal.SIGSTOP)
+        paused = stand.child(at=[at], signal=signal.SIGSTOP)
         reached = stand.to_the_end(paused).stopped
         found = _paused(stand, trial, paused) if reached else verdict(trial)
     return found | _whether(reached, stand, seed, variant, at)
