@@ -5,7 +5,8 @@ may happen: pins, restores, clean-ups of the newer copy's proof, rules, stops, f
 begins a restore in a thread of its own at the moment the disposal comes to the copy. The bucket's journal is the judge,
 by rules told once more here; a restore that began has its copy whole.
 
-`simulator`: what another rule would do by `/retention/try/` is what a disposal deletes once the rule is in force.
+`simulator`: what another rule would do by `/retention/try/`, and when, is what disposals delete once the rule is in
+force: at once, around the date of a copy, and at any time later. The database's clock is moved, people pin some copies.
 """
 
 import random
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from unittest.mock import patch
 
 from django.db import IntegrityError, connection
@@ -22,8 +24,7 @@ from backups import disposals, erasing, pins, retained
 from backups.models import Disposal, Generation, Pin, Restore
 from backups.r2 import R2Store
 from backups.removal import remove_permanently
-from backups.retention import State
-from bench.torture import place
+from bench.torture import later, place
 from bench.torture.rows import Figure, Found, Row, total
 from kvops import clock, runs
 from kvops.models import Family, Run
@@ -31,11 +32,12 @@ from tests import make
 from tests.backups import disposing as way
 from tests.backups.keeping import copy
 from tests.fakes.s3 import FakeS3
+from tests.gate import world as gate
 
 PREFIXES = (("master:",), ("master:a:",), ("",), ("mastercache:",), ("master:", "mastercache:"))
 KINDS = ("verified",) * 6 + ("damaged", "partial", "complete")
 EDGE = 1 / 24
-FORTNIGHT = timedelta(days=14)
+HOUR, FORTNIGHT = timedelta(hours=1), timedelta(days=14)
 
 
 def _copies(estate: make.Estate, chance: random.Random) -> list[Generation]:
@@ -256,28 +258,54 @@ def _judged(found: Sequence[Found]) -> list[Figure]:
 
 
 def _simulated(estate: make.Estate, people: make.People, chance: random.Random) -> Found:
-    _copies(estate, chance)
+    for one in _copies(estate, chance):
+        if one.status != "writing" and chance.random() < 0.2:
+            pins.pin(one, reason="x", by=people.auditor)
     family, days = Family.objects.get(pattern="master:"), chance.randint(14, 60)
-    shown = {one.then.generation.pk for one in retained.tried(family, days) if one.then.verdict.state == State.DUE}
-    others = {kept.generation.pk for kept in disposals.due(estate.qa.environment)}
-    of_family = {one.now.generation.pk for one in retained.tried(family, family.retain_days)}
+    verdicts = {one.then.generation.pk: one.then.verdict for one in retained.tried(family, days)}
+    dates = {pk: one.due_at for pk, one in verdicts.items() if one.state.goes and one.due_at}
+    begun, others = clock.now(), set[int]()
     Family.objects.filter(pk=family.pk).update(retain_days=days)
+    moments = _moments([(date - begun) / HOUR for date in dates.values()], chance)
+    found = {"sets": 1.0, "waited": 0.0, "gone": 0.0, "wrong": 0.0}
+    for hours in moments:
+        later.by(hours)
+        estate.s3.dates = partial(_so_much_later, hours)
+        others |= {kept.generation.pk for kept in disposals.due(estate.qa.environment)} - verdicts.keys()
+        _disposed(estate, people)
+        gone = set(Generation.objects.filter(status="deleted").values_list("pk", flat=True))
+        shown = {pk for pk, date in dates.items() if date <= begun + hours * HOUR}
+        wrong = (gone & verdicts.keys()) ^ shown | (gone - verdicts.keys()) ^ others
+        if wrong:
+            print(f"{hours} hours later: simulated {sorted(shown)}, others {sorted(others)}, went {sorted(gone)}")
+        waited = sum(dates[pk] > begun for pk in gone & dates.keys())
+        found |= {"gone": float(len(gone)), "waited": float(waited), "wrong": found["wrong"] + len(wrong)}
+    return found
+
+
+def _moments(dates: Sequence[float], chance: random.Random) -> list[float]:
+    """Now, a little before or after the date of a copy, and any time within a quarter of a year: in hours from now."""
+    near = [date + late for date in dates for late in (-0.1, 0.1) if date + late > 0]
+    return sorted([0.0, chance.choice([*near, 1.0]), chance.uniform(0, 90 * 24)])
+
+
+def _so_much_later(hours: float) -> float:
+    return time.time() + hours * 3600
+
+
+def _disposed(estate: make.Estate, people: make.People) -> None:
+    """What is due goes, if anything is."""
     try:
         way.started(estate, people)
-        make.work()
     except disposals.DisposalRefused:
-        pass
-    gone = set(Generation.objects.filter(status="deleted").values_list("pk", flat=True))
-    wrong = (gone & of_family) ^ shown
-    if wrong or (gone - of_family) - others:
-        print(f"simulated {sorted(shown)}, went {sorted(gone)}")
-    return {"sets": 1, "gone": len(gone), "wrong": len(wrong) + len((gone - of_family) - others)}
+        return
+    make.work()
 
 
 def _simulator(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     for number in numbers:
         chance = random.Random(f"simulator {seed} {number}")
-        with place.estate() as estate:
+        with place.estate() as estate, gate.undone(), later.clock():
             yield number, _simulated(estate, make.everybody(), chance)
 
 
@@ -285,7 +313,8 @@ def _agreed(found: Sequence[Found]) -> list[Figure]:
     return [
         Figure("sets of copies and rules", total(found, "sets")),
         Figure("copies that went", total(found, "gone"), ">=", 1),
-        Figure("copies that went otherwise than simulated", total(found, "wrong"), "==", 0),
+        Figure("copies that went when their date had come", total(found, "waited"), ">=", 1),
+        Figure("copies that went otherwise, or at another time, than simulated", total(found, "wrong"), "==", 0),
     ]
 
 
