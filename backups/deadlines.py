@@ -96,6 +96,12 @@ def owners(families: Sequence[Family]) -> list[Person]:
     return list(Person.objects.filter(named)) if named else []
 
 
+def without_owner(families: Iterable[Family]) -> list[Family]:
+    """Those whose owner is nobody KVOps knows: only operators and reviewers are told of their copies."""
+    known = {name.casefold() for person in Person.objects.values_list("email", "name") for name in person}
+    return [family for family in families if family.owner.casefold() not in known]
+
+
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Tell of families whose next copy is late or overdue, and of those that too few days are covered of."""
     for family, copy in protection.in_environment(environment):

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups import disposals, pins, retained
+from backups import deadlines, disposals, pins, retained
 from backups.forms.retention import ReasonForm, RetentionFilter, TryForm
 from backups.models import Generation, Pin
 from backups.retained import Tried
@@ -28,6 +28,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each copy, oldest first, and the rules behind them."""
     form = RetentionFilter(request.GET)
     found = list(islice(form.copies(), PAGE + 1))
+    families = Family.objects.order_by("binding", "pattern")
     context = {
         "form": form,
         "copies": found[:PAGE],
@@ -38,7 +39,8 @@ def index(request: HttpRequest) -> HttpResponse:
             for environment in Environment.objects.order_by("order")
         ],
         "may_operate": request.user.has_perm("kvops.operate"),
-        "families": Family.objects.order_by("binding", "pattern"),
+        "families": families,
+        "without_owner": deadlines.without_owner(families),
     }
     return render(request, "retention/list.html", context)
 

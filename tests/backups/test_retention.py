@@ -190,6 +190,16 @@ def test_the_page_filters_by_state_and_family(estate: make.Estate, people: make.
     assert f"/backups/{waiting.pk}/pin" not in page
 
 
+def test_the_page_says_whose_owner_is_nobody(estate: make.Estate, people: make.People) -> None:
+    Family.objects.update(owner=people.operator.email.upper())
+    page = signed_in(people.auditor).get("/retention/").content.decode()
+    assert "no person" not in page
+    Family.objects.filter(pattern="master:").update(owner="Platform team")
+    page = signed_in(people.auditor).get("/retention/").content.decode()
+    assert "The owner of 1 family is nobody KVOps knows" in page
+    assert page.count("no person") == 1
+
+
 def test_a_copy_is_pinned_and_released_on_its_page(estate: make.Estate, people: make.People) -> None:
     old, browser = copy(estate.qa, 400), signed_in(people.operator)
     assert browser.post(f"/backups/{old.pk}/pin", {"reason": "Keep it"}).status_code == 302
