@@ -17,7 +17,8 @@ register = template.Library()
 @register.simple_tag
 def prefixes(of: Sequence[str]) -> str:
     """Prefixes as one reads them: each with a star, the empty one in words."""
-    return format_html_join(" ", "{}", ((key_name(f"{prefix}*") if prefix else _("all keys"),) for prefix in of))
+    shown = format_html_join(" ", "{}", ((key_name(f"{prefix}*") if prefix else _("all keys"),) for prefix in of))
+    return format_html('<span class="prefixes">{}</span>', shown)
 
 
 @register.inclusion_tag("backups/status.html")
