@@ -10,16 +10,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from audit import log
-from audit.actions import Action
 from backups import catalogue, encryption, generations, keeping, protection
 from backups.forms.backups import BackupForm, GenerationFilter, PlaceForm
 from backups.models import Generation, PlainDump
+from backups.views.acting import refuse
 from kvops import inventory, runs
 from kvops.approvals import actor_of
-from kvops.models import Category, Environment
+from kvops.models import Category
 from kvops.signin import person_of
-from kvops.wording import english
 
 PAGE = 50
 SHOWN = 20
@@ -146,14 +144,3 @@ def kept(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.success(request, _("The place is recorded."))
     return redirect("backups:backups")
-
-
-def refuse(request: HttpRequest, refused: Exception, environment: Environment, subject: str) -> None:
-    """Record that a person was refused."""
-    log.refusal(
-        Action.REFUSED,
-        actor=actor_of(person_of(request)),
-        environment=environment.slug,
-        subject=subject,
-        details={"reason": english(refused)[:500]},
-    )

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -14,14 +15,13 @@ from backups import disposals
 from backups.disposals import DisposalRefused
 from backups.forms.disposals import CollectForm, DisposalFilter, StartForm
 from backups.models import Disposal
-from backups.views.backups import refuse
-from kvops import approvals, clock, runs
+from backups.views.acting import REFUSALS, act, refuse
+from kvops import clock, runs
 from kvops.approvals import actor_of
 from kvops.models import Environment, Person, Run
 from kvops.signin import person_of
 
 PAGE = 50
-REFUSALS = (DisposalRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
 State = Disposal.State
 
 
@@ -129,17 +129,15 @@ def end(request: HttpRequest, pk: int) -> HttpResponse:
 def _act(
     request: HttpRequest, disposal: Disposal, do: Callable[[], object], *, done: str, form: forms.Form | None = None
 ) -> HttpResponse:
-    """Do it once the form is complete. What is refused is said and recorded."""
-    if form is not None and not form.is_valid():
-        return _page(request, disposal, form=form, status=422)
-    try:
-        do()
-    except REFUSALS as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, disposal.environment, f"disposal:{disposal.pk}")
-        return _page(request, _disposal(disposal.pk), form=form, status=409)
-    messages.success(request, done)
-    return redirect("backups:disposal", disposal.pk)
+    return act(
+        request,
+        do,
+        on=(disposal.environment, f"disposal:{disposal.pk}"),
+        done=done,
+        to=reverse("backups:disposal", args=[disposal.pk]),
+        show=lambda form, status: _page(request, _disposal(disposal.pk), form=form, status=status),
+        form=form,
+    )
 
 
 def _page(

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backups import drills
 from backups.forms.drills import DrillFilter, RuleForm
 from backups.models import Drill
-from backups.views.backups import refuse
+from backups.views.acting import refuse
 from kvops import approvals, runs
 from kvops.models import Environment
 from kvops.signin import person_of

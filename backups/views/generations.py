@@ -12,7 +12,7 @@ from backups import catalogue, generations, integrity, manifest, recovery, viewi
 from backups.forms.backups import EntryFilter
 from backups.models import Dataset, Generation
 from backups.r2 import StoreError
-from backups.views.backups import refuse
+from backups.views.acting import refuse
 from kvops import runs
 from kvops.approvals import actor_of
 from kvops.models import Run

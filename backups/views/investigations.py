@@ -7,21 +7,21 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups import guards, investigations
 from backups.forms.investigations import CloseForm, InvestigationFilter, InvestigationForm
-from backups.investigations import KIND, InvestigationRefused
+from backups.investigations import KIND
 from backups.models import Investigation
 from backups.scope import BackupRefused
-from backups.views.backups import refuse
-from kvops import approvals, runs, standing
+from backups.views.acting import REFUSALS, act, refuse
+from kvops import standing
 from kvops.models import Environment, Namespace
 from kvops.signin import person_of
 
 PAGE = 50
-REFUSALS = (InvestigationRefused, BackupRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
 RELATED = ("environment", "asked_by", "closed_by", "run", "generation__environment", "generation__namespace")
 INVESTIGATIONS = Investigation.objects.select_related(*RELATED, "generation__run")
 
@@ -68,7 +68,7 @@ def new(request: HttpRequest) -> HttpResponse:
     asked = {name: chosen[name] for name in ("family", "title", "reason", "days")}
     try:
         made = investigations.start(namespace, by=person_of(request), **asked)
-    except REFUSALS as refused:
+    except (BackupRefused, *REFUSALS) as refused:
         form.add_error(None, str(refused))
         refuse(request, refused, environment, f"namespace:{namespace.pk}")
         return _new(request, form, status=422)
@@ -103,15 +103,13 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("kvops.operate", raise_exception=True)
 def close(request: HttpRequest, pk: int) -> HttpResponse:
     """End an investigation now."""
-    found, form = get_object_or_404(INVESTIGATIONS, pk=pk), CloseForm(request.POST)
-    if not form.is_valid():
-        return _page(request, found, form=form, status=422)
-    reason, person = form.cleaned_data["reason"], person_of(request)
+    found, form, person = get_object_or_404(INVESTIGATIONS, pk=pk), CloseForm(request.POST), person_of(request)
     return _act(
         request,
         found,
-        lambda: investigations.close(found, reason=reason, by=person),
+        lambda: investigations.close(found, reason=form.cleaned_data["reason"], by=person),
         done=_("The investigation is closed. Its copy goes as soon as it may."),
+        form=form,
     )
 
 
@@ -125,16 +123,18 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-def _act(request: HttpRequest, found: Investigation, do: Callable[[], object], *, done: str) -> HttpResponse:
-    """Do it. What is refused is said and recorded."""
-    try:
-        do()
-    except REFUSALS as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, found.environment, found.subject)
-        return _page(request, get_object_or_404(INVESTIGATIONS, pk=found.pk), status=409)
-    messages.success(request, done)
-    return redirect("backups:investigation", found.pk)
+def _act(
+    request: HttpRequest, found: Investigation, do: Callable[[], object], *, done: str, form: forms.Form | None = None
+) -> HttpResponse:
+    return act(
+        request,
+        do,
+        on=(found.environment, found.subject),
+        done=done,
+        to=reverse("backups:investigation", args=[found.pk]),
+        show=lambda form, status: _page(request, INVESTIGATIONS.get(pk=found.pk), form=form, status=status),
+        form=form,
+    )
 
 
 def _page(

@@ -11,7 +11,7 @@ from backups import catalogue, clinics, masters
 from backups.forms.masters import MastersForm
 from backups.models import Dataset, Generation
 from backups.scope import BackupRefused
-from backups.views.backups import refuse
+from backups.views.acting import refuse
 from kvops import runs
 from kvops.approvals import actor_of
 from kvops.cloudflare import CloudflareError

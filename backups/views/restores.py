@@ -7,18 +7,18 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups import contrasts, restores, selecting
-from backups.contrasts import ContrastRefused
 from backups.forms.restores import NamesFilter, RestoreFilter, RestoreForm, StartForm, SubmitForm
 from backups.models import Generation, Restore, RestoreEntry
 from backups.restore_moves import RestoreRefused
-from backups.views.backups import refuse
+from backups.views.acting import act, refuse
 from backups.views.contrasts import as_file, difference
-from kvops import approvals, clock, runs
+from kvops import clock, runs
 from kvops.approvals import actor_of
 from kvops.downloads import Cell
 from kvops.models import Person, Run
@@ -29,7 +29,6 @@ UNKNOWN = 20
 """Names that the copy does not hold are listed up to here."""
 CONTRASTS = 5
 COLUMNS = ("name", "size", "found_before", "outcome", "compared_after")
-REFUSALS = (RestoreRefused, ContrastRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
 State = Restore.State
 
 
@@ -202,17 +201,15 @@ def end(request: HttpRequest, pk: int) -> HttpResponse:
 def _act(
     request: HttpRequest, restore: Restore, do: Callable[[], object], *, done: str, form: forms.Form | None = None
 ) -> HttpResponse:
-    """Do it once the form is complete. What is refused is said and recorded, and what was typed is kept."""
-    if form is not None and not form.is_valid():
-        return _page(request, restore, form=form, status=422)
-    try:
-        do()
-    except REFUSALS as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, restore.environment, f"restore:{restore.pk}")
-        return _page(request, _restore(restore.pk), form=form, status=409)
-    messages.success(request, done)
-    return redirect("backups:restore", restore.pk)
+    return act(
+        request,
+        do,
+        on=(restore.environment, f"restore:{restore.pk}"),
+        done=done,
+        to=reverse("backups:restore", args=[restore.pk]),
+        show=lambda form, status: _page(request, _restore(restore.pk), form=form, status=status),
+        form=form,
+    )
 
 
 def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = None, status: int = 200) -> HttpResponse:

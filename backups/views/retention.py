@@ -15,7 +15,7 @@ from backups.forms.retention import ReasonForm, RetentionFilter, TryForm
 from backups.models import Generation, Pin
 from backups.retained import Tried
 from backups.retention import State
-from backups.views.backups import refuse
+from backups.views.acting import refuse
 from kvops.models import Environment, Family
 from kvops.signin import person_of
 

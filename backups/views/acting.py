@@ -1,0 +1,67 @@
+"""A step that a person takes on a page: done and said, or refused, said and recorded."""
+
+from collections.abc import Callable
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from audit import log
+from audit.actions import Action
+from backups.contrasts import ContrastRefused
+from backups.disposals import DisposalRefused
+from backups.investigations import InvestigationRefused
+from backups.restore_moves import RestoreRefused
+from kvops import approvals, runs
+from kvops.approvals import actor_of
+from kvops.models import Environment
+from kvops.signin import person_of
+from kvops.wording import english
+
+REFUSALS = (
+    RestoreRefused,
+    ContrastRefused,
+    DisposalRefused,
+    InvestigationRefused,
+    approvals.Refused,
+    runs.AlreadyOpen,
+    runs.NotResumable,
+)
+
+type Show = Callable[[forms.Form | None, int], HttpResponse]
+"""The page again, as it is now, with a form as the person left it and a status."""
+
+
+def act(
+    request: HttpRequest,
+    do: Callable[[], object],
+    *,
+    on: tuple[Environment, str],
+    done: str,
+    to: str,
+    show: Show,
+    form: forms.Form | None = None,
+) -> HttpResponse:
+    """Do it once the form is complete, and go to the page `to`. What is refused is recorded `on` a subject."""
+    if form is not None and not form.is_valid():
+        return show(form, 422)
+    try:
+        do()
+    except REFUSALS as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, *on)
+        return show(form, 409)
+    messages.success(request, done)
+    return redirect(to)
+
+
+def refuse(request: HttpRequest, refused: Exception, environment: Environment, subject: str) -> None:
+    """Record that a person was refused."""
+    log.refusal(
+        Action.REFUSED,
+        actor=actor_of(person_of(request)),
+        environment=environment.slug,
+        subject=subject,
+        details={"reason": english(refused)[:500]},
+    )
