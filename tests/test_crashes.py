@@ -16,7 +16,7 @@ def found(transactional_db: None) -> dict[str, Found]:
 @pytest.mark.timeout(300)
 @pytest.mark.hazard("B31", "B33")
 def test_nothing_is_lost_or_done_twice_wherever_a_process_dies_or_is_paused(found: dict[str, Found]) -> None:
-    informing = ("fenced", "taken over", "deaths")
+    informing = ("fenced", "taken over", "deaths", "stops")
     wrong = {at: {name for name, count in one.items() if count and name not in informing} for at, one in found.items()}
     assert {at: names for at, names in wrong.items() if names} == {}
     assert found["stop_at delete.http.bulk_delete#1.before"]["fenced"]

@@ -1,7 +1,8 @@
 """A2, A9, A18: a process dies at every boundary of the main job; A11: it is paused there for three leases.
 
 `crashes_0` to `crashes_2`: one variant each; in each trial several processes die one after the other, each at another
-boundary, and n trials have every boundary once. `stops`: a random boundary of any variant at which a lease may be held.
+boundary, and n trials have every boundary once. `stops`: two random boundaries of different jobs, of any variant, at
+which a lease may be held.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ def figures(found: Sequence[Found], *, boundaries: bool) -> list[Figure]:
         made.append(Figure("different boundaries tried", len(hit), ">=", known if len(found) >= TRIALS else len(found)))
         made.append(Figure("deaths", total(found, "deaths"), ">=", len(found)))
     else:
+        made.append(Figure("SIGSTOPs of three leases", total(found, "stops"), ">=", len(found)))
         made.append(Figure("changing calls after deadline + timeout", total(found, "late"), "==", 0))
         made.append(Figure("leases taken over meanwhile", total(found, "taken over")))
         made.append(Figure("ended by the fence", total(found, "fenced")))
@@ -59,7 +61,7 @@ ROWS = (
     Row(
         "stops",
         "A11",
-        n=500,
+        n=255,
         slice=0,
         trials=_stops,
         figures=partial(figures, boundaries=False),

@@ -12,7 +12,7 @@ from audit.actions import Action
 from audit.models import Entry
 from bench.torture.children import DONE
 from bench.torture.rows import Found, total
-from bench.torture.stand import VARIANTS, Stand, Trial
+from bench.torture.stand import VARIANTS, Stand
 from bench.torture.verdict import verdict
 from kvops import timing
 
@@ -92,36 +92,49 @@ LEASED = ("scan", "backup", "verify", "check", "delete", "confirm", "undo")
 
 
 def stop(stand: Stand, seed: int, number: int) -> Found:
-    """A process is paused at a boundary for three leases, while others take over; then it goes on."""
-    variant = number % VARIANTS
+    """A process is paused at a boundary for three leases, while others take over; then it goes on.
+
+    One that took over is paused in another job of the same clean-up.
+    """
+    variant, chance = number % VARIANTS, Random(f"{seed}:{number}")
     known = [name for name in names(stand, seed, variant) if name.partition(".")[0] in LEASED]
-    return stop_at(stand, seed, variant, Random(f"{seed}:{number}").choice(known))
+    one = chance.choice(known)
+    other = chance.choice([name for name in known if name.partition(".")[0] != one.partition(".")[0]])
+    found, left = _pausing(stand, seed, variant, [one, other])
+    ended = [found, *(stop_at(stand, seed, variant, at) for at in sorted(left))]
+    return {name: total(ended, name) for name in set().union(*ended)}
 
 
 def stop_at(stand: Stand, seed: int, variant: int, at: str) -> Found:
-    """The same at the boundary of this name."""
+    """The same at the boundary of this name alone."""
+    found, left = _pausing(stand, seed, variant, [at])
+    return found | _whether(not left, stand, seed, variant, at)
+
+
+def _pausing(stand: Stand, seed: int, variant: int, at: Sequence[str]) -> tuple[Found, set[str]]:
+    """The verdict after a pause at each of these, in the order they come, and those that were never reached."""
+    left, fenced, late = set(at), 0, 0
+    struck = stand.folder / "struck.json"
+    struck.unlink(missing_ok=True)
     with stand.trial(f"{seed}:{variant}", variant) as trial:
-        paused = stand.child(at=[at], signal=signal.SIGSTOP)
-        reached = stand.to_the_end(paused).stopped
-        found = _paused(stand, trial, paused) if reached else verdict(trial)
-    return found | _whether(reached, stand, seed, variant, at)
-
-
-def _paused(stand: Stand, trial: Trial, paused: int) -> Found:
-    stopped_at = time.time()
-    other = stand.child()
-    time.sleep(3 * timing.LEASE)
-    os.kill(paused, signal.SIGCONT)
-    end = stand.to_the_end(paused)
-    stand.to_the_end(other)
-    # It may have asked for its lease at the moment it was stopped, never later.
-    deadline = stopped_at + timing.TRUST + timing.REQUEST_TIMEOUT
-    late = [call for call in [*trial.asked, *trial.bucket.asked] if call.pid == paused and call.at > deadline]
-    return verdict(trial) | {
-        "late": float(len(late)),
-        "fenced": float(end.code == -signal.SIGALRM),
-        "taken over": float(Entry.objects.filter(action=Action.RUN_TAKEN_OVER).count()),
-    }
+        working = stand.child(at=sorted(left), signal=signal.SIGSTOP, struck=str(struck))
+        while stand.to_the_end(working).stopped:
+            paused, stopped_at = working, struck.stat().st_mtime
+            left.remove(json.loads(struck.read_text("utf-8"))[0])
+            working = stand.child(at=sorted(left), signal=signal.SIGSTOP, struck=str(struck))
+            time.sleep(3 * timing.LEASE)
+            os.kill(paused, signal.SIGCONT)
+            fenced += stand.to_the_end(paused).code == -signal.SIGALRM
+            # It may have asked for its lease at the moment it was stopped, never later.
+            deadline = stopped_at + timing.TRUST + timing.REQUEST_TIMEOUT
+            late += sum(call.pid == paused and call.at > deadline for call in [*trial.asked, *trial.bucket.asked])
+        found = verdict(trial) | {
+            "stops": float(len(at) - len(left)),
+            "late": float(late),
+            "fenced": float(fenced),
+            "taken over": float(Entry.objects.filter(action=Action.RUN_TAKEN_OVER).count()),
+        }
+    return found, left
 
 
 CHOSEN = (
