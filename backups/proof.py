@@ -74,7 +74,7 @@ def read_again(stage: CleanupStage, indexes: Sequence[int], reader: Cloudflare) 
     """What is listed and should not be, compared with the copy; nothing is sent, so it need not be fast."""
     exact = stage.generation is not None and stage.generation.read == Read.EXACT
     namespace_id, verdicts = stage.namespace.namespace_id, dict[Frozen, Verdict]()
-    for entries in batched(frozen(stage, indexes), BULK_GET_LIMIT):
+    for entries in batched(_all(stage, indexes), BULK_GET_LIMIT):
         names = [entry.name for entry in entries]
         if exact:
             now = {name: reader.exact_get(namespace_id, name) for name in names}
@@ -82,6 +82,13 @@ def read_again(stage: CleanupStage, indexes: Sequence[int], reader: Cloudflare) 
             now = dict(reader.bulk_get(namespace_id, names))
         verdicts |= compare(entries, now)
     return verdicts
+
+
+def _all(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
+    """As `frozen`; a name that had expired when the copy was made is in none, and differs from whatever is there."""
+    copied = {entry.index: entry for entry in frozen(stage, indexes)}
+    names = stage.entries.filter(index__in=indexes).order_by("index").values_list("index", "name")
+    return [copied.get(index) or Frozen(index, name, b"", None) for index, name in names]
 
 
 def _left(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict]) -> None:

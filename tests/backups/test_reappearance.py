@@ -1,5 +1,6 @@
 """Deleted keys that come back: found, reported, acknowledged, never deleted again."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -105,6 +106,24 @@ def test_a_key_that_looked_absent_and_was_just_created_again_is_found(estate: ma
     make.work()
     estate.put(estate.qa, NAMES[0], b"anew")
     assert looked(cleaning.stage_of(request)) == {NAMES[0]: False}
+
+
+@pytest.mark.hazard("B5")
+def test_a_key_that_expired_before_its_copy_and_is_written_anew_is_found(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now
+    for slug in make.NAMESPACES.values():
+        estate.cloudflare.put(slug, "mastercache:1", b"1", expiration=int(time.time()) + 30)
+        estate.cloudflare.put(slug, "mastercache:2", b"2")
+    cleaning.scan(estate.qa, estate.production)
+    request = cleaning.asked(people, "mastercache:")
+    preparation.freeze(cleaning.stage_of(request), by=people.operator)
+    estate.cloudflare.clock = lambda: time.time() + 60
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=60))
+    stage = cleaning.confirmed(request, people)
+    estate.put(estate.qa, "mastercache:1", b"anew")
+    assert looked(stage) == {"mastercache:1": False}
 
 
 def test_leftovers_did_not_come_back(estate: make.Estate, people: make.People) -> None:
