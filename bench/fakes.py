@@ -21,6 +21,7 @@ VALUE_SIZE = 1024
 def main(keys: int) -> None:
     """Serve until the standard input ends."""
     with FakeCloudflare() as cloudflare, FakeS3() as s3:
+        cloudflare.add_bucket(ACCOUNT, s3.bucket, locked="backups/")
         cloudflare.add_token(READ_TOKEN, account=ACCOUNT, permission="read")
         made = cloudflare.add_derived(
             ACCOUNT, NAMESPACE, "bench-settings", count=keys, seed=SEED, prefix=PREFIX, value_size=VALUE_SIZE

@@ -19,11 +19,22 @@ from typing import cast
 from urllib.parse import parse_qs, unquote
 
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX, SEED, VALUE_SIZE
+from tests.fakes.cloudflare_api import ABORTING, Bucket
 from tests.fakes.namespaces import CHUNK, Derived, Item
 from tests.fakes.s3 import FakeS3
 
 PAGE = 1000
 _TITLE = "bench-settings"
+
+_BUCKET = Bucket()
+_BUCKET.lock("backups/", days=30)
+_GUARDS = {
+    "lock": {"rules": _BUCKET.rules},
+    "lifecycle": {"rules": [*ABORTING, *_BUCKET.lifecycle]},
+    "domains/managed": {"bucketId": "0" * 32, "domain": "pub-bench.r2.dev", "enabled": _BUCKET.r2_dev},
+    "domains/custom": {"domains": _BUCKET.custom},
+}
+"""What guards the bucket: one lock rule, and nobody else can read it."""
 
 
 @dataclass
@@ -51,8 +62,14 @@ class Account:
         self._pages = {}
 
     def answer(self, method: str, path: str, query: str, body: bytes) -> bytes:
-        """The body of an answer to one call below the namespace, which is written down."""
+        """The body of an answer to one call below the account, which is written down."""
         self.times.append(time.time())
+        if not path.startswith("r2/buckets/"):
+            return self._of_namespace(method, path.partition("/namespaces/")[2].partition("/")[2], query, body)
+        self.routes["guards"] += 1
+        return _success(json.dumps(_GUARDS[path.split("/", 3)[3]]))
+
+    def _of_namespace(self, method: str, path: str, query: str, body: bytes) -> bytes:
         route, _, name = path.strip("/").partition("/")
         match method, route, name:
             case "GET", "", _:
@@ -160,8 +177,8 @@ class _Connection(asyncio.Protocol):
         body = bytes(self._received[end + 4 : whole])
         del self._received[:whole]
         path, _, query = target.partition("?")
-        account, _, below = path.partition("/accounts/")[2].partition("/storage/kv/namespaces/")
-        answer = self._accounts[account].answer(method, below.partition("/")[2], query, body)
+        account, _, below = path.partition("/accounts/")[2].partition("/")
+        answer = self._accounts[account].answer(method, below, query, body)
         head_text = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
         asyncio.get_running_loop().call_later(self._latency, self._transport.write, head_text.encode() + answer)
 

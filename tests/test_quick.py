@@ -27,6 +27,8 @@ def both() -> Iterator[list[httpx.Client]]:
         fake.add_token(READ_TOKEN, account=ACCOUNT, permission="write")
         more = {"count": KEYS, "seed": SEED, "prefix": PREFIX, "value_size": VALUE_SIZE}
         fake.add_derived(ACCOUNT, NAMESPACE, "bench-settings", **more)  # type: ignore[arg-type]
+        fake.add_bucket(ACCOUNT, "backups").lifecycle.clear()
+        fake.bucket(ACCOUNT, "backups").lock("backups/", days=30)
         assert quick.stdin
         assert quick.stdout
         quick.stdin.write("where\n")
@@ -50,6 +52,14 @@ def listed(client: httpx.Client) -> list[list[dict[str, object]]]:
         cursor = page["result_info"]["cursor"]
         if not cursor:
             return pages
+
+
+def test_both_fakes_tell_the_same_guards_of_the_bucket(both: list[httpx.Client]) -> None:
+    for guard in "lock", "lifecycle", "domains/custom":
+        answers = [client.get(f"/accounts/{ACCOUNT}/r2/buckets/backups/{guard}").json() for client in both]
+        assert answers[0] == answers[1]
+    managed = [client.get(f"/accounts/{ACCOUNT}/r2/buckets/backups/domains/managed").json() for client in both]
+    assert [one["result"].keys() for one in managed] == [{"bucketId", "domain", "enabled"}] * 2
 
 
 def test_both_fakes_list_and_read_and_delete_alike(both: list[httpx.Client]) -> None:
