@@ -7,6 +7,7 @@ is unknown is never sent again blindly: it is settled by reading (`settling`).
 
 import json
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db.models import Max, Q
@@ -15,7 +16,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import chunks, contradictions, evidence, guards, integrity, settling
+from backups import chunks, contradictions, deriving, evidence, guards, integrity, settling
 from backups.clients import Clients, open_clients
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from backups.sending import Sender
@@ -25,6 +26,9 @@ from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Run
 
 State = CleanupChunk.State
+STALE = gettext_noop(
+    "What would be deleted is no longer what was approved. Nothing more is sent: end the deletion early and ask again."
+)
 
 
 def delete_keys_permanently(lease: Lease) -> Again | Done | None:
@@ -72,7 +76,7 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
 
 
 def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
-    """Before the first chunk: everything the reviewer was shown is derived once more. Raises RunError."""
+    """Everything the reviewer was shown is derived once more. Raises RunError."""
     try:
         insist_turn(stage)
         insist_names(stage)
@@ -80,13 +84,17 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
         raise RunError("wrong_set", str(refused)) from refused
     lease.renew()
     if stage.approval is None or evidence.digest(stage) != stage.approval.digest:
-        raise RunError(
-            "stale",
-            gettext_noop(
-                "What would be deleted is no longer what was approved. Nothing was deleted: end the deletion early"
-                " and ask again."
-            ),
-        )
+        raise RunError("stale", STALE)
+
+
+def _insist_in_force(stage: CleanupStage) -> None:
+    """Right before each chunk: it is still its turn, by the rules that were approved. Raises RunError."""
+    try:
+        insist_turn(stage)
+    except CleanupRefused as refused:
+        raise RunError("stale", str(refused)) from refused
+    if stage.approval is None or evidence.scope_digest(stage) != json.loads(stage.approval.evidence)["scope_digest"]:
+        raise RunError("stale", STALE)
 
 
 class _Deletion:
@@ -166,8 +174,8 @@ class _Deletion:
             if self._lay_still():
                 with self.lease.checkpoint(Again(), cursor=settling.phase(self.lease, "begin")):
                     return None
-            if chunk.number == 1:
-                _insist_as_approved(self.stage, self.lease)
+            deriving.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
+            _insist_in_force(self.stage)
             self._sender.send(chunk)
         return Again()
 
@@ -224,8 +232,9 @@ class _Deletion:
 def let_go_on(run: Run, actor: log.Actor) -> None:
     """Hook of a resumed deletion: whoever lets it go on after production's first chunk has looked at the application.
 
-    Only a person can; the run of anybody else stops there again.
+    Only a person can; the run of anybody else stops there again. What was approved is derived again for all.
     """
+    deriving.again(run, actor)
     stopped = Run.objects.get(pk=run.pk)
     if stopped.cursor.get("waits") and actor.id is not None:
         cursor = {**stopped.cursor, "waits": False, "go_on": actor.text}

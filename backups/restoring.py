@@ -13,7 +13,18 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups import contradictions, protecting, restore_chunks, restore_evidence, settling, stages, storage, undo
+from backups import (
+    contradictions,
+    deriving,
+    evidence,
+    protecting,
+    restore_chunks,
+    restore_evidence,
+    settling,
+    stages,
+    storage,
+    undo,
+)
 from backups.clients import Clients, open_clients
 from backups.comparing_back import Settler
 from backups.copied import Copied, wanted
@@ -28,6 +39,10 @@ from kvops.leases import Again, Done, Lease, RunError
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
 BLOCK = 100
+STALE = gettext_noop(
+    "What would be put back is no longer what was approved. Nothing more is written: end the restore early and prepare"
+    " it again."
+)
 
 
 def put_back(lease: Lease) -> Again | Done | None:
@@ -36,8 +51,6 @@ def put_back(lease: Lease) -> Again | Done | None:
     restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
     _insist_target(restore, lease)
     contradictions.insist_none(restore.environment)
-    if not restore.chunks.exists():
-        _insist_as_approved(restore)
     with (
         storage.errors_for_a_run(),
         storage.store(restore.generation.environment) as store,
@@ -77,7 +90,7 @@ def _insist_target(restore: Restore, lease: Lease) -> None:
 
 
 def _insist_as_approved(restore: Restore) -> None:
-    """Before the first chunk: everything the reviewer was shown is derived once more. Raises RunError."""
+    """Everything the reviewer was shown is derived once more. Raises RunError."""
     try:
         insist_names(restore)
         if restore.stage:
@@ -86,13 +99,14 @@ def _insist_as_approved(restore: Restore) -> None:
         raise RunError("wrong_set", str(refused)) from refused
     digest = approvals.digest_of(approvals.canonical(restore_evidence.build(restore)))
     if not restore.is_undo and (restore.approval is None or digest != restore.approval.digest):
-        raise RunError(
-            "stale",
-            gettext_noop(
-                "What would be put back is no longer what was approved. Nothing was written: end the restore early and"
-                " prepare it again."
-            ),
-        )
+        raise RunError("stale", STALE)
+
+
+def _insist_in_force(restore: Restore) -> None:
+    """Right before each chunk: the policy is still the approved one; an undo needs none. Raises RunError."""
+    shown = json.loads(restore.approval.evidence) if restore.approval else {}
+    if not restore.is_undo and evidence.policy().digest != shown["policy"]["digest"]:
+        raise RunError("stale", STALE)
 
 
 class _Job:
@@ -107,6 +121,7 @@ class _Job:
     def begin(self) -> Again | None:
         """Before the first write: what would be overwritten is copied, or nothing that is there may be different."""
         emergency.insist_none(self.restore.environment)
+        self._derive()
         if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
             wait = protecting.protect(self.restore, self.lease)
             if wait is not None:
@@ -161,8 +176,13 @@ class _Job:
                 with self.lease.checkpoint(Again(), cursor={**self.lease.run.cursor, "phase": "settle"}):
                     return None
             self._insist_rights()
+            self._derive()
+            _insist_in_force(self.restore)
             self._putter.put(chunk)
         return Again()
+
+    def _derive(self) -> None:
+        deriving.derived(self.lease, lambda: _insist_as_approved(self.restore))
 
     def _wait(self, chunk: RestoreChunk) -> float:
         """Seconds until what the chunk wrote can be read."""

@@ -32,6 +32,7 @@ FROZEN: Mapping[str, frozenset[str]] = {
             "requester_id",
             "created_at",
             "decide_by",
+            "standing_until",
         ]
     ),
     "kvops_emergencystop": frozenset(["id", "environment_id", "by_id", "at", "reason"]),

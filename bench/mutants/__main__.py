@@ -24,9 +24,10 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.stages": ("locked", "insist_operator", "insist_turn", "insist_names", "_numbered"),
         "backups.cleanup": ("start_deletion", "_claim_and_run"),
         "backups.deletion": (
-            "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_Deletion._insist_rights",
-            "_Deletion._careful", "_Deletion._lay_still", "let_go_on",
+            "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_insist_in_force",
+            "_Deletion._insist_rights", "_Deletion._careful", "_Deletion._lay_still", "let_go_on",
         ),
+        "backups.deriving": (),
         "backups.current": ("frozen", "compare", "_verdict"),
         "backups.sending": ("_Read.old", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete"),
     },

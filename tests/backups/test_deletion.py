@@ -2,22 +2,24 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 
 from backups import chunks, cleanup, deletion, preparation, sending, settling
-from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation
+from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from backups.stages import CleanupRefused
 from kvops import approvals, clock, leases, queue, runs, timing
 from kvops import people as staff
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
-from kvops.models import Environment, Family, Role, RoleGrant, Run
+from kvops.models import Environment, Family, PolicyVersion, Role, RoleGrant, Run
 from tests import make
 from tests.backups import cleaning, copies
+from tests.gate.world import tampered
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
@@ -596,6 +598,48 @@ def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.Monkey
     request = cleaning.asked(people)
     cleaning.accepted(request, people)
     return delete(cleaning.approved(request, people, "production"), people)
+
+
+def another_policy(_: CleanupStage) -> None:
+    PolicyVersion.objects.create(number=99, digest="9" * 64, definition="{}", applied_by="x")
+
+
+def there_again_in_qa(stage: CleanupStage) -> None:
+    qa = stage.request.stages.get(environment__slug="qa")
+    Reappearance.objects.create(stage=qa, index=0, name=NAMES[0], same=False, found_at=Now())
+
+
+def another_copy_of_the_second_key(stage: CleanupStage) -> None:
+    tampered(GenerationEntry.objects.get(generation=stage.generation, index=1), digest=b"9" * 32)
+
+
+@pytest.mark.hazard("4.2.8", "4.2.9")
+@pytest.mark.parametrize("change", [another_policy, there_again_in_qa, another_copy_of_the_second_key])
+def test_what_changes_during_the_pause_ends_the_deletion(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, change: Callable[[CleanupStage], None]
+) -> None:
+    stage = waiting(estate, people, monkeypatch)
+    change(stage)
+    runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
+    make.work()
+    assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) in [("stale", 1), ("wrong_set", 1)]
+
+
+@pytest.mark.hazard("4.2.8", "4.2.9")
+def test_what_changes_while_a_refused_chunk_waits_ends_the_deletion(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people)
+    real = settling.settle_unsent
+
+    def meanwhile(*args: Any, **more: Any) -> None:
+        another_policy(stage)
+        real(*args, **more)
+
+    estate.cloudflare.fault("bulk_delete", "429", seconds=0)
+    monkeypatch.setattr(settling, "settle_unsent", meanwhile)
+    delete(stage, people)
+    assert (run_of(stage).error_code, cleaning.journal(estate)) == ("stale", {})
 
 
 def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(

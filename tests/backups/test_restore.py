@@ -14,11 +14,12 @@ from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restore_moves import RestoreRefused
 from kvops import approvals, clock, emergency, leases, runs, timing
 from kvops.cloudflare import Entry
-from kvops.models import ApprovalRequest, Environment, Family, Namespace, Role, RoleGrant, Run
+from kvops.models import ApprovalRequest, Environment, Family, Namespace, PolicyVersion, Role, RoleGrant, Run
 from tests import judge, make
 from tests.backups import restoring
 from tests.backups.restoring import Policy
 from tests.fakes.namespaces import Item
+from tests.gate.world import tampered
 
 pytestmark = pytest.mark.django_db
 State = Restore.State
@@ -464,6 +465,25 @@ def test_many_entries_that_are_written_singly_are_halved(
 
 
 # What must hold
+
+
+@pytest.mark.parametrize("what", ["the policy", "the reason"])
+def test_what_changes_while_a_refused_chunk_waits_ends_the_restore(
+    estate: make.Estate, people: make.People, what: str
+) -> None:
+    generation, _ = lost(estate)
+    run = restoring.started(restoring.prepared(generation, people), people)
+    estate.cloudflare.fault("bulk_put", "429" if what == "the policy" else "refusal", status=403, seconds=0)
+    while not RestoreChunk.objects.exists():
+        runs.drive(run.pk)
+    if what == "the policy":
+        PolicyVersion.objects.create(number=100, digest="8" * 64, definition="{}", applied_by="x")
+    else:
+        tampered(Restore.objects.get(run=run), reason="another")
+        runs.resume(run, actor=approvals.actor_of(people.operator))
+    make.work()
+    run.refresh_from_db()
+    assert (run.error_code, writes(estate)) == ("stale", [])
 
 
 def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.People) -> None:

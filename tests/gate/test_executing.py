@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from audit.models import Entry as Recorded
-from backups import chunks, cleanup, current, deletion, manifest, sending, settling, stages
+from backups import chunks, cleanup, current, deletion, deriving, manifest, sending, settling, stages
 from backups.clients import Clients
 from backups.current import Frozen, Verdict
 from backups.models import (
@@ -211,11 +211,11 @@ def test_other_names_or_another_copy_are_refused(stage: CleanupStage, lease: Lea
     )  # fmt: skip
 
 
-# Before the first chunk
+# What was shown
 
 
 STALE = (
-    "What would be deleted is no longer what was approved. Nothing was deleted: end the deletion early and ask again."
+    "What would be deleted is no longer what was approved. Nothing more is sent: end the deletion early and ask again."
 )
 
 
@@ -262,7 +262,66 @@ def test_while_it_is_derived_the_lease_is_kept(stage: CleanupStage, lease: Lease
         deletion._insist_as_approved(stage, lease)
 
 
+class Derive:
+    """Counts how often it was asked, and finds what it is told to."""
+
+    def __init__(self, refusing: bool = False) -> None:
+        self.asked, self.refusing = 0, refusing
+
+    def __call__(self) -> None:
+        self.asked += 1
+        if self.refusing:
+            raise RunError("stale", STALE)
+
+
+@pytest.mark.parametrize(("ago", "asked"), [(None, 1), (-60, 0), (0, 0), (60, 1)])
+def test_what_was_shown_is_derived_when_that_was_not_done_shortly_before(
+    stage: CleanupStage, lease: Lease, monkeypatch: pytest.MonkeyPatch, ago: int | None, asked: int
+) -> None:
+    now, derive = clock.now(), Derive()
+    monkeypatch.setattr("kvops.clock.now", lambda: now)
+    before = now - timedelta(seconds=timing.CHECK_PAUSE + (ago or 0))
+    lease.run.cursor = {"phase": "delete"} | ({} if ago is None else {"derived_at": before.isoformat()})
+    deriving.derived(lease, derive)
+    assert derive.asked == asked
+    at = now if asked else before
+    assert lease.run.cursor == {"phase": "delete", "derived_at": at.isoformat()}
+    assert not asked or Run.objects.get(pk=lease.run.pk).cursor == lease.run.cursor
+
+
+def test_what_is_refused_was_not_derived(stage: CleanupStage, lease: Lease) -> None:
+    lease.run.cursor = {"phase": "delete"}
+    with pytest.raises(RunError, match="no longer what was approved"):
+        deriving.derived(lease, Derive(refusing=True))
+    assert lease.run.cursor == {"phase": "delete"}
+
+
 # Before each chunk
+
+
+def test_by_the_approved_rules_it_is_still_its_turn(stage: CleanupStage) -> None:
+    deletion._insist_in_force(fresh(stage))
+
+
+def test_other_rules_than_the_approved_ones_end_it(stage: CleanupStage) -> None:
+    gate.tampered(stage.request.family, note="else")
+    with pytest.raises(RunError) as refused:
+        deletion._insist_in_force(fresh(stage))
+    assert (refused.value.code, str(refused.value)) == ("stale", STALE)
+
+
+def test_without_an_approval_nothing_is_in_force(stage: CleanupStage) -> None:
+    stage.approval = None
+    with pytest.raises(RunError) as refused:
+        deletion._insist_in_force(stage)
+    assert (refused.value.code, str(refused.value)) == ("stale", STALE)
+
+
+def test_a_clean_up_that_is_over_ends_it(stage: CleanupStage) -> None:
+    gate.tampered(stage.request, ended_at=Now())
+    with pytest.raises(RunError) as refused:
+        deletion._insist_in_force(fresh(stage))
+    assert (refused.value.code, str(refused.value)) == ("stale", "The clean-up is over.")
 
 
 def job(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
@@ -359,6 +418,36 @@ def test_nothing_else_lets_it_go_on(
         Run.objects.filter(pk=run.pk).update(state="running")
     deletion.let_go_on(run, approvals.actor_of(world.people.operator2) if person else make.SETUP)
     assert "go_on" not in Run.objects.get(pk=run.pk).cursor
+
+
+@pytest.mark.parametrize("cursor", [{"waits": True}, {}])
+def test_whoever_lets_it_go_on_what_was_shown_is_derived_again(
+    stage: CleanupStage, lease: Lease, cursor: dict[str, object]
+) -> None:
+    run = waiting(stage, lease, derived_at="2026-01-01T00:00:00+00:00", **cursor)
+    deletion.let_go_on(run, make.SETUP)
+    assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", **cursor}
+
+
+@pytest.mark.parametrize("moved", [{"epoch": F("epoch") + 1}, {"state": "running"}])
+def test_a_run_that_was_moved_meanwhile_is_not_touched(
+    stage: CleanupStage, lease: Lease, monkeypatch: pytest.MonkeyPatch, moved: dict[str, object]
+) -> None:
+    run = waiting(stage, lease, derived_at="x")
+    stopped = Run.objects.get(pk=run.pk)
+    Run.objects.filter(pk=run.pk).update(**moved)
+    monkeypatch.setattr("backups.deriving.Run.objects.get", lambda **_: stopped)
+    deriving.again(run, make.SETUP)
+    monkeypatch.undo()
+    assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", "derived_at": "x"}
+
+
+def test_it_derives_again_for_that_run_alone(stage: CleanupStage, lease: Lease) -> None:
+    with log.transaction():
+        other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
+    gate.tampered(other, epoch=lease.run.epoch, cursor={"derived_at": "x"})
+    deriving.again(waiting(stage, lease), make.SETUP)
+    assert Run.objects.get(pk=other.pk).cursor == {"derived_at": "x"}
 
 
 def test_it_lets_go_on_that_run_alone(world: World, stage: CleanupStage, lease: Lease) -> None:

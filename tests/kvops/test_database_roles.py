@@ -64,13 +64,13 @@ def test_the_application_cannot_move_the_head(application: psycopg.Connection, c
 
 
 @pytest.mark.hazard("4.2.1", "B25")
-@pytest.mark.parametrize("column", sorted(REQUEST_FROZEN))
+@pytest.mark.parametrize("column", [*sorted(REQUEST_FROZEN), "standing_until"])
 def test_the_application_cannot_edit_what_a_reviewer_is_shown(application: psycopg.Connection, column: str) -> None:
     refused(application, f"UPDATE kvops_approvalrequest SET {column} = {column}")
 
 
 def test_the_columns_without_grant_are_those_the_trigger_freezes() -> None:
-    assert grants.FROZEN["kvops_approvalrequest"] == set(REQUEST_FROZEN)
+    assert grants.FROZEN["kvops_approvalrequest"] == {*REQUEST_FROZEN, "standing_until"}
 
 
 @pytest.mark.parametrize(
