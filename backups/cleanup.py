@@ -24,6 +24,7 @@ from backups.stages import (
     insist_names,
     insist_operator,
     insist_turn,
+    insist_writable,
     locked,
     move,
     send_back,
@@ -66,6 +67,7 @@ def request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = Fal
 def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
     """The same within the caller's `audit.log.transaction()`. Raises CleanupRefused."""
     log.insist()
+    insist_writable()
     family = categories.family_of(binding, prefix)
     if family is None:
         raise CleanupRefused(

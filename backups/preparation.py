@@ -26,6 +26,7 @@ from backups.stages import (
     insist_idle,
     insist_operator,
     insist_turn,
+    insist_writable,
     locked,
     move,
     note,
@@ -43,6 +44,7 @@ def freeze(stage: CleanupStage, *, by: By) -> int:
     """Take the names of the stage from the newest complete scan; how many. Before the submit it may be done again."""
     with log.transaction():
         insist_operator(by)
+        insist_writable()
         mine = locked(stage)
         insist_turn(mine)
         insist_idle(mine)

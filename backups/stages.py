@@ -13,7 +13,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups import datasets, evidence, manifest
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
-from kvops import timing
+from kvops import approvals, timing
 from kvops.approvals import actor_of
 from kvops.models import Person, PolicyVersion, Role, Run
 from kvops.wording import say
@@ -119,6 +119,14 @@ def insist_operator(by: By) -> None:
     """Raise CleanupRefused unless the person is an operator."""
     if isinstance(by, Person) and not by.holds(Role.OPERATOR):
         raise CleanupRefused(_("Only an operator can do this."))
+
+
+def insist_writable() -> None:
+    """Raise CleanupRefused while the product only reads."""
+    try:
+        approvals.insist_writable()
+    except approvals.Refused as refused:
+        raise CleanupRefused(str(refused)) from refused
 
 
 def insist_turn(stage: CleanupStage) -> None:

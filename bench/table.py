@@ -12,9 +12,9 @@ def line(cells: Sequence[str]) -> str:
 
 
 def commit() -> str:
-    """The commit measured; with a `+` when the product was changed since, `uncommitted` outside a repository."""
+    """The commit measured; with a `+` when code was changed since, `uncommitted` outside a repository."""
     head = _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "--", "audit", "backups", "kvops")
+    changed = _git("status", "--porcelain", "--", "audit", "backups", "kvops", "tests", "bench", ":!bench/results")
     return f"{head}{'+' if changed else ''}" if head else "uncommitted"
 
 

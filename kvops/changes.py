@@ -22,9 +22,10 @@ def prepare(
 ) -> PreparedChange:
     """Keep a new definition for an operator to submit; an earlier one nobody submitted is discarded.
 
-    Raises approvals.Refused while a submitted one waits for its decision.
+    Raises approvals.Refused while a submitted one waits for its decision, or while the product only reads.
     """
     with log.transaction():
+        approvals.insist_writable()
         undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
         if undone.filter(approval__state__in=["pending", "approved"]).exists():
             raise approvals.Refused(_("An earlier change is waiting for its decision. Withdraw it first."))

@@ -162,11 +162,11 @@ def for_web(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in worker}
 
 
-def application_url(folder: Path, owner_url: str) -> str:
-    """The same database for web, worker and sweep: as a role that owns nothing."""
+def role_url(folder: Path, owner_url: str, role: str) -> str:
+    """The same database as a role that owns nothing: `app` for web, worker and sweep, `verifier` for `verify_audit`."""
     parts = urlsplit(owner_url)
     name, place = parts.path.strip("/"), parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{name}_app:{_secret(folder / 'app_password')}@{place}").geturl()
+    return parts._replace(netloc=f"{name}_{role}:{_secret(folder / f'{role}_password')}@{place}").geturl()
 
 
 def environments_toml(ports: Ports) -> str:

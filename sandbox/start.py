@@ -74,7 +74,12 @@ class _Sandbox:
     @property
     def database_url(self) -> str:
         """The database as the servers and all other commands see it."""
-        return environment.application_url(self.folder, self.owner_url)
+        return environment.role_url(self.folder, self.owner_url, "app")
+
+    @property
+    def verifier_url(self) -> str:
+        """The database as whoever verifies the record sees it."""
+        return environment.role_url(self.folder, self.owner_url, "verifier")
 
     def bring_up(self) -> None:
         """Cloudflare, Django's set-up, `master:` and D1, then web, worker and sweep."""
@@ -83,6 +88,7 @@ class _Sandbox:
         environments = str(self._environments())
         self._write_env()
         owner = self._environ() | {"DATABASE_URL": self.owner_url, "KVOPS_APP_DATABASE_URL": self.database_url}
+        owner["KVOPS_VERIFIER_DATABASE_URL"] = self.verifier_url
         for step in OWNER:
             self._manage(step, owner)
         for step in ALWAYS:
@@ -119,6 +125,7 @@ class _Sandbox:
     def _write_env(self) -> None:
         """The settings as a file for a shell, readable by this user only."""
         ours = {name: value for name, value in self._environ().items() if os.environ.get(name) != value}
+        ours["KVOPS_VERIFIER_DATABASE_URL"] = self.verifier_url
         file = self.folder / "env"
         file.touch(mode=0o600)
         file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(ours.items())), "utf-8")

@@ -51,7 +51,7 @@ ROWS = (
             f"crashes_{variant}",
             "A2, A9, A18",
             n=TRIALS,
-            slice=1 if variant == 0 else 0,
+            slice=1,
             trials=partial(_crashes, variant=variant),
             figures=partial(figures, boundaries=True),
             scale=lanes.SCALE,

@@ -10,7 +10,7 @@ from functools import partial
 from bench.torture import apart
 from bench.torture.rows import Figure, Found, Row
 
-KINDS = ("database", "worker", "monitor", "pusher", "sentinel")
+KINDS = ("pusher", "database", "worker", "monitor", "sentinel")
 """What is lost; the number of a trial says which."""
 NOTICED, AGAIN = 60.0, 120.0
 """Seconds the promise allows, in production's time."""

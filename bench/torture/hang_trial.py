@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -60,14 +60,14 @@ class Lane:
         try:
             parts = self._idle()
             time.sleep(chance.random())
-            said = self._log.stat().st_size
             if kind == "database":
+                said = self._log.stat().st_size
                 meanwhile = self._scan("qa")
                 time.sleep(0.1 * chance.random())
                 lost, since = self._without_database(chance, said)
             else:
-                lost = since = time.monotonic()
-                parts[kind].kill()
+                said, lost = self._kill(kind, parts)
+                since = lost
                 meanwhile = self._scan("qa")
                 self._said(said, "It is restarted")
             found["noticed"] = self._noticed_at - lost
@@ -100,6 +100,15 @@ class Lane:
         self._until(lambda: self._beat("worker") > seen + 2 * min(timing.SWEEP, 2.0), "a look at the cluster")
         self._until(lambda: not Run.objects.open().exists(), "the end of what is under way")
         return parts
+
+    def _kill(self, kind: str, parts: dict[str, psutil.Process]) -> tuple[int, float]:
+        """How much the worker had said by then, and when; a part that is being replaced is looked for again."""
+        while True:
+            said, lost = self._log.stat().st_size, time.monotonic()
+            with suppress(psutil.NoSuchProcess):
+                parts[kind].kill()
+                return said, lost
+            parts = self._idle()
 
     def _without_database(self, chance: random.Random, said: int) -> tuple[float, float]:
         """When the database was lost, and when it was there again: up to two seconds after its loss was noticed."""

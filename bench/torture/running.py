@@ -18,13 +18,14 @@ def run(row: Row, *, seed: int, n: int) -> int:
     """Run what is left of a row and append its figures to the table; how many of them missed their target."""
     KEPT.mkdir(exist_ok=True)
     kept = KEPT / f"{row.name}.{seed}.{n}.jsonl"
-    done, before = _kept(kept)
+    done, before, commits = _kept(kept)
+    commits[commit()] = None
     begun = time.monotonic()
     shown = begun
     with kept.open("a", encoding="utf-8") as file:
         for number, found in row.trials(seed, [number for number in range(n) if number not in done]):
             done[number] = found
-            file.write(f"{json.dumps([number, found, time.monotonic() - begun])}\n")
+            file.write(f"{json.dumps([number, found, time.monotonic() - begun, commit()])}\n")
             file.flush()
             if time.monotonic() - shown > 10:
                 shown = time.monotonic()
@@ -32,21 +33,25 @@ def run(row: Row, *, seed: int, n: int) -> int:
     minutes = (before + time.monotonic() - begun) / 60
     if len(done) != n:
         raise SystemExit(f"{row.name}: {len(done)} of {n} trials came back; the rest is missing.")
-    missed = _write(row, list(done.values()), (str(n), str(seed), f"{row.scale:g}", f"{minutes:.1f}", commit()))
+    missed = _write(
+        row, list(done.values()), (str(n), str(seed), f"{row.scale:g}", f"{minutes:.1f}", " ".join(commits))
+    )
     kept.unlink()
     return missed
 
 
-def _kept(path: Path) -> tuple[dict[int, Found], float]:
-    """The finished trials of earlier runs, and the seconds they took."""
+def _kept(path: Path) -> tuple[dict[int, Found], float, dict[str, None]]:
+    """The finished trials of earlier runs, the seconds they took, and the commits they were made at, each once."""
     done: dict[int, Found] = {}
+    commits: dict[str, None] = {}
     seconds = last = 0.0
     for text in path.read_text("utf-8").splitlines() if path.exists() else []:
-        number, found, at = json.loads(text)
+        number, found, at, made_at = json.loads(text)
         done[number] = found
+        commits[made_at] = None
         seconds += at - last if at >= last else at
         last = at
-    return done, seconds
+    return done, seconds, commits
 
 
 def _write(row: Row, found: list[Found], more: tuple[str, ...]) -> int:

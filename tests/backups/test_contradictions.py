@@ -13,11 +13,12 @@ from django_q.models import OrmQ
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from backups import cleanup, closing, contradictions, generations, manifest
+from backups import cleanup, closing, contradictions, generations, manifest, preparation
 from backups.generations import BackupRefused
 from backups.models import CleanupStage, Generation
 from backups.sending import Sender
-from kvops import accepting, approvals, inventory, runs, supervision, tasks
+from backups.stages import CleanupRefused
+from kvops import accepting, approvals, changes, inventory, runs, supervision, tasks
 from kvops import contradictions as seam
 from kvops.models import ApprovalRequest, Category, Contradiction, Run
 from tests import judge, make
@@ -125,7 +126,19 @@ def test_nothing_is_asked_for_decided_or_copied(
         approvals.submit(
             ApprovalRequest.Kind.POLICY, subject="policy", title="x", evidence={}, requester=people.operator
         )
+    with pytest.raises(CleanupRefused, match="Read-only"):
+        cleaning.asked(people)
+    with pytest.raises(approvals.Refused, match="Read-only"):
+        changes.prepare(ApprovalRequest.Kind.POLICY, definition={}, summary=[], actor=make.SETUP)
     assert not qa.s3.calls("PUT")
+
+
+def test_no_names_are_frozen(qa: make.Estate, people: make.People) -> None:
+    cleaning.scan(qa.qa, qa.production)
+    request = cleaning.asked(people)
+    contradict(qa)
+    with pytest.raises(CleanupRefused, match="Read-only"):
+        preparation.freeze(cleaning.stage_of(request), by=people.operator)
 
 
 def test_nothing_is_decided(qa: make.Estate, people: make.People) -> None:
