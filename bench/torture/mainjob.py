@@ -21,8 +21,8 @@ from kvops import approvals, clock, inventory, runs, supervision, tasks, timing
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Person, Run
 
-IDLE = 0.05
-"""Seconds between two looks when there is nothing to do."""
+IDLE, LONGEST_IDLE = 0.05, 0.3
+"""Seconds between two looks when there is nothing to do: the shorter ones first."""
 LOAD_AGAIN = (stages.CleanupRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
 """What a person reads who was overtaken by another."""
 
@@ -56,7 +56,7 @@ class MainJob:
             if time.monotonic() > min(last + quiet, begun + ENDLESS * quiet):
                 raise Stuck(f"no end: {list(Run.objects.open().values_list('label', 'state', 'note'))}")
             if last < time.monotonic() - IDLE:
-                time.sleep(IDLE)
+                time.sleep(min(LONGEST_IDLE, time.monotonic() - last))
 
     # The worker and the sweep
 
