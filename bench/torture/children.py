@@ -159,7 +159,7 @@ def _wait(pid: int, seconds: float) -> End:
             return End(code=os.waitstatus_to_exitcode(status))
         if time.monotonic() > end:
             return End()
-        time.sleep(0.005)
+        time.sleep(0.03)
 
 
 def _child(order: Order) -> int:

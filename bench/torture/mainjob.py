@@ -23,6 +23,8 @@ from kvops.models import ApprovalRequest, Person, Run
 
 IDLE, LONGEST_IDLE = 0.05, 0.3
 """Seconds between two looks when there is nothing to do: the shorter ones first."""
+SWEEPS = 3
+"""How many times rarer than a sweep's own rounds these are, which other lanes must not starve for."""
 LOAD_AGAIN = (stages.CleanupRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
 """What a person reads who was overtaken by another."""
 
@@ -63,7 +65,7 @@ class MainJob:
     def _ring(self) -> bool:
         if time.monotonic() < self._next_sweep:
             return False
-        self._next_sweep = time.monotonic() + timing.SWEEP
+        self._next_sweep = time.monotonic() + SWEEPS * timing.SWEEP
         self._say("sweep")
         return supervision.sweep_once() > 0
 
