@@ -29,7 +29,7 @@ class NotRepeatable(Exception):
 def names(stand: Stand, seed: int, variant: int) -> list[str]:
     """Every boundary of the main job in a variant, in the order in which it is passed; recorded by the first lane.
 
-    A row that was cut short records anew, perhaps a few others: then not all have had their turn, and the table says so.
+    A row that was cut short records anew, perhaps a few others: not all have had their turn then, as the table says.
     """
     record = stand.folder.parent / f"boundaries-{variant}.json"
     with record.with_suffix(".lock").open("w") as lock:
