@@ -1,92 +1,28 @@
-"""The whole main job, driven by what the database says: people, a worker and a sweep in one process.
+"""The whole main job: scans, clean-up of QA, clean-up of production, undo of the latter.
 
-Whoever starts it anew after a crash goes on where the job is. Doorbells are taken from django-q2's own table as its
-cluster does it, so one that was taken by a process that died is gone, and only the sweep can ring again. People do
-nothing for a run but what the product asks of them: they let production's deletion go on after its first chunk.
+People do nothing for a run but what the product asks of them: they let production's deletion go on after its first
+chunk.
 """
 
-import time
 from collections.abc import Callable
-from contextlib import suppress
 
-from django_q.brokers.orm import ORM
-from django_q.models import OrmQ
-from django_q.signing import SignedPackage
-
-from backups import cleanup, preparation, sharing, stages, undo
+from backups import cleanup, preparation, sharing, undo
 from backups.models import CleanupStage
 from bench.torture import clicks
-from bench.torture.clicks import Stuck
-from kvops import approvals, clock, inventory, runs, supervision, tasks, timing
+from bench.torture.job import Job
+from kvops import approvals, inventory, runs
 from kvops.approvals import actor_of
-from kvops.models import ApprovalRequest, Person, Run
-
-IDLE, LONGEST_IDLE = 0.05, 0.3
-"""Seconds between two looks when there is nothing to do: the shorter ones first."""
-SWEEPS = 3
-"""How many times rarer than a sweep's own rounds these are, which other lanes must not starve for."""
-LOAD_AGAIN = (stages.CleanupRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
-"""What a person reads who was overtaken by another."""
-
-ENDLESS = 20
-"""How many times the longest quiet a job may last that always finds something to do."""
-
-type Say = Callable[[str], None]
+from kvops.models import ApprovalRequest, Person
 
 
-class MainJob:
-    """Scans, clean-up of QA, clean-up of production, undo of the latter. `say` is told what is being done now.
+class MainJob(Job):
+    """What the people click on is told by `clicks`."""
 
-    Who is `leaving` ends what it does and begins nothing more.
-    """
-
-    def __init__(self, say: Say) -> None:
-        self.leaving = False
-        self._say = say
-        self._next_sweep = 0.0
-        self._broker = ORM(list_key="kvops")
-        self._operator = Person.objects.get(email="operator@example.com")
-        self._reviewer = Person.objects.get(email="reviewer@example.com")
-
-    def run(self, quiet: float) -> None:
-        """Work until everything is done. Raises Stuck, also when nothing is to be done for so many seconds."""
-        begun = last = time.monotonic()
-        while not (self.leaving or clicks.over()):
-            with suppress(*LOAD_AGAIN):
-                if self._ring() or self._work() or self._click():
-                    last = time.monotonic()
-            if time.monotonic() > min(last + quiet, begun + ENDLESS * quiet):
-                raise Stuck(f"no end: {list(Run.objects.open().values_list('label', 'state', 'note'))}")
-            if last < time.monotonic() - IDLE:
-                time.sleep(min(LONGEST_IDLE, time.monotonic() - last))
-
-    # The worker and the sweep
-
-    def _ring(self) -> bool:
-        if time.monotonic() < self._next_sweep:
-            return False
-        self._next_sweep = time.monotonic() + SWEEPS * timing.SWEEP
-        self._say("sweep")
-        return supervision.sweep_once() > 0
-
-    def _work(self) -> bool:
-        """One task of the queue, as a cluster takes, executes and acknowledges it."""
-        if not OrmQ.objects.filter(key="kvops", lock__lt=clock.now()).exists():
-            return False
-        self._say("queue")
-        for ack, payload in self._broker.dequeue() or ():
-            task = SignedPackage.loads(payload)
-            if task["func"] == "kvops.tasks.step":
-                self._say(Run.objects.values_list("kind", flat=True).get(pk=task["args"][0]))
-                tasks.step(*task["args"])
-            self._say("queue")
-            self._broker.acknowledge(ack)
-        return True
-
-    # The people
+    def over(self) -> bool:
+        """Whether everything was deleted and put back."""
+        return clicks.over()
 
     def _click(self) -> bool:
-        """What a person would click on now; False when there is nothing to click."""
         click = clicks.due()
         if click is None:
             return False
