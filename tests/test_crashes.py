@@ -1,9 +1,13 @@
 """A process dies, or is paused, where it matters most. `make torture` tries everywhere: rows `crashes_*`, `stops`."""
 
+from random import Random
+
 import pytest
 
-from bench.torture import lanes, trials
+from bench.torture import lanes, putback, trials, verdict
 from bench.torture.rows import Found
+from bench.torture.stand import Bucket
+from tests.fakes.cloudflare import FakeCloudflare
 
 
 @pytest.fixture
@@ -20,3 +24,11 @@ def test_nothing_is_lost_or_done_twice_wherever_a_process_dies_or_is_paused(foun
     wrong = {at: {name for name, count in one.items() if count and name not in informing} for at, one in found.items()}
     assert {at: names for at, names in wrong.items() if names} == {}
     assert found["stop_at delete.http.bulk_delete#1.before"]["fenced"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_verdict_on_a_restore_tells_what_was_not_put_back_and_what_was_written_past_the_product() -> None:
+    with FakeCloudflare() as cloudflare, Bucket() as bucket:
+        trial = putback.lost(cloudflare, bucket, Random(1))
+        assert verdict.of_restore(trial)["keys lost"] == putback.GONE + putback.DIFFERENT
+        assert verdict.of_restore(trial)["stuck"] == 1

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from bench.torture import joined
-from bench.torture.stand import Bucket, Trial, set_up
+from bench.torture.stand import Bucket, Trial, main_job
 from kvops import timing
 from tests.backups import cleaning
 from tests.fakes.cloudflare import FakeCloudflare
@@ -18,7 +18,7 @@ from tests.fakes.cloudflare import FakeCloudflare
 def trial(db: None) -> Iterator[Trial]:
     """Three keys of QA, deleted in two calls."""
     with FakeCloudflare() as cloudflare, Bucket() as bucket:
-        made = set_up(cloudflare, bucket, Random(1), 0, {"qa": 3, "production": 0})
+        made = main_job(cloudflare, bucket, Random(1), 0, {"qa": 3, "production": 0})
         cleaning.scan(made.estate.qa, made.estate.production)
         joined.note_leases()
         cleaning.confirmed(cleaning.asked(made.people), made.people)

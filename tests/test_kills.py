@@ -13,7 +13,7 @@ from backups.models import CleanupStage
 from bench.torture import joined
 from bench.torture.lanes import SCALE
 from bench.torture.machine import Machine
-from bench.torture.stand import Bucket, Trial, set_up
+from bench.torture.stand import Bucket, Trial, main_job
 from tests import clusters, judge
 from tests.backups import cleaning
 from tests.fakes.cloudflare import FakeCloudflare
@@ -23,7 +23,7 @@ from tests.fakes.cloudflare import FakeCloudflare
 def trial(transactional_db: None) -> Iterator[Trial]:
     """Three keys in QA whose deletion is approved."""
     with FakeCloudflare() as cloudflare, Bucket() as bucket:
-        made = set_up(cloudflare, bucket, Random(1), 0, {"qa": 3, "production": 0})
+        made = main_job(cloudflare, bucket, Random(1), 0, {"qa": 3, "production": 0})
         cleaning.scan(made.estate.qa, made.estate.production)
         cleanup.start_deletion(cleaning.approved(cleaning.asked(made.people), made.people), by=made.people.operator)
         yield made

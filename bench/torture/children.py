@@ -1,4 +1,4 @@
-"""Forks children that work on the main job: a process with Django loaded, one thread and no connection."""
+"""Forks children that work on a job: a process with Django loaded, one thread and no connection."""
 
 import ctypes
 import json
@@ -27,13 +27,14 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Order:
-    """What a child is to do: where to work, how long it may find nothing to do, and what happens at which boundary.
+    """What a child is to do: which job where, how long it may find nothing to do, and what happens at which boundary.
 
     `at`: the boundaries at the first of which it sends itself `signal`. `struck`: a file that then says which one it
     was and how often every place was passed, and which a child after it counts on from. `record`: a file for the names
     of all it passes.
     """
 
+    job: str
     database: str
     env: Mapping[str, str]
     log: str
@@ -119,7 +120,7 @@ def _load() -> None:
 
     from backups import chunks, cost  # noqa: PLC0415
     from backups.r2 import R2Store  # noqa: PLC0415
-    from bench.torture import boundaries, mainjob  # noqa: F401, PLC0415
+    from bench.torture import boundaries, mainjob, putback  # noqa: F401, PLC0415
     from kvops import leases  # noqa: PLC0415
 
     # So that a handful of keys goes through everything that more than a hundred would.
@@ -180,7 +181,7 @@ def _child(order: Order) -> int:
 
 
 def _work(order: Order) -> int:
-    from bench.torture import boundaries, clicks, mainjob  # noqa: PLC0415
+    from bench.torture import boundaries, clicks  # noqa: PLC0415
 
     passed: list[str] = []
 
@@ -197,7 +198,7 @@ def _work(order: Order) -> int:
     if order.struck and Path(order.struck).exists():
         seen.counts.update(json.loads(Path(order.struck).read_text("utf-8"))[1])
     try:
-        job = mainjob.MainJob(lambda doing: setattr(seen, "job", doing))
+        job = import_string(order.job)(lambda doing: setattr(seen, "job", doing))
         job.run(order.quiet)
     except clicks.Stuck as stuck:
         print(stuck, file=sys.stderr)

@@ -1,8 +1,8 @@
-"""A2, A9, A18: a process dies at every boundary of the main job; A11: it is paused there for three leases.
+"""A2, A9, A18: a process dies at every boundary of a job; A11: it is paused there for three leases.
 
-`crashes_0` to `crashes_2`: one variant each; in each trial several processes die one after the other, each at another
-boundary, and n trials have every boundary once. `stops`: two random boundaries of different jobs, of any variant, at
-which a lease may be held.
+`crashes_0` to `crashes_2`: one variant of the main job each, `crashes_restore`: a restore that overwrites; in each
+trial several processes die one after the other, each at another boundary, and n trials have every boundary once.
+`stops`: two random boundaries of different steps of the main job, of any variant, at which a lease may be held.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,22 +10,21 @@ from functools import partial
 
 from bench.torture import lanes
 from bench.torture.rows import Figure, Found, Row, total
-from bench.torture.stand import VARIANTS
-from bench.torture.trials import TRIALS
+from bench.torture.trials import KINDS
 
 ZEROS = ("keys lost", "double effects", "unmatched calls", "gaps in the audit log", "stuck")
 
 
-def figures(found: Sequence[Found], *, boundaries: bool) -> list[Figure]:
-    """All that must be zero, over all trials, and how much was covered."""
+def figures(found: Sequence[Found], *, whole: int = 0) -> list[Figure]:
+    """All that must be zero, over all trials, and how much was covered: of crashes, all of it in so many trials."""
     made = [Figure(name, total(found, name), "==", 0) for name in ZEROS]
     made.append(Figure("boundaries not reached", total(found, "missed"), "==", 0))
     made.append(Figure("boundaries that only a slow machine passes", total(found, "rare")))
-    if boundaries:
+    if whole:
         known = max((one["boundaries"] for one in found), default=0.0)
         hit = {name for one in found for name in one if name.startswith("boundary ")}
         made.append(Figure("boundaries", known))
-        made.append(Figure("different boundaries tried", len(hit), ">=", known if len(found) >= TRIALS else len(found)))
+        made.append(Figure("different boundaries tried", len(hit), ">=", known if len(found) >= whole else len(found)))
         made.append(Figure("deaths", total(found, "deaths"), ">=", len(found)))
     else:
         made.append(Figure("SIGSTOPs of three leases", total(found, "stops"), ">=", len(found)))
@@ -35,10 +34,10 @@ def figures(found: Sequence[Found], *, boundaries: bool) -> list[Figure]:
     return made
 
 
-def _crashes(seed: int, numbers: Sequence[int], *, variant: int) -> Iterator[tuple[int, Found]]:
-    every = [number * VARIANTS + variant for number in numbers]
+def _crashes(seed: int, numbers: Sequence[int], *, kind: int) -> Iterator[tuple[int, Found]]:
+    every = [number * len(KINDS) + kind for number in numbers]
     for number, found in lanes.trials("bench.torture.trials.crash", seed, every, lanes=10):
-        yield number // VARIANTS, found
+        yield number // len(KINDS), found
 
 
 def _stops(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
@@ -48,15 +47,15 @@ def _stops(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
 ROWS = (
     *(
         Row(
-            f"crashes_{variant}",
+            f"crashes_{name}",
             "A2, A9, A18",
-            n=TRIALS,
+            n=KINDS[kind].trials,
             slice=1,
-            trials=partial(_crashes, variant=variant),
-            figures=partial(figures, boundaries=True),
+            trials=partial(_crashes, kind=kind),
+            figures=partial(figures, whole=KINDS[kind].trials),
             scale=lanes.SCALE,
         )
-        for variant in range(VARIANTS)
+        for kind, name in enumerate(("0", "1", "2", "restore"))
     ),
     Row(
         "stops",
@@ -64,7 +63,7 @@ ROWS = (
         n=255,
         slice=0,
         trials=_stops,
-        figures=partial(figures, boundaries=False),
+        figures=figures,
         scale=lanes.SCALE,
     ),
 )

@@ -13,7 +13,7 @@ from django_q.brokers.orm import ORM
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
-from backups import stages
+from backups import restore_moves, stages
 from bench.torture.clicks import Stuck
 from kvops import approvals, clock, runs, supervision, tasks, timing
 from kvops.models import Person, Run
@@ -22,7 +22,13 @@ IDLE, LONGEST_IDLE = 0.05, 0.3
 """Seconds between two looks when there is nothing to do: the shorter ones first."""
 SWEEPS = 3
 """How many times rarer than a sweep's own rounds these are, which other lanes must not starve for."""
-LOAD_AGAIN = (stages.CleanupRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable)
+LOAD_AGAIN = (
+    stages.CleanupRefused,
+    restore_moves.RestoreRefused,
+    approvals.Refused,
+    runs.AlreadyOpen,
+    runs.NotResumable,
+)
 """What a person reads who was overtaken by another."""
 
 ENDLESS = 20

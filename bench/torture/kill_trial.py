@@ -9,13 +9,12 @@ from django.db import InterfaceError, OperationalError, connection
 
 from audit.actions import Action
 from audit.models import Entry
-from bench.torture import clicks, joined
+from bench.torture import clicks, joined, verdict
 from bench.torture.apart_lane import Database
 from bench.torture.machine import Machine
 from bench.torture.people import People
 from bench.torture.rows import Found
-from bench.torture.stand import VARIANTS, Bucket, Trial, set_up
-from bench.torture.verdict import verdict
+from bench.torture.stand import VARIANTS, Bucket, Trial, main_job
 from kvops.models import Run
 from tests.audit import flush
 from tests.fakes.cloudflare import FakeCloudflare
@@ -54,7 +53,7 @@ class Lane:
                 found = self._machine.torment(chance, _moments(chance), clicks.over)
             finally:
                 people.leave()
-            found |= verdict(trial) | {
+            found |= verdict.of_main_job(trial) | {
                 "late": float(joined.late(joined.pairs(trial))),
                 "resumed": float(people.resumed),
                 "taken over": float(Entry.objects.filter(action=Action.RUN_TAKEN_OVER).count()),
@@ -70,7 +69,7 @@ class Lane:
         _empty_the_database()
         joined.forget_leases()
         cloudflare.latency = LATENCY
-        trial = set_up(cloudflare, bucket, chance, variant, KEYS)
+        trial = main_job(cloudflare, bucket, chance, variant, KEYS)
         self._machine.revive()
         return trial
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,7 +29,7 @@ KEYS = {"qa": 3, "production": 5}
 PATIENCE = 900.0
 """Seconds after which a child is given up that neither works nor finds that it is stuck."""
 VARIANTS = 3
-"""What else happens in a trial, by its number: see `_play`."""
+"""What else happens in a trial of the main job, by its number: see `main_job`."""
 OTHERS = ("system-root", "mastercache:x")
 """Keys that no approval is about."""
 
@@ -75,6 +75,10 @@ class Trial:
         return self.estate.cloudflare
 
 
+type Scene = Callable[[FakeCloudflare, Bucket, Random], Trial]
+"""Makes the estate of a trial in an empty database."""
+
+
 class Stand:
     """A lane's place for trials, one after the other."""
 
@@ -92,7 +96,7 @@ class Stand:
         connection.close()
 
     @contextmanager
-    def trial(self, seed: str, variant: int) -> Iterator[Trial]:
+    def trial(self, seed: str, scene: Scene) -> Iterator[Trial]:
         """A fresh estate for one trial."""
         connection.close()
         with psycopg.connect(_beside(self._server_url, "postgres"), autocommit=True) as server:
@@ -100,18 +104,20 @@ class Stand:
         connections["default"].settings_dict["NAME"] = self.database
         with FakeCloudflare() as cloudflare, Bucket() as bucket:
             try:
-                made = set_up(cloudflare, bucket, Random(seed), variant, KEYS)
+                made = scene(cloudflare, bucket, Random(seed))
                 connection.close()  # which a child would share
                 yield made
             finally:
                 self.children.kill_all()
                 connection.close()
 
-    def child(self, *, at: Sequence[str] = (), signal: int = 9, record: str = "", struck: str = "") -> int:
-        """A process that works on the main job; see Order."""
+    def child(self, job: str, *, at: Sequence[str] = (), signal: int = 9, record: str = "", struck: str = "") -> int:
+        """A process that works on a job; see Order."""
         env = {key: os.environ[key] for key in _TOKENS}
         log = str(self.folder / "children.log")
-        return self.children.fork(Order(self.database, env, log, at=at, signal=signal, record=record, struck=struck))
+        return self.children.fork(
+            Order(job, self.database, env, log, at=at, signal=signal, record=record, struck=struck)
+        )
 
     def to_the_end(self, pid: int) -> End:
         """Wait for a child until it ends or stops."""
@@ -125,8 +131,8 @@ def _beside(url: str, name: str) -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, variant: int, keys: Mapping[str, int]) -> Trial:
-    """People and an estate in an empty database, so many keys in each environment, and what else is to happen."""
+def set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, keys: Mapping[str, int]) -> Trial:
+    """People and an estate in an empty database, and so many keys in each environment."""
     people = make.everybody()
     estate = make.estate(cloudflare, bucket)
     make.policy()
@@ -139,7 +145,6 @@ def set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, variant: 
     trial = Trial(estate, bucket, people, names)
     for route in CHANGING:
         cloudflare.hook(route, partial(_note, trial, route))
-    _play(trial, random, variant)
     return trial
 
 
@@ -152,23 +157,27 @@ def _note(trial: Trial, route: str, request: Request) -> None:
     trial.asked.append(Asked(time.time(), int(request.headers.get(PID, 0)), route, namespace, request.body))
 
 
-def _play(trial: Trial, random: Random, variant: int) -> None:
-    """What else happens, so that the job goes other ways.
+def main_job(
+    cloudflare: FakeCloudflare, bucket: Bucket, random: Random, variant: int, keys: Mapping[str, int] = KEYS
+) -> Trial:
+    """The same, and what else is to happen, so that the main job goes other ways.
 
     0: one name of QA's chunk is not deleted everywhere. 1: so too, and a name of production that is gone is written
     again with another value. 2: the answer to QA's delete is lost, and a value of production changes before its delete.
     """
+    trial = set_up(cloudflare, bucket, random, keys)
     production = trial.names["production"]
     if variant == 2:
         trial.cloudflare.fault("bulk_delete", "effect_then_reset")
         name = random.choice(production)
         # A deletion asks for the namespace's title before anything else.
         trial.cloudflare.hook("namespace", lambda request: _write_again(trial, request, name))
-        return
+        return trial
     trial.cloudflare.fault("bulk_delete", "partial", names=[random.choice(trial.names["qa"])])
     if variant == 1:
         name = random.choice(production)
         trial.cloudflare.hook("keys", lambda request: _write_again(trial, request, name, once_gone=True))
+    return trial
 
 
 def _write_again(trial: Trial, request: Request, name: str, *, once_gone: bool = False) -> None:

@@ -5,93 +5,116 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
+from functools import partial
 from random import Random
 
 from audit.actions import Action
 from audit.models import Entry
+from bench.torture import putback, verdict
 from bench.torture.children import DONE
 from bench.torture.rows import Found, total
-from bench.torture.stand import VARIANTS, Stand
-from bench.torture.verdict import verdict
+from bench.torture.stand import VARIANTS, Scene, Stand, Trial, main_job
 from kvops import timing
 
 TRIES = 3
-TRIALS = 360
-"""How many trials have every boundary of a variant once: more than any of its jobs has boundaries."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of trial: what is worked on, where, and how it is judged.
+
+    So many `trials` have every boundary once: more than any of its steps has boundaries.
+    """
+
+    job: str
+    scene: Scene
+    verdict: Callable[[Trial], Found]
+    trials: int
+
+
+KINDS = (
+    *(
+        Kind("bench.torture.mainjob.MainJob", partial(main_job, variant=variant), verdict.of_main_job, 360)
+        for variant in range(VARIANTS)
+    ),
+    Kind("bench.torture.putback.PutBack", putback.lost, verdict.of_restore, 60),
+)
 
 
 class NotRepeatable(Exception):
     """The job did not go to its end although nobody interfered."""
 
 
-def names(stand: Stand, seed: int, variant: int) -> list[str]:
-    """Every boundary of the main job in a variant, in the order in which it is passed; recorded by the first lane.
+def names(stand: Stand, seed: int, kind: int) -> list[str]:
+    """Every boundary of a kind, in the order in which it is passed; recorded by the first lane.
 
     A row that was cut short records anew, perhaps a few others: not all have had their turn then, as the table says.
     """
-    record = stand.folder.parent / f"boundaries-{variant}.json"
+    record = stand.folder.parent / f"boundaries-{kind}.json"
     with record.with_suffix(".lock").open("w") as lock:
         flock(lock, LOCK_EX)
         if not record.exists():
-            record.write_text(json.dumps(_recorded(stand, seed, variant)), "utf-8")
+            record.write_text(json.dumps(_recorded(stand, seed, kind)), "utf-8")
     known: list[str] = json.loads(record.read_text("utf-8"))
     return known
 
 
-def _recorded(stand: Stand, seed: int, variant: int) -> list[str]:
+def _recorded(stand: Stand, seed: int, kind: int) -> list[str]:
     record = stand.folder / "passed.json"
-    with stand.trial(f"{seed}:{variant}", variant):
-        end = stand.to_the_end(stand.child(record=str(record)))
+    with stand.trial(f"{seed}:{kind}", KINDS[kind].scene):
+        end = stand.to_the_end(stand.child(KINDS[kind].job, record=str(record)))
     if end.code != DONE:
         raise NotRepeatable((stand.folder / "children.log").read_text("utf-8")[-3000:])
     return list(dict.fromkeys(json.loads(record.read_text("utf-8"))))
 
 
 def crash(stand: Stand, seed: int, number: int) -> Found:
-    """A process dies at a boundary, the next one at another, in other jobs of the same clean-up; the last finishes it.
+    """A process dies at a boundary, the next one at another, in other steps of the same job; the last finishes it.
 
-    A boundary that these deaths moved away is tried once more in a clean-up of its own.
+    A boundary that these deaths moved away is tried once more in a job of its own.
     """
-    variant = number % VARIANTS
-    known = names(stand, seed, variant)
-    mine = _of_one_trial(known, number // VARIANTS)
-    found, left = _dying(stand, seed, variant, mine)
-    ended = [found, *(crash_at(stand, seed, variant, at) for at in sorted(left))]
+    kind = number % len(KINDS)
+    known = names(stand, seed, kind)
+    mine = _of_one_trial(known, number // len(KINDS), of=KINDS[kind].trials)
+    found, left = _dying(stand, seed, kind, mine)
+    ended = [found, *(crash_at(stand, seed, kind, at) for at in sorted(left))]
     made = {name: total(ended, name) for name in set().union(*ended)}
     return made | {f"boundary {at}": 1.0 for at in mine} | {"boundaries": float(len(known))}
 
 
-def _of_one_trial(known: Sequence[str], number: int) -> list[str]:
-    """Boundaries of different jobs: a death in one of them changes nothing in how the places of the others count."""
-    of_a_job = sorted(known, key=lambda name: name.partition(".")[0])
-    return of_a_job[number % TRIALS :: TRIALS]
+def _of_one_trial(known: Sequence[str], number: int, *, of: int) -> list[str]:
+    """Boundaries of different steps: a death in one of them changes nothing in how the places of the others count."""
+    of_a_step = sorted(known, key=lambda name: name.partition(".")[0])
+    return of_a_step[number % of :: of]
 
 
-def crash_at(stand: Stand, seed: int, variant: int, at: str) -> Found:
+def crash_at(stand: Stand, seed: int, kind: int, at: str) -> Found:
     """The same at the boundary of this name alone; whether it comes to it may be a matter of moments."""
     for _ in range(TRIES):
-        found, left = _dying(stand, seed, variant, [at])
+        found, left = _dying(stand, seed, kind, [at])
         if not left:
             break
-    return found | _whether(not left, stand, seed, variant, at)
+    return found | _whether(not left, stand, seed, kind, at)
 
 
-def _dying(stand: Stand, seed: int, variant: int, at: Sequence[str]) -> tuple[Found, set[str]]:
+def _dying(stand: Stand, seed: int, kind: int, at: Sequence[str]) -> tuple[Found, set[str]]:
     """The verdict after a death at each of these, in the order they come, and those that were never reached."""
     left = set(at)
     struck = stand.folder / "struck.json"
     struck.unlink(missing_ok=True)
-    with stand.trial(f"{seed}:{variant}", variant) as trial:
-        while stand.to_the_end(stand.child(at=sorted(left), struck=str(struck))).code == -signal.SIGKILL:
+    mine = KINDS[kind]
+    with stand.trial(f"{seed}:{kind}", mine.scene) as trial:
+        while stand.to_the_end(stand.child(mine.job, at=sorted(left), struck=str(struck))).code == -signal.SIGKILL:
             left.remove(json.loads(struck.read_text("utf-8"))[0])
-        return verdict(trial) | {"deaths": float(len(at) - len(left))}, left
+        return mine.verdict(trial) | {"deaths": float(len(at) - len(left))}, left
 
 
-def _whether(reached: bool, stand: Stand, seed: int, variant: int, at: str) -> Found:
+def _whether(reached: bool, stand: Stand, seed: int, kind: int, at: str) -> Found:
     """A boundary that was not reached is `missed`, unless it is one of those that only a slow machine passes."""
-    rare = not reached and at not in _recorded(stand, seed, variant)
+    rare = not reached and at not in _recorded(stand, seed, kind)
     if not reached:
         print(f"not reached: {at}", file=sys.stderr)
     return {"missed": float(not reached and not rare), "rare": float(rare)}
@@ -102,7 +125,7 @@ LEASED = ("scan", "backup", "verify", "check", "delete", "confirm", "undo")
 
 
 def stop(stand: Stand, seed: int, number: int) -> Found:
-    """A process is paused at a boundary for three leases, while others take over; then it goes on.
+    """A process is paused at a boundary of the main job for three leases, while others take over; then it goes on.
 
     One that took over is paused in another job of the same clean-up.
     """
@@ -126,19 +149,20 @@ def _pausing(stand: Stand, seed: int, variant: int, at: Sequence[str]) -> tuple[
     left, fenced, late = set(at), 0, 0
     struck = stand.folder / "struck.json"
     struck.unlink(missing_ok=True)
-    with stand.trial(f"{seed}:{variant}", variant) as trial:
-        working = stand.child(at=sorted(left), signal=signal.SIGSTOP, struck=str(struck))
+    mine = KINDS[variant]
+    with stand.trial(f"{seed}:{variant}", mine.scene) as trial:
+        working = stand.child(mine.job, at=sorted(left), signal=signal.SIGSTOP, struck=str(struck))
         while stand.to_the_end(working).stopped:
             paused, stopped_at = working, struck.stat().st_mtime
             left.remove(json.loads(struck.read_text("utf-8"))[0])
-            working = stand.child(at=sorted(left), signal=signal.SIGSTOP, struck=str(struck))
+            working = stand.child(mine.job, at=sorted(left), signal=signal.SIGSTOP, struck=str(struck))
             time.sleep(3 * timing.LEASE)
             os.kill(paused, signal.SIGCONT)
             fenced += stand.to_the_end(paused).code == -signal.SIGALRM
             # It may have asked for its lease at the moment it was stopped, never later.
             deadline = stopped_at + timing.TRUST + timing.REQUEST_TIMEOUT
             late += sum(call.pid == paused and call.at > deadline for call in [*trial.asked, *trial.bucket.asked])
-        found = verdict(trial) | {
+        found = mine.verdict(trial) | {
             "stops": float(len(at) - len(left)),
             "late": float(late),
             "fenced": float(fenced),

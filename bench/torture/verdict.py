@@ -8,24 +8,33 @@ from collections import Counter
 from audit import verify
 from audit.actions import Action
 from audit.models import Entry
-from bench.torture import clicks, joined
+from bench.torture import clicks, joined, putback
 from bench.torture.rows import Found
 from bench.torture.stand import OTHERS, Trial
 from tests import judge, make
 from tests.backups import cleaning
 
 
-def verdict(trial: Trial) -> Found:
-    """What is wrong after a trial, counted; everything is 0 when nothing is."""
+def of_main_job(trial: Trial) -> Found:
+    """What is wrong after a trial of the main job, counted; everything is 0 when nothing is."""
+    # Nothing that is deleted in a trial comes back before everything is deleted.
+    return _verdict(trial, effects=_deleted(trial), over=_over(trial))
+
+
+def of_restore(trial: Trial) -> Found:
+    """The same of the restore job: everything that was copied is there, whatever was written in between."""
+    return _verdict(trial, effects=_written(trial), over=putback.over())
+
+
+def _verdict(trial: Trial, *, effects: Counter[tuple[str, str]], over: bool) -> Found:
     objects = trial.bucket.objects
     problems = judge.problems(trial.cloudflare.journal, judge.approved_sets(objects), judge.writable_sets(objects))
     found = {
         "keys lost": len(problems) + _missing(trial),
-        # Nothing that is deleted in a trial comes back before everything is deleted.
-        "double effects": sum(count > 1 for count in _deleted(trial).values()),
+        "double effects": sum(count > 1 for count in effects.values()),
         "unmatched calls": joined.unmatched(joined.pairs(trial)) + joined.unsettled() + _unmatched_puts(trial),
         "gaps in the audit log": len(verify.verify().problems),
-        "stuck": int(not _over(trial)),
+        "stuck": int(not over),
     }
     return {name: float(count) for name, count in found.items()}
 
@@ -51,6 +60,11 @@ def _deleted(trial: Trial) -> Counter[tuple[str, str]]:
         for name, value in call.deleted.items()
         if value is not None
     )
+
+
+def _written(trial: Trial) -> Counter[tuple[str, str]]:
+    """How often each name was written."""
+    return Counter((call.namespace, name) for call in trial.cloudflare.journal for name in call.written)
 
 
 def _over(trial: Trial) -> bool:
