@@ -34,8 +34,8 @@ Outcome = RestoreEntry.Outcome
 Compared = RestoreEntry.Compared
 Found = RestoreEntry.Found
 
-SPARE = 200
-"""Requests reserved beyond the reads: the write, single reads of binary values, repeats."""
+SPARE, SPARE_SINGLY = 20, 200
+"""Requests reserved beyond the reads: the write, single reads of binary values, repeats; see `sending`."""
 
 SINGLE = 1024 * 1024
 """Bytes of a value above which it is written by itself: in a bulk call it would be in memory several times."""
@@ -90,6 +90,11 @@ class Putter:
         """Requests of the run so far."""
         return self._calls_before + self.reader.calls + self.writer.calls
 
+    @property
+    def _singly(self) -> bool:
+        """Whether the run met more values that must be read singly than what is reserved at first suffices for."""
+        return bool(self.lease.run.cursor.get("singly"))
+
     def put(self, chunk: RestoreChunk) -> None:
         """Write what of a planned chunk may be written. Raises CloudflareError when nothing was written."""
         names = restore_chunks.names_of(chunk)
@@ -101,9 +106,12 @@ class Putter:
         except RateLimited:
             if not (self.budget.exhausted and len(names) > 1):
                 raise
-            # So many values must be read singly that the request limit does not suffice.
-            self._make_smaller(chunk, names)
-            return
+            # So many values must be read singly that what was reserved does not suffice.
+            if self._singly:
+                self._make_smaller(chunk, names)
+                return
+            with self.lease.checkpoint(cursor={**self.lease.run.cursor, "singly": True}):
+                return  # the chunk is still planned
         del copies
         if plan.old or (len(plan.single) > MANY and len(names) > 1):
             self._make_smaller(chunk, names)
@@ -121,7 +129,8 @@ class Putter:
 
     def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], copies: Sequence[Entry]) -> _Plan:
         """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
-        reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + SPARE)
+        spare = SPARE_SINGLY if self._singly else SPARE
+        reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare)
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
         plan = _Plan(time.monotonic(), clock.now(), self._protected(names))
         now = plan.read_at.timestamp()

@@ -25,8 +25,13 @@ from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Lease, RunError
 
 State = CleanupChunk.State
-SPARE = 200
-"""Requests reserved beyond the reads: the delete, single reads of binary values, repeats."""
+SPARE = 20
+"""Requests reserved beyond the reads: the delete, a few single reads of binary values, repeats.
+
+A chunk waits until the request limit has room for all of it, so what is reserved and not needed is never used.
+"""
+SPARE_SINGLY = 200
+"""The same in a run that met more binary values than that."""
 READS = 2
 """How often a chunk is read, when reading takes longer than a read may be old, before it is made smaller."""
 TOO_SLOW = gettext_noop(
@@ -63,16 +68,21 @@ class Sender:
         """Send what of a planned chunk still equals the copy. Raises CloudflareError when nothing was deleted."""
         chunks.except_uncopied(chunk)
         entries = chunks.names_of(chunk)
+        singly = bool(self.lease.run.cursor.get("singly"))
+        spare = SPARE_SINGLY if singly else SPARE
         # Everything is paid before the first read, so that nothing has to wait between a read and the delete.
-        reserve(self.budget, READS * calls_for(self.generation.read, len(entries)) + SPARE)
+        reserve(self.budget, READS * calls_for(self.generation.read, len(entries)) + spare)
         self.meter.insist({"read": READS * len(entries), "delete": len(entries)})
         try:
             read = self._read_in_time(entries)
         except RateLimited:
             if not self.budget.exhausted or chunk.first_index == chunk.last_index:
                 raise
-            # So many values must be read singly that the request limit does not suffice.
+            # So many values must be read singly that what was reserved does not suffice.
             read = None
+        if not (singly or self.budget.paid):
+            with self.lease.checkpoint(cursor={**self.lease.run.cursor, "singly": True}):
+                return  # the chunk is still planned
         if read is None or not self.budget.paid:
             self._make_smaller(chunk)
         else:
@@ -176,7 +186,7 @@ class Sender:
         for piece in batched(indexes.order_by("index").values_list("index", flat=True), BULK_GET_LIMIT):
             entries = frozen(self.stage, piece)
             names = [entry.name for entry in entries]
-            reserve(self.budget, calls_for(self.generation.read, len(names)) + SPARE)
+            reserve(self.budget, calls_for(self.generation.read, len(names)) + SPARE_SINGLY)
             current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
             with self.lease.checkpoint():
                 settling.except_(self.stage, compare(entries, current), self.lease)

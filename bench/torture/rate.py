@@ -48,6 +48,7 @@ def _storms(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
             stack.enter_context(patch("kvops.timing.BUDGET_CALLS", limit))
             stack.enter_context(patch("kvops.timing.BUDGET_WINDOW", WINDOW))
             stack.enter_context(patch("backups.sending.SPARE", 10))
+            stack.enter_context(patch("backups.sending.SPARE_SINGLY", 10))
             estate = stack.enter_context(place.estate())
             yield number, _Trial(estate, random.Random(f"{seed}/{number}"), read, keys, limit).found()
 

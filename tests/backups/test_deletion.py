@@ -399,6 +399,7 @@ def test_many_binary_values_make_smaller_chunks_instead_of_waiting_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "SPARE", 6)
+    monkeypatch.setattr(sending, "SPARE_SINGLY", 6)
     for number in range(20):
         put_past_the_product(estate, f"mastercache:{number:02}", bytes([255, number]))
     cleaning.scan(estate.qa, estate.production)

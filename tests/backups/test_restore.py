@@ -464,6 +464,20 @@ def test_many_entries_that_are_written_singly_are_halved(
     assert restore.left == 0
 
 
+@pytest.mark.parametrize(("most", "chunks"), [(200, 1), (4, 3)])
+def test_more_is_reserved_for_binary_values_and_only_then_chunks_get_smaller(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, most: int, chunks: int
+) -> None:
+    binary = [Entry(f"master:{number}", bytes([255, number]), None, None) for number in range(8)]
+    generation = copied(estate, *binary)
+    restoring.wipe(estate, estate.qa, binary[0].name)
+    monkeypatch.setattr(putting, "SPARE", 4)
+    monkeypatch.setattr(putting, "SPARE_SINGLY", most)
+    restore = restoring.done(generation, people)
+    assert (restore.written, restore.equal) == (1, 7)
+    assert RestoreChunk.objects.filter(restore=restore).count() == chunks
+
+
 # What must hold
 
 

@@ -179,8 +179,18 @@ def test_a_chunk_that_leaves_nothing_for_its_delete_is_made_smaller(
 ) -> None:
     stage = ready(estate, people, 8, binary=True)
     monkeypatch.setattr(sending, "SPARE", 7)  # with two bulk reads exactly one and eight single ones
+    monkeypatch.setattr(sending, "SPARE_SINGLY", 7)
     assert delete(stage, people).deleted == 8
     assert sent(estate) == [4, 4]
+
+
+def test_more_is_reserved_once_a_chunk_had_more_binary_values_than_that_sufficed_for(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people, 8, binary=True)
+    monkeypatch.setattr(sending, "SPARE", 4)
+    assert delete(stage, people).deleted == 8
+    assert (sent(estate), stage.chunks.count()) == ([8], 1)
 
 
 # What is unknown
@@ -200,6 +210,7 @@ def test_values_that_must_be_read_singly_are_settled_piece_by_piece(
             outcome = self.bulk_delete(namespace_id, names)
         monkeypatch.setattr(KVWriter, "bulk_delete", real)
         monkeypatch.setattr(sending, "SPARE", 4)
+        monkeypatch.setattr(sending, "SPARE_SINGLY", 4)
         monkeypatch.setattr(sending, "BULK_GET_LIMIT", 4)
         return outcome
 
