@@ -65,7 +65,7 @@ def plan(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Pla
     sampled = len(values.sample("", names.count))
     if scope.read(families) == Read.EXACT:
         return Plan(names.count, calls + 2 * names.count)
-    bulk = -(-names.count // BULK_GET_LIMIT) + -(-sampled // values.SAMPLE)
+    bulk = -(-names.count // BULK_GET_LIMIT) + -(-sampled // BULK_GET_LIMIT)
     return Plan(names.count, calls + bulk + 2 * sampled)
 
 

@@ -102,8 +102,8 @@ class Export(Freezing):
             for name, entry in (entries := self._entries(first)):
                 if entry is None:
                     found.append((name.index, gone(name), None, None))
-                elif writer.add(entry):
-                    found.append((name.index, Outcome.KEPT, digest(entry, self._key), len(entry.data)))
+                elif kept := writer.add(entry):
+                    found.append((name.index, Outcome.KEPT, kept, len(entry.data)))
                 else:
                     self._ahead = chain([(name, entry)], entries)
                     break

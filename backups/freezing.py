@@ -16,7 +16,7 @@ from backups.r2 import ObjectInfo, R2Store
 from backups.values import Name, Reader
 from kvops import names
 from kvops.categories import Families
-from kvops.cloudflare import CursorRefused, Key, KeyPage
+from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Key, KeyPage
 from kvops.leases import Done, Lease, RunError
 from kvops.models import Category, Family, Read
 from kvops.names import escaped
@@ -148,10 +148,10 @@ class Freezing:
             self.update(category=scope.category(families), **sealed, **found)
 
     def sample(self) -> None:
-        """Twenty keys of the sample in bulk and singly: one that differs, and all are read singly."""
+        """A bulk read of the sample's keys, and the same singly: one that differs, and all are read singly."""
         at = self.lease.run.cursor
         indexes = values.sample(at["seed"], self.lease.run.total or 0)
-        wanted = indexes[at["next"] : at["next"] + values.SAMPLE]
+        wanted = indexes[at["next"] : at["next"] + BULK_GET_LIMIT]
         if not wanted or self.generation.read == Read.EXACT:
             with self.checkpoint({"phase": "parts", "next": 0, "number": 1, "attempt": 1}):
                 return

@@ -124,21 +124,20 @@ class PartWriter:
         """How many entries it holds."""
         return self._plain.keys + self._api_only.keys
 
-    def add(self, entry: Entry) -> bool:
-        """Take the entry, or return False when it belongs into the next part.
+    def add(self, entry: Entry) -> bytes | None:
+        """Take the entry and return its digest, or None when it belongs into the next part.
 
         Raises BadEntry when it cannot be written as it is or does not come after the one before.
         """
         text = encode_entry(entry)
         size = self._plain.size + self._api_only.size + len(text) + len("[\n]\n") * 2
         if self.keys and (self.keys >= MAX_KEYS or size > MAX_BYTES):
-            return False
+            return None
         name = entry.name.encode()
         if self._last is not None and name <= self._last:
             raise BadEntry(f"Entries must be sorted by the bytes of their names, each once: {entry.name!r} is not.")
         self._last = name
-        (self._plain if wrangler_keeps(entry.metadata) else self._api_only).add(entry, text)
-        return True
+        return (self._plain if wrangler_keeps(entry.metadata) else self._api_only).add(entry, text)
 
     def finish(self, stem: str, number: int, recipients: Sequence[str] = ()) -> tuple[DataObject, ...]:
         """The objects to store for part `number` of this stem, encrypted to recipients; the first may be empty."""
@@ -169,15 +168,17 @@ class _Array:
     def size(self) -> int:
         return self._body.tell()
 
-    def add(self, entry: Entry, text: bytes) -> None:
+    def add(self, entry: Entry, text: bytes) -> bytes:
         digests = EntryDigests.of(entry.name, entry.data, entry.metadata, entry.expiration, self._key)
         self._body.write(b",\n" if self._keys else b"[\n")
         self._body.write(text)
         self._digests.write(digests.line())
         self._keys += 1
-        self._root.add(bytes.fromhex(digests.entry))
+        digest = bytes.fromhex(digests.entry)
+        self._root.add(digest)
         self._value_bytes += len(entry.data)
         self._expiring += entry.expiration is not None
+        return digest
 
     def finish(self, stem: str, number: int, recipients: Sequence[str], *, api_only: bool) -> DataObject:
         if bool(recipients) != (self._key is not None):
