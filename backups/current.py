@@ -41,13 +41,13 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     """
     names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
     copied = GenerationEntry.objects.filter(
-        generation=stage.generation_id, name__in=names, outcome=GenerationEntry.Outcome.KEPT
+        generation=stage.generation_id, name__in=names, outcome=GenerationEntry.Outcome.KEPT, digest__isnull=False
     )
     key = encryption.digest_key(stage.generation)
     found = [
-        Frozen(names[entry.name], entry.name, bytes(entry.digest), entry.expiration, key)
-        for entry in copied
-        if entry.digest is not None
+        Frozen(names[name], name, bytes(digest), expiration, key)
+        for name, digest, expiration in copied.values_list("name", "digest", "expiration")
+        if digest is not None
     ]
     return sorted(found, key=lambda entry: entry.index)
 
