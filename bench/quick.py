@@ -94,7 +94,7 @@ class Account:
         raise ValueError(f"{method} {path} is not served here")
 
     def _keys(self, query: dict[str, str]) -> bytes:
-        if not PREFIX.startswith(query.get("prefix", "")) or query.get("limit") != str(PAGE):
+        if not PREFIX.startswith(query.get("prefix", "")) or query.get("limit", str(PAGE)) != str(PAGE):
             raise ValueError(f"such a listing is not served here: {query}")
         start = int(query.get("cursor", "0"))
         # A page that nothing was taken from since the beginning is ready.

@@ -67,6 +67,7 @@ def test_both_fakes_list_and_read_and_delete_alike(both: list[httpx.Client]) -> 
     read = {"keys": [*names, "master:none"], "type": "text", "withMetadata": True}
     for ask in (
         lambda client: client.get(URL).json(),
+        lambda client: client.get(f"{URL}/keys").json()["result"],
         listed,
         lambda client: client.post(f"{URL}/bulk/get", json=read).json(),
         lambda client: client.get(f"{URL}/values/{names[0]}").content,
