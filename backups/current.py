@@ -41,7 +41,7 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     """
     names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
     copied = GenerationEntry.objects.filter(
-        generation=stage.generation_id, name__in=names, outcome=GenerationEntry.Outcome.KEPT, digest__isnull=False
+        generation=stage.generation_id, name__in=names, outcome=GenerationEntry.Outcome.KEPT
     )
     key = encryption.digest_key(stage.generation)
     found = [
