@@ -18,7 +18,7 @@ from bench.torture.rows import Found, total
 from bench.torture.stand import VARIANTS, Scene, Stand, Trial, main_job
 from kvops import timing
 
-TRIES = 3
+TRIES = 5
 """How often a boundary is tried that is a matter of moments, and then looked for in a job that nobody disturbs."""
 
 
@@ -139,8 +139,11 @@ def stop(stand: Stand, seed: int, number: int) -> Found:
 
 
 def stop_at(stand: Stand, seed: int, variant: int, at: str) -> Found:
-    """The same at the boundary of this name alone."""
-    found, left = _pausing(stand, seed, variant, [at])
+    """The same at the boundary of this name alone; whether it comes to it may be a matter of moments."""
+    for _ in range(TRIES):
+        found, left = _pausing(stand, seed, variant, [at])
+        if not left:
+            break
     return found | _whether(not left, stand, seed, variant, at)
 
 
