@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext_noop
 
-from backups.current import reserve
+from backups.reserving import reserve
 from kvops import credentials, environments, skew
 from kvops.budget import Prepaid, SharedBudget
 from kvops.cloudflare import ApiError, Cloudflare

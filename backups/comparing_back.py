@@ -10,10 +10,10 @@ from itertools import batched
 from backups import encryption, restore_chunks
 from backups.clients import Clients
 from backups.copied import Wanted
-from backups.current import calls_for, reserve
 from backups.differing import current
 from backups.export import digest
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
+from backups.reserving import calls_for, reserve
 from kvops.cloudflare import Entry
 from kvops.leases import Lease
 

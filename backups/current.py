@@ -8,8 +8,7 @@ from enum import Enum
 from backups import encryption
 from backups.export import digest
 from backups.models import CleanupStage, GenerationEntry
-from kvops.budget import Prepaid
-from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry, RateLimited
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry
 from kvops.models import Read
 
 SIDE_BY_SIDE = 10
@@ -50,18 +49,6 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
         if digest is not None
     ]
     return sorted(found, key=lambda entry: entry.index)
-
-
-def reserve(budget: Prepaid, calls: int) -> None:
-    """Pay for so many requests beforehand. Raises RateLimited when they are not to be had now."""
-    wait = budget.reserve(calls)
-    if wait:
-        raise RateLimited("The request budget is used up.", wait)
-
-
-def calls_for(read: str, names: int) -> int:
-    """The most requests that reading so many names costs."""
-    return 2 * names if read == Read.EXACT else -(-names // BULK_GET_LIMIT)
 
 
 def read_side_by_side(

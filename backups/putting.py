@@ -17,11 +17,11 @@ from audit.actions import Action
 from backups import encryption, manifest, restore_chunks
 from backups.clients import Clients
 from backups.copied import Copied, Wanted
-from backups.current import calls_for, reserve
 from backups.differing import LEAST, current, difference, too_late
 from backups.export import digest
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
 from backups.previewing import cannot_be_copied
+from backups.reserving import calls_for, reserve
 from backups.restore_moves import record
 from kvops import clock, emergency, timing
 from kvops.categories import Families

@@ -16,12 +16,12 @@ from audit.actions import Action
 from backups import contradictions, drills, encryption, manifest, storage
 from backups.clients import Clients, open_clients
 from backups.copied import Copied, Wanted
-from backups.current import calls_for, reserve
 from backups.differing import current, too_late
 from backups.export import digest
 from backups.models import Drill, DrilledCopy, GenerationEntry
 from backups.putting import SINGLE, takes_bulk
 from backups.r2 import Store
+from backups.reserving import calls_for, reserve
 from kvops import approvals, clock, emergency, standing, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Done, Lease, RunError, TryLater

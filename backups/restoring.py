@@ -28,10 +28,10 @@ from backups import (
 from backups.clients import Clients, open_clients
 from backups.comparing_back import Settler
 from backups.copied import Copied, wanted
-from backups.current import calls_for, reserve
 from backups.differing import current, difference
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.putting import Putter
+from backups.reserving import calls_for, reserve
 from backups.restore_moves import RestoreRefused, insist_names, move
 from kvops import approvals, clock, emergency
 from kvops.leases import Again, Done, Lease, RunError

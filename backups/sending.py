@@ -17,8 +17,9 @@ from audit import log
 from audit.actions import Action
 from backups import chunks, manifest, settling
 from backups.clients import Clients
-from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
+from backups.current import Frozen, Verdict, compare, frozen, read_side_by_side
 from backups.models import CleanupChunk, CleanupStage, Generation
+from backups.reserving import calls_for, reserve
 from kvops import clock, emergency, timing
 from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited
 from kvops.cloudflare.writes import BulkOutcome

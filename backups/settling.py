@@ -13,8 +13,9 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups import chunks
-from backups.current import Frozen, Verdict, calls_for, compare, frozen, read_side_by_side, reserve
+from backups.current import Frozen, Verdict, compare, frozen, read_side_by_side
 from backups.models import CleanupChunk, CleanupException, CleanupStage
+from backups.reserving import calls_for, reserve
 from backups.stages import move
 from kvops import clock, runs, timing
 from kvops.budget import Prepaid
