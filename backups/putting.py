@@ -21,7 +21,7 @@ from backups.differing import LEAST, current, difference, too_late
 from backups.export import digest
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
 from backups.previewing import cannot_be_copied
-from backups.reserving import calls_for, reserve
+from backups.reserving import calls_for, reserve, reserve_more, spare
 from backups.restore_moves import record
 from kvops import clock, emergency, timing
 from kvops.categories import Families
@@ -33,9 +33,6 @@ State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
 Compared = RestoreEntry.Compared
 Found = RestoreEntry.Found
-
-SPARE, SPARE_SINGLY = 20, 200
-"""Requests reserved beyond the reads: the write, single reads of binary values, repeats; see `sending`."""
 
 SINGLE = 1024 * 1024
 """Bytes of a value above which it is written by itself: in a bulk call it would be in memory several times."""
@@ -90,11 +87,6 @@ class Putter:
         """Requests of the run so far."""
         return self._calls_before + self.reader.calls + self.writer.calls
 
-    @property
-    def _singly(self) -> bool:
-        """Whether the run met more values that must be read singly than what is reserved at first suffices for."""
-        return bool(self.lease.run.cursor.get("singly"))
-
     def put(self, chunk: RestoreChunk) -> None:
         """Write what of a planned chunk may be written. Raises CloudflareError when nothing was written."""
         names = restore_chunks.names_of(chunk)
@@ -107,11 +99,9 @@ class Putter:
             if not (self.budget.exhausted and len(names) > 1):
                 raise
             # So many values must be read singly that what was reserved does not suffice.
-            if self._singly:
+            if not reserve_more(self.lease):
                 self._make_smaller(chunk, names)
-                return
-            with self.lease.checkpoint(cursor={**self.lease.run.cursor, "singly": True}):
-                return  # the chunk is still planned
+            return
         del copies
         if plan.old or (len(plan.single) > MANY and len(names) > 1):
             self._make_smaller(chunk, names)
@@ -129,8 +119,7 @@ class Putter:
 
     def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], copies: Sequence[Entry]) -> _Plan:
         """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
-        spare = SPARE_SINGLY if self._singly else SPARE
-        reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare)
+        reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
         plan = _Plan(time.monotonic(), clock.now(), self._protected(names))
         now = plan.read_at.timestamp()

@@ -21,7 +21,7 @@ from backups.export import digest
 from backups.models import Drill, DrilledCopy, GenerationEntry
 from backups.putting import SINGLE, takes_bulk
 from backups.r2 import Store
-from backups.reserving import calls_for, reserve
+from backups.reserving import SPARE_SINGLY, calls_for, reserve
 from kvops import approvals, clock, emergency, standing, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Done, Lease, RunError, TryLater
@@ -31,8 +31,6 @@ MANY = 1_000
 """Keys of one write and one delete."""
 LARGE = 20 * 1024 * 1024
 """Bytes of values of one write."""
-SPARE = 200
-"""Requests reserved beyond the reads: single reads of what bulk cannot give back."""
 SOON = 180.0
 """Seconds: a key that expires sooner may be over before it is compared."""
 TRIES = 10
@@ -168,7 +166,7 @@ class _Job:
             with self.lease.checkpoint(cursor={"phase": "remove", "next": 0}, calls=self._calls):
                 pass
             return None
-        reserve(self.clients.budget, calls_for(copy.generation.read, len(wanted)) + SPARE)
+        reserve(self.clients.budget, calls_for(copy.generation.read, len(wanted)) + SPARE_SINGLY)
         self.clients.meter.insist({"read": len(wanted)})
         live = current(self.clients.reader, self.drill.namespace_id, wanted, copy.generation.read)
         key = encryption.digest_key(copy.generation)

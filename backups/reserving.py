@@ -2,7 +2,16 @@
 
 from kvops.budget import Prepaid
 from kvops.cloudflare import BULK_GET_LIMIT, RateLimited
+from kvops.leases import Lease
 from kvops.models import Read
+
+SPARE = 20
+"""Requests reserved beyond the reads: the delete or the write, a few single reads of binary values, repeats.
+
+Work waits until the request limit has room for all of it, so what is reserved and not needed is never used.
+"""
+SPARE_SINGLY = 200
+"""The same for work that meets more binary values than that."""
 
 
 def reserve(budget: Prepaid, calls: int) -> None:
@@ -15,3 +24,21 @@ def reserve(budget: Prepaid, calls: int) -> None:
 def calls_for(read: str, names: int) -> int:
     """The most requests that reading so many names costs."""
     return 2 * names if read == Read.EXACT else -(-names // BULK_GET_LIMIT)
+
+
+def spare(lease: Lease) -> int:
+    """Requests that a chunk of this run reserves beyond its reads."""
+    return SPARE_SINGLY if _singly(lease) else SPARE
+
+
+def reserve_more(lease: Lease) -> bool:
+    """From now on reserve for more binary values; False when that is done already, so that only less work helps."""
+    if _singly(lease):
+        return False
+    with lease.checkpoint(cursor={**lease.run.cursor, "singly": True}):
+        return True
+
+
+def _singly(lease: Lease) -> bool:
+    """Whether the run met more values that must be read singly than what is reserved at first suffices for."""
+    return bool(lease.run.cursor.get("singly"))

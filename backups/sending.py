@@ -15,24 +15,16 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import chunks, manifest, settling
+from backups import chunks, manifest, reserving, settling
 from backups.clients import Clients
 from backups.current import Frozen, Verdict, compare, frozen, read_side_by_side
 from backups.models import CleanupChunk, CleanupStage, Generation
-from backups.reserving import calls_for, reserve
 from kvops import clock, emergency, timing
 from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Lease, RunError
 
 State = CleanupChunk.State
-SPARE = 20
-"""Requests reserved beyond the reads: the delete, a few single reads of binary values, repeats.
-
-A chunk waits until the request limit has room for all of it, so what is reserved and not needed is never used.
-"""
-SPARE_SINGLY = 200
-"""The same in a run that met more binary values than that."""
 READS = 2
 """How often a chunk is read, when reading takes longer than a read may be old, before it is made smaller."""
 TOO_SLOW = gettext_noop(
@@ -69,10 +61,9 @@ class Sender:
         """Send what of a planned chunk still equals the copy. Raises CloudflareError when nothing was deleted."""
         chunks.except_uncopied(chunk)
         entries = chunks.names_of(chunk)
-        singly = bool(self.lease.run.cursor.get("singly"))
-        spare = SPARE_SINGLY if singly else SPARE
+        reads = READS * reserving.calls_for(self.generation.read, len(entries))
         # Everything is paid before the first read, so that nothing has to wait between a read and the delete.
-        reserve(self.budget, READS * calls_for(self.generation.read, len(entries)) + spare)
+        reserving.reserve(self.budget, reads + reserving.spare(self.lease))
         self.meter.insist({"read": READS * len(entries), "delete": len(entries)})
         try:
             read = self._read_in_time(entries)
@@ -81,9 +72,8 @@ class Sender:
                 raise
             # So many values must be read singly that what was reserved does not suffice.
             read = None
-        if not (singly or self.budget.paid):
-            with self.lease.checkpoint(cursor={**self.lease.run.cursor, "singly": True}):
-                return  # the chunk is still planned
+        if not self.budget.paid and reserving.reserve_more(self.lease):
+            return  # the chunk is still planned
         if read is None or not self.budget.paid:
             self._make_smaller(chunk)
         else:
@@ -187,7 +177,8 @@ class Sender:
         for piece in batched(indexes.order_by("index").values_list("index", flat=True), BULK_GET_LIMIT):
             entries = frozen(self.stage, piece)
             names = [entry.name for entry in entries]
-            reserve(self.budget, calls_for(self.generation.read, len(names)) + SPARE_SINGLY)
+            reads = reserving.calls_for(self.generation.read, len(names))
+            reserving.reserve(self.budget, reads + reserving.SPARE_SINGLY)
             current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
             with self.lease.checkpoint():
                 settling.except_(self.stage, compare(entries, current), self.lease)

@@ -47,8 +47,8 @@ def _storms(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
             read, keys, limit = SHAPES[number % len(SHAPES)]
             stack.enter_context(patch("kvops.timing.BUDGET_CALLS", limit))
             stack.enter_context(patch("kvops.timing.BUDGET_WINDOW", WINDOW))
-            stack.enter_context(patch("backups.sending.SPARE", 10))
-            stack.enter_context(patch("backups.sending.SPARE_SINGLY", 10))
+            stack.enter_context(patch("backups.reserving.SPARE", 10))
+            stack.enter_context(patch("backups.reserving.SPARE_SINGLY", 10))
             estate = stack.enter_context(place.estate())
             yield number, _Trial(estate, random.Random(f"{seed}/{number}"), read, keys, limit).found()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from backups import chunks, cleanup, deletion, preparation, sending, settling
+from backups import chunks, cleanup, deletion, preparation, reserving, settling
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from backups.stages import CleanupRefused
 from kvops import approvals, clock, leases, queue, runs, timing
@@ -398,8 +398,8 @@ def test_exact_families_go_in_small_chunks(estate: make.Estate, people: make.Peo
 def test_many_binary_values_make_smaller_chunks_instead_of_waiting_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "SPARE", 6)
-    monkeypatch.setattr(sending, "SPARE_SINGLY", 6)
+    monkeypatch.setattr(reserving, "SPARE", 6)
+    monkeypatch.setattr(reserving, "SPARE_SINGLY", 6)
     for number in range(20):
         put_past_the_product(estate, f"mastercache:{number:02}", bytes([255, number]))
     cleaning.scan(estate.qa, estate.production)

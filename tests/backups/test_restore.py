@@ -9,7 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as Recorded
-from backups import putting, restore_chunks, restores, selecting
+from backups import putting, reserving, restore_chunks, restores, selecting
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restore_moves import RestoreRefused
 from kvops import approvals, clock, emergency, leases, runs, timing
@@ -471,8 +471,8 @@ def test_more_is_reserved_for_binary_values_and_only_then_chunks_get_smaller(
     binary = [Entry(f"master:{number}", bytes([255, number]), None, None) for number in range(8)]
     generation = copied(estate, *binary)
     restoring.wipe(estate, estate.qa, binary[0].name)
-    monkeypatch.setattr(putting, "SPARE", 4)
-    monkeypatch.setattr(putting, "SPARE_SINGLY", most)
+    monkeypatch.setattr(reserving, "SPARE", 4)
+    monkeypatch.setattr(reserving, "SPARE_SINGLY", most)
     restore = restoring.done(generation, people)
     assert (restore.written, restore.equal) == (1, 7)
     assert RestoreChunk.objects.filter(restore=restore).count() == chunks

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from backups import chunks, cleanup, manifest, sending, settling
+from backups import chunks, cleanup, manifest, reserving, sending, settling
 from backups.current import Frozen, Verdict
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import approvals, clock, leases, runs, timing
@@ -164,7 +164,7 @@ def test_without_requests_for_all_of_it_nothing_of_a_chunk_is_read(estate: make.
         runs.drive(run.pk)
         run.refresh_from_db()
     budget, reads = SharedBudget(estate.qa.environment.account_id), len(estate.cloudflare.calls("bulk_get"))
-    budget.take(budget.left().calls - sending.SPARE)
+    budget.take(budget.left().calls - reserving.SPARE)
     runs.drive(run.pk)
     run.refresh_from_db()
     assert run.note == "Waiting for Cloudflare's request limit."
@@ -178,8 +178,8 @@ def test_a_chunk_that_leaves_nothing_for_its_delete_is_made_smaller(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 8, binary=True)
-    monkeypatch.setattr(sending, "SPARE", 7)  # with two bulk reads exactly one and eight single ones
-    monkeypatch.setattr(sending, "SPARE_SINGLY", 7)
+    monkeypatch.setattr(reserving, "SPARE", 7)  # with two bulk reads exactly one and eight single ones
+    monkeypatch.setattr(reserving, "SPARE_SINGLY", 7)
     assert delete(stage, people).deleted == 8
     assert sent(estate) == [4, 4]
 
@@ -188,7 +188,7 @@ def test_more_is_reserved_once_a_chunk_had_more_binary_values_than_that_sufficed
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 8, binary=True)
-    monkeypatch.setattr(sending, "SPARE", 4)
+    monkeypatch.setattr(reserving, "SPARE", 4)
     assert delete(stage, people).deleted == 8
     assert (sent(estate), stage.chunks.count()) == ([8], 1)
 
@@ -209,8 +209,8 @@ def test_values_that_must_be_read_singly_are_settled_piece_by_piece(
             patch.setattr(KVWriter, "bulk_delete", real)
             outcome = self.bulk_delete(namespace_id, names)
         monkeypatch.setattr(KVWriter, "bulk_delete", real)
-        monkeypatch.setattr(sending, "SPARE", 4)
-        monkeypatch.setattr(sending, "SPARE_SINGLY", 4)
+        monkeypatch.setattr(reserving, "SPARE", 4)
+        monkeypatch.setattr(reserving, "SPARE_SINGLY", 4)
         monkeypatch.setattr(sending, "BULK_GET_LIMIT", 4)
         return outcome
 
