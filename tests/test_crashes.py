@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from bench.torture import lanes, putback, trials, verdict
+from bench.torture import crashes, lanes, putback, trials, verdict
 from bench.torture.rows import Found
 from bench.torture.stand import Bucket
 from tests.fakes.cloudflare import FakeCloudflare
@@ -32,3 +32,14 @@ def test_the_verdict_on_a_restore_tells_what_was_not_put_back_and_what_was_writt
         trial = putback.lost(cloudflare, bucket, Random(1))
         assert verdict.of_restore(trial)["keys lost"] == putback.GONE + putback.DIFFERENT
         assert verdict.of_restore(trial)["stuck"] == 1
+
+
+@pytest.mark.parametrize(
+    ("passed", "unmet"), [("scan.commit.kvops_run#1.after", 0), ("scan.commit.kvops_run#1.before", 1), ("other", 1)]
+)
+def test_a_place_passed_by_the_clock_must_have_been_reached_at_some_count(passed: str, unmet: int) -> None:
+    rare, once = "scan.commit.kvops_run#14.after", "check.http.list#2.sent"
+    found = {f"boundary {passed}": 1.0, f"boundary {rare}": 1.0, f"rare {rare}": 1.0, f"rare {once}": 1.0}
+    figures = {figure.name: figure.value for figure in crashes.figures([found | {"boundaries": 3.0}], whole=1)}
+    assert figures["boundaries not reached"] == unmet
+    assert figures["boundaries that not every run of the job passes"] == 2 - unmet

@@ -22,7 +22,10 @@ TRIES = 5
 """How often a boundary is tried that is a matter of moments, and then looked for in a job that nobody disturbs."""
 
 BY_THE_CLOCK = ("commit.kvops_run", "commit.kvops_budgetspend", "commit.django_q_ormq+kvops_run")
-"""Renewals of a lease, requests taken from the budget, bells rung again: as many as time passes, fewer when idle."""
+"""Renewals of a lease, requests taken from the budget, bells rung again: as many as time passes, fewer when idle.
+
+How often is chance, whether at all is not: see `crashes.figures`.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,13 @@ def _whether(reached: bool, stand: Stand, seed: int, kind: int, at: str) -> Foun
     """A boundary that was not reached is `missed`; `rare` when a job that nobody interferes with may not pass it."""
     if reached:
         return {}
-    place = at.partition(".")[2].partition("#")[0]
-    always = place not in BY_THE_CLOCK and all(at in _recorded(stand, seed, kind) for _ in range(TRIES))
+    always = not by_the_clock(at) and all(at in _recorded(stand, seed, kind) for _ in range(TRIES))
     return {f"missed {at}" if always else f"rare {at}": 1.0}
+
+
+def by_the_clock(at: str) -> bool:
+    """Whether it depends on the time a job takes how often it passes this place."""
+    return at.partition(".")[2].partition("#")[0] in BY_THE_CLOCK
 
 
 LEASED = ("scan", "backup", "verify", "check", "delete", "confirm", "undo")
