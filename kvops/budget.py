@@ -49,13 +49,17 @@ class SharedBudget:
         self.name = name
         self.calls = calls or timing.BUDGET_CALLS
         self.window = ceil((window or timing.BUDGET_WINDOW) + timing.BUDGET_DELAY)
-        self._since: int | None = None
         self._last = 0
         self.good_for = 0.0
         """Seconds, from when it was asked for, within which the last grant is to be sent: its second is over then."""
 
     def take(self, calls: int = 1) -> float:
-        """Take `calls` requests: 0.0 when granted, else the seconds until they could be (nothing is taken)."""
+        """Take `calls` requests: 0.0 when granted, else the seconds until they could be (nothing is taken).
+
+        Raises ValueError for more than the limit, which would be waited for for ever.
+        """
+        if calls > self.calls:
+            raise ValueError(f"{calls} requests at once are more than the limit of {self.calls}")
         with transaction.atomic():
             budget, now, blocked = self._lock()
             if blocked > 0:
@@ -68,7 +72,6 @@ class SharedBudget:
                 spent = int(cursor.fetchone()[0])
             if spent + calls > self.calls:
                 return self._wait(budget, now, spent + calls - self.calls)
-        self._since = self._since or int(now)
         self._last, self.good_for = int(now), 1 - now % 1
         return 0.0
 
@@ -78,17 +81,21 @@ class SharedBudget:
         spend = BudgetSpend.objects.filter(budget__name=self.name, second=self._last)
         spend.update(calls=Greatest(F("calls") - calls, 0))
 
-    def give_back(self, calls: int) -> None:
-        """Return requests that were taken through this object and never sent."""
+    def restamp(self, granted: int, *, sent: int, kept: int) -> None:
+        """Of the last grant, `sent` requests were sent until now and `kept` are still to be: they count from now on.
+
+        What is left of it is given back. A request must not count as older than it is, or a window could hold too many.
+        """
         with transaction.atomic():
-            budget, _, _ = self._lock()
-            # Oldest first: what was sent then counts as sent later than it was, never earlier.
-            for spend in budget.spends.filter(second__gte=self._since or 0).order_by("second"):
-                back = min(calls, spend.calls)
-                budget.spends.filter(pk=spend.pk).update(calls=F("calls") - back)
-                calls -= back
-                if not calls:
-                    return
+            budget, now, _ = self._lock()
+            spends = budget.spends.filter(second=self._last)
+            # Forgotten already when that was a window ago: then nothing of anybody else's is touched.
+            spends.update(calls=Greatest(F("calls") - granted, 0))
+            self._last = int(now)
+            if sent + kept:
+                spend, new = budget.spends.get_or_create(second=self._last, defaults={"calls": sent + kept})
+                if not new:
+                    BudgetSpend.objects.filter(pk=spend.pk).update(calls=F("calls") + sent + kept)
 
     def _lock(self) -> tuple[Budget, float, float]:
         """The budget's row, locked; the database's clock; seconds it is still blocked."""
@@ -136,6 +143,7 @@ class Prepaid:
 
     def __init__(self, budget: SharedBudget) -> None:
         self._budget = budget
+        self._granted = 0
         self._paid = 0
         self._asked_to_wait = 0.0
         self._lock = Lock()
@@ -144,12 +152,12 @@ class Prepaid:
     def reserve(self, calls: int) -> float:
         """Pay for `calls` requests: 0.0 when paid, else the seconds until they could be (then nothing is).
 
-        What was paid before and not sent is given back first: a request counts when it is sent, not long before.
+        What was paid before and not sent is given back first. Raises ValueError for more than the limit.
         """
         self.settle()
         wait = self._budget.take(calls)
         if not wait:
-            self._paid = calls
+            self._granted = self._paid = calls
             self.exhausted = False
         return wait
 
@@ -173,11 +181,19 @@ class Prepaid:
             spent = reset if remaining == 0 and reset else 0.0
             self._asked_to_wait = max(self._asked_to_wait, retry_after or 0.0, spent)
 
+    def keep(self) -> None:
+        """Let what was sent so far count from now on, not from when it was paid: call between slow requests."""
+        with self._lock:
+            sent, kept = self._granted - self._paid, self._paid
+            self._granted = kept
+        if sent:
+            self._budget.restamp(sent + kept, sent=sent, kept=kept)
+
     def settle(self) -> None:
         """Give back what was not sent, and tell the budget what the answers said."""
-        if self._paid:
-            self._budget.give_back(self._paid)
-            self._paid = 0
+        if self._granted:
+            self._budget.restamp(self._granted, sent=self._granted - self._paid, kept=0)
+            self._granted = self._paid = 0
         if self._asked_to_wait:
             self._budget.observed(remaining=None, reset=None, retry_after=self._asked_to_wait)
             self._asked_to_wait = 0.0

@@ -169,7 +169,7 @@ def test_without_requests_for_all_of_it_nothing_of_a_chunk_is_read(estate: make.
     run.refresh_from_db()
     assert run.note == "Waiting for Cloudflare's request limit."
     assert len(estate.cloudflare.calls("bulk_get")) == reads
-    budget.give_back(500)
+    budget.restamp(500, sent=0, kept=0)
     make.work()
     assert sent(estate) == [2]
 

@@ -1,5 +1,6 @@
 """The request budget: never more than the limit in any window, whoever asks."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -139,15 +140,60 @@ def test_reserving_again_pays_for_what_was_sent_and_what_is_to_come() -> None:
     assert (spent(), prepaid.paid) == (5, 4)
 
 
+def later(budget: SharedBudget, seconds: int) -> None:
+    pass_time(seconds)
+    budget._last -= seconds
+
+
 def test_what_was_paid_long_ago_counts_when_it_is_sent() -> None:
     budget = small()
     prepaid = Prepaid(budget)
     prepaid.reserve(8)
-    pass_time(290)
-    budget._since = (budget._since or 0) - 290
+    later(budget, 290)
     prepaid.reserve(8)
     pass_time(20)
     assert small().take(3) > 0
+
+
+@pytest.mark.parametrize("told", [Prepaid.keep, Prepaid.settle])
+def test_requests_sent_some_time_after_they_were_paid_count_from_then(told: Callable[[Prepaid], None]) -> None:
+    budget = small()
+    prepaid = Prepaid(budget)
+    prepaid.reserve(6)
+    for _ in range(6):
+        prepaid.take()
+    later(budget, 200)
+    told(prepaid)
+    pass_time(110)
+    assert (spent(), small().take(5) > 0, small().take(4)) == (6, True, 0.0)
+
+
+def test_what_is_still_paid_stays_paid_when_what_was_sent_is_told() -> None:
+    budget = small()
+    prepaid = Prepaid(budget)
+    prepaid.reserve(6)
+    prepaid.take(2)
+    later(budget, 200)
+    prepaid.keep()
+    assert (spent(), prepaid.paid) == (6, 4)
+    prepaid.settle()
+    assert (spent(), prepaid.paid) == (2, 0)
+
+
+def test_who_wakes_up_late_gives_nothing_of_others_back() -> None:
+    asleep, awake = small(), small()
+    prepaid = Prepaid(asleep)
+    prepaid.reserve(8)
+    later(asleep, 400)
+    assert awake.take(9) == 0.0
+    prepaid.settle()
+    assert (spent(), small().take(2) > 0) == (9, True)
+
+
+def test_more_than_the_limit_is_refused_instead_of_waited_for() -> None:
+    with pytest.raises(ValueError, match="11 requests at once"):
+        small().take(11)
+    assert not BudgetSpend.objects.exists()
 
 
 def test_a_wait_that_an_answer_asked_for_holds_for_the_next_reservation() -> None:
