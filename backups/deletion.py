@@ -170,11 +170,11 @@ class _Deletion:
                 return None
             if self._careful and chunk.first_index > 0:
                 return self._wait_for_a_person()
-            self._insist_rights()
             if self._lay_still():
                 with self.lease.checkpoint(Again(), cursor=settling.phase(self.lease, "begin")):
                     return None
             deriving.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
+            self._insist_rights()  # after what may take long
             _insist_in_force(self.stage)
             self._sender.send(chunk)
         return Again()

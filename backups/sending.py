@@ -42,9 +42,14 @@ class _Read:
     verdicts: dict[Frozen, Verdict]
 
     @property
+    def until(self) -> float:
+        """When a delete that relies on it must have begun."""
+        return self.since + timing.READ_FRESH
+
+    @property
     def old(self) -> bool:
         """Whether a delete may no longer rely on it."""
-        return time.monotonic() - self.since > timing.READ_FRESH
+        return time.monotonic() > self.until
 
 
 class Sender:
@@ -139,15 +144,15 @@ class Sender:
             return
         try:
             with self.lease.fence():
-                gap_ms = int((time.monotonic() - read.since) * 1000)
-                outcome = self.writer.bulk_delete(self.namespace_id, [entry.name for entry in equal])
+                names = [entry.name for entry in equal]
+                outcome = self.writer.bulk_delete(self.namespace_id, names, begin_by=read.until)
         except CloudflareError as refused:
             with self.lease.checkpoint():
                 settling.settle_unsent(chunk, equal, str(refused), lease=self.lease)
             raise
-        self._sent(chunk, outcome, gap_ms)
+        self._sent(chunk, outcome, gap_ms=int((self.writer.begun - read.since) * 1000))
 
-    def _sent(self, chunk: CleanupChunk, outcome: BulkOutcome, gap_ms: int) -> None:
+    def _sent(self, chunk: CleanupChunk, outcome: BulkOutcome, *, gap_ms: int) -> None:
         """Store the answer. Unknown names stay intended: they are settled by reading, as after a crash."""
         answer = {
             "done": outcome.successful_count,

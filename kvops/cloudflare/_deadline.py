@@ -1,6 +1,7 @@
 """A time limit for a whole request: a timeout of httpx starts anew with every byte that arrives, this one does not.
 
-It is asked before every read and write of the socket, so nothing is written any more once it is over.
+It is asked before every read and write of the socket, so nothing is written any more once it is over. A request may
+also have to begin by a certain time: connecting can take longer than what it relies on stays true.
 """
 
 import ssl
@@ -22,15 +23,27 @@ class Deadline:
 
     def __init__(self) -> None:
         self._thread = local()
+        self.begun = 0.0
+        """When the first byte of the newest request was written, by `time.monotonic()`."""
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Make one request in this block."""
+    def within(self, seconds: float, *, begin_by: float | None = None) -> Iterator[None]:
+        """Make one request in this block, or nothing of it when it is not begun in time (by `time.monotonic()`)."""
         self._thread.until = time.monotonic() + seconds
+        self._thread.begin_by, self._thread.begun = begin_by, False
         try:
             yield
         finally:
             del self._thread.until
+
+    def begin(self) -> None:
+        """Before each write: raises ConnectTimeout, which says that nothing was sent, when the first comes too late."""
+        if getattr(self._thread, "until", None) is None or self._thread.begun:
+            return
+        now = time.monotonic()
+        if self._thread.begin_by is not None and now > self._thread.begin_by:
+            raise httpcore.ConnectTimeout("connecting took so long that what it relies on is too old")
+        self._thread.begun, self.begun = True, now
 
     def left(self, timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
         """The shorter of a timeout and of what remains; raises `over` when nothing does."""
@@ -91,6 +104,7 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, self._deadline.left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._deadline.begin()
         for start in range(0, len(buffer), SLICE):
             left = self._deadline.left(timeout, httpcore.WriteTimeout)
             self._stream.write(buffer[start : start + SLICE], left)

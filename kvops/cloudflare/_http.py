@@ -98,6 +98,11 @@ class Transport:
             follow_redirects=False,
         )
 
+    @property
+    def begun(self) -> float:
+        """When the first byte of the newest call was written, by `time.monotonic()`."""
+        return self._deadline.begun
+
     def close(self) -> None:
         """Close the connections, and let the meter keep what it counted."""
         self._client.close()
@@ -114,10 +119,16 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         keys: int = 1,
+        begin_by: float | None = None,
     ) -> T:
-        """Send a call about so many keys and let `read` take what it needs from the successful envelope."""
+        """Send a call about so many keys and let `read` take what it needs from the successful envelope.
+
+        Nothing is sent once it is later than `begin_by`, by `time.monotonic()`; then TransportError.
+        """
         typed = {"Content-Type": content_type} if body is not None else {}
-        answer = self._send(method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys)
+        answer = self._send(
+            method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys, begin_by=begin_by
+        )
         try:
             envelope = _json.as_object(_json.parse(answer.content))
             if envelope.get("success") is True:
@@ -140,6 +151,7 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         keys: int = 1,
+        begin_by: float | None = None,
     ) -> httpx.Response:
         request, route = self._build(method, path, query, body, headers or {})
         attempt = 0
@@ -149,7 +161,7 @@ class Transport:
             if route.operation:
                 self._meter.count(route.operation, keys)
             try:
-                return self._once(request, route)
+                return self._once(request, route, begin_by)
             except (RateLimited, TransportError, ApiError) as error:
                 delay = _delay(error, attempt)
                 if delay is None or delay > self._max_wait:
@@ -158,11 +170,11 @@ class Transport:
                     raise
             self._sleep(delay)
 
-    def _once(self, request: httpx.Request, route: Route) -> httpx.Response:
+    def _once(self, request: httpx.Request, route: Route, begin_by: float | None = None) -> httpx.Response:
         with self._counting:
             self.calls += 1
         try:
-            with self._deadline.within(self._timeout):
+            with self._deadline.within(self._timeout, begin_by=begin_by):
                 answer = received(self._client.send(request, stream=True), route.most)
         except httpx.RequestError as error:
             never_left = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)

@@ -39,7 +39,11 @@ class BulkOutcome:
 
 
 class KVWriter(Client):
-    """Writes to KV with a write token; takes the arguments of Cloudflare."""
+    """Writes to KV with a write token; takes the arguments of Cloudflare.
+
+    Nothing of a call is sent later than its `begin_by` (by `time.monotonic()`): connecting takes time, and what was
+    read before grows old. That is a TransportError too.
+    """
 
     routes = (
         Route("bulk_delete", "POST", f"{NAMESPACES}/{ID}/bulk/delete", repeatable=False, operation="delete"),
@@ -47,22 +51,27 @@ class KVWriter(Client):
         Route("put_value", "PUT", f"{NAMESPACES}/{ID}/values/{NAME}", repeatable=False, operation="write"),
     )
 
-    def bulk_delete(self, namespace_id: str, names: Sequence[str]) -> BulkOutcome:
+    @property
+    def begun(self) -> float:
+        """When the first byte of the newest call was written, by `time.monotonic()`."""
+        return self._transport.begun
+
+    def bulk_delete(self, namespace_id: str, names: Sequence[str], *, begin_by: float | None = None) -> BulkOutcome:
         """Delete up to 10,000 keys in one call that is never repeated.
 
         Raises InvalidKeyName and ValueError before anything is sent, and CloudflareError only when
         nothing was deleted; a lost answer is an outcome with the names as `unknown`.
         """
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk/delete"
-        return self._bulk("POST", path, _distinct(names), json.dumps(list(names)))
+        return self._bulk("POST", path, _distinct(names), json.dumps(list(names)), begin_by)
 
-    def bulk_put(self, namespace_id: str, entries: Sequence[Entry]) -> BulkOutcome:
+    def bulk_put(self, namespace_id: str, entries: Sequence[Entry], *, begin_by: float | None = None) -> BulkOutcome:
         """Write up to 10,000 entries in one call that is never repeated; as bulk_delete."""
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk"
         names = _distinct([entry.name for entry in entries])
-        return self._bulk("PUT", path, names, f"[{','.join(map(_pair, entries))}]")
+        return self._bulk("PUT", path, names, f"[{','.join(map(_pair, entries))}]", begin_by)
 
-    def put_value(self, namespace_id: str, entry: Entry) -> BulkOutcome:
+    def put_value(self, namespace_id: str, entry: Entry, *, begin_by: float | None = None) -> BulkOutcome:
         """Write one entry, whatever its size and metadata, in one call that is never repeated; as bulk_delete."""
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/values/{segment(entry.name)}"
         body, content_type = entry.data, "application/octet-stream"
@@ -72,14 +81,22 @@ class KVWriter(Client):
         return self._call(
             [entry.name],
             lambda: self._transport.json(
-                "PUT", path, query=query, body=body, content_type=content_type, read=lambda _: BulkOutcome(1, [], [])
+                "PUT",
+                path,
+                query=query,
+                body=body,
+                content_type=content_type,
+                read=lambda _: BulkOutcome(1, [], []),
+                begin_by=begin_by,
             ),
         )
 
-    def _bulk(self, method: str, path: str, names: list[str], body: str) -> BulkOutcome:
+    def _bulk(self, method: str, path: str, names: list[str], body: str, begin_by: float | None) -> BulkOutcome:
         return self._call(
             names,
-            lambda: self._transport.json(method, path, body=body.encode(), read=_reader(names), keys=len(names)),
+            lambda: self._transport.json(
+                method, path, body=body.encode(), read=_reader(names), keys=len(names), begin_by=begin_by
+            ),
         )
 
     def _call(self, names: list[str], send: Callable[[], BulkOutcome]) -> BulkOutcome:

@@ -55,6 +55,8 @@ class Kv:
     before_delete: Callable[[], object] = lambda: None
     during_read: Callable[[], object] = lambda: None
     calls: int = 0
+    begin_by: float | None = None
+    begun: float = 0.0
 
     def bulk_get(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None]:
         self.asked.append((namespace_id, list(names)))
@@ -65,8 +67,9 @@ class Kv:
         self.asked.append((namespace_id, [name]))
         return self.held.get(name)
 
-    def bulk_delete(self, namespace_id: str, names: Sequence[str]) -> BulkOutcome:
+    def bulk_delete(self, namespace_id: str, names: Sequence[str], *, begin_by: float) -> BulkOutcome:
         self.before_delete()
+        self.begin_by, self.begun = begin_by, monotonic()
         self.sent.append((namespace_id, list(names)))
         if self.refuses:
             raise self.refuses
@@ -726,10 +729,16 @@ def test_the_gap_between_read_and_delete_is_kept(
     sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with passing(monkeypatch) as seconds:
+
+        def connecting() -> None:
+            seconds[0] += 0.5
+
+        kv.before_delete = connecting
         read = read_now(stage, kv)
-        seconds[0] += 1.5
+        seconds[0] += 1
         sender._intend_and_delete(chunk, read)
     assert now(chunk).gap_ms == 1500
+    assert kv.begin_by == 1000.0 + timing.READ_FRESH
 
 
 def test_a_refused_delete_is_no_delete(sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv) -> None:

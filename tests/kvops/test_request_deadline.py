@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
+from typing import Any
 
+import httpcore
 import pytest
 
 from kvops.cloudflare import TransportError
@@ -90,6 +92,37 @@ def test_the_next_request_has_its_own_time() -> None:
             assert sent(kv)
             time.sleep(TIMEOUT)
             assert sent(kv)
+
+
+def test_nothing_of_a_request_is_sent_when_connecting_took_longer_than_it_may_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with FakeCloudflare() as fake:
+        fake.add_token("writes", account="a" * 32, permission="write")
+        fake.add_namespace("a" * 32, NS, "qa-settings")
+        connect = httpcore.SyncBackend.connect_tcp
+
+        def slowly(*args: Any, **options: Any) -> httpcore.NetworkStream:
+            time.sleep(PAUSE)
+            return connect(*args, **options)
+
+        monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", slowly)
+        with writer(fake) as kv:
+            with pytest.raises(TransportError, match="connecting took so long") as refused:
+                kv.bulk_delete(NS, ["k"], begin_by=time.monotonic() + PAUSE / 2)
+            assert (refused.value.outcome_unknown, fake.calls("bulk_delete")) == (False, [])
+            assert kv.bulk_delete(NS, ["k"], begin_by=time.monotonic() + 60).successful_count == 1
+
+
+def test_when_a_request_began_is_known() -> None:
+    with FakeCloudflare() as fake:
+        fake.add_token("writes", account="a" * 32, permission="write")
+        fake.add_namespace("a" * 32, NS, "qa-settings")
+        fake.latency = TIMEOUT
+        with writer(fake) as kv:
+            before = time.monotonic()
+            assert sent(kv)
+            assert before < kv.begun < time.monotonic() - TIMEOUT
 
 
 def sent(kv: KVWriter) -> bool:
