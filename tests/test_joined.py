@@ -45,7 +45,7 @@ def test_a_call_after_its_settlement_is_unmatched(trial: Trial) -> None:
 
 
 def test_a_call_of_other_names_than_were_intended_is_unmatched(trial: Trial) -> None:
-    trial.asked[0] = replace(trial.asked[0], body=b'["another"]')
+    trial.asked[0] = replace(trial.asked[0], names=("another",))
     assert joined.unmatched(joined.pairs(trial)) == 1
 
 

@@ -1,6 +1,5 @@
 """Joins the calls that changed KV with the audit log: the intent before each, its settlement after, its lease."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,8 +13,12 @@ from bench.torture.stand import Asked, Trial
 from kvops import timing
 from tests import make
 
-INTENTS = {"bulk_delete": Action.CHUNK_INTENDED, "bulk_put": Action.RESTORE_CHUNK_INTENDED}
-"""The calls that may change KV, each with the entry that announces it."""
+INTENTS = {
+    "bulk_delete": Action.CHUNK_INTENDED,
+    "bulk_put": Action.RESTORE_CHUNK_INTENDED,
+    "put_value": Action.RESTORE_CHUNK_INTENDED,
+}
+"""The calls that may change KV, each with the entry that announces it; in a trial it is the only one of its chunk."""
 SETTLED = {
     Action.CHUNK_INTENDED.value: Action.CHUNK_SETTLED,
     Action.RESTORE_CHUNK_INTENDED.value: Action.RESTORE_CHUNK_SETTLED,
@@ -78,9 +81,8 @@ def _settled(intent: Entry, since: float) -> bool:
 
 
 def _digest(call: Asked) -> str:
-    """What the entry must carry: the digest of the names, taken from the body as it arrived."""
-    listed = json.loads(call.body) if call.route in INTENTS else []
-    names = sorted((one if isinstance(one, str) else one["key"]).encode() for one in listed)
+    """What the entry must carry: the digest of the names, taken from the call as it arrived."""
+    names = sorted(name.encode() for name in call.names)
     return sha256(b"".join(len(name).to_bytes(4, "big") + name for name in names)).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """The restore job: a copy of production is put back over what is there now, from its preview to its end.
 
-Of five keys two are gone, two hold another value, which is copied before it is overwritten, and one is as it was; the
-answer to the first write gets lost.
+Of five keys two are gone, two hold another value, which is copied before it is overwritten, and one is as it was; or
+one is gone that no bulk call can write, and four are as they were. The answer to the first write gets lost.
 """
 
 from random import Random
@@ -14,7 +14,7 @@ from bench.torture.stand import Bucket, Trial, set_up
 from kvops import approvals
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Run
-from tests.backups import restoring
+from tests.backups import cleaning, restoring
 from tests.fakes.cloudflare import FakeCloudflare
 
 State = Restore.State
@@ -32,6 +32,17 @@ def lost(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
     for name in names[GONE : GONE + DIFFERENT]:
         estate.put(estate.production, name, b"written by mistake")
     cloudflare.fault("bulk_put", "effect_then_reset")
+    return trial
+
+
+def lost_alone(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
+    """An estate of whose production a key is gone that is written by itself: its metadata is no object."""
+    trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
+    estate, name = trial.estate, trial.names["production"][0]
+    estate.put(estate.production, name, cleaning.master(name), metadata="[1]")
+    restoring.copy(estate.production)
+    restoring.wipe(estate, estate.production, name)
+    cloudflare.fault("put_value", "effect_then_reset")
     return trial
 
 

@@ -1,5 +1,6 @@
 """Where a trial takes place: an empty estate with its own fakes and people, and children that work on it."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import psycopg
 from django.db import connection, connections
@@ -42,7 +43,7 @@ class Asked:
     pid: int
     route: str
     namespace: str
-    body: bytes
+    names: tuple[str, ...] = ()
 
 
 class Bucket(FakeS3):
@@ -54,7 +55,7 @@ class Bucket(FakeS3):
 
     def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """PutObject."""
-        self.asked.append(Asked(time.time(), int(headers.get(PID.lower(), 0)), "put", key, b""))
+        self.asked.append(Asked(time.time(), int(headers.get(PID.lower(), 0)), "put", key))
         return super().put(key, body, headers)
 
 
@@ -153,8 +154,12 @@ def _names(random: Random, count: int) -> list[str]:
 
 
 def _note(trial: Trial, route: str, request: Request) -> None:
-    namespace = request.path.split("/namespaces/")[1].split("/")[0]
-    trial.asked.append(Asked(time.time(), int(request.headers.get(PID, 0)), route, namespace, request.body))
+    namespace, _, below = request.path.split("/namespaces/")[1].partition("/")
+    if route.startswith("bulk"):
+        names = [one if isinstance(one, str) else one["key"] for one in json.loads(request.body)]
+    else:
+        names = [unquote(below.partition("values/")[2])]
+    trial.asked.append(Asked(time.time(), int(request.headers.get(PID, 0)), route, namespace, tuple(names)))
 
 
 def main_job(

@@ -47,6 +47,7 @@ KINDS = (
         for variant in range(VARIANTS)
     ),
     Kind("bench.torture.putback.PutBack", putback.lost, verdict.of_restore, 60),
+    Kind("bench.torture.putback.PutBack", putback.lost_alone, verdict.of_restore, 60),
 )
 
 
