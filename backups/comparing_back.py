@@ -13,7 +13,7 @@ from backups.copied import Wanted
 from backups.differing import current
 from backups.export import digest
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
-from backups.reserving import calls_for, reserve
+from backups.reserving import most_calls_for, reserve
 from kvops.cloudflare import Entry
 from kvops.leases import Lease
 
@@ -57,7 +57,7 @@ class Settler:
 
     def _compare(self, chunk: RestoreChunk, block: Sequence[Wanted]) -> dict[int, restore_chunks.Became]:
         read = self.restore.generation.read
-        reserve(self.budget, calls_for(read, len(block)) + 2 * len(block))
+        reserve(self.budget, most_calls_for(len(block)))
         self.meter.insist({"read": len(block)})
         protected = self._protected(block)
         found = {}

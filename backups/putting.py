@@ -59,11 +59,18 @@ class _Plan:
     became: dict[int, restore_chunks.Became] = field(default_factory=dict)
     soon: set[str] = field(default_factory=set)
     """Names that expire so soon that Cloudflare may refuse them by the time they arrive."""
+    gap: float = 0.0
+    """Seconds from a read to the write that relied on it, the longest so far."""
+
+    @property
+    def until(self) -> float:
+        """When a write that relies on the read must have begun."""
+        return self.since + timing.READ_FRESH
 
     @property
     def old(self) -> bool:
         """Whether a write may no longer rely on the read."""
-        return time.monotonic() - self.since > timing.READ_FRESH
+        return time.monotonic() > self.until
 
     @property
     def names(self) -> list[str]:
@@ -94,6 +101,9 @@ class Putter:
         self.lease.renew()
         try:
             plan = self._plan(chunk, names, copies)
+            if len(plan.single) > MANY and len(names) > 1:
+                self._make_smaller(chunk, names)
+                return
             reserve(self.budget, 3 * len(plan.single) + 1)
         except RateLimited:
             if not (self.budget.exhausted and len(names) > 1):
@@ -103,7 +113,7 @@ class Putter:
                 self._make_smaller(chunk, names)
             return
         del copies
-        if plan.old or (len(plan.single) > MANY and len(names) > 1):
+        if plan.old:
             self._make_smaller(chunk, names)
             return
         self._intend(chunk, plan)
@@ -200,16 +210,19 @@ class Putter:
 
     def _write(self, chunk: RestoreChunk, plan: _Plan) -> None:
         """The bulk call, then the entries that go by themselves, unless the reads have grown too old meanwhile."""
-        gap_ms = int((time.monotonic() - plan.since) * 1000)
         answers: list[BulkOutcome] = []
         left: dict[str, RestoreEntry.Outcome] = {}
         if plan.old:
-            self._nothing_written(chunk, smaller=len(plan.indexes) > 1)
+            several = chunk.first_index < chunk.last_index
+            self._nothing_written(chunk, smaller=several)
+            if not several:
+                raise RunError("too_slow", TOO_SLOW)
             return
         try:
             if plan.bulk:
                 with self.lease.fence():
-                    answers.append(self.writer.bulk_put(self.namespace_id, plan.bulk))
+                    answers.append(self.writer.bulk_put(self.namespace_id, plan.bulk, begin_by=plan.until))
+                plan.gap = self.writer.begun - plan.since
             for one, entry in plan.single:
                 outcome = self._write_singly(chunk, one, entry, plan, answers)
                 if outcome is not None:
@@ -218,25 +231,29 @@ class Putter:
             if not answers:
                 self._nothing_written(chunk)
             raise  # what was written before stays intended: it is settled by reading
-        self._written(chunk, plan, answers, left, gap_ms)
+        self._written(chunk, plan, answers, left)
 
     def _write_singly(
         self, chunk: RestoreChunk, one: Wanted, entry: Entry, plan: _Plan, answers: list[BulkOutcome]
     ) -> RestoreEntry.Outcome | None:
         """Write one entry, read again when its read has grown old. Why it was not written; None when it was."""
         self.lease.keep()
+        self.budget.keep()
+        since = plan.since
         if plan.old:
+            since = time.monotonic()
             [(_, live)] = current(self.reader, self.namespace_id, [one], self.restore.generation.read)
             outcome = self._outcome(chunk, one, entry, live, plan.protected)
             if outcome is not None:
                 return outcome
         try:
             with self.lease.fence():
-                answers.append(self.writer.put_value(self.namespace_id, entry))
+                answers.append(self.writer.put_value(self.namespace_id, entry, begin_by=since + timing.READ_FRESH))
         except ApiError as error:
             if entry.name not in plan.soon or error.status != HTTPStatus.BAD_REQUEST:
                 raise
             return Outcome.SOON
+        plan.gap = max(plan.gap, self.writer.begun - since)
         return None
 
     def _nothing_written(self, chunk: RestoreChunk, *, smaller: bool = False) -> None:
@@ -254,7 +271,6 @@ class Putter:
         plan: _Plan,
         answers: Sequence[BulkOutcome],
         left: Mapping[str, RestoreEntry.Outcome],
-        gap_ms: int,
     ) -> None:
         """Store the answer. A chunk with an unknown outcome stays intended: it is settled by reading."""
         answer = {
@@ -273,7 +289,7 @@ class Putter:
             restore_chunks.keep(self.restore, became)
             values: dict[str, object] = {} if unknown else {"state": State.SENT, "sent_at": Now()}
             RestoreChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
-                answer=answer, gap_ms=gap_ms, **values
+                answer=answer, gap_ms=int(plan.gap * 1000), **values
             )
 
     def progress(self, chunk: RestoreChunk) -> dict[str, object]:

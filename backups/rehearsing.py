@@ -21,7 +21,7 @@ from backups.export import digest
 from backups.models import Drill, DrilledCopy, GenerationEntry
 from backups.putting import SINGLE, takes_bulk
 from backups.r2 import Store
-from backups.reserving import SPARE_SINGLY, calls_for, reserve
+from backups.reserving import most_calls_for, reserve
 from kvops import approvals, clock, emergency, standing, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Done, Lease, RunError, TryLater
@@ -29,6 +29,8 @@ from kvops.models import Scratch
 
 MANY = 1_000
 """Keys of one write and one delete."""
+FEW = 100
+"""Keys that are compared at a time, and keys of a write that go by themselves: each can be a request or more."""
 LARGE = 20 * 1024 * 1024
 """Bytes of values of one write."""
 SOON = 180.0
@@ -112,11 +114,12 @@ class _Job:
                 DrilledCopy.objects.filter(pk=copy.pk).update(written_at=Now())
             return Again(timing.SETTLE, gettext_noop("Waiting for the settle time before the keys are compared."))
         try:
-            entries = [self._from_copy(copy).take(one) for one in wanted]
+            entries = self._taken(copy, wanted)
         except RunError as damaged:
             with self.lease.checkpoint(cursor={"phase": "remove", "next": 0}):
                 DrilledCopy.objects.filter(pk=copy.pk).update(problem=str(damaged)[:1000])
             return None
+        wanted = wanted[: len(entries)]
         now = clock.now().timestamp()
         self._put([entry for entry in entries if not too_late(entry, now + SOON)], copy)
         with self.lease.checkpoint(
@@ -127,9 +130,20 @@ class _Job:
             pass
         return None
 
+    def _taken(self, copy: DrilledCopy, wanted: Sequence[Wanted]) -> list[Entry]:
+        """The first of these as they stand in the copy, up to as many as may go by themselves. Raises RunError."""
+        found: list[Entry] = []
+        alone = 0
+        for one in wanted:
+            found.append(self._from_copy(copy).take(one))
+            alone += _alone(found[-1])
+            if alone == FEW:
+                break
+        return found
+
     def _put(self, entries: Sequence[Entry], copy: DrilledCopy) -> None:
         """Write these; what was not taken everywhere is written again with the whole chunk. Raises TryLater."""
-        alone = [entry for entry in entries if len(entry.data) > SINGLE or not takes_bulk(entry)]
+        alone = [entry for entry in entries if _alone(entry)]
         together = [entry for entry in entries if entry not in alone]
         reserve(self.clients.budget, 1 + len(alone))
         self.clients.meter.insist({"write": len(entries)})
@@ -141,6 +155,7 @@ class _Job:
             doubtful = len(outcome.unsuccessful) + len(outcome.unknown)
         for entry in alone:
             self.lease.keep()
+            self.clients.budget.keep()
             with self.lease.fence():
                 doubtful += len(self.clients.writer.put_value(self.drill.namespace_id, entry).unknown)
         if doubtful:
@@ -161,12 +176,12 @@ class _Job:
     def _compare(self, copy: DrilledCopy) -> Again | None:
         """What KV holds of the next keys against the digests that were taken when the copy was made."""
         cursor = self.lease.run.cursor
-        wanted = self._wanted(copy, cursor["next"], LARGE)
+        wanted = self._wanted(copy, cursor["next"], LARGE)[:FEW]
         if not wanted:
             with self.lease.checkpoint(cursor={"phase": "remove", "next": 0}, calls=self._calls):
                 pass
             return None
-        reserve(self.clients.budget, calls_for(copy.generation.read, len(wanted)) + SPARE_SINGLY)
+        reserve(self.clients.budget, most_calls_for(len(wanted)))
         self.clients.meter.insist({"read": len(wanted)})
         live = current(self.clients.reader, self.drill.namespace_id, wanted, copy.generation.read)
         key = encryption.digest_key(copy.generation)
@@ -290,3 +305,8 @@ class _Job:
     @property
     def _calls(self) -> int:
         return self._calls_before + self.clients.reader.calls + self.clients.writer.calls
+
+
+def _alone(entry: Entry) -> bool:
+    """Whether it is written by itself."""
+    return len(entry.data) > SINGLE or not takes_bulk(entry)

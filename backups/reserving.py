@@ -26,6 +26,11 @@ def calls_for(read: str, names: int) -> int:
     return 2 * names if read == Read.EXACT else -(-names // BULK_GET_LIMIT)
 
 
+def most_calls_for(names: int) -> int:
+    """The most that reading so many names can cost when nothing is known of their sizes: alone, and exactly again."""
+    return 3 * names
+
+
 def spare(lease: Lease) -> int:
     """Requests that a chunk of this run reserves beyond its reads."""
     return SPARE_SINGLY if _singly(lease) else SPARE

@@ -31,7 +31,7 @@ from backups.copied import Copied, wanted
 from backups.differing import current, difference
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.putting import Putter
-from backups.reserving import calls_for, reserve
+from backups.reserving import most_calls_for, reserve
 from backups.restore_moves import RestoreRefused, insist_names, move
 from kvops import approvals, clock, emergency
 from kvops.leases import Again, Done, Lease, RunError
@@ -139,7 +139,7 @@ class _Job:
         first = int(self.lease.run.cursor.get("looked", 0))
         while first < self.restore.names:
             names = wanted(self.restore, range(first, min(first + BLOCK, self.restore.names)))
-            reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + 2 * len(names))
+            reserve(self.budget, most_calls_for(len(names)))
             self._putter.meter.insist({"read": len(names)})
             live = current(self.reader, self.restore.namespace.namespace_id, names, self.restore.generation.read)
             for one, entry in live:
@@ -175,8 +175,8 @@ class _Job:
             if chunk is None:
                 with self.lease.checkpoint(Again(), cursor={**self.lease.run.cursor, "phase": "settle"}):
                     return None
-            self._insist_rights()
             self._derive()
+            self._insist_rights()  # after what may take long
             _insist_in_force(self.restore)
             self._putter.put(chunk)
         return Again()

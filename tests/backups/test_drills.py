@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.actions import Action
 from audit.models import Entry as Recorded
-from backups import drills, holds
+from backups import drills, holds, rehearsing
 from backups.models import Drill
 from kvops import approvals, emergency, runs, standing, timing
 from kvops import people as persons
@@ -74,6 +74,20 @@ def test_every_key_of_the_newest_copy_is_written_compared_and_removed(
     assert written == {*ODD, "master:later", "master:text"}
     assert {call.namespace for call in estate.cloudflare.journal if call.written} == {scratch.namespace_id}
     assert held(scratch, estate) == 0
+
+
+def test_a_drill_takes_no_more_requests_at_a_time_than_the_limit_has(
+    scratch: Scratch, people: make.People, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [Entry(f"master:{n:02}", bytes([255, n]), None, f"[{n}]") for n in range(25)]
+    restoring.put(estate, estate.qa, *entries)
+    restoring.copy(estate.qa)
+    allowed(scratch, people)
+    monkeypatch.setattr(rehearsing, "FEW", 10)
+    monkeypatch.setattr(timing, "BUDGET_CALLS", 40)  # a read of all, or a write of all, and what it may cost is more
+    monkeypatch.setattr(timing, "BUDGET_WINDOW", 0)
+    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    assert (drill.passed, drill.copies.get().compared) == (True, 25)
 
 
 @pytest.mark.usefixtures("copied")

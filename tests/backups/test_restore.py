@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from audit.models import Entry as Recorded
 from backups import putting, reserving, restore_chunks, restores, selecting
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
+from backups.putting import Putter, _Plan
 from backups.restore_moves import RestoreRefused
 from kvops import approvals, clock, emergency, leases, runs, timing
 from kvops.cloudflare import Entry
@@ -462,6 +463,47 @@ def test_many_entries_that_are_written_singly_are_halved(
     restore = restoring.done(generation, people)
     assert restoring.held(estate, estate.qa) == before
     assert restore.left == 0
+
+
+def test_more_entries_that_are_written_singly_than_the_request_limit_allows_at_once_are_halved(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(putting, "MANY", 8)
+    generation, before = lost(estate, *(Entry(f"master:a:{n:02}", b"x", None, f"{n}") for n in range(30)))
+    monkeypatch.setattr(timing, "BUDGET_CALLS", 80)  # thirty of them would need 91
+    monkeypatch.setattr(timing, "BUDGET_WINDOW", 0)
+    restore = restoring.done(generation, people)
+    assert (restoring.held(estate, estate.qa), restore.left) == (before, 0)
+
+
+def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation = copied(estate, Entry("master:a", b"x", None, None))
+    restoring.wipe(estate, estate.qa, "master:a")
+    intend = Putter._intend
+
+    def slowly(self: Putter, chunk: RestoreChunk, plan: _Plan) -> None:
+        intend(self, chunk, plan)
+        plan.since -= timing.READ_FRESH
+
+    monkeypatch.setattr(Putter, "_intend", slowly)
+    run = restoring.started(restoring.prepared(generation, people), people)
+    make.work()
+    run.refresh_from_db()
+    assert (run.error_code, writes(estate)) == ("too_slow", [])
+    monkeypatch.setattr(Putter, "_intend", intend)
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    make.work()
+    assert writes(estate) == [{"master:a"}]
+
+
+def test_the_gap_from_the_read_to_the_last_write_is_kept(estate: make.Estate, people: make.People) -> None:
+    generation, _ = lost(estate, *(Entry(f"master:a:{n}", b"x", None, f"{n}") for n in range(4)))
+    estate.cloudflare.latency = 0.05
+    restore = restoring.done(generation, people)
+    gaps = [chunk.gap_ms or 0 for chunk in restore.chunks.order_by("number")]
+    assert 200 <= gaps[0] < 5_000
 
 
 @pytest.mark.parametrize(("most", "chunks"), [(200, 1), (4, 3)])
