@@ -15,8 +15,10 @@ State = CleanupChunk.State
 Outcome = CleanupException.Outcome
 
 
-def plan(stage: CleanupStage) -> CleanupChunk | None:
+def plan(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
     """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys in the first chunk.
+
+    `most`: the size that proved small enough for as many values as must be read singly here.
 
     On a free plan every chunk is as small as the first, so that it fits into what is left of a day's quota.
     """
@@ -26,6 +28,7 @@ def plan(stage: CleanupStage) -> CleanupChunk | None:
         return None
     small = newest is None or stage.environment.plan == Environment.Plan.FREE
     limit = EXACT_CHUNK if stage.generation.read == Read.EXACT else (FIRST_CHUNK if small else CHUNK)
+    limit = min(limit, most)
     names = stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")
     copied = GenerationEntry.objects.filter(generation=stage.generation, name__in=names.values("name"))
     sizes = dict(copied.values_list("name", "size"))

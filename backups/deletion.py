@@ -204,7 +204,7 @@ class _Deletion:
         if planned is not None:
             return planned
         with self.lease.checkpoint():
-            return chunks.plan(self.stage)
+            return chunks.plan(self.stage, self.lease.run.cursor.get("most", chunks.CHUNK))
 
     def _wait_for_a_person(self) -> Again:
         """Stop once production's first chunk is seen to be gone, until a person lets it go on (`let_go_on`)."""

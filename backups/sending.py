@@ -100,7 +100,11 @@ class Sender:
         """Two halves instead of the chunk. Raises RunError when it cannot be made smaller."""
         if chunk.first_index == chunk.last_index:
             raise RunError("too_slow", TOO_SLOW)
-        with self.lease.checkpoint(note=gettext_noop("Reading takes too long; going on with smaller chunks.")):
+        cursor = dict(self.lease.run.cursor)
+        if not self.budget.paid:  # as it will be in the next chunks
+            cursor["most"] = (chunk.last_index - chunk.first_index + 2) // 2
+        note = gettext_noop("Reading takes too long; going on with smaller chunks.")
+        with self.lease.checkpoint(cursor=cursor, note=note):
             chunks.halve(chunk)
 
     def _intend_and_delete(self, chunk: CleanupChunk, read: _Read) -> None:

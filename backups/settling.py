@@ -31,8 +31,8 @@ TRIES = 3
 
 
 def phase(lease: Lease, name: str) -> dict[str, object]:
-    """The cursor of a deletion at the beginning of a phase; what a person decided stays in it."""
-    kept = ("waits", "go_on", "ending")
+    """The cursor of a deletion at the beginning of a phase; what a person decided and what was learnt stay in it."""
+    kept = ("waits", "go_on", "ending", "singly", "most")
     return {"phase": name, **{flag: lease.run.cursor[flag] for flag in kept if lease.run.cursor.get(flag)}}
 
 

@@ -400,12 +400,16 @@ def test_many_binary_values_make_smaller_chunks_instead_of_waiting_for_ever(
 ) -> None:
     monkeypatch.setattr(reserving, "SPARE", 6)
     monkeypatch.setattr(reserving, "SPARE_SINGLY", 6)
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 10)
+    monkeypatch.setattr(chunks, "CHUNK", 10)
     for number in range(20):
         put_past_the_product(estate, f"mastercache:{number:02}", bytes([255, number]))
     cleaning.scan(estate.qa, estate.production)
     stage = delete(cleaning.approved(cleaning.asked(people, "mastercache:"), people), people)
     assert (stage.state, stage.deleted) == (State.CONFIRMED, 20)
     assert [len(names) for names in sent(estate)] == [5, 5, 5, 5]
+    planned = stage.chunks.order_by("number").values_list("first_index", "last_index")
+    assert list(planned) == [(0, 9), (0, 4), (5, 9), (10, 14), (15, 19)]  # what was learnt is kept
 
 
 def test_names_nobody_would_think_of_are_deleted_as_they_are(estate: make.Estate, people: make.People) -> None:
