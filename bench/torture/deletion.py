@@ -69,7 +69,7 @@ def _trial(here: Ground, rng: random.Random, *, tight: bool) -> Found:
         here.kv.return_after_delete(name, rng.choice((1.0, 30.0, 200.0, 3_600.0, 80_000.0, 200_000.0)))
     if tight:
         here.clock.move(timing.STALE)  # which a deletion waits for anyway, and which would fill the budget again
-        _spend(here, left=rng.randrange(215, 330))
+        _spend(here, left=rng.randrange(10, 330))
     here.deleted()
     done = here.clock.time()
     here.work()
