@@ -18,6 +18,7 @@ from audit import log
 from audit.actions import Action
 from backups import chunks, contradictions, deriving, evidence, guards, integrity, settling
 from backups.clients import Clients, open_clients
+from backups.cost import CHUNK
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from backups.sending import Sender
 from backups.stages import CleanupRefused, insist_names, insist_turn
@@ -204,7 +205,7 @@ class _Deletion:
         if planned is not None:
             return planned
         with self.lease.checkpoint():
-            return chunks.plan(self.stage, self.lease.run.cursor.get("most", chunks.CHUNK))
+            return chunks.plan(self.stage, self.lease.run.cursor.get("most", CHUNK))
 
     def _wait_for_a_person(self) -> Again:
         """Stop once production's first chunk is seen to be gone, until a person lets it go on (`let_go_on`)."""
