@@ -4,6 +4,7 @@ Cloudflare allows 1,200 in 5 minutes and then refuses everything for 5 more; we 
 (developers.cloudflare.com/fundamentals/api/reference/limits).
 """
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
@@ -15,6 +16,9 @@ from django.db.models.functions import Greatest, Now
 
 from kvops import timing
 from kvops.models import Budget, BudgetSpend
+
+GOOD_FOR = 300.0
+"""Seconds within which paid requests may be sent; in Cloudflare's next window others have them."""
 
 # One statement under the budget's lock. A second counts until it is wholly outside the window, so that no window ever
 # holds more than the limit.
@@ -77,7 +81,6 @@ class SharedBudget:
 
     def give_back_last(self, calls: int) -> None:
         """Return requests of the last grant that were never sent."""
-        # Somebody may have given back more than was theirs of this second, and less of another one.
         spend = BudgetSpend.objects.filter(budget__name=self.name, second=self._last)
         spend.update(calls=Greatest(F("calls") - calls, 0))
 
@@ -91,11 +94,11 @@ class SharedBudget:
             spends = budget.spends.filter(second=self._last)
             # Forgotten already when that was a window ago: then nothing of anybody else's is touched.
             spends.update(calls=Greatest(F("calls") - granted, 0))
-            self._last = int(now)
             if sent + kept:
-                spend, new = budget.spends.get_or_create(second=self._last, defaults={"calls": sent + kept})
+                spend, new = budget.spends.get_or_create(second=int(now), defaults={"calls": sent + kept})
                 if not new:
                     BudgetSpend.objects.filter(pk=spend.pk).update(calls=F("calls") + sent + kept)
+        self._last = int(now)
 
     def _lock(self) -> tuple[Budget, float, float]:
         """The budget's row, locked; the database's clock; seconds it is still blocked."""
@@ -145,6 +148,7 @@ class Prepaid:
         self._budget = budget
         self._granted = 0
         self._paid = 0
+        self._good_until = 0.0
         self._asked_to_wait = 0.0
         self._lock = Lock()
         self.exhausted = False
@@ -155,9 +159,11 @@ class Prepaid:
         What was paid before and not sent is given back first. Raises ValueError for more than the limit.
         """
         self.settle()
+        asked_at = time.monotonic()
         wait = self._budget.take(calls)
         if not wait:
             self._granted = self._paid = calls
+            self._good_until = asked_at + GOOD_FOR
             self.exhausted = False
         return wait
 
@@ -167,8 +173,13 @@ class Prepaid:
         return self._paid
 
     def take(self, calls: int = 1) -> float:
-        """Take from what is paid; when that is spent, a wait long enough to make the client give up."""
+        """Take from what is paid; when that is spent, a wait long enough to make the client give up.
+
+        So too when it was paid a window ago, as in a process that was paused: others have had it since.
+        """
         with self._lock:
+            if time.monotonic() >= self._good_until:
+                return timing.LONGEST_WAIT + 1
             if self._paid < calls:
                 self.exhausted = True
                 return timing.LONGEST_WAIT + 1
@@ -183,11 +194,12 @@ class Prepaid:
 
     def keep(self) -> None:
         """Let what was sent so far count from now on, not from when it was paid: call between slow requests."""
+        asked_at = time.monotonic()
         with self._lock:
-            sent, kept = self._granted - self._paid, self._paid
-            self._granted = kept
-        if sent:
-            self._budget.restamp(sent + kept, sent=sent, kept=kept)
+            granted, kept = self._granted, self._paid
+        if granted > kept and asked_at < self._good_until:
+            self._budget.restamp(granted, sent=granted - kept, kept=kept)
+            self._granted, self._good_until = kept, asked_at + GOOD_FOR
 
     def settle(self) -> None:
         """Give back what was not sent, and tell the budget what the answers said."""

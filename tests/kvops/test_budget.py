@@ -1,5 +1,6 @@
 """The request budget: never more than the limit in any window, whoever asks."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -188,6 +189,15 @@ def test_who_wakes_up_late_gives_nothing_of_others_back() -> None:
     assert awake.take(9) == 0.0
     prepaid.settle()
     assert (spent(), small().take(2) > 0) == (9, True)
+
+
+def test_what_was_paid_a_window_ago_is_not_sent_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepaid = Prepaid(small())
+    prepaid.reserve(8)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 300)
+    prepaid.keep()
+    assert (prepaid.take() > timing.LONGEST_WAIT, prepaid.exhausted) == (True, False)
 
 
 def test_more_than_the_limit_is_refused_instead_of_waited_for() -> None:
