@@ -25,7 +25,7 @@ from backups.reserving import calls_for, reserve, reserve_more, spare
 from backups.restore_moves import record
 from kvops import clock, emergency, timing
 from kvops.categories import Families
-from kvops.cloudflare import ApiError, CloudflareError, Entry, RateLimited
+from kvops.cloudflare import ApiError, CloudflareError, Entry, RateLimited, TooLate
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Lease, RunError
 
@@ -39,6 +39,9 @@ SINGLE = 1024 * 1024
 
 MANY = 100
 """Entries written singly in one chunk, at most: each is a request."""
+
+ALMOST = 1.0
+"""Seconds before a read is too old within which no single write begins any more: it takes its time to begin."""
 
 TOO_SLOW = gettext_noop(
     "What is there now could not be read quickly enough before the write, not even key by key. Nothing was written of"
@@ -213,21 +216,21 @@ class Putter:
         answers: list[BulkOutcome] = []
         left: dict[str, RestoreEntry.Outcome] = {}
         if plan.old:
-            several = chunk.first_index < chunk.last_index
-            self._nothing_written(chunk, smaller=several)
-            if not several:
-                raise RunError("too_slow", TOO_SLOW)
+            self._too_old(chunk)
             return
         try:
             if plan.bulk:
                 with self.lease.fence():
-                    answers.append(self.writer.bulk_put(self.namespace_id, plan.bulk, begin_by=plan.until))
-                plan.gap = self.writer.begun - plan.since
+                    answers.append(self.writer.bulk_put(self.namespace_id, plan.bulk, until=plan.until))
+                plan.gap = self.writer.written_at - plan.since
             for one, entry in plan.single:
                 outcome = self._write_singly(chunk, one, entry, plan, answers)
                 if outcome is not None:
                     left[one.name] = outcome
-        except CloudflareError:
+        except CloudflareError as error:
+            if isinstance(error, TooLate) and not answers:
+                self._too_old(chunk)
+                return
             if not answers:
                 self._nothing_written(chunk)
             raise  # what was written before stays intended: it is settled by reading
@@ -240,7 +243,7 @@ class Putter:
         self.lease.keep()
         self.budget.keep()
         since = plan.since
-        if plan.old:
+        if time.monotonic() > plan.until - ALMOST:
             since = time.monotonic()
             [(_, live)] = current(self.reader, self.namespace_id, [one], self.restore.generation.read)
             outcome = self._outcome(chunk, one, entry, live, plan.protected)
@@ -248,13 +251,20 @@ class Putter:
                 return outcome
         try:
             with self.lease.fence():
-                answers.append(self.writer.put_value(self.namespace_id, entry, begin_by=since + timing.READ_FRESH))
+                answers.append(self.writer.put_value(self.namespace_id, entry, until=since + timing.READ_FRESH))
         except ApiError as error:
             if entry.name not in plan.soon or error.status != HTTPStatus.BAD_REQUEST:
                 raise
             return Outcome.SOON
-        plan.gap = max(plan.gap, self.writer.begun - since)
+        plan.gap = max(plan.gap, self.writer.written_at - since)
         return None
+
+    def _too_old(self, chunk: RestoreChunk) -> None:
+        """Close a chunk of which nothing was written because its reads grew too old, and plan its halves."""
+        several = chunk.first_index < chunk.last_index
+        self._nothing_written(chunk, smaller=several)
+        if not several:
+            raise RunError("too_slow", TOO_SLOW)
 
     def _nothing_written(self, chunk: RestoreChunk, *, smaller: bool = False) -> None:
         """Close a chunk of which nothing was written; it is planned anew as the same try."""

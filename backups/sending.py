@@ -20,7 +20,7 @@ from backups.clients import Clients
 from backups.current import Frozen, Verdict, compare, frozen, read_side_by_side
 from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops import clock, emergency, timing
-from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited
+from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited, TooLate
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Lease, RunError
 
@@ -43,7 +43,7 @@ class _Read:
 
     @property
     def until(self) -> float:
-        """When a delete that relies on it must have begun."""
+        """When a delete that relies on it must have been sent."""
         return self.since + timing.READ_FRESH
 
     @property
@@ -102,7 +102,8 @@ class Sender:
             raise RunError("too_slow", TOO_SLOW)
         cursor = dict(self.lease.run.cursor)
         if not self.budget.paid:  # as it will be in the next chunks
-            cursor["most"] = (chunk.last_index - chunk.first_index + 2) // 2
+            half = (chunk.last_index - chunk.first_index + 2) // 2
+            cursor["most"] = min(half, cursor.get("most", half))
         note = gettext_noop("Reading takes too long; going on with smaller chunks.")
         with self.lease.checkpoint(cursor=cursor, note=note):
             chunks.halve(chunk)
@@ -141,20 +142,27 @@ class Sender:
     def _delete(self, chunk: CleanupChunk, read: _Read, equal: Sequence[Frozen]) -> None:
         """One bulk delete of what is intended, unless the reads have grown too old meanwhile."""
         if read.old:
-            with self.lease.checkpoint():
-                settling.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
-            if chunk.first_index == chunk.last_index:
-                raise RunError("too_slow", TOO_SLOW)
+            self._too_old(chunk, equal)
             return
         try:
             with self.lease.fence():
                 names = [entry.name for entry in equal]
-                outcome = self.writer.bulk_delete(self.namespace_id, names, begin_by=read.until)
+                outcome = self.writer.bulk_delete(self.namespace_id, names, until=read.until)
+        except TooLate:
+            self._too_old(chunk, equal)
+            return
         except CloudflareError as refused:
             with self.lease.checkpoint():
                 settling.settle_unsent(chunk, equal, str(refused), lease=self.lease)
             raise
-        self._sent(chunk, outcome, gap_ms=int((self.writer.begun - read.since) * 1000))
+        self._sent(chunk, outcome, gap_ms=int((self.writer.written_at - read.since) * 1000))
+
+    def _too_old(self, chunk: CleanupChunk, equal: Sequence[Frozen]) -> None:
+        """Close a chunk that was not sent because its reads grew too old, and plan its halves."""
+        with self.lease.checkpoint():
+            settling.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
+        if chunk.first_index == chunk.last_index:
+            raise RunError("too_slow", TOO_SLOW)
 
     def _sent(self, chunk: CleanupChunk, outcome: BulkOutcome, *, gap_ms: int) -> None:
         """Store the answer. Unknown names stay intended: they are settled by reading, as after a crash."""

@@ -21,6 +21,7 @@ from kvops.cloudflare._errors import (
     Refused,
     StatementRefused,
     TooLarge,
+    TooLate,
     TransportError,
     UnexpectedAnswer,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "Rows",
     "StatementRefused",
     "TooLarge",
+    "TooLate",
     "TransportError",
     "UnexpectedAnswer",
     "Unlimited",

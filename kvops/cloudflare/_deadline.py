@@ -1,13 +1,14 @@
 """A time limit for a whole request: a timeout of httpx starts anew with every byte that arrives, this one does not.
 
 It is asked before every read and write of the socket, so nothing is written any more once it is over. A request may
-also have to begin by a certain time: connecting can take longer than what it relies on stays true.
+also rely on something that grows old: connecting, or a stalled line, can take longer than that.
 """
 
 import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from threading import local
 from typing import Any
@@ -18,32 +19,52 @@ import httpx
 SLICE = 16 * 1024  # bytes written between two looks at the clock
 
 
+class Over(Exception):
+    """The time to begin was over before the first byte was written."""
+
+
+@dataclass(frozen=True)
+class By:
+    """A time, by `time.monotonic()`, by which a request must have begun, or must have been `whole`."""
+
+    time: float
+    whole: bool
+
+
 class Deadline:
     """The end of the request that the thread at hand is making."""
 
     def __init__(self) -> None:
         self._thread = local()
-        self.begun = 0.0
-        """When the first byte of the newest request was written, by `time.monotonic()`."""
+        self.written_at = 0.0
+        """When the newest bytes of a request were handed to the kernel, by `time.monotonic()`."""
 
     @contextmanager
-    def within(self, seconds: float, *, begin_by: float | None = None) -> Iterator[None]:
-        """Make one request in this block, or nothing of it when it is not begun in time (by `time.monotonic()`)."""
+    def within(self, seconds: float, by: By | None = None) -> Iterator[None]:
+        """Make one request in this block."""
         self._thread.until = time.monotonic() + seconds
-        self._thread.begin_by, self._thread.begun = begin_by, False
+        self._thread.by, self._thread.begun = by, False
         try:
             yield
         finally:
             del self._thread.until
 
-    def begin(self) -> None:
-        """Before each write: raises ConnectTimeout, which says that nothing was sent, when the first comes too late."""
-        if getattr(self._thread, "until", None) is None or self._thread.begun:
-            return
+    def write(self, timeout: float | None) -> float | None:
+        """Before each piece of a request: how long it may take.
+
+        Raises Over when the request may not begin any more, and WriteTimeout when it may not go on.
+        """
         now = time.monotonic()
-        if self._thread.begin_by is not None and now > self._thread.begin_by:
-            raise httpcore.ConnectTimeout("connecting took so long that what it relies on is too old")
-        self._thread.begun, self.begun = True, now
+        by: By | None = getattr(self._thread, "by", None)
+        left = self.left(timeout, httpcore.WriteTimeout)
+        if by is not None and now >= by.time and not self._thread.begun:
+            raise Over
+        if by is not None and by.whole:
+            if now >= by.time:
+                raise httpcore.WriteTimeout("what it relies on grew too old while it was sent")
+            left = by.time - now if left is None else min(left, by.time - now)
+        self._thread.begun, self.written_at = True, now
+        return left
 
     def left(self, timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
         """The shorter of a timeout and of what remains; raises `over` when nothing does."""
@@ -104,10 +125,8 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, self._deadline.left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._deadline.begin()
         for start in range(0, len(buffer), SLICE):
-            left = self._deadline.left(timeout, httpcore.WriteTimeout)
-            self._stream.write(buffer[start : start + SLICE], left)
+            self._stream.write(buffer[start : start + SLICE], self._deadline.write(timeout))
 
     def close(self) -> None:
         self._stream.close()

@@ -8,6 +8,7 @@ CloudflareError                   .outcome_unknown: the call may have had its ef
 ├── RateLimited                   our budget or Cloudflare (429) says wait: .retry_after seconds
 │   └── DailyLimitReached         the free plan's quota of the day is spent: .retry_after until 00:00 UTC
 ├── TransportError                no answer came
+│   └── TooLate                   nothing was sent: what the call relies on had grown too old
 └── ApiError                      Cloudflare answered: .status .codes .request_id
     ├── AuthError                 token unknown or without the permission
     ├── NotFound                  no such namespace, database or key
@@ -65,6 +66,13 @@ class TransportError(CloudflareError):
     def __init__(self, message: str, *, outcome_unknown: bool) -> None:
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
+
+
+class TooLate(TransportError):
+    """Nothing was sent, because what the call relies on had grown too old by the time it was connected."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, outcome_unknown=False)
 
 
 class ApiError(CloudflareError):

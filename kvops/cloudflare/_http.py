@@ -19,8 +19,8 @@ from kvops.cloudflare import _json
 from kvops.cloudflare._answers import failure, observed, received, unreadable
 from kvops.cloudflare._budget import Budget, Meter, Unmetered
 from kvops.cloudflare._dates import RemoteClock
-from kvops.cloudflare._deadline import Deadline, transport
-from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TransportError
+from kvops.cloudflare._deadline import By, Deadline, Over, transport
+from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TooLate, TransportError
 
 # They log every URL at INFO and DEBUG, and key names stand in some of them.
 for _name in ("httpx", "httpcore"):
@@ -99,9 +99,9 @@ class Transport:
         )
 
     @property
-    def begun(self) -> float:
-        """When the first byte of the newest call was written, by `time.monotonic()`."""
-        return self._deadline.begun
+    def written_at(self) -> float:
+        """When the end of the newest call was written, by `time.monotonic()`."""
+        return self._deadline.written_at
 
     def close(self) -> None:
         """Close the connections, and let the meter keep what it counted."""
@@ -119,16 +119,14 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         keys: int = 1,
-        begin_by: float | None = None,
+        by: By | None = None,
     ) -> T:
         """Send a call about so many keys and let `read` take what it needs from the successful envelope.
 
-        Nothing is sent once it is later than `begin_by`, by `time.monotonic()`; then TransportError.
+        Raises TooLate when it could not begin by the time it has to.
         """
         typed = {"Content-Type": content_type} if body is not None else {}
-        answer = self._send(
-            method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys, begin_by=begin_by
-        )
+        answer = self._send(method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys, by=by)
         try:
             envelope = _json.as_object(_json.parse(answer.content))
             if envelope.get("success") is True:
@@ -151,7 +149,7 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         keys: int = 1,
-        begin_by: float | None = None,
+        by: By | None = None,
     ) -> httpx.Response:
         request, route = self._build(method, path, query, body, headers or {})
         attempt = 0
@@ -161,7 +159,7 @@ class Transport:
             if route.operation:
                 self._meter.count(route.operation, keys)
             try:
-                return self._once(request, route, begin_by)
+                return self._once(request, route, by)
             except (RateLimited, TransportError, ApiError) as error:
                 delay = _delay(error, attempt)
                 if delay is None or delay > self._max_wait:
@@ -170,12 +168,14 @@ class Transport:
                     raise
             self._sleep(delay)
 
-    def _once(self, request: httpx.Request, route: Route, begin_by: float | None = None) -> httpx.Response:
+    def _once(self, request: httpx.Request, route: Route, by: By | None = None) -> httpx.Response:
         with self._counting:
             self.calls += 1
         try:
-            with self._deadline.within(self._timeout, begin_by=begin_by):
+            with self._deadline.within(self._timeout, by):
                 answer = received(self._client.send(request, stream=True), route.most)
+        except Over:
+            raise TooLate(f"Connecting took so long that {route.name} would rely on what is too old.") from None
         except httpx.RequestError as error:
             never_left = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             # Not chained: the cause holds the request, and with it the URL and the token.

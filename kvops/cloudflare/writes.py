@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from kvops.cloudflare import _json
+from kvops.cloudflare._deadline import By
 from kvops.cloudflare._errors import CloudflareError
 from kvops.cloudflare._http import ID, Client, Route, checked_id
 from kvops.cloudflare._kv import NAME, NAMESPACES, Entry
@@ -41,8 +42,8 @@ class BulkOutcome:
 class KVWriter(Client):
     """Writes to KV with a write token; takes the arguments of Cloudflare.
 
-    Nothing of a call is sent later than its `begin_by` (by `time.monotonic()`): connecting takes time, and what was
-    read before grows old. That is a TransportError too.
+    `until` is when what a call relies on is too old, by `time.monotonic()`. No delete is sent later than that, nor its
+    end: TooLate, or names that are `unknown`. A write begins by then, and may take longer.
     """
 
     routes = (
@@ -52,26 +53,26 @@ class KVWriter(Client):
     )
 
     @property
-    def begun(self) -> float:
-        """When the first byte of the newest call was written, by `time.monotonic()`."""
-        return self._transport.begun
+    def written_at(self) -> float:
+        """When the end of the newest call was written, by `time.monotonic()`."""
+        return self._transport.written_at
 
-    def bulk_delete(self, namespace_id: str, names: Sequence[str], *, begin_by: float | None = None) -> BulkOutcome:
+    def bulk_delete(self, namespace_id: str, names: Sequence[str], *, until: float | None = None) -> BulkOutcome:
         """Delete up to 10,000 keys in one call that is never repeated.
 
         Raises InvalidKeyName and ValueError before anything is sent, and CloudflareError only when
         nothing was deleted; a lost answer is an outcome with the names as `unknown`.
         """
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk/delete"
-        return self._bulk("POST", path, _distinct(names), json.dumps(list(names)), begin_by)
+        return self._bulk("POST", path, _distinct(names), json.dumps(list(names)), _by(until, whole=True))
 
-    def bulk_put(self, namespace_id: str, entries: Sequence[Entry], *, begin_by: float | None = None) -> BulkOutcome:
+    def bulk_put(self, namespace_id: str, entries: Sequence[Entry], *, until: float | None = None) -> BulkOutcome:
         """Write up to 10,000 entries in one call that is never repeated; as bulk_delete."""
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk"
         names = _distinct([entry.name for entry in entries])
-        return self._bulk("PUT", path, names, f"[{','.join(map(_pair, entries))}]", begin_by)
+        return self._bulk("PUT", path, names, f"[{','.join(map(_pair, entries))}]", _by(until))
 
-    def put_value(self, namespace_id: str, entry: Entry, *, begin_by: float | None = None) -> BulkOutcome:
+    def put_value(self, namespace_id: str, entry: Entry, *, until: float | None = None) -> BulkOutcome:
         """Write one entry, whatever its size and metadata, in one call that is never repeated; as bulk_delete."""
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/values/{segment(entry.name)}"
         body, content_type = entry.data, "application/octet-stream"
@@ -87,16 +88,14 @@ class KVWriter(Client):
                 body=body,
                 content_type=content_type,
                 read=lambda _: BulkOutcome(1, [], []),
-                begin_by=begin_by,
+                by=_by(until),
             ),
         )
 
-    def _bulk(self, method: str, path: str, names: list[str], body: str, begin_by: float | None) -> BulkOutcome:
+    def _bulk(self, method: str, path: str, names: list[str], body: str, by: By | None) -> BulkOutcome:
         return self._call(
             names,
-            lambda: self._transport.json(
-                method, path, body=body.encode(), read=_reader(names), keys=len(names), begin_by=begin_by
-            ),
+            lambda: self._transport.json(method, path, body=body.encode(), read=_reader(names), keys=len(names), by=by),
         )
 
     def _call(self, names: list[str], send: Callable[[], BulkOutcome]) -> BulkOutcome:
@@ -106,6 +105,10 @@ class KVWriter(Client):
             if not error.outcome_unknown:
                 raise
             return BulkOutcome(0, [], names, str(error))
+
+
+def _by(until: float | None, *, whole: bool = False) -> By | None:
+    return None if until is None else By(until, whole)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

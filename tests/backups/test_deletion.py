@@ -103,9 +103,9 @@ def test_the_intent_is_committed_before_the_call(
     stage, seen = ready(estate, people), []
     real = KVWriter.bulk_delete
 
-    def look(self: KVWriter, namespace_id: str, names: Sequence[str], *, begin_by: float) -> BulkOutcome:
+    def look(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
         seen.append(CleanupChunk.objects.values_list("state", "names", "names_sha256").get(stage=stage))
-        return real(self, namespace_id, names, begin_by=begin_by)
+        return real(self, namespace_id, names, until=until)
 
     monkeypatch.setattr(KVWriter, "bulk_delete", look)
     delete(stage, people)
@@ -308,8 +308,8 @@ def test_names_written_anew_after_a_lost_call_are_not_sent_again(
     estate.cloudflare.fault("bulk_delete", "effect_then_reset")
     real = KVWriter.bulk_delete
 
-    def write_anew(self: KVWriter, namespace_id: str, names: Sequence[str], *, begin_by: float) -> BulkOutcome:
-        outcome = real(self, namespace_id, names, begin_by=begin_by)
+    def write_anew(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
+        outcome = real(self, namespace_id, names, until=until)
         put_past_the_product(estate, NAMES[0], b"written by somebody")
         return outcome
 
@@ -451,8 +451,8 @@ def test_a_role_that_is_taken_away_stops_the_deletion_at_the_next_chunk(
     person = getattr(people, who)
     real = KVWriter.bulk_delete
 
-    def revoke_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, begin_by: float) -> BulkOutcome:
-        outcome = real(self, namespace_id, names, begin_by=begin_by)
+    def revoke_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
+        outcome = real(self, namespace_id, names, until=until)
         if person.holds(Role(who)):
             staff.revoke(person, Role(who), actor=make.SETUP)
         return outcome
@@ -470,8 +470,8 @@ def test_ended_early_what_was_not_sent_is_left_and_the_rest_is_proven(
     monkeypatch.setattr(chunks, "CHUNK", 1)
     real = KVWriter.bulk_delete
 
-    def stop_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, begin_by: float) -> BulkOutcome:
-        outcome = real(self, namespace_id, names, begin_by=begin_by)
+    def stop_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
+        outcome = real(self, namespace_id, names, until=until)
         runs.request_stop(run_of(stage), actor=make.SETUP)
         return outcome
 
@@ -580,9 +580,9 @@ def test_a_copy_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
     stage = ready(estate, people)
     real = KVWriter.bulk_delete
 
-    def damage_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, begin_by: float) -> BulkOutcome:
+    def damage_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
         Generation.objects.filter(stages=stage).update(status="damaged")
-        return real(self, namespace_id, names, begin_by=begin_by)
+        return real(self, namespace_id, names, until=until)
 
     monkeypatch.setattr(KVWriter, "bulk_delete", damage_meanwhile)
     delete(stage, people)

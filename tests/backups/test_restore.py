@@ -1,9 +1,9 @@
 """Putting keys back. `tests.judge` looks at the journal of the fake Cloudflare after every test."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import count, product
 
 import pytest
 from django.db.models.functions import Now
@@ -14,7 +14,8 @@ from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.putting import Putter, _Plan
 from backups.restore_moves import RestoreRefused
 from kvops import approvals, clock, emergency, leases, runs, timing
-from kvops.cloudflare import Entry
+from kvops.cloudflare import Entry, TooLate
+from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import ApprovalRequest, Environment, Family, Namespace, PolicyVersion, Role, RoleGrant, Run
 from tests import judge, make
 from tests.backups import restoring
@@ -496,6 +497,23 @@ def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
     runs.resume(run, actor=approvals.actor_of(people.operator))
     make.work()
     assert writes(estate) == [{"master:a"}]
+
+
+def test_a_write_that_could_not_be_sent_in_time_is_made_smaller(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation, before = lost(estate)
+    real, tries = KVWriter.bulk_put, count()
+
+    def late(self: KVWriter, namespace_id: str, entries: Sequence[Entry], *, until: float) -> BulkOutcome:
+        if next(tries) == 0:
+            raise TooLate("connecting took so long")
+        return real(self, namespace_id, entries, until=until)
+
+    monkeypatch.setattr(KVWriter, "bulk_put", late)
+    restore = restoring.done(generation, people)
+    assert (restoring.held(estate, estate.qa), restore.left) == (before, 0)
+    assert [len(names) for names in writes(estate)] == [2, 1]
 
 
 def test_the_gap_from_the_read_to_the_last_write_is_kept(estate: make.Estate, people: make.People) -> None:

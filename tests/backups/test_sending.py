@@ -204,10 +204,10 @@ def test_values_that_must_be_read_singly_are_settled_piece_by_piece(
     monkeypatch.setattr(timing, "SETTLE", 0.3)  # so that it is settled in another step, with nothing paid before
     real = KVWriter.bulk_delete
 
-    def lost(self: KVWriter, namespace_id: str, names: Sequence[str], *, begin_by: float) -> BulkOutcome:
+    def lost(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
         with monkeypatch.context() as patch:
             patch.setattr(KVWriter, "bulk_delete", real)
-            outcome = self.bulk_delete(namespace_id, names, begin_by=begin_by)
+            outcome = self.bulk_delete(namespace_id, names, until=until)
         monkeypatch.setattr(KVWriter, "bulk_delete", real)
         monkeypatch.setattr(reserving, "SPARE", 4)
         monkeypatch.setattr(reserving, "SPARE_SINGLY", 4)

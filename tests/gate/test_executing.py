@@ -1,7 +1,7 @@
 """The executor on rows and a KV in memory: what it insists on before the first chunk, before each, at the delete."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
@@ -32,7 +32,7 @@ from backups.models import (
 from backups.sending import Sender, _Read
 from backups.stages import CleanupRefused
 from kvops import approvals, clock, emergency, people, runs, timing
-from kvops.cloudflare import CloudflareError, Entry
+from kvops.cloudflare import CloudflareError, Entry, TooLate
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Again, Lease, LeaseLost, RunError, Stopped
 from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
@@ -55,8 +55,8 @@ class Kv:
     before_delete: Callable[[], object] = lambda: None
     during_read: Callable[[], object] = lambda: None
     calls: int = 0
-    begin_by: float | None = None
-    begun: float = 0.0
+    until: float | None = None
+    written_at: float = 0.0
 
     def bulk_get(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None]:
         self.asked.append((namespace_id, list(names)))
@@ -67,9 +67,9 @@ class Kv:
         self.asked.append((namespace_id, [name]))
         return self.held.get(name)
 
-    def bulk_delete(self, namespace_id: str, names: Sequence[str], *, begin_by: float) -> BulkOutcome:
+    def bulk_delete(self, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
         self.before_delete()
-        self.begin_by, self.begun = begin_by, monotonic()
+        self.until, self.written_at = until, monotonic()
         self.sent.append((namespace_id, list(names)))
         if self.refuses:
             raise self.refuses
@@ -725,6 +725,20 @@ def test_a_single_key_that_cannot_be_read_in_time_ends_it(
     assert (refused.value.code, str(refused.value), kv.sent) == ("too_slow", sending.TOO_SLOW, [])
 
 
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_delete_that_could_not_be_sent_in_time_is_made_smaller_or_ends_it(
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, last: int
+) -> None:
+    gate.tampered(chunk, first_index=1, last_index=last)
+    chunk.refresh_from_db()
+    kv.refuses = TooLate("connecting took so long")
+    with pytest.raises(RunError, match="quickly enough") if last == 1 else nullcontext():
+        sender._intend_and_delete(chunk, read_now(stage, kv))
+    planned = CleanupChunk.objects.filter(state="planned").order_by("first_index")
+    assert list(planned.values_list("first_index", "last_index")) == [(1, 1), (2, 2)][:last]
+    assert now(chunk).answer == {"unsent": True, "problem": sending.TOO_SLOW}
+
+
 def test_the_gap_between_read_and_delete_is_kept(
     sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -738,7 +752,7 @@ def test_the_gap_between_read_and_delete_is_kept(
         seconds[0] += 1
         sender._intend_and_delete(chunk, read)
     assert now(chunk).gap_ms == 1500
-    assert kv.begin_by == 1000.0 + timing.READ_FRESH
+    assert kv.until == 1000.0 + timing.READ_FRESH
 
 
 def test_a_refused_delete_is_no_delete(sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import httpcore
 import pytest
+from httpcore._backends.sync import SyncStream
 
-from kvops.cloudflare import TransportError
+from kvops.cloudflare import Entry, TooLate, TransportError
 from kvops.cloudflare.writes import KVWriter
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.kvops.cloudflare_estate import NS, reader, writer
@@ -21,6 +22,14 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10
 TIMEOUT = 0.4
 PAUSE = 0.05
 """Between two bytes: much shorter than the timeout, so that each byte by itself is in time."""
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeCloudflare]:
+    with FakeCloudflare() as fake:
+        fake.add_token("writes", account="a" * 32, permission="write")
+        fake.add_namespace("a" * 32, NS, "qa-settings")
+        yield fake
 
 
 @contextmanager
@@ -84,45 +93,57 @@ def many_names() -> list[str]:
     return [f"{number:06d}" + "x" * 500 for number in range(10_000)]
 
 
-def test_the_next_request_has_its_own_time() -> None:
-    with FakeCloudflare() as fake:
-        fake.add_token("writes", account="a" * 32, permission="write")
-        fake.add_namespace("a" * 32, NS, "qa-settings")
-        with writer(fake, timeout=TIMEOUT) as kv:
-            assert sent(kv)
-            time.sleep(TIMEOUT)
-            assert sent(kv)
+def test_the_next_request_has_its_own_time(fake: FakeCloudflare) -> None:
+    with writer(fake, timeout=TIMEOUT) as kv:
+        assert sent(kv)
+        time.sleep(TIMEOUT)
+        assert sent(kv)
 
 
-def test_nothing_of_a_request_is_sent_when_connecting_took_longer_than_it_may_begin(
-    monkeypatch: pytest.MonkeyPatch,
+def test_nothing_is_sent_when_connecting_took_longer_than_what_it_relies_on_is_good_for(
+    fake: FakeCloudflare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with FakeCloudflare() as fake:
-        fake.add_token("writes", account="a" * 32, permission="write")
-        fake.add_namespace("a" * 32, NS, "qa-settings")
-        connect = httpcore.SyncBackend.connect_tcp
+    connect = httpcore.SyncBackend.connect_tcp
 
-        def slowly(*args: Any, **options: Any) -> httpcore.NetworkStream:
-            time.sleep(PAUSE)
-            return connect(*args, **options)
+    def slowly(*args: Any, **options: Any) -> httpcore.NetworkStream:
+        time.sleep(PAUSE)
+        return connect(*args, **options)
 
-        monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", slowly)
-        with writer(fake) as kv:
-            with pytest.raises(TransportError, match="connecting took so long") as refused:
-                kv.bulk_delete(NS, ["k"], begin_by=time.monotonic() + PAUSE / 2)
-            assert (refused.value.outcome_unknown, fake.calls("bulk_delete")) == (False, [])
-            assert kv.bulk_delete(NS, ["k"], begin_by=time.monotonic() + 60).successful_count == 1
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", slowly)
+    with writer(fake) as kv:
+        with pytest.raises(TooLate) as refused:
+            kv.bulk_delete(NS, ["k"], until=time.monotonic() + PAUSE / 2)
+        assert (refused.value.outcome_unknown, fake.calls("bulk_delete")) == (False, [])
+        assert kv.bulk_delete(NS, ["k"], until=time.monotonic() + 60).successful_count == 1
 
 
-def test_when_a_request_began_is_known() -> None:
-    with FakeCloudflare() as fake:
-        fake.add_token("writes", account="a" * 32, permission="write")
-        fake.add_namespace("a" * 32, NS, "qa-settings")
-        fake.latency = TIMEOUT
-        with writer(fake) as kv:
-            before = time.monotonic()
-            assert sent(kv)
-            assert before < kv.begun < time.monotonic() - TIMEOUT
+def test_a_delete_whose_end_would_come_too_late_is_broken_off_with_an_unknown_outcome() -> None:
+    fake, names = FakeCloudflare(), many_names()
+    with server(sips) as fake.base_url, writer(fake) as kv:
+        begun = time.monotonic()
+        outcome = kv.bulk_delete(NS, names, until=begun + 2 * TIMEOUT)
+        assert time.monotonic() - begun < 10 * TIMEOUT  # instead of the minute that a whole request has
+    assert (len(outcome.unknown), "WriteTimeout" in outcome.problem) == (10_000, True)
+
+
+def test_a_write_that_began_in_time_may_end_later(fake: FakeCloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, entry = SyncStream.write, Entry("k", b"x" * 300_000, None, None)
+
+    def slowly(*args: Any, **options: Any) -> None:
+        time.sleep(PAUSE / 2)
+        write(*args, **options)
+
+    monkeypatch.setattr(SyncStream, "write", slowly)
+    with writer(fake) as kv:
+        assert kv.put_value(NS, entry, until=time.monotonic() + PAUSE).successful_count == 1
+
+
+def test_when_the_end_of_a_request_was_written_is_known(fake: FakeCloudflare) -> None:
+    fake.latency = TIMEOUT
+    with writer(fake) as kv:
+        before = time.monotonic()
+        assert sent(kv)
+        assert before < kv.written_at < time.monotonic() - TIMEOUT
 
 
 def sent(kv: KVWriter) -> bool:
