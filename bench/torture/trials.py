@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from bench.torture.children import DONE
 from bench.torture.rows import Found, total
 from bench.torture.stand import VARIANTS, Scene, Stand, Trial, main_job
 from kvops import timing
+from kvops.models import Run
 
 TRIES = 5
 """How often a boundary is tried that is a matter of moments, and then looked for in a job that nobody disturbs."""
@@ -116,7 +118,16 @@ def _dying(stand: Stand, seed: int, kind: int, at: Sequence[str]) -> tuple[Found
     with stand.trial(f"{seed}:{kind}", mine.scene) as trial:
         while stand.to_the_end(stand.child(mine.job, at=sorted(left), struck=str(struck))).code == -signal.SIGKILL:
             left.remove(json.loads(struck.read_text("utf-8"))[0])
-        return mine.verdict(trial) | {"deaths": float(len(at) - len(left))}, left
+        return _judged(mine, trial, stand, at) | {"deaths": float(len(at) - len(left))}, left
+
+
+def _judged(mine: Kind, trial: Trial, stand: Stand, at: Sequence[str]) -> Found:
+    """The verdict; a job that did not end is told with its runs and what its processes said."""
+    found = mine.verdict(trial)
+    if found["stuck"]:
+        said = (stand.folder / "children.log").read_text("utf-8")[-5000:]
+        print(f"{list(at)} did not end", *Run.objects.values(), said, sep="\n", file=sys.stderr, flush=True)
+    return found
 
 
 def _whether(reached: bool, stand: Stand, seed: int, kind: int, at: str) -> Found:
@@ -177,7 +188,7 @@ def _pausing(stand: Stand, seed: int, variant: int, at: Sequence[str]) -> tuple[
             # It may have asked for its lease at the moment it was stopped, never later.
             deadline = stopped_at + timing.TRUST + timing.REQUEST_TIMEOUT
             late += sum(call.pid == paused and call.at > deadline for call in [*trial.asked, *trial.bucket.asked])
-        found = mine.verdict(trial) | {
+        found = _judged(mine, trial, stand, at) | {
             "stops": float(len(at) - len(left)),
             "late": float(late),
             "fenced": float(fenced),
