@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -120,7 +120,7 @@ def fire(pk: int, now: datetime) -> bool:
             begun: Begun = import_string(JOBS[schedule.job].function)(schedule.environment, SYSTEM)
             Run.objects.filter(pk__in=[run.pk for run in begun.runs]).update(firing=firing)
             _settle(schedule, firing, begun, now)
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, InternalError):
         raise  # nothing was taken: the next round does it
     except Exception as error:
         logger.exception("Schedule %s could not start its work.", pk)

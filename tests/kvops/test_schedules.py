@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import IntegrityError, OperationalError
+from django.db import DatabaseError, IntegrityError, InternalError, OperationalError
 
 from audit import log
 from audit.models import Entry
@@ -124,9 +124,10 @@ def test_a_job_that_breaks_has_done_nothing_and_says_so(schedule: Schedule) -> N
     assert firing.reason == "Unexpected LookupError. The log of the sweep has the details."
 
 
-def test_a_database_that_fails_leaves_it_due(schedule: Schedule) -> None:
-    answers.append(OperationalError("gone"))
-    with pytest.raises(OperationalError):
+@pytest.mark.parametrize("error", [OperationalError("gone"), InternalError("terminating connection")])
+def test_a_database_that_fails_leaves_it_due(schedule: Schedule, error: DatabaseError) -> None:
+    answers.append(error)
+    with pytest.raises(type(error)):
         schedules.fire_due(schedule.next_at)
     assert [one.outcome for one in fire(schedule.next_at)] == ["started"]
 

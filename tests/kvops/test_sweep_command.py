@@ -8,7 +8,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.models import OrmQ, Task
@@ -158,6 +158,10 @@ def away(*_: object) -> None:
     raise OperationalError("the connection is closed")
 
 
+def ended(*_: object) -> None:
+    raise InternalError("terminating connection due to idle-in-transaction timeout")
+
+
 def be_stopped() -> int:
     os.kill(os.getpid(), signal.SIGTERM)
     return 7
@@ -165,7 +169,7 @@ def be_stopped() -> int:
 
 @pytest.mark.usefixtures("_signals")
 def test_a_sweep_goes_on_when_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds: list[Callable[[], int | None]] = [be_stopped, away]
+    rounds: list[Callable[[], int | None]] = [be_stopped, ended, away]
 
     def next_round() -> int | None:
         return rounds.pop()()
@@ -175,4 +179,5 @@ def test_a_sweep_goes_on_when_the_database_is_back(monkeypatch: pytest.MonkeyPat
     out, err = StringIO(), StringIO()
     call_command("sweep", stdout=out, stderr=err)
     assert "trying again: the connection is closed" in err.getvalue()
+    assert "trying again: terminating connection" in err.getvalue()
     assert out.getvalue() == "woke 7 runs\n"

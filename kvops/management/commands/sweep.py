@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
 
 from kvops import supervision, timing
 
@@ -33,7 +33,8 @@ class Command(BaseCommand):
             close_old_connections()
             try:
                 self._sweep()
-            except (OperationalError, InterfaceError) as error:
+            # The last is a connection that the server ended because this process was paused within a transaction.
+            except (OperationalError, InterfaceError, InternalError) as error:
                 self.stderr.write(f"The database does not answer, trying again: {error}")
             over.wait(timing.SWEEP)
 
