@@ -4,11 +4,12 @@ Whoever starts it anew after a crash goes on where the job is. Doorbells are tak
 cluster does it, so one that was taken by a process that died is gone, and only the sweep can ring again.
 """
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
 
+from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
 from django_q.brokers.orm import ORM
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -22,6 +23,8 @@ IDLE, LONGEST_IDLE = 0.05, 0.3
 """Seconds between two looks when there is nothing to do: the shorter ones first."""
 SWEEPS = 3
 """How many times rarer than a sweep's own rounds these are, which other lanes must not starve for."""
+DATABASE = (OperationalError, InterfaceError, InternalError)
+"""What sweep, worker and cluster try again after: here above all a transaction that stood still for too long."""
 LOAD_AGAIN = (
     stages.CleanupRefused,
     restore_moves.RestoreRefused,
@@ -63,9 +66,14 @@ class Job(ABC):
         """Work until everything is done. Raises Stuck, also when nothing is to be done for so many seconds."""
         begun = last = time.monotonic()
         while not (self.leaving or self.over()):
-            with suppress(*LOAD_AGAIN):
+            try:
                 if self._ring() or self._work() or self._click():
                     last = time.monotonic()
+            except LOAD_AGAIN:
+                pass
+            except DATABASE as error:
+                print(f"The database does not answer, trying again: {error}", file=sys.stderr)
+                close_old_connections()
             if time.monotonic() > min(last + quiet, begun + ENDLESS * quiet):
                 raise Stuck(f"no end: {list(Run.objects.open().values_list('label', 'state', 'note'))}")
             if last < time.monotonic() - IDLE:

@@ -48,6 +48,7 @@ def trials(trial: str, seed: int, numbers: Sequence[int], *, lanes: int) -> Iter
                 lane.end()
             for lane in running:
                 lane.join()
+                sys.stderr.write(lane.said)
     if broken := [lane.said for lane in running if lane.broken]:
         raise RuntimeError(f"{len(broken)} of {len(running)} lanes broke.\n{broken[0]}")
 
