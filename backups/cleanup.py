@@ -252,7 +252,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
         copy = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
         try:
-            guards.insist_known(copy, json.loads(mine.approval.evidence).get("lock", {}))
+            guards.insist_known(copy, json.loads(mine.approval.evidence)["lock"])
         except guards.NotKnown as refused:
             raise CleanupRefused(*refused.args) from refused
         digest = evidence.digest(mine)

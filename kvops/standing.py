@@ -67,13 +67,14 @@ def insist(request: ApprovalRequest) -> None:
     fresh = _fresh(request)
     approvals.insist_writable()
     approvals.insist_not_stopped(fresh)
-    if not ApprovalRequest.objects.filter(pk=fresh.pk, state=State.APPROVED, standing_until__gt=Now()).exists():
+    stands = ApprovalRequest.objects.filter(pk=fresh.pk, state=State.APPROVED, standing_until__gt=Now()).exists()
+    # By constraint an approved request has an approver.
+    if fresh.approver is None or not stands:
         raise Refused(say(_("The standing approval is over: %(state)s. Ask again."), state=State(fresh.state).label))
     if not fresh.requester.holds(Role.OPERATOR):
         raise Refused(say(_("%(name)s is no longer an operator."), name=fresh.requester.name))
-    if fresh.approver is None or not fresh.approver.holds(Role.REVIEWER):
-        name = fresh.approver.name if fresh.approver else ""
-        raise Refused(say(_("%(name)s approved this and is no longer a reviewer."), name=name))
+    if not fresh.approver.holds(Role.REVIEWER):
+        raise Refused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
     approvals.insist_recorded(fresh)
 
 
@@ -83,4 +84,4 @@ def soon_over(request: ApprovalRequest) -> bool:
 
 
 def _fresh(request: ApprovalRequest) -> ApprovalRequest:
-    return ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
+    return ApprovalRequest.objects.get(pk=request.pk)

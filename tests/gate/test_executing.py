@@ -21,6 +21,7 @@ from backups import chunks, cleanup, current, deletion, deriving, manifest, send
 from backups.clients import Clients
 from backups.current import Frozen, Verdict
 from backups.models import (
+    BucketGuard,
     CleanupChunk,
     CleanupEntry,
     CleanupException,
@@ -887,6 +888,15 @@ def test_only_an_operator_starts(world: World, request_: CleanupRequest, who: st
 def test_a_stage_says_why_it_does_not_start(world: World, request_: CleanupRequest) -> None:
     with pytest.raises(CleanupRefused, match=r"^The stage is not approved: waiting for approval\.$"):
         cleanup.start_deletion(gate.submitted(world, request_), by=world.people.operator)
+
+
+def test_a_lock_the_reviewer_was_shown_and_nobody_knows_of_any_more_starts_nothing(
+    world: World, request_: CleanupRequest
+) -> None:
+    stage = gate.approved(world, request_)
+    BucketGuard.objects.update(read_at=clock.now() - timedelta(hours=2))
+    with pytest.raises(CleanupRefused, match=r"^Whether R2 still locks copy \d+ is not known: "):
+        cleanup.start_deletion(stage, by=world.people.operator)
 
 
 def test_a_stale_start_leads_back_and_says_so(world: World, request_: CleanupRequest) -> None:

@@ -22,25 +22,28 @@ KIND = ApprovalRequest.Kind.DRILL
 SUBJECT = "drill:qa"
 
 
-def asked(world: World, **more: object) -> ApprovalRequest:
+def asked(world: World, subject: str = SUBJECT, *, nowhere: bool = False, **more: object) -> ApprovalRequest:
     with log.transaction():
         return approvals.submit(
             KIND,
-            subject=SUBJECT,
+            subject=subject,
             title="Drills",
             evidence={"cap": 1, **more},
             requester=world.people.operator,
-            environment=world.qa.environment,
+            environment=None if nowhere else world.qa.environment,
             standing_until=clock.now() + timedelta(days=30),
         )
 
 
+def allowed(world: World, request: ApprovalRequest) -> ApprovalRequest:
+    approvals.approve(request, by=world.people.reviewer, shown=request.digest)
+    request.refresh_from_db()
+    return request
+
+
 @pytest.fixture
 def approved(world: World) -> ApprovalRequest:
-    made = asked(world)
-    approvals.approve(made, by=world.people.reviewer, shown=made.digest)
-    made.refresh_from_db()
-    return made
+    return allowed(world, asked(world))
 
 
 def carry(request: ApprovalRequest, kind: ApprovalRequest.Kind = KIND, digest: str = "") -> ApprovalRequest:
@@ -59,6 +62,11 @@ def test_what_stands_is_carried_again_and_again_and_each_time_recorded(approved:
     assert approved.state == "approved"
 
 
+def test_what_belongs_to_no_environment_is_recorded_without_one(world: World) -> None:
+    carry(allowed(world, asked(world, nowhere=True)))
+    assert Entry.objects.get(action="approval.carried").environment == ""
+
+
 def test_nothing_is_carried_outside_a_recorded_transaction(approved: ApprovalRequest) -> None:
     with pytest.raises(log.OutsideTransactionError):
         standing.carry(approved, kind=KIND, digest=approved.digest, actor=make.SETUP)
@@ -68,7 +76,7 @@ def test_nothing_is_carried_outside_a_recorded_transaction(approved: ApprovalReq
 def test_another_rule_than_the_approved_one_carries_nothing(
     approved: ApprovalRequest, kind: ApprovalRequest.Kind, digest: str
 ) -> None:
-    with pytest.raises(Refused, match="no longer the one that was approved"):
+    with pytest.raises(Refused, match=r"^The rule is no longer the one that was approved\. Ask again\.$"):
         carry(approved, kind, digest)
     assert not Entry.objects.filter(action="approval.carried").exists()
 
@@ -120,10 +128,10 @@ def longer(world: World, request: ApprovalRequest) -> None:
 
 
 CHANGES: list[tuple[Callable[[World, ApprovalRequest], None], str]] = [
-    (withdrawn, "is over: withdrawn"),
-    (over, "is over"),
-    (no_operator, "is no longer an operator"),
-    (no_reviewer, "is no longer a reviewer"),
+    (withdrawn, r"^The standing approval is over: withdrawn\. Ask again\.$"),
+    (over, r"^The standing approval is over: approved\. Ask again\.$"),
+    (no_operator, r"^Operator is no longer an operator\.$"),
+    (no_reviewer, r"^Reviewer approved this and is no longer a reviewer\.$"),
     (stopped, "mergency"),
     (contradicted, "older state|contradict"),
     (longer, "what the record says"),
@@ -135,6 +143,7 @@ def test_what_no_longer_holds_carries_nothing_and_lets_nothing_go_on(
     world: World, approved: ApprovalRequest, change: Callable[[World, ApprovalRequest], None], words: str
 ) -> None:
     standing.insist(approved)
+    allowed(world, asked(world, "drill:another"))  # which says nothing of this one
     change(world, approved)
     with pytest.raises(Refused, match=words):
         standing.insist(approved)
@@ -155,8 +164,11 @@ def test_only_what_stands_for_the_subject_now_is_in_force(world: World, approved
 
 
 @pytest.mark.parametrize(("days", "soon"), [(8, False), (6, True)])
-def test_one_that_stands_for_less_than_a_week_is_soon_over(approved: ApprovalRequest, days: int, soon: bool) -> None:
+def test_one_that_stands_for_less_than_a_week_is_soon_over(
+    world: World, approved: ApprovalRequest, days: int, soon: bool
+) -> None:
     with gate.past_the_triggers():
         until = Now() + timedelta(days=days)
         ApprovalRequest.objects.filter(pk=approved.pk).update(standing_until=until, use_by=until)
-    assert standing.soon_over(approved) is soon
+    another = allowed(world, asked(world, "drill:another"))
+    assert (standing.soon_over(approved), standing.soon_over(another)) == (soon, False)
