@@ -235,7 +235,7 @@ def let_go_on(run: Run, actor: log.Actor) -> None:
 
     Only a person can; the run of anybody else stops there again. What was approved is derived again for all.
     """
-    deriving.again(run, actor)
+    deriving.forget(run)
     stopped = Run.objects.get(pk=run.pk)
     if stopped.cursor.get("waits") and actor.id is not None:
         cursor = {**stopped.cursor, "waits": False, "go_on": actor.text}

@@ -24,7 +24,12 @@ def derived(lease: Lease, derive: Callable[[], None]) -> None:
 
 
 def again(run: Run, _actor: log.Actor) -> None:
-    """Hook of a resumed run: what was derived before counts no more."""
+    """Hook of a resumed run."""
+    forget(run)
+
+
+def forget(run: Run) -> None:
+    """What was derived before counts no more."""
     stopped = Run.objects.get(pk=run.pk)
     cursor = {name: value for name, value in stopped.cursor.items() if name != "derived_at"}
     Run.objects.filter(pk=run.pk, epoch=stopped.epoch, state=Run.State.QUEUED).update(cursor=cursor)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
 from types import SimpleNamespace
@@ -17,9 +17,10 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from audit.models import Entry as Recorded
-from backups import chunks, cleanup, current, deletion, deriving, manifest, sending, settling, stages
+from backups import chunks, cleanup, current, deletion, deriving, encryption, manifest, sending, settling, stages
 from backups.clients import Clients
 from backups.current import Frozen, Verdict
+from backups.export import digest
 from backups.models import (
     BucketGuard,
     CleanupChunk,
@@ -495,6 +496,19 @@ def test_what_is_frozen_carries_the_copy_s_expiration(stage: CleanupStage) -> No
     entry = GenerationEntry.objects.get(generation=stage.generation, index=1)
     gate.tampered(entry, expiration=1_800_000_000)
     assert [one.expiration for one in copied(stage)] == [None, 1_800_000_000, None]
+
+
+def test_digests_of_an_encrypted_copy_are_compared_with_its_key(
+    stage: CleanupStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {stage.generation_id: b"k" * 32}
+    monkeypatch.setattr(encryption, "digest_key", lambda generation: keys[generation.pk])
+    there = Entry(NAMES[0], b"{}", None, None)
+    [found] = current.frozen(stage, [0])
+    assert found.key == b"k" * 32
+    made = replace(found, digest=digest(there, found.key))
+    assert current.compare([made], {NAMES[0]: there}) == {made: Verdict.EQUAL}
+    assert current.compare([found], {NAMES[0]: there}) == {found: Verdict.DIFFERENT}
 
 
 def test_what_is_not_in_the_copy_is_left_out(stage: CleanupStage) -> None:
