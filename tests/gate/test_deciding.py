@@ -14,7 +14,7 @@ from audit import log
 from audit.models import Entry, Head
 from kvops import approvals, emergency, people, timing
 from kvops.approvals import Refused
-from kvops.models import ApprovalRequest, Contradiction, Person, Role, User
+from kvops.models import ApprovalRequest, Contradiction, Notification, Person, Role, User
 from tests import make
 from tests.gate import world as gate
 from tests.gate.world import World, past_the_triggers, tampered
@@ -691,3 +691,25 @@ def test_what_has_no_environment_is_recorded_without_one(world: World) -> None:
         ("", used.digest, "x")
     ] * 3
     assert entries(used)[0].details["until"] == used.decide_by.isoformat()
+
+
+# Who is told
+
+
+def told(world: World) -> list[str]:
+    """What the requester was told of decisions, by mail."""
+    of = Notification.objects.filter(event="approval.decided", person=world.people.operator)
+    return list(of.order_by("pk").values_list("title", flat=True))
+
+
+def test_whoever_asked_is_told_who_decided(world: World, approved: ApprovalRequest) -> None:
+    rejected = ask(world, subject="stage:2")
+    approvals.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
+    approvals.withdraw(approved, by=world.people.operator2)
+    names = [title.partition(":")[0] for title in told(world)]
+    assert names == ["Approved by Reviewer", "Rejected by Reviewer", f"Withdrawn by {world.people.operator2.name}"]
+
+
+def test_nobody_is_told_what_they_did_themselves(world: World, asked: ApprovalRequest) -> None:
+    approvals.withdraw(asked, by=world.people.operator)
+    assert told(world) == []

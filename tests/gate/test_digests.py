@@ -1,5 +1,6 @@
 """Digests against their definition, written down here once more; what an approval is bound to hangs on them."""
 
+import hmac
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -22,15 +23,31 @@ def field(data: bytes | None) -> bytes:
     return b"\xff\xff\xff\xff" if data is None else len(data).to_bytes(4, "big") + data
 
 
-def expected(metadata: str | None, expiration: int | None) -> bytes:
-    parts = [NAME.encode(), sha256(VALUE).digest(), metadata and metadata.encode(), expiration and b"%d" % expiration]
-    return sha256(b"kvops:entry:1\0" + b"".join(field(part or None) for part in parts)).digest()
+KEY = b"k" * 32
+HASHED: dict[bytes | None, Callable[[bytes], bytes]] = {
+    None: lambda data: sha256(data).digest(),
+    KEY: lambda data: hmac.new(KEY, data, sha256).digest(),
+}
+"""What a digest is made of, without a key and with one."""
 
 
+def expected(metadata: str | None, expiration: int | None, key: bytes | None = None) -> bytes:
+    hashed = HASHED[key]
+    parts = [NAME.encode(), hashed(VALUE), metadata and metadata.encode(), expiration and b"%d" % expiration]
+    return hashed(b"kvops:entry:1\0" + b"".join(field(part or None) for part in parts))
+
+
+@pytest.mark.parametrize("key", HASHED)
 @pytest.mark.parametrize("metadata", [None, METADATA])
 @pytest.mark.parametrize("expiration", [None, EXPIRATION])
-def test_an_entry_is_digested_as_defined(metadata: str | None, expiration: int | None) -> None:
-    assert digests.entry_digest(NAME, sha256(VALUE).digest(), metadata, expiration) == expected(metadata, expiration)
+def test_an_entry_is_digested_as_defined(metadata: str | None, expiration: int | None, key: bytes | None) -> None:
+    value = HASHED[key](VALUE)
+    assert digests.hashed(VALUE, key) == value
+    assert digests.entry_digest(NAME, value, metadata, expiration, key) == expected(metadata, expiration, key)
+
+
+def test_a_key_has_a_name_that_tells_nothing_of_it() -> None:
+    assert digests.key_id(KEY) == HASHED[KEY](b"kvops:digest-key:1").hex()[:16]
 
 
 def test_a_root_is_over_all_digests_in_their_order_and_their_number() -> None:
@@ -58,13 +75,14 @@ def test_names_out_of_place_have_no_digest(names: list[str]) -> None:
         digests.names_sha256(names)
 
 
+@pytest.mark.parametrize("key", HASHED)
 @pytest.mark.parametrize("metadata", [None, METADATA])
 @pytest.mark.parametrize("expiration", [None, EXPIRATION, -1])
-def test_a_line_of_digests_is_written_and_read(metadata: str | None, expiration: int | None) -> None:
-    one = EntryDigests.of(NAME, VALUE, metadata, expiration)
-    hexes = [sha256(NAME.encode()).hexdigest(), sha256(VALUE).hexdigest()]
-    hexes.append(sha256(metadata.encode()).hexdigest() if metadata else "-")
-    entry = digests.entry_digest(NAME, sha256(VALUE).digest(), metadata, expiration).hex()
+def test_a_line_of_digests_is_written_and_read(metadata: str | None, expiration: int | None, key: bytes | None) -> None:
+    one, hashed = EntryDigests.of(NAME, VALUE, metadata, expiration, key), HASHED[key]
+    hexes = [hashed(NAME.encode()).hex(), hashed(VALUE).hex()]
+    hexes.append(hashed(metadata.encode()).hex() if metadata else "-")
+    entry = digests.entry_digest(NAME, hashed(VALUE), metadata, expiration, key).hex()
     written = digests.encode_digests([one, one])
     line = f"{entry} {' '.join(hexes)} {'-' if expiration is None else expiration}\n".encode()
     assert written == b"# kvops digests 1: entry name value metadata expiration\n" + line * 2

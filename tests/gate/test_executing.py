@@ -344,6 +344,18 @@ def test_a_right_that_is_gone_ends_it(world: World, stage: CleanupStage, lease: 
     assert refused.value.code == "rights_gone"
 
 
+def test_rights_that_go_while_what_was_approved_is_derived_send_nothing(
+    world: World, stage: CleanupStage, lease: Lease, kv: Kv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def derive(*_: object) -> None:
+        people.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+
+    monkeypatch.setattr(deletion, "_insist_as_approved", derive)
+    with pytest.raises(RunError) as refused:
+        job(stage, lease, kv).delete()
+    assert (refused.value.code, kv.asked, kv.sent) == ("rights_gone", [], [])
+
+
 def test_a_stop_stops_it(world: World, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
     emergency.press(stage.environment, by=world.people.auditor)
     with pytest.raises(Stopped) as stopped:

@@ -19,7 +19,7 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops import clock, leases, runs, timing
 from kvops.leases import Again, Done, Lease, LeaseLost, RunError, Stopped
-from kvops.models import Run
+from kvops.models import Notification, Run
 from tests.gate.world import World
 
 pytestmark = pytest.mark.django_db
@@ -485,6 +485,21 @@ def test_a_run_that_failed_says_why(world: World, run: Run, lease: Lease) -> Non
     entry = told(run)[-1]
     assert (entry.action, entry.actor_id, entry.environment) == ("run.failed", world.people.operator.pk, "qa")
     assert entry.details == {"code": "gave_up", "error": mine.error[:500]}
+
+
+@pytest.mark.parametrize(
+    ("state", "action", "words"),
+    [
+        (Run.State.FAILED, Action.RUN_FAILED, [["Started 5 times."]]),
+        (Run.State.STOPPED, Action.RUN_STOPPED, []),
+    ],
+)
+def test_that_a_run_failed_is_told_and_why(
+    world: World, lease: Lease, state: Run.State, action: Action, words: list[list[str]]
+) -> None:
+    leases.close(lease, state, action, "gave_up", "Started 5 times.")
+    told_of = Notification.objects.filter(event="run.failed", person=world.people.operator)
+    assert [one.lines[1:] for one in told_of] == words
 
 
 @pytest.mark.parametrize(
