@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db import connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
@@ -18,6 +18,7 @@ from kvops import contradictions, emergency, queue, timing
 from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateLimited, TransportError
 from kvops.leases import KINDS, Again, Done, Lease, LeaseLost, RunError, Stopped, TryLater, close, slug, take
 from kvops.models import ApprovalRequest, Environment, Person, Run
+from kvops.outages import AWAY
 from kvops.wording import say
 
 logger = logging.getLogger(__name__)
@@ -110,8 +111,7 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
     match error:
         case RunError(code=code):
             _fail(lease, code, str(error))
-        # The last is a connection that the server ended because this process was paused within a transaction.
-        case OperationalError() | InterfaceError() | InternalError():
+        case Exception() if isinstance(error, AWAY):
             logger.warning("Run %s: the database failed: %s", lease.run.pk, error)
             # When there is no new connection either, the lease runs out, and another worker goes on.
             if not connection.is_usable():

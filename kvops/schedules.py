@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.functional import Promise
@@ -26,6 +25,7 @@ from audit.chain import JSON
 from kvops import clock, cron, notifications, timing
 from kvops.approvals import actor_of
 from kvops.models import Environment, Event, Firing, Person, Role, Run, Schedule
+from kvops.outages import AWAY
 from kvops.wording import english, moment, say
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def fire(pk: int, now: datetime) -> bool:
             begun: Begun = import_string(JOBS[schedule.job].function)(schedule.environment, SYSTEM)
             Run.objects.filter(pk__in=[run.pk for run in begun.runs]).update(firing=firing)
             _settle(schedule, firing, begun, now)
-    except (OperationalError, InterfaceError, InternalError):
+    except AWAY:
         raise  # nothing was taken: the next round does it
     except Exception as error:
         logger.exception("Schedule %s could not start its work.", pk)

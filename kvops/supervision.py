@@ -18,12 +18,13 @@ from datetime import datetime
 
 import psutil
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 
 from kvops import announcements, approvals, clock, env, leases, notifications, queue, runs, schedules, timing
 from kvops.models import Environment, Heartbeat, Run
+from kvops.outages import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +215,7 @@ class Cluster:
                 process.wait(GRACE / 10)
                 return
             # Without the database no step can commit what it does now, so there is nothing to wait for.
-            with suppress(OperationalError, InterfaceError):
+            with suppress(*AWAY):
                 if self._works():
                     idle_since = time.monotonic()
         logger.warning("The cluster does not end within %.0f s; it is killed.", time.monotonic() - start)

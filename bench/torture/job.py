@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
+from django.db import close_old_connections
 from django_q.brokers.orm import ORM
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -18,13 +18,12 @@ from backups import restore_moves, stages
 from bench.torture.clicks import Stuck
 from kvops import approvals, clock, runs, supervision, tasks, timing
 from kvops.models import Person, Run
+from kvops.outages import AWAY
 
 IDLE, LONGEST_IDLE = 0.05, 0.3
 """Seconds between two looks when there is nothing to do: the shorter ones first."""
 SWEEPS = 3
 """How many times rarer than a sweep's own rounds these are, which other lanes must not starve for."""
-DATABASE = (OperationalError, InterfaceError, InternalError)
-"""What sweep, worker and cluster try again after: here above all a transaction that stood still for too long."""
 LOAD_AGAIN = (
     stages.CleanupRefused,
     restore_moves.RestoreRefused,
@@ -71,7 +70,7 @@ class Job(ABC):
                     last = time.monotonic()
             except LOAD_AGAIN:
                 pass
-            except DATABASE as error:
+            except AWAY as error:
                 print(f"The database does not answer, trying again: {error}", file=sys.stderr)
                 close_old_connections()
             if time.monotonic() > min(last + quiet, begun + ENDLESS * quiet):

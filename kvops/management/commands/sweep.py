@@ -7,9 +7,10 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
+from django.db import close_old_connections
 
 from kvops import supervision, timing
+from kvops.outages import AWAY
 
 
 class Command(BaseCommand):
@@ -33,8 +34,7 @@ class Command(BaseCommand):
             close_old_connections()
             try:
                 self._sweep()
-            # The last is a connection that the server ended because this process was paused within a transaction.
-            except (OperationalError, InterfaceError, InternalError) as error:
+            except AWAY as error:
                 self.stderr.write(f"The database does not answer, trying again: {error}")
             over.wait(timing.SWEEP)
 

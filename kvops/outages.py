@@ -1,0 +1,6 @@
+"""What Django raises while the database is away; all of it may pass, so work is tried again."""
+
+from django.db import InterfaceError, InternalError, OperationalError
+
+AWAY = (OperationalError, InterfaceError, InternalError)
+"""The last is a connection that the server ended because this process was paused within a transaction."""
