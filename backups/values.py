@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import count, islice
 from threading import Condition
@@ -104,7 +105,7 @@ class Reader(Calls):
         """Each name with its entry, in order; None for a key that is gone."""
         size = 1 if read == Read.EXACT else BULK_GET_LIMIT
         room, numbers = _Room(), count()
-        under_way: deque[tuple[list[Name], Future[_Entries]]] = deque()
+        under_way: deque[tuple[list[Name], Future[_Entries | None]]] = deque()
         self._rooms.append(room)
         try:
             while True:
@@ -116,6 +117,11 @@ class Reader(Calls):
                     return
                 batch, future = under_way.popleft()
                 found = self.outcome(future)
+                del future  # it holds what it found
+                if found is None:
+                    yield from self._in_halves(namespace_id, batch)
+                    room.take(ROOM)
+                    continue
                 room.take(_bytes(found))
                 for name in batch:
                     yield name, found[name.name]
@@ -124,6 +130,17 @@ class Reader(Calls):
             self._rooms.remove(room)
             for _, future in under_way:
                 future.cancel()
+
+    def _in_halves(self, namespace_id: str, batch: Sequence[Name]) -> Iterator[tuple[Name, Entry | None]]:
+        """What did not fit into one answer, in smaller ones, each asked for when the one before was taken."""
+        middle = len(batch) // 2
+        for half in batch[:middle], batch[middle:]:
+            names = [name.name for name in half]
+            found = self.run(partial(self.client.bulk_get_at_once, namespace_id, names))
+            if found is None:
+                yield from self._in_halves(namespace_id, half)
+            else:
+                yield from ((name, found[name.name]) for name in half)
 
     def differ(self, namespace_id: str, names: Sequence[Name]) -> bool:
         """Whether reading in bulk loses something of these keys: what differs twice is not a write in between."""
@@ -140,16 +157,18 @@ class Reader(Calls):
             for name, entry in self.values(namespace_id, iter(names), read)
         }
 
-    def _get(self, namespace_id: str, batch: list[Name], read: str, room: _Room, number: int) -> Callable[[], _Entries]:
+    def _get(
+        self, namespace_id: str, batch: list[Name], read: str, room: _Room, number: int
+    ) -> Callable[[], _Entries | None]:
         names = [name.name for name in batch]
 
-        def get() -> _Entries:
+        def get() -> _Entries | None:
             if read == Read.EXACT:
                 return {name: self.client.exact_get(namespace_id, name) for name in names}
-            return self.client.bulk_get(namespace_id, names)
+            return self.client.bulk_get_at_once(namespace_id, names)
 
-        def get_with_room() -> _Entries:
-            found: _Entries = {}
+        def get_with_room() -> _Entries | None:
+            found: _Entries | None = {}
             room.enter(number)
             try:
                 found = get()
@@ -160,8 +179,9 @@ class Reader(Calls):
         return get_with_room
 
 
-def _bytes(found: _Entries) -> int:
-    return sum([len(entry.data) for entry in found.values() if entry])
+def _bytes(found: _Entries | None) -> int:
+    """What was found takes; what did not fit into one answer takes all there is, until it was read in smaller ones."""
+    return ROOM if found is None else sum([len(entry.data) for entry in found.values() if entry])
 
 
 def sample(seed: str, count: int) -> list[int]:

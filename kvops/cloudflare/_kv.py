@@ -165,7 +165,18 @@ class KVReads(Client):
         return Entry(name, value.data, value.expiration, metadata)
 
     def bulk_get(self, namespace_id: str, names: Sequence[str]) -> dict[str, Entry | None]:
-        """Up to 100 entries, None for a missing key.
+        """Up to 100 entries, None for a missing key, in as many answers as their values need.
+
+        All of them are in memory together: where nothing says how large they are, `bulk_get_at_once` some.
+        """
+        found = self.bulk_get_at_once(namespace_id, names)
+        if found is not None:
+            return found
+        half = len(names) // 2
+        return self.bulk_get(namespace_id, names[:half]) | self.bulk_get(namespace_id, names[half:])
+
+    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> dict[str, Entry | None] | None:
+        """Up to 100 entries in one answer, None for a missing key; None alone when several do not fit into one.
 
         Bulk answers are text, so what came damaged (U+FFFD) is read again singly; a byte order mark
         at the start of a value is lost without a trace, and only exact_get sees it.
@@ -184,10 +195,9 @@ class KVReads(Client):
                 keys=len(names),
             )
         except TooLarge:
-            if len(names) == 1:
-                return {names[0]: self.exact_get(namespace_id, names[0])}
-            half = len(names) // 2
-            return self.bulk_get(namespace_id, names[:half]) | self.bulk_get(namespace_id, names[half:])
+            if len(names) > 1:
+                return None
+            return {names[0]: self.exact_get(namespace_id, names[0])}
         return {name: self._whole(namespace_id, name, found) for name in names}
 
     def _whole(self, namespace_id: str, name: str, found: dict[str, "_Found | None"]) -> Entry | None:
