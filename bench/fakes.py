@@ -18,13 +18,13 @@ SEED = 20260101
 VALUE_SIZE = 1024
 
 
-def main(keys: int) -> None:
-    """Serve until the standard input ends."""
+def main(keys: int, size: int = VALUE_SIZE) -> None:
+    """Serve so many keys, each with a value of so many bytes, until the standard input ends."""
     with FakeCloudflare() as cloudflare, FakeS3() as s3:
         cloudflare.add_bucket(ACCOUNT, s3.bucket, locked="backups/")
         cloudflare.add_token(READ_TOKEN, account=ACCOUNT, permission="read")
         made = cloudflare.add_derived(
-            ACCOUNT, NAMESPACE, "bench-settings", count=keys, seed=SEED, prefix=PREFIX, value_size=VALUE_SIZE
+            ACCOUNT, NAMESPACE, "bench-settings", count=keys, seed=SEED, prefix=PREFIX, value_size=size
         )
         for line in sys.stdin:
             answer: object = None
@@ -47,4 +47,4 @@ def main(keys: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

@@ -10,6 +10,8 @@ from bench.place import place
 
 RATE = 960 / 300  # calls per second that Cloudflare's limit leaves us
 MILLION = 1_000_000
+LARGE = 200  # values; hazard B13
+MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def calls() -> Iterator[Figure]:
 
 
 def memory() -> Iterator[Figure]:
-    """Peak memory of the process that exports, many keys against few."""
+    """Peak memory of the process that exports: many keys against few, and the largest values there are."""
     few, many = 1_000, 100_000
     peaks = []
     for n in few, many:
@@ -65,6 +67,10 @@ def memory() -> Iterator[Figure]:
             peaks.append(here.work("backup")["process"]["peak_kib"] / 1024)
             yield Figure("peak MiB of an export", peaks[-1], n)
     yield Figure(f"peak memory of an export, against {few} keys", peaks[1] / peaks[0], many, 1.3)
+    with place(LARGE, size=25 * MIB) as here:
+        peak = here.work("backup")["process"]["peak_kib"] / 1024
+    # A part of 64 MiB, one more value being read and one being written in several forms each, and the process itself.
+    yield Figure("peak MiB of an export of values of 25 MiB", peak, LARGE, 400)
 
 
 def against_wrangler() -> Iterator[Figure]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from bench.fakes import ACCOUNT, READ_TOKEN
+from bench.fakes import ACCOUNT, READ_TOKEN, VALUE_SIZE
 from kvops import env
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,13 +78,15 @@ def _ask(fakes: "subprocess.Popen[str]", line: str) -> Any:
 
 
 @contextmanager
-def place(keys: int, *, latency: float | None = None, objects: int = 0) -> Iterator[Place]:
-    """An installation whose namespace holds so many keys of 1 KiB, never scanned; gone afterwards.
+def place(keys: int, *, size: int = VALUE_SIZE, latency: float | None = None, objects: int = 0) -> Iterator[Place]:
+    """An installation whose namespace holds so many keys of `size` bytes, never scanned; gone afterwards.
 
-    With a `latency` in seconds, which may be 0, Cloudflare is the quick fake for the benches of scale; with `objects`
-    the bucket holds so many.
+    With a `latency` in seconds, which may be 0, Cloudflare is the quick fake for the benches of scale, with values of
+    1 KiB; with `objects` the bucket holds so many.
     """
-    served = ("bench.fakes", str(keys)) if latency is None else ("bench.quick", str(keys), str(latency))
+    served: tuple[str, ...] = ("bench.fakes", str(keys), str(size))
+    if latency is not None:
+        served = ("bench.quick", str(keys), str(latency))
     if objects:
         served = ("bench.objects", str(objects))
     command = [sys.executable, "-m", *served]
