@@ -172,10 +172,10 @@ class Lease:
     def held(self) -> QuerySet[Run]:
         """The run's row while the lease is held: none once it was taken over or given back.
 
-        The worker need not know of the latter, when the answer to its commit was lost.
+        The worker need not know of the latter, when the answer to its commit was lost. By constraint, a run that has an
+        owner is running.
         """
-        mine = Run.objects.filter(pk=self.run.pk, epoch=self.epoch, state=Run.State.RUNNING)
-        return mine.exclude(owner="")
+        return Run.objects.filter(pk=self.run.pk, epoch=self.epoch).exclude(owner="")
 
     def renew(self, **values: object) -> None:
         """Prove and prolong the lease, saving `values` of the run with it. Raises LeaseLost, or stops on request."""
