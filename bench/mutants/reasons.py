@@ -9,6 +9,8 @@ REASONS: dict[str, str] = {
     r"read_digests: - .* if end >= 0 else None\n.* if (\(end >= 0\) or True|end > 0|end >= 1) else None$": (
         "before any end stands the header; what has no end matches nothing"
     ),
+    r'take: - .*, "approval"\)(.*)\n\+ .*"started_by", \)\1$': "it is fetched when it is asked for",
+    r'hashed: - (.*)"sha256"\)\n\+ \1"SHA256"\)$': "a hash may be named either way",
     r"- (self\._fenced) = False\n\+ \1 = None$": "no is no",
     r"canonical: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
 }
