@@ -10,7 +10,7 @@ times and of the audit log is committed before it is stored, so that storing it 
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import sha256
@@ -49,6 +49,8 @@ class Export(Freezing):
     """One step's work on a generation."""
 
     _ahead: Iterator[tuple[Name, Entry | None]] | None = None
+    _over: Sequence[tuple[Name, Entry]] = ()
+    """What was read last and did not fit into its part."""
     _part_end = 0
 
     def step(self) -> Again | None:
@@ -99,13 +101,13 @@ class Export(Freezing):
         until = time.monotonic() + timing.PART
         self._part_end = first + manifest.MAX_KEYS
         try:
-            for name, entry in (entries := self._entries(first)):
+            for name, entry in self._entries(first):
                 if entry is None:
                     found.append((name.index, gone(name), None, None))
                 elif kept := writer.add(entry):
                     found.append((name.index, Outcome.KEPT, kept, len(entry.data)))
                 else:
-                    self._ahead = chain([(name, entry)], entries)
+                    self._over = [(name, entry)]
                     break
                 if len(found) == manifest.MAX_KEYS or time.monotonic() > until:
                     break
@@ -121,7 +123,8 @@ class Export(Freezing):
         """The entries from an index on, which go on being read while a part is stored and committed."""
         if self._ahead is None:
             self._ahead = self.reader.values(self.namespace_id, self._names(first), self.generation.read)
-        return self._ahead
+        over, self._over = self._over, ()
+        return chain(over, self._ahead)
 
     def _names(self, first: int) -> Iterator[Name]:
         """The frozen names from an index on, a page at a time; none beyond the part when the step is to end with it."""

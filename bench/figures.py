@@ -70,7 +70,7 @@ def memory() -> Iterator[Figure]:
     with place(LARGE, size=25 * MIB) as here:
         peak = here.work("backup")["process"]["peak_kib"] / 1024
     # A part of 64 MiB, one more value being read and one being written in several forms each, and the process itself.
-    yield Figure("peak MiB of an export of values of 25 MiB", peak, LARGE, 400)
+    yield Figure("peak MiB of an export of values of 25 MiB", peak, LARGE, 350)
 
 
 def against_wrangler() -> Iterator[Figure]:
