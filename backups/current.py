@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import batched
 
 from backups import encryption
 from backups.export import digest
@@ -49,19 +50,31 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     return sorted(found, key=lambda entry: entry.index)
 
 
-def read_side_by_side(
-    reader: Cloudflare, namespace_id: str, names: Sequence[str], read: str
-) -> Mapping[str, Entry | None]:
-    """The current entries of the names, read at the same time so that the oldest read stays young."""
+def read_and_compare(
+    reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
+) -> dict[Frozen, Verdict]:
+    """The entries against what KV holds, read at the same time so that the oldest read stays young.
+
+    Each answer is compared as it comes and let go of: KV may hold larger values than were copied.
+    """
+    size = 1 if read == Read.EXACT else BULK_GET_LIMIT
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        if read == Read.EXACT:
-            singles = pool.map(lambda name: reader.exact_get(namespace_id, name), names)
-            return dict(zip(names, singles, strict=True))
-        batches = [names[start : start + BULK_GET_LIMIT] for start in range(0, len(names), BULK_GET_LIMIT)]
-        found: dict[str, Entry | None] = {}
-        for answer in pool.map(lambda batch: reader.bulk_get(namespace_id, batch), batches):
-            found.update(answer)
-        return found
+        found = pool.map(lambda some: compare_now(reader, namespace_id, some, read), batched(entries, size))
+        return {entry: verdict for verdicts in found for entry, verdict in verdicts.items()}
+
+
+def compare_now(
+    reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
+) -> Mapping[Frozen, Verdict]:
+    """The same for up to 100 entries, read one after the other where one answer cannot hold them."""
+    if read == Read.EXACT:
+        return {entry: _verdict(entry, reader.exact_get(namespace_id, entry.name)) for entry in entries}
+    current = reader.bulk_get_at_once(namespace_id, [entry.name for entry in entries])
+    if current is not None:
+        return compare(entries, current)
+    half = len(entries) // 2
+    first, second = (compare_now(reader, namespace_id, some, read) for some in (entries[:half], entries[half:]))
+    return {**first, **second}
 
 
 def compare(entries: Iterable[Frozen], current: Mapping[str, Entry | None]) -> dict[Frozen, Verdict]:

@@ -3,23 +3,27 @@
 The first listing of a deletion, which settles its chunks, counts when it was clean (`settling`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import batched
+from typing import Any
 
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups.current import Frozen, Verdict, compare, frozen
+from backups.current import Frozen, Verdict, compare_now, frozen
 from backups.models import CleanupException, CleanupStage
-from backups.settling import TRIES, counts, patience, sent_among
+from backups.settling import TRIES, counts, list_again, patience, sent_among
 from backups.stages import move
 from kvops import categories, clock, environments, runs, timing
-from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
+from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage
 from kvops.leases import Again, Done, Lease, RunError
-from kvops.models import Read, Run
+from kvops.models import Run
 
 State = CleanupStage.State
 Outcome = CleanupException.Outcome
+AT_A_TIME = 50
+"""Keys, which take at most three requests each: a part of the limit must suffice to get further."""
 
 
 def confirm_absence(lease: Lease) -> Again | Done | None:
@@ -41,17 +45,17 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
                     stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"]
                 )
             except CursorRefused:
-                with lease.checkpoint(Again(), cursor={"rounds": cursor.get("rounds", 0)}):
-                    return None
+                return list_again(lease, {"rounds": cursor.get("rounds", 0)})
             found = _found(stage, page)
             last_round = stage.names > 0 and cursor.get("rounds", 0) >= TRIES - 1
-            verdicts = read_again(stage, found, reader) if found and last_round else {}
-            cursor.update(page=page.cursor, found=cursor["found"] + len(found))
+            if last_round and not read_again(stage, found, reader, lease, cursor, keep=partial(_left, stage)):
+                return Again()
+            cursor.update(page=page.cursor, found=cursor["found"] + len(found), after=-1)
             with lease.checkpoint(
                 cursor=cursor,
                 note=gettext_noop("Second listing.") if stage.first_listing_at else gettext_noop("First listing."),
             ):
-                _left(stage, verdicts)
+                pass
             if page.cursor is None:
                 return _listed(stage, lease, cursor)
             if lease.tired:
@@ -70,18 +74,28 @@ def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
     ]
 
 
-def read_again(stage: CleanupStage, indexes: Sequence[int], reader: Cloudflare) -> dict[Frozen, Verdict]:
-    """What is listed and should not be, compared with the copy; nothing is sent, so it need not be fast."""
-    exact = stage.generation is not None and stage.generation.read == Read.EXACT
-    namespace_id, verdicts = stage.namespace.namespace_id, dict[Frozen, Verdict]()
-    for entries in batched(_all(stage, indexes), BULK_GET_LIMIT):
-        names = [entry.name for entry in entries]
-        if exact:
-            now = {name: reader.exact_get(namespace_id, name) for name in names}
-        else:
-            now = dict(reader.bulk_get(namespace_id, names))
-        verdicts |= compare(entries, now)
-    return verdicts
+def read_again(
+    stage: CleanupStage,
+    indexes: Sequence[int],
+    reader: Cloudflare,
+    lease: Lease,
+    cursor: Mapping[str, Any],
+    *,
+    keep: Callable[[Mapping[Frozen, Verdict]], None],
+) -> bool:
+    """What a page lists and should not, compared with the copy, some at a time; whether all of it was.
+
+    `keep` writes down what was found, in a transaction with the place in the page: a later step goes on from there.
+    """
+    read = stage.generation.read if stage.generation else ""
+    left = [index for index in indexes if index > cursor.get("after", -1)]
+    for some in batched(left, AT_A_TIME):
+        verdicts = compare_now(reader, stage.namespace.namespace_id, _all(stage, some), read)
+        with lease.checkpoint(cursor={**cursor, "after": some[-1]}):
+            keep(verdicts)
+        if lease.tired:
+            return some[-1] == left[-1]
+    return True
 
 
 def _all(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:

@@ -6,8 +6,9 @@ is an alarm until a person noted what it is; until then the stage proves nothing
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
@@ -15,19 +16,26 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups.current import Frozen, Verdict
-from backups.models import CleanupException, CleanupStage, Reappearance
+from backups.models import CleanupException, CleanupStage, Reappearance, RestoreEntry
 from backups.proof import read_again
+from backups.settling import list_again
 from backups.stages import CleanupRefused, insist_operator
 from kvops import clock, environments, timing
 from kvops.approvals import actor_of
 from kvops.cloudflare import CursorRefused, KeyPage
 from kvops.leases import Again, Done, Lease
-from kvops.models import Person
+from kvops.models import Person, Run
 from kvops.names import storable
 
 NOTES = (
     gettext_noop("The keys are looked for once more after the settle time."),
     gettext_noop("The keys are looked for once more after a day."),
+)
+PUT_BACK = (
+    RestoreEntry.Outcome.SENT,
+    RestoreEntry.Outcome.AGAIN,
+    RestoreEntry.Outcome.WRITTEN,
+    RestoreEntry.Outcome.EQUAL,
 )
 
 
@@ -51,12 +59,13 @@ def look_again(lease: Lease) -> Again | Done | None:
                     stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"]
                 )
             except CursorRefused:
-                with lease.checkpoint(Again(), cursor={"look": cursor["look"]}):
-                    return None
-            verdicts = read_again(stage, _gone_among(stage, page), reader)
-            cursor["page"] = page.cursor
+                return list_again(lease, {"look": cursor["look"]})
+            there = _gone_among(stage, page)
+            if not read_again(stage, there, reader, lease, cursor, keep=partial(_report, stage, lease)):
+                return Again()
+            cursor.update(page=page.cursor, after=-1)
             with lease.checkpoint(cursor=cursor, note=gettext_noop("Looking for keys that are there again.")):
-                _report(stage, verdicts, lease)
+                pass
             if page.cursor is None:
                 return _looked(stage, lease, cursor["look"])
             if lease.tired:
@@ -72,17 +81,18 @@ def _until(stage: CleanupStage, look: int) -> float:
 def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
     """Indexes of listed names that were gone, deleted or by themselves, and were not found again before.
 
-    After an undo the keys are meant to be there.
+    What an undo put back is meant to be there.
     """
-    if stage.undos.exists():
-        return []
     listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
     stayed = stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
     found = listed.exclude(index__in=stayed.values("index")).exclude(index__in=stage.reappearances.values("index"))
+    by_us = Q(outcome__in=PUT_BACK) | Q(outcome=RestoreEntry.Outcome.PLANNED, restore__run__state__in=Run.OPEN)
+    put_back = RestoreEntry.objects.filter(by_us, restore__stage=stage)
+    found = found.exclude(name__in=put_back.values("name"))
     return list(found.order_by("index").values_list("index", flat=True))
 
 
-def _report(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict], lease: Lease) -> None:
+def _report(stage: CleanupStage, lease: Lease, verdicts: Mapping[Frozen, Verdict]) -> None:
     """A row for each key that is there when read; one that is only listed is gone."""
     found = [
         Reappearance(stage=stage, index=entry.index, name=entry.name, same=verdict is Verdict.EQUAL, found_at=Now())

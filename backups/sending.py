@@ -17,7 +17,7 @@ from audit import log
 from audit.actions import Action
 from backups import chunks, manifest, reserving, settling
 from backups.clients import Clients
-from backups.current import Frozen, Verdict, compare, frozen, read_side_by_side
+from backups.current import Frozen, Verdict, frozen, read_and_compare
 from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops import clock, emergency, timing
 from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited, TooLate
@@ -86,12 +86,11 @@ class Sender:
 
     def _read_in_time(self, entries: Sequence[Frozen]) -> _Read | None:
         """The entries compared with what KV holds now; None when reading takes longer than a read may be old."""
-        names = [entry.name for entry in entries]
         for _ in range(READS):
             since, at = time.monotonic(), clock.now()
-            current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
+            verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
             self.lease.renew()
-            read = _Read(since, at, compare(entries, current))
+            read = _Read(since, at, verdicts)
             if not read.old:
                 return read
         return None
@@ -193,11 +192,10 @@ class Sender:
         )
         for piece in batched(indexes.order_by("index").values_list("index", flat=True), BULK_GET_LIMIT):
             entries = frozen(self.stage, piece)
-            names = [entry.name for entry in entries]
-            reads = reserving.calls_for(self.generation.read, len(names))
+            reads = reserving.calls_for(self.generation.read, len(entries))
             reserving.reserve(self.budget, reads + reserving.SPARE_SINGLY)
-            current = read_side_by_side(self.reader, self.namespace_id, names, self.generation.read)
+            verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
             with self.lease.checkpoint():
-                settling.except_(self.stage, compare(entries, current), self.lease)
+                settling.except_(self.stage, verdicts, self.lease)
         with self.lease.checkpoint():
             settling.settle_chunk(self.stage, chunk, lease=self.lease)

@@ -13,14 +13,14 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups import chunks
-from backups.current import Frozen, Verdict, compare, frozen, read_side_by_side
+from backups.current import Frozen, Verdict, frozen, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from backups.reserving import calls_for, reserve
 from backups.stages import move
 from kvops import clock, runs, timing
 from kvops.budget import Prepaid
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
-from kvops.leases import Again, Done, Lease
+from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Run
 from kvops.names import storable
 
@@ -28,6 +28,8 @@ State = CleanupStage.State
 Chunk = CleanupChunk.State
 Outcome = CleanupException.Outcome
 TRIES = 3
+MAX_RESTARTS = 5
+"""How often a listing begins anew."""
 
 
 def phase(lease: Lease, name: str) -> dict[str, object]:
@@ -51,8 +53,7 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
         try:
             page = reader.list_keys(stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"])
         except CursorRefused:
-            with lease.checkpoint(Again(), cursor=phase(lease, "settle")):
-                return None
+            return list_again(lease, phase(lease, "settle"))
         for verdicts in _still_there(stage, page, reader, budget):
             cursor["listed"] += len(verdicts)
             with lease.checkpoint(cursor=cursor, note=gettext_noop("Some names are still listed; reading them.")):
@@ -64,6 +65,17 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
             return _settled(stage, lease, None if cursor["listed"] else str(cursor["listing_since"]))
         if lease.tired:
             return Again()
+
+
+def list_again(lease: Lease, cursor: Mapping[str, object]) -> Again:
+    """Begin a listing anew whose cursor was refused. Raises RunError once that has happened too often."""
+    restarts = lease.run.cursor.get("restarts", 0) + 1
+    over = restarts > MAX_RESTARTS  # a person who tries again has all of them again
+    with lease.checkpoint(cursor={**cursor, "restarts": 0 if over else restarts}):
+        pass
+    if over:
+        raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
+    return Again()
 
 
 def sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
@@ -81,8 +93,7 @@ def _still_there(
     read = stage.generation.read if stage.generation else ""
     for entries in batched(frozen(stage, sent_among(stage, page)), BULK_GET_LIMIT):
         reserve(budget, calls_for(read, len(entries)) + BULK_GET_LIMIT)
-        names = [entry.name for entry in entries]
-        yield compare(entries, read_side_by_side(reader, stage.namespace.namespace_id, names, read))
+        yield read_and_compare(reader, stage.namespace.namespace_id, entries, read)
 
 
 def _attempts(stage: CleanupStage, entries: Collection[Frozen]) -> dict[Frozen, int]:

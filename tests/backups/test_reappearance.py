@@ -8,11 +8,11 @@ from django.test import Client
 
 from audit.actions import Action
 from audit.models import Entry
-from backups import cleanup, evidence, preparation, reappearance
+from backups import cleanup, evidence, preparation, proof, reappearance, settling, undo
 from backups.models import CleanupStage, Reappearance
 from backups.stages import CleanupRefused
 from kvops import clock, overview, runs, timing
-from kvops.models import Category, Run
+from kvops.models import Category, Family, Run
 from tests import make
 from tests.backups import cleaning
 
@@ -83,6 +83,38 @@ def test_a_key_is_reported_once(estate: make.Estate, confirmed: CleanupStage) ->
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     assert (Reappearance.objects.count(), len(estate.cloudflare.calls("keys"))) == (1, 6)
+
+
+def test_more_keys_than_one_window_has_requests_for_are_all_reported(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaning.estate_with_masters(estate)
+    Family.objects.filter(pattern="master:").update(read="exact")
+    stage = cleaning.confirmed(cleaning.asked(people), people)
+    for name in NAMES:
+        estate.put(estate.qa, name)
+    monkeypatch.setattr(proof, "AT_A_TIME", 2)
+    monkeypatch.setattr(timing, "BUDGET_CALLS", 5)  # two keys and the listing; all of them take one more
+    monkeypatch.setattr(timing, "BUDGET_WINDOW", 0)
+    assert looked(stage) == dict.fromkeys(NAMES, False)
+
+
+def test_a_listing_whose_every_cursor_is_refused_is_given_up(estate: make.Estate, confirmed: CleanupStage) -> None:
+    for _ in range(settling.MAX_RESTARTS + 1):
+        estate.cloudflare.fault("keys", "empty_page")
+        estate.cloudflare.fault("keys", "cursor_refused")
+    make.work(late=True)
+    assert (late_run(confirmed).state, late_run(confirmed).error_code) == (Run.State.FAILED, "listing")
+    assert late_run(confirmed).cursor["restarts"] == 0
+
+
+def test_what_an_undo_did_not_put_back_is_still_looked_for(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    estate.put(estate.qa, NAMES[0], b"somebody's")
+    undo.start_undo(confirmed, by=people.operator2)
+    make.work(late=True)
+    assert looked(confirmed) == {NAMES[0]: False}
 
 
 def test_a_key_that_is_only_listed_is_gone(estate: make.Estate, confirmed: CleanupStage) -> None:

@@ -60,7 +60,7 @@ class Kv:
     until: float | None = None
     written_at: float = 0.0
 
-    def bulk_get(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None]:
+    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None]:
         self.asked.append((namespace_id, list(names)))
         self.during_read()
         return {name: self.held.get(name) for name in names}
