@@ -58,11 +58,12 @@ class Worker:
             self._seen.update(self.process.children(recursive=True))
             for cluster in self.process.children():
                 for sentinel in cluster.children():
-                    # django-q2 forks two workers, the monitor and the pusher, in this order.
-                    forked = sorted(sentinel.children(), key=lambda part: part.pid)
-                    if len(forked) == 4:
-                        names = ("worker", "second worker", "monitor", "pusher")
-                        return {"sentinel": sentinel, **dict(zip(names, forked, strict=True))}
+                    titled = [(" ".join(part.cmdline()).split()[-1], part) for part in sentinel.children()]
+                    # A worker's title says what it does; one that replaced another is younger than all the rest.
+                    others = {title: part for title, part in titled if title in {"monitor", "pusher"}}
+                    workers = [part for title, part in titled if title not in others]
+                    if (len(others), len(workers)) == (2, 2):
+                        return {"sentinel": sentinel, **others, "worker": workers[0], "second worker": workers[1]}
         return {}
 
     def idle(self) -> dict[str, psutil.Process]:
