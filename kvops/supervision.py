@@ -1,9 +1,11 @@
 """Knowing that the cluster works, and curing it when it stopped.
 
-Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23), killing its monitor makes it
-forget every result. So `worker` restarts the cluster when one of its processes is gone, and whatever the reason, when
-nothing comes back from it although a canary is on its way. It also does the rounds of a sweep that is not seen any
-more; that either is missing is said by /readyz and on the overview.
+Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23): it held the lock of the queue
+that all of them read, so the one that replaces it waits, too. Killing its monitor makes it forget every result. So
+`worker` restarts the cluster when one of its processes is gone, and whatever the reason, when nothing comes back from
+it although a canary is on its way. A worker that ends by itself, after `recycle` tasks or above `max_rss`, holds
+nothing any more; it says so and is not missed. `worker` also does the rounds of a sweep that is not seen any more; that
+either is missing is said by /readyz and on the overview.
 """
 
 import ctypes
@@ -15,12 +17,16 @@ import sys
 import time
 from contextlib import suppress
 from datetime import datetime
+from io import FileIO
+from multiprocessing.util import Finalize
 
 import psutil
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.dispatch import receiver
 from django.utils.module_loading import import_string
+from django_q.signals import post_spawn
 
 from kvops import announcements, approvals, clock, env, leases, notifications, queue, runs, schedules, timing
 from kvops.models import Environment, Heartbeat, Run
@@ -36,6 +42,8 @@ PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
 GRACE = min(2 * timing.STEP, 5.0)
 """How long a cluster that works on nothing may take to end."""
 TIDY = 3600.0
+_ENDED = "KVOPS_ENDED_TO"
+"""Where the workers of a cluster find the number of the pipe into which each writes its own number as it ends."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -146,19 +154,29 @@ class Cluster:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._parts: set[int] = set()
+        self._told: FileIO | None = None
+        self._ended: set[int] = set()
         self._probed = False
         self._up = False
 
     def start(self) -> None:
         """Start it; its first canary is sent by the first `trouble()`."""
         self._probed = self._up = False
+        self._ended = set()
+        told, tell = os.pipe()
+        # A worker that cannot say so ends all the same, and its cluster is restarted.
+        for end in (told, tell):
+            os.set_blocking(end, False)
+        self._told = FileIO(told)
         self._process = subprocess.Popen(  # noqa: S603 - our own words only
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
             start_new_session=True,
-            env=os.environ | env.WORKER,
+            env=os.environ | env.WORKER | {_ENDED: str(tell)},
+            pass_fds=(tell,),
             # Safe: `worker` has no threads.
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
         )
+        os.close(tell)
 
     def trouble(self) -> str:
         """Why it must be restarted, in one sentence; empty when it works. Sends the canary when that is due."""
@@ -166,7 +184,7 @@ class Cluster:
             return "The cluster ended by itself."
         before, self._parts = self._parts, _forked_by(self._process.pid)
         # Only from the first answer on: what runs while it starts comes and goes.
-        if self._up and (lost := len(before - self._parts)):
+        if (lost := len(before - self._parts - self._ends())) and self._up:
             return f"The cluster lost {lost} of its processes."
         if not self._probed:
             send_canary()
@@ -179,6 +197,13 @@ class Cluster:
         if sent is None or sent >= timing.CANARY:
             send_canary()
         return ""
+
+    def _ends(self) -> set[int]:
+        """The workers that said that they end; what is gone said so before, so ask who is there first."""
+        told = self._told.read() if self._told else None
+        self._ended |= set(map(int, (told or b"").split()))
+        ended, self._ended = self._ended, self._ended & self._parts
+        return ended
 
     def _silent(self, waited: float) -> str:
         # While all workers are in long steps nothing comes back; but every step ends.
@@ -207,6 +232,8 @@ class Cluster:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         self._process = None
+        if self._told is not None:
+            self._told.close()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         start = idle_since = time.monotonic()
@@ -227,6 +254,19 @@ def _forked_by(pid: int) -> set[int]:
         sentinels = psutil.Process(pid).children()
         return {process.pid for sentinel in sentinels for process in (sentinel, *sentinel.children())}
     return set()
+
+
+@receiver(post_spawn)
+def _begin(**_: object) -> None:
+    """In a worker of a cluster before its first task: arrange that `worker` is told when it ends by itself."""
+    if tell := os.environ.get(_ENDED):
+        # Not in a process that is killed; and last: multiprocessing hands over the results with -5.
+        Finalize(None, _tell, (int(tell),), exitpriority=-10)
+
+
+def _tell(tell: int) -> None:
+    with suppress(OSError):
+        os.write(tell, f"{os.getpid()}\n".encode())
 
 
 def _end_with_parent() -> None:

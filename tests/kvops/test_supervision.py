@@ -1,13 +1,13 @@
 """The worker on real clusters, what is killed inside them, and how the supervisor judges."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
 import psutil
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django_q.conf import Conf
@@ -38,6 +38,11 @@ def scan(estate: make.Estate) -> Run:
 def state(run: Run) -> str:
     run.refresh_from_db()
     return run.state
+
+
+def looked_at() -> datetime:
+    """When the supervisor looked at its cluster."""
+    return Heartbeat.objects.get(name="worker").at
 
 
 # Real clusters
@@ -73,6 +78,21 @@ def test_a_cluster_whose_processes_are_alive_and_do_nothing_is_replaced(worker: 
     run = scan(estate)
     until("the new cluster works", lambda: state(run) == "succeeded")
     assert "executed nothing" in worker.output.read_text()
+
+
+@pytest.mark.hazard("B30")
+def test_a_worker_that_ended_to_be_recycled_is_no_trouble_and_the_new_one_is_watched(worker: Worker) -> None:
+    parts = worker.idle()
+    with transaction.atomic():
+        for _ in range(2 * Conf.RECYCLE):
+            queue.enqueue("kvops.tasks.look", 0)
+    until("one has ended", lambda: not (alive(parts["worker"]) and alive(parts["second worker"])))
+    until("all are done", lambda: not queue.length() and bool(worker.parts()))
+    done = looked_at()
+    until("it is looked at twice", lambda: looked_at() > done + timedelta(seconds=2 * timing.SWEEP))
+    assert (alive(parts["sentinel"]), "restarted" in worker.output.read_text()) == (True, False)
+    worker.parts()["second worker"].kill()
+    until("it is noticed", lambda: "lost 1 of its processes" in worker.output.read_text())
 
 
 def test_a_cluster_ends_when_its_supervisor_was_killed(worker: Worker) -> None:
@@ -183,6 +203,21 @@ def test_a_process_that_is_gone_is_trouble_at_the_next_look(cluster: supervision
     cluster.trouble()
     sentinel(cluster).kill()
     until("it is noticed", lambda: "lost 1 of its processes" in cluster.trouble())
+
+
+def test_a_worker_that_said_that_it_ends_is_not_missed_and_any_other_is(
+    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {1, 2, 3}
+    monkeypatch.setattr(supervision, "_forked_by", lambda _: set(there))
+    cluster.trouble()
+    tasks.came_back(None)
+    cluster._ended.add(2)
+    assert cluster.trouble() == ""
+    there.symmetric_difference_update({2, 4})
+    assert cluster.trouble() == ""
+    there.remove(4)
+    assert cluster.trouble() == "The cluster lost 1 of its processes."
 
 
 def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
