@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from io import FileIO
@@ -217,8 +218,11 @@ class Cluster:
         owners = [f"{host}:{pid}" for pid in self._parts]
         return Run.objects.filter(state=Run.State.RUNNING, owner__in=owners, lease_until__gt=Now()).exists()
 
-    def stop(self) -> None:
-        """Let the steps under way end, then end every process of it, whether it answers or not."""
+    def stop(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Let the steps under way end, then end every process of it, whether it answers or not.
+
+        While it waits for them, up to `PATIENCE`, it calls `meanwhile` about twice a second.
+        """
         process = self._process
         if process is None:
             return
@@ -226,7 +230,7 @@ class Cluster:
             self._parts = _forked_by(process.pid)
             # Only the main process: a SIGTERM to the whole group makes django-q2 hang.
             process.terminate()
-            self._wait(process)
+            self._wait(process, meanwhile)
         # The group outlives its main process when that lost the others.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -235,12 +239,13 @@ class Cluster:
         if self._told is not None:
             self._told.close()
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait(self, process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> None:
         start = idle_since = time.monotonic()
         while time.monotonic() < min(idle_since + GRACE, start + PATIENCE):
             with suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE / 10)
                 return
+            meanwhile()
             # Without the database no step can commit what it does now, so there is nothing to wait for.
             with suppress(*AWAY):
                 if self._works():

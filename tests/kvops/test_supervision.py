@@ -241,6 +241,40 @@ def test_a_cluster_can_be_stopped_while_the_database_is_away(
     until("the child is gone", lambda: not alive(child), within=5.0)
 
 
+def test_a_worker_that_waits_for_the_last_step_of_a_cluster_is_seen_and_does_the_rounds(
+    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = restart(worker_command.Command(stderr=StringIO()), cluster, monkeypatch)
+    assert seen.count("worker") > 2
+    assert seen.count("a round") > 2
+    assert main(cluster).is_running()
+
+
+def test_a_worker_that_is_terminated_while_it_waits_is_seen_no_more_and_starts_no_cluster(
+    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = worker_command.Command(stderr=StringIO())
+    command._over.set()
+    assert restart(command, cluster, monkeypatch) == ["worker", "a round"]
+    assert cluster._process is None
+
+
+def restart(
+    command: worker_command.Command, cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Let it restart a cluster whose last step lasts longer than it waits; what it did meanwhile."""
+    done: list[str] = []
+    for name, value in {"GRACE": 0.2, "PATIENCE": 1.0, "beat": done.append}.items():
+        monkeypatch.setattr(supervision, name, value)
+    monkeypatch.setattr(supervision, "stand_in", lambda: done.append("a round"))
+    monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
+    work_in(sentinel(cluster))
+    main(cluster).suspend()
+    until("it is suspended", lambda: main(cluster).status() == psutil.STATUS_STOPPED)
+    command._look_after(cluster)
+    return done
+
+
 def away(*_: object) -> str:
     raise OperationalError("the connection is closed")
 

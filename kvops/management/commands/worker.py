@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -16,18 +17,20 @@ class Command(BaseCommand):
     help = "Executes queued work. Supervises django-q2's cluster and restarts it when it stopped executing tasks."
     _stands_in = False
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        over = threading.Event()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._over = threading.Event()
 
+    def handle(self, *args: Any, **options: Any) -> None:
         def stop(_number: int, _frame: FrameType | None) -> None:
-            over.set()
+            self._over.set()
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
         cluster = supervision.Cluster()
         cluster.start()
         try:
-            while not over.wait(min(timing.SWEEP, 2.0)):
+            while not self._over.wait(min(timing.SWEEP, 2.0)):
                 self._look_after(cluster)
         finally:
             cluster.stop()
@@ -43,8 +46,18 @@ class Command(BaseCommand):
             return
         if trouble:
             self.stderr.write(f"{trouble} It is restarted.")
-            cluster.stop()
-            cluster.start()
+            cluster.stop(self._meanwhile)
+            if not self._over.is_set():
+                cluster.start()
+
+    def _meanwhile(self) -> None:
+        """While the last steps of a cluster that is restarted end: this one is here, and so are the sweep's rounds."""
+        if self._over.is_set():
+            return
+        close_old_connections()
+        with suppress(*AWAY):
+            supervision.beat("worker")
+            self._look_after_sweep()
 
     def _look_after_sweep(self) -> None:
         before, self._stands_in = self._stands_in, supervision.stand_in()
