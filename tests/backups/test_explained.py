@@ -6,7 +6,9 @@ import pytest
 from django.db.models.functions import Now
 
 from backups import cleanup
-from kvops import inventory, missing
+from backups.models import CleanupStage
+from backups.sending import Sender
+from kvops import inventory, leases, missing
 from kvops.models import Scan
 from tests import make
 from tests.backups import cleaning
@@ -15,6 +17,13 @@ from tests.fakes.namespaces import Stored
 pytestmark = pytest.mark.django_db
 
 NAMES = tuple(f"master:a:{number}" for number in range(5))
+
+
+@pytest.fixture
+def approved(estate: make.Estate, people: make.People) -> CleanupStage:
+    """The deletion of QA's masters, approved and not started."""
+    cleaning.estate_with_masters(estate, NAMES)
+    return cleaning.approved(cleaning.asked(people), people)
 
 
 @pytest.fixture
@@ -41,6 +50,10 @@ def found(estate: make.Estate, prefix: str = "") -> list[str]:
     return list(missing.names(Scan.objects.get(pk=made.pk)).values_list("name", flat=True))
 
 
+def stopped(*_: object) -> None:
+    raise leases.RunError("stopped", "by the test")
+
+
 def long_after_the_deletion() -> None:
     """As if the newest listing had begun long after the deletion."""
     newest = Scan.objects.latest("pk")
@@ -55,6 +68,29 @@ def test_an_approved_deletion_explains_all_it_sent(cleaned: make.Estate) -> None
 def test_a_name_that_was_not_sent_is_not_explained(cleaned: make.Estate) -> None:
     vanish(cleaned, NAMES[0])
     assert found(cleaned) == [NAMES[0]]
+
+
+def test_a_chunk_that_was_surely_not_sent_explains_nothing(
+    estate: make.Estate, people: make.People, approved: CleanupStage
+) -> None:
+    estate.cloudflare.fault("bulk_delete", "refusal", status=403)
+    cleanup.start_deletion(approved, by=people.operator)
+    make.work()
+    assert approved.chunks.get(answer__unsent=True).names == len(NAMES)
+    vanish(estate, NAMES[1])
+    assert found(estate) == [NAMES[1]]
+
+
+def test_a_chunk_whose_answer_never_came_explains_what_it_may_have_deleted(
+    estate: make.Estate, people: make.People, approved: CleanupStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estate.cloudflare.fault("bulk_delete", "effect_then_reset")
+    monkeypatch.setattr(Sender, "settle_by_reading", stopped)
+    cleanup.start_deletion(approved, by=people.operator)
+    make.work()
+    assert approved.chunks.get().state == "intended"
+    assert found(estate) == []
+    assert Scan.objects.latest("pk").gone == len(NAMES)
 
 
 def test_a_key_that_was_written_again_and_vanishes_later_is_not_explained(cleaned: make.Estate) -> None:
