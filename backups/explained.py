@@ -1,10 +1,26 @@
 """Which keys KVOps deleted itself: for the inventory, which must not know what a clean-up is."""
 
-from backups.models import CleanupException
+from collections.abc import Iterable
+
+from backups.models import CleanupException, RestoreEntry
 
 Outcome = CleanupException.Outcome
 NOT_BY_US = (Outcome.CHANGED, Outcome.VANISHED, Outcome.EXPIRED, Outcome.STOPPED, Outcome.REAPPEARED)
 """Names of a chunk with one of these were not sent, or were written again after they were."""
+
+Restored = RestoreEntry.Outcome
+THERE_AGAIN = (
+    Restored.SENT,
+    Restored.WRITTEN,
+    Restored.EQUAL,
+    Restored.VALUE,
+    Restored.METADATA,
+    Restored.EXPIRATION,
+    Restored.SENSITIVE,
+    Restored.CHANGED,
+    Restored.DIFFERENT,
+)
+"""Names of a restore or an undo with one of these were put back by it, or it found them there."""
 
 # A chunk whose answer never came may have been sent; one that is `unsent` was surely not.
 _DELETED = """
@@ -14,9 +30,22 @@ SELECT e.name, c.intended_at AS at
   JOIN backups_cleanupentry e ON e.stage_id = g.id AND e.index BETWEEN c.first_index AND c.last_index
  WHERE g.namespace_id = %(namespace)s AND c.names > 0 AND NOT c.answer ? 'unsent' AND c.intended_at >= %(since)s
    AND NOT EXISTS (SELECT FROM backups_cleanupexception x
-                    WHERE x.stage_id = g.id AND x.index = e.index AND x.outcome IN ({outcomes}))"""
+                    WHERE x.stage_id = g.id AND x.index = e.index AND x.outcome IN ({not_by_us}))
+   AND NOT EXISTS (SELECT FROM backups_restore r
+                     JOIN backups_restorechunk b ON b.restore_id = r.id
+                     JOIN backups_restoreentry p ON p.restore_id = r.id
+                                                AND p.index BETWEEN b.first_index AND b.last_index
+                    WHERE r.namespace_id = %(namespace)s AND b.intended_at BETWEEN %(since)s AND %(shown)s
+                      AND p.name = e.name AND b.intended_at > c.intended_at AND p.outcome IN ({there_again}))"""
 
 
 def deleted_by_us() -> str:
-    """SQL: each name of the namespace that an approved deletion sent, or may have sent, since then, and when."""
-    return _DELETED.format(outcomes=", ".join(f"'{outcome.value}'" for outcome in NOT_BY_US))
+    """SQL: each name of the namespace that an approved deletion sent, or may have sent, since then, and when.
+
+    Without those that a restore or an undo put back, or found there, after the deletion and before the listing.
+    """
+    return _DELETED.format(not_by_us=_listed(NOT_BY_US), there_again=_listed(THERE_AGAIN))
+
+
+def _listed(outcomes: Iterable[str]) -> str:
+    return ", ".join(f"'{outcome}'" for outcome in outcomes)

@@ -155,10 +155,12 @@ def _delete_gone(cursor: CursorWrapper, params: _Params, scan: Scan) -> tuple[in
     """How many keys are gone, and how many of them neither expired nor were explained; those are kept apart."""
     earlier = Scan.objects.complete().filter(namespace=scan.namespace_id, pk__lt=scan.pk)
     whole = earlier.covering(scan.prefix).order_by("-pk").first()
+    lag = timedelta(seconds=timing.LIST_LAG)
     last: dict[str, int | float | str] = {
         "whole": whole.pk if whole else 0,
         "narrower": earlier.filter(pk__gt=whole.pk if whole else 0).exists(),
-        "since": str(whole.created_at - timedelta(seconds=timing.LIST_LAG)) if whole else "-infinity",
+        "since": str(whole.created_at - lag) if whole else "-infinity",
+        "shown": str(scan.created_at - lag),
         "lag": timing.LIST_LAG,
     }
     explained = " UNION ALL ".join(import_string(name)() for name in missing.EXPLAINED)

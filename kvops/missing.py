@@ -16,7 +16,8 @@ from kvops.names import after_prefix, storable
 EXPLAINED = ("backups.explained.deleted_by_us",)
 """Functions, by name, that give SQL for (name, at) of deletions; so the estate need not import what is built on it.
 
-The SQL may use %(namespace)s and %(since)s, the earliest moment of interest.
+The SQL may use %(namespace)s, %(since)s, the earliest moment of interest, and %(shown)s: what was written until then is
+in the listing, unless it was deleted.
 """
 
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups import cleanup
+from backups import cleanup, undo
 from backups.models import CleanupStage
 from backups.sending import Sender
-from kvops import inventory, leases, missing
+from kvops import inventory, leases, missing, timing
 from kvops.models import Scan
 from tests import make
-from tests.backups import cleaning
+from tests.backups import cleaning, restoring
 from tests.fakes.namespaces import Stored
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +48,11 @@ def found(estate: make.Estate, prefix: str = "") -> list[str]:
     made = inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
     make.work()
     return list(missing.names(Scan.objects.get(pk=made.pk)).values_list("name", flat=True))
+
+
+def undone(people: make.People) -> None:
+    undo.start_undo(CleanupStage.objects.get(environment__slug="qa"), by=people.operator2)
+    make.work()
 
 
 def stopped(*_: object) -> None:
@@ -102,6 +107,39 @@ def test_a_key_that_was_written_again_and_vanishes_later_is_not_explained(cleane
     assert found(cleaned) == [NAMES[1]]
 
 
+@pytest.mark.parametrize("meanwhile", [None, b"written again by the application"])
+def test_a_key_that_an_undo_put_back_or_found_there_and_vanishes_later_is_not_explained(
+    cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, meanwhile: bytes | None
+) -> None:
+    monkeypatch.setattr(timing, "LIST_LAG", 0.0)
+    if meanwhile:
+        cleaned.put(cleaned.qa, NAMES[1], meanwhile)
+    undone(people)
+    vanish(cleaned, NAMES[1])
+    assert found(cleaned) == [NAMES[1]]
+
+
+def test_a_key_that_a_restore_put_back_before_it_was_deleted_is_explained(
+    estate: make.Estate, people: make.People, approved: CleanupStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "LIST_LAG", 0.0)
+    vanish(estate, NAMES[1])
+    assert approved.generation is not None
+    assert restoring.outcomes(restoring.done(approved.generation, people))[NAMES[1]] == "written"
+    cleanup.start_deletion(approved, by=people.operator)
+    make.work()
+    assert found(estate) == []
+
+
+def test_what_was_put_back_so_late_that_the_listing_may_not_show_it_is_explained(
+    cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "LIST_LAG", 300.0)
+    undone(people)
+    vanish(cleaned, NAMES[1])
+    assert found(cleaned) == []
+
+
 def test_a_deletion_before_a_narrower_scan_explains_only_what_that_scan_did_not_list(cleaned: make.Estate) -> None:
     cleaned.put(cleaned.qa, NAMES[1])
     assert found(cleaned, NAMES[1]) == []
@@ -117,3 +155,13 @@ def test_a_deletion_of_one_environment_explains_nothing_in_another(cleaned: make
     made = inventory.start_scan(cleaned.production, actor=make.SETUP)
     make.work()
     assert list(missing.names(made).values_list("name", flat=True)) == [NAMES[1]]
+
+
+def test_a_restore_into_one_environment_says_nothing_of_another(
+    cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "LIST_LAG", 0.0)
+    copy = restoring.copy(cleaned.production)
+    restoring.wipe(cleaned, cleaned.production, NAMES[1])
+    assert restoring.outcomes(restoring.done(copy, people))[NAMES[1]] == "written"
+    assert found(cleaned) == []
