@@ -49,7 +49,7 @@ class Freezing:
     def checkpoint(self, cursor: dict[str, Any], then: Done | None = None, **progress: object) -> Iterator[None]:
         """The lease's checkpoint, with the place to go on from and the requests counted."""
         calls = self.lease.run.calls + self.new_calls()
-        with self.lease.checkpoint(then, cursor=cursor, calls=calls, **progress):
+        with self.lease.checkpoint(then, further=True, cursor=cursor, calls=calls, **progress):
             yield
 
     def update(self, **changed: object) -> None:

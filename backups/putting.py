@@ -295,7 +295,7 @@ class Putter:
                 became[index] = (left[name], Compared.UNKNOWN)
             elif not unknown:
                 became[index] = (Outcome.SENT, Compared.UNKNOWN)
-        with self.lease.checkpoint(None, **self.progress(chunk)):
+        with self.lease.checkpoint(further=True, **self.progress(chunk)):
             restore_chunks.keep(self.restore, became)
             values: dict[str, object] = {} if unknown else {"state": State.SENT, "sent_at": Now()}
             RestoreChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(

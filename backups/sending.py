@@ -170,7 +170,7 @@ class Sender:
             "not_everywhere": len(outcome.unsuccessful),
             "problem": outcome.problem[:500],
         }
-        with self.lease.checkpoint(**self._progress(chunk)):
+        with self.lease.checkpoint(further=True, **self._progress(chunk)):
             values: dict[str, object] = {} if outcome.unknown else {"state": State.SENT, "sent_at": Now()}
             CleanupChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=gap_ms, **values

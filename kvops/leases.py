@@ -197,16 +197,26 @@ class Lease:
             self.renew()
 
     @contextmanager
-    def checkpoint(self, then: Again | Done | None = None, /, **values: object) -> Iterator[None]:
+    def checkpoint(
+        self, then: Again | Done | None = None, /, *, further: bool = True, **values: object
+    ) -> Iterator[None]:
         """A transaction for the effects of the work so far, with progress (`cursor`, `done`, `total`, `calls`, `note`).
 
-        `then` ends the step in the same transaction: what follows is queued, or the run is finished.
+        `then` ends the step in the same transaction: what follows is queued, or the run is finished. `further`: whether
+        the run got further; only then its starts and tries count anew. An intent alone, or that nothing was done, is no
+        step forward. What is rolled back is taken back in `run` and in the trust as well.
         """
-        with log.transaction():
-            self.renew(starts=0, tries=0, **values)
-            yield
-            if then is not None:
-                self._end(then)
+        before, trusted_until = dict(vars(self.run)), self._trusted_until
+        try:
+            with log.transaction():
+                self.renew(**({"starts": 0, "tries": 0} if further else {}), **values)
+                yield
+                if then is not None:
+                    self._end(then)
+        except BaseException:
+            vars(self.run).update(before)
+            self._trusted_until = trusted_until
+            raise
 
     def _end(self, then: Again | Done) -> None:
         """Give the lease back, within the open transaction."""

@@ -24,7 +24,7 @@ from kvops.wording import say
 logger = logging.getLogger(__name__)
 
 MAX_STARTS = 5
-"""Starts without a checkpoint before a run fails: the only defence against work that kills its worker."""
+"""Starts without getting any further before a run fails: the only defence against work that kills its worker."""
 
 
 MAX_TRIES = 20

@@ -401,6 +401,25 @@ def test_a_checkpoint_commits_effects_and_progress_and_forgets_the_tries(run: Ru
     assert Entry.objects.filter(subject="run:0").exists()
 
 
+def test_an_intent_forgets_neither_starts_nor_tries(run: Run, lease: Lease) -> None:
+    change(run, starts=4, tries=3)
+    with lease.checkpoint(further=False, cursor={"at": 5}):
+        pass
+    mine = row(run)
+    assert (mine.starts, mine.tries, mine.cursor, lease.run.cursor) == (4, 3, {"at": 5}, {"at": 5})
+
+
+def test_of_a_checkpoint_that_is_rolled_back_nothing_stays(run: Run, lease: Lease, seconds: Clock) -> None:
+    lease.run.starts, lease.run.tries = 4, 3
+    change(run, starts=4, tries=3)
+    seconds.now += 4
+    with pytest.raises(RuntimeError, match="refused"), lease.checkpoint(cursor={"at": 5}, done=5):
+        raise RuntimeError("refused")
+    for one in (row(run), lease.run):
+        assert (one.starts, one.tries, one.cursor, one.done) == (4, 3, {}, 0)
+    assert lease._trusted_until == 1000.0 + timing.TRUST
+
+
 def test_a_finished_run_gives_its_lease_back(
     world: World, run: Run, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:

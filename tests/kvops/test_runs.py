@@ -416,6 +416,65 @@ def test_a_checkpoint_forgives_earlier_starts() -> None:
     assert again(run).starts == 0
 
 
+def intend_and_fail(lease: Lease) -> None:
+    """What is about to be done is written down, and then nothing comes of it."""
+    with lease.checkpoint(further=False, note="about to write"):
+        pass
+    raise leases.TryLater("R2 does not answer.")
+
+
+def roll_back(lease: Lease) -> None:
+    """The same, refused within the transaction."""
+    with lease.checkpoint(note="about to write"):
+        raise leases.TryLater("R2 does not answer.")
+
+
+@pytest.mark.parametrize("step", [intend_and_fail, roll_back])
+def test_an_intent_is_no_step_forward_and_neither_is_what_was_rolled_back(step: Step) -> None:
+    run = create()
+    Run.objects.filter(pk=run.pk).update(starts=2)
+    for tries in range(1, runs.MAX_TRIES + 1):
+        steps.append(step)
+        Run.objects.filter(pk=run.pk).update(wake_at=None)
+        runs.drive(run.pk)
+        assert (again(run).starts, run.tries) == (2, tries)
+    steps.append(step)
+    Run.objects.filter(pk=run.pk).update(wake_at=None)
+    runs.drive(run.pk)
+    assert (again(run).state, run.error_code) == ("failed", "gave_up")
+
+
+def test_a_worker_that_dies_after_each_intent_is_not_started_for_ever() -> None:
+    run = create()
+
+    def die(lease: Lease) -> None:
+        with lease.checkpoint(further=False):
+            pass
+        raise KeyboardInterrupt
+
+    for _ in range(runs.MAX_STARTS):
+        steps.append(die)
+        with pytest.raises(KeyboardInterrupt):
+            runs.drive(run.pk)
+        lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
+    runs.drive(run.pk)
+    assert (again(run).state, run.error_code) == ("failed", "gave_up")
+
+
+def test_waiting_for_the_request_limit_after_an_intent_counts_neither_as_a_start_nor_as_a_try() -> None:
+    run = create()
+    Run.objects.filter(pk=run.pk).update(starts=2, tries=3)
+
+    def step(lease: Lease) -> None:
+        with lease.checkpoint(further=False):
+            pass
+        raise RateLimited("slow down", retry_after=1)
+
+    steps.append(step)
+    runs.drive(run.pk)
+    assert (again(run).state, run.starts, run.tries) == ("running", 2, 3)
+
+
 def test_an_answer_that_blames_the_request_fails_the_run_with_its_sentence() -> None:
     run = create()
     steps.append(raising(ApiError("Authentication error", status=403)))
