@@ -172,7 +172,7 @@ class _Deletion:
             if self._careful and chunk.first_index > 0:
                 return self._wait_for_a_person()
             if self._lay_still():
-                with self.lease.checkpoint(Again(), cursor=settling.phase(self.lease, "begin")):
+                with self.lease.checkpoint(Again(), further=False, cursor=settling.phase(self.lease, "begin")):
                     return None
             deriving.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
             self._insist_rights()  # after what may take long

@@ -187,7 +187,7 @@ class Putter:
     def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
         sha256 = manifest.names_sha256(plan.names)
         progress = {} if plan.indexes else self.progress(chunk)
-        with self.lease.checkpoint(None, **progress):
+        with self.lease.checkpoint(further=not plan.indexes, **progress):
             emergency.hold(self.restore.environment)
             restore_chunks.keep(self.restore, plan.became)
             changed = RestoreChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
@@ -268,7 +268,7 @@ class Putter:
 
     def _nothing_written(self, chunk: RestoreChunk, *, smaller: bool = False) -> None:
         """Close a chunk of which nothing was written; it is planned anew as the same try."""
-        with self.lease.checkpoint():
+        with self.lease.checkpoint(further=False):
             restore_chunks.settled(chunk, lease=self.lease)
             if smaller:
                 restore_chunks.halves(chunk)

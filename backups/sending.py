@@ -112,7 +112,7 @@ class Sender:
         equal = [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL]
         digest = manifest.names_sha256(entry.name for entry in equal)
         progress = {} if equal else self._progress(chunk)
-        with self.lease.checkpoint(**progress):
+        with self.lease.checkpoint(further=not equal, **progress):
             emergency.hold(self.stage.environment)
             chunks.except_(chunk, verdicts)
             changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
@@ -151,14 +151,14 @@ class Sender:
             self._too_old(chunk, equal)
             return
         except CloudflareError as refused:
-            with self.lease.checkpoint():
+            with self.lease.checkpoint(further=False):
                 settling.settle_unsent(chunk, equal, str(refused), lease=self.lease)
             raise
         self._sent(chunk, outcome, gap_ms=int((self.writer.written_at - read.since) * 1000))
 
     def _too_old(self, chunk: CleanupChunk, equal: Sequence[Frozen]) -> None:
         """Close a chunk that was not sent because its reads grew too old, and plan its halves."""
-        with self.lease.checkpoint():
+        with self.lease.checkpoint(further=False):
             settling.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
         if chunk.first_index == chunk.last_index:
             raise RunError("too_slow", TOO_SLOW)

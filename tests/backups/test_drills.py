@@ -17,7 +17,7 @@ from kvops.cloudflare import Entry
 from kvops.cloudflare.writes import KVWriter
 from kvops.models import ApprovalRequest, Environment, Event, Notification, Role, Run, Scratch
 from tests import make
-from tests.backups import restoring
+from tests.backups import cut_off, restoring
 from tests.gate.world import past_the_triggers, tampered
 from tests.signing import signed_in
 
@@ -146,6 +146,35 @@ def test_what_a_broken_off_drill_left_is_removed_by_the_next(
     assert held(scratch, estate) == 7
     drill = rehearsed(drills.start(scratch.environment, by=people.operator))
     assert (drill.passed, held(scratch, estate)) == (True, 0)
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_key_that_is_never_written_everywhere_is_not_written_for_ever(
+    scratch: Scratch, people: make.People, estate: make.Estate
+) -> None:
+    allowed(scratch, people)
+    estate.cloudflare.fault("bulk_put", "partial", times=1000, names=["master:later"])
+    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    assert (drill.run.state, drill.run.error_code) == ("failed", "gave_up")
+    assert drill.run.error.endswith("1 keys may not have been written.")
+    assert len(estate.cloudflare.calls("bulk_put")) == runs.MAX_TRIES + 1
+
+
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize("phase", ["write", "remove"])
+def test_a_drill_whose_writer_cannot_connect_gives_up(
+    scratch: Scratch, people: make.People, estate: make.Estate, phase: str
+) -> None:
+    allowed(scratch, people)
+    drill = drills.start(scratch.environment, by=people.operator)
+    if phase == "remove":
+        written(drill)
+    with cut_off.writers():
+        rehearsed(drill)
+    run = Run.objects.get(pk=drill.run_id)
+    assert (run.state, run.error_code, run.cursor["phase"]) == ("failed", "gave_up", phase)
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    assert rehearsed(drill).passed
 
 
 # The approval

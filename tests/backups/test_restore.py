@@ -9,16 +9,17 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as Recorded
-from backups import putting, reserving, restore_chunks, restores, selecting
+from backups import generations, putting, reserving, restore_chunks, restores, selecting
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.putting import Putter, _Plan
 from backups.restore_moves import RestoreRefused
+from backups.scope import BackupRefused
 from kvops import approvals, clock, emergency, leases, runs, timing
 from kvops.cloudflare import Entry, TooLate
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import ApprovalRequest, Environment, Family, Namespace, PolicyVersion, Role, RoleGrant, Run
 from tests import judge, make
-from tests.backups import restoring
+from tests.backups import cut_off, restoring
 from tests.backups.restoring import Policy
 from tests.fakes.namespaces import Item
 from tests.gate.world import tampered
@@ -395,6 +396,36 @@ def test_a_call_that_was_refused_uses_up_no_try(estate: make.Estate, people: mak
     restore = restoring.done(generation, people)
     assert restoring.held(estate, estate.qa) == before
     assert {chunk.attempt for chunk in restore.chunks.all()} == {1}
+
+
+def test_a_restore_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with(
+    estate: make.Estate, people: make.People
+) -> None:
+    generation, before = lost(estate)
+    run = restoring.started(restoring.prepared(generation, people), people)
+    with cut_off.writers():
+        make.work()
+    run.refresh_from_db()
+    assert (run.state, run.error_code, restoring.held(estate, estate.qa)) == ("failed", "gave_up", {})
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    make.work()
+    assert restoring.held(estate, estate.qa) == before
+
+
+def test_a_copy_of_what_would_be_overwritten_that_cannot_be_made_is_not_tried_for_ever(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation, now = conflict(estate, "value")
+    run = restoring.started(restoring.prepared(generation, people, on_conflict=Policy.OVERWRITE), people)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BackupRefused("The database's clock is behind the newest copy.")
+
+    monkeypatch.setattr(generations, "create_backup", refuse)
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, run.error_code, restoring.held(estate, estate.qa)) == ("failed", "gave_up", now)
+    assert "behind the newest copy" in run.error
 
 
 def test_somebody_who_writes_after_us_is_reported(estate: make.Estate, people: make.People) -> None:

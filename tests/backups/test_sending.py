@@ -15,7 +15,7 @@ from kvops.budget import SharedBudget
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Run
 from tests import make
-from tests.backups import cleaning
+from tests.backups import cleaning, cut_off
 from tests.fakes.http import Request
 
 pytestmark = pytest.mark.django_db
@@ -191,6 +191,25 @@ def test_more_is_reserved_once_a_chunk_had_more_binary_values_than_that_sufficed
     monkeypatch.setattr(reserving, "SPARE", 4)
     assert delete(stage, people).deleted == 8
     assert (sent(estate), stage.chunks.count()) == ([8], 1)
+
+
+# What never leaves
+
+
+def test_a_deletion_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with(
+    estate: make.Estate, people: make.People
+) -> None:
+    stage = ready(estate, people, 3)
+    with cut_off.writers():
+        delete(stage, people)
+    run = run_of(stage)
+    assert (run.state, run.error_code, sent(estate)) == (Run.State.FAILED, "gave_up", [])
+    assert "No answer from Cloudflare to bulk_delete (ConnectError" in run.error
+    chunks_ = list(stage.chunks.order_by("number").values_list("state", "attempt"))
+    assert chunks_ == [("settled", 1)] * (runs.MAX_TRIES + 1) + [("planned", 1)]
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    make.work()
+    assert (cleaning.stage_of(stage.request).deleted, sent(estate)) == (3, [3])
 
 
 # What is unknown

@@ -287,8 +287,9 @@ def test_what_was_shown_is_derived_when_that_was_not_done_shortly_before(
     monkeypatch.setattr("kvops.clock.now", lambda: now)
     before = now - timedelta(seconds=timing.CHECK_PAUSE + (ago or 0))
     lease.run.cursor = {"phase": "delete"} | ({} if ago is None else {"derived_at": before.isoformat()})
+    Run.objects.filter(pk=lease.run.pk).update(tries=3)
     deriving.derived(lease, derive)
-    assert derive.asked == asked
+    assert (derive.asked, Run.objects.get(pk=lease.run.pk).tries) == (asked, 3)
     at = now if asked else before
     assert lease.run.cursor == {"phase": "delete", "derived_at": at.isoformat()}
     assert not asked or Run.objects.get(pk=lease.run.pk).cursor == lease.run.cursor
@@ -407,6 +408,15 @@ def test_a_pause_of_just_as_long_is_not_longer(
     monkeypatch.setattr("kvops.clock.now", lambda: now)
     lease.run.cursor = {"checked_at": (now - timedelta(seconds=timing.CHECK_PAUSE)).isoformat()}
     assert not job(chunk.stage, lease, kv)._lay_still()
+
+
+def test_that_d1_must_be_checked_again_is_no_step_forward(lease: Lease, kv: Kv, chunk: CleanupChunk) -> None:
+    ago = clock.now() - timedelta(seconds=timing.CHECK_PAUSE + 60)
+    lease.run.cursor = {"phase": "delete", "checked_at": ago.isoformat()}
+    Run.objects.filter(pk=lease.run.pk).update(tries=3)
+    assert job(chunk.stage, lease, kv).delete() is None
+    mine = Run.objects.get(pk=lease.run.pk)
+    assert (mine.cursor, mine.tries, lease.over) == ({"phase": "begin"}, 3, True)
 
 
 # Letting it go on
@@ -658,6 +668,31 @@ def test_the_progress_is_noted_when_it_is_sent(
     done: list[int] = []
     sender._intend_and_delete(chunk, read_now(stage, kv))
     assert (done, Run.objects.get(pk=lease.run.pk).done) == ([0], 3)
+
+
+def test_it_gets_further_when_it_was_sent_or_nothing_is_left_to_be(
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, lease: Lease
+) -> None:
+    run, tries = Run.objects.filter(pk=lease.run.pk), list[int]()
+    kv.before_delete = lambda: tries.append(run.get().tries)
+    other = CleanupChunk.objects.create(stage=stage, number=2, first_index=2, last_index=2)
+    for one in (chunk, other):
+        run.update(tries=3)
+        sender._intend_and_delete(one, read_now(stage, kv))
+        tries.append(run.get().tries)
+        kv.held.clear()
+    assert tries == [3, 0, 0]
+
+
+@pytest.mark.parametrize("refuses", [CloudflareError("no answer"), TooLate("connecting took so long")])
+def test_it_gets_no_further_when_it_was_not_sent(
+    sender: Sender, chunk: CleanupChunk, kv: Kv, lease: Lease, refuses: CloudflareError
+) -> None:
+    Run.objects.filter(pk=lease.run.pk).update(tries=3)
+    kv.refuses = refuses
+    with suppress(CloudflareError):
+        sender._intend_and_delete(chunk, read_now(chunk.stage, kv))
+    assert (now(chunk).state, Run.objects.get(pk=lease.run.pk).tries) == ("settled", 3)
 
 
 @pytest.mark.parametrize("state", ["intended", "sent", "settled"])
