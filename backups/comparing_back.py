@@ -48,7 +48,8 @@ class Settler:
         """Compare every name of the chunk, close it, and plan another try for what is missing."""
         for block in batched(restore_chunks.of_range(chunk, *LOOKED_AT), BLOCK):
             became = self._compare(chunk, block)
-            with self.lease.checkpoint():
+            # What is to be written again is read again in the next step.
+            with self.lease.checkpoint(further=any(how is not Compared.UNKNOWN for _, how in became.values())):
                 restore_chunks.keep(self.restore, became)
         with self.lease.checkpoint():
             restore_chunks.settled(chunk, lease=self.lease)

@@ -195,7 +195,9 @@ class Sender:
             reads = reserving.calls_for(self.generation.read, len(entries))
             reserving.reserve(self.budget, reads + reserving.SPARE_SINGLY)
             verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
-            with self.lease.checkpoint():
+            # What is gone leaves no trace: it is read again in the next step.
+            further = any(verdict is not Verdict.ABSENT for verdict in verdicts.values())
+            with self.lease.checkpoint(further=further):
                 settling.except_(self.stage, verdicts, self.lease)
         with self.lease.checkpoint():
             settling.settle_chunk(self.stage, chunk, lease=self.lease)

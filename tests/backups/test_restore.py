@@ -1,21 +1,24 @@
 """Putting keys back. `tests.judge` looks at the journal of the fake Cloudflare after every test."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count, product
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as Recorded
-from backups import generations, putting, reserving, restore_chunks, restores, selecting
+from backups import comparing_back, generations, putting, reserving, restore_chunks, restores, selecting
+from backups.copied import Wanted
+from backups.differing import current
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.putting import Putter, _Plan
 from backups.restore_moves import RestoreRefused
 from backups.scope import BackupRefused
 from kvops import approvals, clock, emergency, leases, runs, timing
-from kvops.cloudflare import Entry, TooLate
+from kvops.cloudflare import Entry, TooLate, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import ApprovalRequest, Environment, Family, Namespace, PolicyVersion, Role, RoleGrant, Run
 from tests import judge, make
@@ -426,6 +429,25 @@ def test_a_copy_of_what_would_be_overwritten_that_cannot_be_made_is_not_tried_fo
     run.refresh_from_db()
     assert (run.state, run.error_code, restoring.held(estate, estate.qa)) == ("failed", "gave_up", now)
     assert "behind the newest copy" in run.error
+
+
+def test_a_name_that_cannot_be_read_back_is_not_tried_for_ever(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation, _ = lost(estate)
+
+    def read(*args: Any) -> Iterator[tuple[Wanted, Entry | None]]:
+        if [one.name for one in args[2]] == [NAMES[2]]:
+            raise TransportError("No answer.", outcome_unknown=True)
+        return current(*args)
+
+    monkeypatch.setattr(comparing_back, "BLOCK", 1)
+    monkeypatch.setattr(comparing_back, "current", read)
+    estate.cloudflare.fault("bulk_put", "reset")
+    run = restoring.started(restoring.prepared(generation, people), people)
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, run.error_code, len(estate.cloudflare.calls("bulk_put"))) == ("failed", "gave_up", 1)
 
 
 def test_somebody_who_writes_after_us_is_reported(estate: make.Estate, people: make.People) -> None:

@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 
 from backups import chunks, cleanup, manifest, reserving, sending, settling
-from backups.current import Frozen, Verdict
+from backups.current import Frozen, Verdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import approvals, clock, leases, runs, timing
 from kvops.budget import SharedBudget
+from kvops.cloudflare import Cloudflare, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Run
 from tests import make
@@ -238,6 +239,24 @@ def test_values_that_must_be_read_singly_are_settled_piece_by_piece(
     assert delete(stage, people).deleted == 9
     assert stage.chunks.order_by("number").first() == stage.chunks.get(names=9)
     assert max(sent(estate)[1:]) < 5
+
+
+@pytest.mark.hazard("B6")
+def test_names_that_cannot_be_read_after_a_lost_answer_are_not_tried_for_ever(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people, 4)
+
+    def read(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], how: str) -> dict[Frozen, Verdict]:
+        if estate.cloudflare.calls("bulk_delete") and f"{PREFIX}003" in [entry.name for entry in entries]:
+            raise TransportError("No answer.", outcome_unknown=True)
+        return read_and_compare(reader, namespace_id, entries, how)
+
+    monkeypatch.setattr(sending, "BULK_GET_LIMIT", 2)
+    monkeypatch.setattr(sending, "read_and_compare", read)
+    estate.cloudflare.fault("bulk_delete", "effect_then_reset")
+    delete(stage, people)
+    assert (run_of(stage).error_code, stage.chunks.get().state) == ("gave_up", "intended")
 
 
 @pytest.mark.hazard("B6")

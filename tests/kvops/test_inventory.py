@@ -372,6 +372,20 @@ def test_a_merge_that_crashes_leaves_everything_for_the_next_worker(
     assert (len(names()), len(estate.cloudflare.calls("keys"))) == (1_500, 2)
 
 
+def test_a_merge_that_crashes_every_worker_is_not_begun_for_ever(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(estate, 1)
+    started = inventory.start_scan(estate.qa, actor=make.SETUP)
+    monkeypatch.setattr(merging, "_update_and_insert", lambda *_: sys.exit(9))
+    for _ in range(runs.MAX_STARTS + 1):  # the first got further: it listed
+        with pytest.raises(SystemExit):
+            runs.drive(started.run_id)
+        Run.objects.filter(pk=started.run_id).update(owner="", lease_until=None)
+    runs.drive(started.run_id)
+    assert Run.objects.get(pk=started.run_id).error_code == "gave_up"
+
+
 def test_an_old_scan_cannot_undo_a_newer_one(estate: make.Estate) -> None:
     fill(estate, 1_500)
     estate.cloudflare.fault("keys", "too_large", nth=2)
