@@ -1,4 +1,4 @@
-"""What KV holds under the names of a restore, against the copy; memory is bounded however large the values are."""
+"""What KV holds under the names of a restore, against the copy; memory is bounded by the sizes that the copy tells."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
