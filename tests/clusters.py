@@ -37,6 +37,11 @@ def database_url() -> str:
     return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format_map(name)
 
 
+def _title(part: psutil.Process) -> str:
+    """What a process of a cluster says it does; nothing once it has ended."""
+    return " ".join(part.cmdline()).rpartition(" ")[2]
+
+
 class Worker:
     """`manage.py worker` on the database at hand, and every process it was seen with."""
 
@@ -58,7 +63,7 @@ class Worker:
             self._seen.update(self.process.children(recursive=True))
             for cluster in self.process.children():
                 for sentinel in cluster.children():
-                    titled = [(" ".join(part.cmdline()).split()[-1], part) for part in sentinel.children()]
+                    titled = [(title, part) for part in sentinel.children() if (title := _title(part))]
                     # A worker's title says what it does; one that replaced another is younger than all the rest.
                     others = {title: part for title, part in titled if title in {"monitor", "pusher"}}
                     workers = [part for title, part in titled if title not in others]
