@@ -39,7 +39,8 @@ def database_url() -> str:
 
 def _title(part: psutil.Process) -> str:
     """What a process of a cluster says it does; nothing once it has ended."""
-    return " ".join(part.cmdline()).rpartition(" ")[2]
+    words = " ".join(part.cmdline()).split()
+    return words[-1] if words else ""
 
 
 class Worker:
