@@ -128,6 +128,9 @@ class _Deletion:
         guards.look(self.stage.environment, self.lease.keep)
         with self.lease.checkpoint(
             Again(),
+            further=False,
+            starts=0,
+            tries=self.lease.run.cursor.get("tries", 0),
             cursor={**settling.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},
             note=gettext_noop("Checked; deleting."),
         ):
@@ -172,7 +175,9 @@ class _Deletion:
             if self._careful and chunk.first_index > 0:
                 return self._wait_for_a_person()
             if self._lay_still():
-                with self.lease.checkpoint(Again(), further=False, cursor=settling.phase(self.lease, "begin")):
+                # Reading D1 again gets nothing deleted: the tries of before count on.
+                begin = {**settling.phase(self.lease, "begin"), "tries": self.lease.run.tries}
+                with self.lease.checkpoint(Again(), further=False, cursor=begin):
                     return None
             deriving.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
             self._insist_rights()  # after what may take long

@@ -21,6 +21,8 @@ THERE_AGAIN = (
     Restored.DIFFERENT,
 )
 """Names of a restore or an undo with one of these were put back by it, or it found them there."""
+MAY_BE = (Restored.PLANNED, Restored.AGAIN)
+"""The same of a chunk whose answer is not known."""
 
 # A chunk whose answer never came may have been sent; one that is `unsent` was surely not.
 _DELETED = """
@@ -36,7 +38,8 @@ SELECT e.name, c.intended_at AS at
                      JOIN backups_restoreentry p ON p.restore_id = r.id
                                                 AND p.index BETWEEN b.first_index AND b.last_index
                     WHERE r.namespace_id = %(namespace)s AND b.intended_at BETWEEN %(since)s AND %(shown)s
-                      AND p.name = e.name AND b.intended_at > c.intended_at AND p.outcome IN ({there_again}))"""
+                      AND p.name = e.name AND b.intended_at > c.intended_at
+                      AND (p.outcome IN ({there_again}) OR (b.state = 'intended' AND p.outcome IN ({may_be}))))"""
 
 
 def deleted_by_us() -> str:
@@ -44,7 +47,7 @@ def deleted_by_us() -> str:
 
     Without those that a restore or an undo put back, or found there, after the deletion and before the listing.
     """
-    return _DELETED.format(not_by_us=_listed(NOT_BY_US), there_again=_listed(THERE_AGAIN))
+    return _DELETED.format(not_by_us=_listed(NOT_BY_US), there_again=_listed(THERE_AGAIN), may_be=_listed(MAY_BE))
 
 
 def _listed(outcomes: Iterable[str]) -> str:

@@ -124,7 +124,7 @@ class Export(Freezing):
         if self._ahead is None:
             self._ahead = self.reader.values(self.namespace_id, self._names(first), self.generation.read)
         over, self._over = self._over, ()
-        return chain(over, self._ahead)
+        return chain(iter(over), self._ahead)  # an iterator lets go of its list
 
     def _names(self, first: int) -> Iterator[Name]:
         """The frozen names from an index on, a page at a time; none beyond the part when the step is to end with it."""

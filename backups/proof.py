@@ -18,12 +18,12 @@ from backups.stages import move
 from kvops import categories, clock, environments, runs, timing
 from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage
 from kvops.leases import Again, Done, Lease, RunError
-from kvops.models import Run
+from kvops.models import Read, Run
 
 State = CleanupStage.State
 Outcome = CleanupException.Outcome
-AT_A_TIME = 50
-"""Keys, which take at most three requests each: a part of the limit must suffice to get further."""
+AT_A_TIME, EXACTLY = 50, 10
+"""Keys, of which one can take four requests; exactly read, two each. A part of the limit must suffice for all."""
 
 
 def confirm_absence(lease: Lease) -> Again | Done | None:
@@ -89,7 +89,7 @@ def read_again(
     """
     read = stage.generation.read if stage.generation else ""
     left = [index for index in indexes if index > cursor.get("after", -1)]
-    for some in batched(left, AT_A_TIME):
+    for some in batched(left, EXACTLY if read == Read.EXACT else AT_A_TIME):
         verdicts = compare_now(reader, stage.namespace.namespace_id, _all(stage, some), read)
         with lease.checkpoint(cursor={**cursor, "after": some[-1]}):
             keep(verdicts)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups.current import Frozen, Verdict
-from backups.models import CleanupException, CleanupStage, Reappearance, RestoreEntry
+from backups.models import CleanupException, CleanupStage, Reappearance, RestoreChunk, RestoreEntry
 from backups.proof import read_again
 from backups.settling import list_again
 from backups.stages import CleanupRefused, insist_operator
@@ -31,12 +31,10 @@ NOTES = (
     gettext_noop("The keys are looked for once more after the settle time."),
     gettext_noop("The keys are looked for once more after a day."),
 )
-PUT_BACK = (
-    RestoreEntry.Outcome.SENT,
-    RestoreEntry.Outcome.AGAIN,
-    RestoreEntry.Outcome.WRITTEN,
-    RestoreEntry.Outcome.EQUAL,
-)
+PUT_BACK = (RestoreEntry.Outcome.SENT, RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.EQUAL)
+"""Names of an undo that were put back."""
+MAY_BE = (RestoreEntry.Outcome.PLANNED, RestoreEntry.Outcome.AGAIN)
+"""The same while it is at work, and of a chunk whose answer is not known."""
 
 
 def _after() -> tuple[float, float]:
@@ -86,8 +84,15 @@ def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
     listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
     stayed = stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
     found = listed.exclude(index__in=stayed.values("index")).exclude(index__in=stage.reappearances.values("index"))
-    by_us = Q(outcome__in=PUT_BACK) | Q(outcome=RestoreEntry.Outcome.PLANNED, restore__run__state__in=Run.OPEN)
-    put_back = RestoreEntry.objects.filter(by_us, restore__stage=stage)
+    undone = RestoreEntry.objects.filter(restore__stage=stage)
+    perhaps = RestoreChunk.objects.filter(
+        restore=OuterRef("restore"),
+        state=RestoreChunk.State.INTENDED,
+        first_index__lte=OuterRef("index"),
+        last_index__gte=OuterRef("index"),
+    )
+    may_be = Q(outcome__in=MAY_BE) & (Q(restore__run__state__in=Run.OPEN) | Exists(perhaps))
+    put_back = undone.filter(Q(outcome__in=PUT_BACK) | may_be)
     found = found.exclude(name__in=put_back.values("name"))
     return list(found.order_by("index").values_list("index", flat=True))
 

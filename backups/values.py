@@ -139,8 +139,10 @@ class Reader(Calls):
             found = self.run(partial(self.client.bulk_get_at_once, namespace_id, names))
             if found is None:
                 yield from self._in_halves(namespace_id, half)
-            else:
-                yield from ((name, found[name.name]) for name in half)
+                continue
+            for name in half:
+                yield name, found[name.name]
+            del found  # before the next half is read
 
     def differ(self, namespace_id: str, names: Sequence[Name]) -> bool:
         """Whether reading in bulk loses something of these keys: what differs twice is not a write in between."""

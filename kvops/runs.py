@@ -116,7 +116,7 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
             # When there is no new connection either, the lease runs out, and another worker goes on.
             if not connection.is_usable():
                 connection.close()
-            _pause(lease, timing.RETRY, "Waiting to try again: the database failed.")
+            _try_later(lease, TryLater("The database failed."))
         case CloudflareError() | TryLater() if _transient(error):
             _try_later(lease, error)
         case CloudflareError():
@@ -147,8 +147,12 @@ def _step(lease: Lease) -> None:
     if lease.run.stop_requested_by:
         raise Stopped
     then: Again | Done | None = import_string(KINDS[lease.run.kind].handler)(lease)
-    if then is not None:
+    if isinstance(then, Done):
         with lease.checkpoint(then):
+            pass
+    elif then is not None:
+        # What a step got done it has committed; that it ended is no step forward, nor a start in vain.
+        with lease.checkpoint(then, further=False, starts=max(0, lease.run.starts - 1)):
             pass
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from audit import log
 from backups import generations, restores, selecting
-from backups.models import Generation, Restore, RestoreEntry
-from kvops import approvals
+from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
+from kvops import approvals, runs
 from kvops.cloudflare import Entry
 from kvops.models import ApprovalRequest, Namespace, Run
 from tests import make
@@ -86,3 +86,15 @@ def outcomes(restore: Restore) -> Mapping[str, str]:
 def request_of(restore: Restore) -> ApprovalRequest:
     """The newest request for it."""
     return ApprovalRequest.objects.filter(subject=f"restore:{restore.pk}").latest("pk")
+
+
+def stop_in_doubt(estate: make.Estate, run: Run) -> None:
+    """Let a run write a chunk whose answer is lost, and stop it there."""
+    estate.cloudflare.fault("bulk_put", "effect_then_reset")
+    while not RestoreChunk.objects.filter(restore__run=run, state=RestoreChunk.State.INTENDED).exists():
+        Run.objects.filter(pk=run.pk).update(wake_at=None)
+        runs.drive(run.pk)
+    runs.request_stop(run, actor=make.SETUP)
+    runs.drive(run.pk)
+    run.refresh_from_db()
+    assert run.state == Run.State.STOPPED

@@ -157,6 +157,17 @@ def test_a_deletion_of_one_environment_explains_nothing_in_another(cleaned: make
     assert list(missing.names(made).values_list("name", flat=True)) == [NAMES[1]]
 
 
+def test_a_key_that_an_undo_may_have_put_back_is_not_explained(
+    cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "LIST_LAG", 0.0)
+    restoring.stop_in_doubt(
+        cleaned, undo.start_undo(CleanupStage.objects.get(environment__slug="qa"), by=people.operator2)
+    )
+    vanish(cleaned, NAMES[1])
+    assert found(cleaned) == [NAMES[1]]
+
+
 def test_a_restore_into_one_environment_says_nothing_of_another(
     cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from backups.stages import CleanupRefused
 from kvops import clock, overview, runs, timing
 from kvops.models import Category, Family, Run
 from tests import make
-from tests.backups import cleaning
+from tests.backups import cleaning, restoring
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
@@ -93,9 +93,11 @@ def test_more_keys_than_one_window_has_requests_for_are_all_reported(
     stage = cleaning.confirmed(cleaning.asked(people), people)
     for name in NAMES:
         estate.put(estate.qa, name)
-    monkeypatch.setattr(proof, "AT_A_TIME", 2)
-    monkeypatch.setattr(timing, "BUDGET_CALLS", 5)  # two keys and the listing; all of them take one more
+    monkeypatch.setattr(proof, "EXACTLY", 2)
+    monkeypatch.setattr(timing, "BUDGET_CALLS", 5)  # two keys and the listing; all of them take two more
     monkeypatch.setattr(timing, "BUDGET_WINDOW", 0)
+    monkeypatch.setattr(timing, "LONGEST_WAIT", 0)
+    make.work(rounds=2_000, late=True)
     assert looked(stage) == dict.fromkeys(NAMES, False)
 
 
@@ -113,8 +115,15 @@ def test_what_an_undo_did_not_put_back_is_still_looked_for(
 ) -> None:
     estate.put(estate.qa, NAMES[0], b"somebody's")
     undo.start_undo(confirmed, by=people.operator2)
-    make.work(late=True)
+    make.work()
     assert looked(confirmed) == {NAMES[0]: False}
+
+
+def test_what_an_undo_may_have_put_back_did_not_come_back(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    restoring.stop_in_doubt(estate, undo.start_undo(confirmed, by=people.operator2))
+    assert looked(confirmed) == {}
 
 
 def test_a_key_that_is_only_listed_is_gone(estate: make.Estate, confirmed: CleanupStage) -> None:

@@ -345,8 +345,16 @@ def test_a_database_that_failed_is_tried_again_later(error: Exception) -> None:
     run = create()
     steps.append(raising(error))
     runs.drive(run.pk)
-    assert (again(run).state, run.starts) == ("running", 1)
+    assert (again(run).state, run.starts, run.tries) == ("running", 0, 1)
     assert run.wake_at is not None
+
+
+def test_a_step_that_only_waits_is_no_step_forward_and_no_start_in_vain() -> None:
+    run = create()
+    Run.objects.filter(pk=run.pk).update(starts=2, tries=3)
+    steps.append(lambda _: Again(wait=30.0))
+    runs.drive(run.pk)
+    assert (again(run).state, run.starts, run.tries) == ("running", 2, 3)
 
 
 def test_a_step_whose_last_commit_arrived_though_its_answer_was_lost_has_ended() -> None:
