@@ -122,9 +122,13 @@ class Export(Freezing):
     def _entries(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
         """The entries from an index on, which go on being read while a part is stored and committed."""
         if self._ahead is None:
-            self._ahead = self.reader.values(self.namespace_id, self._names(first), self.generation.read)
+            self._ahead = self._from(first)
         over, self._over = self._over, ()
         return chain(iter(over), self._ahead)  # an iterator lets go of its list
+
+    def _from(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+        """Everything from an index on."""
+        return self.reader.values(self.namespace_id, self._names(first), self.generation.read)
 
     def _names(self, first: int) -> Iterator[Name]:
         """The frozen names from an index on, a page at a time; none beyond the part when the step is to end with it."""

@@ -102,10 +102,8 @@ class MastersExport(Export):
                 for name, _ in self._rows.entries():
                     copy.write(f"{self.generation.pk}\t{name.index}\t{escaped(name.name)}\tplanned\n")
 
-    def _entries(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
-        if self._ahead is None:
-            self._ahead = self._rows.entries(first)
-        return self._ahead
+    def _from(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+        return self._rows.entries(first)
 
     def _result(self, status: Generation.Status) -> dict[str, JSON]:
         tables: dict[str, JSON] = {table["dataset"]: table["rows"] for table in self.generation.tables}
