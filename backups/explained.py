@@ -22,7 +22,7 @@ THERE_AGAIN = (
 )
 """Names of a restore or an undo with one of these were put back by it, or it found them there."""
 MAY_BE = (Restored.PLANNED, Restored.AGAIN)
-"""The same of a chunk whose answer is not known."""
+"""The same while it is at work, and of a chunk whose answer is not known."""
 
 # A chunk whose answer never came may have been sent; one that is `unsent` was surely not.
 _DELETED = """

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups.current import Frozen, Verdict
+from backups.explained import MAY_BE
 from backups.models import CleanupException, CleanupStage, Reappearance, RestoreChunk, RestoreEntry
 from backups.proof import read_again
 from backups.settling import list_again
@@ -33,8 +34,6 @@ NOTES = (
 )
 PUT_BACK = (RestoreEntry.Outcome.SENT, RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.EQUAL)
 """Names of an undo that were put back."""
-MAY_BE = (RestoreEntry.Outcome.PLANNED, RestoreEntry.Outcome.AGAIN)
-"""The same while it is at work, and of a chunk whose answer is not known."""
 
 
 def _after() -> tuple[float, float]:
