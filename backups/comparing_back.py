@@ -49,7 +49,7 @@ class Settler:
         for block in batched(restore_chunks.of_range(chunk, *LOOKED_AT), BLOCK):
             became = self._compare(chunk, block)
             # What is to be written again is read again in the next step.
-            with self.lease.checkpoint(further=any(how is not Compared.UNKNOWN for _, how in became.values())):
+            with self.lease.checkpoint(no_further=all(how is Compared.UNKNOWN for _, how in became.values())):
                 restore_chunks.keep(self.restore, became)
         with self.lease.checkpoint():
             restore_chunks.settled(chunk, lease=self.lease)

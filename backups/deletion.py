@@ -128,7 +128,7 @@ class _Deletion:
         guards.look(self.stage.environment, self.lease.keep)
         with self.lease.checkpoint(
             Again(),
-            further=False,
+            no_further=True,
             starts=0,
             tries=self.lease.run.cursor.get("tries", 0),
             cursor={**settling.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},
@@ -177,7 +177,7 @@ class _Deletion:
             if self._lay_still():
                 # Reading D1 again gets nothing deleted: the tries of before count on.
                 begin = {**settling.phase(self.lease, "begin"), "tries": self.lease.run.tries}
-                with self.lease.checkpoint(Again(), further=False, cursor=begin):
+                with self.lease.checkpoint(Again(), no_further=True, cursor=begin):
                     return None
             deriving.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
             self._insist_rights()  # after what may take long

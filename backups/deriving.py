@@ -19,7 +19,7 @@ def derived(lease: Lease, derive: Callable[[], None]) -> None:
     if at and (clock.now() - datetime.fromisoformat(at)).total_seconds() <= timing.CHECK_PAUSE:
         return
     derive()
-    with lease.checkpoint(further=False, cursor={**cursor, "derived_at": clock.now().isoformat()}):
+    with lease.checkpoint(no_further=True, cursor={**cursor, "derived_at": clock.now().isoformat()}):
         pass
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
 from django.db import connection
 from django.utils.translation import gettext_noop
@@ -17,7 +17,7 @@ from backups.values import Name, Reader
 from kvops import names
 from kvops.categories import Families
 from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Key, KeyPage
-from kvops.leases import Done, Lease, RunError
+from kvops.leases import Done, Lease, Progress, RunError
 from kvops.models import Category, Family, Read
 from kvops.names import escaped
 from kvops.wording import english
@@ -46,10 +46,12 @@ class Freezing:
         return new
 
     @contextmanager
-    def checkpoint(self, cursor: dict[str, Any], then: Done | None = None, **progress: object) -> Iterator[None]:
+    def checkpoint(
+        self, cursor: dict[str, Any], then: Done | None = None, /, **more: Unpack[Progress]
+    ) -> Iterator[None]:
         """The lease's checkpoint, with the place to go on from and the requests counted."""
-        calls = self.lease.run.calls + self.new_calls()
-        with self.lease.checkpoint(then, further=True, cursor=cursor, calls=calls, **progress):
+        progress: Progress = {"cursor": cursor, "calls": self.lease.run.calls + self.new_calls(), **more}
+        with self.lease.checkpoint(then, **progress):
             yield
 
     def update(self, **changed: object) -> None:

@@ -27,7 +27,7 @@ from kvops import clock, emergency, timing
 from kvops.categories import Families
 from kvops.cloudflare import ApiError, CloudflareError, Entry, RateLimited, TooLate
 from kvops.cloudflare.writes import BulkOutcome
-from kvops.leases import Lease, RunError
+from kvops.leases import Lease, Progress, RunError
 
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
@@ -186,8 +186,8 @@ class Putter:
 
     def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
         sha256 = manifest.names_sha256(plan.names)
-        progress = {} if plan.indexes else self.progress(chunk)
-        with self.lease.checkpoint(further=not plan.indexes, **progress):
+        progress: Progress = {} if plan.indexes else self.progress(chunk)
+        with self.lease.checkpoint(no_further=bool(plan.indexes), **progress):
             emergency.hold(self.restore.environment)
             restore_chunks.keep(self.restore, plan.became)
             changed = RestoreChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
@@ -268,7 +268,7 @@ class Putter:
 
     def _nothing_written(self, chunk: RestoreChunk, *, smaller: bool = False) -> None:
         """Close a chunk of which nothing was written; it is planned anew as the same try."""
-        with self.lease.checkpoint(further=False):
+        with self.lease.checkpoint(no_further=True):
             restore_chunks.settled(chunk, lease=self.lease)
             if smaller:
                 restore_chunks.halves(chunk)
@@ -295,14 +295,14 @@ class Putter:
                 became[index] = (left[name], Compared.UNKNOWN)
             elif not unknown:
                 became[index] = (Outcome.SENT, Compared.UNKNOWN)
-        with self.lease.checkpoint(further=True, **self.progress(chunk)):
+        with self.lease.checkpoint(**self.progress(chunk)):
             restore_chunks.keep(self.restore, became)
             values: dict[str, object] = {} if unknown else {"state": State.SENT, "sent_at": Now()}
             RestoreChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=int(plan.gap * 1000), **values
             )
 
-    def progress(self, chunk: RestoreChunk) -> dict[str, object]:
+    def progress(self, chunk: RestoreChunk) -> Progress:
         """How far the run has come with this chunk."""
         done = max(self.lease.run.done, chunk.last_index + 1)
         return {"done": done, "calls": self.calls, "note": f"{done} of {self.restore.names} names dealt with."}

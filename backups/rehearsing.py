@@ -168,7 +168,7 @@ class _Job:
         except approvals.Refused as refused:
             raise RunError("rights_gone", str(refused)) from refused
         sha256 = manifest.names_sha256(sorted(names, key=str.encode))
-        with self.lease.checkpoint(further=False):
+        with self.lease.checkpoint(no_further=True):
             emergency.hold(self.drill.environment)
             details = {"names": len(names), "copy": copy.generation_id}
             drills.record(action, self.drill, actor=self.lease.actor, digest=sha256, details=details)

@@ -22,7 +22,7 @@ from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops import clock, emergency, timing
 from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited, TooLate
 from kvops.cloudflare.writes import BulkOutcome
-from kvops.leases import Lease, RunError
+from kvops.leases import Lease, Progress, RunError
 
 State = CleanupChunk.State
 READS = 2
@@ -111,8 +111,8 @@ class Sender:
         verdicts = read.verdicts
         equal = [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL]
         digest = manifest.names_sha256(entry.name for entry in equal)
-        progress = {} if equal else self._progress(chunk)
-        with self.lease.checkpoint(further=not equal, **progress):
+        progress: Progress = {} if equal else self._progress(chunk)
+        with self.lease.checkpoint(no_further=bool(equal), **progress):
             emergency.hold(self.stage.environment)
             chunks.except_(chunk, verdicts)
             changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
@@ -151,14 +151,14 @@ class Sender:
             self._too_old(chunk, equal)
             return
         except CloudflareError as refused:
-            with self.lease.checkpoint(further=False):
+            with self.lease.checkpoint(no_further=True):
                 settling.settle_unsent(chunk, equal, str(refused), lease=self.lease)
             raise
         self._sent(chunk, outcome, gap_ms=int((self.writer.written_at - read.since) * 1000))
 
     def _too_old(self, chunk: CleanupChunk, equal: Sequence[Frozen]) -> None:
         """Close a chunk that was not sent because its reads grew too old, and plan its halves."""
-        with self.lease.checkpoint(further=False):
+        with self.lease.checkpoint(no_further=True):
             settling.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
         if chunk.first_index == chunk.last_index:
             raise RunError("too_slow", TOO_SLOW)
@@ -170,13 +170,13 @@ class Sender:
             "not_everywhere": len(outcome.unsuccessful),
             "problem": outcome.problem[:500],
         }
-        with self.lease.checkpoint(further=True, **self._progress(chunk)):
+        with self.lease.checkpoint(**self._progress(chunk)):
             values: dict[str, object] = {} if outcome.unknown else {"state": State.SENT, "sent_at": Now()}
             CleanupChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=gap_ms, **values
             )
 
-    def _progress(self, chunk: CleanupChunk) -> dict[str, object]:
+    def _progress(self, chunk: CleanupChunk) -> Progress:
         done = max(self.lease.run.done, chunk.last_index + 1)
         calls = self._calls_before + self.reader.calls + self.writer.calls
         return {"done": done, "calls": calls, "note": f"{done} of {self.stage.names} names dealt with."}
@@ -196,8 +196,8 @@ class Sender:
             reserving.reserve(self.budget, reads + reserving.SPARE_SINGLY)
             verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
             # What is gone leaves no trace: it is read again in the next step.
-            further = any(verdict is not Verdict.ABSENT for verdict in verdicts.values())
-            with self.lease.checkpoint(further=further):
+            no_further = all(verdict is Verdict.ABSENT for verdict in verdicts.values())
+            with self.lease.checkpoint(no_further=no_further):
                 settling.except_(self.stage, verdicts, self.lease)
         with self.lease.checkpoint():
             settling.settle_chunk(self.stage, chunk, lease=self.lease)

@@ -182,7 +182,7 @@ def _from_the_beginning(
 
 
 def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> leases.Again | None:
-    with lease.checkpoint(further=False, note=gettext_noop("Comparing with the inventory.")):
+    with lease.checkpoint(no_further=True, note=gettext_noop("Comparing with the inventory.")):
         pass  # the merge begins with a fresh lease
     merging.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it

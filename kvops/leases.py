@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypedDict, Unpack
 
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
@@ -26,6 +27,18 @@ from kvops import announcements, queue, timing
 from kvops.models import Run
 
 logger = logging.getLogger(__name__)
+
+
+class Progress(TypedDict, total=False):
+    """What a checkpoint may save of a run."""
+
+    cursor: Mapping[str, object]
+    done: int
+    total: int
+    calls: int
+    note: str
+    starts: int
+    tries: int
 
 
 @dataclass(frozen=True)
@@ -177,7 +190,7 @@ class Lease:
         """
         return Run.objects.filter(pk=self.run.pk, epoch=self.epoch).exclude(owner="")
 
-    def renew(self, **values: object) -> None:
+    def renew(self, **values: Unpack[Progress]) -> None:
         """Prove and prolong the lease, saving `values` of the run with it. Raises LeaseLost, or stops on request."""
         asked_at = time.monotonic()
         changed = self.held().update(lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **values)
@@ -198,18 +211,18 @@ class Lease:
 
     @contextmanager
     def checkpoint(
-        self, then: Again | Done | None = None, /, *, further: bool = True, **values: object
+        self, then: Again | Done | None = None, /, *, no_further: bool = False, **values: Unpack[Progress]
     ) -> Iterator[None]:
         """A transaction for the effects of the work so far, with progress (`cursor`, `done`, `total`, `calls`, `note`).
 
-        `then` ends the step in the same transaction: what follows is queued, or the run is finished. `further`: whether
-        the run got further; only then its starts and tries count anew. An intent alone, or that nothing was done, is no
-        step forward. What is rolled back is taken back in `run` and in the trust as well.
+        `then` ends the step in the same transaction: what follows is queued, or the run is finished.
+        `no_further`: its starts and tries do not count anew, because the run is where it was: an intent alone, or that
+        nothing was done, is no step forward. What is rolled back is taken back in `run` and in the trust as well.
         """
         before, trusted_until = dict(vars(self.run)), self._trusted_until
         try:
             with log.transaction():
-                self.renew(**({"starts": 0, "tries": 0} if further else {}), **values)
+                self.renew(**({} if no_further else {"starts": 0, "tries": 0}), **values)
                 yield
                 if then is not None:
                     self._end(then)

@@ -97,11 +97,9 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
     except Stopped as stopped:
         _stop(lease, stopped)
     except RateLimited as limited:
-        # Waiting for the budget is not a failed start.
-        starts = max(0, lease.run.starts - 1)
         daily = isinstance(limited, DailyLimitReached)
         note = WAITS_FOR_TOMORROW if daily else "Waiting for Cloudflare's request limit."
-        _pause(lease, limited.retry_after, note, starts=starts)
+        _pause(lease, limited.retry_after, note, tries=lease.run.tries)
     except Exception as error:  # noqa: BLE001  (each kind is dealt with, none is swallowed)
         _pause_or_fail(lease, error)
 
@@ -130,7 +128,7 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
 
 
 def _try_later(lease: Lease, error: Exception) -> None:
-    """Wait ever longer, and as long as the answer asked for. Nobody died, so it is not one of the counted starts."""
+    """Wait ever longer, and as long as the answer asked for."""
     tries = lease.run.tries + 1
     if tries > MAX_TRIES:
         _fail(lease, "gave_up", f"Tried {MAX_TRIES} times without getting any further. {error}")
@@ -138,7 +136,7 @@ def _try_later(lease: Lease, error: Exception) -> None:
     asked = error.retry_after if isinstance(error, ApiError) else None
     wait = max(asked or 0.0, min(timing.RETRY * 2 ** (tries - 1), timing.LONGEST_RETRY))
     note = f"Waiting to try again: {error}"[:300]
-    _pause(lease, wait, note, starts=max(0, lease.run.starts - 1), tries=tries)
+    _pause(lease, wait, note, tries=tries)
 
 
 def _step(lease: Lease) -> None:
@@ -152,7 +150,7 @@ def _step(lease: Lease) -> None:
             pass
     elif then is not None:
         # What a step got done it has committed; that it ended is no step forward, nor a start in vain.
-        with lease.checkpoint(then, further=False, starts=max(0, lease.run.starts - 1)):
+        with lease.checkpoint(then, no_further=True, starts=max(0, lease.run.starts - 1)):
             pass
 
 
@@ -163,10 +161,11 @@ def _transient(error: Exception) -> bool:
     return isinstance(error, TryLater | TransportError)
 
 
-def _pause(lease: Lease, wait: float, note: str, **values: object) -> None:
+def _pause(lease: Lease, wait: float, note: str, *, tries: int) -> None:
+    """End the step and wait. Nobody died, so it is not one of the counted starts."""
     try:
         with log.transaction():
-            lease.renew(note=note, **values)
+            lease.renew(note=note, starts=max(0, lease.run.starts - 1), tries=tries)
             lease._end(Again(wait=max(wait, 0.1), note=note))
     except Stopped as stopped:
         _stop(lease, stopped)

@@ -403,7 +403,7 @@ def test_a_checkpoint_commits_effects_and_progress_and_forgets_the_tries(run: Ru
 
 def test_an_intent_forgets_neither_starts_nor_tries(run: Run, lease: Lease) -> None:
     change(run, starts=4, tries=3)
-    with lease.checkpoint(further=False, cursor={"at": 5}):
+    with lease.checkpoint(no_further=True, cursor={"at": 5}):
         pass
     mine = row(run)
     assert (mine.starts, mine.tries, mine.cursor, lease.run.cursor) == (4, 3, {"at": 5}, {"at": 5})

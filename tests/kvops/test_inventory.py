@@ -4,6 +4,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Unpack
 
 import pytest
 from django.db import connection
@@ -341,7 +342,7 @@ def test_a_worker_that_loses_its_lease_writes_nothing_and_the_next_one_goes_on(e
     estate.cloudflare.hook("keys", at_call(page, lost.set))
     renew = lease.renew
 
-    def taken_over(**values: object) -> None:
+    def taken_over(**values: Unpack[leases.Progress]) -> None:
         if lost.is_set():
             raise leases.LeaseLost
         renew(**values)

@@ -426,7 +426,7 @@ def test_a_checkpoint_forgives_earlier_starts() -> None:
 
 def intend_and_fail(lease: Lease) -> None:
     """What is about to be done is written down, and then nothing comes of it."""
-    with lease.checkpoint(further=False, note="about to write"):
+    with lease.checkpoint(no_further=True, note="about to write"):
         pass
     raise leases.TryLater("R2 does not answer.")
 
@@ -456,7 +456,7 @@ def test_a_worker_that_dies_after_each_intent_is_not_started_for_ever() -> None:
     run = create()
 
     def die(lease: Lease) -> None:
-        with lease.checkpoint(further=False):
+        with lease.checkpoint(no_further=True):
             pass
         raise KeyboardInterrupt
 
@@ -474,7 +474,7 @@ def test_waiting_for_the_request_limit_after_an_intent_counts_neither_as_a_start
     Run.objects.filter(pk=run.pk).update(starts=2, tries=3)
 
     def step(lease: Lease) -> None:
-        with lease.checkpoint(further=False):
+        with lease.checkpoint(no_further=True):
             pass
         raise RateLimited("slow down", retry_after=1)
 
