@@ -168,6 +168,11 @@ class Generation(models.Model):
         return self.stem
 
     @property
+    def work(self) -> Run:
+        """What is done with the copy now, or was done last: it is made, then read back."""
+        return self.verify_run or self.run
+
+    @property
     def encrypted(self) -> bool:
         """Whether its data objects are."""
         return bool(self.recipients)

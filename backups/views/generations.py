@@ -15,7 +15,6 @@ from backups.r2 import StoreError
 from backups.views.acting import refuse
 from kvops import runs
 from kvops.approvals import actor_of
-from kvops.models import Run
 from kvops.signin import person_of
 
 PAGE = 50
@@ -35,7 +34,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "generation": generation,
         "environment": generation.environment,
-        "run": _work(generation),
+        "run": generation.work,
         "stale_before": catalogue.stale_before(),
         "form": form,
         "entries": found[:PAGE],
@@ -60,7 +59,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
     generation = _generation(pk)
-    run = _work(generation)
+    run = generation.work
     response = render(request, "backups/generation.html#live", {"generation": generation, "run": run})
     if not run.is_open:
         response["HX-Refresh"] = "true"
@@ -126,13 +125,6 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
 def _generation(pk: int) -> Generation:
     related = ("environment", "namespace", "run", "verify_run")
     return get_object_or_404(Generation.objects.select_related(*related), pk=pk)
-
-
-def _work(generation: Generation) -> Run:
-    """What is done with the copy now, or was done last."""
-    if generation.status == Generation.Status.WRITING or generation.verify_run is None:
-        return generation.run
-    return generation.verify_run
 
 
 def _dataset(generation: Generation) -> tuple[Dataset | None, str]:

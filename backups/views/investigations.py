@@ -23,7 +23,7 @@ from kvops.signin import person_of
 
 PAGE = 50
 RELATED = ("environment", "asked_by", "closed_by", "run", "generation__environment", "generation__namespace")
-INVESTIGATIONS = Investigation.objects.select_related(*RELATED, "generation__run")
+INVESTIGATIONS = Investigation.objects.select_related(*RELATED, "generation__run", "generation__verify_run")
 
 
 @require_safe
@@ -93,7 +93,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
     found = get_object_or_404(INVESTIGATIONS, pk=pk)
     response = render(request, "investigations/detail.html#live", _context(request, found))
-    run = found.run or found.generation.run
+    run = found.run or found.generation.work
     if not run.is_open:
         response["HX-Refresh"] = "true"
     return response
@@ -150,7 +150,7 @@ def _context(request: HttpRequest, found: Investigation) -> dict[str, object]:
         "investigation": found,
         "environment": found.environment,
         "generation": found.generation,
-        "run": found.run or found.generation.run,
+        "run": found.run or found.generation.work,
         "approval": approval,
         "in_force": standing.in_force(KIND, found.subject) is not None,
         "is_approver": approval is not None and approval.approver_id == person_of(request).pk,

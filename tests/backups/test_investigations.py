@@ -41,11 +41,13 @@ def cached(estate: make.Estate, people: make.People) -> make.Estate:
     return estate
 
 
-def start(estate: make.Estate, people: make.People, **values: object) -> Investigation:
+def start(
+    estate: make.Estate, people: make.People, *, work: Callable[[], object] = make.work, **values: object
+) -> Investigation:
     asked: dict[str, object] = {"title": "Wrong totals", "reason": "Customers see zero", "days": 7} | values
     family = Family.objects.get(pattern="mastercache:")
     made = investigations.start(estate.qa, family=family, by=people.operator, **asked)  # type: ignore[arg-type]
-    make.work()
+    work()
     return now(made)
 
 
@@ -357,6 +359,17 @@ def test_an_operator_opens_one_on_its_page(cached: make.Estate, people: make.Peo
     assert signed_in(people.operator).post(f"/investigations/{made.pk}/close", {"reason": ""}).status_code == 422
     signed_in(people.operator).post(f"/investigations/{made.pk}/close", {"reason": "Found"})
     assert now(made).closed_because == "Found"
+
+
+def test_its_page_moves_until_the_copy_is_read_back(cached: make.Estate, people: make.People) -> None:
+    made = start(cached, people, work=lambda: None)
+    runs.drive(made.generation.run_id)
+    assert now(made).generation.status == "complete"
+    address, operator = f"/investigations/{made.pk}/live", signed_in(people.operator)
+    assert "HX-Refresh" not in operator.get(address)
+    assert "every 2s" in operator.get(address).content.decode()
+    make.work()
+    assert operator.get(address)["HX-Refresh"] == "true"
 
 
 def test_the_reviewer_is_shown_what_would_go_and_when(cached: make.Estate, people: make.People) -> None:
