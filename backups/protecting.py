@@ -27,8 +27,7 @@ def protect(restore: Restore, lease: Lease) -> Again | None:
     if safety is None or safety.status == Status.PARTIAL:
         _copy(restore, lease)
         return Again(timing.RETRY, gettext_noop("Copying what would be overwritten."))
-    run = safety.run if safety.status == Status.WRITING else safety.verify_run
-    if safety.status == Status.DAMAGED or (run is not None and run.state in Run.RESUMABLE):
+    if safety.status == Status.DAMAGED or safety.work.state in Run.RESUMABLE:
         raise RunError(
             "not_protected",
             f"What would be overwritten could not be copied first: see copy {safety.pk}. Nothing was written. Try its"
