@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups import encryption, manifest, restore_chunks
+from backups import announcements, encryption, manifest, restore_chunks
 from backups.clients import Clients
 from backups.copied import Copied, Wanted
 from backups.differing import LEAST, current, difference, too_late
@@ -301,6 +301,8 @@ class Putter:
             RestoreChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=int(plan.gap * 1000), **values
             )
+            if any(one.contradicts for one in answers):
+                announcements.contradicted(self.restore, str(answer["problem"]))
 
     def progress(self, chunk: RestoreChunk) -> Progress:
         """How far the run has come with this chunk."""

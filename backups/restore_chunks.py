@@ -109,10 +109,12 @@ def settled(chunk: RestoreChunk, *, lease: Lease) -> None:
     """Close a chunk, within the caller's checkpoint."""
     open_ = RestoreChunk.objects.filter(pk=chunk.pk, state__in=[State.INTENDED, State.SENT])
     open_.update(state=State.SETTLED, settled_at=Now())
+    chunk.refresh_from_db(fields=["answer"])
+    problem = chunk.answer.get("problem")
     record(
         Action.RESTORE_CHUNK_SETTLED,
         chunk.restore,
         actor=lease.actor,
         digest=chunk.names_sha256,
-        details={"chunk": chunk.number, "names": chunk.names},
+        details={"chunk": chunk.number, "names": chunk.names, **({"problem": problem} if problem else {})},
     )

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import chunks, manifest, reserving, settling
+from backups import announcements, chunks, manifest, reserving, settling
 from backups.clients import Clients
 from backups.current import Frozen, Verdict, frozen, read_and_compare
 from backups.models import CleanupChunk, CleanupStage, Generation
@@ -175,6 +175,8 @@ class Sender:
             CleanupChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=gap_ms, **values
             )
+            if outcome.contradicts:
+                announcements.contradicted(self.stage, outcome.problem)
 
     def _progress(self, chunk: CleanupChunk) -> Progress:
         done = max(self.lease.run.done, chunk.last_index + 1)

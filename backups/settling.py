@@ -178,6 +178,8 @@ def _again(stage: CleanupStage, settled: Sequence[CleanupChunk]) -> int:
 
 
 def _record(stage: CleanupStage, chunk: CleanupChunk, lease: Lease) -> None:
+    chunk.refresh_from_db(fields=["answer"])
+    problem = chunk.answer.get("problem")
     log.record(
         Action.CHUNK_SETTLED,
         actor=lease.actor,
@@ -185,7 +187,7 @@ def _record(stage: CleanupStage, chunk: CleanupChunk, lease: Lease) -> None:
         subject=f"stage:{stage.pk}",
         subject_label=str(stage),
         digest=chunk.names_sha256,
-        details={"chunk": chunk.number, "names": chunk.names},
+        details={"chunk": chunk.number, "names": chunk.names, **({"problem": problem} if problem else {})},
     )
 
 

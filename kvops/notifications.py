@@ -62,6 +62,7 @@ EVENTS: dict[Event, Kind] = {
     Event.BUCKET_UNPROTECTED: Kind(roles=_TEAM, channel=True),
     Event.DRILL_FAILED: Kind(roles=_TEAM, channel=True),
     Event.DRILL_OVERDUE: Kind(roles=_TEAM, channel=True),
+    Event.ANSWER_CONTRADICTED: Kind(roles=_TEAM, channel=True),
     Event.SCHEDULE_MISSED: Kind(roles=(Role.OPERATOR,), channel=True),
     Event.SCHEDULE_REFUSED: Kind(roles=(Role.OPERATOR,), channel=True),
 }

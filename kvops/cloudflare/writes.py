@@ -20,6 +20,8 @@ from kvops.cloudflare._kv import NAME, NAMESPACES, Entry
 from kvops.cloudflare._names import checked, segment
 
 BULK_LIMIT = 10_000
+SHOWN = 3
+"""Names that were never sent and yet are answered for, in the text about it, at most."""
 
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """Control characters grow sixfold in JSON; a value that holds them is sent as base64, which grows by a third."""
@@ -31,12 +33,14 @@ class BulkOutcome:
 
     `unsuccessful`: not done in every place, so neither done nor undone: read them again.
     `unknown`: sent, and the answer was lost or contradicts itself; `problem` says how.
+    `contradicts`: there was an answer, and it cannot be true.
     """
 
     successful_count: int
     unsuccessful: list[str]
     unknown: list[str]
     problem: str = ""
+    contradicts: bool = False
 
 
 class KVWriter(Client):
@@ -158,7 +162,9 @@ def _reader(names: list[str]) -> Callable[[_json.Object], BulkOutcome]:
         failed = [_json.as_text(name) for name in _json.as_list(result.get("unsuccessful_keys"))]
         if count + len(set(failed)) != len(names) or not set(failed) <= set(names):
             said = f"{count} done and {len(failed)} not, of {len(names)} sent"
-            return BulkOutcome(0, [], names, f"Cloudflare's answer contradicts itself: {said}.")
+            if strangers := sorted(set(failed) - set(names)):
+                said += f", and never sent: {', '.join(repr(name[:60]) for name in strangers[:SHOWN])}"
+            return BulkOutcome(0, [], names, f"Cloudflare's answer contradicts itself: {said}.", contradicts=True)
         return BulkOutcome(count, failed, [])
 
     return read

@@ -32,6 +32,7 @@ class Event(models.TextChoices):
     BUCKET_UNPROTECTED = "bucket.unprotected", _("bucket not protected")
     DRILL_FAILED = "drill.failed", _("drill failed")
     DRILL_OVERDUE = "drill.overdue", _("drill overdue")
+    ANSWER_CONTRADICTED = "answer.contradicted", _("answer contradicts itself")
     SCHEDULE_MISSED = "schedule.missed", _("schedule missed")
     SCHEDULE_REFUSED = "schedule.refused", _("schedule could not start its work")
 

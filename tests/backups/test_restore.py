@@ -20,7 +20,18 @@ from backups.scope import BackupRefused
 from kvops import approvals, clock, emergency, leases, runs, timing
 from kvops.cloudflare import Entry, TooLate, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
-from kvops.models import ApprovalRequest, Environment, Family, Namespace, PolicyVersion, Role, RoleGrant, Run
+from kvops.models import (
+    ApprovalRequest,
+    Environment,
+    Event,
+    Family,
+    Namespace,
+    Notification,
+    PolicyVersion,
+    Role,
+    RoleGrant,
+    Run,
+)
 from tests import judge, make
 from tests.backups import cut_off, restoring
 from tests.backups.restoring import Policy
@@ -382,6 +393,16 @@ def test_what_was_not_written_everywhere_is_written_again(estate: make.Estate, p
     estate.cloudflare.fault("bulk_put", kind)
     restoring.done(generation, people)
     assert restoring.held(estate, estate.qa) == before
+
+
+@pytest.mark.hazard("B7")
+def test_of_a_write_whose_answer_contradicts_itself_the_team_is_told(estate: make.Estate, people: make.People) -> None:
+    generation, _ = lost(estate)
+    estate.cloudflare.fault("bulk_put", "wrong_count")
+    restore = restoring.done(generation, people)
+    told = Notification.objects.get(event=Event.ANSWER_CONTRADICTED, person=people.reviewer)
+    assert (told.subject, told.link) == (f"restore:{restore.pk}", f"/restores/{restore.pk}/")
+    assert "contradicts" in Recorded.objects.get(action="restore.chunk_settled").details["problem"]
 
 
 def test_three_tries_and_no_more(estate: make.Estate, people: make.People) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from audit.models import Entry as AuditEntry
 from backups import chunks, cleanup, manifest, reserving, sending, settling
 from backups.current import Frozen, Verdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
@@ -14,7 +15,7 @@ from kvops import approvals, clock, leases, runs, timing
 from kvops.budget import SharedBudget
 from kvops.cloudflare import Cloudflare, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
-from kvops.models import Run
+from kvops.models import Event, Notification, Run
 from tests import make
 from tests.backups import cleaning, cut_off
 from tests.fakes.http import Request
@@ -287,6 +288,26 @@ def test_an_answer_that_contradicts_itself_is_settled_by_reading(
     assert delete(stage, people).deleted == 3
     assert sent(estate) == [3]
     assert "contradicts" in stage.chunks.get().answer["problem"]
+    assert "contradicts" in AuditEntry.objects.get(action="chunk.settled").details["problem"]
+
+
+@pytest.mark.hazard("B7")
+def test_of_an_answer_that_contradicts_itself_the_team_is_told(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people, 3)
+    estate.cloudflare.fault("bulk_delete", "unknown_names", names=["never:sent"])
+    delete(stage, people)
+    told = Notification.objects.filter(event=Event.ANSWER_CONTRADICTED, subject=f"stage:{stage.pk}")
+    assert {people.operator.pk, people.reviewer.pk} <= set(told.values_list("person", flat=True))
+    assert "never sent: 'never:sent'" in told[0].lines[0]
+    assert told[0].link == f"/cleanup/{stage.request_id}/"
+
+
+@pytest.mark.hazard("B7")
+def test_an_answer_that_was_lost_is_no_contradiction(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people, 3)
+    estate.cloudflare.fault("bulk_delete", "effect_then_reset")
+    assert delete(stage, people).deleted == 3
+    assert not Notification.objects.filter(event=Event.ANSWER_CONTRADICTED).exists()
 
 
 def test_a_chunk_with_many_changed_keys_writes_them_down_in_one_statement(
