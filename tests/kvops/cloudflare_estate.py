@@ -50,12 +50,12 @@ def reader(
     )
 
 
-def writer(fake: FakeCloudflare, *, token: str = "writes", timeout: float = 5.0) -> KVWriter:
+def writer(fake: FakeCloudflare, *, token: str = "writes", base_url: str = "", timeout: float = 5.0) -> KVWriter:
     """The writing client."""
     return KVWriter(
         account_id=ACCOUNT,
         token=token,
-        base_url=fake.base_url,
+        base_url=base_url or fake.base_url,
         allowed_hosts=LOOPBACK,
         budget=Unlimited(),
         sleep=_no_sleep,

@@ -19,6 +19,7 @@ from kvops.cloudflare import (
 )
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from tests.fakes.cloudflare import FakeCloudflare
+from tests.fakes.relay import Relay
 from tests.kvops.cloudflare_estate import ACCOUNT, NS, estate, reader, writer
 
 
@@ -62,8 +63,23 @@ def test_what_was_not_deleted_everywhere_is_named(fake: FakeCloudflare, kv: KVWr
 def test_an_answer_that_contradicts_itself_is_unknown(fake: FakeCloudflare, kv: KVWriter, kind: str) -> None:
     fake.fault("bulk_delete", kind)
     outcome = kv.bulk_delete(NS, ["a", "b"])
-    assert (outcome.successful_count, outcome.unknown) == (0, ["a", "b"])
+    assert (outcome.successful_count, outcome.unknown, outcome.contradicts) == (0, ["a", "b"], True)
     assert "contradicts" in outcome.problem
+
+
+@pytest.mark.hazard("B6")
+@pytest.mark.parametrize("orderly", [True, False], ids=["closed", "reset"])
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_a_call_cut_at_any_byte_is_unknown_and_never_sent_again(fake: FakeCloudflare, way: str, orderly: bool) -> None:
+    with Relay(fake.base_url) as relay, writer(fake, base_url=relay.base_url) as kv:
+        kv.bulk_delete(NS, ["a", "b"])
+        whole, calls = relay.carried[way], len(fake.journal)
+        for cut in range(whole):
+            relay.cut(way, cut, orderly=orderly)
+            outcome = kv.bulk_delete(NS, ["a", "b"])
+            assert (outcome.unknown, outcome.contradicts) == (["a", "b"], False)
+    assert whole > 100
+    assert len(fake.journal) - calls == (whole if way == "back" else 0)
 
 
 @pytest.mark.parametrize(
