@@ -49,12 +49,11 @@ class Ground:
 
 @dataclass(frozen=True)
 class Case:
-    """One wrong binding: in the file, in the rows, at Cloudflare. `attempts`: deletes that only Cloudflare refuses."""
+    """One wrong binding: in the file, in the rows, at Cloudflare."""
 
     name: str
     rows: Callable[[Ground], object]
     text: Callable[[str, Ground], str] | None = None
-    attempts: int = 0
 
 
 def swapped(one: str, other: str) -> Callable[[str, Ground], str]:
@@ -146,7 +145,7 @@ CASES = (
     Case("one token to read and to write", one_secret, replaced(WRITE, READ)),
     Case("a write token of another account", set_columns(write_token="env:QA_WRITE"), replaced(WRITE, "env:QA_WRITE")),
     Case("a read token of another account", set_columns(read_token="env:QA_READ"), replaced(READ, "env:QA_READ")),
-    Case("read and write token swapped", set_columns(read_token=WRITE, write_token=READ), swapped(READ, WRITE), 1),
+    Case("read and write token swapped", set_columns(read_token=WRITE, write_token=READ), swapped(READ, WRITE)),
     Case("another title", renamed),
     Case("deleted and made again", recreated),
     Case("bucket swapped", set_columns(r2_bucket="qa-media")),
@@ -158,8 +157,12 @@ CASES = (
 )
 
 
+TRIALS = [(case, moment) for case in CASES for moment in MOMENTS if case.text or moment != "defined"]
+"""What is not in the file cannot be wrong in it."""
+
+
 def _trial(ground: Ground, number: int) -> Found:
-    case, moment = CASES[number // len(MOMENTS) % len(CASES)], MOMENTS[number % len(MOMENTS)]
+    case, moment = TRIALS[number % len(TRIALS)]
     journal = ground.estate.cloudflare.journal
     start, found = len(journal), Found(trial=1)
     with _restored(ground), gate.undone():
@@ -169,7 +172,7 @@ def _trial(ground: Ground, number: int) -> Found:
             found["by_the_database"] = _carry_out(ground, case, moment)
     calls = journal[start:]
     found["deleted"] = any(call.deleted for call in calls)
-    found["attempts"] = sum(call.route == "bulk_delete" for call in calls) > case.attempts
+    found["attempts"] = any(call.route == "bulk_delete" for call in calls)
     ours = httpx.URL(ground.estate.cloudflare.base_url).netloc.decode()
     # A server that the settings allow is looked at before a second person is asked about it.
     looked_at = {("GET", httpx.URL(ground.foreign.base_url).netloc.decode())} if moment == "defined" else set()
@@ -202,8 +205,7 @@ def _restored(ground: Ground) -> Iterator[None]:
 
 def _in_force(ground: Ground, case: Case) -> bool:
     """Whether the wrong file takes effect without a second person."""
-    if case.text is None:
-        return False
+    assert case.text
     try:
         applied = environments.apply(case.text(_file(), ground), actor=make.SETUP)
     except (DefinitionRefused, approvals.Refused):
@@ -281,7 +283,7 @@ def _untouched(ground: Ground) -> None:
 
 def _figures(found: Sequence[Found]) -> list[Figure]:
     return [
-        Figure("mis-bindings, each at three moments", len(found)),
+        Figure("mis-bindings, at the moments they can come about", len(found)),
         Figure("put in force by one person", total(found, "in_force"), "==", 0),
         Figure("deleted something", total(found, "deleted"), "==", 0),
         Figure("sent a delete before it was refused", total(found, "attempts"), "==", 0),
@@ -290,5 +292,4 @@ def _figures(found: Sequence[Found]) -> list[Figure]:
     ]
 
 
-N = len(CASES) * len(MOMENTS)
-ROWS = (Row("misbindings", "A8", n=N, slice=N, trials=_misbindings, figures=_figures),)
+ROWS = (Row("misbindings", "A8", n=len(TRIALS), slice=len(TRIALS), trials=_misbindings, figures=_figures),)
