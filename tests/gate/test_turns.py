@@ -1,0 +1,184 @@
+"""Whose turn it is: production is shown QA's clean-up of the same, and without it says what is missing."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from backups import evidence
+from backups.models import CleanupException, CleanupRequest, CleanupStage, Reappearance, Restore
+from kvops import timing
+from kvops.models import Family
+from tests import make
+from tests.gate import world as gate
+from tests.gate.world import World
+
+pytestmark = pytest.mark.django_db
+FIRST = "Qa comes first: clean it up there and accept it, with the same policy, at most 7 days before."
+AGAIN = "Keys that were deleted in Qa are there again. Note there what you found out about them first."
+
+
+@pytest.fixture
+def request_(world: World) -> CleanupRequest:
+    return gate.asked(world)
+
+
+@pytest.fixture
+def qa(world: World, request_: CleanupRequest) -> CleanupStage:
+    return gate.accepted(world, request_)
+
+
+@pytest.fixture
+def production(qa: CleanupStage) -> CleanupStage:
+    return gate.stage_of(qa.request, "production")
+
+
+def shown(stage: CleanupStage) -> list[int]:
+    return [found.pk for found in evidence.qa_stages(stage)]
+
+
+def missing(stage: CleanupStage) -> str:
+    return str(evidence.missing_qa(stage))
+
+
+def test_the_first_environment_waits_for_none(world: World, request_: CleanupRequest) -> None:
+    stage = gate.stage_of(request_)
+    assert (missing(stage), evidence.earlier_environment(stage), shown(stage)) == ("", None, [])
+
+
+def test_production_waits_for_qa(world: World, request_: CleanupRequest) -> None:
+    stage = gate.stage_of(request_, "production")
+    assert missing(stage) == FIRST
+    assert evidence.earlier_environment(stage) == world.qa.environment
+
+
+def test_what_qa_accepted_is_shown(
+    qa: CleanupStage, production: CleanupStage, django_assert_num_queries: Callable[[int], object]
+) -> None:
+    assert (missing(production), evidence.earlier_environment(production), shown(production)) == ("", None, [qa.pk])
+    [found] = evidence.qa_stages(production)
+    with django_assert_num_queries(0):  # type: ignore[attr-defined]
+        assert (found.environment.slug, found.accepted_by and found.accepted_by.name) == ("qa", "Operator")
+
+
+def left(qa: CleanupStage, note: str = "") -> None:
+    CleanupException.objects.create(stage=qa, index=0, name=gate.NAMES[0], outcome="changed")
+    values(skipped=1, leftovers_note=note)(qa)
+
+
+def values(**changed: object) -> Callable[[CleanupStage], object]:
+    return lambda qa: CleanupStage.objects.filter(pk=qa.pk).update(**changed)
+
+
+def undone(qa: CleanupStage) -> None:
+    assert qa.generation
+    Restore.objects.create(
+        environment=qa.environment, namespace=qa.namespace, generation=qa.generation, stage=qa, prefix="master:",
+        prepared_by="tests",
+    )  # fmt: skip
+
+
+SPOILT: dict[str, Callable[[CleanupStage], object]] = {
+    "not accepted": values(state="confirmed"),
+    "too old": values(accepted_at=Now() - timedelta(seconds=timing.QA_EVIDENCE + 60)),
+    "leftovers unexplained": left,
+    "another scope": values(scope_digest="9" * 64),
+    "a later environment": lambda qa: gate.tampered(qa.environment, order=9),
+    "put back": undone,
+}
+
+
+@pytest.mark.hazard("B28")
+@pytest.mark.parametrize("what", SPOILT)
+def test_what_is_no_evidence_is_not_shown(qa: CleanupStage, production: CleanupStage, what: str) -> None:
+    with gate.past_the_triggers():
+        SPOILT[what](qa)
+    production = gate.stage_of(qa.request, "production")
+    assert (missing(production), shown(production)) == (FIRST, [])
+
+
+GOOD: dict[str, Callable[[CleanupStage], object]] = {
+    "almost too old": values(accepted_at=Now() - timedelta(seconds=timing.QA_EVIDENCE - 60)),
+    "no keys, with a reason": values(names=0, empty_reason="QA has none"),
+    "leftovers explained": lambda qa: left(qa, "the old job"),
+    "a change that was deleted all the same": lambda qa: CleanupException.objects.create(
+        stage=qa, index=0, name=gate.NAMES[0], outcome="vanished"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", GOOD)
+def test_what_is_evidence_is_shown(qa: CleanupStage, production: CleanupStage, what: str) -> None:
+    with gate.past_the_triggers():
+        GOOD[what](qa)
+    assert (missing(production), shown(production)) == ("", [qa.pk])
+
+
+def there_again(qa: CleanupStage, index: int = 1) -> Reappearance:
+    return Reappearance.objects.create(stage=qa, index=index, name=gate.NAMES[index], same=True)
+
+
+@pytest.mark.hazard("B8")
+def test_keys_that_are_there_again_must_be_noted_first(
+    world: World, qa: CleanupStage, production: CleanupStage
+) -> None:
+    again = there_again(qa)
+    assert (missing(production), shown(production)) == (AGAIN, [])
+    gate.tampered(again, note="a job", acknowledged_by=world.people.operator, acknowledged_at=Now())
+    assert (missing(production), shown(production)) == ("", [qa.pk])
+
+
+def test_of_several_the_newest_counts_and_none_stands_in_for_what_came_back(
+    world: World, qa: CleanupStage, production: CleanupStage
+) -> None:
+    gate.tampered(qa.request, ended_at=Now())
+    newer = gate.accepted(world, gate.asked(world))
+    gate.tampered(qa, accepted_at=Now() - timedelta(days=1))
+    assert shown(production) == [newer.pk]
+    there_again(qa)
+    assert (missing(production), shown(production)) == (AGAIN, [])
+
+
+def test_what_came_back_elsewhere_is_not_said_of_qa(world: World, qa: CleanupStage, production: CleanupStage) -> None:
+    gate.tampered(qa, scope_digest="9" * 64)
+    there_again(qa)
+    assert missing(production) == FIRST
+
+
+def test_production_alone_is_never_cleaned_up(world: World, qa: CleanupStage, production: CleanupStage) -> None:
+    gate.tampered(qa.environment, production=True)
+    assert missing(production) == evidence.only_production("SETTINGS")
+    assert "SETTINGS exists in no other before it" in evidence.only_production("SETTINGS")
+
+
+def test_what_is_no_production_needs_no_other(world: World, qa: CleanupStage, production: CleanupStage) -> None:
+    gate.tampered(qa, order=9)
+    gate.tampered(production.environment, production=False)
+    assert missing(gate.stage_of(qa.request, "production")) == ""
+
+
+def between(world: World, monkeypatch: pytest.MonkeyPatch) -> CleanupRequest:
+    """A third environment before production, and a clean-up asked for in all three."""
+    gate.tampered(world.production.environment, order=3)
+    for ids in (make.NAMESPACES, make.ACCOUNTS, make.DATABASES):
+        monkeypatch.setitem(ids, "staging", "7" * 32)
+    gate._lock(gate._environment("staging", 2).environment)
+    return gate.asked(world)
+
+
+def test_each_environment_before_it_is_named_in_its_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = between(world, monkeypatch)
+    stage = gate.stage_of(request, "production")
+    assert missing(stage) == FIRST
+    first = gate.accepted(world, request)
+    assert missing(stage).startswith("Staging comes first")
+    proven = gate.proven(gate.started(world, request, "staging"))
+    second = gate.accept(world, proven)
+    gate.tampered(second, accepted_at=Now() - timedelta(days=1))
+    assert (missing(stage), shown(stage)) == ("", [first.pk, second.pk])
+
+
+def test_another_family_s_rules_make_it_another_scope(qa: CleanupStage, production: CleanupStage) -> None:
+    Family.objects.filter(pattern="master:").update(note="else")
+    assert missing(gate.stage_of(qa.request, "production")) == FIRST
