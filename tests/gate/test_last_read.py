@@ -189,6 +189,7 @@ class Reader:
         self.held = {entry.name: Entry(entry.name, b"{}", None, None) for entry in entries}
         self.at_once = at_once
         self.asked: list[tuple[str, list[str]]] = []
+        self.exactly = 0
         self.together: Barrier | None = None
 
     def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None] | None:
@@ -197,6 +198,7 @@ class Reader:
 
     def exact_get(self, namespace_id: str, name: str) -> Entry | None:
         self.asked.append((namespace_id, [name]))
+        self.exactly += 1
         if self.together:
             self.together.wait(10)
         return self.held.get(name)
@@ -220,7 +222,7 @@ def test_every_key_is_read_and_compared(how: str, sizes: list[int]) -> None:
     found = read(reader, entries, how)
     assert sorted(len(names) for _, names in reader.asked) == sizes
     assert {space for space, _ in reader.asked} == {"ns"}
-    assert list(found) == entries
+    assert (reader.exactly, list(found)) == (250 if how == "exact" else 0, entries)
     other = {entry.name: verdict for entry, verdict in found.items() if verdict is not Verdict.EQUAL}
     assert other == {"k007": Verdict.ABSENT, "k200": Verdict.DIFFERENT}
 

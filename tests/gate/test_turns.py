@@ -146,6 +146,26 @@ def test_what_came_back_elsewhere_is_not_said_of_qa(world: World, qa: CleanupSta
     assert missing(production) == FIRST
 
 
+def test_what_came_back_of_what_counts_no_more_is_said_all_the_same(qa: CleanupStage, production: CleanupStage) -> None:
+    with gate.past_the_triggers():
+        left(qa)
+    there_again(qa)
+    assert (missing(production), shown(production)) == (AGAIN, [])
+
+
+def test_leftovers_of_another_clean_up_spoil_nothing(world: World, qa: CleanupStage, production: CleanupStage) -> None:
+    gate.tampered(qa.request, ended_at=Now())
+    other = gate.accepted(world, gate.asked(world))
+    with gate.past_the_triggers():
+        left(other)
+    assert (missing(production), shown(production)) == ("", [qa.pk])
+
+
+def test_an_environment_after_production_is_none_before_it(qa: CleanupStage, production: CleanupStage) -> None:
+    gate.tampered(qa, order=9)
+    assert missing(gate.stage_of(qa.request, "production")) == evidence.only_production("SETTINGS")
+
+
 def test_production_alone_is_never_cleaned_up(world: World, qa: CleanupStage, production: CleanupStage) -> None:
     gate.tampered(qa.environment, production=True)
     assert missing(production) == evidence.only_production("SETTINGS")
