@@ -1,11 +1,12 @@
 """A restore on its way, for the tests of restores, undos and their pages."""
 
 from collections.abc import Mapping
+from unittest.mock import patch
 
 from audit import log
 from backups import generations, restores, selecting
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
-from kvops import approvals, runs
+from kvops import approvals, runs, timing
 from kvops.cloudflare import Entry
 from kvops.models import ApprovalRequest, Namespace, Run
 from tests import make
@@ -91,9 +92,11 @@ def request_of(restore: Restore) -> ApprovalRequest:
 def stop_in_doubt(estate: make.Estate, run: Run) -> None:
     """Let a run write a chunk whose answer is lost, and stop it there."""
     estate.cloudflare.fault("bulk_put", "effect_then_reset")
-    while not RestoreChunk.objects.filter(restore__run=run, state=RestoreChunk.State.INTENDED).exists():
-        Run.objects.filter(pk=run.pk).update(wake_at=None)
-        runs.drive(run.pk)
+    # However long a step takes here, it does not get to settle the chunk.
+    with patch.object(timing, "SETTLE", 3600.0):
+        while not RestoreChunk.objects.filter(restore__run=run, state=RestoreChunk.State.INTENDED).exists():
+            Run.objects.filter(pk=run.pk).update(wake_at=None)
+            runs.drive(run.pk)
     runs.request_stop(run, actor=make.SETUP)
     runs.drive(run.pk)
     run.refresh_from_db()

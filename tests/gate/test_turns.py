@@ -100,6 +100,7 @@ def test_what_is_no_evidence_is_not_shown(qa: CleanupStage, production: CleanupS
 
 GOOD: dict[str, Callable[[CleanupStage], object]] = {
     "almost too old": values(accepted_at=Now() - timedelta(seconds=timing.QA_EVIDENCE - 60)),
+    "a single key": values(names=1),
     "no keys, with a reason": values(names=0, empty_reason="QA has none"),
     "leftovers explained": lambda qa: left(qa, "the old job"),
     "a change that was deleted all the same": lambda qa: CleanupException.objects.create(
@@ -197,6 +198,18 @@ def test_each_environment_before_it_is_named_in_its_order(world: World, monkeypa
     second = gate.accept(world, proven)
     gate.tampered(second, accepted_at=Now() - timedelta(days=1))
     assert (missing(stage), shown(stage)) == ("", [first.pk, second.pk])
+
+
+def test_what_came_back_is_said_of_the_environment_that_is_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = between(world, monkeypatch)
+    first = gate.accepted(world, request)
+    second = gate.accept(world, gate.proven(gate.started(world, request, "staging")))
+    there_again(second)
+    assert missing(gate.stage_of(request, "production")).startswith("Keys that were deleted in Staging")
+    gate.tampered(first, accepted_at=Now() - timedelta(days=8))
+    assert missing(gate.stage_of(request, "production")) == FIRST
 
 
 def test_another_family_s_rules_make_it_another_scope(qa: CleanupStage, production: CleanupStage) -> None:
