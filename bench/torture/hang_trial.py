@@ -10,9 +10,11 @@ from pathlib import Path
 
 import psutil
 from django.db import connection
+from django.utils import timezone
 
 from bench.torture.apart_lane import Database
 from bench.torture.hang import KINDS
+from bench.torture.running import KEPT
 from kvops import inventory, timing
 from kvops.models import Heartbeat, Run
 from tests import make
@@ -77,11 +79,20 @@ class Lane:
             self._until(lambda: self._done(meanwhile))
             found["kept"] = 1.0
         except TimeoutError as never:
-            print(f"{kind}, trial {number}: {never}", file=sys.stderr)
+            self._tell(f"{kind}.{seed}.{number}", never)
             # New processes, so that the next trial can tell something.
             self._end()
             self._begin()
         return found
+
+    def _tell(self, trial: str, never: TimeoutError) -> None:
+        """Keep what is known of a trial that did not end, for whoever looks for the reason."""
+        runs = Run.objects.order_by("pk").values("pk", "state", "owner", "lease_until", "rung_at", "starts", "error")
+        beats = Heartbeat.objects.order_by("at").values_list("name", "at")
+        logs = [(self._folder / name).read_text("utf-8", "replace") for name in ("worker.log", "sweep.log")]
+        KEPT.mkdir(exist_ok=True)
+        lines = [str(never), timezone.now().isoformat(), *map(str, runs), *map(str, beats), *logs]
+        (KEPT / f"hang.{trial}.log").write_text("\n".join(lines), "utf-8")
 
     def _idle(self) -> dict[str, psutil.Process]:
         """The processes of a cluster that came up, answered, and has nothing to do."""

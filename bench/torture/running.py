@@ -15,7 +15,10 @@ COLUMNS = ("row", "promise", "figure", "value", "target", "met", "n", "seed", "s
 
 
 def run(row: Row, *, seed: int, n: int) -> int:
-    """Run what is left of a row and append its figures to the table; how many of them missed their target."""
+    """Run what is left of a row and append its figures to the table; how many of them missed their target.
+
+    What the trials found is kept when one did.
+    """
     KEPT.mkdir(exist_ok=True)
     kept = KEPT / f"{row.name}.{seed}.{n}.jsonl"
     done, before, commits = _kept(kept)
@@ -36,7 +39,10 @@ def run(row: Row, *, seed: int, n: int) -> int:
     missed = _write(
         row, list(done.values()), (str(n), str(seed), f"{row.scale:g}", f"{minutes:.1f}", " ".join(commits))
     )
-    kept.unlink()
+    if missed:
+        kept.replace(kept.with_suffix(".missed"))
+    else:
+        kept.unlink()
     return missed
 
 
