@@ -2,10 +2,50 @@
 
 import pytest
 
+from backups import chunks
+from backups.models import CleanupChunk, CleanupRequest, CleanupStage
+from backups.sending import Sender
+from kvops.cloudflare import Entry
+from kvops.leases import Lease
 from tests.gate import world as gate
+from tests.gate.executing import Kv
+from tests.gate.world import NAMES, World
 
 
 @pytest.fixture
-def world(db: None) -> gate.World:
+def world(db: None) -> World:
     """QA and production, with their people."""
     return gate.world()
+
+
+@pytest.fixture
+def kv() -> Kv:
+    return Kv({name: Entry(name, b"{}", None, None) for name in NAMES})
+
+
+@pytest.fixture
+def request_(world: World) -> CleanupRequest:
+    return gate.asked(world)
+
+
+@pytest.fixture
+def stage(world: World, request_: CleanupRequest) -> CleanupStage:
+    return gate.started(world, request_)
+
+
+@pytest.fixture
+def lease(stage: CleanupStage) -> Lease:
+    return gate.lease_of(stage)
+
+
+@pytest.fixture
+def sender(stage: CleanupStage, lease: Lease, kv: Kv) -> Sender:
+    assert stage.generation is not None
+    return Sender(stage, stage.generation, lease, kv.clients())
+
+
+@pytest.fixture
+def chunk(stage: CleanupStage) -> CleanupChunk:
+    found = chunks.plan(stage)
+    assert found is not None
+    return found

@@ -27,11 +27,6 @@ pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def request_(world: World) -> CleanupRequest:
-    return gate.asked(world)
-
-
 # 4.2.5: other ways than the pages
 
 

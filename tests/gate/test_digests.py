@@ -14,7 +14,6 @@ from backups.manifest.errors import Damaged, ManifestError
 from backups.models import CleanupRequest, CleanupStage, Dataset
 from kvops.models import Family, PolicyVersion
 from tests.gate import world as gate
-from tests.gate.world import World
 
 NAME, VALUE, METADATA, EXPIRATION = "master:薬:1", b"\x00value\xff", '{"a": 1.0}', 1_800_000_000
 
@@ -112,11 +111,6 @@ def test_more_than_a_line_holds_is_damaged() -> None:
 
 
 # The scope
-
-
-@pytest.fixture
-def request_(world: World) -> CleanupRequest:
-    return gate.asked(world)
 
 
 @pytest.mark.django_db

@@ -1,8 +1,8 @@
 """The executor on rows and a KV in memory: what it insists on before the first chunk, before each, at the delete."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from audit.models import Entry as Recorded
-from backups import chunks, cleanup, current, deletion, deriving, encryption, manifest, sending, settling, stages
+from backups import cleanup, current, deletion, deriving, encryption, manifest, sending, settling, stages
 from backups.clients import Clients
 from backups.current import Frozen, Verdict
 from backups.export import digest
@@ -35,91 +35,14 @@ from backups.sending import Sender, _Read
 from backups.stages import CleanupRefused
 from kvops import approvals, clock, emergency, people, runs, timing
 from kvops.cloudflare import CloudflareError, Entry, TooLate
-from kvops.cloudflare.writes import BulkOutcome
 from kvops.leases import Again, Lease, LeaseLost, RunError, Stopped
 from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
 from tests import make
 from tests.gate import world as gate
+from tests.gate.executing import Kv, monotonic, now
 from tests.gate.world import NAMES, World
 
 pytestmark = pytest.mark.django_db
-
-
-@dataclass
-class Kv:
-    """A namespace in memory, as both clients see it, with what was sent to it."""
-
-    held: dict[str, Entry]
-    sent: list[tuple[str, list[str]]] = field(default_factory=list)
-    asked: list[tuple[str, list[str]]] = field(default_factory=list)
-    answer: BulkOutcome | None = None
-    refuses: Exception | None = None
-    before_delete: Callable[[], object] = lambda: None
-    during_read: Callable[[], object] = lambda: None
-    calls: int = 0
-    until: float | None = None
-    written_at: float = 0.0
-
-    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None]:
-        self.asked.append((namespace_id, list(names)))
-        self.during_read()
-        return {name: self.held.get(name) for name in names}
-
-    def exact_get(self, namespace_id: str, name: str) -> Entry | None:
-        self.asked.append((namespace_id, [name]))
-        return self.held.get(name)
-
-    def bulk_delete(self, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
-        self.before_delete()
-        self.until, self.written_at = until, monotonic()
-        self.sent.append((namespace_id, list(names)))
-        if self.refuses:
-            raise self.refuses
-        return self.answer or BulkOutcome(len(names), [], [])
-
-    def clients(self) -> Clients:
-        budget = SimpleNamespace(reserve=lambda _calls: 0, paid=100, exhausted=False)
-        meter = SimpleNamespace(insist=lambda _wanted: None)
-        return cast(
-            "Clients", SimpleNamespace(reader=self, writer=self, probe=self, budget=budget, meter=meter)
-        )  # fmt: skip
-
-
-@pytest.fixture
-def kv() -> Kv:
-    return Kv({name: Entry(name, b"{}", None, None) for name in NAMES})
-
-
-@pytest.fixture
-def request_(world: World) -> CleanupRequest:
-    return gate.asked(world)
-
-
-@pytest.fixture
-def stage(world: World, request_: CleanupRequest) -> CleanupStage:
-    return gate.started(world, request_)
-
-
-@pytest.fixture
-def lease(stage: CleanupStage) -> Lease:
-    return gate.lease_of(stage)
-
-
-@pytest.fixture
-def sender(stage: CleanupStage, lease: Lease, kv: Kv) -> Sender:
-    assert stage.generation is not None
-    return Sender(stage, stage.generation, lease, kv.clients())
-
-
-@pytest.fixture
-def chunk(stage: CleanupStage) -> CleanupChunk:
-    found = chunks.plan(stage)
-    assert found is not None
-    return found
-
-
-def now(chunk: CleanupChunk) -> CleanupChunk:
-    return CleanupChunk.objects.get(pk=chunk.pk)
 
 
 # The target
@@ -625,10 +548,6 @@ def test_a_read_that_took_too_long_is_made_again_once(
     assert len(kv.asked) == min(slow + 1, 2)
     assert (found is None) == (slow == 2)
     assert found is None or found.since == 1000.0 + (timing.READ_FRESH + 1) * slow
-
-
-def monotonic() -> float:
-    return float(vars(sending)["time"].monotonic())
 
 
 def read_now(stage: CleanupStage, kv: Kv) -> _Read:

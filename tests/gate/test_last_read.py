@@ -16,10 +16,9 @@ from kvops.cloudflare import Cloudflare, Entry, RateLimited
 from kvops.leases import Lease, RunError
 from kvops.models import Run
 from tests.gate import world as gate
-from tests.gate.test_executing import Kv, chunk, kv, lease, now, request_, sender, stage
+from tests.gate.executing import Kv, now
 from tests.gate.world import NAMES
 
-__all__ = ["chunk", "kv", "lease", "request_", "sender", "stage"]
 pytestmark = pytest.mark.django_db
 LIMITED = RateLimited("The request budget is used up.", 9.0)
 

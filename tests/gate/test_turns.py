@@ -20,11 +20,6 @@ AGAIN = "Keys that were deleted in Qa are there again. Note there what you found
 
 
 @pytest.fixture
-def request_(world: World) -> CleanupRequest:
-    return gate.asked(world)
-
-
-@pytest.fixture
 def qa(world: World, request_: CleanupRequest) -> CleanupStage:
     return gate.accepted(world, request_)
 
