@@ -163,7 +163,7 @@ class Cluster:
     def start(self) -> None:
         """Start it; its first canary is sent by the first `trouble()`."""
         self._probed = self._up = False
-        self._ended = set()
+        self._parts, self._ended = set(), set()
         told, tell = os.pipe()
         # A worker that cannot say so ends all the same, and its cluster is restarted.
         for end in (told, tell):
@@ -193,6 +193,10 @@ class Cluster:
         since = canary_waits_since()
         if since is not None:
             return self._silent(-clock.seconds_until(since))
+        if lost:
+            # While it starts; the answer may be from before.
+            send_canary()
+            return ""
         self._up = True
         sent = age("canary_sent")
         if sent is None or sent >= timing.CANARY:
@@ -254,11 +258,19 @@ class Cluster:
 
 
 def _forked_by(pid: int) -> set[int]:
-    """The processes of a qcluster: the sentinel and the workers, monitor and pusher below it."""
+    """The processes of a qcluster that live: the sentinel and the workers, monitor and pusher below it."""
     with suppress(psutil.NoSuchProcess):
         sentinels = psutil.Process(pid).children()
-        return {process.pid for sentinel in sentinels for process in (sentinel, *sentinel.children())}
+        return {process.pid for one in sentinels for process in (one, *one.children()) if _lives(process)}
     return set()
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it is more than a zombie: a sentinel that hangs, too, does not fetch what was killed below it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @receiver(post_spawn)

@@ -205,6 +205,29 @@ def test_a_process_that_is_gone_is_trouble_at_the_next_look(cluster: supervision
     until("it is noticed", lambda: "lost 1 of its processes" in cluster.trouble())
 
 
+def test_what_was_killed_is_gone_although_nobody_fetches_it(cluster: supervision.Cluster) -> None:
+    cluster.trouble()
+    tasks.came_back(None)
+    cluster.trouble()
+    child = sentinel(cluster)
+    main(cluster).suspend()
+    child.kill()
+    until("it is noticed", lambda: "lost 1 of its processes" in cluster.trouble())
+    assert child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_answer_from_before_a_loss_while_it_starts_says_nothing(
+    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {1, 2, 3}
+    monkeypatch.setattr(supervision, "_forked_by", lambda _: set(there))
+    cluster.trouble()
+    tasks.came_back(None)
+    OrmQ.objects.all().delete()
+    there.remove(3)
+    assert (cluster.trouble(), canaries()) == ("", 1)
+
+
 def test_a_worker_that_said_that_it_ends_is_not_missed_and_any_other_is(
     cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +311,19 @@ def test_a_worker_does_not_judge_while_the_database_is_away(
     worker_command.Command(stderr=said)._look_after(cluster)
     assert "the connection is closed" in said.getvalue()
     assert alive(child)
+
+
+def test_a_loss_is_made_up_for_although_the_database_went_away_at_the_same_look(
+    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
+    monkeypatch.setattr(supervision, "beat", lambda _: None)
+    monkeypatch.setattr(supervision, "stand_in", away)
+    child = sentinel(cluster)
+    said = StringIO()
+    worker_command.Command(stderr=said)._look_after(cluster)
+    assert "It is restarted" in said.getvalue()
+    assert not alive(child)
 
 
 # The queue

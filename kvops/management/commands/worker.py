@@ -37,13 +37,14 @@ class Command(BaseCommand):
 
     def _look_after(self, cluster: supervision.Cluster) -> None:
         close_old_connections()
+        trouble = ""
         try:
             supervision.beat("worker")
             trouble = cluster.trouble()
             self._look_after_sweep()
         except AWAY as error:
             self.stderr.write(f"The database does not answer, trying again: {error}")
-            return
+        # Also when the database went away after it was found: the next look does not find it again.
         if trouble:
             self.stderr.write(f"{trouble} It is restarted.")
             cluster.stop(self._meanwhile)
