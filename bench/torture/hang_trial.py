@@ -15,14 +15,14 @@ from django.utils import timezone
 from bench.torture.apart_lane import Database
 from bench.torture.hang import KINDS
 from bench.torture.running import KEPT
-from kvops import inventory, timing
+from kvops import inventory
 from kvops.models import Heartbeat, Run
 from tests import make
 from tests.clusters import MANAGE, Worker
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 
-PATIENCE = 240.0
+PATIENCE = 300.0
 """Seconds after which something counts as never happening."""
 
 
@@ -105,12 +105,17 @@ class Lane:
 
         self._until(up, "a cluster that is up")
         begun = max(part.create_time() for part in parts.values())
-        self._until(lambda: self._beat("canary") > begun, "an answer of the cluster")
-        # The supervisor looks once more, and knows from then on that it works.
-        seen = self._beat("worker")
-        self._until(lambda: self._beat("worker") > seen + 2 * min(timing.SWEEP, 2.0), "a look at the cluster")
+        # Not any answer: until its supervisor saw one to the canary of its first look, a loss is none.
+        self._until(lambda: self._beat("canary") >= self._beat("canary_sent") > begun, "an answer of the cluster")
+        self._look()
+        self._look()
         self._until(lambda: not Run.objects.open().exists(), "the end of what is under way")
-        return parts
+        return parts if self._worker.parts() == parts else self._idle()
+
+    def _look(self) -> None:
+        """Until a look of the supervisor at its cluster begins, and with it the one before is over."""
+        seen = self._beat("worker")
+        self._until(lambda: self._beat("worker") > seen, "a look at the cluster")
 
     def _kill(self, kind: str, parts: dict[str, psutil.Process]) -> tuple[int, float]:
         """How much the worker had said by then, and when; a part that is being replaced is looked for again."""
