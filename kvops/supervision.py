@@ -158,12 +158,13 @@ class Cluster:
         self._told: FileIO | None = None
         self._ended: set[int] = set()
         self._probed = False
+        self._doubted = False
         self._up = False
 
     def start(self) -> None:
         """Start it; its first canary is sent by the first `trouble()`."""
-        self._probed = self._up = False
-        self._parts, self._ended = set(), set()
+        self._probed = self._doubted = self._up = False
+        self._ended = set()
         told, tell = os.pipe()
         # A worker that cannot say so ends all the same, and its cluster is restarted.
         for end in (told, tell):
@@ -187,20 +188,18 @@ class Cluster:
         # Only from the first answer on: what runs while it starts comes and goes.
         if (lost := len(before - self._parts - self._ends())) and self._up:
             return f"The cluster lost {lost} of its processes."
+        # Before that, no answer counts to what was sent before the loss.
+        self._doubted = self._doubted or lost > 0
         if not self._probed:
             send_canary()
-            self._probed = True
+            self._probed, self._doubted = True, False
         since = canary_waits_since()
         if since is not None:
             return self._silent(-clock.seconds_until(since))
-        if lost:
-            # While it starts; the answer may be from before.
-            send_canary()
-            return ""
-        self._up = True
         sent = age("canary_sent")
-        if sent is None or sent >= timing.CANARY:
+        if self._doubted or sent is None or sent >= timing.CANARY:
             send_canary()
+        self._up, self._doubted = not self._doubted, False
         return ""
 
     def _ends(self) -> set[int]:

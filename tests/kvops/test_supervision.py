@@ -124,6 +124,12 @@ def sentinel(cluster: supervision.Cluster) -> psutil.Process:
     return main(cluster).children()[0]
 
 
+def suspend(process: psutil.Process) -> None:
+    """Suspend it, and wait until it is: before, it may still fetch a child."""
+    process.suspend()
+    until("it is suspended", lambda: process.status() == psutil.STATUS_STOPPED)
+
+
 def sent(*, seconds_ago: float) -> None:
     Heartbeat.objects.filter(name="canary_sent").update(at=Now() - timedelta(seconds=seconds_ago))
 
@@ -210,10 +216,11 @@ def test_what_was_killed_is_gone_although_nobody_fetches_it(cluster: supervision
     tasks.came_back(None)
     cluster.trouble()
     child = sentinel(cluster)
-    main(cluster).suspend()
+    suspend(main(cluster))
     child.kill()
     until("it is noticed", lambda: "lost 1 of its processes" in cluster.trouble())
     assert child.status() == psutil.STATUS_ZOMBIE
+    main(cluster).resume()
 
 
 def test_an_answer_from_before_a_loss_while_it_starts_says_nothing(
@@ -222,10 +229,13 @@ def test_an_answer_from_before_a_loss_while_it_starts_says_nothing(
     there = {1, 2, 3}
     monkeypatch.setattr(supervision, "_forked_by", lambda _: set(there))
     cluster.trouble()
+    there.remove(3)
+    cluster.trouble()
     tasks.came_back(None)
     OrmQ.objects.all().delete()
-    there.remove(3)
     assert (cluster.trouble(), canaries()) == ("", 1)
+    there.remove(2)
+    assert cluster.trouble() == ""
 
 
 def test_a_worker_that_said_that_it_ends_is_not_missed_and_any_other_is(
@@ -292,8 +302,7 @@ def restart(
     monkeypatch.setattr(supervision, "stand_in", lambda: done.append("a round"))
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
     work_in(sentinel(cluster))
-    main(cluster).suspend()
-    until("it is suspended", lambda: main(cluster).status() == psutil.STATUS_STOPPED)
+    suspend(main(cluster))
     command._look_after(cluster)
     return done
 
@@ -323,7 +332,7 @@ def test_a_loss_is_made_up_for_although_the_database_went_away_at_the_same_look(
     said = StringIO()
     worker_command.Command(stderr=said)._look_after(cluster)
     assert "It is restarted" in said.getvalue()
-    assert not alive(child)
+    until("the child is gone", lambda: not alive(child), within=5.0)
 
 
 # The queue

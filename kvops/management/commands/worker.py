@@ -44,7 +44,7 @@ class Command(BaseCommand):
             self._look_after_sweep()
         except AWAY as error:
             self.stderr.write(f"The database does not answer, trying again: {error}")
-        # Also when the database went away after it was found: the next look does not find it again.
+        # Also when the database went away, or a round failed, after it was found: no other look finds it again.
         if trouble:
             self.stderr.write(f"{trouble} It is restarted.")
             cluster.stop(self._meanwhile)
