@@ -1,7 +1,8 @@
 """`python -m bench.torture [--row ROW] [--seed S] [--n N]`: break the product N times in one way, or in every way.
 
 Works in a database of its own beside DATABASE_URL. What was cut short goes on where it stopped: finished trials are
-kept in `.torture/` until a row is complete; then its figures go into `results/torture.md`. Exit 1 on a missed target.
+kept in `.torture/` until a row is complete; then its figures go into `results/torture.md`. Exit 1 on a missed target,
+whose trials are kept as `.missed`.
 """
 
 import argparse

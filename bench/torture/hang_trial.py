@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -15,14 +16,14 @@ from django.utils import timezone
 from bench.torture.apart_lane import Database
 from bench.torture.hang import KINDS
 from bench.torture.running import KEPT
-from kvops import inventory
+from kvops import inventory, timing
 from kvops.models import Heartbeat, Run
 from tests import make
-from tests.clusters import MANAGE, Worker
+from tests.clusters import MANAGE, Worker, alive
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 
-PATIENCE = 300.0
+PATIENCE = 300.0 if timing.SCALE == 1 else 90.0
 """Seconds after which something counts as never happening."""
 
 
@@ -92,25 +93,24 @@ class Lane:
         logs = [(self._folder / name).read_text("utf-8", "replace") for name in ("worker.log", "sweep.log")]
         KEPT.mkdir(exist_ok=True)
         lines = [str(never), timezone.now().isoformat(), *map(str, runs), *map(str, beats), *logs]
-        (KEPT / f"hang.{trial}.log").write_text("\n".join(lines), "utf-8")
+        (KEPT / f"hang.{timing.SCALE:g}.{trial}.log").write_text("\n".join(lines), "utf-8")
 
     def _idle(self) -> dict[str, psutil.Process]:
-        """The processes of a cluster that came up, answered, and has nothing to do."""
+        """The processes of a cluster that came up, answered, and has nothing to do; its supervisor watches it."""
         parts: dict[str, psutil.Process] = {}
-
-        def up() -> bool:
-            nonlocal parts
+        while not parts or self._worker.parts() != parts:
+            self._until(lambda: bool(self._worker.parts()), "a cluster that is up")
             parts = self._worker.parts()
-            return bool(parts)
+            begun = max((part.create_time() for part in parts.values()), default=time.time())
+            # Not any answer: until its supervisor saw one to the canary of its first look, a loss is none.
+            self._until(partial(self._answered, begun), "an answer of the cluster")
+            self._look()
+            self._look()
+            self._until(lambda: not Run.objects.open().exists(), "the end of what is under way")
+        return parts
 
-        self._until(up, "a cluster that is up")
-        begun = max(part.create_time() for part in parts.values())
-        # Not any answer: until its supervisor saw one to the canary of its first look, a loss is none.
-        self._until(lambda: self._beat("canary") >= self._beat("canary_sent") > begun, "an answer of the cluster")
-        self._look()
-        self._look()
-        self._until(lambda: not Run.objects.open().exists(), "the end of what is under way")
-        return parts if self._worker.parts() == parts else self._idle()
+    def _answered(self, begun: float) -> bool:
+        return self._beat("canary") >= self._beat("canary_sent") > begun
 
     def _look(self) -> None:
         """Until a look of the supervisor at its cluster begins, and with it the one before is over."""
@@ -122,8 +122,9 @@ class Lane:
         while True:
             said, lost = self._log.stat().st_size, time.monotonic()
             with suppress(psutil.NoSuchProcess):
-                parts[kind].kill()
-                return said, lost
+                if alive(parts[kind]):
+                    parts[kind].kill()
+                    return said, lost
             parts = self._idle()
 
     def _without_database(self, chance: random.Random, said: int) -> tuple[float, float]:
@@ -131,9 +132,11 @@ class Lane:
         lost = time.monotonic()
         self._database.lose(violently=chance.random() < 0.5)
         connection.close()
-        self._said(said, "does not answer")
-        time.sleep(2 * chance.random())
-        self._database.start()
+        try:
+            self._said(said, "does not answer")
+            time.sleep(2 * chance.random())
+        finally:
+            self._database.start()
         return lost, time.monotonic()
 
     def _said(self, before: int, words: str) -> None:
