@@ -66,14 +66,19 @@ def read_and_compare(
 def compare_now(
     reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
 ) -> Mapping[Frozen, Verdict]:
-    """The same for up to 100 entries, read one after the other where one answer cannot hold them."""
+    """The same for up to 100 entries, one by one where they must be read exactly."""
     if read == Read.EXACT:
         return {entry: _verdict(entry, reader.exact_get(namespace_id, entry.name)) for entry in entries}
+    return _compare_in_bulk(reader, namespace_id, entries)
+
+
+def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen]) -> Mapping[Frozen, Verdict]:
+    """Halved, and the halves read one after the other, where one answer cannot hold them."""
     current = reader.bulk_get_at_once(namespace_id, [entry.name for entry in entries])
     if current is not None:
         return compare(entries, current)
     half = len(entries) // 2
-    first, second = (compare_now(reader, namespace_id, some, read) for some in (entries[:half], entries[half:]))
+    first, second = (_compare_in_bulk(reader, namespace_id, some) for some in (entries[:half], entries[half:]))
     return {**first, **second}
 
 

@@ -7,7 +7,7 @@ no longer fits.
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -66,24 +66,23 @@ def scope_digest(stage: CleanupStage) -> str:
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
     """For each earlier environment with the binding, its newest accepted stage of this very scope, not too old.
 
-    A stage without names needs the reason, one with leftovers their explanation, keys that are there again a person's
-    note; as long as that is missing for one stage of an environment, no other stands in for it.
+    A stage without names has a reason by constraint; one with leftovers needs their explanation, keys that are there
+    again a person's note; as long as that is missing for one stage of an environment, no other stands in for it.
     """
     unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
     found: dict[int, CleanupStage] = {}
     candidates = (
         _of_scope(stage)
         .filter(undos=None)  # what was put back again proves nothing
-        .exclude(names=0, empty_reason="")
         .exclude(Exists(unexplained), leftovers_note="")
         .select_related("environment", "accepted_by")
-        .order_by(F("accepted_at").desc())
+        .order_by("environment__order", "-accepted_at")
     )
     for candidate in candidates:
         found.setdefault(candidate.environment_id, candidate)
     for environment in _of_scope(stage).filter(Exists(_UNSEEN)).values_list("environment", flat=True):
         found.pop(environment, None)
-    return sorted(found.values(), key=lambda stage: stage.environment.order)
+    return list(found.values())
 
 
 def _of_scope(stage: CleanupStage) -> QuerySet[CleanupStage]:
@@ -98,7 +97,7 @@ def _of_scope(stage: CleanupStage) -> QuerySet[CleanupStage]:
 
 def earlier_environment(stage: CleanupStage) -> Environment | None:
     """The environment that must be cleaned up and accepted before it is this stage's turn."""
-    earlier = stage.request.stages.filter(order__lt=stage.order).select_related("environment").order_by("order")
+    earlier = stage.request.stages.filter(order__lt=stage.order).order_by("order")
     if not earlier:
         return None
     proven = {found.environment_id for found in qa_stages(stage)}

@@ -10,12 +10,6 @@ REASONS: dict[str, str] = {
         "before any end stands the header; what has no end matches nothing"
     ),
     r'take: - .*, "approval"\)(.*)\n\+ .*"started_by", \)\1$': "it is fetched when it is asked for",
-    r'qa_stages: - .*"environment", "accepted_by"\)\n\+ .*\("accepted_by"\)$': "it is fetched when it is asked for",
-    r'earlier_environment: - .*"environment"\)(.*)\n\+ .*\(None\)\1$': "it is fetched when it is asked for",
-    r'qa_stages: - .*\n\+ \.exclude\(names=(None, empty_reason=""|0, empty_reason=(None|"XXXX"))\)$': (
-        "by constraint no stage without keys lacks its reason"
-    ),
-    r"compare_now: - first, second = .*, read\)(.*)\n\+ .*, None\)\1$": "only what is not read exactly is halved",
     r'hashed: - (.*)"sha256"\)\n\+ \1"SHA256"\)$': "a hash may be named either way",
     r"- (self\._fenced) = False\n\+ \1 = None$": "no is no",
     r"canonical: - (.*)(ensure_ascii|allow_nan)=False(.*)\n\+ \1\2=None\3$": "no is no",
