@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from backups import manifest
@@ -15,8 +16,13 @@ State = CleanupChunk.State
 Outcome = CleanupException.Outcome
 
 
+def sent(stage: CleanupStage) -> QuerySet[CleanupChunk]:
+    """The chunks that had something to send, and may have sent it."""
+    return stage.chunks.filter(names__gt=0).exclude(answer__has_key="unsent")
+
+
 def plan(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
-    """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys in the first chunk.
+    """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys until one was sent.
 
     `most`: the size that proved small enough for as many values as must be read singly here.
 
@@ -26,7 +32,7 @@ def plan(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
     first = newest.last_index + 1 if newest else 0
     if first >= stage.names or stage.generation is None:
         return None
-    small = newest is None or stage.environment.plan == Environment.Plan.FREE
+    small = stage.environment.plan == Environment.Plan.FREE or not sent(stage).exists()
     limit = EXACT_CHUNK if stage.generation.read == Read.EXACT else (FIRST_CHUNK if small else CHUNK)
     limit = min(limit, most)
     names = stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")

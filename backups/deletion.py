@@ -172,7 +172,7 @@ class _Deletion:
                 with self.lease.checkpoint(then, cursor=settling.phase(self.lease, "settle")):
                     pass
                 return None
-            if self._careful and chunk.first_index > 0:
+            if self._careful and chunk.attempt == 1 and chunks.sent(self.stage).exists():
                 return self._wait_for_a_person()
             if self._lay_still():
                 # Reading D1 again gets nothing deleted: the tries of before count on.

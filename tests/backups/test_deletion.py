@@ -151,6 +151,20 @@ def test_production_waits_for_a_person_after_its_first_chunk(
     assert stage.state == State.CONFIRMED
 
 
+def test_production_waits_after_the_first_chunk_that_sent_something(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    cleaning.accepted(request, people)
+    stage = cleaning.approved(request, people, "production")
+    estate.cloudflare.namespace(estate.production.namespace_id).delete(NAMES[0])
+    delete(stage, people)
+    assert (run_of(stage).state, run_of(stage).cursor["waits"]) == (Run.State.STOPPED, True)
+    assert [list(call.deleted) for call in estate.cloudflare.calls("bulk_delete")][-1] == [NAMES[1]]
+
+
 # Values that are not what was copied
 
 
