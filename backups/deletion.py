@@ -129,7 +129,7 @@ class _Deletion:
         with self.lease.checkpoint(
             Again(),
             no_further=True,
-            starts=0,
+            starts=self.lease.run.cursor.get("starts", 0),
             tries=self.lease.run.cursor.get("tries", 0),
             cursor={**settling.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},
             note=gettext_noop("Checked; deleting."),
@@ -175,8 +175,9 @@ class _Deletion:
             if self._careful and chunk.attempt == 1 and chunks.sent(self.stage).exists():
                 return self._wait_for_a_person()
             if self._lay_still():
-                # Reading D1 again gets nothing deleted: the tries of before count on.
-                begin = {**settling.phase(self.lease, "begin"), "tries": self.lease.run.tries}
+                # Reading D1 again gets nothing deleted: the starts and tries of before count on.
+                before = {"starts": self.lease.run.starts, "tries": self.lease.run.tries}
+                begin = {**settling.phase(self.lease, "begin"), **before}
                 with self.lease.checkpoint(Again(), no_further=True, cursor=begin):
                     return None
             deriving.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))

@@ -336,11 +336,11 @@ def test_a_pause_of_just_as_long_is_not_longer(
 def test_that_d1_must_be_checked_again_is_no_step_forward(lease: Lease, kv: Kv, chunk: CleanupChunk) -> None:
     ago = clock.now() - timedelta(seconds=timing.CHECK_PAUSE + 60)
     lease.run.cursor = {"phase": "delete", "checked_at": ago.isoformat()}
-    lease.run.tries = 3
+    lease.run.starts, lease.run.tries = 2, 3
     Run.objects.filter(pk=lease.run.pk).update(tries=3)
     assert job(chunk.stage, lease, kv).delete() is None
     mine = Run.objects.get(pk=lease.run.pk)
-    assert (mine.cursor, mine.tries, lease.over) == ({"phase": "begin", "tries": 3}, 3, True)
+    assert (mine.cursor, mine.tries, lease.over) == ({"phase": "begin", "starts": 2, "tries": 3}, 3, True)
 
 
 def test_nor_is_that_d1_was_checked_again(
@@ -348,11 +348,11 @@ def test_nor_is_that_d1_was_checked_again(
 ) -> None:
     monkeypatch.setattr("backups.guards.look", lambda *_: None)
     monkeypatch.setattr("backups.integrity.recheck", lambda *_: SimpleNamespace(outcome="passed"))
-    lease.run.cursor = {"phase": "begin", "tries": 3}
-    Run.objects.filter(pk=lease.run.pk).update(starts=2, tries=0)
+    lease.run.cursor = {"phase": "begin", "starts": 2, "tries": 3}
+    Run.objects.filter(pk=lease.run.pk).update(starts=1, tries=0)
     assert job(chunk.stage, lease, kv).begin() is None
     mine = Run.objects.get(pk=lease.run.pk)
-    assert (mine.cursor["phase"], mine.starts, mine.tries) == ("delete", 0, 3)
+    assert (mine.cursor["phase"], mine.starts, mine.tries) == ("delete", 2, 3)
 
 
 # Letting it go on
