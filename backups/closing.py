@@ -22,7 +22,7 @@ State = CleanupStage.State
 _STOP = """
 INSERT INTO backups_cleanupexception (stage_id, index, name, outcome)
 SELECT stage_id, index, name, 'stopped' FROM backups_cleanupentry
- WHERE stage_id = %(stage)s AND (index = ANY(%(left)s::bigint[]) OR index > %(last)s)
+ WHERE stage_id = %(stage)s AND index > %(last)s
 ON CONFLICT (stage_id, index) DO NOTHING
 """
 
@@ -116,14 +116,12 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
             raise CleanupRefused(_("Only a deletion that was stopped or failed can be ended early. Stop it first."))
         chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
-        alive = mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE)
-        left = list(alive.values_list("index", flat=True))
-        alive.delete()
+        # They were sent, and were there when it was early to say so: they are looked at with all that was sent.
+        mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE).delete()
         # Chunks go through the names in order: what lies behind the last one that had something to send was not sent.
-        had = mine.chunks.filter(names__gt=0).exclude(answer__has_key="unsent")
-        last = had.aggregate(last=Max("last_index"))["last"]
+        last = chunks.sent(mine).aggregate(last=Max("last_index"))["last"]
         with connection.cursor() as cursor:
-            cursor.execute(_STOP, {"stage": mine.pk, "left": left, "last": -1 if last is None else last})
+            cursor.execute(_STOP, {"stage": mine.pk, "last": -1 if last is None else last})
         ending = {"phase": "delete", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
             raise CleanupRefused(_("The deletion goes on already. Load the page again."))

@@ -158,7 +158,7 @@ class _Deletion:
                 doubtful = self._doubtful(all_sent=True)
             if doubtful is not None:
                 since = doubtful.sent_at or doubtful.intended_at or clock.now()
-                wait = settling.patience(doubtful.attempt) - (clock.now() - since).total_seconds()
+                wait = self._patience(doubtful.attempt) - (clock.now() - since).total_seconds()
                 if wait > 0:
                     return Again(wait, gettext_noop("Waiting to read again what became of the keys that were sent."))
                 self._sender.settle_by_reading(doubtful)
@@ -168,7 +168,9 @@ class _Deletion:
                 continue
             if chunk is None:
                 tries = self.stage.chunks.filter(state=State.SENT).aggregate(most=Max("attempt"))["most"] or 1
-                then = Again(settling.patience(tries), gettext_noop("Everything was sent; waiting to see it gone."))
+                then = Again(
+                    self._patience(tries), gettext_noop("Nothing is left to send; waiting to see what was sent gone.")
+                )
                 with self.lease.checkpoint(then, cursor=settling.phase(self.lease, "settle")):
                     pass
                 return None
@@ -190,6 +192,9 @@ class _Deletion:
     def _careful(self) -> bool:
         """Whether this is production, and nobody has looked yet at what the first chunk did."""
         return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
+
+    def _patience(self, attempt: int) -> float:
+        return settling.patience(attempt, ending=bool(self.lease.run.cursor.get("ending")))
 
     def _doubtful(self, *, everything: bool = False, all_sent: bool = False) -> CleanupChunk | None:
         """A chunk to be settled by reading before anything else is sent.

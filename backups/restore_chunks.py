@@ -106,7 +106,10 @@ def keep(restore: Restore, became: Mapping[int, Became]) -> None:
 
 
 def settled(chunk: RestoreChunk, *, lease: Lease) -> None:
-    """Close a chunk, within the caller's checkpoint."""
+    """Close a chunk, within the caller's checkpoint; one that is still planned is not written any more."""
+    if chunk.state == State.PLANNED:
+        leave(chunk)
+        return
     open_ = RestoreChunk.objects.filter(pk=chunk.pk, state__in=[State.INTENDED, State.SENT])
     open_.update(state=State.SETTLED, settled_at=Now())
     chunk.refresh_from_db(fields=["answer"])

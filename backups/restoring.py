@@ -8,8 +8,8 @@ back and compared (`comparing_back`); a chunk whose answer is unknown is never s
 import json
 from typing import Any
 
-from django.db.models import Count
-from django.db.models.functions import Now
+from django.db.models import Count, Max
+from django.db.models.functions import Greatest, Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
@@ -117,6 +117,7 @@ class _Job:
         self.reader, self.budget = clients.reader, clients.budget
         self._putter = Putter(restore, lease, clients, copied)
         self._settler = Settler(restore, lease, clients)
+        self._ending = bool(lease.run.cursor.get("ending"))
 
     def begin(self) -> Again | None:
         """Before the first write: what would be overwritten is copied, or nothing that is there may be different."""
@@ -186,15 +187,16 @@ class _Job:
 
     def _wait(self, chunk: RestoreChunk) -> float:
         """Seconds until what the chunk wrote can be read."""
-        since = chunk.sent_at or chunk.intended_at or clock.now()
-        return settling.patience(chunk.attempt) - (clock.now() - since).total_seconds()
+        last = self.restore.chunks.aggregate(at=Max(Greatest("intended_at", "sent_at")))["at"]
+        since = chunk.sent_at or chunk.intended_at or last or clock.now()
+        return settling.patience(chunk.attempt, ending=self._ending) - (clock.now() - since).total_seconds()
 
     def _next(self) -> RestoreChunk | None:
         """The chunk to write now; None when everything was, or nothing more may be."""
         planned = self.restore.chunks.filter(state=State.PLANNED).order_by("first_index", "number")
-        if self.lease.run.cursor.get("ending"):
+        if self._ending:
             with self.lease.checkpoint():
-                for chunk in planned:
+                for chunk in planned.filter(attempt=1):
                     restore_chunks.leave(chunk)
             return None
         found = planned.first()
@@ -221,7 +223,9 @@ class _Job:
     def settle(self) -> Again | None:
         """Compare what was written, chunk by chunk; what is missing is written again."""
         while not self.lease.tired:
-            chunk = self.restore.chunks.filter(state__in=[State.INTENDED, State.SENT]).order_by("number").first()
+            # When nothing is written again, what was to be, was missing when it was early to say so.
+            states = [State.INTENDED, State.SENT, *([State.PLANNED] if self._ending else [])]
+            chunk = self.restore.chunks.filter(state__in=states).order_by("number").first()
             if chunk is None:
                 return self._finish()
             wait = self._wait(chunk)
@@ -231,8 +235,8 @@ class _Job:
         return Again()
 
     def _finish(self) -> Again | None:
-        restore, ending = self.restore, self.lease.run.cursor.get("ending")
-        if not ending and restore.chunks.filter(state=State.PLANNED).exists():
+        restore = self.restore
+        if not self._ending and restore.chunks.filter(state=State.PLANNED).exists():
             with self.lease.checkpoint(Again(), cursor={"phase": "write"}):
                 return None
         with self.lease.checkpoint():

@@ -38,9 +38,12 @@ def phase(lease: Lease, name: str) -> dict[str, object]:
     return {"phase": name, **{flag: lease.run.cursor[flag] for flag in kept if lease.run.cursor.get(flag)}}
 
 
-def patience(attempt: int) -> float:
-    """Seconds from a delete to the look at what became of it; after the last try no old state may pass for it."""
-    return max(timing.SETTLE, timing.STALE) if attempt >= TRIES else timing.SETTLE
+def patience(attempt: int, *, ending: bool = False) -> float:
+    """Seconds from a change to the look at what became of it; where no other try follows, no old state may pass for it.
+
+    `ending`: a person ended the run, so that this one was the last.
+    """
+    return max(timing.SETTLE, timing.STALE) if ending or attempt >= TRIES else timing.SETTLE
 
 
 def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepaid) -> Again | None:

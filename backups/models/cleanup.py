@@ -297,7 +297,7 @@ class CleanupException(models.Model):
         ALIVE = "alive", _("still there, to be sent again")
         FAILED = "failed", _("still there after three tries")
         REAPPEARED = "reappeared", _("there again with another value")
-        STOPPED = "stopped", _("not sent: the run was ended early")
+        STOPPED = "stopped", _("left as it is: the run was ended early")
 
     LEFTOVERS = (Outcome.CHANGED, Outcome.FAILED, Outcome.REAPPEARED, Outcome.STOPPED)
 

@@ -172,7 +172,7 @@ class RestoreEntry(models.Model):
         SOON = "soon", _("less than a minute left, not put back: decide by hand")
         DIFFERENT = "different", _("different when it was compared after the writing")
         FAILED = "failed", _("not there after three tries")
-        STOPPED = "stopped", _("not sent: the run was ended early")
+        STOPPED = "stopped", _("left as it is: the run was ended early")
 
     class Compared(models.TextChoices):
         """What KV held after the settle time, against the copy."""

@@ -190,7 +190,7 @@ RESULTS: dict[str, str | Promise] = {
     "left": _("Not put back"),
     "different": _("Different when it was compared after the writing"),
     "failed": _("Not there after three tries"),
-    "stopped": _("Not sent: the run was ended early"),
+    "stopped": _("Left as it is: the run was ended early"),
     # comparisons of copies
     "removed": _("Removed"),
     # deletions of copies

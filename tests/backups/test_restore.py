@@ -800,6 +800,47 @@ def test_a_restore_that_lies_still_can_be_ended_early(estate: make.Estate, peopl
     assert (restoring.fresh(restore).state, writes(estate)) == (State.DONE, [])
 
 
+@pytest.mark.parametrize("looked", [False, True])
+def test_ended_early_no_old_answer_passes_for_a_key_that_was_not_written(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, *, looked: bool
+) -> None:
+    """Nor does one that came before it was ended."""
+    estate.cloudflare.add_remembering(make.ACCOUNTS["qa"], make.NAMESPACES["qa"], estate.qa.title)
+    generation, before = lost(estate)
+    restore = restoring.prepared(generation, people)
+    run = restoring.started(restore, people)
+    restoring.stop_in_doubt(estate, run)
+    written = time.time()
+    monkeypatch.setattr(timing, "STALE", 300.0)
+    estate.cloudflare.lag = lambda _route, _name: 250.0
+    move_time(estate, monkeypatch, written + 1)
+    if looked:
+        look_and_stop(run, monkeypatch)
+        assert set(restoring.outcomes(restore).values()) == {"again"}
+    restores.end_early(restore, by=people.operator)
+    for _ in range(3):
+        Run.objects.filter(pk=run.pk).update(wake_at=None)
+        runs.drive(run.pk)
+    move_time(estate, monkeypatch, written + 301)
+    make.work()
+    assert set(restoring.outcomes(restore).values()) == {"written"}
+    assert (restoring.held(estate, estate.qa), len(writes(estate))) == (before, 1)
+
+
+def look_and_stop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the run go on until it has compared a chunk, and stop it there."""
+    real = restore_chunks.settled
+
+    def stop_then(chunk: RestoreChunk, *, lease: leases.Lease) -> None:
+        real(chunk, lease=lease)
+        Run.objects.filter(pk=run.pk).update(stop_requested_by="tests")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore_chunks, "settled", stop_then)
+        runs.resume(run, actor=make.SETUP)
+        make.work()
+
+
 def test_an_early_end_that_is_refused_changes_nothing(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     restore = restoring.prepared(generation, people)

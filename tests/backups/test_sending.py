@@ -276,6 +276,7 @@ def test_after_the_last_try_an_old_listing_does_not_pass_for_a_survivor(
 ) -> None:
     monkeypatch.setattr(timing, "STALE", 300.0)
     assert [settling.patience(attempt) for attempt in (1, 2, 3)] == [timing.SETTLE, timing.SETTLE, 300.0]
+    assert settling.patience(1, ending=True) == 300.0
 
 
 @pytest.mark.hazard("B7")
