@@ -167,7 +167,7 @@ class _Deletion:
                 emergency.insist_none(self.stage.environment)
                 continue
             if chunk is None:
-                tries = self.stage.chunks.filter(state=State.SENT).aggregate(most=Max("attempt"))["most"] or 1
+                tries = self.stage.chunks.filter(state=State.SENT).aggregate(most=Max("attempt"))["most"]
                 then = Again(
                     self._patience(tries), gettext_noop("Nothing is left to send; waiting to see what was sent gone.")
                 )
@@ -193,7 +193,7 @@ class _Deletion:
         """Whether this is production, and nobody has looked yet at what the first chunk did."""
         return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
 
-    def _patience(self, attempt: int) -> float:
+    def _patience(self, attempt: int | None) -> float:
         return settling.patience(attempt, ending=bool(self.lease.run.cursor.get("ending")))
 
     def _doubtful(self, *, everything: bool = False, all_sent: bool = False) -> CleanupChunk | None:

@@ -38,12 +38,13 @@ def phase(lease: Lease, name: str) -> dict[str, object]:
     return {"phase": name, **{flag: lease.run.cursor[flag] for flag in kept if lease.run.cursor.get(flag)}}
 
 
-def patience(attempt: int, *, ending: bool = False) -> float:
+def patience(attempt: int | None, *, ending: bool = False) -> float:
     """Seconds from a change to the look at what became of it; where no other try follows, no old state may pass for it.
 
-    `ending`: a person ended the run, so that this one was the last.
+    `attempt`: None when nothing was sent; `ending`: a person ended the run, so that no other try follows.
     """
-    return max(timing.SETTLE, timing.STALE) if ending or attempt >= TRIES else timing.SETTLE
+    last = ending or (attempt is not None and attempt >= TRIES)
+    return max(timing.SETTLE, timing.STALE) if last else timing.SETTLE
 
 
 def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepaid) -> Again | None:

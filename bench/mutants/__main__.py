@@ -25,8 +25,12 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.cleanup": ("start_deletion", "_claim_and_run"),
         "backups.deletion": (
             "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_insist_in_force",
-            "_Deletion._insist_rights", "_Deletion._careful", "_Deletion._lay_still", "let_go_on",
+            "_Deletion.begin", "_Deletion._until_apart", "_Deletion._lay_still", "_Deletion.delete",
+            "_Deletion._careful", "_Deletion._patience", "_Deletion._doubtful", "_Deletion._next",
+            "_Deletion._wait_for_a_person", "_Deletion._insist_rights", "let_go_on",
         ),
+        "backups.chunks": (),
+        "backups.contradictions": ("insist_none",),
         "backups.deriving": (),
         "backups.clients": ("Clients.insist_visible", "open_clients"),
         "backups.current": (),
