@@ -38,13 +38,16 @@ def plan(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
     names = stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")
     copied = GenerationEntry.objects.filter(generation=stage.generation, name__in=names.values("name"))
     sizes = dict(copied.values_list("name", "size"))
-    last, total = first - 1, 0
+    taken: list[int] = []
+    total = 0
     for index, name in names.values_list("index", "name"):
         total += sizes.get(name) or 0
-        if total > CHUNK_BYTES and last >= first:
+        if total > CHUNK_BYTES and taken:
             break
-        last = index
-    return CleanupChunk.objects.create(stage=stage, number=stage.chunks.count() + 1, first_index=first, last_index=last)
+        taken.append(index)
+    return CleanupChunk.objects.create(
+        stage=stage, number=stage.chunks.count() + 1, first_index=first, last_index=taken[-1]
+    )
 
 
 def halve(chunk: CleanupChunk) -> None:
