@@ -212,7 +212,7 @@ class _Deletion:
         """The chunk to send now; None when everything was sent, or nothing more may be."""
         if self.lease.run.cursor.get("ending"):
             return None
-        planned = self.stage.chunks.filter(state=State.PLANNED).order_by("first_index", "number").first()
+        planned = self.stage.chunks.filter(state=State.PLANNED).order_by("first_index").first()
         if planned is not None:
             return planned
         with self.lease.checkpoint():
