@@ -6,7 +6,7 @@ from backups.models import CleanupException, RestoreEntry
 
 Outcome = CleanupException.Outcome
 NOT_BY_US = (Outcome.CHANGED, Outcome.VANISHED, Outcome.EXPIRED, Outcome.STOPPED, Outcome.REAPPEARED)
-"""Names of a chunk with one of these were not sent, or were written again after they were."""
+"""Names of a chunk with one of these were not sent, were there all the same, or were written again after they were."""
 
 Restored = RestoreEntry.Outcome
 THERE_AGAIN = (

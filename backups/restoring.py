@@ -223,7 +223,7 @@ class _Job:
     def settle(self) -> Again | None:
         """Compare what was written, chunk by chunk; what is missing is written again."""
         while not self.lease.tired:
-            # When nothing is written again, what was to be, was missing when it was early to say so.
+            # What was to be written again was missing when it was early to say so; when ending, that is looked at last.
             states = [State.INTENDED, State.SENT, *([State.PLANNED] if self._ending else [])]
             chunk = self.restore.chunks.filter(state__in=states).order_by("number").first()
             if chunk is None:
