@@ -122,6 +122,14 @@ def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> 
     return stage_of(request, slug)
 
 
+def production(estate: make.Estate, people: make.People) -> CleanupStage:
+    """Production's stage of these masters, approved after QA was accepted."""
+    estate_with_masters(estate)
+    request = asked(people)
+    accepted(request, people)
+    return approved(request, people, "production")
+
+
 def journal(estate: make.Estate, slug: str = "qa") -> Mapping[str, str | None]:
     """What Cloudflare itself deleted in the environment: name to the SHA-256 of the value at that moment."""
     found: dict[str, str | None] = {}

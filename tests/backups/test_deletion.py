@@ -137,10 +137,7 @@ def test_production_waits_for_a_person_after_its_first_chunk(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    cleaning.accepted(request, people)
-    stage = delete(cleaning.approved(request, people, "production"), people)
+    stage = delete(cleaning.production(estate, people), people)
     assert (stage.state, run_of(stage).state) == (State.DELETING, Run.State.STOPPED)
     assert len(cleaning.journal(estate, "production")) == 1
     assert CleanupChunk.objects.get(stage=stage, number=1).state == "settled"
@@ -155,10 +152,7 @@ def test_production_waits_after_the_first_chunk_that_sent_something(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    cleaning.accepted(request, people)
-    stage = cleaning.approved(request, people, "production")
+    stage = cleaning.production(estate, people)
     estate.cloudflare.namespace(estate.production.namespace_id).delete(NAMES[0])
     delete(stage, people)
     assert (run_of(stage).state, run_of(stage).cursor["waits"]) == (Run.State.STOPPED, True)
@@ -617,10 +611,7 @@ def test_a_copy_that_is_damaged_by_the_start_starts_nothing(estate: make.Estate,
 def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> CleanupStage:
     """Production, its first key deleted, waiting for a person."""
     monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    cleaning.accepted(request, people)
-    return delete(cleaning.approved(request, people, "production"), people)
+    return delete(cleaning.production(estate, people), people)
 
 
 def another_policy(_: CleanupStage) -> None:

@@ -328,10 +328,7 @@ def test_a_chunk_with_many_changed_keys_writes_them_down_in_one_statement(
 def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Production, its first key deleted, waiting for a person."""
     monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    cleaning.accepted(request, people)
-    return run_of(delete(cleaning.approved(request, people, "production"), people))
+    return run_of(delete(cleaning.production(estate, people), people))
 
 
 def test_nobody_but_a_person_lets_production_go_on(
@@ -352,10 +349,7 @@ def test_a_person_who_went_on_before_the_first_chunk_was_seen_does_not_let_it_go
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    cleaning.accepted(request, people)
-    run = cleaning.started(request, people, "production")
+    run = cleanup.start_deletion(cleaning.production(estate, people), by=people.operator)
     runs.request_stop(run, actor=approvals.actor_of(people.operator))
     make.work()
     runs.resume(run, actor=approvals.actor_of(people.operator))
