@@ -1,6 +1,7 @@
 """The estate the tests work on: fixed people, QA and production on a fake Cloudflare and a fake bucket."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from django_q.models import OrmQ
 from audit import log
 from kvops import runs
 from kvops.models import (
+    BudgetSpend,
     Category,
     Database,
     Environment,
@@ -32,6 +34,8 @@ ACCOUNTS = {"qa": "a" * 32, "production": "b" * 32}
 NAMESPACES = {"qa": "1" * 32, "production": "2" * 32}
 SCRATCHES = {"qa": "3" * 32, "production": "4" * 32}
 DATABASES = {"qa": "00000000-0000-4000-8000-000000000001", "production": "00000000-0000-4000-8000-000000000002"}
+PATIENCE = 30.0
+"""Seconds: more than any test's work takes. Not a number of rounds, which a fast machine does before a wait is over."""
 
 
 def person(name: str, *roles: Role) -> Person:
@@ -150,14 +154,17 @@ def policy() -> PolicyVersion:
     return PolicyVersion.objects.create(number=1, digest="0" * 64, definition="{}", applied_by="tests")
 
 
-def work(*, rounds: int = 200, late: bool = False) -> None:
+def work(*, late: bool = False) -> None:
     """Do everything that is queued or due, as a worker and a sweep would; waiting times are skipped.
 
-    Only `late` checks wait for hours, so they are left alone unless asked for.
+    So is that for requests: each round has a budget of its own, however fast the machine is. Only `late` checks wait
+    for hours, so they are left alone unless asked for.
     """
     left = [] if late else [Run.Kind.LATE_CHECK]
-    for _ in range(rounds):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         OrmQ.objects.all().delete()
+        BudgetSpend.objects.all().delete()
         Run.objects.open().filter(wake_at__isnull=False).update(wake_at=None)
         due = list(Run.objects.open().filter(foreground=False).exclude(kind__in=left).values_list("pk", flat=True))
         if not due:

@@ -1,12 +1,14 @@
 """A copy compared with a later one, and with what KV holds."""
 
 import time
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from backups import contrasting, contrasts
 from backups.models import Contrast, ContrastEntry, Generation
-from kvops import leases, runs
+from kvops import clock, leases, runs
 from kvops.cloudflare import Entry
 from kvops.models import Run
 from tests import make
@@ -115,11 +117,12 @@ def test_a_copy_is_compared_with_another_environment(estate: make.Estate, genera
     assert kinds(contrast) == {"master:expiration": "removed"}
 
 
-def test_a_key_whose_time_is_over_was_not_removed(estate: make.Estate) -> None:
-    restoring.put(estate, estate.qa, entry("short", expiration=int(time.time()) + 2), entry("long"))
+def test_a_key_whose_time_is_over_was_not_removed(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    restoring.put(estate, estate.qa, entry("short", expiration=SOON), entry("long"))
     copy = restoring.copy(estate.qa)
-    time.sleep(2.1)
     restoring.wipe(estate, estate.qa, "master:short")
+    days_later = SimpleNamespace(now=lambda: clock.now() + timedelta(days=2))
+    monkeypatch.setattr(contrasting, "clock", days_later)
     contrast = finished(contrasts.with_kv(copy, estate.qa, actor=make.SETUP))
     assert kinds(contrast) == {"master:short": "expired"}
 

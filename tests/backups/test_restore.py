@@ -546,7 +546,6 @@ def test_more_entries_that_are_written_singly_than_the_request_limit_allows_at_o
     monkeypatch.setattr(putting, "MANY", 8)
     generation, before = lost(estate, *(Entry(f"master:a:{n:02}", b"x", None, f"{n}") for n in range(30)))
     monkeypatch.setattr(timing, "BUDGET_CALLS", 80)  # thirty of them would need 91
-    monkeypatch.setattr(timing, "BUDGET_WINDOW", 0)
     restore = restoring.done(generation, people)
     assert (restoring.held(estate, estate.qa), restore.left) == (before, 0)
 
