@@ -2,13 +2,13 @@
 
 import pytest
 
-from backups import chunks
+from backups import chunks, deletion
 from backups.models import CleanupChunk, CleanupRequest, CleanupStage
 from backups.sending import Sender
 from kvops.cloudflare import Entry
 from kvops.leases import Lease
 from tests.gate import world as gate
-from tests.gate.executing import Kv
+from tests.gate.executing import Kv, deletion_of
 from tests.gate.world import NAMES, World
 
 
@@ -49,3 +49,17 @@ def chunk(stage: CleanupStage) -> CleanupChunk:
     found = chunks.plan(stage)
     assert found is not None
     return found
+
+
+@pytest.fixture
+def mine(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
+    """The deletion of QA; its copy is old enough."""
+    return deletion_of(stage, lease, kv)
+
+
+@pytest.fixture
+def production(world: World, request_: CleanupRequest, kv: Kv) -> deletion._Deletion:
+    """The deletion of production, after QA was accepted."""
+    gate.accepted(world, request_)
+    stage = gate.started(world, request_, "production")
+    return deletion_of(stage, gate.lease_of(stage), kv)

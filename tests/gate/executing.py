@@ -1,15 +1,22 @@
-"""A KV in memory for the executor, and the clock it is held against."""
+"""A KV in memory for the executor, deletions on it, and the clock it is held against."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import cast
 
-from backups import sending
+from django.db.models.functions import Now
+
+from backups import deletion, sending
 from backups.clients import Clients
-from backups.models import CleanupChunk
+from backups.models import CleanupChunk, CleanupException, CleanupStage
+from kvops import clock
 from kvops.cloudflare import Entry
 from kvops.cloudflare.writes import BulkOutcome
+from kvops.leases import Lease
+from tests.gate import world as gate
+from tests.gate.world import NAMES
 
 
 @dataclass
@@ -58,3 +65,27 @@ def now(chunk: CleanupChunk) -> CleanupChunk:
 
 def monotonic() -> float:
     return float(vars(sending)["time"].monotonic())
+
+
+def deletion_of(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
+    related = ("environment", "namespace", "request__family", "generation", "approval")
+    found = deletion._Deletion(CleanupStage.objects.select_related(*related).get(pk=stage.pk), lease, kv.clients())
+    found.generation.finished_at = clock.now() - timedelta(hours=1)
+    lease.run.cursor = {"phase": "delete"}
+    return found
+
+
+def chunk_of(
+    mine: deletion._Deletion, state: str = "planned", *, number: int = 1, first: int = 0, last: int = 0, **more: object
+) -> CleanupChunk:
+    """A chunk of the stage past the triggers."""
+    found = CleanupChunk.objects.create(stage=mine.stage, number=number, first_index=first, last_index=last)
+    sent = {} if state == "planned" else {"names": 1, "names_sha256": "0" * 64, "intended_at": Now()}
+    gate.tampered(found, state=state, **{**sent, **more})
+    return now(found)
+
+
+def alive(mine: deletion._Deletion, *indexes: int, outcome: str = "alive") -> None:
+    CleanupException.objects.bulk_create(
+        CleanupException(stage=mine.stage, index=index, name=NAMES[index], outcome=outcome) for index in indexes
+    )
