@@ -24,7 +24,7 @@ def read_generation(generation: Generation, rule: Correspondence, *, after: int)
     """
     parts = GenerationPart.objects.filter(generation=generation, number__gt=after).order_by("number")
     opened = encryption.opener(generation)
-    with storage.errors_for_a_run(), storage.store(generation.environment) as store:
+    with storage.errors_for_a_run(), storage.store_of(generation) as store:
         for part in parts:
             try:
                 copied = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]

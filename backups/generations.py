@@ -186,7 +186,7 @@ def export(lease: Lease) -> Again | None:
         guards.look(generation.environment, lease.keep)
     with (
         storage.errors_for_a_run(),
-        storage.store(generation.environment) as store,
+        storage.store_of(generation) as store,
         Reader(generation.environment, lease.keep) as reader,
     ):
         kind = MastersExport if generation.purpose == Generation.Purpose.MASTERS else Export
@@ -228,7 +228,7 @@ def create_verification(
 def read_back(lease: Lease) -> Again | None:
     """Do a step of a verification; see `backups.readback`."""
     generation = Generation.objects.select_related("environment", "namespace").get(verify_run=lease.run)
-    with storage.errors_for_a_run(), storage.store(generation.environment) as store:
+    with storage.errors_for_a_run(), storage.store_of(generation) as store:
         return ReadBack(generation, lease, store).step()
 
 
@@ -241,7 +241,7 @@ def read_entry(generation: Generation, name: str) -> Entry | None:
     if wanted is None:
         return None
     part = generation.parts.get(first_index__lte=wanted.index, last_index__gte=wanted.index)
-    with storage.store(generation.environment) as store:
+    with storage.store_of(generation) as store:
         for key in filter(None, (part.object_key, part.api_only_key)):
             entry = next((each for each in manifest.read_entries(store.open(key)) if each.name >= name), None)
             if entry is None or entry.name != name:

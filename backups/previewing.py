@@ -35,7 +35,7 @@ def preview(lease: Lease) -> Again | None:
     size = EXACT_BLOCK if restore.generation.read == Read.EXACT else BLOCK
     with (
         storage.errors_for_a_run(),
-        storage.store(restore.generation.environment) as store,
+        storage.store_of(restore.generation) as store,
         Reader(restore.environment, lease.keep) as reader,
         Copied(restore.generation, store, lease.keep) as copied,
     ):

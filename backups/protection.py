@@ -93,7 +93,7 @@ class _Verified:
 def _verified() -> list[_Verified]:
     """Newest first: one query finds which copies, another reads them."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
-    lasting = Generation.objects.of_kv().verified().exclude(purpose=Purpose.INVESTIGATION)
+    lasting = Generation.objects.of_kv().verified().here().exclude(purpose=Purpose.INVESTIGATION)
     found = lasting.values(*kind).annotate(newest=Max("pk"), since=Min("started_at"))
     since = {row["newest"]: row["since"] for row in found}
     generations = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")

@@ -61,6 +61,10 @@ class AccessRefused(StoreError):
     """The credentials, the host or a bucket lock do not allow this."""
 
 
+class Elsewhere(StoreError):
+    """The copy lies in another bucket than the environment has now."""
+
+
 class NotOffered(StoreError):
     """The store has no such call; R2 itself has it."""
 

@@ -270,6 +270,7 @@ class _Job:
     def _from_copy(self, copy: DrilledCopy) -> Copied:
         """The values of the copy, streamed in order for the length of the step."""
         if copy.pk not in self._copied:
+            storage.insist_here(copy.generation)
             opened = Copied(copy.generation, self.store, self.lease.keep)
             self._copied[copy.pk] = self._stack.enter_context(opened)
         return self._copied[copy.pk]

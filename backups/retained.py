@@ -30,9 +30,9 @@ def _rule(family: Family, days: int) -> Rule:
 
 
 def successors() -> Successors:
-    """The newest verified copy of everything that was ever copied, whether it is shown or not."""
+    """The newest verified copy of everything that can be read today, whether it is shown or not."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
-    newest = Generation.objects.verified().values(*kind).annotate(newest=Max("pk")).values("newest")
+    newest = Generation.objects.verified().here().values(*kind).annotate(newest=Max("pk")).values("newest")
     found = Generation.objects.filter(pk__in=newest).select_related("namespace", "environment")
     return Successors(_copy(each) for each in found)
 

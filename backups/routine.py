@@ -35,7 +35,7 @@ def back_up(environment: Environment, actor: log.Actor) -> Begun:
 
 def _young(namespace: Namespace, family: Family) -> bool:
     old = Now() - timedelta(hours=family.interval_hours) + SLACK
-    made = Generation.objects.whole().filter(purpose=Generation.Purpose.ROUTINE, namespace=namespace)
+    made = Generation.objects.whole().here().filter(purpose=Generation.Purpose.ROUTINE, namespace=namespace)
     return made.filter(prefixes=[family.pattern], started_at__gt=old).exists()
 
 
@@ -64,6 +64,6 @@ def check(environment: Environment, actor: log.Actor) -> Begun:
 
 
 def _newest(environment: Environment) -> list[Generation]:
-    """The newest whole routine copy of each namespace and set of prefixes."""
-    routine = Generation.objects.whole().filter(purpose=Generation.Purpose.ROUTINE, environment=environment)
+    """The newest whole routine copy of each namespace and set of prefixes in the bucket of today."""
+    routine = Generation.objects.whole().here().filter(purpose=Generation.Purpose.ROUTINE, environment=environment)
     return list(routine.newest_of_each().select_related("environment", "namespace__environment"))

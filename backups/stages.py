@@ -85,9 +85,9 @@ def generation_of(stage: CleanupStage) -> Generation:
 
 
 def copy_is_fresh(stage: CleanupStage) -> bool:
-    """Whether the stage's copy was read back, not too long ago."""
+    """Whether the stage's copy was read back, not too long ago, in the bucket of today."""
     fresh = Now() - timedelta(seconds=timing.VERIFIED_FRESH)
-    return Generation.objects.verified().filter(stages=stage, verified_at__gte=fresh).exists()
+    return Generation.objects.verified().here().filter(stages=stage, verified_at__gte=fresh).exists()
 
 
 def run_of(stage: CleanupStage) -> Run | None:

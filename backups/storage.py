@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from backups import manifest
 from backups.models import Generation, StoredObject
-from backups.r2 import AccessRefused, ObjectConflict, ObjectInfo, R2Store, StoreError, StoreUnavailable
+from backups.r2 import AccessRefused, Elsewhere, ObjectConflict, ObjectInfo, R2Store, StoreError, StoreUnavailable
 from kvops import credentials
 from kvops.leases import RunError, TryLater
 from kvops.models import Environment
@@ -36,6 +36,24 @@ def store(environment: Environment) -> Iterator[R2Store]:
         yield bucket
     finally:
         bucket.close()
+
+
+@contextmanager
+def store_of(generation: Generation) -> Iterator[R2Store]:
+    """As `store`, for what belongs to this copy. Raises Elsewhere: what another bucket lacks says nothing of it."""
+    insist_here(generation)
+    with store(generation.environment) as found:
+        yield found
+
+
+def insist_here(generation: Generation) -> None:
+    """Raise Elsewhere unless the copy lies in the bucket that its environment has now."""
+    mine, now = generation.bucket, generation.environment.r2_bucket
+    if mine != now:
+        raise Elsewhere(
+            f"Copy {generation.pk} lies in bucket {mine}; {generation.environment.slug} has {now} now. Give the"
+            f" environment its bucket back to read the copy."
+        )
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
     if len(keys) != 1 or part is None or part.size > documents.LIMIT:
         sentence = _("Only a copy of one object of at most %(size)s bytes is kept in 1Password.")
         raise NotKept(say(sentence, size=documents.LIMIT))
-    with storage.store(generation.environment) as bucket:
+    with storage.store_of(generation) as bucket:
         body = bucket.get(part.object_key)
     place = DocumentStore(vault, notes=_notes(generation))
     if sha256(body).hexdigest() != part.sha256:

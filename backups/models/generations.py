@@ -18,6 +18,10 @@ class GenerationQuerySet(models.QuerySet["Generation"]):
         """Generations that were read back and found equal."""
         return self.filter(status=Generation.Status.VERIFIED)
 
+    def here(self) -> "GenerationQuerySet":
+        """Generations in the bucket that their environment has now: the others cannot be read."""
+        return self.filter(bucket=models.F("environment__r2_bucket"))
+
     def there(self) -> "GenerationQuerySet":
         """Generations that are neither deleted nor about to be."""
         return self.exclude(status__in=Generation.GOING)

@@ -8,7 +8,7 @@ from audit import log
 from backups import deadlines, pins, protection
 from backups.models import Generation
 from backups.protection import Copy, Light
-from kvops.models import Event, Family, Notification
+from kvops.models import Environment, Event, Family, Notification
 from tests import make
 from tests.backups import cleaning
 from tests.backups.keeping import copy
@@ -43,6 +43,12 @@ def test_the_newest_verified_copy_says_whether_the_next_is_late(daily: make.Esta
 def test_a_family_that_was_never_copied_is_an_alarm(daily: make.Estate, people: make.People) -> None:
     assert of_masters(daily).light == Light.NEVER
     assert "Copies of 2 families are overdue" in signed_in(people.auditor).get("/").text
+
+
+def test_a_copy_in_another_bucket_protects_nothing(daily: make.Estate) -> None:
+    copy(daily.qa, 0)
+    Environment.objects.update(r2_bucket="another")
+    assert (of_masters(daily).light, of_masters(daily).generation) == (Light.NEVER, None)
 
 
 def test_a_family_without_keys_needs_no_copy(daily: make.Estate) -> None:

@@ -10,7 +10,7 @@ from backups.models import Drill, DrilledCopy, Generation, Pin
 from backups.retained import Kept, Retention
 from backups.retention import State
 from kvops.definitions import DefinitionRefused
-from kvops.models import ApprovalRequest, Category, Family, Run
+from kvops.models import ApprovalRequest, Category, Environment, Family, Run
 from tests import make
 from tests.backups import cleaning
 from tests.backups.disposing import asked, expired
@@ -108,6 +108,16 @@ def test_what_lies_in_another_bucket_is_kept(estate: make.Estate) -> None:
     estate.qa.environment.save()
     moved.refresh_from_db()
     assert state(Generation.objects.select_related("environment", "namespace").get(pk=moved.pk)) == State.HELD
+
+
+def test_a_newer_copy_in_another_bucket_takes_nobody_s_place(estate: make.Estate) -> None:
+    here = copy(estate.qa, 400)
+    before = estate.qa.environment.r2_bucket
+    Environment.objects.filter(slug="qa").update(r2_bucket="another")
+    estate.qa.environment.refresh_from_db()
+    copy(estate.qa, 1)
+    Environment.objects.filter(slug="qa").update(r2_bucket=before)
+    assert state(Generation.objects.select_related("environment", "namespace").get(pk=here.pk)) == State.NEWEST
 
 
 def test_a_pin_holds_a_copy_until_it_is_taken_off(estate: make.Estate, people: make.People) -> None:

@@ -95,3 +95,13 @@ def test_a_partial_copy_is_told_as_failed(qa: Environment) -> None:
     with log.transaction():
         announcements.made(partial)
     assert told() == [Event.GENERATION_FAILED]
+
+
+def test_in_another_bucket_everything_is_copied_anew_and_nothing_of_before_is_read_back(qa: Environment) -> None:
+    fire("backup")
+    make.work()
+    Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
+    moved = Environment.objects.get(pk=qa.pk)
+    with log.transaction():
+        assert routine.verify(moved, make.SETUP).runs == []
+        assert len(routine.back_up(moved, make.SETUP).runs) == 1

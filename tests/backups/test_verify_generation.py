@@ -11,7 +11,7 @@ from audit import log
 from audit.models import Entry as AuditEntry
 from backups import generations, manifest
 from backups.models import Generation
-from kvops.models import Run
+from kvops.models import Environment, Run
 from tests import make
 from tests.audit.make import triggers_off
 from tests.fakes.s3 import FaultKind
@@ -204,3 +204,13 @@ def test_a_routine_copy_is_read_back_as_soon_as_it_is_complete(estate: make.Esta
     make.work()
     made.refresh_from_db()
     assert made.status == "verified"
+
+
+def test_what_another_bucket_lacks_is_not_called_damaged(copy: Generation) -> None:
+    Environment.objects.update(r2_bucket="another")
+    run = generations.start_verification(copy, actor=ACTOR)
+    make.work()
+    run.refresh_from_db()
+    copy.refresh_from_db()
+    assert (copy.status, run.state, run.error_code) == ("verified", "failed", "store")
+    assert f"lies in bucket {copy.bucket}; qa has another now" in run.error
