@@ -81,7 +81,8 @@ def _newest(store: R2Store, environment: Environment) -> contradictions.Seen | N
 def _listed(store: R2Store, environment: Environment) -> Iterator[ObjectInfo]:
     """The manifests in the bucket, but for those this database has long known, as far as they need not be listed."""
     settled = matching.settled(environment.pk, environment.r2_bucket, keep=TRIES)
-    for root in scope.distinct([storage.root(environment), *matching.roots(environment.pk, environment.r2_bucket)]):
+    mine = [storage.root(environment), storage.investigations_root(environment)]
+    for root in scope.distinct([*mine, *matching.roots(environment.pk, environment.r2_bucket)]):
         after, more = "", True
         while more:
             page = store.page(root, after=after)

@@ -26,6 +26,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from audit.models import Head
+from backups import contradictions as bucket
 from backups import encryption, manifest, recovery, storage
 from backups.freezing import Freezing
 from backups.models import Generation, GenerationEntry, GenerationPart
@@ -192,7 +193,11 @@ class Export(Freezing):
             pass
 
     def close(self) -> None:
-        """Store the recovery steps and the manifest, and finish the generation."""
+        """Store the recovery steps and the manifest, and finish the generation.
+
+        The manifest will be the newest in the bucket, and what lies behind it nobody looks at: hence a look before.
+        """
+        bucket.read(self.generation.environment)
         document, notes = manifest.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
         body = document.to_json()
         self._written.clear()

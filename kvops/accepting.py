@@ -54,6 +54,8 @@ def _end_runs(actor: log.Actor) -> None:
     for run in approved.filter(state__in=Run.RESUMABLE):
         Run.objects.filter(pk=run.pk).update(error_code=contradictions.CODE, error=ENDED)
     for run in approved.filter(Q(state__in=Run.OPEN)):
+        # One that no worker took yet ends as if one had: a run only fails while it is running.
+        Run.objects.filter(pk=run.pk, state=Run.State.QUEUED).update(state=Run.State.RUNNING)
         Run.objects.filter(pk=run.pk).update(
             state=Run.State.FAILED,
             epoch=F("epoch") + 1,

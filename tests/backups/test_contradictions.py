@@ -333,3 +333,31 @@ def test_a_copy_that_was_being_written_is_asked_for_by_its_name(
     found = look(qa)
     assert found is not None
     assert found.manifest_key == theirs
+
+
+def test_a_copy_of_its_own_does_not_hide_a_manifest_that_nobody_saw(qa: make.Estate) -> None:
+    """As by a command, before any process looked."""
+    theirs = "qa/backups/kv/stock/20200101T000000.000000Z.manifest.json"
+    qa.s3.objects[theirs] = of_another_database(qa, copied(qa))
+    qa.s3.stored_at[theirs] = timezone.now() + timedelta(minutes=1)
+    mine = generations.start_backup(qa.qa, prefixes=["stock:"], actor=make.SETUP, foreground=True)
+    list(runs.drive_to_the_end(mine.run))
+    mine.refresh_from_db()
+    assert (mine.status, mine.run.error_code) == ("writing", seam.CODE)
+    assert f"{mine.stem}.manifest.json" not in qa.s3.objects
+    assert "Read-only: the bucket of QA" in seam.why()
+
+
+def test_the_manifest_of_an_investigation_contradicts_as_well(qa: make.Estate) -> None:
+    theirs = "investigations/qa/mastercache/20991231T000000.000000Z.manifest.json"
+    qa.s3.objects[theirs] = of_another_database(qa, copied(qa))
+    qa.s3.stored_at[theirs] = timezone.now() + timedelta(minutes=1)
+    assert look(qa)
+
+
+def test_a_run_that_no_worker_took_yet_ends_when_the_database_is_accepted(qa: make.Estate, people: make.People) -> None:
+    run = cleaning.started(cleaning.asked(people), people)
+    contradict(qa)
+    accept()
+    run.refresh_from_db()
+    assert (run.state, run.error_code) == (Run.State.FAILED, seam.CODE)
