@@ -62,6 +62,7 @@ class _Job(Erasing):
     def __init__(self, disposal: Disposal, lease: Lease, store: R2Store) -> None:
         super().__init__(disposal.environment, lease, store)
         self.disposal = disposal
+        self._ending = bool(lease.run.cursor.get("ending"))
 
     def step(self) -> Again | None:
         """Copies until the step is over or none is left."""
@@ -76,8 +77,13 @@ class _Job(Erasing):
         return None
 
     def insist_rights(self) -> None:
-        """The emergency stop, and the approval with both people's rights."""
+        """The emergency stop, and the approval with both people's rights.
+
+        When it is ended early no copy is begun any more, and one that is half deleted is of no use to anybody.
+        """
         emergency.insist_none(self.environment)
+        if self._ending:
+            return
         if self.disposal.approval is None:
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
         try:
@@ -101,7 +107,7 @@ class _Job(Erasing):
 
     def _because(self, entry: DisposalEntry) -> str:
         """Why the copy must stay, within the transaction that would begin to delete it; empty when it may go."""
-        if self.lease.run.cursor.get("ending"):
+        if self._ending:
             return gettext_noop("The deletion was ended early.")
         held = Generation.objects.select_for_update(of=("self",)).select_related("environment", "namespace")
         generation = held.get(pk=entry.generation_id)
@@ -136,7 +142,7 @@ class _Job(Erasing):
 
     def cursor(self, **at: int) -> dict[str, Any]:
         """The place, and that the disposal is being ended early."""
-        ending = {"ending": True} if self.lease.run.cursor.get("ending") else {}
+        ending = {"ending": True} if self._ending else {}
         return {**ending, **at}
 
     def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:

@@ -186,8 +186,9 @@ def insist_open(run: Run, _actor: log.Actor) -> None:
 
 def end_due(environment: Environment) -> None:
     """Let the copy of every investigation go that is closed, or whose time is over; called every few minutes."""
-    ended = Investigation.objects.there().filter(Q(closed_at__isnull=False) | Q(ends_at__lte=Now()), run=None)
-    for investigation in ended.filter(environment=environment).order_by("pk"):
+    ended = Investigation.objects.there().filter(Q(closed_at__isnull=False) | Q(ends_at__lte=Now()))
+    resting = Q(run=None) | Q(run__state__in=Run.RESUMABLE)
+    for investigation in ended.filter(resting, environment=environment).order_by("pk"):
         end(investigation, actor=log.Actor.system("investigations"))
 
 
@@ -195,7 +196,7 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
     """Begin to delete the copy of an investigation that is over, if that can be now; otherwise tell of it once."""
     with log.transaction():
         mine = _locked(investigation)
-        if mine.run is not None or mine.over_at is not None:
+        if mine.over_at is not None or not _may_begin(mine):
             return mine.run
         generation = mine.generation
         if generation.status == Generation.Status.WRITING:
@@ -210,6 +211,14 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
             because = str(refused)
     _tell(mine, because)
     return None
+
+
+def _may_begin(mine: Investigation) -> bool:
+    """Whether a run may begin to delete the copy: there is none, or another approval stands than the one it carries."""
+    run = mine.run
+    if run is None:
+        return True
+    return run.state in Run.RESUMABLE and standing.in_force(KIND, mine.subject) not in {None, run.approval}
 
 
 def _delete(mine: Investigation, actor: log.Actor) -> Run:

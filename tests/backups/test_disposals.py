@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.db.transaction import atomic
 
 from audit.models import Entry
-from backups import disposals, pins, reconciling, selecting
+from backups import disposals, erasing, pins, reconciling, selecting
 from backups.disposals import DisposalRefused
 from backups.models import Disposal, Generation, Restore, StoredObject
 from backups.r2 import R2Store
@@ -241,6 +241,30 @@ def test_somebody_who_lost_the_role_stops_it(estate: make.Estate, people: make.P
     people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
     make.work()
     assert (deleted(estate), Run.objects.get(kind="dispose").error_code) == ([], "rights_gone")
+
+
+@pytest.mark.parametrize("objects", [0, 1])
+def test_what_somebody_started_who_lost_the_role_can_be_ended_early(
+    estate: make.Estate, people: make.People, objects: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No copy is begun any more; one of which an object is gone already goes to its end."""
+    (old,) = expired(estate, 40)
+    disposal = started(estate, people)
+
+    def remove(store: R2Store, key: str) -> None:
+        if objects:
+            remove_permanently(store, key)
+        people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
+
+    monkeypatch.setattr(erasing, "remove_permanently", remove)
+    if not objects:
+        people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
+    make.work()
+    assert Run.objects.get(kind="dispose").error_code == "rights_gone"
+    monkeypatch.undo()
+    disposals.end_early(now(disposal), by=people.operator)
+    make.work()
+    assert (now(disposal).state, status(old)) == ("done", "deleted" if objects else "verified")
 
 
 def test_the_listing_misses_nothing_that_was_deleted(estate: make.Estate, people: make.People) -> None:

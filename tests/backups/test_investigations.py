@@ -429,3 +429,19 @@ def test_a_worker_that_dies_at_an_object_is_taken_over(
     make.work()
     assert (now(made).state, cached.s3.objects) == ("over", {})
     assert Entry.objects.filter(action="object.deleting").count() == 4
+
+
+def test_an_approval_that_is_over_is_followed_by_another_and_the_copy_goes(
+    cached: make.Estate, people: make.People
+) -> None:
+    made = start(cached, people)
+    request = approve(made, people)
+    investigations.close(made, reason="Found", by=people.operator)
+    approvals.withdraw(request, by=people.operator, reason="Not yet")
+    make.work()
+    look(made.environment)
+    assert (Run.objects.get(kind="expire").error_code, now(made).state) == ("rights_gone", "deleting")
+    investigations.ask_again(now(made), by=people.operator)
+    approve(made, people)
+    look(made.environment)
+    assert (now(made).state, cached.s3.objects) == ("over", {})

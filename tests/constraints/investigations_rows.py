@@ -76,6 +76,13 @@ def begun_again(w: World) -> None:
     change(made, run=None)
 
 
+def another_run(w: World) -> None:
+    """Another one instead of the run that is at work."""
+    made = closed(w)
+    going(w, made)
+    change(made, run=ending(w, closed(w)))
+
+
 def by_the_run_of_another(w: World) -> None:
     """A deletion by the run of another investigation."""
     made = closed(w)
@@ -121,6 +128,7 @@ INVESTIGATIONS = [
     Row(EDITED, lambda w: change(closed(w), closed_because="y"), "why it was closed"),
     Row(EDITED, lambda w: change(closed(w), closed_at=F("closed_at") - DAY), "when it was closed"),
     Row(EDITED, begun_again, "its run"),
+    Row(EDITED, another_run, "its run at work"),
     Row("an investigation whose copy is there is not over", lambda w: change(closed(w), over_at=Now())),
     Row("an investigation is never deleted", lambda w: Investigation.objects.filter(pk=investigation(w).pk).delete()),
     Row(
