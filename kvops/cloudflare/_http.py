@@ -152,10 +152,10 @@ class Transport:
         by: By | None = None,
     ) -> httpx.Response:
         request, route = self._build(method, path, query, body, headers or {})
-        attempt = 0
+        attempt, failed = 0, None
         while True:
             attempt += 1
-            self._wait_for_budget()
+            self._wait_for_budget(failed)
             if route.operation:
                 self._meter.count(route.operation, keys)
             try:
@@ -166,6 +166,7 @@ class Transport:
                     raise
                 if attempt == ATTEMPTS or not route.repeatable:
                     raise
+                failed = error
             self._sleep(delay)
 
     def _once(self, request: httpx.Request, route: Route, by: By | None = None) -> httpx.Response:
@@ -189,12 +190,15 @@ class Transport:
             raise failure(answer)
         return answer
 
-    def _wait_for_budget(self) -> None:
+    def _wait_for_budget(self, failed: Exception | None) -> None:
+        """Until the request may be sent. Raises RateLimited; for a repeat, the error that made it necessary."""
         waited = 0.0
         while wait := self._budget.take(1):
             waited += wait
             if waited > self._max_wait:
-                raise RateLimited(f"The request budget is spent; try again in {wait:.0f} s.", retry_after=wait)
+                raise failed or RateLimited(
+                    f"The request budget is spent; try again in {wait:.0f} s.", retry_after=wait
+                )
             self._sleep(wait)
 
     def _build(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from kvops.cloudflare import (
+    ApiError,
     AuthError,
     Cloudflare,
     ConfigurationError,
@@ -259,9 +260,15 @@ def test_the_budget_learns_what_the_headers_say(fake: FakeCloudflare) -> None:
 def test_every_repeat_takes_from_the_budget(fake: FakeCloudflare) -> None:
     fake.fault("value", "error", times=9)
     budget = Scripted([0.0, 0.0, 9.0])
-    with reader(fake, budget=budget) as cf, pytest.raises(RateLimited):
+    with reader(fake, budget=budget) as cf, pytest.raises(ApiError, match="500"):
         cf.value(NS, "k")
     assert len(fake.journal) == 2
+
+
+def test_a_budget_that_is_spent_at_once_says_so(fake: FakeCloudflare) -> None:
+    with reader(fake, budget=Scripted([9.0])) as cf, pytest.raises(RateLimited, match="budget is spent"):
+        cf.value(NS, "k")
+    assert fake.journal == []
 
 
 def test_several_threads_share_a_client(fake: FakeCloudflare) -> None:
