@@ -66,8 +66,9 @@ def scope_digest(stage: CleanupStage) -> str:
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
     """For each earlier environment with the binding, its newest accepted stage of this very scope, not too old.
 
-    A stage without names has a reason by constraint; one with leftovers needs their explanation, keys that are there
-    again a person's note; as long as that is missing for one stage of an environment, no other stands in for it.
+    A stage without names has a reason by constraint; of one with names something was deleted, or nothing was tried. One
+    with leftovers needs their explanation, keys that are there again a person's note; as long as that is missing for
+    one stage of an environment, no other stands in for it.
     """
     unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
     found: dict[int, CleanupStage] = {}
@@ -75,6 +76,7 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
         _of_scope(stage)
         .filter(undos=None)  # what was put back again proves nothing
         .exclude(Exists(unexplained), leftovers_note="")
+        .exclude(names__gt=0, deleted=0)
         .select_related("environment", "accepted_by")
         .order_by("environment__order", "-accepted_at")
     )

@@ -194,8 +194,7 @@ class Sender:
         )
         for piece in batched(indexes.order_by("index").values_list("index", flat=True), BULK_GET_LIMIT):
             entries = frozen(self.stage, piece)
-            reads = reserving.calls_for(self.generation.read, len(entries))
-            reserving.reserve(self.budget, reads + reserving.SPARE_SINGLY)
+            reserving.reserve(self.budget, reserving.most_calls_for(len(entries)))
             verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
             # What is gone leaves no trace: it is read again in the next step.
             no_further = all(verdict is Verdict.ABSENT for verdict in verdicts.values())

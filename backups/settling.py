@@ -15,7 +15,7 @@ from audit.actions import Action
 from backups import chunks
 from backups.current import Frozen, Verdict, frozen, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
-from backups.reserving import calls_for, reserve
+from backups.reserving import most_calls_for, reserve
 from backups.stages import move
 from kvops import clock, runs, timing
 from kvops.budget import Prepaid
@@ -60,7 +60,10 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
             return list_again(lease, phase(lease, "settle"))
         for verdicts in _still_there(stage, page, reader, budget):
             cursor["listed"] += len(verdicts)
-            with lease.checkpoint(cursor=cursor, note=gettext_noop("Some names are still listed; reading them.")):
+            # What is gone leaves no trace: it is read again in the next step.
+            no_further = all(verdict is Verdict.ABSENT for verdict in verdicts.values())
+            note = gettext_noop("Some names are still listed; reading them.")
+            with lease.checkpoint(no_further=no_further, cursor=cursor, note=note):
                 except_(stage, verdicts, lease)
         cursor["page"] = page.cursor
         with lease.checkpoint(cursor=cursor, note=gettext_noop("Listing, to see that the names are gone.")):
@@ -96,7 +99,7 @@ def _still_there(
     """The sent names that are still listed, compared with the copy, some at a time."""
     read = stage.generation.read if stage.generation else ""
     for entries in batched(frozen(stage, sent_among(stage, page)), BULK_GET_LIMIT):
-        reserve(budget, calls_for(read, len(entries)) + BULK_GET_LIMIT)
+        reserve(budget, most_calls_for(len(entries)))
         yield read_and_compare(reader, stage.namespace.namespace_id, entries, read)
 
 

@@ -1,7 +1,8 @@
 """`qa_first` (A7): production is neither submitted nor started on any evidence of QA but a good one.
 
 Every combination of where QA's clean-up stands, how old it is, what was left over, what came back, whether there were
-keys at all, and whether it was of the same scope. Good evidence must be taken, or the row would prove nothing.
+keys at all and any was deleted, and whether it was of the same scope. Good evidence must be taken, or the row would
+prove nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,6 +83,7 @@ BACK: Mapping[str, Change] = {
 }
 KEYS: Mapping[str, Change] = {
     "keys": nothing,
+    "keys, of which none was deleted": values(deleted=0),
     "no keys, with a reason": values(names=0, empty_reason="QA has none"),
     "no keys, without a reason": values(names=0, empty_reason=""),
 }

@@ -78,6 +78,8 @@ SPOILT: dict[str, Callable[[CleanupStage], object]] = {
     "not accepted": values(state="confirmed"),
     "too old": values(accepted_at=Now() - timedelta(seconds=timing.QA_EVIDENCE + 60)),
     "leftovers unexplained": left,
+    "nothing deleted": values(deleted=0, skipped=3),
+    "its one key not deleted": values(names=1, deleted=0, skipped=1),
     "another scope": values(scope_digest="9" * 64),
     "a later environment": lambda qa: gate.tampered(qa.environment, order=9),
     "put back": undone,
@@ -95,8 +97,9 @@ def test_what_is_no_evidence_is_not_shown(qa: CleanupStage, production: CleanupS
 
 GOOD: dict[str, Callable[[CleanupStage], object]] = {
     "almost too old": values(accepted_at=Now() - timedelta(seconds=timing.QA_EVIDENCE - 60)),
-    "a single key": values(names=1),
-    "no keys, with a reason": values(names=0, empty_reason="QA has none"),
+    "a single key": values(names=1, deleted=1),
+    "one of three": values(deleted=1, skipped=2),
+    "no keys, with a reason": values(names=0, deleted=0, empty_reason="QA has none"),
     "leftovers explained": lambda qa: left(qa, "the old job"),
     "a change that was deleted all the same": lambda qa: CleanupException.objects.create(
         stage=qa, index=0, name=gate.NAMES[0], outcome="vanished"
