@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from django.db.models import QuerySet
+from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from backups import manifest
@@ -21,8 +21,15 @@ def sent(stage: CleanupStage) -> QuerySet[CleanupChunk]:
     return stage.chunks.filter(names__gt=0).exclude(answer__has_key="unsent")
 
 
+def gone(stage: CleanupStage) -> bool:
+    """Whether anything was deleted, for all that is known: a name that had its turn and is no exception."""
+    last = sent(stage).aggregate(last=Max("last_index"))["last"]
+    excepted = stage.exceptions.filter(index=OuterRef("index"))
+    return last is not None and stage.entries.filter(~Exists(excepted), index__lte=last).exists()
+
+
 def plan(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
-    """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys until one was sent.
+    """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys until one is gone.
 
     `most`: the size that proved small enough for as many values as must be read singly here.
 
@@ -32,7 +39,7 @@ def plan(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
     first = newest.last_index + 1 if newest else 0
     if first >= stage.names or stage.generation is None:
         return None
-    small = stage.environment.plan == Environment.Plan.FREE or not sent(stage).exists()
+    small = stage.environment.plan == Environment.Plan.FREE or not gone(stage)
     limit = EXACT_CHUNK if stage.generation.read == Read.EXACT else (FIRST_CHUNK if small else CHUNK)
     limit = min(limit, most)
     names = stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")

@@ -23,7 +23,7 @@ from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from backups.sending import Sender
 from backups.stages import CleanupRefused, insist_names, insist_turn
 from kvops import approvals, clock, emergency, timing
-from kvops.leases import Again, Done, Lease, RunError
+from kvops.leases import Again, Done, Lease, RunError, Stopped
 from kvops.models import Run
 
 State = CleanupChunk.State
@@ -120,10 +120,11 @@ class _Deletion:
             if check is None:
                 return Again()
             if check.outcome != Check.Outcome.PASSED:
+                begun = chunks.sent(self.stage).exists()
                 raise RunError(
                     "differences",
-                    f"Check {check.pk}, right before the start, found {check.differences} differences with D1."
-                    " Nothing was deleted. Correct them and try again.",
+                    f"Check {check.pk}, right before {'going on' if begun else 'the start'}, found {check.differences}"
+                    f" differences with D1. Nothing {'more ' if begun else ''}was deleted. Correct them and try again.",
                 )
         guards.look(self.stage.environment, self.lease.keep)
         with self.lease.checkpoint(
@@ -174,19 +175,27 @@ class _Deletion:
                 with self.lease.checkpoint(then, cursor=settling.phase(self.lease, "settle")):
                     pass
                 return None
-            if self._careful and chunk.attempt == 1 and chunks.sent(self.stage).exists():
+            if self._careful and chunk.attempt == 1 and chunks.gone(self.stage):
                 return self._wait_for_a_person()
             if self._lay_still():
                 # Reading D1 again gets nothing deleted: the starts and tries of before count on.
-                before = {"starts": self.lease.run.starts, "tries": self.lease.run.tries}
+                before = {"starts": max(0, self.lease.run.starts - 1), "tries": self.lease.run.tries}
                 begin = {**settling.phase(self.lease, "begin"), **before}
                 with self.lease.checkpoint(Again(), no_further=True, cursor=begin):
                     return None
             deriving.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
+            self._send(chunk)
+        return Again()
+
+    def _send(self, chunk: CleanupChunk) -> None:
+        """Send it, with both people's rights. A stop pressed just now leaves it planned: what was sent comes first."""
+        try:
             self._insist_rights()  # after what may take long
             _insist_in_force(self.stage)
             self._sender.send(chunk)
-        return Again()
+        except Stopped as stopped:
+            if stopped.code != emergency.CODE:
+                raise
 
     @property
     def _careful(self) -> bool:
@@ -215,7 +224,7 @@ class _Deletion:
         planned = self.stage.chunks.filter(state=State.PLANNED).order_by("first_index").first()
         if planned is not None:
             return planned
-        with self.lease.checkpoint():
+        with self.lease.checkpoint(no_further=True):
             return chunks.plan(self.stage, self.lease.run.cursor.get("most", CHUNK))
 
     def _wait_for_a_person(self) -> Again:

@@ -8,6 +8,9 @@ from kvops import clock, timing
 from kvops.leases import Lease
 from kvops.models import Run
 
+BEFORE = {"derived_at", "looked", "starts", "tries"}
+"""What a cursor says of the time before a person resumed the run."""
+
 
 def derived(lease: Lease, derive: Callable[[], None]) -> None:
     """Derive it, unless that was done at most a quarter of an hour ago and nobody resumed the run since.
@@ -29,7 +32,7 @@ def again(run: Run, _actor: log.Actor) -> None:
 
 
 def forget(run: Run) -> None:
-    """What was derived before counts no more."""
+    """What was derived, looked at and tried before counts no more."""
     stopped = Run.objects.get(pk=run.pk)
-    cursor = {name: value for name, value in stopped.cursor.items() if name != "derived_at"}
+    cursor = {name: value for name, value in stopped.cursor.items() if name not in BEFORE}
     Run.objects.filter(pk=run.pk, epoch=stopped.epoch, state=Run.State.QUEUED).update(cursor=cursor)

@@ -32,8 +32,13 @@ NOTES = (
     gettext_noop("The keys are looked for once more after the settle time."),
     gettext_noop("The keys are looked for once more after a day."),
 )
-PUT_BACK = (RestoreEntry.Outcome.SENT, RestoreEntry.Outcome.WRITTEN, RestoreEntry.Outcome.EQUAL)
-"""Names of an undo that were put back."""
+PUT_BACK = (
+    RestoreEntry.Outcome.SENT,
+    RestoreEntry.Outcome.WRITTEN,
+    RestoreEntry.Outcome.EQUAL,
+    RestoreEntry.Outcome.AGAIN,
+)
+"""Names of an undo that were put back, though one that was not to be seen yet may be to be sent again."""
 
 
 def _after() -> tuple[float, float]:

@@ -27,14 +27,15 @@ from backups import (
 )
 from backups.clients import Clients, open_clients
 from backups.comparing_back import Settler
+from backups.contrasting import common
 from backups.copied import Copied, wanted
 from backups.differing import current, difference
-from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
+from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
 from backups.putting import Putter
 from backups.reserving import most_calls_for, reserve
 from backups.restore_moves import RestoreRefused, insist_names, move
-from kvops import approvals, clock, emergency
-from kvops.leases import Again, Done, Lease, RunError
+from kvops import approvals, clock, emergency, timing
+from kvops.leases import Again, Done, Lease, RunError, Stopped
 
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
@@ -53,7 +54,7 @@ def put_back(lease: Lease) -> Again | Done | None:
     contradictions.insist_none(restore.environment)
     with (
         storage.errors_for_a_run(),
-        storage.store(restore.generation.environment) as store,
+        storage.store_of(restore.generation) as store,
         open_clients(restore.environment) as clients,
         Copied(restore.generation, store, lease.keep) as copied,
     ):
@@ -122,6 +123,9 @@ class _Job:
     def begin(self) -> Again | None:
         """Before the first write: what would be overwritten is copied, or nothing that is there may be different."""
         emergency.insist_none(self.restore.environment)
+        gone_in = self._until_gone()
+        if gone_in > 0:
+            return Again(gone_in, gettext_noop("Waiting: KV may still show what was deleted a moment ago."))
         self._derive()
         if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
             wait = protecting.protect(self.restore, self.lease)
@@ -134,6 +138,15 @@ class _Job:
         with self.lease.checkpoint(Again(), cursor={"phase": "write"}, note=gettext_noop("Writing.")):
             pass
         return None
+
+    def _until_gone(self) -> float:
+        """Seconds until KV shows everything as gone that a deletion sent of what the copy may hold."""
+        chunks = CleanupChunk.objects.filter(stage__namespace=self.restore.namespace).order_by()
+        sent = chunks.values_list("stage__request__prefix").annotate(at=Max(Greatest("intended_at", "sent_at")))
+        last = max(
+            (at for prefix, at in sent if at and common([prefix], self.restore.generation.prefixes)), default=None
+        )
+        return timing.STALE - (clock.now() - last).total_seconds() if last else 0.0
 
     def _look(self) -> Again | None:
         """Every name, before the first is written: one that is there and different, and nothing is written."""
@@ -177,10 +190,18 @@ class _Job:
                 with self.lease.checkpoint(Again(), cursor={**self.lease.run.cursor, "phase": "settle"}):
                     return None
             self._derive()
+            self._put(chunk)
+        return Again()
+
+    def _put(self, chunk: RestoreChunk) -> None:
+        """Write it, with both people's rights. A stop pressed just now leaves it planned: what was sent comes first."""
+        try:
             self._insist_rights()  # after what may take long
             _insist_in_force(self.restore)
             self._putter.put(chunk)
-        return Again()
+        except Stopped as stopped:
+            if stopped.code != emergency.CODE:
+                raise
 
     def _derive(self) -> None:
         deriving.derived(self.lease, lambda: _insist_as_approved(self.restore))

@@ -256,7 +256,8 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
     )
     if not changed:
         raise NotResumable(_("Only a failed or stopped run can be tried again."))
-    log.record(Action.RUN_RESUMED, actor=actor, environment=slug(run), subject=f"run:{run.pk}")
+    ending = {"ending": True} if Run.objects.get(pk=run.pk).cursor.get("ending") else {}
+    log.record(Action.RUN_RESUMED, actor=actor, environment=slug(run), subject=f"run:{run.pk}", details=ending)
     if resumed := KINDS[run.kind].resumed:
         import_string(resumed)(run, actor)
     queue.enqueue("kvops.tasks.step", run.pk)

@@ -27,7 +27,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_insist_in_force",
             "_Deletion.begin", "_Deletion._until_apart", "_Deletion._lay_still", "_Deletion.delete",
             "_Deletion._careful", "_Deletion._patience", "_Deletion._doubtful", "_Deletion._next",
-            "_Deletion._wait_for_a_person", "_Deletion._insist_rights", "let_go_on",
+            "_Deletion._send", "_Deletion._wait_for_a_person", "_Deletion._insist_rights", "let_go_on",
         ),
         "backups.chunks": (),
         "backups.contradictions": ("insist_none",),

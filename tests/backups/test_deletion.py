@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
+from audit.models import Entry as AuditEntry
 from backups import chunks, cleanup, deletion, preparation, reserving, settling
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from backups.stages import CleanupRefused
@@ -496,6 +497,7 @@ def test_ended_early_what_was_not_sent_is_left_and_the_rest_is_proven(
     assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 1, 2)
     assert set(outcomes(stage).values()) == {"stopped"}
     assert len(sent(estate)) == 1
+    assert AuditEntry.objects.get(action="run.resumed").details == {"ending": True}
 
 
 def test_ended_early_nothing_that_survived_is_sent_again(
@@ -680,6 +682,21 @@ def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(
     runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
     make.work()
     assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) == ("differences", 1)
+    assert "right before going on, found 3 differences with D1. Nothing more was deleted." in run_of(stage).error
+
+
+def test_whoever_tries_again_has_all_starts_and_tries_again(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    run = cleanup.start_deletion(stage, by=people.operator)
+    cursor = {"phase": "begin", "starts": 5, "tries": 20}
+    Run.objects.filter(pk=run.pk).update(state="running")
+    Run.objects.filter(pk=run.pk).update(
+        state="failed", cursor=cursor, error_code="gave_up", error="x", finished_at=Now()
+    )
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    assert run_of(stage).cursor == {"phase": "begin"}
+    make.work()
+    assert cleaning.stage_of(stage.request).deleted == 3
 
 
 def test_refused_calls_are_no_tries(estate: make.Estate, people: make.People) -> None:

@@ -84,7 +84,7 @@ def test_a_drill_takes_no_more_requests_at_a_time_than_the_limit_has(
     restoring.copy(estate.qa)
     allowed(scratch, people)
     monkeypatch.setattr(rehearsing, "FEW", 10)
-    monkeypatch.setattr(timing, "BUDGET_CALLS", 40)  # a read of all, or a write of all, and what it may cost is more
+    monkeypatch.setattr(timing, "BUDGET_CALLS", 50)  # a read of all, or a write of all, and what it may cost is more
     drill = drills.start(scratch.environment, by=people.operator)
     make.work()
     drill.refresh_from_db()

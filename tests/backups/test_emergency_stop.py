@@ -96,6 +96,19 @@ def test_pressed_while_a_chunk_is_read_that_chunk_is_not_sent(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_pressed_while_the_second_chunk_is_read_the_first_is_settled_before_the_run_ends(
+    qa: Environment, people: make.People, estate: make.Estate
+) -> None:
+    run = cleaning.started(cleaning.asked(people), people)
+    press_before(estate, qa, people, "bulk_get", 2)
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, run.error_code, deleted(estate)) == (Run.State.STOPPED, emergency.CODE, 100)
+    chunks = CleanupStage.objects.get(run=run).chunks.order_by("number")
+    assert list(chunks.values_list("state", flat=True)) == ["settled", "planned"]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_pressed_right_before_the_rights_are_checked_the_run_is_stopped_and_not_failed(
     qa: Environment, people: make.People, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

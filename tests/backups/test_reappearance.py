@@ -9,12 +9,13 @@ from django.test import Client
 from audit.actions import Action
 from audit.models import Entry
 from backups import cleanup, evidence, preparation, proof, reappearance, settling, undo
-from backups.models import CleanupStage, Reappearance
+from backups.models import CleanupStage, Reappearance, RestoreChunk, RestoreEntry
 from backups.stages import CleanupRefused
 from kvops import clock, overview, runs, timing
 from kvops.models import Category, Family, Run
 from tests import make
 from tests.backups import cleaning, restoring
+from tests.gate.world import past_the_triggers
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
@@ -121,6 +122,17 @@ def test_what_an_undo_may_have_put_back_did_not_come_back(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
     restoring.stop_in_doubt(estate, undo.start_undo(confirmed, by=people.operator2))
+    assert looked(confirmed) == {}
+
+
+def test_what_an_undo_was_to_send_again_did_not_come_back(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    """It was written and not to be seen yet when the undo was stopped."""
+    restoring.stop_in_doubt(estate, undo.start_undo(confirmed, by=people.operator2))
+    with past_the_triggers():
+        RestoreChunk.objects.update(state="settled", settled_at=clock.now())
+        RestoreEntry.objects.update(outcome="again")
     assert looked(confirmed) == {}
 
 

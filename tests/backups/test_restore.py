@@ -22,6 +22,7 @@ from kvops.cloudflare import Entry, TooLate, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import (
     ApprovalRequest,
+    Category,
     Environment,
     Event,
     Family,
@@ -33,7 +34,7 @@ from kvops.models import (
     Run,
 )
 from tests import judge, make
-from tests.backups import cut_off, restoring
+from tests.backups import cleaning, cut_off, restoring
 from tests.backups.restoring import Policy
 from tests.fakes.namespaces import Item
 from tests.gate.world import tampered
@@ -797,6 +798,43 @@ def test_a_restore_that_lies_still_can_be_ended_early(estate: make.Estate, peopl
     make.work()
     assert set(restoring.outcomes(restore).values()) == {"stopped"}
     assert (restoring.fresh(restore).state, writes(estate)) == (State.DONE, [])
+
+
+def test_who_resumes_a_restore_that_stops_at_differences_has_all_looked_at_again(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.restoring.BLOCK", 1)
+    generation, _ = lost(estate)
+    run = restoring.started(restoring.prepared(generation, people, on_conflict=Policy.STOP), people)
+    restoring.put(estate, estate.qa, Entry(NAMES[1], b"another", None, None))
+    make.work()
+    restoring.wipe(estate, estate.qa, NAMES[1])
+    restoring.put(estate, estate.qa, Entry(NAMES[0], b"another", None, None))
+    runs.resume(run, actor=approvals.actor_of(people.operator))
+    make.work()
+    run.refresh_from_db()
+    assert (run.error_code, NAMES[0] in run.error, writes(estate)) == ("conflict", True, [])
+
+
+def test_what_a_deletion_sent_just_now_is_waited_for(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KV may still show it, and it would count as there already."""
+    cleaning.estate_with_masters(estate)
+    make.family("stock:", Category.LEGACY)
+    estate.put(estate.qa, "stock:x")
+    copies = [restoring.copy(estate.qa, prefix) for prefix in ("master:", "stock:")]
+    restoring.wipe(estate, estate.qa, "stock:x")
+    cleaning.confirmed(cleaning.asked(people), people)
+    prepared = [restoring.prepared(copy, people) for copy in copies]
+    run, another = (restoring.started(restore, people) for restore in prepared)
+    monkeypatch.setattr(timing, "STALE", 300.0)
+    for each in (run, another):
+        runs.drive(each.pk)
+        each.refresh_from_db()
+    assert (run.note, another.note) == ("Waiting: KV may still show what was deleted a moment ago.", "Writing.")
+    assert run.wake_at is not None
+    assert 250 < clock.seconds_until(run.wake_at) < 300
 
 
 @pytest.mark.parametrize("looked", [False, True])

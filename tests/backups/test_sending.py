@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from types import ModuleType
 
 import pytest
 
@@ -214,7 +215,37 @@ def test_a_deletion_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with
     assert (cleaning.stage_of(stage.request).deleted, sent(estate)) == (3, [3])
 
 
+@pytest.mark.parametrize("route", ["namespace", "keys"])
+def test_a_cloudflare_that_only_answers_with_errors_is_not_asked_for_ever(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    monkeypatch.setattr(runs, "MAX_TRIES", 2)
+    stage = ready(estate, people, 3)
+    estate.cloudflare.fault(route, "error", times=100)
+    delete(stage, people)
+    assert run_of(stage).error_code == "gave_up"
+    assert "500" in run_of(stage).error
+
+
 # What is unknown
+
+
+def test_large_values_that_are_there_again_are_read_and_reported(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together they do not fit into one answer, and none is UTF-8: seven requests for the two."""
+    stage = ready(estate, people, 2)
+    monkeypatch.setattr(settling, "BULK_GET_LIMIT", 2)
+
+    def fill_again(_request: Request) -> None:
+        if sent(estate):
+            for number in range(2):
+                estate.put(estate.qa, f"{PREFIX}{number:03}", b"\xff" * (13 << 20))
+
+    estate.cloudflare.hook("keys", fill_again)
+    delete(stage, people)
+    assert (run_of(stage).state, stage.deleted) == (Run.State.SUCCEEDED, 0)
+    assert set(stage.exceptions.values_list("outcome", flat=True)) == {"reappeared"}
 
 
 @pytest.mark.hazard("B6")
@@ -243,21 +274,37 @@ def test_values_that_must_be_read_singly_are_settled_piece_by_piece(
 
 
 @pytest.mark.hazard("B6")
-def test_names_that_cannot_be_read_after_a_lost_answer_are_not_tried_for_ever(
+@pytest.mark.parametrize(("fault", "state"), [("effect_then_reset", "intended"), ("partial", "sent")])
+def test_names_that_cannot_be_read_after_they_were_sent_are_not_tried_for_ever(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, fault: str, state: str
+) -> None:
+    stage = ready(estate, people, 4)
+    unreadable_once_sent(estate, monkeypatch, sending)
+    estate.cloudflare.fault("bulk_delete", fault, names=[f"{PREFIX}000"])
+    delete(stage, people)
+    assert (run_of(stage).error_code, stage.chunks.get().state) == ("gave_up", state)
+
+
+def test_names_that_cannot_be_read_although_they_are_listed_are_not_tried_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 4)
+    unreadable_once_sent(estate, monkeypatch, settling)
+    monkeypatch.setattr(settling, "sent_among", lambda *_: [0, 1, 2, 3])
+    delete(stage, people)
+    assert run_of(stage).error_code == "gave_up"
+
+
+def unreadable_once_sent(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Names are read two at a time, and the last of them only until something was deleted."""
 
     def read(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], how: str) -> dict[Frozen, Verdict]:
         if estate.cloudflare.calls("bulk_delete") and f"{PREFIX}003" in [entry.name for entry in entries]:
             raise TransportError("No answer.", outcome_unknown=True)
         return read_and_compare(reader, namespace_id, entries, how)
 
-    monkeypatch.setattr(sending, "BULK_GET_LIMIT", 2)
-    monkeypatch.setattr(sending, "read_and_compare", read)
-    estate.cloudflare.fault("bulk_delete", "effect_then_reset")
-    delete(stage, people)
-    assert (run_of(stage).error_code, stage.chunks.get().state) == ("gave_up", "intended")
+    monkeypatch.setattr(module, "BULK_GET_LIMIT", 2)
+    monkeypatch.setattr(module, "read_and_compare", read)
 
 
 @pytest.mark.hazard("B6")

@@ -13,7 +13,7 @@ from backups import chunks, deletion
 from backups.models import CleanupChunk
 from kvops import clock, emergency, runs, timing
 from kvops.leases import Again, RunError, Stopped
-from kvops.models import Run
+from kvops.models import Role, Run
 from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv, alive, chunk_of
@@ -115,6 +115,20 @@ def test_a_difference_with_d1_stops_it(mine: deletion._Deletion, monkeypatch: py
     )
 
 
+def test_a_difference_after_something_was_sent_does_not_say_that_nothing_was_deleted(
+    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk_of(mine, "sent")
+    check = SimpleNamespace(outcome="failed", pk=7, differences=2)
+    monkeypatch.setattr("backups.integrity.recheck", lambda *_: check)
+    with pytest.raises(RunError) as refused:
+        mine.begin()
+    assert str(refused.value) == (
+        "Check 7, right before going on, found 2 differences with D1."
+        " Nothing more was deleted. Correct them and try again."
+    )
+
+
 def test_then_it_deletes_in_another_step_with_its_starts_and_tries_counted_anew(
     mine: deletion._Deletion, at: datetime, looked: list[tuple[object, ...]]
 ) -> None:
@@ -145,6 +159,14 @@ def test_a_new_chunk_is_as_large_as_proved_small_enough(
     chunk = mine._next()
     assert chunk is not None
     assert (chunk.first_index, chunk.last_index) == (0, last)
+
+
+def test_that_nothing_is_left_to_plan_is_no_step_forward(mine: deletion._Deletion) -> None:
+    chunk_of(mine, "sent", last=2)
+    Run.objects.filter(pk=mine.lease.run.pk).update(starts=2, tries=3)
+    assert mine._next() is None
+    run = run_of(mine)
+    assert (run.starts, run.tries) == (2, 3)
 
 
 def test_nothing_is_sent_of_a_deletion_that_was_ended(mine: deletion._Deletion) -> None:
@@ -251,6 +273,32 @@ def test_under_a_stop_what_was_sent_is_read_and_nothing_is_planned(
     assert (settled, kv.sent, mine.stage.chunks.count()) == ([chunk], [], 1)
 
 
+def test_a_stop_pressed_after_the_look_leaves_nothing_unsettled(
+    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, at: datetime, settled: list[CleanupChunk], kv: Kv
+) -> None:
+    before = at - timedelta(seconds=60)
+    chunk = chunk_of(mine, "sent", intended_at=before, sent_at=before)
+
+    def press(*_: object) -> None:
+        emergency.press(mine.stage.environment, by=make.person("another", Role.AUDITOR))
+        emergency.insist_none(mine.stage.environment)
+
+    monkeypatch.setattr("kvops.approvals.still_valid", press)
+    with pytest.raises(Stopped) as stopped:
+        mine.delete()
+    assert (stopped.value.code, settled, kv.sent) == (emergency.CODE, [chunk], [])
+
+
+def test_what_else_stops_it_stops_it_at_once(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv) -> None:
+    def stop(*_: object) -> None:
+        raise Stopped("restored_database", "older")
+
+    monkeypatch.setattr("kvops.approvals.still_valid", stop)
+    with pytest.raises(Stopped, match="older"):
+        mine.delete()
+    assert kv.sent == []
+
+
 def test_a_stop_that_is_released_meanwhile_lets_it_go_on(
     mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv
 ) -> None:
@@ -328,6 +376,14 @@ def test_it_does_not_wait_before_something_was_sent(
     chunk_of(production, "settled", **nothing)
     production.delete()
     assert [names for _, names in kv.sent] == [list(NAMES[1:])]
+
+
+@pytest.mark.usefixtures("small")
+def test_it_does_not_wait_after_a_chunk_of_which_nothing_is_gone(production: deletion._Deletion, kv: Kv) -> None:
+    chunk_of(production, "settled")
+    alive(production, 0, outcome="failed")
+    production.delete()
+    assert [names for _, names in kv.sent] == [[NAMES[1]]]
 
 
 def test_the_first_chunk_s_survivors_are_sent_again_first(production: deletion._Deletion, kv: Kv) -> None:

@@ -267,3 +267,30 @@ def test_a_chunk_counts_as_sent_unless_it_surely_was_not(
 ) -> None:
     chunk = chunk_of(mine, state, **more)
     assert list(chunks.sent(mine.stage)) == ([chunk] if may_have_deleted else [])
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "excepted", "is_gone"),
+    [
+        ("planned", 1, (), False),
+        ("sent", 1, (), True),
+        ("settled", 1, (0,), True),
+        ("settled", 1, (1,), True),
+        ("settled", 1, (0, 1), False),
+        ("settled", 0, (1,), True),
+    ],
+)
+def test_something_is_gone_once_a_name_had_its_turn_and_is_no_exception(
+    mine: deletion._Deletion, state: str, last: int, excepted: tuple[int, ...], *, is_gone: bool
+) -> None:
+    chunk_of(mine, state, last=last)
+    alive(mine, *excepted, outcome="failed")
+    assert chunks.gone(mine.stage) is is_gone
+
+
+def test_what_is_gone_of_another_stage_is_not_of_this_one(world: World, mine: deletion._Deletion) -> None:
+    chunk_of(mine, "settled")
+    gate.tampered(mine.stage.request, ended_at=Now())
+    other = gate.started(world, gate.asked(world))
+    CleanupException.objects.create(stage=other, index=0, name=NAMES[0], outcome="failed")
+    assert (chunks.gone(mine.stage), chunks.gone(other)) == (True, False)

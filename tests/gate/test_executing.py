@@ -340,7 +340,7 @@ def test_that_d1_must_be_checked_again_is_no_step_forward(lease: Lease, kv: Kv, 
     Run.objects.filter(pk=lease.run.pk).update(tries=3)
     assert job(chunk.stage, lease, kv).delete() is None
     mine = Run.objects.get(pk=lease.run.pk)
-    assert (mine.cursor, mine.tries, lease.over) == ({"phase": "begin", "starts": 2, "tries": 3}, 3, True)
+    assert (mine.cursor, mine.tries, lease.over) == ({"phase": "begin", "starts": 1, "tries": 3}, 3, True)
 
 
 def test_nor_is_that_d1_was_checked_again(
@@ -390,6 +390,13 @@ def test_whoever_lets_it_go_on_what_was_shown_is_derived_again(
     run = waiting(stage, lease, derived_at="2026-01-01T00:00:00+00:00", **cursor)
     deletion.let_go_on(run, make.SETUP)
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", **cursor}
+
+
+@pytest.mark.parametrize("word", ["derived_at", "looked", "starts", "tries"])
+def test_nothing_of_before_counts_against_a_run_that_is_resumed(stage: CleanupStage, lease: Lease, word: str) -> None:
+    run = waiting(stage, lease, **{word: 5})
+    deriving.again(run, make.SETUP)
+    assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete"}
 
 
 @pytest.mark.parametrize("moved", [{"epoch": F("epoch") + 1}, {"state": "running"}])
