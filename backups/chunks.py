@@ -22,9 +22,14 @@ def sent(stage: CleanupStage) -> QuerySet[CleanupChunk]:
 
 
 def gone(stage: CleanupStage) -> bool:
-    """Whether anything was deleted, for all that is known: a name that had its turn and is no exception."""
+    """Whether anything was deleted, for all that is known.
+
+    Cloudflare said so, or a name that had its turn is no exception, or was written again by somebody.
+    """
+    if sent(stage).filter(answer__done__gt=0).exists():
+        return True
     last = sent(stage).aggregate(last=Max("last_index"))["last"]
-    excepted = stage.exceptions.filter(index=OuterRef("index"))
+    excepted = stage.exceptions.filter(index=OuterRef("index")).exclude(outcome=Outcome.REAPPEARED)
     return last is not None and stage.entries.filter(~Exists(excepted), index__lte=last).exists()
 
 

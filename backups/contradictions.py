@@ -7,7 +7,7 @@ get its manifest under an older name; whether it has one is asked by that name.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import nlargest
 
 from backups import manifest, matching, scope, storage
@@ -36,10 +36,10 @@ def look(environment: Environment) -> Contradiction | None:
         return None
 
 
-def read(environment: Environment) -> Contradiction | None:
-    """As `look`. Raises StoreError when the bucket cannot be read."""
+def read(environment: Environment, keep: Callable[[], None] = lambda: None) -> Contradiction | None:
+    """As `look`; `keep` is called between the pages. Raises StoreError when the bucket cannot be read."""
     with storage.store(environment) as store:
-        seen = _newest(store, environment)
+        seen = _newest(store, environment, keep)
         skew.measure(environment, Skew.Service.R2, store.time())
     _looked[_key(environment)] = time.monotonic()
     return contradictions.compare(environment, seen) if seen else None
@@ -65,9 +65,11 @@ def _key(environment: Environment) -> tuple[int, str, str]:
     return (environment.pk, environment.r2_endpoint, environment.r2_bucket)
 
 
-def _newest(store: R2Store, environment: Environment) -> contradictions.Seen | None:
+def _newest(store: R2Store, environment: Environment, keep: Callable[[], None]) -> contradictions.Seen | None:
     """What the newest manifest says that can be understood; None in a bucket without one."""
-    found = {one.key: one for one in (*_listed(store, environment), *_of_copies_in_writing(store, environment))}
+    found = {
+        one.key: one for one in (*_listed(store, environment, keep), *_of_copies_in_writing(store, environment, keep))
+    }
     for info in nlargest(TRIES, found.values(), key=lambda one: (one.last_modified, one.key)):
         try:
             document = manifest.parse_manifest(store.get(info.key))
@@ -78,13 +80,14 @@ def _newest(store: R2Store, environment: Environment) -> contradictions.Seen | N
     return None
 
 
-def _listed(store: R2Store, environment: Environment) -> Iterator[ObjectInfo]:
+def _listed(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
     """The manifests in the bucket, but for those this database has long known, as far as they need not be listed."""
     settled = matching.settled(environment.pk, environment.r2_bucket, keep=TRIES)
     mine = [storage.root(environment), storage.investigations_root(environment)]
     for root in scope.distinct([*mine, *matching.roots(environment.pk, environment.r2_bucket)]):
         after, more = "", True
         while more:
+            keep()
             page = store.page(root, after=after)
             yield from (one for one in page.objects if one.key.endswith(manifest.manifest_key("")))
             more = page.more
@@ -93,11 +96,12 @@ def _listed(store: R2Store, environment: Environment) -> Iterator[ObjectInfo]:
                 after = max(last, settled.get(last[: last.rindex("/") + 1], ""), key=str.encode)
 
 
-def _of_copies_in_writing(store: R2Store, environment: Environment) -> Iterator[ObjectInfo]:
+def _of_copies_in_writing(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
     """The manifests of copies that are being written, or were when a run failed, for all this database knows."""
     writing = Generation.objects.filter(
         environment=environment, bucket=environment.r2_bucket, status=Generation.Status.WRITING
     )
     for stem in writing.values_list("stem", flat=True):
+        keep()
         if info := store.head(manifest.manifest_key(stem)):
             yield info

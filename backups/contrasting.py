@@ -56,11 +56,11 @@ def common(left: Sequence[str], right: Sequence[str]) -> list[str]:
 def step(contrast: Contrast, lease: Lease) -> Again | int:
     """Work until the step is over; the number of names that do not differ once everything was compared."""
     with storage.errors_for_a_run(), ExitStack() as stack:
-        marks = Marks(contrast.generation, stack.enter_context(storage.store_of(contrast.generation)))
+        marks = Marks(contrast.generation, stack.enter_context(storage.store(contrast.generation.environment)))
         if contrast.other is None:
             reader = stack.enter_context(Reader(contrast.namespace.environment, lease.keep))
             return _Live(contrast, lease, marks, reader).step()
-        others = Marks(contrast.other, stack.enter_context(storage.store_of(contrast.other)))
+        others = Marks(contrast.other, stack.enter_context(storage.store(contrast.other.environment)))
         return _Copies(contrast, lease, marks, others, contrast.other).step()
 
 

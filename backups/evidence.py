@@ -7,7 +7,7 @@ no longer fits.
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -63,6 +63,10 @@ def scope_digest(stage: CleanupStage) -> str:
     return sha256(approvals.canonical(scope).encode()).hexdigest()
 
 
+_NOTHING_DELETED = Q(names__gt=0, deleted=0)
+"""A stage in which all names were left as they were, or were gone already: nothing was tried."""
+
+
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
     """For each earlier environment with the binding, its newest accepted stage of this very scope, not too old.
 
@@ -76,7 +80,7 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
         _of_scope(stage)
         .filter(undos=None)  # what was put back again proves nothing
         .exclude(Exists(unexplained), leftovers_note="")
-        .exclude(names__gt=0, deleted=0)
+        .exclude(_NOTHING_DELETED)
         .select_related("environment", "accepted_by")
         .order_by("environment__order", "-accepted_at")
     )
@@ -128,6 +132,14 @@ def missing_qa(stage: CleanupStage) -> str:
     if _of_scope(stage).filter(Exists(_UNSEEN), environment=earlier).exists():
         return say(
             _("Keys that were deleted in %(name)s are there again. Note there what you found out about them first."),
+            name=earlier.name,
+        )
+    if _of_scope(stage).filter(_NOTHING_DELETED, environment=earlier).exists():
+        return say(
+            _(
+                "Of the names of this clean-up nothing was deleted in %(name)s, so it shows nothing. End it and ask for"
+                " another one."
+            ),
             name=earlier.name,
         )
     return say(

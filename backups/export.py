@@ -197,7 +197,7 @@ class Export(Freezing):
 
         The manifest will be the newest in the bucket, and what lies behind it nobody looks at: hence a look before.
         """
-        bucket.read(self.generation.environment)
+        bucket.read(self.generation.environment, self.lease.keep)
         document, notes = manifest.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
         body = document.to_json()
         self._written.clear()

@@ -184,6 +184,12 @@ def insist_open(run: Run, _actor: log.Actor) -> None:
         raise runs.NotResumable(_("The investigation is over; its copy is no longer made."))
 
 
+def insist_current(run: Run, _actor: log.Actor) -> None:
+    """A run is not gone on with once another deletes the copy. Raises runs.NotResumable."""
+    if not Investigation.objects.filter(run=run).exists():
+        raise runs.NotResumable(_("Another run is already doing this."))
+
+
 def end_due(environment: Environment) -> None:
     """Let the copy of every investigation go that is closed, or whose time is over; called every few minutes."""
     ended = Investigation.objects.there().filter(Q(closed_at__isnull=False) | Q(ends_at__lte=Now()))
@@ -207,6 +213,8 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
             return None
         try:
             return _delete(mine, actor)
+        except runs.AlreadyOpen:  # somebody resumed the one of before
+            return mine.run
         except approvals.Refused as refused:
             because = str(refused)
     _tell(mine, because)

@@ -3,7 +3,7 @@
 One part's lines are held at a time. A line counts only when its entry's digest is the one that is kept in Postgres.
 """
 
-from backups import manifest
+from backups import manifest, storage
 from backups.manifest import EntryDigests
 from backups.models import Generation, GenerationPart
 from backups.r2 import ObjectMissing, Store
@@ -33,6 +33,7 @@ class Marks:
         return found
 
     def _read(self, part: GenerationPart) -> dict[bytes, EntryDigests]:
+        storage.insist_here(part.generation)
         lines: dict[bytes, EntryDigests] = {}
         for stored in part.stored:
             try:

@@ -52,9 +52,10 @@ def put_back(lease: Lease) -> Again | Done | None:
     restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
     _insist_target(restore, lease)
     contradictions.insist_none(restore.environment)
+    ending = bool(lease.run.cursor.get("ending"))  # reads nothing of the copy
     with (
         storage.errors_for_a_run(),
-        storage.store_of(restore.generation) as store,
+        storage.store(restore.generation.environment) if ending else storage.store_of(restore.generation) as store,
         open_clients(restore.environment) as clients,
         Copied(restore.generation, store, lease.keep) as copied,
     ):

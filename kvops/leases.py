@@ -69,7 +69,9 @@ KINDS: dict[str, Kind] = {
     Run.Kind.DISPOSE: Kind("backups.disposing.delete_copies_permanently"),
     Run.Kind.CONTRAST: Kind("backups.contrasts.contrast"),
     Run.Kind.DRILL: Kind("backups.rehearsing.rehearse"),
-    Run.Kind.EXPIRE: Kind("backups.investigating.delete_copy_permanently"),
+    Run.Kind.EXPIRE: Kind(
+        "backups.investigating.delete_copy_permanently", resumed="backups.investigations.insist_current"
+    ),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

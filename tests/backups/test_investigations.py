@@ -440,8 +440,11 @@ def test_an_approval_that_is_over_is_followed_by_another_and_the_copy_goes(
     approvals.withdraw(request, by=people.operator, reason="Not yet")
     make.work()
     look(made.environment)
-    assert (Run.objects.get(kind="expire").error_code, now(made).state) == ("rights_gone", "deleting")
+    before = Run.objects.get(kind="expire")
+    assert (before.error_code, now(made).state) == ("rights_gone", "deleting")
     investigations.ask_again(now(made), by=people.operator)
     approve(made, people)
     look(made.environment)
     assert (now(made).state, cached.s3.objects) == ("over", {})
+    with pytest.raises(runs.NotResumable):
+        runs.resume(before, actor=make.SETUP)

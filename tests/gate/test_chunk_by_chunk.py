@@ -386,6 +386,14 @@ def test_it_does_not_wait_after_a_chunk_of_which_nothing_is_gone(production: del
     assert [names for _, names in kv.sent] == [[NAMES[1]]]
 
 
+@pytest.mark.usefixtures("small")
+def test_it_waits_when_somebody_wrote_again_what_was_deleted(production: deletion._Deletion, kv: Kv) -> None:
+    chunk_of(production, "settled")
+    alive(production, 0, outcome="reappeared")
+    production.delete()
+    assert (kv.sent, run_of(production).note) == ([], FIRST)
+
+
 def test_the_first_chunk_s_survivors_are_sent_again_first(production: deletion._Deletion, kv: Kv) -> None:
     chunk_of(production, "settled")
     chunk_of(production, number=2, attempt=2)

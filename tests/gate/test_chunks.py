@@ -288,6 +288,23 @@ def test_something_is_gone_once_a_name_had_its_turn_and_is_no_exception(
     assert chunks.gone(mine.stage) is is_gone
 
 
+@pytest.mark.parametrize(
+    ("outcome", "answer", "is_gone"),
+    [
+        ("reappeared", {}, True),
+        ("failed", {"done": 1}, True),
+        ("failed", {"done": 0}, False),
+        ("failed", {"done": 1, "unsent": True}, False),
+    ],
+)
+def test_something_is_gone_that_was_written_again_or_that_cloudflare_said_was_deleted(
+    mine: deletion._Deletion, outcome: str, answer: dict[str, object], *, is_gone: bool
+) -> None:
+    chunk_of(mine, "settled", answer=answer)
+    alive(mine, 0, outcome=outcome)
+    assert chunks.gone(mine.stage) is is_gone
+
+
 def test_what_is_gone_of_another_stage_is_not_of_this_one(world: World, mine: deletion._Deletion) -> None:
     chunk_of(mine, "settled")
     gate.tampered(mine.stage.request, ended_at=Now())

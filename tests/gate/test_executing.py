@@ -333,14 +333,17 @@ def test_a_pause_of_just_as_long_is_not_longer(
     assert not job(chunk.stage, lease, kv)._lay_still()
 
 
-def test_that_d1_must_be_checked_again_is_no_step_forward(lease: Lease, kv: Kv, chunk: CleanupChunk) -> None:
+@pytest.mark.parametrize(("starts", "kept"), [(2, 1), (1, 0), (0, 0)])
+def test_that_d1_must_be_checked_again_is_no_step_forward(
+    lease: Lease, kv: Kv, chunk: CleanupChunk, starts: int, kept: int
+) -> None:
     ago = clock.now() - timedelta(seconds=timing.CHECK_PAUSE + 60)
     lease.run.cursor = {"phase": "delete", "checked_at": ago.isoformat()}
-    lease.run.starts, lease.run.tries = 2, 3
+    lease.run.starts, lease.run.tries = starts, 3
     Run.objects.filter(pk=lease.run.pk).update(tries=3)
     assert job(chunk.stage, lease, kv).delete() is None
     mine = Run.objects.get(pk=lease.run.pk)
-    assert (mine.cursor, mine.tries, lease.over) == ({"phase": "begin", "starts": 1, "tries": 3}, 3, True)
+    assert (mine.cursor, mine.tries, lease.over) == ({"phase": "begin", "starts": kept, "tries": 3}, 3, True)
 
 
 def test_nor_is_that_d1_was_checked_again(

@@ -16,6 +16,9 @@ from tests.gate.world import World
 
 pytestmark = pytest.mark.django_db
 FIRST = "Qa comes first: clean it up there and accept it, with the same policy, at most 7 days before."
+NOTHING = (
+    "Of the names of this clean-up nothing was deleted in Qa, so it shows nothing. End it and ask for another one."
+)
 AGAIN = "Keys that were deleted in Qa are there again. Note there what you found out about them first."
 
 
@@ -78,8 +81,6 @@ SPOILT: dict[str, Callable[[CleanupStage], object]] = {
     "not accepted": values(state="confirmed"),
     "too old": values(accepted_at=Now() - timedelta(seconds=timing.QA_EVIDENCE + 60)),
     "leftovers unexplained": left,
-    "nothing deleted": values(deleted=0, skipped=3),
-    "its one key not deleted": values(names=1, deleted=0, skipped=1),
     "another scope": values(scope_digest="9" * 64),
     "a later environment": lambda qa: gate.tampered(qa.environment, order=9),
     "put back": undone,
@@ -93,6 +94,20 @@ def test_what_is_no_evidence_is_not_shown(qa: CleanupStage, production: CleanupS
         SPOILT[what](qa)
     production = gate.stage_of(qa.request, "production")
     assert (missing(production), shown(production)) == (FIRST, [])
+
+
+@pytest.mark.hazard("B28")
+@pytest.mark.parametrize("names", [3, 1])
+def test_a_clean_up_that_deleted_nothing_is_no_evidence(qa: CleanupStage, names: int) -> None:
+    with gate.past_the_triggers():
+        values(names=names, deleted=0, skipped=names)(qa)
+    production = gate.stage_of(qa.request, "production")
+    assert (missing(production), shown(production)) == (NOTHING, [])
+
+
+def test_what_deleted_nothing_elsewhere_is_not_said_of_qa(qa: CleanupStage, production: CleanupStage) -> None:
+    gate.tampered(qa, scope_digest="9" * 64, deleted=0)
+    assert missing(production) == FIRST
 
 
 GOOD: dict[str, Callable[[CleanupStage], object]] = {
