@@ -226,6 +226,18 @@ def test_what_came_back_is_said_of_the_environment_that_is_missing(
     assert missing(gate.stage_of(request, "production")) == FIRST
 
 
+def test_that_nothing_was_deleted_is_said_of_the_environment_that_is_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = between(world, monkeypatch)
+    first = gate.accepted(world, request)
+    second = gate.accept(world, gate.proven(gate.started(world, request, "staging")))
+    gate.tampered(second, deleted=0)
+    assert missing(gate.stage_of(request, "production")) == NOTHING.replace("Qa", "Staging")
+    gate.tampered(first, accepted_at=Now() - timedelta(days=8))
+    assert missing(gate.stage_of(request, "production")) == FIRST
+
+
 def test_another_family_s_rules_make_it_another_scope(qa: CleanupStage, production: CleanupStage) -> None:
     Family.objects.filter(pattern="master:").update(note="else")
     assert missing(gate.stage_of(qa.request, "production")) == FIRST
