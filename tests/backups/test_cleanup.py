@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from audit.actions import Action
 from audit.models import Entry
-from backups import cleanup, evidence, generations, integrity, manifest, preparation
+from backups import cleanup, evidence, generations, integrity, manifest, preparation, stages
 from backups.models import CleanupRequest, CleanupStage, Dataset, Generation
 from backups.stages import CleanupRefused
 from kvops import approvals, timing
@@ -612,3 +612,11 @@ def test_a_production_stage_without_one_before_it_is_refused_at_every_step(
     Environment.objects.filter(slug="qa").update(production=True)
     with pytest.raises(CleanupRefused, match="exists in no other"):
         preparation.freeze(stage, by=people.operator)
+
+
+def test_a_copy_in_another_bucket_is_not_fresh(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    stage = cleaning.prepared(cleaning.asked(people), people)
+    assert stages.copy_is_fresh(stage)
+    Environment.objects.update(r2_bucket="another")
+    assert not stages.copy_is_fresh(stage)

@@ -305,6 +305,13 @@ def test_a_bucket_full_of_copies_that_are_known_is_not_listed(qa: make.Estate, m
     assert listings(qa) - before <= 4
 
 
+def test_whoever_looks_keeps_a_lease_between_the_pages(qa: make.Estate) -> None:
+    kept: list[int] = []
+    before = listings(qa)
+    contradictions.read(qa.qa.environment, lambda: kept.append(1))
+    assert len(kept) == listings(qa) - before > 0
+
+
 def test_folders_this_database_does_not_know_are_listed_whole(qa: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qa.s3, "page_size", 10)
     made = copied(qa, days=9)

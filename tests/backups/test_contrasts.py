@@ -10,7 +10,7 @@ from backups import contrasting, contrasts
 from backups.models import Contrast, ContrastEntry, Generation
 from kvops import clock, leases, runs
 from kvops.cloudflare import Entry
-from kvops.models import Run
+from kvops.models import Environment, Run
 from tests import make
 from tests.backups import cleaning, restoring
 
@@ -125,6 +125,20 @@ def test_a_key_whose_time_is_over_was_not_removed(estate: make.Estate, monkeypat
     monkeypatch.setattr(contrasting, "clock", days_later)
     contrast = finished(contrasts.with_kv(copy, estate.qa, actor=make.SETUP))
     assert kinds(contrast) == {"master:short": "expired"}
+
+
+def test_copies_in_another_bucket_are_compared_until_something_must_be_read_of_them(
+    estate: make.Estate, generation: Generation
+) -> None:
+    same = restoring.copy(estate.qa)
+    change(estate)
+    newer = restoring.copy(estate.qa)
+    Environment.objects.update(r2_bucket="another")
+    assert kinds(finished(contrasts.of_copies(generation, same, actor=make.SETUP))) == {}
+    contrast = contrasts.of_copies(generation, newer, actor=make.SETUP)
+    make.work()
+    contrast.run.refresh_from_db()
+    assert (contrast.run.error_code, "lies in bucket" in contrast.run.error) == ("store", True)
 
 
 def test_only_what_both_copies_cover_is_compared(estate: make.Estate, generation: Generation) -> None:

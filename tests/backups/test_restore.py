@@ -37,6 +37,7 @@ from tests import judge, make
 from tests.backups import cleaning, cut_off, restoring
 from tests.backups.restoring import Policy
 from tests.fakes.namespaces import Item
+from tests.fakes.s3 import FakeS3
 from tests.gate.world import tampered
 
 pytestmark = pytest.mark.django_db
@@ -670,6 +671,26 @@ def test_an_emergency_stop_stops_the_writing(estate: make.Estate, people: make.P
     assert (run.state, run.error_code, writes(estate)) == ("stopped", "emergency_stop", [])
 
 
+def test_a_stop_pressed_before_the_second_chunk_leaves_the_first_settled(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore_chunks, "CHUNK", 1)
+    generation, _ = lost(estate)
+    run = restoring.started(restoring.prepared(generation, people), people)
+    real = approvals.still_valid
+
+    def press_first(approval: ApprovalRequest) -> None:
+        if writes(estate) and emergency.in_force(estate.qa.environment) is None:
+            emergency.press(estate.qa.environment, by=people.auditor)
+        real(approval)
+
+    monkeypatch.setattr(approvals, "still_valid", press_first)
+    make.work()
+    run.refresh_from_db()
+    assert (run.error_code, len(writes(estate))) == ("emergency_stop", 1)
+    assert list(RestoreChunk.objects.order_by("number").values_list("state", flat=True)) == ["settled", "planned"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -797,6 +818,22 @@ def test_a_restore_that_lies_still_can_be_ended_early(estate: make.Estate, peopl
     restores.end_early(restore, by=people.operator)
     make.work()
     assert set(restoring.outcomes(restore).values()) == {"stopped"}
+    assert (restoring.fresh(restore).state, writes(estate)) == (State.DONE, [])
+
+
+def test_a_restore_is_ended_early_although_its_copy_lies_in_another_bucket(
+    estate: make.Estate, people: make.People
+) -> None:
+    generation, _ = lost(estate)
+    restore = restoring.prepared(generation, people)
+    run = restoring.started(restore, people)
+    with FakeS3("another") as another:
+        Environment.objects.filter(slug="qa").update(r2_bucket="another", r2_endpoint=another.endpoint)
+        make.work()
+        run.refresh_from_db()
+        assert (run.error_code, "lies in bucket" in run.error) == ("store", True)
+        restores.end_early(restore, by=people.operator)
+        make.work()
     assert (restoring.fresh(restore).state, writes(estate)) == (State.DONE, [])
 
 
