@@ -204,6 +204,11 @@ def between(world: World, monkeypatch: pytest.MonkeyPatch) -> CleanupRequest:
     return gate.asked(world)
 
 
+def accepted_in_both(world: World, request: CleanupRequest) -> tuple[CleanupStage, CleanupStage]:
+    """QA and staging, cleaned and accepted."""
+    return gate.accepted(world, request), gate.accept(world, gate.proven(gate.started(world, request, "staging")))
+
+
 def test_each_environment_before_it_is_named_in_its_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     request = between(world, monkeypatch)
     stage = gate.stage_of(request, "production")
@@ -218,8 +223,7 @@ def test_what_came_back_is_said_of_the_environment_that_is_missing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = between(world, monkeypatch)
-    first = gate.accepted(world, request)
-    second = gate.accept(world, gate.proven(gate.started(world, request, "staging")))
+    first, second = accepted_in_both(world, request)
     there_again(second)
     assert missing(gate.stage_of(request, "production")).startswith("Keys that were deleted in Staging")
     gate.tampered(first, accepted_at=Now() - timedelta(days=8))
@@ -230,8 +234,7 @@ def test_that_nothing_was_deleted_is_said_of_the_environment_that_is_missing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = between(world, monkeypatch)
-    first = gate.accepted(world, request)
-    second = gate.accept(world, gate.proven(gate.started(world, request, "staging")))
+    first, second = accepted_in_both(world, request)
     gate.tampered(second, deleted=0)
     assert missing(gate.stage_of(request, "production")) == NOTHING.replace("Qa", "Staging")
     gate.tampered(first, accepted_at=Now() - timedelta(days=8))
