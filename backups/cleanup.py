@@ -237,7 +237,7 @@ def decided(request: ApprovalRequest) -> None:
 def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
     """Approved -> deleting: claims the approval and creates the run in one transaction.
 
-    Raises CleanupRefused and approvals.Refused when a right, the time or the evidence no longer holds: then nothing
+    Raises CleanupRefused and ApprovalRefused when a right, the time or the evidence no longer holds: then nothing
     was started. Stale evidence also leads the stage back to frozen.
     """
     with log.transaction():

@@ -17,13 +17,14 @@ from backups.models import Contrast, ContrastEntry, Generation, Restore
 from kvops import runs
 from kvops.leases import Again, Done, Lease
 from kvops.models import Namespace, Person, Run
+from kvops.refusals import Refused
 from kvops.wording import say
 
 Status = Generation.Status
 COMPARABLE = (Status.COMPLETE, Status.VERIFIED, Status.PARTIAL)
 
 
-class ContrastRefused(Exception):
+class ContrastRefused(Refused):
     """The two cannot be compared; one sentence."""
 
 

@@ -243,7 +243,7 @@ class _Deletion:
     def _insist_rights(self) -> None:
         try:
             approvals.still_valid(self.approval)
-        except approvals.Refused as refused:
+        except approvals.ApprovalRefused as refused:
             emergency.insist_none(self.stage.environment)
             raise RunError("rights_gone", str(refused)) from refused
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():

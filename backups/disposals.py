@@ -21,6 +21,7 @@ from backups.retention import State as Keeping
 from kvops import approvals, emergency, runs
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
+from kvops.refusals import Refused
 from kvops.wording import english, say
 
 State = Disposal.State
@@ -28,7 +29,7 @@ CAP = 50
 """Copies of one disposal, so that its evidence stays within 64 KiB; what is left is collected by the next."""
 
 
-class DisposalRefused(Exception):
+class DisposalRefused(Refused):
     """The step is not possible now; the message is one sentence that says why and what to do."""
 
 
@@ -45,7 +46,7 @@ def current(environment: Environment) -> Disposal | None:
 def collect(environment: Environment, *, reason: str, by: Person) -> Disposal:
     """Collect what can be deleted now and ask another person to approve it.
 
-    Raises DisposalRefused and approvals.Refused.
+    Raises DisposalRefused and ApprovalRefused.
     """
     if not reason.strip():
         raise DisposalRefused(_("Say why these copies can go: the reviewer reads it."))
@@ -134,7 +135,7 @@ def decided(request: ApprovalRequest) -> None:
 def start(disposal: Disposal, *, by: Person) -> Run:
     """Approved -> deleting: claims the approval and creates the run in one transaction.
 
-    Raises DisposalRefused and approvals.Refused. When a copy is not what was approved, or may not go any more, nothing
+    Raises DisposalRefused and ApprovalRefused. When a copy is not what was approved, or may not go any more, nothing
     is started and the request is withdrawn.
     """
     with log.transaction():

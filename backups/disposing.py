@@ -88,7 +88,7 @@ class _Job(Erasing):
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
         try:
             approvals.still_valid(self.disposal.approval)
-        except approvals.Refused as refused:
+        except approvals.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
             raise RunError("rights_gone", str(refused)) from refused
 

@@ -20,6 +20,7 @@ from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
 from kvops import approvals, clock, notifications, runs, standing, timing
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Environment, Event, Person, Role, Run, Scratch
+from kvops.refusals import Refused
 from kvops.schedules import Begun
 from kvops.wording import moment, say
 
@@ -29,7 +30,7 @@ LARGEST = 1_000_000
 """Keys of a copy that a rule may ask for at most."""
 
 
-class DrillRefused(Exception):
+class DrillRefused(Refused):
     """The drill is not possible now; one sentence that says why and what to do."""
 
 
@@ -52,7 +53,7 @@ def rule(scratch: Scratch, *, cap: int, until: datetime) -> dict[str, object]:
 
 
 def ask(environment: Environment, *, days: int, cap: int, by: Person) -> ApprovalRequest:
-    """Ask another person to approve the rule of the drills. Raises DrillRefused and approvals.Refused."""
+    """Ask another person to approve the rule of the drills. Raises DrillRefused and ApprovalRefused."""
     if not 1 <= days <= standing.LONGEST or not 1 <= cap <= LARGEST:
         raise DrillRefused(_("An approval stands for 1 to 90 days, and a drill takes 1 to 1,000,000 keys of a copy."))
     scratch = _scratch(environment)
@@ -70,7 +71,7 @@ def ask(environment: Environment, *, days: int, cap: int, by: Person) -> Approva
 
 
 def start(environment: Environment, *, by: Person) -> Drill:
-    """Start a drill now. Raises DrillRefused, approvals.Refused and runs.AlreadyOpen."""
+    """Start a drill now. Raises DrillRefused, approvals.ApprovalRefused and runs.AlreadyOpen."""
     if not by.holds(Role.OPERATOR):
         raise DrillRefused(_("Only an operator can start a drill."))
     with log.transaction():
@@ -118,7 +119,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
         return Begun()
     try:
         return Begun([create(environment, actor=actor).run])
-    except (DrillRefused, approvals.Refused, runs.AlreadyOpen) as refused:
+    except (DrillRefused, approvals.ApprovalRefused, runs.AlreadyOpen) as refused:
         return Begun(refused=[*refused.args])
 
 

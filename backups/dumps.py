@@ -25,9 +25,10 @@ from backups.values import Name, Reader
 from kvops.categories import Families
 from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Entry
 from kvops.models import Family, Namespace, Read
+from kvops.refusals import Refused
 
 
-class PathRefused(Exception):
+class PathRefused(Refused):
     """No file is written there: there is one already, or no directory."""
 
 

@@ -24,6 +24,7 @@ from kvops import clock, contradictions, runs, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Lease
 from kvops.models import Category, Family, Namespace, Person, Read, Run
+from kvops.refusals import Refused
 from kvops.wording import say
 
 __all__ = [
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 
-class NotVerifiable(Exception):
+class NotVerifiable(Refused):
     """Only a generation that is complete can be read back."""
 
 

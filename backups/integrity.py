@@ -22,12 +22,13 @@ from backups.models import Check, CheckRow, Dataset, Generation
 from kvops import approvals, runs
 from kvops.leases import Again, Lease, RunError
 from kvops.models import Environment, Person, Run
+from kvops.refusals import Refused
 from kvops.wording import say
 
 CHECKABLE = (Generation.Status.COMPLETE, Generation.Status.VERIFIED)
 
 
-class CheckRefused(Exception):
+class CheckRefused(Refused):
     """The check cannot be made; the message is one sentence that says what to do."""
 
 

@@ -82,7 +82,7 @@ class _Job(Erasing):
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
         try:
             standing.insist(self.lease.run.approval)
-        except approvals.Refused as refused:
+        except approvals.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
             raise RunError("rights_gone", str(refused)) from refused
 

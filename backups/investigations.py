@@ -20,6 +20,7 @@ from backups.models import BucketGuard, Generation, Investigation
 from kvops import approvals, clock, notifications, runs, standing, timing
 from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Category, Environment, Event, Family, Namespace, Person, Role, Run
+from kvops.refusals import Refused
 from kvops.wording import moment, say
 
 FORMAT = 1
@@ -30,7 +31,7 @@ AFTERWARDS = timedelta(days=30)
 """For how long after its end the copy can still be deleted under the approval, should KVOps be down then."""
 
 
-class InvestigationRefused(Exception):
+class InvestigationRefused(Refused):
     """The step is not possible now; one sentence that says why and what to do."""
 
 
@@ -58,7 +59,7 @@ def rule(investigation: Investigation) -> dict[str, object]:
 def start(namespace: Namespace, *, family: Family, title: str, reason: str, days: int, by: Person) -> Investigation:
     """Copy a cache for an investigation, and ask another person to approve how its copy goes.
 
-    Raises InvestigationRefused, generations.BackupRefused, approvals.Refused and runs.AlreadyOpen.
+    Raises InvestigationRefused, generations.BackupRefused, approvals.ApprovalRefused and runs.AlreadyOpen.
     """
     if not title.strip() or not reason.strip():
         raise InvestigationRefused(_("Give the investigation a name, and say what the copy is needed for."))
@@ -130,7 +131,7 @@ def expires(guard: BucketGuard) -> bool:
 
 
 def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:
-    """Ask another person to approve how the copy goes, in the caller's transaction. Raises approvals.Refused."""
+    """Ask another person to approve how the copy goes, in the caller's transaction. Raises ApprovalRefused."""
     return approvals.submit(
         KIND,
         subject=investigation.subject,
@@ -143,7 +144,7 @@ def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:
 
 
 def ask_again(investigation: Investigation, *, by: Person) -> ApprovalRequest:
-    """The same after a request that led to nothing. Raises InvestigationRefused and approvals.Refused."""
+    """The same after a request that led to nothing. Raises InvestigationRefused and ApprovalRefused."""
     with log.transaction():
         mine = _locked(investigation)
         if mine.over_at is not None:
@@ -156,7 +157,7 @@ def ask_again(investigation: Investigation, *, by: Person) -> ApprovalRequest:
 def close(investigation: Investigation, *, reason: str, by: Person) -> None:
     """Its copy goes now; where it is still made, or nobody approved yet, as soon as that is so.
 
-    Raises InvestigationRefused and approvals.Refused.
+    Raises InvestigationRefused and ApprovalRefused.
     """
     _insist_operator(by)
     if not reason.strip():
@@ -215,7 +216,7 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
             return _delete(mine, actor)
         except runs.AlreadyOpen:  # somebody resumed the one of before
             return mine.run
-        except approvals.Refused as refused:
+        except approvals.ApprovalRefused as refused:
             because = str(refused)
     _tell(mine, because)
     return None
@@ -230,10 +231,10 @@ def _may_begin(mine: Investigation) -> bool:
 
 
 def _delete(mine: Investigation, actor: log.Actor) -> Run:
-    """The run that deletes the copy, under the approval that stands. Raises approvals.Refused."""
+    """The run that deletes the copy, under the approval that stands. Raises ApprovalRefused."""
     approval = standing.in_force(KIND, mine.subject)
     if approval is None:
-        raise approvals.Refused(_("Nobody approved that the copy goes. An operator asks, a reviewer decides."))
+        raise approvals.ApprovalRefused(_("Nobody approved that the copy goes. An operator asks, a reviewer decides."))
     digest = approvals.digest_of(approvals.canonical(rule(mine)))
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
     objects = mine.generation.every_object()

@@ -7,9 +7,10 @@ from audit.actions import Action
 from backups.models import PlainDump
 from kvops import approvals
 from kvops.models import Person
+from kvops.refusals import Refused
 
 
-class AlreadyKept(Exception):
+class AlreadyKept(Refused):
     """Somebody else recorded the place first."""
 
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from kvops.refusals import Refused
+
 MAX_BYTES = 256 * 1024 * 1024
 TIMEOUT = 30.0
 """Seconds without a byte."""
@@ -19,7 +21,7 @@ WHOLE = 150.0
 """Seconds for the whole answer: less than a step of a run may last."""
 
 
-class SourceRefused(Exception):
+class SourceRefused(Refused):
     """The address may not be asked, or its answer is not what was asked for; one sentence that says what to do."""
 
 

@@ -9,6 +9,7 @@ from audit.actions import Action
 from backups.models import StoredObject
 from kvops.approvals import actor_of
 from kvops.models import Environment, Person, Role
+from kvops.refusals import Refused
 
 MOST = 10_000
 """How many objects are noted by one click, at most: one row is locked for each."""
@@ -16,7 +17,7 @@ NAMED = 20
 """How many of them the record names."""
 
 
-class NoteRefused(Exception):
+class NoteRefused(Refused):
     """Nothing was noted; the message says why and what to do."""
 
 

@@ -8,9 +8,10 @@ from audit.actions import Action
 from backups.models import Generation, Pin
 from kvops.approvals import actor_of
 from kvops.models import Person, Role
+from kvops.refusals import Refused
 
 
-class PinRefused(Exception):
+class PinRefused(Refused):
     """The copy cannot be pinned, or the pin cannot be taken off, and why."""
 
 

@@ -146,7 +146,7 @@ def current() -> Policy:
 def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
     """Put the policy of a TOML text in force, or prepare the change for a second person.
 
-    Raises DefinitionRefused and its kinds DatasetInUse and categories.FamilyInUse, and approvals.Refused.
+    Raises DefinitionRefused and its kinds DatasetInUse and categories.FamilyInUse, and approvals.ApprovalRefused.
     """
     wanted = parse(text)
     found = differences(current().things(), wanted.things())
@@ -166,7 +166,7 @@ def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
 
 
 def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
-    """Put an approved change in force. Raises approvals.Refused and the kinds of DefinitionRefused."""
+    """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
     change = PreparedChange.objects.get(approval=request)
     wanted = read(Table(json.loads(change.definition)))
     with log.transaction():

@@ -165,7 +165,7 @@ class _Job:
         """What is about to be written or removed, in the record; rights and emergency stop are looked at first."""
         try:
             standing.insist(self.drill.approval)
-        except approvals.Refused as refused:
+        except approvals.ApprovalRefused as refused:
             raise RunError("rights_gone", str(refused)) from refused
         sha256 = manifest.names_sha256(sorted(names, key=str.encode))
         with self.lease.checkpoint(no_further=True):

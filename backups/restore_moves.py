@@ -11,12 +11,13 @@ from audit.chain import JSON
 from backups import manifest
 from backups.models import Restore
 from kvops.models import Person, Role
+from kvops.refusals import Refused
 from kvops.wording import say
 
 State = Restore.State
 
 
-class RestoreRefused(Exception):
+class RestoreRefused(Refused):
     """The step is not possible now; the message is one sentence that says why and what to do."""
 
 

@@ -97,7 +97,7 @@ def decided(request: ApprovalRequest) -> None:
 def start(restore: Restore, *, by: Person) -> Run:
     """Approved -> writing: claims the approval and creates the run in one transaction.
 
-    Raises RestoreRefused and approvals.Refused when a right, the time or the evidence no longer holds: then nothing
+    Raises RestoreRefused and ApprovalRefused when a right, the time or the evidence no longer holds: then nothing
     was started. Stale evidence also leads the restore back to prepared.
     """
     with log.transaction():

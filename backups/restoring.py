@@ -235,7 +235,7 @@ class _Job:
             approvals.still_valid(approval)
             if self.restore.stage:
                 undo.insist_in_time(self.restore.stage)
-        except approvals.Refused as refused:
+        except approvals.ApprovalRefused as refused:
             emergency.insist_none(self.restore.environment)
             raise RunError("rights_gone", str(refused)) from refused
         copies = Generation.objects.verified().filter(pk=self.restore.generation_id)

@@ -10,10 +10,11 @@ from backups import encryption
 from kvops.categories import Families
 from kvops.models import Category, Family, Key, Namespace, Read
 from kvops.names import storable
+from kvops.refusals import Refused
 from kvops.wording import say
 
 
-class BackupRefused(Exception):
+class BackupRefused(Refused):
     """These keys are not copied without encryption; `count` says how many of them there are."""
 
     def __init__(self, sentence: str | Promise, count: int = 0) -> None:

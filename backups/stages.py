@@ -16,12 +16,13 @@ from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import approvals, timing
 from kvops.approvals import actor_of
 from kvops.models import Person, PolicyVersion, Role, Run
+from kvops.refusals import Refused
 from kvops.wording import say
 
 State = CleanupStage.State
 
 
-class CleanupRefused(Exception):
+class CleanupRefused(Refused):
     """The step is not possible now; the message is one sentence that says why and what to do."""
 
 
@@ -125,7 +126,7 @@ def insist_writable() -> None:
     """Raise CleanupRefused while the product only reads."""
     try:
         approvals.insist_writable()
-    except approvals.Refused as refused:
+    except approvals.ApprovalRefused as refused:
         raise CleanupRefused(str(refused)) from refused
 
 

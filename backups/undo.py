@@ -82,10 +82,10 @@ def offer(stage: CleanupStage, person: Person) -> Offer | None:
 
 
 def insist_in_time(stage: CleanupStage) -> None:
-    """Raise approvals.Refused when the approval of the deletion covers nothing any more."""
+    """Raise approvals.ApprovalRefused when the approval of the deletion covers nothing any more."""
     limit = until(stage)
     if limit is None or clock.seconds_until(limit) <= 0:
-        raise approvals.Refused(_("The 72 hours after the deletion are over."))
+        raise approvals.ApprovalRefused(_("The 72 hours after the deletion are over."))
 
 
 def start_undo(stage: CleanupStage, *, by: Person) -> Run:

@@ -14,11 +14,12 @@ from backups.r2 import StoreError
 from kvops import approvals, environments, values
 from kvops.cloudflare import CloudflareError, Entry
 from kvops.models import Namespace, Person
+from kvops.refusals import Refused
 
 ENCRYPTED = _("This copy is encrypted, and the web server cannot open it. To see a value, follow its recovery steps.")
 
 
-class ValueHidden(Exception):
+class ValueHidden(Refused):
     """The key is masked now, or the copy does not hold it."""
 
 

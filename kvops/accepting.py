@@ -10,12 +10,13 @@ from audit.actions import Action
 from kvops import approvals, contradictions
 from kvops.leases import slug
 from kvops.models import Contradiction, Run
+from kvops.refusals import Refused
 
 ENDED = gettext_noop("The database was restored to an older state meanwhile. End this early; what was sent is settled.")
 WITHDRAWN = "The database was restored to an older state. Ask again."
 
 
-class NothingToAccept(Exception):
+class NothingToAccept(Refused):
     """There is no contradiction, or no reason was given."""
 
 

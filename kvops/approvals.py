@@ -1,7 +1,7 @@
 """The one gate: everything that needs a second person passes through here (design: approval requests).
 
 Every move is one conditional UPDATE; losing a race is an error, never a silent success. Refusals are
-recorded in their own transaction by whoever catches `Refused` (the views do).
+recorded in their own transaction by whoever catches `ApprovalRefused` (the views do).
 """
 
 import json
@@ -21,6 +21,7 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops import announcements, clock, contradictions, emergency, risks, timing
 from kvops.models import ApprovalRequest, Environment, Person, Role
+from kvops.refusals import Refused
 from kvops.wording import say
 
 State = ApprovalRequest.State
@@ -48,7 +49,7 @@ KINDS: dict[str, Kind] = {
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 
 
-class Refused(Exception):
+class ApprovalRefused(Refused):
     """The gate said no; the message is one sentence that says why."""
 
 
@@ -77,21 +78,21 @@ def submit(
     environment: Environment | None = None,
     standing_until: datetime | None = None,
 ) -> ApprovalRequest:
-    """A pending request for a decision, inside the caller's transaction. Raises Refused.
+    """A pending request for a decision, inside the caller's transaction. Raises ApprovalRefused.
 
     `standing_until`: how long an approval of a kind that stands carries runs (`kvops.standing`).
     """
     log.insist()
     insist_writable()
     if not requester.holds(Role.OPERATOR):
-        raise Refused(_("Only an operator can ask for an approval."))
+        raise ApprovalRefused(_("Only an operator can ask for an approval."))
     text = canonical(evidence)
     if len(text.encode()) > MAX_EVIDENCE:
-        raise Refused(_("The evidence is larger than 64 KiB; it must name its lists by digest."))
+        raise ApprovalRefused(_("The evidence is larger than 64 KiB; it must name its lists by digest."))
     if ApprovalRequest.objects.filter(created_at__gt=Now()).exists():
-        raise Refused(_("The database clock went back behind the newest request; have it looked at first."))
+        raise ApprovalRefused(_("The database clock went back behind the newest request; have it looked at first."))
     if ApprovalRequest.objects.pending().filter(kind=kind, subject=subject).exists():
-        raise Refused(_("A request for this is already waiting for a decision."))
+        raise ApprovalRefused(_("A request for this is already waiting for a decision."))
     request = ApprovalRequest.objects.create(
         kind=kind,
         subject=subject,
@@ -112,17 +113,17 @@ def submit(
 def approve(
     request: ApprovalRequest, *, by: Person, shown: str, reason: str = "", accepted: Collection[str] = ()
 ) -> None:
-    """Pending -> approved by another person, who was shown the digest and accepts each risk. Raises Refused."""
+    """Pending -> approved by another person, who was shown the digest and accepts each risk. Raises ApprovalRefused."""
     named = risks.of(request)
     if set(accepted) != set(named):
-        raise Refused(_("The request names risks. Accept each of them by its name, or reject the request."))
+        raise ApprovalRefused(_("The request names risks. Accept each of them by its name, or reject the request."))
     _decide(request, State.APPROVED, by=by, shown=shown, reason=reason, accepted=named)
 
 
 def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> None:
-    """Pending -> rejected, with the reason. Raises Refused."""
+    """Pending -> rejected, with the reason. Raises ApprovalRefused."""
     if not reason.strip():
-        raise Refused(_("Say why, so that the operator knows what to change."))
+        raise ApprovalRefused(_("Say why, so that the operator knows what to change."))
     _decide(request, State.REJECTED, by=by, shown=shown, reason=reason)
 
 
@@ -132,11 +133,13 @@ def _decide(
     with log.transaction():
         insist_writable()
         if not by.holds(Role.REVIEWER):
-            raise Refused(_("Only a reviewer can decide."))
+            raise ApprovalRefused(_("Only a reviewer can decide."))
         if request.requester_id == by.pk:
-            raise Refused(_("You asked for this yourself; another person must decide."))
+            raise ApprovalRefused(_("You asked for this yourself; another person must decide."))
         if shown != request.digest:
-            raise Refused(_("The page you decided on shows other evidence than the request holds. Load it again."))
+            raise ApprovalRefused(
+                _("The page you decided on shows other evidence than the request holds. Load it again.")
+            )
         values |= {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
         if state == State.APPROVED:
             values["use_by"] = request.standing_until or Now() + timedelta(seconds=timing.USE_WITHIN)
@@ -152,10 +155,10 @@ def _decide(
 
 
 def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
-    """Pending | approved -> withdrawn, by its requester or another operator. Raises Refused."""
+    """Pending | approved -> withdrawn, by its requester or another operator. Raises ApprovalRefused."""
     with log.transaction():
         if not by.holds(Role.OPERATOR):
-            raise Refused(_("Only an operator can withdraw a request."))
+            raise ApprovalRefused(_("Only an operator can withdraw a request."))
         changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
             state=State.WITHDRAWN, reason=reason.strip() or request.reason
         )
@@ -191,7 +194,7 @@ def expire() -> int:
 def claim(
     request: ApprovalRequest, *, kind: ApprovalRequest.Kind, subject: str, digest: str, by: Person
 ) -> ApprovalRequest:
-    """Approved -> used, in the caller's transaction that creates the run. Raises Refused.
+    """Approved -> used, in the caller's transaction that creates the run. Raises ApprovalRefused.
 
     The caller derives `kind`, `subject` and `digest` from what it is about to do. Both people must still hold their
     roles, whoever starts is not who approved, and the record must tell of the request and of the
@@ -204,21 +207,21 @@ def claim(
         emergency.lock(request.environment)
     insist_not_stopped(request)
     if not by.holds(Role.OPERATOR):
-        raise Refused(_("Only an operator can start this."))
+        raise ApprovalRefused(_("Only an operator can start this."))
     if request.approver is None or request.state != State.APPROVED:
-        raise Refused(say(_("The request is not approved: %(state)s."), state=State(request.state).label))
+        raise ApprovalRefused(say(_("The request is not approved: %(state)s."), state=State(request.state).label))
     if not request.requester.holds(Role.OPERATOR):
-        raise Refused(
+        raise ApprovalRefused(
             say(_("%(name)s asked for this and is no longer an operator. Ask again."), name=request.requester.name)
         )
     if not request.approver.holds(Role.REVIEWER):
-        raise Refused(
+        raise ApprovalRefused(
             say(_("%(name)s approved this and is no longer a reviewer. Ask again."), name=request.approver.name)
         )
     if request.approver_id == by.pk:
-        raise Refused(_("You approved this; another person must start it."))
+        raise ApprovalRefused(_("You approved this; another person must start it."))
     if (kind, subject, digest) != (request.kind, request.subject, request.digest):
-        raise Refused(_("What would be done is no longer what was approved. Ask again."))
+        raise ApprovalRefused(_("What would be done is no longer what was approved. Ask again."))
     insist_recorded(request)
     changed = (
         ApprovalRequest.objects.filter(pk=request.pk, state=State.APPROVED, digest=digest, use_by__gte=Now())
@@ -232,23 +235,23 @@ def claim(
 
 
 def still_valid(request: ApprovalRequest) -> None:
-    """Before every chunk of a used approval: raises Refused when a right is gone or an emergency stop is on."""
+    """Before every chunk of a used approval: raises ApprovalRefused when a right is gone or an emergency stop is on."""
     fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter", "environment").get(pk=request.pk)
     insist_writable()
     insist_not_stopped(fresh)
     # By constraint nothing but a used request has a starter.
     if fresh.approver is None or fresh.starter is None:
-        raise Refused(_("The approval behind this run is not in use."))
+        raise ApprovalRefused(_("The approval behind this run is not in use."))
     if not fresh.approver.holds(Role.REVIEWER):
-        raise Refused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
+        raise ApprovalRefused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
     for person in (fresh.requester, fresh.starter):
         if not person.holds(Role.OPERATOR):
-            raise Refused(say(_("%(name)s is no longer an operator."), name=person.name))
+            raise ApprovalRefused(say(_("%(name)s is no longer an operator."), name=person.name))
     insist_recorded(fresh)
 
 
 def insist_recorded(request: ApprovalRequest) -> None:
-    """Raise Refused unless the record tells the same: a row that was changed past the product carries nothing."""
+    """Raise ApprovalRefused unless the record tells the same: a row changed past the product carries nothing."""
     decided = (request.use_by, request.reason, request.accepted)
     moves: list[_Move] = [
         (Action.APPROVAL_REQUESTED, request.requester_id, request.decide_by, "", []),
@@ -257,7 +260,7 @@ def insist_recorded(request: ApprovalRequest) -> None:
     if request.state == State.USED:
         moves.append((Action.APPROVAL_USED, request.starter_id, *decided))
     if digest_of(request.evidence) != request.digest or not all(_recorded(request, move) for move in moves):
-        raise Refused(_("The request is not what the record says it is. Have the database looked at."))
+        raise ApprovalRefused(_("The request is not what the record says it is. Have the database looked at."))
 
 
 type _Move = tuple[Action, int | None, datetime | None, str, list[str]]
@@ -288,20 +291,20 @@ def _slug(request: ApprovalRequest) -> str:
 def insist_writable() -> None:
     """Nothing is asked for, decided or begun by a database that contradicts its copies, or whose clock went back."""
     if why := contradictions.why():
-        raise Refused(why)
+        raise ApprovalRefused(why)
     if clock.went_back():
-        raise Refused(_("The database's clock is behind the newest entry of the record. Set it right first."))
+        raise ApprovalRefused(_("The database's clock is behind the newest entry of the record. Set it right first."))
 
 
 def insist_not_stopped(request: ApprovalRequest) -> None:
     """What is approved for an environment waits while its emergency stop is on; only the release does not."""
     if request.kind != ApprovalRequest.Kind.RELEASE_STOP and (why := emergency.why(request.environment)):
-        raise Refused(why)
+        raise ApprovalRefused(why)
 
 
 def _one(changed: int, sentence: str | Promise) -> None:
     if changed != 1:
-        raise Refused(sentence)
+        raise ApprovalRefused(sentence)
 
 
 def _told(request: ApprovalRequest, by: Person | None = None) -> None:

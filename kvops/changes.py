@@ -22,13 +22,13 @@ def prepare(
 ) -> PreparedChange:
     """Keep a new definition for an operator to submit; an earlier one nobody submitted is discarded.
 
-    Raises approvals.Refused while a submitted one waits for its decision, or while the product only reads.
+    Raises ApprovalRefused while a submitted one waits for its decision, or while the product only reads.
     """
     with log.transaction():
         approvals.insist_writable()
         undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
         if undone.filter(approval__state__in=["pending", "approved"]).exists():
-            raise approvals.Refused(_("An earlier change is waiting for its decision. Withdraw it first."))
+            raise approvals.ApprovalRefused(_("An earlier change is waiting for its decision. Withdraw it first."))
         undone.update(discarded_at=Now())
         change = PreparedChange.objects.create(
             kind=kind,
@@ -47,10 +47,10 @@ def waiting(kind: ApprovalRequest.Kind) -> PreparedChange | None:
 
 
 def submit(change: PreparedChange, *, by: Person) -> ApprovalRequest:
-    """Ask a reviewer to decide on a prepared change. Raises approvals.Refused."""
+    """Ask a reviewer to decide on a prepared change. Raises ApprovalRefused."""
     with log.transaction():
         if change.approval_id or change.applied_at or change.discarded_at:
-            raise approvals.Refused(_("This change was already submitted, applied or discarded."))
+            raise approvals.ApprovalRefused(_("This change was already submitted, applied or discarded."))
         request = approvals.submit(
             ApprovalRequest.Kind(change.kind),
             subject=f"change:{change.pk}",
@@ -72,9 +72,9 @@ def evidence(change: PreparedChange) -> dict[str, object]:
 
 
 def claim(change: PreparedChange, *, by: Person) -> None:
-    """Use the approval of this very change, in the caller's transaction that applies it. Raises approvals.Refused."""
+    """Use the approval of this very change, in the caller's transaction that applies it. Raises ApprovalRefused."""
     if change.approval is None:
-        raise approvals.Refused(_("This change was not submitted."))
+        raise approvals.ApprovalRefused(_("This change was not submitted."))
     digest = approvals.digest_of(approvals.canonical(evidence(change)))
     kind = ApprovalRequest.Kind(change.kind)
     approvals.claim(change.approval, kind=kind, subject=f"change:{change.pk}", digest=digest, by=by)

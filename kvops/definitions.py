@@ -16,7 +16,7 @@ type Fields = Mapping[str, object]
 _RECORDED = 20
 
 
-class DefinitionRefused(approvals.Refused):
+class DefinitionRefused(approvals.ApprovalRefused):
     """The definition cannot be used as it is; the message names the place and says what it takes."""
 
 

@@ -11,13 +11,14 @@ from audit.actions import Action
 from kvops import queue
 from kvops.leases import Stopped
 from kvops.models import EmergencyStop, Environment, Person, Run
+from kvops.refusals import Refused
 from kvops.wording import english, say
 
 CODE = "emergency_stop"
 """The error code of a run that such a stop ended; it goes on after the release, when a person resumes it."""
 
 
-class StopRefused(Exception):
+class StopRefused(Refused):
     """The stop cannot be pressed this way; the message says why."""
 
 

@@ -90,7 +90,7 @@ def find_namespace(address: str) -> Namespace:
 def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
     """Put the environments of a TOML text in force, or prepare the change for a second person.
 
-    Raises DefinitionRefused and its kinds NotVisible and StillInUse, and approvals.Refused.
+    Raises DefinitionRefused and its kinds NotVisible and StillInUse, and approvals.ApprovalRefused.
     """
     wanted = estate.parse(text)
     differences = estate.changes(current(), wanted)
@@ -117,12 +117,14 @@ def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
 
 
 def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
-    """Put an approved change in force. Raises approvals.Refused and the kinds of DefinitionRefused."""
+    """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
     change = PreparedChange.objects.get(approval=request)
     wanted = estate.read(Table(json.loads(change.definition)))
     titles = _probe(wanted)
     if renamed := [line for line in _titles(wanted, titles) if line not in change.summary]:
-        raise approvals.Refused(say(_("%(what)s now, which nobody approved. Apply the file again."), what=renamed[0]))
+        raise approvals.ApprovalRefused(
+            say(_("%(what)s now, which nobody approved. Apply the file again."), what=renamed[0])
+        )
     with log.transaction():
         _lock()
         differences = estate.changes(current(), wanted)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 from psycopg import sql
 
+from kvops.refusals import Refused
+
 EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
 RECORD = ("audit_entry", "audit_head")
 APPLICATION: Mapping[str, str] = {
@@ -40,7 +42,7 @@ FROZEN: Mapping[str, frozenset[str]] = {
 """Tables of which the application deletes nothing, and the columns it cannot update either."""
 
 
-class GrantsRefused(Exception):
+class GrantsRefused(Refused):
     """A role cannot be what it should be; the message says what to change."""
 
 

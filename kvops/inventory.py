@@ -23,6 +23,7 @@ from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import Key as Listed
 from kvops.models import Category, Environment, Family, Key, Namespace, Person, Run, Scan
 from kvops.names import after_prefix, storable, workable
+from kvops.refusals import Refused
 from kvops.schedules import Begun
 from kvops.wording import say
 
@@ -39,7 +40,7 @@ WINDOW = 20_000
 """How many names a page looks through at most."""
 
 
-class ScanRefused(Exception):
+class ScanRefused(Refused):
     """The scan cannot be started this way; the message says why."""
 
 

@@ -30,7 +30,7 @@ class TryLater(NotDelivered):
         self.retry_after = retry_after
 
 
-class Refused(NotDelivered):
+class MessageRefused(NotDelivered):
     """The service will never take it this way; a person must correct something first."""
 
 
@@ -80,7 +80,7 @@ def _escaped(text: str) -> str:
 
 
 def slack(message: Message, webhook: str) -> None:
-    """Post to an incoming webhook, whose address is a secret. Raises TryLater, Refused and Unclear."""
+    """Post to an incoming webhook, whose address is a secret. Raises TryLater, MessageRefused and Unclear."""
     _insist_allowed(webhook, settings.KVOPS_ALLOWED_WEBHOOK_HOSTS)
     payload = json.dumps(blocks(message), ensure_ascii=False).encode()
     try:
@@ -97,7 +97,7 @@ def _insist_allowed(webhook: str, hosts: Collection[str]) -> None:
     parts = urlsplit(webhook)
     local = parts.hostname in {"127.0.0.1", "localhost"}
     if parts.hostname not in hosts or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
-        raise Refused(
+        raise MessageRefused(
             "The webhook is not an https:// address of a host in KVOPS_ALLOWED_WEBHOOK_HOSTS. Correct the secret."
         )
 
@@ -111,11 +111,11 @@ def _insist_taken(status: int, headers: Mapping[str, str], said: str) -> None:
     if status in {408, 429} or status >= 500:
         asked = headers.get("Retry-After", "")
         raise TryLater(sentence, min(float(asked), timing.MESSAGE_FOR) if asked.isdigit() else 0.0)
-    raise Refused(sentence)
+    raise MessageRefused(sentence)
 
 
 def mail(message: Message, address: str) -> None:
-    """Hand a mail to the mail server. Raises TryLater, Refused and Unclear.
+    """Hand a mail to the mail server. Raises TryLater, MessageRefused and Unclear.
 
     A repetition has the same Message-ID, by which mail servers and programs know it.
     """
@@ -143,4 +143,4 @@ def mail(message: Message, address: str) -> None:
 
 def _answered(code: int) -> NotDelivered:
     sentence = f"The mail server answered {code}."
-    return Refused(sentence) if code >= 500 else TryLater(sentence)
+    return MessageRefused(sentence) if code >= 500 else TryLater(sentence)

@@ -12,6 +12,7 @@ from audit import log
 from audit.actions import Action
 from kvops.models import MissingKey, Person, Role, Scan
 from kvops.names import after_prefix, storable
+from kvops.refusals import Refused
 
 EXPLAINED = ("backups.explained.deleted_by_us",)
 """Functions, by name, that give SQL for (name, at) of deletions; so the estate need not import what is built on it.
@@ -21,7 +22,7 @@ in the listing, unless it was deleted.
 """
 
 
-class AcknowledgeRefused(Exception):
+class AcknowledgeRefused(Refused):
     """The deletions cannot be acknowledged this way; the message says why."""
 
 

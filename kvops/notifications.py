@@ -21,8 +21,9 @@ from django.utils.translation import gettext_lazy, gettext_noop
 from audit import log
 from audit.actions import Action
 from kvops import credentials, messengers, queue, timing
-from kvops.messengers import Message, NotDelivered, Refused, TryLater, Unclear
+from kvops.messengers import Message, MessageRefused, NotDelivered, TryLater, Unclear
 from kvops.models import Environment, Event, Notification, Person, Role
+from kvops.refusals import Refused
 
 State = Notification.State
 BATCH = 100
@@ -69,7 +70,7 @@ EVENTS: dict[Event, Kind] = {
 """Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 
 
-class NotFailed(Exception):
+class NotFailed(Refused):
     """Only a notification that could not be delivered is tried again or given up by a person."""
 
 
@@ -163,7 +164,7 @@ def deliver(pk: int) -> None:
         _not_now(mine, error, wait=error.retry_after)
     except Unclear as error:
         _not_now(mine, error, unclear=1)
-    except (Refused, credentials.UnresolvedReference) as error:
+    except (MessageRefused, credentials.UnresolvedReference) as error:
         _failed(mine, str(error))
     else:
         _delivered(mine)
@@ -184,7 +185,7 @@ def _send(mine: Notification) -> None:
     elif mine.environment is not None and mine.environment.slack:
         messengers.slack(message, credentials.resolve(mine.environment.slack))
     else:
-        raise Refused(NO_CHANNEL)
+        raise MessageRefused(NO_CHANNEL)
 
 
 def _delivered(mine: Notification) -> None:

@@ -8,9 +8,10 @@ from django.db.models.functions import Now
 from audit import log
 from audit.actions import Action
 from kvops.models import Person, Role, RoleGrant, User
+from kvops.refusals import Refused
 
 
-class SetupRefused(Exception):
+class SetupRefused(Refused):
     """The people cannot be set up this way; the message says why."""
 
 

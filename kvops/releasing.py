@@ -13,9 +13,9 @@ from kvops.wording import say
 
 
 def ask(environment: Environment, *, by: Person, reason: str) -> ApprovalRequest:
-    """Ask another person to let the environment's stop be released. Raises approvals.Refused."""
+    """Ask another person to let the environment's stop be released. Raises ApprovalRefused."""
     if not reason.strip():
-        raise approvals.Refused(_("Say why it can go on: it is what the reviewer decides by."))
+        raise approvals.ApprovalRefused(_("Say why it can go on: it is what the reviewer decides by."))
     with log.transaction():
         stop = _in_force(environment)
         return approvals.submit(
@@ -42,19 +42,19 @@ def evidence(stop: EmergencyStop, reason: str) -> dict[str, object]:
 
 
 def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
-    """Release the stop that was approved to be released; no run goes on by itself. Raises approvals.Refused."""
+    """Release the stop that was approved to be released; no run goes on by itself. Raises ApprovalRefused."""
     with log.transaction():
         if request.environment is None:
-            raise approvals.Refused(_("The request names no environment."))
+            raise approvals.ApprovalRefused(_("The request names no environment."))
         stop = _in_force(request.environment)
         if request.subject != f"stop:{stop.pk}":
-            raise approvals.Refused(_("The approval is for another stop than the one that is on. Ask again."))
+            raise approvals.ApprovalRefused(_("The approval is for another stop than the one that is on. Ask again."))
         shown = evidence(stop, json.loads(request.evidence)["reason"])
         kind, digest = ApprovalRequest.Kind.RELEASE_STOP, approvals.digest_of(approvals.canonical(shown))
         used = approvals.claim(request, kind=kind, subject=f"stop:{stop.pk}", digest=digest, by=by)
         changed = EmergencyStop.objects.in_force().filter(pk=stop.pk).update(approval=used, released_at=Now())
         if changed != 1:
-            raise approvals.Refused(_("The stop was released by somebody else."))
+            raise approvals.ApprovalRefused(_("The stop was released by somebody else."))
         log.record(
             Action.EMERGENCY_RELEASED,
             actor=approvals.actor_of(by),
@@ -69,5 +69,5 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
 def _in_force(environment: Environment) -> EmergencyStop:
     stop = emergency.in_force(environment)
     if stop is None:
-        raise approvals.Refused(say(_("%(environment)s is not stopped."), environment=environment.name))
+        raise approvals.ApprovalRefused(say(_("%(environment)s is not stopped."), environment=environment.name))
     return stop

@@ -19,6 +19,7 @@ from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateL
 from kvops.leases import KINDS, Again, Done, Lease, LeaseLost, RunError, Stopped, TryLater, close, slug, take
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.outages import AWAY
+from kvops.refusals import Refused
 from kvops.wording import say
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,11 @@ MAX_TRIES = 20
 WAITS_FOR_TOMORROW = gettext_noop("The free plan's quota of today is used up; it goes on after 00:00 UTC.")
 
 
-class NotResumable(Exception):
+class NotResumable(Refused):
     """The run is not in a state from which it can be tried again."""
 
 
-class AlreadyOpen(Exception):
+class AlreadyOpen(Refused):
     """The subject already has an open run of this kind."""
 
 

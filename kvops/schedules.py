@@ -26,6 +26,7 @@ from kvops import clock, cron, notifications, timing
 from kvops.approvals import actor_of
 from kvops.models import Environment, Event, Firing, Person, Role, Run, Schedule
 from kvops.outages import AWAY
+from kvops.refusals import Refused
 from kvops.wording import english, moment, say
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ JOBS: dict[str, Job] = {
 """Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 
 
-class ScheduleRefused(Exception):
+class ScheduleRefused(Refused):
     """The schedule cannot be changed this way; the message says why."""
 
 

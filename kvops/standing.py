@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from kvops import approvals, emergency
-from kvops.approvals import Refused
+from kvops.approvals import ApprovalRefused
 from kvops.models import ApprovalRequest, Role
 from kvops.wording import say
 
@@ -35,7 +35,7 @@ def newest(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
 
 
 def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, actor: log.Actor) -> ApprovalRequest:
-    """The approval for a run that is about to be created in the caller's transaction. Raises Refused.
+    """The approval for a run that is about to be created in the caller's transaction. Raises ApprovalRefused.
 
     `digest` is that of the rule as it is derived now: when target, limits or end are other ones than were approved,
     nothing is carried.
@@ -46,7 +46,7 @@ def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, 
         emergency.lock(fresh.environment)
     insist(fresh)
     if (fresh.kind, fresh.digest) != (kind, digest):
-        raise Refused(_("The rule is no longer the one that was approved. Ask again."))
+        raise ApprovalRefused(_("The rule is no longer the one that was approved. Ask again."))
     log.record(
         Action.APPROVAL_CARRIED,
         actor=actor,
@@ -62,7 +62,7 @@ def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, 
 def insist(request: ApprovalRequest) -> None:
     """Before every run and every chunk under it: the approval stands, and both people have their rights.
 
-    Raises Refused; an emergency stop of the environment refuses, too.
+    Raises ApprovalRefused; an emergency stop of the environment refuses, too.
     """
     fresh = _fresh(request)
     approvals.insist_writable()
@@ -70,11 +70,13 @@ def insist(request: ApprovalRequest) -> None:
     stands = ApprovalRequest.objects.filter(pk=fresh.pk, state=State.APPROVED, standing_until__gt=Now()).exists()
     # By constraint an approved request has an approver.
     if fresh.approver is None or not stands:
-        raise Refused(say(_("The standing approval is over: %(state)s. Ask again."), state=State(fresh.state).label))
+        raise ApprovalRefused(
+            say(_("The standing approval is over: %(state)s. Ask again."), state=State(fresh.state).label)
+        )
     if not fresh.requester.holds(Role.OPERATOR):
-        raise Refused(say(_("%(name)s is no longer an operator."), name=fresh.requester.name))
+        raise ApprovalRefused(say(_("%(name)s is no longer an operator."), name=fresh.requester.name))
     if not fresh.approver.holds(Role.REVIEWER):
-        raise Refused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
+        raise ApprovalRefused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
     approvals.insist_recorded(fresh)
 
 

@@ -24,7 +24,7 @@ REFUSALS = (
     ContrastRefused,
     DisposalRefused,
     InvestigationRefused,
-    approvals.Refused,
+    approvals.ApprovalRefused,
     runs.AlreadyOpen,
     runs.NotResumable,
 )

@@ -27,7 +27,7 @@ from kvops.wording import english
 PAGE = 25
 REFUSALS = (
     CleanupRefused,
-    approvals.Refused,
+    approvals.ApprovalRefused,
     BackupRefused,
     CheckRefused,
     NotVerifiable,

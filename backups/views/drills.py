@@ -16,7 +16,7 @@ from kvops.models import Environment
 from kvops.signin import person_of
 
 PAGE = 50
-REFUSALS = (drills.DrillRefused, approvals.Refused, runs.AlreadyOpen)
+REFUSALS = (drills.DrillRefused, approvals.ApprovalRefused, runs.AlreadyOpen)
 DRILLS = Drill.objects.select_related("environment", "run", "approval")
 
 

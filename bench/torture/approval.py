@@ -33,7 +33,7 @@ from tests.audit import flush
 from tests.gate import world as gate
 
 EXAMPLES, STEPS = 10, 50
-REFUSED = (CleanupRefused, approvals.Refused, runs.AlreadyOpen, people.SetupRefused)
+REFUSED = (CleanupRefused, approvals.ApprovalRefused, runs.AlreadyOpen, people.SetupRefused)
 counted: Counter[str] = Counter()
 
 PEOPLE = {

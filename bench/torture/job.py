@@ -27,7 +27,7 @@ SWEEPS = 3
 LOAD_AGAIN = (
     stages.CleanupRefused,
     restore_moves.RestoreRefused,
-    approvals.Refused,
+    approvals.ApprovalRefused,
     runs.AlreadyOpen,
     runs.NotResumable,
 )

@@ -208,7 +208,7 @@ def _in_force(ground: Ground, case: Case) -> bool:
     assert case.text
     try:
         applied = environments.apply(case.text(_file(), ground), actor=make.SETUP)
-    except (DefinitionRefused, approvals.Refused):
+    except (DefinitionRefused, approvals.ApprovalRefused):
         return False
     return isinstance(applied, Applied)
 
@@ -245,7 +245,7 @@ def _carry_out(ground: Ground, case: Case, moment: str) -> bool:
             cleanup.start_deletion(ground.stage(), by=ground.people.operator)
     except IntegrityError:
         return True
-    except (CleanupRefused, approvals.Refused):
+    except (CleanupRefused, approvals.ApprovalRefused):
         return False
     run = Run.objects.get(approval_id=ground.stage().approval_id)
     for _ in range(10):

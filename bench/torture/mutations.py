@@ -256,7 +256,7 @@ def _carry_out(ground: Ground) -> bool:
         run = Run.objects.get(approval_id=ground.stage.approval_id)
         runs.drive(run.pk)
         run.refresh_from_db()
-    except (CleanupRefused, approvals.Refused):
+    except (CleanupRefused, approvals.ApprovalRefused):
         return False
     except Exception:  # noqa: BLE001 # whatever it was, the journal tells whether anything was deleted
         return True

@@ -130,7 +130,7 @@ def _submits(world: gate.World, request: CleanupRequest) -> bool:
         approvals.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
         try:
             cleanup.submit(gate.checked(request, "production"), by=world.people.operator)
-        except (CleanupRefused, approvals.Refused):
+        except (CleanupRefused, approvals.ApprovalRefused):
             return False
         return True
 
@@ -141,7 +141,7 @@ def _starts(world: gate.World, request: CleanupRequest) -> bool:
     with gate.undone():
         try:
             cleanup.start_deletion(stage, by=world.people.operator)
-        except (CleanupRefused, approvals.Refused):
+        except (CleanupRefused, approvals.ApprovalRefused):
             return False
         return True
 
@@ -151,7 +151,7 @@ def _starts_anew(world: gate.World, request: CleanupRequest) -> bool:
     approvals.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
     try:
         gate.approved(world, request, "production")
-    except (CleanupRefused, approvals.Refused):
+    except (CleanupRefused, approvals.ApprovalRefused):
         return False
     return _starts(world, request)
 

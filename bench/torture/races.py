@@ -38,7 +38,14 @@ from kvops.models import (
 from tests import make
 from tests.gate import world as gate
 
-REFUSED = (CleanupRefused, approvals.Refused, runs.AlreadyOpen, runs.NotResumable, emergency.StopRefused, NotDone)
+REFUSED = (
+    CleanupRefused,
+    approvals.ApprovalRefused,
+    runs.AlreadyOpen,
+    runs.NotResumable,
+    emergency.StopRefused,
+    NotDone,
+)
 LATER = 0.04
 """Seconds by which one comes later at most: as long as the longest act."""
 

@@ -1,7 +1,7 @@
 """What can go wrong between us and Cloudflare.
 
 CloudflareError                   .outcome_unknown: the call may have had its effect
-├── Refused                       nothing was sent
+├── CallRefused                       nothing was sent
 │   ├── ConfigurationError        host, scheme, token, id or route is not allowed
 │   ├── InvalidKeyName            a name that KV cannot hold or a URL cannot carry
 │   └── StatementRefused          SQL that is not one read-only statement
@@ -28,15 +28,15 @@ class CloudflareError(Exception):
     outcome_unknown = False
 
 
-class Refused(CloudflareError):
+class CallRefused(CloudflareError):
     """The call was refused here; nothing was sent."""
 
 
-class ConfigurationError(Refused):
+class ConfigurationError(CallRefused):
     """The host, scheme, token, identifier or route is not one we may use."""
 
 
-class InvalidKeyName(Refused):
+class InvalidKeyName(CallRefused):
     """The name is empty, `.`, `..`, over 512 bytes or not UTF-8; `.name` holds it."""
 
     def __init__(self, message: str, name: str) -> None:
@@ -44,7 +44,7 @@ class InvalidKeyName(Refused):
         self.name = name
 
 
-class StatementRefused(Refused):
+class StatementRefused(CallRefused):
     """The SQL is not one read-only statement."""
 
 

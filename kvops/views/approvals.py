@@ -89,7 +89,7 @@ def _decide(request: HttpRequest, pk: int) -> HttpResponse:
             approvals.approve(approval, **decision, accepted=form.accepted())
         else:
             approvals.reject(approval, **decision)
-    except approvals.Refused as refused:
+    except approvals.ApprovalRefused as refused:
         _refuse(request, approval, refused, Action.APPROVAL_REFUSED)
     else:
         messages.success(request, _("Your decision is recorded."))
@@ -103,7 +103,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     approval = get_object_or_404(REQUESTS, pk=pk)
     try:
         approvals.withdraw(approval, by=person_of(request), reason=request.POST.get("reason", "")[:2000])
-    except approvals.Refused as refused:
+    except approvals.ApprovalRefused as refused:
         _refuse(request, approval, refused)
     else:
         messages.success(request, _("The request is withdrawn."))
@@ -119,7 +119,7 @@ def apply(request: HttpRequest, pk: int) -> HttpResponse:
     )
     try:
         import_string(approvals.KINDS[approval.kind].use)(approval, by=person_of(request))
-    except (approvals.Refused, CloudflareError) as refused:
+    except (approvals.ApprovalRefused, CloudflareError) as refused:
         _refuse(request, approval, refused)
     else:
         messages.success(request, _("The change is in force."))
@@ -133,7 +133,7 @@ def submit_change(request: HttpRequest, pk: int) -> HttpResponse:
     change = get_object_or_404(PreparedChange, pk=pk)
     try:
         approval = changes.submit(change, by=person_of(request))
-    except approvals.Refused as refused:
+    except approvals.ApprovalRefused as refused:
         messages.error(request, str(refused))
         details = {"reason": english(refused)[:500]}
         actor = approvals.actor_of(person_of(request))

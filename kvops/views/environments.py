@@ -73,7 +73,7 @@ def release(request: HttpRequest, environment: str) -> HttpResponse:
     found = get_object_or_404(Environment, slug=environment)
     try:
         asked = releasing.ask(found, by=person_of(request), reason=request.POST.get("reason", ""))
-    except approvals.Refused as refused:
+    except approvals.ApprovalRefused as refused:
         _refuse(request, found, refused)
         return redirect("environments")
     messages.success(request, _("Another person is asked to approve the release."))

@@ -414,7 +414,7 @@ def test_only_an_operator_starts(request_: CleanupRequest, people: make.People, 
 def test_the_approver_does_not_start(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.approved(request_, people)
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
-    with pytest.raises(approvals.Refused, match="You approved this"):
+    with pytest.raises(approvals.ApprovalRefused, match="You approved this"):
         cleanup.start_deletion(stage, by=people.reviewer)
 
 
@@ -423,7 +423,7 @@ def test_an_approval_is_not_used_after_its_time(
 ) -> None:
     monkeypatch.setattr(timing, "USE_WITHIN", 0)
     stage = cleaning.approved(request_, people)
-    with pytest.raises(approvals.Refused, match="expired"):
+    with pytest.raises(approvals.ApprovalRefused, match="expired"):
         cleanup.start_deletion(stage, by=people.operator)
 
 
@@ -433,7 +433,7 @@ def test_a_role_taken_away_after_the_approval_is_noticed(
 ) -> None:
     stage = cleaning.approved(request_, people)
     staff.revoke(getattr(people, who), Role(who), actor=make.SETUP)
-    with pytest.raises(approvals.Refused, match="no longer"):
+    with pytest.raises(approvals.ApprovalRefused, match="no longer"):
         cleanup.start_deletion(stage, by=people.operator2)
 
 

@@ -111,7 +111,7 @@ def test_a_clock_that_went_back_lets_nothing_be_asked_for_decided_or_copied(
     with movable.clock() as clock:
         clock.move(3_600)
         log.refusal(Action.REFUSED, actor=make.SETUP, subject="later")
-    with pytest.raises(approvals.Refused, match="behind the newest entry"):
+    with pytest.raises(approvals.ApprovalRefused, match="behind the newest entry"):
         cleaning.approve(stage, people)
     with pytest.raises(generations.BackupRefused, match="clock is behind"):
         generations.start_backup(qa.qa, prefixes=["master:zz"], actor=make.SETUP)

@@ -102,7 +102,7 @@ def test_yesterdays_dump_is_found_when_the_app_starts_and_its_approval_starts_no
     found = Contradiction.objects.get()
     assert found.environment == qa.qa.environment
     assert found.our_hash != found.hash
-    with pytest.raises(approvals.Refused, match="Read-only: the bucket of QA"):
+    with pytest.raises(approvals.ApprovalRefused, match="Read-only: the bucket of QA"):
         cleanup.start_deletion(restored, by=people.operator)
 
 
@@ -122,13 +122,13 @@ def test_nothing_is_asked_for_decided_or_copied(
 ) -> None:
     with pytest.raises(BackupRefused, match="Read-only"):
         back_up(qa)
-    with pytest.raises(approvals.Refused, match="Read-only"), log.transaction():
+    with pytest.raises(approvals.ApprovalRefused, match="Read-only"), log.transaction():
         approvals.submit(
             ApprovalRequest.Kind.POLICY, subject="policy", title="x", evidence={}, requester=people.operator
         )
     with pytest.raises(CleanupRefused, match="Read-only"):
         cleaning.asked(people)
-    with pytest.raises(approvals.Refused, match="Read-only"):
+    with pytest.raises(approvals.ApprovalRefused, match="Read-only"):
         changes.prepare(ApprovalRequest.Kind.POLICY, definition={}, summary=[], actor=make.SETUP)
     assert not qa.s3.calls("PUT")
 
@@ -144,7 +144,7 @@ def test_no_names_are_frozen(qa: make.Estate, people: make.People) -> None:
 def test_nothing_is_decided(qa: make.Estate, people: make.People) -> None:
     stage = cleaning.submitted(cleaning.asked(people), people)
     contradict(qa)
-    with pytest.raises(approvals.Refused, match="Read-only"):
+    with pytest.raises(approvals.ApprovalRefused, match="Read-only"):
         cleaning.approve(stage, people)
 
 

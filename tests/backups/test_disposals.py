@@ -297,10 +297,10 @@ def test_who_asked_cannot_approve_and_who_approved_cannot_start(estate: make.Est
     request = ApprovalRequest.objects.get(disposal=asked(estate, people))
     RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
-    with pytest.raises(approvals.Refused, match="another person must decide"):
+    with pytest.raises(approvals.ApprovalRefused, match="another person must decide"):
         approvals.approve(request, by=people.operator, shown=request.digest)
     approvals.approve(request, by=people.reviewer, shown=request.digest)
-    with pytest.raises(approvals.Refused, match="another person must start"):
+    with pytest.raises(approvals.ApprovalRefused, match="another person must start"):
         disposals.start(Disposal.objects.get(), by=people.reviewer)
 
 

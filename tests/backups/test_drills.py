@@ -188,7 +188,7 @@ def test_without_an_approval_that_stands_nothing_starts(scratch: Scratch, people
     request = drills.ask(scratch.environment, days=1, cap=10, by=people.operator)
     with pytest.raises(drills.DrillRefused, match="No standing approval is in force"):
         drills.start(scratch.environment, by=people.operator)
-    with pytest.raises(approvals.Refused, match="Only a reviewer can decide"):
+    with pytest.raises(approvals.ApprovalRefused, match="Only a reviewer can decide"):
         approvals.approve(request, by=people.operator, shown=request.digest)
 
 
@@ -215,7 +215,7 @@ CHANGES: dict[str, Callable[[Scratch], object]] = {
 def test_another_target_than_was_approved_is_refused(scratch: Scratch, people: make.People, what: str) -> None:
     allowed(scratch, people)
     CHANGES[what](scratch)
-    with pytest.raises(approvals.Refused, match="The rule is no longer the one that was approved"):
+    with pytest.raises(approvals.ApprovalRefused, match="The rule is no longer the one that was approved"):
         drills.start(Environment.objects.get(pk=scratch.environment_id), by=people.operator)
 
 

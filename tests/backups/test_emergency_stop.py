@@ -61,7 +61,7 @@ def deleted(estate: make.Estate) -> int:
 def test_no_deletion_starts_while_it_is_on(qa: Environment, people: make.People, estate: make.Estate) -> None:
     stage = cleaning.approved(cleaning.asked(people), people)
     emergency.press(qa, by=people.auditor)
-    with pytest.raises(approvals.Refused, match="QA is stopped"):
+    with pytest.raises(approvals.ApprovalRefused, match="QA is stopped"):
         cleanup.start_deletion(stage, by=people.operator)
     release(qa, people)
     cleanup.start_deletion(stage, by=people.operator)

@@ -71,7 +71,7 @@ def test_without_a_lock_the_deletion_needs_the_reviewers_acceptance(
     bucket.lock(**lock)  # type: ignore[arg-type]
     stage = cleaning.submitted(cleaning.asked(people), people)
     assert shown(stage)["risks"] == [risk]
-    with pytest.raises(approvals.Refused, match="names risks"):
+    with pytest.raises(approvals.ApprovalRefused, match="names risks"):
         cleaning.approve(stage, people)
     run = cleanup.start_deletion(approved(stage, people), by=people.operator)
     make.work()

@@ -169,7 +169,7 @@ def test_an_approved_policy_reassigns_the_inventory(estate: make.Estate, people:
 def test_a_policy_nobody_approved_cannot_be_used(db: None, people: make.People) -> None:
     policy.apply(TEXT, actor=make.SETUP)
     request = changes.submit(prepared(TEXT.replace('"block"', '"allow"')), by=people.operator)
-    with pytest.raises(approvals.Refused):
+    with pytest.raises(approvals.ApprovalRefused):
         policy.use_change(request, by=people.operator)
     assert Dataset.objects.get().only_in_d1 == "block"
 

@@ -639,7 +639,7 @@ def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.P
     generation, _ = lost(estate)
     RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
     request = restores.submit(restoring.prepared(generation, people), reason="x", by=people.operator)
-    with pytest.raises(approvals.Refused, match="You asked for this yourself"):
+    with pytest.raises(approvals.ApprovalRefused, match="You asked for this yourself"):
         approvals.approve(request, by=people.operator, shown=request.digest)
 
 
@@ -647,7 +647,7 @@ def test_nobody_starts_what_they_approved(estate: make.Estate, people: make.Peop
     generation, _ = lost(estate)
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
     restore = restoring.approved(restoring.prepared(generation, people), people)
-    with pytest.raises(approvals.Refused, match="You approved this"):
+    with pytest.raises(approvals.ApprovalRefused, match="You approved this"):
         restores.start(restore, by=people.reviewer)
     assert writes(estate) == []
 

@@ -145,7 +145,7 @@ def test_not_by_somebody_who_is_no_operator(estate: make.Estate, people: make.Pe
 def test_not_when_the_approver_is_no_reviewer_any_more(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     people.reviewer.grants.update(revoked_at=Now(), revoked_by="tests")
-    with pytest.raises(approvals.Refused, match="no longer a reviewer"):
+    with pytest.raises(approvals.ApprovalRefused, match="no longer a reviewer"):
         undo.start_undo(stage, by=people.operator)
 
 

@@ -100,7 +100,7 @@ def test_the_database_moves_no_stage_to_deleting_without_a_run(world: World, req
 def test_a_stage_that_sql_moved_carries_no_deletion(world: World, request_: CleanupRequest) -> None:
     stage = gate.submitted(world, request_)
     gate.tampered(stage, state="approved")
-    with pytest.raises(approvals.Refused, match="not approved"):
+    with pytest.raises(approvals.ApprovalRefused, match="not approved"):
         cleanup.start_deletion(stage, by=world.people.operator)
 
 
@@ -201,7 +201,7 @@ def at_once(*acts: Callable[[], object]) -> list[bool]:
         try:
             start.wait(10)
             act()
-        except (CleanupRefused, approvals.Refused):
+        except (CleanupRefused, approvals.ApprovalRefused):
             return False
         else:
             return True

@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from audit import log
 from audit.models import Entry, Head
 from kvops import approvals, emergency, people, timing
-from kvops.approvals import Refused
+from kvops.approvals import ApprovalRefused
 from kvops.models import ApprovalRequest, Contradiction, Notification, Person, Role, User
 from tests import make
 from tests.gate import world as gate
@@ -87,7 +87,7 @@ def test_a_long_title_is_cut(world: World) -> None:
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_asks(world: World, who: str) -> None:
-    with pytest.raises(Refused, match=r"^Only an operator can ask for an approval\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^Only an operator can ask for an approval\.$"):
         ask(world, getattr(world.people, who))
 
 
@@ -103,20 +103,22 @@ def test_evidence_has_at_most_64_kib(world: World, size: int, fits: bool) -> Non
     if fits:
         attempt()
     else:
-        with pytest.raises(Refused, match=r"^The evidence is larger than 64 KiB; it must name its lists by digest\.$"):
+        with pytest.raises(
+            ApprovalRefused, match=r"^The evidence is larger than 64 KiB; it must name its lists by digest\.$"
+        ):
             attempt()
 
 
 def test_time_moves_forward(world: World, asked: ApprovalRequest) -> None:
     tampered(asked, created_at=Now() + timedelta(seconds=30))
     with pytest.raises(
-        Refused, match=r"^The database clock went back behind the newest request; have it looked at first\.$"
+        ApprovalRefused, match=r"^The database clock went back behind the newest request; have it looked at first\.$"
     ):
         ask(world, subject="stage:2")
 
 
 def test_one_request_waits_for_a_subject(world: World, asked: ApprovalRequest) -> None:
-    with pytest.raises(Refused, match=r"^A request for this is already waiting for a decision\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^A request for this is already waiting for a decision\.$"):
         ask(world, world.people.operator2)
     ask(world, subject="stage:2")
 
@@ -153,7 +155,7 @@ def test_a_rejection_says_who_when_and_why_and_no_until(world: World, asked: App
 
 
 def test_a_rejection_needs_words(world: World, asked: ApprovalRequest) -> None:
-    with pytest.raises(Refused, match=r"^Say why, so that the operator knows what to change\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^Say why, so that the operator knows what to change\.$"):
         approvals.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" \n")
 
 
@@ -180,7 +182,7 @@ def test_every_refusal_to_decide(
         (asked, world.people.reviewer, "0" * 64, other),
     ]
     for request, by, shown, why in cases:
-        with pytest.raises(Refused, match=why):
+        with pytest.raises(ApprovalRefused, match=why):
             decide(request, by, shown)
     assert not ApprovalRequest.objects.exclude(state="pending", approver=None, decided_at=None).exists()
 
@@ -192,7 +194,9 @@ def test_what_is_decided_is_not_decided_again(
 ) -> None:
     times = {"approver": world.people.reviewer, "decided_at": Now(), "use_by": Now()}
     tampered(asked, state=state, **(times if state in {"approved", "rejected"} else {}))
-    with pytest.raises(Refused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"):
+    with pytest.raises(
+        ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
+    ):
         decide(asked, make.person("reviewer2", Role.REVIEWER), asked.digest)
 
 
@@ -201,7 +205,9 @@ def test_nothing_is_decided_after_its_time(
     world: World, asked: ApprovalRequest, decide: Callable[[ApprovalRequest, Person, str], None]
 ) -> None:
     hours_ago(asked, timing.DECIDE_WITHIN / 3600 + 0.01)
-    with pytest.raises(Refused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"):
+    with pytest.raises(
+        ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
+    ):
         decide(asked, world.people.reviewer, asked.digest)
 
 
@@ -212,14 +218,18 @@ def test_up_to_its_last_moment_it_is_decided(world: World, asked: ApprovalReques
 
 def test_another_digest_than_the_database_holds_is_not_decided(world: World, asked: ApprovalRequest) -> None:
     tampered(asked, evidence="{}", digest=approvals.digest_of("{}"))
-    with pytest.raises(Refused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"):
+    with pytest.raises(
+        ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
+    ):
         approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
 
 def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: World, asked: ApprovalRequest) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     tampered(asked, requester=both)
-    with pytest.raises(Refused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"):
+    with pytest.raises(
+        ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
+    ):
         approvals.approve(asked, by=both, shown=asked.digest)
 
 
@@ -228,7 +238,7 @@ def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: World, as
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_withdraws(world: World, asked: ApprovalRequest, who: str) -> None:
-    with pytest.raises(Refused, match=r"^Only an operator can withdraw a request\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^Only an operator can withdraw a request\.$"):
         approvals.withdraw(asked, by=getattr(world.people, who))
 
 
@@ -242,7 +252,7 @@ def test_an_operator_withdraws_what_was_not_used(
 
 
 def test_what_was_used_is_not_withdrawn(world: World, used: ApprovalRequest) -> None:
-    with pytest.raises(Refused, match=r"^The request is over; there is nothing to withdraw\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^The request is over; there is nothing to withdraw\.$"):
         approvals.withdraw(used, by=world.people.operator)
 
 
@@ -329,7 +339,7 @@ def test_nobody_presses_the_emergency_stop_between_the_look_and_the_use(
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_uses(world: World, approved: ApprovalRequest, who: str) -> None:
-    with pytest.raises(Refused, match=r"^Only an operator can start this\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^Only an operator can start this\.$"):
         claim(approved, getattr(world.people, who))
 
 
@@ -338,13 +348,13 @@ def test_only_an_operator_uses(world: World, approved: ApprovalRequest, who: str
 def test_only_what_is_approved_is_used(world: World, asked: ApprovalRequest, state: str) -> None:
     decided = {"approver": world.people.reviewer, "decided_at": Now()} if state == "rejected" else {}
     tampered(asked, state=state, **decided)
-    with pytest.raises(Refused, match="The request is not approved"):
+    with pytest.raises(ApprovalRefused, match="The request is not approved"):
         claim(asked, world.people.operator)
 
 
 @pytest.mark.hazard("4.2.14")
 def test_an_approval_is_used_once(world: World, used: ApprovalRequest) -> None:
-    with pytest.raises(Refused, match=r"^The request is not approved: used\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^The request is not approved: used\.$"):
         claim(used, world.people.operator)
 
 
@@ -356,7 +366,7 @@ def test_a_right_that_went_before_the_use(
 ) -> None:
     person, did = getattr(world.people, who), {"operator": "asked for", "reviewer": "approved"}[who]
     revoke(person, role) if how == "role" else User.objects.filter(person=person).update(is_active=False)
-    with pytest.raises(Refused, match=rf"^{person.name} {did} this and is no longer an? {role}\. Ask again\.$"):
+    with pytest.raises(ApprovalRefused, match=rf"^{person.name} {did} this and is no longer an? {role}\. Ask again\.$"):
         claim(approved, world.people.operator2)
 
 
@@ -364,7 +374,7 @@ def test_whoever_approved_does_not_use(world: World) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     request = ask(world)
     approvals.approve(request, by=both, shown=request.digest)
-    with pytest.raises(Refused, match=r"^You approved this; another person must start it\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^You approved this; another person must start it\.$"):
         claim(request, both)
     assert claim(request, world.people.operator).starter == world.people.operator
 
@@ -374,14 +384,14 @@ def test_whoever_approved_does_not_use(world: World) -> None:
 def test_an_approval_is_used_for_what_it_is_of(
     world: World, approved: ApprovalRequest, other: dict[str, object]
 ) -> None:
-    with pytest.raises(Refused, match=r"^What would be done is no longer what was approved\. Ask again\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^What would be done is no longer what was approved\. Ask again\.$"):
         claim(approved, world.people.operator, **other)
 
 
 @pytest.mark.hazard("4.2.14")
 def test_an_approval_is_used_in_time(world: World, approved: ApprovalRequest) -> None:
     hours_ago(approved, timing.USE_WITHIN / 3600 + 0.01)
-    with pytest.raises(Refused, match=r"^The approval was used, withdrawn or has expired\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^The approval was used, withdrawn or has expired\.$"):
         claim(approved, world.people.operator)
 
 
@@ -392,7 +402,7 @@ def test_up_to_its_last_moment_it_is_used(world: World, approved: ApprovalReques
 
 def test_an_emergency_stop_refuses_the_use(world: World, approved: ApprovalRequest) -> None:
     emergency.press(world.qa.environment, by=world.people.auditor)
-    with pytest.raises(Refused, match="is stopped"):
+    with pytest.raises(ApprovalRefused, match="is stopped"):
         claim(approved, world.people.operator)
 
 
@@ -410,7 +420,7 @@ def test_what_changes_after_the_last_look_is_not_used(
         "approver": {"approver": world.people.operator2},
     }
     monkeypatch.setattr(approvals, "insist_recorded", lambda request: tampered(request, **values[what]))
-    with pytest.raises(Refused, match=r"^The approval was used, withdrawn or has expired\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^The approval was used, withdrawn or has expired\.$"):
         claim(approved, world.people.operator2)
 
 
@@ -501,7 +511,7 @@ def test_a_database_that_contradicts_its_copies_decides_nothing(
         lambda: approvals.still_valid(used),
     ]
     for act in acts:
-        with pytest.raises(Refused, match="Read-only: the bucket of Qa"):
+        with pytest.raises(ApprovalRefused, match="Read-only: the bucket of Qa"):
             act()
 
 
@@ -510,7 +520,7 @@ def test_a_database_whose_clock_went_back_decides_nothing(world: World, asked: A
         Head.objects.update(at=Now() + timedelta(hours=1))
         Entry.objects.update(at=Now() + timedelta(hours=1))
     why = r"^The database's clock is behind the newest entry of the record\. Set it right first\.$"
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(ApprovalRefused, match=why):
         approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
 
@@ -530,7 +540,7 @@ def test_whoever_approves_accepts_each_risk_and_no_other(
     world: World, risky: ApprovalRequest, accepted: list[str]
 ) -> None:
     why = r"^The request names risks\. Accept each of them by its name, or reject the request\.$"
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(ApprovalRefused, match=why):
         approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=accepted)
     risky.refresh_from_db()
     assert (risky.state, risky.accepted) == (State.PENDING, [])
@@ -551,7 +561,7 @@ def test_a_request_with_risks_is_rejected_like_any_other(world: World, risky: Ap
 def test_what_the_record_does_not_say_was_accepted_carries_nothing(world: World, risky: ApprovalRequest) -> None:
     approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["a", "b"])
     tampered(risky, accepted=["a"])
-    with pytest.raises(Refused, match=NOT_RECORDED):
+    with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
         claim(risky, world.people.operator)
 
 
@@ -575,7 +585,7 @@ def test_a_right_that_went_after_the_use(world: World, used: ApprovalRequest, wh
     approvals.still_valid(used)
     person = getattr(world.people, who)
     revoke(person, Role(role)) if how == "role" else User.objects.filter(person=person).update(is_active=False)
-    with pytest.raises(Refused, match=rf"^{person.name} (approved this and )?is no longer an? {role}\.$"):
+    with pytest.raises(ApprovalRefused, match=rf"^{person.name} (approved this and )?is no longer an? {role}\.$"):
         approvals.still_valid(used)
 
 
@@ -595,7 +605,7 @@ def test_what_is_in_use_is_read_with_its_people_and_its_environment(
 
 @pytest.mark.parametrize("state", ["asked", "approved"])
 def test_what_is_not_used_carries_no_work(request: pytest.FixtureRequest, state: str) -> None:
-    with pytest.raises(Refused, match=r"^The approval behind this run is not in use\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^The approval behind this run is not in use\.$"):
         approvals.still_valid(request.getfixturevalue(state))
 
 
@@ -633,7 +643,7 @@ def test_whatever_of_a_row_differs_from_the_record_it_carries_nothing(
 ) -> None:
     found = request.getfixturevalue(state)
     change(found, name, OTHERS[name])
-    with pytest.raises(Refused, match=NOT_RECORDED):
+    with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
         approvals.still_valid(found) if state == "used" else claim(found, world.people.operator2, kind=found.kind)
 
 
@@ -644,7 +654,7 @@ def test_nobody_is_put_in_anothers_place(request: pytest.FixtureRequest, world: 
         return
     found = request.getfixturevalue(state)
     tampered(found, **{name: make.person("other", Role.OPERATOR, Role.REVIEWER)})
-    with pytest.raises(Refused, match=NOT_RECORDED):
+    with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
         approvals.still_valid(found) if state == "used" else claim(found, world.people.operator2)
 
 
@@ -656,7 +666,7 @@ def test_each_move_is_told_once(used: ApprovalRequest, action: str, how: str) ->
         Entry.objects.filter(pk=entry.pk).update(action="x") if how == "missing" else None
         entry.seq += 1000
         entry.save(force_insert=True) if how == "twice" else None
-    with pytest.raises(Refused, match=NOT_RECORDED):
+    with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
         approvals.still_valid(used)
 
 
@@ -665,7 +675,7 @@ def test_a_decision_written_by_sql_alone_carries_nothing(world: World, asked: Ap
     ApprovalRequest.objects.filter(pk=asked.pk).update(
         state="approved", approver=world.people.reviewer, decided_at=Now(), use_by=Now() + timedelta(hours=1)
     )
-    with pytest.raises(Refused, match=NOT_RECORDED):
+    with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
         claim(asked, world.people.operator)
 
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from kvops import approvals, clock, emergency, standing
-from kvops.approvals import Refused
+from kvops.approvals import ApprovalRefused
 from kvops.models import ApprovalRequest, Contradiction, Role, RoleGrant
 from tests import make
 from tests.gate import world as gate
@@ -76,13 +76,13 @@ def test_nothing_is_carried_outside_a_recorded_transaction(approved: ApprovalReq
 def test_another_rule_than_the_approved_one_carries_nothing(
     approved: ApprovalRequest, kind: ApprovalRequest.Kind, digest: str
 ) -> None:
-    with pytest.raises(Refused, match=r"^The rule is no longer the one that was approved\. Ask again\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^The rule is no longer the one that was approved\. Ask again\.$"):
         carry(approved, kind, digest)
     assert not Entry.objects.filter(action="approval.carried").exists()
 
 
 def test_one_that_nobody_approved_carries_nothing(world: World) -> None:
-    with pytest.raises(Refused, match="is over"):
+    with pytest.raises(ApprovalRefused, match="is over"):
         carry(asked(world))
 
 
@@ -145,9 +145,9 @@ def test_what_no_longer_holds_carries_nothing_and_lets_nothing_go_on(
     standing.insist(approved)
     allowed(world, asked(world, "drill:another"))  # which says nothing of this one
     change(world, approved)
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(ApprovalRefused, match=words):
         standing.insist(approved)
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(ApprovalRefused, match=words):
         carry(approved)
 
 

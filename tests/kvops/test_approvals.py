@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from kvops import approvals, people, runs, timing
-from kvops.approvals import Refused
+from kvops.approvals import ApprovalRefused
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
 from tests import make
 from tests.audit.make import sql, triggers_off
@@ -95,12 +95,12 @@ def test_a_request_is_to_be_decided_within_its_time(request_: ApprovalRequest) -
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_asks(people: make.People, who: str) -> None:
-    with pytest.raises(Refused, match="operator"):
+    with pytest.raises(ApprovalRefused, match="operator"):
         ask(getattr(people, who))
 
 
 def test_a_subject_has_one_request_that_waits(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(Refused, match="already waiting"):
+    with pytest.raises(ApprovalRefused, match="already waiting"):
         ask(people.operator2)
 
 
@@ -116,13 +116,13 @@ def test_an_expired_request_blocks_no_successor(request_: ApprovalRequest, peopl
 
 
 def test_evidence_over_64_kib_is_refused(people: make.People) -> None:
-    with pytest.raises(Refused, match="64 KiB"):
+    with pytest.raises(ApprovalRefused, match="64 KiB"):
         ask(people.operator, note="x" * 65_536)
 
 
 def test_a_clock_that_went_back_is_refused(request_: ApprovalRequest, people: make.People) -> None:
     later(request_, -1)
-    with pytest.raises(Refused, match="clock"):
+    with pytest.raises(ApprovalRefused, match="clock"):
         ask(people.operator, subject="stage:2")
 
 
@@ -145,7 +145,7 @@ def test_another_person_approves(request_: ApprovalRequest, people: make.People)
 
 
 def test_a_rejection_says_why(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(Refused, match="Say why"):
+    with pytest.raises(ApprovalRefused, match="Say why"):
         approvals.reject(request_, by=people.reviewer, shown=request_.digest, reason="  ")
     reject(request_, people.reviewer)
     assert (state(request_), request_.reason) == (State.REJECTED, "The caches still read them.")
@@ -156,7 +156,7 @@ def test_a_rejection_says_why(request_: ApprovalRequest, people: make.People) ->
 def test_only_a_reviewer_decides(
     request_: ApprovalRequest, people: make.People, who: str, decide: Callable[[ApprovalRequest, Person], None]
 ) -> None:
-    with pytest.raises(Refused, match="reviewer"):
+    with pytest.raises(ApprovalRefused, match="reviewer"):
         decide(request_, getattr(people, who))
     assert state(request_) == State.PENDING
 
@@ -167,7 +167,7 @@ def test_nobody_decides_on_their_own_request_whatever_their_roles(
 ) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER, Role.AUDITOR)
     request = ask(both)
-    with pytest.raises(Refused, match="yourself"):
+    with pytest.raises(ApprovalRefused, match="yourself"):
         decide(request, both)
     assert state(request) == State.PENDING
 
@@ -176,7 +176,7 @@ def test_two_logins_of_one_person_are_one_person(people: make.People) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     second = type(both.logins.get()).objects.create(email="other@example.com", person=both)
     request = ask(both)
-    with pytest.raises(Refused, match="yourself"):
+    with pytest.raises(ApprovalRefused, match="yourself"):
         approve(request, second.person)
 
 
@@ -188,7 +188,7 @@ def test_the_database_refuses_the_requester_as_approver(request_: ApprovalReques
 
 
 def test_a_decision_on_other_evidence_than_was_shown_is_refused(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(Refused, match="other evidence"):
+    with pytest.raises(ApprovalRefused, match="other evidence"):
         approvals.approve(request_, by=people.reviewer, shown="0" * 64)
     assert state(request_) == State.PENDING
 
@@ -198,7 +198,7 @@ def test_a_decision_after_its_time_is_refused_before_any_sweep(
     request_: ApprovalRequest, people: make.People, decide: Callable[[ApprovalRequest, Person], None]
 ) -> None:
     later(request_, timing.DECIDE_WITHIN / 3600 + 1)
-    with pytest.raises(Refused, match="time is over"):
+    with pytest.raises(ApprovalRefused, match="time is over"):
         decide(request_, people.reviewer)
     assert state(request_) == State.PENDING
 
@@ -207,7 +207,7 @@ def test_a_decision_after_its_time_is_refused_before_any_sweep(
 def test_a_second_decision_is_refused(
     approved: ApprovalRequest, people: make.People, decide: Callable[[ApprovalRequest, Person], None]
 ) -> None:
-    with pytest.raises(Refused, match="no longer waiting"):
+    with pytest.raises(ApprovalRefused, match="no longer waiting"):
         decide(approved, make.person("reviewer2", Role.REVIEWER))
     assert state(approved) == State.APPROVED
     assert approved.approver == people.reviewer
@@ -215,7 +215,7 @@ def test_a_second_decision_is_refused(
 
 def test_a_revoked_reviewer_decides_nothing(request_: ApprovalRequest, people: make.People) -> None:
     revoke(people.reviewer, Role.REVIEWER)
-    with pytest.raises(Refused, match="reviewer"):
+    with pytest.raises(ApprovalRefused, match="reviewer"):
         approve(request_, people.reviewer)
 
 
@@ -259,13 +259,13 @@ def test_an_operator_withdraws(request: pytest.FixtureRequest, people: make.Peop
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_withdraws(request_: ApprovalRequest, people: make.People, who: str) -> None:
-    with pytest.raises(Refused, match="operator"):
+    with pytest.raises(ApprovalRefused, match="operator"):
         approvals.withdraw(request_, by=getattr(people, who))
 
 
 def test_what_is_over_is_not_withdrawn(request_: ApprovalRequest, people: make.People) -> None:
     reject(request_, people.reviewer)
-    with pytest.raises(Refused, match="nothing to withdraw"):
+    with pytest.raises(ApprovalRefused, match="nothing to withdraw"):
         approvals.withdraw(request_, by=people.operator)
 
 
@@ -296,13 +296,13 @@ def test_an_operator_uses_an_approval(approved: ApprovalRequest, people: make.Pe
 
 def test_an_approval_is_used_once(approved: ApprovalRequest, people: make.People) -> None:
     claim(approved, people.operator)
-    with pytest.raises(Refused, match="not approved"):
+    with pytest.raises(ApprovalRefused, match="not approved"):
         claim(approved, people.operator)
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_uses_it(approved: ApprovalRequest, people: make.People, who: str) -> None:
-    with pytest.raises(Refused, match="operator"):
+    with pytest.raises(ApprovalRefused, match="operator"):
         claim(approved, getattr(people, who))
 
 
@@ -310,7 +310,7 @@ def test_whoever_approved_does_not_start(people: make.People) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     request = ask(people.operator)
     approve(request, both)
-    with pytest.raises(Refused, match="another person must start"):
+    with pytest.raises(ApprovalRefused, match="another person must start"):
         claim(request, both)
 
 
@@ -323,18 +323,18 @@ def test_an_approval_is_not_used_after_its_time_before_any_sweep(
     approved: ApprovalRequest, people: make.People
 ) -> None:
     later(approved, timing.USE_WITHIN / 3600 + 1)
-    with pytest.raises(Refused, match="expired"):
+    with pytest.raises(ApprovalRefused, match="expired"):
         claim(approved, people.operator)
 
 
 def test_an_approval_of_something_else_is_not_used(approved: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(Refused, match="no longer what was approved"):
+    with pytest.raises(ApprovalRefused, match="no longer what was approved"):
         claim(approved, people.operator, digest="0" * 64)
     assert state(approved) == State.APPROVED
 
 
 def test_a_request_nobody_decided_is_not_used(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(Refused, match="not approved"):
+    with pytest.raises(ApprovalRefused, match="not approved"):
         claim(request_, people.operator)
 
 
@@ -345,7 +345,7 @@ def test_an_approval_falls_with_the_rights_of_whoever_asked_or_approved(
 ) -> None:
     person = getattr(people, who)
     revoke(person, role) if how == "role" else person.logins.update(is_active=False)
-    with pytest.raises(Refused, match=f"{person.name} .* is no longer"):
+    with pytest.raises(ApprovalRefused, match=f"{person.name} .* is no longer"):
         claim(approved, people.operator2)
 
 
@@ -356,12 +356,12 @@ def test_a_used_approval_holds_only_while_all_three_keep_their_rights(
     claim(approved, people.operator2)
     approvals.still_valid(approved)
     revoke(getattr(people, who), Role.REVIEWER if who == "reviewer" else Role.OPERATOR)
-    with pytest.raises(Refused, match="no longer"):
+    with pytest.raises(ApprovalRefused, match="no longer"):
         approvals.still_valid(approved)
 
 
 def test_an_approval_that_is_not_used_carries_no_work(approved: ApprovalRequest) -> None:
-    with pytest.raises(Refused, match="not in use"):
+    with pytest.raises(ApprovalRefused, match="not in use"):
         approvals.still_valid(approved)
 
 
@@ -490,7 +490,7 @@ def both_at_once(first: Callable[[], object], second: Callable[[], object]) -> l
         try:
             start.wait(10)
             act()
-        except Refused:
+        except ApprovalRefused:
             return False
         else:
             return True

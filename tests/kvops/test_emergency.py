@@ -67,13 +67,13 @@ def test_two_people_release_it(stop: EmergencyStop, people: make.People) -> None
 def test_who_asks_for_the_release_cannot_approve_it(stop: EmergencyStop, people: make.People) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     asked = releasing.ask(stop.environment, by=both, reason="x")
-    with pytest.raises(approvals.Refused, match="another person must decide"):
+    with pytest.raises(approvals.ApprovalRefused, match="another person must decide"):
         approvals.approve(asked, by=both, shown=asked.digest)
 
 
 def test_a_release_that_nobody_approved_is_refused(stop: EmergencyStop, people: make.People) -> None:
     asked = releasing.ask(stop.environment, by=people.operator, reason="x")
-    with pytest.raises(approvals.Refused, match="not approved"):
+    with pytest.raises(approvals.ApprovalRefused, match="not approved"):
         releasing.use(asked, by=people.operator)
     assert emergency.in_force(stop.environment)
 
@@ -84,16 +84,16 @@ def test_an_approval_releases_only_its_own_stop(stop: EmergencyStop, people: mak
     approvals.withdraw(first, by=people.operator)
     released(stop, people)
     emergency.press(stop.environment, by=people.reviewer)
-    with pytest.raises(approvals.Refused, match="another stop"):
+    with pytest.raises(approvals.ApprovalRefused, match="another stop"):
         releasing.use(first, by=people.operator)
 
 
 def test_a_release_is_asked_for_with_a_reason_and_only_while_it_is_on(
     stop: EmergencyStop, people: make.People, estate: make.Estate
 ) -> None:
-    with pytest.raises(approvals.Refused, match="Say why"):
+    with pytest.raises(approvals.ApprovalRefused, match="Say why"):
         releasing.ask(stop.environment, by=people.operator, reason=" ")
-    with pytest.raises(approvals.Refused, match="Production is not stopped"):
+    with pytest.raises(approvals.ApprovalRefused, match="Production is not stopped"):
         releasing.ask(estate.production.environment, by=people.operator, reason="x")
 
 

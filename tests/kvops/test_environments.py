@@ -235,7 +235,7 @@ def test_an_approved_change_takes_effect(applied: str, people: make.People) -> N
 def test_a_change_is_used_once(applied: str, people: make.People) -> None:
     request = approved(prepared(applied.replace("order = 2", "order = 7")), people)
     environments.use_change(request, by=people.operator)
-    with pytest.raises(approvals.Refused):
+    with pytest.raises(approvals.ApprovalRefused):
         environments.use_change(request, by=people.operator)
 
 

@@ -77,7 +77,7 @@ def test_a_stored_sentence_is_read_in_the_readers_language() -> None:
 
 
 def test_a_sentence_with_facts_waits_for_its_reader() -> None:
-    refused = approvals.Refused(say("Run %(pk)s", pk=7))
+    refused = approvals.ApprovalRefused(say("Run %(pk)s", pk=7))
     with translation.override("ja"):
         assert str(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "実行 7"
         assert english(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "Run 7"

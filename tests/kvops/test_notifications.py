@@ -16,7 +16,7 @@ from django_q.models import OrmQ
 from audit import log
 from audit.models import Entry
 from kvops import approvals, messengers, notifications, runs, supervision, timing
-from kvops.messengers import Message, Refused, TryLater, Unclear
+from kvops.messengers import Message, MessageRefused, TryLater, Unclear
 from kvops.models import ApprovalRequest, Environment, Event, Notification, Person, Run
 from kvops.wording import say, translated
 from tests import make
@@ -311,14 +311,14 @@ def test_a_name_cannot_mention_anybody_in_slack() -> None:
     "webhook", ["https://evil.example/x", "http://hooks.slack.com/x", "ftp://127.0.0.1/x", "127.0.0.1/x", "x"]
 )
 def test_a_webhook_elsewhere_is_refused_and_not_named(webhook: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(MessageRefused) as refused:
         messengers.slack(MESSAGE, webhook)
     assert webhook not in str(refused.value).replace("KVOPS_ALLOWED_WEBHOOK_HOSTS", "") or webhook == "x"
 
 
 def test_a_redirect_of_slack_is_not_followed(slack: FakeSlack) -> None:
     slack.script.append(Reply(302, b"", {"Location": slack.webhook}))
-    with pytest.raises(Refused, match="302"):
+    with pytest.raises(MessageRefused, match="302"):
         messengers.slack(MESSAGE, slack.webhook)
     assert slack.asked == 1
 
@@ -352,7 +352,7 @@ def test_the_address_of_a_webhook_is_a_secret(
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
-        (SMTPRecipientsRefused({"x": (550, b"no")}), Refused),
+        (SMTPRecipientsRefused({"x": (550, b"no")}), MessageRefused),
         (SMTPRecipientsRefused({"x": (450, b"busy")}), TryLater),
         (SMTPServerDisconnected("gone"), Unclear),
         (ConnectionRefusedError(), TryLater),

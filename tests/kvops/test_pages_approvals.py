@@ -537,7 +537,7 @@ used: list[tuple[ApprovalRequest, Person]] = []
 def use_change(request: ApprovalRequest, *, by: Person) -> None:
     """What puts a change in force, in these tests."""
     if Role.REVIEWER in by.roles():
-        raise approvals.Refused("You approved this; another person must start it.")
+        raise approvals.ApprovalRefused("You approved this; another person must start it.")
     used.append((request, by))
 
 

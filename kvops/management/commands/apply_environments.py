@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from kvops import environments
-from kvops.approvals import Refused
+from kvops.approvals import ApprovalRefused
 from kvops.management.definitions import read_file, report
 
 
@@ -29,6 +29,6 @@ class Command(BaseCommand):
         text = read_file(options["file"])
         try:
             outcome = environments.apply(text, actor=Actor.command(getpass.getuser()))
-        except Refused as refused:
+        except ApprovalRefused as refused:
             raise CommandError(str(refused)) from refused
         report(self.stdout, outcome, as_json=options["json"])
