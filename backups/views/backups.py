@@ -13,11 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from backups import catalogue, encryption, generations, keeping, protection
 from backups.forms.backups import BackupForm, GenerationFilter, PlaceForm
 from backups.models import Generation, PlainDump
-from backups.views.acting import refuse
 from kvops import inventory, runs
 from kvops.approvals import actor_of
 from kvops.models import Category
 from kvops.signin import person_of
+from kvops.web.acting import refuse
 
 PAGE = 50
 SHOWN = 20

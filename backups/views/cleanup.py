@@ -14,26 +14,15 @@ from audit import log
 from audit.actions import Action
 from backups import cleanup
 from backups.forms.cleanup import AskForm, CleanupFilter, EndForm, ReferencesForm
-from backups.generations import BackupRefused, NotVerifiable
-from backups.integrity import CheckRefused
 from backups.models import CleanupRequest, CleanupStage
 from backups.stages import CleanupRefused
 from backups.views import cards
-from kvops import approvals, runs
 from kvops.approvals import actor_of
+from kvops.refusals import Refused
 from kvops.signin import person_of
 from kvops.wording import english
 
 PAGE = 25
-REFUSALS = (
-    CleanupRefused,
-    approvals.ApprovalRefused,
-    BackupRefused,
-    CheckRefused,
-    NotVerifiable,
-    runs.AlreadyOpen,
-    runs.NotResumable,
-)
 
 
 @require_safe
@@ -131,7 +120,7 @@ def act(
         return page(request, mine, typed=typed, status=422)
     try:
         do()
-    except REFUSALS as refused:
+    except Refused as refused:
         messages.error(request, str(refused))
         refuse(request, refused, subject=f"cleanup:{mine.pk}", stage=stage)
         return page(request, _cleanup(mine.pk), typed=typed, status=409)

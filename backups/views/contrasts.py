@@ -13,11 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 from backups import contrasts, viewing
 from backups.forms.contrasts import ContrastFilter, ContrastForm
 from backups.models import Contrast, ContrastEntry, Generation
-from backups.views.acting import refuse
 from kvops import downloads, runs
 from kvops.approvals import actor_of
 from kvops.models import Namespace
 from kvops.signin import person_of
+from kvops.web.acting import refuse
 
 PAGE = 50
 MADE = 20

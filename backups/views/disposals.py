@@ -15,11 +15,12 @@ from backups import disposals
 from backups.disposals import DisposalRefused
 from backups.forms.disposals import CollectForm, DisposalFilter, StartForm
 from backups.models import Disposal
-from backups.views.acting import REFUSALS, act, refuse
 from kvops import clock, runs
 from kvops.approvals import actor_of
 from kvops.models import Environment, Person, Run
+from kvops.refusals import Refused
 from kvops.signin import person_of
+from kvops.web.acting import act, refuse
 
 PAGE = 50
 State = Disposal.State
@@ -50,7 +51,7 @@ def collect(request: HttpRequest, environment: str) -> HttpResponse:
         return redirect("backups:retention")
     try:
         disposal = disposals.collect(found, reason=form.cleaned_data["reason"], by=person_of(request))
-    except REFUSALS as refused:
+    except Refused as refused:
         messages.error(request, str(refused))
         refuse(request, refused, found, f"environment:{environment}")
         return redirect("backups:retention")

@@ -10,13 +10,12 @@ from django.views.decorators.http import require_POST, require_safe
 from backups import drills
 from backups.forms.drills import DrillFilter, RuleForm
 from backups.models import Drill
-from backups.views.acting import refuse
-from kvops import approvals, runs
 from kvops.models import Environment
+from kvops.refusals import Refused
 from kvops.signin import person_of
+from kvops.web.acting import refuse
 
 PAGE = 50
-REFUSALS = (drills.DrillRefused, approvals.ApprovalRefused, runs.AlreadyOpen)
 DRILLS = Drill.objects.select_related("environment", "run", "approval")
 
 
@@ -55,7 +54,7 @@ def ask(request: HttpRequest, environment: str) -> HttpResponse:
         return _list(request, form=form, of=found, status=422)
     try:
         made = drills.ask(found, days=form.cleaned_data["days"], cap=form.cleaned_data["cap"], by=person_of(request))
-    except REFUSALS as refused:
+    except Refused as refused:
         return _refused(request, refused, found)
     messages.success(request, _("A reviewer is asked to decide."))
     return redirect("approval", made.pk)
@@ -68,7 +67,7 @@ def start(request: HttpRequest, environment: str) -> HttpResponse:
     found = get_object_or_404(Environment, slug=environment)
     try:
         drill = drills.start(found, by=person_of(request))
-    except REFUSALS as refused:
+    except Refused as refused:
         return _refused(request, refused, found)
     messages.success(request, _("The drill has begun."))
     return redirect("backups:drill", drill.pk)

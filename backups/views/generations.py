@@ -12,10 +12,10 @@ from backups import catalogue, generations, integrity, manifest, recovery, viewi
 from backups.forms.backups import EntryFilter
 from backups.models import Dataset, Generation
 from backups.r2 import StoreError
-from backups.views.acting import refuse
 from kvops import runs
 from kvops.approvals import actor_of
 from kvops.signin import person_of
+from kvops.web.acting import refuse
 
 PAGE = 50
 CHECKS = 20

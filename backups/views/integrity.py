@@ -11,10 +11,10 @@ from django.views.decorators.http import require_POST, require_safe
 from backups import catalogue, integrity, sides
 from backups.forms.integrity import DifferenceFilter
 from backups.models import Check, Difference
-from backups.views.acting import refuse
 from kvops import runs
 from kvops.approvals import actor_of
 from kvops.signin import person_of
+from kvops.web.acting import refuse
 
 PAGE = 100
 

@@ -15,11 +15,11 @@ from backups import guards, investigations
 from backups.forms.investigations import CloseForm, InvestigationFilter, InvestigationForm
 from backups.investigations import KIND
 from backups.models import Investigation
-from backups.scope import BackupRefused
-from backups.views.acting import REFUSALS, act, refuse
 from kvops import standing
 from kvops.models import Environment, Namespace
+from kvops.refusals import Refused
 from kvops.signin import person_of
+from kvops.web.acting import act, refuse
 
 PAGE = 50
 RELATED = ("environment", "asked_by", "closed_by", "run", "generation__environment", "generation__namespace")
@@ -68,7 +68,7 @@ def new(request: HttpRequest) -> HttpResponse:
     asked = {name: chosen[name] for name in ("family", "title", "reason", "days")}
     try:
         made = investigations.start(namespace, by=person_of(request), **asked)
-    except (BackupRefused, *REFUSALS) as refused:
+    except Refused as refused:
         form.add_error(None, str(refused))
         refuse(request, refused, environment, f"namespace:{namespace.pk}")
         return _new(request, form, status=422)

@@ -11,11 +11,11 @@ from backups import catalogue, clinics, masters
 from backups.forms.masters import MastersForm
 from backups.models import Dataset, Generation
 from backups.scope import BackupRefused
-from backups.views.acting import refuse
 from kvops import runs
 from kvops.approvals import actor_of
 from kvops.cloudflare import CloudflareError
 from kvops.signin import person_of
+from kvops.web.acting import refuse
 
 SHOWN = 10
 

@@ -16,13 +16,13 @@ from backups import contrasts, restores, selecting
 from backups.forms.restores import NamesFilter, RestoreFilter, RestoreForm, StartForm, SubmitForm
 from backups.models import Generation, Restore, RestoreEntry
 from backups.restore_moves import RestoreRefused
-from backups.views.acting import act, refuse
 from backups.views.contrasts import as_file, difference
 from kvops import clock, runs
 from kvops.approvals import actor_of
 from kvops.downloads import Cell
 from kvops.models import Person, Run
 from kvops.signin import person_of
+from kvops.web.acting import act, refuse
 
 PAGE = 50
 UNKNOWN = 20

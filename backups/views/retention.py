@@ -15,9 +15,9 @@ from backups.forms.retention import ReasonForm, RetentionFilter, TryForm
 from backups.models import Generation, Pin
 from backups.retained import Tried
 from backups.retention import State
-from backups.views.acting import refuse
 from kvops.models import Environment, Family
 from kvops.signin import person_of
+from kvops.web.acting import refuse
 
 PAGE = 50
 

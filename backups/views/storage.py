@@ -17,11 +17,11 @@ from backups import guards as guarding
 from backups import noting, reconciling
 from backups.forms.storage import NoteForm, ObjectFilter
 from backups.models import StoredObject, UnfinishedUpload
-from backups.views.acting import refuse
 from kvops import downloads, runs
 from kvops.approvals import actor_of
 from kvops.models import Environment
 from kvops.signin import person_of
+from kvops.web.acting import refuse
 
 PAGE = 50
 UPLOADS = 20

@@ -9,25 +9,11 @@ from django.shortcuts import redirect
 
 from audit import log
 from audit.actions import Action
-from backups.contrasts import ContrastRefused
-from backups.disposals import DisposalRefused
-from backups.investigations import InvestigationRefused
-from backups.restore_moves import RestoreRefused
-from kvops import approvals, runs
 from kvops.approvals import actor_of
 from kvops.models import Environment
+from kvops.refusals import Refused
 from kvops.signin import person_of
 from kvops.wording import english
-
-REFUSALS = (
-    RestoreRefused,
-    ContrastRefused,
-    DisposalRefused,
-    InvestigationRefused,
-    approvals.ApprovalRefused,
-    runs.AlreadyOpen,
-    runs.NotResumable,
-)
 
 type Show = Callable[[forms.Form | None, int], HttpResponse]
 """The page again, as it is now, with a form as the person left it and a status."""
@@ -48,7 +34,7 @@ def act(
         return show(form, 422)
     try:
         do()
-    except REFUSALS as refused:
+    except Refused as refused:
         messages.error(request, str(refused))
         refuse(request, refused, *on)
         return show(form, 409)
