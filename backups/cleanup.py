@@ -30,7 +30,6 @@ from backups.stages import (
     send_back,
 )
 from kvops import approvals, categories, runs
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
 from kvops.wording import english, say
 
@@ -172,7 +171,7 @@ def state_references(
         CleanupRequest.objects.filter(pk=cleanup.pk).update(references=statement)
         log.record(
             Action.REFERENCES_STATED,
-            actor=actor_of(by),
+            actor=by.actor,
             subject=f"cleanup:{cleanup.pk}",
             subject_label=str(cleanup),
             details={"commit": commit, "command": command[:500], "hits": hits, "answer": answer[:500]},
@@ -212,7 +211,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
             [ready],
             State.SUBMITTED,
             Action.STAGE_SUBMITTED,
-            actor=actor_of(by),
+            actor=by.actor,
             digest=approval.digest,
             values={"approval": approval, "scope_digest": mine.scope_digest, "returned_because": ""},
         )
@@ -226,7 +225,7 @@ def decided(request: ApprovalRequest) -> None:
         return
     # Who withdrew it is in the entry of the withdrawal; it was not the approver.
     decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
-    actor = actor_of(request.approver) if decision and request.approver else log.Actor.system("approvals")
+    actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
     if request.state == ApprovalRequest.State.APPROVED:
         move(stage, [State.SUBMITTED], State.APPROVED, Action.STAGE_APPROVED, actor=actor, digest=request.digest)
     elif stage.state in {State.SUBMITTED, State.APPROVED}:
@@ -270,7 +269,7 @@ def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, digest: str
         Run.Kind.DELETE,
         subject=f"stage:{mine.pk}",
         label=str(mine)[:300],
-        actor=actor_of(by),
+        actor=by.actor,
         person=by,
         environment=mine.environment,
         approval=approval,
@@ -281,7 +280,7 @@ def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, digest: str
         [State.APPROVED],
         State.DELETING,
         Action.STAGE_DELETING,
-        actor=actor_of(by),
+        actor=by.actor,
         digest=approval.digest,
         values={"run": run},
     )

@@ -13,7 +13,6 @@ from backups import chunks, evidence
 from backups.models import CleanupChunk, CleanupException, CleanupRequest, CleanupStage
 from backups.stages import CleanupRefused, insist_operator, locked, move
 from kvops import approvals, runs
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Person, Run
 
 State = CleanupStage.State
@@ -40,7 +39,7 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
             )
         log.record(
             Action.LEFTOVERS_EXPLAINED,
-            actor=actor_of(by),
+            actor=by.actor,
             environment=stage.environment.slug,
             subject=f"stage:{stage.pk}",
             subject_label=str(stage),
@@ -62,7 +61,7 @@ def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
             [State.CONFIRMED],
             State.ACCEPTED,
             Action.STAGE_ACCEPTED,
-            actor=actor_of(by),
+            actor=by.actor,
             digest=mine.scope_digest,
             values={
                 "accepted_note": note.strip(),
@@ -96,7 +95,7 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
             raise CleanupRefused(_("The clean-up is already over."))
         log.record(
             Action.CLEANUP_ENDED,
-            actor=actor_of(by),
+            actor=by.actor,
             subject=f"cleanup:{cleanup.pk}",
             subject_label=str(cleanup),
             details={"reason": reason[:500]},
@@ -125,7 +124,7 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         ending = {"phase": "delete", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
             raise CleanupRefused(_("The deletion goes on already. Load the page again."))
-        runs.go_on(mine.run, actor=actor_of(by))
+        runs.go_on(mine.run, actor=by.actor)
 
 
 def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:

@@ -19,7 +19,6 @@ from backups.models import Disposal, DisposalEntry, Generation
 from backups.retained import Kept, Retention
 from backups.retention import State as Keeping
 from kvops import approvals, emergency, runs
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
 from kvops.refusals import Refused
 from kvops.wording import english, say
@@ -108,7 +107,7 @@ def _submit(disposal: Disposal, by: Person) -> None:
         [State.COLLECTED],
         State.SUBMITTED,
         Action.DISPOSAL_SUBMITTED,
-        actor=actor_of(by),
+        actor=by.actor,
         values={"approval": approval},
         details={"generations": [entry.generation_id for entry in disposal.entries.order_by("index")]},
     )
@@ -121,7 +120,7 @@ def decided(request: ApprovalRequest) -> None:
     if disposal is None:
         return
     decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
-    actor = actor_of(request.approver) if decision and request.approver else log.Actor.system("approvals")
+    actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
     if request.state == ApprovalRequest.State.APPROVED:
         move(disposal, [State.SUBMITTED], State.APPROVED, Action.DISPOSAL_APPROVED, actor=actor)
     elif disposal.state in {State.SUBMITTED, State.APPROVED}:
@@ -172,14 +171,14 @@ def _claim_and_run(mine: Disposal, approved: ApprovalRequest, *, by: Person) -> 
         Run.Kind.DISPOSE,
         subject=subject,
         label=f"{mine.environment.r2_bucket}: {mine.generations} copies"[:300],
-        actor=actor_of(by),
+        actor=by.actor,
         person=by,
         environment=mine.environment,
         approval=approval,
         total=mine.objects_total,
     )
     values = {"run": run}
-    move(mine, [State.APPROVED], State.DELETING, Action.DISPOSAL_STARTED, actor=actor_of(by), values=values)
+    move(mine, [State.APPROVED], State.DELETING, Action.DISPOSAL_STARTED, actor=by.actor, values=values)
     return run
 
 
@@ -196,7 +195,7 @@ def end_early(disposal: Disposal, *, by: Person) -> None:
         cursor = {**mine.run.cursor, "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=cursor) != 1:
             raise DisposalRefused(_("The disposal goes on already. Load the page again."))
-        runs.go_on(mine.run, actor=actor_of(by))
+        runs.go_on(mine.run, actor=by.actor)
 
 
 def locked(disposal: Disposal) -> Disposal:

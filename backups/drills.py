@@ -18,7 +18,6 @@ from audit.actions import Action
 from backups import protection
 from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
 from kvops import approvals, clock, notifications, runs, standing, timing
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Environment, Event, Person, Role, Run, Scratch
 from kvops.refusals import Refused
 from kvops.schedules import Begun
@@ -75,7 +74,7 @@ def start(environment: Environment, *, by: Person) -> Drill:
     if not by.holds(Role.OPERATOR):
         raise DrillRefused(_("Only an operator can start a drill."))
     with log.transaction():
-        return create(environment, actor=actor_of(by), person=by)
+        return create(environment, actor=by.actor, person=by)
 
 
 def create(environment: Environment, *, actor: log.Actor, person: Person | None = None) -> Drill:

@@ -18,7 +18,6 @@ from backups import generations, guards, holds, scope
 from backups.disposal_evidence import objects_sha256
 from backups.models import BucketGuard, Generation, Investigation
 from kvops import approvals, clock, notifications, runs, standing, timing
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Category, Environment, Event, Family, Namespace, Person, Role, Run
 from kvops.refusals import Refused
 from kvops.wording import moment, say
@@ -75,7 +74,7 @@ def start(namespace: Namespace, *, family: Family, title: str, reason: str, days
             prefixes=[family.pattern],
             purpose=Generation.Purpose.INVESTIGATION,
             ends_at=ends_at,
-            actor=actor_of(by),
+            actor=by.actor,
             person=by,
         )
         made = Investigation.objects.create(
@@ -87,7 +86,7 @@ def start(namespace: Namespace, *, family: Family, title: str, reason: str, days
             ends_at=ends_at,
         )
         details: dict[str, JSON] = {"reason": made.reason[:500], "ends_at": ends_at.isoformat()}
-        _record(Action.INVESTIGATION_OPENED, made, actor_of(by), details=details)
+        _record(Action.INVESTIGATION_OPENED, made, by.actor, details=details)
         ask(made, by=by)
     return made
 
@@ -172,10 +171,10 @@ def close(investigation: Investigation, *, reason: str, by: Person) -> None:
         closed = Investigation.objects.filter(pk=mine.pk, closed_at=None, over_at=None)
         if closed.update(closed_at=Now(), closed_by=by, closed_because=reason.strip()) != 1:
             raise InvestigationRefused(_("The investigation is over already."))
-        _record(Action.INVESTIGATION_CLOSED, mine, actor_of(by), details={"reason": reason.strip()[:500]})
+        _record(Action.INVESTIGATION_CLOSED, mine, by.actor, details={"reason": reason.strip()[:500]})
     if mine.generation.run.is_open:
-        runs.request_stop(mine.generation.run, actor=actor_of(by))
-    end(mine, actor=actor_of(by))
+        runs.request_stop(mine.generation.run, actor=by.actor)
+    end(mine, actor=by.actor)
 
 
 def insist_open(run: Run, _actor: log.Actor) -> None:

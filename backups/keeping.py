@@ -5,7 +5,6 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import PlainDump
-from kvops import approvals
 from kvops.models import Person
 from kvops.refusals import Refused
 
@@ -16,7 +15,7 @@ class AlreadyKept(Refused):
 
 def record_place(dump: PlainDump, *, place: str, by: Person) -> None:
     """Record where the file is kept encrypted; what is recorded stays. Raises AlreadyKept."""
-    actor = approvals.actor_of(by)
+    actor = by.actor
     with log.transaction():
         waiting = PlainDump.objects.filter(pk=dump.pk, kept_at="")
         if waiting.update(kept_at=place, kept_by=actor.text) != 1:

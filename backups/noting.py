@@ -7,7 +7,6 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import StoredObject
-from kvops.approvals import actor_of
 from kvops.models import Environment, Person, Role
 from kvops.refusals import Refused
 
@@ -38,7 +37,7 @@ def note(found: QuerySet[StoredObject], environment: Environment, *, text: str, 
         StoredObject.objects.filter(pk__in=keys).update(note=text.strip(), noted_by=by, noted_at=Now())
         log.record(
             Action.OBJECTS_NOTED,
-            actor=actor_of(by),
+            actor=by.actor,
             environment=environment.slug,
             subject=f"object:{next(iter(keys))}" if len(keys) == 1 else f"environment:{environment.slug}",
             subject_label=next(iter(keys.values()))[:200] if len(keys) == 1 else environment.r2_bucket,

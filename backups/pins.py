@@ -6,7 +6,6 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import Generation, Pin
-from kvops.approvals import actor_of
 from kvops.models import Person, Role
 from kvops.refusals import Refused
 
@@ -50,7 +49,7 @@ def remove(pin: Pin, *, reason: str, by: Person) -> None:
 def _record(action: Action, pin: Pin, by: Person, reason: str) -> None:
     log.record(
         action,
-        actor=actor_of(by),
+        actor=by.actor,
         environment=pin.generation.environment.slug,
         subject=f"generation:{pin.generation_id}",
         subject_label=pin.generation.stem[:200],

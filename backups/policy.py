@@ -173,7 +173,7 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
         _lock()
         found = differences(current().things(), wanted.things())
         changes.claim(change, by=by)
-        _put_in_force(wanted, found, approvals.actor_of(by))
+        _put_in_force(wanted, found, by.actor)
     return Applied(tuple(found))
 
 

@@ -22,7 +22,6 @@ from backups.proof import read_again
 from backups.settling import list_again
 from backups.stages import CleanupRefused, insist_operator
 from kvops import clock, environments, timing
-from kvops.approvals import actor_of
 from kvops.cloudflare import CursorRefused, KeyPage
 from kvops.leases import Again, Done, Lease
 from kvops.models import Person, Run
@@ -152,7 +151,7 @@ def acknowledge(stage: CleanupStage, *, note: str, last: int, by: Person) -> Non
             raise CleanupRefused(_("There is nothing new to acknowledge. Load the page again."))
         log.record(
             Action.REAPPEARANCES_ACKNOWLEDGED,
-            actor=actor_of(by),
+            actor=by.actor,
             environment=stage.environment.slug,
             subject=f"stage:{stage.pk}",
             subject_label=str(stage),

@@ -15,7 +15,6 @@ from backups.models import Generation, Restore
 from backups.restore_moves import RestoreRefused, insist_names, insist_operator, label, locked, move
 from backups.selecting import insist_source
 from kvops import approvals, runs, timing
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Person, Run
 from kvops.wording import english, say
 
@@ -49,7 +48,7 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
             [State.PREPARED],
             State.SUBMITTED,
             Action.RESTORE_SUBMITTED,
-            actor=actor_of(by),
+            actor=by.actor,
             digest=approval.digest,
             values={"approval": approval, "reason": mine.reason, "returned_because": ""},
         )
@@ -78,7 +77,7 @@ def decided(request: ApprovalRequest) -> None:
         return
     # Who withdrew it is in the entry of the withdrawal; it was not the approver.
     decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
-    actor = actor_of(request.approver) if decision and request.approver else log.Actor.system("approvals")
+    actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
     if request.state == ApprovalRequest.State.APPROVED:
         move(restore, [State.SUBMITTED], State.APPROVED, Action.RESTORE_APPROVED, actor=actor, digest=request.digest)
     elif restore.state in {State.SUBMITTED, State.APPROVED}:
@@ -124,7 +123,7 @@ def _claim_and_run(mine: Restore, approved: ApprovalRequest, *, by: Person) -> R
         Run.Kind.RESTORE,
         subject=f"restore:{mine.pk}",
         label=str(mine)[:300],
-        actor=actor_of(by),
+        actor=by.actor,
         person=by,
         environment=mine.environment,
         approval=approval,
@@ -135,7 +134,7 @@ def _claim_and_run(mine: Restore, approved: ApprovalRequest, *, by: Person) -> R
         [State.APPROVED],
         State.WRITING,
         Action.RESTORE_STARTED,
-        actor=actor_of(by),
+        actor=by.actor,
         digest=approval.digest,
         values={"run": run},
     )
@@ -165,4 +164,4 @@ def end_early(restore: Restore, *, by: Person) -> None:
         ending = {"phase": "write", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
             raise RestoreRefused(_("The restore goes on already. Load the page again."))
-        runs.go_on(mine.run, actor=actor_of(by))
+        runs.go_on(mine.run, actor=by.actor)

@@ -9,7 +9,6 @@ from backups import crossing, manifest
 from backups.models import Generation, GenerationEntry, Restore
 from backups.restore_moves import RestoreRefused, insist_operator, locked, move, record
 from kvops import runs
-from kvops.approvals import actor_of
 from kvops.models import Namespace, Person, Run
 from kvops.names import after_prefix, storable
 from kvops.wording import say
@@ -135,5 +134,5 @@ def compare_again(restore: Restore, *, by: Person) -> None:
     with log.transaction():
         insist_operator(by)
         mine = locked(restore)
-        move(mine, [State.PREPARED], State.PREPARING, Action.RESTORE_PREPARED, actor=actor_of(by))
-        _start_preview(mine, actor=actor_of(by), person=by, foreground=False)
+        move(mine, [State.PREPARED], State.PREPARING, Action.RESTORE_PREPARED, actor=by.actor)
+        _start_preview(mine, actor=by.actor, person=by, foreground=False)

@@ -12,7 +12,6 @@ from audit.actions import Action
 from backups.models import CleanupStage, CopyShare, Generation
 from backups.stages import CleanupRefused, insist_operator, locked
 from kvops import notifications
-from kvops.approvals import actor_of
 from kvops.models import Event, Notification, Person
 from kvops.wording import moment, say
 
@@ -67,7 +66,7 @@ def state(stage: CleanupStage, *, place: str, by: Person) -> CopyShare:
             raise CleanupRefused(_("There is no verified copy yet that could have been shared."))
         if not place.strip():
             raise CleanupRefused(_("Say where and with whom you shared it."))
-        if not _share(mine.generation, actor_of(by), place=place.strip()[:500], by=by):
+        if not _share(mine.generation, by.actor, place=place.strip()[:500], by=by):
             raise CleanupRefused(_("It is recorded already how this copy was shared."))
     return CopyShare.objects.get(generation=mine.generation_id)
 

@@ -14,7 +14,6 @@ from audit.chain import JSON
 from backups import datasets, evidence, manifest
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import approvals, timing
-from kvops.approvals import actor_of
 from kvops.models import Person, PolicyVersion, Role, Run
 from kvops.refusals import Refused
 from kvops.wording import say
@@ -113,7 +112,7 @@ type By = Person | log.Actor
 
 def doer(by: By) -> tuple[log.Actor, Person | None]:
     """Who it is for the record, and the person if it is one."""
-    return (actor_of(by), by) if isinstance(by, Person) else (by, None)
+    return (by.actor, by) if isinstance(by, Person) else (by, None)
 
 
 def insist_operator(by: By) -> None:

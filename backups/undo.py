@@ -19,7 +19,6 @@ from backups.restore_moves import RestoreRefused, move
 from backups.selecting import seal
 from backups.stages import CleanupRefused, insist_idle, insist_names, insist_operator, locked
 from kvops import approvals, clock, runs, timing
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.wording import say
 
@@ -103,7 +102,7 @@ def start_undo(stage: CleanupStage, *, by: Person) -> Run:
             Run.Kind.UNDO,
             subject=f"stage:{mine.pk}",
             label=str(mine)[:300],
-            actor=actor_of(by),
+            actor=by.actor,
             person=by,
             environment=mine.environment,
             approval=approval,
@@ -115,11 +114,11 @@ def start_undo(stage: CleanupStage, *, by: Person) -> Run:
             [Restore.State.PREPARING],
             Restore.State.WRITING,
             Action.RESTORE_STARTED,
-            actor=actor_of(by),
+            actor=by.actor,
             digest=approval.digest,
             values=values,
         )
-        record(Action.STAGE_UNDOING, mine, restore, actor=actor_of(by))
+        record(Action.STAGE_UNDOING, mine, restore, actor=by.actor)
     return run
 
 

@@ -11,7 +11,7 @@ from audit.chain import JSON
 from backups import generations, lines, manifest
 from backups.models import Generation, GenerationEntry
 from backups.r2 import StoreError
-from kvops import approvals, environments, values
+from kvops import environments, values
 from kvops.cloudflare import CloudflareError, Entry
 from kvops.models import Namespace, Person
 from kvops.refusals import Refused
@@ -118,7 +118,7 @@ def _record(generation: Generation, name: str, by: Person, details: dict[str, JS
     with log.transaction():
         log.record(
             Action.VALUE_VIEWED,
-            actor=approvals.actor_of(by),
+            actor=by.actor,
             environment=generation.environment.slug,
             subject=f"generation:{generation.pk}",
             subject_label=generation.stem[:200],

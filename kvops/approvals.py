@@ -63,11 +63,6 @@ def digest_of(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def actor_of(person: Person) -> log.Actor:
-    """A person, as the audit log names one."""
-    return log.Actor(person.pk, str(person))
-
-
 def submit(
     kind: ApprovalRequest.Kind,
     *,
@@ -317,7 +312,7 @@ def _told(request: ApprovalRequest, by: Person | None = None) -> None:
 def _record(action: Action, request: ApprovalRequest, by: Person | log.Actor, *, until: datetime | None = None) -> None:
     log.record(
         action,
-        actor=actor_of(by) if isinstance(by, Person) else by,
+        actor=by.actor if isinstance(by, Person) else by,
         environment=_slug(request),
         subject=f"approval:{request.pk}",
         subject_label=request.title,

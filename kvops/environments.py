@@ -130,7 +130,7 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
         differences = estate.changes(current(), wanted)
         changes.claim(change, by=by)
         _write(wanted, titles)
-        _record(wanted, differences, approvals.actor_of(by))
+        _record(wanted, differences, by.actor)
     return Applied(tuple(differences))
 
 

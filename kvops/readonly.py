@@ -10,7 +10,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from audit import log
 from audit.actions import Action
-from kvops import approvals, contradictions
+from kvops import contradictions
 from kvops.models import User
 from kvops.wording import english
 
@@ -62,7 +62,7 @@ class ReadOnlyMiddleware:
         messages.error(request, why)
         log.refusal(
             Action.REFUSED,
-            actor=approvals.actor_of(request.user.person),
+            actor=request.user.person.actor,
             subject=request.path[:600],
             details={"reason": english(why)[:500]},
         )

@@ -57,7 +57,7 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
             raise approvals.ApprovalRefused(_("The stop was released by somebody else."))
         log.record(
             Action.EMERGENCY_RELEASED,
-            actor=approvals.actor_of(by),
+            actor=by.actor,
             environment=request.environment.slug,
             subject=f"stop:{stop.pk}",
             subject_label=str(request.environment),

@@ -23,7 +23,6 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from kvops import clock, cron, notifications, timing
-from kvops.approvals import actor_of
 from kvops.models import Environment, Event, Firing, Person, Role, Run, Schedule
 from kvops.outages import AWAY
 from kvops.refusals import Refused
@@ -222,9 +221,7 @@ def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> Non
         next_at = cron.following(expression, zone, clock.now())
         Schedule.objects.filter(pk=mine.pk).update(expression=expression, zone=zone, next_at=next_at)
         before = {"expression": mine.expression, "zone": mine.zone}
-        _record(
-            Action.SCHEDULE_CHANGED, mine, actor_of(by), {"expression": expression, "zone": zone, "before": {**before}}
-        )
+        _record(Action.SCHEDULE_CHANGED, mine, by.actor, {"expression": expression, "zone": zone, "before": {**before}})
 
 
 def pause(schedule: Schedule, *, reason: str, by: Person) -> None:
@@ -237,7 +234,7 @@ def pause(schedule: Schedule, *, reason: str, by: Person) -> None:
         if mine.paused_at is not None:
             raise ScheduleRefused(_("It is paused already."))
         Schedule.objects.filter(pk=mine.pk).update(paused_at=Now(), paused_by=by, paused_reason=reason)
-        _record(Action.SCHEDULE_PAUSED, mine, actor_of(by), {"reason": reason})
+        _record(Action.SCHEDULE_PAUSED, mine, by.actor, {"reason": reason})
 
 
 def unpause(schedule: Schedule, *, by: Person) -> None:
@@ -248,7 +245,7 @@ def unpause(schedule: Schedule, *, by: Person) -> None:
             raise ScheduleRefused(_("It is not paused."))
         next_at = cron.following(mine.expression, mine.zone, clock.now())
         Schedule.objects.filter(pk=mine.pk).update(paused_at=None, paused_by=None, paused_reason="", next_at=next_at)
-        _record(Action.SCHEDULE_UNPAUSED, mine, actor_of(by), {"paused": mine.paused_at.isoformat()})
+        _record(Action.SCHEDULE_UNPAUSED, mine, by.actor, {"paused": mine.paused_at.isoformat()})
 
 
 def _held(schedule: Schedule, by: Person) -> Schedule:

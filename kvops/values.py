@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops import approvals, categories, environments
+from kvops import categories, environments
 from kvops.cloudflare import Entry
 from kvops.models import Category, Key, Namespace, Person
 
@@ -66,7 +66,7 @@ def view(namespace: Namespace, name: str, *, by: Person, formatted: bool = False
     with log.transaction():
         log.record(
             Action.VALUE_VIEWED,
-            actor=approvals.actor_of(by),
+            actor=by.actor,
             environment=namespace.environment.slug,
             subject=f"namespace:{namespace.pk}",
             subject_label=str(namespace),

@@ -14,7 +14,6 @@ from backups import catalogue, encryption, generations, keeping, protection
 from backups.forms.backups import BackupForm, GenerationFilter, PlaceForm
 from backups.models import Generation, PlainDump
 from kvops import inventory, runs
-from kvops.approvals import actor_of
 from kvops.models import Category
 from kvops.signin import person_of
 from kvops.web.acting import refuse
@@ -100,7 +99,7 @@ def new(request: HttpRequest) -> HttpResponse:
     person, namespace = person_of(request), form.cleaned_data["namespace"]
     try:
         generation = generations.start_backup(
-            namespace, prefixes=form.cleaned_data["prefix"], actor=actor_of(person), person=person
+            namespace, prefixes=form.cleaned_data["prefix"], actor=person.actor, person=person
         )
     except (generations.BackupRefused, runs.AlreadyOpen) as refused:
         form.add_error(None, str(refused))

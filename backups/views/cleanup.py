@@ -17,7 +17,6 @@ from backups.forms.cleanup import AskForm, CleanupFilter, EndForm, ReferencesFor
 from backups.models import CleanupRequest, CleanupStage
 from backups.stages import CleanupRefused
 from backups.views import cards
-from kvops.approvals import actor_of
 from kvops.refusals import Refused
 from kvops.signin import person_of
 from kvops.wording import english
@@ -152,7 +151,7 @@ def refuse(request: HttpRequest, refused: Exception, *, subject: str, stage: Cle
     """Record that a person was refused."""
     log.refusal(
         Action.REFUSED,
-        actor=actor_of(person_of(request)),
+        actor=person_of(request).actor,
         environment=stage.environment.slug if stage else "",
         subject=f"stage:{stage.pk}" if stage else subject,
         subject_label=str(stage)[:600] if stage else "",

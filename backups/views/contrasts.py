@@ -14,7 +14,6 @@ from backups import contrasts, viewing
 from backups.forms.contrasts import ContrastFilter, ContrastForm
 from backups.models import Contrast, ContrastEntry, Generation
 from kvops import downloads, runs
-from kvops.approvals import actor_of
 from kvops.models import Namespace
 from kvops.signin import person_of
 from kvops.web.acting import refuse
@@ -40,7 +39,7 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
     form = ContrastForm(request.POST, generation=generation, asked=request.POST.get("against", ""))
     if not form.is_valid():
         return _choose(request, generation, form, status=422)
-    against, actor = form.cleaned_data["against"], actor_of(person)
+    against, actor = form.cleaned_data["against"], person.actor
     try:
         if isinstance(against, Namespace):
             made = contrasts.with_kv(generation, against, actor=actor, person=person)

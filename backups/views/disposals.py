@@ -16,7 +16,6 @@ from backups.disposals import DisposalRefused
 from backups.forms.disposals import CollectForm, DisposalFilter, StartForm
 from backups.models import Disposal
 from kvops import clock, runs
-from kvops.approvals import actor_of
 from kvops.models import Environment, Person, Run
 from kvops.refusals import Refused
 from kvops.signin import person_of
@@ -112,7 +111,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     def resume() -> None:
         if disposal.run is None:
             raise DisposalRefused(_("There is nothing that could go on."))
-        runs.resume(disposal.run, actor=actor_of(person))
+        runs.resume(disposal.run, actor=person.actor)
 
     return _act(request, disposal, resume, done=_("The run goes on from where it was."))
 

@@ -13,7 +13,6 @@ from backups.forms.backups import EntryFilter
 from backups.models import Dataset, Generation
 from backups.r2 import StoreError
 from kvops import runs
-from kvops.approvals import actor_of
 from kvops.signin import person_of
 from kvops.web.acting import refuse
 
@@ -98,7 +97,7 @@ def verify(request: HttpRequest, pk: int) -> HttpResponse:
     """Read the copy back and compare it with what KV returned."""
     generation, person = _generation(pk), person_of(request)
     try:
-        generations.start_verification(generation, actor=actor_of(person), person=person)
+        generations.start_verification(generation, actor=person.actor, person=person)
     except (generations.NotVerifiable, runs.AlreadyOpen) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
@@ -113,7 +112,7 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
     """Compare the copy with D1."""
     generation, person = _generation(pk), person_of(request)
     try:
-        started = integrity.start_checks(generation, actor=actor_of(person), person=person)
+        started = integrity.start_checks(generation, actor=person.actor, person=person)
     except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")

@@ -12,7 +12,6 @@ from backups import catalogue, integrity, sides
 from backups.forms.integrity import DifferenceFilter
 from backups.models import Check, Difference
 from kvops import runs
-from kvops.approvals import actor_of
 from kvops.signin import person_of
 from kvops.web.acting import refuse
 
@@ -68,7 +67,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     if earlier.generation is None:
         raise Http404
     try:
-        started = integrity.start_checks(earlier.generation, actor=actor_of(person), person=person)[0]
+        started = integrity.start_checks(earlier.generation, actor=person.actor, person=person)[0]
     except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, earlier.environment, f"check:{pk}")

@@ -12,7 +12,6 @@ from backups.forms.masters import MastersForm
 from backups.models import Dataset, Generation
 from backups.scope import BackupRefused
 from kvops import runs
-from kvops.approvals import actor_of
 from kvops.cloudflare import CloudflareError
 from kvops.signin import person_of
 from kvops.web.acting import refuse
@@ -38,7 +37,7 @@ def start(request: HttpRequest) -> HttpResponse:
         return _page(request, form, status=422)
     chosen, source = form.cleaned_data["masters"], form.cleaned_data["kept_source"]
     try:
-        made = masters.start_export(chosen, source=source, actor=actor_of(person), person=person)
+        made = masters.start_export(chosen, source=source, actor=person.actor, person=person)
     except (BackupRefused, runs.AlreadyOpen) as refused:
         form.add_error(None, str(refused))
         refuse(request, refused, form.cleaned_data["environment"], f"namespace:{chosen.namespace.pk}")

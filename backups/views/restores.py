@@ -18,7 +18,6 @@ from backups.models import Generation, Restore, RestoreEntry
 from backups.restore_moves import RestoreRefused
 from backups.views.contrasts import as_file, difference
 from kvops import clock, runs
-from kvops.approvals import actor_of
 from kvops.downloads import Cell
 from kvops.models import Person, Run
 from kvops.signin import person_of
@@ -57,7 +56,7 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
     if form.is_valid():
         person = person_of(request)
         try:
-            made = selecting.prepare(generation, **form.wanted(), actor=actor_of(person), person=person)
+            made = selecting.prepare(generation, **form.wanted(), actor=person.actor, person=person)
         except RestoreRefused as refused:
             form.add_error(None, str(refused))
             refuse(request, refused, generation.environment, f"generation:{pk}")
@@ -124,7 +123,7 @@ def look(request: HttpRequest, pk: int) -> HttpResponse:
     def compare_now() -> None:
         if restore.state != State.DONE:
             raise RestoreRefused(_("Nothing was put back yet that could be compared."))
-        contrasts.with_kv(restore.generation, restore.namespace, restore=restore, actor=actor_of(person), person=person)
+        contrasts.with_kv(restore.generation, restore.namespace, restore=restore, actor=person.actor, person=person)
 
     return _act(request, restore, compare_now, done=_("What was put back is being compared with what KV holds now."))
 
@@ -137,7 +136,7 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
 
     def again() -> None:
         if restore.state == State.PREPARING and restore.preview_run:
-            runs.resume(restore.preview_run, actor=actor_of(person))
+            runs.resume(restore.preview_run, actor=person.actor)
         else:
             selecting.compare_again(restore, by=person)
 
@@ -178,7 +177,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     def resume() -> None:
         if restore.run is None:
             raise RestoreRefused(_("There is nothing that could go on."))
-        runs.resume(restore.run, actor=actor_of(person))
+        runs.resume(restore.run, actor=person.actor)
 
     return _act(request, restore, resume, done=_("The run goes on from where it was."))
 
@@ -193,7 +192,7 @@ def end(request: HttpRequest, pk: int) -> HttpResponse:
         if restore.state == State.WRITING:
             restores.end_early(restore, by=person)
         else:
-            restores.give_up(restore, actor=actor_of(person))
+            restores.give_up(restore, actor=person.actor)
 
     return _act(request, restore, stop, done=_("Nothing more is written."))
 

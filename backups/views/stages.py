@@ -18,7 +18,6 @@ from backups.stages import CleanupRefused, run_of
 from backups.views import cards
 from backups.views.cleanup import act
 from kvops import runs
-from kvops.approvals import actor_of
 from kvops.signin import person_of
 
 PAGE = 50
@@ -160,7 +159,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
         run = run_of(stage)
         if run is None:
             raise CleanupRefused(_("There is nothing that could go on."))
-        runs.resume(run, actor=actor_of(person))
+        runs.resume(run, actor=person.actor)
 
     return act(request, stage.request, None, resume, done=_("The run goes on from where it was."), stage=stage)
 

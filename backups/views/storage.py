@@ -18,7 +18,6 @@ from backups import noting, reconciling
 from backups.forms.storage import NoteForm, ObjectFilter
 from backups.models import StoredObject, UnfinishedUpload
 from kvops import downloads, runs
-from kvops.approvals import actor_of
 from kvops.models import Environment
 from kvops.signin import person_of
 from kvops.web.acting import refuse
@@ -143,7 +142,7 @@ def reconcile(request: HttpRequest, environment: str) -> HttpResponse:
     """List the environment's bucket anew and compare it with the copies."""
     found, person = get_object_or_404(Environment, slug=environment), person_of(request)
     try:
-        run = reconciling.start(found, actor=actor_of(person), person=person)
+        run = reconciling.start(found, actor=person.actor, person=person)
     except runs.AlreadyOpen as refused:
         messages.error(request, str(refused))
         refuse(request, refused, found, f"environment:{environment}")

@@ -198,7 +198,7 @@ def press(ground: Ground) -> Callable[[], object]:
 
 def ask_to_stop(ground: Ground) -> Callable[[], object]:
     """Stop the run."""
-    run, actor = ground.run(), approvals.actor_of(ground.operators[1])
+    run, actor = ground.run(), ground.operators[1].actor
     return lambda: runs.request_stop(run, actor=actor)
 
 
@@ -206,7 +206,7 @@ def resume(side: int) -> Act:
     """Let the run go on."""
 
     def ready(ground: Ground) -> Callable[[], object]:
-        run, actor = ground.run(), approvals.actor_of(ground.operators[side])
+        run, actor = ground.run(), ground.operators[side].actor
         return lambda: runs.resume(run, actor=actor)
 
     return ready

@@ -266,7 +266,7 @@ class Gate(RuleBasedStateMachine):
                 person = self.people[by]
                 runs.create(
                     Run.Kind.DELETE, subject=f"stage:{self.stage(slug).pk}", label="x", person=person, approval=asked,
-                    actor=approvals.actor_of(person), environment=self.stage(slug).environment,
+                    actor=person.actor, environment=self.stage(slug).environment,
                 )  # fmt: skip
             raise AssertionError("a deletion was created around the gate")
         counted["refused"] += 1

@@ -19,7 +19,6 @@ from bench.torture.ground import Ground, ground, rng_of
 from bench.torture.overwriting import ROUTES, Judge
 from bench.torture.rows import Figure, Found, Row, total
 from kvops import approvals, runs
-from kvops.approvals import actor_of
 from kvops.models import Family, Run
 from tests import make
 from tests.fakes.namespaces import Item
@@ -65,13 +64,13 @@ def _trial(here: Ground, rng: random.Random, kind: str, policy: Restore.OnConfli
     generation = _copied(here)
     names = _change(here, rng, kind, policy, copies)
     operator = here.people.operator
-    restore = selecting.prepare(generation, on_conflict=policy, actor=actor_of(operator), person=operator)
+    restore = selecting.prepare(generation, on_conflict=policy, actor=operator.actor, person=operator)
     here.work(late=False)
     judge = Judge(here, copies)
     run = _started(here, rng, restore, lambda: _meddle(here, rng, kind, names))
     stopped = run is None or _seen_through(here, restore, run)
     if run is None:
-        restores.give_up(restore, actor=actor_of(operator))
+        restores.give_up(restore, actor=operator.actor)
     restore = Restore.objects.get(pk=restore.pk)
     found = judge.verdict(restore)
     return {
@@ -183,7 +182,7 @@ def _seen_through(here: Ground, restore: Restore, run: Run) -> bool:
         if conflict or attempt == 2:
             restores.end_early(restore, by=here.people.operator)
         else:
-            runs.resume(run, actor=actor_of(here.people.operator))
+            runs.resume(run, actor=here.people.operator.actor)
     return conflict
 
 

@@ -12,7 +12,6 @@ from backups import cleanup, preparation, reappearance
 from backups.models import CleanupRequest, CleanupStage, Generation
 from bench.torture import movable, place
 from kvops import approvals, clock, inventory, runs
-from kvops.approvals import actor_of
 from kvops.models import Family, Run
 from tests import make
 from tests.backups import cleaning
@@ -113,7 +112,7 @@ class Ground:
             failed = Run.objects.filter(subject=f"stage:{self.stage.pk}", state__in=Run.RESUMABLE).first()
             if failed is None:
                 return
-            runs.resume(failed, actor=actor_of(self.people.operator))
+            runs.resume(failed, actor=self.people.operator.actor)
 
     def close(self) -> None:
         """Accept the stage, so that the next clean-up may be asked for."""

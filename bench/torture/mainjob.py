@@ -11,7 +11,6 @@ from backups.models import CleanupStage
 from bench.torture import clicks
 from bench.torture.job import Job
 from kvops import approvals, inventory, runs
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Person
 
 
@@ -29,7 +28,7 @@ class MainJob(Job):
         self._say(click.what)
         namespace, stage = click.namespace, click.stage
         if namespace is not None:
-            inventory.start_scan(namespace, actor=actor_of(self._operator), person=self._operator)
+            inventory.start_scan(namespace, actor=self._operator.actor, person=self._operator)
         elif stage is not None:
             _MOVES[click.what](stage, self._operator, self._reviewer)
         else:
@@ -49,7 +48,7 @@ def _approve(stage: CleanupStage, _operator: Person, reviewer: Person) -> None:
 
 def _resume(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
     assert stage.run
-    runs.resume(stage.run, actor=actor_of(operator))
+    runs.resume(stage.run, actor=operator.actor)
 
 
 def _explain(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:

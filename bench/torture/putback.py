@@ -12,7 +12,6 @@ from bench.torture.clicks import Stuck
 from bench.torture.job import Job
 from bench.torture.stand import Bucket, Trial, set_up
 from kvops import approvals
-from kvops.approvals import actor_of
 from kvops.models import ApprovalRequest, Run
 from tests.backups import cleaning, restoring
 from tests.fakes.cloudflare import FakeCloudflare
@@ -88,6 +87,6 @@ class PutBack(Job):
         selecting.prepare(
             Generation.objects.get(purpose=PURPOSE),
             on_conflict=Restore.OnConflict.OVERWRITE,
-            actor=actor_of(self._operator),
+            actor=self._operator.actor,
             person=self._operator,
         )

@@ -16,7 +16,6 @@ from bench.torture import odd
 from bench.torture.ground import Ground, ground, rng_of
 from bench.torture.rows import Figure, Found, Row, total
 from kvops import approvals
-from kvops.approvals import actor_of
 from kvops.models import Category, Family, Run
 from tests import make
 from tests.fakes.namespaces import Item
@@ -84,7 +83,7 @@ def _refused(here: Ground, names: list[str]) -> bool:
     """Whether putting back a name that the database cannot hold is refused, with a sentence, and leaves nothing."""
     restored = Restore.objects.count()
     try:
-        selecting.prepare(here.copy, names=names, actor=actor_of(here.people.operator))
+        selecting.prepare(here.copy, names=names, actor=here.people.operator.actor)
     except RestoreRefused as refused:
         return "hold NUL" in str(refused) and Restore.objects.count() == restored
     return False
@@ -100,7 +99,7 @@ def _undone(here: Ground, base: int) -> Restore:
 def _put_back(here: Ground, base: int, listed: Sequence[Item] | None) -> Restore:
     """All keys of the copy, or those in a list, approved by another person."""
     operator, names = here.people.operator, [item.name for item in listed] if listed else None
-    restore = selecting.prepare(here.copy, names=names, actor=actor_of(operator), person=operator)
+    restore = selecting.prepare(here.copy, names=names, actor=operator.actor, person=operator)
     here.work(late=False)
     restore = Restore.objects.get(pk=restore.pk)
     approval = restores.submit(restore, reason="torture", by=operator)

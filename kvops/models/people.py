@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Now
 from django.utils.translation import gettext_lazy as _
 
+from audit.log import Actor
 from kvops import permissions
 
 
@@ -36,6 +37,11 @@ class Person(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} <{self.email}>"
+
+    @property
+    def actor(self) -> Actor:
+        """The person, as the audit log names one."""
+        return Actor(self.pk, str(self))
 
     def holds(self, role: Role) -> bool:
         """Whether the person holds the role now and has a login that is active."""

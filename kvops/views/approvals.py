@@ -136,7 +136,7 @@ def submit_change(request: HttpRequest, pk: int) -> HttpResponse:
     except approvals.ApprovalRefused as refused:
         messages.error(request, str(refused))
         details = {"reason": english(refused)[:500]}
-        actor = approvals.actor_of(person_of(request))
+        actor = person_of(request).actor
         log.refusal(Action.REFUSED, actor=actor, subject=f"change:{pk}", details=details)
         return redirect("approvals")
     return redirect("approval", approval.pk)
@@ -190,7 +190,7 @@ def _refuse(
     messages.error(request, str(refused))
     log.refusal(
         action,
-        actor=approvals.actor_of(person_of(request)),
+        actor=person_of(request).actor,
         environment=approval.environment.slug if approval.environment else "",
         subject=f"approval:{approval.pk}",
         subject_label=approval.title,

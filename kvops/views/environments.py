@@ -84,7 +84,7 @@ def _refuse(request: HttpRequest, environment: Environment, refused: Exception) 
     messages.error(request, str(refused))
     log.refusal(
         Action.REFUSED,
-        actor=approvals.actor_of(person_of(request)),
+        actor=person_of(request).actor,
         environment=environment.slug,
         subject=f"environment:{environment.pk}",
         subject_label=environment.name,

@@ -5,12 +5,11 @@ from django.views.defaults import permission_denied
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import actor_of
 from kvops.models import User
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Show what is not allowed; a change somebody tried without the right is recorded."""
     if request.method == "POST" and isinstance(request.user, User):
-        log.refusal(Action.REFUSED, actor=actor_of(request.user.person), details={"address": request.path[:500]})
+        log.refusal(Action.REFUSED, actor=request.user.person.actor, details={"address": request.path[:500]})
     return permission_denied(request, exception)

@@ -14,7 +14,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops import categories, downloads, inventory, runs, values
-from kvops.approvals import actor_of
 from kvops.forms.keys import KeyFilter
 from kvops.models import Category, Namespace, Run, ScanCount
 from kvops.models.runs import RunQuerySet
@@ -88,7 +87,7 @@ def scan(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     namespace = named(environment, binding)
     person = person_of(request)
     try:
-        inventory.start_scan(namespace, actor=actor_of(person), person=person)
+        inventory.start_scan(namespace, actor=person.actor, person=person)
     except runs.AlreadyOpen:
         run = _scans(namespace).open().first()
         url = reverse("run", args=[run.pk]) if run else reverse("runs")

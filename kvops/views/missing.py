@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 from audit import log
 from audit.actions import Action
 from kvops import downloads, missing
-from kvops.approvals import actor_of
 from kvops.forms.missing import AcknowledgeForm, MissingFilter, NamesFilter
 from kvops.models import Scan
 from kvops.signin import person_of
@@ -76,7 +75,7 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
         details = {"reason": english(refused)[:500]}
         environment = scan.namespace.environment.slug
         log.refusal(
-            Action.REFUSED, actor=actor_of(person), environment=environment, subject=f"missing:{pk}", details=details
+            Action.REFUSED, actor=person.actor, environment=environment, subject=f"missing:{pk}", details=details
         )
     else:
         messages.success(request, _("Your note is recorded."))

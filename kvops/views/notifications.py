@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 from audit import log
 from audit.actions import Action
 from kvops import notifications
-from kvops.approvals import actor_of
 from kvops.forms.notifications import NotificationFilter
 from kvops.models import Environment, Notification
 from kvops.signin import person_of
@@ -53,7 +52,7 @@ def drop(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _act(request: HttpRequest, pk: int, act: Callable[..., None], done: str) -> HttpResponse:
-    mine, actor = get_object_or_404(Notification.objects.newest_first(), pk=pk), actor_of(person_of(request))
+    mine, actor = get_object_or_404(Notification.objects.newest_first(), pk=pk), person_of(request).actor
     try:
         act(mine, actor=actor)
     except notifications.NotFailed as refused:

@@ -12,7 +12,6 @@ from audit import log
 from audit.actions import Action
 from audit.templatetags.audit import subject_url
 from kvops import runs
-from kvops.approvals import actor_of
 from kvops.budget import SharedBudget
 from kvops.forms.runs import RunFilter
 from kvops.models import Namespace, Run
@@ -70,7 +69,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask the run to stop."""
     run = _run(pk)
     try:
-        runs.request_stop(run, actor=actor_of(person_of(request)))
+        runs.request_stop(run, actor=person_of(request).actor)
     except runs.NotResumable as refused:
         _refuse(request, run, refused)
     else:
@@ -84,7 +83,7 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Queue the run again."""
     run = _run(pk)
     try:
-        runs.resume(run, actor=actor_of(person_of(request)))
+        runs.resume(run, actor=person_of(request).actor)
     except runs.NotResumable as refused:
         _refuse(request, run, refused)
     else:
@@ -113,7 +112,7 @@ def _refuse(request: HttpRequest, run: Run, refused: Exception) -> None:
     messages.error(request, str(refused))
     log.refusal(
         Action.REFUSED,
-        actor=actor_of(person_of(request)),
+        actor=person_of(request).actor,
         environment=run.environment.slug if run.environment else "",
         subject=f"run:{run.pk}",
         details={"reason": english(refused)[:500]},

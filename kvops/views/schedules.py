@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST, require_safe
 from audit import log
 from audit.actions import Action
 from kvops import punctuality, schedules
-from kvops.approvals import actor_of
 from kvops.forms.schedules import ChangeForm, FiringFilter, PauseForm
 from kvops.models import Schedule
 from kvops.signin import person_of
@@ -102,7 +101,7 @@ def _act(request: HttpRequest, schedule: Schedule, act: Callable[[], None], done
         messages.error(request, str(refused))
         log.refusal(
             Action.REFUSED,
-            actor=actor_of(person_of(request)),
+            actor=person_of(request).actor,
             environment=schedule.environment.slug if schedule.environment else "",
             subject=f"schedule:{schedule.pk}",
             details={"reason": english(refused)[:500]},

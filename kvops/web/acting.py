@@ -9,7 +9,6 @@ from django.shortcuts import redirect
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import actor_of
 from kvops.models import Environment
 from kvops.refusals import Refused
 from kvops.signin import person_of
@@ -46,7 +45,7 @@ def refuse(request: HttpRequest, refused: Exception, environment: Environment, s
     """Record that a person was refused."""
     log.refusal(
         Action.REFUSED,
-        actor=actor_of(person_of(request)),
+        actor=person_of(request).actor,
         environment=environment.slug,
         subject=subject,
         details={"reason": english(refused)[:500]},

@@ -14,7 +14,7 @@ from audit.models import Entry as AuditEntry
 from backups import chunks, cleanup, deletion, preparation, reserving, settling
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from backups.stages import CleanupRefused
-from kvops import approvals, clock, leases, queue, runs, timing
+from kvops import clock, leases, queue, runs, timing
 from kvops import people as staff
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Environment, Family, PolicyVersion, Role, RoleGrant, Run
@@ -142,7 +142,7 @@ def test_production_waits_for_a_person_after_its_first_chunk(
     assert (stage.state, run_of(stage).state) == (State.DELETING, Run.State.STOPPED)
     assert len(cleaning.journal(estate, "production")) == 1
     assert CleanupChunk.objects.get(stage=stage, number=1).state == "settled"
-    runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
+    runs.resume(run_of(stage), actor=people.operator.actor)
     make.work()
     assert len(cleaning.journal(estate, "production")) == 3
     stage.refresh_from_db()
@@ -533,7 +533,7 @@ def test_an_early_end_that_does_not_come_to_its_end_did_nothing(
         patch.setattr(queue, "enqueue", partial(int, "crash"))
         with pytest.raises(TypeError):
             cleanup.end_early(stage, by=people.operator)
-    runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
+    runs.resume(run_of(stage), actor=people.operator.actor)
     make.work()
     assert set(cleaning.journal(estate)) == set(NAMES)
 
@@ -636,7 +636,7 @@ def test_what_changes_during_the_pause_ends_the_deletion(
 ) -> None:
     stage = waiting(estate, people, monkeypatch)
     change(stage)
-    runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
+    runs.resume(run_of(stage), actor=people.operator.actor)
     make.work()
     assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) in [("stale", 1), ("wrong_set", 1)]
 
@@ -664,7 +664,7 @@ def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
     stage = waiting(estate, people, monkeypatch)
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
     with pytest.raises(runs.NotResumable, match="You approved this"):
-        runs.resume(run_of(stage), actor=approvals.actor_of(people.reviewer))
+        runs.resume(run_of(stage), actor=people.reviewer.actor)
     with pytest.raises(runs.NotResumable, match="You approved this"):
         cleanup.end_early(stage, by=people.reviewer)
 
@@ -679,7 +679,7 @@ def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'else'")
     database.commit()
-    runs.resume(run_of(stage), actor=approvals.actor_of(people.operator))
+    runs.resume(run_of(stage), actor=people.operator.actor)
     make.work()
     assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) == ("differences", 1)
     assert "right before going on, found 3 differences with D1. Nothing more was deleted." in run_of(stage).error
@@ -693,7 +693,7 @@ def test_whoever_tries_again_has_all_starts_and_tries_again(estate: make.Estate,
     Run.objects.filter(pk=run.pk).update(
         state="failed", cursor=cursor, error_code="gave_up", error="x", finished_at=Now()
     )
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     assert run_of(stage).cursor == {"phase": "begin"}
     make.work()
     assert cleaning.stage_of(stage.request).deleted == 3

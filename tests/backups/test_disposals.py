@@ -168,7 +168,7 @@ def test_a_delete_that_fails_is_reported_and_tried_again(estate: make.Estate, pe
     run = now(disposal).run
     assert run is not None
     assert (run.state, "bucket's locks" in run.error, status(old)) == ("failed", True, "deleting")
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     make.work()
     assert (status(old), now(disposal).state) == ("deleted", State.DONE)
     assert Entry.objects.filter(action="object.deleting").count() == 4

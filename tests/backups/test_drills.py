@@ -174,7 +174,7 @@ def test_a_drill_whose_writer_cannot_connect_gives_up(
         rehearsed(drill)
     run = Run.objects.get(pk=drill.run_id)
     assert (run.state, run.error_code, run.cursor["phase"]) == ("failed", "gave_up", phase)
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     assert rehearsed(drill).passed
 
 

@@ -433,7 +433,7 @@ def test_a_restore_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with(
         make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code, restoring.held(estate, estate.qa)) == ("failed", "gave_up", {})
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     make.work()
     assert restoring.held(estate, estate.qa) == before
 
@@ -569,7 +569,7 @@ def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("too_slow", [])
     monkeypatch.setattr(Putter, "_intend", intend)
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     make.work()
     assert writes(estate) == [{"master:a"}]
 
@@ -629,7 +629,7 @@ def test_what_changes_while_a_refused_chunk_waits_ends_the_restore(
         PolicyVersion.objects.create(number=100, digest="8" * 64, definition="{}", applied_by="x")
     else:
         tampered(Restore.objects.get(run=run), reason="another")
-        runs.resume(run, actor=approvals.actor_of(people.operator))
+        runs.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("stale", [])
@@ -847,7 +847,7 @@ def test_who_resumes_a_restore_that_stops_at_differences_has_all_looked_at_again
     make.work()
     restoring.wipe(estate, estate.qa, NAMES[1])
     restoring.put(estate, estate.qa, Entry(NAMES[0], b"another", None, None))
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, NAMES[0] in run.error, writes(estate)) == ("conflict", True, [])

@@ -12,7 +12,7 @@ from audit.models import Entry as AuditEntry
 from backups import chunks, cleanup, manifest, reserving, sending, settling
 from backups.current import Frozen, Verdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
-from kvops import approvals, clock, leases, runs, timing
+from kvops import clock, leases, runs, timing
 from kvops.budget import SharedBudget
 from kvops.cloudflare import Cloudflare, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
@@ -210,7 +210,7 @@ def test_a_deletion_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with
     assert "No answer from Cloudflare to bulk_delete (ConnectError" in run.error
     chunks_ = list(stage.chunks.order_by("number").values_list("state", "attempt"))
     assert chunks_ == [("settled", 1)] * (runs.MAX_TRIES + 1) + [("planned", 1)]
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     make.work()
     assert (cleaning.stage_of(stage.request).deleted, sent(estate)) == (3, [3])
 
@@ -387,7 +387,7 @@ def test_nobody_but_a_person_lets_production_go_on(
     make.work()
     run.refresh_from_db()
     assert (run.state, len(cleaning.journal(estate, "production"))) == (Run.State.STOPPED, 1)
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     make.work()
     assert len(cleaning.journal(estate, "production")) == 3
 
@@ -397,9 +397,9 @@ def test_a_person_who_went_on_before_the_first_chunk_was_seen_does_not_let_it_go
 ) -> None:
     monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
     run = cleanup.start_deletion(cleaning.production(estate, people), by=people.operator)
-    runs.request_stop(run, actor=approvals.actor_of(people.operator))
+    runs.request_stop(run, actor=people.operator.actor)
     make.work()
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()
     assert (run.cursor["waits"], len(cleaning.journal(estate, "production"))) == (True, 1)
@@ -409,6 +409,6 @@ def test_who_let_it_go_on_stays_with_the_run(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = waiting(estate, people, monkeypatch)
-    runs.resume(run, actor=approvals.actor_of(people.operator))
+    runs.resume(run, actor=people.operator.actor)
     run.refresh_from_db()
-    assert run.cursor["go_on"] == approvals.actor_of(people.operator).text
+    assert run.cursor["go_on"] == people.operator.actor.text

@@ -185,8 +185,8 @@ def test_the_run_can_be_resumed_but_not_by_the_approver(estate: make.Estate, peo
     runs.request_stop(run, actor=make.SETUP)
     make.work()
     with pytest.raises(runs.NotResumable, match="You approved this"):
-        runs.resume(Run.objects.get(pk=run.pk), actor=approvals.actor_of(people.reviewer))
-    runs.resume(Run.objects.get(pk=run.pk), actor=approvals.actor_of(people.operator2))
+        runs.resume(Run.objects.get(pk=run.pk), actor=people.reviewer.actor)
+    runs.resume(Run.objects.get(pk=run.pk), actor=people.operator2.actor)
     make.work()
     assert set(restoring.held(estate, estate.qa)) == set(NAMES)
 

@@ -33,7 +33,7 @@ from backups.models import (
 )
 from backups.sending import Sender, _Read
 from backups.stages import CleanupRefused
-from kvops import approvals, clock, emergency, people, runs, timing
+from kvops import clock, emergency, people, runs, timing
 from kvops.cloudflare import CloudflareError, Entry, TooLate
 from kvops.leases import Again, Lease, LeaseLost, RunError, Stopped
 from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
@@ -368,7 +368,7 @@ def waiting(stage: CleanupStage, lease: Lease, **cursor: object) -> Run:
 
 def test_a_person_lets_production_go_on(world: World, stage: CleanupStage, lease: Lease) -> None:
     run = waiting(stage, lease, waits=True)
-    deletion.let_go_on(run, approvals.actor_of(world.people.operator2))
+    deletion.let_go_on(run, world.people.operator2.actor)
     name = str(world.people.operator2)
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", "waits": False, "go_on": name}
 
@@ -382,7 +382,7 @@ def test_nothing_else_lets_it_go_on(
     person = by == "person"
     if person and cursor.get("waits"):
         Run.objects.filter(pk=run.pk).update(state="running")
-    deletion.let_go_on(run, approvals.actor_of(world.people.operator2) if person else make.SETUP)
+    deletion.let_go_on(run, world.people.operator2.actor if person else make.SETUP)
     assert "go_on" not in Run.objects.get(pk=run.pk).cursor
 
 
@@ -427,7 +427,7 @@ def test_it_lets_go_on_that_run_alone(world: World, stage: CleanupStage, lease: 
     with log.transaction():
         other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
     gate.tampered(other, epoch=lease.run.epoch)
-    deletion.let_go_on(waiting(stage, lease, waits=True), approvals.actor_of(world.people.operator2))
+    deletion.let_go_on(waiting(stage, lease, waits=True), world.people.operator2.actor)
     assert Run.objects.get(pk=other.pk).cursor == {}
 
 

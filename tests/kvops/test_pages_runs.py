@@ -6,7 +6,6 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from kvops import runs
-from kvops.approvals import actor_of
 from kvops.budget import SharedBudget
 from kvops.models import Run
 from tests import make
@@ -21,7 +20,7 @@ def create(people: make.People, subject: str = "generation:1", kind: Run.Kind = 
             kind,
             subject=subject,
             label="master: of qa/SETTINGS",
-            actor=actor_of(people.operator),
+            actor=people.operator.actor,
             person=people.operator,
         )
 
