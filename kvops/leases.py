@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from kvops import announcements, queue, timing
+from kvops import queue, run_announcements, timing
 from kvops.models import Run
 
 logger = logging.getLogger(__name__)
@@ -253,7 +253,7 @@ class Lease:
                 subject=f"run:{self.run.pk}",
                 details=dict(then.result),
             )
-            announcements.run_finished(self.run)
+            run_announcements.run_finished(self.run)
         else:
             values: dict[str, object] = {"note": then.note} if then.note else {}
             changed = mine.update(
@@ -335,6 +335,6 @@ def close(lease: Lease, state: Run.State, action: Action, code: str, sentence: s
                 details={"code": code, "error": sentence[:500]},
             )
             if state == Run.State.FAILED:
-                announcements.run_failed(lease.run, sentence)
+                run_announcements.run_failed(lease.run, sentence)
     if not changed:
         logger.warning("Run %s was given back or taken over before it could be closed.", lease.run.pk)
