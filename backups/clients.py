@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_noop
 
 from backups.reserving import reserve
-from kvops import credentials, environments, skew
+from kvops import clients, credentials, skew
 from kvops.budget import Prepaid, SharedBudget
 from kvops.cloudflare import ApiError, Cloudflare
 from kvops.cloudflare.writes import KVWriter
@@ -64,7 +64,7 @@ def open_clients(environment: Environment) -> Iterator[Clients]:
     if write_token == read_token:
         raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
     budget, meter = Prepaid(SharedBudget(environment.account_id)), Meter(environment)
-    reach = environments.connection(environment, budget, meter)
+    reach = clients.connection(environment, budget, meter)
     with (
         Cloudflare(token=read_token, **reach) as reader,
         Cloudflare(token=write_token, **reach) as probe,

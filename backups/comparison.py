@@ -23,7 +23,7 @@ from backups.correspondence import MISSING_IN_D1, ONLY_IN_D1, Copied, Correspond
 from backups.models import Check, Dataset, Generation
 from backups.sides import MAX_STORED, Side
 from backups.tables import MOST_ROWS, next_rows
-from kvops import clock, environments, timing
+from kvops import clients, clock, timing
 from kvops.cloudflare import Cloudflare
 from kvops.leases import Again, Done, Lease, RunError
 
@@ -162,7 +162,7 @@ class Comparison:
             database = datasets.environment_database(self.check.environment, self.check.dataset)
         except datasets.NoDatabase as error:
             raise RunError("no_database", str(error)) from error
-        with environments.reader(self.check.environment) as client:
+        with clients.reader(self.check.environment) as client:
             if self.blocks and not self.progress.looked_for_keyless:
                 self._read_keyless(client, database.database_id)
             while self.progress.phase == "d1":

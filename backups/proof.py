@@ -15,7 +15,7 @@ from backups.current import Frozen, Verdict, compare_now, frozen
 from backups.models import CleanupException, CleanupStage
 from backups.settling import TRIES, counts, list_again, patience, sent_among
 from backups.stages import move
-from kvops import categories, clock, environments, runs, timing
+from kvops import categories, clients, clock, runs, timing
 from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage
 from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Read, Run
@@ -38,7 +38,7 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
     cursor = dict(lease.run.cursor)
     if not cursor.get("listing_since"):
         cursor.update(listing_since=clock.now().isoformat(), page=None, found=0)
-    with environments.reader(stage.environment) as reader:
+    with clients.reader(stage.environment) as reader:
         while True:
             try:
                 page = reader.list_keys(

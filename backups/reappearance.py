@@ -21,7 +21,7 @@ from backups.models import CleanupException, CleanupStage, Reappearance, Restore
 from backups.proof import read_again
 from backups.settling import list_again
 from backups.stages import CleanupRefused, insist_operator
-from kvops import clock, environments, timing
+from kvops import clients, clock, timing
 from kvops.cloudflare import CursorRefused, KeyPage
 from kvops.leases import Again, Done, Lease
 from kvops.models import Person, Run
@@ -53,7 +53,7 @@ def look_again(lease: Lease) -> Again | Done | None:
     wait = _until(stage, cursor["look"])
     if wait > 0:
         return Again(wait, NOTES[cursor["look"]])
-    with environments.reader(stage.environment) as reader:
+    with clients.reader(stage.environment) as reader:
         while True:
             try:
                 page = reader.list_keys(

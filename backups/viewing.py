@@ -11,7 +11,7 @@ from audit.chain import JSON
 from backups import generations, lines, manifest
 from backups.models import Generation, GenerationEntry
 from backups.r2 import StoreError
-from kvops import environments, values
+from kvops import clients, values
 from kvops.cloudflare import CloudflareError, Entry
 from kvops.models import Namespace, Person
 from kvops.refusals import Refused
@@ -105,7 +105,7 @@ def _copied(generation: Generation, name: str) -> Side:
 
 def _live(namespace: Namespace, name: str, *, masked: bool) -> Side:
     """The key as KV holds it now."""
-    with environments.reader(namespace.environment) as client:
+    with clients.reader(namespace.environment) as client:
         entry = client.exact_get(namespace.namespace_id, name)
     if entry is None:
         return Side(None, there=False)

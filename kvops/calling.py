@@ -15,7 +15,7 @@ from typing import Self
 
 from django.db import DatabaseError
 
-from kvops import credentials, environments, skew
+from kvops import clients, credentials, skew
 from kvops.budget import SharedBudget
 from kvops.cloudflare import Cloudflare, ConfigurationError, RateLimited
 from kvops.models import Environment, Skew
@@ -131,7 +131,7 @@ class Calls:
         self._patient = patient
         self._over = Event()
         self._relay = _Relay(SharedBudget(environment.account_id))
-        self.client = Cloudflare(token=token, **environments.connection(environment, self._relay))
+        self.client = Cloudflare(token=token, **clients.connection(environment, self._relay))
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
         self._aside = ThreadPoolExecutor(1)  # what cannot wait behind the calls that were submitted
 

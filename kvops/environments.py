@@ -5,11 +5,9 @@ and a reviewer decides. Every binding is looked at with the environment's own re
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TypedDict
 
-from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
 from django.db.models import F, Model, ProtectedError
@@ -19,9 +17,9 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops import approvals, changes, credentials, estate, quota, timing
-from kvops.budget import SharedBudget
-from kvops.cloudflare import Budget, Cloudflare, CloudflareError, ConfigurationError, Meter
+from kvops import approvals, changes, estate
+from kvops.clients import reader
+from kvops.cloudflare import CloudflareError
 from kvops.definitions import Applied, DefinitionRefused, Table, for_the_record
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange, Scratch
 from kvops.wording import say
@@ -40,40 +38,6 @@ class StillInUse(DefinitionRefused):
 
 class UnknownNamespace(Exception):
     """No environment has a binding of that name."""
-
-
-class Connection(TypedDict):
-    """The arguments of a client, without its token."""
-
-    account_id: str
-    allowed_hosts: Collection[str]
-    budget: Budget
-    meter: Meter
-    base_url: str
-    max_wait: float
-    timeout: float
-
-
-def connection(environment: Environment, budget: Budget | None = None, meter: Meter | None = None) -> Connection:
-    """How to reach an environment's account; budget and meter are the account's unless others are given."""
-    return {
-        "account_id": environment.account_id,
-        "allowed_hosts": settings.KVOPS_ALLOWED_API_HOSTS,
-        "budget": budget or SharedBudget(environment.account_id),
-        "meter": meter or quota.Meter(environment),
-        "base_url": environment.api_base_url,
-        "max_wait": timing.LONGEST_WAIT,
-        "timeout": timing.REQUEST_TIMEOUT,
-    }
-
-
-def reader(environment: Environment) -> Cloudflare:
-    """The reading client of an environment, to be used with `with`. Raises ConfigurationError."""
-    try:
-        token = credentials.resolve(environment.read_token)
-    except credentials.UnresolvedReference as error:
-        raise ConfigurationError(f"The read token of {environment.slug} is not there. {error}") from error
-    return Cloudflare(token=token, **connection(environment))
 
 
 def find_namespace(address: str) -> Namespace:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops import categories, environments
+from kvops import categories, clients
 from kvops.cloudflare import Entry
 from kvops.models import Category, Key, Namespace, Person
 
@@ -58,7 +58,7 @@ def category_of(namespace: Namespace, name: str) -> Category:
 
 def view(namespace: Namespace, name: str, *, by: Person, formatted: bool = False) -> Live | None:
     """What may be shown of the value; None when the key does not exist any more. Raises CloudflareError."""
-    with environments.reader(namespace.environment) as client:
+    with clients.reader(namespace.environment) as client:
         entry = client.exact_get(namespace.namespace_id, name)
     if entry is None:
         return None

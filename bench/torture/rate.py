@@ -22,7 +22,7 @@ from backups.models import CleanupException, CleanupStage
 from bench.torture import place
 from bench.torture.bucket import held
 from bench.torture.rows import Figure, Found, Row, total
-from kvops import clock, environments, inventory, runs
+from kvops import clients, clock, inventory, runs
 from kvops.cloudflare import CloudflareError, RateLimited
 from kvops.models import Budget, Family, Key, Run
 from tests import judge, make
@@ -126,7 +126,7 @@ class _Trial:
 
     def _read(self) -> None:
         try:
-            with environments.reader(self.estate.qa.environment) as client:
+            with clients.reader(self.estate.qa.environment) as client:
                 left = deque(self.side)
                 while left and time.monotonic() - self.begun < PATIENCE:
                     try:

@@ -6,7 +6,7 @@ import pytest
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops import approvals, changes, environments, estate, inventory
+from kvops import approvals, changes, clients, environments, estate, inventory
 from kvops.cloudflare import ConfigurationError
 from kvops.definitions import Applied, DefinitionRefused, Table
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, PreparedChange
@@ -200,7 +200,7 @@ def test_the_probe_only_reads(applied: str, cloudflare: FakeCloudflare) -> None:
 def test_a_reader_without_its_token_says_which(applied: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QA_READ")
     with pytest.raises(ConfigurationError, match=r"read token of qa .* QA_READ is not set"):
-        environments.reader(Environment.objects.get(slug="qa"))
+        clients.reader(Environment.objects.get(slug="qa"))
 
 
 # Taking effect

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from kvops import clock, environments, inventory, quota, runs
+from kvops import clients, clock, inventory, quota, runs
 from kvops.cloudflare import DailyLimitReached
 from kvops.models import DailyUse, Environment, Run
 from tests import make
@@ -35,7 +35,7 @@ def test_what_a_client_sends_is_counted_a_key_at_a_time(estate: make.Estate, pla
     Environment.objects.update(plan=plan)
     environment = Environment.objects.get(slug="qa")
     estate.put(estate.qa, "a")
-    with environments.reader(environment) as client:
+    with clients.reader(environment) as client:
         client.list_keys(estate.qa.namespace_id)
         client.bulk_get(estate.qa.namespace_id, ["a", "b", "c"])
         client.exact_get(estate.qa.namespace_id, "a")
@@ -45,7 +45,7 @@ def test_what_a_client_sends_is_counted_a_key_at_a_time(estate: make.Estate, pla
 
 def test_a_call_that_is_repeated_is_counted_again(free: Environment, estate: make.Estate) -> None:
     estate.cloudflare.fault("keys", "error", times=2)
-    with environments.reader(free) as client:
+    with clients.reader(free) as client:
         client.list_keys(estate.qa.namespace_id)
     assert sent(free)["list"] == 3 == len(estate.cloudflare.calls("keys"))
 
@@ -62,14 +62,14 @@ def test_two_workers_share_the_day(free: Environment) -> None:
 
 def test_what_does_not_fit_any_more_is_not_sent(free: Environment, estate: make.Estate) -> None:
     use(free, lists=1_000)
-    with environments.reader(free) as client, pytest.raises(DailyLimitReached, match="1000 lists of the free plan"):
+    with clients.reader(free) as client, pytest.raises(DailyLimitReached, match="1000 lists of the free plan"):
         client.list_keys(estate.qa.namespace_id)
     assert estate.cloudflare.calls("keys") == []
 
 
 def test_a_paid_plan_has_no_such_end(estate: make.Estate) -> None:
     use(estate.qa.environment, lists=10_000_000)
-    with environments.reader(estate.qa.environment) as client:
+    with clients.reader(estate.qa.environment) as client:
         client.list_keys(estate.qa.namespace_id)
 
 
