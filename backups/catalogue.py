@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 
 from django.db.models import OuterRef, Q, Subquery
 
-from backups import datasets, encryption, scope
+from backups import datasets, encryption
 from backups.models import Check, CleanupStage, Dataset, Generation, GenerationEntry, Restore
 from backups.models.generations import GenerationQuerySet
 from kvops import categories, clock, timing
 from kvops.models import Category, Database, Environment, Key, Namespace, ScanCount
+from kvops.prefixes import distinct
 
 CAP = 10_000
 """Keys under a prefix are counted up to here; those of a whole family were counted by the scan."""
@@ -81,7 +82,7 @@ def _newest(found: GenerationQuerySet) -> list[Generation]:
 
 def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:
     """What of the inventory is under the prefixes, family by family. Raises scope.BackupRefused."""
-    wanted = scope.distinct(prefixes)
+    wanted = distinct(prefixes)
     rows = (_covered(namespace, wanted, row) for row in categories.counts(namespace))
     return [row for row in rows if row and row.keys]
 

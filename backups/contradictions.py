@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from heapq import nlargest
 
-from backups import manifest, matching, scope, storage
+from backups import manifest, matching, storage
 from backups.models import Generation
 from backups.r2 import ObjectInfo, ObjectMissing, R2Store, StoreError
-from kvops import contradictions, skew, timing
+from kvops import contradictions, prefixes, skew, timing
 from kvops.leases import RunError, Stopped
 from kvops.models import Contradiction, Environment, Skew
 from kvops.wording import english
@@ -84,7 +84,7 @@ def _listed(store: R2Store, environment: Environment, keep: Callable[[], None]) 
     """The manifests in the bucket, but for those this database has long known, as far as they need not be listed."""
     settled = matching.settled(environment.pk, environment.r2_bucket, keep=TRIES)
     mine = [storage.root(environment), storage.investigations_root(environment)]
-    for root in scope.distinct([*mine, *matching.roots(environment.pk, environment.r2_bucket)]):
+    for root in prefixes.distinct([*mine, *matching.roots(environment.pk, environment.r2_bucket)]):
         after, more = "", True
         while more:
             keep()

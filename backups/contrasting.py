@@ -17,12 +17,12 @@ from backups.export import digest
 from backups.manifest import EntryDigests
 from backups.marks import Marks
 from backups.models import Contrast, ContrastEntry, Generation, GenerationEntry
-from backups.scope import distinct
 from backups.values import Name, Reader
 from kvops import clock, names
 from kvops.cloudflare import CursorRefused, Entry
 from kvops.leases import Again, Lease, RunError
 from kvops.models import Read
+from kvops.prefixes import common
 
 BLOCK = 5_000
 """Names of either copy that are joined at a time."""
@@ -44,13 +44,6 @@ _UNLIKE = (
     f" FROM {_JOIN.format(how='FULL')} WHERE l.digest IS DISTINCT FROM r.digest ORDER BY coalesce(l.name, r.name)"
 )
 _EQUAL = f"SELECT count(*) FROM {_JOIN.format(how='INNER')} WHERE l.digest = r.digest"  # noqa: S608
-
-
-def common(left: Sequence[str], right: Sequence[str]) -> list[str]:
-    """The prefixes under which two copies can be compared: those of one that the other covers."""
-    both = [one for one in left if any(one.startswith(other) for other in right)]
-    both += [one for one in right if any(one.startswith(other) for other in left)]
-    return distinct(both)
 
 
 def step(contrast: Contrast, lease: Lease) -> Again | int:

@@ -17,6 +17,7 @@ from backups.models import Contrast, ContrastEntry, Generation, Restore
 from kvops import runs
 from kvops.leases import Again, Done, Lease
 from kvops.models import Namespace, Person, Run
+from kvops.prefixes import common
 from kvops.refusals import Refused
 from kvops.wording import say
 
@@ -50,7 +51,7 @@ def of_copies(one: Generation, other: Generation, *, actor: log.Actor, person: P
         raise ContrastRefused(
             _("The digests of the two copies were made with different keys, so they do not tell what differs.")
         )
-    if not contrasting.common(earlier.prefixes, later.prefixes):
+    if not common(earlier.prefixes, later.prefixes):
         raise ContrastRefused(_("The two copies cover no common prefix. Choose another one."))
     with log.transaction():
         known = Contrast.objects.filter(generation=earlier, other=later).first()

@@ -25,6 +25,7 @@ from backups.values import Name, Reader
 from kvops.categories import Families
 from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Entry
 from kvops.models import Family, Namespace, Read
+from kvops.prefixes import distinct
 from kvops.refusals import Refused
 
 
@@ -61,7 +62,7 @@ def plan(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Pla
     Raises BackupRefused.
     """
     with _reader(namespace) as reader, _Names() as names:
-        families = _list(namespace, scope.distinct(prefixes), reader, names, plain=plain)
+        families = _list(namespace, distinct(prefixes), reader, names, plain=plain)
         calls = reader.client.calls
     sampled = len(values.sample("", names.count))
     if scope.read(families) == Read.EXACT:
@@ -77,7 +78,7 @@ def write(
 
     Raises BackupRefused when a key needs encryption, PathRefused, manifest.BadEntry, CloudflareError and OSError.
     """
-    prefixes = scope.distinct(prefixes)
+    prefixes = distinct(prefixes)
     sibling = path.with_name(f"{path.name.removesuffix('.json')}.api-only.json")
     for place in (path, sibling):
         insist_free(place)
@@ -108,7 +109,7 @@ def write(
         )
 
 
-def refused(namespace: Namespace, prefixes: Collection[str], refusal: BackupRefused, *, actor: log.Actor) -> None:
+def refused(namespace: Namespace, prefixes: Collection[str], refusal: Refused, *, actor: log.Actor) -> None:
     """Record that a dump was refused; for the caller that was told so."""
     log.refusal(
         Action.DUMP_REFUSED,

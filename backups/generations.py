@@ -24,6 +24,7 @@ from kvops import clock, contradictions, runs, timing
 from kvops.cloudflare import Entry
 from kvops.leases import Again, Lease
 from kvops.models import Category, Family, Namespace, Person, Read, Run
+from kvops.prefixes import distinct
 from kvops.refusals import Refused
 from kvops.wording import say
 
@@ -83,7 +84,7 @@ def create_backup(
     log.insist()
     if why := contradictions.why():
         raise BackupRefused(why)
-    prefixes = scope.distinct(prefixes)
+    prefixes = distinct(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
     if purpose == Generation.Purpose.ROUTINE and families and scope.category(families) == Category.CACHE:
         raise BackupRefused(_("Caches are only copied for an investigation with a name and an end. Open one instead."))

@@ -23,6 +23,8 @@ from backups.values import Reader
 from kvops import contradictions, runs, timing
 from kvops.leases import RunError
 from kvops.models import Category, Database, Environment, Namespace, Person
+from kvops.prefixes import distinct
+from kvops.refusals import Refused
 from kvops.schedules import Begun
 from kvops.wording import english, say
 
@@ -41,7 +43,7 @@ class Masters:
     @property
     def prefixes(self) -> list[str]:
         """What the keys of the copy begin with."""
-        return scope.distinct([dataset.prefix for dataset in self.datasets])
+        return distinct([dataset.prefix for dataset in self.datasets])
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ def _insist_plain(masters: Masters) -> None:
             raise BackupRefused(say(sentence, family=family))
 
 
-def refused(environment: Environment, refusal: BackupRefused, *, actor: log.Actor) -> None:
+def refused(environment: Environment, refusal: Refused, *, actor: log.Actor) -> None:
     """Record that a copy was refused; for the caller that was told so."""
     log.refusal(
         Action.DUMP_REFUSED,

@@ -17,12 +17,13 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import matching, scope, storage
+from backups import matching, storage
 from backups.models import Generation, StoredObject
 from backups.r2 import NotOffered, R2Store, Upload
 from kvops import clock, notifications, runs
 from kvops.leases import Again, Done, Lease, RunError
 from kvops.models import Environment, Event, Person, Run
+from kvops.prefixes import distinct
 from kvops.schedules import Begun
 from kvops.wording import say
 
@@ -153,7 +154,7 @@ def _roots(environment: Environment) -> list[str]:
 
 def _begin(lease: Lease, environment: Environment) -> None:
     bucket = environment.r2_bucket
-    prefixes = scope.distinct([*_roots(environment), *matching.roots(environment.pk, bucket)])
+    prefixes = distinct([*_roots(environment), *matching.roots(environment.pk, bucket)])
     place = {"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}
     with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
         matching.clear(environment.pk)

@@ -27,7 +27,6 @@ from backups import (
 )
 from backups.clients import Clients, open_clients
 from backups.comparing_back import Settler
-from backups.contrasting import common
 from backups.copied import Copied, wanted
 from backups.differing import current, difference
 from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
@@ -36,6 +35,7 @@ from backups.reserving import most_calls_for, reserve
 from backups.restore_moves import RestoreRefused, insist_names, move
 from kvops import approvals, clock, emergency, timing
 from kvops.leases import Again, Done, Lease, RunError, Stopped
+from kvops.prefixes import common
 
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome

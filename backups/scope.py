@@ -9,7 +9,6 @@ from django.utils.translation import gettext_lazy as _
 from backups import encryption
 from kvops.categories import Families
 from kvops.models import Category, Family, Key, Namespace, Read
-from kvops.names import storable
 from kvops.refusals import Refused
 from kvops.wording import say
 
@@ -20,20 +19,6 @@ class BackupRefused(Refused):
     def __init__(self, sentence: str | Promise, count: int = 0) -> None:
         super().__init__(sentence)
         self.count = count
-
-
-def distinct(prefixes: Collection[str]) -> list[str]:
-    """The prefixes in byte order, without those that another one covers: no key is under two of them.
-
-    Raises BackupRefused for text that no key can begin with.
-    """
-    if not all(prefix == "" or storable(prefix) for prefix in prefixes):
-        raise BackupRefused(_("A prefix holds NUL or has no UTF-8 form."))
-    found: list[str] = []
-    for prefix in sorted(prefixes, key=str.encode):
-        if not found or not prefix.startswith(found[-1]):
-            found.append(prefix)
-    return found
 
 
 def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> BackupRefused:

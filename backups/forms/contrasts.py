@@ -10,11 +10,12 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups import contrasting, contrasts
+from backups import contrasts
 from backups.models import Contrast, ContrastEntry, Generation
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
 from kvops.names import after_prefix, storable
+from kvops.prefixes import common
 
 OFFERED = 100
 """Copies that are offered at most, newest first; an address can name any other."""
@@ -55,7 +56,7 @@ def _offered(generation: Generation, asked: str) -> Sequence[Generation]:
     """Copies that have keys in common with this one by their prefixes."""
     found = contrasts.comparable(generation)
     wanted = found.filter(pk=asked.removeprefix("copy:")) if asked.removeprefix("copy:").isdecimal() else found.none()
-    offered = [one for one in found[:OFFERED] if contrasting.common(one.prefixes, generation.prefixes)]
+    offered = [one for one in found[:OFFERED] if common(one.prefixes, generation.prefixes)]
     return [*offered, *(one for one in wanted[:1] if one not in offered)]
 
 

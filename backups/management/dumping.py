@@ -24,6 +24,7 @@ from backups.models import Generation
 from kvops import environments, runs
 from kvops.cloudflare import CloudflareError
 from kvops.models import Namespace
+from kvops.refusals import Refused
 
 
 class DumpCommand(BaseCommand):
@@ -49,7 +50,7 @@ class DumpCommand(BaseCommand):
         actor = Actor.command(getpass.getuser())
         try:
             return self._copy(namespace, prefixes, actor, options)
-        except generations.BackupRefused as refusal:
+        except Refused as refusal:
             dumps.refused(namespace, prefixes, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
         except (dumps.PathRefused, runs.AlreadyOpen, CloudflareError, ManifestError, OSError) as error:

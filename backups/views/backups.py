@@ -13,8 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from backups import catalogue, encryption, generations, keeping, protection
 from backups.forms.backups import BackupForm, GenerationFilter, PlaceForm
 from backups.models import Generation, PlainDump
-from kvops import inventory, runs
+from kvops import inventory
 from kvops.models import Category
+from kvops.refusals import Refused
 from kvops.signin import person_of
 from kvops.web.acting import refuse
 
@@ -101,7 +102,7 @@ def new(request: HttpRequest) -> HttpResponse:
         generation = generations.start_backup(
             namespace, prefixes=form.cleaned_data["prefix"], actor=person.actor, person=person
         )
-    except (generations.BackupRefused, runs.AlreadyOpen) as refused:
+    except Refused as refused:
         form.add_error(None, str(refused))
         refuse(request, refused, namespace.environment, f"namespace:{namespace.pk}")
         return _new(request, form, status=422)

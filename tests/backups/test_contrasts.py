@@ -11,6 +11,7 @@ from backups.models import Contrast, ContrastEntry, Generation
 from kvops import clock, leases, runs
 from kvops.cloudflare import Entry
 from kvops.models import Environment, Run
+from kvops.prefixes import common
 from tests import make
 from tests.backups import cleaning, restoring
 
@@ -157,8 +158,8 @@ def test_only_what_both_copies_cover_is_compared(estate: make.Estate, generation
     ],
 )
 def test_the_prefixes_both_cover(left: list[str], right: list[str], both: list[str]) -> None:
-    assert contrasting.common(left, right) == both
-    assert contrasting.common(right, left) == both
+    assert common(left, right) == both
+    assert common(right, left) == both
 
 
 def test_a_copy_of_given_names_says_nothing_of_others(estate: make.Estate, people: make.People) -> None:

@@ -1,0 +1,33 @@
+"""Sets of prefixes: what one covers of another."""
+
+from collections.abc import Collection, Sequence
+
+from django.utils.translation import gettext_lazy as _
+
+from kvops.names import storable
+from kvops.refusals import Refused
+
+
+class PrefixRefused(Refused):
+    """No key can begin with this text."""
+
+
+def distinct(prefixes: Collection[str]) -> list[str]:
+    """The prefixes in byte order, without those that another one covers: no key is under two of them.
+
+    Raises PrefixRefused for text that no key can begin with.
+    """
+    if not all(prefix == "" or storable(prefix) for prefix in prefixes):
+        raise PrefixRefused(_("A prefix holds NUL or has no UTF-8 form."))
+    found: list[str] = []
+    for prefix in sorted(prefixes, key=str.encode):
+        if not found or not prefix.startswith(found[-1]):
+            found.append(prefix)
+    return found
+
+
+def common(left: Sequence[str], right: Sequence[str]) -> list[str]:
+    """The prefixes that both sets cover."""
+    both = [one for one in left if any(one.startswith(other) for other in right)]
+    both += [one for one in right if any(one.startswith(other) for other in left)]
+    return distinct(both)
