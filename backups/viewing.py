@@ -5,22 +5,13 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from audit import log
-from audit.actions import Action
-from audit.chain import JSON
 from backups import generations, lines, manifest
+from backups.generation_values import ENCRYPTED, ValueHidden, record_view
 from backups.models import Generation, GenerationEntry
 from backups.r2 import StoreError
 from kvops import clients, values
-from kvops.cloudflare import CloudflareError, Entry
+from kvops.cloudflare import CloudflareError
 from kvops.models import Namespace, Person
-from kvops.refusals import Refused
-
-ENCRYPTED = _("This copy is encrypted, and the web server cannot open it. To see a value, follow its recovery steps.")
-
-
-class ValueHidden(Refused):
-    """The key is masked now, or the copy does not hold it."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +38,13 @@ class Difference:
     equal: bool
 
 
-def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
-    """The entry as the copy holds it. Raises ValueHidden, manifest.Damaged and StoreError."""
-    if generation.encrypted:
-        raise ValueHidden(ENCRYPTED)
-    if values.category_of(generation.namespace, name).sensitive:
-        raise ValueHidden(_("This key is settings or unclassified now: its value is not shown."))
-    _record(generation, name, by, {})
-    entry = generations.read_entry(generation, name)
-    if entry is None:
-        raise ValueHidden(_("The copy holds no value of this key."))
-    return entry
-
-
 def view_difference(generation: Generation, other: Generation | Namespace, name: str, *, by: Person) -> Difference:
     """A key as a copy holds it, and as another copy does or KV does now; what is masked or encrypted is not read.
 
     Raises ValueHidden with a sentence when one of the two cannot be read.
     """
     against = f"copy {other.pk}" if isinstance(other, Generation) else str(other)
-    _record(generation, name, by, {"against": against})
+    record_view(generation, name, by, {"against": against})
     hidden = _hidden(generation, other, name)
     masked = bool(hidden)
     try:
@@ -112,15 +90,3 @@ def _live(namespace: Namespace, name: str, *, masked: bool) -> Side:
     if masked:
         return Side(None, True, len(entry.data), entry.expiration)
     return Side(None, True, len(entry.data), entry.expiration, entry.metadata, entry.data)
-
-
-def _record(generation: Generation, name: str, by: Person, details: dict[str, JSON]) -> None:
-    with log.transaction():
-        log.record(
-            Action.VALUE_VIEWED,
-            actor=by.actor,
-            environment=generation.environment.slug,
-            subject=f"generation:{generation.pk}",
-            subject_label=generation.stem[:200],
-            details={"namespace": str(generation.namespace), "key": name, **details},
-        )

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from backups import contrasts, viewing
+from backups import contrasts, generation_values, viewing
 from backups.forms.contrasts import ContrastFilter, ContrastForm
 from backups.models import Contrast, ContrastEntry, Generation
 from kvops import downloads, runs
@@ -126,7 +126,7 @@ def difference(
     """A key in a copy beside the other side; a refusal leads back to where it was asked."""
     try:
         found = viewing.view_difference(generation, other, name, by=person_of(request))
-    except viewing.ValueHidden as refused:
+    except generation_values.ValueHidden as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{generation.pk}")
         return redirect(back[0], *back[1])

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from backups import catalogue, generations, integrity, manifest, recovery, viewing
+from backups import catalogue, generation_values, generations, integrity, manifest, recovery
 from backups.forms.backups import EntryFilter
 from backups.models import Dataset, Generation
 from backups.r2 import StoreError
@@ -82,8 +82,8 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
     generation = _generation(pk)
     asked = get_object_or_404(generation.entries, index=index)
     try:
-        entry = viewing.view_entry(generation, asked.name, by=person_of(request))
-    except (viewing.ValueHidden, manifest.Damaged, StoreError) as refused:
+        entry = generation_values.view_entry(generation, asked.name, by=person_of(request))
+    except (generation_values.ValueHidden, manifest.Damaged, StoreError) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
         return redirect("backups:generation", pk)
