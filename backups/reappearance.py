@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
@@ -131,11 +131,6 @@ def _looked(stage: CleanupStage, lease: Lease, look: int) -> Again | None:
         return None
 
 
-def unseen(stage: CleanupStage) -> QuerySet[Reappearance]:
-    """What was found again and nobody acknowledged."""
-    return stage.reappearances.filter(acknowledged_at=None)
-
-
 def acknowledge(stage: CleanupStage, *, note: str, last: int, by: Person) -> None:
     """Record what a person found out about the keys that are there again, up to row `last`, the newest they saw.
 
@@ -145,7 +140,7 @@ def acknowledge(stage: CleanupStage, *, note: str, last: int, by: Person) -> Non
         insist_operator(by)
         if not note.strip():
             raise CleanupRefused(_("Say what you found out about the keys that are there again."))
-        seen = unseen(stage).filter(pk__lte=last)
+        seen = stage.reappearances.unseen().filter(pk__lte=last)
         changed = seen.update(note=note.strip(), acknowledged_by=by, acknowledged_at=Now())
         if not changed:
             raise CleanupRefused(_("There is nothing new to acknowledge. Load the page again."))

@@ -8,6 +8,14 @@ from backups.models.cleanup import CleanupStage
 from kvops.models import Person
 
 
+class ReappearanceQuerySet(models.QuerySet["Reappearance"]):
+    """Reappearances, asked for in the words of the domain."""
+
+    def unseen(self) -> "ReappearanceQuerySet":
+        """Those that nobody has acknowledged."""
+        return self.filter(acknowledged_at=None)
+
+
 class Reappearance(models.Model):
     """A key that was gone and is there again when it is looked for later. A person acknowledges it, with a note.
 
@@ -22,6 +30,8 @@ class Reappearance(models.Model):
     note = models.TextField(blank=True)
     acknowledged_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     acknowledged_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ReappearanceQuerySet.as_manager()
 
     class Meta:
         constraints = [

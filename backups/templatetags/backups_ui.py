@@ -110,7 +110,7 @@ def _first(names: Sequence[str]) -> str:
 
 def _reappeared() -> list[Alarm]:
     """One alarm for each stage with keys that are there again and that nobody acknowledged."""
-    unseen = Reappearance.objects.filter(acknowledged_at=None).values("stage").annotate(keys=Count("pk"))
+    unseen = Reappearance.objects.unseen().values("stage").annotate(keys=Count("pk"))
     counted = dict(unseen.order_by("-stage").values_list("stage", "keys")[:SHOWN])
     stages = CleanupStage.objects.select_related("request__family", "environment").in_bulk(counted)
     return [

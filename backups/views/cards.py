@@ -7,7 +7,7 @@ from django import forms
 from django.db.models import Count, Max, QuerySet
 from django.utils.functional import Promise
 
-from backups import cleanup, evidence, preparation, reappearance, sharing, undo
+from backups import cleanup, evidence, preparation, sharing, undo
 from backups.forms.cleanup import AcceptForm, LeftoversForm, ReappearedForm, ShareForm, StartForm
 from backups.models import CleanupRequest, CleanupStage
 from backups.next_step import NEXT, Action, next_action
@@ -78,7 +78,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
     idle = may_operate and run is None
     stopped = stage.state == State.DELETING and stage.run is not None and stage.run.state in Run.RESUMABLE
     may_freeze = stage.state in BEFORE_SUBMIT
-    again = reappearance.unseen(stage).aggregate(keys=Count("pk"), last=Max("pk"))
+    again = stage.reappearances.unseen().aggregate(keys=Count("pk"), last=Max("pk"))
     is_freezing = action is not None and action.url_name == "backups:stage_freeze"
     return Card(
         stage=stage,

@@ -120,7 +120,7 @@ class Ground:
         if stage.state == State.CONFIRMED:
             if cleanup.leftovers(stage).exists():
                 cleanup.explain_leftovers(stage, note="torture", by=self.people.operator)
-            if reappearance.unseen(stage).exists():
+            if stage.reappearances.unseen().exists():
                 reappearance.acknowledge(stage, note="torture", last=10**12, by=self.people.operator)
             cleanup.accept(stage, note="torture", by=self.people.operator)
         cleanup.end(CleanupRequest.objects.get(pk=self.request.pk), reason="torture", by=self.people.operator)

@@ -285,7 +285,7 @@ def test_only_what_the_person_saw_is_acknowledged(
     looked(confirmed)
     first = Reappearance.objects.earliest("pk")
     reappearance.acknowledge(confirmed, note="known", last=first.pk, by=people.operator)
-    assert reappearance.unseen(confirmed).count() == 1
+    assert confirmed.reappearances.unseen().count() == 1
     assert Entry.objects.get(action=Action.REAPPEARANCES_ACKNOWLEDGED).details["note"] == "known"
 
 
