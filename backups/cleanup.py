@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups import datasets, evidence, guards, sharing
-from backups.closing import accept, end, end_early, explain_leftovers, leftovers
+from backups.closing import accept, end, explain_leftovers, leftovers
 from backups.models import CleanupRequest, CleanupStage, Generation
 from backups.stages import (
     By,
@@ -39,7 +39,6 @@ __all__ = [
     "create_request",
     "decided",
     "end",
-    "end_early",
     "explain_leftovers",
     "leftovers",
     "open_stage",

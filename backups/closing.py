@@ -1,29 +1,20 @@
-"""The end of a clean-up: leftovers explained, a stage accepted, a deletion ended early, a request given up."""
+"""The end of a clean-up: leftovers explained, a stage accepted, a request given up."""
 
 from collections.abc import Iterable
 
-from django.db import connection
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import chunks, evidence
-from backups.models import CleanupChunk, CleanupException, CleanupRequest, CleanupStage
+from backups import evidence
+from backups.models import CleanupException, CleanupRequest, CleanupStage
 from backups.stages import CleanupRefused, insist_operator, locked, move
-from kvops import approvals, runs
-from kvops.models import ApprovalRequest, Person, Run
+from kvops import approvals
+from kvops.models import ApprovalRequest, Person
 
 State = CleanupStage.State
-
-# Names of a stage are many; they never leave the database.
-_STOP = """
-INSERT INTO backups_cleanupexception (stage_id, index, name, outcome)
-SELECT stage_id, index, name, 'stopped' FROM backups_cleanupentry
- WHERE stage_id = %(stage)s AND index > %(last)s
-ON CONFLICT (stage_id, index) DO NOTHING
-"""
 
 
 def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
@@ -105,26 +96,6 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
 def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
     if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
         raise CleanupRefused(_("A deletion has begun; from there the stage only goes forward."))
-
-
-def end_early(stage: CleanupStage, *, by: Person) -> None:
-    """Send nothing more of a stopped or failed deletion: the names not sent become leftovers, the rest is settled."""
-    with log.transaction():
-        insist_operator(by)
-        mine = locked(stage)
-        if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
-            raise CleanupRefused(_("Only a deletion that was stopped or failed can be ended early. Stop it first."))
-        chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
-        # They were sent, and were there when it was early to say so: they are looked at with all that was sent.
-        mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE).delete()
-        # Chunks go through the names in order: what lies behind the last one that had something to send was not sent.
-        last = chunks.sent(mine).aggregate(last=Max("last_index"))["last"]
-        with connection.cursor() as cursor:
-            cursor.execute(_STOP, {"stage": mine.pk, "last": -1 if last is None else last})
-        ending = {"phase": "delete", "ending": True}
-        if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
-            raise CleanupRefused(_("The deletion goes on already. Load the page again."))
-        runs.go_on(mine.run, actor=by.actor)
 
 
 def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django import forms
 from django.db.models import Count, Max, QuerySet
+from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
 
 from backups import cleanup, evidence, preparation, sharing, undo
@@ -69,6 +70,11 @@ def stages() -> QuerySet[CleanupStage]:
         "late_run",
         "accepted_by",
     )
+
+
+def stage_or_404(pk: int) -> CleanupStage:
+    """The stage with all that its card and page show."""
+    return get_object_or_404(stages(), pk=pk)
 
 
 def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -> Card:

@@ -79,7 +79,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def references(request: HttpRequest, pk: int) -> HttpResponse:
     """State where Worker code mentions the keys."""
     mine, form, person = _cleanup(pk), ReferencesForm(request.POST), person_of(request)
-    return act(
+    return act_on_cleanup(
         request,
         mine,
         form,
@@ -94,7 +94,7 @@ def references(request: HttpRequest, pk: int) -> HttpResponse:
 def end(request: HttpRequest, pk: int) -> HttpResponse:
     """End the clean-up before a deletion began."""
     mine, form, person = _cleanup(pk), EndForm(request.POST), person_of(request)
-    return act(
+    return act_on_cleanup(
         request,
         mine,
         form,
@@ -104,7 +104,7 @@ def end(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-def act(
+def act_on_cleanup(
     request: HttpRequest,
     mine: CleanupRequest,
     form: forms.Form | None,

@@ -13,9 +13,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups import contrasts, restores, selecting
+from backups import undo as undoing
 from backups.forms.restores import NamesFilter, RestoreFilter, RestoreForm, StartForm, SubmitForm
 from backups.models import Generation, Restore, RestoreEntry
 from backups.restore_moves import RestoreRefused
+from backups.views.cards import stage_or_404
+from backups.views.cleanup import act_on_cleanup
 from backups.views.contrasts import as_file, difference
 from kvops import clock, runs
 from kvops.downloads import Cell
@@ -270,3 +273,14 @@ def _restore(pk: int) -> Restore:
     related = ("environment", "namespace", "generation__environment", "generation__namespace", "stage__request")
     more = ("approval__approver", "approval__requester", "run", "preview_run", "safety")
     return get_object_or_404(Restore.objects.naming().select_related(*related, *more), pk=pk)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def undo(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put back what the deletion deleted, under its own approval."""
+    stage, person = stage_or_404(pk), person_of(request)
+    done = _("The deleted keys are being put back.")
+    return act_on_cleanup(
+        request, stage.request, None, lambda: undoing.start_undo(stage, by=person), done=done, stage=stage
+    )

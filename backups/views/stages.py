@@ -6,17 +6,16 @@ from statistics import median
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups import cleanup, cost, preparation, reappearance, sharing
-from backups import undo as undoing
-from backups.forms.cleanup import AcceptForm, LeftoversForm, ListForm, ReappearedForm, ShareForm, StartForm
+from backups import cleanup, cost, preparation, sharing
+from backups.forms.cleanup import AcceptForm, LeftoversForm, ListForm, ShareForm, StartForm
 from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage, Reappearance
 from backups.stages import CleanupRefused, run_of
 from backups.views import cards
-from backups.views.cleanup import act
+from backups.views.cleanup import act_on_cleanup
 from kvops import runs
 from kvops.signin import person_of
 
@@ -28,7 +27,7 @@ type _Listed = Sequence[CleanupEntry] | Sequence[CleanupChunk] | Sequence[Cleanu
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one stage with its evidence, its chunks and its exceptions."""
-    stage = _stage(pk)
+    stage = cards.stage_or_404(pk)
     show, after = ListForm(request.GET).chosen()
     found, following = _listed(stage, show, after)
     gaps = [gap for gap in stage.chunks.values_list("gap_ms", flat=True) if gap is not None]
@@ -70,7 +69,7 @@ def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[_Listed,
 @permission_required("kvops.view", raise_exception=True)
 def all_names(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """All frozen names, each a line of JSON, in the order of their digest."""
-    stage = _stage(pk)
+    stage = cards.stage_or_404(pk)
 
     def lines() -> Iterator[str]:
         found = stage.entries.order_by("index").values_list("name", flat=True)
@@ -85,7 +84,7 @@ def all_names(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The card of the stage, for as long as a run works for it; the last time with what can be done then."""
-    stage = _stage(pk)
+    stage = cards.stage_or_404(pk)
     return render(request, "cleanup/_stage.html", {"card": cards.card(stage, person_of(request), {})})
 
 
@@ -93,26 +92,30 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("kvops.operate", raise_exception=True)
 def freeze(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the names from the newest scan."""
-    stage, person = _stage(pk), person_of(request)
+    stage, person = cards.stage_or_404(pk), person_of(request)
     done = _("The names are frozen.")
-    return act(request, stage.request, None, lambda: preparation.freeze(stage, by=person), done=done, stage=stage)
+    return act_on_cleanup(
+        request, stage.request, None, lambda: preparation.freeze(stage, by=person), done=done, stage=stage
+    )
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def prepare(request: HttpRequest, pk: int) -> HttpResponse:
     """Start, or try again, what must be true before a submit."""
-    stage, person = _stage(pk), person_of(request)
+    stage, person = cards.stage_or_404(pk), person_of(request)
     done = _("The work is under way.")
-    return act(request, stage.request, None, lambda: preparation.prepare(stage, by=person), done=done, stage=stage)
+    return act_on_cleanup(
+        request, stage.request, None, lambda: preparation.prepare(stage, by=person), done=done, stage=stage
+    )
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def share(request: HttpRequest, pk: int) -> HttpResponse:
     """Record where and with whom the copy was shared."""
-    stage, form, person = _stage(pk), ShareForm(request.POST), person_of(request)
-    return act(
+    stage, form, person = cards.stage_or_404(pk), ShareForm(request.POST), person_of(request)
+    return act_on_cleanup(
         request,
         stage.request,
         form,
@@ -127,18 +130,20 @@ def share(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("kvops.operate", raise_exception=True)
 def submit(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask another person to approve."""
-    stage, person = _stage(pk), person_of(request)
+    stage, person = cards.stage_or_404(pk), person_of(request)
     done = _("Another person is asked to approve exactly this set.")
-    return act(request, stage.request, None, lambda: cleanup.submit(stage, by=person), done=done, stage=stage)
+    return act_on_cleanup(
+        request, stage.request, None, lambda: cleanup.submit(stage, by=person), done=done, stage=stage
+    )
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Start the deletion that was approved."""
-    stage, person = _stage(pk), person_of(request)
+    stage, person = cards.stage_or_404(pk), person_of(request)
     form = StartForm(request.POST, stage=stage)
-    return act(
+    return act_on_cleanup(
         request,
         stage.request,
         form,
@@ -153,7 +158,7 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("kvops.operate", raise_exception=True)
 def again(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a deletion, or its proof, go on after it failed or was stopped."""
-    stage, person = _stage(pk), person_of(request)
+    stage, person = cards.stage_or_404(pk), person_of(request)
 
     def resume() -> None:
         run = run_of(stage)
@@ -161,33 +166,17 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
             raise CleanupRefused(_("There is nothing that could go on."))
         runs.resume(run, actor=person.actor)
 
-    return act(request, stage.request, None, resume, done=_("The run goes on from where it was."), stage=stage)
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def end_early(request: HttpRequest, pk: int) -> HttpResponse:
-    """Send nothing more of a deletion that lies still."""
-    stage, person = _stage(pk), person_of(request)
-    done = _("Nothing more is sent. What is left is listed, for you to explain.")
-    return act(request, stage.request, None, lambda: cleanup.end_early(stage, by=person), done=done, stage=stage)
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def undo(request: HttpRequest, pk: int) -> HttpResponse:
-    """Put back what the deletion deleted, under its own approval."""
-    stage, person = _stage(pk), person_of(request)
-    done = _("The deleted keys are being put back.")
-    return act(request, stage.request, None, lambda: undoing.start_undo(stage, by=person), done=done, stage=stage)
+    return act_on_cleanup(
+        request, stage.request, None, resume, done=_("The run goes on from where it was."), stage=stage
+    )
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def leftovers(request: HttpRequest, pk: int) -> HttpResponse:
     """Explain what was not deleted."""
-    stage, form, person = _stage(pk), LeftoversForm(request.POST), person_of(request)
-    return act(
+    stage, form, person = cards.stage_or_404(pk), LeftoversForm(request.POST), person_of(request)
+    return act_on_cleanup(
         request,
         stage.request,
         form,
@@ -200,27 +189,11 @@ def leftovers(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
-def reappeared(request: HttpRequest, pk: int) -> HttpResponse:
-    """Acknowledge the keys that are there again."""
-    stage, form, person = _stage(pk), ReappearedForm(request.POST), person_of(request)
-    return act(
-        request,
-        stage.request,
-        form,
-        lambda: reappearance.acknowledge(stage, **form.cleaned_data, by=person),
-        done=_("Your note is recorded."),
-        stage=stage,
-        typed={f"reappeared-{pk}": form},
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
 def accept(request: HttpRequest, pk: int) -> HttpResponse:
     """Accept the stage, with what was tried and seen."""
-    stage, person = _stage(pk), person_of(request)
+    stage, person = cards.stage_or_404(pk), person_of(request)
     form = AcceptForm(request.POST, stage=stage)
-    return act(
+    return act_on_cleanup(
         request,
         stage.request,
         form,
@@ -229,7 +202,3 @@ def accept(request: HttpRequest, pk: int) -> HttpResponse:
         stage=stage,
         typed={f"stage-{pk}": form},
     )
-
-
-def _stage(pk: int) -> CleanupStage:
-    return get_object_or_404(cards.stages(), pk=pk)

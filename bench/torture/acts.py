@@ -10,7 +10,7 @@ from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.db.transaction import atomic
 
-from backups import cleanup
+from backups import cleanup, ending
 from backups.models import CleanupEntry, CleanupStage
 from kvops import approvals, clock, emergency, leases, people, runs, timing
 from kvops.models import ApprovalRequest, Person, PolicyVersion, Role, Run
@@ -215,7 +215,7 @@ def resume(side: int) -> Act:
 def end_early(ground: Ground) -> Callable[[], object]:
     """Send nothing more."""
     stage, by = ground.now(), ground.operators[1]
-    return lambda: cleanup.end_early(stage, by=by)
+    return lambda: ending.end_early(stage, by=by)
 
 
 def send(ground: Ground) -> Callable[[], object]:

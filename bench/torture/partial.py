@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from backups import cleanup, settling
+from backups import cleanup, ending, settling
 from backups.sending import Sender
 from bench.torture.ground import UNSCALED, Ground, State, ground, rng_of
 from bench.torture.rows import Figure, Found, Row, total
@@ -98,7 +98,7 @@ def _end_early(here: Ground, case: Case, rng: random.Random, names: Sequence[str
     with _stopped(here, case, looked=rng.random() < 0.5):
         cleanup.start_deletion(here.stage, by=here.people.operator)
         here.work(late=False)
-    cleanup.end_early(here.stage, by=here.people.operator)
+    ending.end_early(here.stage, by=here.people.operator)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from django_q.models import OrmQ
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from backups import cleanup, closing, contradictions, generations, manifest, preparation
+from backups import cleanup, contradictions, ending, generations, manifest, preparation
 from backups.generations import BackupRefused
 from backups.models import CleanupStage, Generation
 from backups.sending import Sender
@@ -219,7 +219,7 @@ def test_a_deletion_of_before_only_ends_what_it_sent(qa: make.Estate, people: ma
     accept()
     with pytest.raises(runs.NotResumable, match="restored to an older state"):
         runs.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
-    closing.end_early(cleaning.stage_of(request), by=people.operator)
+    ending.end_early(cleaning.stage_of(request), by=people.operator)
     make.work()
     assert (Run.objects.get(pk=run.pk).state, sent(qa)) == (Run.State.SUCCEEDED, before)
 

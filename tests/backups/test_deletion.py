@@ -11,7 +11,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
-from backups import chunks, cleanup, deletion, preparation, reserving, settling
+from backups import chunks, cleanup, deletion, ending, preparation, reserving, settling
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from backups.stages import CleanupRefused
 from kvops import clock, leases, queue, runs, timing
@@ -491,7 +491,7 @@ def test_ended_early_what_was_not_sent_is_left_and_the_rest_is_proven(
     monkeypatch.setattr(KVWriter, "bulk_delete", stop_meanwhile)
     delete(stage, people)
     assert run_of(stage).state == Run.State.STOPPED
-    cleanup.end_early(stage, by=people.operator)
+    ending.end_early(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
     assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 1, 2)
@@ -515,7 +515,7 @@ def test_ended_early_nothing_that_survived_is_sent_again(
         patch.setattr(settling, "settle_chunk", stop_then)
         delete(stage, people)
     assert stage.chunks.filter(attempt=2, state="planned").exists()
-    cleanup.end_early(stage, by=people.operator)
+    ending.end_early(stage, by=people.operator)
     make.work()
     assert outcomes(stage) == {NAMES[0]: "stopped"}
     assert len(sent(estate)) == 1
@@ -532,7 +532,7 @@ def test_an_early_end_that_does_not_come_to_its_end_did_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(queue, "enqueue", partial(int, "crash"))
         with pytest.raises(TypeError):
-            cleanup.end_early(stage, by=people.operator)
+            ending.end_early(stage, by=people.operator)
     runs.resume(run_of(stage), actor=people.operator.actor)
     make.work()
     assert set(cleaning.journal(estate)) == set(NAMES)
@@ -542,7 +542,7 @@ def test_only_a_deletion_that_lies_still_can_be_ended_early(estate: make.Estate,
     stage = ready(estate, people)
     cleanup.start_deletion(stage, by=people.operator)
     with pytest.raises(CleanupRefused, match="Stop it first"):
-        cleanup.end_early(stage, by=people.operator)
+        ending.end_early(stage, by=people.operator)
 
 
 @pytest.mark.parametrize(
@@ -666,7 +666,7 @@ def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
     with pytest.raises(runs.NotResumable, match="You approved this"):
         runs.resume(run_of(stage), actor=people.reviewer.actor)
     with pytest.raises(runs.NotResumable, match="You approved this"):
-        cleanup.end_early(stage, by=people.reviewer)
+        ending.end_early(stage, by=people.reviewer)
 
 
 def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from audit import log
-from backups import cleanup, closing
+from backups import cleanup, ending
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import approvals, emergency, releasing, runs
 from kvops.models import ApprovalRequest, Environment, Run
@@ -171,7 +171,7 @@ def test_a_stopped_deletion_is_not_ended_early_while_it_is_on(qa: Environment, p
     emergency.press(qa, by=people.operator)
     make.work()
     with pytest.raises(runs.NotResumable, match="QA is stopped"):
-        closing.end_early(cleaning.stage_of(request), by=people.operator)
+        ending.end_early(cleaning.stage_of(request), by=people.operator)
     assert Run.objects.get(pk=run.pk).cursor.get("ending") is None
 
 
