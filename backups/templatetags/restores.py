@@ -1,10 +1,13 @@
 """What the pages of restores are made of: `{% load restores %}`."""
 
 from django import template
+from django.template import Context
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from backups.models import Restore, RestoreEntry
+from backups import undo
+from backups.models import CleanupStage, Restore, RestoreEntry
+from kvops.signin import person_of
 from kvops.templatetags.kvops_ui import count, key_name
 
 register = template.Library()
@@ -17,6 +20,12 @@ def restored_names(restore: Restore) -> str:
     if only := getattr(restore, "only_name", None):  # of `Restore.objects.naming()`
         return key_name(only)
     return _("listed names") if restore.listed else key_name(f"{restore.prefix}*")
+
+
+@register.simple_tag(takes_context=True)
+def undo_offer(context: Context, stage: CleanupStage) -> undo.Offer | None:
+    """The undo of a stage's deletion, as the person who looks at the page may take it."""
+    return undo.offer(stage, person_of(context["request"]))
 
 
 @register.filter

@@ -8,7 +8,7 @@ from django.db.models import Count, Max, QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
 
-from backups import cleanup, evidence, preparation, sharing, undo
+from backups import cleanup, evidence, preparation, sharing
 from backups.forms.cleanup import AcceptForm, LeftoversForm, ReappearedForm, ShareForm, StartForm
 from backups.models import CleanupRequest, CleanupStage
 from backups.next_step import NEXT, Action, next_action
@@ -35,7 +35,6 @@ class Card:
     leftovers: int
     reappeared: int
     reappeared_form: forms.Form | None
-    undo: undo.Offer | None
     may_operate: bool
     may_scan: bool
     may_freeze_again: bool
@@ -97,7 +96,6 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         leftovers=cleanup.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
         reappeared=again["keys"],
         reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
-        undo=undo.offer(stage, person),
         may_operate=may_operate,
         may_scan=idle and stage.state in SCANNED and not evidence.missing_qa(stage),
         may_freeze_again=idle and may_freeze and bool(stage.frozen_at) and not is_freezing,
