@@ -1,13 +1,12 @@
-"""What schedules start by themselves: the copies that families expect, their read-back, their checks against D1."""
+"""What schedules start by themselves: the copies that families expect, and their read-back."""
 
 from datetime import timedelta
 
 from django.db.models.functions import Now
 
 from audit import log
-from backups import datasets, generations, integrity
+from backups import generations
 from backups.generations import BackupRefused, NotVerifiable
-from backups.integrity import CheckRefused
 from backups.models import Generation
 from kvops import runs
 from kvops.models import Environment, Family, Key, Namespace
@@ -42,7 +41,7 @@ def _young(namespace: Namespace, family: Family) -> bool:
 def verify(environment: Environment, actor: log.Actor) -> Begun:
     """Read the newest copy of everything back once more: what R2 holds today need not be what it took."""
     begun = Begun()
-    for generation in _newest(environment):
+    for generation in newest(environment):
         try:
             begun.runs.append(generations.create_verification(generation, actor=actor))
         except (NotVerifiable, runs.AlreadyOpen) as refused:
@@ -50,20 +49,7 @@ def verify(environment: Environment, actor: log.Actor) -> Begun:
     return begun
 
 
-def check(environment: Environment, actor: log.Actor) -> Begun:
-    """Compare the newest verified copy of each dataset's keys with D1."""
-    begun = Begun()
-    for generation in _newest(environment):
-        covered = [datasets.dataset_for(generation.namespace.binding, prefix) for prefix in generation.prefixes]
-        if generation.status == Generation.Status.VERIFIED and all(covered):
-            try:
-                begun.runs.append(integrity.create_check(generation, actor=actor).run)
-            except (CheckRefused, runs.AlreadyOpen) as refused:
-                begun.refused += refused.args[:1]
-    return begun
-
-
-def _newest(environment: Environment) -> list[Generation]:
+def newest(environment: Environment) -> list[Generation]:
     """The newest whole routine copy of each namespace and set of prefixes in the bucket of today."""
     routine = Generation.objects.whole().here().filter(purpose=Generation.Purpose.ROUTINE, environment=environment)
     return list(routine.newest_of_each().select_related("environment", "namespace__environment"))

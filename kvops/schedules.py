@@ -61,7 +61,7 @@ JOBS: dict[str, Job] = {
     "scan": Job(_("Scan of every namespace"), "kvops.inventory.scan_all", "17 1 * * *"),
     "backup": Job(_("Copies that families expect"), "backups.routine.back_up", "7 2 * * *"),
     "verify": Job(_("Reading the newest copies back again"), "backups.routine.verify", "37 4 * * 0"),
-    "check": Job(_("Checks of the newest copies against D1"), "backups.routine.check", "7 5 * * 1"),
+    "check": Job(_("Checks of the newest copies against D1"), "backups.integrity_routine.check", "7 5 * * 1"),
     "reconcile": Job(_("Comparison of the bucket with the copies"), "backups.reconciling.scheduled", "47 3 * * *"),
     "deadlines": Job(_("Notices before copies are deleted"), "backups.deadlines.before_deletion", "7 8 * * *"),
     "lateness": Job(_("Notices of late copies"), "backups.deadlines.in_time", "23 * * * *"),

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
-from backups.models import Check, Contrast, Generation
+from backups import integrity
+from backups.models import Check, Contrast, Dataset, Generation
 from kvops import values
 from kvops.templatetags.kvops_ui import key_name, state_badge
 
@@ -35,6 +37,22 @@ def contrast_title(contrast: Contrast) -> str:
     if contrast.other_id:
         return _("From copy %(copy)s to copy %(other)s") % facts
     return _("From copy %(copy)s to what KV of %(environment)s held") % facts
+
+
+class Checkable(NamedTuple):
+    """The dataset that a backup can be checked with, or the reason why it cannot be checked."""
+
+    dataset: Dataset | None
+    why_not: str
+
+
+@register.simple_tag
+def checkable(generation: Generation) -> Checkable:
+    """The dataset that the backup can be checked with, or why it cannot be checked."""
+    try:
+        return Checkable(integrity.datasets_of(generation)[0], "")
+    except integrity.CheckRefused as refused:
+        return Checkable(None, str(refused))
 
 
 @register.inclusion_tag("includes/state_badge.html")

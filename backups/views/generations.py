@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from backups import catalogue, generation_values, generations, integrity, manifest, recovery
+from backups import catalogue, generation_values, generations, manifest, recovery
 from backups.forms.backups import EntryFilter
-from backups.models import Dataset, Generation
+from backups.models import Generation
 from backups.r2 import StoreError
 from kvops import runs
 from kvops.signin import person_of
@@ -28,7 +28,6 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     form = EntryFilter(request.GET)
     found = list(form.entries(generation)[: PAGE + 1])
     parts = list(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1])
-    dataset, why_not = _dataset(generation)
     restorable = len(parts) <= recovery.MAX_PARTS and generation.status not in Generation.GOING
     context = {
         "generation": generation,
@@ -45,8 +44,6 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:CHECKS],
         "stages": catalogue.relying_on(generation),
         "restores": catalogue.put_back_from(generation),
-        "dataset": dataset,
-        "why_not": why_not,
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
@@ -106,29 +103,6 @@ def verify(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("backups:generation", pk)
 
 
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def check(request: HttpRequest, pk: int) -> HttpResponse:
-    """Compare the copy with D1."""
-    generation, person = _generation(pk), person_of(request)
-    try:
-        started = integrity.start_checks(generation, actor=person.actor, person=person)
-    except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, generation.environment, f"generation:{pk}")
-        return redirect("backups:generation", pk)
-    messages.success(request, _("The check is under way."))
-    return redirect("backups:check", started[0].pk) if len(started) == 1 else redirect("backups:generation", pk)
-
-
 def _generation(pk: int) -> Generation:
     related = ("environment", "namespace", "run", "verify_run")
     return get_object_or_404(Generation.objects.select_related(*related), pk=pk)
-
-
-def _dataset(generation: Generation) -> tuple[Dataset | None, str]:
-    """What the copy can be compared with, or why it cannot."""
-    try:
-        return integrity.datasets_of(generation)[0], ""
-    except integrity.CheckRefused as refused:
-        return None, str(refused)

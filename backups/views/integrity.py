@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups import catalogue, integrity, sides
 from backups.forms.integrity import DifferenceFilter
-from backups.models import Check, Difference
+from backups.models import Check, Difference, Generation
 from kvops import runs
 from kvops.signin import person_of
 from kvops.web.acting import refuse
@@ -80,3 +80,18 @@ def _check(pk: int) -> Check:
     return get_object_or_404(
         Check.objects.select_related("environment", "dataset", "generation__namespace", "run"), pk=pk
     )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def check(request: HttpRequest, pk: int) -> HttpResponse:
+    """Compare the copy with D1."""
+    generation, person = get_object_or_404(Generation, pk=pk), person_of(request)
+    try:
+        started = integrity.start_checks(generation, actor=person.actor, person=person)
+    except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, generation.environment, f"generation:{pk}")
+        return redirect("backups:generation", pk)
+    messages.success(request, _("The check is under way."))
+    return redirect("backups:check", started[0].pk) if len(started) == 1 else redirect("backups:generation", pk)
