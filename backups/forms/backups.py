@@ -130,9 +130,3 @@ class BackupForm(forms.Form):
         if not all(storable(prefix) and len(prefix.encode()) <= MAX_NAME_BYTES for prefix in found):
             raise forms.ValidationError(_("No key can begin with this: a name has at most 512 bytes."))
         return found
-
-
-class PlaceForm(forms.Form):
-    """Where a plain file is kept encrypted."""
-
-    kept_at = forms.CharField(label=_("Kept encrypted at"), max_length=300)

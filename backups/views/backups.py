@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
-from backups import catalogue, encryption, generations, keeping, protection
-from backups.forms.backups import BackupForm, GenerationFilter, PlaceForm
+from backups import catalogue, encryption, generations, protection
+from backups.forms.backups import BackupForm, GenerationFilter
 from backups.models import Generation, PlainDump
 from kvops import inventory
 from kvops.models import Category
@@ -125,22 +125,3 @@ def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpRe
             "secret": sum(row.keys for row in rows if row.secret),
         }
     return render(request, "backups/new.html", context, status=status)
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def kept(request: HttpRequest, pk: int) -> HttpResponse:
-    """Record where a plain file is kept encrypted."""
-    dump = get_object_or_404(PlainDump.objects.select_related("namespace__environment"), pk=pk)
-    form = PlaceForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, _("Say where the file is kept encrypted, in at most 300 characters."))
-        return redirect("backups:backups")
-    try:
-        keeping.record_place(dump, place=form.cleaned_data["kept_at"], by=person_of(request))
-    except keeping.AlreadyKept as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, dump.namespace.environment, f"dump:{pk}")
-    else:
-        messages.success(request, _("The place is recorded."))
-    return redirect("backups:backups")

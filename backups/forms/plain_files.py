@@ -1,0 +1,10 @@
+"""Plain files outside the bucket: where each is kept encrypted."""
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+
+class PlaceForm(forms.Form):
+    """Where a plain file is kept encrypted."""
+
+    kept_at = forms.CharField(label=_("Kept encrypted at"), max_length=300)
