@@ -4,9 +4,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from backups import evidence
 from backups.models import Disposal, DisposalEntry, Generation
+from kvops import policy
 from kvops.models import Environment
+
+FORMAT = 1
+"""The version of the rules that derive this evidence; it is part of the digest."""
 
 
 def title(environment: Environment, generations: int) -> str:
@@ -26,10 +29,10 @@ def objects_sha256(keys: Iterable[str]) -> str:
 def build(disposal: Disposal) -> dict[str, object]:
     """The evidence of a disposal (design: approval requests)."""
     environment = disposal.environment
-    newest = evidence.policy()
+    newest = policy.newest()
     entries = list(disposal.entries.select_related("generation").order_by("index"))
     return {
-        "format": evidence.FORMAT,
+        "format": FORMAT,
         "action": "delete_generations",
         "environment": environment.slug,
         "production": environment.production,

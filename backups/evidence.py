@@ -22,8 +22,8 @@ from backups.models import (
     GenerationEntry,
     Reappearance,
 )
-from kvops import approvals, timing
-from kvops.models import Environment, PolicyVersion
+from kvops import approvals, policy, timing
+from kvops.models import Environment
 from kvops.wording import say
 
 FORMAT = 1
@@ -41,11 +41,6 @@ def title(stage: CleanupStage) -> str:
     return f"Delete {stage.names} keys {stage.request.pattern} from {stage.environment.name} {stage.namespace.title}"
 
 
-def policy() -> PolicyVersion:
-    """The newest policy. Raises PolicyVersion.DoesNotExist on an estate without one."""
-    return PolicyVersion.objects.latest("number")
-
-
 def scope_digest(stage: CleanupStage) -> str:
     """SHA-256 over what is cleaned up and by which rules, equal in every environment."""
     family = stage.request.family
@@ -57,7 +52,7 @@ def scope_digest(stage: CleanupStage) -> str:
         "category": stage.request.category,
         "prefix": stage.request.prefix,
         "exact": stage.request.exact,
-        "policy": policy().digest,
+        "policy": policy.newest().digest,
         "dataset": datasets.definition_digest(dataset) if dataset else None,
     }
     return sha256(approvals.canonical(scope).encode()).hexdigest()
@@ -157,7 +152,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
     """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
     request, environment, namespace = stage.request, stage.environment, stage.namespace
     generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
-    newest, lock = policy(), guards.shown(generation)
+    newest, lock = policy.newest(), guards.shown(generation)
     return {
         "format": FORMAT,
         "action": "delete_keys",

@@ -2,10 +2,14 @@
 
 from datetime import UTC, datetime
 
-from backups import crossing, evidence
+from backups import crossing
 from backups.models import Generation, Restore
+from kvops import policy
 
 SAMPLE = 20
+
+FORMAT = 1
+"""The version of the rules that derive this evidence; it is part of the digest."""
 
 
 def title(restore: Restore) -> str:
@@ -18,9 +22,9 @@ def build(restore: Restore) -> dict[str, object]:
     """The evidence of a restore (design: approval requests). It was compared with KV and has a reason."""
     environment, namespace = restore.environment, restore.namespace
     generation = Generation.objects.select_related("environment", "namespace").get(pk=restore.generation_id)
-    newest = evidence.policy()
+    newest = policy.newest()
     return {
-        "format": evidence.FORMAT,
+        "format": FORMAT,
         "action": "restore",
         "environment": environment.slug,
         "production": environment.production,

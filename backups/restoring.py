@@ -16,7 +16,6 @@ from audit.actions import Action
 from backups import (
     contradictions,
     deriving,
-    evidence,
     protecting,
     restore_chunks,
     restore_evidence,
@@ -33,7 +32,7 @@ from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, Rest
 from backups.putting import Putter
 from backups.reserving import most_calls_for, reserve
 from backups.restore_moves import RestoreRefused, insist_names, move
-from kvops import approvals, clock, emergency, timing
+from kvops import approvals, clock, emergency, policy, timing
 from kvops.leases import Again, Done, Lease, RunError, Stopped
 from kvops.prefixes import common
 
@@ -107,7 +106,7 @@ def _insist_as_approved(restore: Restore) -> None:
 def _insist_in_force(restore: Restore) -> None:
     """Right before each chunk: the policy is still the approved one; an undo needs none. Raises RunError."""
     shown = json.loads(restore.approval.evidence) if restore.approval else {}
-    if not restore.is_undo and evidence.policy().digest != shown["policy"]["digest"]:
+    if not restore.is_undo and policy.newest().digest != shown["policy"]["digest"]:
         raise RunError("stale", STALE)
 
 
