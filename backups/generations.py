@@ -11,11 +11,10 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import encryption, guards, manifest, scope, storage
+from backups import announcements, encryption, guards, manifest, scope, storage
 from backups.export import Export, digest
 from backups.freezing import freeze_from_restore, freeze_from_stage
 from backups.manifest import Damaged
-from backups.masters_export import MastersExport
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from backups.readback import ReadBack
 from backups.scope import BackupRefused
@@ -31,6 +30,7 @@ from kvops.wording import say
 __all__ = [
     "BackupRefused",
     "NotVerifiable",
+    "backup_finished",
     "begin",
     "create_backup",
     "create_verification",
@@ -40,6 +40,8 @@ __all__ = [
     "read_entry",
     "start_backup",
     "start_verification",
+    "step_of",
+    "verify_finished",
 ]
 
 
@@ -127,11 +129,18 @@ def insist_time(namespace: Namespace) -> datetime:
     return at
 
 
-def begin(generation: Generation, *, actor: log.Actor, person: Person | None, foreground: bool) -> Generation:
+def begin(
+    generation: Generation,
+    *,
+    actor: log.Actor,
+    person: Person | None,
+    foreground: bool,
+    kind: Run.Kind = Run.Kind.BACKUP,
+) -> Generation:
     """Save a new generation with its run and its entry, in the caller's transaction. Raises runs.AlreadyOpen."""
     namespace, prefixes = generation.namespace, generation.prefixes
     generation.run = runs.create(
-        Run.Kind.BACKUP,
+        kind,
         subject=_subject(namespace, prefixes, generation.purpose),
         label=f"{namespace} {' '.join(f'{prefix}*' for prefix in prefixes)}"[:300],
         actor=actor,
@@ -183,6 +192,11 @@ def _subject(namespace: Namespace, prefixes: Collection[str], purpose: str) -> s
 
 def export(lease: Lease) -> Again | None:
     """Do a step of a backup; see `backups.export`."""
+    return step_of(lease, Export)
+
+
+def step_of(lease: Lease, work: type[Export]) -> Again | None:
+    """Do a step of the work that fills the generation of the run."""
     generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
     if not lease.run.cursor:
         guards.look(generation.environment, lease.keep)
@@ -191,8 +205,26 @@ def export(lease: Lease) -> Again | None:
         storage.store_of(generation) as store,
         Reader(generation.environment, lease.keep) as reader,
     ):
-        kind = MastersExport if generation.purpose == Generation.Purpose.MASTERS else Export
-        return kind(generation, lease, reader, store).step()
+        return work(generation, lease, reader, store).step()
+
+
+def backup_finished(run: Run) -> None:
+    """Hook: tell of the copy, and read it back at once when it is complete.
+
+    The copy of a clean-up's stage is read back when its stage has moved on, that of a command by the command.
+    """
+    generation = Generation.objects.select_related("environment", "namespace__environment").get(run=run)
+    announcements.made(generation)
+    awaited = CleanupStage.objects.filter(generation=generation, state=CleanupStage.State.FROZEN).exists()
+    if generation.status == Generation.Status.COMPLETE and not run.foreground and not awaited:
+        create_verification(generation, actor=log.Actor(run.started_by_id, run.actor), person=run.started_by)
+
+
+def verify_finished(run: Run) -> None:
+    """Hook: tell of a copy that was found damaged."""
+    generation = Generation.objects.select_related("environment", "namespace__environment").get(verify_run=run)
+    if generation.status == Generation.Status.DAMAGED:
+        announcements.damaged(generation)
 
 
 def start_verification(

@@ -22,7 +22,7 @@ from backups.scope import BackupRefused
 from backups.values import Reader
 from kvops import contradictions, runs, timing
 from kvops.leases import RunError
-from kvops.models import Category, Database, Environment, Namespace, Person
+from kvops.models import Category, Database, Environment, Namespace, Person, Run
 from kvops.prefixes import distinct
 from kvops.refusals import Refused
 from kvops.schedules import Begun
@@ -167,6 +167,7 @@ def create_export(
         actor=actor,
         person=person,
         foreground=foreground,
+        kind=Run.Kind.MASTERS,
     )
 
 

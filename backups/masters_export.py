@@ -15,16 +15,22 @@ from audit.chain import JSON
 from backups import datasets, encryption, scope, storage
 from backups.correspondence import BadDataset, Correspondence
 from backups.export import Export
+from backups.generations import step_of
 from backups.masters_rows import D1, Rows, read
 from backups.models import Dataset, Generation, GenerationPart
 from backups.values import Name
 from kvops import timing
 from kvops.cloudflare import CloudflareError, Entry
-from kvops.leases import Again, RunError, TryLater
+from kvops.leases import Again, Lease, RunError, TryLater
 from kvops.names import escaped
 
 MAX_RESTARTS = 5
 TOO_LONG = gettext_noop("Collecting the rows takes longer than a worker's step: use the command export_masters.")
+
+
+def export(lease: Lease) -> Again | None:
+    """Do a step of a backup of master data."""
+    return step_of(lease, MastersExport)
 
 
 class MastersExport(Export):

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import announcements, generations, integrity, manifest, sharing
+from backups import generations, integrity, manifest, sharing
 from backups.generations import NotVerifiable
 from backups.integrity import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
@@ -162,19 +162,11 @@ def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person | None
 
 
 def backup_finished(run: Run) -> None:
-    """Hook: a complete copy is read back at once; that of a stage moves it from frozen to backed_up first.
-
-    A command's copy is read back by the command.
-    """
+    """Hook: the complete copy of a stage moves it from frozen to backed_up, and is read back at once."""
     generation = Generation.objects.select_related("environment", "namespace__environment").get(run=run)
-    announcements.made(generation)
     sharing.post(generation)
     stage = CleanupStage.objects.filter(generation=generation, state=State.FROZEN).first()
     if stage is None:
-        if not run.foreground and generation.status == Generation.Status.COMPLETE:
-            generations.create_verification(
-                generation, actor=log.Actor(run.started_by_id, run.actor), person=run.started_by
-            )
         return
     actor = log.Actor(run.started_by_id, run.actor)
     if generation.status != Generation.Status.COMPLETE:
@@ -191,9 +183,6 @@ def backup_finished(run: Run) -> None:
 
 def verify_finished(run: Run) -> None:
     """Hook: backed_up -> verified when the read-back found the copy equal, and the check follows."""
-    read = Generation.objects.select_related("environment", "namespace__environment").get(verify_run=run)
-    if read.status == Generation.Status.DAMAGED:
-        announcements.damaged(read)
     before = [State.BACKED_UP, State.VERIFIED, State.CHECKED]
     stage = CleanupStage.objects.filter(generation__verify_run=run, state__in=before).first()
     if stage is None:

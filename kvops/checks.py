@@ -12,7 +12,7 @@ from kvops import approvals, leases, missing, notifications, schedules, supervis
 
 def _named() -> Iterator[str]:
     for kind in leases.KINDS.values():
-        yield from filter(None, (kind.handler, kind.finished, kind.resumed))
+        yield from filter(None, (kind.handler, *kind.finished, kind.resumed))
     for gate in approvals.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
     yield from filter(None, (event.delivered for event in notifications.EVENTS.values()))

@@ -46,7 +46,7 @@ class Kind:
     """Who does the work of a kind of run, and who is told in the transaction that finishes or resumes it."""
 
     handler: str
-    finished: str = ""
+    finished: tuple[str, ...] = ()
     resumed: str = ""
 
 
@@ -54,11 +54,15 @@ KINDS: dict[str, Kind] = {
     Run.Kind.SCAN: Kind("kvops.inventory.scan"),
     Run.Kind.BACKUP: Kind(
         "backups.generations.export",
-        finished="backups.preparation.backup_finished",
+        finished=("backups.generations.backup_finished", "backups.preparation.backup_finished"),
         resumed="backups.investigations.insist_open",
     ),
-    Run.Kind.VERIFY: Kind("backups.generations.read_back", finished="backups.preparation.verify_finished"),
-    Run.Kind.CHECK: Kind("backups.integrity.compare", finished="backups.preparation.check_finished"),
+    Run.Kind.MASTERS: Kind("backups.masters_export.export", finished=("backups.generations.backup_finished",)),
+    Run.Kind.VERIFY: Kind(
+        "backups.generations.read_back",
+        finished=("backups.generations.verify_finished", "backups.preparation.verify_finished"),
+    ),
+    Run.Kind.CHECK: Kind("backups.integrity.compare", finished=("backups.preparation.check_finished",)),
     Run.Kind.DELETE: Kind("backups.deletion.delete_keys_permanently", resumed="backups.deletion.let_go_on"),
     Run.Kind.CONFIRM: Kind("backups.proof.confirm_absence"),
     Run.Kind.RECONCILE: Kind("backups.reconciling.reconcile"),
@@ -268,8 +272,9 @@ class Lease:
                 queue.enqueue("kvops.tasks.step", self.run.pk)
         if changed != 1:
             raise LeaseLost(f"Run {self.run.pk} was taken over.")
-        if isinstance(then, Done) and (finished := KINDS[self.run.kind].finished):
-            import_string(finished)(self.run)
+        if isinstance(then, Done):
+            for finished in KINDS[self.run.kind].finished:
+                import_string(finished)(self.run)
         self.over = True
 
 

@@ -128,8 +128,8 @@ def _load() -> None:
         vars(module)["FIRST_CHUNK"] = FIRST_CHUNK
     for kind in leases.KINDS.values():
         import_string(kind.handler)
-        if kind.finished:
-            import_string(kind.finished)
+        for finished in kind.finished:
+            import_string(finished)
     # Addresses and the words of messages.
     for language, _name in settings.LANGUAGES:
         with translation.override(language):

@@ -39,6 +39,7 @@ class Run(models.Model):
 
         SCAN = "scan", _("scan")
         BACKUP = "backup", _("backup")
+        MASTERS = "masters", _("backup of master data")
         VERIFY = "verify", _("verification")
         CHECK = "check", _("integrity check")
         DELETE = "delete", _("deletion")

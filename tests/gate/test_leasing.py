@@ -426,7 +426,7 @@ def test_a_finished_run_gives_its_lease_back(
     change(run, updated_at=Now() - timedelta(hours=1), wake_at=Now())
     told_of: list[Run] = []
     monkeypatch.setattr("tests.gate.test_leasing.finished", told_of.append)
-    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, leases.Kind("x", finished="tests.gate.test_leasing.finished"))
+    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, leases.Kind("x", finished=("tests.gate.test_leasing.finished",)))
     with lease.checkpoint(Done({"keys": 3})):
         pass
     mine = row(run)

@@ -45,7 +45,7 @@ def refuse_to_finish(run: Run) -> None:
 @pytest.fixture(autouse=True)
 def _our_own_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     here = "tests.kvops.test_runs"
-    kind = leases.Kind(f"{here}.work_a_step", finished=f"{here}.note_finished")
+    kind = leases.Kind(f"{here}.work_a_step", finished=(f"{here}.note_finished",))
     monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, kind)
     yield
     steps.clear()
@@ -247,7 +247,7 @@ def test_whoever_waits_for_the_end_is_told_within_its_transaction() -> None:
 
 
 def test_a_run_is_not_finished_when_what_follows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = leases.Kind("tests.kvops.test_runs.work_a_step", finished="tests.kvops.test_runs.refuse_to_finish")
+    kind = leases.Kind("tests.kvops.test_runs.work_a_step", finished=("tests.kvops.test_runs.refuse_to_finish",))
     monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, kind)
     run = create()
     runs.drive(run.pk)
