@@ -24,7 +24,7 @@ bench: .venv/installed
 	$(RUN) $(PY) -m bench $(if $(KEYS),--keys $(KEYS)) $(BENCH)
 
 torture: .venv/installed system
-	$(RUN) $(PY) -m bench.torture $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED)) $(if $(N),--n $(N))
+	$(RUN) $(PY) -m tests.torture $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED)) $(if $(N),--n $(N))
 
 mutants: .venv/installed system
 	$(RUN) $(PY) -m bench.mutants $(if $(PART),--part $(PART))

@@ -18,9 +18,11 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import Dataset
-from kvops import approvals, categories, changes
-from kvops.definitions import Applied, DefinitionRefused, Table, differences, for_the_record, insist_unique, load
-from kvops.estate import BINDING
+from kvops.approvals import gate as approvals
+from kvops.approvals import prepared_changes as changes
+from kvops.environments.definition import BINDING
+from kvops.environments.toml import Applied, DefinitionRefused, Table, differences, for_the_record, insist_unique, load
+from kvops.inventory import families as categories
 from kvops.models import ApprovalRequest, Person, PolicyVersion, PreparedChange
 from kvops.wording import say
 

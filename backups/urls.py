@@ -2,24 +2,22 @@
 
 from django.urls import URLPattern, path, re_path
 
-from backups.views import (
-    backups,
-    cleanup,
-    contrasts,
-    deletion,
-    disposals,
-    drills,
-    generations,
-    history,
-    integrity,
-    investigations,
-    masters,
-    plain_files,
-    restores,
-    retention,
-    stages,
-    storage,
-)
+from backups.bucket import views as storage
+from backups.cleanup import stage_views as stages
+from backups.cleanup import views as cleanup
+from backups.comparisons import views as contrasts
+from backups.deletion import views as deletion
+from backups.drills import views as drills
+from backups.exports import views as plain_files
+from backups.generations import list_views as backups
+from backups.generations import views as generations
+from backups.history import views as history
+from backups.integrity import views as integrity
+from backups.investigations import views as investigations
+from backups.masters import views as masters
+from backups.restores import views as restores
+from backups.retention import request_views as disposals
+from backups.retention import views as retention
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [

@@ -8,11 +8,13 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from audit import log
-from backups import contradictions, matching, reconciling
+from backups.bucket import listing as matching
+from backups.bucket import reconcile as reconciling
+from backups.bucket import rollback as contradictions
 from backups.models import Generation, StoredObject
 from bench.objects import name
-from kvops import runs
 from kvops.models import Environment, Namespace, Person, Role, Run
+from kvops.runs import driver as runs
 from tests import make
 from tests.signing import signed_in
 

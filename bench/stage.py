@@ -4,11 +4,13 @@ import time
 
 from django.db.models import F
 
-from backups import cleanup, preparation, sharing
+from backups.cleanup import preparation, sharing
+from backups.cleanup import requests as cleanup
 from backups.models import CleanupStage
 from bench.fakes import PREFIX
-from kvops import approvals, runs
+from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Category, Family, Person, Role, Run
+from kvops.runs import driver as runs
 from tests import make
 
 type Measured = dict[str, float]

@@ -9,12 +9,14 @@ from unittest import mock
 from django.db import connection
 
 from audit import log
-from backups import generations
+from backups.generations import start as generations
 from backups.models import Generation
 from bench import bucket, stage
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
-from kvops import inventory, merging, runs
+from kvops.inventory import merge as merging
+from kvops.inventory import scan as inventory
 from kvops.models import Category, Environment, Family, Namespace, PolicyVersion, Run
+from kvops.runs import driver as runs
 
 ACTOR = log.Actor.system("bench")
 SLUGS = ("bench", "bench2")

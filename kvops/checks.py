@@ -7,7 +7,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops import approvals, leases, missing, notifications, schedules, supervision
+from kvops.approvals import gate as approvals
+from kvops.inventory import missing
+from kvops.notifications import outbox as notifications
+from kvops.runs import lease as leases
+from kvops.schedules import jobs as schedules
+from kvops.supervision import cluster as supervision
 
 
 def _named() -> Iterator[str]:

@@ -67,7 +67,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "kvops.readonly.ReadOnlyMiddleware",
+    "kvops.site.readonly.ReadOnlyMiddleware",
 ]
 ROOT_URLCONF = "kvops.urls"
 WSGI_APPLICATION = "kvops.wsgi.application"
@@ -83,7 +83,7 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "kvops.context.shell",
+                "kvops.site.menu.shell",
             ],
         },
     },
@@ -102,7 +102,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-ACCOUNT_ADAPTER = "kvops.signin.AccountAdapter"
+ACCOUNT_ADAPTER = "kvops.people.signin.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

@@ -1,6 +1,8 @@
 """What the queue may call: an id in, one call."""
 
-from kvops import notifications, runs, supervision
+from kvops.notifications import outbox as notifications
+from kvops.runs import driver as runs
+from kvops.supervision import cluster as supervision
 
 
 def step(run_id: int) -> None:

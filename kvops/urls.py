@@ -3,12 +3,12 @@
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from kvops.views import language, theme
+from kvops.site import language, theme
 
-handler403 = "kvops.views.errors.forbidden"
+handler403 = "kvops.site.errors.forbidden"
 
 urlpatterns = [
-    path("", include("kvops.pages")),
+    path("", include("kvops.page_urls")),
     path("", include("backups.urls")),
     path("audit/", include("audit.urls")),
     # A login's address is the person's verified one, so nobody changes it or signs up by themselves.

@@ -10,10 +10,12 @@ from django.conf import settings
 from django.db.models import F
 
 from audit import log
-from backups import generations, masters
+from backups.generations import start as generations
+from backups.masters import start as masters
 from backups.models import Generation
-from kvops import clock, runs
+from kvops import clock
 from kvops.models import Environment, Namespace
+from kvops.runs import driver as runs
 from sandbox.people import NotTheSandbox
 
 ACTOR = log.Actor.command("sandbox")

@@ -3,8 +3,8 @@
 from django.conf import settings
 
 from audit import log
-from kvops import people
 from kvops.models import Role
+from kvops.people import setup as people
 from sandbox.environment import PEOPLE
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 from django_q.models import OrmQ
 
-from kvops import supervision
+from kvops.supervision import cluster as supervision
 
 MANAGE = settings.BASE_DIR / "manage.py"
 

@@ -9,7 +9,6 @@ from allauth.account.models import EmailAddress
 from django_q.models import OrmQ
 
 from audit import log
-from kvops import runs
 from kvops.models import (
     BudgetSpend,
     Category,
@@ -25,6 +24,7 @@ from kvops.models import (
     Scratch,
     User,
 )
+from kvops.runs import driver as runs
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 

@@ -24,14 +24,20 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
-from backups import cleanup, contrasts, generations, preparation, undo
+from backups.cleanup import preparation
+from backups.cleanup import requests as cleanup
+from backups.comparisons import start as contrasts
+from backups.generations import start as generations
 from backups.models import Generation
-from kvops import notifications, timing
+from backups.restores import undo
+from kvops import timing
 from kvops.logs import Formatter
 from kvops.models import Category, Environment, Notification, Run
+from kvops.notifications import outbox as notifications
 from tests import keys, make
-from tests.backups import cleaning, restoring
-from tests.backups.restoring import Policy
+from tests.backups.cleanup import helpers as cleaning
+from tests.backups.restores import helpers as restoring
+from tests.backups.restores.helpers import Policy
 from tests.fakes.slack import FakeSlack
 from tests.signing import signed_in
 
@@ -171,7 +177,7 @@ def _failures(estate: make.Estate) -> Iterator[str]:
     estate.s3._faults.clear()
     failed.run.refresh_from_db()
     assert failed.run.state == Run.State.FAILED
-    with patch("backups.export.Export.step", side_effect=ValueError(CANARIES[0])):
+    with patch("backups.generations.export.Export.step", side_effect=ValueError(CANARIES[0])):
         unforeseen = generations.start_backup(estate.qa, prefixes=["mail:1"], actor=make.SETUP)
         make.work()
     unforeseen.run.refresh_from_db()

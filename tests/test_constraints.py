@@ -31,9 +31,12 @@ from backups.models import (
     Restore,
     RestoreChunk,
 )
-from kvops import leases, runs
 from kvops.models import ApprovalRequest, Contradiction, Run
-from tests.constraints import contrasts_rows, disposals_rows, drills_rows, investigations_rows, restores_rows
+from kvops.runs import driver as runs
+from kvops.runs import lease as leases
+from tests.constraints import comparisons_rows as contrasts_rows
+from tests.constraints import drills_rows, investigations_rows, restores_rows
+from tests.constraints import retention_rows as disposals_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,

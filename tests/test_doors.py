@@ -15,12 +15,21 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
-from backups import contrasts, drills, guards, investigations, pins, selecting
+from backups.bucket import protection as guards
+from backups.comparisons import start as contrasts
+from backups.drills import requests as drills
+from backups.investigations import requests as investigations
 from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump, StoredObject
-from kvops import approvals, changes, runs, schedules
+from backups.restores import selection as selecting
+from backups.retention import pins
+from kvops.approvals import gate as approvals
+from kvops.approvals import prepared_changes as changes
 from kvops.models import ApprovalRequest, Family, Notification, Role, Run, Scan, Schedule
+from kvops.runs import driver as runs
+from kvops.schedules import jobs as schedules
 from tests import make
-from tests.backups import cleaning, disposing
+from tests.backups.cleanup import helpers as cleaning
+from tests.backups.retention import requesting as disposing
 from tests.signing import signed_in
 
 LOGIN = 0

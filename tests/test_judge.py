@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from tests import judge, make
-from tests.backups import cleaning
+from tests.backups.cleanup import helpers as cleaning
 from tests.fakes.cloudflare import Call
 from tests.fakes.cloudflare_api import Answered
 

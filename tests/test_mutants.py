@@ -14,7 +14,7 @@ def test_what_is_broken_exists(module: str, name: str) -> None:
 
 
 def test_a_mutant_is_another_code_of_the_same_function() -> None:
-    found = list(mutants("backups.current", ["_verdict"]))
+    found = list(mutants("backups.execution.live_digests", ["_verdict"]))
     assert len({one.key for one in found}) == len(found) > 5
     for one in found:
         before, after = _code(one.before, one.function), _code(one.after, one.function)
@@ -23,6 +23,6 @@ def test_a_mutant_is_another_code_of_the_same_function() -> None:
 
 
 def test_words_for_people_are_told_from_what_is_done() -> None:
-    found = list(mutants("backups.stages", ["insist_operator"]))
+    found = list(mutants("backups.cleanup.stages", ["insist_operator"]))
     assert {one.says for one in found} == {True, False}
     assert all("holds" in one.diff for one in found if not one.says)

@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from backups.r2 import R2Store
+from backups.bucket.r2 import R2Store
 from kvops.env import recipients
 from sandbox import data, environment, postgres, seeding
 from tests.sandbox_fixture import SandboxApi

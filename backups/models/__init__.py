@@ -1,19 +1,19 @@
 """The tables of copies and clean-up, one module per feature."""
 
+from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
+from backups.models.bucket_protection import BucketGuard
 from backups.models.cleanup import CleanupChunk, CleanupEntry, CleanupException, CleanupRequest, CleanupStage
-from backups.models.contrasts import Contrast, ContrastEntry
+from backups.models.comparisons import Contrast, ContrastEntry
 from backups.models.datasets import Dataset
-from backups.models.disposals import Disposal, DisposalEntry
 from backups.models.drills import Drill, DrilledCopy
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
-from backups.models.guards import BucketGuard
 from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.investigations import Investigation
 from backups.models.pins import Pin
+from backups.models.prunes import Disposal, DisposalEntry
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.sharing import CopyShare
-from backups.models.storage import StagedObject, StoredObject, UnfinishedUpload
 
 __all__ = [
     "BucketGuard",

@@ -19,7 +19,7 @@ class PinQuerySet(models.QuerySet["Pin"]):
 class Pin(models.Model):
     """A person's word that a copy is not deleted, until somebody takes it off and says why.
 
-    Pins that deletions, restores and runs mean are not here: they are derived from those, see `backups.holds`.
+    Pins that deletions, restores and runs mean are not here: they are derived, see `backups.retention.holds`.
     """
 
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="pins")

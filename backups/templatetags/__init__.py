@@ -1,1 +1,1 @@
-"""Template tags: `backups_ui` shows copies and checks on any page."""
+"""Template tags: `backups` shows copies and checks on any page."""

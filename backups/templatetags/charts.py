@@ -8,8 +8,8 @@ from math import log1p
 
 from django import template
 
-from backups.history import Count, Lane, Point, Scope
-from kvops.templatetags.kvops_ui import bytes_, count
+from backups.history.events import Count, Lane, Point, Scope
+from kvops.templatetags.ui import bytes_, count
 
 register = template.Library()
 

@@ -5,10 +5,10 @@ from django.template import Context
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from backups import undo
 from backups.models import CleanupStage, Restore, RestoreEntry
-from kvops.signin import person_of
-from kvops.templatetags.kvops_ui import count, key_name
+from backups.restores import undo
+from kvops.people.signin import person_of
+from kvops.templatetags.ui import count, key_name
 
 register = template.Library()
 Found = RestoreEntry.Found

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from django import template
 
 from backups.models import DisposalEntry, Generation, Pin
-from backups.retained import Kept, Retention
+from backups.retention.evaluate import Kept, Retention
 from kvops.models import Person, Role
-from kvops.templatetags.kvops_ui import state_badge
+from kvops.templatetags.ui import state_badge
 
 register = template.Library()
 

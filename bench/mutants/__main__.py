@@ -16,32 +16,32 @@ from bench.place import ROOT
 
 PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "gate": {
-        "kvops.approvals": (
+        "kvops.approvals.gate": (
             "claim", "still_valid", "insist_recorded", "_recorded", "insist_writable", "insist_not_stopped", "_one",
         ),
-        "kvops.standing": (),
-        "kvops.emergency": ("in_force", "insist_none", "hold", "lock"),
-        "backups.stages": ("locked", "insist_operator", "insist_turn", "insist_names", "_numbered"),
-        "backups.cleanup": ("start_deletion", "_claim_and_run"),
-        "backups.deletion": (
+        "kvops.approvals.standing": (),
+        "kvops.runs.emergency": ("in_force", "insist_none", "hold", "lock"),
+        "backups.cleanup.stages": ("locked", "insist_operator", "insist_turn", "insist_names", "_numbered"),
+        "backups.cleanup.requests": ("start_deletion", "_claim_and_run"),
+        "backups.deletion.run": (
             "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_insist_in_force",
             "_Deletion.begin", "_Deletion._until_apart", "_Deletion._lay_still", "_Deletion.delete",
             "_Deletion._careful", "_Deletion._patience", "_Deletion._doubtful", "_Deletion._next",
             "_Deletion._send", "_Deletion._wait_for_a_person", "_Deletion._insist_rights", "let_go_on",
         ),
-        "backups.chunks": (),
-        "backups.contradictions": ("insist_none",),
-        "backups.deriving": (),
-        "backups.clients": ("Clients.insist_visible", "open_clients"),
-        "backups.current": (),
-        "backups.evidence": ("qa_stages", "_of_scope", "earlier_environment", "missing_qa"),
-        "backups.sending": (
+        "backups.deletion.chunks": (),
+        "backups.bucket.rollback": ("insist_none",),
+        "backups.execution.revalidation": (),
+        "backups.execution.clients": ("Clients.insist_visible", "open_clients"),
+        "backups.execution.live_digests": (),
+        "backups.cleanup.evidence": ("qa_stages", "_of_scope", "earlier_environment", "missing_qa"),
+        "backups.deletion.send": (
             "_Read.old", "Sender.send", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete",
         ),
     },
-    "approvals": {"kvops.approvals": ()},
-    "digests": {"backups.manifest.digests": (), "backups.evidence": ("scope_digest", "digest")},
-    "leases": {"kvops.leases": ()},
+    "approvals": {"kvops.approvals.gate": ()},
+    "digests": {"backups.archive.digests": (), "backups.cleanup.evidence": ("scope_digest", "digest")},
+    "leases": {"kvops.runs.lease": ()},
 }  # fmt: skip
 """What is broken: functions of modules, all when none is named; a function belongs to the first part with it."""
 

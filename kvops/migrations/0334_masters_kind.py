@@ -4,15 +4,34 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('kvops', '0333_guards_of_investigations'),
+        ("kvops", "0333_guards_of_investigations"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='run',
-            name='kind',
-            field=models.CharField(choices=[('scan', 'scan'), ('backup', 'backup'), ('masters', 'backup of master data'), ('verify', 'verification'), ('check', 'integrity check'), ('delete', 'deletion'), ('confirm', 'proof of absence'), ('reconcile', 'listing of the bucket'), ('late_check', 'late check'), ('preview', 'preview of a restore'), ('restore', 'restore'), ('undo', 'undoing of a deletion'), ('dispose', 'deletion of copies'), ('contrast', 'comparison of a copy'), ('drill', 'restore drill'), ('expire', "deletion of an investigation's copy")], max_length=20),
+            model_name="run",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("scan", "scan"),
+                    ("backup", "backup"),
+                    ("masters", "backup of master data"),
+                    ("verify", "verification"),
+                    ("check", "integrity check"),
+                    ("delete", "deletion"),
+                    ("confirm", "proof of absence"),
+                    ("reconcile", "listing of the bucket"),
+                    ("late_check", "late check"),
+                    ("preview", "preview of a restore"),
+                    ("restore", "restore"),
+                    ("undo", "undoing of a deletion"),
+                    ("dispose", "deletion of copies"),
+                    ("contrast", "comparison of a copy"),
+                    ("drill", "restore drill"),
+                    ("expire", "deletion of an investigation's copy"),
+                ],
+                max_length=20,
+            ),
         ),
     ]

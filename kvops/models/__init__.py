@@ -3,7 +3,6 @@
 from kvops.models.approvals import ApprovalRequest, PreparedChange
 from kvops.models.budget import Budget, BudgetSpend
 from kvops.models.categories import Category, Family, PolicyVersion, Read
-from kvops.models.contradictions import Contradiction
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace, Scratch
 from kvops.models.inventory import Key, MissingKey, Scan, ScanCount, StagedKey
@@ -11,6 +10,7 @@ from kvops.models.notifications import Event, Notification
 from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.quota import DailyUse
 from kvops.models.references import ReferenceStatement
+from kvops.models.rollback import Contradiction
 from kvops.models.runs import Heartbeat, Run
 from kvops.models.schedules import Firing, Schedule
 from kvops.models.skew import Skew

@@ -10,7 +10,7 @@ from kvops.models.people import Person
 
 
 class Event(models.TextChoices):
-    """The closed list of what is told; `kvops.notifications.EVENTS` says to whom."""
+    """The closed list of what is told; `kvops.notifications.outbox.EVENTS` says to whom."""
 
     APPROVAL_WAITING = "approval.waiting", _("request waits for a decision")
     APPROVAL_DECIDED = "approval.decided", _("request decided")

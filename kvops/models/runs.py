@@ -35,7 +35,7 @@ class Run(models.Model):
     """
 
     class Kind(models.TextChoices):
-        """What is done; `kvops.leases.KINDS` says by whom."""
+        """What is done; `kvops.runs.lease.KINDS` says by whom."""
 
         SCAN = "scan", _("scan")
         BACKUP = "backup", _("backup")

@@ -11,7 +11,7 @@ from kvops.models.people import Person
 
 
 class Schedule(models.Model):
-    """When a job of `kvops.schedules.JOBS` is due, in one environment or, without one, for all of them.
+    """When a job of `kvops.schedules.jobs.JOBS` is due, in one environment or, without one, for all of them.
 
     `next_at` moves on in the transaction that starts the work. While a schedule is paused nothing is due.
     """

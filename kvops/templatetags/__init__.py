@@ -1,1 +1,1 @@
-"""Template tags: `kvops_ui` has the building blocks of every page."""
+"""Template tags: `ui` has the building blocks of every page."""

@@ -3,8 +3,8 @@
 from django import template
 from django.template import Context
 
-from kvops import emergency
 from kvops.models import ApprovalRequest, EmergencyStop, Environment, User
+from kvops.runs import emergency
 
 register = template.Library()
 

@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kvops.templatetags.kvops_ui import when
+from kvops.templatetags.ui import when
 
 register = template.Library()
 

@@ -5,7 +5,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from kvops.prices import FREE_A_DAY
+from kvops.connections.prices import FREE_A_DAY
 
 register = template.Library()
 

@@ -10,8 +10,8 @@ from django.shortcuts import redirect
 from audit import log
 from audit.actions import Action
 from kvops.models import Environment
+from kvops.people.signin import person_of
 from kvops.refusals import Refused
-from kvops.signin import person_of
 from kvops.wording import english
 
 type Show = Callable[[forms.Form | None, int], HttpResponse]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kvops import leases
 from kvops.models import Run
+from kvops.runs import lease as leases
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from audit.models import Entry
-from backups import cleanup
+from backups.cleanup import requests as cleanup
 from backups.models import CleanupChunk, CleanupStage
-from kvops import leases, runs, tasks, timing
+from kvops import tasks, timing
 from kvops.models import ApprovalRequest, PolicyVersion, Run
+from kvops.runs import driver as runs
+from kvops.runs import lease as leases
 from tests import make
-from tests.backups import cleaning
+from tests.backups.cleanup import helpers as cleaning
 from tests.fakes.http import Request
 from tests.gate.world import past_the_triggers
 from tests.signing import fresh, signed_in

@@ -9,14 +9,17 @@ from django.utils import timezone
 
 from audit import log
 from audit.actions import Action
-from backups import contradictions, generations
+from backups.bucket import rollback as contradictions
+from backups.generations import start as generations
 from backups.models import CleanupStage
-from bench.torture import movable
-from kvops import approvals, runs, skew
+from kvops.approvals import gate as approvals
+from kvops.connections import skew
 from kvops.models import Run, Skew
+from kvops.runs import driver as runs
 from tests import make
-from tests.backups import cleaning
+from tests.backups.cleanup import helpers as cleaning
 from tests.signing import signed_in
+from tests.torture import movable_clock as movable
 
 pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B20")]
 

@@ -10,13 +10,14 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from audit import verify
-from backups import generations
+from backups.generations import start as generations
 from backups.models import CleanupStage, Generation
-from bench.torture import place
-from kvops import runs
 from kvops.models import Run
+from kvops.runs import driver as runs
 from tests import make
-from tests.backups import cleaning, faulty
+from tests.backups import faulty_database as faulty
+from tests.backups.cleanup import helpers as cleaning
+from tests.torture import empty_estate as place
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 

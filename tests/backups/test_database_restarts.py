@@ -14,14 +14,15 @@ from django.db import InterfaceError, OperationalError, connection
 
 from audit import verify
 from backups.models import CleanupStage
-from bench.torture.apart_lane import Database
-from kvops import env, runs
+from kvops import env
 from kvops.models import Run
+from kvops.runs import driver as runs
 from tests import judge, make
-from tests.backups import cleaning
+from tests.backups.cleanup import helpers as cleaning
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
 from tests.fakes.s3 import FakeS3
+from tests.torture.postgres_lane import Database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -94,7 +95,7 @@ def drive(run: Run, deaths: Deaths) -> None:
 def test_postgres_is_killed_during_a_read_and_during_a_delete_and_the_deletion_goes_on(
     database: Database, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.chunks.FIRST_CHUNK", 2)
+    monkeypatch.setattr("backups.deletion.chunks.FIRST_CHUNK", 2)
     people = make.everybody()
     run = cleaning.started(cleaning.asked(people), people)
     deaths = Deaths(database, estate.cloudflare, "bulk_get", "bulk_delete")

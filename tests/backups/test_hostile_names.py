@@ -9,17 +9,17 @@ from django.db.transaction import atomic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backups import generations
+from backups.generations import start as generations
 from backups.models import CleanupEntry
-from kvops import inventory
 from kvops.cloudflare import Cloudflare, CloudflareError, Entry
 from kvops.cloudflare.writes import KVWriter
+from kvops.inventory import scan as inventory
 from kvops.models import Category, Key
 from tests import make
-from tests.backups import cleaning
+from tests.backups.cleanup import helpers as cleaning
 from tests.fakes.cloudflare import FakeCloudflare
-from tests.kvops.cloudflare_estate import NS, reader, writer
-from tests.kvops.cloudflare_estate import estate as served
+from tests.kvops.cloudflare.estate import NS, reader, writer
+from tests.kvops.cloudflare.estate import estate as served
 
 pytestmark = pytest.mark.hazard("B1")
 

@@ -12,8 +12,10 @@ from audit.actions import Action
 from audit.models import Entry
 from backups import policy
 from backups.models import Check, CleanupRequest, Dataset
-from kvops import approvals, changes, inventory
-from kvops.definitions import Applied, DefinitionRefused, Table
+from kvops.approvals import gate as approvals
+from kvops.approvals import prepared_changes as changes
+from kvops.environments.toml import Applied, DefinitionRefused, Table
+from kvops.inventory import scan as inventory
 from kvops.models import Category, Family, Key, PolicyVersion, PreparedChange, Run
 from tests import make
 

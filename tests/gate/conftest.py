@@ -2,11 +2,12 @@
 
 import pytest
 
-from backups import chunks, deletion
+from backups.deletion import chunks
+from backups.deletion import run as deletion
+from backups.deletion.send import Sender
 from backups.models import CleanupChunk, CleanupRequest, CleanupStage
-from backups.sending import Sender
 from kvops.cloudflare import Entry
-from kvops.leases import Lease
+from kvops.runs.lease import Lease
 from tests.gate import world as gate
 from tests.gate.executing import Kv, deletion_of
 from tests.gate.world import NAMES, World

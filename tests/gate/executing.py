@@ -8,13 +8,14 @@ from typing import cast
 
 from django.db.models.functions import Now
 
-from backups import deletion, sending
-from backups.clients import Clients
+from backups.deletion import run as deletion
+from backups.deletion import send as sending
+from backups.execution.clients import Clients
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import clock
 from kvops.cloudflare import Entry
 from kvops.cloudflare.writes import BulkOutcome
-from kvops.leases import Lease
+from kvops.runs.lease import Lease
 from tests.gate import world as gate
 from tests.gate.world import NAMES
 

@@ -12,12 +12,13 @@ from django.db import IntegrityError, connection
 from django.db.models.functions import Now
 from django.db.transaction import atomic
 
-from backups import cleanup, deletion
+from backups.cleanup import requests as cleanup
+from backups.cleanup.stages import CleanupRefused
+from backups.deletion import run as deletion
 from backups.models import CleanupRequest, CleanupStage, Dataset
-from backups.stages import CleanupRefused
-from kvops import approvals
-from kvops.leases import RunError
+from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, PolicyVersion, Role, Run
+from kvops.runs.lease import RunError
 from tests import make
 from tests.gate import world as gate
 from tests.gate.world import World
@@ -31,23 +32,23 @@ ROOT = Path(__file__).parents[2]
 
 
 CALLERS = {
-    ("approvals", "approve"): {"kvops/views/approvals.py"},
-    ("approvals", "reject"): {"kvops/views/approvals.py"},
+    ("approvals", "approve"): {"kvops/approvals/views.py"},
+    ("approvals", "reject"): {"kvops/approvals/views.py"},
     ("approvals", "claim"): {
-        "backups/cleanup.py",
-        "backups/disposals.py",
-        "backups/restores.py",
-        "kvops/changes.py",
-        "kvops/releasing.py",
+        "backups/cleanup/requests.py",
+        "backups/retention/requests.py",
+        "backups/restores/requests.py",
+        "kvops/approvals/prepared_changes.py",
+        "kvops/approvals/emergency_release.py",
     },
-    ("standing", "carry"): {"backups/drills.py", "backups/investigations.py"},
-    ("disposals", "start"): {"backups/views/disposals.py"},
-    ("cleanup", "start_deletion"): {"backups/views/stages.py"},
-    ("restores", "start"): {"backups/views/restores.py"},
-    ("undoing", "start_undo"): {"backups/views/stages.py"},
-    ("writer", "bulk_delete"): {"backups/rehearsing.py", "backups/sending.py"},
-    ("writer", "bulk_put"): {"backups/putting.py", "backups/rehearsing.py"},
-    ("writer", "put_value"): {"backups/putting.py", "backups/rehearsing.py"},
+    ("standing", "carry"): {"backups/drills/requests.py", "backups/investigations/requests.py"},
+    ("disposals", "start"): {"backups/retention/request_views.py"},
+    ("cleanup", "start_deletion"): {"backups/cleanup/stage_views.py"},
+    ("restores", "start"): {"backups/restores/views.py"},
+    ("undoing", "start_undo"): {"backups/cleanup/stage_views.py"},
+    ("writer", "bulk_delete"): {"backups/drills/run.py", "backups/deletion/send.py"},
+    ("writer", "bulk_put"): {"backups/restores/write.py", "backups/drills/run.py"},
+    ("writer", "put_value"): {"backups/restores/write.py", "backups/drills/run.py"},
 }
 """Module or object and what is called of it: by whom. No command, task or form is among them."""
 
@@ -112,7 +113,7 @@ def test_a_start_that_does_not_come_to_its_end_claimed_nothing(
     world: World, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = gate.approved(world, request_)
-    monkeypatch.setattr("backups.cleanup.runs.create", partial(int, "crash"))
+    monkeypatch.setattr("backups.cleanup.requests.runs.create", partial(int, "crash"))
     with pytest.raises(TypeError):
         cleanup.start_deletion(stage, by=world.people.operator)
     assert gate.approval_of(stage).state == "approved"

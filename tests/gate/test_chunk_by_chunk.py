@@ -9,11 +9,14 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry as Recorded
-from backups import chunks, deletion
+from backups.deletion import chunks
+from backups.deletion import run as deletion
 from backups.models import CleanupChunk
-from kvops import clock, emergency, runs, timing
-from kvops.leases import Again, RunError, Stopped
+from kvops import clock, timing
 from kvops.models import Role, Run
+from kvops.runs import driver as runs
+from kvops.runs import emergency
+from kvops.runs.lease import Again, RunError, Stopped
 from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv, alive, chunk_of
@@ -47,13 +50,13 @@ def run_of(mine: deletion._Deletion) -> Run:
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What D1 and the bucket were asked before the first chunk."""
     found: list[tuple[object, ...]] = []
-    monkeypatch.setattr("backups.guards.look", lambda *what: found.append(("guards", *what)))
+    monkeypatch.setattr("backups.bucket.protection.look", lambda *what: found.append(("guards", *what)))
 
     def recheck(*what: object) -> SimpleNamespace:
         found.append(("recheck", *what))
         return SimpleNamespace(outcome="passed")
 
-    monkeypatch.setattr("backups.integrity.recheck", recheck)
+    monkeypatch.setattr("backups.integrity.start.recheck", recheck)
     return found
 
 
@@ -94,7 +97,7 @@ def test_what_is_not_in_d1_is_not_compared_with_it(
 
 
 def test_a_comparison_that_is_not_over_goes_on(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backups.integrity.recheck", lambda *_: None)
+    monkeypatch.setattr("backups.integrity.start.recheck", lambda *_: None)
     assert mine.begin() == Again()
     assert (mine.lease.over, mine.lease.run.cursor) == (False, {"phase": "delete"})
 
@@ -103,7 +106,7 @@ def test_a_comparison_that_is_not_over_goes_on(mine: deletion._Deletion, monkeyp
 @pytest.mark.parametrize("outcome", ["failed", "pending"])
 def test_a_difference_with_d1_stops_it(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
     check = SimpleNamespace(outcome=outcome, pk=7, differences=2)
-    monkeypatch.setattr("backups.integrity.recheck", lambda *_: check)
+    monkeypatch.setattr("backups.integrity.start.recheck", lambda *_: check)
     with pytest.raises(RunError) as refused:
         mine.begin()
     assert (refused.value.code, str(refused.value)) == (
@@ -120,7 +123,7 @@ def test_a_difference_after_something_was_sent_does_not_say_that_nothing_was_del
 ) -> None:
     chunk_of(mine, "sent")
     check = SimpleNamespace(outcome="failed", pk=7, differences=2)
-    monkeypatch.setattr("backups.integrity.recheck", lambda *_: check)
+    monkeypatch.setattr("backups.integrity.start.recheck", lambda *_: check)
     with pytest.raises(RunError) as refused:
         mine.begin()
     assert str(refused.value) == (
@@ -216,7 +219,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[CleanupChunk]:
         found.append(chunk)
         gate.tampered(chunk, state="settled")
 
-    monkeypatch.setattr("backups.sending.Sender.settle_by_reading", settle)
+    monkeypatch.setattr("backups.deletion.send.Sender.settle_by_reading", settle)
     return found
 
 
@@ -283,7 +286,7 @@ def test_a_stop_pressed_after_the_look_leaves_nothing_unsettled(
         emergency.press(mine.stage.environment, by=make.person("another", Role.AUDITOR))
         emergency.insist_none(mine.stage.environment)
 
-    monkeypatch.setattr("kvops.approvals.still_valid", press)
+    monkeypatch.setattr("kvops.approvals.gate.still_valid", press)
     with pytest.raises(Stopped) as stopped:
         mine.delete()
     assert (stopped.value.code, settled, kv.sent) == (emergency.CODE, [chunk], [])
@@ -293,7 +296,7 @@ def test_what_else_stops_it_stops_it_at_once(mine: deletion._Deletion, monkeypat
     def stop(*_: object) -> None:
         raise Stopped("restored_database", "older")
 
-    monkeypatch.setattr("kvops.approvals.still_valid", stop)
+    monkeypatch.setattr("kvops.approvals.gate.still_valid", stop)
     with pytest.raises(Stopped, match="older"):
         mine.delete()
     assert kv.sent == []
@@ -303,7 +306,7 @@ def test_a_stop_that_is_released_meanwhile_lets_it_go_on(
     mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv
 ) -> None:
     stops = iter(["a stop"])
-    monkeypatch.setattr("kvops.emergency.in_force", lambda _: next(stops, None))
+    monkeypatch.setattr("kvops.runs.emergency.in_force", lambda _: next(stops, None))
     mine.delete()
     assert len(kv.sent) == 1
 

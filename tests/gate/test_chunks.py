@@ -9,8 +9,10 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from backups import chunks, deletion, manifest
-from backups.current import Verdict, frozen
+from backups import archive as manifest
+from backups.deletion import chunks
+from backups.deletion import run as deletion
+from backups.execution.live_digests import Verdict, frozen
 from backups.models import CleanupChunk, CleanupException, GenerationEntry
 from kvops.models import Environment, Read
 from tests.gate import world as gate

@@ -8,12 +8,13 @@ from typing import Any, Self, cast
 import pytest
 from django.utils import translation
 
-from backups import clients
-from backups.clients import Clients
-from kvops import quota, timing
+from backups.execution import clients
+from backups.execution.clients import Clients
+from kvops import timing
 from kvops.cloudflare import ApiError, RateLimited
-from kvops.leases import RunError
+from kvops.connections import quota
 from kvops.models import Skew
+from kvops.runs.lease import RunError
 from tests import make
 from tests.gate.world import World
 

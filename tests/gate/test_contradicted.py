@@ -4,12 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from backups import contradictions, deletion
-from backups.r2 import StoreUnavailable
-from kvops import contradictions as guard
-from kvops import skew, timing
-from kvops.leases import RunError, Stopped, TryLater
+from backups.bucket import rollback as contradictions
+from backups.bucket.r2 import StoreUnavailable
+from backups.deletion import run as deletion
+from kvops import rollback as guard
+from kvops import timing
+from kvops.connections import skew
 from kvops.models import Environment, Skew
+from kvops.runs.lease import RunError, Stopped, TryLater
 
 pytestmark = pytest.mark.django_db
 
@@ -55,7 +57,7 @@ def test_clocks_that_are_apart_are_asked_again_and_stop_it(
         asked.append(what)
         return "apart"
 
-    monkeypatch.setattr("kvops.skew.why", why)
+    monkeypatch.setattr("kvops.connections.skew.why", why)
     with pytest.raises(RunError, match=r"^apart$") as refused:
         contradictions.insist_none(mine.stage.environment)
     assert (refused.value.code, reads) == (skew.CODE, [mine.stage.environment])
@@ -67,7 +69,7 @@ def test_clocks_that_agree_again_stop_nothing(
 ) -> None:
     looked_ago(mine, monkeypatch, 0.0)
     said = iter(["apart"])
-    monkeypatch.setattr("kvops.skew.why", lambda *_: next(said, ""))
+    monkeypatch.setattr("kvops.connections.skew.why", lambda *_: next(said, ""))
     contradictions.insist_none(mine.stage.environment)
     assert len(reads) == 1
 
@@ -76,7 +78,7 @@ def test_clocks_that_agree_again_stop_nothing(
 def test_a_database_that_contradicts_the_bucket_stops_it(
     mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
 ) -> None:
-    monkeypatch.setattr("kvops.contradictions.why", lambda: "older than its bucket")
+    monkeypatch.setattr("kvops.rollback.why", lambda: "older than its bucket")
     with pytest.raises(Stopped, match=r"^older than its bucket$") as stopped:
         contradictions.insist_none(mine.stage.environment)
     assert stopped.value.code == guard.CODE

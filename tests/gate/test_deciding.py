@@ -12,9 +12,12 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from audit.models import Entry, Head
-from kvops import approvals, emergency, people, timing
-from kvops.approvals import ApprovalRefused
+from kvops import timing
+from kvops.approvals import gate as approvals
+from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Contradiction, Notification, Person, Role, User
+from kvops.people import setup as people
+from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
 from tests.gate.world import World, past_the_triggers, tampered

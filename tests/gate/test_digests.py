@@ -7,10 +7,10 @@ from hashlib import sha256
 
 import pytest
 
-from backups import evidence
-from backups.manifest import digests
-from backups.manifest.digests import EntryDigests
-from backups.manifest.errors import Damaged, ManifestError
+from backups.archive import digests
+from backups.archive.digests import EntryDigests
+from backups.archive.errors import Damaged, ManifestError
+from backups.cleanup import evidence
 from backups.models import CleanupRequest, CleanupStage, Dataset
 from kvops.models import Family, PolicyVersion
 from tests.gate import world as gate

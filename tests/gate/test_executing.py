@@ -17,10 +17,20 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from audit.models import Entry as Recorded
-from backups import cleanup, current, deletion, deriving, encryption, manifest, sending, settling, stages
-from backups.clients import Clients
-from backups.current import Frozen, Verdict
-from backups.export import digest
+from backups import archive as manifest
+from backups.cleanup import requests as cleanup
+from backups.cleanup import stages
+from backups.cleanup.stages import CleanupRefused
+from backups.deletion import run as deletion
+from backups.deletion import send as sending
+from backups.deletion import settle as settling
+from backups.deletion.send import Sender, _Read
+from backups.execution import live_digests as current
+from backups.execution import revalidation as deriving
+from backups.execution.clients import Clients
+from backups.execution.live_digests import Frozen, Verdict
+from backups.generations import encryption
+from backups.generations.export import digest
 from backups.models import (
     BucketGuard,
     CleanupChunk,
@@ -31,12 +41,13 @@ from backups.models import (
     Generation,
     GenerationEntry,
 )
-from backups.sending import Sender, _Read
-from backups.stages import CleanupRefused
-from kvops import clock, emergency, people, runs, timing
+from kvops import clock, timing
 from kvops.cloudflare import CloudflareError, Entry, TooLate
-from kvops.leases import Again, Lease, LeaseLost, RunError, Stopped
 from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
+from kvops.people import setup as people
+from kvops.runs import driver as runs
+from kvops.runs import emergency
+from kvops.runs.lease import Again, Lease, LeaseLost, RunError, Stopped
 from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv, monotonic, now
@@ -349,8 +360,8 @@ def test_that_d1_must_be_checked_again_is_no_step_forward(
 def test_nor_is_that_d1_was_checked_again(
     lease: Lease, kv: Kv, chunk: CleanupChunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.guards.look", lambda *_: None)
-    monkeypatch.setattr("backups.integrity.recheck", lambda *_: SimpleNamespace(outcome="passed"))
+    monkeypatch.setattr("backups.bucket.protection.look", lambda *_: None)
+    monkeypatch.setattr("backups.integrity.start.recheck", lambda *_: SimpleNamespace(outcome="passed"))
     lease.run.cursor = {"phase": "begin", "starts": 2, "tries": 3}
     Run.objects.filter(pk=lease.run.pk).update(starts=1, tries=0)
     assert job(chunk.stage, lease, kv).begin() is None
@@ -409,7 +420,7 @@ def test_a_run_that_was_moved_meanwhile_is_not_touched(
     run = waiting(stage, lease, derived_at="x")
     stopped = Run.objects.get(pk=run.pk)
     Run.objects.filter(pk=run.pk).update(**moved)
-    monkeypatch.setattr("backups.deriving.Run.objects.get", lambda **_: stopped)
+    monkeypatch.setattr("backups.execution.revalidation.Run.objects.get", lambda **_: stopped)
     deriving.again(run, make.SETUP)
     monkeypatch.undo()
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", "derived_at": "x"}
@@ -815,7 +826,7 @@ def test_a_step_insists_on_the_target_the_database_and_the_namespace_before_it_d
         yield clients
 
     monkeypatch.setattr(deletion, "open_clients", opened)
-    monkeypatch.setattr("backups.contradictions.insist_none", lambda environment: seen.append(("none", environment)))
+    monkeypatch.setattr("backups.bucket.rollback.insist_none", lambda environment: seen.append(("none", environment)))
     for phase in ("begin", "delete"):
         monkeypatch.setattr(deletion._Deletion, phase, lambda _self, phase=phase: Again(1, phase))
     monkeypatch.setattr(

@@ -7,14 +7,16 @@ from typing import cast
 
 import pytest
 
-from backups import current, reserving, sending
-from backups.current import Frozen, Verdict
-from backups.export import digest
+from backups.deletion import send as sending
+from backups.deletion.send import Sender
+from backups.execution import live_digests as current
+from backups.execution import prepaid as reserving
+from backups.execution.live_digests import Frozen, Verdict
+from backups.generations.export import digest
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
-from backups.sending import Sender
 from kvops.cloudflare import Cloudflare, Entry, RateLimited
-from kvops.leases import Lease, RunError
 from kvops.models import Run
+from kvops.runs.lease import Lease, RunError
 from tests.gate import world as gate
 from tests.gate.executing import Kv, now
 from tests.gate.world import NAMES

@@ -17,9 +17,11 @@ from pytest_django import DjangoAssertNumQueries
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops import clock, leases, runs, timing
-from kvops.leases import Again, Done, Lease, LeaseLost, RunError, Stopped
+from kvops import clock, timing
 from kvops.models import Notification, Run
+from kvops.runs import driver as runs
+from kvops.runs import lease as leases
+from kvops.runs.lease import Again, Done, Lease, LeaseLost, RunError, Stopped
 from tests.gate.world import World
 
 pytestmark = pytest.mark.django_db

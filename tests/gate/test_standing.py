@@ -9,9 +9,12 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry
-from kvops import approvals, clock, emergency, standing
-from kvops.approvals import ApprovalRefused
+from kvops import clock
+from kvops.approvals import gate as approvals
+from kvops.approvals import standing
+from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Contradiction, Role, RoleGrant
+from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
 from tests.gate.world import World

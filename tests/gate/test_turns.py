@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups import evidence
+from backups.cleanup import evidence
 from backups.models import CleanupException, CleanupRequest, CleanupStage, Reappearance, Restore
 from kvops import timing
 from kvops.models import Family

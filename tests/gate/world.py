@@ -11,7 +11,11 @@ from django.db.models import F, Model
 from django.db.models.functions import Now
 from django.db.transaction import atomic, set_rollback
 
-from backups import cleanup, closing, datasets, guards, manifest
+from backups import archive as manifest
+from backups.bucket import protection as guards
+from backups.cleanup import completion as closing
+from backups.cleanup import requests as cleanup
+from backups.datasets import registry as datasets
 from backups.models import (
     BucketGuard,
     Check,
@@ -23,10 +27,11 @@ from backups.models import (
     Generation,
     GenerationEntry,
 )
-from kvops import approvals, leases
+from kvops.approvals import gate as approvals
 from kvops.cloudflare import LockRule
-from kvops.leases import Lease
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, Run, Scan
+from kvops.runs import lease as leases
+from kvops.runs.lease import Lease
 from tests import make
 
 State = CleanupStage.State

@@ -12,11 +12,13 @@ from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
 from audit.verify import verify
 from backups.models import CleanupStage
-from kvops import grants, queue, supervision
+from kvops import database_roles as grants
+from kvops import queue
 from kvops.models import Key
+from kvops.supervision import cluster as supervision
 from tests import make
 from tests.audit.make import sql, triggers_off, write
-from tests.backups import cleaning
+from tests.backups.cleanup import helpers as cleaning
 from tests.constraints.kvops_rows import REQUEST_FROZEN
 from tests.database_roles import Roles, roles
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from audit.models import Entry
-from kvops import approvals
+from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest
 from kvops.wording import english, said, say
 from tests import make

@@ -13,7 +13,7 @@ from kvops.templatetags.states import LOOKS
 
 
 def shown(template: str, **context: object) -> str:
-    return Template("{% load kvops_ui %}" + template).render(Context(context))
+    return Template("{% load ui %}" + template).render(Context(context))
 
 
 @dataclass
@@ -150,7 +150,7 @@ def test_choices_are_a_group_with_a_legend() -> None:
 
 def test_the_pager_keeps_the_filters_and_moves_on() -> None:
     request = RequestFactory().get("/keys/", {"prefix": "a b", "after": "x"})
-    text = Template("{% load kvops_ui %}{% pager 'master:é&' %}").render(RequestContext(request))
+    text = Template("{% load ui %}{% pager 'master:é&' %}").render(RequestContext(request))
     assert 'href="?prefix=a+b&amp;after=master%3A%C3%A9%26"' in text
     assert 'href="?prefix=a+b"' in text
 

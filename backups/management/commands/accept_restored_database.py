@@ -10,9 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups import contradictions
-from backups.r2 import StoreError
-from kvops import accepting
+from backups.bucket import rollback as contradictions
+from backups.bucket.r2 import StoreError
+from kvops.approvals import restored_database as accepting
 from kvops.models import Environment
 
 

@@ -14,8 +14,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from backups import policy
-from kvops.approvals import ApprovalRefused
-from kvops.management.definitions import read_file, report
+from kvops.approvals.gate import ApprovalRefused
+from kvops.management.apply_command import read_file, report
 
 
 class Command(BaseCommand):

@@ -15,13 +15,17 @@ from django.core.management.base import CommandError
 from django.urls import reverse
 
 from audit.log import Actor
-from backups import cleanup, clinics, integrity, preparation
-from backups.management import driving
-from backups.management.dumping import DumpCommand
+from backups.cleanup import preparation
+from backups.cleanup import requests as cleanup
+from backups.cleanup.stages import CleanupRefused, busy_run
+from backups.integrity import start as integrity
+from backups.management import run_to_end as driving
+from backups.management.dump_command import DumpCommand
+from backups.masters import clinics
 from backups.models import CleanupStage
-from backups.stages import CleanupRefused, busy_run
-from kvops import inventory, runs
+from kvops.inventory import scan as inventory
 from kvops.models import Namespace
+from kvops.runs import driver as runs
 
 State = CleanupStage.State
 READY = {State.VERIFIED, State.CHECKED, State.CONFIRMED}

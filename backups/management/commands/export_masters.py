@@ -18,14 +18,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups import dumps, masters
-from backups.management import driving
-from backups.masters import Count, Masters
+from backups.exports import plain_files as dumps
+from backups.generations.scope import BackupRefused
+from backups.management import run_to_end as driving
+from backups.masters import start as masters
+from backups.masters.start import Count, Masters
 from backups.models import Generation
-from backups.scope import BackupRefused
-from kvops import runs
 from kvops.cloudflare import CloudflareError
 from kvops.models import Environment
+from kvops.runs import driver as runs
 
 
 class Command(BaseCommand):

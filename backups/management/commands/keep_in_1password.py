@@ -11,9 +11,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups import vaults
+from backups.bucket.r2 import StoreError
+from backups.exports import onepassword as vaults
 from backups.models import Generation
-from backups.r2 import StoreError
 
 
 class Command(BaseCommand):

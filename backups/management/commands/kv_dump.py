@@ -6,7 +6,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from backups.management.dumping import DumpCommand
+from backups.management.dump_command import DumpCommand
 
 
 class Command(DumpCommand):

@@ -14,10 +14,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups import reconciling
-from backups.management import driving
-from kvops import runs
+from backups.bucket import reconcile as reconciling
+from backups.management import run_to_end as driving
 from kvops.models import Environment
+from kvops.runs import driver as runs
 
 
 class Command(BaseCommand):

@@ -19,13 +19,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
 
 from audit.log import Actor
-from backups import restores, selecting
-from backups.management import driving
+from backups.management import run_to_end as driving
 from backups.models import Generation, Restore, RestoreEntry
-from backups.restore_moves import RestoreRefused
-from kvops import runs
+from backups.restores import requests as restores
+from backups.restores import selection as selecting
+from backups.restores.moves import RestoreRefused
 from kvops.cloudflare import CloudflareError
 from kvops.models import Namespace
+from kvops.runs import driver as runs
 
 IN_WORDS = {
     "absent": "would be added",

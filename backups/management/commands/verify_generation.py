@@ -12,10 +12,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups import generations
-from backups.management import driving
+from backups.generations import start as generations
+from backups.management import run_to_end as driving
 from backups.models import Generation
-from kvops import runs
+from kvops.runs import driver as runs
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from backups.management.verifying import VerifyCommand
+from backups.management.check_command import VerifyCommand
 
 
 class Command(VerifyCommand):

@@ -13,9 +13,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from kvops import environments
-from kvops.approvals import ApprovalRefused
-from kvops.management.definitions import read_file, report
+from kvops.approvals.gate import ApprovalRefused
+from kvops.environments import apply as environments
+from kvops.management.apply_command import read_file, report
 
 
 class Command(BaseCommand):

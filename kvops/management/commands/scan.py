@@ -12,8 +12,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from kvops import environments, inventory, runs
+from kvops.environments import apply as environments
+from kvops.inventory import scan as inventory
 from kvops.models import Run, Scan
+from kvops.runs import driver as runs
 
 
 class Command(BaseCommand):

@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
 
 from audit.log import Actor
-from kvops import people
 from kvops.models import User
+from kvops.people import setup as people
 
 
 class Command(BaseCommand):

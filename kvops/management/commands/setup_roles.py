@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 
-from kvops import env, grants
+from kvops import database_roles as grants
+from kvops import env
 
 APPLICATION, VERIFIER = "KVOPS_APP_DATABASE_URL", "KVOPS_VERIFIER_DATABASE_URL"
 

@@ -9,8 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 
-from kvops import supervision, timing
+from kvops import timing
 from kvops.outages import AWAY
+from kvops.supervision import cluster as supervision
 
 
 class Command(BaseCommand):

@@ -1,0 +1,54 @@
+"""Objects encrypted with age, which anybody who holds one of the identities opens with the public tool."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
+
+import pyrage
+from pyrage import x25519
+
+from backups.archive.errors import Damaged
+
+PIECE = 64 * 1024
+
+
+def encrypt(body: bytes, recipients: Sequence[str]) -> bytes:
+    """The bytes encrypted to all recipients (`age1…`); each time to other bytes."""
+    encrypted = BytesIO()
+    pyrage.encrypt_io(BytesIO(body), encrypted, [x25519.Recipient.from_str(one) for one in recipients])
+    return encrypted.getvalue()
+
+
+def decrypt(chunks: Iterable[bytes], identities: Sequence[x25519.Identity]) -> Iterator[bytes]:
+    """What was encrypted, in pieces, once all of it was found unchanged; it is held in memory, a part at most.
+
+    Raises Damaged when it was changed or cut off, or none of the identities opens it. Whatever `chunks` raises goes
+    through.
+    """
+    opened = BytesIO()
+    try:
+        pyrage.decrypt_io(_Reader(chunks), opened, identities)
+    except (pyrage.DecryptError, OSError) as error:
+        raise Damaged("The object was changed or cut off after it was encrypted: it cannot be decrypted.") from error
+    opened.seek(0)
+    while piece := opened.read(PIECE):
+        yield piece
+
+
+class _Reader:
+    """Chunks as a file."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._chunk = b""
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        while self._at == len(self._chunk):
+            following = next(self._chunks, None)
+            if following is None:
+                return b""
+            self._chunk, self._at = following, 0
+        taken = self._chunk[self._at : self._at + size]
+        self._at += len(taken)
+        return taken

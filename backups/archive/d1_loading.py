@@ -1,0 +1,110 @@
+"""How to load a copy of master data into D1 without KVOps: its RESTORE.md."""
+
+import json
+from datetime import UTC
+from shlex import quote as shell
+
+from backups.archive.manifest import Manifest, Part, Table
+
+_JOIN = r"""cat > join.py <<'END'
+import sys
+lines = []
+for name in sys.argv[1:]:
+    with open(name, encoding="utf-8", newline="\n") as file:
+        lines += [line.rstrip(",\n") for line in file if line.startswith("{")]
+print("[\n" + ",\n".join(lines) + "\n]")
+END"""
+
+# One statement a row, numbers as they are spelled. What D1 has stays as it is.
+_LOAD = r"""cat > load.py <<'END'
+import json, sys
+class Number(str): pass
+TABLES = json.loads(r'''@TABLES@''')
+def literal(value):
+    if value is None or isinstance(value, bool): return "NULL" if value is None else str(int(value))
+    if isinstance(value, Number): return value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "'" + text.replace("'", "''") + "'"
+for entry in json.load(open("masters.json", encoding="utf-8")):
+    mine = [each for each in TABLES if entry["key"].startswith(each[0])]
+    _, table, columns = max(mine, key=lambda each: len(each[0]))
+    row = json.loads(entry["value"], parse_int=Number, parse_float=Number)
+    found = {columns[member]: literal(value) for member, value in row.items() if member in columns}
+    names = ", ".join('"' + column + '"' for column in found)
+    print(f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({", ".join(found.values())});')
+END"""
+
+
+def load_commands(manifest: Manifest, fetch: str) -> str:
+    """Markdown with the commands; `fetch` is the section that gets the objects."""
+    return "\n".join([_head(manifest), fetch, _compare(manifest), _load(manifest)])
+
+
+def _head(manifest: Manifest) -> str:
+    tables = "\n".join(
+        f"- {each.dataset}: {each.rows} rows of `{each.database}.{each.table}`" for each in manifest.tables
+    )
+    return f"""# Load {manifest.stem}
+
+{manifest.counts.keys} rows of master data ({manifest.environment}), read from {manifest.source} at \
+{manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC:
+
+{tables}
+
+Each line is one row: `key` is the name its dataset gives it, `value` its columns as JSON.
+This is what D1 held, not what Workers KV held: do not put it into KV.
+The commands need Node 22 and Python 3, and a token that may read R2 and edit D1:
+
+```sh
+export CLOUDFLARE_ACCOUNT_ID={shell(manifest.account_id)}
+export CLOUDFLARE_API_TOKEN=…
+```
+"""
+
+
+def _compare(manifest: Manifest) -> str:
+    files = " ".join(shell(part_file(part)) for part in manifest.parts if part.keys)
+    where = f"{shell(manifest.environment)} --dataset masters.json --db {shell(_database(manifest).database)}"
+    lines = [_JOIN, f"python3 join.py {files} > masters.json", f"python manage.py verify_masters {where}"]
+    return section("Compare with D1 as it is now", lines) + (
+        "\nThe last command needs a KVOps that works; without one, go on: what D1 has is not changed by what follows.\n"
+    )
+
+
+def _load(manifest: Manifest) -> str:
+    database = _database(manifest)
+    tables = json.dumps(
+        [[each.prefix, each.table, {pair[0]: pair[1] for pair in each.fields}] for each in manifest.tables]
+    )
+    config = f"""cat > wrangler.toml <<'END'
+name = "load-masters"
+[[d1_databases]]
+binding = {json.dumps(database.database)}
+database_name = {json.dumps(database.database)}
+database_id = {json.dumps(database.database_id)}
+END"""
+    lines = [
+        _LOAD.replace("@TABLES@", tables),
+        "python3 load.py > load.sql",
+        config,
+        f"npx wrangler d1 execute {shell(database.database)} --remote --file load.sql",
+    ]
+    return section("Load the rows that D1 lacks", lines) + (
+        "\nRows that are there stay as they are; columns that no dataset names get their defaults. Look at `load.sql` "
+        "first. Afterwards compare again, and record in the KVOps runbook what was loaded.\n"
+    )
+
+
+def _database(manifest: Manifest) -> Table:
+    """They are all in one."""
+    return manifest.tables[0]
+
+
+def section(title: str, lines: list[str]) -> str:
+    """A heading with its commands."""
+    return "\n".join([f"## {title}", "", "```sh", *lines, "```", ""])
+
+
+def part_file(part: Part) -> str:
+    """What the steps call a part that was fetched."""
+    return f"part-{part.number:05}{'.api-only' if part.api_only else ''}.json"

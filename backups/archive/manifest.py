@@ -1,0 +1,191 @@
+"""The manifest: what a generation is, written last and in one canonical form."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, datetime
+from typing import get_args, get_origin, get_type_hints
+
+from backups.archive.digests import digest_root
+from backups.archive.errors import BadManifest
+from backups.archive.names import digests_key, is_part_key, manifest_key, restore_key
+
+FORMAT = 1
+_OF_MASTERS: dict[str, object] = {"source": "", "tables": []}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One data object and the digests beside it. `number` counts from 1; sizes are in bytes."""
+
+    key: str
+    number: int
+    api_only: bool
+    keys: int
+    value_bytes: int
+    expiring: int
+    size: int
+    sha256: str
+    digest_root: str
+    digests_key: str
+    digests_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of D1 a copy of master data holds rows of; `fields` are pairs of a JSON member and its column."""
+
+    dataset: str
+    prefix: str
+    database: str
+    database_id: str
+    table: str
+    fields: tuple[tuple[str, ...], ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What was found: keys and value bytes written, keys listed that were gone when they were read."""
+
+    keys: int
+    value_bytes: int
+    vanished: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A generation. `restore_sha256` is filled in by `with_restore_notes`; times are UTC.
+
+    An encrypted one names the age recipients and the id of the key of its digests; of others the latter is left out.
+    `source` and `tables` are those of a copy of master data; a copy of KV has neither.
+    """
+
+    format: int = FORMAT
+    environment: str
+    account_id: str
+    binding: str
+    namespace_id: str
+    namespace_title: str
+    bucket: str
+    stem: str
+    prefixes: tuple[str, ...]
+    families: tuple[str, ...]
+    counts: Counts
+    parts: tuple[Part, ...]
+    digest_root: str
+    restore_sha256: str = ""
+    started_at: datetime
+    finished_at: datetime
+    retain_until: datetime
+    made_by: str
+    code_version: str
+    audit_sequence: int
+    audit_hash: str
+    recipients: tuple[str, ...] = ()
+    digest_key: str = ""
+    source: str = ""
+    tables: tuple[Table, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of this manifest's object."""
+        return manifest_key(self.stem)
+
+    @property
+    def restore_key(self) -> str:
+        """The name of the recovery steps beside it."""
+        return restore_key(self.stem)
+
+    def to_json(self) -> bytes:
+        """The canonical bytes. Raises BadManifest when the manifest contradicts itself."""
+        _check(self)
+        _check_places(self)
+        members = asdict(self)
+        if not self.digest_key:
+            del members["digest_key"]
+        if not self.source:
+            for name in _OF_MASTERS:
+                del members[name]
+        return (json.dumps(members, sort_keys=True, indent=2, default=_time_text) + "\n").encode()
+
+
+def parts_root(parts: tuple[Part, ...]) -> str:
+    """The digest root of a generation, in hex: the root of its objects' roots, in order."""
+    return digest_root(bytes.fromhex(part.digest_root) for part in parts)
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """The manifest in these bytes; raises BadManifest unless they are exactly what `to_json` writes."""
+    try:
+        found: object = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadManifest("The manifest is not JSON.") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise BadManifest(f"This is not a manifest of format {FORMAT}; a newer KVOps may have written it.")
+    manifest = _record(Manifest, _OF_MASTERS | {"digest_key": ""} | found, "manifest")
+    if manifest.to_json() != data:
+        raise BadManifest("The manifest was changed after it was written: it is not in its canonical form.")
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    hashes = [manifest.digest_root, manifest.restore_sha256]
+    for part in manifest.parts:
+        hashes += [part.sha256, part.digest_root, part.digests_sha256]
+    if not all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes):
+        raise BadManifest(f"A digest in the manifest of {manifest.stem} is not a SHA-256 in hex.")
+    for time in (manifest.started_at, manifest.finished_at, manifest.retain_until):
+        if time.utcoffset() is None:
+            raise BadManifest(f"A time in the manifest of {manifest.stem} has no time zone.")
+    if not manifest.started_at <= manifest.finished_at <= manifest.retain_until:
+        raise BadManifest(f"The times in the manifest of {manifest.stem} are not in order.")
+    if sum(part.keys for part in manifest.parts) != manifest.counts.keys:
+        raise BadManifest(f"The parts in the manifest of {manifest.stem} do not add up to its number of keys.")
+    if sum(part.value_bytes for part in manifest.parts) != manifest.counts.value_bytes:
+        raise BadManifest(f"The parts in the manifest of {manifest.stem} do not add up to its bytes.")
+    if bool(manifest.recipients) != bool(manifest.digest_key):
+        raise BadManifest(f"The manifest of {manifest.stem} does not say how it is encrypted.")
+    if parts_root(manifest.parts) != manifest.digest_root:
+        raise BadManifest(f"The digest root in the manifest of {manifest.stem} is not that of its parts.")
+
+
+def _check_places(manifest: Manifest) -> None:
+    for part in manifest.parts:
+        encrypted = bool(manifest.recipients)
+        if not is_part_key(part.key, manifest.stem, part.number, api_only=part.api_only, encrypted=encrypted):
+            raise BadManifest(f"The manifest of {manifest.stem} names {part.key}, which is not an object of it.")
+        if part.digests_key != digests_key(part.key):
+            raise BadManifest(f"The manifest of {manifest.stem} names other digests for {part.key}.")
+    places = [(part.number, part.api_only) for part in manifest.parts]
+    numbers = [number for number, api_only in places if not api_only]
+    if numbers != list(range(1, len(numbers) + 1)) or places != sorted(set(places)) or not numbers:
+        raise BadManifest(f"The manifest of {manifest.stem} lacks a part or names one twice.")
+
+
+def _time_text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _record[T](kind: type[T], value: object, where: str) -> T:
+    """The JSON object as this dataclass; raises BadManifest naming the place."""
+    hints = get_type_hints(kind)
+    if not isinstance(value, dict) or value.keys() != hints.keys():
+        raise BadManifest(f"{where} must have exactly the members {', '.join(hints)}.")
+    return kind(**{name: _read(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
+
+
+def _read(kind: object, value: object, where: str) -> object:
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _record(kind, value, where)
+    if get_origin(kind) is tuple and isinstance(value, list):
+        item = get_args(kind)[0]
+        return tuple(_read(item, each, f"{where}[{index}]") for index, each in enumerate(value))
+    if kind is datetime and isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError as error:
+            raise BadManifest(f"{where} is not a time.") from error
+    if type(value) is not kind:
+        raise BadManifest(f"{where} has the wrong type.")
+    return value

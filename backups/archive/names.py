@@ -1,0 +1,143 @@
+"""Where the objects of a generation are: names only, nothing is read or written.
+
+A generation has one *stem*. Its first part is `<stem>.json`, further ones `<stem>.part-00002.json`
+and so on: a part also ends when its time is up, so how many there will be is unknown when the first
+is written, and a generation of one part must have the plain name. Beside them are
+`<object>.digests`, `<stem>.RESTORE.md` and, last, `<stem>.manifest.json`.
+
+A part that had to be read again after a crash, while an earlier try of it with other values is already
+stored, is `<stem>.try-2.json`: objects are never overwritten, and no manifest names the earlier one.
+
+A data object that is encrypted ends in `.json.age`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from string import Formatter
+from urllib.parse import quote
+
+from backups.archive.errors import LayoutError
+
+KV_TEMPLATE = "backups/kv/{prefix}/{timestamp}"
+CLINICS_TEMPLATE = "backups/kv/clinics/{timestamp}"
+MASTERS_TEMPLATE = "backups/masters/{date}"
+INVESTIGATIONS_TEMPLATE = "investigations/{environment}/{prefix}/{timestamp}"
+
+WHOLE_NAMESPACE = "~all"
+"""The empty prefix, spelled as no other prefix can be: `~` would have been percent-encoded."""
+
+MAX_KEY_BYTES = 1024
+_LONGEST_SUFFIX = len(".part-00002.try-99.api-only.json.age.digests")
+_FIELDS = {"environment", "prefix", "timestamp", "date"}
+_LITERAL = re.compile(r"[A-Za-z0-9/_.-]*")
+
+
+@dataclass(frozen=True)
+class TemplateUse:
+    """The templates one environment writes with, and the bucket (endpoint and name) they share."""
+
+    environment: str
+    bucket: str
+    templates: tuple[str, ...]
+
+
+def kv_template(prefix: str) -> str:
+    """The template for copies of this KV prefix where the environment names none."""
+    return CLINICS_TEMPLATE if prefix == "clinic:id:" else KV_TEMPLATE
+
+
+def encode_prefix(prefix: str) -> str:
+    """The prefix as one path segment: without its last ":", all but `A-Za-z0-9:_.-` percent-encoded."""
+    segment = quote(prefix.removesuffix(":"), safe=":").replace("~", "%7E")
+    if not segment.strip("."):
+        # "." and ".." would be taken for directories by tools on the way.
+        segment = segment.replace(".", "%2E")
+    return segment or WHOLE_NAMESPACE
+
+
+def object_stem(
+    template: str, *, environment: str, prefix: str, at: datetime, zone: tzinfo = UTC, later: bool = False
+) -> str:
+    """The stem of a generation; `later` names a further one of the same day where the template has `{date}`.
+
+    Timestamps are UTC to the microsecond, dates are days of `zone`. Raises LayoutError.
+    """
+    check_template(template)
+    if at.tzinfo is None:
+        raise LayoutError("The time of a generation needs a time zone.")
+    stem = template.format(
+        environment=quote(environment, safe=""),
+        prefix=encode_prefix(prefix),
+        timestamp=at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ"),
+        date=at.astimezone(zone).strftime("%Y%m%d-%H%M%S" if later else "%Y%m%d"),
+    )
+    if len(stem) + _LONGEST_SUFFIX > MAX_KEY_BYTES:
+        raise LayoutError(f"R2 takes object names of {MAX_KEY_BYTES} bytes: give this family a shorter key template.")
+    return stem
+
+
+def part_key(stem: str, number: int, *, api_only: bool = False, attempt: int = 1, encrypted: bool = False) -> str:
+    """The name of a data object; `number` and `attempt` count from 1."""
+    named = stem if number == 1 else f"{stem}.part-{number:05}"
+    if attempt > 1:
+        named = f"{named}.try-{attempt}"
+    return f"{named}{'.api-only' if api_only else ''}.json{'.age' if encrypted else ''}"
+
+
+def is_part_key(key: str, stem: str, number: int, *, api_only: bool, encrypted: bool) -> bool:
+    """Whether this is the name of the data object, at whichever attempt."""
+    found = re.search(r"\.try-([1-9][0-9]*)(?:\.api-only)?\.json(?:\.age)?$", key.removeprefix(stem))
+    attempt = int(found[1]) if found else 1
+    return key == part_key(stem, number, api_only=api_only, attempt=attempt, encrypted=encrypted)
+
+
+def digests_key(object_key: str) -> str:
+    """The name of the digests beside a data object."""
+    return f"{object_key}.digests"
+
+
+def restore_key(stem: str) -> str:
+    """The name of the recovery steps."""
+    return f"{stem}.RESTORE.md"
+
+
+def manifest_key(stem: str) -> str:
+    """The name of the manifest, which is written last."""
+    return f"{stem}.manifest.json"
+
+
+def check_template(template: str) -> None:
+    """Raises LayoutError when a key template cannot be used."""
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError as error:
+        raise LayoutError(f"The key template {template!r} is not well-formed: {error}.") from error
+    fields = {name for _, name, _, _ in pieces if name is not None}
+    if unknown := sorted(fields - _FIELDS):
+        raise LayoutError(f"The key template {template!r} uses {{{unknown[0]}}}; known are {sorted(_FIELDS)}.")
+    if any(spec or conversion for _, _, spec, conversion in pieces):
+        raise LayoutError(f"The key template {template!r} may not format its placeholders.")
+    if not fields & {"timestamp", "date"}:
+        raise LayoutError(f"The key template {template!r} needs {{timestamp}} or {{date}}: two copies would collide.")
+    if not all(_LITERAL.fullmatch(literal) for literal, _, _, _ in pieces):
+        raise LayoutError(f"The key template {template!r} may hold A-Z a-z 0-9 / _ . - and placeholders only.")
+    if any(segment in ("", ".", "..") for segment in template.split("/")):
+        raise LayoutError(f"The key template {template!r} has an empty or dot segment.")
+
+
+def validate_templates(uses: Iterable[TemplateUse]) -> None:
+    """Raises LayoutError when a template is unusable, or two environments share a bucket without `{environment}`."""
+    seen: dict[str, TemplateUse] = {}
+    for use in uses:
+        for template in use.templates:
+            check_template(template)
+        other = seen.setdefault(use.bucket, use)
+        if other.environment == use.environment:
+            continue
+        if any("{environment}" not in template for template in (*use.templates, *other.templates)):
+            raise LayoutError(
+                f"{other.environment} and {use.environment} both write to {use.bucket}: "
+                "put {environment} into the key templates of both, or use two buckets."
+            )

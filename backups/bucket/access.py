@@ -1,0 +1,154 @@
+"""The bucket of an environment: how to reach it, and where its generations go."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from backups import archive as manifest
+from backups.bucket.r2 import (
+    AccessRefused,
+    Elsewhere,
+    ObjectConflict,
+    ObjectInfo,
+    R2Store,
+    StoreError,
+    StoreUnavailable,
+)
+from backups.models import Generation, StoredObject
+from kvops.connections import credentials
+from kvops.models import Environment
+from kvops.runs.lease import RunError, TryLater
+
+
+@contextmanager
+def store(environment: Environment) -> Iterator[R2Store]:
+    """A new connection to the environment's bucket. Raises AccessRefused when it may not or cannot be used."""
+    try:
+        access_key_id = credentials.resolve(environment.r2_access_key_id)
+        secret_access_key = credentials.resolve(environment.r2_secret_access_key)
+    except credentials.UnresolvedReference as error:
+        raise AccessRefused(f"The R2 credentials of {environment.slug} are not there. {error}") from error
+    bucket = R2Store(
+        endpoint=environment.r2_endpoint,
+        bucket=environment.r2_bucket,
+        access_key_id=access_key_id,
+        secret_access_key=secret_access_key,
+        allowed_hosts=settings.KVOPS_ALLOWED_API_HOSTS,
+    )
+    try:
+        yield bucket
+    finally:
+        bucket.close()
+
+
+@contextmanager
+def store_of(generation: Generation) -> Iterator[R2Store]:
+    """As `store`, for what belongs to this copy. Raises Elsewhere: what another bucket lacks says nothing of it."""
+    insist_here(generation)
+    with store(generation.environment) as found:
+        yield found
+
+
+def insist_here(generation: Generation) -> None:
+    """Raise Elsewhere unless the copy lies in the bucket that its environment has now."""
+    mine, now = generation.bucket, generation.environment.r2_bucket
+    if mine != now:
+        raise Elsewhere(
+            f"Copy {generation.pk} lies in bucket {mine}; {generation.environment.slug} has {now} now. Give the"
+            f" environment its bucket back to read the copy."
+        )
+
+
+@contextmanager
+def errors_for_a_run() -> Iterator[None]:
+    """Turns the store's errors into what a run does about them: try later, or stop with a sentence."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise TryLater(str(error)) from error
+    except ObjectConflict as error:
+        raise RunError("conflict", str(error)) from error
+    except StoreError as error:
+        raise RunError("store", str(error)) from error
+
+
+def root(environment: Environment) -> str:
+    """What the names of all objects of an environment begin with."""
+    return environment.key_template.format(environment=quote(environment.slug, safe="")) + "/"
+
+
+def investigations_root(environment: Environment) -> str:
+    """What the names of the copies for investigations begin with: not among those that R2 locks."""
+    return f"investigations/{quote(environment.slug, safe='')}/"
+
+
+_SEEN = ("size", "etag", "modified_at", "seen_at", "status_at")
+
+
+def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
+    """Note objects that were just put for a generation, in the words of the store, within the caller's transaction."""
+    StoredObject.objects.bulk_create(
+        [
+            StoredObject(
+                environment=generation.environment,
+                key=info.key,
+                size=info.size,
+                etag=info.etag,
+                modified_at=info.last_modified,
+                seen_at=Now(),
+                status_at=Now(),
+                generation=generation,
+                status=StoredObject.Status.KNOWN,
+                written_size=info.size,
+                written_etag=info.etag,
+            )
+            for info in written
+        ],
+        update_conflicts=True,
+        unique_fields=["environment", "key"],
+        update_fields=[*_SEEN, "generation", "status", "written_size", "written_etag"],
+    )
+
+
+def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:
+    """The name of a new generation, from the environment's key template. Raises manifest.LayoutError."""
+    template = manifest.kv_template(prefixes[0] if len(prefixes) == 1 else "")
+    return manifest.object_stem(
+        environment.key_template + template.removeprefix("backups"),
+        environment=environment.slug,
+        prefix="_".join(prefix.removesuffix(":") for prefix in prefixes),
+        at=at,
+        zone=timezone.get_default_timezone(),
+    )
+
+
+def investigation_stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:
+    """The name of a new copy for an investigation. Raises manifest.LayoutError."""
+    return manifest.object_stem(
+        manifest.INVESTIGATIONS_TEMPLATE,
+        environment=environment.slug,
+        prefix="_".join(prefix.removesuffix(":") for prefix in prefixes),
+        at=at,
+    )
+
+
+def masters_stem(environment: Environment, at: datetime) -> str:
+    """The name of a new copy of master data: the team's day, with the time for a later one of that day.
+
+    Raises manifest.LayoutError.
+    """
+    template = environment.key_template + manifest.MASTERS_TEMPLATE.removeprefix("backups")
+
+    def named(*, later: bool) -> str:
+        zone = timezone.get_default_timezone()
+        return manifest.object_stem(template, environment=environment.slug, prefix="", at=at, zone=zone, later=later)
+
+    first = named(later=False)
+    if Generation.objects.filter(bucket=environment.r2_bucket, stem=first).exists():
+        return named(later=True)
+    return first

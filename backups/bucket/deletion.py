@@ -1,0 +1,9 @@
+"""The one call that deletes an object of a bucket. Only `backups.retention.erasure` may import it (import-linter)."""
+
+from backups.bucket.r2 import R2Store
+
+
+def remove_permanently(store: R2Store, key: str) -> None:
+    """Delete the object; fine when there is none. A bucket lock raises AccessRefused, other answers StoreError."""
+    with store._edge("delete", key):
+        store._client.delete_object(Bucket=store.bucket, Key=key)

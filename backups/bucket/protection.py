@@ -1,0 +1,275 @@
+"""How the buckets are guarded: is there a lock on the copies, and can anybody read them (hazards A16, B19).
+
+Asked of Cloudflare before each copy and every half hour. What differs from the last answer is recorded; what is wrong,
+or cannot be told, is an alarm. KVOps has no right to change any of it, and needs none.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, timedelta
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.bucket import access as storage
+from backups.bucket import lock_rules as locks
+from backups.bucket.lock_rules import Locked
+from backups.models import BucketGuard, Generation
+from kvops import clock, timing
+from kvops.cloudflare import (
+    ApiError,
+    AuthError,
+    CloudflareError,
+    ConfigurationError,
+    LockRule,
+    NotFound,
+    RateLimited,
+    TransportError,
+)
+from kvops.connections.calls import Calls
+from kvops.models import Environment, Event
+from kvops.notifications import outbox as notifications
+from kvops.wording import say
+
+logger = logging.getLogger(__name__)
+
+RETENTION = timedelta(days=timing.RETENTION_DAYS)
+"""For how long R2 must refuse to delete what a copy puts."""
+
+
+class NotKnown(Exception):
+    """Nobody can tell how a bucket is guarded; the message says why and what to do."""
+
+
+Lock, Problem = BucketGuard.Lock, BucketGuard.Problem
+
+
+def known(environment: Environment) -> BucketGuard:
+    """What is known of the environment's bucket now: what Cloudflare said within the hour, otherwise why nothing is."""
+    found = BucketGuard.objects.filter(environment=environment).first()
+    if found is None or found.of != _of(environment):
+        return BucketGuard(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
+    if found.known and _is_old(found):
+        found.lock, found.problem, found.wider, found.public = Lock.UNKNOWN, Problem.SILENT, [], []
+        found.deletes, found.expiry = [], None
+    return found
+
+
+def locked_until(generation: Generation) -> Locked | None:
+    """Until when R2 refuses to delete the newest of a copy's objects; None when that is not known.
+
+    By the rules that cover all of its names, from the moment the copy was finished, or begun while it is written.
+    """
+    guard = known(generation.environment)
+    if not guard.known or generation.bucket != generation.environment.r2_bucket:
+        return None
+    return locks.locked(rules_of(guard), generation.stem, generation.finished_at or generation.started_at)
+
+
+def lock_of(generation: Generation) -> BucketGuard.Lock:
+    """Whether the rules keep a finished copy for as long as every copy is kept."""
+    guard = known(generation.environment)
+    if not guard.known or generation.bucket != generation.environment.r2_bucket:
+        return Lock.UNKNOWN
+    put_at = generation.finished_at or generation.started_at
+    return Lock(locks.judge(rules_of(guard), generation.stem, put_at=put_at, least=RETENTION))
+
+
+def shown(generation: Generation) -> dict[str, object]:
+    """What a reviewer is told of the lock on a copy; derived again before anything is deleted that relies on it."""
+    state, end = lock_of(generation), locked_until(generation) or Locked()
+    rules = rules_of(known(generation.environment)) if state != Lock.UNKNOWN else []
+    return {
+        "state": state.value,
+        "forever": end.forever,
+        "locked_until": end.until.astimezone(UTC).isoformat() if end.until else "",
+        "rules": [rule.id for rule in rules if rule.enabled and generation.stem.startswith(rule.prefix)],
+    }
+
+
+def insist_known(generation: Generation, shown: Mapping[str, object]) -> None:
+    """Raise NotKnown when a reviewer was shown how a copy is locked, and Cloudflare just does not answer any more."""
+    guard = known(generation.environment)
+    if shown.get("state") not in {None, Lock.UNKNOWN} and guard.problem == Problem.SILENT:
+        sentence = _("Whether R2 still locks copy %(pk)s is not known: %(why)s")
+        raise NotKnown(say(sentence, pk=generation.pk, why=guard.why))
+
+
+def rules_of(guard: BucketGuard) -> list[LockRule]:
+    """The lock rules as Cloudflare gave them."""
+    return [LockRule(**rule) for rule in guard.rules]
+
+
+def look_when_due(environment: Environment) -> None:
+    """As `look`, unless Cloudflare answered within half an hour."""
+    guard = known(environment)
+    if not guard.known or guard.read_at is None or -clock.seconds_until(guard.read_at) >= timing.GUARDS:
+        look(environment)
+
+
+def look(environment: Environment, keep: Callable[[], None] = lambda: None) -> BucketGuard:
+    """Ask Cloudflare, and keep and record what changed; `keep` is called about once a second meanwhile.
+
+    Never fails: what Cloudflare does not tell is kept as such, with the reason, once the last answer is an hour old.
+    """
+    try:
+        found, words = _ask(environment, keep), ""
+    except CloudflareError as error:
+        before = known(environment)
+        if before.known and _may_pass(error):
+            logger.warning("How the bucket of %s is guarded was not told: %s", environment.slug, error)
+            return before
+        found, words = _Found(Lock.UNKNOWN, problem=_problem(error)), str(error)
+    return _keep(environment, found, words)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What an answer means, in the columns of the table."""
+
+    lock: BucketGuard.Lock
+    rules: tuple[LockRule, ...] = ()
+    wider: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    expiry: int | None = None
+    problem: str = ""
+
+    def columns(self) -> dict[str, Any]:
+        return (
+            asdict(self)
+            | {"rules": [asdict(rule) for rule in self.rules]}
+            | {"wider": list(self.wider), "public": list(self.public), "deletes": list(self.deletes)}
+        )
+
+
+class _AnotherAccount(ConfigurationError):
+    """The endpoint is another account's: a bucket of the same name there is another bucket."""
+
+
+def _ask(environment: Environment, keep: Callable[[], None]) -> _Found:
+    bucket, root = environment.r2_bucket, storage.root(environment)
+    jurisdiction = _jurisdiction(environment)
+    with Calls(environment, keep) as calls:
+        client = calls.client
+        locked = calls.submit(lambda: client.bucket_locks(bucket, jurisdiction=jurisdiction))
+        lifecycle = calls.submit(lambda: client.bucket_lifecycle(bucket, jurisdiction=jurisdiction))
+        managed = calls.submit(lambda: client.managed_domain(bucket, jurisdiction=jurisdiction))
+        custom = calls.submit(lambda: client.custom_domains(bucket, jurisdiction=jurisdiction))
+        rules = calls.outcome(locked)
+        deleting = [rule for rule in calls.outcome(lifecycle) if rule.enabled]
+        domains = [calls.outcome(managed), *calls.outcome(custom)]
+    return _Found(
+        Lock(locks.judge(rules, root, put_at=clock.now(), least=RETENTION)),
+        tuple(rules),
+        tuple(rule.id for rule in locks.wider(rules, root, environment.key_template.partition("{")[0])),
+        tuple(domain.name for domain in domains if domain.enabled),
+        tuple(rule.id for rule in deleting if locks.meet(rule.prefix, root)),
+        locks.expiry(deleting, storage.investigations_root(environment)),
+    )
+
+
+def _jurisdiction(environment: Environment) -> str:
+    """Where the bucket is kept, as its endpoint says. Raises ConfigurationError for the endpoint of another account."""
+    host = urlsplit(environment.r2_endpoint).hostname or ""
+    r2 = re.fullmatch(r"([0-9a-f]{32})(?:\.([a-z]+))?\.r2\.cloudflarestorage\.com", host)
+    if r2 and r2[1] != environment.account_id:
+        raise _AnotherAccount(f"The endpoint of {environment.slug} is of account {r2[1]}, its tokens are not.")
+    return (r2[2] or "") if r2 else ""
+
+
+def _keep(environment: Environment, found: _Found, words: str) -> BucketGuard:
+    columns = found.columns() | {"of": _of(environment)}
+    with log.transaction():
+        # One at a time, so that two who look record it once.
+        Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)
+        before = BucketGuard.objects.filter(environment=environment).first()
+        read = {} if found.problem else {"read_at": Now()}
+        BucketGuard.objects.update_or_create(environment=environment, defaults=columns | read)
+        guard = BucketGuard.objects.get(environment=environment)
+        if before is None or any(getattr(before, name) != value for name, value in columns.items()):
+            log.record(
+                _action(guard),
+                actor=log.Actor.system("guards"),
+                environment=environment.slug,
+                subject=f"environment:{environment.slug}",
+                subject_label=f"{environment.r2_bucket}/{storage.root(environment)}",
+                details={
+                    "lock": guard.lock,
+                    "rules": [rule.id[:100] for rule in found.rules[:20]],
+                    "wider": [name[:100] for name in guard.wider[:20]],
+                    "public": [name[:100] for name in guard.public[:20]],
+                    "deletes": [name[:100] for name in guard.deletes[:20]],
+                    "expiry": guard.expiry,
+                    "problem": guard.problem,
+                    "words": words[:500],
+                },
+            )
+            if not guard.good:
+                _tell(guard)
+    return guard
+
+
+def _tell(guard: BucketGuard) -> None:
+    """Tell people what is wrong with a bucket's guards, each time that something else is."""
+    lines = [say(_("Lock: %(state)s"), state=Lock(guard.lock).label)]
+    if guard.problem:
+        lines.append(say(Problem(guard.problem).label))
+    if guard.wider:
+        lines.append(say(_("Rules that lock more than the copies: %(rules)s"), rules=", ".join(guard.wider)))
+    if guard.deletes:
+        lines.append(say(_("Rules by which R2 deletes copies: %(rules)s"), rules=", ".join(guard.deletes)))
+    if guard.public:
+        lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(guard.public)))
+    title = _("The bucket of %(environment)s is not guarded as it should be")
+    notifications.post(
+        Event.BUCKET_UNPROTECTED,
+        subject=f"environment:{guard.environment.slug}",
+        title=say(title, environment=guard.environment.name),
+        lines=lines,
+        link=f"{reverse('backups:storage')}#guards",
+        environment=guard.environment,
+        occasion=clock.now().isoformat(timespec="seconds"),
+    )
+
+
+def _action(guard: BucketGuard) -> Action:
+    if not guard.known:
+        return Action.BUCKET_GUARD_UNKNOWN
+    return Action.BUCKET_GUARDED if guard.good else Action.BUCKET_UNGUARDED
+
+
+def _of(environment: Environment) -> str:
+    return f"{environment.account_id} {environment.r2_endpoint} {environment.r2_bucket}/{storage.root(environment)}"
+
+
+def _is_old(guard: BucketGuard) -> bool:
+    return guard.read_at is None or -clock.seconds_until(guard.read_at) > timing.GUARDS_KNOWN
+
+
+def _may_pass(error: CloudflareError) -> bool:
+    later = isinstance(error, ApiError) and (
+        error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.REQUEST_TIMEOUT
+    )
+    return later or isinstance(error, RateLimited | TransportError)
+
+
+def _problem(error: CloudflareError) -> BucketGuard.Problem:
+    match error:
+        case _AnotherAccount():
+            return Problem.ANOTHER_ACCOUNT
+        case AuthError():
+            return Problem.PERMISSION
+        case NotFound():
+            return Problem.NO_BUCKET
+        case _ if _may_pass(error):
+            return Problem.SILENT
+    return Problem.REFUSED

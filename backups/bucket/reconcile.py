@@ -1,0 +1,229 @@
+"""The bucket compared with the copies: what belongs to none, what is missing, what changed. Nothing is ever deleted.
+
+A run lists everything under the environment's prefixes page by page into a stage, and settles the difference in one
+transaction at its end. What is written meanwhile is neither missing nor unknown: a copy is expected to be there only
+when it was finished before the listing began, and what lies under the name of a copy in writing is part of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from backups.bucket import access as storage
+from backups.bucket import listing as matching
+from backups.bucket.r2 import NotOffered, R2Store, Upload
+from backups.models import Generation, StoredObject
+from kvops import clock
+from kvops.models import Environment, Event, Person, Run
+from kvops.notifications import outbox as notifications
+from kvops.prefixes import distinct
+from kvops.runs import driver as runs
+from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.schedules.jobs import Begun
+from kvops.wording import say
+
+PAGE = 1_000
+"""Objects of one listing call, staged in one transaction."""
+COUNTED = 1_000
+"""Up to how many objects an alarm counts: a page must not count a million."""
+NAMED = 20
+"""How many of the objects that were found wrong the record names."""
+MAX_RESTARTS = 3
+"""How often a listing begins again by itself when a database that crashed forgot its stage."""
+
+Status = StoredObject.Status
+TOLD: dict[str, tuple[Event, Promise]] = {
+    Status.MISSING: (Event.OBJECT_MISSING, _("Missing from the bucket of %(environment)s: %(n)s objects of copies")),
+    Status.CHANGED: (Event.OBJECT_CHANGED, _("Changed in the bucket of %(environment)s: %(n)s objects of copies")),
+    Status.UNKNOWN: (Event.OBJECT_UNKNOWN, _("Unknown in the bucket of %(environment)s: %(n)s objects of no copy")),
+    Status.GONE: (Event.OBJECT_UNKNOWN, _("Deleted outside KVOps in %(environment)s: %(n)s objects of no copy")),
+}
+"""What people are told of a listing."""
+
+
+def start(environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False) -> Run:
+    """Start listing the environment's bucket in a new run. Raises runs.AlreadyOpen."""
+    with log.transaction():
+        return _create(environment, actor=actor, person=person, foreground=foreground)
+
+
+def _create(
+    environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
+) -> Run:
+    return runs.create(
+        Run.Kind.RECONCILE,
+        subject=_subject(environment),
+        label=f"{environment.r2_bucket}/{storage.root(environment)}"[:300],
+        actor=actor,
+        person=person,
+        environment=environment,
+        foreground=foreground,
+    )
+
+
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """A listing of the environment's bucket, for a schedule, once there is a copy in it."""
+    if not Generation.objects.filter(environment=environment).exists():
+        return Begun()
+    try:
+        return Begun([_create(environment, actor=actor)])
+    except runs.AlreadyOpen as open_:
+        return Begun(refused=[*open_.args])
+
+
+def newest(environment: Environment) -> Run | None:
+    """The newest listing that came to its end; its result says how many objects have each status."""
+    done = Run.objects.filter(kind=Run.Kind.RECONCILE, subject=_subject(environment), state=Run.State.SUCCEEDED)
+    return done.order_by("-pk").first()
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """An environment's bucket: the newest listing that ended, and the one under way."""
+
+    environment: Environment
+    listed: Run | None
+    running: Run | None
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """The objects by status, as that listing counted them."""
+        result = self.listed.result if self.listed else {}
+        return [(status.value, result.get(f"{status}_objects", 0)) for status in Status]
+
+    @property
+    def uploads(self) -> int | None:
+        """How many unfinished uploads there are; None when the store does not say, or was never asked."""
+        found = self.listed.result.get("unfinished_uploads") if self.listed else None
+        return None if found is None else int(found)
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        """What a person must look at, by status: objects nobody has explained, counted up to `COUNTED` and one."""
+        mine = StoredObject.objects.needing_a_look().filter(environment=self.environment)
+        counted = {status.value: mine.filter(status=status)[: COUNTED + 1].count() for status in Status}
+        return {status: count for status, count in counted.items() if count}
+
+
+def buckets() -> Iterator[Bucket]:
+    """The bucket of every environment, in the order of clean-up."""
+    for environment in Environment.objects.order_by("order"):
+        running = Run.objects.open().filter(kind=Run.Kind.RECONCILE, subject=_subject(environment)).first()
+        yield Bucket(environment, newest(environment), running)
+
+
+def _subject(environment: Environment) -> str:
+    return f"environment:{environment.slug}"
+
+
+def reconcile(lease: Lease) -> Again | None:
+    """Do a step of a listing: a page at a time; when all are listed, settle the difference."""
+    environment = lease.run.environment
+    if environment is None:
+        raise RunError("no_environment", gettext_noop("The environment of this run is gone."))
+    with storage.errors_for_a_run():
+        if lease.run.cursor.get("bucket") != environment.r2_bucket:
+            _begin(lease, environment)
+        with storage.store(environment) as store:
+            while lease.run.cursor["roots"]:
+                _page(lease, store)
+                if lease.tired:
+                    return Again()
+            lease.keep()
+            uploads = _uploads(store, environment)
+    return _settle(lease, environment, uploads)
+
+
+def _uploads(store: R2Store, environment: Environment) -> list[Upload] | None:
+    """The unfinished uploads under the environment's prefixes; None from a store that cannot tell."""
+    try:
+        return [upload for root in _roots(environment) for upload in store.uploads(root)]
+    except NotOffered:
+        return None
+
+
+def _roots(environment: Environment) -> list[str]:
+    """What the names of the environment's objects begin with."""
+    return [storage.root(environment), storage.investigations_root(environment)]
+
+
+def _begin(lease: Lease, environment: Environment) -> None:
+    bucket = environment.r2_bucket
+    prefixes = distinct([*_roots(environment), *matching.roots(environment.pk, bucket)])
+    place = {"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}
+    with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
+        matching.clear(environment.pk)
+
+
+def _page(lease: Lease, store: R2Store) -> None:
+    at: dict[str, Any] = lease.run.cursor
+    page = store.page(at["roots"][0], after=at["after"], limit=PAGE)
+    if any("\0" in found.key for found in page.objects):
+        raise RunError("odd_name", "The name of an object in the bucket holds a NUL; remove that object by hand.")
+    staged = at["staged"] + len(page.objects)
+    following = {"after": page.objects[-1].key} if page.more else {"after": "", "roots": at["roots"][1:]}
+    with lease.checkpoint(cursor={**at, "staged": staged, **following}, done=staged, note=f"Listed {staged} objects"):
+        matching.stage(lease.run, page.objects)
+
+
+def _tell(run: Run, environment: Environment, begun: datetime) -> None:
+    """Tell people of what this listing found wrong and the one before did not, once for each status."""
+    for status, (event, title) in TOLD.items():
+        new = StoredObject.objects.needing_a_look().filter(environment=environment, status=status, status_at__gte=begun)
+        names = list(new.order_by("key").values_list("key", flat=True)[:5])
+        n = new[: COUNTED + 1].count()
+        if names:
+            notifications.post(
+                event,
+                subject=f"run:{run.pk}",
+                title=say(title, environment=environment.name, n=n if n <= COUNTED else f"> {COUNTED}"),
+                lines=names,
+                link=f"{reverse('backups:storage')}?environment={environment.slug}&status={status}#objects",
+                environment=environment,
+                occasion=status,
+            )
+
+
+def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None) -> Again | None:
+    at, before, begun = lease.run.cursor, newest(environment), clock.now()
+    matching.analyze()
+    result: dict[str, int] = {}  # filled within the transaction that ends the run with it
+    try:
+        with lease.checkpoint(Done(result), note=""):
+            counts = matching.settle(
+                lease.run, bucket=at["bucket"], staged=at["staged"], before=before.created_at if before else None
+            )
+            result.update({f"{status}_objects": count for status, count in counts.items()})
+            if uploads is not None:
+                matching.keep_uploads(environment, uploads)
+                result["unfinished_uploads"] = len(uploads)
+            found = matching.found_since(lease.run, begun, NAMED)
+            _tell(lease.run, environment, begun)
+            differs = bool(uploads or found or sum(counts.values()) > counts[Status.KNOWN])
+            log.record(
+                Action.STORAGE_DIFFERS if differs else Action.STORAGE_RECONCILED,
+                actor=lease.actor,
+                environment=environment.slug,
+                subject=f"run:{lease.run.pk}",
+                subject_label=lease.run.label[:200],
+                details={**result, **({"new": [f"{one.status}: {one.key[:200]}" for one in found]} if found else {})},
+            )
+    except matching.StageMismatch as mismatch:
+        restarts = at.get("restarts", 0) + 1
+        too_often = restarts > MAX_RESTARTS
+        note = gettext_noop("What was listed got lost; listing from the beginning.")
+        with lease.checkpoint(cursor={} if too_often else {"restarts": restarts}, done=0, note=note):
+            matching.clear(environment.pk)
+        if too_often:
+            sentence = f"{mismatch} Nothing was changed; try again to list anew."
+            raise RunError("stage_mismatch", sentence) from mismatch
+        return Again()
+    return None

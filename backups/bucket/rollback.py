@@ -1,0 +1,111 @@
+"""What the bucket says of the record: the newest manifest of each environment, read for `kvops.rollback`.
+
+A bucket of a million objects is not listed for that. The names of copies carry their times, so in each folder those
+begin where the copies this database has known for days end: `matching.settled`. Only a copy that was being written may
+get its manifest under an older name; whether it has one is asked by that name.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from heapq import nlargest
+
+from backups import archive as manifest
+from backups.bucket import access as storage
+from backups.bucket import listing as matching
+from backups.bucket.r2 import ObjectInfo, ObjectMissing, R2Store, StoreError
+from backups.models import Generation
+from kvops import prefixes, timing
+from kvops import rollback as contradictions
+from kvops.connections import skew
+from kvops.models import Contradiction, Environment, Skew
+from kvops.runs.lease import RunError, Stopped
+from kvops.wording import english
+
+logger = logging.getLogger(__name__)
+
+TRIES = 5
+"""How many manifests are read, from the newest on, until one can be understood."""
+
+_looked: dict[tuple[int, str, str], float] = {}
+"""When this process last looked into each bucket: one that was just started looks before it does anything."""
+
+
+def look(environment: Environment) -> Contradiction | None:
+    """Hold the newest manifest in the bucket against the record. A bucket that does not answer says nothing."""
+    try:
+        return read(environment)
+    except StoreError as error:
+        logger.warning("Whether the bucket of %s contradicts the database is not known: %s", environment.slug, error)
+        return None
+
+
+def read(environment: Environment, keep: Callable[[], None] = lambda: None) -> Contradiction | None:
+    """As `look`; `keep` is called between the pages. Raises StoreError when the bucket cannot be read."""
+    with storage.store(environment) as store:
+        seen = _newest(store, environment, keep)
+        skew.measure(environment, Skew.Service.R2, store.time())
+    _looked[_key(environment)] = time.monotonic()
+    return contradictions.compare(environment, seen) if seen else None
+
+
+def insist_none(environment: Environment) -> None:
+    """Before a step that changes KV: this is the database that made the copies, and its clock is right.
+
+    Raises Stopped, RunError and TryLater.
+    """
+    looked = _looked.get(_key(environment))
+    wrong = skew.why(environment, Skew.Service.R2)
+    if wrong or looked is None or time.monotonic() - looked > timing.LOOK:
+        with storage.errors_for_a_run():
+            read(environment)
+    if why := contradictions.why():
+        raise Stopped(contradictions.CODE, english(why))
+    if why := skew.why(environment, Skew.Service.R2):
+        raise RunError(skew.CODE, english(why))
+
+
+def _key(environment: Environment) -> tuple[int, str, str]:
+    return (environment.pk, environment.r2_endpoint, environment.r2_bucket)
+
+
+def _newest(store: R2Store, environment: Environment, keep: Callable[[], None]) -> contradictions.Seen | None:
+    """What the newest manifest says that can be understood; None in a bucket without one."""
+    found = {
+        one.key: one for one in (*_listed(store, environment, keep), *_of_copies_in_writing(store, environment, keep))
+    }
+    for info in nlargest(TRIES, found.values(), key=lambda one: (one.last_modified, one.key)):
+        try:
+            document = manifest.parse_manifest(store.get(info.key))
+        except (manifest.ManifestError, ObjectMissing) as problem:
+            logger.warning("%s is passed over: %s", info.key, problem)
+            continue
+        return contradictions.Seen(info.key, info.last_modified, document.audit_sequence, document.audit_hash)
+    return None
+
+
+def _listed(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
+    """The manifests in the bucket, but for those this database has long known, as far as they need not be listed."""
+    settled = matching.settled(environment.pk, environment.r2_bucket, keep=TRIES)
+    mine = [storage.root(environment), storage.investigations_root(environment)]
+    for root in prefixes.distinct([*mine, *matching.roots(environment.pk, environment.r2_bucket)]):
+        after, more = "", True
+        while more:
+            keep()
+            page = store.page(root, after=after)
+            yield from (one for one in page.objects if one.key.endswith(manifest.manifest_key("")))
+            more = page.more
+            if page.objects:
+                last = page.objects[-1].key
+                after = max(last, settled.get(last[: last.rindex("/") + 1], ""), key=str.encode)
+
+
+def _of_copies_in_writing(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
+    """The manifests of copies that are being written, or were when a run failed, for all this database knows."""
+    writing = Generation.objects.filter(
+        environment=environment, bucket=environment.r2_bucket, status=Generation.Status.WRITING
+    )
+    for stem in writing.values_list("stem", flat=True):
+        keep()
+        if info := store.head(manifest.manifest_key(stem)):
+            yield info

@@ -1,0 +1,169 @@
+"""The objects in the buckets as their newest listings showed them, what people said of them, and a new listing."""
+
+from collections.abc import Iterator
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST, require_safe
+
+from audit.models import Entry
+from backups.bucket import notes as noting
+from backups.bucket import protection as guarding
+from backups.bucket import reconcile as reconciling
+from backups.bucket.forms import NoteForm, ObjectFilter
+from backups.models import StoredObject, UnfinishedUpload
+from kvops.models import Environment
+from kvops.people.signin import person_of
+from kvops.runs import driver as runs
+from kvops.web import files as downloads
+from kvops.web.acting import refuse
+
+PAGE = 50
+UPLOADS = 20
+"""How many unfinished uploads the page names."""
+ENTRIES = 20
+COLUMNS = (
+    "environment", "bucket", "key", "size", "modified_at", "status", "status_at", "seen_at", "generation", "etag",
+    "note", "noted_by", "noted_at",
+)  # fmt: skip
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """Show what is in the buckets, by name, filtered and paged by the address."""
+    return _page(request, NoteForm())
+
+
+def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpResponse:
+    form = ObjectFilter(request.GET)
+    found = list(form.objects()[: PAGE + 1])
+    context = {
+        "form": form,
+        "note_form": note_form,
+        "buckets": list(reconciling.buckets()),
+        "uploads": UnfinishedUpload.objects.select_related("environment").order_by("key", "pk")[:UPLOADS],
+        "objects": found[:PAGE],
+        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+        "notable": form.notable(),
+        "may_operate": request.user.has_perm("kvops.operate"),
+        "may_note": request.user.has_perm("kvops.acknowledge"),
+    }
+    return render(request, "storage/list.html", context, status=status)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one object: what the store says of it, what the copies say, and what people said."""
+    return _object(request, _found(pk), NoteForm())
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def table(request: HttpRequest) -> StreamingHttpResponse:
+    """The filtered list as CSV, written while it is read."""
+    found = ObjectFilter(request.GET).objects()
+    response = StreamingHttpResponse(downloads.csv_table(COLUMNS, _rows(found)), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="objects.csv"'
+    return response
+
+
+def _rows(found: QuerySet[StoredObject]) -> Iterator[list[downloads.Cell]]:
+    for row in found.iterator(10_000):
+        times = {
+            name: at and at.isoformat()
+            for name in ("modified_at", "status_at", "seen_at", "noted_at")
+            for at in [getattr(row, name)]
+        }
+        yield [
+            row.environment.slug, row.environment.r2_bucket, row.key, row.size, times["modified_at"], row.status,
+            times["status_at"], times["seen_at"], row.generation_id, row.etag, row.note,
+            str(row.noted_by) if row.noted_by else "", times["noted_at"],
+        ]  # fmt: skip
+
+
+@require_POST
+@permission_required("kvops.acknowledge", raise_exception=True)
+def note(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record what a person says of one object."""
+    found, form = _found(pk), NoteForm(request.POST)
+    if not form.is_valid():
+        return _object(request, found, form, status=422)
+    only = StoredObject.objects.filter(pk=pk)
+    _note(request, only, found.environment, form.cleaned_data["note"])
+    return redirect("backups:storage_object", pk)
+
+
+@require_POST
+@permission_required("kvops.acknowledge", raise_exception=True)
+def note_all(request: HttpRequest) -> HttpResponse:
+    """Record what a person says of all objects that the address filters, of one environment."""
+    chosen, form = ObjectFilter(request.GET), NoteForm(request.POST)
+    environment = chosen.notable()
+    if environment is None or not form.is_valid():
+        return _page(request, form, status=422)
+    _note(request, chosen.matching(), environment, form.cleaned_data["note"])
+    return redirect(f"{reverse('backups:storage')}?{request.GET.urlencode()}")
+
+
+def _note(request: HttpRequest, found: QuerySet[StoredObject], environment: Environment, text: str) -> None:
+    try:
+        noted = noting.note(found, environment, text=text, by=person_of(request))
+    except noting.NoteRefused as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, environment, f"environment:{environment.slug}")
+        return
+    said = ngettext("Your note is on %(n)s object.", "Your note is on %(n)s objects.", noted)
+    messages.success(request, said % {"n": noted})
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def guards(request: HttpRequest, environment: str) -> HttpResponse:
+    """Ask Cloudflare how the environment's bucket is guarded."""
+    found = get_object_or_404(Environment, slug=environment)
+    guard = guarding.look(found)
+    if guard.known:
+        messages.success(request, _("Cloudflare said how the bucket of %(name)s is guarded.") % {"name": found.name})
+    else:
+        messages.error(request, guard.why)
+    return redirect("backups:storage")
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def reconcile(request: HttpRequest, environment: str) -> HttpResponse:
+    """List the environment's bucket anew and compare it with the copies."""
+    found, person = get_object_or_404(Environment, slug=environment), person_of(request)
+    try:
+        run = reconciling.start(found, actor=person.actor, person=person)
+    except runs.AlreadyOpen as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, found, f"environment:{environment}")
+        return redirect("backups:storage")
+    messages.success(request, _("The bucket is being listed."))
+    return redirect("run", run.pk)
+
+
+def _found(pk: int) -> StoredObject:
+    return get_object_or_404(StoredObject.objects.select_related("environment", "generation", "noted_by"), pk=pk)
+
+
+def _object(request: HttpRequest, found: StoredObject, form: NoteForm, status: int = 200) -> HttpResponse:
+    context = {
+        "object": found,
+        "environment": found.environment,
+        "form": form,
+        "listed": reconciling.newest(found.environment),
+        "entries": Entry.objects.filter(subject=f"object:{found.pk}").order_by("-seq")[:ENTRIES],
+        "may_note": request.user.has_perm("kvops.acknowledge"),
+    }
+    return render(request, "storage/detail.html", context, status=status)

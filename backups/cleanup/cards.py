@@ -1,0 +1,140 @@
+"""A stage as its card shows it: the stepper, the one next action, what else may be done."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django import forms
+from django.db.models import Count, Max, QuerySet
+from django.shortcuts import get_object_or_404
+from django.utils.functional import Promise
+
+from backups.cleanup import evidence, preparation, sharing
+from backups.cleanup import requests as cleanup
+from backups.cleanup.forms import AcceptForm, LeftoversForm, ReappearedForm, ShareForm, StartForm
+from backups.cleanup.next_action import NEXT, Action, next_action
+from backups.cleanup.stages import busy_run
+from backups.cleanup.stepper import Step, steps
+from backups.models import CleanupRequest, CleanupStage
+from kvops.models import Notification, Person, Role, Run, Scan
+
+State = CleanupStage.State
+BEFORE_SUBMIT = {State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED}
+SCANNED = {State.WAITING, State.FROZEN}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the template needs of a stage; `run` is at work now, `form` belongs to the action."""
+
+    stage: CleanupStage
+    steps: Sequence[Step]
+    action: Action | None
+    form: forms.Form | None
+    run: Run | None
+    scan: Scan | None
+    message: Notification | None
+    leftovers: int
+    reappeared: int
+    reappeared_form: forms.Form | None
+    may_operate: bool
+    may_scan: bool
+    may_freeze_again: bool
+    may_end_early: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A clean-up in a list: its stages, and what the first unfinished one waits for."""
+
+    cleanup: CleanupRequest
+    stages: Sequence[CleanupStage]
+    current: CleanupStage | None
+    waits_for: str | Promise
+
+
+def stages() -> QuerySet[CleanupStage]:
+    """Stages with all that their cards and pages show."""
+    return CleanupStage.objects.select_related(
+        "request__family",
+        "request__references__by",
+        "environment",
+        "namespace__environment",
+        "scan",
+        "generation__run",
+        "generation__verify_run",
+        "check_passed__dataset",
+        "approval__requester",
+        "approval__approver",
+        "run",
+        "confirm_run",
+        "late_run",
+        "accepted_by",
+    )
+
+
+def stage_or_404(pk: int) -> CleanupStage:
+    """The stage with all that its card and page show."""
+    return get_object_or_404(stages(), pk=pk)
+
+
+def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -> Card:
+    """The card of a stage for a person; `typed` are forms as the person left them, by name."""
+    action, run = next_action(stage, person), busy_run(stage)
+    may_operate = person.holds(Role.OPERATOR)
+    idle = may_operate and run is None
+    stopped = stage.state == State.DELETING and stage.run is not None and stage.run.state in Run.RESUMABLE
+    may_freeze = stage.state in BEFORE_SUBMIT
+    again = stage.reappearances.unseen().aggregate(keys=Count("pk"), last=Max("pk"))
+    is_freezing = action is not None and action.url_name == "backups:stage_freeze"
+    return Card(
+        stage=stage,
+        steps=steps(stage),
+        action=action,
+        form=typed.get(f"stage-{stage.pk}") or _form(stage, action),
+        run=run,
+        scan=preparation.scan_of(stage) if may_freeze else None,
+        message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
+        leftovers=cleanup.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
+        reappeared=again["keys"],
+        reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
+        may_operate=may_operate,
+        may_scan=idle and stage.state in SCANNED and not evidence.missing_qa(stage),
+        may_freeze_again=idle and may_freeze and bool(stage.frozen_at) and not is_freezing,
+        may_end_early=idle and stopped,
+    )
+
+
+def _reappeared_form(stage: CleanupStage, typed: Mapping[str, forms.Form], last: int | None) -> forms.Form | None:
+    return typed.get(f"reappeared-{stage.pk}") or (ReappearedForm(initial={"last": last}) if last else None)
+
+
+def _form(stage: CleanupStage, action: Action | None) -> forms.Form | None:
+    """What the action asks a person to fill in."""
+    if action is None or action.disabled_reason:
+        return None
+    if action.url_name == "backups:stage_start":
+        return StartForm(stage=stage)
+    if action.url_name == "backups:stage_accept":
+        return AcceptForm(stage=stage)
+    if action.url_name == "backups:stage_share":
+        return ShareForm()
+    return LeftoversForm() if action.url_name == "backups:stage_leftovers" else None
+
+
+def row(request: CleanupRequest) -> Row:
+    """The clean-up in a list; its stages were fetched with it."""
+    found = sorted(request.stages.all(), key=lambda stage: stage.order)
+    over = not request.is_open
+    current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
+    return Row(request, found, current, NEXT.get(current.state, "") if current else "")
+
+
+def may_state_references(request: CleanupRequest) -> bool:
+    """Whether no stage was submitted with the present statement."""
+    return request.is_open and not request.stages.exclude(state__in=cleanup.UNSUBMITTED).exists()
+
+
+def may_end(request: CleanupRequest) -> bool:
+    """Whether no deletion has begun that must be brought to its end."""
+    begun = [State.DELETING, State.DELETED, State.CONFIRMED]
+    return request.is_open and not request.stages.filter(state__in=begun).exists()

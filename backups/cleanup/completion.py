@@ -1,0 +1,103 @@
+"""The end of a clean-up: leftovers explained, a stage accepted, a request given up."""
+
+from collections.abc import Iterable
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.cleanup import evidence
+from backups.cleanup.stages import CleanupRefused, insist_operator, locked, move
+from backups.models import CleanupException, CleanupRequest, CleanupStage
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, Person
+
+State = CleanupStage.State
+
+
+def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
+    """Record a person's explanation of the names that were not deleted."""
+    with log.transaction():
+        insist_operator(by)
+        changed = CleanupStage.objects.filter(pk=stage.pk, state__in=[State.DELETED, State.CONFIRMED]).update(
+            leftovers_note=note.strip()
+        )
+        if changed != 1 or not note.strip():
+            raise CleanupRefused(
+                _("Leftovers are explained in words, after the deletion and before the stage is accepted.")
+            )
+        log.record(
+            Action.LEFTOVERS_EXPLAINED,
+            actor=by.actor,
+            environment=stage.environment.slug,
+            subject=f"stage:{stage.pk}",
+            subject_label=str(stage),
+            details={"note": note[:1000]},
+        )
+
+
+def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
+    """Confirmed -> accepted, with what was tried in the application and seen. The last stage completes the request."""
+    with log.transaction():
+        insist_operator(by)
+        if not note.strip():
+            raise CleanupRefused(_("Say what you tried in the application and that it works."))
+        mine = locked(stage)
+        if leftovers(mine).exists() and not mine.leftovers_note:
+            raise CleanupRefused(_("Explain the leftovers first."))
+        move(
+            mine,
+            [State.CONFIRMED],
+            State.ACCEPTED,
+            Action.STAGE_ACCEPTED,
+            actor=by.actor,
+            digest=mine.scope_digest,
+            values={
+                "accepted_note": note.strip(),
+                "accepted_by": by,
+                "accepted_at": Now(),
+                "empty_reason": note.strip() if mine.names == 0 else "",
+                "scope_digest": mine.scope_digest or evidence.scope_digest(mine),
+            },
+            details={"note": note[:1000]},
+        )
+        if not mine.request.stages.exclude(state__in=[State.ACCEPTED, State.ENDED]).exists():
+            CleanupRequest.objects.filter(pk=mine.request_id).update(completed_at=Now())
+
+
+def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
+    """End the request before a deletion began; what is pending is withdrawn. Raises CleanupRefused."""
+    insist_operator(by)
+    _insist_not_begun(cleanup.stages.all())
+    for approval in ApprovalRequest.objects.filter(
+        cleanupstage__request=cleanup, state__in=[ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED]
+    ):
+        approvals.withdraw(approval, by=by, reason=reason)
+    with log.transaction():
+        stages = CleanupStage.objects.select_for_update().filter(request=cleanup)
+        _insist_not_begun(stages)
+        if any(stage.state in {State.SUBMITTED, State.APPROVED} for stage in stages):
+            raise CleanupRefused(_("A stage was submitted just now. Load the page again."))
+        stages.filter(state__in=CleanupStage.BEFORE_DELETION).update(state=State.ENDED)
+        ended = CleanupRequest.objects.filter(pk=cleanup.pk, ended_at=None, completed_at=None)
+        if ended.update(ended_at=Now(), ended_by=str(by)) != 1:
+            raise CleanupRefused(_("The clean-up is already over."))
+        log.record(
+            Action.CLEANUP_ENDED,
+            actor=by.actor,
+            subject=f"cleanup:{cleanup.pk}",
+            subject_label=str(cleanup),
+            details={"reason": reason[:500]},
+        )
+
+
+def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
+    if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
+        raise CleanupRefused(_("A deletion has begun; from there the stage only goes forward."))
+
+
+def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:
+    """The exceptions a person must explain."""
+    return stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)

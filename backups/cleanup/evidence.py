@@ -1,0 +1,355 @@
+"""What a reviewer is shown, derived from stored rows only, so that the executor can derive it again and compare.
+
+A changed account, namespace, bucket, policy, copy, check or set of names gives another digest, and the approval
+no longer fits.
+"""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from backups import archive as manifest
+from backups.bucket import protection as guards
+from backups.cleanup import cost
+from backups.datasets import registry as datasets
+from backups.models import (
+    Check,
+    CleanupEntry,
+    CleanupException,
+    CleanupStage,
+    CopyShare,
+    Generation,
+    GenerationEntry,
+    Reappearance,
+)
+from kvops import timing
+from kvops.approvals import gate as approvals
+from kvops.inventory import policy
+from kvops.models import Environment
+from kvops.wording import say
+
+FORMAT = 1
+"""Raised when code derives or compares otherwise than before: what QA showed by the old rules counts no more."""
+SAMPLE = 20
+SAMPLE_OF_DIFFERENCE = 5
+FAMILY = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "read", "sample", "encrypt")
+
+
+_UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)
+
+
+def title(stage: CleanupStage) -> str:
+    """One line for lists: what, where, how many."""
+    return f"Delete {stage.names} keys {stage.request.pattern} from {stage.environment.name} {stage.namespace.title}"
+
+
+def scope_digest(stage: CleanupStage) -> str:
+    """SHA-256 over what is cleaned up and by which rules, equal in every environment."""
+    family = stage.request.family
+    dataset = datasets.dataset_for(stage.request.binding, stage.request.prefix)
+    scope = {
+        "format": FORMAT,
+        "binding": stage.request.binding,
+        "family": {name: getattr(family, name) for name in FAMILY},
+        "category": stage.request.category,
+        "prefix": stage.request.prefix,
+        "exact": stage.request.exact,
+        "policy": policy.newest().digest,
+        "dataset": datasets.definition_digest(dataset) if dataset else None,
+    }
+    return sha256(approvals.canonical(scope).encode()).hexdigest()
+
+
+_NOTHING_DELETED = Q(names__gt=0, deleted=0)
+"""A stage in which all names were left as they were, or were gone already: nothing was tried."""
+
+
+def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
+    """For each earlier environment with the binding, its newest accepted stage of this very scope, not too old.
+
+    A stage without names has a reason by constraint; of one with names something was deleted, or nothing was tried. One
+    with leftovers needs their explanation, keys that are there again a person's note; as long as that is missing for
+    one stage of an environment, no other stands in for it.
+    """
+    unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
+    found: dict[int, CleanupStage] = {}
+    candidates = (
+        _of_scope(stage)
+        .filter(undos=None)  # what was put back again proves nothing
+        .exclude(Exists(unexplained), leftovers_note="")
+        .exclude(_NOTHING_DELETED)
+        .select_related("environment", "accepted_by")
+        .order_by("environment__order", "-accepted_at")
+    )
+    for candidate in candidates:
+        found.setdefault(candidate.environment_id, candidate)
+    for environment in _of_scope(stage).filter(Exists(_UNSEEN)).values_list("environment", flat=True):
+        found.pop(environment, None)
+    return list(found.values())
+
+
+def _of_scope(stage: CleanupStage) -> QuerySet[CleanupStage]:
+    """The stages of this very scope that were accepted in earlier environments, not too long ago."""
+    return CleanupStage.objects.filter(
+        state=CleanupStage.State.ACCEPTED,
+        scope_digest=scope_digest(stage),
+        environment__order__lt=stage.environment.order,
+        accepted_at__gte=Now() - timedelta(seconds=timing.QA_EVIDENCE),
+    )
+
+
+def earlier_environment(stage: CleanupStage) -> Environment | None:
+    """The environment that must be cleaned up and accepted before it is this stage's turn."""
+    earlier = stage.request.stages.filter(order__lt=stage.order).order_by("order")
+    if not earlier:
+        return None
+    proven = {found.environment_id for found in qa_stages(stage)}
+    return next((one.environment for one in earlier if one.environment_id not in proven), None)
+
+
+def only_production(binding: str) -> str:
+    """Why production's keys stay while no other environment has been through the same before it."""
+    return say(
+        _(
+            "Production is cleaned up only after the same was cleaned up in another environment;"
+            " %(binding)s exists in no other before it."
+        ),
+        binding=binding,
+    )
+
+
+def missing_qa(stage: CleanupStage) -> str:
+    """Why it is not this stage's turn, or an empty text."""
+    before = stage.request.stages.filter(order__lt=stage.order, environment__production=False)
+    if stage.environment.production and not before.exists():
+        return only_production(stage.request.binding)
+    earlier = earlier_environment(stage)
+    if earlier is None:
+        return ""
+    if _of_scope(stage).filter(Exists(_UNSEEN), environment=earlier).exists():
+        return say(
+            _("Keys that were deleted in %(name)s are there again. Note there what you found out about them first."),
+            name=earlier.name,
+        )
+    if _of_scope(stage).filter(_NOTHING_DELETED, environment=earlier).exists():
+        return say(
+            _(
+                "Of the names of this clean-up nothing was deleted in %(name)s, so it shows nothing. End it and ask for"
+                " another one."
+            ),
+            name=earlier.name,
+        )
+    return say(
+        _("%(name)s comes first: clean it up there and accept it, with the same policy, at most 7 days before."),
+        name=earlier.name,
+    )
+
+
+def digest(stage: CleanupStage) -> str:
+    """The digest of the evidence as it is now."""
+    return approvals.digest_of(approvals.canonical(build(stage)))
+
+
+def build(stage: CleanupStage) -> dict[str, object]:
+    """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
+    request, environment, namespace = stage.request, stage.environment, stage.namespace
+    generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
+    newest, lock = policy.newest(), guards.shown(generation)
+    return {
+        "format": FORMAT,
+        "action": "delete_keys",
+        "stage": {"id": stage.pk, "order": stage.order, "of": str(namespace), "scope_digest": stage.scope_digest},
+        "environment": environment.slug,
+        "order": environment.order,
+        "production": environment.production,
+        "api": environment.api_base_url,
+        "account_id": environment.account_id,
+        "binding": namespace.binding,
+        "namespace_id": namespace.namespace_id,
+        "namespace_title": namespace.title,
+        "storage": environment.r2_endpoint,
+        "bucket": environment.r2_bucket,
+        "prefix": request.prefix,
+        "exact": request.exact,
+        "family": str(request.family),
+        "category": request.category,
+        "reason": request.reason,
+        "asked_by": request.asker,
+        "policy": {"version": newest.number, "digest": newest.digest},
+        "scope_digest": scope_digest(stage),
+        "names": _names(stage),
+        "generation": _generation(generation),
+        "shared": _shared(generation),
+        "check": _check(stage),
+        "references": _references(stage),
+        "qa": [_qa(stage, found) for found in qa_stages(stage)],
+        "lock": lock,
+        "risks": [f"lock_{lock['state']}"] if request.category == "legacy" and lock["state"] != "held" else [],
+        "cost": cost.shown(stage, generation),
+        "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
+        "warnings": _warnings(stage, generation),
+    }
+
+
+def _names(stage: CleanupStage) -> dict[str, object]:
+    entries = CleanupEntry.objects.filter(stage=stage).order_by("index")
+    step = max(1, stage.names // SAMPLE)
+    wanted = list(range(0, stage.names, step))[:SAMPLE]
+    first, last = entries.first(), entries.last()
+    return {
+        "count": stage.names,
+        "sha256": stage.names_sha256,
+        "first": first.name if first else "",
+        "last": last.name if last else "",
+        "sample": list(entries.filter(index__in=wanted).values_list("name", flat=True)),
+        "scan": stage.scan_id,
+    }
+
+
+def _generation(generation: Generation) -> dict[str, object]:
+    return {
+        "id": generation.pk,
+        "environment": generation.environment.slug,
+        "namespace_id": generation.namespace.namespace_id,
+        "bucket": generation.bucket,
+        "manifest": generation.manifest_key,
+        "manifest_sha256": generation.manifest_sha256,
+        "digest_root": generation.digest_root,
+        "recipients": generation.recipients,
+        "entries_root": _entries_root(generation),
+        "prefixes": generation.prefixes,
+        "read": generation.read,
+        "keys": generation.keys,
+        "bytes": generation.bytes,
+        "expired": generation.expired,
+        "finished_at": _time(generation.finished_at),
+        "status": generation.status,
+    }
+
+
+def _entries_root(generation: Generation) -> str:
+    """The root over all that Postgres holds of the copy's entries: a deletion compares KV with these rows."""
+    columns = ("index", "name", "expiration", "outcome", "size", "digest")
+    root = manifest.Root()
+    rows = GenerationEntry.objects.filter(generation=generation).order_by("index").values_list(*columns)
+    for index, name, expiration, outcome, size, entry in rows.iterator(10_000):
+        line = f"{index} {expiration} {outcome} {size} {bytes(entry or b'').hex()} {name}"
+        root.add(sha256(line.encode()).digest())
+    return root.hexdigest()
+
+
+def _shared(generation: Generation) -> dict[str, object] | None:
+    """How the team was told of the copy: it is recorded once, so it is the same whenever it is read."""
+    share = CopyShare.objects.select_related("by").filter(generation=generation).first()
+    if share is None:
+        return None
+    by = str(share.by) if share.by else ""
+    return {"place": share.place, "by": by, "notification": share.notification_id, "at": _time(share.at)}
+
+
+def _check(stage: CleanupStage) -> dict[str, object] | None:
+    if stage.check_passed_id is None:
+        return None
+    check = Check.objects.select_related("dataset", "environment").get(pk=stage.check_passed_id)
+    database = stage.environment.databases.filter(binding=check.dataset.database).first()
+    return {
+        "id": check.pk,
+        "outcome": check.outcome,
+        "generation": check.generation_id,
+        "environment": check.environment.slug,
+        "source": check.source,
+        "database": check.dataset.database,
+        "database_id": database.database_id if database else "",
+        "dataset": check.dataset.name,
+        "definition": check.definition,
+        "definition_digest": check.definition_digest,
+        "keys": check.keys,
+        "rows": check.rows,
+        "differences": check.differences,
+        "only_in_d1": check.only_in_d1,
+        "finished_at": _time(check.finished_at),
+    }
+
+
+def _references(stage: CleanupStage) -> dict[str, object]:
+    stated = stage.request.references
+    if stated is None:
+        return {}
+    return {
+        "binding": stated.binding,
+        "prefix": stated.prefix,
+        "commit": stated.commit,
+        "command": stated.command,
+        "hits": stated.hits,
+        "answer": stated.answer,
+        "by": str(stated.by),
+        "at": _time(stated.at),
+    }
+
+
+def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
+    return {
+        **_compared(stage, found),
+        "stage": found.pk,
+        "environment": found.environment.slug,
+        "scope_digest": found.scope_digest,
+        "names": found.names,
+        "deleted": found.deleted,
+        "skipped": found.skipped,
+        "note": found.accepted_note,
+        "reappeared": found.reappearances.count(),
+        "reappeared_notes": _notes(found),
+        "by": str(found.accepted_by),
+        "at": _time(found.accepted_at),
+    }
+
+
+def _notes(found: CleanupStage) -> list[str]:
+    """What persons found out about keys that were there again later."""
+    notes = found.reappearances.order_by("note").values_list("note", flat=True).distinct()
+    return [note[:500] for note in notes[:SAMPLE_OF_DIFFERENCE]]
+
+
+def _compared(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
+    """How the names differ from those that were cleaned up before, with the first few of each side."""
+    here, there = _without(stage, found), _without(found, stage)
+    only_here = here.count()
+    return {
+        "only_here": only_here,
+        "only_there": found.names - (stage.names - only_here),
+        "sample_here": list(here.values_list("name", flat=True)[:SAMPLE_OF_DIFFERENCE]),
+        "sample_there": list(there.values_list("name", flat=True)[:SAMPLE_OF_DIFFERENCE]),
+    }
+
+
+def _without(stage: CleanupStage, other: CleanupStage) -> QuerySet[CleanupEntry]:
+    same = CleanupEntry.objects.filter(stage=other, name=OuterRef("name"))
+    return CleanupEntry.objects.filter(~Exists(same), stage=stage).order_by("index")
+
+
+def _warnings(stage: CleanupStage, generation: Generation) -> list[dict[str, object]]:
+    """What the reviewer should know, as codes that the page puts into words in either language."""
+    warnings: list[dict[str, object]] = []
+    for found in qa_stages(stage):
+        if found.names == 0:
+            warnings.append({"code": "qa_empty", "environment": found.environment.name})
+        elif found.skipped:
+            warnings.append({"code": "qa_leftovers", "environment": found.environment.name, "count": found.skipped})
+        if again := found.reappearances.count():
+            warnings.append({"code": "qa_reappeared", "environment": found.environment.name, "count": again})
+    if generation.expired:
+        warnings.append({"code": "expired", "count": generation.expired})
+    if public := guards.known(generation.environment).public:
+        warnings.append({"code": "bucket_public", "hosts": public})
+    if generation.read == "bulk":
+        warnings.append({"code": "read_in_bulk"})
+    if stage.request.family.sample:
+        warnings.append({"code": "sample_family"})
+    return warnings
+
+
+def _time(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat() if at else ""

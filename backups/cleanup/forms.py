@@ -1,0 +1,224 @@
+"""What a person fills in along a clean-up: the request, the statements, the confirmations; and the lists' filters."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from backups.cleanup.stepper import count
+from backups.models import CleanupRequest, CleanupStage
+from kvops.cloudflare import MAX_NAME_BYTES
+from kvops.inventory import families as categories
+from kvops.models import Category, Family, Namespace
+from kvops.names import storable
+
+CLEANABLE = (Category.CACHE, Category.LEGACY, Category.SETTINGS)
+LONGEST = 2_000
+"""Characters of a reason or a note, so that the evidence stays within its 64 KiB."""
+
+
+class _Prose(forms.CharField):
+    """Some sentences of a person."""
+
+    def __init__(self, label: Any, help_text: Any = "", rows: int = 3) -> None:
+        area = forms.Textarea(attrs={"rows": rows})
+        super().__init__(label=label, help_text=help_text, max_length=LONGEST, widget=area)
+
+
+def _bindings() -> list[tuple[str, str]]:
+    found = Namespace.objects.order_by("binding").values_list("binding", flat=True).distinct()
+    return [(binding, binding) for binding in found]
+
+
+class CleanupFilter(forms.Form):
+    """Which clean-ups to show; every field may be empty."""
+
+    STATES = (("", _("All states")), ("open", _("open")), ("completed", _("completed")), ("ended", _("ended")))
+
+    state = forms.ChoiceField(label=_("State"), required=False, choices=STATES)
+    binding = forms.ChoiceField(
+        label=_("Binding"), required=False, choices=lambda: [("", _("All bindings")), *_bindings()]
+    )
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def requests(self) -> QuerySet[CleanupRequest]:
+        """What the filters let through, newest first; none while a filter is wrong."""
+        if not self.is_valid():
+            return CleanupRequest.objects.none()
+        chosen = self.cleaned_data
+        found = CleanupRequest.objects.order_by("-pk")
+        if chosen["state"]:
+            found = found.filter(
+                ended_at__isnull=chosen["state"] != "ended", completed_at__isnull=chosen["state"] != "completed"
+            )
+        if chosen["binding"]:
+            found = found.filter(binding=chosen["binding"])
+        return found.filter(pk__lt=chosen["after"]) if chosen["after"] else found
+
+
+class AskForm(forms.Form):
+    """A new clean-up: a family, or a prefix, and why."""
+
+    binding = forms.ChoiceField(label=_("Binding"), choices=_bindings)
+    family = forms.ChoiceField(
+        label=_("Family"),
+        required=False,
+        help_text=_("Of settings only single keys are deleted. Unclassified keys are not offered: they never are."),
+    )
+    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
+        label=_("Only keys that begin with"),
+        required=False,
+        strip=False,
+        max_length=MAX_NAME_BYTES,
+        help_text=_("Leave it empty to clean up the whole family."),
+        widget=forms.TextInput(attrs={"placeholder": "master:", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+    exact = forms.BooleanField(
+        label=_("Only the key with exactly this name"),
+        required=False,
+        help_text=_("Settings are deleted one key at a time: type its whole name above."),
+    )
+    reason = _Prose(_("Why these keys are no longer needed"), _("The reviewer reads this."))
+
+    def __init__(self, data: QueryDict | None = None, *, asked: QueryDict | None = None) -> None:
+        self.families = {
+            str(family.pk): family
+            for family in Family.objects.filter(category__in=CLEANABLE).order_by("binding", "pattern")
+        }
+        super().__init__(data, initial=self._asked_for(asked) if asked is not None else None)
+        field = self.fields["family"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
+        field.choices = [("", _("By the prefix below")), *_by_binding(self.families.values())]
+
+    def _asked_for(self, asked: QueryDict) -> dict[str, str | bool]:
+        """What a link from the pages of the keys fills in."""
+        binding, prefix = asked.get("binding", ""), asked.get("prefix", "")
+        family = categories.family_of(binding, prefix) if storable(prefix) else None
+        if family is None or str(family.pk) not in self.families:
+            return {"binding": binding, "prefix": prefix}
+        below = "" if prefix == family.pattern else prefix
+        exact = asked.get("exact", "") == "1"
+        return {"binding": binding, "family": str(family.pk), "prefix": below, "exact": exact}
+
+    def clean(self) -> dict[str, Any]:
+        """One prefix from the two fields; refuse what contradicts itself or cannot be a key's name."""
+        chosen: dict[str, Any] = self.cleaned_data
+        family = self.families.get(chosen.get("family", ""))
+        prefix = chosen.get("prefix", "")
+        if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
+            self.add_error("prefix", _("A prefix is text without NUL of at most 512 bytes."))
+        elif family is None and not prefix:
+            self.add_error("family", _("Choose a family, or say what the keys begin with."))
+        elif family is not None and family.binding != chosen.get("binding"):
+            self.add_error("family", _("This family belongs to another binding."))
+        elif family is not None and prefix and not family.matches(prefix):
+            self.add_error("prefix", _("This does not lie below the family chosen above."))
+        elif family is not None and not prefix:
+            chosen["prefix"] = family.pattern
+        return chosen
+
+
+def _by_binding(families: Iterable[Family]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The families as choices, each with its keys in every environment as of the newest scans."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    counted = {
+        (row.family_id, namespace.pk): row.keys
+        for namespace in Namespace.objects.all()
+        for row in categories.counts(namespace)
+    }
+    namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order"))
+    for family in families:
+        keys = " · ".join(
+            f"{namespace.environment.name} {count(counted.get((family.pk, namespace.pk), 0))}"
+            for namespace in namespaces
+            if namespace.binding == family.binding
+        )
+        label = f"{family} – {family.get_category_display()} – {keys}"
+        groups.setdefault(family.binding, []).append((str(family.pk), label))
+    return list(groups.items())
+
+
+class ReferencesForm(forms.Form):
+    """The operator's own search of the Worker code."""
+
+    commit = forms.CharField(
+        label=_("Commit that was searched"), max_length=100, widget=forms.TextInput(attrs={"placeholder": "4f2a91c"})
+    )
+    command = forms.CharField(
+        label=_("Command"),
+        max_length=LONGEST,
+        widget=forms.TextInput(attrs={"placeholder": 'rg "master:" functions/', "class": "font-monospace"}),
+    )
+    hits = forms.IntegerField(label=_("Places found"), min_value=0, max_value=1_000_000)
+    answer = _Prose(_("What becomes of each place"), _("Without a place: where you looked, and that there is none."))
+
+
+class StartForm(forms.Form):
+    """The confirmation of a deletion: the namespace's title, typed exactly."""
+
+    confirm = forms.CharField(label=_("Title of the namespace"), strip=False)
+
+    def __init__(self, data: QueryDict | None = None, *, stage: CleanupStage) -> None:
+        super().__init__(data)
+        self.expected = stage.namespace.title
+
+    def clean_confirm(self) -> str:
+        """Refuse anything but the title."""
+        typed: str = self.cleaned_data["confirm"]
+        if typed != self.expected:
+            raise forms.ValidationError(_("Type it exactly as it is shown."))
+        return typed
+
+
+class ShareForm(forms.Form):
+    """Where a person shared the copy, and with whom."""
+
+    place = _Prose(_("Where and with whom you shared it"), rows=2)
+
+
+class LeftoversForm(forms.Form):
+    """A person's explanation of what was not deleted."""
+
+    note = _Prose(_("Why these keys were left, and what becomes of them"))
+
+
+class ReappearedForm(forms.Form):
+    """What a person found out about keys that are there again; `last` is the newest row they saw."""
+
+    note = _Prose(_("What wrote them again, and what becomes of them"))
+    last = forms.IntegerField(min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+
+class AcceptForm(forms.Form):
+    """What was tried after the deletion and seen; of a stage without names, why there are none."""
+
+    note = _Prose("")
+
+    def __init__(self, data: QueryDict | None = None, *, stage: CleanupStage) -> None:
+        super().__init__(data)
+        tried = _("What you tried in the application, and what you saw")
+        self.fields["note"].label = tried if stage.names else _("Why there are no such keys here")
+
+
+class EndForm(forms.Form):
+    """Why a clean-up is given up."""
+
+    reason = _Prose(_("Why the clean-up ends here"), rows=2)
+
+
+class ListForm(forms.Form):
+    """Which list of a stage to show, and from where on."""
+
+    LISTS = ("names", "chunks", "exceptions", "reappeared")
+
+    show = forms.ChoiceField(required=False, choices=[(name, name) for name in LISTS])
+    after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
+
+    def chosen(self) -> tuple[str, int | None]:
+        """The list and the place to go on after; the beginning of the names when the address is wrong."""
+        if not self.is_valid():
+            return "names", None
+        return self.cleaned_data["show"] or "names", self.cleaned_data["after"]

@@ -1,0 +1,172 @@
+"""The one thing an operator does next with a stage, and why not now."""
+
+from dataclasses import dataclass, replace
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from backups.cleanup import evidence, preparation
+from backups.cleanup import requests as cleanup
+from backups.cleanup.stages import busy_run, copy_is_fresh, run_of
+from backups.cleanup.stepper import count
+from backups.models import CleanupStage, CopyShare
+from kvops import clock, timing
+from kvops.models import ApprovalRequest, Person, Role, Run
+from kvops.runs import emergency
+
+State = CleanupStage.State
+
+NEXT: dict[str, str | Promise] = {
+    State.WAITING: gettext_lazy("Freeze the names"),
+    State.FROZEN: gettext_lazy("Back up and verify"),
+    State.BACKED_UP: gettext_lazy("Have the copy read back"),
+    State.VERIFIED: gettext_lazy("Check against D1, or submit"),
+    State.CHECKED: gettext_lazy("Submit for approval"),
+    State.APPROVED: gettext_lazy("Start the deletion"),
+    State.DELETING: gettext_lazy("Look at the deletion, then let it go on"),
+    State.DELETED: gettext_lazy("Prove that the keys are gone"),
+    State.CONFIRMED: gettext_lazy("Accept, with a note on what you tried"),
+}
+"""What an operator does next, by the state alone; nothing where somebody else has the next step."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A button: where it posts to (or leads to, when `link`), and why it cannot be used now, if so."""
+
+    label: str
+    url_name: str
+    pk: int
+    disabled_reason: str = ""
+    danger: bool = False
+    link: bool = False
+    fragment: str = ""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return reverse(self.url_name, args=[self.pk]) + self.fragment
+
+
+def next_action(stage: CleanupStage, person: Person) -> Action | None:
+    """What to do next with the stage, None when nothing is left; disabled, with the reason, when the person cannot."""
+    action = _action(stage)
+    if action is None or action.link:
+        return action
+    return replace(action, disabled_reason=_why_not(stage, person) or action.disabled_reason)
+
+
+def _why_not(stage: CleanupStage, person: Person) -> str:
+    if not person.holds(Role.OPERATOR):
+        return _("You are not an operator.")
+    busy = busy_run(stage)
+    if busy is not None:
+        return _("Wait for run %(pk)s (%(kind)s), or stop it first.") % {
+            "pk": busy.pk,
+            "kind": busy.get_kind_display(),
+        }
+    if stage.state in CleanupStage.BEFORE_DELETION and (missing := evidence.missing_qa(stage)):
+        return str(missing)
+    return _why_not_delete(stage, person) if stage.state in {State.APPROVED, State.DELETING} else ""
+
+
+def _why_not_delete(stage: CleanupStage, person: Person) -> str:
+    if stopped := emergency.why(stage.environment):
+        return str(stopped)
+    if stage.approval and stage.approval.approver_id == person.pk:
+        start = _("You approved this; another person must start it.")
+        go_on = _("You approved this; another person must do it.")
+        return start if stage.state == State.APPROVED else go_on
+    return ""
+
+
+def _action(stage: CleanupStage) -> Action | None:
+    actions = {
+        State.WAITING: _freeze,
+        State.FROZEN: _frozen,
+        State.BACKED_UP: _prepare,
+        State.VERIFIED: _prepare if stage.request.needs_check else _submit,
+        State.CHECKED: _submit,
+        State.SUBMITTED: _approval,
+        State.APPROVED: _start,
+        State.DELETING: _again,
+        State.DELETED: _again,
+        State.CONFIRMED: _accept,
+    }
+    found = actions.get(State(stage.state))
+    return found(stage) if found else None
+
+
+def _freeze(stage: CleanupStage) -> Action:
+    label = _("Freeze the names again") if stage.frozen_at else _("Freeze the names")
+    scan = preparation.scan_of(stage)
+    late = scan is None or scan.completed_at is None or -clock.seconds_until(scan.completed_at) > timing.SCAN_FRESH
+    reason = _("The namespace was not scanned within a day. Scan it first.") if late else ""
+    return Action(label, "backups:stage_freeze", stage.pk, reason)
+
+
+def _frozen(stage: CleanupStage) -> Action:
+    run = run_of(stage)
+    if run is not None and run.error_code == "not_empty":
+        return _freeze(stage)
+    if run is not None and run.state in Run.RESUMABLE:
+        return _prepare(stage)
+    label = _("Back up and verify") if stage.names else _("Prove that there is nothing")
+    return Action(label, "backups:stage_prepare", stage.pk)
+
+
+def _prepare(stage: CleanupStage) -> Action:
+    run = run_of(stage)
+    if run is not None and run.state in Run.RESUMABLE:
+        label = _("Try again")
+    elif stage.state == State.BACKED_UP:
+        label = _("Read the copy back")
+    elif stage.state == State.FROZEN:
+        label = _("Back up and verify")
+    else:
+        label = _("Check again") if run is not None and run.kind == Run.Kind.CHECK else _("Check against D1")
+    return Action(label, "backups:stage_prepare", stage.pk)
+
+
+def _submit(stage: CleanupStage) -> Action:
+    if stage.request.needs_references and stage.request.references_id is None:
+        label = _("State the code references")
+        return Action(label, "backups:cleanup", stage.request_id, link=True, fragment="#references")
+    if not copy_is_fresh(stage):
+        return Action(_("Verify the copy again"), "backups:stage_prepare", stage.pk)
+    if not CopyShare.objects.filter(generation=stage.generation_id).exists():
+        return Action(_("Record how the copy was shared"), "backups:stage_share", stage.pk)
+    return Action(_("Submit for approval"), "backups:stage_submit", stage.pk)
+
+
+def _approval(stage: CleanupStage) -> Action | None:
+    return Action(_("Open the request"), "approval", stage.approval_id, link=True) if stage.approval_id else None
+
+
+def _start(stage: CleanupStage) -> Action:
+    label = ngettext("Delete %(n)s key", "Delete %(n)s keys", stage.names) % {"n": count(stage.names)}
+    approval = stage.approval
+    if approval is None or approval.state != ApprovalRequest.State.APPROVED or approval.use_by is None:
+        reason = _("The approval does not hold any more.")
+    elif clock.seconds_until(approval.use_by) <= 0:
+        reason = _("The time to use the approval is over. Withdraw it and submit the stage again.")
+    else:
+        reason = ""
+    return Action(label, "backups:stage_start", stage.pk, reason, danger=True)
+
+
+def _again(stage: CleanupStage) -> Action:
+    run = run_of(stage)
+    stopped = run is not None and run.state == Run.State.STOPPED
+    label = _("Go on") if stopped else _("Try again")
+    if run is not None and stopped and run.cursor.get("waits"):
+        label = _("Delete the rest")
+    return Action(label, "backups:stage_again", stage.pk, danger=stage.state == State.DELETING)
+
+
+def _accept(stage: CleanupStage) -> Action:
+    if cleanup.leftovers(stage).exists() and not stage.leftovers_note:
+        return Action(_("Explain what was left"), "backups:stage_leftovers", stage.pk)
+    return Action(_("Accept"), "backups:stage_accept", stage.pk)

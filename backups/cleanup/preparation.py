@@ -1,0 +1,254 @@
+"""What must be true before a stage is submitted: its names frozen, a copy made, read back and checked against D1.
+
+The steps are runs; each one's finished hook moves the stage and starts the next, so an operator clicks once. A step
+that failed leaves the stage where it was and can be tried again.
+"""
+
+from datetime import timedelta
+
+from django.db import connection
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from backups import archive as manifest
+from backups.cleanup import sharing
+from backups.cleanup.stages import (
+    By,
+    CleanupRefused,
+    copy_is_fresh,
+    doer,
+    generation_of,
+    insist_idle,
+    insist_operator,
+    insist_turn,
+    insist_writable,
+    locked,
+    move,
+    note,
+    run_of,
+    send_back,
+)
+from backups.generations import start as generations
+from backups.generations.start import NotVerifiable
+from backups.integrity import start as integrity
+from backups.integrity.start import CheckRefused
+from backups.models import Check, CleanupEntry, CleanupStage, Generation
+from kvops import timing
+from kvops.models import Namespace, Person, Run, Scan
+from kvops.runs import driver as runs
+from kvops.wording import say
+
+State = CleanupStage.State
+
+
+def freeze(stage: CleanupStage, *, by: By) -> int:
+    """Take the names of the stage from the newest complete scan; how many. Before the submit it may be done again."""
+    with log.transaction():
+        insist_operator(by)
+        insist_writable()
+        mine = locked(stage)
+        insist_turn(mine)
+        insist_idle(mine)
+        # A merge of a scan holds the same lock, so the names are those of this scan.
+        Namespace.objects.select_for_update(no_key=True).get(pk=mine.namespace_id)
+        scan = _fresh_scan(mine)
+        if mine.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
+            send_back(mine, actor=doer(by)[0], because=gettext_noop("The names are frozen again."))
+        elif mine.state not in {State.WAITING, State.FROZEN}:
+            sentence = _("The names cannot be frozen while the stage is: %(state)s.")
+            raise CleanupRefused(say(sentence, state=State(mine.state).label))
+        CleanupEntry.objects.filter(stage=stage).delete()
+        names = _copy_names(stage)
+        digest = manifest.names_sha256(
+            CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("name", flat=True).iterator(10_000)
+        )
+        move(
+            mine,
+            [State.WAITING, State.FROZEN],
+            State.FROZEN,
+            Action.STAGE_FROZEN,
+            actor=doer(by)[0],
+            digest=digest,
+            values={
+                "scan": scan,
+                "frozen_at": Now(),
+                "names": names,
+                "names_sha256": digest,
+                "generation": None,
+                "check_passed": None,
+                "approval": None,
+                "scope_digest": "",
+                "returned_because": "",
+            },
+            details={"names": names, "scan": scan.pk},
+        )
+    stage.refresh_from_db()
+    return names
+
+
+def _copy_names(stage: CleanupStage) -> int:
+    """The family's keys under the prefix, in byte order; keys of other families below it are left out."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO backups_cleanupentry (stage_id, index, name, expiration)"
+            " SELECT %s, row_number() OVER (ORDER BY name) - 1, name, expiration FROM kvops_key"
+            " WHERE namespace_id = %s AND family_id = %s AND starts_with(name, %s) AND (NOT %s OR name = %s)"
+            " ORDER BY name",
+            [
+                *(stage.pk, stage.namespace_id, stage.request.family_id),
+                *(stage.request.prefix, stage.request.exact, stage.request.prefix),
+            ],
+        )
+        return int(cursor.rowcount)
+
+
+def prepare(stage: CleanupStage, *, by: By, foreground: bool = False) -> Run:
+    """Start what must be true before a submit: the copy, then its read-back, then the check; or the empty listings.
+
+    Picks up where the stage is, so it is also "try again"; a run that failed or was stopped goes on. Raises
+    CleanupRefused, BackupRefused, CheckRefused, runs.AlreadyOpen and runs.NotResumable.
+    """
+    insist_operator(by)
+    actor, person = doer(by)
+    stage.refresh_from_db()
+    last = run_of(stage)
+    if last is not None and last.state in Run.RESUMABLE and stage.state not in {State.DELETING, State.DELETED}:
+        runs.resume(last, actor=actor)
+        return last
+    with log.transaction():
+        mine = locked(stage)
+        insist_idle(mine)
+        if mine.state == State.FROZEN and mine.names == 0:
+            run = _prove_empty(mine, actor=actor, person=person, foreground=foreground)
+        elif mine.state == State.FROZEN:
+            generation = generations.create_backup(
+                mine.namespace,
+                prefixes=[mine.request.prefix],
+                actor=actor,
+                person=person,
+                purpose=Generation.Purpose.CLEANUP,
+                stage=mine,
+                foreground=foreground,
+            )
+            CleanupStage.objects.filter(pk=mine.pk).update(generation=generation, returned_because="")
+            run = generation.run
+        elif mine.state == State.BACKED_UP:
+            run = generations.create_verification(
+                generation_of(mine), actor=actor, person=person, foreground=foreground
+            )
+        elif mine.state == State.VERIFIED and mine.request.needs_check:
+            run = integrity.create_check(generation_of(mine), actor=actor, person=person, foreground=foreground).run
+        elif mine.state in {State.VERIFIED, State.CHECKED} and not copy_is_fresh(mine):
+            run = generations.create_verification(
+                generation_of(mine), actor=actor, person=person, foreground=foreground
+            )
+        else:
+            sentence = _("There is nothing to prepare while the stage is: %(state)s.")
+            raise CleanupRefused(say(sentence, state=State(mine.state).label))
+    return run
+
+
+def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person | None, foreground: bool) -> Run:
+    run = runs.create(
+        Run.Kind.CONFIRM,
+        subject=f"stage:{stage.pk}",
+        label=str(stage),
+        actor=actor,
+        person=person,
+        environment=stage.environment,
+        foreground=foreground,
+    )
+    CleanupStage.objects.filter(pk=stage.pk).update(confirm_run=run, first_listing_at=None, second_listing_at=None)
+    return run
+
+
+def backup_finished(run: Run) -> None:
+    """Hook: the complete copy of a stage moves it from frozen to backed_up, and is read back at once."""
+    generation = Generation.objects.select_related("environment", "namespace__environment").get(run=run)
+    sharing.post(generation)
+    stage = CleanupStage.objects.filter(generation=generation, state=State.FROZEN).first()
+    if stage is None:
+        return
+    actor = log.Actor(run.started_by_id, run.actor)
+    if generation.status != Generation.Status.COMPLETE:
+        note(
+            stage, f"The copy is partial: {generation.vanished} keys vanished while it was made. Scan and freeze again."
+        )
+        return
+    move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)
+    try:
+        generations.create_verification(generation, actor=actor, person=run.started_by, foreground=run.foreground)
+    except (NotVerifiable, runs.AlreadyOpen) as refused:
+        note(stage, str(refused))
+
+
+def verify_finished(run: Run) -> None:
+    """Hook: backed_up -> verified when the read-back found the copy equal, and the check follows."""
+    before = [State.BACKED_UP, State.VERIFIED, State.CHECKED]
+    stage = CleanupStage.objects.filter(generation__verify_run=run, state__in=before).first()
+    if stage is None:
+        return
+    generation = generation_of(stage)
+    actor = log.Actor(run.started_by_id, run.actor)
+    if generation.status != Generation.Status.VERIFIED:
+        send_back(stage, actor=actor, because=f"The copy is damaged: {generation.problem}"[:1000])
+        return
+    if stage.state != State.BACKED_UP:
+        return
+    move(
+        stage, [State.BACKED_UP], State.VERIFIED, Action.STAGE_VERIFIED, actor=actor, digest=generation.manifest_sha256
+    )
+    if stage.request.needs_check:
+        try:
+            integrity.create_check(generation, actor=actor, person=run.started_by, foreground=run.foreground)
+        except (CheckRefused, runs.AlreadyOpen) as refused:
+            note(stage, str(refused))
+
+
+def check_finished(run: Run) -> None:
+    """Hook: verified -> checked when no difference was found; a difference is shown and never accepted."""
+    check = Check.objects.get(run=run)
+    # Cache needs no check, so one made on the side does not move its stage.
+    stages = CleanupStage.objects.filter(state=State.VERIFIED, request__category="legacy")
+    stage = stages.filter(generation=check.generation_id, generation__isnull=False).first()
+    if stage is None:
+        return
+    actor = log.Actor(run.started_by_id, run.actor)
+    if check.outcome != Check.Outcome.PASSED:
+        note(stage, _differences(check))
+        return
+    move(
+        stage,
+        [State.VERIFIED],
+        State.CHECKED,
+        Action.STAGE_CHECKED,
+        actor=actor,
+        digest=check.definition_digest,
+        values={"check_passed": check, "returned_because": ""},
+    )
+
+
+def _differences(check: Check) -> str:
+    return (
+        f"The check found {check.differences} differences with D1. Correct D1 and check again; or correct KV, scan it"
+        " and freeze the names again."
+    )
+
+
+def _fresh_scan(stage: CleanupStage) -> Scan:
+    """The newest complete scan that covers the prefix; names older than a day are not frozen."""
+    scan = scan_of(stage)
+    fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
+    if scan is None or not Scan.objects.filter(pk=scan.pk, completed_at__gte=fresh).exists():
+        sentence = _("%(namespace)s was not scanned within a day. Scan it first.")
+        raise CleanupRefused(say(sentence, namespace=stage.namespace))
+    return scan
+
+
+def scan_of(stage: CleanupStage) -> Scan | None:
+    """The newest complete scan that listed everything under the prefix."""
+    scans = Scan.objects.complete().covering(stage.request.prefix).filter(namespace=stage.namespace)
+    return scans.order_by("-completed_at", "-pk").first()

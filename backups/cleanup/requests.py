@@ -1,0 +1,290 @@
+"""Clean-up: one stage per environment, in order, each move one conditional UPDATE and one audit entry.
+
+An operator asks for it, prepares each stage (`preparation`), submits it with its evidence (`evidence`); another
+person approves; the operator starts the deletion (`deletion`), whose effect is proven (`proof`), and accepts
+(`closing`).
+"""
+
+import json
+
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.bucket import protection as guards
+from backups.cleanup import evidence, sharing
+from backups.cleanup.completion import accept, end, explain_leftovers, leftovers
+from backups.cleanup.stages import (
+    By,
+    CleanupRefused,
+    copy_is_fresh,
+    doer,
+    insist_check,
+    insist_idle,
+    insist_names,
+    insist_operator,
+    insist_turn,
+    insist_writable,
+    locked,
+    move,
+    send_back,
+)
+from backups.datasets import registry as datasets
+from backups.models import CleanupRequest, CleanupStage, Generation
+from kvops.approvals import gate as approvals
+from kvops.inventory import families as categories
+from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
+from kvops.runs import driver as runs
+from kvops.wording import english, say
+
+__all__ = [
+    "CleanupRefused",
+    "accept",
+    "create_request",
+    "decided",
+    "end",
+    "explain_leftovers",
+    "leftovers",
+    "open_stage",
+    "refused",
+    "request",
+    "start_deletion",
+    "state_references",
+    "submit",
+]
+
+State = CleanupStage.State
+UNSUBMITTED = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED)
+
+
+def request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
+    """Ask for the clean-up of one family, of a prefix of it, or of one key, in every environment with the binding.
+
+    With `exact`, `prefix` is the whole name of the key; of settings nothing else is cleaned up. Raises CleanupRefused.
+    """
+    with log.transaction():
+        return create_request(binding=binding, prefix=prefix, reason=reason, by=by, exact=exact)
+
+
+def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
+    """The same within the caller's `audit.log.transaction()`. Raises CleanupRefused."""
+    log.insist()
+    insist_writable()
+    family = categories.family_of(binding, prefix)
+    if family is None:
+        raise CleanupRefused(
+            say(
+                _("“%(prefix)s” is not classified, so it is not deleted. Classify it in the policy first."),
+                prefix=prefix,
+            )
+        )
+    exact = exact or (family.exact and prefix == family.pattern)
+    if family.category == Category.SETTINGS and not exact:
+        raise CleanupRefused(
+            say(
+                _("%(family)s are settings: they are deleted one key at a time. Give the whole name of one."),
+                family=family,
+            )
+        )
+    if family.category == "legacy" and datasets.dataset_for(binding, prefix) is None:
+        raise CleanupRefused(
+            say(
+                _("%(family)s has no dataset, so it cannot be checked against D1. Add one to the policy first."),
+                family=family,
+            )
+        )
+    namespaces = list(
+        Namespace.objects.filter(binding=binding).select_related("environment").order_by("environment__order")
+    )
+    if not namespaces:
+        raise CleanupRefused(say(_("No environment has the binding %(binding)s."), binding=binding))
+    # They come in order: a production environment that comes first has none before it.
+    if namespaces[0].environment.production:
+        raise CleanupRefused(evidence.only_production(binding))
+    insist_operator(by)
+    if CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).exists():
+        raise CleanupRefused(say(_("A clean-up of %(family)s is already open."), family=family))
+    actor, person = doer(by)
+    made = CleanupRequest.objects.create(
+        binding=binding,
+        prefix=prefix,
+        exact=exact,
+        family=family,
+        category=family.category,
+        reason=reason,
+        requested_by=person,
+        asked_by="" if person else actor.text,
+    )
+    for order, namespace in enumerate(namespaces, 1):
+        CleanupStage.objects.create(request=made, environment=namespace.environment, namespace=namespace, order=order)
+    log.record(
+        Action.CLEANUP_REQUESTED,
+        actor=actor,
+        subject=f"cleanup:{made.pk}",
+        subject_label=str(made),
+        details={"reason": reason[:500]},
+    )
+    return made
+
+
+def open_stage(namespace: Namespace, *, prefix: str, reason: str, by: By) -> CleanupStage:
+    """The stage of the namespace's environment in the open clean-up of exactly this prefix, else in a new one.
+
+    Raises CleanupRefused, also when it is not the environment's turn; then nothing was asked for.
+    """
+    with log.transaction():
+        mine = CleanupRequest.objects.filter(binding=namespace.binding, prefix=prefix, ended_at=None, completed_at=None)
+        asked = mine.first() or create_request(binding=namespace.binding, prefix=prefix, reason=reason, by=by)
+        stage = locked(asked.stages.get(environment=namespace.environment))
+        insist_turn(stage)
+    return stage
+
+
+def refused(namespace: Namespace, prefix: str, refusal: CleanupRefused, *, actor: log.Actor) -> None:
+    """Record that the preparation of a clean-up was refused; for the caller that was told so."""
+    log.refusal(
+        Action.REFUSED,
+        actor=actor,
+        environment=namespace.environment.slug,
+        subject=f"namespace:{namespace.pk}",
+        subject_label=f"{namespace} {prefix}*"[:200],
+        details={"reason": english(refusal)[:500]},
+    )
+
+
+def state_references(
+    cleanup: CleanupRequest, *, commit: str, command: str, hits: int, answer: str, by: Person
+) -> ReferenceStatement:
+    """Record the operator's own search of the Worker code; it is part of the evidence of every later submit."""
+    with log.transaction():
+        insist_operator(by)
+        if not CleanupRequest.objects.select_for_update().get(pk=cleanup.pk).is_open:
+            raise CleanupRefused(_("The clean-up is over."))
+        if cleanup.stages.exclude(state__in=UNSUBMITTED).exists():
+            raise CleanupRefused(_("A stage was already submitted with the earlier statement. Withdraw it first."))
+        statement = ReferenceStatement.objects.create(
+            binding=cleanup.binding,
+            prefix=cleanup.prefix,
+            commit=commit,
+            command=command,
+            hits=hits,
+            answer=answer,
+            by=by,
+        )
+        CleanupRequest.objects.filter(pk=cleanup.pk).update(references=statement)
+        log.record(
+            Action.REFERENCES_STATED,
+            actor=by.actor,
+            subject=f"cleanup:{cleanup.pk}",
+            subject_label=str(cleanup),
+            details={"commit": commit, "command": command[:500], "hits": hits, "answer": answer[:500]},
+        )
+    return statement
+
+
+def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
+    """Ask another person to approve exactly this set. checked (cache: verified) -> submitted. Raises CleanupRefused."""
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(stage)
+        insist_turn(mine)
+        insist_idle(mine)
+        ready = State.CHECKED if mine.request.needs_check else State.VERIFIED
+        if mine.state != ready:
+            raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
+        if mine.request.needs_references and mine.request.references is None:
+            raise CleanupRefused(_("State the code references first: they are part of the evidence."))
+        if not copy_is_fresh(mine):
+            raise CleanupRefused(_("The copy was verified too long ago. Verify it again."))
+        sharing.insist_shared(mine)
+        insist_names(mine)
+        if ready == State.CHECKED:
+            insist_check(mine)
+        mine.scope_digest = evidence.scope_digest(mine)
+        approval = approvals.submit(
+            ApprovalRequest.Kind.DELETE_KEYS,
+            subject=f"stage:{mine.pk}",
+            title=evidence.title(mine),
+            evidence=evidence.build(mine),
+            requester=by,
+            environment=mine.environment,
+        )
+        move(
+            mine,
+            [ready],
+            State.SUBMITTED,
+            Action.STAGE_SUBMITTED,
+            actor=by.actor,
+            digest=approval.digest,
+            values={"approval": approval, "scope_digest": mine.scope_digest, "returned_because": ""},
+        )
+    return approval
+
+
+def decided(request: ApprovalRequest) -> None:
+    """Hook of the gate: approved moves the stage on; anything else leads back to frozen."""
+    stage = CleanupStage.objects.filter(approval=request).select_related("request").first()
+    if stage is None:
+        return
+    # Who withdrew it is in the entry of the withdrawal; it was not the approver.
+    decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
+    actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
+    if request.state == ApprovalRequest.State.APPROVED:
+        move(stage, [State.SUBMITTED], State.APPROVED, Action.STAGE_APPROVED, actor=actor, digest=request.digest)
+    elif stage.state in {State.SUBMITTED, State.APPROVED}:
+        state = english(ApprovalRequest.State(request.state).label)
+        send_back(stage, actor=actor, because=f"The request is {state}. {request.reason}".strip()[:1000])
+
+
+def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
+    """Approved -> deleting: claims the approval and creates the run in one transaction.
+
+    Raises CleanupRefused and ApprovalRefused when a right, the time or the evidence no longer holds: then nothing
+    was started. Stale evidence also leads the stage back to frozen.
+    """
+    with log.transaction():
+        # First the request, then the stage: a decision or a withdrawal takes them in this order too.
+        list(ApprovalRequest.objects.select_for_update(of=("self",), no_key=True).filter(cleanupstage=stage))
+        mine = locked(stage)
+        if mine.state != State.APPROVED or mine.approval is None:
+            raise CleanupRefused(say(_("The stage is not approved: %(state)s."), state=State(mine.state).label))
+        insist_operator(by)
+        insist_turn(mine)
+        insist_names(mine)
+        # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
+        copy = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
+        try:
+            guards.insist_known(copy, json.loads(mine.approval.evidence)["lock"])
+        except guards.NotKnown as refused:
+            raise CleanupRefused(*refused.args) from refused
+        digest = evidence.digest(mine)
+        if digest == mine.approval.digest:
+            return _claim_and_run(mine, mine.approval, digest=digest, by=by)
+    stale = "What would be deleted is no longer what was approved."
+    approvals.withdraw(mine.approval, by=by, reason=stale)
+    raise CleanupRefused(_("What would be deleted is no longer what was approved. Prepare the stage again."))
+
+
+def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, digest: str, by: Person) -> Run:
+    kind = ApprovalRequest.Kind.DELETE_KEYS
+    approval = approvals.claim(approved, kind=kind, subject=f"stage:{mine.pk}", digest=digest, by=by)
+    run = runs.create(
+        Run.Kind.DELETE,
+        subject=f"stage:{mine.pk}",
+        label=str(mine)[:300],
+        actor=by.actor,
+        person=by,
+        environment=mine.environment,
+        approval=approval,
+        total=mine.names,
+    )
+    move(
+        mine,
+        [State.APPROVED],
+        State.DELETING,
+        Action.STAGE_DELETING,
+        actor=by.actor,
+        digest=approval.digest,
+        values={"run": run},
+    )
+    return run

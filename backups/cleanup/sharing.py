@@ -1,0 +1,94 @@
+"""Each copy made for a deletion is shared with the team (policy 5.2b); nothing is submitted before that.
+
+When the copy is complete its message is posted to the channel of the environment. The channel's taking it, or a
+person's statement of where they shared it, whichever is first, becomes the copy's `CopyShare` and part of the evidence.
+"""
+
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.cleanup.stages import CleanupRefused, insist_operator, locked
+from backups.models import CleanupStage, CopyShare, Generation
+from kvops.models import Event, Notification, Person
+from kvops.notifications import outbox as notifications
+from kvops.wording import moment, say
+
+SYSTEM = log.Actor.system("notifications")
+
+
+def post(generation: Generation) -> None:
+    """Post that a copy for a deletion is complete, within the caller's `audit.log.transaction()`; of others nothing."""
+    if (generation.purpose, generation.status) != (Generation.Purpose.CLEANUP, Generation.Status.COMPLETE):
+        return
+    environment, prefix = generation.environment, ", ".join(f"{prefix}*" for prefix in generation.prefixes)
+    notifications.post(
+        Event.COPY_FOR_DELETION,
+        subject=f"generation:{generation.pk}",
+        title=say(_("Copy for a deletion in %(name)s: %(what)s"), name=environment.name, what=prefix),
+        lines=[
+            say(_("Made at %(time)s by %(who)s."), time=moment(generation.finished_at), who=generation.actor),
+            say(
+                _("Environment: %(name)s, namespace: %(title)s"),
+                name=environment.name,
+                title=generation.namespace.title,
+            ),
+            say(_("Keys: %(n)s, under %(prefix)s"), n=generation.keys, prefix=prefix),
+            say(_("Object: %(bucket)s/%(key)s"), bucket=generation.bucket, key=generation.manifest_key),
+            say(_("SHA-256 of the manifest: %(digest)s"), digest=generation.manifest_sha256),
+        ],
+        link=reverse("backups:generation", args=[generation.pk]),
+        environment=environment,
+    )
+
+
+def message(generation: Generation) -> Notification | None:
+    """The message to the channel, None when there was no channel when the copy was complete."""
+    return Notification.objects.filter(
+        event=Event.COPY_FOR_DELETION, subject=f"generation:{generation.pk}", person=None
+    ).first()
+
+
+def delivered(notification: Notification) -> None:
+    """Hook: the channel took the message."""
+    generation = Generation.objects.get(pk=notification.subject.partition(":")[2])
+    channel = notification.environment.slack if notification.environment else ""
+    _share(generation, SYSTEM, place=f"Slack: {channel}", notification=notification)
+
+
+def state(stage: CleanupStage, *, place: str, by: Person) -> CopyShare:
+    """Record where and with whom a person shared the stage's copy. Raises CleanupRefused."""
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(stage)
+        if mine.generation is None or mine.generation.status != Generation.Status.VERIFIED:
+            raise CleanupRefused(_("There is no verified copy yet that could have been shared."))
+        if not place.strip():
+            raise CleanupRefused(_("Say where and with whom you shared it."))
+        if not _share(mine.generation, by.actor, place=place.strip()[:500], by=by):
+            raise CleanupRefused(_("It is recorded already how this copy was shared."))
+    return CopyShare.objects.get(generation=mine.generation_id)
+
+
+def _share(generation: Generation, actor: log.Actor, **how: object) -> bool:
+    """The first to come is recorded; whether this was it."""
+    share, created = CopyShare.objects.get_or_create(generation=generation, defaults=how)
+    if created:
+        log.record(
+            Action.COPY_SHARED,
+            actor=actor,
+            environment=generation.environment.slug,
+            subject=f"generation:{generation.pk}",
+            subject_label=generation.stem[:200],
+            digest=generation.manifest_sha256,
+            details={"place": share.place},
+        )
+    return created
+
+
+def insist_shared(stage: CleanupStage) -> None:
+    """Raise CleanupRefused unless the stage's copy was shared."""
+    if not CopyShare.objects.filter(generation=stage.generation_id).exists():
+        sentence = _("The copy was not shared with the team yet. Wait until the channel has the message, or share it.")
+        raise CleanupRefused(sentence)

@@ -1,0 +1,186 @@
+"""How a stage moves, and what every move insists on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups import archive as manifest
+from backups.cleanup import evidence
+from backups.datasets import registry as datasets
+from backups.models import Check, CleanupEntry, CleanupStage, Generation
+from kvops import timing
+from kvops.approvals import gate as approvals
+from kvops.models import Person, PolicyVersion, Role, Run
+from kvops.refusals import Refused
+from kvops.wording import say
+
+State = CleanupStage.State
+
+
+class CleanupRefused(Refused):
+    """The step is not possible now; the message is one sentence that says why and what to do."""
+
+
+def locked(stage: CleanupStage) -> CleanupStage:
+    """The stage as it is now, held until the open transaction ends."""
+    return (
+        CleanupStage.objects.select_for_update(of=("self",))
+        .select_related("request__family", "environment", "namespace")
+        .get(pk=stage.pk)
+    )
+
+
+def move(
+    stage: CleanupStage,
+    expected: Sequence[CleanupStage.State],
+    to: CleanupStage.State,
+    action: Action,
+    *,
+    actor: log.Actor,
+    digest: str = "",
+    values: Mapping[str, object] | None = None,
+    details: Mapping[str, JSON] | None = None,
+) -> None:
+    """One conditional UPDATE and one audit entry. Raises CleanupRefused when somebody moved the stage first."""
+    changed = CleanupStage.objects.filter(pk=stage.pk, state__in=expected).update(state=to, **(values or {}))
+    if changed != 1:
+        raise CleanupRefused(_("The stage was moved by somebody else. Load the page again."))
+    log.record(
+        action,
+        actor=actor,
+        environment=stage.environment.slug,
+        subject=f"stage:{stage.pk}",
+        subject_label=str(stage),
+        digest=digest,
+        details=details or {},
+    )
+
+
+def send_back(stage: CleanupStage, *, actor: log.Actor, because: str) -> None:
+    """Lead the stage back to frozen, with the reason on its page."""
+    back = [State.BACKED_UP, State.VERIFIED, State.CHECKED, State.SUBMITTED, State.APPROVED]
+    move(
+        stage,
+        back,
+        State.FROZEN,
+        Action.STAGE_RETURNED,
+        actor=actor,
+        values={"returned_because": because, "approval": None},
+        details={"because": because},
+    )
+
+
+def note(stage: CleanupStage, because: str) -> None:
+    """Say on the stage's page why it did not move on."""
+    CleanupStage.objects.filter(pk=stage.pk).update(returned_because=because[:1000])
+
+
+def generation_of(stage: CleanupStage) -> Generation:
+    """The stage's copy, fresh from the database."""
+    return Generation.objects.get(stages=stage)
+
+
+def copy_is_fresh(stage: CleanupStage) -> bool:
+    """Whether the stage's copy was read back, not too long ago, in the bucket of today."""
+    fresh = Now() - timedelta(seconds=timing.VERIFIED_FRESH)
+    return Generation.objects.verified().here().filter(stages=stage, verified_at__gte=fresh).exists()
+
+
+def run_of(stage: CleanupStage) -> Run | None:
+    """The run that does the stage's current step, or did it last; None when nothing was started."""
+    generation = stage.generation
+    if stage.state == State.FROZEN and stage.names == 0:
+        return stage.confirm_run
+    if stage.state == State.FROZEN:
+        return generation.run if generation else None
+    if stage.state == State.VERIFIED and stage.request.needs_check and generation:
+        check = Check.objects.filter(generation=generation).select_related("run").order_by("-pk").first()
+        again = generation.verify_run if generation.verify_run and generation.verify_run.is_open else None
+        return again or (check.run if check else None)
+    if stage.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
+        return generation.verify_run if generation else None
+    return {State.DELETING: stage.run, State.DELETED: stage.confirm_run}.get(State(stage.state))
+
+
+type By = Person | log.Actor
+"""A person; or a command, which prepares a stage and can neither submit nor start it."""
+
+
+def doer(by: By) -> tuple[log.Actor, Person | None]:
+    """Who it is for the record, and the person if it is one."""
+    return (by.actor, by) if isinstance(by, Person) else (by, None)
+
+
+def insist_operator(by: By) -> None:
+    """Raise CleanupRefused unless the person is an operator."""
+    if isinstance(by, Person) and not by.holds(Role.OPERATOR):
+        raise CleanupRefused(_("Only an operator can do this."))
+
+
+def insist_writable() -> None:
+    """Raise CleanupRefused while the product only reads."""
+    try:
+        approvals.insist_writable()
+    except approvals.ApprovalRefused as refused:
+        raise CleanupRefused(str(refused)) from refused
+
+
+def insist_turn(stage: CleanupStage) -> None:
+    """Raise CleanupRefused unless the request is open and every earlier environment has valid evidence."""
+    if not stage.request.is_open:
+        raise CleanupRefused(_("The clean-up is over."))
+    if not PolicyVersion.objects.exists():
+        raise CleanupRefused(_("There is no policy in force, so nothing may be deleted. Apply one first."))
+    missing = evidence.missing_qa(stage)
+    if missing:
+        raise CleanupRefused(missing)
+
+
+def insist_check(stage: CleanupStage) -> None:
+    """Raise CleanupRefused unless the check was made by the dataset's rules that are in force."""
+    dataset = datasets.dataset_for(stage.request.binding, stage.request.prefix)
+    check = stage.check_passed
+    if check is None or dataset is None or check.definition_digest != datasets.definition_digest(dataset):
+        raise CleanupRefused(_("The dataset's rules changed since the check. Freeze the names and prepare again."))
+
+
+def busy_run(stage: CleanupStage) -> Run | None:
+    """A run that works for the stage now."""
+    of_stage = Q(generation__stages=stage) | Q(verified_generations__stages=stage) | Q(checks__generation__stages=stage)
+    return Run.objects.open().filter(of_stage | Q(subject=f"stage:{stage.pk}")).first()
+
+
+def insist_idle(stage: CleanupStage) -> None:
+    """Raise CleanupRefused while a run works for the stage."""
+    busy = busy_run(stage)
+    if busy is not None:
+        sentence = _("Wait for run %(pk)s (%(kind)s), or stop it first.")
+        raise CleanupRefused(say(sentence, pk=busy.pk, kind=Run.Kind(busy.kind).label))
+
+
+def insist_names(stage: CleanupStage) -> None:
+    """Raise CleanupRefused unless the frozen names are what their digest says."""
+    with suppress(manifest.ManifestError):
+        if manifest.names_sha256(_numbered(stage)) == stage.names_sha256:
+            return
+    raise CleanupRefused(_("The frozen names are not what was frozen. Have the database looked at."))
+
+
+def _numbered(stage: CleanupStage) -> Iterator[str]:
+    """The names in their order. Raises ManifestError unless they are numbered from 0 to the last without a gap."""
+    expected = 0
+    rows = CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("index", "name")
+    for index, name in rows.iterator():
+        if index != expected:
+            raise manifest.ManifestError
+        expected += 1
+        yield name
+    if expected != stage.names:
+        raise manifest.ManifestError

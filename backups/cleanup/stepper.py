@@ -1,0 +1,245 @@
+"""The stepper of a stage: what is behind it, where it stands, what is still to do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from backups.cleanup import evidence
+from backups.cleanup.stages import run_of
+from backups.models import Check, CleanupStage, CopyShare, Generation
+from kvops.models import Run
+from kvops.wording import said
+
+State = CleanupStage.State
+
+ORDER = (*CleanupStage.BEFORE_DELETION, State.DELETING, State.DELETED, State.CONFIRMED, State.ACCEPTED)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a stepper: `state` is done, current, todo or failed; `link` is the text for `url`."""
+
+    title: str
+    state: str
+    note: str = ""
+    at: datetime | None = None
+    url: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What is said of a step that is behind."""
+
+    note: str = ""
+    at: datetime | None = None
+    url: str = ""
+    link: str = ""
+
+
+def reached(stage: CleanupStage) -> int:
+    """How far the stage has come, as a place in `ORDER`; of an ended one, how far it had."""
+    if stage.state != State.ENDED:
+        return ORDER.index(State(stage.state))
+    if stage.check_passed_id:
+        return ORDER.index(State.CHECKED)
+    status = stage.generation.status if stage.generation else ""
+    ended = {Generation.Status.VERIFIED: State.VERIFIED, Generation.Status.COMPLETE: State.BACKED_UP}
+    frozen = State.FROZEN if stage.frozen_at else State.WAITING
+    return ORDER.index(ended.get(Generation.Status(status), frozen) if status else frozen)
+
+
+def steps(stage: CleanupStage) -> list[Step]:
+    """The steps of the stage in order, each done, current, still to do, or failed."""
+    found: list[Step] = []
+    here, waits = reached(stage), stage.state == State.ENDED
+    for title, reaches, describe in _plan(stage):
+        done = reaches if isinstance(reaches, bool) else here >= ORDER.index(reaches)
+        if done:
+            said = describe(stage)
+            found.append(Step(title, "done", said.note, said.at, said.url, said.link))
+        elif waits:
+            found.append(Step(title, "todo"))
+        else:
+            found.append(_current(stage, title, is_run=not isinstance(reaches, bool)))
+            waits = True
+    return found
+
+
+type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _Done]]
+
+
+def _plan(stage: CleanupStage) -> list[_Planned]:
+    """Title, the state that is reached with it, or whether it is done when no state says so, and what is said of it."""
+    share = CopyShare.objects.select_related("by").filter(generation=stage.generation_id).first()
+    plan: list[_Planned] = [
+        (_("Freeze the names"), State.FROZEN, _frozen),
+        (_("Back up"), State.BACKED_UP, _backed_up),
+        (_("Read the copy back"), State.VERIFIED, _read_back),
+        (_("Check against D1"), State.CHECKED, _checked),
+        (_("State the code references"), bool(stage.request.references_id), _references),
+        (_("Share the copy with the team"), share is not None, lambda _stage: _shared(share)),
+        (_("Submit"), State.SUBMITTED, _submitted),
+        (_("Approval by another person"), State.APPROVED, _approved),
+        (_("Delete"), State.DELETED, _deleted),
+        (_("Prove that the keys are gone"), State.CONFIRMED, _proven),
+        (_("Accept"), State.ACCEPTED, _accepted),
+    ]
+    if stage.frozen_at and stage.names == 0:
+        return [plan[0], (_("Prove that there is nothing"), State.CONFIRMED, _proven), plan[-1]]
+    needed: dict[Callable[[CleanupStage], _Done], bool] = {
+        _checked: stage.request.needs_check,
+        _references: stage.request.needs_references,
+    }
+    return [step for step in plan if needed.get(step[2], True)]
+
+
+def _current(stage: CleanupStage, title: str, *, is_run: bool) -> Step:
+    """The step the stage is at: waiting for a person, for a run, or failed with the run's sentence."""
+    if stage.state == State.WAITING and evidence.missing_qa(stage):
+        return Step(title, "todo")  # the button says why
+    if stage.state == State.SUBMITTED and stage.approval:
+        note = _("Another person decides; the time for it ends at")
+        return Step(title, "current", note, stage.approval.decide_by, *_approval(stage))
+    run = run_of(stage) if is_run else None
+    return _at_work(stage, title, run) if run else Step(title, "current")
+
+
+def _at_work(stage: CleanupStage, title: str, run: Run) -> Step:
+    address, link = reverse("run", args=[run.pk]), run_name(run)
+    if run.is_open:
+        return Step(title, "current", said(run.note), None, address, link)
+    if run.state == Run.State.FAILED:
+        return Step(title, "failed", said(run.error), run.finished_at, address, link)
+    if run.state == Run.State.STOPPED:
+        waits = bool(run.cursor.get("waits"))
+        return Step(title, "current" if waits else "failed", said(run.note) or _("Stopped."), None, address, link)
+    if stage.state == State.VERIFIED and (check := _last_check(stage)) and check.outcome == Check.Outcome.FAILED:
+        note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
+        return Step(
+            title,
+            "failed",
+            note % {"n": count(check.differences)},
+            check.finished_at,
+            reverse("backups:check", args=[check.pk]),
+            _("See each difference"),
+        )
+    return Step(title, "current")
+
+
+def _last_check(stage: CleanupStage) -> Check | None:
+    return Check.objects.filter(generation=stage.generation_id).order_by("-pk").first()
+
+
+def count(n: int) -> str:
+    """A whole number with the language's separators."""
+    return number_format(n, force_grouping=True)
+
+
+def run_name(run: Run) -> str:
+    """A run, as a link names it."""
+    return _("Run %(pk)s") % {"pk": run.pk}
+
+
+def _names(n: int) -> str:
+    return ngettext("%(n)s name", "%(n)s names", n) % {"n": count(n)}
+
+
+def _frozen(stage: CleanupStage) -> _Done:
+    if stage.scan is None:
+        return _Done(_names(stage.names), stage.frozen_at)
+    address = reverse("run", args=[stage.scan.run_id])
+    return _Done(_names(stage.names), stage.frozen_at, address, _("Scan"))
+
+
+def _backed_up(stage: CleanupStage) -> _Done:
+    generation = stage.generation
+    if generation is None:
+        return _Done()
+    note = ngettext("%(n)s key", "%(n)s keys", generation.keys) % {"n": count(generation.keys)}
+    address = reverse("backups:generation", args=[generation.pk])
+    return _Done(note, generation.finished_at, address, _("Copy %(pk)s") % {"pk": generation.pk})
+
+
+def _read_back(stage: CleanupStage) -> _Done:
+    generation = stage.generation
+    if generation is None:
+        return _Done()
+    run = generation.verify_run
+    address, link = (reverse("run", args=[run.pk]), run_name(run)) if run else ("", "")
+    return _Done(_("Every entry equals what KV returned"), generation.verified_at, address, link)
+
+
+def _checked(stage: CleanupStage) -> _Done:
+    check = stage.check_passed
+    if check is None:
+        return _Done()
+    note = _("No difference between %(keys)s keys and %(rows)s rows") % {
+        "keys": count(check.keys),
+        "rows": count(check.rows),
+    }
+    return _Done(
+        note, check.finished_at, reverse("backups:check", args=[check.pk]), _("Check %(pk)s") % {"pk": check.pk}
+    )
+
+
+def _references(stage: CleanupStage) -> _Done:
+    stated = stage.request.references
+    if stated is None:
+        return _Done()
+    hits = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", stated.hits)
+    address = f"{reverse('backups:cleanup', args=[stage.request_id])}#references"
+    return _Done(hits % {"n": count(stated.hits), "commit": stated.commit[:12]}, stated.at, address, _("Statement"))
+
+
+def _shared(share: CopyShare | None) -> _Done:
+    if share is None:
+        return _Done()
+    if share.by is not None:
+        return _Done(f"{share.by.name}: {share.place}", share.at)
+    address = f"{reverse('notifications')}?subject=generation:{share.generation_id}"
+    return _Done(_("The Slack channel took the message"), share.at, address, _("Message"))
+
+
+def _submitted(stage: CleanupStage) -> _Done:
+    approval = stage.approval
+    return _Done(approval.requester.name, approval.created_at, *_approval(stage)) if approval else _Done()
+
+
+def _approval(stage: CleanupStage) -> tuple[str, str]:
+    return reverse("approval", args=[stage.approval_id]), _("Approval %(pk)s") % {"pk": stage.approval_id}
+
+
+def _approved(stage: CleanupStage) -> _Done:
+    approval = stage.approval
+    if approval is None or approval.approver is None:
+        return _Done()
+    return _Done(approval.approver.name, approval.decided_at, *_approval(stage))
+
+
+def _deleted(stage: CleanupStage) -> _Done:
+    run = stage.run
+    if run is None:
+        return _Done()
+    note = _("%(deleted)s deleted, %(skipped)s not") % {
+        "deleted": count(stage.deleted),
+        "skipped": count(stage.skipped),
+    }
+    return _Done(note, run.finished_at, reverse("run", args=[run.pk]), run_name(run))
+
+
+def _proven(stage: CleanupStage) -> _Done:
+    run = stage.confirm_run
+    address, link = (reverse("run", args=[run.pk]), run_name(run)) if run else ("", "")
+    return _Done(_("Listed twice without them"), stage.second_listing_at, address, link)
+
+
+def _accepted(stage: CleanupStage) -> _Done:
+    name = stage.accepted_by.name if stage.accepted_by else ""
+    address = f"{reverse('audit:entries')}?subject=stage:{stage.pk}"
+    return _Done(f"{name}: {stage.accepted_note}", stage.accepted_at, address, _("Record"))

@@ -1,0 +1,111 @@
+"""What a copy is compared with, and which of the names that differ are shown."""
+
+from collections.abc import Sequence
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from backups.comparisons import start as contrasts
+from backups.models import Contrast, ContrastEntry, Generation
+from kvops.cloudflare import MAX_NAME_BYTES
+from kvops.models import Namespace
+from kvops.names import after_prefix, storable
+from kvops.prefixes import common
+
+OFFERED = 100
+"""Copies that are offered at most, newest first; an address can name any other."""
+
+CHANGED = "changed"
+
+
+class ContrastForm(forms.Form):
+    """What the copy is compared with: another copy, or a namespace as it is now."""
+
+    against = forms.ChoiceField(label=gettext_lazy("Compare it with"))
+
+    def __init__(self, data: QueryDict | None = None, *, generation: Generation, asked: str = "") -> None:
+        self.namespaces = {
+            f"kv:{one.pk}": one
+            for one in Namespace.objects.filter(binding=generation.namespace.binding)
+            .select_related("environment")
+            .order_by("environment__order")
+        }
+        self.copies = {f"copy:{one.pk}": one for one in _offered(generation, asked)}
+        before = next((key for key, one in self.copies.items() if one.started_at < generation.started_at), "")
+        first = asked if asked in {*self.copies, *self.namespaces} else before or f"kv:{generation.namespace_id}"
+        super().__init__(data, initial={"against": first})
+        field = self.fields["against"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
+        field.choices = [
+            (_("What KV holds now"), [(key, _namespace(one)) for key, one in self.namespaces.items()]),
+            (_("Copies, newest first"), [(key, _copy(one)) for key, one in self.copies.items()]),
+        ]
+
+    def clean_against(self) -> Generation | Namespace:
+        """The thing itself."""
+        chosen = self.cleaned_data["against"]
+        return self.copies.get(chosen) or self.namespaces[chosen]
+
+
+def _offered(generation: Generation, asked: str) -> Sequence[Generation]:
+    """Copies that have keys in common with this one by their prefixes."""
+    found = contrasts.comparable(generation)
+    wanted = found.filter(pk=asked.removeprefix("copy:")) if asked.removeprefix("copy:").isdecimal() else found.none()
+    offered = [one for one in found[:OFFERED] if common(one.prefixes, generation.prefixes)]
+    return [*offered, *(one for one in wanted[:1] if one not in offered)]
+
+
+def _namespace(one: Namespace) -> str:
+    return f"{_('KV now')} · {one.environment.name} · {one.binding} ({one.title})"
+
+
+def _copy(one: Generation) -> str:
+    under = " ".join(f"{prefix}*" for prefix in one.prefixes)
+    made = date_format(timezone.localtime(one.started_at), "SHORT_DATETIME_FORMAT")
+    status = Generation.Status(one.status).label
+    name = _("Copy %(pk)s") % {"pk": one.pk}
+    return f"{name} · {one.environment.name} · {under} · {made} · {status}"
+
+
+class ContrastFilter(forms.Form):
+    """Which of the names that differ to show; every field may be empty."""
+
+    kind = forms.ChoiceField(
+        label=gettext_lazy("How it differs"),
+        required=False,
+        choices=[
+            ("", gettext_lazy("All differences")),
+            (CHANGED, gettext_lazy("changed")),
+            *ContrastEntry.Kind.choices,
+        ],
+    )
+    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
+        label=gettext_lazy("Prefix"),
+        required=False,
+        strip=False,
+        max_length=MAX_NAME_BYTES,
+        widget=forms.TextInput(attrs={"placeholder": "master:"}),
+    )
+    after = forms.CharField(required=False, strip=False, max_length=MAX_NAME_BYTES, widget=forms.HiddenInput)
+
+    def entries(self, contrast: Contrast) -> QuerySet[ContrastEntry]:
+        """The names the filters let through, in the order of their bytes; none while a filter is wrong."""
+        if not self.is_valid():
+            return ContrastEntry.objects.none()
+        found, chosen = contrast.entries.order_by("name"), self.cleaned_data
+        if chosen["kind"] == CHANGED:
+            found = found.filter(kind__in=ContrastEntry.CHANGED)
+        elif chosen["kind"]:
+            found = found.filter(kind=chosen["kind"])
+        if prefix := chosen["prefix"]:
+            if not storable(prefix):
+                return found.none()
+            found = found.filter(name__gte=prefix)
+            if (end := after_prefix(prefix)) is not None:
+                found = found.filter(name__lt=end)
+        return found.filter(name__gt=chosen["after"]) if chosen["after"] else found

@@ -1,0 +1,222 @@
+"""The work of a contrast, a stretch of names per checkpoint: memory does not grow with the copies.
+
+Two copies are joined by name in Postgres, where their digests are; what KV holds is read like for a backup. Only for
+names that differ are the digests beside the copies read, which say whether it is the value.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from backups.archive import EntryDigests
+from backups.bucket import access as storage
+from backups.generations import encryption
+from backups.generations.entry_digests import Marks
+from backups.generations.export import digest
+from backups.generations.kv_reader import Name, Reader
+from backups.models import Contrast, ContrastEntry, Generation, GenerationEntry
+from kvops import clock, names
+from kvops.cloudflare import CursorRefused, Entry
+from kvops.models import Read
+from kvops.prefixes import common
+from kvops.runs.lease import Again, Lease, RunError
+
+BLOCK = 5_000
+"""Names of either copy that are joined at a time."""
+READ = 500
+"""Keys that are read from KV per checkpoint; of those read exactly a fifth."""
+MAX_RESTARTS = 5
+
+Kind = ContrastEntry.Kind
+
+_SIDE = (
+    "SELECT index, name, digest, size FROM backups_generationentry"
+    " WHERE generation_id = %({side})s AND outcome = 'kept' AND name > %(after)s"
+    " AND (%(upto)s::text IS NULL OR name <= %(upto)s)"
+    " AND (SELECT bool_or(starts_with(name, p)) FROM unnest(%(prefixes)s::text[]) AS p)"
+)
+_JOIN = f"({_SIDE.format(side='left')}) AS l {{how}} JOIN ({_SIDE.format(side='right')}) AS r ON r.name = l.name"
+_UNLIKE = (
+    "SELECT l.index, l.name, l.digest, l.size, r.index, r.name, r.digest, r.size"  # noqa: S608  (constants of this module)
+    f" FROM {_JOIN.format(how='FULL')} WHERE l.digest IS DISTINCT FROM r.digest ORDER BY coalesce(l.name, r.name)"
+)
+_EQUAL = f"SELECT count(*) FROM {_JOIN.format(how='INNER')} WHERE l.digest = r.digest"  # noqa: S608
+
+
+def step(contrast: Contrast, lease: Lease) -> Again | int:
+    """Work until the step is over; the number of names that do not differ once everything was compared."""
+    with storage.errors_for_a_run(), ExitStack() as stack:
+        marks = Marks(contrast.generation, stack.enter_context(storage.store(contrast.generation.environment)))
+        if contrast.other is None:
+            reader = stack.enter_context(Reader(contrast.namespace.environment, lease.keep))
+            return _Live(contrast, lease, marks, reader).step()
+        others = Marks(contrast.other, stack.enter_context(storage.store(contrast.other.environment)))
+        return _Copies(contrast, lease, marks, others, contrast.other).step()
+
+
+class _Copies:
+    """Two copies, joined by name."""
+
+    def __init__(self, contrast: Contrast, lease: Lease, marks: Marks, others: Marks, other: Generation) -> None:
+        self._contrast, self._lease, self._marks, self._others, self._other = contrast, lease, marks, others, other
+        self._prefixes = common(contrast.generation.prefixes, other.prefixes)
+
+    def step(self) -> Again | int:
+        at: dict[str, Any] = {"after": "", "equal": 0, "over": False, "done": 0} | self._lease.run.cursor
+        while not at["over"]:
+            if self._lease.tired:
+                return Again()
+            upto = self._upto(at["after"])
+            found, left, equal = self._between(at["after"], upto)
+            at |= {"equal": at["equal"] + equal, "done": at["done"] + left}
+            at |= {"after": upto or "", "over": upto is None}
+            with self._lease.checkpoint(cursor=at, done=at["done"], note=f"Compared {at['done']} keys"):
+                ContrastEntry.objects.bulk_create(found, batch_size=1_000)
+        same: int = at["equal"]
+        return same
+
+    def _upto(self, after: str) -> str | None:
+        """Where the next stretch ends: neither copy has more than a block of names up to there; None at the end."""
+        ends: list[str] = []
+        for copy in (self._contrast.generation_id, self._other.pk):
+            entries = GenerationEntry.objects.filter(generation=copy, name__gt=after).order_by("name")
+            ends += entries.values_list("name", flat=True)[BLOCK - 1 : BLOCK]
+        return min(ends, default=None)
+
+    def _between(self, after: str, upto: str | None) -> tuple[list[ContrastEntry], int, int]:
+        """What differs in the stretch, how many names of the first copy were compared, and how many are equal."""
+        params: dict[str, Any] = {
+            "left": self._contrast.generation_id,
+            "right": self._other.pk,
+            "after": after,
+            "upto": upto,
+            "prefixes": self._prefixes,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(_EQUAL, params)
+            equal: int = cursor.fetchone()[0]
+            cursor.execute(_UNLIKE, params)
+            rows = cursor.fetchall()
+        found = [unlike for row in rows if (unlike := self._unlike(row)) is not None]
+        return found, equal + sum(row[0] is not None for row in rows), equal
+
+    def _unlike(self, row: Sequence[Any]) -> ContrastEntry | None:
+        """A name that differs; None when one of the copies is of given names and does not say."""
+        index, name, held, size, other_index, other_name, other_held, other_size = row
+        mine = self._marks.of(index, bytes(held)) if index is not None else None
+        theirs = self._others.of(other_index, bytes(other_held)) if other_index is not None else None
+        silent = self._contrast.generation if mine is None else self._other
+        if None in (mine, theirs) and silent.purpose in Generation.OF_GIVEN_NAMES:
+            return None
+        kind = _kind(mine, theirs, self._other.started_at)
+        return _entry(self._contrast, name or other_name, kind, size, other_size)
+
+
+class _Live:
+    """A copy, or what a restore put back from it, and what KV holds."""
+
+    def __init__(self, contrast: Contrast, lease: Lease, marks: Marks, reader: Reader) -> None:
+        self._contrast, self._lease, self._marks, self._reader = contrast, lease, marks, reader
+        self._generation = contrast.generation
+        self._key = encryption.digest_key(contrast.generation)
+        self._before = lease.run.calls
+
+    def step(self) -> Again | int:
+        at: dict[str, Any] = {"phase": "read", "after": "", "equal": 0, "done": 0}
+        at |= {"prefix": 0, "cursor": None, "restarts": 0} | self._lease.run.cursor
+        while True:
+            if at["phase"] == "read":
+                self._read(at)
+            elif at["prefix"] < len(self._prefixes()):
+                self._list(at)
+            else:
+                same: int = at["equal"]
+                return same
+            if self._lease.tired:
+                return Again()
+
+    def _prefixes(self) -> Sequence[str]:
+        """What is listed to find keys that were added; a copy of given names says nothing of others."""
+        given = self._contrast.restore_id is not None or self._generation.purpose in Generation.OF_GIVEN_NAMES
+        return [] if given else self._generation.prefixes
+
+    def _kept(self) -> QuerySet[GenerationEntry]:
+        kept = self._generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT).order_by("name")
+        if self._contrast.restore is None:
+            return kept
+        return kept.filter(name__in=self._contrast.restore.entries.values("name"))
+
+    def _read(self, at: dict[str, Any]) -> None:
+        """A block of the copy's names, each with what KV holds now."""
+        most = READ // 5 if self._generation.read == Read.EXACT else READ
+        block = list(self._kept().filter(name__gt=at["after"])[:most])
+        asked = iter([Name(one.index, one.name, None) for one in block])
+        live = self._reader.values(self._contrast.namespace.namespace_id, asked, self._generation.read)
+        now, found = clock.now(), []
+        for one, (_, entry) in zip(block, live, strict=True):
+            if (unlike := self._unlike(one, entry, now)) is not None:
+                found.append(unlike)
+        at["equal"] = at["equal"] + len(block) - len(found)
+        at["done"] = at["done"] + len(block)
+        at |= {"after": block[-1].name} if block else {"phase": "list"}
+        with self._checkpoint(at, f"Compared {at['done']} keys"):
+            ContrastEntry.objects.bulk_create(found)
+
+    def _unlike(self, one: GenerationEntry, live: Entry | None, now: datetime) -> ContrastEntry | None:
+        held = bytes(one.digest or b"")
+        if live is not None and digest(live, self._key) == held:
+            return None
+        theirs = None
+        if live is not None:
+            theirs = EntryDigests.of(live.name, live.data, live.metadata, live.expiration, self._key)
+        kind = _kind(self._marks.of(one.index, held), theirs, now)
+        return _entry(self._contrast, one.name, kind, one.size, None if live is None else len(live.data))
+
+    def _list(self, at: dict[str, Any]) -> None:
+        """A page of the listing: its names that the copy does not hold were added."""
+        client, namespace_id = self._reader.client, self._contrast.namespace.namespace_id
+        under, cursor = self._prefixes()[at["prefix"]], at["cursor"]
+        try:
+            page = self._reader.run(lambda: client.list_keys(namespace_id, prefix=under, cursor=cursor))
+        except CursorRefused as refused:
+            at |= {"cursor": None, "restarts": at["restarts"] + 1}
+            if at["restarts"] > MAX_RESTARTS:
+                sentence = f"The listing had to start again {MAX_RESTARTS} times. Try again later."
+                raise RunError("listing", sentence) from refused
+            with self._checkpoint(at, "Listing the names again"):
+                return
+        listed = [key.name for key in page.keys if names.workable(key.name)]
+        known = set(self._kept().filter(name__in=listed).values_list("name", flat=True))
+        found = [_entry(self._contrast, name, Kind.ADDED, None, None) for name in listed if name not in known]
+        at |= {"cursor": page.cursor, "prefix": at["prefix"] + (page.cursor is None)}
+        with self._checkpoint(at, "Listing what was added"):
+            # A listing that begins again shows names that were listed already.
+            ContrastEntry.objects.bulk_create(found, ignore_conflicts=True)
+
+    @contextmanager
+    def _checkpoint(self, at: dict[str, Any], note: str) -> Iterator[None]:
+        calls = self._before + self._reader.client.calls
+        with self._lease.checkpoint(cursor=at, done=at["done"], calls=calls, note=note):
+            yield
+
+
+def _kind(mine: EntryDigests | None, theirs: EntryDigests | None, at: datetime) -> ContrastEntry.Kind:
+    """How an entry differs from the copy's; `at` is when the other was read."""
+    if mine is None:
+        return Kind.ADDED
+    if theirs is None:
+        over = mine.expiration is not None and mine.expiration <= at.timestamp()
+        return Kind.EXPIRED if over else Kind.REMOVED
+    if mine.value != theirs.value:
+        return Kind.VALUE
+    return Kind.METADATA if mine.metadata != theirs.metadata else Kind.EXPIRATION
+
+
+def _entry(
+    contrast: Contrast, name: str, kind: ContrastEntry.Kind, size: int | None, other_size: int | None
+) -> ContrastEntry:
+    return ContrastEntry(contrast=contrast, name=name, kind=kind, size=size, other_size=other_size)

@@ -1,0 +1,95 @@
+"""Values out of copies, for a person who asks for one. It is recorded first and stored nowhere."""
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from backups import archive as manifest
+from backups.bucket.r2 import StoreError
+from backups.comparisons import text_diff as lines
+from backups.generations import start as generations
+from backups.generations.values import ENCRYPTED, ValueHidden, record_view
+from backups.models import Generation, GenerationEntry
+from kvops.cloudflare import CloudflareError
+from kvops.connections import clients
+from kvops.inventory import value as values
+from kvops.models import Namespace, Person
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: a copy, or what KV holds now. Facts only where the key is there."""
+
+    generation: Generation | None
+    there: bool
+    size: int | None = None
+    expiration: int | None = None
+    metadata: str | None = None
+    data: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key on both sides. Without `compared` its values are not shown, and `hidden` says why."""
+
+    name: str
+    first: Side
+    second: Side
+    hidden: str | Promise
+    compared: lines.Compared | None
+    equal: bool
+
+
+def view_difference(generation: Generation, other: Generation | Namespace, name: str, *, by: Person) -> Difference:
+    """A key as a copy holds it, and as another copy does or KV does now; what is masked or encrypted is not read.
+
+    Raises ValueHidden with a sentence when one of the two cannot be read.
+    """
+    against = f"copy {other.pk}" if isinstance(other, Generation) else str(other)
+    record_view(generation, name, by, {"against": against})
+    hidden = _hidden(generation, other, name)
+    masked = bool(hidden)
+    try:
+        first = _facts(generation, name) if masked else _copied(generation, name)
+        if isinstance(other, Namespace):
+            second = _live(other, name, masked=masked)
+        else:
+            second = _facts(other, name) if masked else _copied(other, name)
+    except (manifest.Damaged, StoreError, CloudflareError) as problem:
+        raise ValueHidden(str(problem)) from problem
+    compared = None if masked else lines.compared(first.data, second.data)
+    return Difference(name, first, second, hidden, compared, not masked and first.data == second.data)
+
+
+def _hidden(generation: Generation, other: Generation | Namespace, name: str) -> str | Promise:
+    """Why the values are not shown; empty where they are."""
+    if values.category_of(generation.namespace, name).sensitive:
+        return _("Masked: the key is a setting, or nobody classified it.")
+    encrypted = generation.encrypted or (isinstance(other, Generation) and other.encrypted)
+    return ENCRYPTED if encrypted else ""
+
+
+def _facts(generation: Generation, name: str) -> Side:
+    """What Postgres knows of the entry."""
+    kept = generation.entries.filter(name=name, outcome=GenerationEntry.Outcome.KEPT).first()
+    return Side(generation, kept is not None, kept.size if kept else None, kept.expiration if kept else None)
+
+
+def _copied(generation: Generation, name: str) -> Side:
+    """The entry as the copy holds it."""
+    entry = generations.read_entry(generation, name)
+    if entry is None:
+        return Side(generation, there=False)
+    return Side(generation, True, len(entry.data), entry.expiration, entry.metadata, entry.data)
+
+
+def _live(namespace: Namespace, name: str, *, masked: bool) -> Side:
+    """The key as KV holds it now."""
+    with clients.reader(namespace.environment) as client:
+        entry = client.exact_get(namespace.namespace_id, name)
+    if entry is None:
+        return Side(None, there=False)
+    if masked:
+        return Side(None, True, len(entry.data), entry.expiration)
+    return Side(None, True, len(entry.data), entry.expiration, entry.metadata, entry.data)

@@ -1,0 +1,186 @@
+"""Comparing a copy: with what, what differs, and a key on both sides."""
+
+from collections.abc import Iterator
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from backups.comparisons import start as contrasts
+from backups.comparisons import values as viewing
+from backups.comparisons.forms import ContrastFilter, ContrastForm
+from backups.generations import values as generation_values
+from backups.models import Contrast, ContrastEntry, Generation
+from kvops.models import Namespace
+from kvops.people.signin import person_of
+from kvops.runs import driver as runs
+from kvops.web import files as downloads
+from kvops.web.acting import refuse
+
+PAGE = 50
+MADE = 20
+COLUMNS = ("name", "difference", "size", "other_size")
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest, pk: int) -> HttpResponse:
+    """Choose what to compare the copy with; what it was compared with before."""
+    generation = _generation(pk)
+    return _choose(request, generation, ContrastForm(generation=generation, asked=request.GET.get("with", "")))
+
+
+@require_POST
+@permission_required("kvops.view_values", raise_exception=True)
+def start(request: HttpRequest, pk: int) -> HttpResponse:
+    """Compare the copy with what was chosen."""
+    generation, person = _generation(pk), person_of(request)
+    form = ContrastForm(request.POST, generation=generation, asked=request.POST.get("against", ""))
+    if not form.is_valid():
+        return _choose(request, generation, form, status=422)
+    against, actor = form.cleaned_data["against"], person.actor
+    try:
+        if isinstance(against, Namespace):
+            made = contrasts.with_kv(generation, against, actor=actor, person=person)
+        else:
+            made = contrasts.of_copies(generation, against, actor=actor, person=person)
+    except (contrasts.ContrastRefused, runs.AlreadyOpen) as refused:
+        form.add_error(None, str(refused))
+        refuse(request, refused, generation.environment, f"generation:{pk}")
+        return _choose(request, generation, form, status=409)
+    return redirect("backups:contrast", made.generation_id, made.pk)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int, contrast: int) -> HttpResponse:
+    """Show one comparison: counts first, then the names that differ."""
+    made, form = _contrast(pk, contrast), ContrastFilter(request.GET)
+    found = list(form.entries(made)[: PAGE + 1])
+    context = {
+        "contrast": made,
+        "environment": made.namespace.environment,
+        "run": made.run,
+        "counts": [(kind, kind.label, made.found.get(kind, 0)) for kind in ContrastEntry.Kind],
+        "form": form,
+        "entries": found[:PAGE],
+        "after": found[PAGE - 1].name if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+        "may_view_values": request.user.has_perm("kvops.view_values"),
+    }
+    return render(request, "contrasts/detail.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def live(request: HttpRequest, pk: int, contrast: int) -> HttpResponse:
+    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    made = _contrast(pk, contrast)
+    response = render(request, "contrasts/detail.html#live", {"contrast": made, "run": made.run})
+    if not made.run.is_open:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def download(request: HttpRequest, pk: int, contrast: int) -> StreamingHttpResponse:
+    """The names that the filters of the address let through, as CSV or JSON."""
+    made = _contrast(pk, contrast)
+    rows = _rows(ContrastFilter(request.GET).entries(made).iterator(2_000))
+    head = {"contrast": made.pk, "copy": made.generation_id, "other_copy": made.other_id, "found": made.found}
+    head |= {"environment": made.namespace.environment.slug, "binding": made.namespace.binding}
+    return as_file(request, f"comparison-{made.pk}", head, COLUMNS, rows)
+
+
+@require_POST
+@permission_required("kvops.view_values", raise_exception=True)
+@never_cache
+def value(request: HttpRequest, pk: int, contrast: int, entry: int) -> HttpResponse:
+    """Show a key on both sides. The values are in this answer and nowhere else."""
+    made = _contrast(pk, contrast)
+    asked = get_object_or_404(made.entries, pk=entry)
+    return difference(request, made.generation, made.other or made.namespace, asked.name, back=_address(made))
+
+
+@require_POST
+@permission_required("kvops.view_values", raise_exception=True)
+@never_cache
+def entry_value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
+    """Show an entry of a copy beside what KV holds of it now."""
+    generation = _generation(pk)
+    asked = get_object_or_404(generation.entries, index=index)
+    return difference(
+        request, generation, generation.namespace, asked.name, back=("backups:generation", (generation.pk,))
+    )
+
+
+type Address = tuple[str, tuple[int, ...]]
+"""The name of an address and what it takes."""
+
+
+def difference(
+    request: HttpRequest, generation: Generation, other: Generation | Namespace, name: str, *, back: Address
+) -> HttpResponse:
+    """A key in a copy beside the other side; a refusal leads back to where it was asked."""
+    try:
+        found = viewing.view_difference(generation, other, name, by=person_of(request))
+    except generation_values.ValueHidden as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, generation.environment, f"generation:{generation.pk}")
+        return redirect(back[0], *back[1])
+    context = {"found": found, "sides": (found.first, found.second), "environment": other.environment}
+    return render(request, "contrasts/value.html", context)
+
+
+def as_file(
+    request: HttpRequest,
+    name: str,
+    head: dict[str, object],
+    columns: tuple[str, ...],
+    rows: Iterator[list[downloads.Cell]],
+) -> StreamingHttpResponse:
+    """A table as a file that is written while it is read: CSV, or JSON when the address asks for it."""
+    if request.GET.get("format") == "json":
+        lines, ending, kind = downloads.json_table(head, columns, rows), "json", "application/json"
+    else:
+        lines, ending, kind = downloads.csv_table(columns, rows), "csv", "text/csv"
+    response = StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
+    return response
+
+
+def _choose(request: HttpRequest, generation: Generation, form: ContrastForm, *, status: int = 200) -> HttpResponse:
+    context = {
+        "generation": generation,
+        "environment": generation.environment,
+        "form": form,
+        "comparable": generation.status in contrasts.COMPARABLE,
+        "made": contrasts.made_with(generation)[:MADE],
+        "may_view_values": request.user.has_perm("kvops.view_values"),
+    }
+    return render(request, "contrasts/list.html", context, status=status)
+
+
+def _rows(entries: Iterator[ContrastEntry]) -> Iterator[list[downloads.Cell]]:
+    for entry in entries:
+        yield [entry.name, entry.kind, entry.size, entry.other_size]
+
+
+def _address(made: Contrast) -> Address:
+    return "backups:contrast", (made.generation_id, made.pk)
+
+
+def _generation(pk: int) -> Generation:
+    return get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
+
+
+def _contrast(pk: int, contrast: int) -> Contrast:
+    """The comparison; it is found under either of its copies."""
+    related = ("generation__environment", "generation__namespace", "other__environment", "namespace__environment")
+    found = Contrast.objects.select_related(*related, "restore", "run")
+    return get_object_or_404(found, Q(generation=pk) | Q(other=pk), pk=contrast)

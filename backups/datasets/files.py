@@ -1,0 +1,209 @@
+"""Dataset files: rows of several datasets as JSON, read one at a time. Pure: no Django, no network.
+
+Either the array that `kv_dump --output` writes (entries with `key` and `value`), or an object of arrays of rows,
+each array under the name of a dataset or of its table. Memory is bounded by the largest single row.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from backups.archive import Damaged, read_entries
+from backups.datasets.canonical import DECODER, JSON
+from backups.datasets.mapping import Copied, Correspondence
+
+CHUNK = 1024 * 1024
+MAX_ROW = 64 * 1024 * 1024
+
+_SPACE = re.compile(r"[ \t\n\r]*+")
+
+
+class BadFile(Exception):
+    """The file cannot be read as a dataset file, or names what no dataset is about; the message says what."""
+
+
+class DatasetFile:
+    """A file, with the datasets its rows may belong to."""
+
+    def __init__(self, path: Path, datasets: Sequence[Correspondence]) -> None:
+        """Raises BadFile when the file cannot be opened or holds something else than JSON arrays."""
+        self._path, self._datasets = path, datasets
+        with _opened(path) as file:
+            first = _Reader(file).peek()
+        if first not in ("[", "{"):
+            raise BadFile(f"{path} holds neither an array of entries nor an object of arrays.")
+        self._is_array = first == "["
+
+    def mentioned(self) -> list[Correspondence]:
+        """The datasets the file has rows or an array for; reads it to the end. Raises BadFile."""
+        found: dict[str, Correspondence] = {}
+
+        def note(dataset: Correspondence) -> None:
+            found[dataset.name] = dataset
+
+        if self._is_array:
+            for entry_name, _ in self._entries():
+                note(self._owner(entry_name))
+        else:
+            for _ in self._elements(lambda heading: note(self._named(heading))):
+                pass
+        return list(found.values())
+
+    def rows(self, dataset: Correspondence) -> Iterator[Copied]:
+        """The rows of one dataset. Raises BadFile."""
+        if self._is_array:
+            for name, data in self._entries():
+                if self._owner(name) is dataset:
+                    yield dataset.copied(name, data)
+            return
+        for heading, position, value in self._elements(self._named):
+            if self._named(heading) is dataset:
+                yield dataset.copied_row(f"{heading}[{position}]", value)
+
+    def values(self) -> Iterator[tuple[Correspondence, str, dict[str, JSON]]]:
+        """Every row as its key would hold it: whose it is, the name, the value. Raises BadFile."""
+        if self._is_array:
+            for name, data in self._entries():
+                yield self._owner(name), name, self._object(f"the key {name!r}", data)
+            return
+        for heading, position, value in self._elements(self._named):
+            owner, place = self._named(heading), f"{heading}[{position}]"
+            row = self._object(place, value)
+            try:
+                yield owner, owner.row_name(row), owner.row_value(row)
+            except KeyError as missing:
+                raise BadFile(f"{self._path}: {place} has no {missing.args[0]}, which its name needs.") from missing
+
+    def _object(self, place: str, value: JSON | bytes) -> dict[str, JSON]:
+        try:
+            found = DECODER.decode(value.decode()) if isinstance(value, bytes) else value
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise BadFile(f"{self._path}: {place} is no JSON object.")
+        return found
+
+    def _entries(self) -> Iterator[tuple[str, bytes]]:
+        try:
+            with self._path.open("rb") as file:
+                for entry in read_entries(iter(partial(file.read, CHUNK), b"")):
+                    yield entry.name, entry.data
+        except Damaged as damage:
+            raise BadFile(f"{self._path}: {damage}") from damage
+
+    def _elements(self, began: Callable[[str], object]) -> Iterator[tuple[str, int, JSON]]:
+        """Every row as (array, position, value); `began` is called for each array, also an empty one."""
+        try:
+            with _opened(self._path) as file:
+                yield from _elements(_Reader(file), began)
+        except (ValueError, RecursionError) as error:
+            # The error's own text may quote a value.
+            reason = str(error) if type(error) is ValueError else type(error).__name__
+            raise BadFile(f"{self._path} is not an object of arrays: {reason}.") from error
+
+    def _owner(self, name: str) -> Correspondence:
+        owners = [dataset for dataset in self._datasets if name.startswith(dataset.prefix)]
+        longest = max((len(dataset.prefix) for dataset in owners), default=0)
+        return self._only([dataset for dataset in owners if len(dataset.prefix) == longest], f"the key {name!r}")
+
+    def _named(self, heading: str) -> Correspondence:
+        by_name = [dataset for dataset in self._datasets if dataset.name == heading]
+        by_table = [dataset for dataset in self._datasets if dataset.table == heading]
+        return self._only(by_name or by_table, f"the array {heading!r}")
+
+    def _only(self, found: Sequence[Correspondence], what: str) -> Correspondence:
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(f"{dataset.name} ({dataset.prefix}*, table {dataset.table})" for dataset in self._datasets)
+        problem = "belongs to no dataset" if not found else "belongs to more than one dataset"
+        raise BadFile(f"{self._path}: {what} {problem}. Known here: {known or 'none'}.")
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _elements(reader: "_Reader", began: Callable[[str], object]) -> Iterator[tuple[str, int, JSON]]:
+    seen: set[str] = set()
+    for _ in reader.members("{", "}"):
+        heading = reader.value()
+        if type(heading) is not str or heading in seen:
+            raise ValueError("a name is missing or stands there twice")
+        seen.add(heading)
+        reader.expect(":")
+        if reader.peek() != "[":
+            raise ValueError(f"{heading!r} is not an array")
+        began(heading)
+        for position in reader.members("[", "]"):
+            yield heading, position, reader.value()
+    if reader.peek():
+        raise ValueError("something follows its end")
+
+
+class _Reader:
+    """JSON text from a file, value by value."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._text = ""
+        self._at = 0
+        self._over = False
+
+    def peek(self) -> str:
+        """The next character that is not space, left in place; empty at the end."""
+        while True:
+            found = _SPACE.match(self._text, self._at)
+            self._at = found.end() if found else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if self._over:
+                return ""
+            self._fill(CHUNK)
+
+    def expect(self, wanted: str) -> None:
+        """Take this character; raises ValueError."""
+        if self.peek() != wanted:
+            raise ValueError(f"{wanted!r} is missing, or the file is cut off")
+        self._at += 1
+
+    def members(self, opening: str, closing: str) -> Iterator[int]:
+        """Count through the members of an object or array; the caller takes each."""
+        self.expect(opening)
+        position = 0
+        while self.peek() != closing:
+            if position:
+                self.expect(",")
+            yield position
+            position += 1
+        self.expect(closing)
+
+    def value(self) -> JSON:
+        """Take the next value; raises ValueError."""
+        self.peek()
+        while True:
+            value: JSON
+            try:
+                value, end = DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError:
+                if self._over:
+                    raise
+            else:
+                # A number at the very end may go on in what was not read yet.
+                if end < len(self._text) or self._over:
+                    self._at = end
+                    return value
+            if len(self._text) - self._at > MAX_ROW:
+                raise ValueError("a row is longer than 64 MiB, or a quote is missing")
+            self._fill(max(CHUNK, len(self._text) - self._at))
+
+    def _fill(self, size: int) -> None:
+        more = self._file.read(size)
+        self._over = not more
+        self._text = self._text[self._at :] + more
+        self._at = 0

@@ -1,0 +1,269 @@
+"""How the JSON in a key corresponds to a row of a D1 table. Pure: no Django, no network."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Self
+
+from backups.datasets.canonical import DECODER, JSON, Number, canonical, cell_digests, digest, number
+from kvops.cloudflare import Cell
+
+NOT_AN_OBJECT = "not_an_object"
+UNKNOWN_FIELD = "unknown_field"
+ONLY_IN_D1 = "only_in_d1"
+MISSING_IN_D1 = "missing_in_d1"
+
+_IDENTIFIER = re.compile(r'[^"\x00-\x1f]{1,200}')
+
+
+class BadDataset(ValueError):
+    """The definition of a dataset cannot be used; the message says what to correct."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with one key, before the sides are compared."""
+
+    name: str
+    kind: str
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A key as the copy has it. `digests` is None when its value is no JSON object, `name` when it cannot be made."""
+
+    name: str | None
+    digests: dict[str, str] | None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of D1, about `size` characters long.
+
+    `name` is None when the column `nameless` has no value that a name can hold; `head` is what stands before it.
+    """
+
+    key: list[tuple[str, Cell]]
+    size: int
+    name: str | None
+    head: str
+    nameless: str
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Correspondence:
+    """One row of `table` is one key, named by the template `key` over its columns; `fields` is JSON field -> column."""
+
+    name: str
+    prefix: str
+    table: str
+    fields: Mapping[str, str]
+    ignore: Collection[str]
+    only_in_d1: str
+    pieces: Sequence[tuple[str, str | None]] = field(repr=False)
+
+    @classmethod
+    def of(cls, definition: Mapping[str, object]) -> Self:
+        """Read a definition (see `datasets.definition`); raises BadDataset."""
+        name, prefix, table, key, only = (
+            _text(definition, member) for member in ("name", "prefix", "table", "key", "only_in_d1")
+        )
+        fields, ignore = definition.get("fields"), definition.get("ignore")
+        if not isinstance(fields, dict) or not all(isinstance(text, str) for pair in fields.items() for text in pair):
+            raise BadDataset(f"Dataset {name}: fields must name a column for each JSON field.")
+        if not isinstance(ignore, list) or not all(isinstance(text, str) for text in ignore):
+            raise BadDataset(f"Dataset {name}: ignore must be a list of JSON fields.")
+        if both := sorted(set(ignore) & fields.keys()):
+            raise BadDataset(f"Dataset {name}: {both[0]!r} is both compared and ignored.")
+        made = cls(name, prefix, table, fields, frozenset(ignore), only, _pieces(name, key))
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        for identifier in (self.table, *self.columns):
+            if not _IDENTIFIER.fullmatch(identifier):
+                raise BadDataset(f"Dataset {self.name}: {identifier!r} is no name of a table or column.")
+        if not self.key_columns:
+            raise BadDataset(f"Dataset {self.name}: the key template names no column, such as {{id}}.")
+        head = self.pieces[0][0]
+        if not (head.startswith(self.prefix) or self.prefix.startswith(head)):
+            raise BadDataset(f"Dataset {self.name}: no key of the template can start with {self.prefix!r}.")
+
+    @property
+    def key_columns(self) -> list[str]:
+        """The columns of the name, in its order, each once."""
+        return list(dict.fromkeys(column for _, column in self.pieces if column is not None))
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column that is read, those of the name first."""
+        return list(dict.fromkeys([*self.key_columns, *self.fields.values()]))
+
+    # The copy
+
+    def copied(self, name: str, data: bytes) -> Copied:
+        """A key and its value, as they are in KV or in a copy of it."""
+        try:
+            return self.copied_value(name, DECODER.decode(data.decode()))
+        except (ValueError, RecursionError):
+            return Copied(name, None, (Finding(name, NOT_AN_OBJECT),))
+
+    def copied_value(self, name: str, value: JSON, *, known: Collection[str] = ()) -> Copied:
+        """A key and its parsed value; fields in `known` are not compared. May raise RecursionError."""
+        if not isinstance(value, dict):
+            return Copied(name, None, (Finding(name, NOT_AN_OBJECT),))
+        digests, findings = {}, []
+        for member, content in value.items():
+            if member in self.fields:
+                form = canonical(content)
+                if form is not None:
+                    digests[member] = digest(form)
+            elif member not in self.ignore and member not in known:
+                findings.append(Finding(name, UNKNOWN_FIELD, member))
+        return Copied(name, digests, tuple(findings))
+
+    def copied_row(self, place: str, value: JSON) -> Copied:
+        """A row of a dataset file; `place` says where it stands, for one whose name cannot be made."""
+        if not isinstance(value, dict):
+            return Copied(None, None, (Finding(place, NOT_AN_OBJECT),))
+        try:
+            name = self.row_name(value)
+        except KeyError as missing:
+            return Copied(None, None, (Finding(place, MISSING_IN_D1, missing.args[0]),))
+        try:
+            return self.copied_value(name, value, known=self._members_of_key().values())
+        except RecursionError:
+            return Copied(name, None, (Finding(name, NOT_AN_OBJECT),))
+
+    def row_name(self, value: Mapping[str, JSON]) -> str:
+        """The name of a row of a dataset file; raises KeyError with the member that is missing."""
+        parts = {}
+        for column, member in self._members_of_key().items():
+            content = value.get(member)
+            if isinstance(content, Number):
+                content = number(content)
+            if not isinstance(content, str):
+                raise KeyError(member)
+            parts[column] = content
+        return "".join(literal + (parts[column] if column else "") for literal, column in self.pieces)
+
+    def row_value(self, value: Mapping[str, JSON]) -> dict[str, JSON]:
+        """What a key of that name holds of a row: all but the parts of the name that are no field."""
+        only_in_name = set(self._members_of_key().values()) - self.fields.keys()
+        return {member: content for member, content in value.items() if member not in only_in_name}
+
+    def _members_of_key(self) -> dict[str, str]:
+        """The columns of the name, and what each is called in a row of a dataset file."""
+        json_field = {column: member for member, column in self.fields.items()}
+        return {column: json_field.get(column, column) for column in self.key_columns}
+
+    # D1
+
+    def count_sql(self) -> str:
+        """The statement that counts the rows of the table, as `n`."""
+        return f'SELECT count(*) AS n FROM "{self.table}" AS t'  # noqa: S608  (the name was looked at)
+
+    def page_sql(self, after: Sequence[tuple[str, Cell]], limit: int) -> tuple[str, list[str]]:
+        """The statement, and its parameters, for rows in the order of their key from `after` on, that key included.
+
+        Every integer comes as text, because D1's JSON loses digits above 2^53. Names are qualified: SQLite takes
+        a bare "name" that is no column for a string.
+        """
+        keys = [_column(column) for column in self.key_columns]
+        params: list[str] = []
+        where = [f"{key} IS NOT NULL" for key in keys]
+        if after:
+            bounds = [_literal(kind, value, params) for kind, value in after]
+            where.insert(0, f"({', '.join(keys)}) >= ({', '.join(bounds)})")
+        order = ", ".join(keys)
+        return f"{self._select()} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT {limit:d}", params
+
+    def keyless_sql(self, limit: int) -> str:
+        """The statement for rows with a NULL in their key, which no order by key can page through."""
+        where = " OR ".join(f"{_column(column)} IS NULL" for column in self.key_columns)
+        return f"{self._select()} WHERE {where} LIMIT {limit:d}"
+
+    def _select(self) -> str:
+        columns = [_column(column) for column in self.columns]
+        kinds = " || ".join(f"substr(typeof({column}), 1, 1)" for column in columns)
+        cells = [
+            f"CASE typeof({column}) WHEN 'integer' THEN CAST({column} AS TEXT) ELSE {column} END AS c{index}"
+            for index, column in enumerate(columns)
+        ]
+        return f'SELECT {kinds} AS kinds, {", ".join(cells)} FROM "{self.table}" AS t'  # noqa: S608
+
+    def read_row(self, cells: Mapping[str, Cell]) -> Row:
+        """A row of these statements."""
+        found = self.read_cells(cells)
+        head, nameless = "", ""
+        for literal, column in self.pieces:
+            head += literal
+            part = _name_part(*found[column]) if column is not None else ""
+            if part is None:
+                nameless = column or ""
+                break
+            head += part
+        digests = {}
+        for member, column in self.fields.items():
+            if mark := cell_digests(*found[column]):
+                digests[member] = mark
+        key = [found[column] for column in self.key_columns]
+        size = sum(len(str(value)) for value in cells.values())
+        return Row(key, size, None if nameless else head, head, nameless, digests)
+
+    def read_cells(self, cells: Mapping[str, Cell]) -> dict[str, tuple[str, Cell]]:
+        """The columns of a row of these statements, each with the first letter of its type."""
+        kinds = str(cells["kinds"])
+        return {column: (kinds[index], cells[f"c{index}"]) for index, column in enumerate(self.columns)}
+
+
+def _name_part(kind: str, value: Cell) -> str | None:
+    match kind, value:
+        case "i" | "t", str():
+            return value
+        case "r", int() | float():
+            return number(repr(float(value)))
+        case _:
+            return None
+
+
+def _literal(kind: str, value: Cell, params: list[str]) -> str:
+    """The cell as SQL of its own type: a parameter is text, and text is above every number in an untyped column."""
+    match kind, value:
+        case "i", str():
+            return str(int(value))
+        case "r", int() | float():
+            return repr(float(value))
+        case "b", list():
+            return f"X'{bytes(value).hex()}'"
+        case "t", str():
+            params.append(value)
+            return "?"
+        case _:
+            raise TypeError(f"{kind} {type(value).__name__}")
+
+
+def _column(name: str) -> str:
+    return f't."{name}"'
+
+
+def _text(definition: Mapping[str, object], member: str) -> str:
+    value = definition.get(member)
+    if not isinstance(value, str) or not value:
+        raise BadDataset(f"Dataset {definition.get('name')}: {member} is missing.")
+    return value
+
+
+def _pieces(name: str, template: str) -> list[tuple[str, str | None]]:
+    """The template as literals, each followed by a column or nothing."""
+    try:
+        parsed = list(Formatter().parse(template))
+    except ValueError as error:
+        raise BadDataset(f"Dataset {name}: the key template {template!r} is not well-formed: {error}.") from error
+    if any(column == "" or spec or conversion for _, column, spec, conversion in parsed):
+        raise BadDataset(f"Dataset {name}: the key template {template!r} may hold text and {{column}} only.")
+    return [(literal, column) for literal, column, _, _ in parsed]

@@ -1,0 +1,72 @@
+"""Datasets: which table of D1 a family corresponds to, and the digest of the rule a check was made by."""
+
+from django.utils.translation import gettext_lazy as _
+
+from audit.chain import JSON
+from backups.datasets.mapping import Correspondence
+from backups.models import Dataset
+from kvops.approvals import gate as approvals
+from kvops.models import Database, Environment
+from kvops.wording import say
+
+
+class NoDataset(Exception):
+    """No dataset covers the keys, so they cannot be compared with D1."""
+
+
+class NoDatabase(Exception):
+    """The environment does not have the database that the dataset names."""
+
+
+def definition(dataset: Dataset) -> dict[str, JSON]:
+    """All that decides what a check of this dataset means; the same in every environment."""
+    return {
+        "name": dataset.name,
+        "binding": dataset.binding,
+        "prefix": dataset.prefix,
+        "database": dataset.database,
+        "table": dataset.table,
+        "key": dataset.key,
+        "fields": dataset.fields,
+        "ignore": sorted(dataset.ignore),
+        "only_in_d1": dataset.only_in_d1,
+    }
+
+
+def definition_digest(dataset: Dataset) -> str:
+    """SHA-256 of the definition, in hex."""
+    return approvals.digest_of(approvals.canonical(definition(dataset)))
+
+
+def correspondence(dataset: Dataset) -> Correspondence:
+    """The rule itself; raises correspondence.BadDataset when the definition cannot be used."""
+    return Correspondence.of(definition(dataset))
+
+
+def of_database(binding: str) -> list[Correspondence]:
+    """The rules of every dataset in a D1 database; raises correspondence.BadDataset."""
+    return [correspondence(dataset) for dataset in Dataset.objects.filter(database=binding).order_by("name")]
+
+
+def dataset_for(binding: str, prefix: str) -> Dataset | None:
+    """The dataset with the longest prefix that `prefix` is, or lies under."""
+    covering = [found for found in Dataset.objects.filter(binding=binding) if prefix.startswith(found.prefix)]
+    return max(covering, key=lambda found: len(found.prefix), default=None)
+
+
+def environment_database(environment: Environment, dataset: Dataset) -> Database:
+    """The D1 database of the dataset in this environment; raises NoDatabase."""
+    try:
+        return environment.databases.get(binding=dataset.database)
+    except Database.DoesNotExist as error:
+        raise NoDatabase(
+            say(
+                _(
+                    "%(environment)s has no D1 database bound as %(database)s, which dataset %(name)s names. "
+                    "Add it to the environment."
+                ),
+                environment=environment.name,
+                database=dataset.database,
+                name=dataset.name,
+            )
+        ) from error

@@ -1,0 +1,139 @@
+"""The chunks of a deletion: which names each may send, and which names are left out and why."""
+
+from collections.abc import Mapping, Sequence
+
+from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models.functions import Now
+
+from backups import archive as manifest
+from backups.cleanup.cost import CHUNK, CHUNK_BYTES, EXACT_CHUNK, FIRST_CHUNK
+from backups.execution.live_digests import Frozen, Verdict, frozen
+from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
+from kvops import clock
+from kvops.models import Environment, Read
+
+State = CleanupChunk.State
+Outcome = CleanupException.Outcome
+
+
+def sent(stage: CleanupStage) -> QuerySet[CleanupChunk]:
+    """The chunks that had something to send, and may have sent it."""
+    return stage.chunks.filter(names__gt=0).exclude(answer__has_key="unsent")
+
+
+def gone(stage: CleanupStage) -> bool:
+    """Whether anything was deleted, for all that is known.
+
+    Cloudflare said so, or a name that had its turn is no exception, or was written again by somebody.
+    """
+    if sent(stage).filter(answer__done__gt=0).exists():
+        return True
+    last = sent(stage).aggregate(last=Max("last_index"))["last"]
+    excepted = stage.exceptions.filter(index=OuterRef("index")).exclude(outcome=Outcome.REAPPEARED)
+    return last is not None and stage.entries.filter(~Exists(excepted), index__lte=last).exists()
+
+
+def plan(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
+    """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys until one is gone.
+
+    `most`: the size that proved small enough for as many values as must be read singly here.
+
+    On a free plan every chunk is as small as the first, so that it fits into what is left of a day's quota.
+    """
+    newest = stage.chunks.order_by("-last_index").first()
+    first = newest.last_index + 1 if newest else 0
+    if first >= stage.names or stage.generation is None:
+        return None
+    small = stage.environment.plan == Environment.Plan.FREE or not gone(stage)
+    limit = EXACT_CHUNK if stage.generation.read == Read.EXACT else (FIRST_CHUNK if small else CHUNK)
+    limit = min(limit, most)
+    names = stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")
+    copied = GenerationEntry.objects.filter(generation=stage.generation, name__in=names.values("name"))
+    sizes = dict(copied.values_list("name", "size"))
+    taken: list[int] = []
+    total = 0
+    for index, name in names.values_list("index", "name"):
+        total += sizes.get(name) or 0
+        if total > CHUNK_BYTES and taken:
+            break
+        taken.append(index)
+    return CleanupChunk.objects.create(
+        stage=stage, number=stage.chunks.count() + 1, first_index=first, last_index=taken[-1]
+    )
+
+
+def halve(chunk: CleanupChunk) -> None:
+    """Two planned chunks instead of this one, within the caller's transaction."""
+    leave(chunk)
+    plan_again(chunk, halves(chunk))
+
+
+def halves(chunk: CleanupChunk) -> Sequence[tuple[int, int]]:
+    """The ranges of its two halves; its own when it holds a single index."""
+    first, last = chunk.first_index, chunk.last_index
+    middle = (first + last) // 2
+    return [(first, middle), (middle + 1, last)] if first < last else [(first, last)]
+
+
+def plan_again(chunk: CleanupChunk, ranges: Sequence[tuple[int, int]]) -> None:
+    """Planned chunks of these ranges, each the same try as this one, within the caller's transaction."""
+    number = chunk.stage.chunks.count()
+    for more, (first, last) in enumerate(ranges, 1):
+        CleanupChunk.objects.create(
+            stage=chunk.stage, number=number + more, attempt=chunk.attempt, first_index=first, last_index=last
+        )
+
+
+def leave(*planned: CleanupChunk) -> None:
+    """Settle planned chunks without having sent anything."""
+    CleanupChunk.objects.filter(pk__in=[chunk.pk for chunk in planned], state=State.PLANNED).update(
+        state=State.SETTLED, settled_at=Now(), names_sha256=manifest.names_sha256([])
+    )
+
+
+def names_of(chunk: CleanupChunk) -> list[Frozen]:
+    """What the chunk may send: its range without exceptions; a retry only what was found alive and unchanged."""
+    of_range = chunk.stage.exceptions.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
+    if chunk.attempt > 1:
+        alive = of_range.filter(outcome=Outcome.ALIVE).values_list("index", flat=True)
+        return frozen(chunk.stage, list(alive))
+    excepted = set(of_range.values_list("index", flat=True))
+    wanted = [index for index in range(chunk.first_index, chunk.last_index + 1) if index not in excepted]
+    return frozen(chunk.stage, wanted)
+
+
+def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict]) -> None:
+    """A row, with the reason, for each name that is not sent; a retried name is no exception any more."""
+    chunk.stage.exceptions.filter(
+        outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
+    ).delete()
+    now = clock.now().timestamp()
+    found = []
+    for entry, verdict in verdicts.items():
+        if verdict is Verdict.EQUAL or (verdict is Verdict.ABSENT and chunk.attempt > 1):
+            continue  # what an earlier chunk sent, and is gone now, was deleted
+        outcome = Outcome.CHANGED if chunk.attempt == 1 else Outcome.REAPPEARED
+        if verdict is Verdict.ABSENT:
+            expired = entry.expiration is not None and entry.expiration <= now
+            outcome = Outcome.EXPIRED if expired else Outcome.VANISHED
+        found.append(
+            CleanupException(stage=chunk.stage, chunk=chunk, index=entry.index, name=entry.name, outcome=outcome)
+        )
+    # One statement: what takes long here makes the reads old.
+    CleanupException.objects.bulk_create(found)
+
+
+def except_uncopied(chunk: CleanupChunk) -> None:
+    """Names that are not in the copy (they expired while it was made) are never sent."""
+    of_range = chunk.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
+    copied = GenerationEntry.objects.filter(
+        generation=chunk.stage.generation, outcome=GenerationEntry.Outcome.KEPT, name__in=of_range.values("name")
+    )
+    missing = of_range.exclude(name__in=copied.values("name")).values_list("index", "name")
+    CleanupException.objects.bulk_create(
+        [
+            CleanupException(stage=chunk.stage, chunk=chunk, index=index, name=name, outcome=Outcome.EXPIRED)
+            for index, name in missing
+        ],
+        ignore_conflicts=True,
+    )

@@ -1,0 +1,155 @@
+"""Deleted keys that come back: looked for after the settle time and after a day, reported, never deleted again.
+
+KV acknowledges a delete when the first of its places has it, and other writers do not know of ours. What is found again
+is an alarm until a person noted what it is; until then the stage proves nothing for the next environment.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from backups.cleanup.stages import CleanupRefused, insist_operator
+from backups.deletion.own_deletions import MAY_BE
+from backups.deletion.proof import read_again
+from backups.deletion.settle import list_again
+from backups.execution.live_digests import Frozen, Verdict
+from backups.models import CleanupException, CleanupStage, Reappearance, RestoreChunk, RestoreEntry
+from kvops import clock, timing
+from kvops.cloudflare import CursorRefused, KeyPage
+from kvops.connections import clients
+from kvops.models import Person, Run
+from kvops.names import storable
+from kvops.runs.lease import Again, Done, Lease
+
+NOTES = (
+    gettext_noop("The keys are looked for once more after the settle time."),
+    gettext_noop("The keys are looked for once more after a day."),
+)
+PUT_BACK = (
+    RestoreEntry.Outcome.SENT,
+    RestoreEntry.Outcome.WRITTEN,
+    RestoreEntry.Outcome.EQUAL,
+    RestoreEntry.Outcome.AGAIN,
+)
+"""Names of an undo that were put back, though one that was not to be seen yet may be to be sent again."""
+
+
+def _after() -> tuple[float, float]:
+    """Seconds from the proof to each look."""
+    return (timing.SETTLE, timing.LATE_CHECK)
+
+
+def look_again(lease: Lease) -> Again | Done | None:
+    """A late check: lists the keys when each look is due, and reports those that are there again."""
+    related = ("environment", "namespace", "request__family", "generation")
+    stage = CleanupStage.objects.select_related(*related).get(late_run=lease.run)
+    cursor = {"look": 0, "page": None, **lease.run.cursor}
+    wait = _until(stage, cursor["look"])
+    if wait > 0:
+        return Again(wait, NOTES[cursor["look"]])
+    with clients.reader(stage.environment) as reader:
+        while True:
+            try:
+                page = reader.list_keys(
+                    stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"]
+                )
+            except CursorRefused:
+                return list_again(lease, {"look": cursor["look"]})
+            there = _gone_among(stage, page)
+            if not read_again(stage, there, reader, lease, cursor, keep=partial(_report, stage, lease)):
+                return Again()
+            cursor.update(page=page.cursor, after=-1)
+            with lease.checkpoint(cursor=cursor, note=gettext_noop("Looking for keys that are there again.")):
+                pass
+            if page.cursor is None:
+                return _looked(stage, lease, cursor["look"])
+            if lease.tired:
+                return Again()
+
+
+def _until(stage: CleanupStage, look: int) -> float:
+    """Seconds until this look is due; a stage that was proven has its second listing."""
+    proven = stage.second_listing_at or clock.now()
+    return clock.seconds_until(proven + timedelta(seconds=_after()[look]))
+
+
+def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
+    """Indexes of listed names that were gone, deleted or by themselves, and were not found again before.
+
+    What an undo put back is meant to be there.
+    """
+    listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
+    stayed = stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
+    found = listed.exclude(index__in=stayed.values("index")).exclude(index__in=stage.reappearances.values("index"))
+    undone = RestoreEntry.objects.filter(restore__stage=stage)
+    perhaps = RestoreChunk.objects.filter(
+        restore=OuterRef("restore"),
+        state=RestoreChunk.State.INTENDED,
+        first_index__lte=OuterRef("index"),
+        last_index__gte=OuterRef("index"),
+    )
+    may_be = Q(outcome__in=MAY_BE) & (Q(restore__run__state__in=Run.OPEN) | Exists(perhaps))
+    put_back = undone.filter(Q(outcome__in=PUT_BACK) | may_be)
+    found = found.exclude(name__in=put_back.values("name"))
+    return list(found.order_by("index").values_list("index", flat=True))
+
+
+def _report(stage: CleanupStage, lease: Lease, verdicts: Mapping[Frozen, Verdict]) -> None:
+    """A row for each key that is there when read; one that is only listed is gone."""
+    found = [
+        Reappearance(stage=stage, index=entry.index, name=entry.name, same=verdict is Verdict.EQUAL, found_at=Now())
+        for entry, verdict in verdicts.items()
+        if verdict is not Verdict.ABSENT
+    ]
+    if not found:
+        return
+    Reappearance.objects.bulk_create(found)
+    log.record(
+        Action.KEYS_REAPPEARED,
+        actor=lease.actor,
+        environment=stage.environment.slug,
+        subject=f"stage:{stage.pk}",
+        subject_label=str(stage),
+        details={"keys": len(found), "with_their_value": sum(one.same for one in found)},
+    )
+
+
+def _looked(stage: CleanupStage, lease: Lease, look: int) -> Again | None:
+    following = look + 1
+    then: Again | Done
+    if following < len(NOTES):
+        then = Again(max(_until(stage, following), 0.1), NOTES[following])
+    else:
+        then = Done({"reappeared": stage.reappearances.count()})
+    with lease.checkpoint(then, cursor={"look": following}):
+        return None
+
+
+def acknowledge(stage: CleanupStage, *, note: str, last: int, by: Person) -> None:
+    """Record what a person found out about the keys that are there again, up to row `last`, the newest they saw.
+
+    Raises CleanupRefused.
+    """
+    with log.transaction():
+        insist_operator(by)
+        if not note.strip():
+            raise CleanupRefused(_("Say what you found out about the keys that are there again."))
+        seen = stage.reappearances.unseen().filter(pk__lte=last)
+        changed = seen.update(note=note.strip(), acknowledged_by=by, acknowledged_at=Now())
+        if not changed:
+            raise CleanupRefused(_("There is nothing new to acknowledge. Load the page again."))
+        log.record(
+            Action.REAPPEARANCES_ACKNOWLEDGED,
+            actor=by.actor,
+            environment=stage.environment.slug,
+            subject=f"stage:{stage.pk}",
+            subject_label=str(stage),
+            details={"keys": changed, "note": note[:1000]},
+        )

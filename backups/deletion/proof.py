@@ -1,0 +1,162 @@
+"""Proof of absence: no name that was sent is listed, in two listings a settle time apart.
+
+The first listing of a deletion, which settles its chunks, counts when it was clean (`settling`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import batched
+from typing import Any
+
+from django.utils.translation import gettext_noop
+
+from audit.actions import Action
+from backups.cleanup.stages import move
+from backups.deletion.settle import TRIES, counts, list_again, patience, sent_among
+from backups.execution.live_digests import Frozen, Verdict, compare_now, frozen
+from backups.models import CleanupException, CleanupStage
+from kvops import clock, timing
+from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage
+from kvops.connections import clients
+from kvops.inventory import families as categories
+from kvops.models import Read, Run
+from kvops.runs import driver as runs
+from kvops.runs.lease import Again, Done, Lease, RunError
+
+State = CleanupStage.State
+Outcome = CleanupException.Outcome
+AT_A_TIME, EXACTLY = 50, 10
+"""Keys, of which one can take four requests; exactly read, two each. A part of the limit must suffice for all."""
+
+
+def confirm_absence(lease: Lease) -> Again | Done | None:
+    """The proof: for a deleted stage its second listing, for one without names two listings without such keys."""
+    stage = CleanupStage.objects.select_related("environment", "namespace", "request__family", "generation").get(
+        confirm_run=lease.run
+    )
+    if stage.first_listing_at is not None:
+        wait = timing.SETTLE - (clock.now() - stage.first_listing_at).total_seconds()
+        if wait > 0:
+            return Again(wait, gettext_noop("Waiting for the settle time before the second listing."))
+    cursor = dict(lease.run.cursor)
+    if not cursor.get("listing_since"):
+        cursor.update(listing_since=clock.now().isoformat(), page=None, found=0)
+    with clients.reader(stage.environment) as reader:
+        while True:
+            try:
+                page = reader.list_keys(
+                    stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"]
+                )
+            except CursorRefused:
+                return list_again(lease, {"rounds": cursor.get("rounds", 0)})
+            found = _found(stage, page)
+            last_round = stage.names > 0 and cursor.get("rounds", 0) >= TRIES - 1
+            if last_round and not read_again(stage, found, reader, lease, cursor, keep=partial(_left, stage)):
+                return Again()
+            cursor.update(page=page.cursor, found=cursor["found"] + len(found), after=-1)
+            with lease.checkpoint(
+                cursor=cursor,
+                note=gettext_noop("Second listing.") if stage.first_listing_at else gettext_noop("First listing."),
+            ):
+                pass
+            if page.cursor is None:
+                return _listed(stage, lease, cursor)
+            if lease.tired:
+                return Again()
+
+
+def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
+    """What should not be listed: sent names, or, for a stage without names, any that it would have."""
+    if stage.names:
+        return sent_among(stage, page)
+    request, families = stage.request, categories.Families.of(stage.request.binding)
+    return [
+        position
+        for position, key in enumerate(page.keys)
+        if families.family(key.name) == request.family and (not request.exact or key.name == request.prefix)
+    ]
+
+
+def read_again(
+    stage: CleanupStage,
+    indexes: Sequence[int],
+    reader: Cloudflare,
+    lease: Lease,
+    cursor: Mapping[str, Any],
+    *,
+    keep: Callable[[Mapping[Frozen, Verdict]], None],
+) -> bool:
+    """What a page lists and should not, compared with the copy, some at a time; whether all of it was.
+
+    `keep` writes down what was found, in a transaction with the place in the page: a later step goes on from there.
+    """
+    read = stage.generation.read if stage.generation else ""
+    left = [index for index in indexes if index > cursor.get("after", -1)]
+    for some in batched(left, EXACTLY if read == Read.EXACT else AT_A_TIME):
+        verdicts = compare_now(reader, stage.namespace.namespace_id, _all(stage, some), read)
+        with lease.checkpoint(cursor={**cursor, "after": some[-1]}):
+            keep(verdicts)
+        if lease.tired:
+            return some[-1] == left[-1]
+    return True
+
+
+def _all(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
+    """As `frozen`; a name that had expired when the copy was made is in none, and differs from whatever is there."""
+    copied = {entry.index: entry for entry in frozen(stage, indexes)}
+    names = stage.entries.filter(index__in=indexes).order_by("index").values_list("index", "name")
+    return [copied.get(index) or Frozen(index, name, b"", None) for index, name in names]
+
+
+def _left(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict]) -> None:
+    """Unchanged names could not be deleted, others came back; listed but absent when read is gone."""
+    outcomes = {Verdict.EQUAL: Outcome.FAILED, Verdict.DIFFERENT: Outcome.REAPPEARED}
+    for entry, verdict in verdicts.items():
+        if outcome := outcomes.get(verdict):
+            CleanupException.objects.create(stage=stage, index=entry.index, name=entry.name, outcome=outcome)
+
+
+def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> Again | None:
+    """After a whole listing: the second clean one proves it, a dirty one starts the pair again."""
+    rounds = int(str(cursor.get("rounds", 0)))
+    clean = cursor["found"] == 0 or (stage.names > 0 and rounds >= TRIES - 1)
+    if not clean and stage.names == 0:
+        raise RunError(
+            "not_empty", f"{cursor['found']} keys of the family are listed now. Scan again and freeze their names."
+        )
+    if not clean or stage.first_listing_at is None:
+        since = cursor["listing_since"]
+        with lease.checkpoint(
+            Again(patience(rounds + (not clean) + 1), gettext_noop("Listing again after the settle time.")),
+            cursor={"rounds": rounds + (not clean)},
+        ):
+            # Two clean listings in a row are the proof, so a dirty one starts the pair again.
+            CleanupStage.objects.filter(pk=stage.pk).update(first_listing_at=since if clean else None)
+        return None
+    expected = [State.DELETED] if stage.names else [State.FROZEN]
+    totals = counts(stage)
+    with lease.checkpoint(Done(totals), cursor={}):
+        late = _late_check(stage, lease) if stage.names else None
+        move(
+            stage,
+            expected,
+            State.CONFIRMED,
+            Action.STAGE_CONFIRMED,
+            actor=lease.actor,
+            digest=stage.names_sha256,
+            values={**totals, "second_listing_at": cursor["listing_since"], "late_run": late},
+            details=totals,
+        )
+    return None
+
+
+def _late_check(stage: CleanupStage, lease: Lease) -> Run:
+    """The run that looks for the keys again later; with a subject of its own, so that nothing waits for it."""
+    return runs.create(
+        Run.Kind.LATE_CHECK,
+        subject=f"stage:{stage.pk}/late",
+        label=str(stage)[:300],
+        actor=lease.actor,
+        person=lease.run.started_by,
+        environment=stage.environment,
+    )

@@ -1,0 +1,209 @@
+"""Sending one chunk: read what is there now, keep what still equals the copy, intend, delete, store the answer.
+
+KV has no compare-and-delete, so a key is only known to be unchanged up to the last read; the gap to the delete is
+stored with the chunk.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import batched
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from backups import archive as manifest
+from backups.deletion import chunks
+from backups.deletion import settle as settling
+from backups.execution import prepaid as reserving
+from backups.execution.clients import Clients
+from backups.execution.live_digests import Frozen, Verdict, frozen, read_and_compare
+from backups.generations import announcements
+from backups.models import CleanupChunk, CleanupStage, Generation
+from kvops import clock, timing
+from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited, TooLate
+from kvops.cloudflare.writes import BulkOutcome
+from kvops.runs import emergency
+from kvops.runs.lease import Lease, Progress, RunError
+
+State = CleanupChunk.State
+READS = 2
+"""How often a chunk is read, when reading takes longer than a read may be old, before it is made smaller."""
+TOO_SLOW = gettext_noop(
+    "What is there now could not be read quickly enough before the delete, not even key by key. Nothing was sent of it."
+    " Try again when Cloudflare and the database answer faster, or send nothing more."
+)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the last read of a chunk found; `since` and `at` are from right before it, on either clock."""
+
+    since: float
+    at: datetime
+    verdicts: dict[Frozen, Verdict]
+
+    @property
+    def until(self) -> float:
+        """When a delete that relies on it must have been sent."""
+        return self.since + timing.READ_FRESH
+
+    @property
+    def old(self) -> bool:
+        """Whether a delete may no longer rely on it."""
+        return time.monotonic() > self.until
+
+
+class Sender:
+    """Sends and settles the chunks of one stage, within one step of its run."""
+
+    def __init__(self, stage: CleanupStage, generation: Generation, lease: Lease, clients: Clients) -> None:
+        self.stage, self.generation, self.lease = stage, generation, lease
+        self.reader, self.writer, self.budget = clients.reader, clients.writer, clients.budget
+        self.meter = clients.meter
+        self._calls_before = lease.run.calls
+        self.namespace_id = stage.namespace.namespace_id
+
+    def send(self, chunk: CleanupChunk) -> None:
+        """Send what of a planned chunk still equals the copy. Raises CloudflareError when nothing was deleted."""
+        chunks.except_uncopied(chunk)
+        entries = chunks.names_of(chunk)
+        reads = READS * reserving.calls_for(self.generation.read, len(entries))
+        # Everything is paid before the first read, so that nothing has to wait between a read and the delete.
+        reserving.reserve(self.budget, reads + reserving.spare(self.lease))
+        self.meter.insist({"read": READS * len(entries), "delete": len(entries)})
+        try:
+            read = self._read_in_time(entries)
+        except RateLimited:
+            if not self.budget.exhausted or chunk.first_index == chunk.last_index:
+                raise
+            # So many values must be read singly that what was reserved does not suffice.
+            read = None
+        if not self.budget.paid and reserving.reserve_more(self.lease):
+            return  # the chunk is still planned
+        if read is None or not self.budget.paid:
+            self._make_smaller(chunk)
+        else:
+            self._intend_and_delete(chunk, read)
+
+    def _read_in_time(self, entries: Sequence[Frozen]) -> _Read | None:
+        """The entries compared with what KV holds now; None when reading takes longer than a read may be old."""
+        for _ in range(READS):
+            since, at = time.monotonic(), clock.now()
+            verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
+            self.lease.renew()
+            read = _Read(since, at, verdicts)
+            if not read.old:
+                return read
+        return None
+
+    def _make_smaller(self, chunk: CleanupChunk) -> None:
+        """Two halves instead of the chunk. Raises RunError when it cannot be made smaller."""
+        if chunk.first_index == chunk.last_index:
+            raise RunError("too_slow", TOO_SLOW)
+        cursor = dict(self.lease.run.cursor)
+        if not self.budget.paid:  # as it will be in the next chunks
+            half = (chunk.last_index - chunk.first_index + 2) // 2
+            cursor["most"] = min(half, cursor.get("most", half))
+        note = gettext_noop("Reading takes too long; going on with smaller chunks.")
+        with self.lease.checkpoint(cursor=cursor, note=note):
+            chunks.halve(chunk)
+
+    def _intend_and_delete(self, chunk: CleanupChunk, read: _Read) -> None:
+        verdicts = read.verdicts
+        equal = [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL]
+        digest = manifest.names_sha256(entry.name for entry in equal)
+        progress: Progress = {} if equal else self._progress(chunk)
+        with self.lease.checkpoint(no_further=bool(equal), **progress):
+            emergency.hold(self.stage.environment)
+            chunks.except_(chunk, verdicts)
+            changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
+                state=State.INTENDED if equal else State.SETTLED,
+                names=len(equal),
+                names_sha256=digest,
+                epoch=self.lease.epoch,
+                read_at=read.at,
+                intended_at=Now(),
+                settled_at=None if equal else Now(),
+            )
+            if changed != 1:
+                raise RunError("chunk_moved", gettext_noop("A chunk was moved by another worker."))
+            log.record(
+                Action.CHUNK_INTENDED,
+                actor=self.lease.actor,
+                environment=self.stage.environment.slug,
+                subject=f"stage:{self.stage.pk}",
+                subject_label=str(self.stage),
+                digest=digest,
+                details={"chunk": chunk.number, "names": len(equal), "not_sent": len(verdicts) - len(equal)},
+            )
+        if equal:
+            self._delete(chunk, read, equal)
+
+    def _delete(self, chunk: CleanupChunk, read: _Read, equal: Sequence[Frozen]) -> None:
+        """One bulk delete of what is intended, unless the reads have grown too old meanwhile."""
+        if read.old:
+            self._too_old(chunk, equal)
+            return
+        try:
+            with self.lease.fence():
+                names = [entry.name for entry in equal]
+                outcome = self.writer.bulk_delete(self.namespace_id, names, until=read.until)
+        except TooLate:
+            self._too_old(chunk, equal)
+            return
+        except CloudflareError as refused:
+            with self.lease.checkpoint(no_further=True):
+                settling.settle_unsent(chunk, equal, str(refused), lease=self.lease)
+            raise
+        self._sent(chunk, outcome, gap_ms=int((self.writer.written_at - read.since) * 1000))
+
+    def _too_old(self, chunk: CleanupChunk, equal: Sequence[Frozen]) -> None:
+        """Close a chunk that was not sent because its reads grew too old, and plan its halves."""
+        with self.lease.checkpoint(no_further=True):
+            settling.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
+        if chunk.first_index == chunk.last_index:
+            raise RunError("too_slow", TOO_SLOW)
+
+    def _sent(self, chunk: CleanupChunk, outcome: BulkOutcome, *, gap_ms: int) -> None:
+        """Store the answer. Unknown names stay intended: they are settled by reading, as after a crash."""
+        answer = {
+            "done": outcome.successful_count,
+            "not_everywhere": len(outcome.unsuccessful),
+            "problem": outcome.problem[:500],
+        }
+        with self.lease.checkpoint(**self._progress(chunk)):
+            values: dict[str, object] = {} if outcome.unknown else {"state": State.SENT, "sent_at": Now()}
+            CleanupChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
+                answer=answer, gap_ms=gap_ms, **values
+            )
+            if outcome.contradicts:
+                announcements.contradicted(self.stage, outcome.problem)
+
+    def _progress(self, chunk: CleanupChunk) -> Progress:
+        done = max(self.lease.run.done, chunk.last_index + 1)
+        calls = self._calls_before + self.reader.calls + self.writer.calls
+        return {"done": done, "calls": calls, "note": f"{done} of {self.stage.names} names dealt with."}
+
+    def settle_by_reading(self, chunk: CleanupChunk) -> None:
+        """Close a chunk by reading its names: absent is gone, unchanged is sent again in a new chunk.
+
+        Piece by piece, keeping what was found, so that values which must be read singly fit into any budget.
+        """
+        over = self.stage.exceptions.values("index")
+        indexes = self.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index).exclude(
+            index__in=over
+        )
+        for piece in batched(indexes.order_by("index").values_list("index", flat=True), BULK_GET_LIMIT):
+            entries = frozen(self.stage, piece)
+            reserving.reserve(self.budget, reserving.most_calls_for(len(entries)))
+            verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
+            # What is gone leaves no trace: it is read again in the next step.
+            no_further = all(verdict is Verdict.ABSENT for verdict in verdicts.values())
+            with self.lease.checkpoint(no_further=no_further):
+                settling.except_(self.stage, verdicts, self.lease)
+        with self.lease.checkpoint():
+            settling.settle_chunk(self.stage, chunk, lease=self.lease)

@@ -1,0 +1,248 @@
+"""What became of the names that were sent: a listing shows the survivors, reading says what they are.
+
+A name still listed is read; unchanged it goes into a new chunk (at most three tries), with another value it was written
+again by somebody and is reported, never deleted. A chunk whose answer never came is closed by reading all its names.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import batched
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from backups.cleanup.stages import move
+from backups.deletion import chunks
+from backups.execution.live_digests import Frozen, Verdict, frozen, read_and_compare
+from backups.execution.prepaid import most_calls_for, reserve
+from backups.models import CleanupChunk, CleanupException, CleanupStage
+from kvops import clock, timing
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
+from kvops.connections.budget import Prepaid
+from kvops.models import Run
+from kvops.names import storable
+from kvops.runs import driver as runs
+from kvops.runs.lease import Again, Done, Lease, RunError
+
+State = CleanupStage.State
+Chunk = CleanupChunk.State
+Outcome = CleanupException.Outcome
+TRIES = 3
+MAX_RESTARTS = 5
+"""How often a listing begins anew."""
+
+
+def phase(lease: Lease, name: str) -> dict[str, object]:
+    """The cursor of a deletion at the beginning of a phase; what a person decided and what was learnt stay in it."""
+    kept = ("waits", "go_on", "ending", "singly", "most")
+    return {"phase": name, **{flag: lease.run.cursor[flag] for flag in kept if lease.run.cursor.get(flag)}}
+
+
+def patience(attempt: int | None, *, ending: bool = False) -> float:
+    """Seconds from a change to the look at what became of it; where no other try follows, no old state may pass for it.
+
+    `attempt`: None when nothing was sent; `ending`: a person ended the run, so that no other try follows.
+    """
+    last = ending or (attempt is not None and attempt >= TRIES)
+    return max(timing.SETTLE, timing.STALE) if last else timing.SETTLE
+
+
+def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepaid) -> Again | None:
+    """The first listing of a deletion, page by page over steps; then either a new chunk or the stage is deleted."""
+    cursor = dict(lease.run.cursor)
+    if not cursor.get("listing_since"):
+        cursor.update(listing_since=clock.now().isoformat(), page=None, listed=0)
+    while True:
+        reserve(budget, 1)
+        try:
+            page = reader.list_keys(stage.namespace.namespace_id, prefix=stage.request.prefix, cursor=cursor["page"])
+        except CursorRefused:
+            return list_again(lease, phase(lease, "settle"))
+        for verdicts in _still_there(stage, page, reader, budget):
+            cursor["listed"] += len(verdicts)
+            # What is gone leaves no trace: it is read again in the next step.
+            no_further = all(verdict is Verdict.ABSENT for verdict in verdicts.values())
+            note = gettext_noop("Some names are still listed; reading them.")
+            with lease.checkpoint(no_further=no_further, cursor=cursor, note=note):
+                except_(stage, verdicts, lease)
+        cursor["page"] = page.cursor
+        with lease.checkpoint(cursor=cursor, note=gettext_noop("Listing, to see that the names are gone.")):
+            pass
+        if page.cursor is None:
+            return _settled(stage, lease, None if cursor["listed"] else str(cursor["listing_since"]))
+        if lease.tired:
+            return Again()
+
+
+def list_again(lease: Lease, cursor: Mapping[str, object]) -> Again:
+    """Begin a listing anew whose cursor was refused. Raises RunError once that has happened too often."""
+    restarts = lease.run.cursor.get("restarts", 0) + 1
+    over = restarts > MAX_RESTARTS  # a person who tries again has all of them again
+    with lease.checkpoint(cursor={**cursor, "restarts": 0 if over else restarts}):
+        pass
+    if over:
+        raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
+    return Again()
+
+
+def sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
+    """Indexes of listed names that were meant to be gone: frozen ones that are no exception."""
+    listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
+    return list(
+        listed.exclude(index__in=stage.exceptions.values("index")).order_by("index").values_list("index", flat=True)
+    )
+
+
+def _still_there(
+    stage: CleanupStage, page: KeyPage, reader: Cloudflare, budget: Prepaid
+) -> Iterator[dict[Frozen, Verdict]]:
+    """The sent names that are still listed, compared with the copy, some at a time."""
+    read = stage.generation.read if stage.generation else ""
+    for entries in batched(frozen(stage, sent_among(stage, page)), BULK_GET_LIMIT):
+        reserve(budget, most_calls_for(len(entries)))
+        yield read_and_compare(reader, stage.namespace.namespace_id, entries, read)
+
+
+def _attempts(stage: CleanupStage, entries: Collection[Frozen]) -> dict[Frozen, int]:
+    """Which try of each entry was the last."""
+    indexes = [entry.index for entry in entries]
+    chunks_ = list(
+        stage.chunks.filter(
+            first_index__lte=max(indexes, default=-1), last_index__gte=min(indexes, default=0)
+        ).values_list("first_index", "last_index", "attempt")
+    )
+    return {
+        entry: max((attempt for first, last, attempt in chunks_ if first <= entry.index <= last), default=1)
+        for entry in entries
+    }
+
+
+def except_(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict], lease: Lease) -> None:
+    """Unchanged names are to be sent again, or have failed after three tries; changed ones came back.
+
+    Listed but absent when read is gone. When a person ended the deletion, nothing is sent again.
+    """
+    attempts = _attempts(stage, [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL])
+    found = []
+    for entry, verdict in verdicts.items():
+        if verdict is Verdict.ABSENT:
+            continue
+        outcome = Outcome.REAPPEARED
+        if verdict is Verdict.EQUAL:
+            outcome = Outcome.ALIVE if attempts[entry] < TRIES else Outcome.FAILED
+            if lease.run.cursor.get("ending"):
+                outcome = Outcome.STOPPED
+        found.append(CleanupException(stage=stage, index=entry.index, name=entry.name, outcome=outcome))
+    CleanupException.objects.bulk_create(found)
+
+
+def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, *, lease: Lease) -> None:
+    """Close a chunk whose names were all read, within the caller's checkpoint; survivors go into a new one."""
+    open_ = CleanupChunk.objects.filter(pk=chunk.pk, state__in=[Chunk.INTENDED, Chunk.SENT])
+    open_.update(state=Chunk.SETTLED, settled_at=Now())
+    _again(stage, [chunk])
+    _record(stage, chunk, lease)
+
+
+def settle_unsent(
+    chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: Lease, smaller: bool = False
+) -> None:
+    """Close a chunk that deleted nothing, within the caller's checkpoint; it is planned anew as the same try.
+
+    `smaller`: in two halves.
+    """
+    stage = chunk.stage
+    if chunk.attempt > 1:
+        CleanupException.objects.bulk_create(
+            CleanupException(stage=stage, index=entry.index, name=entry.name, outcome=Outcome.ALIVE) for entry in equal
+        )
+    chunk.refresh_from_db()
+    CleanupChunk.objects.filter(pk=chunk.pk, state=Chunk.INTENDED).update(
+        state=Chunk.SETTLED, settled_at=Now(), answer={"unsent": True, "problem": problem[:500]}
+    )
+    chunks.plan_again(chunk, chunks.halves(chunk) if smaller else [(chunk.first_index, chunk.last_index)])
+    _record(stage, chunk, lease)
+
+
+def _again(stage: CleanupStage, settled: Sequence[CleanupChunk]) -> int:
+    """New chunks for the names of these that are alive and unchanged; how many."""
+    number = stage.chunks.count()
+    made = 0
+    for chunk in settled:
+        alive = stage.exceptions.filter(
+            outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
+        )
+        if alive.exists() and not stage.chunks.filter(first_index=chunk.first_index, state=Chunk.PLANNED).exists():
+            made += 1
+            CleanupChunk.objects.create(
+                stage=stage,
+                number=number + made,
+                attempt=chunk.attempt + 1,
+                first_index=chunk.first_index,
+                last_index=chunk.last_index,
+            )
+    return made
+
+
+def _record(stage: CleanupStage, chunk: CleanupChunk, lease: Lease) -> None:
+    chunk.refresh_from_db(fields=["answer"])
+    problem = chunk.answer.get("problem")
+    log.record(
+        Action.CHUNK_SETTLED,
+        actor=lease.actor,
+        environment=stage.environment.slug,
+        subject=f"stage:{stage.pk}",
+        subject_label=str(stage),
+        digest=chunk.names_sha256,
+        details={"chunk": chunk.number, "names": chunk.names, **({"problem": problem} if problem else {})},
+    )
+
+
+def _settled(stage: CleanupStage, lease: Lease, clean_since: str | None) -> Again | None:
+    """After a whole listing: send the survivors again, or call the stage deleted and start the proof.
+
+    `clean_since` is when the listing began, if it held no name that was sent: then it is the proof's first.
+    """
+    sent = list(stage.chunks.filter(state=Chunk.SENT).order_by("number"))
+    survivors = stage.exceptions.filter(outcome=Outcome.ALIVE).exists()
+    then: Again | Done = Again() if survivors else Done(counts(stage))
+    with lease.checkpoint(then, cursor=phase(lease, "delete" if survivors else "done")):
+        stage.chunks.filter(state=Chunk.SENT).update(state=Chunk.SETTLED, settled_at=Now())
+        for chunk in sent:
+            _record(stage, chunk, lease)
+        if survivors:
+            _again(stage, _newest_per_range(stage))
+            return None
+        confirm = runs.create(
+            Run.Kind.CONFIRM,
+            subject=f"stage:{stage.pk}",
+            label=str(stage),
+            actor=lease.actor,
+            person=lease.run.started_by,
+            environment=stage.environment,
+        )
+        move(
+            stage,
+            [State.DELETING],
+            State.DELETED,
+            Action.STAGE_DELETED,
+            actor=lease.actor,
+            digest=stage.names_sha256,
+            values={**counts(stage), "first_listing_at": clean_since, "confirm_run": confirm},
+            details=counts(stage),
+        )
+    return None
+
+
+def _newest_per_range(stage: CleanupStage) -> list[CleanupChunk]:
+    newest: dict[int, CleanupChunk] = {}
+    for chunk in stage.chunks.order_by("attempt", "number"):
+        newest[chunk.first_index] = chunk
+    return list(newest.values())
+
+
+def counts(stage: CleanupStage) -> dict[str, int]:
+    """How many names were deleted and how many were not, as the exceptions say."""
+    skipped = stage.exceptions.count()
+    return {"deleted": stage.names - skipped, "skipped": skipped}

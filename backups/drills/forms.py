@@ -1,0 +1,26 @@
+"""What an operator asks a reviewer for, once for all drills until a day."""
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from backups.drills.requests import LARGEST
+from kvops.approvals.standing import LONGEST
+
+
+class RuleForm(forms.Form):
+    """How long the approval stands, and how many keys of each copy a drill takes."""
+
+    days = forms.IntegerField(label=_("Days the approval stands"), min_value=1, max_value=LONGEST, initial=LONGEST)
+    cap = forms.IntegerField(
+        label=_("Keys of each copy, at most"),
+        min_value=1,
+        max_value=LARGEST,
+        initial=10_000,
+        help_text=_("Of a larger copy the first keys are taken."),
+    )
+
+
+class DrillFilter(forms.Form):
+    """Where a page of the list goes on."""
+
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)

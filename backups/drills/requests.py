@@ -1,0 +1,263 @@
+"""Drills: whether the newest copies can be restored is tried, not believed.
+
+A drill writes the newest verified copy of each family into the environment's scratch namespace, compares every key
+byte by byte, and removes it again. It runs under a standing approval of its rule. The work is `rehearsing`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Sum
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.generations import coverage as protection
+from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
+from kvops import clock, timing
+from kvops.approvals import gate as approvals
+from kvops.approvals import standing
+from kvops.models import ApprovalRequest, Environment, Event, Person, Role, Run, Scratch
+from kvops.notifications import outbox as notifications
+from kvops.refusals import Refused
+from kvops.runs import driver as runs
+from kvops.schedules.jobs import Begun
+from kvops.wording import moment, say
+
+FORMAT = 1
+KIND = ApprovalRequest.Kind.DRILL
+LARGEST = 1_000_000
+"""Keys of a copy that a rule may ask for at most."""
+
+
+class DrillRefused(Refused):
+    """The drill is not possible now; one sentence that says why and what to do."""
+
+
+def rule(scratch: Scratch, *, cap: int, until: datetime) -> dict[str, object]:
+    """What a reviewer approves once for all drills until then: the target, and how many keys of each copy at most."""
+    environment = scratch.environment
+    return {
+        "format": FORMAT,
+        "action": "drill",
+        "environment": environment.slug,
+        "production": environment.production,
+        "account_id": environment.account_id,
+        "binding": scratch.binding,
+        "namespace_id": scratch.namespace_id,
+        "namespace_title": scratch.title,
+        "bucket": environment.r2_bucket,
+        "cap": cap,
+        "until": until.astimezone(UTC).isoformat(),
+    }
+
+
+def ask(environment: Environment, *, days: int, cap: int, by: Person) -> ApprovalRequest:
+    """Ask another person to approve the rule of the drills. Raises DrillRefused and ApprovalRefused."""
+    if not 1 <= days <= standing.LONGEST or not 1 <= cap <= LARGEST:
+        raise DrillRefused(_("An approval stands for 1 to 90 days, and a drill takes 1 to 1,000,000 keys of a copy."))
+    scratch = _scratch(environment)
+    with log.transaction():
+        until = clock.now() + timedelta(days=days)
+        return approvals.submit(
+            KIND,
+            subject=_subject(environment),
+            title=f"Restore drills in {environment.name} {scratch.title} for {days} days",
+            evidence=rule(scratch, cap=cap, until=until),
+            requester=by,
+            environment=environment,
+            standing_until=until,
+        )
+
+
+def start(environment: Environment, *, by: Person) -> Drill:
+    """Start a drill now. Raises DrillRefused, approvals.ApprovalRefused and runs.AlreadyOpen."""
+    if not by.holds(Role.OPERATOR):
+        raise DrillRefused(_("Only an operator can start a drill."))
+    with log.transaction():
+        return create(environment, actor=by.actor, person=by)
+
+
+def create(environment: Environment, *, actor: log.Actor, person: Person | None = None) -> Drill:
+    """The same within the caller's `audit.log.transaction()`, for a schedule too."""
+    log.insist()
+    scratch = _scratch(environment)
+    approval = standing.in_force(KIND, _subject(environment))
+    if approval is None:
+        raise DrillRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
+    shown = json.loads(approval.evidence)
+    until = approval.standing_until or clock.now()
+    digest = approvals.digest_of(approvals.canonical(rule(scratch, cap=shown["cap"], until=until)))
+    carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
+    copies = [_planned(number, copy, shown["cap"]) for number, copy in enumerate(_copies(environment), 1)]
+    if not copies:
+        raise DrillRefused(_("There is no verified copy yet for a drill."))
+    run = runs.create(
+        Run.Kind.DRILL,
+        subject=_subject(environment),
+        label=f"{environment.slug} {scratch.title}"[:300],
+        actor=actor,
+        person=person,
+        environment=environment,
+        approval=carried,
+        total=sum(copy.keys for copy in copies),
+    )
+    drill = Drill.objects.create(
+        environment=environment, approval=carried, run=run, namespace_id=scratch.namespace_id, title=scratch.title,
+        actor=actor.text, person=person,
+    )  # fmt: skip
+    for copy in copies:
+        copy.drill = drill
+    DrilledCopy.objects.bulk_create(copies)
+    record(Action.DRILL_STARTED, drill, actor=actor, details={"copies": [copy.generation_id for copy in copies][:50]})
+    return drill
+
+
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """A drill for a schedule, where there is a scratch namespace and a copy; what is missing else is said."""
+    if not Scratch.objects.filter(environment=environment).exists() or not _copies(environment):
+        return Begun()
+    try:
+        return Begun([create(environment, actor=actor).run])
+    except (DrillRefused, approvals.ApprovalRefused, runs.AlreadyOpen) as refused:
+        return Begun(refused=[*refused.args])
+
+
+def in_time(environment: Environment, _actor: log.Actor) -> Begun:
+    """Tell once of a drill that is overdue, for a daily schedule."""
+    mine = rehearsal(environment)
+    if mine.late and mine.scratch and _copies(environment):
+        last = mine.passed.finished_at if mine.passed else None
+        never = _("No restore drill ever passed. Nobody knows whether a restore would work.")
+        days = _("The last restore drill passed more than 35 days ago, at %(at)s.")
+        notifications.post(
+            Event.DRILL_OVERDUE,
+            subject=f"environment:{environment.slug}",
+            occasion=last.date().isoformat() if last else "never",
+            environment=environment,
+            title=say(_("A restore drill is overdue: %(environment)s"), environment=environment.name),
+            lines=[say(days, at=moment(last)) if last else say(never)],
+            link=reverse("backups:drills"),
+        )
+    return Begun()
+
+
+def record(action: Action, drill: Drill, *, actor: log.Actor, digest: str = "", **details: object) -> None:
+    """One audit entry about a drill, within the open transaction."""
+    log.record(
+        action,
+        actor=actor,
+        environment=drill.environment.slug,
+        subject=f"drill:{drill.pk}",
+        subject_label=f"{drill.environment.slug} {drill.title}"[:200],
+        digest=digest,
+        **details,  # type: ignore[arg-type]
+    )
+
+
+def tell_failed(drill: Drill, copies: Sequence[DrilledCopy]) -> None:
+    """Say which copies could not be restored, within the open transaction."""
+    bad = [copy for copy in copies if not copy.good]
+    sentence = _("Copy %(copy)s: %(differing)s of %(keys)s keys were not as in the copy. %(problem)s")
+    notifications.post(
+        Event.DRILL_FAILED,
+        subject=f"drill:{drill.pk}",
+        environment=drill.environment,
+        title=say(_("The restore drill failed: %(environment)s"), environment=drill.environment.name),
+        lines=[
+            say(sentence, copy=copy.generation_id, differing=copy.differing, keys=copy.keys, problem=copy.problem)
+            for copy in bad[:10]
+        ],
+        link=reverse("backups:drill", args=[drill.pk]),
+    )
+
+
+def _subject(environment: Environment) -> str:
+    """What the drills of an environment, and the approval of their rule, are about."""
+    return f"drill:{environment.slug}"
+
+
+def _scratch(environment: Environment) -> Scratch:
+    found = Scratch.objects.filter(environment=environment).select_related("environment").first()
+    if found is None:
+        sentence = _(
+            "%(environment)s has no scratch namespace. Bind one that nothing else uses, with scratch = true, in"
+            " environments.toml."
+        )
+        raise DrillRefused(say(sentence, environment=environment.name))
+    return found
+
+
+def _copies(environment: Environment) -> Sequence[Generation]:
+    """The newest verified copy of each family, the oldest first; one that is of several families comes once."""
+    found = {copy.generation for _family, copy in protection.in_environment(environment) if copy.generation}
+    return sorted(found, key=lambda copy: copy.pk)
+
+
+def _planned(number: int, generation: Generation, cap: int) -> DrilledCopy:
+    kept = GenerationEntry.objects.filter(generation=generation, outcome=GenerationEntry.Outcome.KEPT).order_by("index")
+    beyond = kept.values_list("index", flat=True)[cap : cap + 1].first()
+    chosen = kept if beyond is None else kept.filter(index__lt=beyond)
+    last = chosen.last()
+    return DrilledCopy(
+        generation=generation,
+        number=number,
+        keys=chosen.count(),
+        bytes=chosen.aggregate(total=Sum("size"))["total"] or 0,
+        last_index=last.index if last else -1,
+    )
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How an environment's restores are rehearsed: its scratch namespace, the approval, and the drills so far."""
+
+    environment: Environment
+    scratch: Scratch | None
+    approval: ApprovalRequest | None
+    asked: ApprovalRequest | None
+    newest: Drill | None
+    passed: Drill | None
+    under_way: bool
+
+    @property
+    def tried(self) -> tuple[int, int]:
+        """How many keys the last drill that passed compared, and how many its copies hold."""
+        copies = self.passed.copies.all() if self.passed else DrilledCopy.objects.none()
+        sums = copies.aggregate(compared=Sum("compared"), held=Sum("generation__keys"))
+        return sums["compared"] or 0, sums["held"] or 0
+
+    @property
+    def soon_over(self) -> bool:
+        """Whether the standing approval ends within a week."""
+        return self.approval is not None and standing.soon_over(self.approval)
+
+    @property
+    def late(self) -> bool:
+        """Whether no drill passed for 35 days so that nobody knows whether a restore works."""
+        if self.passed is None or self.passed.finished_at is None:
+            return True
+        return clock.now() - self.passed.finished_at > timedelta(seconds=timing.DRILL_LATE)
+
+
+def rehearsals() -> list[Rehearsal]:
+    """Every environment, in the order of clean-up."""
+    return [rehearsal(environment) for environment in Environment.objects.order_by("order")]
+
+
+def rehearsal(environment: Environment) -> Rehearsal:
+    """How one environment stands."""
+    drills = Drill.objects.filter(environment=environment).select_related("run").order_by("-pk")
+    newest = drills.first()
+    return Rehearsal(
+        environment=environment,
+        scratch=Scratch.objects.filter(environment=environment).first(),
+        approval=standing.in_force(KIND, _subject(environment)),
+        asked=standing.newest(KIND, _subject(environment)),
+        newest=newest,
+        passed=drills.filter(passed=True).first(),
+        under_way=newest is not None and newest.run.is_open,
+    )

@@ -1,0 +1,320 @@
+"""The work of a drill: copy after copy is written into the scratch namespace, compared, and removed again.
+
+The scratch namespace is reached by nothing else, so a repeated write or delete does no harm, and what is to be done
+next is the run's cursor. Nothing is written while the namespace holds a key that no drill put there.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import batched
+
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit.actions import Action
+from backups import archive as manifest
+from backups.bucket import access as storage
+from backups.bucket import rollback as contradictions
+from backups.bucket.r2 import Store
+from backups.drills import requests as drills
+from backups.execution.clients import Clients, open_clients
+from backups.execution.live_values import current, too_late
+from backups.execution.prepaid import most_calls_for, reserve
+from backups.generations import encryption
+from backups.generations.export import digest
+from backups.generations.reader import Copied, Wanted
+from backups.models import Drill, DrilledCopy, GenerationEntry
+from backups.restores.write import SINGLE, takes_bulk
+from kvops import clock, timing
+from kvops.approvals import gate as approvals
+from kvops.approvals import standing
+from kvops.cloudflare import Entry
+from kvops.models import Scratch
+from kvops.runs import emergency
+from kvops.runs.lease import Again, Done, Lease, RunError, TryLater
+
+MANY = 1_000
+"""Keys of one write and one delete."""
+FEW = 100
+"""Keys that are compared at a time, and keys of a write that go by themselves: each can be a request or more."""
+LARGE = 20 * 1024 * 1024
+"""Bytes of values of one write."""
+SOON = 180.0
+"""Seconds: a key that expires sooner may be over before it is compared."""
+TRIES = 10
+"""Listings, a settle time apart, until the namespace must show itself empty."""
+
+
+def rehearse(lease: Lease) -> Again | None:
+    """One step of a drill. Raises RunError when the target or a right does not hold."""
+    drill = Drill.objects.select_related("environment", "approval").get(run=lease.run)
+    scratch = _insist_target(drill, lease)
+    contradictions.insist_none(drill.environment)
+    with (
+        storage.errors_for_a_run(),
+        storage.store(drill.environment) as store,
+        open_clients(drill.environment) as clients,
+        ExitStack() as stack,
+    ):
+        clients.insist_visible(scratch)
+        return _Job(drill, lease, clients, store, stack).step()
+
+
+def _insist_target(drill: Drill, lease: Lease) -> Scratch:
+    """The namespace is the scratch one that was approved, and the run carries the approval."""
+    scratch = Scratch.objects.select_related("environment").filter(environment=drill.environment).first()
+    if scratch is None or (scratch.namespace_id, scratch.title) != (drill.namespace_id, drill.title):
+        raise RunError("wrong_target", gettext_noop("The scratch namespace is another one now. Start a new drill."))
+    if (lease.run.approval_id, lease.run.approval_digest) != (drill.approval_id, drill.approval.digest):
+        raise RunError("not_approved", gettext_noop("The run does not carry the approval of its drill."))
+    return scratch
+
+
+class _Job:
+    """One step's work on a drill."""
+
+    def __init__(self, drill: Drill, lease: Lease, clients: Clients, store: Store, stack: ExitStack) -> None:
+        self.drill, self.lease, self.clients, self.store = drill, lease, clients, store
+        self._stack, self._copied = stack, dict[int, Copied]()
+        self._calls_before = lease.run.calls
+
+    def step(self) -> Again | None:
+        """Go on where the cursor says, until the step is over."""
+        phases = {"empty": self._empty, "write": self._write, "compare": self._compare, "remove": self._remove}
+        while not self.lease.tired:
+            copy = self.drill.copies.filter(finished_at=None).select_related("generation").order_by("number").first()
+            if copy is None:
+                self._finish()
+                return None
+            again = phases[self.lease.run.cursor.get("phase", "empty")](copy)
+            if again is not None:
+                return again
+        return Again()
+
+    def _empty(self, copy: DrilledCopy) -> Again | None:
+        """Before a copy is written and after it was removed: the namespace shows itself empty."""
+        cursor = self.lease.run.cursor
+        left = self._listed()
+        if left:
+            tries = cursor.get("tries", 0) + 1
+            if tries > TRIES:
+                raise RunError("scratch_not_empty", f"{len(left)} keys are still listed in the scratch namespace.")
+            self._delete(left, copy)
+            note = gettext_noop("Waiting until the scratch namespace is empty.")
+            with self.lease.checkpoint(cursor={**cursor, "phase": "empty", "tries": tries}, note=note):
+                pass
+            return Again(timing.SETTLE, note)
+        over = cursor.get("over", False)
+        with self.lease.checkpoint(cursor={} if over else {"phase": "write", "next": 0}, calls=self._calls):
+            if over:
+                self._close(copy)
+            else:
+                DrilledCopy.objects.filter(pk=copy.pk, started_at=None).update(started_at=Now())
+        return None
+
+    def _write(self, copy: DrilledCopy) -> Again | None:
+        """The next keys of the copy; those that expire too soon are left out."""
+        wanted = self._wanted(copy, self.lease.run.cursor["next"], LARGE)
+        if not wanted:
+            with self.lease.checkpoint(cursor={"phase": "compare", "next": 0}, calls=self._calls):
+                DrilledCopy.objects.filter(pk=copy.pk).update(written_at=Now())
+            return Again(timing.SETTLE, gettext_noop("Waiting for the settle time before the keys are compared."))
+        try:
+            entries = self._taken(copy, wanted)
+        except RunError as damaged:
+            with self.lease.checkpoint(cursor={"phase": "remove", "next": 0}):
+                DrilledCopy.objects.filter(pk=copy.pk).update(problem=str(damaged)[:1000])
+            return None
+        wanted = wanted[: len(entries)]
+        now = clock.now().timestamp()
+        self._put([entry for entry in entries if not too_late(entry, now + SOON)], copy)
+        with self.lease.checkpoint(
+            cursor={"phase": "write", "next": wanted[-1].source + 1},
+            calls=self._calls,
+            note=f"Copy {copy.generation_id}: written up to entry {wanted[-1].source}.",
+        ):
+            pass
+        return None
+
+    def _taken(self, copy: DrilledCopy, wanted: Sequence[Wanted]) -> list[Entry]:
+        """The first of these as they stand in the copy, up to as many as may go by themselves. Raises RunError."""
+        found: list[Entry] = []
+        alone = 0
+        for one in wanted:
+            found.append(self._from_copy(copy).take(one))
+            alone += _alone(found[-1])
+            if alone == FEW:
+                break
+        return found
+
+    def _put(self, entries: Sequence[Entry], copy: DrilledCopy) -> None:
+        """Write these; what was not taken everywhere is written again with the whole chunk. Raises TryLater."""
+        alone = [entry for entry in entries if _alone(entry)]
+        together = [entry for entry in entries if entry not in alone]
+        reserve(self.clients.budget, 1 + len(alone))
+        self.clients.meter.insist({"write": len(entries)})
+        self._intend(Action.DRILL_WRITING, [entry.name for entry in entries], copy)
+        doubtful = 0
+        if together:
+            with self.lease.fence():
+                outcome = self.clients.writer.bulk_put(self.drill.namespace_id, together)
+            doubtful = len(outcome.unsuccessful) + len(outcome.unknown)
+        for entry in alone:
+            self.lease.keep()
+            self.clients.budget.keep()
+            with self.lease.fence():
+                doubtful += len(self.clients.writer.put_value(self.drill.namespace_id, entry).unknown)
+        if doubtful:
+            raise TryLater(f"{doubtful} keys may not have been written.")
+
+    def _intend(self, action: Action, names: Sequence[str], copy: DrilledCopy) -> None:
+        """What is about to be written or removed, in the record; rights and emergency stop are looked at first."""
+        try:
+            standing.insist(self.drill.approval)
+        except approvals.ApprovalRefused as refused:
+            raise RunError("rights_gone", str(refused)) from refused
+        sha256 = manifest.names_sha256(sorted(names, key=str.encode))
+        with self.lease.checkpoint(no_further=True):
+            emergency.hold(self.drill.environment)
+            details = {"names": len(names), "copy": copy.generation_id}
+            drills.record(action, self.drill, actor=self.lease.actor, digest=sha256, details=details)
+
+    def _compare(self, copy: DrilledCopy) -> Again | None:
+        """What KV holds of the next keys against the digests that were taken when the copy was made."""
+        cursor = self.lease.run.cursor
+        wanted = self._wanted(copy, cursor["next"], LARGE)[:FEW]
+        if not wanted:
+            with self.lease.checkpoint(cursor={"phase": "remove", "next": 0}, calls=self._calls):
+                pass
+            return None
+        reserve(self.clients.budget, most_calls_for(len(wanted)))
+        self.clients.meter.insist({"read": len(wanted)})
+        live = current(self.clients.reader, self.drill.namespace_id, wanted, copy.generation.read)
+        key = encryption.digest_key(copy.generation)
+        wrong = [one for one, entry in live if entry is None or digest(entry, key) != one.digest]
+        over = self._over(copy, wrong)
+        differing = [one.name for one in wrong if one.name not in over]
+        if differing and cursor.get("tries", 0) < 3:
+            with self.lease.checkpoint(cursor={**cursor, "tries": cursor.get("tries", 0) + 1}, calls=self._calls):
+                pass
+            return Again(timing.SETTLE, gettext_noop("Waiting: KV may still answer with an older state."))
+        done = self.lease.run.done + len(wanted)
+        note = f"Copy {copy.generation_id}: compared up to entry {wanted[-1].source}."
+        with self.lease.checkpoint(
+            cursor={"phase": "compare", "next": wanted[-1].source + 1}, done=done, calls=self._calls, note=note
+        ):
+            DrilledCopy.objects.filter(pk=copy.pk).update(
+                compared=F("compared") + len(wanted) - len(over),
+                differing=F("differing") + len(differing),
+                expired=F("expired") + len(over),
+                example=copy.example or (differing[0] if differing else ""),
+            )
+        return None
+
+    def _over(self, copy: DrilledCopy, wrong: Sequence[Wanted]) -> set[str]:
+        """Of these, the keys whose own time is over, or was when they should have been written."""
+        limit = clock.now().timestamp() + SOON
+        entries = copy.generation.entries.filter(name__in=[one.name for one in wrong], expiration__lt=limit)
+        return set(entries.values_list("name", flat=True))
+
+    def _remove(self, copy: DrilledCopy) -> Again | None:
+        """Delete the next keys of the copy."""
+        wanted = self._wanted(copy, self.lease.run.cursor["next"], None)
+        if not wanted:
+            with self.lease.checkpoint(cursor={"phase": "empty", "over": True}, calls=self._calls):
+                pass
+            return Again(timing.SETTLE, gettext_noop("Waiting until the scratch namespace is empty."))
+        self._delete([one.name for one in wanted], copy)
+        with self.lease.checkpoint(cursor={"phase": "remove", "next": wanted[-1].source + 1}, calls=self._calls):
+            pass
+        return None
+
+    def _delete(self, names: Sequence[str], copy: DrilledCopy) -> None:
+        """One delete after the other; a listing afterwards says whether the keys are gone."""
+        for some in batched(names, MANY):
+            reserve(self.clients.budget, 1)
+            self.clients.meter.insist({"delete": len(some)})
+            self._intend(Action.DRILL_REMOVING, some, copy)
+            with self.lease.fence():
+                self.clients.writer.bulk_delete(self.drill.namespace_id, some)
+
+    def _listed(self) -> list[str]:
+        """The keys of the scratch namespace, a page of them. Raises RunError when one was not put there by a drill."""
+        reserve(self.clients.budget, 1)
+        page = self.clients.reader.list_keys(self.drill.namespace_id)
+        names = [key.name for key in page.keys]
+        drilled = GenerationEntry.objects.filter(
+            generation__drilled__drill__namespace_id=self.drill.namespace_id, name__in=names
+        )
+        strange = set(names) - set(drilled.values_list("name", flat=True))
+        if strange:
+            raise RunError(
+                "scratch_not_empty",
+                f"The scratch namespace holds {min(strange)!r}, which no drill put there. Nothing was written. Empty it"
+                " by hand, or bind another one that nothing else uses.",
+            )
+        if not names and page.cursor is not None:
+            raise TryLater("The listing of the scratch namespace goes on without a key.")
+        return names
+
+    def _wanted(self, copy: DrilledCopy, first: int, most_bytes: int | None) -> list[Wanted]:
+        """The next entries to be rehearsed, as many as one write takes."""
+        entries = copy.generation.entries.filter(
+            outcome=GenerationEntry.Outcome.KEPT, index__gte=first, index__lte=copy.last_index
+        )
+        found: list[Wanted] = []
+        size = 0
+        for index, name, length, value in entries.order_by("index").values_list("index", "name", "size", "digest")[
+            :MANY
+        ]:
+            size += length or 0
+            if found and most_bytes is not None and size > most_bytes:
+                break
+            found.append(Wanted(index, name, length or 0, "", "", index, bytes(value or b"")))
+        return found
+
+    def _from_copy(self, copy: DrilledCopy) -> Copied:
+        """The values of the copy, streamed in order for the length of the step."""
+        if copy.pk not in self._copied:
+            storage.insist_here(copy.generation)
+            opened = Copied(copy.generation, self.store, self.lease.keep)
+            self._copied[copy.pk] = self._stack.enter_context(opened)
+        return self._copied[copy.pk]
+
+    def _close(self, copy: DrilledCopy) -> None:
+        """The copy is done with, within the open transaction."""
+        DrilledCopy.objects.filter(pk=copy.pk, finished_at=None).update(finished_at=Now())
+        copy.refresh_from_db()
+        details = {
+            "copy": copy.generation_id,
+            "keys": copy.compared,
+            "differing": copy.differing,
+            "expired": copy.expired,
+            "problem": copy.problem[:300],
+        }
+        drills.record(Action.DRILL_REHEARSED, self.drill, actor=self.lease.actor, details=details)
+
+    def _finish(self) -> None:
+        copies = list(self.drill.copies.all())
+        passed = all(copy.good for copy in copies)
+        result = {
+            "copies": len(copies),
+            "keys": sum(copy.compared for copy in copies),
+            "differing": sum(copy.differing for copy in copies),
+        }
+        with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, calls=self._calls, note=""):
+            Drill.objects.filter(pk=self.drill.pk, finished_at=None).update(finished_at=Now(), passed=passed)
+            action = Action.DRILL_PASSED if passed else Action.DRILL_FAILED
+            drills.record(action, self.drill, actor=self.lease.actor, details=result)
+            if not passed:
+                drills.tell_failed(self.drill, copies)
+
+    @property
+    def _calls(self) -> int:
+        return self._calls_before + self.clients.reader.calls + self.clients.writer.calls
+
+
+def _alone(entry: Entry) -> bool:
+    """Whether it is written by itself."""
+    return len(entry.data) > SINGLE or not takes_bulk(entry)

@@ -1,0 +1,76 @@
+"""The two clients of a run that changes KV."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from django.utils.translation import gettext_noop
+
+from backups.execution.prepaid import reserve
+from kvops.cloudflare import ApiError, Cloudflare
+from kvops.cloudflare.writes import KVWriter
+from kvops.connections import clients, credentials, skew
+from kvops.connections.budget import Prepaid, SharedBudget
+from kvops.connections.quota import Meter
+from kvops.models import Environment, Namespace, Scratch, Skew
+from kvops.runs.lease import RunError
+from kvops.wording import english
+
+
+@dataclass(frozen=True)
+class Clients:
+    """A reader and a writer on one reserved budget."""
+
+    reader: Cloudflare
+    probe: Cloudflare  # reads with the write token
+    writer: KVWriter
+    budget: Prepaid
+    meter: Meter
+
+    def insist_visible(self, namespace: Namespace | Scratch) -> None:
+        """Both tokens see the namespace under its title; another account's are refused before they write.
+
+        Cloudflare's clock, which comes with the answer, is not far from the database's.
+
+        Raises RunError, RateLimited and CloudflareError.
+        """
+        reserve(self.budget, 2)
+        for name, client in (("read", self.reader), ("write", self.probe)):
+            try:
+                title = client.namespace(namespace.namespace_id).title
+            except ApiError as error:
+                if error.status not in {401, 403, 404}:
+                    raise
+                raise RunError("wrong_token", f"The {name} token does not see {namespace}. {error}") from error
+            if title != namespace.title:
+                raise RunError(
+                    "wrong_target", f"The namespace is called {title!r} now, not {namespace.title!r} as approved."
+                )
+        if why := skew.measure(namespace.environment, Skew.Service.CLOUDFLARE, self.reader.time()):
+            raise RunError(skew.CODE, english(why))
+
+
+@contextmanager
+def open_clients(environment: Environment) -> Iterator[Clients]:
+    """A reader and a writer on one budget; the write token is resolved here and nowhere else.
+
+    Raises RunError when a token is not there, or both are the same, and RateLimited.
+    """
+    try:
+        read_token = credentials.resolve(environment.read_token)
+        write_token = credentials.resolve(environment.write_token)
+    except credentials.UnresolvedReference as missing:
+        raise RunError("no_token", str(missing)) from missing
+    if write_token == read_token:
+        raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
+    budget, meter = Prepaid(SharedBudget(environment.account_id)), Meter(environment)
+    reach = clients.connection(environment, budget, meter)
+    with (
+        Cloudflare(token=read_token, **reach) as reader,
+        Cloudflare(token=write_token, **reach) as probe,
+        KVWriter(token=write_token, **reach) as writer,
+    ):
+        try:
+            yield Clients(reader, probe, writer, budget, meter)
+        finally:
+            budget.settle()

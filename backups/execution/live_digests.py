@@ -1,0 +1,93 @@
+"""What KV holds now, compared with the verified copy."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import batched
+
+from backups.generations import encryption
+from backups.generations.export import digest
+from backups.models import CleanupStage, GenerationEntry
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry
+from kvops.models import Read
+
+SIDE_BY_SIDE = 10
+
+
+class Verdict(Enum):
+    """How a key compares with its copy."""
+
+    EQUAL = "equal"
+    ABSENT = "absent"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One frozen name with what the copy says of it; `key` is that of the copy's digests."""
+
+    index: int
+    name: str
+    digest: bytes
+    expiration: int | None
+    key: bytes | None = field(default=None, repr=False, compare=False)
+
+
+def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
+    """The entries at these indexes, in order, with their digests in the copy; a name that is not in it is left out.
+
+    Raises RunError when the key of the copy's digests is not here.
+    """
+    names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
+    copied = GenerationEntry.objects.filter(generation=stage.generation_id, name__in=names)
+    key = encryption.digest_key(stage.generation)
+    found = [
+        Frozen(names[name], name, bytes(digest), expiration, key)
+        for name, digest, expiration in copied.values_list("name", "digest", "expiration")
+        if digest is not None  # by constraint, what is in the copy has one and nothing else
+    ]
+    return sorted(found, key=lambda entry: entry.index)
+
+
+def read_and_compare(
+    reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
+) -> dict[Frozen, Verdict]:
+    """The entries against what KV holds, read at the same time so that the oldest read stays young.
+
+    Each answer is compared as it comes and let go of: KV may hold larger values than were copied.
+    """
+    size = 1 if read == Read.EXACT else BULK_GET_LIMIT
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        found = pool.map(lambda some: compare_now(reader, namespace_id, some, read), batched(entries, size))
+        return {entry: verdict for verdicts in found for entry, verdict in verdicts.items()}
+
+
+def compare_now(
+    reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
+) -> Mapping[Frozen, Verdict]:
+    """The same for up to 100 entries, one by one where they must be read exactly."""
+    if read == Read.EXACT:
+        return {entry: _verdict(entry, reader.exact_get(namespace_id, entry.name)) for entry in entries}
+    return _compare_in_bulk(reader, namespace_id, entries)
+
+
+def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen]) -> Mapping[Frozen, Verdict]:
+    """Halved, and the halves read one after the other, where one answer cannot hold them."""
+    current = reader.bulk_get_at_once(namespace_id, [entry.name for entry in entries])
+    if current is not None:
+        return compare(entries, current)
+    half = len(entries) // 2
+    first, second = (_compare_in_bulk(reader, namespace_id, some) for some in (entries[:half], entries[half:]))
+    return {**first, **second}
+
+
+def compare(entries: Iterable[Frozen], current: Mapping[str, Entry | None]) -> dict[Frozen, Verdict]:
+    """Each frozen entry against what was read: name, value bytes, metadata text and expiration."""
+    return {entry: _verdict(entry, current.get(entry.name)) for entry in entries}
+
+
+def _verdict(entry: Frozen, now: Entry | None) -> Verdict:
+    if now is None:
+        return Verdict.ABSENT
+    return Verdict.EQUAL if digest(now, entry.key) == entry.digest else Verdict.DIFFERENT

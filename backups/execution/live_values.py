@@ -1,0 +1,80 @@
+"""What KV holds under the names of a restore, against the copy; memory is bounded by the sizes that the copy tells."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from backups.generations.reader import Wanted
+from backups.models import RestoreEntry
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry
+from kvops.models import Read
+
+SIDE_BY_SIDE = 4
+ANSWER = 4 * 1024 * 1024
+"""Bytes of values that one answer should have at most; a larger value comes alone."""
+
+LEAST = 60
+"""Seconds: KV takes no key that expires sooner (developers.cloudflare.com/kv/platform/limits)."""
+
+Found = RestoreEntry.Found
+
+
+def difference(copy: Entry, live: Entry | None) -> RestoreEntry.Found:
+    """How a key compares with its copy: absent, equal, or the first of value, metadata and expiration that differs."""
+    if live is None:
+        return Found.ABSENT
+    if live.data != copy.data:
+        return Found.VALUE
+    if live.metadata != copy.metadata:
+        return Found.METADATA
+    return Found.EQUAL if live.expiration == copy.expiration else Found.EXPIRATION
+
+
+def too_late(copy: Entry, now: float) -> RestoreEntry.Found | None:
+    """Whether the entry's own expiration keeps it from being written at this time (seconds since 1970)."""
+    if copy.expiration is None or copy.expiration >= now + LEAST:
+        return None
+    return Found.EXPIRED if copy.expiration <= now else Found.SOON
+
+
+def current(
+    reader: Cloudflare, namespace_id: str, names: Sequence[Wanted], read: str
+) -> Iterator[tuple[Wanted, Entry | None]]:
+    """Each name with what KV holds now, in order, read some at a time side by side."""
+
+    def get(batch: Sequence[Wanted]) -> Mapping[str, Entry | None]:
+        asked = [one.name for one in batch]
+        if read == Read.EXACT:
+            return {name: reader.exact_get(namespace_id, name) for name in asked}
+        return reader.bulk_get(namespace_id, asked)
+
+    batches = _batches(names, 1 if read == Read.EXACT else BULK_GET_LIMIT)
+    under_way: deque[tuple[list[Wanted], Future[Mapping[str, Entry | None]]]] = deque()
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        try:
+            while True:
+                while len(under_way) < SIDE_BY_SIDE and (batch := next(batches, None)):
+                    under_way.append((batch, pool.submit(get, batch)))
+                if not under_way:
+                    return
+                batch, future = under_way.popleft()
+                found = future.result()
+                del future
+                for one in batch:
+                    yield one, found[one.name]
+        finally:
+            for _, future in under_way:
+                future.cancel()
+
+
+def _batches(names: Iterable[Wanted], most: int) -> Iterator[list[Wanted]]:
+    batch: list[Wanted] = []
+    size = 0
+    for one in names:
+        if batch and (len(batch) == most or size + one.size > ANSWER):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += one.size
+    if batch:
+        yield batch

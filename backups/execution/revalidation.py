@@ -1,0 +1,38 @@
+"""What was approved is derived again before work under it begins, when it is resumed, and now and then in between."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from audit import log
+from kvops import clock, timing
+from kvops.models import Run
+from kvops.runs.lease import Lease
+
+BEFORE = {"derived_at", "looked", "starts", "tries"}
+"""What a cursor says of the time before a person resumed the run."""
+
+
+def derived(lease: Lease, derive: Callable[[], None]) -> None:
+    """Derive it, unless that was done at most a quarter of an hour ago and nobody resumed the run since.
+
+    `derive` raises RunError when what was approved is no longer what there is.
+    """
+    cursor = lease.run.cursor
+    at = cursor.get("derived_at")
+    if at and (clock.now() - datetime.fromisoformat(at)).total_seconds() <= timing.CHECK_PAUSE:
+        return
+    derive()
+    with lease.checkpoint(no_further=True, cursor={**cursor, "derived_at": clock.now().isoformat()}):
+        pass
+
+
+def again(run: Run, _actor: log.Actor) -> None:
+    """Hook of a resumed run."""
+    forget(run)
+
+
+def forget(run: Run) -> None:
+    """What was derived, looked at and tried before counts no more."""
+    stopped = Run.objects.get(pk=run.pk)
+    cursor = {name: value for name, value in stopped.cursor.items() if name not in BEFORE}
+    Run.objects.filter(pk=run.pk, epoch=stopped.epoch, state=Run.State.QUEUED).update(cursor=cursor)

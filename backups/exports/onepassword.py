@@ -1,0 +1,59 @@
+"""A copy of settings, kept in 1Password besides: the encrypted object as a Document, its recovery steps as notes."""
+
+from hashlib import sha256
+
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups.bucket import access as storage
+from backups.bucket.r2 import StoreError
+from backups.exports import onepassword_store as documents
+from backups.exports.onepassword_store import DocumentStore
+from backups.generations import recovery
+from backups.models import Generation
+from kvops.wording import say
+
+
+class NotKept(Exception):
+    """The copy is not kept there; one sentence."""
+
+
+def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
+    """Put the one object of a verified, encrypted copy into a vault and read it back; its title there.
+
+    What is there already stays as it is. Raises NotKept and StoreError.
+    """
+    if generation.status != Generation.Status.VERIFIED or not generation.encrypted:
+        raise NotKept(_("Only an encrypted copy that was verified is kept in 1Password."))
+    keys = generation.object_keys()
+    part = generation.parts.order_by("number").first()
+    if len(keys) != 1 or part is None or part.size > documents.LIMIT:
+        sentence = _("Only a copy of one object of at most %(size)s bytes is kept in 1Password.")
+        raise NotKept(say(sentence, size=documents.LIMIT))
+    with storage.store_of(generation) as bucket:
+        body = bucket.get(part.object_key)
+    place = DocumentStore(vault, notes=_notes(generation))
+    if sha256(body).hexdigest() != part.sha256:
+        raise NotKept(_("The object in the bucket is not the one that was written. Verify the copy again."))
+    place.put(part.object_key, body)
+    if place.get(part.object_key) != body:
+        raise StoreError(f"{part.object_key} in the vault {vault} is not what was put there.")
+    with log.transaction():
+        log.record(
+            Action.GENERATION_ELSEWHERE,
+            actor=actor,
+            environment=generation.environment.slug,
+            subject=f"generation:{generation.pk}",
+            subject_label=generation.stem[:200],
+            digest=part.sha256,
+            details={"vault": vault, "title": part.object_key},
+        )
+    return part.object_key
+
+
+def _notes(generation: Generation) -> str:
+    return (
+        "The attached file is the first object of the steps below, as it was put into the bucket: save it as"
+        f" part-00001.json.age and go on with “Decrypt them”.\n\n{recovery.steps(generation)}"
+    )

@@ -1,0 +1,126 @@
+"""1Password as a place for objects: one Document each, with the same methods as a bucket. No Django.
+
+For small copies of settings: a Document is in memory as a whole, and an account may make only so many a day.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from hashlib import sha256
+from posixpath import basename
+from typing import Any
+
+from backups.bucket.r2 import (
+    CHUNK,
+    ObjectConflict,
+    ObjectInfo,
+    ObjectMissing,
+    Page,
+    StoreError,
+    StoreUnavailable,
+    Upload,
+)
+from kvops.connections import onepassword
+
+LIMIT = 4 * 1024 * 1024
+"""Bytes of a Document, at most; 1Password's own limit is higher, and not what this place is for."""
+
+_TAG = "kvops"
+
+
+class DocumentStore:
+    """A vault. `notes` go with each Document that is put: what to do with it."""
+
+    def __init__(self, vault: str, notes: str = "") -> None:
+        self.bucket = vault
+        self._notes = notes
+
+    def put(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> ObjectInfo:
+        """Store a new Document with this title; see Store. Raises StoreError for more than 4 MiB."""
+        if len(body) > LIMIT:
+            raise StoreError(f"{key} has {len(body)} bytes; {LIMIT} at most are kept in 1Password.")
+        digest = sha256(body).hexdigest()
+        if known := self.head(key):
+            if known.etag == digest:
+                return known
+            raise ObjectConflict(f"The vault {self.bucket} has another Document with the title {key}.")
+        types = onepassword.sdk("types")
+
+        async def create(client: Any) -> None:
+            await client.items.create(
+                types.ItemCreateParams(
+                    category=types.ItemCategory.DOCUMENT,
+                    vault_id=await self._vault(client),
+                    title=key,
+                    notes=self._notes,
+                    tags=[_TAG, f"sha256:{digest}", f"bytes:{len(body)}"],
+                    document=types.DocumentCreateParams(name=basename(key), content=body),
+                )
+            )
+
+        self._ask(create)
+        found = self.head(key)
+        if found is None:
+            raise StoreUnavailable(f"{key} was put into the vault {self.bucket} and is not there: try again.")
+        return found
+
+    def get(self, key: str) -> bytes:
+        """The whole Document; see Store."""
+
+        async def read(client: Any) -> bytes:
+            one = await self._one(client, key)
+            item = await client.items.get(one.vault_id, one.id)
+            content: bytes = await client.items.files.read(one.vault_id, one.id, item.document)
+            return content
+
+        return self._ask(read)
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """The Document in chunks; see Store."""
+        body = self.get(key)
+        yield from (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What is known of the Document; see Store. Its ETag is the SHA-256 it was put with."""
+        return next((info for info in self._all() if info.key == key), None)
+
+    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
+        """A part of the listing; see Store."""
+        found = [info for info in self._all() if info.key.startswith(prefix) and info.key > after]
+        return Page(found[:limit], len(found) > limit)
+
+    def uploads(self, prefix: str) -> list[Upload]:
+        """None; see Store: a Document is there as a whole or not at all."""
+        return []
+
+    def _all(self) -> list[ObjectInfo]:
+        """Our Documents in the byte order of their titles."""
+
+        async def everything(client: Any) -> list[ObjectInfo]:
+            ours = [one for one in await client.items.list(await self._vault(client)) if _TAG in one.tags]
+            return sorted(map(_info, ours), key=lambda info: info.key.encode())
+
+        return self._ask(everything)
+
+    async def _one(self, client: Any, key: str) -> Any:
+        vault = await self._vault(client)
+        for one in await client.items.list(vault):
+            if one.title == key and _TAG in one.tags:
+                return one
+        raise ObjectMissing(f"The vault {self.bucket} has no Document with the title {key}.")
+
+    async def _vault(self, client: Any) -> str:
+        for vault in await client.vaults.list():
+            if vault.title == self.bucket:
+                found: str = vault.id
+                return found
+        raise StoreError(f"The service account sees no vault {self.bucket!r}: share it, or correct its name.")
+
+    def _ask[T](self, work: Callable[[Any], Awaitable[T]]) -> T:
+        try:
+            return onepassword.ask(work, passing=StoreError)
+        except onepassword.Unavailable as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def _info(overview: Any) -> ObjectInfo:
+    facts = dict(tag.split(":", 1) for tag in overview.tags if ":" in tag)
+    return ObjectInfo(overview.title, int(facts.get("bytes", 0)), facts.get("sha256", ""), overview.created_at)

@@ -1,0 +1,309 @@
+"""Plain files of keys and values, as `wrangler kv bulk put` takes them; of any length, in bounded memory.
+
+The names are listed first and kept in a file without a name, so that a refusal comes before any value is read.
+"""
+
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryFile
+from typing import IO, Self
+
+from audit import log
+from audit.actions import Action
+from backups import archive as manifest
+from backups.generations import encryption, scope
+from backups.generations import kv_reader as values
+from backups.generations.export import gone
+from backups.generations.freeze import MAX_RESTARTS
+from backups.generations.kv_reader import Name, Reader
+from backups.generations.scope import BackupRefused
+from backups.models import GenerationEntry, PlainDump
+from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Entry
+from kvops.inventory.families import Families
+from kvops.models import Family, Namespace, Read
+from kvops.prefixes import distinct
+from kvops.refusals import Refused
+
+
+class PathRefused(Refused):
+    """No file is written there: there is one already, or no directory."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a dump would take: keys found, and requests in all."""
+
+    keys: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Dump:
+    """A file that was written; `bytes` are those of the values. `api_only` holds what wrangler refuses."""
+
+    keys: int
+    bytes: int
+    calls: int
+    sha256: str
+    path: Path
+    api_only: Path | None
+    api_only_keys: int
+    expired: int
+    vanished: int
+
+
+def plan(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Plan:
+    """Count the keys under the prefixes and the requests that copying them takes, to a plain file or not.
+
+    Raises BackupRefused.
+    """
+    with _reader(namespace) as reader, _Names() as names:
+        families = _list(namespace, distinct(prefixes), reader, names, plain=plain)
+        calls = reader.client.calls
+    sampled = len(values.sample("", names.count))
+    if scope.read(families) == Read.EXACT:
+        return Plan(names.count, calls + 2 * names.count)
+    bulk = -(-names.count // BULK_GET_LIMIT) + -(-sampled // BULK_GET_LIMIT)
+    return Plan(names.count, calls + bulk + 2 * sampled)
+
+
+def write(
+    namespace: Namespace, *, prefixes: Collection[str], path: Path, actor: log.Actor, progress: Callable[[str], None]
+) -> Dump:
+    """Write all keys under the prefixes to a new file, whole or not at all, readable by its owner only.
+
+    Raises BackupRefused when a key needs encryption, PathRefused, manifest.BadEntry, CloudflareError and OSError.
+    """
+    prefixes = distinct(prefixes)
+    sibling = path.with_name(f"{path.name.removesuffix('.json')}.api-only.json")
+    for place in (path, sibling):
+        insist_free(place)
+    with _reader(namespace) as reader, _Names() as names, PlainFile(path) as plain, PlainFile(sibling) as api_only:
+        progress("Listing names")
+        families = _list(namespace, prefixes, reader, names, plain=True)
+        read = _how_to_read(namespace, families, reader, names)
+        lost = dict.fromkeys(GenerationEntry.Outcome, 0)
+        for name, entry in reader.values(namespace.namespace_id, iter(names), read):
+            if entry is None:
+                lost[gone(name)] += 1
+            else:
+                (plain if manifest.wrangler_keeps(entry.metadata) else api_only).add(entry)
+            if name.index % 1_000 == 0:
+                progress(f"Read {name.index} of {names.count} keys")
+        files = [plain, api_only] if api_only.keys else [plain]
+        publish(namespace, prefixes, files, actor)
+        return Dump(
+            keys=plain.keys + api_only.keys,
+            bytes=plain.value_bytes + api_only.value_bytes,
+            calls=reader.client.calls,
+            sha256=plain.sha256,
+            path=path,
+            api_only=sibling if api_only.keys else None,
+            api_only_keys=api_only.keys,
+            expired=lost[GenerationEntry.Outcome.EXPIRED],
+            vanished=lost[GenerationEntry.Outcome.VANISHED],
+        )
+
+
+def refused(namespace: Namespace, prefixes: Collection[str], refusal: Refused, *, actor: log.Actor) -> None:
+    """Record that a dump was refused; for the caller that was told so."""
+    log.refusal(
+        Action.DUMP_REFUSED,
+        actor=actor,
+        environment=namespace.environment.slug,
+        subject=f"namespace:{namespace.pk}",
+        subject_label=str(namespace),
+        details={"prefixes": list(prefixes), "reason": str(refusal)[:500]},
+    )
+
+
+def _reader(namespace: Namespace) -> Reader:
+    return Reader(namespace.environment, lambda: None, patient=True)
+
+
+def _list(
+    namespace: Namespace, prefixes: Sequence[str], reader: Reader, names: "_Names", *, plain: bool
+) -> list[Family]:
+    """Fill `names`; the families they belong to. Raises BackupRefused."""
+    families = Families.of(namespace.binding)
+    for restarts in range(MAX_RESTARTS + 1):
+        names.clear()
+        try:
+            for prefix in prefixes:
+                _list_one(namespace, prefix, reader, names)
+            break
+        except CursorRefused:
+            if restarts == MAX_RESTARTS:
+                raise
+    found = Counter(families.family(name.name) for name in names)
+    count = sum(keys for family, keys in found.items() if encryption.needed(family))
+    if count and plain:
+        raise _refusal(namespace, prefixes, count)
+    if count and not encryption.possible():
+        raise scope.refusal(namespace, prefixes, count)
+    return [family for family in found if family]
+
+
+def _list_one(namespace: Namespace, prefix: str, reader: Reader, names: "_Names") -> None:
+    cursor: str | None = None
+    while True:
+        after = cursor
+        page = reader.run(lambda: reader.client.list_keys(namespace.namespace_id, prefix=prefix, cursor=after))  # noqa: B023
+        if page.unencodable:
+            raise BackupRefused(
+                f"{page.unencodable} names under {prefix}* have no UTF-8 form: no file can hold them.", page.unencodable
+            )
+        for key in page.keys:
+            names.add(key.name, key.expiration)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> BackupRefused:
+    return BackupRefused(
+        f"{count} keys of {namespace} under {', '.join(f'{prefix}*' for prefix in prefixes)} are only copied encrypted,"
+        " never to a plain file: they are settings, unclassified, or of a family that asks for it. Copy them with"
+        " --to-r2.",
+        count,
+    )
+
+
+def _how_to_read(namespace: Namespace, families: Collection[Family], reader: Reader, names: "_Names") -> Read:
+    if scope.read(families) == Read.EXACT:
+        return Read.EXACT
+    indexes = values.sample(manifest.names_sha256(name.name for name in names), names.count)
+    wanted = set(indexes)
+    chosen = [name for name in names if name.index in wanted]
+    return Read.EXACT if reader.differ(namespace.namespace_id, chosen) else Read.BULK
+
+
+def insist_free(path: Path) -> None:
+    """Raise PathRefused where a file cannot be written."""
+    if os.path.lexists(path):
+        raise PathRefused(f"{path} is there already. Choose another name, or move it away.")
+    if not path.parent.is_dir():
+        raise PathRefused(f"There is no directory {path.parent}.")
+
+
+def publish(namespace: Namespace, prefixes: Sequence[str], files: Iterable["PlainFile"], actor: log.Actor) -> None:
+    """Record the files and give them their names: both or neither."""
+    for file in files:
+        file.finish()
+    try:
+        with log.transaction():
+            for file in files:
+                row = PlainDump.objects.create(
+                    namespace=namespace,
+                    prefixes=prefixes,
+                    host=socket.gethostname(),
+                    path=str(file.path.resolve()),
+                    sha256=file.sha256,
+                    keys=file.keys,
+                    bytes=file.value_bytes,
+                    actor=actor.text,
+                )
+                log.record(
+                    Action.DUMP_WRITTEN,
+                    actor=actor,
+                    environment=namespace.environment.slug,
+                    subject=f"dump:{row.pk}",
+                    subject_label=str(row)[-200:],
+                    digest=row.sha256,
+                    details={"namespace": str(namespace), "prefixes": list(prefixes), "keys": row.keys},
+                )
+            for file in files:
+                file.publish()
+    except BaseException:
+        for file in files:
+            file.withdraw()
+        raise
+
+
+class _Names:
+    """The listed names in a file that nobody else can open. Raises CursorRefused where their order breaks."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115  (closed by __exit__)
+        self.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def clear(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self.count = 0
+        self._last = ""
+
+    def add(self, name: str, expiration: int | None) -> None:
+        if name <= self._last:
+            raise CursorRefused(f"The listing went back from {self._last!r} to {name!r}.", status=200)
+        self._file.write(json.dumps([name, expiration]).encode() + b"\n")
+        self.count += 1
+        self._last = name
+
+    def __iter__(self) -> Iterator[Name]:
+        self._file.seek(0)
+        for index, line in enumerate(self._file):
+            yield Name(index, *json.loads(line))
+
+
+class PlainFile:
+    """A file being written beside its final place; it goes away unless it was published."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.keys = self.value_bytes = 0
+        self.published = False
+        self._hash = sha256()
+
+    def __enter__(self) -> Self:
+        self._file = NamedTemporaryFile(dir=self.path.parent, prefix=f".{self.path.name}.", delete=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what was written so far, in hex."""
+        return self._hash.hexdigest()
+
+    def add(self, entry: Entry) -> None:
+        """Write an entry."""
+        self._write(b",\n" if self.keys else b"[\n")
+        self._write(manifest.encode_entry(entry))
+        self.keys += 1
+        self.value_bytes += len(entry.data)
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+
+    def finish(self) -> None:
+        """Write the end, and make it last."""
+        self._write(b"\n]\n" if self.keys else b"[\n]\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def publish(self) -> None:
+        """Give the file its name. Raises PathRefused."""
+        insist_free(self.path)
+        Path(self._file.name).rename(self.path)
+        self.published = True
+
+    def withdraw(self) -> None:
+        """Take the name away again."""
+        if self.published:
+            self.path.unlink()

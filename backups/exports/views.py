@@ -1,0 +1,33 @@
+"""Plain files outside the bucket: where each is kept encrypted."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from backups.exports import kept as keeping
+from backups.exports.forms import PlaceForm
+from backups.models import PlainDump
+from kvops.people.signin import person_of
+from kvops.web.acting import refuse
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def kept(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record where a plain file is kept encrypted."""
+    dump = get_object_or_404(PlainDump.objects.select_related("namespace__environment"), pk=pk)
+    form = PlaceForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, _("Say where the file is kept encrypted, in at most 300 characters."))
+        return redirect("backups:backups")
+    try:
+        keeping.record_place(dump, place=form.cleaned_data["kept_at"], by=person_of(request))
+    except keeping.AlreadyKept as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, dump.namespace.environment, f"dump:{pk}")
+    else:
+        messages.success(request, _("The place is recorded."))
+    return redirect("backups:backups")

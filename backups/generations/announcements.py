@@ -1,0 +1,58 @@
+"""What is said about copies and about Cloudflare's answers, beyond the failure of runs."""
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import CleanupStage, Generation, Restore
+from kvops.models import Event
+from kvops.notifications import outbox as notifications
+from kvops.wording import moment, say, translated
+
+Purpose = Generation.Purpose
+
+
+def made(generation: Generation) -> None:
+    """A copy nobody waits for on a page of its own is complete; any copy lacks what vanished meanwhile."""
+    if generation.status == Generation.Status.PARTIAL:
+        why = say(_("%(n)s keys vanished while it was made. Make another."), n=generation.vanished)
+        _tell(generation, Event.GENERATION_FAILED, _("Copy left partial: %(what)s"), why)
+    elif generation.purpose in {Purpose.ROUTINE, Purpose.MASTERS, Purpose.INVESTIGATION}:
+        _tell(generation, Event.GENERATION_MADE, _("Copy made: %(what)s"))
+
+
+def damaged(generation: Generation) -> None:
+    """A read-back found a copy to be another than what KV returned."""
+    _tell(generation, Event.GENERATION_DAMAGED, _("Copy damaged: %(what)s"), translated(generation.problem))
+
+
+def contradicted(work: CleanupStage | Restore, problem: str) -> None:
+    """Cloudflare's answer to a call that changed KV cannot be true: told once of a deletion or restore."""
+    subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
+    if isinstance(work, CleanupStage):
+        subject, page, pk = f"stage:{work.pk}", "backups:cleanup", work.request_id
+    notifications.post(
+        Event.ANSWER_CONTRADICTED,
+        subject=subject,
+        environment=work.environment,
+        title=say(_("Cloudflare's answer contradicts itself: %(what)s"), what=work),
+        lines=[
+            problem,
+            say(_("Nothing in it is believed: what was done is found out by reading the keys. Look at the result.")),
+        ],
+        link=reverse(page, args=[pk]),
+    )
+
+
+def _tell(generation: Generation, event: Event, title: str | Promise, *why: str) -> None:
+    what = f"{generation.namespace} {' '.join(f'{prefix}*' for prefix in generation.prefixes)}"
+    keys = say(_("%(n)s keys, made by %(who)s, %(time)s"), n=generation.keys, who=generation.actor,
+               time=moment(generation.finished_at))  # fmt: skip
+    notifications.post(
+        event,
+        subject=f"generation:{generation.pk}",
+        environment=generation.environment,
+        title=say(title, what=what),
+        lines=[keys, *why],
+        link=reverse("backups:generation", args=[generation.pk]),
+    )

@@ -1,0 +1,149 @@
+"""Can each family be restored, to which moment, since when is that proven, and is the next copy in time?
+
+Derived from the verified copies and the newest scans; nothing is stored, nothing grows with keys or copies' entries.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Max, Min, TextChoices
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Generation
+from kvops import clock, timing
+from kvops.inventory import families as categories
+from kvops.models import Category, Environment, Family, Namespace
+
+ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
+"""In which families are shown."""
+
+Purpose = Generation.Purpose
+
+
+class Light(TextChoices):
+    """Whether a verified copy of a family was made in time."""
+
+    ON_TIME = "on_time", _("on time")
+    LATE = "late", _("late")
+    OVERDUE = "overdue", _("overdue")
+    NEVER = "never", _("never copied")
+    UNEXPECTED = "unexpected", _("no copy expected")
+
+    @property
+    def alarming(self) -> bool:
+        """Whether a person must look at it now."""
+        return self in {Light.OVERDUE, Light.NEVER}
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The newest verified copy of a family in one namespace, if there is one.
+
+    `since` is the moment the oldest verified copy takes one back to; `short` when that is less than 14 days.
+    """
+
+    namespace: Namespace
+    generation: Generation | None
+    since: datetime | None
+    stale: bool
+    light: Light
+    short: bool
+
+
+@dataclass(frozen=True)
+class Protection:
+    """A family and its copies, environment after environment."""
+
+    family: Family
+    copies: Sequence[Copy]
+
+
+def of_all() -> list[Protection]:
+    """For each family but caches that were never copied, how it is protected in each environment."""
+    namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
+    verified, now = _verified(), clock.now()
+    keys = _keys()
+    rows = []
+    for family in Family.objects.order_by("binding", "pattern"):
+        copies = [
+            _copy(family, namespace, verified, now, has_keys=keys.get((namespace.pk, family.pk), True))
+            for namespace in namespaces
+            if namespace.binding == family.binding
+        ]
+        if family.category != Category.CACHE or any(copy.generation for copy in copies):
+            rows.append(Protection(family, copies))
+    return sorted(rows, key=lambda row: ORDER.index(Category(row.family.category)))
+
+
+def in_environment(environment: Environment) -> list[tuple[Family, Copy]]:
+    """The same for one environment."""
+    return [
+        (row.family, copy) for row in of_all() for copy in row.copies if copy.namespace.environment_id == environment.pk
+    ]
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """The newest of the verified copies of the same, and since when there are any."""
+
+    newest: Generation
+    since: datetime
+
+
+def _verified() -> list[_Verified]:
+    """Newest first: one query finds which copies, another reads them."""
+    kind = ("namespace_id", "prefixes", "patterns", "purpose")
+    lasting = Generation.objects.of_kv().verified().here().exclude(purpose=Purpose.INVESTIGATION)
+    found = lasting.values(*kind).annotate(newest=Max("pk"), since=Min("started_at"))
+    since = {row["newest"]: row["since"] for row in found}
+    generations = Generation.objects.select_related("environment").filter(pk__in=since).order_by("-pk")
+    return [_Verified(generation, since[generation.pk]) for generation in generations]
+
+
+def _keys() -> Mapping[tuple[int, int], bool]:
+    """Whether a family had keys in a namespace at its newest scan; nothing is said before the first."""
+    return {
+        (holding.namespace.pk, row.family.pk): holding.keys > 0
+        for row in categories.in_environments()
+        if row.family
+        for holding in row.holdings
+        if holding.keys is not None
+    }
+
+
+def _copy(
+    family: Family, namespace: Namespace, verified: Sequence[_Verified], now: datetime, *, has_keys: bool
+) -> Copy:
+    mine = [each for each in verified if each.newest.namespace_id == namespace.pk and _covers(each.newest, family)]
+    newest = mine[0].newest if mine else None
+    since = min((each.since for each in mine), default=None)
+    stale = now - timedelta(seconds=timing.VERIFIED_FRESH)
+    light = _light(family, newest, now, has_keys=has_keys)
+    return Copy(
+        namespace,
+        newest,
+        since,
+        stale=bool(newest and newest.verified_at and newest.verified_at < stale),
+        light=light,
+        short=light != Light.UNEXPECTED and since is not None and since > now - timedelta(days=timing.RETENTION_DAYS),
+    )
+
+
+def _light(family: Family, newest: Generation | None, now: datetime, *, has_keys: bool) -> Light:
+    """A family that has no keys needs no further copy, and one without an interval expects none."""
+    if not family.interval_hours or not has_keys:
+        return Light.UNEXPECTED
+    if newest is None:
+        return Light.NEVER
+    age = now - newest.started_at
+    if age <= timedelta(hours=family.interval_hours):
+        return Light.ON_TIME
+    return Light.LATE if age <= timedelta(hours=family.interval_hours + family.grace_hours) else Light.OVERDUE
+
+
+def _covers(generation: Generation, family: Family) -> bool:
+    if generation.purpose == Purpose.RESTORE:
+        return False  # only what a restore was to overwrite
+    under = any(family.pattern.startswith(prefix) for prefix in generation.prefixes)
+    return under and (generation.purpose == Purpose.ROUTINE or str(family) in generation.patterns)

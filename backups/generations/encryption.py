@@ -1,0 +1,112 @@
+"""Which copies are encrypted, to whom, and with which secrets this process opens them again.
+
+A copy that holds one key of settings, one unclassified key, or one of a family whose policy says so, is encrypted as a
+whole. The identity that opens it and the key of its digests are secrets by reference: a worker or a command resolves
+them when it needs them; the web server has neither (kvops.wsgi), so no page can show a value of such a copy.
+
+Both references may name several secrets, one a line: the newest first, those of older copies after it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+from pyrage import IdentityError, x25519
+
+from backups import archive as manifest
+from backups.models import Generation
+from kvops.connections import credentials
+from kvops.models import Category, Family
+from kvops.runs.lease import RunError
+from kvops.wording import english
+
+LEAST = 32
+"""Characters of a key of digests, at least: a short one is found by trying."""
+
+CODE = "encryption"
+
+type Opener = Callable[[Iterable[bytes]], Iterator[bytes]]
+
+HOW = _(
+    "Set KVOPS_AGE_RECIPIENTS for the web server and the worker to at least two age recipients, one of them of an"
+    " identity that is kept offline."
+)
+
+
+def possible() -> bool:
+    """Whether there is anybody to encrypt to."""
+    return bool(settings.AGE_RECIPIENTS)
+
+
+def needed(family: Family | None) -> bool:
+    """Whether keys of the family, or of none, are only ever copied encrypted."""
+    return family is None or family.encrypt or Category(family.category).sensitive
+
+
+def seal(needs: bool) -> dict[str, object]:
+    """What a copy in writing is encrypted with, as fields of it. Raises RunError when something for it is missing."""
+    if not needs:
+        return {"recipients": [], "digest_key": ""}
+    if not possible():
+        raise RunError(CODE, english(HOW))
+    return {"recipients": list(settings.AGE_RECIPIENTS), "digest_key": manifest.key_id(_digest_keys()[0])}
+
+
+def digest_key(generation: Generation | None) -> bytes | None:
+    """The key of the digests of a copy, None for one that is not encrypted. Raises RunError when it is not here."""
+    if generation is None or not generation.encrypted:
+        return None
+    for key in _digest_keys():
+        if manifest.key_id(key) == generation.digest_key:
+            return key
+    raise RunError(
+        CODE,
+        f"The digests of copy {generation.pk} were made with the key {generation.digest_key}, which is not among those"
+        " KVOPS_DIGEST_KEY names. Add that key below the newer ones, each on a line, and try again.",
+    )
+
+
+def opener(generation: Generation) -> Opener:
+    """What turns the chunks of a data object into those of its text. Raises RunError when no identity opens the copy.
+
+    That says nothing of the copy: it stays what it is.
+    """
+    if not generation.encrypted:
+        return iter
+    mine = [one for one in _identities() if str(one.to_public()) in generation.recipients]
+    if not mine:
+        raise RunError(
+            CODE,
+            f"Copy {generation.pk} is encrypted to {', '.join(generation.recipients)}; KVOPS_AGE_IDENTITY names no"
+            " identity of these. Add the right one, each on a line, and try again.",
+        )
+    return partial(manifest.decrypt, identities=mine)
+
+
+def _lines(setting: str, reference: str, what: str) -> list[str]:
+    if not reference:
+        raise RunError(
+            CODE, f"{setting} is not set in this process: without it {what}. Set it for the worker, and try again."
+        )
+    try:
+        secret = credentials.resolve(reference)
+    except credentials.UnresolvedReference as missing:
+        raise RunError(CODE, f"{setting}: {missing}") from missing
+    return [line.strip() for line in secret.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _digest_keys() -> list[bytes]:
+    lines = _lines("KVOPS_DIGEST_KEY", settings.DIGEST_KEY, "no encrypted copy can be made or compared")
+    if not lines or min(map(len, lines)) < LEAST:
+        raise RunError(CODE, f"KVOPS_DIGEST_KEY takes at least {LEAST} random characters.")
+    return [line.encode() for line in lines]
+
+
+def _identities() -> list[x25519.Identity]:
+    lines = _lines("KVOPS_AGE_IDENTITY", settings.AGE_IDENTITY, "an encrypted copy cannot be opened")
+    try:
+        return [x25519.Identity.from_str(line) for line in lines]
+    except IdentityError:
+        # The error might quote the secret.
+        raise RunError(CODE, "KVOPS_AGE_IDENTITY does not name a file of age-keygen.") from None

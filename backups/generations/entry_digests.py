@@ -1,0 +1,46 @@
+"""What the digests beside a copy's parts say of its entries: value, metadata and expiration apart, without a value.
+
+One part's lines are held at a time. A line counts only when its entry's digest is the one that is kept in Postgres.
+"""
+
+from backups import archive as manifest
+from backups.archive import EntryDigests
+from backups.bucket import access as storage
+from backups.bucket.r2 import ObjectMissing, Store
+from backups.models import Generation, GenerationPart
+from kvops.runs.lease import RunError
+
+
+class Marks:
+    """The digests of a copy's entries; asked for in the order of the entries, each part is read once."""
+
+    def __init__(self, generation: Generation, store: Store) -> None:
+        self._parts = list(generation.parts.order_by("first_index"))
+        self._store = store
+        self._part: GenerationPart | None = None
+        self._lines: dict[bytes, EntryDigests] = {}
+
+    def of(self, index: int, digest: bytes) -> EntryDigests:
+        """The digests of the entry at this index. Raises RunError when they are not beside the copy, and StoreError."""
+        part = next((part for part in self._parts if part.first_index <= index <= part.last_index), None)
+        if part is None:
+            raise RunError("copy_damaged", "The copy has no part that holds this entry. Verify the copy again.")
+        if part != self._part:
+            self._part, self._lines = part, self._read(part)
+        found = self._lines.get(digest)
+        if found is None:
+            sentence = f"The digests beside {part.object_key} are not those of the copy. Verify the copy again."
+            raise RunError("copy_damaged", sentence)
+        return found
+
+    def _read(self, part: GenerationPart) -> dict[bytes, EntryDigests]:
+        storage.insist_here(part.generation)
+        lines: dict[bytes, EntryDigests] = {}
+        for stored in part.stored:
+            try:
+                for line in manifest.read_digests(self._store.get(stored["digests_key"])):
+                    lines[bytes.fromhex(line.entry)] = line
+            except (manifest.Damaged, ObjectMissing) as problem:
+                sentence = f"The digests of the copy cannot be read: {problem} Verify it again."
+                raise RunError("copy_damaged", sentence) from problem
+        return lines

@@ -1,0 +1,290 @@
+"""How a generation is written: names frozen, a sample read both ways, part after part, the manifest last.
+
+Each phase leaves its place in the run's cursor, committed together with its effect, so that any worker goes on from
+there. A part is read from KV, stored, and only then committed. After a crash between the two it is read again; where
+its values changed meanwhile, or it is encrypted anew, the object of that name is the crashed attempt's. The part is
+then stored under the next attempt's name (`<stem>.try-2.json`), which the manifest names; the earlier object stays and
+belongs to nothing. Only in that case: any other object with a part's name is a hard stop. What the manifest says of
+times and of the audit log is committed before it is stored, so that storing it again stores the same bytes.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from hashlib import sha256
+from itertools import chain
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import F
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from audit.models import Head
+from backups import archive as manifest
+from backups.bucket import access as storage
+from backups.bucket import rollback as bucket
+from backups.bucket.r2 import ObjectConflict
+from backups.generations import encryption, recovery
+from backups.generations.freeze import Freezing
+from backups.generations.kv_reader import Name
+from backups.models import Generation, GenerationEntry, GenerationPart
+from kvops import clock, timing
+from kvops import rollback as contradictions
+from kvops.cloudflare import CloudflareError, Entry, RateLimited
+from kvops.runs.lease import Again, Done, RunError, Stopped, TryLater
+from kvops.wording import english
+
+NAMES = 1_000
+"""How many frozen names are fetched at a time."""
+
+Outcome = GenerationEntry.Outcome
+Status = Generation.Status
+type Found = tuple[int, Outcome, bytes | None, int | None]
+"""What became of one name: its index, the outcome, the digest and the size of its value."""
+
+
+class Export(Freezing):
+    """One step's work on a generation."""
+
+    _ahead: Iterator[tuple[Name, Entry | None]] | None = None
+    _over: Sequence[tuple[Name, Entry]] = ()
+    """What was read last and did not fit into its part."""
+    _part_end = 0
+
+    def step(self) -> Again | None:
+        """Work until the step is over or the generation is finished."""
+        phases = {"list": self.list_names, "sample": self.sample, "parts": self.part, "close": self.close}
+        try:
+            with storage.errors_for_a_run():
+                while not self.lease.over:
+                    phases[self.lease.run.cursor.get("phase", "list")]()
+                    if self.lease.tired and not self.lease.over:
+                        self._keep_what_was_read()
+                        return Again()
+        except (CloudflareError, TryLater):
+            self.lease.renew(calls=self.lease.run.calls + self.new_calls())
+            raise
+        return None
+
+    def _keep_what_was_read(self) -> None:
+        """At the end of a step: a part of what was read ahead, so that no call was in vain."""
+        if self._ahead is not None and self.lease.run.cursor["phase"] == "parts":
+            self.reader.dry_up()
+            self.part()
+
+    @cached_property
+    def _key(self) -> bytes | None:
+        """The key of the digests, once it is known whether the copy is encrypted."""
+        return encryption.digest_key(self.generation)
+
+    def part(self) -> None:
+        """Read, store and commit one part; when none is left the manifest comes next."""
+        at = self.lease.run.cursor
+        if at["next"] >= (self.lease.run.total or 0) and at["number"] > 1:
+            self._begin_to_close()
+            return
+        writer = manifest.PartWriter(self._key)
+        found, limited = self._read(at["next"], writer)
+        if not found and at["number"] > 1:
+            return
+        stored = self._store(at, writer)
+        del writer  # the largest thing in memory
+        self._commit(at, stored, found)
+        if limited:
+            raise limited
+
+    def _read(self, first: int, writer: manifest.PartWriter) -> tuple[list[Found], RateLimited | None]:
+        """As many entries as fit into a part, and the request limit if it was what ended it."""
+        found: list[Found] = []
+        until = time.monotonic() + timing.PART
+        self._part_end = first + manifest.MAX_KEYS
+        try:
+            for name, entry in self._entries(first):
+                if entry is None:
+                    found.append((name.index, gone(name), None, None))
+                elif kept := writer.add(entry):
+                    found.append((name.index, Outcome.KEPT, kept, len(entry.data)))
+                else:
+                    self._over = [(name, entry)]
+                    break
+                if len(found) == manifest.MAX_KEYS or time.monotonic() > until:
+                    break
+        except RateLimited as limited:
+            if found:  # kept, so that a small budget still gets everything done
+                return found, limited
+            raise
+        except manifest.BadEntry as bad:
+            raise RunError("bad_entry", str(bad)) from bad
+        return found, None
+
+    def _entries(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+        """The entries from an index on, which go on being read while a part is stored and committed."""
+        if self._ahead is None:
+            self._ahead = self._from(first)
+        over, self._over = self._over, ()
+        return chain(iter(over), self._ahead)  # an iterator lets go of its list
+
+    def _from(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+        """Everything from an index on."""
+        return self.reader.values(self.namespace_id, self._names(first), self.generation.read)
+
+    def _names(self, first: int) -> Iterator[Name]:
+        """The frozen names from an index on, a page at a time; none beyond the part when the step is to end with it."""
+        entries = self.generation.entries.order_by("index").values_list("index", "name", "expiration")
+        while page := entries.filter(index__gte=first)[:NAMES]:
+            for row in page:
+                if self.lease.tired and row[0] >= self._part_end:
+                    return
+                yield Name(*row)
+            first += NAMES
+
+    def _store(self, at: dict[str, Any], writer: manifest.PartWriter) -> list[manifest.Part]:
+        """Put the part's objects; the module says what happens when a name is taken."""
+        objects = writer.finish(self.generation.stem, at["number"], self.generation.recipients)
+        self._written.clear()
+        attempt = at["attempt"]
+        while True:
+            named = [each.at_attempt(self.generation.stem, attempt) for each in objects]
+            self.lease.renew(cursor={**at, "storing": True, "attempt": attempt})
+            try:
+                for each in named:
+                    self._put(each.part.key, each.body, "application/octet-stream" if self._key else "application/json")
+                    self._put(each.part.digests_key, each.digests, "text/plain")
+            except ObjectConflict:
+                if not at.get("storing"):
+                    raise
+                attempt += 1
+                self._written.clear()
+            else:
+                return [each.part for each in named]
+
+    def _put(self, key: str, body: bytes, content_type: str = "application/json") -> None:
+        if why := contradictions.why():
+            raise Stopped(contradictions.CODE, english(why))
+        with self.lease.fence():
+            info = self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
+        self._written.append(info)
+
+    def _commit(self, at: dict[str, Any], stored: list[manifest.Part], found: list[Found]) -> None:
+        following = at["next"] + len(found)
+        cursor = {**at, "next": following, "number": at["number"] + 1, "attempt": 1, "storing": False}
+        count = Counter(outcome for _, outcome, _, _ in found)
+        with self.checkpoint(cursor, done=following, note=f"Copied {following} of {self.lease.run.total} keys"):
+            _row(self.generation, stored, at["next"], following - 1).save()
+            _settle(self.generation, found)
+            storage.remember(self.generation, self._written)
+            self.update(
+                keys=F("keys") + count[Outcome.KEPT],
+                bytes=F("bytes") + sum(part.value_bytes for part in stored),
+                expired=F("expired") + count[Outcome.EXPIRED],
+                vanished=F("vanished") + count[Outcome.VANISHED],
+                calls=self.lease.run.calls,
+            )
+
+    def _begin_to_close(self) -> None:
+        head = Head.objects.get()
+        closing = {"finished_at": clock.now().isoformat(), "sequence": head.seq, "hash": bytes(head.hash).hex()}
+        with self.checkpoint(
+            {"phase": "close", **closing, "version": settings.VERSION}, note=gettext_noop("Writing the manifest")
+        ):
+            pass
+
+    def close(self) -> None:
+        """Store the recovery steps and the manifest, and finish the generation.
+
+        The manifest will be the newest in the bucket, and what lies behind it nobody looks at: hence a look before.
+        """
+        bucket.read(self.generation.environment, self.lease.keep)
+        document, notes = manifest.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
+        body = document.to_json()
+        self._written.clear()
+        self._put(document.restore_key, notes, "text/markdown; charset=utf-8")
+        self._put(document.key, body)
+        status = Status.PARTIAL if document.counts.vanished else Status.COMPLETE
+        sha = sha256(body).hexdigest()
+        result = self._result(status)
+        with self.checkpoint(self.lease.run.cursor, Done(result), note=""):
+            self.update(
+                status=status,
+                manifest_key=document.key,
+                manifest_sha256=sha,
+                digest_root=document.digest_root,
+                finished_at=document.finished_at,
+                problem=_missing(document.counts.vanished),
+            )
+            storage.remember(self.generation, self._written)
+            log.record(
+                Action.GENERATION_PARTIAL if status == Status.PARTIAL else Action.GENERATION_COMPLETED,
+                actor=self.lease.actor,
+                environment=self.generation.environment.slug,
+                subject=f"generation:{self.generation.pk}",
+                subject_label=self.generation.stem[:200],
+                digest=sha,
+                details=result,
+            )
+
+    def _result(self, status: Generation.Status) -> dict[str, JSON]:
+        generation = self.generation
+        return {
+            "generation": generation.pk,
+            "status": status.value,
+            "keys": generation.keys,
+            "expired": generation.expired,
+            "vanished": generation.vanished,
+        }
+
+
+def digest(entry: Entry, key: bytes | None) -> bytes:
+    """The digest of an entry as KV returned it; the key is that of its copy, None where it is not encrypted."""
+    return manifest.entry_digest(entry.name, manifest.hashed(entry.data, key), entry.metadata, entry.expiration, key)
+
+
+def gone(name: Name) -> Outcome:
+    """Why a listed key has no value: its time was over by the database's clock, or it vanished."""
+    over = name.expiration is not None and name.expiration <= clock.now().timestamp()
+    return Outcome.EXPIRED if over else Outcome.VANISHED
+
+
+def _missing(vanished: int) -> str:
+    if not vanished:
+        return ""
+    return f"{vanished} listed keys are not in the copy: they vanished, or their names cannot be stored."
+
+
+def _row(generation: Generation, stored: list[manifest.Part], first: int, last: int) -> GenerationPart:
+    plain, sibling = stored[0], stored[1] if len(stored) > 1 else None
+    return GenerationPart(
+        generation=generation,
+        number=plain.number,
+        object_key=plain.key,
+        sha256=plain.sha256,
+        size=plain.size,
+        keys=plain.keys,
+        digest_root=plain.digest_root,
+        digests_key=plain.digests_key,
+        digests_sha256=plain.digests_sha256,
+        api_only_key=sibling.key if sibling else "",
+        api_only_sha256=sibling.sha256 if sibling else "",
+        api_only_keys=sibling.keys if sibling else 0,
+        first_index=first,
+        last_index=last,
+        stored=[asdict(part) for part in stored],
+    )
+
+
+def _settle(generation: Generation, found: list[Found]) -> None:
+    """Write down what became of the names of a part, in one statement."""
+    columns = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE backups_generationentry AS entry SET outcome = f.outcome, digest = f.digest, size = f.size"
+            " FROM unnest(%s::bigint[], %s::text[], %s::bytea[], %s::bigint[]) AS f(index, outcome, digest, size)"
+            " WHERE entry.generation_id = %s AND entry.index = f.index",
+            [*columns, generation.pk],
+        )

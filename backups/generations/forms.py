@@ -1,0 +1,132 @@
+"""The filters of the backups page, what a new backup takes, and where a plain file is kept."""
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from backups.generations import contents as catalogue
+from backups.models import Generation, GenerationEntry
+from kvops.cloudflare import MAX_NAME_BYTES
+from kvops.environments import apply as environments
+from kvops.models import Environment, Namespace
+from kvops.names import after_prefix, storable
+
+MAX_PREFIXES = 20
+STALE = "stale"
+
+Status = Generation.Status
+Outcome = GenerationEntry.Outcome
+
+
+class GenerationFilter(forms.Form):
+    """Which generations to show; every field may be empty."""
+
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("order"),
+        label=_("Environment"),
+        required=False,
+        to_field_name="slug",
+        empty_label=_("All environments"),
+    )
+    status = forms.ChoiceField(
+        label=_("Status"),
+        required=False,
+        choices=[("", _("All statuses")), *Status.choices, (STALE, _("verified, but out of date"))],
+    )
+    purpose = forms.ChoiceField(
+        label=_("Purpose"), required=False, choices=[("", _("All purposes")), *Generation.Purpose.choices]
+    )
+    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
+        label=_("Covers key or prefix"),
+        required=False,
+        strip=False,
+        max_length=MAX_NAME_BYTES,
+        widget=forms.TextInput(attrs={"placeholder": "master:"}),
+    )
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def generations(self) -> QuerySet[Generation]:
+        """The generations the filters let through, newest first; none while a filter is wrong."""
+        if not self.is_valid():
+            return Generation.objects.none()
+        chosen = self.cleaned_data
+        found = Generation.objects.select_related("environment", "namespace", "run", "made_by").order_by("-pk")
+        for name in ("environment", "purpose"):
+            if chosen[name]:
+                found = found.filter(**{name: chosen[name]})
+        if chosen["status"] == STALE:
+            found = found.verified().filter(verified_at__lt=catalogue.stale_before())
+        elif chosen["status"]:
+            found = found.filter(status=chosen["status"])
+        if prefix := chosen["prefix"]:
+            found = found.filter(prefixes__has_any_keys=[prefix[:end] for end in range(len(prefix) + 1)])
+        return found.filter(pk__lt=chosen["after"]) if chosen["after"] else found
+
+
+class EntryFilter(forms.Form):
+    """Which names of a generation to show, from which on."""
+
+    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
+        label=_("Prefix"),
+        required=False,
+        strip=False,
+        max_length=MAX_NAME_BYTES,
+        widget=forms.TextInput(attrs={"placeholder": "master:"}),
+    )
+    outcome = forms.ChoiceField(label=_("Outcome"), required=False, choices=[("", _("All outcomes")), *Outcome.choices])
+    after = forms.CharField(required=False, strip=False, max_length=MAX_NAME_BYTES, widget=forms.HiddenInput)
+
+    def entries(self, generation: Generation) -> QuerySet[GenerationEntry]:
+        """The entries in the order of their names; none while a filter is wrong or no name can match."""
+        if not self.is_valid():
+            return GenerationEntry.objects.none()
+        chosen = self.cleaned_data
+        found = generation.entries.order_by("name")
+        if chosen["prefix"]:
+            found = found.filter(name__gte=chosen["prefix"])
+            if (end := after_prefix(chosen["prefix"])) is not None:
+                found = found.filter(name__lt=end)
+        if chosen["outcome"]:
+            found = found.filter(outcome=chosen["outcome"])
+        return found.filter(name__gt=chosen["after"]) if chosen["after"] else found
+
+
+def _namespaces() -> list[tuple[str, str]]:
+    found = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
+    return [(str(each), f"{each.environment.name} · {each.binding} ({each.title})") for each in found]
+
+
+class BackupForm(forms.Form):
+    """A namespace and the prefixes to copy from it, one per line."""
+
+    namespace = forms.ChoiceField(label=_("Namespace"), choices=_namespaces)
+    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
+        label=_("Prefixes"),
+        strip=False,
+        max_length=MAX_PREFIXES * MAX_NAME_BYTES,
+        widget=forms.Textarea(attrs={"rows": 3, "placeholder": "master:", "spellcheck": "false"}),
+        help_text=_("One per line, as the keys begin. All keys under them are copied."),
+    )
+
+    @classmethod
+    def asked(cls, query: QueryDict) -> "BackupForm":
+        """The form as an address fills it: `namespace` or `env` and `binding`, and `prefix` once or more often."""
+        namespace = query.get("namespace") or f"{query.get('env', '')}/{query.get('binding', '')}"
+        values = {"namespace": namespace, "prefix": "\n".join(query.getlist("prefix"))}
+        return cls(values) if values["prefix"] else cls(initial=values)
+
+    def clean_namespace(self) -> Namespace:
+        """The namespace itself."""
+        return environments.find_namespace(self.cleaned_data["namespace"])
+
+    def clean_prefix(self) -> list[str]:
+        """The prefixes as they are written, without empty lines."""
+        found = [line for line in self.cleaned_data["prefix"].replace("\r\n", "\n").split("\n") if line]
+        if not found:
+            raise forms.ValidationError(_("Name at least one prefix."))
+        if len(found) > MAX_PREFIXES:
+            raise forms.ValidationError(_("At most 20 prefixes at once."))
+        if not all(storable(prefix) and len(prefix.encode()) <= MAX_NAME_BYTES for prefix in found):
+            raise forms.ValidationError(_("No key can begin with this: a name has at most 512 bytes."))
+        return found

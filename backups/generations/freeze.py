@@ -1,0 +1,204 @@
+"""The names of a generation: listed, frozen in the order of their bytes, and how their values are read."""
+
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Unpack
+
+from django.db import connection
+from django.utils.translation import gettext_noop
+
+from backups import archive as manifest
+from backups.bucket.r2 import ObjectInfo, R2Store
+from backups.generations import encryption, scope
+from backups.generations import kv_reader as values
+from backups.generations.kv_reader import Name, Reader
+from backups.models import CleanupStage, Generation, Restore, RestoreEntry
+from kvops import names
+from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Key, KeyPage
+from kvops.inventory.families import Families
+from kvops.models import Category, Family, Read
+from kvops.names import escaped
+from kvops.runs.lease import Done, Lease, Progress, RunError
+from kvops.wording import english
+
+MAX_RESTARTS = 5
+
+
+class Freezing:
+    """The first phases of a backup: `list`, then `sample`. Each leaves its place in the run's cursor."""
+
+    def __init__(self, generation: Generation, lease: Lease, reader: Reader, store: R2Store) -> None:
+        self.generation, self.lease, self.reader, self.store = generation, lease, reader, store
+        self.namespace_id = generation.namespace.namespace_id
+        self._counted = 0
+        self._asked: tuple[tuple[int, str | None], Future[KeyPage]] | None = None
+        self._written: list[ObjectInfo] = []
+
+    @cached_property
+    def _families(self) -> Families:
+        return Families.of(self.generation.namespace.binding)
+
+    def new_calls(self) -> int:
+        """Requests sent since this was asked last."""
+        new = self.reader.client.calls - self._counted
+        self._counted += new
+        return new
+
+    @contextmanager
+    def checkpoint(
+        self, cursor: dict[str, Any], then: Done | None = None, /, **more: Unpack[Progress]
+    ) -> Iterator[None]:
+        """The lease's checkpoint, with the place to go on from and the requests counted."""
+        progress: Progress = {"cursor": cursor, "calls": self.lease.run.calls + self.new_calls(), **more}
+        with self.lease.checkpoint(then, **progress):
+            yield
+
+    def update(self, **changed: object) -> None:
+        """Change the generation, which must still be in writing."""
+        if Generation.objects.filter(pk=self.generation.pk, status=Generation.Status.WRITING).update(**changed) != 1:
+            raise RunError("not_writing", gettext_noop("The generation is not being written any more."))
+        self.generation.refresh_from_db(fields=list(changed))
+
+    def list_names(self) -> None:
+        """One page of the listing, or its end. The names of a clean-up were frozen with its stage."""
+        if self.generation.purpose in Generation.OF_GIVEN_NAMES:
+            self.frozen(scope.families_of(self.generation.namespace.binding, self._all_names()))
+            return
+        at: dict[str, Any] = {"phase": "list", "prefix": 0, "after": None, "names": 0, "last": "", "restarts": 0}
+        at |= {"unstorable": 0, "secret": 0, "unclassified": 0, "patterns": []} | self.lease.run.cursor
+        if at["prefix"] == len(self.generation.prefixes):
+            self._listed(at)
+            return
+        try:
+            page = self._page(at["prefix"], at["after"])
+        except CursorRefused:
+            self._start_again(at["restarts"] + 1)
+            return
+        keys = [key for key in page.keys if names.workable(key.name)]
+        listed = [at["last"], *(key.name for key in keys)]
+        if any(later <= earlier for earlier, later in pairwise(listed)):
+            self._start_again(at["restarts"] + 1)
+            return
+        first = at["names"]
+        self._classify(at, keys)
+        at["unstorable"] += len(page.keys) - len(keys)
+        at |= {"names": first + len(keys), "last": listed[-1]}
+        at |= {"after": page.cursor, "prefix": at["prefix"] + (page.cursor is None)}
+        with self.checkpoint(at, note=f"Listed {at['names']} names"):
+            _freeze(self.generation, first, keys)
+
+    def _page(self, prefix: int, cursor: str | None) -> KeyPage:
+        """A page of the listing; the one after it is on its way while this one is dealt with."""
+        place, asked = self._asked or ((prefix, cursor), None)
+        page = self.reader.outcome(asked if asked and place == (prefix, cursor) else self._ask(prefix, cursor))
+        following = (prefix, page.cursor) if page.cursor else (prefix + 1, None)
+        more = following[0] < len(self.generation.prefixes) and not self.lease.tired
+        self._asked = (following, self._ask(*following)) if more else None
+        return page
+
+    def _ask(self, prefix: int, cursor: str | None) -> Future[KeyPage]:
+        under = self.generation.prefixes[prefix]
+        return self.reader.submit(lambda: self.reader.client.list_keys(self.namespace_id, prefix=under, cursor=cursor))
+
+    def _classify(self, at: dict[str, Any], keys: Sequence[Key]) -> None:
+        found = [self._families.family(key.name) for key in keys]
+        at["secret"] += sum(map(encryption.needed, found))
+        at["unclassified"] += found.count(None)
+        at["patterns"] = sorted({*at["patterns"], *map(str, {family for family in found if family})})
+
+    def _start_again(self, restarts: int) -> None:
+        """Forget the names: the listing cannot go on from where it was."""
+        if restarts > MAX_RESTARTS:
+            raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
+        with self.checkpoint({"phase": "list", "restarts": restarts}, note=gettext_noop("Listing the names again")):
+            self.generation.entries.all().delete()
+
+    def _listed(self, at: dict[str, Any]) -> None:
+        namespace, prefixes = self.generation.namespace, self.generation.prefixes
+        if at["secret"] and not encryption.possible():
+            self._start_again(0)
+            raise RunError(encryption.CODE, english(scope.refusal(namespace, prefixes, at["secret"])))
+        found = [family for family in scope.reached(namespace, prefixes) if str(family) in at["patterns"]]
+        investigated = self.generation.purpose == Generation.Purpose.INVESTIGATION
+        if investigated and scope.category([*found, *[None] * bool(at["unclassified"])]) != Category.CACHE:
+            self._start_again(0)
+            raise RunError("not_a_cache", gettext_noop("Among the listed keys there are some that are no cache."))
+        # What was secret when it was listed is, whatever became of its family since.
+        secret = at["unclassified"] or (at["secret"] and not any(map(encryption.needed, found)))
+        self.frozen(
+            [*found, None] if secret else found,
+            patterns=at["patterns"],
+            read=scope.read(found),
+            vanished=at["unstorable"],
+        )
+
+    def _all_names(self) -> Iterator[str]:
+        """The names in the order of their bytes."""
+        return self.generation.entries.order_by("index").values_list("name", flat=True).iterator(10_000)
+
+    def frozen(self, families: Collection[Family | None], **found: object) -> None:
+        """The names are all there: whether the copy is encrypted, and which are read both ways, follows from them."""
+        if not families:  # no key at all: it is as it would be with keys, where that is possible
+            reached = scope.reached(self.generation.namespace, self.generation.prefixes)
+            families = [one for one in reached if encryption.possible() or not encryption.needed(one)]
+        seed = manifest.names_sha256(self._all_names())
+        cursor = {"phase": "sample", "seed": seed, "next": 0}
+        sealed = encryption.seal(any(map(encryption.needed, families)))
+        total = self.generation.entries.count()
+        with self.checkpoint(cursor, total=total, note=gettext_noop("Comparing a sample")):
+            self.update(category=scope.category(families), **sealed, **found)
+
+    def sample(self) -> None:
+        """A bulk read of the sample's keys, and the same singly: one that differs, and all are read singly."""
+        at = self.lease.run.cursor
+        indexes = values.sample(at["seed"], self.lease.run.total or 0)
+        wanted = indexes[at["next"] : at["next"] + BULK_GET_LIMIT]
+        if not wanted or self.generation.read == Read.EXACT:
+            with self.checkpoint({"phase": "parts", "next": 0, "number": 1, "attempt": 1}):
+                return
+        rows = self.generation.entries.filter(index__in=wanted).order_by("index")
+        chosen = [Name(*row) for row in rows.values_list("index", "name", "expiration")]
+        read = Read.EXACT if self.reader.differ(self.namespace_id, chosen) else Read.BULK
+        with self.checkpoint({**at, "next": at["next"] + len(wanted)}):
+            self.update(read=read)
+
+
+def _freeze(generation: Generation, first: int, keys: Sequence[Key]) -> None:
+    """Append a page to the names of a generation."""
+    columns = "generation_id, index, name, expiration, outcome"
+    rows = [
+        f"{generation.pk}\t{index}\t{escaped(key.name)}\t"
+        f"{r'\N' if key.expiration is None else key.expiration}\tplanned\n"
+        for index, key in enumerate(keys, first)
+    ]
+    with connection.cursor() as cursor, cursor.copy(f"COPY backups_generationentry ({columns}) FROM STDIN") as copy:
+        copy.write("".join(rows))
+
+
+def freeze_from_stage(generation: Generation, stage: CleanupStage) -> None:
+    """The names of a generation are those of a clean-up stage, with their indexes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO backups_generationentry (generation_id, index, name, expiration, outcome)"
+            " SELECT %s, index, name, expiration, 'planned' FROM backups_cleanupentry WHERE stage_id = %s",
+            [generation.pk, stage.pk],
+        )
+
+
+def freeze_from_restore(generation: Generation, restore: Restore) -> None:
+    """The names of a generation are those a restore may overwrite; after a partial copy, those that did not vanish."""
+    source = "SELECT index, name FROM backups_restoreentry WHERE restore_id = %s AND found = ANY(%s)"
+    kept = restore.safety_id
+    params: list[int | list[str]] = [restore.pk, [kind.value for kind in RestoreEntry.CONFLICTS]]
+    if kept is not None:
+        source = "SELECT index, name FROM backups_generationentry WHERE generation_id = %s AND outcome = 'kept'"
+        params = [kept]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO backups_generationentry (generation_id, index, name, outcome)"  # noqa: S608  (one of two above)
+            f" SELECT %s, row_number() OVER (ORDER BY index) - 1, name, 'planned' FROM ({source}) AS found",
+            [generation.pk, *params],
+        )

@@ -1,0 +1,122 @@
+"""Values out of a copy, in the order of their names: a part is streamed, and held only where it is encrypted.
+
+Every entry is compared, by its digest, with what KV returned when the copy was made, before anybody gets to use it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from types import TracebackType
+from typing import Self
+
+from django.utils.translation import gettext_noop
+
+from backups import archive as manifest
+from backups.bucket.r2 import ObjectMissing, Store
+from backups.generations import encryption
+from backups.generations.export import digest
+from backups.models import Generation, GenerationEntry, GenerationPart, Restore
+from kvops.cloudflare import Entry
+from kvops.runs.lease import RunError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One name of a restore, with what the copy says of it; `source` is its index there, `size` that of its value."""
+
+    index: int
+    name: str
+    size: int
+    found: str
+    outcome: str
+    source: int
+    digest: bytes
+
+
+def wanted(restore: Restore, indexes: Sequence[int]) -> list[Wanted]:
+    """The entries at these indexes, in order, with their digests in the copy."""
+    rows = restore.entries.filter(index__in=indexes).order_by("index")
+    found = list(rows.values_list("index", "name", "size", "found", "outcome"))
+    copied = GenerationEntry.objects.filter(
+        generation=restore.generation_id, name__in=[row[1] for row in found], outcome=GenerationEntry.Outcome.KEPT
+    )
+    known = {
+        name: (source, bytes(value or b"")) for name, source, value in copied.values_list("name", "index", "digest")
+    }
+    if len(known) != len(found):
+        raise RunError("wrong_set", gettext_noop("A name of the restore is not in its copy."))
+    return [Wanted(*row, *known[row[1]]) for row in found]
+
+
+class Copied:
+    """The entries of a generation; to be used with `with`. `keep` is called between the chunks of an object.
+
+    Raises RunError when it is encrypted and this process cannot open it.
+    """
+
+    def __init__(self, generation: Generation, store: Store, keep: Callable[[], None]) -> None:
+        self._parts = list(generation.parts.order_by("first_index"))
+        self._store, self._keep = store, keep
+        self._opened, self._key = encryption.opener(generation), encryption.digest_key(generation)
+        self._part: GenerationPart | None = None
+        self._open: list[Iterator[bytes]] = []
+        self._entries: Iterator[Entry] = iter(())
+        self._last = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def take(self, one: Wanted) -> Entry:
+        """The entry of this name. Names asked for in order are found in one pass; going back begins the part anew.
+
+        Raises RunError when the copy does not hold what KV returned, and StoreError.
+        """
+        part = next((part for part in self._parts if part.first_index <= one.source <= part.last_index), None)
+        if part is None:
+            raise self._damaged(one)
+        if part != self._part or one.name <= self._last:
+            self._begin(part)
+        try:
+            for entry in self._entries:
+                self._last = entry.name
+                if entry.name >= one.name:
+                    break
+            else:
+                raise self._damaged(one)
+        except (manifest.Damaged, ObjectMissing) as problem:
+            raise RunError("copy_damaged", f"The copy cannot be read: {problem} Verify it again.") from problem
+        if entry.name != one.name or digest(entry, self._key) != one.digest:
+            raise self._damaged(one)
+        return entry
+
+    def _begin(self, part: GenerationPart) -> None:
+        self._close()
+        self._part = part
+        keys = [key for key in (part.object_key, part.api_only_key) if key]
+        self._open = [self._chunks(key) for key in keys]
+        opened = [manifest.read_entries(self._opened(chunks)) for chunks in self._open]
+        self._entries = merge(*opened, key=lambda entry: entry.name)
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        chunks = self._store.open(key)
+        try:
+            for chunk in chunks:
+                self._keep()
+                yield chunk
+        finally:
+            chunks.close()  # type: ignore[attr-defined]  # a generator
+
+    def _close(self) -> None:
+        self._entries, self._last = iter(()), ""
+        for chunks in self._open:
+            chunks.close()  # type: ignore[attr-defined]  # a generator
+        self._open = []
+
+    def _damaged(self, one: Wanted) -> RunError:
+        key = self._part.object_key if self._part else "the copy"
+        return RunError("copy_damaged", f"{key} does not hold {one.name!r} as KV returned it. Verify the copy again.")

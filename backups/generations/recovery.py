@@ -1,0 +1,74 @@
+"""The manifest of a finished generation as Postgres knows it, and from it the steps to restore without KVOps."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from backups import archive as manifest
+from backups.models import Generation
+
+MAX_PARTS = 20
+"""Steps for more parts than this are a file, not a part of a page."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading of the steps: what is said, and the commands in it."""
+
+    title: str
+    commands: Sequence[str]
+    text: Sequence[str]
+
+
+def document(generation: Generation, closing: Mapping[str, Any]) -> manifest.Manifest:
+    """The manifest before its recovery steps are known; `closing` is what the export's run committed at the end."""
+    rows = generation.parts.order_by("number").values_list("stored", flat=True)
+    parts = tuple(manifest.Part(**part) for stored in rows for part in stored)
+    return manifest.Manifest(
+        environment=generation.environment.slug,
+        account_id=generation.environment.account_id,
+        binding=generation.namespace.binding,
+        namespace_id=generation.namespace.namespace_id,
+        namespace_title=generation.namespace.title,
+        bucket=generation.bucket,
+        stem=generation.stem,
+        prefixes=tuple(generation.prefixes),
+        families=tuple(generation.patterns),
+        counts=manifest.Counts(keys=generation.keys, value_bytes=generation.bytes, vanished=generation.vanished),
+        parts=parts,
+        digest_root=manifest.parts_root(parts),
+        started_at=generation.started_at,
+        finished_at=datetime.fromisoformat(closing["finished_at"]),
+        retain_until=generation.retain_until,
+        made_by=generation.actor,
+        code_version=closing["version"],
+        audit_sequence=closing["sequence"],
+        audit_hash=closing["hash"],
+        recipients=tuple(generation.recipients),
+        digest_key=generation.digest_key,
+        source=generation.source,
+        tables=tuple(
+            manifest.Table(**{**table, "fields": tuple(sorted(table["fields"].items()))}) for table in generation.tables
+        ),
+    )
+
+
+def steps(generation: Generation) -> str:
+    """The recovery steps as they lie in the bucket, in Markdown; empty while the copy is being written."""
+    closing = generation.run.cursor
+    if generation.status == Generation.Status.WRITING or closing.get("phase") != "close":
+        return ""
+    return manifest.restore_commands(document(generation, closing))
+
+
+def sections(markdown: str) -> list[Section]:
+    """The steps cut at their headings, so that a page can show them."""
+    found = []
+    for chunk in re.split(r"^#{1,2} ", markdown, flags=re.MULTILINE)[1:]:
+        title, _, body = chunk.partition("\n")
+        commands = re.findall(r"^```sh\n(.*?)\n```$", body, flags=re.MULTILINE | re.DOTALL)
+        text = re.sub(r"^```sh\n.*?\n```$", "", body, flags=re.MULTILINE | re.DOTALL)
+        found.append(Section(title, commands, [line for line in text.splitlines() if line.strip()]))
+    return found

@@ -1,0 +1,55 @@
+"""What schedules start by themselves: the copies that families expect, and their read-back."""
+
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from audit import log
+from backups.generations import start as generations
+from backups.generations.start import BackupRefused, NotVerifiable
+from backups.models import Generation
+from kvops.models import Environment, Family, Key, Namespace
+from kvops.runs import driver as runs
+from kvops.schedules.jobs import Begun
+
+SLACK = timedelta(hours=1)
+"""A copy that is so much younger than its family's interval is old enough: else each day's would be a little later."""
+
+
+def back_up(environment: Environment, actor: log.Actor) -> Begun:
+    """A copy of each family that expects one and has keys, unless its newest copy is younger than its interval."""
+    begun = Begun()
+    for namespace in environment.namespaces.select_related("environment").order_by("binding"):
+        for family in Family.objects.filter(binding=namespace.binding, interval_hours__gt=0).order_by("pattern"):
+            if not Key.objects.filter(namespace=namespace, family=family).exists() or _young(namespace, family):
+                continue
+            try:
+                made = generations.create_backup(namespace, prefixes=[family.pattern], actor=actor)
+            except (BackupRefused, runs.AlreadyOpen) as refused:
+                begun.refused += refused.args[:1]
+            else:
+                begun.runs.append(made.run)
+    return begun
+
+
+def _young(namespace: Namespace, family: Family) -> bool:
+    old = Now() - timedelta(hours=family.interval_hours) + SLACK
+    made = Generation.objects.whole().here().filter(purpose=Generation.Purpose.ROUTINE, namespace=namespace)
+    return made.filter(prefixes=[family.pattern], started_at__gt=old).exists()
+
+
+def verify(environment: Environment, actor: log.Actor) -> Begun:
+    """Read the newest copy of everything back once more: what R2 holds today need not be what it took."""
+    begun = Begun()
+    for generation in newest(environment):
+        try:
+            begun.runs.append(generations.create_verification(generation, actor=actor))
+        except (NotVerifiable, runs.AlreadyOpen) as refused:
+            begun.refused += refused.args[:1]
+    return begun
+
+
+def newest(environment: Environment) -> list[Generation]:
+    """The newest whole routine copy of each namespace and set of prefixes in the bucket of today."""
+    routine = Generation.objects.whole().here().filter(purpose=Generation.Purpose.ROUTINE, environment=environment)
+    return list(routine.newest_of_each().select_related("environment", "namespace__environment"))

@@ -1,0 +1,77 @@
+"""What a set of prefixes covers: which families, and which of their keys are only copied encrypted."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from django.db.models import Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from backups.generations import encryption
+from kvops.inventory.families import Families
+from kvops.models import Category, Family, Key, Namespace, Read
+from kvops.refusals import Refused
+from kvops.wording import say
+
+
+class BackupRefused(Refused):
+    """These keys are not copied without encryption; `count` says how many of them there are."""
+
+    def __init__(self, sentence: str | Promise, count: int = 0) -> None:
+        super().__init__(sentence)
+        self.count = count
+
+
+def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> BackupRefused:
+    """The refusal of so many keys that need encryption, where nothing is set for it."""
+    return BackupRefused(
+        say(
+            _(
+                "%(count)s keys of %(namespace)s under %(prefixes)s are only copied encrypted: they are settings,"
+                " unclassified, or of a family that asks for it. %(how)s Or choose prefixes without them."
+            ),
+            count=count,
+            namespace=namespace,
+            prefixes=", ".join(f"{prefix}*" for prefix in prefixes),
+            how=encryption.HOW,
+        ),
+        count,
+    )
+
+
+def secret_in_inventory(namespace: Namespace, prefixes: Sequence[str]) -> int:
+    """How many keys under the prefixes were only to be copied encrypted at the newest complete scan."""
+    secret = Q(category__in=[c for c in Category if c.sensitive]) | Q(family__encrypt=True)
+    keys = Key.objects.filter(secret, namespace=namespace)
+    return sum(keys.filter(name__startswith=prefix).count() for prefix in prefixes)
+
+
+def families_of(binding: str, names: Iterable[str]) -> set[Family | None]:
+    """The families of these keys; None for those that have none."""
+    families = Families.of(binding)
+    return {families.family(name) for name in names}
+
+
+def reached(namespace: Namespace, prefixes: Sequence[str]) -> list[Family]:
+    """Families that may have keys under the prefixes."""
+    return [
+        family
+        for family in Family.objects.filter(binding=namespace.binding)
+        if any(
+            family.pattern.startswith(prefix) or (not family.exact and prefix.startswith(family.pattern))
+            for prefix in prefixes
+        )
+    ]
+
+
+STRICTEST = (Category.SETTINGS, Category.UNCLASSIFIED, Category.LEGACY)
+
+
+def category(families: Collection[Family | None]) -> Category:
+    """The category of a copy of these families, None for no family: the one with the strictest rules."""
+    found = {family.category if family else Category.UNCLASSIFIED for family in families}
+    return next((each for each in STRICTEST if each in found), Category.CACHE)
+
+
+def read(families: Collection[Family]) -> Read:
+    """How these families are read: singly as soon as one of them says so."""
+    return Read.EXACT if any(f.read == Read.EXACT for f in families) else Read.BULK

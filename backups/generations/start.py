@@ -1,0 +1,291 @@
+"""Generations: copies of key families in R2, and the proof by reading back that they are what KV returned.
+
+`export` and `read_back` do the work of a run; this module starts them, and reads single values from a copy.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups import archive as manifest
+from backups.archive import Damaged
+from backups.bucket import access as storage
+from backups.bucket import protection as guards
+from backups.generations import announcements, encryption, scope
+from backups.generations.export import Export, digest
+from backups.generations.freeze import freeze_from_restore, freeze_from_stage
+from backups.generations.kv_reader import Reader
+from backups.generations.scope import BackupRefused
+from backups.generations.verification import ReadBack
+from backups.models import CleanupStage, Generation, GenerationEntry, Restore
+from kvops import clock, timing
+from kvops import rollback as contradictions
+from kvops.cloudflare import Entry
+from kvops.models import Category, Family, Namespace, Person, Read, Run
+from kvops.prefixes import distinct
+from kvops.refusals import Refused
+from kvops.runs import driver as runs
+from kvops.runs.lease import Again, Lease
+from kvops.wording import say
+
+__all__ = [
+    "BackupRefused",
+    "NotVerifiable",
+    "backup_finished",
+    "begin",
+    "create_backup",
+    "create_verification",
+    "export",
+    "insist_time",
+    "read_back",
+    "read_entry",
+    "start_backup",
+    "start_verification",
+    "step_of",
+    "verify_finished",
+]
+
+
+class NotVerifiable(Refused):
+    """Only a generation that is complete can be read back."""
+
+
+def start_backup(
+    namespace: Namespace,
+    *,
+    prefixes: Collection[str],
+    actor: log.Actor,
+    person: Person | None = None,
+    foreground: bool = False,
+) -> Generation:
+    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and runs.AlreadyOpen."""
+    with log.transaction():
+        return create_backup(namespace, prefixes=prefixes, actor=actor, person=person, foreground=foreground)
+
+
+def create_backup(
+    namespace: Namespace,
+    *,
+    prefixes: Collection[str],
+    actor: log.Actor,
+    person: Person | None = None,
+    purpose: Generation.Purpose = Generation.Purpose.ROUTINE,
+    stage: CleanupStage | None = None,
+    restore: Restore | None = None,
+    ends_at: datetime | None = None,
+    foreground: bool = False,
+) -> Generation:
+    """The same within the caller's `audit.log.transaction()`; with a stage, of its frozen names and no others.
+
+    With a restore, of exactly what it may overwrite. One for an investigation ends with that. Routine copies of caches
+    are refused.
+
+    Whether it is encrypted is decided by the run, when it knows all names. Where nothing is set for that, keys that are
+    only copied encrypted make it fail before it reads a value. Raises BackupRefused when the newest scan knows of such
+    keys already, and runs.AlreadyOpen.
+    """
+    log.insist()
+    if why := contradictions.why():
+        raise BackupRefused(why)
+    prefixes = distinct(prefixes)
+    families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
+    if purpose == Generation.Purpose.ROUTINE and families and scope.category(families) == Category.CACHE:
+        raise BackupRefused(_("Caches are only copied for an investigation with a name and an end. Open one instead."))
+    if not encryption.possible():
+        _insist_in_the_clear(namespace, prefixes, families, listed=stage is None and restore is None)
+    at = insist_time(namespace)
+    try:
+        named = storage.investigation_stem if purpose == Generation.Purpose.INVESTIGATION else storage.stem
+        stem = named(namespace.environment, prefixes, at)
+    except manifest.LayoutError as error:
+        raise BackupRefused(str(error)) from error
+    generation = begin(
+        Generation(
+            namespace=namespace,
+            prefixes=prefixes,
+            category=scope.category(families or [None]),
+            patterns=[str(family) for family in families] if stage or restore else [],
+            purpose=purpose,
+            read=scope.read(families) if stage or restore else Read.BULK,
+            stem=stem,
+            started_at=at,
+            retain_until=ends_at or at + timedelta(days=timing.RETENTION_DAYS),
+        ),
+        actor=actor,
+        person=person,
+        foreground=foreground,
+    )
+    if stage:
+        freeze_from_stage(generation, stage)
+    if restore:
+        freeze_from_restore(generation, restore)
+    return generation
+
+
+def insist_time(namespace: Namespace) -> datetime:
+    """The database's time. Raises BackupRefused where it is behind the newest copy."""
+    at = clock.now()
+    if clock.went_back() or Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
+        raise BackupRefused(_("The database's clock is behind the newest copy. Set it right first."))
+    return at
+
+
+def begin(
+    generation: Generation,
+    *,
+    actor: log.Actor,
+    person: Person | None,
+    foreground: bool,
+    kind: Run.Kind = Run.Kind.BACKUP,
+) -> Generation:
+    """Save a new generation with its run and its entry, in the caller's transaction. Raises runs.AlreadyOpen."""
+    namespace, prefixes = generation.namespace, generation.prefixes
+    generation.run = runs.create(
+        kind,
+        subject=_subject(namespace, prefixes, generation.purpose),
+        label=f"{namespace} {' '.join(f'{prefix}*' for prefix in prefixes)}"[:300],
+        actor=actor,
+        person=person,
+        environment=namespace.environment,
+        foreground=foreground,
+    )
+    generation.environment = namespace.environment
+    generation.made_by, generation.actor = person, actor.text
+    generation.bucket = namespace.environment.r2_bucket
+    generation.save()
+    log.record(
+        Action.GENERATION_STARTED,
+        actor=actor,
+        environment=namespace.environment.slug,
+        subject=f"generation:{generation.pk}",
+        subject_label=generation.stem[:200],
+        details={
+            "namespace": str(namespace),
+            "prefixes": prefixes,
+            "purpose": Generation.Purpose(generation.purpose).value,
+            **({"source": generation.source} if generation.source else {}),
+        },
+    )
+    return generation
+
+
+def _insist_in_the_clear(
+    namespace: Namespace, prefixes: Sequence[str], families: Collection[Family], *, listed: bool
+) -> None:
+    """Nothing is set for encryption: raise BackupRefused when it is known that the copy needs it."""
+    if listed and (count := scope.secret_in_inventory(namespace, prefixes)):
+        raise scope.refusal(namespace, prefixes, count)
+    if all(map(encryption.needed, families)):
+        raise BackupRefused(
+            say(
+                _("What %(binding)s may have under %(prefixes)s is only copied encrypted. %(how)s"),
+                binding=namespace.binding,
+                prefixes=", ".join(prefixes),
+                how=encryption.HOW,
+            )
+        )
+
+
+def _subject(namespace: Namespace, prefixes: Collection[str], purpose: str) -> str:
+    """What a second click would start again."""
+    return f"namespace:{namespace.pk}/{sha256(chr(0).join([purpose, *prefixes]).encode()).hexdigest()[:16]}"
+
+
+def export(lease: Lease) -> Again | None:
+    """Do a step of a backup; see `backups.generations.export`."""
+    return step_of(lease, Export)
+
+
+def step_of(lease: Lease, work: type[Export]) -> Again | None:
+    """Do a step of the work that fills the generation of the run."""
+    generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
+    if not lease.run.cursor:
+        guards.look(generation.environment, lease.keep)
+    with (
+        storage.errors_for_a_run(),
+        storage.store_of(generation) as store,
+        Reader(generation.environment, lease.keep) as reader,
+    ):
+        return work(generation, lease, reader, store).step()
+
+
+def backup_finished(run: Run) -> None:
+    """Hook: tell of the copy, and read it back at once when it is complete.
+
+    The copy of a clean-up's stage is read back when its stage has moved on, that of a command by the command.
+    """
+    generation = Generation.objects.select_related("environment", "namespace__environment").get(run=run)
+    announcements.made(generation)
+    awaited = CleanupStage.objects.filter(generation=generation, state=CleanupStage.State.FROZEN).exists()
+    if generation.status == Generation.Status.COMPLETE and not run.foreground and not awaited:
+        create_verification(generation, actor=log.Actor(run.started_by_id, run.actor), person=run.started_by)
+
+
+def verify_finished(run: Run) -> None:
+    """Hook: tell of a copy that was found damaged."""
+    generation = Generation.objects.select_related("environment", "namespace__environment").get(verify_run=run)
+    if generation.status == Generation.Status.DAMAGED:
+        announcements.damaged(generation)
+
+
+def start_verification(
+    generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
+) -> Run:
+    """Start reading a complete copy back. Raises NotVerifiable and runs.AlreadyOpen."""
+    with log.transaction():
+        return create_verification(generation, actor=actor, person=person, foreground=foreground)
+
+
+def create_verification(
+    generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
+) -> Run:
+    """The same within the caller's `audit.log.transaction()`."""
+    log.insist()
+    generation.refresh_from_db()
+    run = runs.create(
+        Run.Kind.VERIFY,
+        subject=f"generation:{generation.pk}",
+        label=generation.stem[:300],
+        actor=actor,
+        person=person,
+        environment=generation.environment,
+        foreground=foreground,
+        total=generation.keys,
+    )
+    whole = Generation.objects.whole().filter(pk=generation.pk)
+    if whole.update(verify_run=run) != 1:
+        sentence = _("Only a complete copy can be verified; this one is: %(status)s.")
+        raise NotVerifiable(say(sentence, status=Generation.Status(generation.status).label))
+    generation.verify_run = run
+    return run
+
+
+def read_back(lease: Lease) -> Again | None:
+    """Do a step of a verification; see `backups.generations.verification`."""
+    generation = Generation.objects.select_related("environment", "namespace").get(verify_run=lease.run)
+    with storage.errors_for_a_run(), storage.store_of(generation) as store:
+        return ReadBack(generation, lease, store).step()
+
+
+def read_entry(generation: Generation, name: str) -> Entry | None:
+    """One entry as a copy that is not encrypted holds it, None when it does not. Memory is bounded by the entry.
+
+    Raises manifest.Damaged when it is not what KV returned, and StoreError.
+    """
+    wanted = generation.entries.filter(name=name, outcome=GenerationEntry.Outcome.KEPT).first()
+    if wanted is None:
+        return None
+    part = generation.parts.get(first_index__lte=wanted.index, last_index__gte=wanted.index)
+    with storage.store_of(generation) as store:
+        for key in filter(None, (part.object_key, part.api_only_key)):
+            entry = next((each for each in manifest.read_entries(store.open(key)) if each.name >= name), None)
+            if entry is None or entry.name != name:
+                continue
+            if digest(entry, None) != bytes(wanted.digest or b""):
+                raise Damaged(f"{key} holds another value of {name!r} than KV returned.")
+            return entry
+    raise Damaged(f"The objects of part {part.number} do not hold {name!r}.")

@@ -1,0 +1,45 @@
+"""One value out of a backup, for a person who asks for it. It is recorded first and stored nowhere."""
+
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups.generations import start as generations
+from backups.models import Generation
+from kvops.cloudflare import Entry
+from kvops.inventory import value as values
+from kvops.models import Person
+from kvops.refusals import Refused
+
+ENCRYPTED = _("This copy is encrypted, and the web server cannot open it. To see a value, follow its recovery steps.")
+
+
+class ValueHidden(Refused):
+    """The key is masked now, or the copy does not hold it."""
+
+
+def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
+    """The entry as the copy holds it. Raises ValueHidden, manifest.Damaged and StoreError."""
+    if generation.encrypted:
+        raise ValueHidden(ENCRYPTED)
+    if values.category_of(generation.namespace, name).sensitive:
+        raise ValueHidden(_("This key is settings or unclassified now: its value is not shown."))
+    record_view(generation, name, by, {})
+    entry = generations.read_entry(generation, name)
+    if entry is None:
+        raise ValueHidden(_("The copy holds no value of this key."))
+    return entry
+
+
+def record_view(generation: Generation, name: str, by: Person, details: dict[str, JSON]) -> None:
+    """Record that a person looks at a value; raises when it cannot be recorded, and then nothing is shown."""
+    with log.transaction():
+        log.record(
+            Action.VALUE_VIEWED,
+            actor=by.actor,
+            environment=generation.environment.slug,
+            subject=f"generation:{generation.pk}",
+            subject_label=generation.stem[:200],
+            details={"namespace": str(generation.namespace), "key": name, **details},
+        )

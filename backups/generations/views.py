@@ -1,0 +1,112 @@
+"""One generation: what it is, what is in it, how to restore it, and what can be done with it."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from backups import archive as manifest
+from backups.bucket.r2 import StoreError
+from backups.generations import contents as catalogue
+from backups.generations import recovery
+from backups.generations import start as generations
+from backups.generations import values as generation_values
+from backups.generations.forms import EntryFilter
+from backups.models import Generation
+from kvops.people.signin import person_of
+from kvops.runs import driver as runs
+from kvops.web.acting import refuse
+
+PAGE = 50
+CHECKS = 20
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one generation."""
+    generation = _generation(pk)
+    form = EntryFilter(request.GET)
+    found = list(form.entries(generation)[: PAGE + 1])
+    parts = list(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1])
+    restorable = len(parts) <= recovery.MAX_PARTS and generation.status not in Generation.GOING
+    context = {
+        "generation": generation,
+        "environment": generation.environment,
+        "run": generation.work,
+        "stale_before": catalogue.stale_before(),
+        "form": form,
+        "entries": found[:PAGE],
+        "after": found[PAGE - 1].name if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+        "parts": parts[: recovery.MAX_PARTS],
+        "more_parts": len(parts) > recovery.MAX_PARTS,
+        "sections": recovery.sections(recovery.steps(generation)) if restorable else [],
+        "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:CHECKS],
+        "stages": catalogue.relying_on(generation),
+        "restores": catalogue.put_back_from(generation),
+        "may_operate": request.user.has_perm("kvops.operate"),
+        "may_view_values": request.user.has_perm("kvops.view_values"),
+    }
+    return render(request, "backups/generation.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    generation = _generation(pk)
+    run = generation.work
+    response = render(request, "backups/generation.html#live", {"generation": generation, "run": run})
+    if not run.is_open:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def steps(_request: HttpRequest, pk: int) -> HttpResponse:
+    """The recovery steps as a file."""
+    response = HttpResponse(recovery.steps(_generation(pk)), content_type="text/markdown; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="generation-{pk}.RESTORE.md"'
+    return response
+
+
+@require_POST
+@permission_required("kvops.view_values", raise_exception=True)
+@never_cache
+def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
+    """Show one value as the copy holds it. It is in this answer and nowhere else."""
+    generation = _generation(pk)
+    asked = get_object_or_404(generation.entries, index=index)
+    try:
+        entry = generation_values.view_entry(generation, asked.name, by=person_of(request))
+    except (generation_values.ValueHidden, manifest.Damaged, StoreError) as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, generation.environment, f"generation:{pk}")
+        return redirect("backups:generation", pk)
+    context = {"generation": generation, "environment": generation.environment, "entry": entry}
+    return render(request, "backups/value.html", context)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def verify(request: HttpRequest, pk: int) -> HttpResponse:
+    """Read the copy back and compare it with what KV returned."""
+    generation, person = _generation(pk), person_of(request)
+    try:
+        generations.start_verification(generation, actor=person.actor, person=person)
+    except (generations.NotVerifiable, runs.AlreadyOpen) as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, generation.environment, f"generation:{pk}")
+    else:
+        messages.success(request, _("The copy is being read back."))
+    return redirect("backups:generation", pk)
+
+
+def _generation(pk: int) -> Generation:
+    related = ("environment", "namespace", "run", "verify_run")
+    return get_object_or_404(Generation.objects.select_related(*related), pk=pk)

@@ -1,0 +1,88 @@
+"""The filters of the history of copies, as they stand in its address."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from backups.history.events import Lane, Scope
+from kvops.models import Environment, Family
+
+DAYS = 90
+"""The period shown where the address names none: days, today included."""
+BEGINNING = date(2000, 1, 1)
+MOST_YEARS = 50
+
+
+def _families() -> list[tuple[str, str | Promise]]:
+    found = Family.objects.order_by("binding", "pattern")
+    return [("", _("All families")), *((f"{each.binding}/{each}", f"{each.binding} {each}") for each in found)]
+
+
+def _day(label: Any) -> forms.DateField:
+    return forms.DateField(
+        label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+
+
+class HistoryFilter(forms.Form):
+    """Whose copies, when, by whom; every field may be empty. Dates are days in the team's zone."""
+
+    family = forms.ChoiceField(label=_("Family"), required=False, choices=_families)
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("order"),
+        label=_("Environment"),
+        required=False,
+        to_field_name="slug",
+        empty_label=_("All environments"),
+    )
+    lane = forms.ChoiceField(label=_("Event"), required=False, choices=[("", _("All events")), *Lane.choices])
+    since = _day(_("From"))
+    until = _day(_("To"))
+    actor = forms.CharField(
+        label=_("Person"),
+        required=False,
+        max_length=200,
+        help_text=_("Part of a name, an address, or of what acted, such as cli: or system:."),
+    )
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        """A period, whole or not at all."""
+        chosen = self.cleaned_data
+        if "since" not in chosen or "until" not in chosen:
+            return chosen
+        until = chosen["until"] or timezone.localdate()
+        since = chosen["since"] or min(until, timezone.localdate()) - timedelta(days=DAYS - 1)
+        if since > until:
+            self.add_error("until", _("The period ends before it begins."))
+        if since < BEGINNING or until.year > BEGINNING.year + MOST_YEARS:
+            self.add_error("since", _("Choose days between 2000 and 2050."))
+        return {**chosen, "since": since, "until": until}
+
+    def scope(self) -> Scope | None:
+        """What the filters let through; None while one is wrong."""
+        if not self.is_valid():
+            return None
+        chosen = self.cleaned_data
+        return Scope(
+            since=chosen["since"],
+            until=chosen["until"],
+            family=_family(chosen["family"]),
+            environment=chosen["environment"],
+            lane=Lane(chosen["lane"]) if chosen["lane"] else None,
+            actor=chosen["actor"],
+        )
+
+
+def _family(value: str) -> Family | None:
+    binding, _slash, pattern = value.partition("/")
+    return next((each for each in Family.objects.filter(binding=binding) if str(each) == pattern), None)
+
+
+def everything() -> Scope:
+    """All there is."""
+    return Scope(since=BEGINNING, until=timezone.localdate())

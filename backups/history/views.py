@@ -1,0 +1,85 @@
+"""The history of copies for auditors: timeline, table, files, and a report to print."""
+
+from django.contrib.auth.decorators import permission_required
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from audit.models import Head
+from backups.history import events as history
+from backups.history.events import Event
+from backups.history.forms import HistoryFilter, everything
+from kvops.models import PolicyVersion
+from kvops.web import files as downloads
+
+PAGE = 50
+REPORTED = 200
+"""Copies on a page of the report."""
+
+COLUMNS = (
+    *("entry", "at", "event", "action", "environment", "generation", "object", "binding", "prefixes", "category"),
+    *("keys", "bytes", "actor", "why", "approval", "requested_by", "approved_by"),
+)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """What happened to the copies, filtered and paged by the address."""
+    form = HistoryFilter(request.GET)
+    scope = form.scope()
+    context: dict[str, object] = {"form": form, "scope": scope, "filtered": any(request.GET.values())}
+    if scope:
+        found = history.events(scope, before=form.cleaned_data["after"], limit=PAGE + 1)
+        context |= {
+            "events": found[:PAGE],
+            "after": found[PAGE - 1].entry.seq if len(found) > PAGE else None,
+            "counts": history.counts(scope),
+            # Of copies of different families there is none.
+            "trend": history.trend(scope) if scope.family else [],
+        }
+    return render(request, "history/index.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
+    """The events of the address, or all there are, as a file."""
+    scope = everything() if "all" in request.GET else HistoryFilter(request.GET).scope()
+    if scope is None:
+        raise Http404
+    rows = map(_cells, history.all_events(scope))
+    head = {"since": scope.since.isoformat(), "until": scope.until.isoformat()}
+    lines = downloads.json_table(head, COLUMNS, rows) if kind == "json" else downloads.csv_table(COLUMNS, rows)
+    content_type = {"json": "application/json", "csv": "text/csv; charset=utf-8"}[kind]
+    response = StreamingHttpResponse(lines, content_type=content_type)
+    response["Content-Disposition"] = f'attachment; filename="backup-history.{kind}"'
+    return response
+
+
+def _cells(event: Event) -> list[downloads.Cell]:
+    entry, copy, approval = event.entry, event.generation, event.approval
+    return [
+        *(entry.seq, entry.at.isoformat(), event.lane.value, entry.action, entry.environment),
+        *(copy.pk, copy.stem, copy.namespace.binding, " ".join(copy.prefixes), copy.category, copy.keys, copy.bytes),
+        *(entry.actor, event.why, approval.pk if approval else None),
+        *((str(approval.requester), str(approval.approver or "")) if approval else (None, None)),
+    ]
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def report(request: HttpRequest) -> HttpResponse:
+    """Which copies there were in a period, from when until when, and who let them go: to be printed."""
+    form = HistoryFilter(request.GET)
+    scope = form.scope()
+    context: dict[str, object] = {"form": form, "scope": scope, "now": timezone.now(), "head": Head.objects.first()}
+    if scope:
+        found = history.existed(scope, after=form.cleaned_data["after"] or 0, limit=REPORTED + 1)
+        context |= {
+            "rows": found[:REPORTED],
+            "after": found[REPORTED - 1].generation.pk if len(found) > REPORTED else None,
+            "policy": PolicyVersion.objects.order_by("-number").first(),
+        }
+    return render(request, "history/report.html", context)

@@ -1,0 +1,71 @@
+"""The copy's side of a check: a generation in R2, or a dataset file, as names and digests. Memory is bounded."""
+
+from collections.abc import Generator, Iterator, Sequence
+from hashlib import sha256
+from itertools import batched, islice
+from pathlib import Path
+
+from backups.archive import Damaged, read_entries
+from backups.bucket import access as storage
+from backups.bucket.r2 import Store
+from backups.datasets import registry as datasets
+from backups.datasets.files import BadFile, DatasetFile
+from backups.datasets.mapping import Copied, Correspondence
+from backups.generations import encryption
+from backups.generations.encryption import Opener
+from backups.models import Check, Generation, GenerationPart
+from kvops.runs.lease import RunError
+
+FILE_BATCH = 5_000
+
+
+def read_generation(generation: Generation, rule: Correspondence, *, after: int) -> Generator[tuple[int, list[Copied]]]:
+    """Part by part, from the number above `after` on; of master data the rows of one dataset.
+
+    Raises RunError when an object is not as it was written.
+    """
+    parts = GenerationPart.objects.filter(generation=generation, number__gt=after).order_by("number")
+    opened = encryption.opener(generation)
+    with storage.errors_for_a_run(), storage.store_of(generation) as store:
+        for part in parts:
+            try:
+                copied = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]
+            except Damaged as error:
+                raise RunError("damaged", f"The copy cannot be read: {error} Verify it, and make a new one.") from error
+            yield part.number, _mine(generation, rule, copied)
+
+
+def _mine(generation: Generation, rule: Correspondence, copied: list[Copied]) -> list[Copied]:
+    """Of a copy of master data the rows of one dataset, of any other all."""
+    if generation.purpose != Generation.Purpose.MASTERS:
+        return copied
+    return [each for each in copied if each.name is not None and each.name.startswith(rule.prefix)]
+
+
+def _objects(part: GenerationPart) -> list[tuple[str, str]]:
+    both = [(part.object_key, part.sha256), (part.api_only_key, part.api_only_sha256)]
+    return [(key, digest) for key, digest in both if key]
+
+
+def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: str) -> list[Copied]:
+    total = sha256()
+
+    def chunks() -> Iterator[bytes]:
+        for chunk in store.open(key):
+            total.update(chunk)
+            yield chunk
+
+    copied = [rule.copied(entry.name, entry.data) for entry in read_entries(opened(chunks()))]
+    if total.hexdigest() != digest:
+        raise Damaged(f"{key} is not the object that was written.")
+    return copied
+
+
+def read_file(check: Check, rule: Correspondence, *, after: int) -> Iterator[Sequence[Copied]]:
+    """Batches of the rows in the check's file that are its dataset's, without the first `after`. Raises RunError."""
+    others = [other for other in datasets.of_database(check.dataset.database) if other.name != rule.name]
+    try:
+        rows = DatasetFile(Path(check.source), [rule, *others]).rows(rule)
+        yield from batched(islice(rows, after, None), FILE_BATCH)
+    except BadFile as error:
+        raise RunError("bad_file", str(error)) from error

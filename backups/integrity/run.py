@@ -1,0 +1,275 @@
+"""The work of a check, step by step: read the copy, page through the table by key, compare both as sets.
+
+D1 may be written to meanwhile; what that changes shows as a difference, and the check is repeated. But all that is
+read belongs to one stretch of work: a check that lay still starts over.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Self
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups.datasets import registry as datasets
+from backups.datasets.mapping import MISSING_IN_D1, ONLY_IN_D1, Copied, Correspondence, Finding, Row
+from backups.datasets.paging import MOST_ROWS, next_rows
+from backups.integrity import staging as sides
+from backups.integrity.copy_side import read_file, read_generation
+from backups.integrity.staging import MAX_STORED, Side
+from backups.models import Check, Dataset, Generation
+from kvops import clock, timing
+from kvops.cloudflare import Cloudflare
+from kvops.connections import clients
+from kvops.runs.lease import Again, Done, Lease, RunError
+
+MAX_KEYLESS = 1_000
+MAX_RESTARTS = 3
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a check has come; kept in the cursor of its run."""
+
+    phase: str = "copy"
+    parts: int = 0
+    keys: int = 0
+    rows: int = 0
+    staged_keys: int = 0
+    staged_rows: int = 0
+    found: int = 0
+    nameless: int = 0
+    looked_for_keyless: bool = False
+    after: str = ""
+    limit: int = 0
+    most: int = 0
+    rows_read: int = 0
+    rows_sha256: str = ""
+    restarts: int = 0
+    at: float = 0.0
+
+    @classmethod
+    def read(cls, cursor: Mapping[str, object]) -> Self:
+        """The progress in a cursor; an empty one is the beginning."""
+        return cls(**cursor)  # type: ignore[arg-type]
+
+
+class Comparison:
+    """One step's work on a check, in a run of its own or within another run."""
+
+    def __init__(self, lease: Lease, check: Check, progress: Progress, *, within_another_run: bool) -> None:
+        self.lease, self.check, self.progress = lease, check, progress
+        self.within_another_run = within_another_run
+        self.rule = Correspondence.of(check.definition)
+        self.blocks = self.rule.only_in_d1 == Dataset.OnlyInD1.BLOCK
+        # A copy of master data is of several tables; each check is of one of them.
+        whole = check.generation if check.generation and not check.generation.tables else None
+        self.prefixes = whole.prefixes if whole else [self.rule.prefix]
+        self._calls = 0
+
+    def step(self) -> bool:
+        """Work until the step is over; whether the check is finished. Raises RunError, TryLater, CloudflareError."""
+        if self.progress.at and clock.now().timestamp() - self.progress.at > timing.CHECK_PAUSE:
+            self._start_over(Progress())
+        finished = False
+        while not finished:
+            if self.progress.phase == "copy":
+                self._read_copy()
+            elif self.progress.phase == "d1":
+                self._read_d1()
+            else:
+                finished = self._conclude()
+            if self.lease.tired:
+                break
+        return finished
+
+    def _checkpoint(self, then: Again | Done | None = None, *, finished: bool = False) -> AbstractContextManager[None]:
+        self.progress.at = clock.now().timestamp()
+        place = asdict(self.progress)
+        calls, self._calls = self.lease.run.calls + self._calls, 0
+        if not self.within_another_run:
+            return self.lease.checkpoint(then, cursor=place, calls=calls, done=self.progress.keys + self.progress.rows)
+        cursor = {name: value for name, value in self.lease.run.cursor.items() if name != "check"}
+        if not finished:
+            cursor["check"] = {"id": self.check.pk, "progress": place}
+        return self.lease.checkpoint(then, cursor=cursor, calls=calls)
+
+    def _start_over(self, progress: Progress) -> None:
+        self.progress = progress
+        with self._checkpoint():
+            sides.clear(self.check, findings=True)
+            Check.objects.filter(pk=self.check.pk).update(started_at=Now())
+
+    def _keep(
+        self, side: Side, rows: Iterable[tuple[str, Mapping[str, str] | None]], findings: Sequence[Finding]
+    ) -> None:
+        room = MAX_STORED - self.progress.found
+        self.progress.found += len(findings)
+        with self._checkpoint():
+            sides.stage(self.check, side, rows)
+            sides.note(self.check, findings, room=room)
+
+    # The copy
+
+    def _read_copy(self) -> None:
+        if self.check.generation is None:
+            # Only ever in the process of a command, which waits for it: not cut into steps.
+            for batch in read_file(self.check, self.rule, after=self.progress.keys):
+                self._keep_copy(batch)
+        else:
+            with closing(read_generation(self.check.generation, self.rule, after=self.progress.parts)) as parts:
+                for number, batch in parts:
+                    self.progress.parts = number
+                    self._keep_copy(batch)
+                    if self.lease.tired:
+                        return
+            written = self._written(self.check.generation)
+            if self.progress.keys != written:
+                raise RunError(
+                    "damaged",
+                    f"{self.progress.keys} keys could be read of {self.check.generation}, "
+                    f"{written} were written. Verify it, and make a new copy.",
+                )
+        self.progress.phase = "d1"
+        with self._checkpoint():
+            pass
+
+    def _written(self, generation: Generation) -> int:
+        """How many keys the copy has that the check is about."""
+        rows = {table["dataset"]: int(table["rows"]) for table in generation.tables}
+        return rows.get(self.rule.name, generation.keys)
+
+    def _keep_copy(self, batch: Sequence[Copied]) -> None:
+        findings = [finding for copied in batch for finding in copied.findings]
+        rows = []
+        for copied in batch:
+            if copied.name is not None and sides.storable(copied.name):
+                rows.append((copied.name, copied.digests))
+            elif copied.name is not None:
+                findings.append(Finding(copied.name, MISSING_IN_D1))
+        self.progress.keys += len(batch)
+        self.progress.staged_keys += len(rows)
+        self._keep(Side.COPY, rows, findings)
+
+    # D1
+
+    def _read_d1(self) -> None:
+        try:
+            database = datasets.environment_database(self.check.environment, self.check.dataset)
+        except datasets.NoDatabase as error:
+            raise RunError("no_database", str(error)) from error
+        with clients.reader(self.check.environment) as client:
+            if self.blocks and not self.progress.looked_for_keyless:
+                self._read_keyless(client, database.database_id)
+            while self.progress.phase == "d1":
+                self._read_page(client, database.database_id)
+                if self.lease.tired:
+                    return
+
+    def _query(self, client: Cloudflare, database_id: str, sql: str, params: Sequence[str] = ()) -> list[Row]:
+        before = client.calls
+        try:
+            answer = client.query(database_id, sql, params)
+        finally:
+            self._calls += client.calls - before
+        self.progress.rows_read += answer.rows_read
+        return [self.rule.read_row(cells) for cells in answer.rows]
+
+    def _read_keyless(self, client: Cloudflare, database_id: str) -> None:
+        """Rows with a NULL in their key stand for no key at all. Where such rows are allowed they are not counted."""
+        rows = self._query(client, database_id, self.rule.keyless_sql(MAX_KEYLESS + 1))
+        if len(rows) > MAX_KEYLESS:
+            raise RunError(
+                "no_keys",
+                f"More than {MAX_KEYLESS} rows of {self.rule.table} have no value in a column of the key: "
+                "correct the table or the dataset.",
+            )
+        self.progress.looked_for_keyless = True
+        self._keep_rows(rows)
+
+    def _read_page(self, client: Cloudflare, database_id: str) -> None:
+        def query(sql: str, params: Sequence[str]) -> list[Row]:
+            return self._query(client, database_id, sql, params)
+
+        rows, last = next_rows(self.rule, self.progress, query)
+        if last:
+            self.progress.phase = "compare"
+        self._keep_rows(rows)
+
+    def _keep_rows(self, rows: Sequence[Row]) -> None:
+        named, findings = [], []
+        for row in filter(self._concerns_us, rows):
+            self.progress.rows += 1
+            text = json.dumps([row.name, row.digests], sort_keys=True)
+            self.progress.rows_sha256 = sha256((self.progress.rows_sha256 + text).encode()).hexdigest()
+            if row.name is not None and sides.storable(row.name):
+                named.append((row.name, row.digests))
+                continue
+            self.progress.nameless += 1
+            if self.blocks:
+                findings.append(Finding(row.head, ONLY_IN_D1, row.nameless))
+        self.progress.staged_rows += len(named)
+        self._keep(Side.D1, named, findings)
+
+    def _concerns_us(self, row: Row) -> bool:
+        """Whether the row's key lies under what was copied; one without a name, whether it could."""
+        if row.name is not None:
+            return any(row.name.startswith(prefix) for prefix in self.prefixes)
+        return any(row.head.startswith(prefix) or prefix.startswith(row.head) for prefix in self.prefixes)
+
+    # Both
+
+    def _conclude(self) -> bool:
+        mine = self.progress
+        there = (sides.staged(self.check, Side.COPY), sides.staged(self.check, Side.D1))
+        if there != (mine.staged_keys, mine.staged_rows):
+            # The table is not logged: a crash of Postgres empties it.
+            if mine.restarts >= MAX_RESTARTS:
+                raise RunError("rows_lost", gettext_noop("What was read is lost again and again: start a new check."))
+            self._start_over(Progress(restarts=mine.restarts + 1))
+            return False
+        result: dict[str, JSON] = {}
+        with self._checkpoint(None if self.within_another_run else Done(result), finished=True):
+            counts = sides.find(
+                self.check,
+                list(self.rule.fields),
+                allowed=[] if self.blocks else [ONLY_IN_D1],
+                room=MAX_STORED - mine.found,
+            )
+            only = counts.pop(ONLY_IN_D1, 0)
+            differences = mine.found + sum(counts.values()) + (only if self.blocks else 0)
+            result |= {
+                "check": self.check.pk,
+                "keys": mine.keys,
+                "rows": mine.rows,
+                "differences": differences,
+                "only_in_d1": only + mine.nameless,
+                "rows_read": mine.rows_read,
+            }
+            self._record(result, passed=differences == 0)
+            sides.clear(self.check)
+        return True
+
+    def _record(self, result: Mapping[str, JSON], *, passed: bool) -> None:
+        figures = {name: result[name] for name in ("keys", "rows", "differences", "only_in_d1")}
+        changed = Check.objects.filter(pk=self.check.pk, outcome=Check.Outcome.PENDING).update(
+            outcome=Check.Outcome.PASSED if passed else Check.Outcome.FAILED, finished_at=Now(), **figures
+        )
+        if changed != 1:
+            raise RunError("check_moved", gettext_noop("The check was finished by another worker."))
+        statement, _ = self.rule.page_sql((), MOST_ROWS)
+        log.record(
+            Action.CHECK_PASSED if passed else Action.CHECK_FAILED,
+            actor=self.lease.actor,
+            environment=self.check.environment.slug,
+            subject=f"check:{self.check.pk}",
+            subject_label=str(self.check)[:200],
+            digest=self.check.definition_digest,
+            details={**figures, "rows_sha256": self.progress.rows_sha256, "statement": statement[:2000]},
+        )

@@ -1,0 +1,218 @@
+"""Integrity checks: a generation, or a dataset file, against D1.
+
+Values never reach Postgres, only digests of fields, and those are gone when the check is over.
+"""
+
+import socket
+from hashlib import file_digest
+from pathlib import Path
+from secrets import token_hex
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups.datasets import registry as datasets
+from backups.datasets.mapping import BadDataset
+from backups.integrity.run import Comparison, Progress
+from backups.models import Check, CheckRow, Dataset, Generation
+from kvops.approvals import gate as approvals
+from kvops.models import Environment, Person, Run
+from kvops.refusals import Refused
+from kvops.runs import driver as runs
+from kvops.runs.lease import Again, Lease, RunError
+from kvops.wording import say
+
+CHECKABLE = (Generation.Status.COMPLETE, Generation.Status.VERIFIED)
+
+
+class CheckRefused(Refused):
+    """The check cannot be made; the message is one sentence that says what to do."""
+
+
+def start_check(
+    generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
+) -> Check:
+    """Start the comparison of a generation with D1. Raises CheckRefused and runs.AlreadyOpen."""
+    with log.transaction():
+        return create_check(generation, actor=actor, person=person, foreground=foreground)
+
+
+def start_checks(generation: Generation, *, actor: log.Actor, person: Person | None = None) -> list[Check]:
+    """The same of every dataset it holds: of master data, one check for each table."""
+    with log.transaction():
+        found = datasets_of(generation)
+        return [create_check(generation, dataset=each, actor=actor, person=person) for each in found]
+
+
+def create_check(
+    generation: Generation,
+    *,
+    dataset: Dataset | None = None,
+    actor: log.Actor,
+    person: Person | None = None,
+    foreground: bool = False,
+) -> Check:
+    """The same inside the caller's `audit.log.transaction()`, by the one dataset that covers it unless one is named."""
+    log.insist()
+    dataset = dataset or dataset_of(generation)
+    of_masters = generation.purpose == Generation.Purpose.MASTERS
+    run = runs.create(
+        Run.Kind.CHECK,
+        subject=f"generation:{generation.pk}/{dataset.name}" if of_masters else f"generation:{generation.pk}",
+        label=f"{dataset.name}: {generation.stem}"[:300],
+        actor=actor,
+        person=person,
+        environment=generation.environment,
+        foreground=foreground,
+    )
+    return _create(run, dataset, generation.environment, actor, generation=generation, source=generation.stem)
+
+
+def start_file_check(environment: Environment, dataset: Dataset, path: Path, *, actor: log.Actor) -> Check:
+    """Start the comparison of a dataset file with D1, to be driven to its end in this process. Raises CheckRefused."""
+    _insist_usable(dataset, environment)
+    try:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckRefused(f"{path} cannot be read ({error.strerror}).") from error
+    with log.transaction():
+        run = runs.create(
+            Run.Kind.CHECK,
+            # Not one at a time: each has rows of its own, and a command that was killed must block no other.
+            subject=f"dataset:{environment.pk}/{dataset.pk}:{token_hex(4)}",
+            label=f"{dataset.name}: {path.name}"[:300],
+            actor=actor,
+            environment=environment,
+            foreground=True,
+        )
+        where: dict[str, JSON] = {"host": socket.gethostname(), "sha256": digest}
+        return _create(run, dataset, environment, actor, source=str(path.resolve()), where=where)
+
+
+def compare(lease: Lease) -> Again | None:
+    """One step of a check that is a run of its own."""
+    check = _load(Check.objects.get(run=lease.run).pk)
+    comparison = Comparison(lease, check, Progress.read(lease.run.cursor), within_another_run=False)
+    return None if comparison.step() else Again()
+
+
+def recheck(lease: Lease, generation: Generation) -> Check | None:
+    """The same comparison inside another run: one step of it, None while there is more to do.
+
+    It keeps its place under "check" in the run's cursor and leaves the rest of the cursor alone. Call it again in
+    the next step until it returns the finished check; after that, a call starts a new one. Raises RunError.
+    """
+    if "check" not in lease.run.cursor:
+        _begin_recheck(lease, generation)
+    mine = lease.run.cursor["check"]
+    comparison = Comparison(lease, _load(mine["id"]), Progress.read(mine["progress"]), within_another_run=True)
+    if not comparison.step():
+        return None
+    comparison.check.refresh_from_db()
+    return comparison.check
+
+
+def _begin_recheck(lease: Lease, generation: Generation) -> None:
+    with lease.checkpoint():
+        try:
+            dataset = dataset_of(generation)
+        except CheckRefused as refused:
+            raise RunError("cannot_check", str(refused)) from refused
+        check = _create(
+            lease.run, dataset, generation.environment, lease.actor, generation=generation, source=generation.stem
+        )
+        lease.renew(cursor={**lease.run.cursor, "check": {"id": check.pk, "progress": {}}})
+
+
+def datasets_of(generation: Generation) -> list[Dataset]:
+    """What the generation is compared by: the datasets of its rows, or the one that covers it. Raises CheckRefused."""
+    if generation.purpose != Generation.Purpose.MASTERS:
+        return [dataset_of(generation)]
+    _insist_checkable(generation)
+    found = list(Dataset.objects.filter(name__in=[table["dataset"] for table in generation.tables]).order_by("name"))
+    if not found:
+        raise CheckRefused(_("The policy has none of the datasets of this copy any more."))
+    for dataset in found:
+        _insist_usable(dataset, generation.environment)
+    return found
+
+
+def _insist_checkable(generation: Generation) -> None:
+    if generation.status not in CHECKABLE:
+        sentence = _("Copy %(pk)s cannot be checked, only a whole one can: %(status)s.")
+        raise CheckRefused(say(sentence, pk=generation.pk, status=Generation.Status(generation.status).label))
+
+
+def dataset_of(generation: Generation) -> Dataset:
+    """The one dataset that covers the generation. Raises CheckRefused."""
+    _insist_checkable(generation)
+    binding = generation.namespace.binding
+    found = {datasets.dataset_for(binding, prefix) for prefix in generation.prefixes}
+    dataset = found.pop() if len(found) == 1 else None
+    if dataset is None:
+        prefixes = ", ".join(f"{prefix}*" for prefix in generation.prefixes)
+        sentence = _("No one dataset covers %(prefixes)s of %(binding)s: add it to the policy, or copy one family.")
+        raise CheckRefused(say(sentence, prefixes=prefixes, binding=binding))
+    _insist_usable(dataset, generation.environment)
+    return dataset
+
+
+def _insist_usable(dataset: Dataset, environment: Environment) -> None:
+    try:
+        datasets.correspondence(dataset)
+        datasets.environment_database(environment, dataset)
+    except (BadDataset, datasets.NoDatabase) as error:
+        raise CheckRefused(*error.args) from error
+
+
+def _create(
+    run: Run,
+    dataset: Dataset,
+    environment: Environment,
+    actor: log.Actor,
+    *,
+    source: str,
+    generation: Generation | None = None,
+    where: dict[str, JSON] | None = None,
+) -> Check:
+    """The check and its entry. It keeps the rule as it is now, so that a change of the dataset cannot reach in."""
+    _forget_abandoned(dataset, environment)
+    definition = datasets.definition(dataset)
+    check = Check.objects.create(
+        environment=environment,
+        dataset=dataset,
+        definition=definition,
+        definition_digest=approvals.digest_of(approvals.canonical(definition)),
+        generation=generation,
+        source=source[:1000],
+        run=run,
+    )
+    details: dict[str, JSON] = {"dataset": dataset.name, "source": check.source, **(where or {})}
+    if generation is not None:
+        details |= {"generation": generation.pk, "manifest_sha256": generation.manifest_sha256}
+    log.record(
+        Action.CHECK_STARTED,
+        actor=actor,
+        environment=environment.slug,
+        subject=f"check:{check.pk}",
+        subject_label=str(check)[:200],
+        digest=check.definition_digest,
+        details=details,
+    )
+    return check
+
+
+def _forget_abandoned(dataset: Dataset, environment: Environment) -> None:
+    """Empty what earlier checks left behind that nobody works on; one that is resumed notices, and starts over."""
+    over = Q(check_run__run__state__in=Run.RESUMABLE)
+    killed = Q(check_run__run__foreground=True, check_run__run__lease_until__lt=Now())
+    CheckRow.objects.filter(over | killed, check_run__dataset=dataset, check_run__environment=environment).delete()
+
+
+def _load(pk: int) -> Check:
+    return Check.objects.select_related("environment", "dataset", "generation").get(pk=pk)

@@ -1,0 +1,99 @@
+"""Integrity: does what KV holds agree with D1, and where not."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from backups.generations import contents as catalogue
+from backups.integrity import staging as sides
+from backups.integrity import start as integrity
+from backups.integrity.forms import DifferenceFilter
+from backups.models import Check, Difference, Generation
+from kvops.people.signin import person_of
+from kvops.runs import driver as runs
+from kvops.web.acting import refuse
+
+PAGE = 100
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """Every dataset with its newest check per environment."""
+    context = {"datasets": catalogue.agreements(), "may_operate": request.user.has_perm("kvops.operate")}
+    return render(request, "integrity/list.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """One check with its differences, by key and field."""
+    check = _check(pk)
+    form = DifferenceFilter(request.GET)
+    found = list(form.differences(check)[: PAGE + 1])
+    # Never more rows than a check stores.
+    counts = check.found.values_list("kind").annotate(number=Count("pk")).order_by("kind")
+    context = {
+        "check": check,
+        "environment": check.environment,
+        "form": form,
+        "differences": found[:PAGE],
+        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "kinds": [(kind, Difference.Kind(kind).label, number) for kind, number in counts],
+        "stored": sides.MAX_STORED if check.differences > sides.MAX_STORED else None,
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "integrity/detail.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the page that moves; when the check is over, the whole page is loaded again."""
+    check = _check(pk)
+    response = render(request, "integrity/detail.html#live", {"check": check})
+    if not (check.run.is_open and check.outcome == Check.Outcome.PENDING):
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Compare the same copy with D1 once more."""
+    earlier, person = _check(pk), person_of(request)
+    if earlier.generation is None:
+        raise Http404
+    try:
+        started = integrity.start_checks(earlier.generation, actor=person.actor, person=person)[0]
+    except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, earlier.environment, f"check:{pk}")
+        return redirect("backups:check", pk)
+    messages.success(request, _("The check is under way."))
+    return redirect("backups:check", started.pk)
+
+
+def _check(pk: int) -> Check:
+    return get_object_or_404(
+        Check.objects.select_related("environment", "dataset", "generation__namespace", "run"), pk=pk
+    )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def check(request: HttpRequest, pk: int) -> HttpResponse:
+    """Compare the copy with D1."""
+    generation, person = get_object_or_404(Generation, pk=pk), person_of(request)
+    try:
+        started = integrity.start_checks(generation, actor=person.actor, person=person)
+    except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, generation.environment, f"generation:{pk}")
+        return redirect("backups:generation", pk)
+    messages.success(request, _("The check is under way."))
+    return redirect("backups:check", started[0].pk) if len(started) == 1 else redirect("backups:generation", pk)

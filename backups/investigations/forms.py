@@ -1,0 +1,52 @@
+"""What a cache is copied for, and why an investigation is over."""
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from backups.investigations.requests import LONGEST
+from backups.retention.forms import FamilyField
+from kvops import timing
+from kvops.models import Category, Environment, Family
+
+REASON = 2_000
+"""Characters of a reason."""
+
+
+class InvestigationForm(forms.Form):
+    """A cache, a name, a reason and an end."""
+
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("order"), label=_("Environment"), to_field_name="slug", empty_label=None
+    )
+    family = FamilyField(
+        Family.objects.filter(category=Category.CACHE).order_by("binding", "pattern"),
+        label=_("Cache"),
+        empty_label=None,
+    )
+    title = forms.CharField(
+        label=_("Name of the investigation"),
+        max_length=200,
+        widget=forms.TextInput(attrs={"placeholder": _("Wrong totals on the overview of clinics")}),
+    )
+    reason = forms.CharField(
+        label=_("What the copy is needed for"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3})
+    )
+    days = forms.IntegerField(
+        label=_("Days until it goes at the latest"),
+        min_value=1,
+        max_value=LONGEST,
+        initial=timing.RETENTION_DAYS,
+        help_text=_("Close the investigation as soon as you know: its copy goes then."),
+    )
+
+
+class CloseForm(forms.Form):
+    """Why the copy is needed no more."""
+
+    reason = forms.CharField(label=_("What was found out"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class InvestigationFilter(forms.Form):
+    """Where a page of the list goes on."""
+
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)

@@ -1,0 +1,314 @@
+"""Investigations: a cache is copied for a question with a name and an end, and not for longer (policy 3.3).
+
+The copy lies where R2 deletes it by itself. A reviewer approves once, when it is made, that it goes when somebody
+closes the investigation, at its end date at the latest; from then on it goes by itself. The work is `investigating`.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups.bucket import protection as guards
+from backups.generations import scope
+from backups.generations import start as generations
+from backups.models import BucketGuard, Generation, Investigation
+from backups.retention import holds
+from backups.retention.evidence import objects_sha256
+from kvops import clock, timing
+from kvops.approvals import gate as approvals
+from kvops.approvals import standing
+from kvops.models import ApprovalRequest, Category, Environment, Event, Family, Namespace, Person, Role, Run
+from kvops.notifications import outbox as notifications
+from kvops.refusals import Refused
+from kvops.runs import driver as runs
+from kvops.wording import moment, say
+
+FORMAT = 1
+KIND = ApprovalRequest.Kind.INVESTIGATION
+LONGEST = timing.CACHE_RETENTION_DAYS
+"""Days that an investigation lasts at most; a constraint says the same."""
+AFTERWARDS = timedelta(days=30)
+"""For how long after its end the copy can still be deleted under the approval, should KVOps be down then."""
+
+
+class InvestigationRefused(Refused):
+    """The step is not possible now; one sentence that says why and what to do."""
+
+
+def rule(investigation: Investigation) -> dict[str, object]:
+    """What a reviewer approves: which copy goes, and when. Derived from what can no longer be edited."""
+    generation, environment = investigation.generation, investigation.environment
+    return {
+        "format": FORMAT,
+        "action": "delete_investigation_copy",
+        "environment": environment.slug,
+        "production": environment.production,
+        "account_id": environment.account_id,
+        "bucket": generation.bucket,
+        "binding": generation.namespace.binding,
+        "namespace_id": generation.namespace.namespace_id,
+        "prefixes": generation.prefixes,
+        "generation": generation.pk,
+        "name": generation.stem,
+        "title": investigation.title,
+        "reason": investigation.reason,
+        "ends_at": investigation.ends_at.astimezone(UTC).isoformat(),
+    }
+
+
+def start(namespace: Namespace, *, family: Family, title: str, reason: str, days: int, by: Person) -> Investigation:
+    """Copy a cache for an investigation, and ask another person to approve how its copy goes.
+
+    Raises InvestigationRefused, generations.BackupRefused, approvals.ApprovalRefused and runs.AlreadyOpen.
+    """
+    if not title.strip() or not reason.strip():
+        raise InvestigationRefused(_("Give the investigation a name, and say what the copy is needed for."))
+    if not 1 <= days <= LONGEST:
+        raise InvestigationRefused(say(_("An investigation lasts 1 to %(days)s days."), days=LONGEST))
+    _insist_operator(by)
+    _insist_cache(namespace, family)
+    _insist_expiry(namespace.environment, days)
+    with log.transaction():
+        ends_at = clock.now() + timedelta(days=days)
+        generation = generations.create_backup(
+            namespace,
+            prefixes=[family.pattern],
+            purpose=Generation.Purpose.INVESTIGATION,
+            ends_at=ends_at,
+            actor=by.actor,
+            person=by,
+        )
+        made = Investigation.objects.create(
+            environment=namespace.environment,
+            title=title.strip(),
+            reason=reason.strip(),
+            generation=generation,
+            asked_by=by,
+            ends_at=ends_at,
+        )
+        details: dict[str, JSON] = {"reason": made.reason[:500], "ends_at": ends_at.isoformat()}
+        _record(Action.INVESTIGATION_OPENED, made, by.actor, details=details)
+        ask(made, by=by)
+    return made
+
+
+def _insist_operator(person: Person) -> None:
+    if not person.holds(Role.OPERATOR):
+        raise InvestigationRefused(_("Only an operator can do this."))
+
+
+def _insist_cache(namespace: Namespace, family: Family) -> None:
+    """The prefix of the family holds nothing but caches, as far as is known."""
+    reached = scope.reached(namespace, [family.pattern])
+    others = [each for each in reached if each.category != Category.CACHE]
+    if family.binding != namespace.binding or family not in reached:
+        raise InvestigationRefused(say(_("%(family)s is no family of %(place)s."), family=family, place=namespace))
+    if others or scope.secret_in_inventory(namespace, [family.pattern]):
+        sentence = _("Under %(family)s there are keys that are no cache. Only caches are copied for an investigation.")
+        raise InvestigationRefused(say(sentence, family=family))
+
+
+def _insist_expiry(environment: Environment, days: int) -> None:
+    """R2 deletes the copy by itself, in time and not too early."""
+    guard = guards.known(environment)
+    if not guard.known:
+        sentence = _("Whether the bucket of %(environment)s deletes such copies by itself is not known. %(why)s")
+        raise InvestigationRefused(say(sentence, environment=environment.name, why=guard.why))
+    if not expires(guard):
+        sentence = _(
+            "The bucket of %(environment)s has no lifecycle rule that deletes copies of investigations within"
+            " %(days)s days. The page of the investigations says how to add it."
+        )
+        raise InvestigationRefused(say(sentence, environment=environment.name, days=LONGEST))
+    if timedelta(days=days) > timedelta(seconds=guard.expiry or 0):
+        sentence = _("R2 deletes copies of investigations after %(days)s days. Choose an earlier end.")
+        raise InvestigationRefused(say(sentence, days=timedelta(seconds=guard.expiry or 0).days))
+
+
+def expires(guard: BucketGuard) -> bool:
+    """Whether R2 deletes copies of investigations by itself, within the days that one may last."""
+    return guard.expiry is not None and guard.expiry <= timedelta(days=LONGEST).total_seconds()
+
+
+def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:
+    """Ask another person to approve how the copy goes, in the caller's transaction. Raises ApprovalRefused."""
+    return approvals.submit(
+        KIND,
+        subject=investigation.subject,
+        title=f"Delete the copy of investigation {investigation.title!r} in {investigation.environment.name}",
+        evidence=rule(investigation),
+        requester=by,
+        environment=investigation.environment,
+        standing_until=max(investigation.ends_at, clock.now()) + AFTERWARDS,
+    )
+
+
+def ask_again(investigation: Investigation, *, by: Person) -> ApprovalRequest:
+    """The same after a request that led to nothing. Raises InvestigationRefused and ApprovalRefused."""
+    with log.transaction():
+        mine = _locked(investigation)
+        if mine.over_at is not None:
+            raise InvestigationRefused(_("The copy is gone already."))
+        if standing.in_force(KIND, mine.subject):
+            raise InvestigationRefused(_("An approval is in force already."))
+        return ask(mine, by=by)
+
+
+def close(investigation: Investigation, *, reason: str, by: Person) -> None:
+    """Its copy goes now; where it is still made, or nobody approved yet, as soon as that is so.
+
+    Raises InvestigationRefused and ApprovalRefused.
+    """
+    _insist_operator(by)
+    if not reason.strip():
+        raise InvestigationRefused(_("Say what was found out, so that the copy can go."))
+    with log.transaction():
+        mine = _locked(investigation)
+        if mine.closed_at is not None or mine.over_at is not None:
+            raise InvestigationRefused(_("The investigation is over already."))
+        approval = standing.in_force(KIND, mine.subject)
+        if approval is not None and approval.approver_id == by.pk:
+            raise InvestigationRefused(_("You approved this; another person must do it."))
+        closed = Investigation.objects.filter(pk=mine.pk, closed_at=None, over_at=None)
+        if closed.update(closed_at=Now(), closed_by=by, closed_because=reason.strip()) != 1:
+            raise InvestigationRefused(_("The investigation is over already."))
+        _record(Action.INVESTIGATION_CLOSED, mine, by.actor, details={"reason": reason.strip()[:500]})
+    if mine.generation.run.is_open:
+        runs.request_stop(mine.generation.run, actor=by.actor)
+    end(mine, actor=by.actor)
+
+
+def insist_open(run: Run, _actor: log.Actor) -> None:
+    """A copy is not gone on with once its investigation is over. Raises runs.NotResumable."""
+    mine = Investigation.objects.filter(generation__run=run)
+    if mine.exclude(closed_at=None, over_at=None).exists():
+        raise runs.NotResumable(_("The investigation is over; its copy is no longer made."))
+
+
+def insist_current(run: Run, _actor: log.Actor) -> None:
+    """A run is not gone on with once another deletes the copy. Raises runs.NotResumable."""
+    if not Investigation.objects.filter(run=run).exists():
+        raise runs.NotResumable(_("Another run is already doing this."))
+
+
+def end_due(environment: Environment) -> None:
+    """Let the copy of every investigation go that is closed, or whose time is over; called every few minutes."""
+    ended = Investigation.objects.there().filter(Q(closed_at__isnull=False) | Q(ends_at__lte=Now()))
+    resting = Q(run=None) | Q(run__state__in=Run.RESUMABLE)
+    for investigation in ended.filter(resting, environment=environment).order_by("pk"):
+        end(investigation, actor=log.Actor.system("investigations"))
+
+
+def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
+    """Begin to delete the copy of an investigation that is over, if that can be now; otherwise tell of it once."""
+    with log.transaction():
+        mine = _locked(investigation)
+        if mine.over_at is not None or not _may_begin(mine):
+            return mine.run
+        generation = mine.generation
+        if generation.status == Generation.Status.WRITING:
+            if not generation.run.is_open:
+                _never_finished(mine, actor)
+            return None
+        if holds.of([generation.pk]):
+            return None
+        try:
+            return _delete(mine, actor)
+        except runs.AlreadyOpen:  # somebody resumed the one of before
+            return mine.run
+        except approvals.ApprovalRefused as refused:
+            because = str(refused)
+    _tell(mine, because)
+    return None
+
+
+def _may_begin(mine: Investigation) -> bool:
+    """Whether a run may begin to delete the copy: there is none, or another approval stands than the one it carries."""
+    run = mine.run
+    if run is None:
+        return True
+    return run.state in Run.RESUMABLE and standing.in_force(KIND, mine.subject) not in {None, run.approval}
+
+
+def _delete(mine: Investigation, actor: log.Actor) -> Run:
+    """The run that deletes the copy, under the approval that stands. Raises ApprovalRefused."""
+    approval = standing.in_force(KIND, mine.subject)
+    if approval is None:
+        raise approvals.ApprovalRefused(_("Nobody approved that the copy goes. An operator asks, a reviewer decides."))
+    digest = approvals.digest_of(approvals.canonical(rule(mine)))
+    carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
+    objects = mine.generation.every_object()
+    run = runs.create(
+        Run.Kind.EXPIRE,
+        subject=mine.subject,
+        label=mine.generation.stem[:300],
+        actor=actor,
+        environment=mine.environment,
+        approval=carried,
+        total=len(objects),
+    )
+    Investigation.objects.filter(pk=mine.pk).update(run=run)
+    _record(Action.INVESTIGATION_ENDING, mine, actor, digest=objects_sha256(objects), details={"objects": len(objects)})
+    return run
+
+
+def _never_finished(mine: Investigation, actor: log.Actor) -> None:
+    """There is no copy, only what R2 deletes by itself."""
+    over(mine, actor, {"copy": "never finished"})
+
+
+def over(mine: Investigation, actor: log.Actor, details: dict[str, JSON]) -> None:
+    """Nothing is left of the investigation's copy, within the open transaction."""
+    Investigation.objects.filter(pk=mine.pk, over_at=None).update(over_at=Now())
+    _record(Action.INVESTIGATION_OVER, mine, actor, details=details)
+
+
+def _tell(investigation: Investigation, because: str) -> None:
+    """Once: the copy is past its end and still there."""
+    with log.transaction():
+        notifications.post(
+            Event.GENERATION_PAST_DEADLINE,
+            subject=investigation.subject,
+            title=say(_("The copy of investigation %(title)s should be gone"), title=investigation.title),
+            lines=[say(_("It ended on %(at)s."), at=moment(_ended_at(investigation))), because],
+            link=reverse("backups:investigation", args=[investigation.pk]),
+            environment=investigation.environment,
+            occasion="past its end",
+            to=[investigation.asked_by],
+        )
+
+
+def past_their_end() -> list[Investigation]:
+    """What has been closed, or over by its date, for an hour, and has its copy still."""
+    ago = Now() - timedelta(hours=1)
+    return list(Investigation.objects.there().filter(Q(closed_at__lt=ago) | Q(ends_at__lt=ago)).order_by("pk"))
+
+
+def _ended_at(investigation: Investigation) -> datetime:
+    return min(investigation.closed_at or investigation.ends_at, investigation.ends_at)
+
+
+def _locked(investigation: Investigation) -> Investigation:
+    """The investigation as it is now, held until the open transaction ends."""
+    related = ("environment", "asked_by", "run", "generation__run", "generation__namespace", "generation__environment")
+    return Investigation.objects.select_for_update(of=("self",)).select_related(*related).get(pk=investigation.pk)
+
+
+def _record(
+    action: Action, mine: Investigation, actor: log.Actor, *, details: dict[str, JSON], digest: str = ""
+) -> None:
+    log.record(
+        action,
+        actor=actor,
+        environment=mine.environment.slug,
+        subject=mine.subject,
+        subject_label=mine.title,
+        digest=digest,
+        details={"generation": mine.generation_id, **details},
+    )

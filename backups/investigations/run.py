@@ -1,0 +1,109 @@
+"""The deletion of an investigation's copy: a run under the approval that stands for it.
+
+Everything is derived again before the first object: that the investigation is over, whose approval it is, that both
+people still have their rights, that every object is one of this copy. How the objects then go is `erasing`.
+"""
+
+from collections.abc import Mapping
+
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups.bucket import access as storage
+from backups.bucket import rollback as contradictions
+from backups.bucket.r2 import R2Store
+from backups.investigations import requests as investigations
+from backups.models import Generation, Investigation
+from backups.retention import holds
+from backups.retention.erasure import Erasing
+from kvops import clock
+from kvops.approvals import gate as approvals
+from kvops.approvals import standing
+from kvops.runs import emergency
+from kvops.runs.lease import Again, Done, Lease, RunError, TryLater
+
+Status = Generation.Status
+
+
+def delete_copy_permanently(lease: Lease) -> Again | None:
+    """One step. Raises RunError when the target, a right or the bucket does not allow it."""
+    related = ("environment", "generation__namespace", "generation__environment")
+    investigation = Investigation.objects.select_related(*related).get(run=lease.run)
+    _insist_target(investigation, lease)
+    contradictions.insist_none(investigation.environment)
+    with storage.errors_for_a_run(), storage.store(investigation.environment) as store:
+        return _Job(investigation, lease, store).step()
+
+
+def _insist_target(investigation: Investigation, lease: Lease) -> None:
+    """The investigation is over, and the run carries the approval of its rule as that is derived now."""
+    run, generation = lease.run, investigation.generation
+    digest = approvals.digest_of(approvals.canonical(investigations.rule(investigation)))
+    if run.subject != investigation.subject or run.approval is None or run.approval_digest != digest:
+        raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+    if investigation.closed_at is None and clock.seconds_until(investigation.ends_at) > 0:
+        raise RunError("not_over", gettext_noop("The investigation is not over."))
+    if generation.bucket != investigation.environment.r2_bucket:
+        raise RunError("wrong_target", gettext_noop("The copy lies in a bucket that the environment uses no more."))
+    if not all(key.startswith(f"{generation.stem}.") for key in generation.every_object()):
+        raise RunError("wrong_set", gettext_noop("The copy names objects that are not its own."))
+
+
+class _Job(Erasing):
+    """One step's work on the copy of an investigation."""
+
+    def __init__(self, investigation: Investigation, lease: Lease, store: R2Store) -> None:
+        super().__init__(investigation.environment, lease, store)
+        self.investigation = investigation
+
+    def step(self) -> Again | None:
+        """The copy, until the step is over or nothing is left of it."""
+        generation = self.investigation.generation
+        if generation.status not in Generation.GOING:
+            self._begin(generation)
+        if generation.status != Status.DELETED and not self.delete(generation):
+            return Again()
+        with self.lease.checkpoint(Done({"deleted_copies": 1}), cursor={}, done=self.lease.run.total or 0, note=""):
+            pass
+        return None
+
+    def _begin(self, generation: Generation) -> None:
+        self.insist_rights()
+        with self.lease.checkpoint(cursor=self.cursor(next=0)):
+            emergency.hold(self.environment)
+            held = Generation.objects.select_for_update().get(pk=generation.pk)
+            if held.status != generation.status:
+                raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
+            if needed := holds.of([generation.pk]):
+                raise TryLater(" ".join(str(hold.text) for hold in needed[generation.pk]))
+            self.begin(generation, {"objects": len(generation.every_object())})
+        generation.refresh_from_db()
+
+    def insist_rights(self) -> None:
+        """The emergency stop, the approval that stands, and both people's rights."""
+        emergency.insist_none(self.environment)
+        if self.lease.run.approval is None:
+            raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+        try:
+            standing.insist(self.lease.run.approval)
+        except approvals.ApprovalRefused as refused:
+            emergency.insist_none(self.environment)
+            raise RunError("rights_gone", str(refused)) from refused
+
+    def settled(self, generation: Generation) -> None:
+        """With its copy the investigation is over."""
+        investigations.over(self.investigation, self.lease.actor, {"keys": generation.keys})
+
+    def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
+        """An entry that names the investigation and its approval."""
+        log.record(
+            action,
+            actor=self.lease.actor,
+            environment=self.environment.slug,
+            subject=f"generation:{generation.pk}",
+            subject_label=generation.stem[:200],
+            digest=generation.manifest_sha256,
+            details={"investigation": self.investigation.pk, "approval": self.lease.run.approval_id or 0, **details},
+        )

@@ -1,0 +1,159 @@
+"""Investigations: caches that are copied for a question, and when their copies go."""
+
+from collections.abc import Callable
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from backups.bucket import protection as guards
+from backups.investigations import requests as investigations
+from backups.investigations.forms import CloseForm, InvestigationFilter, InvestigationForm
+from backups.investigations.requests import KIND
+from backups.models import Investigation
+from kvops.approvals import standing
+from kvops.models import Environment, Namespace
+from kvops.people.signin import person_of
+from kvops.refusals import Refused
+from kvops.web.acting import act, refuse
+
+PAGE = 50
+RELATED = ("environment", "asked_by", "closed_by", "run", "generation__environment", "generation__namespace")
+INVESTIGATIONS = Investigation.objects.select_related(*RELATED, "generation__run", "generation__verify_run")
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """List investigations, newest first, and whether each bucket lets their copies go by itself."""
+    asked = InvestigationFilter(request.GET)
+    after = asked.cleaned_data["after"] if asked.is_valid() else 0
+    older = INVESTIGATIONS.filter(pk__lt=after) if after is not None else INVESTIGATIONS
+    found = list(older.order_by("-pk")[: PAGE + 1])
+    context = {
+        "investigations": [(each, standing.newest(KIND, each.subject)) for each in found[:PAGE]],
+        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "buckets": [_bucket(environment) for environment in Environment.objects.order_by("order")],
+        "days": investigations.LONGEST,
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "investigations/list.html", context)
+
+
+def _bucket(environment: Environment) -> dict[str, object]:
+    guard = guards.known(environment)
+    days = None if guard.expiry is None else guard.expiry / 86_400
+    return {"environment": environment, "guard": guard, "expires": investigations.expires(guard), "days": days}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("kvops.operate", raise_exception=True)
+def new(request: HttpRequest) -> HttpResponse:
+    """Choose a cache and say what for; its copy is made at once."""
+    if request.method != "POST":
+        return _new(request, InvestigationForm(initial=request.GET.dict()))
+    form = InvestigationForm(request.POST)
+    if not form.is_valid():
+        return _new(request, form, status=422)
+    chosen = form.cleaned_data
+    environment, family = chosen["environment"], chosen["family"]
+    namespace = Namespace.objects.filter(environment=environment, binding=family.binding).first()
+    if namespace is None:
+        form.add_error("family", _("This environment has no such binding."))
+        return _new(request, form, status=422)
+    asked = {name: chosen[name] for name in ("family", "title", "reason", "days")}
+    try:
+        made = investigations.start(namespace, by=person_of(request), **asked)
+    except Refused as refused:
+        form.add_error(None, str(refused))
+        refuse(request, refused, environment, f"namespace:{namespace.pk}")
+        return _new(request, form, status=422)
+    messages.success(request, _("The copy is being made. A reviewer is asked to approve that it goes at its end."))
+    return redirect("backups:investigation", made.pk)
+
+
+def _new(request: HttpRequest, form: InvestigationForm, *, status: int = 200) -> HttpResponse:
+    return render(request, "investigations/new.html", {"form": form}, status=status)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one investigation, its copy and its end."""
+    return _page(request, get_object_or_404(INVESTIGATIONS, pk=pk))
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    found = get_object_or_404(INVESTIGATIONS, pk=pk)
+    response = render(request, "investigations/detail.html#live", _context(request, found))
+    run = found.run or found.generation.work
+    if not run.is_open:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def close(request: HttpRequest, pk: int) -> HttpResponse:
+    """End an investigation now."""
+    found, form, person = get_object_or_404(INVESTIGATIONS, pk=pk), CloseForm(request.POST), person_of(request)
+    return _act(
+        request,
+        found,
+        lambda: investigations.close(found, reason=form.cleaned_data["reason"], by=person),
+        done=_("The investigation is closed. Its copy goes as soon as it may."),
+        form=form,
+    )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def ask(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask another person once more to approve how the copy goes."""
+    found, person = get_object_or_404(INVESTIGATIONS, pk=pk), person_of(request)
+    return _act(
+        request, found, lambda: investigations.ask_again(found, by=person), done=_("A reviewer is asked to decide.")
+    )
+
+
+def _act(
+    request: HttpRequest, found: Investigation, do: Callable[[], object], *, done: str, form: forms.Form | None = None
+) -> HttpResponse:
+    return act(
+        request,
+        do,
+        on=(found.environment, found.subject),
+        done=done,
+        to=reverse("backups:investigation", args=[found.pk]),
+        show=lambda form, status: _page(request, INVESTIGATIONS.get(pk=found.pk), form=form, status=status),
+        form=form,
+    )
+
+
+def _page(
+    request: HttpRequest, found: Investigation, *, form: forms.Form | None = None, status: int = 200
+) -> HttpResponse:
+    context = _context(request, found) | {"form": form or CloseForm()}
+    return render(request, "investigations/detail.html", context, status=status)
+
+
+def _context(request: HttpRequest, found: Investigation) -> dict[str, object]:
+    approval = standing.newest(KIND, found.subject)
+    return {
+        "investigation": found,
+        "environment": found.environment,
+        "generation": found.generation,
+        "run": found.run or found.generation.work,
+        "approval": approval,
+        "in_force": standing.in_force(KIND, found.subject) is not None,
+        "is_approver": approval is not None and approval.approver_id == person_of(request).pk,
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }

@@ -1,0 +1,109 @@
+"""What `verify_masters` and `verify` share: compare the datasets of a file with D1, and say what was found.
+
+With `--json` one object is printed: `ok` (bool) and `datasets`, by name: `file` and `d1` (rows on each side),
+`differences` (how many), `only_in_d1` (rows of D1 that are not in the file, also where that is allowed), `check` (its
+id) and `details`, the first 100 differences as `{"key", "kind", "field"}`. Exit 0 when nothing differs, 1 when
+something does or could not be compared, 2 for bad usage.
+"""
+
+import getpass
+import json
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit.log import Actor
+from backups.datasets import registry as datasets
+from backups.datasets.files import BadFile, DatasetFile
+from backups.datasets.mapping import BadDataset
+from backups.integrity import start as integrity
+from backups.models import Check, Dataset
+from kvops.models import Environment, Run
+from kvops.runs import driver as runs
+
+MAX_DETAILS = 100
+
+
+class VerifyCommand(BaseCommand):
+    """A command that compares a dataset file with D1."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the flags both have."""
+        parser.add_argument("environment", metavar="ENV")
+        parser.add_argument("--dataset", required=True, type=Path, metavar="FILE", help="the JSON to compare with D1")
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+    def environment(self, slug: str) -> Environment:
+        """The environment of that name; raises CommandError."""
+        found = Environment.objects.filter(slug=slug).first()
+        if found is None:
+            known = ", ".join(Environment.objects.order_by("order").values_list("slug", flat=True)) or "none"
+            raise CommandError(f"There is no environment {slug!r}. Known: {known}.", returncode=2)
+        return found
+
+    def mentioned(self, path: Path, database: str) -> list[str]:
+        """The names of the datasets the file is about, all in one D1 database; raises CommandError."""
+        if not path.is_file():
+            raise CommandError(f"There is no file {path}.", returncode=2)
+        try:
+            return [rule.name for rule in DatasetFile(path, datasets.of_database(database)).mentioned()]
+        except (BadFile, BadDataset) as error:
+            raise CommandError(str(error)) from error
+
+    def verify(self, environment: Environment, names: Sequence[str], options: dict[str, Any]) -> None:
+        """Compare, print, and raise CommandError unless everything is equal."""
+        checks = [
+            self._compare(environment, dataset, options["dataset"])
+            for dataset in Dataset.objects.filter(name__in=names).order_by("name")
+        ]
+        if options["json"]:
+            ok = all(check.differences == 0 for check in checks)
+            self.stdout.write(json.dumps({"ok": ok, "datasets": {c.dataset.name: _facts(c) for c in checks}}))
+        else:
+            for check in checks:
+                self.stdout.write(_in_words(check))
+        if differences := sum(check.differences for check in checks):
+            raise CommandError(
+                f"{differences} differences. Delete nothing: find the cause, export and load again, and verify again."
+            )
+
+    def _compare(self, environment: Environment, dataset: Dataset, path: Path) -> Check:
+        try:
+            check = integrity.start_file_check(environment, dataset, path, actor=Actor.command(getpass.getuser()))
+        except integrity.CheckRefused as refused:
+            raise CommandError(str(refused)) from refused
+        run = check.run
+        for run in runs.drive_to_the_end(check.run):
+            if self.stderr.isatty():
+                self.stderr.write(f"{dataset.name}: {run.done} rows read. {run.note}")
+        if run.state != Run.State.SUCCEEDED:
+            raise CommandError(f"{dataset.name} could not be compared: {run.error or run.get_state_display()}")
+        return Check.objects.select_related("dataset").get(pk=check.pk)
+
+
+def _facts(check: Check) -> dict[str, object]:
+    return {
+        "file": check.keys,
+        "d1": check.rows,
+        "differences": check.differences,
+        "only_in_d1": check.only_in_d1,
+        "check": check.pk,
+        "details": [
+            {"key": name, "kind": kind, "field": field}
+            for name, kind, field in check.found.order_by("name", "kind", "field").values_list("name", "kind", "field")[
+                :MAX_DETAILS
+            ]
+        ],
+    }
+
+
+def _in_words(check: Check) -> str:
+    lines = [f"{check.dataset.name}: {check.keys} in the file, {check.rows} in D1, {check.differences} differences."]
+    found = check.found.order_by("name", "kind", "field")[:MAX_DETAILS]
+    lines += [f"  {each.name}: {each.get_kind_display()} {each.field}".rstrip() for each in found]
+    if check.differences > len(found):
+        lines.append(f"  … and {check.differences - len(found)} more (check {check.pk}).")
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""What `kv_dump` and `export_clinics` share: copy the keys under prefixes into a file, or into R2.
+
+Exit 0 when the copy is whole (in R2: verified too), 1 when it was refused or failed, or keys vanished while it was
+made, 2 for bad usage. `--json` prints one object: `keys`, `bytes` (of the values), `calls` (requests to Cloudflare),
+`sha256` (of the file, or of the manifest), and with `--output`: `output`, `api_only` (the file with entries wrangler
+refuses, or null), `expired`, `vanished`; with `--to-r2`: `generation` (its id), `objects` (names of the data objects),
+`manifest` (its name), `status`, `expired`, `vanished`; with `--dry-run` `bytes` and `sha256` are null.
+"""
+
+import getpass
+import json
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from audit.log import Actor
+from backups.archive import ManifestError
+from backups.exports import plain_files as dumps
+from backups.generations import start as generations
+from backups.management import run_to_end as driving
+from backups.models import Generation
+from kvops.cloudflare import CloudflareError
+from kvops.environments import apply as environments
+from kvops.models import Namespace
+from kvops.refusals import Refused
+from kvops.runs import driver as runs
+
+
+class DumpCommand(BaseCommand):
+    """A command that copies the keys under prefixes."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the flags both have."""
+        target = parser.add_mutually_exclusive_group(required=True)
+        target.add_argument("--output", type=Path, metavar="FILE", help="a new file, readable by you only")
+        target.add_argument("--to-r2", action="store_true", help="a generation in the environment's bucket")
+        parser.add_argument("--dry-run", action="store_true", help="tell the numbers and read no value")
+        parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+    def namespace(self, address: str) -> Namespace:
+        """The namespace at ENV/BINDING; raises CommandError."""
+        try:
+            return environments.find_namespace(address)
+        except environments.UnknownNamespace as error:
+            raise CommandError(str(error), returncode=2) from error
+
+    def copy(self, namespace: Namespace, prefixes: Sequence[str], options: dict[str, Any]) -> dict[str, object]:
+        """Copy, and say what was copied; a refusal is recorded. Raises CommandError."""
+        actor = Actor.command(getpass.getuser())
+        try:
+            return self._copy(namespace, prefixes, actor, options)
+        except Refused as refusal:
+            dumps.refused(namespace, prefixes, refusal, actor=actor)
+            raise CommandError(str(refusal)) from refusal
+        except (dumps.PathRefused, runs.AlreadyOpen, CloudflareError, ManifestError, OSError) as error:
+            raise CommandError(str(error)) from error
+
+    def report(self, outcome: dict[str, object], options: dict[str, Any]) -> None:
+        """Print the outcome. Raises CommandError when the copy is not whole."""
+        self.stdout.write(json.dumps(outcome) if options["json"] else _in_words(outcome))
+        if outcome.get("vanished"):
+            raise CommandError(f"{outcome['vanished']} keys vanished while they were copied. Copy again.")
+        if outcome.get("status") == Generation.Status.DAMAGED:
+            raise CommandError("The copy is damaged: it was not read back as it was written. Copy again.")
+
+    def _copy(
+        self, namespace: Namespace, prefixes: Sequence[str], actor: Actor, options: dict[str, Any]
+    ) -> dict[str, object]:
+        if options["dry_run"]:
+            plan = dumps.plan(namespace, prefixes=prefixes, plain=not options["to_r2"])
+            return {"keys": plan.keys, "bytes": None, "calls": plan.calls, "sha256": None}
+        if options["to_r2"]:
+            return self._to_r2(namespace, prefixes, actor)
+        dump = dumps.write(
+            namespace,
+            prefixes=prefixes,
+            path=options["output"],
+            actor=actor,
+            progress=lambda note: driving.progress(self.stderr, note),
+        )
+        return {
+            "keys": dump.keys,
+            "bytes": dump.bytes,
+            "calls": dump.calls,
+            "sha256": dump.sha256,
+            "output": str(dump.path),
+            "api_only": str(dump.api_only) if dump.api_only else None,
+            "expired": dump.expired,
+            "vanished": dump.vanished,
+        }
+
+    def _to_r2(self, namespace: Namespace, prefixes: Sequence[str], actor: Actor) -> dict[str, object]:
+        generation = generations.start_backup(namespace, prefixes=prefixes, actor=actor, foreground=True)
+        run = generation.run
+        try:
+            calls = driving.until_verified(generation, self.stderr, actor)
+        except CommandError as failure:
+            if run.error_code == "encryption":
+                raise generations.BackupRefused(run.error) from failure
+            raise
+        return {
+            "keys": generation.keys,
+            "bytes": generation.bytes,
+            "calls": calls,
+            "sha256": generation.manifest_sha256,
+            "generation": generation.pk,
+            "objects": generation.object_keys(),
+            "manifest": generation.manifest_key,
+            "status": generation.status,
+            "expired": generation.expired,
+            "vanished": generation.vanished,
+        }
+
+
+def _in_words(outcome: dict[str, object]) -> str:
+    lines = [f"{name}: {value}" for name, value in outcome.items() if value not in (None, [])]
+    if outcome.get("api_only"):
+        lines.append("wrangler refuses the entries in the second file: put them with Cloudflare's API.")
+    return "\n".join(lines)

@@ -1,0 +1,36 @@
+"""What commands that work through a run have in common."""
+
+from django.core.management.base import CommandError, OutputWrapper
+
+from audit.log import Actor
+from backups.generations import start as generations
+from backups.models import Generation
+from kvops.models import Run
+from kvops.runs import driver as runs
+
+
+def progress(stderr: OutputWrapper, note: str) -> None:
+    """Show where the work is, on a terminal only."""
+    if stderr.isatty():
+        stderr.write(f"\r\033[K{note}", ending="")
+
+
+def to_the_end(run: Run, stderr: OutputWrapper) -> None:
+    """Work on a foreground run until it is over; it is refreshed then. Raises CommandError unless it succeeded."""
+    for now in runs.drive_to_the_end(run):
+        progress(stderr, now.note)
+    if run.state != Run.State.SUCCEEDED:
+        raise CommandError(run.error or f"The {run.get_kind_display()} was stopped.")
+
+
+def until_verified(generation: Generation, stderr: OutputWrapper, actor: Actor) -> int:
+    """Work on a foreground copy until it was read back; it is refreshed then. How many requests Cloudflare was sent.
+
+    Raises CommandError when a run failed.
+    """
+    to_the_end(generation.run, stderr)
+    generation.refresh_from_db()
+    if generation.status == Generation.Status.COMPLETE:
+        to_the_end(generations.start_verification(generation, actor=actor, foreground=True), stderr)
+        generation.refresh_from_db()
+    return generation.run.calls

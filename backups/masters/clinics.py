@@ -1,0 +1,54 @@
+"""Old clinic records in KV: exported in bulk like any prefix, and their deletion prepared like any clean-up."""
+
+from dataclasses import dataclass
+
+from audit import log
+from backups.generations import contents as catalogue
+from backups.generations import start as generations
+from backups.generations.scope import BackupRefused
+from backups.models import Generation
+from kvops.inventory import scan as inventory
+from kvops.models import Environment, Namespace, Scan
+from kvops.runs import driver as runs
+from kvops.schedules.jobs import Begun
+
+BINDING = "SETTINGS"
+PREFIX = "clinic:id:"
+
+
+@dataclass(frozen=True)
+class Clinics:
+    """The records of one namespace: how many the newest scan found, and the newest copy of exactly them."""
+
+    namespace: Namespace
+    scan: Scan | None
+    keys: int
+    copy: Generation | None
+
+
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """The job of a schedule: the records of the environment, as long as the newest scan knows of any."""
+    found = [each for each in overview() if each.namespace.environment == environment and each.keys]
+    begun = Begun()
+    for each in found:
+        try:
+            made = generations.create_backup(each.namespace, prefixes=[PREFIX], actor=actor)
+        except (BackupRefused, runs.AlreadyOpen) as refused:
+            begun.refused += refused.args
+        else:
+            begun.runs.append(made.run)
+    return begun
+
+
+def overview() -> list[Clinics]:
+    """The records of each environment that has the binding, in order."""
+    namespaces = Namespace.objects.filter(binding=BINDING).select_related("environment")
+    return [_clinics(namespace) for namespace in namespaces.order_by("environment__order")]
+
+
+def _clinics(namespace: Namespace) -> Clinics:
+    rows = catalogue.coverage(namespace, [PREFIX])
+    copies = Generation.objects.of_kv().whole().filter(namespace=namespace, prefixes=[PREFIX])
+    return Clinics(
+        namespace, inventory.newest(namespace), sum(row.keys for row in rows), copies.order_by("-pk").first()
+    )

@@ -1,0 +1,64 @@
+"""What a copy of master data takes: an environment, a source, and datasets."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from backups.generations.scope import BackupRefused
+from backups.masters import start as masters
+from backups.masters.rows import API
+from backups.models import Dataset
+from kvops.models import Environment
+
+SOURCES = [(masters.FROM_D1, _("D1, through Cloudflare")), ("api", _("the team’s own API"))]
+
+
+def _datasets() -> list[tuple[str, str]]:
+    found = Dataset.objects.order_by("name")
+    return [(each.name, f"{each.name} ({each.database}.{each.table})") for each in found]
+
+
+class MastersForm(forms.Form):
+    """Which rows to copy from where. Cleaned, it holds `masters` and `kept_source`, too."""
+
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("order"),
+        label=_("Environment"),
+        to_field_name="slug",
+        empty_label=None,
+    )
+    source = forms.ChoiceField(label=_("Source"), choices=SOURCES, widget=forms.RadioSelect)
+    url = forms.CharField(
+        label=_("Address of the API"),
+        required=False,
+        max_length=450,
+        widget=forms.URLInput(attrs={"placeholder": "https://api.example.com/masters"}),
+        help_text=_(
+            "https, and a host of KVOPS_MASTERS_API_HOSTS. The address is kept in the record: no secret in it."
+        ),
+    )
+    name = forms.MultipleChoiceField(
+        label=_("Datasets"),
+        required=False,
+        choices=_datasets,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None chosen means all."),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """The datasets and the source themselves."""
+        chosen = self.cleaned_data
+        if "environment" not in chosen or "source" not in chosen:
+            return chosen
+        api = chosen["source"] == "api"
+        source = f"{API}{chosen.get('url', '')}" if api else masters.FROM_D1
+        for field, look in (
+            ("url" if api else "source", lambda: masters.insist_source(source)),
+            ("name", lambda: masters.choose(chosen["environment"], chosen.get("name") or [])),
+        ):
+            try:
+                chosen["masters" if field == "name" else "kept_source"] = look()
+            except BackupRefused as refused:
+                self.add_error(field, str(refused))
+        return chosen

@@ -1,0 +1,125 @@
+"""How a copy of master data is written: rows collected, frozen as names, then part after part like any other copy.
+
+The rows are collected anew in each step. Are they not what the step before found, the copy starts over: it never mixes
+two readings. Whether D1 changed while it was read, the check of the copy against D1 says.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connection
+from django.utils.translation import gettext_noop
+
+from audit.chain import JSON
+from backups.bucket import access as storage
+from backups.datasets import registry as datasets
+from backups.datasets.mapping import BadDataset, Correspondence
+from backups.generations import encryption, scope
+from backups.generations.export import Export
+from backups.generations.kv_reader import Name
+from backups.generations.start import step_of
+from backups.masters.rows import D1, Rows, read
+from backups.models import Dataset, Generation, GenerationPart
+from kvops import timing
+from kvops.cloudflare import CloudflareError, Entry
+from kvops.names import escaped
+from kvops.runs.lease import Again, Lease, RunError, TryLater
+
+MAX_RESTARTS = 5
+TOO_LONG = gettext_noop("Collecting the rows takes longer than a worker's step: use the command export_masters.")
+
+
+def export(lease: Lease) -> Again | None:
+    """Do a step of a backup of master data."""
+    return step_of(lease, MastersExport)
+
+
+class MastersExport(Export):
+    """One step's work on a copy of master data."""
+
+    _rows: Rows
+
+    def step(self) -> Again | None:
+        """Collect the rows, store what a step has time for; the last one finishes the generation."""
+        self._until = time.monotonic() + timing.PART
+        try:
+            with storage.errors_for_a_run(), Rows() as self._rows:
+                if self._phase != "close":
+                    self._collect()
+                while not self.lease.over:
+                    (self.close if self._phase == "close" else self.part)()
+                    if self._out_of_time and not self.lease.over:
+                        return Again()
+        except (CloudflareError, TryLater):
+            self.lease.renew(calls=self.lease.run.calls + self.new_calls())
+            raise
+        return None
+
+    @property
+    def _out_of_time(self) -> bool:
+        """Whether the step must end; that of a command need not."""
+        return time.monotonic() > self._until and not self.lease.foreground
+
+    @property
+    def _phase(self) -> str:
+        return str(self.lease.run.cursor.get("phase", "list"))
+
+    def _collect(self) -> None:
+        known = _known(self.generation)
+        chosen = [rule for rule in known if rule.name in {table["dataset"] for table in self.generation.tables}]
+        read(self.generation.source, chosen, known, self._rows, self._d1(chosen))
+        if time.monotonic() > self._until and not self.lease.foreground:
+            raise RunError("too_long", TOO_LONG)
+        found = self._rows.sha256()
+        if self._phase == "list" or self.lease.run.cursor["sha256"] != found:
+            self._freeze(found, self.lease.run.cursor.get("restarts", -1) + 1)
+
+    def _d1(self, chosen: list[Correspondence]) -> D1:
+        dataset = Dataset.objects.get(name=chosen[0].name) if chosen else None
+        if dataset is None:
+            raise RunError("no_dataset", gettext_noop("The policy has these datasets no more: start a new copy."))
+        try:
+            database = datasets.environment_database(self.generation.environment, dataset)
+        except datasets.NoDatabase as error:
+            raise RunError("no_database", str(error)) from error
+
+        def began(table: Correspondence) -> None:
+            self.lease.renew(note=f"Reading {table.table}")
+
+        return D1(self.reader, database.database_id, began)
+
+    def _freeze(self, found: str, restarts: int) -> None:
+        """Write down the names and how many rows each table has; what an earlier step stored belongs to nothing."""
+        if restarts > MAX_RESTARTS:
+            raise RunError("changing", gettext_noop("The rows change faster than they can be copied. Try again later."))
+        cursor: dict[str, Any] = {"phase": "parts", "next": 0, "number": 1, "attempt": 1, "storing": restarts > 0}
+        cursor |= {"sha256": found, "restarts": restarts}
+        tables = [{**table, "rows": self._rows.counts[table["dataset"]]} for table in self.generation.tables]
+        families = scope.reached(self.generation.namespace, self.generation.prefixes)
+        sealed = encryption.seal(any(family.encrypt for family in families))
+        with self.checkpoint(cursor, done=0, total=len(self._rows), note=gettext_noop("Writing the rows")):
+            GenerationPart.objects.filter(generation=self.generation).delete()
+            self.generation.entries.all().delete()
+            self.update(tables=tables, keys=0, bytes=0, **sealed)
+            columns = "generation_id, index, name, outcome"
+            with (
+                connection.cursor() as database,
+                database.copy(f"COPY backups_generationentry ({columns}) FROM STDIN") as copy,
+            ):
+                for name, _ in self._rows.entries():
+                    copy.write(f"{self.generation.pk}\t{name.index}\t{escaped(name.name)}\tplanned\n")
+
+    def _from(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+        return self._rows.entries(first)
+
+    def _result(self, status: Generation.Status) -> dict[str, JSON]:
+        tables: dict[str, JSON] = {table["dataset"]: table["rows"] for table in self.generation.tables}
+        return {**super()._result(status), "tables": tables}
+
+
+def _known(generation: Generation) -> list[Correspondence]:
+    try:
+        return datasets.of_database(generation.tables[0]["database"])
+    except BadDataset as error:
+        raise RunError("bad_dataset", str(error)) from error

@@ -1,0 +1,248 @@
+"""Master data: rows of D1, or of the team's API, copied as the keys their datasets say they are.
+
+A copy is a generation like any other: parts, digests, manifest, read back, kept as long. It holds what D1 holds, not
+what KV holds, so nothing is put back into KV from it.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups import archive as manifest
+from backups.bucket import access as storage
+from backups.datasets import registry as datasets
+from backups.datasets.mapping import BadDataset, Correspondence
+from backups.exports import plain_files as dumps
+from backups.generations import scope
+from backups.generations import start as generations
+from backups.generations.kv_reader import Reader
+from backups.generations.scope import BackupRefused
+from backups.masters import api as masters_api
+from backups.masters.rows import API, D1, Rows, read
+from backups.models import Dataset, Generation
+from kvops import rollback as contradictions
+from kvops import timing
+from kvops.models import Category, Database, Environment, Namespace, Person, Run
+from kvops.prefixes import distinct
+from kvops.refusals import Refused
+from kvops.runs import driver as runs
+from kvops.runs.lease import RunError
+from kvops.schedules.jobs import Begun
+from kvops.wording import english, say
+
+FROM_D1 = "d1"
+
+
+@dataclass(frozen=True)
+class Masters:
+    """The datasets a copy is of, all in one database and of one namespace; `known` are all of that database."""
+
+    namespace: Namespace
+    database: Database
+    datasets: Sequence[Correspondence]
+    known: Sequence[Correspondence]
+
+    @property
+    def prefixes(self) -> list[str]:
+        """What the keys of the copy begin with."""
+        return distinct([dataset.prefix for dataset in self.datasets])
+
+
+@dataclass(frozen=True)
+class Count:
+    """A table and its rows."""
+
+    dataset: str
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Dump:
+    """A file that was written; `bytes` are those of the rows' JSON."""
+
+    keys: int
+    bytes: int
+    calls: int
+    sha256: str
+    path: Path
+    tables: Sequence[Count]
+
+
+def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
+    """The named datasets, or all there are. Raises BackupRefused unless they share one database and one binding."""
+    found = list(Dataset.objects.order_by("name"))
+    if unknown := sorted(set(names) - {dataset.name for dataset in found}):
+        names_of_all = ", ".join(dataset.name for dataset in found) or "–"
+        sentence = _("There is no dataset %(name)s. Known: %(known)s.")
+        raise BackupRefused(say(sentence, name=unknown[0], known=names_of_all))
+    chosen = [dataset for dataset in found if not names or dataset.name in names]
+    if not chosen:
+        raise BackupRefused(_("The policy has no dataset, so nothing says what the tables of D1 are. Add one first."))
+    places = sorted({(dataset.database, dataset.binding) for dataset in chosen})
+    if len(places) > 1:
+        sentence = _("These datasets are of several databases or bindings (%(places)s). Name those of one of them.")
+        raise BackupRefused(say(sentence, places=", ".join(f"{base}/{binding}" for base, binding in places)))
+    namespace = Namespace.objects.filter(environment=environment, binding=chosen[0].binding).first()
+    if namespace is None:
+        sentence = _("%(environment)s has no binding %(binding)s, which the datasets name.")
+        raise BackupRefused(say(sentence, environment=environment.name, binding=chosen[0].binding))
+    try:
+        database = datasets.environment_database(environment, chosen[0])
+        known = datasets.of_database(chosen[0].database)
+    except (datasets.NoDatabase, BadDataset) as error:
+        raise BackupRefused(*error.args) from error
+    wanted = {dataset.name for dataset in chosen}
+    return Masters(namespace, database, [rule for rule in known if rule.name in wanted], known)
+
+
+def insist_source(source: str) -> str:
+    """The source as it is kept: `d1`, or `api:` and an address that may be asked. Raises BackupRefused."""
+    if source == FROM_D1:
+        return source
+    if not source.startswith(API):
+        raise BackupRefused(_("The source is “d1”, or “api:” and the address of the team’s API."))
+    try:
+        masters_api.insist_allowed(source.removeprefix(API), hosts=settings.KVOPS_MASTERS_API_HOSTS)
+    except masters_api.SourceRefused as error:
+        raise BackupRefused(str(error)) from error
+    return source
+
+
+def counts(masters: Masters, *, source: str = FROM_D1) -> list[Count]:
+    """How many rows each table has now; the API is asked for all of them. Raises BackupRefused and CloudflareError."""
+    insist_source(source)
+    with Reader(masters.namespace.environment, lambda: None, patient=True) as reader, Rows() as rows:
+        d1 = D1(reader, masters.database.database_id, lambda _: None)
+        if source == FROM_D1:
+            return [Count(each.name, each.table, d1.count(each)) for each in masters.datasets]
+        try:
+            read(source, masters.datasets, masters.known, rows, d1)
+        except RunError as error:
+            raise BackupRefused(str(error)) from error
+        return [Count(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
+
+
+def start_export(
+    masters: Masters,
+    *,
+    source: str = FROM_D1,
+    actor: log.Actor,
+    person: Person | None = None,
+    foreground: bool = False,
+) -> Generation:
+    """Start a copy of the tables into the bucket. Raises BackupRefused and runs.AlreadyOpen."""
+    with log.transaction():
+        return create_export(masters, source=source, actor=actor, person=person, foreground=foreground)
+
+
+def create_export(
+    masters: Masters,
+    *,
+    source: str = FROM_D1,
+    actor: log.Actor,
+    person: Person | None = None,
+    foreground: bool = False,
+) -> Generation:
+    """The same within the caller's `audit.log.transaction()`."""
+    log.insist()
+    if why := contradictions.why():
+        raise BackupRefused(why)
+    namespace, at = masters.namespace, generations.insist_time(masters.namespace)
+    try:
+        stem = storage.masters_stem(namespace.environment, at)
+    except manifest.LayoutError as error:
+        raise BackupRefused(str(error)) from error
+    return generations.begin(
+        Generation(
+            namespace=namespace,
+            prefixes=masters.prefixes,
+            category=Category.LEGACY,
+            patterns=[f"{rule.name}: {masters.database.binding}.{rule.table}" for rule in masters.datasets],
+            purpose=Generation.Purpose.MASTERS,
+            source=insist_source(source),
+            tables=[_table(masters, rule) for rule in masters.datasets],
+            stem=stem,
+            started_at=at,
+            retain_until=at + timedelta(days=timing.RETENTION_DAYS),
+        ),
+        actor=actor,
+        person=person,
+        foreground=foreground,
+        kind=Run.Kind.MASTERS,
+    )
+
+
+def _table(masters: Masters, rule: Correspondence) -> dict[str, object]:
+    """What the copy keeps of a table: where it is, and which column is which member of a row's JSON."""
+    return {
+        "dataset": rule.name,
+        "prefix": rule.prefix,
+        "database": masters.database.binding,
+        "database_id": masters.database.database_id,
+        "table": rule.table,
+        "fields": dict(rule.fields),
+        "rows": None,
+    }
+
+
+def scheduled(environment: Environment, actor: log.Actor) -> Begun:
+    """The job of a schedule: all datasets from D1, where there are any."""
+    if not Dataset.objects.exists():
+        return Begun()
+    try:
+        return Begun([create_export(choose(environment), actor=actor).run])
+    except (BackupRefused, runs.AlreadyOpen) as refused:
+        return Begun(refused=[*refused.args])
+
+
+def write(
+    masters: Masters, *, source: str = FROM_D1, path: Path, actor: log.Actor, progress: Callable[[str], None]
+) -> Dump:
+    """Write the rows to a new file, whole or not at all, readable by its owner only.
+
+    Raises BackupRefused, dumps.PathRefused, CloudflareError and OSError.
+    """
+    insist_source(source)
+    _insist_plain(masters)
+    dumps.insist_free(path)
+    with (
+        Reader(masters.namespace.environment, lambda: None, patient=True) as reader,
+        Rows() as rows,
+        dumps.PlainFile(path) as file,
+    ):
+        d1 = D1(reader, masters.database.database_id, lambda table: progress(f"Reading {table.table}"))
+        try:
+            read(source, masters.datasets, masters.known, rows, d1)
+        except RunError as error:
+            raise BackupRefused(str(error)) from error
+        for _, entry in rows.entries():
+            file.add(entry)
+        dumps.publish(masters.namespace, masters.prefixes, [file], actor)
+        tables = [Count(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
+        return Dump(len(rows), rows.bytes, reader.client.calls, file.sha256, path, tables)
+
+
+def _insist_plain(masters: Masters) -> None:
+    """Raise BackupRefused when a family of these rows is only copied encrypted."""
+    for family in scope.reached(masters.namespace, masters.prefixes):
+        if family.encrypt:
+            sentence = _("%(family)s is only copied encrypted, never to a plain file. Export it with --to-r2.")
+            raise BackupRefused(say(sentence, family=family))
+
+
+def refused(environment: Environment, refusal: Refused, *, actor: log.Actor) -> None:
+    """Record that a copy was refused; for the caller that was told so."""
+    log.refusal(
+        Action.DUMP_REFUSED,
+        actor=actor,
+        environment=environment.slug,
+        subject_label="masters",
+        details={"reason": english(refusal)[:500]},
+    )

@@ -1,0 +1,80 @@
+"""Masters and clinics: what can be exported, how much it is, and the export."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from backups.generations import contents as catalogue
+from backups.generations.scope import BackupRefused
+from backups.masters import clinics
+from backups.masters import start as masters
+from backups.masters.forms import MastersForm
+from backups.models import Dataset, Generation
+from kvops.cloudflare import CloudflareError
+from kvops.people.signin import person_of
+from kvops.runs import driver as runs
+from kvops.web.acting import refuse
+
+SHOWN = 10
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """Choose what to export; with a choice in the address, how many rows that is now."""
+    asked = "environment" in request.GET and request.user.has_perm("kvops.operate")
+    form = MastersForm(request.GET) if asked else MastersForm(initial={"source": masters.FROM_D1})
+    return _page(request, form)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def start(request: HttpRequest) -> HttpResponse:
+    """Start the export."""
+    form, person = MastersForm(request.POST), person_of(request)
+    if not form.is_valid():
+        return _page(request, form, status=422)
+    chosen, source = form.cleaned_data["masters"], form.cleaned_data["kept_source"]
+    try:
+        made = masters.start_export(chosen, source=source, actor=person.actor, person=person)
+    except (BackupRefused, runs.AlreadyOpen) as refused:
+        form.add_error(None, str(refused))
+        refuse(request, refused, form.cleaned_data["environment"], f"namespace:{chosen.namespace.pk}")
+        return _page(request, form, status=422)
+    messages.success(request, _("The export is under way."))
+    return redirect("backups:generation", made.pk)
+
+
+def _page(request: HttpRequest, form: MastersForm, *, status: int = 200) -> HttpResponse:
+    copies = Generation.objects.filter(purpose=Generation.Purpose.MASTERS).select_related("environment", "namespace")
+    context: dict[str, object] = {
+        "form": form,
+        "copies": copies.order_by("-pk")[:SHOWN],
+        "stale_before": catalogue.stale_before(),
+        "clinics": clinics.overview(),
+        "clinics_prefix": clinics.PREFIX,
+        "datasets": Dataset.objects.exists(),
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    if form.is_bound and form.is_valid():
+        context |= _counted(form)
+    return render(request, "masters/index.html", context, status=status)
+
+
+def _counted(form: MastersForm) -> dict[str, object]:
+    """How many rows the choice is, or why nobody knows."""
+    chosen = form.cleaned_data["masters"]
+    try:
+        counts = masters.counts(chosen, source=form.cleaned_data["kept_source"])
+    except (BackupRefused, CloudflareError) as error:
+        return {"failure": str(error)}
+    return {
+        "counts": counts,
+        "rows": sum(each.rows for each in counts),
+        "chosen": chosen,
+        "environment": form.cleaned_data["environment"],
+        "source": form.cleaned_data["kept_source"],
+    }

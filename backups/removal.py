@@ -1,9 +1,0 @@
-"""The one call that deletes an object of a bucket. Only `backups.erasing` may import it (import-linter)."""
-
-from backups.r2 import R2Store
-
-
-def remove_permanently(store: R2Store, key: str) -> None:
-    """Delete the object; fine when there is none. A bucket lock raises AccessRefused, other answers StoreError."""
-    with store._edge("delete", key):
-        store._client.delete_object(Bucket=store.bucket, Key=key)

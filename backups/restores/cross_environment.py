@@ -1,0 +1,75 @@
+"""Production's keys in another environment: only those whose family says `qa_may_take` in the policy.
+
+The same is said by a trigger. It is derived again for the evidence, so a rule that is gone makes the approval stale.
+"""
+
+from django.db import connection
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Generation, Restore
+from backups.restores.moves import RestoreRefused
+from kvops.inventory.families import ASSIGNED, Families
+from kvops.models import Environment, Family
+from kvops.wording import say
+
+
+def crosses(generation: Generation, into: Environment) -> bool:
+    """Whether keys of production would go into another environment."""
+    return generation.environment.production and not into.production
+
+
+def allowing(binding: str) -> list[Family]:
+    """The families of a binding whose keys may go there."""
+    return list(Family.objects.filter(binding=binding, qa_may_take=True).order_by("pattern"))
+
+
+def insist_some(generation: Generation, into: Environment) -> None:
+    """Raise RestoreRefused when no family at all may go there."""
+    if crosses(generation, into) and not allowing(generation.namespace.binding):
+        raise RestoreRefused(
+            say(
+                _(
+                    "Production’s keys go into another environment only by a rule: no family of %(binding)s says"
+                    " qa_may_take = true in the policy."
+                ),
+                binding=generation.namespace.binding,
+            )
+        )
+
+
+def insist_all(restore: Restore) -> None:
+    """Raise RestoreRefused unless every frozen name may go where the restore would put it."""
+    if not crosses(restore.generation, restore.environment):
+        return
+    allowed = {family.pk for family in allowing(restore.namespace.binding)}
+    others = [(count, first) for family, count, first in _by_family(restore) if family not in allowed]
+    if others:
+        raise RestoreRefused(
+            say(
+                _(
+                    "Keys of production whose family does not say qa_may_take = true: %(count)s. The first is %(name)s."
+                    " Choose a prefix without them, or change the policy."
+                ),
+                count=sum(count for count, _first in others),
+                name=min(first for _count, first in others),
+            )
+        )
+
+
+def rule(restore: Restore) -> list[str]:
+    """The families by whose rule the names go there, as the evidence lists them; empty when nothing crosses."""
+    if not crosses(restore.generation, restore.environment):
+        return []
+    allowed = {family.pk: f"{family.binding} {family}" for family in allowing(restore.namespace.binding)}
+    return sorted({allowed.get(family or 0, "no rule") for family, _count, _first in _by_family(restore)})
+
+
+def _by_family(restore: Restore) -> list[tuple[int | None, int, str]]:
+    """The names of the restore by family: its id, how many, the first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {ASSIGNED}, count(*), min(name) FROM backups_restoreentry"  # noqa: S608  (a constant)
+            " WHERE restore_id = %(restore)s GROUP BY 1, 2",
+            {"restore": restore.pk, **Families.of(restore.namespace.binding).params()},
+        )
+        return [(family, count, first) for family, _category, count, first in cursor.fetchall()]

@@ -1,0 +1,91 @@
+"""What a reviewer of a restore is shown, derived from stored rows only, so that the executor can derive it again."""
+
+from datetime import UTC, datetime
+
+from backups.models import Generation, Restore
+from backups.restores import cross_environment as crossing
+from kvops.inventory import policy
+
+SAMPLE = 20
+
+FORMAT = 1
+"""The version of the rules that derive this evidence; it is part of the digest."""
+
+
+def title(restore: Restore) -> str:
+    """One line for lists: how many, from which copy, where to."""
+    where = f"{restore.environment.name} {restore.namespace.title}"
+    return f"Put {restore.names} keys of copy {restore.generation_id} back into {where}"
+
+
+def build(restore: Restore) -> dict[str, object]:
+    """The evidence of a restore (design: approval requests). It was compared with KV and has a reason."""
+    environment, namespace = restore.environment, restore.namespace
+    generation = Generation.objects.select_related("environment", "namespace").get(pk=restore.generation_id)
+    newest = policy.newest()
+    return {
+        "format": FORMAT,
+        "action": "restore",
+        "environment": environment.slug,
+        "production": environment.production,
+        "account_id": environment.account_id,
+        "binding": namespace.binding,
+        "namespace_id": namespace.namespace_id,
+        "namespace_title": namespace.title,
+        "prefix": restore.prefix,
+        "listed": restore.listed,
+        "on_conflict": restore.on_conflict,
+        "reason": restore.reason,
+        "qa_may_take": crossing.rule(restore),
+        "policy": {"version": newest.number, "digest": newest.digest},
+        "names": _names(restore),
+        "compared": {"at": _time(restore.compared_at), "found": restore.found},
+        "overwritten": {"count": restore.overwritten, "sha256": restore.overwritten_sha256},
+        "generation": {
+            "id": generation.pk,
+            "environment": generation.environment.slug,
+            "namespace_id": generation.namespace.namespace_id,
+            "bucket": generation.bucket,
+            "manifest": generation.manifest_key,
+            "manifest_sha256": generation.manifest_sha256,
+            "digest_root": generation.digest_root,
+            "keys": generation.keys,
+            "bytes": generation.bytes,
+            "status": generation.status,
+            "finished_at": _time(generation.finished_at),
+        },
+        "warnings": _warnings(restore, generation),
+    }
+
+
+def _names(restore: Restore) -> dict[str, object]:
+    entries = restore.entries.order_by("index")
+    step = max(1, restore.names // SAMPLE)
+    sample = list(range(0, restore.names, step))[:SAMPLE]
+    first, last = entries.first(), entries.last()
+    return {
+        "count": restore.names,
+        "sha256": restore.names_sha256,
+        "first": first.name if first else "",
+        "last": last.name if last else "",
+        "sample": list(entries.filter(index__in=sample).values_list("name", flat=True)),
+    }
+
+
+def _warnings(restore: Restore, generation: Generation) -> list[dict[str, object]]:
+    """What the reviewer should know, as codes that the page puts into words in either language."""
+    warnings: list[dict[str, object]] = []
+    if restore.overwritten:
+        warnings.append({"code": "restore_overwrites", "count": restore.overwritten})
+    if crossing.crosses(generation, restore.environment):
+        warnings.append({"code": "restore_takes_production", "environment": generation.environment.name})
+    elif generation.namespace_id != restore.namespace_id:
+        warnings.append({"code": "restore_elsewhere", "environment": generation.environment.name})
+    not_put_back = sum(restore.found.get(kind, 0) for kind in ("expired", "soon"))
+    if not_put_back:
+        warnings.append({"code": "restore_too_late", "count": not_put_back})
+    return warnings
+
+
+def _time(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat() if at else ""

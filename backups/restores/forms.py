@@ -1,0 +1,214 @@
+"""What a person fills in along a restore: what goes back where, why, and the confirmation; and the lists' filters."""
+
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Generation, Restore, RestoreEntry
+from backups.restores import cross_environment as crossing
+from backups.restores import selection as selecting
+from kvops.cloudflare import MAX_NAME_BYTES
+from kvops.models import Namespace
+from kvops.names import after_prefix, storable
+from kvops.wording import say
+
+LONGEST = 2_000
+"""Characters of a reason, so that the evidence stays within its 64 KiB."""
+
+
+MOST_NAMES = 10_000
+"""Names that can be pasted at once."""
+
+
+class RestoreForm(forms.Form):
+    """Which keys of a copy go back where, and what becomes of those that are there and different.
+
+    With `only` it is about that one key. Names that the copy does not hold are said, and left out when asked for.
+    """
+
+    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
+        label=_("Only keys that begin with"),
+        required=False,
+        strip=False,
+        max_length=MAX_NAME_BYTES,
+        widget=forms.TextInput(attrs={"placeholder": "master:", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+    names = forms.CharField(
+        label=_("Or only these keys"),
+        required=False,
+        strip=False,
+        max_length=MOST_NAMES * MAX_NAME_BYTES,
+        help_text=_("One name per line, exactly as it is written. Leave both empty to put back every key of the copy."),
+        widget=forms.Textarea(attrs={"rows": 3, "autocapitalize": "none", "spellcheck": "false"}),
+    )
+    leave_out = forms.BooleanField(label=_("Leave out the names that the copy does not hold"), required=False)
+    namespace = forms.ModelChoiceField(Namespace.objects.none(), label=_("Into"), empty_label=None)
+    on_conflict = forms.ChoiceField(
+        label=_("When a key is there and not as in the copy"),
+        choices=Restore.OnConflict.choices,
+        initial=Restore.OnConflict.SKIP,
+        widget=forms.RadioSelect,
+    )
+
+    def __init__(self, data: QueryDict | None = None, *, generation: Generation, only: str = "") -> None:
+        super().__init__(data, initial={"namespace": generation.namespace_id})
+        self.generation, self.only = generation, only
+        self.unknown: list[str] = []
+        field = self.fields["namespace"]
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  (for the type checker)
+        into = Namespace.objects.filter(binding=generation.namespace.binding).select_related("environment")
+        allowing = crossing.allowing(generation.namespace.binding) if generation.environment.production else []
+        if generation.environment.production and not allowing:
+            into = into.filter(environment__production=True)
+            field.help_text = _("Another environment takes production’s keys only where a family says qa_may_take.")
+        elif allowing:
+            families = ", ".join(map(str, allowing))
+            field.help_text = say(_("Another environment takes only keys of %(families)s."), families=families)
+        field.queryset = into.order_by("environment__order")
+
+    def clean_prefix(self) -> str:
+        """Refuse text that no key can begin with."""
+        prefix: str = self.cleaned_data["prefix"]
+        if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
+            raise forms.ValidationError(_("A prefix is text without NUL of at most 512 bytes."))
+        return prefix
+
+    def clean_names(self) -> list[str]:
+        """The names as they are written, each once, without empty lines."""
+        lines = self.cleaned_data["names"].replace("\r\n", "\n").split("\n")
+        found = list(dict.fromkeys(line for line in lines if line))
+        if len(found) > MOST_NAMES:
+            raise forms.ValidationError(_("At most 10,000 names at once. Give a prefix, or several restores."))
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        """A prefix or a list, and of a list what the copy holds."""
+        chosen = super().clean() or self.cleaned_data
+        if self.only or not chosen.get("names"):
+            return chosen
+        if chosen.get("prefix"):
+            raise forms.ValidationError(_("Give a prefix or a list of names, not both."))
+        self.unknown = selecting.not_in_copy(self.generation, chosen["names"])
+        if len(self.unknown) == len(chosen["names"]):
+            self.add_error("names", _("The copy holds none of these names."))
+        elif self.unknown and not chosen["leave_out"]:
+            text = say(_("Names that are not in the copy: %(count)s. See which below."), count=len(self.unknown))
+            self.add_error("names", str(text))
+        return chosen
+
+    def wanted(self) -> dict[str, Any]:
+        """What `selecting.prepare` takes."""
+        chosen = self.cleaned_data
+        names: list[str] | None = [self.only] if self.only else None
+        if chosen["names"] and not self.only:
+            unknown = set(self.unknown)
+            names = [name for name in chosen["names"] if name not in unknown]
+        return {
+            "prefix": "" if names is not None else chosen["prefix"],
+            "names": names,
+            "namespace": chosen["namespace"],
+            "on_conflict": chosen["on_conflict"],
+        }
+
+
+class SubmitForm(forms.Form):
+    """Why keys are put back."""
+
+    reason = forms.CharField(
+        label=_("Why these keys are put back"),
+        help_text=_("The reviewer reads this."),
+        max_length=LONGEST,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+
+class StartForm(forms.Form):
+    """The confirmation of a restore: the namespace's title, typed exactly."""
+
+    confirm = forms.CharField(label=_("Title of the namespace"), strip=False)
+
+    def __init__(self, data: QueryDict | None = None, *, restore: Restore) -> None:
+        super().__init__(data)
+        self.expected = restore.namespace.title
+
+    def clean_confirm(self) -> str:
+        """Refuse anything but the title."""
+        typed: str = self.cleaned_data["confirm"]
+        if typed != self.expected:
+            raise forms.ValidationError(_("Type it exactly as it is shown."))
+        return typed
+
+
+class RestoreFilter(forms.Form):
+    """Which restores to show; every field may be empty."""
+
+    STATES = (("", _("All states")), ("open", _("open")), *((s.value, s.label) for s in Restore.OVER))
+
+    state = forms.ChoiceField(label=_("State"), required=False, choices=STATES)
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def restores(self) -> QuerySet[Restore]:
+        """What the filters let through, newest first; none while a filter is wrong."""
+        if not self.is_valid():
+            return Restore.objects.none()
+        chosen = self.cleaned_data
+        related = ("environment", "namespace", "generation", "run", "stage")
+        found = Restore.objects.naming().select_related(*related).order_by("-pk")
+        if chosen["state"] == "open":
+            found = found.exclude(state__in=Restore.OVER)
+        elif chosen["state"]:
+            found = found.filter(state=chosen["state"])
+        return found.filter(pk__lt=chosen["after"]) if chosen["after"] else found
+
+
+class NamesFilter(forms.Form):
+    """Which names of a restore to show; every field may be empty."""
+
+    CONFLICTS, LEFT = "conflicts", "left"
+
+    found = forms.ChoiceField(
+        label=_("Found before"),
+        required=False,
+        choices=[
+            ("", _("Whatever was found")),
+            (CONFLICTS, _("there and different, or too late")),
+            *RestoreEntry.Found.choices,
+        ],
+    )
+    outcome = forms.ChoiceField(
+        label=_("What became of it"),
+        required=False,
+        choices=[("", _("Whatever became of it")), (LEFT, _("not put back")), *RestoreEntry.Outcome.choices],
+    )
+    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
+        label=_("Prefix"),
+        required=False,
+        strip=False,
+        max_length=MAX_NAME_BYTES,
+        widget=forms.TextInput(attrs={"placeholder": "master:"}),
+    )
+    after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def entries(self, restore: Restore) -> QuerySet[RestoreEntry]:
+        """What the filters let through, in order; none while a filter is wrong."""
+        if not self.is_valid():
+            return RestoreEntry.objects.none()
+        names, chosen = restore.entries.order_by("index"), self.cleaned_data
+        if chosen["found"] == self.CONFLICTS:
+            names = names.exclude(found__in=["", RestoreEntry.Found.ABSENT, RestoreEntry.Found.EQUAL])
+        elif chosen["found"]:
+            names = names.filter(found=chosen["found"])
+        if chosen["outcome"] == self.LEFT:
+            names = names.exclude(outcome__in=[*RestoreEntry.GOOD, *RestoreEntry.UNDER_WAY])
+        elif chosen["outcome"]:
+            names = names.filter(outcome=chosen["outcome"])
+        if prefix := chosen["prefix"]:
+            if not storable(prefix):
+                return names.none()
+            names = names.filter(name__gte=prefix)
+            if (beyond := after_prefix(prefix)) is not None:
+                names = names.filter(name__lt=beyond)
+        return names.filter(index__gt=chosen["after"]) if chosen["after"] is not None else names

@@ -1,0 +1,135 @@
+"""The comparison before a restore is submitted: every name in the copy against what KV holds, read only."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from django.db import connection
+from django.db.models import Count, QuerySet
+from django.db.models.functions import Now
+
+from audit import log
+from audit.actions import Action
+from backups import archive as manifest
+from backups.bucket import access as storage
+from backups.execution.live_values import difference, too_late
+from backups.generations import encryption
+from backups.generations.kv_reader import Name, Reader
+from backups.generations.reader import Copied, Wanted, wanted
+from backups.models import Restore, RestoreEntry
+from kvops import clock
+from kvops.cloudflare import Entry
+from kvops.inventory.families import Families
+from kvops.models import Read
+from kvops.runs.lease import Again, Done, Lease, Stopped
+
+BLOCK = 500
+EXACT_BLOCK = 100
+"""Names compared per checkpoint; each costs two requests when it is read exactly."""
+
+Found = RestoreEntry.Found
+
+
+def preview(lease: Lease) -> Again | None:
+    """One step of a comparison; the last one makes the restore ready to be submitted."""
+    restore = Restore.objects.select_related("environment", "namespace", "generation__environment").get(
+        preview_run=lease.run
+    )
+    size = EXACT_BLOCK if restore.generation.read == Read.EXACT else BLOCK
+    with (
+        storage.errors_for_a_run(),
+        storage.store_of(restore.generation) as store,
+        Reader(restore.environment, lease.keep) as reader,
+        Copied(restore.generation, store, lease.keep) as copied,
+    ):
+        comparison, before = _Comparison(restore, reader, copied), lease.run.calls
+        first = int(lease.run.cursor.get("next", 0))
+        while first < restore.names:
+            if not Restore.objects.filter(pk=restore.pk, state=Restore.State.PREPARING).exists():
+                raise Stopped  # given up meanwhile
+            block = wanted(restore, range(first, min(first + size, restore.names)))
+            found = list(comparison.of(block))
+            first += len(block)
+            calls = before + reader.client.calls
+            with lease.checkpoint(
+                cursor={"next": first}, done=first, calls=calls, note=f"Compared {first} of {restore.names} keys"
+            ):
+                _keep(restore, found)
+            if lease.tired:
+                return Again()
+    _finish(restore, lease)
+    return None
+
+
+class _Comparison:
+    """How each name of a restore stands in KV now."""
+
+    def __init__(self, restore: Restore, reader: Reader, copied: Copied) -> None:
+        self._restore, self._reader, self._copied = restore, reader, copied
+        self._families = Families.of(restore.namespace.binding)
+
+    def of(self, block: Sequence[Wanted]) -> Iterator[tuple[int, RestoreEntry.Found]]:
+        """Each index of the block with what was found."""
+        names = iter([Name(one.index, one.name, None) for one in block])
+        live = self._reader.values(self._restore.namespace.namespace_id, names, self._restore.generation.read)
+        now = clock.now().timestamp()
+        for one, (_, entry) in zip(block, live, strict=True):
+            yield one.index, self._one(self._copied.take(one), entry, now)
+
+    def _one(self, copy: Entry, live: Entry | None, now: float) -> RestoreEntry.Found:
+        found = difference(copy, live)
+        if found is Found.EQUAL:
+            return found
+        if late := too_late(copy, now):
+            return late
+        overwrites = self._restore.on_conflict == Restore.OnConflict.OVERWRITE
+        if overwrites and found in RestoreEntry.CONFLICTS and cannot_be_copied(self._families, copy.name):
+            return Found.SENSITIVE
+        return found
+
+
+def cannot_be_copied(families: Families, name: str) -> bool:
+    """Whether what the key holds now cannot be copied first: it needs encryption, and nothing is set for that."""
+    return not encryption.possible() and encryption.needed(families.family(name))
+
+
+def _keep(restore: Restore, found: Sequence[tuple[int, RestoreEntry.Found]]) -> None:
+    """Write down what was found, in one statement."""
+    indexes, kinds = [index for index, _ in found], [kind.value for _, kind in found]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE backups_restoreentry AS entry SET found = f.found"
+            " FROM unnest(%s::bigint[], %s::text[]) AS f(index, found)"
+            " WHERE entry.restore_id = %s AND entry.index = f.index",
+            [indexes, kinds, restore.pk],
+        )
+
+
+def _finish(restore: Restore, lease: Lease) -> None:
+    counts = Counter(dict(restore.entries.values_list("found").annotate(n=Count("pk"))))
+    overwritten = conflicting(restore) if restore.on_conflict == Restore.OnConflict.OVERWRITE else None
+    values: dict[str, object] = {
+        "found": dict(counts),
+        "compared_at": Now(),
+        "overwritten": overwritten.count() if overwritten is not None else 0,
+        "overwritten_sha256": manifest.names_sha256(overwritten.iterator(10_000)) if overwritten is not None else "",
+    }
+    with lease.checkpoint(Done(dict(counts)), note=""):
+        changed = Restore.objects.filter(pk=restore.pk, state=Restore.State.PREPARING).update(
+            state=Restore.State.PREPARED, **values
+        )
+        if changed:  # given up meanwhile: there is nothing to make ready
+            log.record(
+                Action.RESTORE_COMPARED,
+                actor=lease.actor,
+                environment=restore.environment.slug,
+                subject=f"restore:{restore.pk}",
+                subject_label=str(restore),
+                digest=restore.names_sha256,
+                details=dict(counts),
+            )
+
+
+def conflicting(restore: Restore) -> QuerySet[RestoreEntry, str]:
+    """The names that were there and different, in the order of their bytes."""
+    entries = restore.entries.filter(found__in=RestoreEntry.CONFLICTS)
+    return entries.order_by("index").values_list("name", flat=True)

@@ -1,0 +1,283 @@
+"""The only way to a write: a run with a used approval of a restore, or of the deletion it undoes, chunk by chunk.
+
+Read the values out of the verified copy and compare their digests, read what KV holds now, keep the names that may be
+written, commit the intent, write exactly those, store the answer (`putting`). After the settle time everything is read
+back and compared (`comparing_back`); a chunk whose answer is unknown is never sent again blindly.
+"""
+
+import json
+from typing import Any
+
+from django.db.models import Count, Max
+from django.db.models.functions import Greatest, Now
+from django.utils.translation import gettext_noop
+
+from audit.actions import Action
+from backups.bucket import access as storage
+from backups.bucket import rollback as contradictions
+from backups.cleanup import stages
+from backups.deletion import settle as settling
+from backups.execution import revalidation as deriving
+from backups.execution.clients import Clients, open_clients
+from backups.execution.live_values import current, difference
+from backups.execution.prepaid import most_calls_for, reserve
+from backups.generations.reader import Copied, wanted
+from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
+from backups.restores import chunks as restore_chunks
+from backups.restores import evidence as restore_evidence
+from backups.restores import safety_copy as protecting
+from backups.restores import undo
+from backups.restores.moves import RestoreRefused, insist_names, move
+from backups.restores.verification import Settler
+from backups.restores.write import Putter
+from kvops import clock, timing
+from kvops.approvals import gate as approvals
+from kvops.inventory import policy
+from kvops.prefixes import common
+from kvops.runs import emergency
+from kvops.runs.lease import Again, Done, Lease, RunError, Stopped
+
+State = RestoreChunk.State
+Outcome = RestoreEntry.Outcome
+BLOCK = 100
+STALE = gettext_noop(
+    "What would be put back is no longer what was approved. Nothing more is written: end the restore early and prepare"
+    " it again."
+)
+
+
+def put_back(lease: Lease) -> Again | Done | None:
+    """One step of a restore or an undo. Raises RunError when the target, a right or the copy does not hold."""
+    related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
+    restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
+    _insist_target(restore, lease)
+    contradictions.insist_none(restore.environment)
+    ending = bool(lease.run.cursor.get("ending"))  # reads nothing of the copy
+    with (
+        storage.errors_for_a_run(),
+        storage.store(restore.generation.environment) if ending else storage.store_of(restore.generation) as store,
+        open_clients(restore.environment) as clients,
+        Copied(restore.generation, store, lease.keep) as copied,
+    ):
+        clients.insist_visible(restore.namespace)
+        job = _Job(restore, lease, clients, copied)
+        phases = {"begin": job.begin, "write": job.write, "settle": job.settle}
+        return phases[lease.run.cursor.get("phase", "begin")]()
+
+
+def _insist_target(restore: Restore, lease: Lease) -> None:
+    """The approval, and what it names, still hold."""
+    approval, run = restore.approval, lease.run
+    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
+        raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
+    subject = f"stage:{restore.stage_id}" if restore.is_undo else f"restore:{restore.pk}"
+    if run.subject != subject or (not restore.is_undo and run.started_by_id != approval.starter_id):
+        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
+    shown: dict[str, Any] = json.loads(approval.evidence)
+    now = {
+        "account_id": restore.environment.account_id,
+        "namespace_id": restore.namespace.namespace_id,
+        "namespace_title": restore.namespace.title,
+    }
+    for name, value in now.items():
+        if shown.get(name) != value:
+            raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
+    names_sha256 = restore.stage.names_sha256 if restore.stage else restore.names_sha256
+    copy = (restore.generation_id, restore.generation.manifest_sha256)
+    if shown["names"]["sha256"] != names_sha256 or copy != (
+        shown["generation"]["id"],
+        shown["generation"]["manifest_sha256"],
+    ):
+        raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
+
+
+def _insist_as_approved(restore: Restore) -> None:
+    """Everything the reviewer was shown is derived once more. Raises RunError."""
+    try:
+        insist_names(restore)
+        if restore.stage:
+            stages.insist_names(restore.stage)
+    except (RestoreRefused, stages.CleanupRefused) as refused:
+        raise RunError("wrong_set", str(refused)) from refused
+    digest = approvals.digest_of(approvals.canonical(restore_evidence.build(restore)))
+    if not restore.is_undo and (restore.approval is None or digest != restore.approval.digest):
+        raise RunError("stale", STALE)
+
+
+def _insist_in_force(restore: Restore) -> None:
+    """Right before each chunk: the policy is still the approved one; an undo needs none. Raises RunError."""
+    shown = json.loads(restore.approval.evidence) if restore.approval else {}
+    if not restore.is_undo and policy.newest().digest != shown["policy"]["digest"]:
+        raise RunError("stale", STALE)
+
+
+class _Job:
+    """One step's work on a restore."""
+
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: Copied) -> None:
+        self.restore, self.lease, self.copied = restore, lease, copied
+        self.reader, self.budget = clients.reader, clients.budget
+        self._putter = Putter(restore, lease, clients, copied)
+        self._settler = Settler(restore, lease, clients)
+        self._ending = bool(lease.run.cursor.get("ending"))
+
+    def begin(self) -> Again | None:
+        """Before the first write: what would be overwritten is copied, or nothing that is there may be different."""
+        emergency.insist_none(self.restore.environment)
+        gone_in = self._until_gone()
+        if gone_in > 0:
+            return Again(gone_in, gettext_noop("Waiting: KV may still show what was deleted a moment ago."))
+        self._derive()
+        if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
+            wait = protecting.protect(self.restore, self.lease)
+            if wait is not None:
+                return wait
+        if self.restore.on_conflict == Restore.OnConflict.STOP:
+            wait = self._look()
+            if wait is not None:
+                return wait
+        with self.lease.checkpoint(Again(), cursor={"phase": "write"}, note=gettext_noop("Writing.")):
+            pass
+        return None
+
+    def _until_gone(self) -> float:
+        """Seconds until KV shows everything as gone that a deletion sent of what the copy may hold."""
+        chunks = CleanupChunk.objects.filter(stage__namespace=self.restore.namespace).order_by()
+        sent = chunks.values_list("stage__request__prefix").annotate(at=Max(Greatest("intended_at", "sent_at")))
+        last = max(
+            (at for prefix, at in sent if at and common([prefix], self.restore.generation.prefixes)), default=None
+        )
+        return timing.STALE - (clock.now() - last).total_seconds() if last else 0.0
+
+    def _look(self) -> Again | None:
+        """Every name, before the first is written: one that is there and different, and nothing is written."""
+        first = int(self.lease.run.cursor.get("looked", 0))
+        while first < self.restore.names:
+            names = wanted(self.restore, range(first, min(first + BLOCK, self.restore.names)))
+            reserve(self.budget, most_calls_for(len(names)))
+            self._putter.meter.insist({"read": len(names)})
+            live = current(self.reader, self.restore.namespace.namespace_id, names, self.restore.generation.read)
+            for one, entry in live:
+                if entry is not None and difference(self.copied.take(one), entry) in RestoreEntry.CONFLICTS:
+                    raise RunError(
+                        "conflict",
+                        f"{one.name!r} is there now and not as in the copy. Nothing was written, as this restore asks."
+                        " Prepare another one that leaves such keys as they are, or overwrites them.",
+                    )
+            first += len(names)
+            with self.lease.checkpoint(
+                cursor={"phase": "begin", "looked": first}, note=f"Looked at {first} of {self.restore.names} keys."
+            ):
+                pass
+            if self.lease.tired:
+                return Again()
+        return None
+
+    def write(self) -> Again | None:
+        """Chunks until the step is over or nothing is left to write."""
+        while not self.lease.tired:
+            halted = emergency.in_force(self.restore.environment) is not None
+            states = [State.INTENDED, State.SENT] if halted else [State.INTENDED]
+            doubtful = self.restore.chunks.filter(state__in=states).order_by("number").first()
+            if doubtful is not None:
+                wait = self._wait(doubtful)
+                if wait > 0:
+                    return Again(wait, gettext_noop("Waiting to read what became of the keys that were sent."))
+                self._settler.settle(doubtful)
+                continue
+            emergency.insist_none(self.restore.environment)  # what was sent is settled first: reading writes nothing
+            chunk = self._next()
+            if chunk is None:
+                with self.lease.checkpoint(Again(), cursor={**self.lease.run.cursor, "phase": "settle"}):
+                    return None
+            self._derive()
+            self._put(chunk)
+        return Again()
+
+    def _put(self, chunk: RestoreChunk) -> None:
+        """Write it, with both people's rights. A stop pressed just now leaves it planned: what was sent comes first."""
+        try:
+            self._insist_rights()  # after what may take long
+            _insist_in_force(self.restore)
+            self._putter.put(chunk)
+        except Stopped as stopped:
+            if stopped.code != emergency.CODE:
+                raise
+
+    def _derive(self) -> None:
+        deriving.derived(self.lease, lambda: _insist_as_approved(self.restore))
+
+    def _wait(self, chunk: RestoreChunk) -> float:
+        """Seconds until what the chunk wrote can be read."""
+        last = self.restore.chunks.aggregate(at=Max(Greatest("intended_at", "sent_at")))["at"]
+        since = chunk.sent_at or chunk.intended_at or last or clock.now()
+        return settling.patience(chunk.attempt, ending=self._ending) - (clock.now() - since).total_seconds()
+
+    def _next(self) -> RestoreChunk | None:
+        """The chunk to write now; None when everything was, or nothing more may be."""
+        planned = self.restore.chunks.filter(state=State.PLANNED).order_by("first_index", "number")
+        if self._ending:
+            with self.lease.checkpoint():
+                for chunk in planned.filter(attempt=1):
+                    restore_chunks.leave(chunk)
+            return None
+        found = planned.first()
+        if found is not None:
+            return found
+        with self.lease.checkpoint():
+            return restore_chunks.plan(self.restore)
+
+    def _insist_rights(self) -> None:
+        approval = self.restore.approval
+        if approval is None:
+            raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
+        try:
+            approvals.still_valid(approval)
+            if self.restore.stage:
+                undo.insist_in_time(self.restore.stage)
+        except approvals.ApprovalRefused as refused:
+            emergency.insist_none(self.restore.environment)
+            raise RunError("rights_gone", str(refused)) from refused
+        copies = Generation.objects.verified().filter(pk=self.restore.generation_id)
+        if not copies.exists() or not protecting.is_protected(self.restore):
+            raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is written."))
+
+    def settle(self) -> Again | None:
+        """Compare what was written, chunk by chunk; what is missing is written again."""
+        while not self.lease.tired:
+            # What was to be written again was missing when it was early to say so; when ending, that is looked at last.
+            states = [State.INTENDED, State.SENT, *([State.PLANNED] if self._ending else [])]
+            chunk = self.restore.chunks.filter(state__in=states).order_by("number").first()
+            if chunk is None:
+                return self._finish()
+            wait = self._wait(chunk)
+            if wait > 0:
+                return Again(wait, gettext_noop("Everything was sent; waiting to read it back."))
+            self._settler.settle(chunk)
+        return Again()
+
+    def _finish(self) -> Again | None:
+        restore = self.restore
+        if not self._ending and restore.chunks.filter(state=State.PLANNED).exists():
+            with self.lease.checkpoint(Again(), cursor={"phase": "write"}):
+                return None
+        with self.lease.checkpoint():
+            restore.entries.filter(outcome__in=RestoreEntry.UNDER_WAY).update(outcome=Outcome.STOPPED)
+        became = dict(restore.entries.values_list("outcome").annotate(n=Count("pk")))
+        written, equal = became.get(Outcome.WRITTEN, 0), became.get(Outcome.EQUAL, 0)
+        counts = {"written": written, "equal": equal, "left": restore.names - written - equal}
+        with self.lease.checkpoint(
+            Done({**became, **counts}), cursor={}, done=restore.names, calls=self._putter.calls, note=""
+        ):
+            move(
+                restore,
+                [Restore.State.WRITING],
+                Restore.State.DONE,
+                Action.RESTORE_FINISHED,
+                actor=self.lease.actor,
+                values={**counts, "finished_at": Now()},
+                details=counts,
+            )
+            if restore.stage:
+                undo.record(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
+        return None

@@ -1,0 +1,79 @@
+"""Before a restore overwrites anything: a copy of exactly that, verified like every other copy.
+
+The run waits for it. A key that vanished while the copy was made is nothing that could be overwritten: another copy is
+made without it.
+"""
+
+from itertools import takewhile
+
+from django.utils.translation import gettext_noop
+
+from backups.generations import start as generations
+from backups.generations.scope import BackupRefused
+from backups.models import Generation, Restore
+from backups.restores.preview import conflicting
+from kvops import clock, timing
+from kvops.models import Run
+from kvops.runs import driver as runs
+from kvops.runs.lease import Again, Lease, RunError, TryLater
+
+Status = Generation.Status
+
+
+def protect(restore: Restore, lease: Lease) -> Again | None:
+    """None once everything that may be overwritten is in a verified copy; until then, when to look again."""
+    safety = restore.safety
+    if is_protected(restore):
+        return _apart(safety)
+    if safety is None or safety.status == Status.PARTIAL:
+        _copy(restore, lease)
+        return Again(timing.RETRY, gettext_noop("Copying what would be overwritten."))
+    if safety.status == Status.DAMAGED or safety.work.state in Run.RESUMABLE:
+        raise RunError(
+            "not_protected",
+            f"What would be overwritten could not be copied first: see copy {safety.pk}. Nothing was written. Try its"
+            " run again, then this.",
+        )
+    return Again(timing.RETRY, gettext_noop("Waiting until what would be overwritten is copied and verified."))
+
+
+def _apart(safety: Generation | None) -> Again | None:
+    """Between the copy and the last reads lie minutes: a key that somebody keeps writing is not equal in both."""
+    if safety is None or safety.finished_at is None:
+        return None
+    wait = timing.STALE - (clock.now() - safety.finished_at).total_seconds()
+    if wait <= 0:
+        return None
+    return Again(wait, gettext_noop("Waiting: between the copy and the last reads lie five minutes."))
+
+
+def is_protected(restore: Restore) -> bool:
+    """Whether nothing may be overwritten that is not in a verified copy."""
+    safety = restore.safety
+    if not restore.overwritten or (safety is not None and safety.status == Status.VERIFIED):
+        return True
+    # Everything vanished while it was copied.
+    return safety is not None and safety.status == Status.PARTIAL and safety.keys == 0
+
+
+def _copy(restore: Restore, lease: Lease) -> None:
+    names = conflicting(restore)
+    first, last = names.first() or "", names.last() or ""
+    with lease.checkpoint(note=gettext_noop("Copying what would be overwritten.")):
+        try:
+            generation = generations.create_backup(
+                restore.namespace,
+                prefixes=[_common(first, last)],
+                purpose=Generation.Purpose.RESTORE,
+                actor=lease.actor,
+                person=lease.run.started_by,
+                restore=restore,
+            )
+        except (BackupRefused, runs.AlreadyOpen) as refused:
+            raise TryLater(str(refused)) from refused
+        Restore.objects.filter(pk=restore.pk, state=Restore.State.WRITING).update(safety=generation)
+
+
+def _common(first: str, last: str) -> str:
+    """What all names between two begin with."""
+    return "".join(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))

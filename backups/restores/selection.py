@@ -1,0 +1,139 @@
+"""Which keys of a copy are put back where: frozen as rows, then compared with KV. Nothing is written to KV here."""
+
+from django.db import connection
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from backups import archive as manifest
+from backups.models import Generation, GenerationEntry, Restore
+from backups.restores import cross_environment as crossing
+from backups.restores.moves import RestoreRefused, insist_operator, locked, move, record
+from kvops.models import Namespace, Person, Run
+from kvops.names import after_prefix, storable
+from kvops.runs import driver as runs
+from kvops.wording import say
+
+State = Restore.State
+OnConflict = Restore.OnConflict
+
+
+def prepare(
+    generation: Generation,
+    *,
+    namespace: Namespace | None = None,
+    prefix: str = "",
+    names: list[str] | None = None,
+    on_conflict: Restore.OnConflict = OnConflict.SKIP,
+    actor: log.Actor,
+    person: Person | None = None,
+    foreground: bool = False,
+) -> Restore:
+    """Freeze the names of a restore and start comparing them with KV; nothing is written.
+
+    All keys of the copy, those under a prefix, or those in a list; into the copy's own namespace unless another one
+    of the same binding is given. Raises RestoreRefused.
+    """
+    into = namespace or generation.namespace
+    _insist_storable(prefix, names or [])
+    with log.transaction():
+        insist_source(generation, into)
+        restore = Restore.objects.create(
+            generation=generation,
+            environment=into.environment,
+            namespace=into,
+            prefix=prefix if names is None else "",
+            listed=names is not None,
+            on_conflict=on_conflict,
+            prepared_by=actor.text,
+            person=person,
+        )
+        freeze(restore, names)
+        crossing.insist_all(restore)
+        _start_preview(restore, actor=actor, person=person, foreground=foreground)
+        record(Action.RESTORE_PREPARED, restore, actor=actor, details={"names": restore.names})
+    return restore
+
+
+def _insist_storable(prefix: str, names: list[str]) -> None:
+    """What Postgres cannot hold is in no copy."""
+    if prefix and not storable(prefix):
+        raise RestoreRefused(_("A prefix holds NUL or has no UTF-8 form."))
+    if count := sum(not storable(name) for name in names):
+        sentence = _("Names that no copy holds, because they are empty, hold NUL or have no UTF-8 form: %(count)s.")
+        raise RestoreRefused(say(sentence, count=count))
+
+
+def insist_source(generation: Generation, into: Namespace) -> None:
+    """Raise RestoreRefused unless the copy is verified and may go into this namespace."""
+    if not Generation.objects.verified().filter(pk=generation.pk).exists():
+        status = Generation.Status(generation.status).label
+        raise RestoreRefused(say(_("Only a verified copy can be put back; this one is: %(status)s."), status=status))
+    if generation.purpose == Generation.Purpose.MASTERS:
+        raise RestoreRefused(_("This copy holds rows of D1, not keys of KV. Its steps say how D1 gets them back."))
+    if into.binding != generation.namespace.binding:
+        raise RestoreRefused(
+            say(
+                _("A copy of %(binding)s goes back into %(binding)s, here or in another environment."),
+                binding=generation.namespace.binding,
+            )
+        )
+    crossing.insist_some(generation, into.environment)
+
+
+def freeze(restore: Restore, names: list[str] | None = None) -> None:
+    """Write down the names to put back, in the order of the copy. Raises RestoreRefused when there are none."""
+    beyond = after_prefix(restore.prefix)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO backups_restoreentry (restore_id, index, name, size, found, outcome, compared)"
+            " SELECT %s, row_number() OVER (ORDER BY index) - 1, name, coalesce(size, 0), '', 'planned', ''"
+            " FROM backups_generationentry WHERE generation_id = %s AND outcome = 'kept'"
+            " AND name >= %s AND (%s::text IS NULL OR name < %s) AND (%s::text[] IS NULL OR name = ANY(%s))",
+            [restore.pk, restore.generation_id, restore.prefix, beyond, beyond, names, names],
+        )
+    if names is not None and (unknown := not_in_copy(restore.generation, names)):
+        sentence = _("Names that are not in the copy: %(count)s. The first is %(name)s.")
+        raise RestoreRefused(say(sentence, count=len(unknown), name=unknown[0]))
+    seal(restore)
+
+
+def seal(restore: Restore) -> None:
+    """Count and digest the names that were written down. Raises RestoreRefused when there are none."""
+    entries = restore.entries.order_by("index").values_list("name", flat=True)
+    restore.names = entries.count()
+    if not restore.names:
+        raise RestoreRefused(_("The copy holds no such key."))
+    restore.names_sha256 = manifest.names_sha256(entries.iterator(10_000))
+    Restore.objects.filter(pk=restore.pk).update(names=restore.names, names_sha256=restore.names_sha256)
+
+
+def not_in_copy(generation: Generation, names: list[str]) -> list[str]:
+    """Those of the names that the copy does not hold, in their order."""
+    kept = generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT, name__in=names)
+    known = set(kept.values_list("name", flat=True))
+    return [name for name in names if name not in known]
+
+
+def _start_preview(restore: Restore, *, actor: log.Actor, person: Person | None, foreground: bool) -> None:
+    run = runs.create(
+        Run.Kind.PREVIEW,
+        subject=f"restore:{restore.pk}",
+        label=str(restore)[:300],
+        actor=actor,
+        person=person,
+        environment=restore.environment,
+        foreground=foreground,
+        total=restore.names,
+    )
+    Restore.objects.filter(pk=restore.pk, state=State.PREPARING).update(preview_run=run)
+    restore.preview_run = run
+
+
+def compare_again(restore: Restore, *, by: Person) -> None:
+    """Prepared -> preparing: what KV holds may have changed since. Raises RestoreRefused."""
+    with log.transaction():
+        insist_operator(by)
+        mine = locked(restore)
+        move(mine, [State.PREPARED], State.PREPARING, Action.RESTORE_PREPARED, actor=by.actor)
+        _start_preview(mine, actor=by.actor, person=by, foreground=False)

@@ -1,0 +1,178 @@
+"""Undoing a deletion: its own approval covers, for 72 hours, putting back exactly the keys it deleted.
+
+What is there meanwhile is left as it is, whatever it holds. The work is that of a restore (`restoring`).
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from backups.cleanup.stages import CleanupRefused, insist_idle, insist_names, insist_operator, locked
+from backups.models import CleanupStage, Generation, Restore
+from backups.restores.moves import RestoreRefused, move
+from backups.restores.selection import seal
+from kvops import clock, timing
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, Person, Role, Run
+from kvops.runs import driver as runs
+from kvops.wording import say
+
+PROVEN = (CleanupStage.State.CONFIRMED, CleanupStage.State.ACCEPTED)
+REASON = gettext_noop("Undo of the deletion, covered by its own approval.")
+
+
+def undo_of(stage: CleanupStage) -> Restore | None:
+    """The undo of the stage's deletion, if one was started."""
+    return Restore.objects.filter(stage=stage).select_related("run").first()
+
+
+def until(stage: CleanupStage) -> datetime | None:
+    """When the approval stops covering an undo; None while nothing was deleted."""
+    run = stage.run
+    if run is None or run.finished_at is None:
+        return None
+    return run.finished_at + timedelta(seconds=timing.UNDO_WITHIN)
+
+
+def why_not(stage: CleanupStage) -> str | Promise:
+    """Why the deletion cannot be undone now, whoever asks; empty when it can."""
+    limit = until(stage)
+    if limit is None or stage.deleted == 0:
+        return _("Nothing was deleted.")
+    if undo_of(stage) is not None:
+        return _("The deletion was undone already.")
+    if stage.state not in PROVEN:
+        return _("KV may still show the keys. Wait until it is proven that they are gone; that takes minutes.")
+    if clock.seconds_until(limit) <= 0:
+        sentence = _("The 72 hours after the deletion are over. Put the keys back with a restore of copy %(copy)s.")
+        return say(sentence, copy=stage.generation_id)
+    if stage.approval is None or "undo" not in json.loads(stage.approval.evidence):
+        sentence = _("The approval says nothing of an undo. Put the keys back with a restore of copy %(copy)s.")
+        return say(sentence, copy=stage.generation_id)
+    return ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a page says of the undo: the one there is, or until when it is possible and why not now; over: too late."""
+
+    restore: Restore | None
+    until: datetime | None
+    over: bool
+    why_not: str | Promise
+
+
+def offer(stage: CleanupStage, person: Person) -> Offer | None:
+    """What the person can do about the deletion; None while none was proven."""
+    if stage.state not in PROVEN or not stage.deleted:
+        return None
+    reason = why_not(stage)
+    if not reason and not person.holds(Role.OPERATOR):
+        reason = _("You are not an operator.")
+    elif not reason and stage.approval and stage.approval.approver_id == person.pk:
+        reason = _("You approved this; another person must do it.")
+    limit = until(stage)
+    return Offer(undo_of(stage), limit, limit is not None and clock.seconds_until(limit) <= 0, reason)
+
+
+def insist_in_time(stage: CleanupStage) -> None:
+    """Raise approvals.ApprovalRefused when the approval of the deletion covers nothing any more."""
+    limit = until(stage)
+    if limit is None or clock.seconds_until(limit) <= 0:
+        raise approvals.ApprovalRefused(_("The 72 hours after the deletion are over."))
+
+
+def start_undo(stage: CleanupStage, *, by: Person) -> Run:
+    """Put back what the stage's deletion deleted; the stage stays where it is. Raises CleanupRefused, Refused."""
+    with log.transaction():
+        mine = locked(stage)
+        insist_operator(by)
+        if refusal := why_not(mine):
+            raise CleanupRefused(refusal)
+        approval = _valid_approval(mine, by)
+        insist_idle(mine)
+        insist_names(mine)
+        restore = _restore(mine, by)
+        run = runs.create(
+            Run.Kind.UNDO,
+            subject=f"stage:{mine.pk}",
+            label=str(mine)[:300],
+            actor=by.actor,
+            person=by,
+            environment=mine.environment,
+            approval=approval,
+            total=restore.names,
+        )
+        values: dict[str, object] = {"run": run, "approval": approval, "reason": REASON}
+        move(
+            restore,
+            [Restore.State.PREPARING],
+            Restore.State.WRITING,
+            Action.RESTORE_STARTED,
+            actor=by.actor,
+            digest=approval.digest,
+            values=values,
+        )
+        record(Action.STAGE_UNDOING, mine, restore, actor=by.actor)
+    return run
+
+
+def _valid_approval(stage: CleanupStage, by: Person) -> ApprovalRequest:
+    if stage.approval is None:
+        raise CleanupRefused(_("Nothing was deleted."))
+    approval = ApprovalRequest.objects.get(pk=stage.approval.pk)
+    approvals.still_valid(approval)
+    if approval.approver_id == by.pk:
+        raise CleanupRefused(_("You approved this; another person must do it."))
+    return approval
+
+
+def _restore(stage: CleanupStage, by: Person) -> Restore:
+    """The rows of the undo: the names of the stage that are no exception, from its copy."""
+    generation = Generation.objects.select_for_update(of=("self",)).get(stages=stage)
+    if generation.status != Generation.Status.VERIFIED:
+        raise CleanupRefused(_("The copy is not verified any more. Have it looked at before anything is put back."))
+    restore = Restore.objects.create(
+        generation=generation,
+        environment=stage.environment,
+        namespace=stage.namespace,
+        stage=stage,
+        prefix=stage.request.prefix,
+        prepared_by=str(by),
+        person=by,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO backups_restoreentry (restore_id, index, name, size, found, outcome, compared)"
+            " SELECT %s, row_number() OVER (ORDER BY c.index) - 1, c.name, coalesce(g.size, 0), '', 'planned', ''"
+            " FROM backups_cleanupentry c JOIN backups_generationentry g"
+            "   ON g.generation_id = %s AND g.name = c.name AND g.outcome = 'kept'"
+            " WHERE c.stage_id = %s AND NOT EXISTS (SELECT FROM backups_cleanupexception x"
+            "   WHERE x.stage_id = c.stage_id AND x.index = c.index)",
+            [restore.pk, generation.pk, stage.pk],
+        )
+    try:
+        seal(restore)
+    except RestoreRefused as nothing:
+        raise CleanupRefused(_("Nothing was deleted.")) from nothing
+    return restore
+
+
+def record(action: Action, stage: CleanupStage, restore: Restore, *, actor: log.Actor) -> None:
+    """One audit entry about the stage, within the open transaction."""
+    log.record(
+        action,
+        actor=actor,
+        environment=stage.environment.slug,
+        subject=f"stage:{stage.pk}",
+        subject_label=str(stage),
+        digest=restore.names_sha256,
+        details={"restore": restore.pk, "names": restore.names},
+    )

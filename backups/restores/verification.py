@@ -1,0 +1,97 @@
+"""After the settle time: what was written is read back and compared with the copy, name by name.
+
+It also settles a chunk whose answer never came. A name that is missing goes into a new chunk (at most three tries);
+one that holds something else was written by somebody else, and is reported.
+"""
+
+from collections.abc import Sequence
+from itertools import batched
+
+from backups.execution.clients import Clients
+from backups.execution.live_values import current
+from backups.execution.prepaid import most_calls_for, reserve
+from backups.generations import encryption
+from backups.generations.export import digest
+from backups.generations.reader import Wanted
+from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
+from backups.restores import chunks as restore_chunks
+from kvops.cloudflare import Entry
+from kvops.runs.lease import Lease
+
+Outcome = RestoreEntry.Outcome
+Compared = RestoreEntry.Compared
+
+BLOCK = 100
+"""Names read back per checkpoint; each may need two requests more."""
+
+LOOKED_AT = (
+    *RestoreEntry.UNDER_WAY,
+    Outcome.EQUAL,
+    Outcome.VALUE,
+    Outcome.METADATA,
+    Outcome.EXPIRATION,
+    Outcome.SENSITIVE,
+    Outcome.CHANGED,
+    Outcome.DIFFERENT,
+)
+
+
+class Settler:
+    """Compares the chunks of one restore with KV, within one step of its run."""
+
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients) -> None:
+        self.restore, self.lease = restore, lease
+        self.reader, self.budget, self.meter = clients.reader, clients.budget, clients.meter
+        self._key = encryption.digest_key(restore.generation)
+        self._ending = bool(lease.run.cursor.get("ending"))
+
+    def settle(self, chunk: RestoreChunk) -> None:
+        """Compare every name of the chunk, close it, and plan another try for what is missing."""
+        for block in batched(restore_chunks.of_range(chunk, *LOOKED_AT), BLOCK):
+            became = self._compare(chunk, block)
+            # What is to be written again is read again in the next step.
+            with self.lease.checkpoint(no_further=all(how is Compared.UNKNOWN for _, how in became.values())):
+                restore_chunks.keep(self.restore, became)
+        with self.lease.checkpoint():
+            restore_chunks.settled(chunk, lease=self.lease)
+            if restore_chunks.of_range(chunk, Outcome.AGAIN):
+                restore_chunks.again(chunk, attempt=chunk.attempt + 1)
+
+    def _compare(self, chunk: RestoreChunk, block: Sequence[Wanted]) -> dict[int, restore_chunks.Became]:
+        read = self.restore.generation.read
+        reserve(self.budget, most_calls_for(len(block)))
+        self.meter.insist({"read": len(block)})
+        protected = self._protected(block)
+        found = {}
+        for one, live in current(self.reader, self.restore.namespace.namespace_id, block, read):
+            found[one.index] = self._became(chunk, one, live, protected.get(one.name))
+        return found
+
+    def _protected(self, block: Sequence[Wanted]) -> dict[str, bytes]:
+        if self.restore.safety_id is None:
+            return {}
+        kept = GenerationEntry.objects.filter(generation=self.restore.safety_id, name__in=[one.name for one in block])
+        return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
+
+    def _became(
+        self, chunk: RestoreChunk, one: Wanted, live: Entry | None, protected: bytes | None
+    ) -> restore_chunks.Became:
+        """The outcome of a name, and how it compares with the copy now."""
+        was = Outcome(one.outcome)
+        held = None if live is None else digest(live, self._key)
+        compared = {None: Compared.ABSENT, one.digest: Compared.EQUAL}.get(held, Compared.DIFFERENT)
+        ours = was in RestoreEntry.UNDER_WAY
+        if compared is Compared.EQUAL:
+            return (Outcome.WRITTEN if ours else was), compared
+        if not ours and was is not Outcome.EQUAL:
+            return was, compared
+        # Absent, or still what was copied before it was to be overwritten: our write is not there.
+        if live is None or digest(live, encryption.digest_key(self.restore.safety)) == protected:
+            if self._ending:
+                return Outcome.STOPPED, compared
+            return (
+                (Outcome.AGAIN, Compared.UNKNOWN)
+                if chunk.attempt < restore_chunks.TRIES
+                else (Outcome.FAILED, compared)
+            )
+        return Outcome.DIFFERENT, compared

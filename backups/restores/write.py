@@ -1,0 +1,318 @@
+"""Writing one chunk of a restore: read what is there now, decide name by name, intend, write, store the answer.
+
+KV has no compare-and-set: a key is only known to be absent, or to be what was copied before, up to the last read. The
+gap to the write is stored with the chunk.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit.actions import Action
+from backups import archive as manifest
+from backups.execution.clients import Clients
+from backups.execution.live_values import LEAST, current, difference, too_late
+from backups.execution.prepaid import calls_for, reserve, reserve_more, spare
+from backups.generations import announcements, encryption
+from backups.generations.export import digest
+from backups.generations.reader import Copied, Wanted
+from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
+from backups.restores import chunks as restore_chunks
+from backups.restores.moves import record
+from backups.restores.preview import cannot_be_copied
+from kvops import clock, timing
+from kvops.cloudflare import ApiError, CloudflareError, Entry, RateLimited, TooLate
+from kvops.cloudflare.writes import BulkOutcome
+from kvops.inventory.families import Families
+from kvops.runs import emergency
+from kvops.runs.lease import Lease, Progress, RunError
+
+State = RestoreChunk.State
+Outcome = RestoreEntry.Outcome
+Compared = RestoreEntry.Compared
+Found = RestoreEntry.Found
+
+SINGLE = 1024 * 1024
+"""Bytes of a value above which it is written by itself: in a bulk call it would be in memory several times."""
+
+MANY = 100
+"""Entries written singly in one chunk, at most: each is a request."""
+
+ALMOST = 1.0
+"""Seconds before a read is too old within which no single write begins any more: it takes its time to begin."""
+
+TOO_SLOW = gettext_noop(
+    "What is there now could not be read quickly enough before the write, not even key by key. Nothing was written of"
+    " it. Try again when Cloudflare and the database answer faster, or send nothing more."
+)
+
+
+@dataclass
+class _Plan:
+    """What of a chunk is written and how, and what is left and why; `since` and `read_at` are right before the read."""
+
+    since: float
+    read_at: datetime
+    protected: Mapping[str, bytes]
+    bulk: list[Entry] = field(default_factory=list)
+    single: list[tuple[Wanted, Entry]] = field(default_factory=list)
+    indexes: dict[str, int] = field(default_factory=dict)
+    became: dict[int, restore_chunks.Became] = field(default_factory=dict)
+    soon: set[str] = field(default_factory=set)
+    """Names that expire so soon that Cloudflare may refuse them by the time they arrive."""
+    gap: float = 0.0
+    """Seconds from a read to the write that relied on it, the longest so far."""
+
+    @property
+    def until(self) -> float:
+        """When a write that relies on the read must have begun."""
+        return self.since + timing.READ_FRESH
+
+    @property
+    def old(self) -> bool:
+        """Whether a write may no longer rely on the read."""
+        return time.monotonic() > self.until
+
+    @property
+    def names(self) -> list[str]:
+        """Everything that is written, in the order of the bytes."""
+        return sorted(self.indexes)
+
+
+class Putter:
+    """Writes the chunks of one restore, within one step of its run."""
+
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: Copied) -> None:
+        self.restore, self.lease, self.copied = restore, lease, copied
+        self.reader, self.writer, self.budget = clients.reader, clients.writer, clients.budget
+        self.meter = clients.meter
+        self.namespace_id = restore.namespace.namespace_id
+        self._families = Families.of(restore.namespace.binding)
+        self._calls_before = lease.run.calls
+
+    @property
+    def calls(self) -> int:
+        """Requests of the run so far."""
+        return self._calls_before + self.reader.calls + self.writer.calls
+
+    def put(self, chunk: RestoreChunk) -> None:
+        """Write what of a planned chunk may be written. Raises CloudflareError when nothing was written."""
+        names = restore_chunks.names_of(chunk)
+        copies = [self.copied.take(one) for one in names]
+        self.lease.renew()
+        try:
+            plan = self._plan(chunk, names, copies)
+            if len(plan.single) > MANY and len(names) > 1:
+                self._make_smaller(chunk, names)
+                return
+            reserve(self.budget, 3 * len(plan.single) + 1)
+        except RateLimited:
+            if not (self.budget.exhausted and len(names) > 1):
+                raise
+            # So many values must be read singly that what was reserved does not suffice.
+            if not reserve_more(self.lease):
+                self._make_smaller(chunk, names)
+            return
+        del copies
+        if plan.old:
+            self._make_smaller(chunk, names)
+            return
+        self._intend(chunk, plan)
+        if plan.indexes:
+            self._write(chunk, plan)
+
+    def _make_smaller(self, chunk: RestoreChunk, names: Sequence[Wanted]) -> None:
+        """Two halves instead of the chunk. Raises RunError when it cannot be made smaller."""
+        if len(names) < 2:
+            raise RunError("too_slow", TOO_SLOW)
+        with self.lease.checkpoint(note=gettext_noop("Reading takes too long; going on with smaller chunks.")):
+            restore_chunks.halve(chunk)
+
+    def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], copies: Sequence[Entry]) -> _Plan:
+        """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
+        reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
+        self.meter.insist({"read": 2 * len(names), "write": len(names)})
+        plan = _Plan(time.monotonic(), clock.now(), self._protected(names))
+        now = plan.read_at.timestamp()
+        live = current(self.reader, self.namespace_id, names, self.restore.generation.read)
+        for copy, (one, entry) in zip(copies, live, strict=True):
+            outcome = self._outcome(chunk, one, copy, entry, plan.protected)
+            if outcome is None and (late := too_late(copy, now)):
+                outcome = Outcome(late.value)
+            if outcome is not None:
+                plan.became[one.index] = (outcome, Compared.UNKNOWN)
+                continue
+            plan.indexes[copy.name] = one.index
+            alone = len(copy.data) > SINGLE or not takes_bulk(copy)
+            if copy.expiration is not None and copy.expiration < now + LEAST + timing.REQUEST_TIMEOUT:
+                plan.soon.add(copy.name)
+                alone = True
+            if alone:
+                plan.single.append((one, copy))
+            else:
+                plan.bulk.append(copy)
+        self.lease.renew()
+        return plan
+
+    def _protected(self, names: Sequence[Wanted]) -> Mapping[str, bytes]:
+        """What was copied of the keys that may be overwritten: name to digest."""
+        if self.restore.safety_id is None:
+            return {}
+        kept = GenerationEntry.objects.filter(
+            generation=self.restore.safety_id,
+            outcome=GenerationEntry.Outcome.KEPT,
+            name__in=[one.name for one in names],
+        )
+        return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
+
+    def _outcome(
+        self, chunk: RestoreChunk, one: Wanted, copy: Entry, live: Entry | None, protected: Mapping[str, bytes]
+    ) -> RestoreEntry.Outcome | None:
+        """Why the name is not written; None when it is."""
+        if live is None:
+            return None
+        how = difference(copy, live)
+        if how is Found.EQUAL:
+            return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT
+        if digest(live, encryption.digest_key(self.restore.safety)) == protected.get(one.name):
+            return None
+        if chunk.attempt > 1:
+            return Outcome.DIFFERENT
+        if self.restore.on_conflict != Restore.OnConflict.OVERWRITE:
+            return Outcome(how.value)
+        return Outcome.SENSITIVE if cannot_be_copied(self._families, one.name) else Outcome.CHANGED
+
+    def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
+        sha256 = manifest.names_sha256(plan.names)
+        progress: Progress = {} if plan.indexes else self.progress(chunk)
+        with self.lease.checkpoint(no_further=bool(plan.indexes), **progress):
+            emergency.hold(self.restore.environment)
+            restore_chunks.keep(self.restore, plan.became)
+            changed = RestoreChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
+                # What is there already is looked at again after the settle time, like what is written.
+                state=State.INTENDED if plan.indexes else State.SENT,
+                names=len(plan.indexes),
+                names_sha256=sha256,
+                epoch=self.lease.epoch,
+                read_at=plan.read_at,
+                intended_at=Now(),
+                sent_at=None if plan.indexes else Now(),
+            )
+            if changed != 1:
+                raise RunError("chunk_moved", gettext_noop("A chunk was moved by another worker."))
+            record(
+                Action.RESTORE_CHUNK_INTENDED,
+                self.restore,
+                actor=self.lease.actor,
+                digest=sha256,
+                details={"chunk": chunk.number, "names": len(plan.indexes), "not_written": len(plan.became)},
+            )
+        chunk.refresh_from_db()
+
+    def _write(self, chunk: RestoreChunk, plan: _Plan) -> None:
+        """The bulk call, then the entries that go by themselves, unless the reads have grown too old meanwhile."""
+        answers: list[BulkOutcome] = []
+        left: dict[str, RestoreEntry.Outcome] = {}
+        if plan.old:
+            self._too_old(chunk)
+            return
+        try:
+            if plan.bulk:
+                with self.lease.fence():
+                    answers.append(self.writer.bulk_put(self.namespace_id, plan.bulk, until=plan.until))
+                plan.gap = self.writer.written_at - plan.since
+            for one, entry in plan.single:
+                outcome = self._write_singly(chunk, one, entry, plan, answers)
+                if outcome is not None:
+                    left[one.name] = outcome
+        except CloudflareError as error:
+            if isinstance(error, TooLate) and not answers:
+                self._too_old(chunk)
+                return
+            if not answers:
+                self._nothing_written(chunk)
+            raise  # what was written before stays intended: it is settled by reading
+        self._written(chunk, plan, answers, left)
+
+    def _write_singly(
+        self, chunk: RestoreChunk, one: Wanted, entry: Entry, plan: _Plan, answers: list[BulkOutcome]
+    ) -> RestoreEntry.Outcome | None:
+        """Write one entry, read again when its read has grown old. Why it was not written; None when it was."""
+        self.lease.keep()
+        self.budget.keep()
+        since = plan.since
+        if time.monotonic() > plan.until - ALMOST:
+            since = time.monotonic()
+            [(_, live)] = current(self.reader, self.namespace_id, [one], self.restore.generation.read)
+            outcome = self._outcome(chunk, one, entry, live, plan.protected)
+            if outcome is not None:
+                return outcome
+        try:
+            with self.lease.fence():
+                answers.append(self.writer.put_value(self.namespace_id, entry, until=since + timing.READ_FRESH))
+        except ApiError as error:
+            if entry.name not in plan.soon or error.status != HTTPStatus.BAD_REQUEST:
+                raise
+            return Outcome.SOON
+        plan.gap = max(plan.gap, self.writer.written_at - since)
+        return None
+
+    def _too_old(self, chunk: RestoreChunk) -> None:
+        """Close a chunk of which nothing was written because its reads grew too old, and plan its halves."""
+        several = chunk.first_index < chunk.last_index
+        self._nothing_written(chunk, smaller=several)
+        if not several:
+            raise RunError("too_slow", TOO_SLOW)
+
+    def _nothing_written(self, chunk: RestoreChunk, *, smaller: bool = False) -> None:
+        """Close a chunk of which nothing was written; it is planned anew as the same try."""
+        with self.lease.checkpoint(no_further=True):
+            restore_chunks.settled(chunk, lease=self.lease)
+            if smaller:
+                restore_chunks.halves(chunk)
+            else:
+                restore_chunks.again(chunk, attempt=chunk.attempt)
+
+    def _written(
+        self,
+        chunk: RestoreChunk,
+        plan: _Plan,
+        answers: Sequence[BulkOutcome],
+        left: Mapping[str, RestoreEntry.Outcome],
+    ) -> None:
+        """Store the answer. A chunk with an unknown outcome stays intended: it is settled by reading."""
+        answer = {
+            "done": sum(one.successful_count for one in answers),
+            "not_everywhere": sum(len(one.unsuccessful) for one in answers),
+            "problem": "; ".join(filter(None, (one.problem for one in answers)))[:500],
+        }
+        unknown = any(one.unknown for one in answers)
+        became: dict[int, restore_chunks.Became] = {}
+        for name, index in plan.indexes.items():
+            if name in left:
+                became[index] = (left[name], Compared.UNKNOWN)
+            elif not unknown:
+                became[index] = (Outcome.SENT, Compared.UNKNOWN)
+        with self.lease.checkpoint(**self.progress(chunk)):
+            restore_chunks.keep(self.restore, became)
+            values: dict[str, object] = {} if unknown else {"state": State.SENT, "sent_at": Now()}
+            RestoreChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
+                answer=answer, gap_ms=int(plan.gap * 1000), **values
+            )
+            if any(one.contradicts for one in answers):
+                announcements.contradicted(self.restore, str(answer["problem"]))
+
+    def progress(self, chunk: RestoreChunk) -> Progress:
+        """How far the run has come with this chunk."""
+        done = max(self.lease.run.done, chunk.last_index + 1)
+        return {"done": done, "calls": self.calls, "note": f"{done} of {self.restore.names} names dealt with."}
+
+
+def takes_bulk(entry: Entry) -> bool:
+    """Whether the bulk call is documented to take the entry's metadata: only objects are."""
+    return entry.metadata is None or entry.metadata.startswith("{")

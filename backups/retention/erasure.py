@@ -1,0 +1,90 @@
+"""How the objects of a copy go: the manifest first, each after its entry in the record, until the store has none.
+
+From *being deleted* on a copy is good for nothing. Who deletes it, and by which right, is the caller's.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit.actions import Action
+from audit.chain import JSON
+from backups.bucket.deletion import remove_permanently
+from backups.bucket.r2 import R2Store
+from backups.models import Generation, StoredObject
+from kvops.models import Environment
+from kvops.runs import emergency
+from kvops.runs.lease import Lease, RunError
+
+Status = Generation.Status
+
+
+class Erasing(ABC):
+    """One step's work on copies that may go; `cursor["next"]` is the next object of the copy at hand."""
+
+    def __init__(self, environment: Environment, lease: Lease, store: R2Store) -> None:
+        self.environment, self.lease, self.store = environment, lease, store
+
+    @abstractmethod
+    def insist_rights(self) -> None:
+        """Before each object: raise RunError unless the approval and both people still carry it."""
+
+    @abstractmethod
+    def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
+        """An entry about the copy within the open transaction, with who deletes it and why."""
+
+    @abstractmethod
+    def settled(self, generation: Generation) -> None:
+        """What else is true once the copy is deleted, within that transaction."""
+
+    def cursor(self, **at: int) -> dict[str, Any]:
+        """The place of the run."""
+        return dict(at)
+
+    def begin(self, generation: Generation, details: Mapping[str, JSON]) -> None:
+        """The copy is being deleted, within the open transaction."""
+        found = Generation.objects.filter(pk=generation.pk, status=generation.status)
+        if found.update(status=Status.DELETING) != 1:
+            raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
+        self.record(Action.GENERATION_DELETING, generation, details)
+
+    def delete(self, generation: Generation) -> bool:
+        """Delete the objects; whether all are gone, or the step is over before that."""
+        keys = list(reversed(generation.every_object()))
+        begun = int(self.lease.run.cursor.get("next", 0))
+        for index in range(max(begun - 1, 0), len(keys)):
+            if index >= begun:
+                self._intend(generation, keys[index], index)
+            self.insist_rights()
+            with self.lease.fence():
+                remove_permanently(self.store, keys[index])
+            if self.lease.tired and index + 1 < len(keys):
+                return False
+        for key in keys:
+            self.lease.keep()
+            if self.store.head(key) is not None:
+                raise RunError("still_there", f"{key} was deleted and is still in bucket {self.store.bucket}.")
+        self._settle(generation, keys)
+        return True
+
+    def _intend(self, generation: Generation, key: str, index: int) -> None:
+        """The entry in the record before the effect."""
+        with self.lease.checkpoint(
+            cursor=self.cursor(next=index + 1),
+            done=self.lease.run.done + 1,
+            note=f"Deleting copy {generation.pk}",
+        ):
+            emergency.hold(self.environment)
+            self.record(Action.OBJECT_DELETING, generation, {"object": key, "bucket": self.store.bucket})
+
+    def _settle(self, generation: Generation, keys: list[str]) -> None:
+        with self.lease.checkpoint(cursor=self.cursor(next=0), note=f"Copy {generation.pk} is deleted"):
+            found = Generation.objects.filter(pk=generation.pk, status=Status.DELETING)
+            if found.update(status=Status.DELETED, deleted_at=Now()) != 1:
+                raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
+            StoredObject.objects.filter(environment=self.environment, key__in=keys).delete()
+            self.settled(generation)
+            self.record(Action.GENERATION_DELETED, generation, {"objects": len(keys), "keys": generation.keys})

@@ -1,0 +1,108 @@
+"""Retention of the copies there are: what `retention.decide` needs, read from the database, a part at a time."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from backups.models import Generation
+from backups.models.generations import GenerationQuerySet
+from backups.retention import holds
+from backups.retention.rules import Copy, Rule, State, Successors, Verdict, decide
+from kvops import clock, timing
+from kvops.models import Category, Family
+
+CHUNK = 500
+
+
+def rules(instead: Mapping[int, int] | None = None) -> list[Rule]:
+    """The rules in force; `instead` are days by family for a rule that is only tried."""
+    found = Family.objects.order_by("binding", "pattern")
+    days = instead or {}
+    return [_rule(each, days.get(each.pk, each.retain_days)) for each in found]
+
+
+def _rule(family: Family, days: int) -> Rule:
+    return Rule(family.pk, family.binding, family.pattern, family.exact, days)
+
+
+def successors() -> Successors:
+    """The newest verified copy of everything that can be read today, whether it is shown or not."""
+    kind = ("namespace_id", "prefixes", "patterns", "purpose")
+    newest = Generation.objects.verified().here().values(*kind).annotate(newest=Max("pk")).values("newest")
+    found = Generation.objects.filter(pk__in=newest).select_related("namespace", "environment")
+    return Successors(_copy(each) for each in found)
+
+
+def _copy(generation: Generation) -> Copy:
+    given = generation.purpose in Generation.OF_GIVEN_NAMES
+    return Copy(
+        pk=generation.pk,
+        namespace=generation.namespace_id,
+        binding=generation.namespace.binding,
+        prefixes=tuple(generation.prefixes),
+        patterns=tuple(generation.patterns) if given else (),
+        purpose=generation.purpose,
+        verified=generation.status == Generation.Status.VERIFIED,
+        finished_at=generation.finished_at,
+        retain_until=generation.retain_until,
+        cache=generation.category == Category.CACHE,
+        elsewhere=generation.bucket != generation.environment.r2_bucket,
+    )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A copy and what retention says of it."""
+
+    generation: Generation
+    verdict: Verdict
+
+
+class Retention:
+    """What retention says, by the rules in force or by others, at one moment."""
+
+    def __init__(self, *, instead: Mapping[int, int] | None = None, now: datetime | None = None) -> None:
+        self.now = now or clock.now()
+        self.rules = rules(instead)
+        self.successors = successors()
+
+    def of(self, generations: Iterable[Generation]) -> list[Kept]:
+        """The verdict on each of these copies, which are there and come with namespace and environment."""
+        found = list(generations)
+        held = holds.of([each.pk for each in found])
+        verdicts = decide(map(_copy, found), self.rules, self.successors, held, self.now)
+        return [Kept(each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
+
+    def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
+        """The same for any number of copies that are there, oldest first, some hundreds in memory at a time."""
+        rows = found.there().select_related("namespace", "environment").order_by("pk").iterator(CHUNK)
+        while chunk := list(islice(rows, CHUNK)):
+            yield from self.of(chunk)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A copy by the rules in force, and by a rule that is only tried."""
+
+    now: Kept
+    then: Kept
+
+
+def tried(family: Family, days: int) -> Iterator[Tried]:
+    """Every copy that may hold keys of the family, as it would be if its copies were kept for so many days."""
+    now = Retention()
+    then = Retention(instead={family.pk: days}, now=now.now)
+    found = Generation.objects.filter(namespace__binding=family.binding)
+    for kept in now.over(found):
+        if any(rule.family == family.pk for rule in kept.verdict.rules):
+            yield Tried(kept, *then.of([kept.generation]))
+
+
+def due(found: GenerationQuerySet) -> Iterator[Kept]:
+    """Which of these copies can be deleted now, oldest first."""
+    old = found.filter(finished_at__lte=Now() - timedelta(days=timing.RETENTION_DAYS), retain_until__lte=Now())
+    return (kept for kept in Retention().over(old) if kept.verdict.state == State.DUE)

@@ -1,0 +1,71 @@
+"""What a reviewer of a disposal is shown, derived from stored rows only, so that the executor can derive it again."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from backups.models import Disposal, DisposalEntry, Generation
+from kvops.inventory import policy
+from kvops.models import Environment
+
+FORMAT = 1
+"""The version of the rules that derive this evidence; it is part of the digest."""
+
+
+def title(environment: Environment, generations: int) -> str:
+    """One line for lists."""
+    return f"Delete {generations} expired copies of {environment.name}"
+
+
+def objects_sha256(keys: Iterable[str]) -> str:
+    """The digest of names of objects, each preceded by its length in 4 bytes, in the order they were written."""
+    digest = sha256()
+    for key in keys:
+        name = key.encode()
+        digest.update(len(name).to_bytes(4, "big") + name)
+    return digest.hexdigest()
+
+
+def build(disposal: Disposal) -> dict[str, object]:
+    """The evidence of a disposal (design: approval requests)."""
+    environment = disposal.environment
+    newest = policy.newest()
+    entries = list(disposal.entries.select_related("generation").order_by("index"))
+    return {
+        "format": FORMAT,
+        "action": "delete_generations",
+        "environment": environment.slug,
+        "production": environment.production,
+        "account_id": environment.account_id,
+        "bucket": environment.r2_bucket,
+        "reason": disposal.reason,
+        "policy": {"version": newest.number, "digest": newest.digest},
+        "generations": {"count": disposal.generations, "list": [_generation(entry) for entry in entries]},
+        "objects": {"count": disposal.objects_total, "sha256": disposal.objects_sha256},
+        "warnings": [],
+    }
+
+
+def _generation(entry: DisposalEntry) -> dict[str, object]:
+    generation = entry.generation
+    return {
+        "id": generation.pk,
+        "name": generation.stem[:200],
+        "status": generation.status,
+        "finished_at": _time(generation.finished_at),
+        "due": {"at": _time(entry.due_at)},
+        "keys": generation.keys,
+        "manifest_sha256": generation.manifest_sha256,
+        "objects": entry.objects_total,
+        "objects_sha256": entry.objects_sha256,
+        "newer": entry.newer,
+    }
+
+
+def every_object(generations: Iterable[Generation]) -> Iterable[str]:
+    """The names of every object of the copies, copy after copy."""
+    return (key for generation in generations for key in generation.every_object())
+
+
+def _time(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat() if at else ""

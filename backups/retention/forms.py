@@ -1,0 +1,93 @@
+"""The filters of the retention page, a rule that is only tried, and why a copy is pinned or let go."""
+
+from collections.abc import Iterator
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Generation
+from backups.retention.evaluate import Kept, Retention
+from backups.retention.rules import State
+from kvops import timing
+from kvops.inventory.families import LONGEST_RETENTION_DAYS
+from kvops.models import Category, Environment, Family
+
+LONGEST = 2_000
+"""Characters of a reason."""
+
+
+class FamilyField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A family, named with its binding."""
+
+    def label_from_instance(self, obj: Family) -> str:
+        """The family as the policy writes it."""
+        return f"{obj.binding} {obj}"
+
+
+def _families() -> FamilyField:
+    return FamilyField(Family.objects.order_by("binding", "pattern"), label=_("Family"), empty_label=_("All families"))
+
+
+class RetentionFilter(forms.Form):
+    """Which copies to show; every field may be empty."""
+
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("order"),
+        label=_("Environment"),
+        required=False,
+        to_field_name="slug",
+        empty_label=_("All environments"),
+    )
+    family = _families()
+    state = forms.ChoiceField(label=_("State"), required=False, choices=[("", _("All states")), *State.choices])
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["family"].required = False
+
+    def copies(self) -> Iterator[Kept]:
+        """The copies the filters let through, oldest first; none while a filter is wrong."""
+        if not self.is_valid():
+            return
+        chosen = self.cleaned_data
+        found = Generation.objects.all()
+        if chosen["environment"]:
+            found = found.filter(environment=chosen["environment"])
+        if chosen["after"]:
+            found = found.filter(pk__gt=chosen["after"])
+        for kept in Retention().over(found):
+            of_family = not chosen["family"] or any(r.family == chosen["family"].pk for r in kept.verdict.rules)
+            if of_family and chosen["state"] in {"", kept.verdict.state}:
+                yield kept
+
+
+class TryForm(forms.Form):
+    """Another rule for a family, to see what it would do."""
+
+    family = _families()
+    days = forms.IntegerField(
+        label=_("Days its copies are kept"),
+        min_value=timing.RETENTION_DAYS,
+        max_value=LONGEST_RETENTION_DAYS,
+        error_messages={
+            "min_value": _("At least %(limit_value)s days: the policy, section 3.1."),
+            "required": _("Say for how many days. An empty rule would delete everything and is refused."),
+        },
+    )
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, object]:
+        """A copy of a cache is not kept for longer than 30 days."""
+        chosen: dict[str, object] = super().clean() or self.cleaned_data
+        family, days = chosen.get("family"), chosen.get("days")
+        cached = isinstance(family, Family) and family.category == Category.CACHE
+        if cached and isinstance(days, int) and days > timing.CACHE_RETENTION_DAYS:
+            self.add_error("days", _("Copies of caches are kept for 14 to 30 days."))
+        return chosen
+
+
+class ReasonForm(forms.Form):
+    """Why a copy must stay, or need not stay any more."""
+
+    reason = forms.CharField(label=_("Reason"), max_length=LONGEST, widget=forms.Textarea(attrs={"rows": 3}))

@@ -1,0 +1,66 @@
+"""What keeps copies: people's pins, and the deletions, restores and runs that need them. Derived, nothing is stored."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import Check, CleanupStage, Contrast, DrilledCopy, Generation, Pin, Restore
+from backups.retention.rules import Hold
+from kvops import timing
+from kvops.models import Category, Run
+from kvops.wording import say
+
+State = CleanupStage.State
+
+
+def of(pks: Collection[int]) -> Mapping[int, Sequence[Hold]]:
+    """What holds each of these copies."""
+    found: dict[int, list[Hold]] = defaultdict(list)
+    for source in (_pins, _cleanups, _restores, _runs):
+        for pk, hold in source(pks):
+            found[pk].append(hold)
+    return found
+
+
+def _pins(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
+    for pin in Pin.objects.in_force().filter(generation__in=pks).select_related("person").order_by("pk"):
+        sentence = say(_("%(name)s pinned it: %(reason)s"), name=pin.person.name, reason=pin.reason)
+        yield pin.generation_id, Hold(sentence, f"{reverse('backups:generation', args=[pin.generation_id])}#pins")
+
+
+def _cleanups(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
+    """Open clean-ups need their copy. What a deletion relied on stays; that of a cache while it may be undone."""
+    undoable = Q(run__finished_at__gt=Now() - timedelta(seconds=timing.UNDO_WITHIN))
+    over = Q(state__in=[State.CONFIRMED, State.ACCEPTED])
+    forgotten = over & Q(request__category=Category.CACHE) & ~undoable
+    stages = CleanupStage.objects.filter(generation__in=pks).exclude(state=State.ENDED).exclude(forgotten)
+    for stage in stages.select_related("request__family", "environment").order_by("pk"):
+        done = stage.state not in CleanupStage.BEFORE_DELETION
+        sentence = _("The deletion of %(what)s relied on it.") if done else _("The clean-up of %(what)s needs it.")
+        yield stage.generation_id or 0, Hold(say(sentence, what=stage), reverse("backups:stage", args=[stage.pk]))
+
+
+def _restores(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
+    restores = Restore.objects.exclude(state__in=Restore.OVER)
+    for restore in restores.filter(Q(generation__in=pks) | Q(safety__in=pks)).order_by("pk"):
+        hold = Hold(say(_("Restore %(pk)s needs it."), pk=restore.pk), reverse("backups:restore", args=[restore.pk]))
+        yield from ((pk, hold) for pk in (restore.generation_id, restore.safety_id) if pk is not None and pk in pks)
+
+
+def _runs(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
+    """Verifications, checks, drills, and whatever else is about a copy."""
+    about = Run.objects.open().filter(subject__in=[f"generation:{pk}" for pk in pks])
+    pairs = [(int(run.subject.partition(":")[2]), run.pk) for run in about]
+    pairs += Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN).values_list("pk", "verify_run")
+    pairs += Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN).values_list("generation", "run")
+    pairs += DrilledCopy.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN).values_list(
+        "generation", "drill__run"
+    )
+    pairs += Contrast.objects.filter(other__in=pks, run__state__in=Run.OPEN).values_list("other", "run")
+    for pk, run in sorted(set(pairs)):
+        yield pk, Hold(say(_("Run %(pk)s reads it."), pk=run), reverse("run", args=[run]))

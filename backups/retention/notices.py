@@ -1,0 +1,150 @@
+"""Notices about copies: before one is deleted, when it is past its date, late, overdue, when too few days are covered.
+
+Jobs of schedules: each calls `notifications.post`, which tells every recipient once per copy and occasion.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from backups.generations import coverage as protection
+from backups.generations.coverage import Copy, Light
+from backups.models import Generation
+from backups.retention.evaluate import Kept, Retention
+from backups.retention.rules import State
+from kvops import timing
+from kvops.models import Environment, Event, Family, Person
+from kvops.notifications import outbox as notifications
+from kvops.schedules.jobs import Begun
+from kvops.wording import say
+
+DAY = timedelta(days=1)
+
+
+def before_deletion(environment: Environment, _actor: log.Actor) -> Begun:
+    """Tell of every copy that will be deleted within the days of its family's notices, and of those past their date."""
+    retention = Retention()
+    families = {family.pk: family for family in Family.objects.all()}
+    for kept in retention.over(Generation.objects.filter(environment=environment)):
+        verdict = kept.verdict
+        if not verdict.state.goes or verdict.due_at is None:
+            continue
+        mine = [families[rule.family] for rule in verdict.rules]
+        if verdict.state == State.DUE:
+            _past(kept, verdict.due_at, mine)
+            continue
+        days = due_notice({day for family in mine for day in family.notice_days}, verdict.due_at, retention.now)
+        if days is not None:
+            _tell(kept, verdict.due_at, days, mine)
+    return Begun()
+
+
+def due_notice(days: Iterable[int], due_at: datetime, now: datetime) -> int | None:
+    """The nearest of these numbers of days before a date that has come; None before the first of them.
+
+    One that was missed is not made up for: whoever is told 3 days before need not hear of 7.
+    """
+    left = math.ceil((due_at - now) / DAY)
+    return min((day for day in days if day >= left), default=None)
+
+
+def _tell(kept: Kept, due_at: datetime, days: int, families: Sequence[Family]) -> None:
+    generation = kept.generation
+    notifications.post(
+        Event.GENERATION_DEADLINE,
+        subject=f"generation:{generation.pk}",
+        title=say(_("Copy %(pk)s will be deleted on %(date)s"), pk=generation.pk, date=_date(due_at)),
+        lines=[*_about(kept), say(_("Whoever needs it pins it on this page; a pinned copy stays."))],
+        link=f"{reverse('backups:generation_pin', args=[generation.pk])}?notice=1",
+        environment=generation.environment,
+        occasion=f"{days} days before {due_at:%Y-%m-%d}",
+        to=owners(families),
+    )
+
+
+def _past(kept: Kept, due_at: datetime, families: Sequence[Family]) -> None:
+    generation = kept.generation
+    notifications.post(
+        Event.GENERATION_PAST_DEADLINE,
+        subject=f"generation:{generation.pk}",
+        title=say(_("Copy %(pk)s is past its date, %(date)s"), pk=generation.pk, date=_date(due_at)),
+        lines=[*_about(kept), say(_("An operator can ask to delete it on the page of the retention."))],
+        link=reverse("backups:generation", args=[generation.pk]),
+        environment=generation.environment,
+        occasion=f"past {due_at:%Y-%m-%d}",
+        to=owners(families),
+    )
+
+
+def _about(kept: Kept) -> list[str]:
+    generation = kept.generation
+    what = " ".join(f"{prefix}*" for prefix in generation.prefixes)
+    made = say(_("Made on %(date)s, %(keys)s keys."), date=_date(generation.started_at), keys=generation.keys)
+    return [f"{generation.namespace} {what}", made, *(reason.text for reason in kept.verdict.reasons)]
+
+
+def owners(families: Sequence[Family]) -> list[Person]:
+    """The people whom families name as their owners, by address or name."""
+    named = Q()
+    for family in families:
+        named |= Q(email__iexact=family.owner) | Q(name__iexact=family.owner)
+    return list(Person.objects.filter(named)) if named else []
+
+
+def without_owner(families: Iterable[Family]) -> list[Family]:
+    """Those whose owner is nobody KVOps knows: only operators and reviewers are told of their copies."""
+    known = {name.casefold() for person in Person.objects.values_list("email", "name") for name in person}
+    return [family for family in families if family.owner.casefold() not in known]
+
+
+def in_time(environment: Environment, _actor: log.Actor) -> Begun:
+    """Tell of families whose next copy is late or overdue, and of those that too few days are covered of."""
+    for family, copy in protection.in_environment(environment):
+        if copy.light in {Light.LATE, Light.OVERDUE, Light.NEVER}:
+            _late(family, copy)
+        if copy.short:
+            _short(family, copy)
+    return Begun()
+
+
+def _late(family: Family, copy: Copy) -> None:
+    what = f"{copy.namespace} {family}"
+    newest = copy.generation
+    title = _("No verified copy of %(what)s yet")
+    if newest:
+        title = _("The copy of %(what)s is late") if copy.light == Light.LATE else _("The copy of %(what)s is overdue")
+    last = say(_("The newest verified one is of %(date)s."), date=_date(newest.started_at)) if newest else ""
+    expected = say(_("One is expected every %(hours)s hours."), hours=family.interval_hours)
+    notifications.post(
+        Event.GENERATION_LATE if copy.light == Light.LATE else Event.GENERATION_OVERDUE,
+        subject=f"family:{family.pk}",
+        title=say(title, what=what),
+        lines=[line for line in (last, expected) if line],
+        link=reverse("backups:backups"),
+        environment=copy.namespace.environment,
+        occasion=f"{copy.namespace.environment.slug} after {newest.pk if newest else 0}",
+        to=owners([family]) if copy.light.alarming else [],
+    )
+
+
+def _short(family: Family, copy: Copy) -> None:
+    what = f"{copy.namespace} {family}"
+    notifications.post(
+        Event.COVERAGE_SHORT,
+        subject=f"family:{family.pk}",
+        title=say(_("Fewer than %(days)s days of %(what)s can be restored"), days=timing.RETENTION_DAYS, what=what),
+        lines=[say(_("The oldest verified copy is of %(date)s."), date=_date(copy.since))],
+        link=reverse("backups:backups"),
+        environment=copy.namespace.environment,
+        occasion=f"{copy.namespace.environment.slug} since {_date(copy.since)}",
+    )
+
+
+def _date(at: datetime | None) -> str:
+    return f"{timezone.localtime(at):%Y-%m-%d %H:%M %Z}" if at else ""

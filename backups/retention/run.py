@@ -1,0 +1,161 @@
+"""The only way to the deletion of a copy: a run with a used approval of a disposal, copy after copy.
+
+Right before each copy everything is derived again, under a lock that whatever would rely on the copy waits for: its age
+on the database's clock, pins, what needs it, the newer copy that takes its place. How its objects then go is `erasing`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups.bucket import access as storage
+from backups.bucket import rollback as contradictions
+from backups.bucket.r2 import R2Store
+from backups.models import Disposal, DisposalEntry, Generation
+from backups.retention import requests as disposals
+from backups.retention.erasure import Erasing
+from backups.retention.evaluate import Retention
+from backups.retention.evidence import objects_sha256
+from backups.retention.rules import State as Keeping
+from kvops.approvals import gate as approvals
+from kvops.runs import emergency
+from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.wording import english
+
+Outcome = DisposalEntry.Outcome
+Status = Generation.Status
+
+
+def delete_copies_permanently(lease: Lease) -> Again | Done | None:
+    """One step of a disposal. Raises RunError when the target, a right or the bucket does not allow it."""
+    disposal = Disposal.objects.select_related("environment", "approval").get(run=lease.run)
+    _insist_target(disposal, lease)
+    contradictions.insist_none(disposal.environment)
+    with storage.errors_for_a_run(), storage.store(disposal.environment) as store:
+        return _Job(disposal, lease, store).step()
+
+
+def _insist_target(disposal: Disposal, lease: Lease) -> None:
+    """The approval, and the bucket it names, still hold."""
+    approval, run = disposal.approval, lease.run
+    if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
+        raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+    if run.subject != f"disposal:{disposal.pk}" or run.started_by_id != approval.starter_id:
+        raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
+    shown: dict[str, Any] = json.loads(approval.evidence)
+    now = {"account_id": disposal.environment.account_id, "bucket": disposal.environment.r2_bucket}
+    for name, value in now.items():
+        if shown.get(name) != value:
+            raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
+    listed = [(each["id"], each["objects_sha256"]) for each in shown["generations"]["list"]]
+    entries = disposal.entries.order_by("index")
+    if listed != list(entries.values_list("generation_id", "objects_sha256")):
+        raise RunError("wrong_set", gettext_noop("The copies are not those that were approved."))
+
+
+class _Job(Erasing):
+    """One step's work on a disposal."""
+
+    def __init__(self, disposal: Disposal, lease: Lease, store: R2Store) -> None:
+        super().__init__(disposal.environment, lease, store)
+        self.disposal = disposal
+        self._ending = bool(lease.run.cursor.get("ending"))
+
+    def step(self) -> Again | None:
+        """Copies until the step is over or none is left."""
+        planned = self.disposal.entries.filter(outcome=Outcome.PLANNED).select_related("generation__environment")
+        for entry in planned.order_by("index"):
+            going = entry.generation.status == Status.DELETING or self._begin(entry)
+            if going and not self.delete(entry.generation):
+                return Again()
+            if self.lease.tired:
+                return Again()
+        self._finish()
+        return None
+
+    def insist_rights(self) -> None:
+        """The emergency stop, and the approval with both people's rights.
+
+        When it is ended early no copy is begun any more, and one that is half deleted is of no use to anybody.
+        """
+        emergency.insist_none(self.environment)
+        if self._ending:
+            return
+        if self.disposal.approval is None:
+            raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+        try:
+            approvals.still_valid(self.disposal.approval)
+        except approvals.ApprovalRefused as refused:
+            emergency.insist_none(self.environment)
+            raise RunError("rights_gone", str(refused)) from refused
+
+    def _begin(self, entry: DisposalEntry) -> bool:
+        """Commit that the copy is being deleted, if it still may be; otherwise that it is kept, and why."""
+        self.insist_rights()
+        with self.lease.checkpoint(cursor=self.cursor(next=0)):
+            emergency.hold(self.environment)
+            because = self._because(entry)
+            if because:
+                DisposalEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.KEPT, because=because[:1000])
+                self.record(Action.GENERATION_KEPT, entry.generation, {"because": because[:500]})
+            else:
+                self.begin(entry.generation, {"objects": entry.objects_total, "newer": entry.newer})
+        return not because
+
+    def _because(self, entry: DisposalEntry) -> str:
+        """Why the copy must stay, within the transaction that would begin to delete it; empty when it may go."""
+        if self._ending:
+            return gettext_noop("The deletion was ended early.")
+        held = Generation.objects.select_for_update(of=("self",)).select_related("environment", "namespace")
+        generation = held.get(pk=entry.generation_id)
+        if generation.status in Generation.GOING:
+            return gettext_noop("Another request deletes it, or deleted it.")
+        if objects_sha256(generation.every_object()) != entry.objects_sha256:
+            return gettext_noop("Its objects are not those that were approved.")
+        entry.generation = generation
+        verdict = Retention().of([generation])[0].verdict
+        if verdict.state == Keeping.DUE:
+            return ""
+        return english(" ".join(str(reason.text) for reason in verdict.reasons))
+
+    def settled(self, generation: Generation) -> None:
+        """The outcome of its entry."""
+        self.disposal.entries.filter(generation=generation).update(outcome=Outcome.DELETED)
+
+    def _finish(self) -> None:
+        entries = self.disposal.entries
+        deleted, kept = (entries.filter(outcome=outcome).count() for outcome in (Outcome.DELETED, Outcome.KEPT))
+        result: dict[str, JSON] = {"deleted_copies": deleted, "kept_copies": kept}
+        with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, note=""):
+            disposals.move(
+                self.disposal,
+                [Disposal.State.DELETING],
+                Disposal.State.DONE,
+                Action.DISPOSAL_FINISHED,
+                actor=self.lease.actor,
+                values={"deleted": deleted, "kept": kept, "finished_at": Now()},
+                details=result,
+            )
+
+    def cursor(self, **at: int) -> dict[str, Any]:
+        """The place, and that the disposal is being ended early."""
+        ending = {"ending": True} if self._ending else {}
+        return {**ending, **at}
+
+    def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
+        """An entry that names the disposal and its approval."""
+        log.record(
+            action,
+            actor=self.lease.actor,
+            environment=self.environment.slug,
+            subject=f"generation:{generation.pk}",
+            subject_label=generation.stem[:200],
+            digest=generation.manifest_sha256,
+            details={"disposal": self.disposal.pk, "approval": self.disposal.approval_id or 0, **details},
+        )

@@ -1,0 +1,110 @@
+"""Retention: until when each copy is kept and why, what another rule would do, and pins."""
+
+from collections import Counter
+from itertools import islice
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from backups.models import Generation, Pin
+from backups.retention import evaluate as retained
+from backups.retention import notices as deadlines
+from backups.retention import pins
+from backups.retention import requests as disposals
+from backups.retention.evaluate import Tried
+from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
+from backups.retention.rules import State
+from kvops.models import Environment, Family
+from kvops.people.signin import person_of
+from kvops.web.acting import refuse
+
+PAGE = 50
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """Show the dates of each copy, oldest first, and the rules behind them."""
+    form = RetentionFilter(request.GET)
+    found = list(islice(form.copies(), PAGE + 1))
+    families = Family.objects.order_by("binding", "pattern")
+    context = {
+        "form": form,
+        "copies": found[:PAGE],
+        "after": found[PAGE - 1].generation.pk if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+        "disposing": [
+            (environment, disposals.due(environment), disposals.current(environment))
+            for environment in Environment.objects.order_by("order")
+        ],
+        "may_operate": request.user.has_perm("kvops.operate"),
+        "families": families,
+        "without_owner": deadlines.without_owner(families),
+    }
+    return render(request, "retention/list.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def simulate(request: HttpRequest) -> HttpResponse:
+    """Show what another rule would do to the copies there are. Nothing is changed."""
+    form = TryForm(request.GET or None)
+    context: dict[str, object] = {"form": form}
+    if form.is_valid():
+        family, days, after = (form.cleaned_data[name] for name in ("family", "days", "after"))
+        found = list(retained.tried(family, days))
+        shown = [each for each in found if each.now.generation.pk > (after or 0)]
+        context |= {
+            "family": family,
+            "days": days,
+            "counts": _counts(found),
+            "copies": shown[:PAGE],
+            "after": shown[PAGE - 1].now.generation.pk if len(shown) > PAGE else None,
+        }
+    return render(request, "retention/try.html", context, status=422 if form.errors else 200)
+
+
+def _counts(found: list[Tried]) -> list[tuple[str, int, int]]:
+    """How many copies are in each state by the rule in force, and by the one that is tried."""
+    now = Counter(each.now.verdict.state for each in found)
+    then = Counter(each.then.verdict.state for each in found)
+    return [(state.value, now[state], then[state]) for state in State if now[state] or then[state]]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("kvops.pin", raise_exception=True)
+def pin(request: HttpRequest, pk: int) -> HttpResponse:
+    """Say why a copy must stay; from then on it does. Whoever comes from a notice only confirms."""
+    generation = get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
+    reason = _("Still needed: pinned on the notice of its deletion.") if "notice" in request.GET else ""
+    form = ReasonForm(request.POST if request.method == "POST" else None, initial={"reason": reason})
+    if form.is_valid():
+        try:
+            pins.pin(generation, reason=form.cleaned_data["reason"], by=person_of(request))
+        except pins.PinRefused as refused:
+            messages.error(request, str(refused))
+            refuse(request, refused, generation.environment, f"generation:{pk}")
+        else:
+            messages.success(request, _("The copy is pinned. It stays until the pin is taken off."))
+        return redirect("backups:generation", pk)
+    context = {"form": form, "generation": generation, "environment": generation.environment}
+    return render(request, "backups/pin.html", context, status=422 if form.is_bound else 200)
+
+
+@require_POST
+@permission_required("kvops.pin", raise_exception=True)
+def unpin(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take a pin off, with a reason."""
+    found = get_object_or_404(Pin.objects.select_related("generation__environment"), pk=pk)
+    try:
+        pins.remove(found, reason=request.POST.get("reason", "")[:2000], by=person_of(request))
+    except pins.PinRefused as refused:
+        messages.error(request, str(refused))
+        refuse(request, refused, found.generation.environment, f"generation:{found.generation_id}")
+    else:
+        messages.success(request, _("The pin is off."))
+    return redirect("backups:generation", found.generation_id)

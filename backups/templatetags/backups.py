@@ -1,0 +1,193 @@
+"""What copies and clean-up add to the pages of the estate: `{% load backups %}`."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django import template
+from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from backups.cleanup.next_action import NEXT
+from backups.drills import requests as drills
+from backups.generations import contents as catalogue
+from backups.generations import coverage as protection
+from backups.investigations import requests as investigations
+from backups.models import CleanupStage, Contrast, Dataset, Generation, Reappearance
+from backups.models.generations import GenerationQuerySet
+from backups.templatetags import bucket as buckets
+from kvops import timing
+from kvops.models import Environment, Family, Namespace, Run
+from kvops.overview.status import Alarm
+
+register = template.Library()
+
+SHOWN = 20
+"""How many stages the overview lists at most."""
+
+NAMED = 5
+"""How many families an alarm names."""
+
+State = CleanupStage.State
+Status = Generation.Status
+
+
+def _newest() -> GenerationQuerySet:
+    """The newest generation of every prefix of every namespace."""
+    return (
+        Generation.objects.of_kv()
+        .there()
+        .exclude(purpose=Generation.Purpose.RESTORE)
+        .order_by("namespace", "prefixes", "-pk")
+        .distinct("namespace", "prefixes")
+        .select_related("namespace__environment")
+    )
+
+
+@register.inclusion_tag("overview/generations.html", takes_context=True)
+def newest_generations(context: template.Context, environment: Environment) -> dict[str, object]:
+    """For every family of an environment: can it be restored, to which moment, since when is that proven?"""
+    rows = protection.in_environment(environment)
+    may_operate = context["request"].user.has_perm("kvops.operate")
+    return {"environment": environment, "rows": rows, "may_operate": may_operate}
+
+
+@register.inclusion_tag("drills/light.html")
+def drill_light(environment: Environment) -> dict[str, object]:
+    """In one line: when did a restore drill of the environment pass last?"""
+    return {"one": drills.rehearsal(environment)}
+
+
+@register.inclusion_tag("includes/alarms.html")
+def copies_alarms() -> dict[str, object]:
+    """The newest copies that are damaged, partial, or were not read back in time; deleted keys that came back."""
+    late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
+    newest = _newest().exclude(status=Status.WRITING).values("pk")
+    bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
+    found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
+    return {"alarms": [*_reappeared(), *found, *_not_in_time(), *_past_their_end(), *buckets.alarms()]}
+
+
+def _past_their_end() -> list[Alarm]:
+    """One alarm for all investigations that are over, whose copies are still there after an hour."""
+    found = investigations.past_their_end()
+    if not found:
+        return []
+    title = ngettext(
+        "The copy of %(n)s investigation should be gone",
+        "The copies of %(n)s investigations should be gone",
+        len(found),
+    )
+    text = _first([each.title for each in found])
+    return [Alarm("warning", title % {"n": len(found)}, text, reverse("backups:investigations"), _("See them"))]
+
+
+def _not_in_time() -> list[Alarm]:
+    """One alarm for all families whose copy is overdue, and one for those of which too few days are covered."""
+    copies = [(f"{copy.namespace} {row.family}", copy) for row in protection.of_all() for copy in row.copies]
+    overdue = [name for name, copy in copies if copy.light.alarming]
+    short = [name for name, copy in copies if copy.short]
+    url, see = f"{reverse('backups:backups')}#protected", _("See them")
+    found = []
+    if overdue:
+        title = ngettext("A copy of %(n)s family is overdue", "Copies of %(n)s families are overdue", len(overdue))
+        found.append(Alarm("danger", title % {"n": len(overdue)}, _first(overdue), url, see))
+    if short:
+        title = ngettext(
+            "Of %(n)s family fewer than 14 days can be restored",
+            "Of %(n)s families fewer than 14 days can be restored",
+            len(short),
+        )
+        found.append(Alarm("warning", title % {"n": len(short)}, _first(short), url, see))
+    return found
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" +{len(names) - NAMED}" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _reappeared() -> list[Alarm]:
+    """One alarm for each stage with keys that are there again and that nobody acknowledged."""
+    unseen = Reappearance.objects.unseen().values("stage").annotate(keys=Count("pk"))
+    counted = dict(unseen.order_by("-stage").values_list("stage", "keys")[:SHOWN])
+    stages = CleanupStage.objects.select_related("request__family", "environment").in_bulk(counted)
+    return [
+        Alarm(
+            "danger",
+            ngettext("%(n)s deleted key is there again", "%(n)s deleted keys are there again", keys)
+            % {"n": number_format(keys, force_grouping=True)},
+            _("%(stage)s: look at them, and note what you found out.") % {"stage": stages[pk]},
+            f"{reverse('backups:stage', args=[pk])}?show=reappeared",
+            _("See which"),
+        )
+        for pk, keys in counted.items()
+    ]
+
+
+def _alarm(generation: Generation) -> Alarm:
+    titles = {
+        Status.DAMAGED: _("The newest copy of %(what)s is damaged"),
+        Status.PARTIAL: _("The newest copy of %(what)s is partial"),
+        Status.COMPLETE: _("The newest copy of %(what)s was never read back"),
+    }
+    what = f"{generation.namespace} {', '.join(f'{prefix}*' for prefix in generation.prefixes)}"
+    text = generation.problem or _("Nothing may be deleted that relies on it.")
+    level = "danger" if generation.status == Status.DAMAGED else "warning"
+    url = reverse("backups:generation", args=[generation.pk])
+    return Alarm(level, titles[Status(generation.status)] % {"what": what}, text, url, _("See it"))
+
+
+@register.simple_tag
+def waiting_stages() -> list[tuple[CleanupStage, str | Promise]]:
+    """The stages of open clean-ups whose next step is an operator's: it is their turn and no run works for them."""
+    busy = Q()
+    for run in ("run", "confirm_run", "generation__run", "generation__verify_run", "generation__checks__run"):
+        busy |= Q(**{f"{run}__state__in": Run.OPEN})
+    earlier = CleanupStage.objects.filter(request=OuterRef("request"), order__lt=OuterRef("order"))
+    stages = (
+        CleanupStage.objects.filter(~Exists(earlier.exclude(state=State.ACCEPTED)), state__in=NEXT)
+        .filter(request__ended_at=None, request__completed_at=None)
+        .exclude(pk__in=CleanupStage.objects.filter(busy).values("pk"))
+        .select_related("request__family", "environment")
+        .order_by("pk")[:SHOWN]
+    )
+    return [(stage, NEXT[stage.state]) for stage in stages]
+
+
+@register.inclusion_tag("runs/products.html")
+def run_products(run: Run) -> dict[str, object]:
+    """The copy, the checks and the comparison a run made."""
+    contrast = Contrast.objects.filter(run=run).first()
+    return {"generation": Generation.objects.filter(run=run).first(), "checks": run.checks.all(), "contrast": contrast}
+
+
+@register.inclusion_tag("backups/holding.html")
+def generations_holding(
+    namespace: Namespace, name: str, *, may_view_values: bool, may_operate: bool
+) -> dict[str, object]:
+    """The newest copies of the namespace that hold a value of the key, and what the reader may do with them."""
+    return {
+        "held": catalogue.holding(namespace, name),
+        "namespace": namespace,
+        "name": name,
+        "may_operate": may_operate,
+        "may_view_values": may_view_values,
+    }
+
+
+@register.simple_tag
+def all_datasets() -> list[Dataset]:
+    """The datasets of the policy in force."""
+    return list(Dataset.objects.order_by("name"))
+
+
+@register.inclusion_tag("categories/datasets.html")
+def datasets_of(family: Family, datasets: Sequence[Dataset]) -> dict[str, object]:
+    """Those of the datasets that say how keys of the family correspond to D1."""
+    mine = [one for one in datasets if one.binding == family.binding and family.matches(one.prefix)]
+    return {"family": family, "datasets": mine}

@@ -1,0 +1,147 @@
+"""What is wrong with the buckets, and how they are guarded: `{% load bucket %}`."""
+
+from collections.abc import Iterator
+
+from django import template
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from backups.bucket import access as storage
+from backups.bucket import protection as guards
+from backups.bucket import reconcile as reconciling
+from backups.bucket.lock_rules import Locked
+from backups.models import BucketGuard, Generation, StoredObject
+from kvops import timing
+from kvops.cloudflare import LockRule
+from kvops.models import Environment
+from kvops.overview.status import Alarm
+from kvops.templatetags.states import look
+from kvops.templatetags.ui import state_badge
+
+register = template.Library()
+
+Lock, Problem, Status = BucketGuard.Lock, BucketGuard.Problem, StoredObject.Status
+
+
+@register.inclusion_tag("includes/alarms.html")
+def bucket_alarms() -> dict[str, object]:
+    """What somebody must look at in the buckets."""
+    return {"alarms": alarms()}
+
+
+def alarms() -> list[Alarm]:
+    """Buckets that differ from the copies, that are not locked or not private, and those nothing is known of."""
+    found: list[Alarm] = []
+    for bucket in reconciling.buckets():
+        found += _differences(bucket)
+    for environment in Environment.objects.order_by("order"):
+        found += _unguarded(environment, guards.known(environment))
+    return found
+
+
+def _differences(bucket: reconciling.Bucket) -> Iterator[Alarm]:
+    name = {"environment": bucket.environment.name}
+    if wrong := bucket.wrong:
+        title = _("The bucket of %(environment)s differs from its copies") % name
+        text = " · ".join(f"{look(f'object_{status}').word}: {_up_to(n)}" for status, n in wrong.items())
+        level = "danger" if {Status.MISSING, Status.CHANGED} & wrong.keys() else "warning"
+        url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong#objects"
+        yield Alarm(level, title, text, url, _("See them"))
+    if bucket.uploads:
+        title = _("The bucket of %(environment)s holds uploads nobody finished") % name
+        text = _("KVOps puts every object in one piece, so somebody else writes under the prefix of the copies.")
+        yield Alarm("warning", title, text, f"{reverse('backups:storage')}#uploads", _("See them"))
+
+
+def _up_to(n: int) -> str:
+    """A number of objects, as far as they were counted."""
+    most = number_format(reconciling.COUNTED, force_grouping=True)
+    return _("more than %(n)s") % {"n": most} if n > reconciling.COUNTED else number_format(n)
+
+
+def _unguarded(environment: Environment, guard: BucketGuard) -> Iterator[Alarm]:
+    name, url, see = {"environment": environment.name}, f"{reverse('backups:storage')}#guards", _("See what to do")
+    if not guard.known and guard.problem != Problem.NEVER:
+        title = _("How the bucket of %(environment)s is guarded is not known")
+        yield Alarm("warning", title % name, guard.why, url, see)
+    titles = {
+        Lock.MISSING: _("The bucket of %(environment)s has no lock on the copies"),
+        Lock.DISABLED: _("The lock on the copies of %(environment)s is disabled"),
+        Lock.SHORT: _("The lock on the copies of %(environment)s is too short"),
+        Lock.NARROW: _("The lock of %(environment)s covers only a part of the copies"),
+    }
+    if unlocked := titles.get(Lock(guard.lock)):
+        text = _("Whoever has the bucket's credentials can delete copies that are younger than %(days)s days.")
+        yield Alarm("danger", unlocked % name, text % {"days": timing.RETENTION_DAYS}, url, see)
+    if guard.wider:
+        title = _("A lock of %(environment)s covers more than the copies")
+        text = _("Other data of the bucket cannot be deleted or overwritten either: %(rules)s.")
+        yield Alarm("warning", title % name, text % {"rules": ", ".join(guard.wider)}, url, see)
+    if guard.deletes:
+        title = _("The bucket of %(environment)s deletes copies by itself")
+        text = _("Lifecycle rules delete what is under the prefix of the copies: %(rules)s.")
+        yield Alarm("danger", title % name, text % {"rules": ", ".join(guard.deletes)}, url, see)
+    if guard.public:
+        title = _("Anybody can read the bucket of %(environment)s")
+        text = _("It is public at %(hosts)s.") % {"hosts": ", ".join(guard.public)}
+        yield Alarm("danger", title % name, text, url, see)
+
+
+@register.inclusion_tag("storage/guard.html")
+def bucket_guard(environment: Environment) -> dict[str, object]:
+    """How the bucket of an environment is guarded, since when that is known, and what to do about what is wrong."""
+    guard = guards.known(environment)
+    root = storage.root(environment)
+    return {
+        "environment": environment,
+        "guard": guard,
+        "rules": [(rule, root.startswith(rule.prefix)) for rule in guards.rules_of(guard)] if guard.known else [],
+        "root": root,
+        "days": timing.RETENTION_DAYS,
+        "needs_lock": guard.known and not guard.held,
+    }
+
+
+@register.inclusion_tag("storage/light.html")
+def bucket_light(environment: Environment) -> dict[str, object]:
+    """In one line: is the environment's bucket locked, private, and what the copies are made of?"""
+    bucket = next(one for one in reconciling.buckets() if one.environment == environment)
+    looks = "object_known" if bucket.listed else "bucket_unknown"
+    return {
+        "environment": environment,
+        "guard": guards.known(environment),
+        "listed": bucket.listed,
+        "state": "bucket_differs" if bucket.wrong or bucket.uploads else looks,
+    }
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def lock_state(guard: BucketGuard) -> dict[str, object]:
+    """Whether the copies are locked."""
+    return state_badge(f"lock_{guard.lock}")
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def public_state(guard: BucketGuard) -> dict[str, object]:
+    """Whether anybody can read the bucket."""
+    known = "public" if guard.public else "private"
+    return state_badge(f"bucket_{known if guard.known else 'unknown'}")
+
+
+@register.filter
+def lasts(rule: LockRule) -> str:
+    """For how long a rule locks an object, in words."""
+    if rule.forever:
+        return _("for ever")
+    if rule.date:
+        return _("until %(date)s") % {"date": rule.date[:10]}
+    days = number_format((rule.seconds or 0) / 86_400, 0 if (rule.seconds or 0) % 86_400 == 0 else 1)
+    return _("%(days)s days each") % {"days": days}
+
+
+@register.inclusion_tag("storage/locked_until.html")
+def locked_until(generation: Generation) -> dict[str, object]:
+    """Until when R2 refuses to delete a copy: a moment, for ever, not at all, or not known."""
+    found = guards.locked_until(generation)
+    return {"known": found is not None, "locked": found or Locked()}

@@ -1,0 +1,102 @@
+"""How copies and checks are shown on their own pages: `{% load generations %}`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
+
+from backups.integrity import start as integrity
+from backups.models import Check, Contrast, Dataset, Generation
+from kvops.inventory import value as values
+from kvops.templatetags.ui import key_name, state_badge
+
+register = template.Library()
+
+
+@register.simple_tag
+def prefixes(of: Sequence[str]) -> str:
+    """Prefixes as one reads them: each with a star, the empty one in words."""
+    shown = format_html_join(" ", "{}", ((key_name(f"{prefix}*") if prefix else _("all keys"),) for prefix in of))
+    return format_html('<span class="prefixes">{}</span>', shown)
+
+
+@register.inclusion_tag("backups/status.html")
+def generation_status(generation: Generation, stale_before: datetime) -> dict[str, object]:
+    """How far a copy can be trusted, with the date and the reason."""
+    verified = generation.verified_at if generation.status == Generation.Status.VERIFIED else None
+    return {"generation": generation, "verified_at": verified, "stale": bool(verified and verified < stale_before)}
+
+
+@register.simple_tag
+def contrast_title(contrast: Contrast) -> str:
+    """What is compared with what."""
+    facts = {"copy": contrast.generation_id, "other": contrast.other_id, "environment": contrast.namespace.environment}
+    if contrast.other_id:
+        return _("From copy %(copy)s to copy %(other)s") % facts
+    return _("From copy %(copy)s to what KV of %(environment)s held") % facts
+
+
+class Checkable(NamedTuple):
+    """The dataset that a backup can be checked with, or the reason why it cannot be checked."""
+
+    dataset: Dataset | None
+    why_not: str
+
+
+@register.simple_tag
+def checkable(generation: Generation) -> Checkable:
+    """The dataset that the backup can be checked with, or why it cannot be checked."""
+    try:
+        return Checkable(integrity.datasets_of(generation)[0], "")
+    except integrity.CheckRefused as refused:
+        return Checkable(None, str(refused))
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def object_status(status: str) -> dict[str, object]:
+    """What the newest listing says of an object in the bucket."""
+    return state_badge(f"object_{status}")
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def check_outcome(check: Check) -> dict[str, object]:
+    """What a check found; while it found nothing yet, how its work goes."""
+    shown = {Check.Outcome.PASSED: "passed", Check.Outcome.FAILED: "different"}
+    return state_badge(shown.get(Check.Outcome(check.outcome), check.run.state))
+
+
+@register.inclusion_tag("backups/bytes.html")
+def value_bytes(data: bytes) -> dict[str, object]:
+    """A value: as text where it is text, as bytes otherwise; a long one only from its beginning."""
+    try:
+        is_text = "\0" not in data.decode()
+    except UnicodeDecodeError:
+        is_text = False
+    limit = values.SHOWN if is_text else values.SHOWN_IN_HEX
+    # Of a text, only the last character can be cut in two.
+    shown = data[:limit].decode("utf-8", "ignore") if is_text else values.in_hex(data[:limit])
+    return {"is_text": is_text, "shown": shown, "size": len(data), "limit": limit if len(data) > limit else None}
+
+
+@register.filter
+def hexadecimal(digest: bytes | None) -> str:
+    """A digest as text; empty for none."""
+    return bytes(digest).hex() if digest else ""
+
+
+@register.filter
+def prose(line: str) -> str:
+    """A line of Markdown with what stands between backticks as code."""
+    pieces = line.split("`")
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", piece) if at % 2 else piece,) for at, piece in enumerate(pieces))
+    )
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def investigation_state(state: str) -> dict[str, object]:
+    """Where an investigation is."""
+    return state_badge(f"investigation_{state}")

@@ -1,1 +1,0 @@
-"""The pages of copies and clean-up, one module per feature."""

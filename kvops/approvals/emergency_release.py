@@ -1,0 +1,74 @@
+"""Releasing an emergency stop: one person asks, another approves (design: runs)."""
+
+import json
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, EmergencyStop, Environment, Person
+from kvops.runs import emergency
+from kvops.wording import say
+
+
+def ask(environment: Environment, *, by: Person, reason: str) -> ApprovalRequest:
+    """Ask another person to let the environment's stop be released. Raises ApprovalRefused."""
+    if not reason.strip():
+        raise approvals.ApprovalRefused(_("Say why it can go on: it is what the reviewer decides by."))
+    with log.transaction():
+        stop = _in_force(environment)
+        return approvals.submit(
+            ApprovalRequest.Kind.RELEASE_STOP,
+            subject=f"stop:{stop.pk}",
+            title=f"Release the emergency stop of {environment.name}",
+            evidence=evidence(stop, reason),
+            requester=by,
+            environment=environment,
+        )
+
+
+def evidence(stop: EmergencyStop, reason: str) -> dict[str, object]:
+    """What the reviewer is shown."""
+    return {
+        "action": "release_stop",
+        "environment": stop.environment.slug,
+        "production": stop.environment.production,
+        "stopped_by": str(stop.by),
+        "at": stop.at.isoformat(),
+        "stopped_because": stop.reason,
+        "reason": reason.strip()[:2000].strip(),
+    }
+
+
+def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
+    """Release the stop that was approved to be released; no run goes on by itself. Raises ApprovalRefused."""
+    with log.transaction():
+        if request.environment is None:
+            raise approvals.ApprovalRefused(_("The request names no environment."))
+        stop = _in_force(request.environment)
+        if request.subject != f"stop:{stop.pk}":
+            raise approvals.ApprovalRefused(_("The approval is for another stop than the one that is on. Ask again."))
+        shown = evidence(stop, json.loads(request.evidence)["reason"])
+        kind, digest = ApprovalRequest.Kind.RELEASE_STOP, approvals.digest_of(approvals.canonical(shown))
+        used = approvals.claim(request, kind=kind, subject=f"stop:{stop.pk}", digest=digest, by=by)
+        changed = EmergencyStop.objects.in_force().filter(pk=stop.pk).update(approval=used, released_at=Now())
+        if changed != 1:
+            raise approvals.ApprovalRefused(_("The stop was released by somebody else."))
+        log.record(
+            Action.EMERGENCY_RELEASED,
+            actor=by.actor,
+            environment=request.environment.slug,
+            subject=f"stop:{stop.pk}",
+            subject_label=str(request.environment),
+            digest=request.digest,
+        )
+    return stop
+
+
+def _in_force(environment: Environment) -> EmergencyStop:
+    stop = emergency.in_force(environment)
+    if stop is None:
+        raise approvals.ApprovalRefused(say(_("%(environment)s is not stopped."), environment=environment.name))
+    return stop

@@ -1,0 +1,103 @@
+"""A reviewer's decision, and the filters of the history."""
+
+import json
+
+from django import forms
+from django.db.models import QuerySet
+from django.forms.boundfield import BoundField
+from django.utils.translation import gettext_lazy as _
+
+from kvops.approvals import risks
+from kvops.models import ApprovalRequest, Environment, PolicyVersion
+
+Kind = ApprovalRequest.Kind
+State = ApprovalRequest.State
+
+
+def word_to_type(approval: ApprovalRequest) -> str:
+    """What a reviewer types to approve: the title or bucket, the environments' slugs, or the policy's number."""
+    evidence = json.loads(approval.evidence)
+    if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL}:
+        return str(evidence["namespace_title"])
+    if approval.kind in {Kind.DELETE_GENERATIONS, Kind.INVESTIGATION}:
+        return str(evidence["bucket"])
+    if approval.kind == Kind.ENVIRONMENT:
+        return " ".join(str(environment["slug"]) for environment in evidence["definition"]["environment"])
+    if approval.kind == Kind.RELEASE_STOP:
+        return str(evidence["environment"])
+    newest = PolicyVersion.objects.order_by("-number").values_list("number", flat=True).first() or 0
+    return f"policy {newest + 1}"
+
+
+class DecisionForm(forms.Form):
+    """Approve, with the word typed exactly, or reject, with a reason; both on the evidence that was shown."""
+
+    decision = forms.ChoiceField(choices=[("approve", ""), ("reject", "")])
+    shown = forms.CharField(max_length=64, widget=forms.HiddenInput)
+    confirm = forms.CharField(
+        label=_("What it is about"), required=False, strip=False, help_text=_("Needed to approve, not to reject.")
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("Needed to reject: what should the operator change?"),
+    )
+
+    def __init__(self, approval: ApprovalRequest, data: dict[str, str] | None = None) -> None:
+        super().__init__(data, initial={"shown": approval.digest})
+        self.expected = word_to_type(approval)
+        self._risks = risks.of(approval)
+        for risk in self._risks:
+            self.fields[f"accept_{risk}"] = forms.BooleanField(label=risks.sentence(risk), required=False)
+
+    def risks(self) -> list[BoundField]:
+        """A box to tick for each risk that the evidence names."""
+        return [self[f"accept_{risk}"] for risk in self._risks]
+
+    def accepted(self) -> list[str]:
+        """The risks whose boxes were ticked."""
+        return [risk for risk in self._risks if self.cleaned_data.get(f"accept_{risk}")]
+
+    def clean(self) -> dict[str, str]:
+        """Refuse an approval whose word is not exact and a rejection without a reason."""
+        chosen: dict[str, str] = self.cleaned_data
+        if chosen.get("decision") == "approve" and chosen.get("confirm") != self.expected:
+            self.add_error("confirm", _("Type it exactly as it is shown."))
+        if chosen.get("decision") == "approve":
+            for risk in set(self._risks) - set(self.accepted()):
+                self.add_error(f"accept_{risk}", _("Tick this to approve, or reject the request."))
+        if chosen.get("decision") == "reject" and not chosen.get("reason"):
+            self.add_error("reason", _("Say why, so that the operator knows what to change."))
+        return chosen
+
+
+class HistoryFilter(forms.Form):
+    """Which decided requests to show; every field may be empty."""
+
+    state = forms.ChoiceField(
+        label=_("State"),
+        required=False,
+        choices=[("", _("All states")), *(choice for choice in State.choices if choice[0] != State.PENDING)],
+    )
+    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("All kinds")), *Kind.choices])
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("order"),
+        label=_("Environment"),
+        required=False,
+        to_field_name="slug",
+        empty_label=_("All environments"),
+    )
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def requests(self) -> QuerySet[ApprovalRequest]:
+        """What is no longer pending and passes the filters, newest first; none while a filter is wrong."""
+        if not self.is_valid():
+            return ApprovalRequest.objects.none()
+        chosen = dict(self.cleaned_data)
+        after = chosen.pop("after")
+        found = ApprovalRequest.objects.exclude(state=State.PENDING).order_by("-pk")
+        if after:
+            found = found.filter(pk__lt=after)
+        return found.filter(**{name: value for name, value in chosen.items() if value})

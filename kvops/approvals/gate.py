@@ -1,0 +1,334 @@
+"""The one gate: everything that needs a second person passes through here (design: approval requests).
+
+Every move is one conditional UPDATE; losing a race is an error, never a silent success. Refusals are
+recorded in their own transaction by whoever catches `ApprovalRefused` (the views do).
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from audit.models import Entry
+from kvops import clock, timing
+from kvops import rollback as contradictions
+from kvops.approvals import announcements, risks
+from kvops.models import ApprovalRequest, Environment, Person, Role
+from kvops.refusals import Refused
+from kvops.runs import emergency
+from kvops.wording import say
+
+State = ApprovalRequest.State
+MAX_EVIDENCE = 65536
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Who is told of a decision, within its transaction, and who uses an approval when a page asks."""
+
+    decided: str = ""
+    use: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    ApprovalRequest.Kind.DELETE_KEYS: Kind(decided="backups.cleanup.requests.decided"),
+    ApprovalRequest.Kind.ENVIRONMENT: Kind(
+        decided="kvops.approvals.prepared_changes.decided", use="kvops.environments.apply.use_change"
+    ),
+    ApprovalRequest.Kind.POLICY: Kind(
+        decided="kvops.approvals.prepared_changes.decided", use="backups.policy.use_change"
+    ),
+    ApprovalRequest.Kind.RELEASE_STOP: Kind(use="kvops.approvals.emergency_release.use"),
+    ApprovalRequest.Kind.RESTORE: Kind(decided="backups.restores.requests.decided"),
+    ApprovalRequest.Kind.DELETE_GENERATIONS: Kind(decided="backups.retention.requests.decided"),
+    ApprovalRequest.Kind.DRILL: Kind(),
+    ApprovalRequest.Kind.INVESTIGATION: Kind(),
+}
+"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+
+
+class ApprovalRefused(Refused):
+    """The gate said no; the message is one sentence that says why."""
+
+
+def canonical(evidence: Mapping[str, object]) -> str:
+    """The one text of the evidence that is shown, stored and digested: sorted keys, no spaces, UTF-8."""
+    return json.dumps(evidence, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of canonical evidence, in hex."""
+    return sha256(text.encode()).hexdigest()
+
+
+def submit(
+    kind: ApprovalRequest.Kind,
+    *,
+    subject: str,
+    title: str,
+    evidence: Mapping[str, object],
+    requester: Person,
+    environment: Environment | None = None,
+    standing_until: datetime | None = None,
+) -> ApprovalRequest:
+    """A pending request for a decision, inside the caller's transaction. Raises ApprovalRefused.
+
+    `standing_until`: how long an approval of a kind that stands carries runs (`kvops.approvals.standing`).
+    """
+    log.insist()
+    insist_writable()
+    if not requester.holds(Role.OPERATOR):
+        raise ApprovalRefused(_("Only an operator can ask for an approval."))
+    text = canonical(evidence)
+    if len(text.encode()) > MAX_EVIDENCE:
+        raise ApprovalRefused(_("The evidence is larger than 64 KiB; it must name its lists by digest."))
+    if ApprovalRequest.objects.filter(created_at__gt=Now()).exists():
+        raise ApprovalRefused(_("The database clock went back behind the newest request; have it looked at first."))
+    if ApprovalRequest.objects.pending().filter(kind=kind, subject=subject).exists():
+        raise ApprovalRefused(_("A request for this is already waiting for a decision."))
+    request = ApprovalRequest.objects.create(
+        kind=kind,
+        subject=subject,
+        title=title[:300],
+        environment=environment,
+        evidence=text,
+        digest=digest_of(text),
+        requester=requester,
+        decide_by=Now() + timedelta(seconds=timing.DECIDE_WITHIN),
+        standing_until=standing_until,
+    )
+    request.refresh_from_db()
+    _record(Action.APPROVAL_REQUESTED, request, requester, until=request.decide_by)
+    announcements.asked(request)
+    return request
+
+
+def approve(
+    request: ApprovalRequest, *, by: Person, shown: str, reason: str = "", accepted: Collection[str] = ()
+) -> None:
+    """Pending -> approved by another person, who was shown the digest and accepts each risk. Raises ApprovalRefused."""
+    named = risks.of(request)
+    if set(accepted) != set(named):
+        raise ApprovalRefused(_("The request names risks. Accept each of them by its name, or reject the request."))
+    _decide(request, State.APPROVED, by=by, shown=shown, reason=reason, accepted=named)
+
+
+def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> None:
+    """Pending -> rejected, with the reason. Raises ApprovalRefused."""
+    if not reason.strip():
+        raise ApprovalRefused(_("Say why, so that the operator knows what to change."))
+    _decide(request, State.REJECTED, by=by, shown=shown, reason=reason)
+
+
+def _decide(
+    request: ApprovalRequest, state: ApprovalRequest.State, *, by: Person, shown: str, reason: str, **values: object
+) -> None:
+    with log.transaction():
+        insist_writable()
+        if not by.holds(Role.REVIEWER):
+            raise ApprovalRefused(_("Only a reviewer can decide."))
+        if request.requester_id == by.pk:
+            raise ApprovalRefused(_("You asked for this yourself; another person must decide."))
+        if shown != request.digest:
+            raise ApprovalRefused(
+                _("The page you decided on shows other evidence than the request holds. Load it again.")
+            )
+        values |= {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
+        if state == State.APPROVED:
+            values["use_by"] = request.standing_until or Now() + timedelta(seconds=timing.USE_WITHIN)
+        changed = (
+            ApprovalRequest.objects.filter(pk=request.pk, state=State.PENDING, digest=shown, decide_by__gte=Now())
+            .exclude(requester=by)
+            .update(**values)
+        )
+        _one(changed, _("The request is no longer waiting for a decision, or its time is over."))
+        _told(request, by)
+        action = Action.APPROVAL_APPROVED if state == State.APPROVED else Action.APPROVAL_REJECTED
+        _record(action, request, by, until=request.use_by)
+
+
+def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
+    """Pending | approved -> withdrawn, by its requester or another operator. Raises ApprovalRefused."""
+    with log.transaction():
+        if not by.holds(Role.OPERATOR):
+            raise ApprovalRefused(_("Only an operator can withdraw a request."))
+        changed = ApprovalRequest.objects.filter(pk=request.pk, state__in=[State.PENDING, State.APPROVED]).update(
+            state=State.WITHDRAWN, reason=reason.strip() or request.reason
+        )
+        _one(changed, _("The request is over; there is nothing to withdraw."))
+        _told(request, by)
+        _record(Action.APPROVAL_WITHDRAWN, request, by)
+
+
+def withdraw_all(*, actor: log.Actor, reason: str) -> None:
+    """Every request that is pending or approved -> withdrawn, within the caller's transaction."""
+    log.insist()
+    for request in ApprovalRequest.objects.filter(state__in=[State.PENDING, State.APPROVED]):
+        if ApprovalRequest.objects.filter(pk=request.pk, state=request.state).update(
+            state=State.WITHDRAWN, reason=reason
+        ):
+            _told(request)
+            _record(Action.APPROVAL_WITHDRAWN, request, actor)
+
+
+def expire() -> int:
+    """Close the requests whose time is over; how many. Validity never depends on this having run."""
+    late = Q(state=State.PENDING, decide_by__lt=Now()) | Q(state=State.APPROVED, use_by__lt=Now())
+    expired = 0
+    for request in ApprovalRequest.objects.filter(late):
+        with log.transaction():
+            if ApprovalRequest.objects.filter(late, pk=request.pk).update(state=State.EXPIRED):
+                _told(request)
+                _record(Action.APPROVAL_EXPIRED, request, log.Actor.system("sweep"))
+                expired += 1
+    return expired
+
+
+def claim(
+    request: ApprovalRequest, *, kind: ApprovalRequest.Kind, subject: str, digest: str, by: Person
+) -> ApprovalRequest:
+    """Approved -> used, in the caller's transaction that creates the run. Raises ApprovalRefused.
+
+    The caller derives `kind`, `subject` and `digest` from what it is about to do. Both people must still hold their
+    roles, whoever starts is not who approved, and the record must tell of the request and of the
+    decision. An emergency stop of the environment refuses it.
+    """
+    log.insist()
+    request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
+    insist_writable()
+    if request.environment:
+        emergency.lock(request.environment)
+    insist_not_stopped(request)
+    if not by.holds(Role.OPERATOR):
+        raise ApprovalRefused(_("Only an operator can start this."))
+    if request.approver is None or request.state != State.APPROVED:
+        raise ApprovalRefused(say(_("The request is not approved: %(state)s."), state=State(request.state).label))
+    if not request.requester.holds(Role.OPERATOR):
+        raise ApprovalRefused(
+            say(_("%(name)s asked for this and is no longer an operator. Ask again."), name=request.requester.name)
+        )
+    if not request.approver.holds(Role.REVIEWER):
+        raise ApprovalRefused(
+            say(_("%(name)s approved this and is no longer a reviewer. Ask again."), name=request.approver.name)
+        )
+    if request.approver_id == by.pk:
+        raise ApprovalRefused(_("You approved this; another person must start it."))
+    if (kind, subject, digest) != (request.kind, request.subject, request.digest):
+        raise ApprovalRefused(_("What would be done is no longer what was approved. Ask again."))
+    insist_recorded(request)
+    changed = (
+        ApprovalRequest.objects.filter(pk=request.pk, state=State.APPROVED, digest=digest, use_by__gte=Now())
+        .exclude(approver=by)
+        .update(state=State.USED, starter=by, used_at=Now())
+    )
+    _one(changed, _("The approval was used, withdrawn or has expired."))
+    request.refresh_from_db()
+    _record(Action.APPROVAL_USED, request, by, until=request.use_by)
+    return request
+
+
+def still_valid(request: ApprovalRequest) -> None:
+    """Before every chunk of a used approval: raises ApprovalRefused when a right is gone or an emergency stop is on."""
+    fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter", "environment").get(pk=request.pk)
+    insist_writable()
+    insist_not_stopped(fresh)
+    # By constraint nothing but a used request has a starter.
+    if fresh.approver is None or fresh.starter is None:
+        raise ApprovalRefused(_("The approval behind this run is not in use."))
+    if not fresh.approver.holds(Role.REVIEWER):
+        raise ApprovalRefused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
+    for person in (fresh.requester, fresh.starter):
+        if not person.holds(Role.OPERATOR):
+            raise ApprovalRefused(say(_("%(name)s is no longer an operator."), name=person.name))
+    insist_recorded(fresh)
+
+
+def insist_recorded(request: ApprovalRequest) -> None:
+    """Raise ApprovalRefused unless the record tells the same: a row changed past the product carries nothing."""
+    decided = (request.use_by, request.reason, request.accepted)
+    moves: list[_Move] = [
+        (Action.APPROVAL_REQUESTED, request.requester_id, request.decide_by, "", []),
+        (Action.APPROVAL_APPROVED, request.approver_id, *decided),
+    ]
+    if request.state == State.USED:
+        moves.append((Action.APPROVAL_USED, request.starter_id, *decided))
+    if digest_of(request.evidence) != request.digest or not all(_recorded(request, move) for move in moves):
+        raise ApprovalRefused(_("The request is not what the record says it is. Have the database looked at."))
+
+
+type _Move = tuple[Action, int | None, datetime | None, str, list[str]]
+"""What is recorded, of whom, until when it holds, for which reason, with which risks accepted."""
+
+
+def _recorded(request: ApprovalRequest, move: _Move) -> bool:
+    """Whether one entry tells of this move, by this person, for at least as long as the request says."""
+    action, person, until, reason, accepted = move
+    entries = list(Entry.objects.filter(subject=f"approval:{request.pk}", action=action))
+    if len(entries) != 1 or until is None:
+        return False
+    told = entries[0]
+    return (
+        told.actor_id == person
+        and (told.digest, told.subject_label, told.environment) == (request.digest, request.title, _slug(request))
+        and (told.details["kind"], told.details["of"]) == (request.kind, request.subject)
+        and told.details["reason"] == reason[:500]
+        and told.details.get("accepted", []) == accepted  # entries of earlier versions do not say it
+        and until <= datetime.fromisoformat(told.details["until"])
+    )
+
+
+def _slug(request: ApprovalRequest) -> str:
+    return request.environment.slug if request.environment else ""
+
+
+def insist_writable() -> None:
+    """Nothing is asked for, decided or begun by a database that contradicts its copies, or whose clock went back."""
+    if why := contradictions.why():
+        raise ApprovalRefused(why)
+    if clock.went_back():
+        raise ApprovalRefused(_("The database's clock is behind the newest entry of the record. Set it right first."))
+
+
+def insist_not_stopped(request: ApprovalRequest) -> None:
+    """What is approved for an environment waits while its emergency stop is on; only the release does not."""
+    if request.kind != ApprovalRequest.Kind.RELEASE_STOP and (why := emergency.why(request.environment)):
+        raise ApprovalRefused(why)
+
+
+def _one(changed: int, sentence: str | Promise) -> None:
+    if changed != 1:
+        raise ApprovalRefused(sentence)
+
+
+def _told(request: ApprovalRequest, by: Person | None = None) -> None:
+    request.refresh_from_db()
+    if decided := KINDS[request.kind].decided:
+        import_string(decided)(request)
+    announcements.decided(request, by)
+
+
+def _record(action: Action, request: ApprovalRequest, by: Person | log.Actor, *, until: datetime | None = None) -> None:
+    log.record(
+        action,
+        actor=by.actor if isinstance(by, Person) else by,
+        environment=_slug(request),
+        subject=f"approval:{request.pk}",
+        subject_label=request.title,
+        digest=request.digest,
+        details={
+            "kind": request.kind,
+            "reason": request.reason[:500],
+            "of": request.subject,
+            "until": until.isoformat() if until else "",
+            "accepted": request.accepted,
+        },
+    )

@@ -1,0 +1,91 @@
+"""Prepared changes of environments and policy: a command prepares, an operator submits, a reviewer decides."""
+
+import json
+from collections.abc import Mapping
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, Person, PreparedChange
+
+ACTIONS = {
+    ApprovalRequest.Kind.ENVIRONMENT: Action.ENVIRONMENT_CHANGE_REQUESTED,
+    ApprovalRequest.Kind.POLICY: Action.POLICY_CHANGE_REQUESTED,
+}
+
+
+def prepare(
+    kind: ApprovalRequest.Kind, *, definition: Mapping[str, object], summary: list[str], actor: log.Actor
+) -> PreparedChange:
+    """Keep a new definition for an operator to submit; an earlier one nobody submitted is discarded.
+
+    Raises ApprovalRefused while a submitted one waits for its decision, or while the product only reads.
+    """
+    with log.transaction():
+        approvals.insist_writable()
+        undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
+        if undone.filter(approval__state__in=["pending", "approved"]).exists():
+            raise approvals.ApprovalRefused(_("An earlier change is waiting for its decision. Withdraw it first."))
+        undone.update(discarded_at=Now())
+        change = PreparedChange.objects.create(
+            kind=kind,
+            definition=approvals.canonical(definition),
+            summary="\n".join(summary),
+            prepared_by=actor.text,
+        )
+        log.record(ACTIONS[kind], actor=actor, subject=f"change:{change.pk}", details={"changes": summary[:50]})
+    return change
+
+
+def waiting(kind: ApprovalRequest.Kind) -> PreparedChange | None:
+    """The prepared change that is neither in force nor discarded, with its approval request."""
+    undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
+    return undone.select_related("approval").first()
+
+
+def submit(change: PreparedChange, *, by: Person) -> ApprovalRequest:
+    """Ask a reviewer to decide on a prepared change. Raises ApprovalRefused."""
+    with log.transaction():
+        if change.approval_id or change.applied_at or change.discarded_at:
+            raise approvals.ApprovalRefused(_("This change was already submitted, applied or discarded."))
+        request = approvals.submit(
+            ApprovalRequest.Kind(change.kind),
+            subject=f"change:{change.pk}",
+            title=change.summary.splitlines()[0],
+            evidence=evidence(change),
+            requester=by,
+        )
+        PreparedChange.objects.filter(pk=change.pk, approval__isnull=True).update(approval=request)
+    return request
+
+
+def evidence(change: PreparedChange) -> dict[str, object]:
+    """What a reviewer of the change is shown, derived from the row."""
+    return {
+        "summary": change.summary.splitlines(),
+        "definition": json.loads(change.definition),
+        "prepared_by": change.prepared_by,
+    }
+
+
+def claim(change: PreparedChange, *, by: Person) -> None:
+    """Use the approval of this very change, in the caller's transaction that applies it. Raises ApprovalRefused."""
+    if change.approval is None:
+        raise approvals.ApprovalRefused(_("This change was not submitted."))
+    digest = approvals.digest_of(approvals.canonical(evidence(change)))
+    kind = ApprovalRequest.Kind(change.kind)
+    approvals.claim(change.approval, kind=kind, subject=f"change:{change.pk}", digest=digest, by=by)
+    PreparedChange.objects.filter(pk=change.pk).update(applied_at=Now())
+
+
+def decided(request: ApprovalRequest) -> None:
+    """Follow a decision: a change that was refused is discarded."""
+    if request.state in {
+        ApprovalRequest.State.REJECTED,
+        ApprovalRequest.State.WITHDRAWN,
+        ApprovalRequest.State.EXPIRED,
+    }:
+        PreparedChange.objects.filter(approval=request, applied_at__isnull=True).update(discarded_at=Now())

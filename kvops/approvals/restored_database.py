@@ -1,0 +1,79 @@
+"""Accepting a restored database: work goes on from its state, and nothing of it that was under way revives."""
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from kvops import rollback as contradictions
+from kvops.approvals import gate as approvals
+from kvops.models import Contradiction, Run
+from kvops.refusals import Refused
+from kvops.runs.lease import slug
+
+ENDED = gettext_noop("The database was restored to an older state meanwhile. End this early; what was sent is settled.")
+WITHDRAWN = "The database was restored to an older state. Ask again."
+
+
+class NothingToAccept(Refused):
+    """There is no contradiction, or no reason was given."""
+
+
+def accept(*, actor: log.Actor, reason: str) -> list[Contradiction]:
+    """Go on with the database as it is. Every open request is withdrawn, every run with an approval is over.
+
+    Raises NothingToAccept.
+    """
+    if not reason.strip():
+        raise NothingToAccept(_("Say why it may be gone on with: the record keeps it."))
+    with log.transaction():
+        found = list(Contradiction.objects.in_force().select_for_update(of=("self",)).select_related("environment"))
+        if not found:
+            raise NothingToAccept(_("Nothing contradicts this database."))
+        approvals.withdraw_all(actor=actor, reason=WITHDRAWN)
+        _end_runs(actor)
+        for one in found:
+            Contradiction.objects.filter(pk=one.pk).update(
+                accepted_at=Now(), accepted_by=actor.text, reason=reason.strip()[:500]
+            )
+            log.record(
+                Action.CONTRADICTION_ACCEPTED,
+                actor=actor,
+                environment=one.environment.slug,
+                subject=f"contradiction:{one.pk}",
+                subject_label=one.manifest_key,
+                digest=one.hash,
+                details={"reason": reason.strip()[:500], "sequence": one.sequence},
+            )
+    return found
+
+
+def _end_runs(actor: log.Actor) -> None:
+    """Runs that carry an approval: the open ones fail, and those that a person could resume are marked as well."""
+    approved = Run.objects.filter(approval__isnull=False).select_related("environment")
+    for run in approved.filter(state__in=Run.RESUMABLE):
+        Run.objects.filter(pk=run.pk).update(error_code=contradictions.CODE, error=ENDED)
+    for run in approved.filter(Q(state__in=Run.OPEN)):
+        # One that no worker took yet ends as if one had: a run only fails while it is running.
+        Run.objects.filter(pk=run.pk, state=Run.State.QUEUED).update(state=Run.State.RUNNING)
+        Run.objects.filter(pk=run.pk).update(
+            state=Run.State.FAILED,
+            epoch=F("epoch") + 1,
+            owner="",
+            lease_until=None,
+            wake_at=None,
+            stop_requested_by="",
+            error_code=contradictions.CODE,
+            error=ENDED,
+            finished_at=Now(),
+            updated_at=Now(),
+        )
+        log.record(
+            Action.RUN_FAILED,
+            actor=actor,
+            environment=slug(run),
+            subject=f"run:{run.pk}",
+            details={"code": contradictions.CODE, "error": ENDED},
+        )

@@ -1,0 +1,90 @@
+"""Standing approvals: one decision that carries run after run until a day it names (design: the promise).
+
+They exist for what comes again by a schedule and can be told beforehand: the digest covers the rule, its target, its
+limits and its end. Such an approval is never used up. Each run carries it, and its rule is derived again by whoever
+starts the run; the rights of both people, the emergency stop and the time are looked at before every chunk.
+"""
+
+from datetime import timedelta
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from kvops.approvals import gate as approvals
+from kvops.approvals.gate import ApprovalRefused
+from kvops.models import ApprovalRequest, Role
+from kvops.runs import emergency
+from kvops.wording import say
+
+LONGEST = 90
+"""Days that such an approval stands at most; a constraint says the same."""
+
+State = ApprovalRequest.State
+
+
+def in_force(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
+    """The newest approval of this kind that stands for the subject now; None when there is none."""
+    found = ApprovalRequest.objects.filter(kind=kind, subject=subject, state=State.APPROVED, standing_until__gt=Now())
+    return found.order_by("-pk").first()
+
+
+def newest(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
+    """The newest request of this kind for the subject, however it stands; None when nobody ever asked."""
+    return ApprovalRequest.objects.filter(kind=kind, subject=subject).order_by("-pk").first()
+
+
+def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, actor: log.Actor) -> ApprovalRequest:
+    """The approval for a run that is about to be created in the caller's transaction. Raises ApprovalRefused.
+
+    `digest` is that of the rule as it is derived now: when target, limits or end are other ones than were approved,
+    nothing is carried.
+    """
+    log.insist()
+    fresh = _fresh(request)
+    if fresh.environment:
+        emergency.lock(fresh.environment)
+    insist(fresh)
+    if (fresh.kind, fresh.digest) != (kind, digest):
+        raise ApprovalRefused(_("The rule is no longer the one that was approved. Ask again."))
+    log.record(
+        Action.APPROVAL_CARRIED,
+        actor=actor,
+        environment=fresh.environment.slug if fresh.environment else "",
+        subject=f"approval:{fresh.pk}",
+        subject_label=fresh.title,
+        digest=fresh.digest,
+        details={"kind": fresh.kind, "of": fresh.subject},
+    )
+    return fresh
+
+
+def insist(request: ApprovalRequest) -> None:
+    """Before every run and every chunk under it: the approval stands, and both people have their rights.
+
+    Raises ApprovalRefused; an emergency stop of the environment refuses, too.
+    """
+    fresh = _fresh(request)
+    approvals.insist_writable()
+    approvals.insist_not_stopped(fresh)
+    stands = ApprovalRequest.objects.filter(pk=fresh.pk, state=State.APPROVED, standing_until__gt=Now()).exists()
+    # By constraint an approved request has an approver.
+    if fresh.approver is None or not stands:
+        raise ApprovalRefused(
+            say(_("The standing approval is over: %(state)s. Ask again."), state=State(fresh.state).label)
+        )
+    if not fresh.requester.holds(Role.OPERATOR):
+        raise ApprovalRefused(say(_("%(name)s is no longer an operator."), name=fresh.requester.name))
+    if not fresh.approver.holds(Role.REVIEWER):
+        raise ApprovalRefused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
+    approvals.insist_recorded(fresh)
+
+
+def soon_over(request: ApprovalRequest) -> bool:
+    """Whether it stands for less than a week from now."""
+    return ApprovalRequest.objects.filter(pk=request.pk, standing_until__lt=Now() + timedelta(days=7)).exists()
+
+
+def _fresh(request: ApprovalRequest) -> ApprovalRequest:
+    return ApprovalRequest.objects.get(pk=request.pk)

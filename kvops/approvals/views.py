@@ -1,0 +1,202 @@
+"""The gate as people see it: the inbox, the evidence, the decision."""
+
+import json
+from datetime import datetime
+
+from allauth.account.decorators import reauthentication_required
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from audit import log
+from audit.actions import Action
+from audit.models import Entry
+from kvops import clock
+from kvops.approvals import gate as approvals
+from kvops.approvals import prepared_changes as changes
+from kvops.approvals import risks
+from kvops.approvals.forms import DecisionForm, HistoryFilter
+from kvops.cloudflare import CloudflareError
+from kvops.models import ApprovalRequest, Person, PreparedChange
+from kvops.people.signin import insist_fresh, person_of
+from kvops.wording import english
+
+PAGE = 50
+SHOWN = 100
+"""How many open requests and timeline entries a page shows; there are never as many in practice."""
+
+State = ApprovalRequest.State
+_TIMES = {"at", "ends_at", "finished_at", "locked_until", "until"}
+REQUESTS = ApprovalRequest.objects.select_related("environment", "requester", "approver", "starter")
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """What waits for the person, what waits for others, and what was decided."""
+    person = person_of(request)
+    form = HistoryFilter(request.GET)
+    found = list(form.requests().select_related("environment", "requester", "approver")[: PAGE + 1])
+    mine = REQUESTS.waiting_for(person) if request.user.has_perm("kvops.review") else REQUESTS.none()
+    context = {
+        "form": form,
+        "mine": mine.order_by("decide_by")[:SHOWN],
+        "others": REQUESTS.pending().exclude(pk__in=mine.values("pk")).order_by("decide_by")[:SHOWN],
+        "prepared": PreparedChange.objects.filter(approval=None, applied_at=None, discarded_at=None),
+        "may_operate": request.user.has_perm("kvops.operate"),
+        "history": found[:PAGE],
+        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+    }
+    return render(request, "approvals/list.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one request with everything a reviewer needs to decide."""
+    approval = get_object_or_404(REQUESTS, pk=pk)
+    return _page(request, approval, DecisionForm(approval))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("kvops.review", raise_exception=True)
+def decide(request: HttpRequest, pk: int) -> HttpResponse:
+    """Approve or reject. A password that is sent twice leads here by GET: then say how the request stands."""
+    if request.method == "POST":
+        answer: HttpResponse = _decide(request, pk)
+        return answer
+    state = get_object_or_404(REQUESTS, pk=pk).get_state_display()
+    messages.info(
+        request, _("Your password was sent twice; it counts once. The request is: %(state)s.") % {"state": state}
+    )
+    return redirect("approval", pk)
+
+
+@reauthentication_required  # type: ignore[untyped-decorator]
+def _decide(request: HttpRequest, pk: int) -> HttpResponse:
+    """Decide. allauth sends this again after asking for the password, so everything is checked anew."""
+    insist_fresh(request)
+    approval = get_object_or_404(REQUESTS, pk=pk)
+    form = DecisionForm(approval, request.POST.dict())
+    if not form.is_valid():
+        return _page(request, approval, form, status=422)
+    chosen = form.cleaned_data
+    decision = {"by": person_of(request), "shown": chosen["shown"], "reason": chosen["reason"]}
+    try:
+        if chosen["decision"] == "approve":
+            approvals.approve(approval, **decision, accepted=form.accepted())
+        else:
+            approvals.reject(approval, **decision)
+    except approvals.ApprovalRefused as refused:
+        _refuse(request, approval, refused, Action.APPROVAL_REFUSED)
+    else:
+        messages.success(request, _("Your decision is recorded."))
+    return redirect("approval", pk)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take the request back."""
+    approval = get_object_or_404(REQUESTS, pk=pk)
+    try:
+        approvals.withdraw(approval, by=person_of(request), reason=request.POST.get("reason", "")[:2000])
+    except approvals.ApprovalRefused as refused:
+        _refuse(request, approval, refused)
+    else:
+        messages.success(request, _("The request is withdrawn."))
+    return redirect("approval", pk)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def apply(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put an approved change of the environments or of the policy in force."""
+    approval = get_object_or_404(
+        REQUESTS.filter(kind__in=[k for k, kind in approvals.KINDS.items() if kind.use]), pk=pk
+    )
+    try:
+        import_string(approvals.KINDS[approval.kind].use)(approval, by=person_of(request))
+    except (approvals.ApprovalRefused, CloudflareError) as refused:
+        _refuse(request, approval, refused)
+    else:
+        messages.success(request, _("The change is in force."))
+    return redirect("approval", pk)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def submit_change(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask a reviewer to decide on a change that a command prepared."""
+    change = get_object_or_404(PreparedChange, pk=pk)
+    try:
+        approval = changes.submit(change, by=person_of(request))
+    except approvals.ApprovalRefused as refused:
+        messages.error(request, str(refused))
+        details = {"reason": english(refused)[:500]}
+        actor = person_of(request).actor
+        log.refusal(Action.REFUSED, actor=actor, subject=f"change:{pk}", details=details)
+        return redirect("approvals")
+    return redirect("approval", approval.pk)
+
+
+def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, status: int = 200) -> HttpResponse:
+    person = person_of(request)
+    evidence = json.loads(approval.evidence, object_hook=_with_times)
+    context = {
+        "approval": approval,
+        "environment": approval.environment,
+        "evidence": evidence,
+        "definition": json.dumps(json.loads(approval.evidence).get("definition"), indent=2, ensure_ascii=False),
+        "subject_id": approval.subject.partition(":")[2],
+        "form": form,
+        "accepted": [risks.sentence(risk) for risk in approval.accepted],
+        "why_not": why_not(approval, person, may_review=request.user.has_perm("kvops.review")),
+        "may_operate": request.user.has_perm("kvops.operate"),
+        "applies_itself": bool(approvals.KINDS[approval.kind].use),
+        "is_approver": approval.approver == person,
+        "in_time": approval.use_by is not None and clock.seconds_until(approval.use_by) > 0,
+        "entries": Entry.objects.filter(subject=f"approval:{approval.pk}").order_by("seq")[:SHOWN],
+    }
+    return render(request, "approvals/detail.html", context, status=status)
+
+
+def _with_times(found: dict[str, object]) -> dict[str, object]:
+    """The evidence's own times as moments, so that they are shown like every other time."""
+    return {
+        name: (datetime.fromisoformat(str(value)) if value else None) if name in _TIMES else value
+        for name, value in found.items()
+    }
+
+
+def why_not(approval: ApprovalRequest, person: Person, *, may_review: bool) -> str:
+    """Why the person cannot decide now, in the reader's language; empty when they can."""
+    if approval.state != State.PENDING:
+        return _("There is nothing to decide any more.")
+    if approval.requester == person:
+        return _("You asked for this yourself; another person must decide.")
+    if not may_review:
+        return _("Only a reviewer can decide.")
+    if clock.seconds_until(approval.decide_by) <= 0:
+        return _("The time to decide is over. An operator can ask again.")
+    return ""
+
+
+def _refuse(
+    request: HttpRequest, approval: ApprovalRequest, refused: Exception, action: Action = Action.REFUSED
+) -> None:
+    messages.error(request, str(refused))
+    log.refusal(
+        action,
+        actor=person_of(request).actor,
+        environment=approval.environment.slug if approval.environment else "",
+        subject=f"approval:{approval.pk}",
+        subject_label=approval.title,
+        digest=approval.digest,
+        details={"reason": english(refused)[:500]},
+    )

@@ -1,0 +1,46 @@
+"""Clients that read an environment: how its account is reached, and with which token."""
+
+from collections.abc import Collection
+from typing import TypedDict
+
+from django.conf import settings
+
+from kvops import timing
+from kvops.cloudflare import Budget, Cloudflare, ConfigurationError, Meter
+from kvops.connections import credentials, quota
+from kvops.connections.budget import SharedBudget
+from kvops.models import Environment
+
+
+class Connection(TypedDict):
+    """The arguments of a client, without its token."""
+
+    account_id: str
+    allowed_hosts: Collection[str]
+    budget: Budget
+    meter: Meter
+    base_url: str
+    max_wait: float
+    timeout: float
+
+
+def connection(environment: Environment, budget: Budget | None = None, meter: Meter | None = None) -> Connection:
+    """How to reach an environment's account; budget and meter are the account's unless others are given."""
+    return {
+        "account_id": environment.account_id,
+        "allowed_hosts": settings.KVOPS_ALLOWED_API_HOSTS,
+        "budget": budget or SharedBudget(environment.account_id),
+        "meter": meter or quota.Meter(environment),
+        "base_url": environment.api_base_url,
+        "max_wait": timing.LONGEST_WAIT,
+        "timeout": timing.REQUEST_TIMEOUT,
+    }
+
+
+def reader(environment: Environment) -> Cloudflare:
+    """The reading client of an environment, to be used with `with`. Raises ConfigurationError."""
+    try:
+        token = credentials.resolve(environment.read_token)
+    except credentials.UnresolvedReference as error:
+        raise ConfigurationError(f"The read token of {environment.slug} is not there. {error}") from error
+    return Cloudflare(token=token, **connection(environment))

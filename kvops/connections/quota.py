@@ -1,0 +1,122 @@
+"""The free plan's daily quota: what every process sent today, and waiting for tomorrow instead of failing.
+
+Days are UTC days of the database's clock. What a client sent is kept when it is closed, so a process that is killed
+forgets at most the operations of one step; Cloudflare's own refusal then says the rest.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from threading import Lock
+
+from django.db import connection
+
+from kvops.cloudflare import DailyLimitReached
+from kvops.connections.prices import FREE_A_DAY, OPERATIONS
+from kvops.models import DailyUse, Environment
+
+_KEEP = f"""
+INSERT INTO kvops_dailyuse (account, day, {", ".join(f"{name}s" for name in OPERATIONS)})
+VALUES (%(account)s, %(day)s, {", ".join(f"%({name})s" for name in OPERATIONS)})
+ON CONFLICT (account, day) DO UPDATE SET
+  {", ".join(f"{name}s = kvops_dailyuse.{name}s + excluded.{name}s" for name in OPERATIONS)}
+"""  # noqa: S608  (constants of this project)
+
+
+def today(account: str) -> dict[str, int]:
+    """What was sent for the account today, by operation."""
+    return _sent(account, _clock()[0])
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Operations of one kind sent today; `quota` is None on a paid plan."""
+
+    operation: str
+    sent: int
+    quota: int | None
+
+
+def spent(environment: Environment) -> list[Spent]:
+    """What was sent for the environment's account today, for its page."""
+    free = environment.plan == Environment.Plan.FREE
+    return [
+        Spent(name, count, FREE_A_DAY[name] if free else None) for name, count in today(environment.account_id).items()
+    ]
+
+
+class Meter:
+    """Counts what the clients of an environment send, and on a free plan lets nothing pass the day's quota.
+
+    Threads only count; `insist` and `keep` belong to the main thread, where the database is.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self._account = environment.account_id
+        self._free = environment.plan == Environment.Plan.FREE
+        self._counted: Counter[str] = Counter()
+        self._lock = Lock()
+        self._load()
+
+    def count(self, operation: str, keys: int) -> None:
+        """Count one call of so many keys, just before it is sent. Raises DailyLimitReached."""
+        with self._lock:
+            self._insist({operation: keys})
+            self._counted[operation] += keys
+
+    def insist(self, operations: Mapping[str, int]) -> None:
+        """Raise DailyLimitReached unless all of this fits into what is left of the day, whoever sent the rest."""
+        if not self._free:
+            return
+        self.keep()
+        self._load()
+        with self._lock:
+            self._insist(operations)
+
+    def keep(self) -> None:
+        """Add what was counted to the account's day."""
+        with self._lock:
+            counted, self._counted = self._counted, Counter()
+        if not counted:
+            return
+        with connection.cursor() as cursor:
+            values = {name: counted[name] for name in OPERATIONS}
+            cursor.execute(_KEEP, {"account": self._account, "day": self._day, **values})
+        self._before += counted
+
+    def _load(self) -> None:
+        self._day, left = _clock()
+        self._midnight = time.monotonic() + left
+        self._before = Counter(_sent(self._account, self._day) if self._free else {})
+
+    def _insist(self, operations: Mapping[str, int]) -> None:
+        if not self._free:
+            return
+        left = self._midnight - time.monotonic()
+        if left <= 0:
+            return  # a new day: Cloudflare counts from nothing, and so does the next step
+        for name, wanted in operations.items():
+            quota, spent = FREE_A_DAY[name], self._before[name] + self._counted[name]
+            # What is larger than a whole day's quota never fits; then it is for Cloudflare to say.
+            if spent and spent + wanted > quota:
+                raise DailyLimitReached(
+                    f"Today's {quota} {name}s of the free plan are used up ({spent} sent, {wanted} wanted).", left
+                )
+
+
+def _clock() -> tuple[date, float]:
+    """The UTC day of the database's clock, and the seconds until the next one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
+        now = cursor.fetchone()[0]
+    if not isinstance(now, datetime):
+        raise TypeError(now)
+    tomorrow = datetime.combine(now.date() + timedelta(days=1), datetime.min.time())
+    return now.date(), (tomorrow - now).total_seconds()
+
+
+def _sent(account: str, day: date) -> dict[str, int]:
+    use = DailyUse.objects.filter(account=account, day=day).first() or DailyUse()
+    return {name: getattr(use, f"{name}s") for name in OPERATIONS}

@@ -1,0 +1,241 @@
+"""What `environments.toml` says, and the rules it must keep (docs: environments).
+
+References name secrets, they never are secrets. The rules close the ways in which QA and production can be bound to
+the same thing by mistake; what only Cloudflare can answer is probed by `kvops.environments.apply`.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from string import Formatter
+from urllib.parse import urlsplit
+
+from kvops.environments.toml import DefinitionRefused, Table, differences, insist_unique, load
+
+ID = r"[0-9a-z][0-9a-z_-]{0,63}"
+BINDING = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
+REFERENCE = r"env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*|op://[^/]+/[^/]+/.+"
+DEFAULT_API = "https://api.cloudflare.com/client/v4"
+DEFAULT_TEMPLATE = "backups"
+PLANS = ("paid", "free")
+LANGUAGES = ("en", "ja")
+
+
+@dataclass(frozen=True)
+class KV:
+    """A namespace under the name Workers know it by."""
+
+    binding: str
+    namespace_id: str
+    unpaired: str
+    scratch: bool = False
+
+
+@dataclass(frozen=True)
+class D1:
+    """A database under the name Workers know it by."""
+
+    binding: str
+    database_id: str
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One environment; the fields up to `language` are those of the model."""
+
+    slug: str
+    name: str
+    order: int
+    production: bool
+    plan: str
+    account_id: str
+    read_token: str
+    write_token: str
+    api_base_url: str
+    r2_endpoint: str
+    r2_bucket: str
+    r2_access_key_id: str
+    r2_secret_access_key: str
+    key_template: str
+    slack: str
+    language: str
+    kv: tuple[KV, ...]
+    d1: tuple[D1, ...]
+
+    def fields(self) -> dict[str, object]:
+        """The fields of the model, without the slug."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name not in {"slug", "kv", "d1"}}
+
+
+def parse(text: str) -> tuple[Definition, ...]:
+    """The environments of a TOML text, in their order. Raises DefinitionRefused."""
+    return read(load(text))
+
+
+def read(top: Table) -> tuple[Definition, ...]:
+    """The same from a table that was read already. Raises DefinitionRefused."""
+    found = sorted((_environment(table) for table in top.tables("environment")), key=lambda d: d.order)
+    top.done()
+    _insist_rules(found)
+    return tuple(found)
+
+
+def _environment(table: Table) -> Definition:
+    r2 = table.table("r2")
+    definition = Definition(
+        slug=table.text("slug", pattern=r"[a-z0-9][a-z0-9-]*", takes="takes a-z, 0-9 and -", longest=40),
+        name=table.text("name", longest=80),
+        order=table.number("order", lowest=1, highest=999),
+        production=table.flag("production"),
+        plan=table.choice("plan", PLANS, "paid"),
+        account_id=_id(table, "account_id"),
+        read_token=_reference(table, "read_token"),
+        write_token=_reference(table, "write_token"),
+        api_base_url=_url(table, "api_base_url", DEFAULT_API),
+        r2_endpoint=_url(r2, "endpoint", None),
+        r2_bucket=r2.text("bucket", pattern=r"[a-z0-9][a-z0-9.-]*", takes="takes the name of a bucket", longest=63),
+        r2_access_key_id=_reference(r2, "access_key_id"),
+        r2_secret_access_key=_reference(r2, "secret_access_key"),
+        key_template=_template(r2),
+        slack=_reference(table, "slack", ""),
+        language=table.choice("language", LANGUAGES, "en"),
+        kv=tuple(
+            KV(
+                _binding(kv),
+                _id(kv, "namespace_id"),
+                kv.text("unpaired", "", takes="takes the reason"),
+                kv.flag("scratch"),
+            )
+            for kv in table.tables("kv")
+        ),
+        d1=tuple(D1(_binding(d1), _id(d1, "database_id")) for d1 in table.tables("d1")),
+    )
+    r2.done()
+    return definition
+
+
+def _binding(table: Table) -> str:
+    return table.text("binding", pattern=BINDING, takes="takes the name of a binding")
+
+
+def _id(table: Table, field: str) -> str:
+    return table.text(field, pattern=ID, takes="takes an identifier in lower case", longest=64)
+
+
+def _reference(table: Table, field: str, default: str | None = None) -> str:
+    return table.text(
+        field,
+        default,
+        pattern=REFERENCE,
+        takes="takes a reference (env:NAME, file:PATH or op://…), never the secret itself",
+    )
+
+
+def _url(table: Table, field: str, default: str | None) -> str:
+    url = table.text(field, default, pattern=r"https?://[^\s?#@]+", takes="takes an https:// address", longest=200)
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost"}:
+        raise table.refuse(field, "takes an https:// address; plain http is for this machine only.")
+    return url.rstrip("/")
+
+
+def _template(r2: Table) -> str:
+    template = r2.text(
+        "key_template", DEFAULT_TEMPLATE, pattern=r"[A-Za-z0-9/_.{}-]+", takes="takes A-Z a-z 0-9 / _ . -"
+    )
+    try:
+        fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise r2.refuse("key_template", f"is not well-formed: {error}.") from error
+    if fields - {"environment"}:
+        raise r2.refuse("key_template", "knows the placeholder {environment} only.")
+    if any(segment in ("", ".", "..") for segment in template.split("/")):
+        raise r2.refuse("key_template", "has an empty or dot segment.")
+    return template
+
+
+def _insist_rules(found: Sequence[Definition]) -> None:
+    if not found:
+        raise DefinitionRefused("There is no [[environment]].")
+    insist_unique("The slug", [d.slug for d in found])
+    insist_unique("The name", [d.name for d in found])
+    insist_unique("The order", [str(d.order) for d in found])
+    insist_unique("The token", [token for d in found for token in (d.read_token, d.write_token)])
+    insist_unique("The namespace", [kv.namespace_id for d in found for kv in d.kv])
+    insist_unique("The database", [d1.database_id for d in found for d1 in d.d1])
+    for definition in found:
+        if sum(kv.scratch for kv in definition.kv) > 1:
+            raise DefinitionRefused(f"{definition.slug}: only one binding can be the scratch one.")
+        insist_unique(f"{definition.slug}: the KV binding", [kv.binding for kv in definition.kv])
+        insist_unique(f"{definition.slug}: the D1 binding", [d1.binding for d1 in definition.d1])
+    if [d.production for d in found] != sorted(d.production for d in found):
+        raise DefinitionRefused("Production must come after every other environment in `order`: it is cleaned last.")
+    plans = {d.account_id: d.plan for d in found}
+    for definition in found:
+        if plans[definition.account_id] != definition.plan:
+            raise DefinitionRefused(f"{definition.slug}: another environment of this account says another plan.")
+    _insist_pairs(found)
+    _insist_buckets(found)
+
+
+def _insist_pairs(found: Sequence[Definition]) -> None:
+    having: dict[str, dict[str, KV]] = defaultdict(dict)
+    for definition in found:
+        for kv in definition.kv:
+            having[kv.binding][definition.slug] = kv
+    for binding in [kv.binding for d in found for kv in d.kv if kv.scratch]:
+        holders = having.pop(binding, {})
+        if any(kv.unpaired for kv in holders.values()) or not all(kv.scratch for kv in holders.values()):
+            raise DefinitionRefused(
+                f"{binding} is scratch: it takes no `unpaired`, and no other environment uses its name."
+            )
+    for binding, holders in having.items():
+        missing = [d.slug for d in found if d.slug not in holders]
+        for slug, kv in holders.items():
+            if missing and not kv.unpaired:
+                raise DefinitionRefused(
+                    f'{slug}/{binding} has no pair in {", ".join(missing)}. Add it there, or say unpaired = "<reason>".'
+                )
+            if kv.unpaired and not missing:
+                raise DefinitionRefused(f"{slug}/{binding} says unpaired, but every environment has it.")
+
+
+def _insist_buckets(found: Sequence[Definition]) -> None:
+    seen: dict[str, Definition] = {}
+    for definition in found:
+        other = seen.setdefault(definition.r2_bucket, definition)
+        if other is not definition and not all("{environment}" in d.key_template for d in (other, definition)):
+            raise DefinitionRefused(
+                f"{other.slug} and {definition.slug} both write to the bucket {definition.r2_bucket}: give both a "
+                'key_template with {environment} in it, such as "{environment}/backups", or use two buckets.'
+            )
+
+
+def as_data(definitions: Sequence[Definition]) -> dict[str, object]:
+    """The definitions in the shape of the TOML, every field spelled out: `read` takes the JSON of it."""
+    return {"environment": [_data(definition) for definition in definitions]}
+
+
+def _data(definition: Definition) -> dict[str, object]:
+    values = asdict(definition)
+    r2 = {name.removeprefix("r2_"): values.pop(name) for name in list(values) if name.startswith("r2_")}
+    r2["key_template"] = values.pop("key_template")
+    return {**values, "r2": r2}
+
+
+def changes(before: Sequence[Definition], after: Sequence[Definition]) -> list[str]:
+    """What the new definitions change, in words."""
+    return differences(_things(before), _things(after))
+
+
+def _things(definitions: Sequence[Definition]) -> dict[str, dict[str, object]]:
+    things: dict[str, dict[str, object]] = {}
+    for d in definitions:
+        things[d.slug] = d.fields()
+        things |= {
+            f"{d.slug}/{kv.binding}": {"namespace": kv.namespace_id, "unpaired": kv.unpaired, "scratch": kv.scratch}
+            for kv in d.kv
+        }
+        things |= {f"{d.slug}/{d1.binding} (D1)": {"database": d1.database_id} for d1 in d.d1}
+    return things

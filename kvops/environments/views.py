@@ -1,0 +1,97 @@
+"""The environments in force, and whether their read tokens see what they should."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST, require_safe
+
+from audit import log
+from audit.actions import Action
+from kvops.approvals import emergency_release as releasing
+from kvops.approvals import gate as approvals
+from kvops.approvals import prepared_changes as changes
+from kvops.connections import quota
+from kvops.connections.budget import SharedBudget
+from kvops.environments import apply as environments
+from kvops.models import ApprovalRequest, Environment
+from kvops.people.signin import person_of
+from kvops.runs import emergency
+from kvops.wording import english
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """Show every environment with its bindings and what is left of its requests."""
+    found = (
+        Environment.objects.order_by("order")
+        .select_related("scratch")
+        .prefetch_related("namespaces", "databases", "skews")
+    )
+    context = {
+        "environments": [(one, SharedBudget(one.account_id).left(), quota.spent(one)) for one in found],
+        "budget_calls": SharedBudget("").calls,
+        "change": changes.waiting(ApprovalRequest.Kind.ENVIRONMENT),
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "environments/index.html", context)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def check(request: HttpRequest, environment: str) -> HttpResponse:
+    """Look at every namespace and database with the environment's own read token."""
+    found = get_object_or_404(Environment, slug=environment)
+    try:
+        seen = environments.probe(found)
+    except environments.NotVisible as error:
+        messages.error(request, str(error))
+    else:
+        text = ngettext(
+            "%(name)s: the read token sees what is bound here, %(seen)d thing in all.",
+            "%(name)s: the read token sees everything that is bound here, %(seen)d in all.",
+            seen,
+        )
+        messages.success(request, text % {"name": found.name, "seen": seen})
+    return redirect("environments")
+
+
+@require_POST
+@permission_required("kvops.stop", raise_exception=True)
+def stop(request: HttpRequest, environment: str) -> HttpResponse:
+    """Press the emergency stop: one click."""
+    found = get_object_or_404(Environment, slug=environment)
+    try:
+        emergency.press(found, by=person_of(request), reason=request.POST.get("reason", ""))
+    except emergency.StopRefused as refused:
+        _refuse(request, found, refused)
+    return redirect("environments")
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def release(request: HttpRequest, environment: str) -> HttpResponse:
+    """Ask another person to let the emergency stop be released."""
+    found = get_object_or_404(Environment, slug=environment)
+    try:
+        asked = releasing.ask(found, by=person_of(request), reason=request.POST.get("reason", ""))
+    except approvals.ApprovalRefused as refused:
+        _refuse(request, found, refused)
+        return redirect("environments")
+    messages.success(request, _("Another person is asked to approve the release."))
+    return redirect("approval", asked.pk)
+
+
+def _refuse(request: HttpRequest, environment: Environment, refused: Exception) -> None:
+    messages.error(request, str(refused))
+    log.refusal(
+        Action.REFUSED,
+        actor=person_of(request).actor,
+        environment=environment.slug,
+        subject=f"environment:{environment.pk}",
+        subject_label=environment.name,
+        details={"reason": english(refused)[:500]},
+    )

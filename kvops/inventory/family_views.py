@@ -1,0 +1,23 @@
+"""The policy as data: families, what they hold in each environment, and what a category means."""
+
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from kvops.approvals import prepared_changes as changes
+from kvops.inventory import families as categories
+from kvops.models import ApprovalRequest, PolicyVersion
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """Show the families in force, their keys, and the change that is prepared."""
+    context = {
+        "rows": categories.in_environments(),
+        "policy": PolicyVersion.objects.order_by("-number").first(),
+        "change": changes.waiting(ApprovalRequest.Kind.POLICY),
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "categories/index.html", context)

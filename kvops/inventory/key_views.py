@@ -1,0 +1,66 @@
+"""One key: what is known of it, what holds it, and its value for who asks."""
+
+from django.contrib.auth.decorators import permission_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from kvops.cloudflare import MAX_NAME_BYTES, CloudflareError
+from kvops.inventory import families as categories
+from kvops.inventory import scan as inventory
+from kvops.inventory import value as values
+from kvops.inventory.views import named
+from kvops.models import Category, Key, Namespace
+from kvops.names import storable
+from kvops.people.signin import person_of
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
+    """Show what the newest scan knows of a key, and the copies that hold it."""
+    return _page(request, named(environment, binding), _name(request.GET.get("name", "")))
+
+
+@require_POST
+@permission_required("kvops.view_values", raise_exception=True)
+@never_cache
+def value(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
+    """Show the same with the value as Cloudflare has it now."""
+    namespace, name = named(environment, binding), _name(request.POST.get("name", ""))
+    try:
+        live = values.view(namespace, name, by=person_of(request), formatted=request.POST.get("as") == "json")
+    except CloudflareError as error:
+        return _page(request, namespace, name, failure=str(error))
+    return _page(request, namespace, name, live=live, failure="" if live else _("The key does not exist any more."))
+
+
+def _name(name: str) -> str:
+    if not storable(name) or len(name.encode()) > MAX_NAME_BYTES:
+        raise Http404
+    return name
+
+
+def _page(
+    request: HttpRequest, namespace: Namespace, name: str, *, live: values.Live | None = None, failure: str = ""
+) -> HttpResponse:
+    key = Key.objects.filter(namespace=namespace, name=name).select_related("first_seen").first()
+    family = categories.family_of(namespace.binding, name)
+    category = Category(family.category) if family else Category.UNCLASSIFIED
+    context = {
+        "namespace": namespace,
+        "environment": namespace.environment,
+        "name": name,
+        "key": key,
+        "family": family,
+        "category": category,
+        "scan": inventory.newest(namespace),
+        "command": values.command(namespace, name),
+        "may_view": request.user.has_perm("kvops.view_values"),
+        "may_operate": request.user.has_perm("kvops.operate"),
+        "live": live,
+        "failure": failure,
+    }
+    return render(request, "keys/detail.html", context, status=200 if key or live else 404)

@@ -1,0 +1,178 @@
+"""From the stage of a scan to the inventory: COPY in, then one set-based difference. Unchanged rows stay untouched."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+from django.db.models.functions import Now
+from django.utils.module_loading import import_string
+
+from audit import log
+from kvops import timing
+from kvops.cloudflare import Key
+from kvops.inventory import families as categories
+from kvops.inventory import missing
+from kvops.models import Namespace, Scan, StagedKey
+from kvops.names import after_prefix, escaped
+
+_OF_SCAN = "namespace_id = %(namespace)s AND name >= %(low)s AND (%(high)s IS NULL OR name < %(high)s)"
+
+
+# Only looked at for keys that a deletion names; the last listing of a key may have been one of a prefix.
+_GONE = """
+WITH gone AS (
+  DELETE FROM kvops_key k WHERE {of_scan}
+     AND NOT EXISTS (SELECT FROM kvops_stagedkey s WHERE s.scan_id = %(scan)s AND s.name = k.name)
+  RETURNING k.name, k.expiration, k.category
+), explained AS MATERIALIZED ({explained}
+), unexplained AS (
+  INSERT INTO kvops_missingkey (scan_id, name, expiration, category)
+  SELECT %(scan)s, k.name, k.expiration, k.category FROM gone k
+   WHERE (k.expiration IS NULL OR k.expiration > extract(epoch FROM clock_timestamp()))
+     AND NOT EXISTS (SELECT FROM explained d WHERE d.name = k.name AND (NOT %(narrower)s OR d.at >= (
+       SELECT max(l.created_at) FROM kvops_scan l
+        WHERE l.namespace_id = %(namespace)s AND l.completed_at IS NOT NULL AND l.id >= %(whole)s AND l.id < %(scan)s
+          AND starts_with(k.name, l.prefix)) - make_interval(secs => %(lag)s)))
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM unexplained)
+"""
+
+# One pass over the stage finds both. New rows go in as they were listed, which is the order of the indexes.
+_LISTED = f"""
+WITH differing AS MATERIALIZED (
+  SELECT k.id, s.name, s.expiration, s.metadata
+    FROM kvops_stagedkey s LEFT JOIN kvops_key k ON k.namespace_id = %(namespace)s AND k.name = s.name
+   WHERE s.scan_id = %(scan)s
+     AND (k.id IS NULL OR (k.expiration, k.metadata) IS DISTINCT FROM (s.expiration, s.metadata))
+), changed AS (
+  UPDATE kvops_key k SET expiration = d.expiration, metadata = d.metadata FROM differing d WHERE k.id = d.id
+  RETURNING 1
+), added AS (
+  INSERT INTO kvops_key (namespace_id, name, expiration, metadata, family_id, category, first_seen_id)
+  SELECT %(namespace)s, name, expiration, metadata, {categories.ASSIGNED}, %(scan)s FROM differing WHERE id IS NULL
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM added)
+"""  # noqa: S608  (constants of this module)
+
+
+type _Params = Mapping[str, int | float | str | list[str] | list[int | None] | None]
+
+
+class StageMismatch(Exception):
+    """The stage does not hold what the run counted, so nothing may be concluded from it."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge found: keys listed, and how the inventory changed."""
+
+    keys: int
+    added: int
+    changed: int
+    gone: int
+    unexplained: int = 0
+
+
+def stage(scan: Scan, keys: Sequence[Key]) -> None:
+    """Add listed keys to the stage, within the caller's transaction. Their names must be storable."""
+    rows = [
+        f"{scan.pk}\t{escaped(key.name)}\t{r'\N' if key.expiration is None else key.expiration}"
+        f"\t{r'\N' if key.metadata is None else escaped(key.metadata)}\n"
+        for key in keys
+    ]
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY kvops_stagedkey (scan_id, name, expiration, metadata) FROM STDIN") as copy,
+    ):
+        copy.write("".join(rows))
+
+
+def clear(scan: Scan) -> None:
+    """Empty the stage of this scan."""
+    StagedKey.objects.filter(scan=scan).delete()
+
+
+def analyze() -> None:
+    """Let the planner know what the stage holds; before the merge, because it locks out other merges."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT kvops_analyze_stage()")
+
+
+def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int) -> Merged:
+    """Make the inventory what the stage says, within the caller's transaction, and complete the scan.
+
+    `staged` rows must be there; not `ordered` means a name may be listed twice, and the last listing counts.
+    Raises StageMismatch.
+    """
+    log.insist()
+    # A new policy holds the same lock while it assigns keys to families.
+    namespace = Namespace.objects.select_for_update(no_key=True).get(pk=scan.namespace_id)
+    params: _Params = {
+        "scan": scan.pk,
+        "namespace": namespace.pk,
+        "low": scan.prefix,
+        "high": after_prefix(scan.prefix) if scan.prefix else None,
+        **categories.Families.of(namespace.binding).params(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64MB'")  # the joins hold a million names in memory
+        cursor.execute("SELECT count(*) FROM kvops_stagedkey WHERE scan_id = %(scan)s", params)
+        found = int(cursor.fetchone()[0])
+        if found != staged:
+            raise StageMismatch(f"{staged} keys were listed, but {found} are on the stage.")
+        keys = staged if ordered else staged - _drop_repeated(cursor, params)
+        gone, unexplained = _delete_gone(cursor, params, scan)
+        changed, added = _update_and_insert(cursor, params)
+    merged = Merged(keys=keys, added=added, changed=changed, gone=gone, unexplained=unexplained)
+    Scan.objects.filter(pk=scan.pk).update(
+        completed_at=Now(),
+        keys=merged.keys,
+        added=merged.added,
+        changed=merged.changed,
+        gone=merged.gone,
+        unexplained=merged.unexplained,
+        unstorable=unstorable,
+        calls=calls,
+    )
+    categories.count(scan)
+    # Also what earlier scans of the namespace left behind when they failed.
+    StagedKey.objects.filter(scan__in=Scan.objects.filter(namespace=namespace)).delete()
+    return merged
+
+
+def _drop_repeated(cursor: CursorWrapper, params: _Params) -> int:
+    cursor.execute(
+        "DELETE FROM kvops_stagedkey s USING kvops_stagedkey later WHERE s.scan_id = %(scan)s"
+        " AND later.scan_id = %(scan)s AND later.name = s.name AND later.id > s.id",
+        params,
+    )
+    return int(cursor.rowcount)
+
+
+def _delete_gone(cursor: CursorWrapper, params: _Params, scan: Scan) -> tuple[int, int]:
+    """How many keys are gone, and how many of them neither expired nor were explained; those are kept apart."""
+    earlier = Scan.objects.complete().filter(namespace=scan.namespace_id, pk__lt=scan.pk)
+    whole = earlier.covering(scan.prefix).order_by("-pk").first()
+    lag = timedelta(seconds=timing.LIST_LAG)
+    last: dict[str, int | float | str] = {
+        "whole": whole.pk if whole else 0,
+        "narrower": earlier.filter(pk__gt=whole.pk if whole else 0).exists(),
+        "since": str(whole.created_at - lag) if whole else "-infinity",
+        "shown": str(scan.created_at - lag),
+        "lag": timing.LIST_LAG,
+    }
+    explained = " UNION ALL ".join(import_string(name)() for name in missing.EXPLAINED)
+    cursor.execute(_GONE.format(of_scan=_OF_SCAN, explained=explained), {**params, **last})
+    gone, unexplained = cursor.fetchone()
+    return int(gone), int(unexplained)
+
+
+def _update_and_insert(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
+    """How many keys changed, and how many are new."""
+    cursor.execute(_LISTED, params)
+    changed, added = cursor.fetchone()
+    return int(changed), int(added)

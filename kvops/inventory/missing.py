@@ -1,0 +1,61 @@
+"""Keys that vanished and nobody can say why: gone, not deleted by KVOps, not expired (design: unexplained deletions).
+
+Every scan computes them within its merge. A key that an application gave an expiration after the last scan, and that
+expired since, is among them too: nobody recorded that.
+"""
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from kvops.models import MissingKey, Person, Role, Scan
+from kvops.names import after_prefix, storable
+from kvops.refusals import Refused
+
+EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us",)
+"""Functions, by name, that give SQL for (name, at) of deletions; so the estate need not import what is built on it.
+
+The SQL may use %(namespace)s, %(since)s, the earliest moment of interest, and %(shown)s: what was written until then is
+in the listing, unless it was deleted.
+"""
+
+
+class AcknowledgeRefused(Refused):
+    """The deletions cannot be acknowledged this way; the message says why."""
+
+
+def names(scan: Scan, *, prefix: str = "", after: str = "") -> QuerySet[MissingKey]:
+    """The keys that vanished without an explanation by this scan, in byte order, under a prefix, after a name."""
+    if not (storable(prefix or "x") and storable(after or "x")):
+        return MissingKey.objects.none()
+    found = MissingKey.objects.filter(scan=scan, name__gte=prefix).order_by("name")
+    end = after_prefix(prefix) if prefix else None
+    if end is not None:
+        found = found.filter(name__lt=end)
+    return found.filter(name__gt=after) if after else found
+
+
+def acknowledge(scan: Scan, *, by: Person, note: str) -> None:
+    """Record what a person found out about the unexplained deletions of a scan. Raises AcknowledgeRefused."""
+    with log.transaction():
+        if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
+            raise AcknowledgeRefused(_("Only an operator or a reviewer can acknowledge this."))
+        if not note.strip():
+            raise AcknowledgeRefused(_("Say what you found out, or whom you asked."))
+        changed = (
+            Scan.objects.unexplained()
+            .filter(pk=scan.pk)
+            .update(acknowledged_by=by, acknowledged_at=Now(), acknowledged_note=note.strip()[:2000])
+        )
+        if changed != 1:
+            raise AcknowledgeRefused(_("There is nothing to acknowledge, or somebody else did."))
+        log.record(
+            Action.MISSING_ACKNOWLEDGED,
+            actor=log.Actor(by.pk, str(by)),
+            environment=scan.namespace.environment.slug,
+            subject=f"missing:{scan.pk}",
+            subject_label=str(scan.namespace),
+            details={"keys": scan.unexplained, "note": note.strip()[:1000]},
+        )

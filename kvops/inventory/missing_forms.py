@@ -1,0 +1,61 @@
+"""The filters of the unexplained deletions, and their acknowledgement."""
+
+from django import forms
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from kvops.inventory import missing
+from kvops.models import Environment, MissingKey, Scan
+
+
+class MissingFilter(forms.Form):
+    """Which scans to show; every field may be empty."""
+
+    state = forms.ChoiceField(
+        label=_("State"),
+        required=False,
+        choices=[("", _("All states")), ("open", _("Nobody looked at it")), ("done", _("Acknowledged"))],
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("order"),
+        label=_("Environment"),
+        required=False,
+        to_field_name="slug",
+        empty_label=_("All environments"),
+    )
+    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+    def scans(self) -> QuerySet[Scan]:
+        """The scans with unexplained deletions that the filters let through, newest first."""
+        found = Scan.objects.filter(unexplained__gt=0).order_by("-pk")
+        if not self.is_valid():
+            return found.none()
+        chosen = self.cleaned_data
+        if chosen["state"]:
+            found = found.filter(acknowledged_at__isnull=chosen["state"] == "open")
+        if chosen["environment"]:
+            found = found.filter(namespace__environment=chosen["environment"])
+        return found.filter(pk__lt=chosen["after"]) if chosen["after"] else found
+
+
+class NamesFilter(forms.Form):
+    """Which of the names to show."""
+
+    prefix = forms.CharField(  # type: ignore[assignment]  # not Django's prefix of the field names
+        label=_("Prefix"), required=False, strip=False, max_length=512
+    )
+    after = forms.CharField(required=False, strip=False, max_length=512, widget=forms.HiddenInput)
+
+    def names(self, scan: Scan) -> QuerySet[MissingKey]:
+        """The names of a scan that the filter lets through, in order; none while it is wrong."""
+        if not self.is_valid():
+            return MissingKey.objects.none()
+        return missing.names(scan, **self.cleaned_data)
+
+
+class AcknowledgeForm(forms.Form):
+    """What a person found out."""
+
+    note = forms.CharField(
+        label=_("What you found out, or whom you asked"), max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
+    )

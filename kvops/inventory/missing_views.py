@@ -1,0 +1,103 @@
+"""Unexplained deletions: which scans found some, the names, and a person's note."""
+
+from collections.abc import Iterator
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from audit import log
+from audit.actions import Action
+from kvops.inventory import missing
+from kvops.inventory.missing_forms import AcknowledgeForm, MissingFilter, NamesFilter
+from kvops.models import Scan
+from kvops.people.signin import person_of
+from kvops.web import files as downloads
+from kvops.wording import english
+
+PAGE = 50
+FORMATS = {"jsonl": (downloads.json_lines, "application/jsonl"), "csv": (downloads.csv_lines, "text/csv")}
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """List the scans that found keys gone without an explanation, newest first."""
+    form = MissingFilter(request.GET)
+    found = form.scans().select_related("namespace__environment", "acknowledged_by")
+    scans = list(found[: PAGE + 1])
+    context = {
+        "form": form,
+        "scans": scans[:PAGE],
+        "after": scans[PAGE - 1].pk if len(scans) > PAGE else None,
+        "filtered": any(request.GET.values()),
+    }
+    return render(request, "missing/list.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the keys that one scan found gone without an explanation."""
+    return _page(request, _scan(pk), AcknowledgeForm())
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    """The names the filter lets through, as a file that is written while it is read."""
+    scan = _scan(pk)
+    ending = "csv" if request.GET.get("format") == "csv" else "jsonl"
+    lines, content_type = FORMATS[ending]
+
+    def names() -> Iterator[str]:
+        yield from NamesFilter(request.GET).names(scan).values_list("name", flat=True).iterator(10_000)
+
+    response = StreamingHttpResponse(lines(names()), content_type=f"{content_type}; charset=utf-8")
+    name = f"{scan.namespace.environment.slug}-{scan.namespace.binding}-missing-{pk}.{ending}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@require_POST
+@permission_required("kvops.acknowledge", raise_exception=True)
+def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
+    """Record what a person found out."""
+    scan, person, form = _scan(pk), person_of(request), AcknowledgeForm(request.POST)
+    if not form.is_valid():
+        return _page(request, scan, form, status=422)
+    try:
+        missing.acknowledge(scan, by=person, note=form.cleaned_data["note"])
+    except missing.AcknowledgeRefused as refused:
+        messages.error(request, str(refused))
+        details = {"reason": english(refused)[:500]}
+        environment = scan.namespace.environment.slug
+        log.refusal(
+            Action.REFUSED, actor=person.actor, environment=environment, subject=f"missing:{pk}", details=details
+        )
+    else:
+        messages.success(request, _("Your note is recorded."))
+    return redirect("missing-scan", pk)
+
+
+def _scan(pk: int) -> Scan:
+    related = ("namespace__environment", "acknowledged_by", "run")
+    return get_object_or_404(Scan.objects.select_related(*related).filter(unexplained__gt=0), pk=pk)
+
+
+def _page(request: HttpRequest, scan: Scan, form: AcknowledgeForm, status: int = 200) -> HttpResponse:
+    names = NamesFilter(request.GET)
+    found = list(names.names(scan)[: PAGE + 1])
+    context = {
+        "scan": scan,
+        "environment": scan.namespace.environment,
+        "names_form": names,
+        "form": form,
+        "found": found[:PAGE],
+        "after": found[PAGE - 1].name if len(found) > PAGE else None,
+        "may_acknowledge": request.user.has_perm("kvops.acknowledge"),
+    }
+    return render(request, "missing/detail.html", context, status=status)

@@ -1,0 +1,136 @@
+"""The value of one key, read live for a person who asks for it. It is recorded first and stored nowhere."""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from shlex import quote as shell
+from urllib.parse import quote
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from kvops.cloudflare import Entry
+from kvops.connections import clients
+from kvops.inventory import families as categories
+from kvops.models import Category, Key, Namespace, Person
+
+SHOWN = 64 * 1024
+"""Bytes of a text that are shown."""
+
+SHOWN_IN_HEX = 2 * 1024
+_LINE = 16
+
+
+class Kind(TextChoices):
+    """What the bytes of a value are."""
+
+    JSON = "json", _("JSON")
+    TEXT = "text", _("text")
+    BINARY = "binary", _("binary")
+
+
+@dataclass(frozen=True)
+class Live:
+    """A value as Cloudflare has it now; `shown` is empty when it is masked.
+
+    `known` is false when the newest scan did not list the key, `changed` true when it saw another expiration or other
+    metadata.
+    """
+
+    masked: bool
+    kind: Kind
+    size: int
+    sha256: str
+    shown: str
+    cut: bool
+    formatted: bool
+    expiration: int | None
+    known: bool
+    changed: bool
+
+
+def category_of(namespace: Namespace, name: str) -> Category:
+    """The category of a name by the policy in force."""
+    family = categories.family_of(namespace.binding, name)
+    return Category(family.category) if family else Category.UNCLASSIFIED
+
+
+def view(namespace: Namespace, name: str, *, by: Person, formatted: bool = False) -> Live | None:
+    """What may be shown of the value; None when the key does not exist any more. Raises CloudflareError."""
+    with clients.reader(namespace.environment) as client:
+        entry = client.exact_get(namespace.namespace_id, name)
+    if entry is None:
+        return None
+    masked = category_of(namespace, name).sensitive
+    with log.transaction():
+        log.record(
+            Action.VALUE_VIEWED,
+            actor=by.actor,
+            environment=namespace.environment.slug,
+            subject=f"namespace:{namespace.pk}",
+            subject_label=str(namespace),
+            details={"key": name, "masked": masked},
+        )
+    key = Key.objects.filter(namespace=namespace, name=name).first()
+    return _live(entry, key, masked=masked, formatted=formatted)
+
+
+def _live(entry: Entry, key: Key | None, *, masked: bool, formatted: bool) -> Live:
+    kind, pretty = _kind(entry.data)
+    formatted = formatted and kind == Kind.JSON
+    if kind == Kind.BINARY:
+        whole, limit = entry.data, SHOWN_IN_HEX
+        shown = in_hex(whole[:limit])
+    else:
+        whole, limit = pretty.encode("utf-8", "backslashreplace") if formatted else entry.data, SHOWN
+        shown = whole[:limit].decode("utf-8", "ignore")  # only the last character can be cut in two
+    return Live(
+        masked=masked,
+        kind=kind,
+        size=len(entry.data),
+        sha256=sha256(entry.data).hexdigest(),
+        shown="" if masked else shown,
+        cut=len(whole) > limit,
+        formatted=formatted,
+        expiration=entry.expiration,
+        known=key is not None,
+        changed=key is not None and (key.expiration, key.metadata) != (entry.expiration, entry.metadata),
+    )
+
+
+def _kind(data: bytes) -> tuple[Kind, str]:
+    """What the bytes are, and for JSON the same value laid out for reading."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return Kind.BINARY, ""
+    if "\0" in text:
+        return Kind.BINARY, ""
+    try:
+        return Kind.JSON, json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        return Kind.TEXT, ""
+
+
+def in_hex(data: bytes) -> str:
+    """Bytes as people read them: the place, the bytes, and what of them is ASCII."""
+    lines = [data[start : start + _LINE] for start in range(0, len(data), _LINE)]
+    return "\n".join(
+        f"{number * _LINE:08x}  {line.hex(' '):<{_LINE * 3}} {''.join(chr(b) if 32 <= b < 127 else '.' for b in line)}"
+        for number, line in enumerate(lines)
+    )
+
+
+def command(namespace: Namespace, name: str) -> str:
+    """What fetches the value without KVOps, quoted for a shell."""
+    account = shell(namespace.environment.account_id)
+    if name.startswith("-"):  # wrangler takes it for an option, and knows no other way to give a name
+        base, key = namespace.environment.api_base_url, quote(name, safe="")
+        url = f"{base}/accounts/{account}/storage/kv/namespaces/{namespace.namespace_id}/values/{key}"
+        return f'curl --fail --header "Authorization: Bearer $CLOUDFLARE_API_TOKEN" {shell(url)}'
+    return (
+        f"CLOUDFLARE_ACCOUNT_ID={account} npx wrangler kv key get {shell(name)}"
+        f" --namespace-id {namespace.namespace_id} --remote"
+    )

@@ -1,0 +1,141 @@
+"""The keys of a namespace: by category, family and prefix, as a file, and how old they are."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from kvops.inventory import families as categories
+from kvops.inventory import scan as inventory
+from kvops.inventory import value as values
+from kvops.inventory.forms import KeyFilter
+from kvops.models import Category, Namespace, Run, ScanCount
+from kvops.models.runs import RunQuerySet
+from kvops.people.signin import person_of
+from kvops.runs import driver as runs
+from kvops.web import files as downloads
+
+PAGE = 50
+MOST = 100_000
+"""Names in one file at most; the next file goes on after the last of them."""
+_STRETCH = 5_000
+
+FORMATS = {"jsonl": (downloads.json_lines, "application/jsonl"), "csv": (downloads.csv_lines, "text/csv")}
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A group of the prefix tree; `keys` are at least that many when there are `more`."""
+
+    prefix: str
+    label: str
+    keys: int
+    more: bool
+    percent: float
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
+    """Show the keys of a namespace, filtered and paged by the address."""
+    namespace = named(environment, binding)
+    form = KeyFilter(namespace, request.GET.dict())
+    counts = categories.counts(namespace)
+    context = {
+        "namespace": namespace,
+        "environment": namespace.environment,
+        "form": form,
+        "page": form.page(now=time.time(), limit=PAGE),
+        "filtered": any(request.GET.values()),
+        "scan": inventory.newest(namespace),
+        "run": _scans(namespace).order_by("-pk").first(),
+        "total": sum(row.keys for row in counts),
+        "categories": [(c, sum(row.keys for row in counts if row.category == c)) for c in Category.values],
+        "families": [row for row in counts if row.family],
+        "path": _path(form.chosen_prefix),
+        "tree": _tree(namespace, form.chosen_prefix, counts),
+        "cleanable": form.scope and not values.category_of(namespace, form.scope).sensitive,
+        "may_operate": request.user.has_perm("kvops.operate"),
+        "page_size": PAGE,
+        "most": MOST,
+    }
+    return render(request, "keys/list.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def download(request: HttpRequest, environment: str, binding: str) -> StreamingHttpResponse:
+    """The names the filters let through, as a file that is written while it is read."""
+    namespace = named(environment, binding)
+    form = KeyFilter(namespace, request.GET.dict())
+    ending = "csv" if request.GET.get("format") == "csv" else "jsonl"
+    lines, content_type = FORMATS[ending]
+    response = StreamingHttpResponse(lines(_names(form)), content_type=f"{content_type}; charset=utf-8")
+    name = f"{environment}-{binding}-keys.{ending}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def scan(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
+    """List the namespace anew."""
+    namespace = named(environment, binding)
+    person = person_of(request)
+    try:
+        inventory.start_scan(namespace, actor=person.actor, person=person)
+    except runs.AlreadyOpen:
+        run = _scans(namespace).open().first()
+        url = reverse("run", args=[run.pk]) if run else reverse("runs")
+        text = _("A scan of this namespace is under way already.")
+        messages.warning(request, format_html('{} <a href="{}">{}</a>', text, url, _("See it")))
+    else:
+        messages.success(request, _("The scan has started. What you see changes when it is complete."))
+    return redirect("keys", environment, binding)
+
+
+def named(environment: str, binding: str) -> Namespace:
+    """The namespace of an address, with its environment, or 404."""
+    namespaces = Namespace.objects.select_related("environment")
+    return get_object_or_404(namespaces, environment__slug=environment, binding=binding)
+
+
+def _scans(namespace: Namespace) -> RunQuerySet:
+    return Run.objects.filter(kind=Run.Kind.SCAN, subject=f"namespace:{namespace.pk}")
+
+
+def _names(form: KeyFilter) -> Iterator[str]:
+    now, after, left = time.time(), None, MOST
+    while left:
+        keys, after = form.page(now=now, limit=min(left, _STRETCH), after=after)
+        yield from (key.name for key in keys)
+        left -= len(keys)
+        if after is None:
+            return
+
+
+def _path(prefix: str) -> list[tuple[str, str]]:
+    """The steps to a prefix, each with the prefix up to there."""
+    steps = [step for step in prefix.replace(":", ":\0").split("\0") if step]
+    return [("".join(steps[: number + 1]), step) for number, step in enumerate(steps)]
+
+
+def _tree(namespace: Namespace, prefix: str, counts: Sequence[ScanCount]) -> list[Branch]:
+    """The next level of the names, the share of each group in the whole namespace, and the exact count of a family."""
+    total = sum(row.keys for row in counts)
+    branches = []
+    for group in inventory.groups(namespace, prefix):
+        keys, more = group.keys, group.more
+        if more and any(row.family and not row.family.exact and row.family.pattern == group.prefix for row in counts):
+            keys, more = sum(row.keys for row in counts if row.pattern.startswith(group.prefix)), False
+        percent = min(100.0, keys * 100 / total) if total else 0.0
+        branches.append(Branch(group.prefix, group.prefix.removeprefix(prefix), keys, more, percent))
+    return branches

@@ -1,0 +1,252 @@
+"""Notifications: an outbox that is written in the deciding transaction, and its delivery.
+
+`post` writes one row per recipient, in that recipient's language; once per recipient, event, subject and occasion,
+whoever posts again. `sweep` rings for what is due, a worker delivers: the row is claimed, the message is sent, the
+outcome is written. A message whose outcome nobody knows, because the worker died or no answer came, is sent again and
+says so: for these messages a repetition does less harm than silence.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import translation
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop
+
+from audit import log
+from audit.actions import Action
+from kvops import queue, timing
+from kvops.connections import credentials
+from kvops.models import Environment, Event, Notification, Person, Role
+from kvops.notifications import senders as messengers
+from kvops.notifications.senders import Message, MessageRefused, NotDelivered, TryLater, Unclear
+from kvops.refusals import Refused
+
+State = Notification.State
+BATCH = 100
+SYSTEM = log.Actor.system("notifications")
+NOBODY_KNOWS = gettext_noop("The worker ended while it was sending; whether it arrived is not known.")
+NO_CHANNEL = gettext_noop("The environment has no channel any more. Give it one in environments.toml, or give this up.")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Who is told: everybody with one of the roles, and the environment's channel; who is told of its delivery."""
+
+    roles: tuple[Role, ...] = ()
+    channel: bool = False
+    delivered: str = ""
+
+
+_TEAM = (Role.OPERATOR, Role.REVIEWER)
+EVENTS: dict[Event, Kind] = {
+    Event.APPROVAL_WAITING: Kind(roles=(Role.REVIEWER,), channel=True),
+    Event.APPROVAL_DECIDED: Kind(),
+    Event.APPROVAL_EXPIRING: Kind(),
+    Event.RUN_FINISHED: Kind(),
+    Event.RUN_FAILED: Kind(),
+    Event.COPY_FOR_DELETION: Kind(channel=True, delivered="backups.cleanup.sharing.delivered"),
+    Event.GENERATION_MADE: Kind(channel=True),
+    Event.GENERATION_FAILED: Kind(roles=(Role.OPERATOR,), channel=True),
+    Event.GENERATION_LATE: Kind(roles=(Role.OPERATOR,), channel=True),
+    Event.GENERATION_OVERDUE: Kind(roles=_TEAM, channel=True),
+    Event.GENERATION_DAMAGED: Kind(roles=_TEAM, channel=True),
+    Event.GENERATION_DEADLINE: Kind(roles=_TEAM, channel=True),
+    Event.GENERATION_PAST_DEADLINE: Kind(roles=_TEAM, channel=True),
+    Event.COVERAGE_SHORT: Kind(roles=_TEAM, channel=True),
+    Event.OBJECT_MISSING: Kind(roles=_TEAM, channel=True),
+    Event.OBJECT_CHANGED: Kind(roles=_TEAM, channel=True),
+    Event.OBJECT_UNKNOWN: Kind(roles=(Role.OPERATOR,), channel=True),
+    Event.BUCKET_UNPROTECTED: Kind(roles=_TEAM, channel=True),
+    Event.DRILL_FAILED: Kind(roles=_TEAM, channel=True),
+    Event.DRILL_OVERDUE: Kind(roles=_TEAM, channel=True),
+    Event.ANSWER_CONTRADICTED: Kind(roles=_TEAM, channel=True),
+    Event.SCHEDULE_MISSED: Kind(roles=(Role.OPERATOR,), channel=True),
+    Event.SCHEDULE_REFUSED: Kind(roles=(Role.OPERATOR,), channel=True),
+}
+"""Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+
+
+class NotFailed(Refused):
+    """Only a notification that could not be delivered is tried again or given up by a person."""
+
+
+def post(
+    event: Event,
+    *,
+    subject: str,
+    title: str,
+    lines: Sequence[str] = (),
+    link: str = "",
+    environment: Environment | None = None,
+    occasion: str = "",
+    roles: Iterable[Role] = (),
+    channel: bool = False,
+    to: Iterable[Person] = (),
+    but: Person | None = None,
+) -> None:
+    """Tell everybody whom the event concerns, within the caller's `audit.log.transaction()`.
+
+    `subject` is `kind:id` as in the record, `link` an address of ours. The same event of the same subject is told once;
+    `occasion` tells several apart, such as `3 days`. `title` and `lines` are lazy sentences (`wording.say`), so that
+    each recipient has them in their language; never a value of a key or a token. `roles`, `channel` and `to` are told
+    besides those of EVENTS, `but` is not: who asks is not told of their own request.
+    """
+    log.insist()
+    kind = EVENTS[event]
+    persons = {person.pk: person for person in (*_holding({*kind.roles, *roles}), *to)}
+    if but is not None:
+        persons.pop(but.pk, None)
+    recipients: list[tuple[Person | None, str]] = [
+        (person, person.language or settings.LANGUAGE_CODE) for person in persons.values()
+    ]
+    if (kind.channel or channel) and environment is not None and environment.slack:
+        recipients.append((None, environment.language))
+    rows = []
+    for person, language in recipients:
+        with translation.override(language):
+            rows.append(
+                Notification(
+                    event=event.value,
+                    subject=subject,
+                    occasion=occasion,
+                    environment=environment,
+                    person=person,
+                    language=language,
+                    title=str(title)[:300],
+                    lines=[str(line)[:1000] for line in lines],
+                    link=link,
+                )
+            )
+    Notification.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _holding(roles: Iterable[Role]) -> Iterable[Person]:
+    held = Person.objects.filter(grants__role__in=list(roles), grants__revoked_at__isnull=True, logins__is_active=True)
+    return held.distinct()
+
+
+def ring() -> int:
+    """Queue what is due; how many. `sweep` calls it, and must not wait for a service itself.
+
+    What a worker has been sending for too long is waiting again, with one more try whose outcome nobody knows.
+    """
+    gone = Notification.objects.filter(
+        state=State.SENDING, claimed_at__lt=Now() - timedelta(seconds=timing.MESSAGE_CLAIM)
+    )
+    gone.update(state=State.WAITING, unclear=F("unclear") + 1, next_at=Now(), error=NOBODY_KNOWS)
+    due = Notification.objects.filter(state=State.WAITING, next_at__lte=Now()).order_by("next_at")
+    rung = 0
+    for pk in due.values_list("pk", flat=True)[:BATCH]:
+        with log.transaction():
+            # Pushed back, so that the next round does not ring for it again while the queue has it.
+            later = Now() + timedelta(seconds=timing.MESSAGE_CLAIM)
+            if Notification.objects.filter(pk=pk, state=State.WAITING, next_at__lte=Now()).update(next_at=later):
+                queue.enqueue("kvops.tasks.deliver", pk)
+                rung += 1
+    return rung
+
+
+def deliver(pk: int) -> None:
+    """Send one notification, if it waits to be sent, and write what became of it. Called by a worker."""
+    claimed = Notification.objects.filter(pk=pk, state=State.WAITING).update(
+        state=State.SENDING, tries=F("tries") + 1, claimed_at=Now()
+    )
+    if not claimed:
+        return
+    mine = Notification.objects.select_related("environment", "person").get(pk=pk)
+    try:
+        _send(mine)
+    except TryLater as error:
+        _not_now(mine, error, wait=error.retry_after)
+    except Unclear as error:
+        _not_now(mine, error, unclear=1)
+    except (MessageRefused, credentials.UnresolvedReference) as error:
+        _failed(mine, str(error))
+    else:
+        _delivered(mine)
+
+
+def _send(mine: Notification) -> None:
+    with translation.override(mine.language):
+        message = Message(
+            number=mine.pk,
+            title=mine.title,
+            lines=mine.lines,
+            link=f"{settings.BASE_URL}{mine.link}" if mine.link else "",
+            open_it=_("Open it in KVOps"),
+            again=_("Sent again: whether an earlier try arrived is not known.") if mine.unclear else "",
+        )
+    if mine.person is not None:
+        messengers.mail(message, mine.person.email)
+    elif mine.environment is not None and mine.environment.slack:
+        messengers.slack(message, credentials.resolve(mine.environment.slack))
+    else:
+        raise MessageRefused(NO_CHANNEL)
+
+
+def _delivered(mine: Notification) -> None:
+    """Whoever sent it: that the service took it is true, also when another worker was to try again."""
+    with log.transaction():
+        changed = Notification.objects.filter(pk=mine.pk, state__in=Notification.UNDELIVERED).update(
+            state=State.DELIVERED, delivered_at=Now(), error=""
+        )
+        if changed and (told := EVENTS[Event(mine.event)].delivered):
+            import_string(told)(mine)
+
+
+def _not_now(mine: Notification, error: NotDelivered, *, wait: float = 0.0, unclear: int = 0) -> None:
+    """Try again after ever longer waits, and as long as the service asked for, until a day is over."""
+    if Notification.objects.filter(pk=mine.pk, created_at__lt=Now() - timedelta(seconds=timing.MESSAGE_FOR)).exists():
+        _failed(mine, str(error))
+        return
+    pause = max(wait, min(timing.MESSAGE_RETRY * 2 ** min(mine.tries - 1, 10), timing.MESSAGE_LONGEST_RETRY))
+    Notification.objects.filter(pk=mine.pk, state=State.SENDING, tries=mine.tries).update(
+        state=State.WAITING, next_at=Now() + timedelta(seconds=pause), unclear=F("unclear") + unclear, error=str(error)
+    )
+
+
+def _failed(mine: Notification, error: str) -> None:
+    with log.transaction():
+        _move(mine, [State.SENDING], State.FAILED, Action.NOTIFICATION_FAILED, SYSTEM, error=error[:300])
+
+
+def try_again(mine: Notification, *, actor: log.Actor) -> None:
+    """Failed -> waiting, for another day. Raises NotFailed."""
+    with log.transaction():
+        again = {"tries": 0, "next_at": Now(), "created_at": Now()}
+        if not _move(mine, [State.FAILED], State.WAITING, Action.NOTIFICATION_TRIED_AGAIN, actor, **again):
+            raise NotFailed(gettext_lazy("The notification is not among those that failed any more."))
+
+
+def drop(mine: Notification, *, actor: log.Actor) -> None:
+    """Failed -> dropped: nobody is told any more, and it is no alarm. Raises NotFailed."""
+    with log.transaction():
+        if not _move(mine, [State.FAILED], State.DROPPED, Action.NOTIFICATION_DROPPED, actor):
+            raise NotFailed(gettext_lazy("The notification is not among those that failed any more."))
+
+
+def _move(
+    mine: Notification, before: Sequence[State], to: State, action: Action, actor: log.Actor, **values: object
+) -> bool:
+    changed = Notification.objects.filter(pk=mine.pk, state__in=before).update(state=to, **values)
+    if changed:
+        log.record(
+            action,
+            actor=actor,
+            environment=mine.environment.slug if mine.environment else "",
+            subject=mine.subject,
+            subject_label=mine.title,
+            details={
+                "notification": mine.pk,
+                "event": mine.event,
+                "to": mine.recipient,
+                "error": str(values.get("error", mine.error)),
+            },
+        )
+    return bool(changed)

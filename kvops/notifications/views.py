@@ -1,0 +1,64 @@
+"""Notifications: what was told to whom, what did not arrive, and another try."""
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from audit import log
+from audit.actions import Action
+from kvops.models import Environment, Notification
+from kvops.notifications import outbox as notifications
+from kvops.notifications.forms import NotificationFilter
+from kvops.people.signin import person_of
+from kvops.wording import english
+
+PAGE = 50
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """List notifications, newest first, filtered and paged by the address."""
+    form = NotificationFilter(request.GET)
+    found = list(form.notifications()[: PAGE + 1])
+    context = {
+        "form": form,
+        "found": found[:PAGE],
+        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+        "silent": Environment.objects.filter(slack="").order_by("order"),
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "notifications/list.html", context)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have a notification that failed sent again."""
+    return _act(request, pk, notifications.try_again, _("The notification is sent again."))
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def drop(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give up a notification that failed."""
+    return _act(request, pk, notifications.drop, _("The notification is given up."))
+
+
+def _act(request: HttpRequest, pk: int, act: Callable[..., None], done: str) -> HttpResponse:
+    mine, actor = get_object_or_404(Notification.objects.newest_first(), pk=pk), person_of(request).actor
+    try:
+        act(mine, actor=actor)
+    except notifications.NotFailed as refused:
+        messages.error(request, str(refused))
+        reason = f"notification {pk}: {english(refused)}"
+        log.refusal(Action.REFUSED, actor=actor, subject=mine.subject, details={"reason": reason})
+    else:
+        messages.success(request, done)
+    return redirect("notifications")

@@ -1,0 +1,268 @@
+"""What the overview shows: where everything stands, what waits, what is wrong. It counts no keys; the scans did."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from kvops import timing
+from kvops.approvals import gate as approvals
+from kvops.models import (
+    ApprovalRequest,
+    Category,
+    Environment,
+    Namespace,
+    Notification,
+    Person,
+    PolicyVersion,
+    Role,
+    Run,
+    Scan,
+    ScanCount,
+)
+from kvops.schedules import punctuality
+from kvops.supervision import cluster as supervision
+from kvops.wording import said
+
+SHOWN = 20
+"""How many requests and runs the overview lists at most."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something a person must look at, and where."""
+
+    level: str
+    title: str
+    text: str
+    url: str = ""
+    action: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of setting up."""
+
+    title: str
+    state: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """A namespace as its newest scan counted it."""
+
+    namespace: Namespace
+    scan: Scan | None
+    scanning: Run | None
+    counts: dict[str, int]
+
+    @property
+    def categories(self) -> list[tuple[str, int]]:
+        """Keys per category, in the order of the policy."""
+        return [(category.value, self.counts[category]) for category in Category if self.counts.get(category)]
+
+    @property
+    def total(self) -> int:
+        """All keys."""
+        return sum(self.counts.values())
+
+    @property
+    def keys_url(self) -> str:
+        """The page of the keys."""
+        return _address("keys", self.namespace)
+
+    @property
+    def scan_url(self) -> str:
+        """Where a scan is started."""
+        return _address("scan", self.namespace)
+
+
+@dataclass(frozen=True)
+class Column:
+    """An environment and its namespaces."""
+
+    environment: Environment
+    holdings: list[Holdings] = field(default_factory=list)
+
+
+def _address(name: str, namespace: Namespace) -> str:
+    return reverse(name, args=[namespace.environment.slug, namespace.binding])
+
+
+def columns() -> list[Column]:
+    """Every environment in the order of clean-up, with what the newest scans counted."""
+    found = {one.pk: Column(one) for one in Environment.objects.order_by("order")}
+    namespaces = list(Namespace.objects.select_related("environment").order_by("binding"))
+    # One short index read per namespace; DISTINCT ON would read every scan there ever was.
+    newest = {one.pk: Scan.objects.newest(one) for one in namespaces}
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    for scan, category, keys in (
+        ScanCount.objects.filter(scan__in=[scan.pk for scan in newest.values() if scan])
+        .values_list("scan", "category")
+        .annotate(Sum("keys"))
+    ):
+        counts[scan][category] = keys
+    scanning = {
+        run.subject: run
+        for run in Run.objects.open().filter(
+            kind=Run.Kind.SCAN, subject__in=[f"namespace:{one.pk}" for one in namespaces]
+        )
+    }
+    for one in namespaces:
+        scan = newest[one.pk]
+        holdings = Holdings(one, scan, scanning.get(f"namespace:{one.pk}"), counts[scan.pk] if scan else {})
+        found[one.environment_id].holdings.append(holdings)
+    return list(found.values())
+
+
+def waiting(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
+    """The requests that wait for the person: to decide, or to put an approved change in force."""
+    requests = ApprovalRequest.objects.none()
+    if Role.REVIEWER in roles:
+        requests = ApprovalRequest.objects.waiting_for(person)
+    if Role.OPERATOR in roles:
+        requests |= ApprovalRequest.objects.filter(
+            state=ApprovalRequest.State.APPROVED,
+            kind__in=[name for name, kind in approvals.KINDS.items() if kind.use],
+            use_by__gt=Now(),
+        ).exclude(approver=person)
+    return requests.select_related("environment", "requester").order_by("decide_by")[:SHOWN]
+
+
+def running() -> QuerySet[Run]:
+    """The runs that are not over, oldest first; a late check only while it looks."""
+    asleep = Q(kind=Run.Kind.LATE_CHECK, owner="")
+    return Run.objects.open().exclude(asleep).select_related("environment").order_by("pk")[:SHOWN]
+
+
+def first_steps(shown: Sequence[Column]) -> list[Step]:
+    """What is still to do before the product is of use; nothing once every environment was scanned."""
+    scans = [holdings.scan for column in shown for holdings in column.holdings]
+    done = [bool(shown), PolicyVersion.objects.exists(), bool(scans) and all(scans)]
+    if all(done):
+        return []
+    texts = [
+        (
+            _("Describe the environments"),
+            _("Write environments.toml and run manage.py apply_environments environments.toml."),
+        ),
+        (
+            _("Classify the keys"),
+            _("Run manage.py apply_policy for the policy that comes along, or with your own file."),
+        ),
+        (_("Scan every namespace"), _("Use “Scan now” below, or run manage.py scan ENV/BINDING.")),
+    ]
+    now = done.index(False)
+    states = ["done" if is_done else "current" if at == now else "todo" for at, is_done in enumerate(done)]
+    return [Step(title, state, note) for (title, note), state in zip(texts, states, strict=True)]
+
+
+def alarms(shown: Sequence[Column]) -> list[Alarm]:
+    """What is wrong: processes that do not run, runs that failed, keys that vanished, keys nobody classified."""
+    return [*_processes(), *_failed(), *_undelivered(), *_overdue(), *_unexplained(), *_unclassified(shown)]
+
+
+def _processes() -> list[Alarm]:
+    """Whether somebody wakes runs, and whether somebody executes them."""
+    found = []
+    if sweep := _late("sweep", timing.CANARY_LATE):
+        found.append(Alarm("danger", _("The sweep does not run"), f"{sweep} {_('Start manage.py sweep.')}"))
+    # While a part of a copy is under way, no task comes back for as long as a part may take.
+    worker = _late("worker", timing.CANARY_LATE) or _late("canary", timing.CANARY_LATE + timing.PART)
+    if worker:
+        found.append(
+            Alarm("danger", _("The worker does not execute tasks"), f"{worker} {_('Start manage.py worker.')}")
+        )
+    return found
+
+
+def _late(name: str, limit: float) -> str:
+    """When a process was last seen, in words; empty when that is within `limit` seconds."""
+    seconds = supervision.age(name)
+    if seconds is None:
+        return _("It was never seen.")
+    if seconds <= limit:
+        return ""
+    minutes = int(seconds // 60)
+    return ngettext("It was last seen %(n)d minute ago.", "It was last seen %(n)d minutes ago.", minutes) % {
+        "n": minutes
+    }
+
+
+def _failed() -> list[Alarm]:
+    """One alarm for the failed runs of a week that nobody tried again, in themselves or as a newer run."""
+    newer = Run.objects.filter(kind=OuterRef("kind"), subject=OuterRef("subject"), pk__gt=OuterRef("pk"))
+    failed = list(
+        Run.objects.failed()
+        .filter(~Exists(newer), finished_at__gte=Now() - timedelta(days=7))
+        .order_by("-pk")[: SHOWN + 1]
+    )
+    if not failed:
+        return []
+    title = ngettext("%(count)s run failed", "%(count)s runs failed", len(failed)) % {"count": len(failed)}
+    if len(failed) == 1:
+        return [
+            Alarm("danger", title, f"{failed[0]}: {failed[0].error}", reverse("run", args=[failed[0].pk]), _("See it"))
+        ]
+    kinds = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
+    return [Alarm("danger", title, kinds, f"{reverse('runs')}?state=failed", _("See them"))]
+
+
+def _undelivered() -> list[Alarm]:
+    """One alarm for messages that could not be delivered, or have been under way for too long."""
+    late = Q(state=Notification.State.FAILED) | Q(created_at__lt=Now() - timedelta(seconds=timing.MESSAGE_LATE))
+    found = Notification.objects.undelivered().filter(late)
+    if not (count := found.count()):
+        return []
+    title = ngettext(
+        "%(count)s notification could not be delivered", "%(count)s notifications could not be delivered", count
+    ) % {"count": count}
+    error = str(found.order_by("-pk").values_list("error", flat=True)[0])
+    text = said(error) or _("No worker sends it.")
+    return [Alarm("danger", title, text, f"{reverse('notifications')}?state=undelivered", _("See them"))]
+
+
+def _overdue() -> list[Alarm]:
+    """One alarm for the schedules whose work did not succeed twice."""
+    found = [one for _place, ones in punctuality.all_() for one in ones if one.state == "overdue"]
+    if not found:
+        return []
+    title = ngettext("%(count)s schedule is overdue", "%(count)s schedules are overdue", len(found))
+    text = ", ".join(dict.fromkeys(one.label for one in found))
+    return [Alarm("danger", title % {"count": len(found)}, text, reverse("schedules"), _("See them"))]
+
+
+def _unexplained() -> list[Alarm]:
+    """One alarm for each scan that found keys gone without an explanation, until a person has acknowledged it."""
+    found = []
+    for scan in Scan.objects.unexplained().select_related("namespace__environment").order_by("-pk")[:SHOWN]:
+        title = ngettext(
+            "%(namespace)s: %(count)s key vanished without an explanation",
+            "%(namespace)s: %(count)s keys vanished without an explanation",
+            scan.unexplained,
+        ) % {"namespace": scan.namespace, "count": scan.unexplained}
+        text = _("KVOps did not delete it, and it had not expired. Somebody may delete past the approvals.")
+        found.append(Alarm("danger", title, text, reverse("missing-scan", args=[scan.pk]), _("See them")))
+    return found
+
+
+def _unclassified(shown: Sequence[Column]) -> list[Alarm]:
+    found = []
+    for holdings in (holdings for column in shown for holdings in column.holdings):
+        if count := holdings.counts.get(Category.UNCLASSIFIED, 0):
+            title = _("%(namespace)s has keys nobody classified") % {"namespace": holdings.namespace}
+            text = ngettext(
+                "%(count)s key is treated like a setting until it has a family.",
+                "%(count)s keys are treated like settings until they have a family.",
+                count,
+            ) % {"count": count}
+            url = f"{holdings.keys_url}?category=unclassified"
+            found.append(Alarm("warning", title, text, url, _("See them")))
+    return found

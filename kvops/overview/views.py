@@ -1,0 +1,37 @@
+"""The first page: where everything stands and what waits for whom."""
+
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from kvops.overview import status as overview
+from kvops.people.signin import person_of
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """Show every environment, what waits for the person, what runs, and what is wrong."""
+    person = person_of(request)
+    shown = overview.columns()
+    context = {
+        "columns": shown,
+        "waiting": overview.waiting(person, person.roles()),
+        "running": overview.running(),
+        "first_steps": overview.first_steps(shown),
+        "alarms": overview.alarms(shown),
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "overview/index.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def live(request: HttpRequest) -> HttpResponse:
+    """The work under way; when nothing is, the whole page is loaded again."""
+    running = overview.running()
+    response = render(request, "overview/index.html#live", {"running": running})
+    if not running:
+        response["HX-Refresh"] = "true"
+    return response

@@ -1,0 +1,84 @@
+"""Is this the database that made the copies? While a bucket says it is not, the product only reads (hazards B32).
+
+Every manifest carries the head of the audit record as it was then. A database that was restored to an older state lacks
+that entry, one that went another way has another entry of that number.
+`backups.bucket.rollback` reads the buckets; here are the comparison, what it means for everybody, and what is said
+about it. `kvops.approvals.restored_database` is the way out.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from audit.models import Entry, Head
+from kvops.models import Contradiction, Environment
+from kvops.wording import say
+
+CODE = "restored_database"
+"""The error code of a run that was ended because of it."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the newest manifest in a bucket says of the record, and when the store got it."""
+
+    key: str
+    modified_at: datetime
+    sequence: int
+    hash: str
+
+
+def in_force() -> Contradiction | None:
+    """The contradiction that makes the product read-only, None when there is none."""
+    return Contradiction.objects.in_force().select_related("environment").order_by("pk").first()
+
+
+def why() -> str:
+    """One sentence that says that the product is read-only, and why; empty when it is not."""
+    found = in_force()
+    if found is None:
+        return ""
+    return say(
+        _(
+            "Read-only: the bucket of %(environment)s holds a copy that this database knows nothing of. It was probably"
+            " restored to an older state. Restore a newer one, or let an administrator accept this one."
+        ),
+        environment=found.environment.name,
+    )
+
+
+def compare(environment: Environment, seen: Seen) -> Contradiction | None:
+    """Hold the newest manifest against the record; what contradicts it is kept, once, and returned."""
+    with log.transaction():
+        # One at a time, so that two who look find it once.
+        Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)
+        ours = Entry.objects.filter(seq=seen.sequence).values_list("row_hash", flat=True).first()
+        our_hash = bytes(ours).hex() if ours else ""
+        known = Contradiction.objects.filter(environment=environment)
+        accepted = known.filter(accepted_at__isnull=False, modified_at__gte=seen.modified_at)
+        if our_hash == seen.hash or seen.sequence == 0 or accepted.exists():
+            return None
+        if open_ := known.in_force().first():
+            return open_
+        found = Contradiction.objects.create(
+            environment=environment,
+            manifest_key=seen.key,
+            modified_at=seen.modified_at,
+            sequence=seen.sequence,
+            hash=seen.hash,
+            our_sequence=Head.objects.get().seq,
+            our_hash=our_hash,
+        )
+        log.record(
+            Action.CONTRADICTION_FOUND,
+            actor=log.Actor.system("contradictions"),
+            environment=environment.slug,
+            subject=f"contradiction:{found.pk}",
+            subject_label=seen.key,
+            digest=seen.hash,
+            details={"sequence": seen.sequence, "our_sequence": found.our_sequence, "our_hash": our_hash},
+        )
+    return found

@@ -1,0 +1,46 @@
+"""Notifications about runs: which ended, which failed, and who is told."""
+
+from collections.abc import Sequence
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from kvops import clock, timing
+from kvops.models import Event, Role, Run
+from kvops.notifications import outbox as notifications
+from kvops.wording import say, translated
+
+
+def run_finished(run: Run) -> None:
+    """A destructive run ended well, or a long one that a person started and does not look at any more."""
+    if run.approval is not None or -clock.seconds_until(run.created_at) > timing.WATCHED:
+        _tell_of(run, Event.RUN_FINISHED, _("Finished: %(kind)s %(what)s"), ())
+
+
+def run_failed(run: Run, sentence: str) -> None:
+    """A run failed: told to whoever started it; when it is destructive, or nobody looks, to every operator besides.
+
+    A copy that was not made is everybody's business.
+    """
+    if not run.foreground:
+        copy = run.kind in {Run.Kind.BACKUP, Run.Kind.MASTERS}
+        everybody = copy or run.approval is not None or run.started_by is None
+        event = Event.GENERATION_FAILED if copy else Event.RUN_FAILED
+        _tell_of(run, event, _("Failed: %(kind)s %(what)s"), [Role.OPERATOR] if everybody else [], sentence)
+
+
+def _tell_of(run: Run, event: Event, title: str | Promise, roles: Sequence[Role], *lines: str) -> None:
+    notifications.post(
+        event,
+        subject=f"run:{run.pk}",
+        # A run that is resumed can end once more.
+        occasion=str(run.epoch),
+        environment=run.environment,
+        title=say(title, kind=Run.Kind(run.kind).label, what=run.label),
+        lines=[say(_("Started by %(who)s."), who=run.actor), *(translated(line) for line in lines)],
+        link=reverse("run", args=[run.pk]),
+        roles=roles,
+        channel=run.approval is not None or bool(roles),
+        to=[run.started_by] if run.started_by else [],
+    )

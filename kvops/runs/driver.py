@@ -1,0 +1,309 @@
+"""Runs from their birth to their end: created, driven step by step, stopped, resumed, rung for (design: runs)."""
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.db import connection
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from audit import log
+from audit.actions import Action
+from kvops import queue, timing
+from kvops import rollback as contradictions
+from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateLimited, TransportError
+from kvops.models import ApprovalRequest, Environment, Person, Run
+from kvops.outages import AWAY
+from kvops.refusals import Refused
+from kvops.runs import emergency
+from kvops.runs.lease import KINDS, Again, Done, Lease, LeaseLost, RunError, Stopped, TryLater, close, slug, take
+from kvops.wording import say
+
+logger = logging.getLogger(__name__)
+
+MAX_STARTS = 5
+"""Starts without getting any further before a run fails: the only defence against work that kills its worker."""
+
+
+MAX_TRIES = 20
+"""Answers in a row that blame the server, or none at all, before a run fails: well over an hour of an incident."""
+
+WAITS_FOR_TOMORROW = gettext_noop("The free plan's quota of today is used up; it goes on after 00:00 UTC.")
+
+
+class NotResumable(Refused):
+    """The run is not in a state from which it can be tried again."""
+
+
+class AlreadyOpen(Refused):
+    """The subject already has an open run of this kind."""
+
+
+def create(
+    kind: Run.Kind,
+    *,
+    subject: str,
+    label: str,
+    actor: log.Actor,
+    person: Person | None = None,
+    environment: Environment | None = None,
+    approval: ApprovalRequest | None = None,
+    foreground: bool = False,
+    total: int | None = None,
+) -> Run:
+    """A new run and its doorbell, inside the caller's `audit.log.transaction()`.
+
+    Raises AlreadyOpen when the subject has an open run of this kind.
+    """
+    log.insist()
+    if Run.objects.open().filter(kind=kind, subject=subject).exists():
+        raise AlreadyOpen(say(_("%(kind)s of %(what)s is already running."), kind=kind.label, what=label))
+    run = Run.objects.create(
+        kind=kind,
+        subject=subject,
+        label=label,
+        environment=environment,
+        approval=approval,
+        approval_digest=approval.digest if approval else "",
+        started_by=person,
+        actor=actor.text,
+        foreground=foreground,
+        total=total,
+    )
+    log.record(
+        Action.RUN_CREATED,
+        actor=actor,
+        environment=slug(run),
+        subject=f"run:{run.pk}",
+        details={"kind": kind, "of": subject},
+    )
+    if not foreground:
+        queue.enqueue("kvops.tasks.step", run.pk)
+    return run
+
+
+def drive(run_id: int, *, foreground: bool = False) -> None:
+    """Work on a run for one step and commit what follows. A run that is held, waiting or over is left alone."""
+    lease = take(run_id, foreground=foreground)
+    if lease is None:
+        logger.info("Run %s is not due; the doorbell is ignored.", run_id)
+        return
+    try:
+        _step(lease)
+    except LeaseLost as lost:
+        logger.warning("%s", lost)
+    except Stopped as stopped:
+        _stop(lease, stopped)
+    except RateLimited as limited:
+        daily = isinstance(limited, DailyLimitReached)
+        note = WAITS_FOR_TOMORROW if daily else "Waiting for Cloudflare's request limit."
+        _pause(lease, limited.retry_after, note, tries=lease.run.tries)
+    except Exception as error:  # noqa: BLE001  (each kind is dealt with, none is swallowed)
+        _pause_or_fail(lease, error)
+
+
+def _pause_or_fail(lease: Lease, error: Exception) -> None:
+    """What may pass is tried again, a limited number of times; anything else fails the run with its reason."""
+    match error:
+        case RunError(code=code):
+            _fail(lease, code, str(error))
+        case Exception() if isinstance(error, AWAY):
+            logger.warning("Run %s: the database failed: %s", lease.run.pk, error)
+            # When there is no new connection either, the lease runs out, and another worker goes on.
+            if not connection.is_usable():
+                connection.close()
+            _try_later(lease, TryLater("The database failed."))
+        case CloudflareError() | TryLater() if _transient(error):
+            _try_later(lease, error)
+        case CloudflareError():
+            _fail(lease, "cloudflare", str(error))
+        case _:
+            logger.error("Run %s failed.", lease.run.pk, exc_info=error)
+            sentence = (
+                f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again."
+            )
+            _fail(lease, "unexpected", sentence)
+
+
+def _try_later(lease: Lease, error: Exception) -> None:
+    """Wait ever longer, and as long as the answer asked for."""
+    tries = lease.run.tries + 1
+    if tries > MAX_TRIES:
+        _fail(lease, "gave_up", f"Tried {MAX_TRIES} times without getting any further. {error}")
+        return
+    asked = error.retry_after if isinstance(error, ApiError) else None
+    wait = max(asked or 0.0, min(timing.RETRY * 2 ** (tries - 1), timing.LONGEST_RETRY))
+    note = f"Waiting to try again: {error}"[:300]
+    _pause(lease, wait, note, tries=tries)
+
+
+def _step(lease: Lease) -> None:
+    if lease.run.starts > MAX_STARTS:
+        raise RunError("gave_up", f"Started {MAX_STARTS} times without getting any further. {lease.run.note}")
+    if lease.run.stop_requested_by:
+        raise Stopped
+    then: Again | Done | None = import_string(KINDS[lease.run.kind].handler)(lease)
+    if isinstance(then, Done):
+        with lease.checkpoint(then):
+            pass
+    elif then is not None:
+        # What a step got done it has committed; that it ended is no step forward, nor a start in vain.
+        with lease.checkpoint(then, no_further=True, starts=max(0, lease.run.starts - 1)):
+            pass
+
+
+def _transient(error: Exception) -> bool:
+    """Whether the same call may succeed later: no answer, or an answer that blames the server."""
+    if isinstance(error, ApiError):
+        return error.status >= 500 or error.status in {408, 429}
+    return isinstance(error, TryLater | TransportError)
+
+
+def _pause(lease: Lease, wait: float, note: str, *, tries: int) -> None:
+    """End the step and wait. Nobody died, so it is not one of the counted starts."""
+    try:
+        with log.transaction():
+            lease.renew(note=note, starts=max(0, lease.run.starts - 1), tries=tries)
+            lease._end(Again(wait=max(wait, 0.1), note=note))
+    except Stopped as stopped:
+        _stop(lease, stopped)
+    except LeaseLost as lost:
+        logger.warning("%s", lost)
+
+
+def _fail(lease: Lease, code: str, sentence: str) -> None:
+    close(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
+
+
+def _stop(lease: Lease, stopped: Stopped) -> None:
+    close(lease, Run.State.STOPPED, Action.RUN_STOPPED, stopped.code, str(stopped)[:1000])
+
+
+def drive_to_the_end(run: Run) -> Iterator[Run]:
+    """Work on a foreground run until it is over, yielding it after every step for progress. Never enqueues."""
+    while True:
+        drive(run.pk, foreground=True)
+        run.refresh_from_db()
+        yield run
+        if not run.is_open:
+            return
+        if run.wake_at is not None:
+            time.sleep(max(0.05, min((run.wake_at.timestamp() - time.time()), 5.0)))
+
+
+def request_stop(run: Run, *, actor: log.Actor) -> None:
+    """Ask a run to stop at its next checkpoint; one that nobody works on is stopped at once."""
+    with log.transaction():
+        asked = Run.objects.filter(pk=run.pk, state__in=Run.OPEN, stop_requested_by="").update(
+            stop_requested_by=actor.text, wake_at=None, updated_at=Now()
+        )
+        if not asked:
+            raise NotResumable(_("The run is over, or was already asked to stop."))
+        log.record(Action.RUN_STOP_REQUESTED, actor=actor, environment=slug(run), subject=f"run:{run.pk}")
+        if not run.foreground:
+            queue.enqueue("kvops.tasks.step", run.pk)
+
+
+def insist_not_approver(run: Run, actor: log.Actor) -> None:
+    """Raise NotResumable when the actor approved what the run does: another person lets it go on, as at its start."""
+    if actor.id is not None and run.approval is not None and run.approval.approver_id == actor.id:
+        raise NotResumable(_("You approved this; another person must do it."))
+
+
+def insist_not_stopped(run: Run) -> None:
+    """Raise NotResumable when the run carries an approval and its environment is stopped, or nothing may change."""
+    if run.approval_id is not None and (why := contradictions.why() or emergency.why(run.environment)):
+        raise NotResumable(why)
+
+
+def _insist_not_of_before(run: Run) -> None:
+    """A run with an approval that was under way when the database was restored only ends what it sent."""
+    now = Run.objects.get(pk=run.pk)
+    if now.error_code == contradictions.CODE and now.approval_id is not None and not now.cursor.get("ending"):
+        raise NotResumable(now.error)
+
+
+def resume(run: Run, *, actor: log.Actor) -> None:
+    """Queue a failed or stopped run again: the same run, the next epoch. Raises NotResumable."""
+    with log.transaction():
+        go_on(run, actor=actor)
+
+
+def go_on(run: Run, *, actor: log.Actor) -> None:
+    """As `resume`, inside the caller's `audit.log.transaction()`, whose other effects fall with it."""
+    log.insist()
+    insist_not_approver(run, actor)
+    insist_not_stopped(run)
+    _insist_not_of_before(run)
+    if Run.objects.open().filter(kind=run.kind, subject=run.subject).exclude(pk=run.pk).exists():
+        raise NotResumable(_("Another run is already doing this."))
+    changed = Run.objects.filter(pk=run.pk, state__in=Run.RESUMABLE).update(
+        state=Run.State.QUEUED,
+        epoch=F("epoch") + 1,
+        starts=0,
+        tries=0,
+        error_code="",
+        error="",
+        note="",
+        stop_requested_by="",
+        finished_at=None,
+        wake_at=None,
+        rung_at=Now(),
+        updated_at=Now(),
+        foreground=False,
+    )
+    if not changed:
+        raise NotResumable(_("Only a failed or stopped run can be tried again."))
+    ending = {"ending": True} if Run.objects.get(pk=run.pk).cursor.get("ending") else {}
+    log.record(Action.RUN_RESUMED, actor=actor, environment=slug(run), subject=f"run:{run.pk}", details=ending)
+    if resumed := KINDS[run.kind].resumed:
+        import_string(resumed)(run, actor)
+    queue.enqueue("kvops.tasks.step", run.pk)
+
+
+def ring() -> int:
+    """Queue every run that is due and has no live owner; how many. `sweep` calls it every few seconds.
+
+    Covers waits that are over, leases that ran out, and doorbells that got lost.
+    """
+    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL)
+    due = (
+        Q(wake_at__lte=Now(), rung_at__lt=F("wake_at"))
+        | Q(wake_at__lte=Now(), rung_at__lt=silent)
+        | Q(wake_at__isnull=True, owner="", rung_at__lt=silent)
+        | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT), rung_at__lt=silent)
+    )
+    rung = 0
+    for pk in Run.objects.open().filter(due, foreground=False).values_list("pk", flat=True)[:1000]:
+        with log.transaction():
+            # Who holds the row works on the run. wake_at stays, take() clears it; rung_at keeps the next sweep from
+            # ringing again.
+            free = Run.objects.open().filter(due, pk=pk).select_for_update(skip_locked=True)
+            if Run.objects.filter(pk__in=[run.pk for run in free]).update(rung_at=Now()):
+                queue.enqueue("kvops.tasks.step", pk)
+                rung += 1
+    return rung
+
+
+def close_abandoned() -> int:
+    """Fail the foreground runs whose command is gone, so that they block nothing; how many. `sweep` calls it."""
+    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL + timing.REQUEST_TIMEOUT)
+    gone = Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT)) | (
+        Q(owner="", updated_at__lt=silent) & (Q(wake_at__isnull=True) | Q(wake_at__lt=silent))
+    )
+    closed = 0
+    for pk in Run.objects.open().filter(gone, foreground=True).values_list("pk", flat=True)[:1000]:
+        lease = take(pk, foreground=True)
+        if lease is not None:
+            _fail(
+                lease,
+                "abandoned",
+                gettext_noop("The command ended too early. Start it again, or let a worker go on from here."),
+            )
+            closed += 1
+    return closed

@@ -1,0 +1,88 @@
+"""Emergency stop: one click, and nothing destructive is started or sent in an environment (design: runs).
+
+The one who presses and the one who sends lock the environment's row, so a chunk's intent is committed either before
+the stop, and is sent, or never. Releasing takes two people (`kvops.approvals.emergency_release`).
+"""
+
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from kvops import queue
+from kvops.models import EmergencyStop, Environment, Person, Run
+from kvops.refusals import Refused
+from kvops.runs.lease import Stopped
+from kvops.wording import english, say
+
+CODE = "emergency_stop"
+"""The error code of a run that such a stop ended; it goes on after the release, when a person resumes it."""
+
+
+class StopRefused(Refused):
+    """The stop cannot be pressed this way; the message says why."""
+
+
+def in_force(environment: Environment) -> EmergencyStop | None:
+    """The stop of an environment, None when there is none."""
+    return EmergencyStop.objects.in_force().select_related("by").filter(environment=environment).first()
+
+
+def why(environment: Environment | None) -> str:
+    """One sentence that says that the environment is stopped, by whom and why; empty when it is not."""
+    stop = in_force(environment) if environment else None
+    if stop is None or environment is None:
+        return ""
+    return say(
+        _("%(environment)s is stopped: %(name)s pressed the emergency stop. Two people release it. %(reason)s"),
+        environment=environment.name,
+        name=stop.by.name,
+        reason=stop.reason,
+    )
+
+
+def insist_none(environment: Environment) -> None:
+    """Raise leases.Stopped, which ends the run at hand until it is resumed, when the environment is stopped."""
+    if sentence := why(environment):
+        raise Stopped(CODE, english(sentence).strip())
+
+
+def hold(environment: Environment) -> None:
+    """As `insist_none`, and nobody presses before the open transaction ends: call it where an intent is committed."""
+    log.insist()
+    lock(environment)
+    insist_none(environment)
+
+
+def press(environment: Environment, *, by: Person, reason: str = "") -> EmergencyStop:
+    """Stop the environment, and wake its destructive runs so that they notice. Raises StopRefused."""
+    with log.transaction():
+        if not by.roles():
+            raise StopRefused(_("Only an operator, a reviewer or an auditor can stop an environment."))
+        lock(environment)
+        if in_force(environment):
+            raise StopRefused(_("The emergency stop is on already."))
+        stop = EmergencyStop.objects.create(environment=environment, by=by, reason=reason.strip()[:500])
+        log.record(
+            Action.EMERGENCY_STOPPED,
+            actor=log.Actor(by.pk, str(by)),
+            environment=environment.slug,
+            subject=f"stop:{stop.pk}",
+            subject_label=str(environment),
+            details={"reason": stop.reason},
+        )
+    _wake(environment)
+    return stop
+
+
+def _wake(environment: Environment) -> None:
+    """Ring for runs that rest; not within the stop, because a worker that holds a run waits for its lock."""
+    with log.transaction():
+        resting = Run.objects.open().filter(environment=environment, approval__isnull=False, owner="")
+        for pk in resting.values_list("pk", flat=True):
+            if Run.objects.open().filter(pk=pk, owner="").update(wake_at=None):
+                queue.enqueue("kvops.tasks.step", pk)
+
+
+def lock(environment: Environment) -> None:
+    """Hold the environment's row until the open transaction ends: nobody presses, and rows may still refer to it."""
+    Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)

@@ -1,0 +1,346 @@
+"""The durable execution of work: leases, epochs, steps (design: runs).
+
+A handler is called with a `Lease`, works for about a step, and commits its progress with `lease.checkpoint()`,
+a transaction in which the lease is proven and renewed. It ends the step by passing `Again` (the next step is
+queued, or waits) or `Done` to its last checkpoint and returning None, or simply by returning one of them.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypedDict, Unpack
+
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils.module_loading import import_string
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from kvops import queue, timing
+from kvops.models import Run
+from kvops.runs import announcements as run_announcements
+
+logger = logging.getLogger(__name__)
+
+
+class Progress(TypedDict, total=False):
+    """What a checkpoint may save of a run."""
+
+    cursor: Mapping[str, object]
+    done: int
+    total: int
+    calls: int
+    note: str
+    starts: int
+    tries: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Who does the work of a kind of run, and who is told in the transaction that finishes or resumes it."""
+
+    handler: str
+    finished: tuple[str, ...] = ()
+    resumed: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    Run.Kind.SCAN: Kind("kvops.inventory.scan.scan"),
+    Run.Kind.BACKUP: Kind(
+        "backups.generations.start.export",
+        finished=("backups.generations.start.backup_finished", "backups.cleanup.preparation.backup_finished"),
+        resumed="backups.investigations.requests.insist_open",
+    ),
+    Run.Kind.MASTERS: Kind("backups.masters.run.export", finished=("backups.generations.start.backup_finished",)),
+    Run.Kind.VERIFY: Kind(
+        "backups.generations.start.read_back",
+        finished=("backups.generations.start.verify_finished", "backups.cleanup.preparation.verify_finished"),
+    ),
+    Run.Kind.CHECK: Kind("backups.integrity.start.compare", finished=("backups.cleanup.preparation.check_finished",)),
+    Run.Kind.DELETE: Kind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
+    Run.Kind.CONFIRM: Kind("backups.deletion.proof.confirm_absence"),
+    Run.Kind.RECONCILE: Kind("backups.bucket.reconcile.reconcile"),
+    Run.Kind.LATE_CHECK: Kind("backups.deletion.late_check.look_again"),
+    Run.Kind.PREVIEW: Kind("backups.restores.preview.preview"),
+    Run.Kind.RESTORE: Kind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
+    Run.Kind.UNDO: Kind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
+    Run.Kind.DISPOSE: Kind("backups.retention.run.delete_copies_permanently"),
+    Run.Kind.CONTRAST: Kind("backups.comparisons.start.contrast"),
+    Run.Kind.DRILL: Kind("backups.drills.run.rehearse"),
+    Run.Kind.EXPIRE: Kind(
+        "backups.investigations.run.delete_copy_permanently", resumed="backups.investigations.requests.insist_current"
+    ),
+}
+"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+
+
+class RunError(Exception):
+    """The work cannot go on; `code` is for machines, the message is one sentence for people."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class TryLater(Exception):
+    """Something outside does not answer; the run waits and tries again, a limited number of times."""
+
+
+class LeaseLost(Exception):
+    """Another worker owns the run now; nothing more may be written or sent for it."""
+
+
+class Stopped(Exception):
+    """A person asked the run, or everything in its environment, to stop; with a code and a sentence for the latter."""
+
+    def __init__(self, code: str = "", sentence: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Again:
+    """Go on in another step, after `wait` seconds."""
+
+    wait: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The work is complete; `result` is shown on the run."""
+
+    result: Mapping[str, JSON] = field(default_factory=dict)
+
+
+def worker_name() -> str:
+    """The process at hand, as the owner of a lease."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def slug(run: Run) -> str:
+    """The environment of a run, as the audit log names it."""
+    return run.environment.slug if run.environment else ""
+
+
+class Lease:
+    """The right to work on a run, until the trust deadline. Every write proves it by the epoch."""
+
+    def __init__(self, run: Run, *, foreground: bool, asked_at: float) -> None:
+        """`asked_at`: when the lease was asked for, by `time.monotonic()`."""
+        self.run = run
+        self.epoch = run.epoch
+        self.foreground = foreground
+        self.over = False
+        self._trusted_until = asked_at + timing.TRUST
+        self._step_until = asked_at + timing.STEP
+        self._fenced = False
+
+    @property
+    def actor(self) -> log.Actor:
+        """Who the run works for, in the audit log."""
+        person = self.run.started_by
+        return log.Actor(person.pk if person else None, self.run.actor)
+
+    @property
+    def tired(self) -> bool:
+        """Whether the step has lasted long enough and should end at the next boundary."""
+        return time.monotonic() >= self._step_until
+
+    def insist(self) -> None:
+        """Raise LeaseLost when the trust deadline has passed."""
+        if time.monotonic() >= self._trusted_until:
+            raise LeaseLost(f"Run {self.run.pk}: the lease is too old to be trusted.")
+
+    @contextmanager
+    def fence(self) -> Iterator[None]:
+        """Change something outside in this block and nowhere else, in the main thread. Raises LeaseLost.
+
+        What begins before the trust deadline must be over one longest request after it. A process that is paused in
+        this block cannot be told so; when it wakes later than that, the kernel ends it before it does anything more.
+        Its run is then taken over like that of any worker that died.
+        """
+        self.insist()
+        # django-q2 times its tasks with the same clock of the process.
+        entered, (theirs, interval) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, 0)
+        handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        try:
+            self._fenced = True
+            self._arm()
+            # Again, now that a pause in front of this line would be noticed.
+            self.insist()
+            yield
+        finally:
+            self._fenced = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+            if theirs:
+                signal.setitimer(signal.ITIMER_REAL, max(theirs - (time.monotonic() - entered), 0.001), interval)
+
+    def _arm(self) -> None:
+        """Let the kernel end this process one longest request after the trust deadline."""
+        left = self._trusted_until + timing.REQUEST_TIMEOUT - time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+
+    def held(self) -> QuerySet[Run]:
+        """The run's row while the lease is held: none once it was taken over or given back.
+
+        The worker need not know of the latter, when the answer to its commit was lost. By constraint, a run that has an
+        owner is running.
+        """
+        return Run.objects.filter(pk=self.run.pk, epoch=self.epoch).exclude(owner="")
+
+    def renew(self, **values: Unpack[Progress]) -> None:
+        """Prove and prolong the lease, saving `values` of the run with it. Raises LeaseLost, or stops on request."""
+        asked_at = time.monotonic()
+        changed = self.held().update(lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **values)
+        if changed != 1:
+            raise LeaseLost(f"Run {self.run.pk} was taken over.")
+        self._trusted_until = asked_at + timing.TRUST
+        if self._fenced:
+            self._arm()
+        for name, value in values.items():
+            setattr(self.run, name, value)
+        if Run.objects.filter(pk=self.run.pk).exclude(stop_requested_by="").exists():
+            raise Stopped
+
+    def keep(self) -> None:
+        """Renew the lease unless that was a moment ago: call between the pieces of long work."""
+        if time.monotonic() >= self._trusted_until - timing.TRUST + timing.KEEP:
+            self.renew()
+
+    @contextmanager
+    def checkpoint(
+        self, then: Again | Done | None = None, /, *, no_further: bool = False, **values: Unpack[Progress]
+    ) -> Iterator[None]:
+        """A transaction for the effects of the work so far, with progress (`cursor`, `done`, `total`, `calls`, `note`).
+
+        `then` ends the step in the same transaction: what follows is queued, or the run is finished.
+        `no_further`: its starts and tries do not count anew, because the run is where it was: an intent alone, or that
+        nothing was done, is no step forward. What is rolled back is taken back in `run` and in the trust as well.
+        """
+        before, trusted_until = dict(vars(self.run)), self._trusted_until
+        try:
+            with log.transaction():
+                self.renew(**({} if no_further else {"starts": 0, "tries": 0}), **values)
+                yield
+                if then is not None:
+                    self._end(then)
+        except BaseException:
+            vars(self.run).update(before)
+            self._trusted_until = trusted_until
+            raise
+
+    def _end(self, then: Again | Done) -> None:
+        """Give the lease back, within the open transaction."""
+        mine = self.held()
+        if isinstance(then, Done):
+            changed = mine.update(
+                state=Run.State.SUCCEEDED,
+                owner="",
+                lease_until=None,
+                wake_at=None,
+                result=dict(then.result),
+                finished_at=Now(),
+                updated_at=Now(),
+            )
+            log.record(
+                Action.RUN_FINISHED,
+                actor=self.actor,
+                environment=slug(self.run),
+                subject=f"run:{self.run.pk}",
+                details=dict(then.result),
+            )
+            run_announcements.run_finished(self.run)
+        else:
+            values: dict[str, object] = {"note": then.note} if then.note else {}
+            changed = mine.update(
+                owner="",
+                lease_until=None,
+                updated_at=Now(),
+                rung_at=Now(),
+                wake_at=Now() + timedelta(seconds=then.wait) if then.wait else None,
+                **values,
+            )
+            if not self.foreground and not then.wait:
+                queue.enqueue("kvops.tasks.step", self.run.pk)
+        if changed != 1:
+            raise LeaseLost(f"Run {self.run.pk} was taken over.")
+        if isinstance(then, Done):
+            for finished in KINDS[self.run.kind].finished:
+                import_string(finished)(self.run)
+        self.over = True
+
+
+def take(run_id: int, *, foreground: bool = False) -> Lease | None:
+    """The lease of a run that is due and that nobody holds; None when it is held, waiting or over.
+
+    A lease that ran out is taken over only after the longest request its owner could still have under way.
+    """
+    free = Q(owner="") | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT))
+    due = Q(wake_at__isnull=True) | Q(wake_at__lte=Now())
+    asked_at = time.monotonic()
+    with log.transaction():
+        before = (
+            # Who holds the row works on the run, or changes it and rings again.
+            Run.objects.select_for_update(skip_locked=True)
+            .filter(free, due, pk=run_id, state__in=Run.OPEN, foreground=foreground)
+            .first()
+        )
+        if before is None:
+            return None
+        Run.objects.filter(pk=run_id, epoch=before.epoch).update(
+            state=Run.State.RUNNING,
+            owner=worker_name(),
+            epoch=F("epoch") + 1,
+            starts=F("starts") + 1,
+            lease_until=Now() + timedelta(seconds=timing.LEASE),
+            wake_at=None,
+            updated_at=Now(),
+        )
+        run = Run.objects.select_related("environment", "started_by", "approval").get(pk=run_id)
+        lease = Lease(run, foreground=foreground, asked_at=asked_at)
+        if before.owner:
+            log.record(
+                Action.RUN_TAKEN_OVER,
+                actor=lease.actor,
+                environment=slug(run),
+                subject=f"run:{run.pk}",
+                details={"from": before.owner, "epoch": run.epoch},
+            )
+    return lease
+
+
+def close(lease: Lease, state: Run.State, action: Action, code: str, sentence: str) -> None:
+    """End a run that failed or was stopped, giving the lease back; a lease that was lost changes nothing."""
+    with log.transaction():
+        changed = lease.held().update(
+            state=state,
+            owner="",
+            lease_until=None,
+            wake_at=None,
+            error_code=code,
+            error=sentence,
+            stop_requested_by="",
+            finished_at=Now(),
+            updated_at=Now(),
+        )
+        if changed:
+            log.record(
+                action,
+                actor=lease.actor,
+                environment=slug(lease.run),
+                subject=f"run:{lease.run.pk}",
+                details={"code": code, "error": sentence[:500]},
+            )
+            if state == Run.State.FAILED:
+                run_announcements.run_failed(lease.run, sentence)
+    if not changed:
+        logger.warning("Run %s was given back or taken over before it could be closed.", lease.run.pk)

@@ -1,0 +1,119 @@
+"""Runs: what was done and what is being done, with stop and another try."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from audit import log
+from audit.actions import Action
+from audit.templatetags.audit import subject_url
+from kvops.connections.budget import SharedBudget
+from kvops.models import Namespace, Run
+from kvops.people.signin import person_of
+from kvops.runs import driver as runs
+from kvops.runs.forms import RunFilter
+from kvops.wording import english
+
+PAGE = 50
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def index(request: HttpRequest) -> HttpResponse:
+    """List runs, newest first, filtered and paged by the address."""
+    form = RunFilter(request.GET)
+    found = list(form.runs()[: PAGE + 1])
+    context = {
+        "form": form,
+        "runs": found[:PAGE],
+        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "filtered": any(request.GET.values()),
+    }
+    return render(request, "runs/list.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one run."""
+    run = _run(pk)
+    context = {
+        "run": run,
+        "environment": run.environment,
+        "subject_url": _subject_url(run),
+        "budget": SharedBudget(run.environment.account_id).left() if run.environment else None,
+        "budget_calls": SharedBudget("").calls,
+        "may_operate": request.user.has_perm("kvops.operate"),
+    }
+    return render(request, "runs/detail.html", context)
+
+
+@require_safe
+@permission_required("kvops.view", raise_exception=True)
+def live(request: HttpRequest, pk: int) -> HttpResponse:
+    """The part of the run's page that moves; when the run is over, the whole page is loaded again."""
+    run = _run(pk)
+    response = render(request, "runs/detail.html#live", {"run": run})
+    if not run.is_open:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def stop(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask the run to stop."""
+    run = _run(pk)
+    try:
+        runs.request_stop(run, actor=person_of(request).actor)
+    except runs.NotResumable as refused:
+        _refuse(request, run, refused)
+    else:
+        messages.success(request, _("The run stops at its next checkpoint."))
+    return redirect("run", pk)
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def resume(request: HttpRequest, pk: int) -> HttpResponse:
+    """Queue the run again."""
+    run = _run(pk)
+    try:
+        runs.resume(run, actor=person_of(request).actor)
+    except runs.NotResumable as refused:
+        _refuse(request, run, refused)
+    else:
+        messages.success(request, _("The run goes on from where it was."))
+    return redirect("run", pk)
+
+
+def _run(pk: int) -> Run:
+    return get_object_or_404(
+        Run.objects.select_related("environment", "started_by", "approval", "firing__schedule__environment"), pk=pk
+    )
+
+
+def _subject_url(run: Run) -> str:
+    generation = Run.objects.filter(pk=run.pk, generation__isnull=False).values_list("generation", flat=True).first()
+    if generation is not None:
+        return subject_url(f"generation:{generation}")
+    kind, _colon, key = run.subject.partition(":")
+    if kind != "namespace":
+        return subject_url(run.subject)
+    namespace = Namespace.objects.select_related("environment").filter(pk=key).first()
+    return reverse("keys", args=[namespace.environment.slug, namespace.binding]) if namespace else ""
+
+
+def _refuse(request: HttpRequest, run: Run, refused: Exception) -> None:
+    messages.error(request, str(refused))
+    log.refusal(
+        Action.REFUSED,
+        actor=person_of(request).actor,
+        environment=run.environment.slug if run.environment else "",
+        subject=f"run:{run.pk}",
+        details={"reason": english(refused)[:500]},
+    )

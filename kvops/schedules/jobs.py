@@ -1,0 +1,270 @@
+"""Schedules: work that starts by itself, each due time exactly once, and none missed without a word.
+
+The sweep asks for what is due. In one transaction the due time is taken, which only one can, the job makes its runs,
+and the next due time is set. When the job refuses, that is what the due time came to. After downtime the newest due
+time is caught up, and the ones before it are counted and told; they are not made up for one by one.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+
+from django.conf import settings
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from kvops import clock, timing
+from kvops.models import Environment, Event, Firing, Person, Role, Run, Schedule
+from kvops.notifications import outbox as notifications
+from kvops.outages import AWAY
+from kvops.refusals import Refused
+from kvops.schedules import cron
+from kvops.wording import english, moment, say
+
+logger = logging.getLogger(__name__)
+
+SYSTEM = log.Actor.system("schedule")
+COUNTED = 1_000
+"""Missed due times are counted up to here."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a schedule starts: `function(environment, actor)` returns a Begun, within the open transaction.
+
+    `expression` says when it is due until a person changes that, in the team's zone. `each`: in every environment,
+    otherwise once for all, and the function is given None.
+    """
+
+    label: str | Promise
+    function: str
+    expression: str
+    each: bool = True
+
+
+@dataclass
+class Begun:
+    """The runs that a job made, and sentences about what it could not begin."""
+
+    runs: list[Run] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+JOBS: dict[str, Job] = {
+    "scan": Job(_("Scan of every namespace"), "kvops.inventory.scan.scan_all", "17 1 * * *"),
+    "backup": Job(_("Copies that families expect"), "backups.generations.routine.back_up", "7 2 * * *"),
+    "verify": Job(_("Reading the newest copies back again"), "backups.generations.routine.verify", "37 4 * * 0"),
+    "check": Job(_("Checks of the newest copies against D1"), "backups.integrity.routine.check", "7 5 * * 1"),
+    "reconcile": Job(_("Comparison of the bucket with the copies"), "backups.bucket.reconcile.scheduled", "47 3 * * *"),
+    "deadlines": Job(_("Notices before copies are deleted"), "backups.retention.notices.before_deletion", "7 8 * * *"),
+    "lateness": Job(_("Notices of late copies"), "backups.retention.notices.in_time", "23 * * * *"),
+    "masters": Job(_("Export of master data from D1"), "backups.masters.start.scheduled", "13 2 * * *"),
+    "clinics": Job(_("Export of old clinic records"), "backups.masters.clinics.scheduled", "33 2 * * 0"),
+    "drill_in_time": Job(
+        _("Notice of restore drills that are overdue"), "backups.drills.requests.in_time", "29 6 * * *"
+    ),
+    "drill": Job(_("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *"),
+}
+"""Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+
+
+class ScheduleRefused(Refused):
+    """The schedule cannot be changed this way; the message says why."""
+
+
+def provide() -> None:
+    """A schedule for every job in every environment; those that are there stay as they are."""
+    environments = list(Environment.objects.order_by("order"))
+    have = set(Schedule.objects.values_list("job", "environment"))
+    wanted = [
+        (name, environment)
+        for name, job in JOBS.items()
+        for environment in (environments if job.each else [None])
+        if (name, environment.pk if environment else None) not in have
+    ]
+    if not wanted:
+        return
+    with log.transaction():
+        now = clock.now()
+        for name, environment in wanted:
+            expression, zone = JOBS[name].expression, settings.TIME_ZONE
+            made, created = Schedule.objects.get_or_create(
+                job=name,
+                environment=environment,
+                defaults={"expression": expression, "zone": zone, "next_at": cron.following(expression, zone, now)},
+            )
+            if created:
+                _record(Action.SCHEDULE_CREATED, made, SYSTEM, {"expression": expression, "zone": zone})
+
+
+def fire_due(now: datetime | None = None) -> int:
+    """Start what is due, and set when it is due next; how many. `sweep` calls it; two at once do no harm."""
+    provide()
+    at = now or clock.now()
+    due = Schedule.objects.filter(next_at__lte=at, paused_at=None, job__in=JOBS).order_by("next_at")
+    return sum(fire(pk, at) for pk in list(due.values_list("pk", flat=True)))
+
+
+def fire(pk: int, now: datetime) -> bool:
+    """Start the work of one schedule, if it is due and nobody else is at it; whether that was so."""
+    try:
+        with log.transaction():
+            schedule, firing = _take(pk, now)
+            if firing is None:
+                return False
+            begun: Begun = import_string(JOBS[schedule.job].function)(schedule.environment, SYSTEM)
+            Run.objects.filter(pk__in=[run.pk for run in begun.runs]).update(firing=firing)
+            _settle(schedule, firing, begun, now)
+    except AWAY:
+        raise  # nothing was taken: the next round does it
+    except Exception as error:
+        logger.exception("Schedule %s could not start its work.", pk)
+        sentence = f"Unexpected {type(error).__name__}. The log of the sweep has the details."
+        with log.transaction():
+            schedule, firing = _take(pk, now)
+            if firing is None:
+                return False
+            _settle(schedule, firing, Begun(refused=[sentence]), now)
+    return True
+
+
+def _take(pk: int, now: datetime) -> tuple[Schedule, Firing | None]:
+    """The schedule, held, and the newest due time that has come, taken; None when nothing is due any more."""
+    schedule = Schedule.objects.select_for_update(of=("self",)).select_related("environment").get(pk=pk)
+    if schedule.paused_at is not None or schedule.next_at > now:
+        return schedule, None
+    passed = [schedule.next_at]
+    due = cron.times(schedule.expression, schedule.zone, schedule.next_at)
+    passed += takewhile(lambda moment: moment <= now, islice(due, COUNTED))
+    firing = Firing.objects.create(
+        schedule=schedule,
+        due_at=passed[-1],
+        outcome=Firing.Outcome.NOTHING,
+        missed=len(passed) - 1,
+        missed_since=passed[0] if len(passed) > 1 else None,
+    )
+    next_at = cron.following(schedule.expression, schedule.zone, now)
+    Schedule.objects.filter(pk=pk).update(next_at=next_at)
+    return schedule, firing
+
+
+def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> None:
+    """Write what the due time came to, and tell what a person must know."""
+    reason = " ".join(map(english, begun.refused))[:1000]
+    if begun.runs:
+        outcome, action = Firing.Outcome.STARTED, Action.SCHEDULE_FIRED
+    elif reason:
+        outcome, action = Firing.Outcome.REFUSED, Action.SCHEDULE_REFUSED
+    else:
+        outcome, action = Firing.Outcome.NOTHING, Action.SCHEDULE_FIRED
+    Firing.objects.filter(pk=firing.pk).update(outcome=outcome, reason=reason)
+    details: dict[str, JSON] = {"due": firing.due_at.isoformat(), "runs": [run.pk for run in begun.runs]}
+    _record(action, schedule, SYSTEM, {**details, "reason": reason[:500]})
+    late = now - firing.due_at > timedelta(seconds=timing.FIRED_LATE)
+    if firing.missed or late:
+        missed: dict[str, JSON] = {"missed": firing.missed, "since": (firing.missed_since or firing.due_at).isoformat()}
+        _record(Action.SCHEDULE_MISSED, schedule, SYSTEM, {**details, **missed})
+        _tell(Event.SCHEDULE_MISSED, firing, say(_("Late: %(job)s"), job=label(schedule.job)), _missed(firing, now))
+    if begun.refused:
+        title = say(_("Could not be started: %(job)s"), job=label(schedule.job))
+        _tell(Event.SCHEDULE_REFUSED, firing, title, begun.refused)
+
+
+def _missed(firing: Firing, now: datetime) -> list[str]:
+    """What passed while nobody looked, as sentences."""
+    caught_up = say(
+        _("Due at %(due)s, started at %(now)s: until then the sweep did not run, or the database did not answer."),
+        due=moment(firing.due_at),
+        now=moment(now),
+    )
+    if firing.missed_since is None:
+        return [caught_up]
+    sentence = ngettext_lazy(
+        "%(n)d due time before that, since %(since)s, passed without a start and is not made up for.",
+        "%(n)d due times before that, since %(since)s, passed without a start and are not made up for.",
+        firing.missed,
+    )
+    return [caught_up, say(sentence, n=firing.missed, since=moment(firing.missed_since))]
+
+
+def _tell(event: Event, firing: Firing, title: str, lines: Sequence[str]) -> None:
+    notifications.post(
+        event,
+        subject=f"schedule:{firing.schedule_id}",
+        occasion=firing.due_at.isoformat(),
+        environment=firing.schedule.environment,
+        title=title,
+        lines=lines,
+        link=reverse("schedule", args=[firing.schedule_id]),
+    )
+
+
+def label(job: str) -> str | Promise:
+    """What a job is called; a job that this version does not know by its name."""
+    return JOBS[job].label if job in JOBS else job
+
+
+def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> None:
+    """Set when it is due, from now on. Raises ScheduleRefused."""
+    expression = " ".join(expression.split())
+    try:
+        cron.insist(expression, zone)
+    except cron.NotCron as error:
+        raise ScheduleRefused(*error.args) from error
+    with log.transaction():
+        mine = _held(schedule, by)
+        next_at = cron.following(expression, zone, clock.now())
+        Schedule.objects.filter(pk=mine.pk).update(expression=expression, zone=zone, next_at=next_at)
+        before = {"expression": mine.expression, "zone": mine.zone}
+        _record(Action.SCHEDULE_CHANGED, mine, by.actor, {"expression": expression, "zone": zone, "before": {**before}})
+
+
+def pause(schedule: Schedule, *, reason: str, by: Person) -> None:
+    """Let nothing be due until the pause ends. Raises ScheduleRefused."""
+    reason = reason.strip()[:500]
+    if not reason:
+        raise ScheduleRefused(_("Say why it is paused, for whoever wonders later."))
+    with log.transaction():
+        mine = _held(schedule, by)
+        if mine.paused_at is not None:
+            raise ScheduleRefused(_("It is paused already."))
+        Schedule.objects.filter(pk=mine.pk).update(paused_at=Now(), paused_by=by, paused_reason=reason)
+        _record(Action.SCHEDULE_PAUSED, mine, by.actor, {"reason": reason})
+
+
+def unpause(schedule: Schedule, *, by: Person) -> None:
+    """End the pause: what was due meanwhile was not missed. Raises ScheduleRefused."""
+    with log.transaction():
+        mine = _held(schedule, by)
+        if mine.paused_at is None:
+            raise ScheduleRefused(_("It is not paused."))
+        next_at = cron.following(mine.expression, mine.zone, clock.now())
+        Schedule.objects.filter(pk=mine.pk).update(paused_at=None, paused_by=None, paused_reason="", next_at=next_at)
+        _record(Action.SCHEDULE_UNPAUSED, mine, by.actor, {"paused": mine.paused_at.isoformat()})
+
+
+def _held(schedule: Schedule, by: Person) -> Schedule:
+    """The schedule as it is now, held until the open transaction ends: the sweep starts before or after."""
+    if not by.holds(Role.OPERATOR):
+        raise ScheduleRefused(_("Only an operator can do this."))
+    return Schedule.objects.select_for_update(of=("self",)).select_related("environment").get(pk=schedule.pk)
+
+
+def _record(action: Action, schedule: Schedule, actor: log.Actor, details: Mapping[str, JSON]) -> None:
+    log.record(
+        action,
+        actor=actor,
+        environment=schedule.environment.slug if schedule.environment else "",
+        subject=f"schedule:{schedule.pk}",
+        subject_label=str(schedule),
+        details=details,
+    )

@@ -1,0 +1,28 @@
+"""The switch between light, dark and the system's own look."""
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
+from django.urls import get_script_prefix
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from kvops.site.menu import THEMES
+
+_ONE_YEAR = 365 * 24 * 3600
+
+
+@login_not_required
+@require_POST
+def set_theme(request: HttpRequest) -> HttpResponse:
+    """Remember the look in a cookie and go back to the page the switch was on."""
+    theme = request.POST.get("theme", "")
+    if theme not in THEMES:
+        return HttpResponseBadRequest(_("Choose one of the looks the menu offers."))
+    target = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
+        target = get_script_prefix()
+    response = HttpResponseRedirect(target)
+    response.set_cookie("theme", theme, max_age=_ONE_YEAR, secure=settings.HTTPS, httponly=True, samesite="Lax")
+    return response

@@ -1,0 +1,300 @@
+"""Knowing that the cluster works, and curing it when it stopped.
+
+Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23): it held the lock of the queue
+that all of them read, so the one that replaces it waits, too. Killing its monitor makes it forget every result. So
+`worker` restarts the cluster when one of its processes is gone, and whatever the reason, when nothing comes back from
+it although a canary is on its way. A worker that ends by itself, after `recycle` tasks or above `max_rss`, holds
+nothing any more; it says so and is not missed. `worker` also does the rounds of a sweep that is not seen any more; that
+either is missing is said by /readyz and on the overview.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from io import FileIO
+from multiprocessing.util import Finalize
+
+import psutil
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.dispatch import receiver
+from django.utils.module_loading import import_string
+from django_q.signals import post_spawn
+
+from kvops import clock, env, queue, timing
+from kvops.approvals import announcements
+from kvops.approvals import gate as approvals
+from kvops.models import Environment, Heartbeat, Run
+from kvops.notifications import outbox as notifications
+from kvops.outages import AWAY
+from kvops.runs import driver as runs
+from kvops.runs import lease as leases
+from kvops.schedules import jobs as schedules
+
+logger = logging.getLogger(__name__)
+
+CANARY = "kvops.tasks.canary"
+LOOKS = (
+    "backups.bucket.rollback.look",
+    "backups.bucket.protection.look_when_due",
+    "backups.investigations.requests.end_due",
+)
+"""What a look into a bucket is, by name: the estate need not import what is built on it. A check resolves each."""
+PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
+"""The longest a step may last, in seconds: within it every step has ended."""
+GRACE = min(2 * timing.STEP, 5.0)
+"""How long a cluster that works on nothing may take to end."""
+TIDY = 3600.0
+_ENDED = "KVOPS_ENDED_TO"
+"""Where the workers of a cluster find the number of the pipe into which each writes its own number as it ends."""
+_PR_SET_PDEATHSIG = 1
+
+
+def beat(name: str) -> None:
+    """Note that the process or task `name` is alive, by the database's clock."""
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(name=name, at=Now())], update_conflicts=True, unique_fields=["name"], update_fields=["at"]
+    )
+
+
+def age(name: str) -> float | None:
+    """Seconds since `name` was last alive, None when it never was."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat WHERE name = %s", [name])
+        row = cursor.fetchone()
+    return float(row[0]) if row else None
+
+
+def missing() -> list[str]:
+    """What should run and was not seen for too long, in one sentence each."""
+    limits = {
+        "sweep": timing.CANARY_LATE,
+        "worker": timing.CANARY_LATE,
+        # While parts of copies are under way, no task comes back for as long as a part may take.
+        "canary": timing.CANARY_LATE + timing.PART,
+    }
+    ages = {name: age(name) for name in limits}
+    names = {"sweep": "The sweep", "worker": "The worker", "canary": "An executed task"}
+    return [
+        f"{names[name]} was {'never seen' if seen is None else f'last seen {seen:.0f} s ago'}."
+        for name, seen in ages.items()
+        if seen is None or seen > limits[name]
+    ]
+
+
+def stand_in() -> bool:
+    """Do a round in place of the sweep when that was not seen for too long; whether that was so."""
+    seen = age("sweep")
+    if seen is not None and seen <= timing.CANARY_LATE:
+        return False
+    _round()
+    return True
+
+
+def sweep_once() -> int:
+    """One round of the sweep, which is then seen to be alive. Returns how many runs were rung."""
+    rung = _round()
+    beat("sweep")
+    return rung
+
+
+def _round() -> int:
+    """Ring due runs, close the expired and the abandoned, tidy up. Two at once do no harm."""
+    # Without a worker every round would ring again; a queue this long has nothing more to say.
+    room = queue.length() < queue.FULL
+    if room:
+        _have_looked()
+    rung = runs.ring() if room else 0
+    if room:
+        notifications.ring()
+    runs.close_abandoned()
+    approvals.expire()
+    announcements.expiring()
+    schedules.fire_due()
+    tidied = age("tidied")
+    if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
+        beat("tidied")
+    return rung
+
+
+def _have_looked() -> None:
+    """Let a worker look into every bucket, when that is due: calls to the outside would hold up the sweep."""
+    looked = age("looked")
+    if looked is not None and looked < timing.LOOK:
+        return
+    with transaction.atomic():
+        beat("looked")
+        for pk in Environment.objects.values_list("pk", flat=True):
+            queue.enqueue("kvops.tasks.look", pk)
+
+
+def look(environment_id: int) -> None:
+    """Look into the bucket of an environment, if there still is one."""
+    for environment in Environment.objects.filter(pk=environment_id):
+        for function in LOOKS:
+            import_string(function)(environment)
+
+
+def send_canary() -> None:
+    """Send a canary through the cluster, in place of the one that may still wait: there is never more than one."""
+    with transaction.atomic():
+        # First, because the lock on this row lets one sender at a time through.
+        beat("canary_sent")
+        queue.withdraw(CANARY)
+        queue.enqueue(CANARY, 0)
+
+
+def canary_waits_since() -> datetime | None:
+    """When the canary was sent, None when it, or any task since, came back."""
+    beats = dict(Heartbeat.objects.filter(name__in=["canary", "canary_sent"]).values_list("name", "at"))
+    sent, back = beats.get("canary_sent"), beats.get("canary")
+    return None if sent is None or (back is not None and back >= sent) else sent
+
+
+class Cluster:
+    """One qcluster as a child process in its own group, so that it can be ended with everything it forked."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._parts: set[int] = set()
+        self._told: FileIO | None = None
+        self._ended: set[int] = set()
+        self._probed = False
+        self._doubted = False
+        self._up = False
+
+    def start(self) -> None:
+        """Start it; its first canary is sent by the first `trouble()`."""
+        self._probed = self._doubted = self._up = False
+        self._ended = set()
+        told, tell = os.pipe()
+        # A worker that cannot say so ends all the same, and its cluster is restarted.
+        for end in (told, tell):
+            os.set_blocking(end, False)
+        self._told = FileIO(told)
+        self._process = subprocess.Popen(  # noqa: S603 - our own words only
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster"],
+            start_new_session=True,
+            env=os.environ | env.WORKER | {_ENDED: str(tell)},
+            pass_fds=(tell,),
+            # Safe: `worker` has no threads.
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+        )
+        os.close(tell)
+
+    def trouble(self) -> str:
+        """Why it must be restarted, in one sentence; empty when it works. Sends the canary when that is due."""
+        if self._process is None or self._process.poll() is not None:
+            return "The cluster ended by itself."
+        before, self._parts = self._parts, _forked_by(self._process.pid)
+        # Only from the first answer on: what runs while it starts comes and goes.
+        if (lost := len(before - self._parts - self._ends())) and self._up:
+            return f"The cluster lost {lost} of its processes."
+        # Before that, no answer counts to what was sent before the loss.
+        self._doubted = self._doubted or lost > 0
+        if not self._probed:
+            send_canary()
+            self._probed, self._doubted = True, False
+        since = canary_waits_since()
+        if since is not None:
+            return self._silent(-clock.seconds_until(since))
+        sent = age("canary_sent")
+        if self._doubted or sent is None or sent >= timing.CANARY:
+            send_canary()
+        self._up, self._doubted = not self._doubted, False
+        return ""
+
+    def _ends(self) -> set[int]:
+        """The workers that said that they end; what is gone said so before, so ask who is there first."""
+        told = self._told.read() if self._told else None
+        self._ended |= set(map(int, (told or b"").split()))
+        ended, self._ended = self._ended, self._ended & self._parts
+        return ended
+
+    def _silent(self, waited: float) -> str:
+        # While all workers are in long steps nothing comes back; but every step ends.
+        if waited < timing.CANARY_LATE or (waited < timing.CANARY_LATE + PATIENCE and self._works()):
+            return ""
+        return f"The cluster executed nothing for {waited:.0f} s."
+
+    def _works(self) -> bool:
+        """Whether one of its processes holds the lease of a run."""
+        host = leases.worker_name().rpartition(":")[0]
+        owners = [f"{host}:{pid}" for pid in self._parts]
+        return Run.objects.filter(state=Run.State.RUNNING, owner__in=owners, lease_until__gt=Now()).exists()
+
+    def stop(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Let the steps under way end, then end every process of it, whether it answers or not.
+
+        While it waits for them, up to `PATIENCE`, it calls `meanwhile` about twice a second.
+        """
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            self._parts = _forked_by(process.pid)
+            # Only the main process: a SIGTERM to the whole group makes django-q2 hang.
+            process.terminate()
+            self._wait(process, meanwhile)
+        # The group outlives its main process when that lost the others.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._process = None
+        if self._told is not None:
+            self._told.close()
+
+    def _wait(self, process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> None:
+        start = idle_since = time.monotonic()
+        while time.monotonic() < min(idle_since + GRACE, start + PATIENCE):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE / 10)
+                return
+            meanwhile()
+            # Without the database no step can commit what it does now, so there is nothing to wait for.
+            with suppress(*AWAY):
+                if self._works():
+                    idle_since = time.monotonic()
+        logger.warning("The cluster does not end within %.0f s; it is killed.", time.monotonic() - start)
+
+
+def _forked_by(pid: int) -> set[int]:
+    """The processes of a qcluster that live: the sentinel and the workers, monitor and pusher below it."""
+    with suppress(psutil.NoSuchProcess):
+        sentinels = psutil.Process(pid).children()
+        return {process.pid for one in sentinels for process in (one, *one.children()) if _lives(process)}
+    return set()
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it is more than a zombie: a sentinel that hangs, too, does not fetch what was killed below it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@receiver(post_spawn)
+def _begin(**_: object) -> None:
+    """In a worker of a cluster before its first task: arrange that `worker` is told when it ends by itself."""
+    if tell := os.environ.get(_ENDED):
+        # Not in a process that is killed; and last: multiprocessing hands over the results with -5.
+        Finalize(None, _tell, (int(tell),), exitpriority=-10)
+
+
+def _tell(tell: int) -> None:
+    with suppress(OSError):
+        os.write(tell, f"{os.getpid()}\n".encode())
+
+
+def _end_with_parent() -> None:
+    """In the cluster before it starts: ask the kernel for SIGTERM when `worker` dies without stopping it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

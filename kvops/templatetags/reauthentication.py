@@ -1,0 +1,25 @@
+"""What the password is asked for, and where one returns to: `{% load reauthentication %}`."""
+
+from django import template
+from django.http import HttpRequest
+from django.template import Context
+from django.urls import Resolver404, resolve
+
+from kvops.models import ApprovalRequest
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def decision_at_hand(context: Context) -> ApprovalRequest | None:
+    """The request somebody is about to decide on; None when the password is asked for something else."""
+    request = context["request"]
+    if not isinstance(request, HttpRequest) or not request.user.has_perm("kvops.review"):
+        return None
+    try:
+        match = resolve(request.POST.get("next") or request.GET.get("next", ""))
+    except Resolver404:
+        return None
+    if match.url_name != "approval-decide":
+        return None
+    return ApprovalRequest.objects.select_related("environment").filter(pk=match.kwargs["pk"]).first()

@@ -1,0 +1,17 @@
+"""What makes the product read-only, on every page: `{% load rollback %}`."""
+
+from django import template
+from django.template import Context
+
+from kvops import rollback as contradictions
+from kvops.models import User
+
+register = template.Library()
+
+
+@register.inclusion_tag("includes/contradiction_banner.html", takes_context=True)
+def contradiction_banner(context: Context) -> dict[str, object]:
+    """That the database contradicts a bucket, what that means and what to do."""
+    user = context.get("user")
+    may_view = isinstance(user, User) and user.has_perm("kvops.view")
+    return {"found": contradictions.in_force() if may_view else None}

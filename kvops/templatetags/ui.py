@@ -1,0 +1,244 @@
+"""The building blocks of our pages: `{% load ui %}`."""
+
+import json
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Protocol
+from zlib import crc32
+
+from django import forms, template
+from django.forms.boundfield import BoundField
+from django.template import Context
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from kvops import wording
+from kvops.models import ApprovalRequest
+from kvops.templatetags.states import RESULTS, look
+
+register = template.Library()
+
+KIB = 1024
+NOTHING = mark_safe('<span class="text-secondary">–</span>')
+
+
+class Environment(Protocol):
+    """What the badge and the band need to know of an environment."""
+
+    name: str
+    production: bool
+
+
+class Step(Protocol):
+    """One step of a stepper; `state` is done, current, todo or failed."""
+
+    title: str | Promise
+    state: str
+    note: str | Promise
+
+
+@register.inclusion_tag("includes/environment_badge.html")
+def environment_badge(environment: Environment) -> dict[str, object]:
+    """A badge with the environment's name; production cannot be mistaken for another."""
+    return {"environment": environment}
+
+
+@register.inclusion_tag("includes/state_badge.html")
+def state_badge(state: str) -> dict[str, object]:
+    """A state (or a category) as word, icon and colour."""
+    return {"look": look(state)}
+
+
+@register.filter(name="count")
+def count(value: int | None) -> str:
+    """A whole number with the language's separators; a dash for none."""
+    return NOTHING if value is None else number_format(value, force_grouping=True)
+
+
+@register.filter(name="bytes")
+def bytes_(value: int | None) -> str:
+    """A size in bytes, in powers of 1024; a dash for none."""
+    if value is None:
+        return NOTHING
+    size = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < KIB:
+            return f"{number_format(round(size, 1), 0 if unit == 'B' else 1)} {unit}"
+        size /= KIB
+    return f"{number_format(round(size, 1), 1, force_grouping=True)} TiB"
+
+
+register.filter("said", wording.said)
+
+
+@register.filter
+def approval_title(asked: ApprovalRequest) -> str:
+    """What is asked for, in the reader's language; a change of a file in the words of its command."""
+    if asked.kind == ApprovalRequest.Kind.RELEASE_STOP and asked.environment:
+        return _("Release the emergency stop of %(environment)s") % {"environment": asked.environment.name}
+    shown = json.loads(asked.evidence)
+    if asked.kind == ApprovalRequest.Kind.DELETE_GENERATIONS and asked.environment:
+        copies = shown["generations"]["count"]
+        text = ngettext(
+            "Delete %(n)s expired copy of %(environment)s", "Delete %(n)s expired copies of %(environment)s", copies
+        )
+        return text % {"n": count(copies), "environment": asked.environment.name}
+    if asked.kind == ApprovalRequest.Kind.DRILL and asked.environment:
+        text = _("Restore drills in %(environment)s %(namespace)s")
+        return text % {"environment": asked.environment.name, "namespace": shown["namespace_title"]}
+    if asked.kind == ApprovalRequest.Kind.INVESTIGATION and asked.environment:
+        text = _("Delete the copy of investigation “%(title)s” in %(environment)s")
+        return text % {"environment": asked.environment.name, "title": shown["title"]}
+    if asked.kind not in {ApprovalRequest.Kind.DELETE_KEYS, ApprovalRequest.Kind.RESTORE}:
+        return asked.title
+    text = ngettext(
+        "Delete %(n)s key %(prefix)s* from %(environment)s %(namespace)s",
+        "Delete %(n)s keys %(prefix)s* from %(environment)s %(namespace)s",
+        shown["names"]["count"],
+    )
+    if asked.kind == ApprovalRequest.Kind.RESTORE:
+        text = ngettext(
+            "Put %(n)s key of copy %(copy)s back into %(environment)s %(namespace)s",
+            "Put %(n)s keys of copy %(copy)s back into %(environment)s %(namespace)s",
+            shown["names"]["count"],
+        )
+    return text % {
+        "n": count(shown["names"]["count"]),
+        "prefix": shown["prefix"],
+        "copy": shown["generation"]["id"],
+        "environment": asked.environment.name if asked.environment else "",
+        "namespace": shown["namespace_title"],
+    }
+
+
+@register.filter
+def result_name(name: str) -> str:
+    """What a figure in the result of a run is called."""
+    return str(RESULTS.get(name, name))
+
+
+@register.simple_tag
+def when(value: datetime | None, seconds: bool = False) -> str:
+    """A moment in the team's time zone, with UTC on hover; a dash for none."""
+    if value is None:
+        return NOTHING
+    utc = value.astimezone(UTC)
+    local = timezone.localtime(value)
+    return format_html(
+        '<time class="text-nowrap" datetime="{}" title="{} UTC">{} <small class="text-secondary">{}</small></time>',
+        utc.isoformat(),
+        f"{utc:%Y-%m-%d %H:%M:%S}",
+        f"{local:%Y-%m-%d %H:%M:%S}" if seconds else f"{local:%Y-%m-%d %H:%M}",
+        local.tzname() or "",
+    )
+
+
+@register.simple_tag
+def when_local(value: datetime) -> str:
+    """As `when`; scripts show it in the viewer's own time zone when that is another one."""
+    return format_html('<span data-local="{}">{}</span>', value.astimezone(UTC).isoformat(), when(value))
+
+
+@register.simple_tag
+def sha(digest: str) -> str:
+    """A digest: shown short, selected and read whole."""
+    return format_html('<code class="sha" title="{}">{}</code>', digest, digest) if digest else NOTHING
+
+
+@register.inclusion_tag("includes/copy.html")
+def copy(text: str) -> dict[str, object]:
+    """A button that copies the text; only there when scripts run."""
+    return {"text": text}
+
+
+@register.simple_tag
+def key_name(name: str | bytes) -> str:
+    """A key's name with whatever could deceive the eye made visible."""
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
+    last = len(text) - 1
+    shown = format_html_join("", "{}", ((_shown(char, at in (0, last)),) for at, char in enumerate(text)))
+    return format_html('<code class="key-name" dir="ltr" translate="no">{}</code>', shown)
+
+
+def _shown(char: str, at_edge: bool) -> str:
+    category = unicodedata.category(char)
+    hidden = category[0] == "C" or category in ("Zl", "Zp") or char == "\ufffd"
+    if not hidden and (category != "Zs" or (char == " " and not at_edge)):
+        return char
+    if char == " ":
+        return mark_safe('<span class="mark-char">␣</span>')
+    title = unicodedata.name(char, _("control character"))
+    return format_html('<span class="mark-char" title="{}">U+{}</span>', title, f"{ord(char):04X}")
+
+
+@register.inclusion_tag("includes/progress.html")
+def progress(done: int, total: int | None, label: str = "") -> dict[str, object]:
+    """How far work has come; without a total the bar only says that it is under way."""
+    percent = min(100, done * 100 // total) if total else None
+    return {"done": done, "total": total or None, "percent": percent, "label": label or _("Progress")}
+
+
+@register.inclusion_tag("includes/empty_state.html")
+def empty_state(icon: str, title: str, text: str, action_url: str = "", action_label: str = "") -> dict[str, object]:
+    """What a page says when there is nothing, and what comes next."""
+    return {"icon": icon, "title": title, "text": text, "action_url": action_url, "action_label": action_label}
+
+
+@register.inclusion_tag("includes/stepper.html")
+def stepper(steps: Iterable[Step]) -> dict[str, object]:
+    """Steps in order: what is done, what is now, what is missing."""
+    marks = {"done": "check", "current": "circle-dot", "todo": "circle-dashed", "failed": "x"}
+    words = {"done": _("Done"), "current": _("Now"), "todo": _("Still to do"), "failed": _("Failed")}
+    return {"steps": [(step, marks[step.state], words[step.state]) for step in steps]}
+
+
+@register.inclusion_tag("includes/disabled_button.html")
+def disabled_button(label: str, reason: str, style: str = "btn-primary") -> dict[str, object]:
+    """A button that cannot be used now, and why, for eye and ear."""
+    return {"label": label, "reason": reason, "style": style, "id": f"why-{crc32(f'{label}{reason}'.encode()):08x}"}
+
+
+@register.simple_block_tag
+def datagrid(content: str) -> str:
+    """A grid of facts: `{% datagrid %}{% fact "Owner" %}…{% endfact %}{% enddatagrid %}`."""
+    return format_html('<dl class="datagrid mb-0">{}</dl>', content)
+
+
+@register.simple_block_tag
+def fact(content: str, title: str) -> str:
+    """One fact of a datagrid."""
+    return format_html(
+        '<div class="datagrid-item"><dt class="datagrid-title">{}</dt><dd class="datagrid-content m-0">{}</dd></div>',
+        title,
+        content,
+    )
+
+
+@register.inclusion_tag("includes/field.html")
+def field(bound: BoundField, expected: str = "") -> dict[str, object]:
+    """A form field with label, help and errors; `expected` is a text to type before the button works."""
+    widget = bound.field.widget
+    many = isinstance(widget, (forms.RadioSelect, forms.CheckboxSelectMultiple))
+    check = isinstance(widget, forms.CheckboxInput)
+    style = "form-check-input" if many or check else "form-control"
+    if isinstance(widget, forms.Select) and not many:
+        style = "form-select"
+    attrs: dict[str, str | bool] = {"class": f"{style} is-invalid" if bound.errors else style}
+    if many:  # the template renders one input per choice
+        widget.attrs |= attrs
+    if expected:
+        attrs |= {"data-confirm": expected, "autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
+    control: SafeString = bound.as_widget(attrs=attrs)
+    return {"field": bound, "control": control, "check": check, "many": many, "expected": expected}
+
+
+@register.inclusion_tag("includes/pager.html", takes_context=True)
+def pager(context: Context, after: str | None) -> dict[str, object]:
+    """Links of a keyset list: back to the start, and on after the given value (none: this is the end)."""
+    return {"request": context["request"], "after": after}

@@ -1,1 +1,0 @@
-"""The estate's pages, one module per feature."""

@@ -1,0 +1,318 @@
+"""How a bucket is guarded is asked before each copy and every half hour; what is wrong or not known is never fine."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+from django.test import Client
+
+from audit.models import Entry
+from backups.bucket import protection as guards
+from backups.bucket.lock_rules import Locked
+from backups.generations import start as generations
+from backups.models import BucketGuard, Generation
+from kvops import tasks
+from kvops.models import Environment, Notification
+from kvops.supervision import cluster as supervision
+from tests import make
+from tests.fakes.cloudflare_api import Bucket
+from tests.signing import said, signed_in
+
+pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B19")]
+
+ROOT = "qa/backups/"
+
+
+@pytest.fixture
+def qa(estate: make.Estate) -> Environment:
+    return estate.qa.environment
+
+
+@pytest.fixture
+def bucket(estate: make.Estate, qa: Environment) -> Bucket:
+    """The bucket of QA, which the tests' estate locks for 30 days."""
+    return estate.cloudflare.bucket(qa.account_id, qa.r2_bucket)
+
+
+def recorded() -> list[str]:
+    return list(Entry.objects.filter(action__startswith="bucket.").order_by("seq").values_list("action", flat=True))
+
+
+def aged(**by: float) -> None:
+    BucketGuard.objects.update(read_at=F("read_at") - timedelta(**by))
+
+
+def test_a_bucket_that_was_never_looked_at_is_not_known(qa: Environment) -> None:
+    guard = guards.known(qa)
+    assert (guard.lock, guard.good, guard.problem) == ("unknown", False, "never")
+    assert "not asked yet" in guard.why
+
+
+def test_a_locked_and_private_bucket_is_good_and_recorded_once(qa: Environment) -> None:
+    for _ in range(3):
+        assert guards.look(qa).good
+    assert recorded() == ["bucket.guarded"]
+    assert guards.known(qa).lock == "held"
+
+
+@pytest.mark.parametrize(
+    ("lock", "found"),
+    [
+        ({"prefix": ROOT, "days": 13}, "short"),
+        ({"prefix": ROOT, "enabled": False}, "disabled"),
+        ({"prefix": "qa/backups/kv/"}, "narrow"),
+        ({"prefix": "other/"}, "missing"),
+        ({"prefix": ROOT, "type": "Indefinite"}, "held"),
+        ({"prefix": ROOT, "type": "Date", "date": "2099-01-01"}, "held"),
+        ({"prefix": ROOT, "type": "Date", "date": "2020-01-01T00:00:00Z"}, "short"),
+    ],
+)
+def test_each_kind_of_rule_is_understood(qa: Environment, bucket: Bucket, lock: dict[str, object], found: str) -> None:
+    bucket.rules.clear()
+    bucket.lock(**lock)  # type: ignore[arg-type]
+    assert guards.look(qa).lock == found
+    assert recorded() == ["bucket.guarded" if found == "held" else "bucket.unguarded"]
+
+
+def test_a_drift_is_recorded_when_it_comes_and_when_it_goes(qa: Environment, bucket: Bucket) -> None:
+    guards.look(qa)
+    rules, bucket.rules = bucket.rules, []
+    assert guards.look(qa).lock == "missing"
+    bucket.rules = rules
+    assert guards.look(qa).good
+    assert recorded() == ["bucket.guarded", "bucket.unguarded", "bucket.guarded"]
+
+
+def test_a_rule_that_locks_other_data_too_is_told(qa: Environment, bucket: Bucket) -> None:
+    bucket.lock("qa/")
+    guard = guards.look(qa)
+    assert (guard.lock, guard.wider, guard.good) == ("held", ["rule-2"], False)
+
+
+def test_a_bucket_that_anybody_can_read_is_told(qa: Environment, bucket: Bucket) -> None:
+    bucket.r2_dev = True
+    bucket.connect("copies.example.com")
+    bucket.connect("off.example.com", enabled=False)
+    guard = guards.look(qa)
+    assert [name.partition(".")[2] for name in guard.public] == ["r2.dev", "example.com"]
+    assert not guard.good
+    assert Entry.objects.get(action="bucket.unguarded").details["public"] == guard.public
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "problem"), [(403, 10000, "permission"), (404, 10006, "no_bucket"), (400, 1, "refused")]
+)
+def test_what_cloudflare_does_not_tell_is_not_known_and_says_what_to_do(
+    estate: make.Estate, qa: Environment, status: int, code: int, problem: str
+) -> None:
+    guards.look(qa)
+    estate.cloudflare.fault("bucket_lock", "refusal", status=status, code=code, times=9)
+    guard = guards.look(qa)
+    assert (guard.lock, guard.problem, guard.good) == ("unknown", problem, False)
+    assert guard.why
+    assert recorded() == ["bucket.guarded", "bucket.guard_unknown"]
+
+
+def test_an_answer_nobody_understands_is_not_known(qa: Environment, bucket: Bucket) -> None:
+    bucket.rules[0]["condition"] = {"type": "Whenever"}
+    assert guards.look(qa).problem == "refused"
+
+
+def test_an_outage_changes_nothing_for_an_hour_and_then_nothing_is_known(estate: make.Estate, qa: Environment) -> None:
+    guards.look(qa)
+    estate.cloudflare.fault("managed_domain", "error", times=99)
+    assert guards.look(qa).good
+    aged(seconds=3601)
+    assert (guards.known(qa).lock, guards.known(qa).problem) == ("unknown", "silent")
+    guards.look(qa)
+    assert recorded() == ["bucket.guarded", "bucket.guard_unknown"]
+    estate.cloudflare.heal()
+    assert guards.look(qa).good
+
+
+def test_of_another_bucket_nothing_is_known(qa: Environment) -> None:
+    guards.look(qa)
+    Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
+    assert guards.known(Environment.objects.get(pk=qa.pk)).problem == "never"
+
+
+def test_a_bucket_of_another_account_is_not_asked_about(estate: make.Estate, qa: Environment) -> None:
+    qa.r2_endpoint = f"https://{'c' * 32}.r2.cloudflarestorage.com"
+    assert guards.look(qa).problem == "another_account"
+    assert not estate.cloudflare.calls("bucket_lock")
+
+
+def test_a_bucket_kept_in_the_union_is_asked_about_there(estate: make.Estate, qa: Environment) -> None:
+    asked: list[str | None] = []
+    estate.cloudflare.hook("bucket_lock", lambda request: asked.append(request.headers.get("cf-r2-jurisdiction")))
+    guards.look(qa)
+    qa.r2_endpoint = f"https://{qa.account_id}.eu.r2.cloudflarestorage.com"
+    guards.look(qa)
+    assert asked == [None, "eu"]
+
+
+# When
+
+
+def test_every_look_of_the_sweep_asks_when_half_an_hour_is_over(estate: make.Estate, qa: Environment) -> None:
+    for wait, calls in [(0, 1), (0, 1), (1799, 1), (2, 2)]:
+        aged(seconds=wait)
+        tasks.look(qa.pk)
+        assert len(estate.cloudflare.calls("bucket_lock")) == calls
+    assert "backups.bucket.protection.look_when_due" in supervision.LOOKS
+
+
+def test_what_is_not_known_is_asked_at_every_look(estate: make.Estate, qa: Environment, bucket: Bucket) -> None:
+    estate.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000)
+    tasks.look(qa.pk)
+    tasks.look(qa.pk)
+    assert guards.known(qa).good
+
+
+def back_up(estate: make.Estate) -> Generation:
+    estate.put(estate.qa, "master:a")
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    return made
+
+
+def test_each_copy_is_preceded_by_a_look_and_made_whatever_it_finds(
+    estate: make.Estate, qa: Environment, bucket: Bucket
+) -> None:
+    bucket.rules.clear()
+    assert back_up(estate).status == "verified"
+    assert guards.known(qa).lock == "missing"
+    estate.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000, times=9)
+    assert back_up(estate).status == "verified"
+    assert guards.known(qa).problem == "permission"
+    assert len(estate.cloudflare.calls("bucket_lock")) == 2
+
+
+# Until when
+
+
+def test_a_copy_is_locked_until_its_newest_object_is_let_go(estate: make.Estate) -> None:
+    made = back_up(estate)
+    assert made.finished_at is not None
+    assert guards.locked_until(made) == Locked(made.finished_at + timedelta(days=30))
+    assert guards.lock_of(made) == "held"
+
+
+def test_of_a_copy_in_an_unlocked_bucket_it_is_said_and_without_an_answer_nothing_is(
+    estate: make.Estate, bucket: Bucket
+) -> None:
+    bucket.rules.clear()
+    made = back_up(estate)
+    assert (guards.locked_until(made), guards.lock_of(made)) == (Locked(), "missing")
+    aged(hours=2)
+    assert (guards.locked_until(made), guards.lock_of(made)) == (None, "unknown")
+
+
+def test_of_a_copy_in_a_bucket_that_is_used_no_more_nothing_is_known(estate: make.Estate, qa: Environment) -> None:
+    made = back_up(estate)
+    Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
+    BucketGuard.objects.update(of=guards._of(Environment.objects.get(pk=qa.pk)), read_at=Now())
+    assert guards.locked_until(Generation.objects.select_related("environment").get(pk=made.pk)) is None
+
+
+# On the pages
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+def test_a_good_bucket_is_shown_without_an_alarm(qa: Environment, operator: Client) -> None:
+    guards.look(qa)
+    page = operator.get("/storage/").content.decode()
+    assert "30 days each" in page
+    assert "What to do" not in page
+    assert "alert-" not in operator.get("/backups/").content.decode()
+
+
+def test_what_is_wrong_is_an_alarm_with_what_to_do(qa: Environment, bucket: Bucket, operator: Client) -> None:
+    bucket.rules.clear()
+    bucket.lock("")
+    bucket.lock(ROOT, enabled=False)
+    bucket.r2_dev = True
+    guards.look(qa)
+    for address in ("/", "/backups/"):
+        page = operator.get(address).content.decode()
+        assert "A lock of QA covers more than the copies" in page
+        assert "Anybody can read the bucket of QA" in page
+    assert "npx wrangler r2 bucket dev-url disable backups" in operator.get("/storage/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("lock", "title"),
+    [
+        ({"prefix": "other/"}, "The bucket of QA has no lock on the copies"),
+        ({"prefix": ROOT, "days": 1}, "The lock on the copies of QA is too short"),
+        ({"prefix": ROOT, "enabled": False}, "The lock on the copies of QA is disabled"),
+        ({"prefix": f"{ROOT}kv/"}, "The lock of QA covers only a part of the copies"),
+    ],
+)
+def test_every_lack_of_a_lock_is_an_alarm(
+    qa: Environment, bucket: Bucket, operator: Client, lock: dict[str, object], title: str
+) -> None:
+    bucket.rules.clear()
+    bucket.lock(**lock)  # type: ignore[arg-type]
+    guards.look(qa)
+    assert title in operator.get("/").content.decode()
+    assert "kvops-copies-qa qa/backups/ --retention-days 14" in operator.get("/storage/").content.decode()
+
+
+def test_what_is_not_known_is_an_alarm_and_never_good(estate: make.Estate, qa: Environment, operator: Client) -> None:
+    estate.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000, times=9)
+    page = operator.post("/storage/qa/guards", follow=True)
+    assert "Workers R2 Storage Read" in said(page)[0]
+    assert "Not known" in page.content.decode()
+    assert "How the bucket of QA is guarded is not known" in operator.get("/").content.decode()
+
+
+def test_the_button_asks_cloudflare(estate: make.Estate, operator: Client) -> None:
+    page = operator.post("/storage/qa/guards", follow=True)
+    assert said(page) == ["Cloudflare said how the bucket of QA is guarded."]
+    assert len(estate.cloudflare.calls("bucket_lock")) == 1
+
+
+def test_the_page_of_a_copy_says_until_when_it_is_locked(estate: make.Estate, operator: Client, bucket: Bucket) -> None:
+    bucket.rules.clear()
+    bucket.lock(ROOT, type="Indefinite")
+    made = back_up(estate)
+    address = f"/backups/{made.pk}/"
+    assert "for ever" in operator.get(address).content.decode()
+    bucket.rules.clear()
+    guards.look(made.environment)
+    assert "not locked" in operator.get(address).content.decode()
+
+
+def test_people_are_told_of_each_drift(
+    estate: make.Estate, qa: Environment, bucket: Bucket, people: make.People
+) -> None:
+    guards.look(qa)
+    bucket.rules.clear()
+    bucket.connect("copies.example.com")
+    for _ in range(2):
+        guards.look(qa)
+    told = Notification.objects.get(event="bucket.unprotected", person=people.operator)
+    assert told.title == "The bucket of QA is not guarded as it should be"
+    assert told.lines == ["Lock: not locked", "Public at: copies.example.com"]
+
+
+def test_the_overview_shows_a_light_for_each_bucket(qa: Environment, bucket: Bucket, operator: Client) -> None:
+    guards.look(qa)
+    page = operator.get("/").content.decode()
+    assert page.count("Public access") == 2
+    assert all(word in page for word in ("Private", "Locked", "Not known", "Never listed."))
+
+
+def test_a_lock_on_what_several_environments_share_is_not_too_wide(qa: Environment, bucket: Bucket) -> None:
+    Environment.objects.filter(pk=qa.pk).update(key_template="backups/{environment}")
+    bucket.rules.clear()
+    bucket.lock("backups/", days=30)
+    guard = guards.look(Environment.objects.get(pk=qa.pk))
+    assert (guard.lock, guard.wider, guard.good) == ("held", [], True)

@@ -1,0 +1,131 @@
+"""A legacy clean-up relies on a copy that R2 keeps; where it does not, a reviewer accepts that by name."""
+
+import json
+from datetime import UTC, timedelta
+
+import pytest
+from django.db.models import F
+
+from backups.bucket import protection as guards
+from backups.cleanup import requests as cleanup
+from backups.models import BucketGuard, CleanupStage
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, Run
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+from tests.fakes.cloudflare_api import Bucket
+
+pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B19")]
+
+
+@pytest.fixture
+def qa(estate: make.Estate) -> make.Estate:
+    estate.put(estate.qa, "mastercache:x")
+    return cleaning.estate_with_masters(estate)
+
+
+@pytest.fixture
+def bucket(qa: make.Estate) -> Bucket:
+    environment = qa.qa.environment
+    return qa.cloudflare.bucket(environment.account_id, environment.r2_bucket)
+
+
+def shown(stage: CleanupStage) -> dict[str, object]:
+    assert stage.approval
+    return dict(json.loads(stage.approval.evidence))
+
+
+def approved(stage: CleanupStage, people: make.People) -> CleanupStage:
+    request = ApprovalRequest.objects.get(cleanupstage=stage)
+    accepted = shown(stage)["risks"]
+    approvals.approve(request, by=people.reviewer, shown=request.digest, accepted=accepted)  # type: ignore[arg-type]
+    return cleaning.stage_of(stage.request)
+
+
+def aged(hours: float) -> None:
+    BucketGuard.objects.update(read_at=F("read_at") - timedelta(hours=hours))
+
+
+def test_a_locked_copy_is_shown_and_names_no_risk(bucket: Bucket, people: make.People) -> None:
+    stage = cleaning.submitted(cleaning.asked(people), people)
+    assert stage.generation is not None
+    assert stage.generation.finished_at is not None
+    until = stage.generation.finished_at + timedelta(days=30)
+    found = shown(stage)
+    assert found["risks"] == []
+    end = until.astimezone(UTC).isoformat()
+    assert found["lock"] == {"state": "held", "forever": False, "locked_until": end, "rules": ["rule-1"]}
+
+
+@pytest.mark.parametrize(
+    ("lock", "risk"),
+    [
+        ({"prefix": "other/"}, "lock_missing"),
+        ({"prefix": "qa/backups/", "enabled": False}, "lock_disabled"),
+        ({"prefix": "qa/backups/", "days": 13}, "lock_short"),
+    ],
+)
+def test_without_a_lock_the_deletion_needs_the_reviewers_acceptance(
+    bucket: Bucket, people: make.People, lock: dict[str, object], risk: str
+) -> None:
+    bucket.rules.clear()
+    bucket.lock(**lock)  # type: ignore[arg-type]
+    stage = cleaning.submitted(cleaning.asked(people), people)
+    assert shown(stage)["risks"] == [risk]
+    with pytest.raises(approvals.ApprovalRefused, match="names risks"):
+        cleaning.approve(stage, people)
+    run = cleanup.start_deletion(approved(stage, people), by=people.operator)
+    make.work()
+    run.refresh_from_db()
+    assert run.state == Run.State.SUCCEEDED, run.error
+
+
+def test_what_is_not_known_is_a_risk_too(qa: make.Estate, people: make.People) -> None:
+    qa.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000, times=99)
+    assert shown(cleaning.submitted(cleaning.asked(people), people))["risks"] == ["lock_unknown"]
+
+
+def test_a_cache_needs_no_lock(bucket: Bucket, people: make.People) -> None:
+    bucket.rules.clear()
+    found = shown(cleaning.submitted(cleaning.asked(people, "mastercache:"), people))
+    assert (found["lock"]["state"], found["risks"]) == ("missing", [])  # type: ignore[index]
+
+
+def test_a_public_bucket_is_a_warning(bucket: Bucket, people: make.People) -> None:
+    bucket.connect("copies.example.com")
+    found = shown(cleaning.submitted(cleaning.asked(people), people))
+    assert {"code": "bucket_public", "hosts": ["copies.example.com"]} in found["warnings"]  # type: ignore[operator]
+
+
+def test_a_lock_that_went_after_the_approval_starts_nothing(
+    qa: make.Estate, bucket: Bucket, people: make.People
+) -> None:
+    stage = cleaning.approved(cleaning.asked(people), people)
+    bucket.rules.clear()
+    guards.look(qa.qa.environment)
+    with pytest.raises(cleanup.CleanupRefused, match="no longer what was approved"):
+        cleanup.start_deletion(stage, by=people.operator)
+    assert cleaning.stage_of(stage.request).state == CleanupStage.State.FROZEN
+
+
+def test_a_lock_nobody_can_tell_of_any_more_starts_nothing_and_costs_no_approval(
+    qa: make.Estate, people: make.People
+) -> None:
+    stage = cleaning.approved(cleaning.asked(people), people)
+    aged(hours=2)
+    with pytest.raises(cleanup.CleanupRefused, match="did not answer for an hour"):
+        cleanup.start_deletion(stage, by=people.operator)
+    assert cleaning.stage_of(stage.request).state == CleanupStage.State.APPROVED
+    guards.look(qa.qa.environment)
+    assert cleanup.start_deletion(stage, by=people.operator).state == Run.State.QUEUED
+
+
+def test_a_lock_that_goes_after_the_start_is_seen_before_the_first_delete(
+    qa: make.Estate, bucket: Bucket, people: make.People
+) -> None:
+    run = cleaning.started(cleaning.asked(people), people)
+    bucket.rules.clear()
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, run.error_code) == (Run.State.FAILED, "stale")
+    assert not qa.cloudflare.calls("bulk_delete")

@@ -1,0 +1,218 @@
+"""A copy compared with a later one, and with what KV holds."""
+
+import time
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from backups.comparisons import run as contrasting
+from backups.comparisons import start as contrasts
+from backups.models import Contrast, ContrastEntry, Generation
+from kvops import clock
+from kvops.cloudflare import Entry
+from kvops.models import Environment, Run
+from kvops.prefixes import common
+from kvops.runs import driver as runs
+from kvops.runs import lease as leases
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+from tests.backups.restores import helpers as restoring
+
+pytestmark = pytest.mark.django_db
+SOON = int(time.time()) + 86_400
+
+
+def entry(name: str, value: bytes = b"v", *, expiration: int | None = None, metadata: str | None = None) -> Entry:
+    return Entry(f"master:{name}", value, expiration, metadata)
+
+
+BEFORE = (
+    entry("equal"),
+    entry("gone"),
+    entry("value"),
+    entry("metadata", metadata='{"n":1}'),
+    entry("expiration", expiration=SOON),
+)
+AFTER = (
+    entry("added"),
+    entry("equal"),
+    entry("value", b"w"),
+    entry("metadata", metadata='{"n":1.0}'),
+    entry("expiration", expiration=SOON + 60),
+)
+DIFFERENCES = {
+    "master:added": "added",
+    "master:expiration": "expiration",
+    "master:gone": "removed",
+    "master:metadata": "metadata",
+    "master:value": "value",
+}
+FOUND = {"added": 1, "removed": 1, "expired": 0, "value": 1, "metadata": 1, "expiration": 1, "equal": 1}
+
+
+def change(estate: make.Estate) -> None:
+    """KV goes from BEFORE to AFTER."""
+    restoring.wipe(estate, estate.qa)
+    restoring.put(estate, estate.qa, *AFTER)
+
+
+@pytest.fixture
+def generation(estate: make.Estate) -> Generation:
+    restoring.put(estate, estate.qa, *BEFORE)
+    return restoring.copy(estate.qa)
+
+
+def finished(contrast: Contrast) -> Contrast:
+    make.work()
+    contrast.refresh_from_db()
+    assert contrast.run.state in Run.OPEN or Run.objects.get(pk=contrast.run_id).state == Run.State.SUCCEEDED
+    return contrast
+
+
+def kinds(contrast: Contrast) -> dict[str, str]:
+    return dict(contrast.entries.order_by("name").values_list("name", "kind"))
+
+
+def with_later(estate: make.Estate, generation: Generation) -> Contrast:
+    """The copy against one of AFTER."""
+    change(estate)
+    return finished(contrasts.of_copies(restoring.copy(estate.qa), generation, actor=make.SETUP))
+
+
+def test_two_copies_differ_by_what_happened_between_them(estate: make.Estate, generation: Generation) -> None:
+    contrast = with_later(estate, generation)
+    assert kinds(contrast) == DIFFERENCES
+    assert contrast.found == FOUND
+    assert (contrast.generation, contrast.differences) == (generation, 5)
+
+
+def test_two_copies_are_compared_once(estate: make.Estate, generation: Generation) -> None:
+    contrast = with_later(estate, generation)
+    assert contrast.other is not None
+    assert contrasts.of_copies(generation, contrast.other, actor=make.SETUP) == contrast
+
+
+def test_a_comparison_stretch_by_stretch_finds_the_same(
+    estate: make.Estate, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contrasting, "BLOCK", 2)
+    assert with_later(estate, generation).found == FOUND
+
+
+def test_a_copy_is_compared_with_what_kv_holds(estate: make.Estate, generation: Generation) -> None:
+    change(estate)
+    contrast = finished(contrasts.with_kv(generation, estate.qa, actor=make.SETUP))
+    assert kinds(contrast) == DIFFERENCES
+    assert contrast.found == FOUND
+
+
+def test_what_kv_holds_is_compared_step_by_step(
+    estate: make.Estate, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contrasting, "READ", 2)
+    monkeypatch.setattr(leases.Lease, "tired", True)
+    change(estate)
+    assert finished(contrasts.with_kv(generation, estate.qa, actor=make.SETUP)).found == FOUND
+
+
+def test_a_copy_is_compared_with_another_environment(estate: make.Estate, generation: Generation) -> None:
+    restoring.put(estate, estate.production, *BEFORE[:4])
+    contrast = finished(contrasts.with_kv(generation, estate.production, actor=make.SETUP))
+    assert kinds(contrast) == {"master:expiration": "removed"}
+
+
+def test_a_key_whose_time_is_over_was_not_removed(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    restoring.put(estate, estate.qa, entry("short", expiration=SOON), entry("long"))
+    copy = restoring.copy(estate.qa)
+    restoring.wipe(estate, estate.qa, "master:short")
+    days_later = SimpleNamespace(now=lambda: clock.now() + timedelta(days=2))
+    monkeypatch.setattr(contrasting, "clock", days_later)
+    contrast = finished(contrasts.with_kv(copy, estate.qa, actor=make.SETUP))
+    assert kinds(contrast) == {"master:short": "expired"}
+
+
+def test_copies_in_another_bucket_are_compared_until_something_must_be_read_of_them(
+    estate: make.Estate, generation: Generation
+) -> None:
+    same = restoring.copy(estate.qa)
+    change(estate)
+    newer = restoring.copy(estate.qa)
+    Environment.objects.update(r2_bucket="another")
+    assert kinds(finished(contrasts.of_copies(generation, same, actor=make.SETUP))) == {}
+    contrast = contrasts.of_copies(generation, newer, actor=make.SETUP)
+    make.work()
+    contrast.run.refresh_from_db()
+    assert (contrast.run.error_code, "lies in bucket" in contrast.run.error) == ("store", True)
+
+
+def test_only_what_both_copies_cover_is_compared(estate: make.Estate, generation: Generation) -> None:
+    restoring.put(estate, estate.qa, entry("a:1"))
+    narrow = restoring.copy(estate.qa, "master:a:")
+    assert kinds(finished(contrasts.of_copies(generation, narrow, actor=make.SETUP))) == {"master:a:1": "added"}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "both"),
+    [
+        (["master:"], ["master:"], ["master:"]),
+        (["master:"], ["master:a:", "clinic:"], ["master:a:"]),
+        ([""], ["clinic:", "master:"], ["clinic:", "master:"]),
+        (["master:"], ["clinic:"], []),
+    ],
+)
+def test_the_prefixes_both_cover(left: list[str], right: list[str], both: list[str]) -> None:
+    assert common(left, right) == both
+    assert common(right, left) == both
+
+
+def test_a_copy_of_given_names_says_nothing_of_others(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    stage = cleaning.prepared(cleaning.asked(people), people)
+    assert stage.generation is not None
+    restoring.put(estate, estate.qa, entry("new"))
+    later = restoring.copy(estate.qa)
+    assert kinds(finished(contrasts.of_copies(stage.generation, later, actor=make.SETUP))) == {}
+    assert kinds(finished(contrasts.with_kv(stage.generation, estate.qa, actor=make.SETUP))) == {}
+
+
+def test_what_a_restore_put_back_is_compared_by_itself(
+    estate: make.Estate, generation: Generation, people: make.People
+) -> None:
+    restoring.wipe(estate, estate.qa, "master:gone", "master:value")
+    restore = restoring.done(generation, people, names=["master:gone"])
+    restoring.put(estate, estate.qa, entry("gone", b"written since"))
+    contrast = contrasts.with_kv(generation, estate.qa, restore=restore, actor=make.SETUP)
+    assert kinds(finished(contrast)) == {"master:gone": "value"}
+
+
+def test_digests_that_are_not_the_copy_s_are_not_believed(estate: make.Estate, generation: Generation) -> None:
+    change(estate)
+    key = generation.parts.get().digests_key
+    estate.s3.objects[key] = estate.s3.objects[key].replace(b" ", b"  ", 1)
+    contrast = contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
+    make.work()
+    run = Run.objects.get(pk=contrast.run_id)
+    assert (run.state, run.error_code) == ("failed", "copy_damaged")
+    assert ContrastEntry.objects.count() == 0
+
+
+def test_a_copy_is_not_compared_with_itself_or_another_binding(generation: Generation, estate: make.Estate) -> None:
+    with pytest.raises(contrasts.ContrastRefused, match="does not differ from itself"):
+        contrasts.of_copies(generation, generation, actor=make.SETUP)
+    estate.production.binding = "OTHER"
+    with pytest.raises(contrasts.ContrastRefused, match="of another binding"):
+        contrasts.with_kv(generation, estate.production, actor=make.SETUP)
+
+
+def test_what_was_not_written_to_its_end_is_not_compared(generation: Generation, estate: make.Estate) -> None:
+    Generation.objects.filter(pk=generation.pk).update(status="damaged")
+    generation.refresh_from_db()
+    with pytest.raises(contrasts.ContrastRefused, match="cannot be compared"):
+        contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
+
+
+def test_a_second_click_starts_no_second_comparison(generation: Generation, estate: make.Estate) -> None:
+    contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
+    with pytest.raises(runs.AlreadyOpen):
+        contrasts.with_kv(generation, estate.qa, actor=make.SETUP)

@@ -1,0 +1,339 @@
+"""Deleted keys that come back: found, reported, acknowledged, never deleted again."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from audit.actions import Action
+from audit.models import Entry
+from backups.cleanup import evidence, preparation
+from backups.cleanup import requests as cleanup
+from backups.cleanup.stages import CleanupRefused
+from backups.deletion import late_check as reappearance
+from backups.deletion import proof
+from backups.deletion import settle as settling
+from backups.models import CleanupStage, Reappearance, RestoreChunk, RestoreEntry
+from backups.restores import undo
+from kvops import clock, timing
+from kvops.models import Category, Family, Run
+from kvops.overview import status as overview
+from kvops.runs import driver as runs
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+from tests.backups.restores import helpers as restoring
+from tests.gate.world import past_the_triggers
+
+pytestmark = pytest.mark.django_db
+State = CleanupStage.State
+NAMES = cleaning.NAMES
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+    monkeypatch.setattr(timing, "LATE_CHECK", 0.1)
+
+
+@pytest.fixture
+def confirmed(estate: make.Estate, people: make.People) -> CleanupStage:
+    """QA, proven gone; its late check waits."""
+    cleaning.estate_with_masters(estate)
+    return cleaning.confirmed(cleaning.asked(people), people)
+
+
+def looked(stage: CleanupStage) -> dict[str, bool]:
+    """After both looks: what is there again, and whether as in the copy."""
+    make.work(late=True)
+    return dict(stage.reappearances.values_list("name", "same"))
+
+
+def late_run(stage: CleanupStage) -> Run:
+    return Run.objects.get(subject=f"stage:{stage.pk}/late", kind=Run.Kind.LATE_CHECK)
+
+
+def test_a_proof_leaves_a_run_that_looks_again(confirmed: CleanupStage) -> None:
+    assert confirmed.late_run == late_run(confirmed)
+    assert late_run(confirmed).is_open
+    assert looked(confirmed) == {}
+    assert (late_run(confirmed).state, late_run(confirmed).result) == (Run.State.SUCCEEDED, {"reappeared": 0})
+
+
+@pytest.mark.hazard("B8")
+@pytest.mark.parametrize("same", [True, False])
+def test_a_deleted_key_that_is_there_again_is_reported_and_not_deleted(
+    estate: make.Estate, confirmed: CleanupStage, same: bool
+) -> None:
+    estate.put(estate.qa, NAMES[0], cleaning.master(NAMES[0]) if same else b"somebody's")
+    deletes = len(estate.cloudflare.calls("bulk_delete"))
+    assert looked(confirmed) == {NAMES[0]: same}
+    assert len(estate.cloudflare.calls("bulk_delete")) == deletes
+    assert estate.cloudflare.namespace(estate.qa.namespace_id).get(NAMES[0]) is not None
+    assert Entry.objects.filter(action=Action.KEYS_REAPPEARED, subject=f"stage:{confirmed.pk}").count() == 1
+
+
+@pytest.mark.hazard("B8")
+def test_the_second_look_is_a_day_after_the_proof(
+    estate: make.Estate, confirmed: CleanupStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "LATE_CHECK", 86400.0)
+    for _ in range(20):
+        Run.objects.filter(pk=late_run(confirmed).pk).update(wake_at=None)
+        runs.drive(late_run(confirmed).pk)
+    assert late_run(confirmed).cursor["look"] == 1
+    estate.put(estate.qa, NAMES[0])
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=86401))
+    assert looked(confirmed) == {NAMES[0]: False}
+
+
+def test_a_key_is_reported_once(estate: make.Estate, confirmed: CleanupStage) -> None:
+    estate.put(estate.qa, NAMES[0])
+    looked(confirmed)
+    assert (Reappearance.objects.count(), len(estate.cloudflare.calls("keys"))) == (1, 6)
+
+
+def test_more_keys_than_one_window_has_requests_for_are_all_reported(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaning.estate_with_masters(estate)
+    Family.objects.filter(pattern="master:").update(read="exact")
+    stage = cleaning.confirmed(cleaning.asked(people), people)
+    for name in NAMES:
+        estate.put(estate.qa, name)
+    monkeypatch.setattr(proof, "EXACTLY", 2)
+    monkeypatch.setattr(timing, "BUDGET_CALLS", 5)  # two keys and the listing; all of them take two more
+    make.work(late=True)
+    assert looked(stage) == dict.fromkeys(NAMES, False)
+
+
+def test_a_listing_whose_every_cursor_is_refused_is_given_up(estate: make.Estate, confirmed: CleanupStage) -> None:
+    for _ in range(settling.MAX_RESTARTS + 1):
+        estate.cloudflare.fault("keys", "empty_page")
+        estate.cloudflare.fault("keys", "cursor_refused")
+    make.work(late=True)
+    assert (late_run(confirmed).state, late_run(confirmed).error_code) == (Run.State.FAILED, "listing")
+    assert late_run(confirmed).cursor["restarts"] == 0
+
+
+def test_what_an_undo_did_not_put_back_is_still_looked_for(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    estate.put(estate.qa, NAMES[0], b"somebody's")
+    undo.start_undo(confirmed, by=people.operator2)
+    make.work()
+    assert looked(confirmed) == {NAMES[0]: False}
+
+
+def test_what_an_undo_may_have_put_back_did_not_come_back(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    restoring.stop_in_doubt(estate, undo.start_undo(confirmed, by=people.operator2))
+    assert looked(confirmed) == {}
+
+
+def test_what_an_undo_was_to_send_again_did_not_come_back(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    """It was written and not to be seen yet when the undo was stopped."""
+    restoring.stop_in_doubt(estate, undo.start_undo(confirmed, by=people.operator2))
+    with past_the_triggers():
+        RestoreChunk.objects.update(state="settled", settled_at=clock.now())
+        RestoreEntry.objects.update(outcome="again")
+    assert looked(confirmed) == {}
+
+
+def test_a_key_that_is_only_listed_is_gone(estate: make.Estate, confirmed: CleanupStage) -> None:
+    kv = estate.cloudflare.namespace(estate.qa.namespace_id)
+    estate.put(estate.qa, NAMES[0])
+
+    def remove(_: object) -> None:
+        kv.delete(NAMES[0])
+
+    estate.cloudflare.hook("bulk_get", remove)
+    assert looked(confirmed) == {}
+
+
+@pytest.mark.hazard("B5")
+def test_a_key_that_looked_absent_and_was_just_created_again_is_found(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    stage = cleaning.approved(request, people)
+    estate.cloudflare.namespace(estate.qa.namespace_id).delete(NAMES[0])
+    cleanup.start_deletion(stage, by=people.operator)
+    make.work()
+    estate.put(estate.qa, NAMES[0], b"anew")
+    assert looked(cleaning.stage_of(request)) == {NAMES[0]: False}
+
+
+@pytest.mark.hazard("B5")
+def test_a_key_that_expired_before_its_copy_and_is_written_anew_is_found(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now
+    for slug in make.NAMESPACES.values():
+        estate.cloudflare.put(slug, "mastercache:1", b"1", expiration=int(time.time()) + 30)
+        estate.cloudflare.put(slug, "mastercache:2", b"2")
+    cleaning.scan(estate.qa, estate.production)
+    request = cleaning.asked(people, "mastercache:")
+    preparation.freeze(cleaning.stage_of(request), by=people.operator)
+    estate.cloudflare.clock = lambda: time.time() + 60
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=60))
+    stage = cleaning.confirmed(request, people)
+    estate.put(estate.qa, "mastercache:1", b"anew")
+    assert looked(stage) == {"mastercache:1": False}
+
+
+def test_leftovers_did_not_come_back(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    stage = cleaning.approved(request, people)
+    estate.put(estate.qa, NAMES[0], b"changed")
+    cleanup.start_deletion(stage, by=people.operator)
+    make.work()
+    assert looked(cleaning.stage_of(request)) == {}
+
+
+def test_a_refused_cursor_starts_the_look_again(estate: make.Estate, confirmed: CleanupStage) -> None:
+    estate.put(estate.qa, NAMES[0])
+    estate.cloudflare.fault("keys", "empty_page")
+    estate.cloudflare.fault("keys", "cursor_refused")
+    assert looked(confirmed) == {NAMES[0]: False}
+
+
+def test_a_stage_without_names_is_not_looked_at(estate: make.Estate, people: make.People) -> None:
+    make.family("mastercache:qa:", Category.CACHE)
+    cleaning.scan(estate.qa, estate.production)
+    stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
+    preparation.freeze(stage, by=people.operator)
+    preparation.prepare(stage, by=people.operator)
+    make.work()
+    assert cleaning.stage_of(stage.request).state == State.CONFIRMED
+    assert not Run.objects.filter(kind=Run.Kind.LATE_CHECK).exists()
+
+
+def test_the_look_holds_nothing_up(confirmed: CleanupStage, people: make.People) -> None:
+    cleanup.accept(confirmed, note="all well", by=people.operator)
+    assert late_run(confirmed) not in list(overview.running())
+    assert looked(confirmed) == {}
+
+
+def test_after_the_stage_is_accepted_it_is_still_looked_for(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    cleanup.accept(confirmed, note="all well", by=people.operator)
+    estate.put(estate.qa, NAMES[1])
+    assert looked(confirmed) == {NAMES[1]: False}
+
+
+def test_a_look_that_failed_can_be_tried_again(estate: make.Estate, confirmed: CleanupStage) -> None:
+    estate.cloudflare.fault("keys", "challenge")
+    estate.put(estate.qa, NAMES[0])
+    assert looked(confirmed) == {}
+    assert late_run(confirmed).state == Run.State.FAILED
+    runs.resume(late_run(confirmed), actor=make.SETUP)
+    assert looked(confirmed) == {NAMES[0]: False}
+
+
+# Acknowledged
+
+
+def acknowledge(stage: CleanupStage, people: make.People, note: str = "an old job wrote it") -> None:
+    newest = Reappearance.objects.latest("pk").pk
+    reappearance.acknowledge(stage, note=note, last=newest, by=people.operator2)
+
+
+def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    cleanup.accept(confirmed, note="all well", by=people.operator)
+    production = cleaning.stage_of(confirmed.request, "production")
+    assert evidence.missing_qa(production) == ""
+    estate.put(estate.qa, NAMES[0])
+    looked(confirmed)
+    assert "are there again" in evidence.missing_qa(production)
+    with pytest.raises(CleanupRefused, match="are there again"):
+        preparation.freeze(production, by=people.operator)
+    acknowledge(confirmed, people)
+    assert evidence.missing_qa(production) == ""
+
+
+def test_what_came_back_in_qa_after_the_approval_stops_the_start(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    cleanup.accept(confirmed, note="all well", by=people.operator)
+    production = cleaning.approved(confirmed.request, people, "production")
+    estate.put(estate.qa, NAMES[0])
+    looked(confirmed)
+    with pytest.raises(CleanupRefused, match="are there again"):
+        cleanup.start_deletion(production, by=people.operator)
+    acknowledge(confirmed, people)
+    with pytest.raises(CleanupRefused, match="no longer what was approved"):
+        cleanup.start_deletion(production, by=people.operator)
+
+
+def test_the_reviewer_of_production_reads_what_came_back(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    cleanup.accept(confirmed, note="all well", by=people.operator)
+    estate.put(estate.qa, NAMES[0])
+    looked(confirmed)
+    acknowledge(confirmed, people)
+    shown = evidence.build(cleaning.prepared(confirmed.request, people, "production"))
+    assert {"code": "qa_reappeared", "environment": "QA", "count": 1} in shown["warnings"]  # type: ignore[operator]
+    assert shown["qa"][0]["reappeared_notes"] == ["an old job wrote it"]  # type: ignore[index]
+
+
+def test_only_what_the_person_saw_is_acknowledged(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    estate.put(estate.qa, NAMES[0])
+    estate.put(estate.qa, NAMES[1])
+    looked(confirmed)
+    first = Reappearance.objects.earliest("pk")
+    reappearance.acknowledge(confirmed, note="known", last=first.pk, by=people.operator)
+    assert confirmed.reappearances.unseen().count() == 1
+    assert Entry.objects.get(action=Action.REAPPEARANCES_ACKNOWLEDGED).details["note"] == "known"
+
+
+@pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
+def test_only_an_operator_acknowledges(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People, who: str
+) -> None:
+    estate.put(estate.qa, NAMES[0])
+    looked(confirmed)
+    with pytest.raises(CleanupRefused, match="operator"):
+        reappearance.acknowledge(confirmed, note="x", last=10**9, by=getattr(people, who))
+
+
+def test_a_note_and_something_to_acknowledge_are_needed(confirmed: CleanupStage, people: make.People) -> None:
+    with pytest.raises(CleanupRefused, match="Say what you found out"):
+        reappearance.acknowledge(confirmed, note=" ", last=10**9, by=people.operator)
+    with pytest.raises(CleanupRefused, match="nothing new"):
+        reappearance.acknowledge(confirmed, note="x", last=10**9, by=people.operator)
+
+
+# On the pages
+
+
+def page(people: make.People, address: str) -> str:
+    client = Client()
+    assert client.login(username="operator@example.com", password=make.PASSWORD)
+    return client.get(address).content.decode()
+
+
+def test_it_is_an_alarm_until_it_is_acknowledged_on_its_page(
+    estate: make.Estate, confirmed: CleanupStage, people: make.People
+) -> None:
+    estate.put(estate.qa, NAMES[0])
+    looked(confirmed)
+    assert "1 deleted key is there again" in page(people, "/")
+    address = f"/cleanup/stages/{confirmed.pk}/?show=reappeared"
+    assert "another than in the copy" in page(people, address)
+    client = Client()
+    client.login(username="operator@example.com", password=make.PASSWORD)
+    last = Reappearance.objects.get().pk
+    client.post(f"/cleanup/stages/{confirmed.pk}/reappeared", {"note": "an old job", "last": last})
+    assert "is there again" not in page(people, "/")
+    assert "an old job" in page(people, address)

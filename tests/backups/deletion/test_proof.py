@@ -1,0 +1,184 @@
+"""Proof of absence: two clean listings, a settle time apart."""
+
+from collections.abc import Callable
+
+import pytest
+
+from backups.cleanup import preparation
+from backups.cleanup import requests as cleanup
+from backups.models import CleanupException, CleanupStage
+from kvops import timing
+from kvops.models import Category, Run
+from kvops.runs import driver as runs
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+
+pytestmark = pytest.mark.django_db
+State = CleanupStage.State
+NAMES = cleaning.NAMES
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+
+
+@pytest.fixture
+def deleting(estate: make.Estate, people: make.People) -> CleanupStage:
+    """QA, with its deletion queued."""
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    cleaning.started(request, people)
+    return cleaning.stage_of(request)
+
+
+@pytest.fixture
+def empty(estate: make.Estate, people: make.People) -> CleanupStage:
+    """QA without a key of the family, and its names frozen."""
+    cleaning.estate_with_masters(estate)
+    for name in NAMES:
+        estate.cloudflare.namespace(estate.qa.namespace_id).delete(name)
+    cleaning.scan(estate.qa)
+    stage = cleaning.stage_of(cleaning.asked(people))
+    assert preparation.freeze(stage, by=people.operator) == 0
+    return stage
+
+
+def worked(stage: CleanupStage) -> CleanupStage:
+    make.work()
+    stage.refresh_from_db()
+    return stage
+
+
+def nth(number: int, act: Callable[[], object]) -> Callable[[object], None]:
+    """Do it before the nth call, once."""
+    left = [number]
+
+    def hook(_: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            act()
+
+    return hook
+
+
+def test_it_takes_two_listings_a_settle_time_apart(estate: make.Estate, deleting: CleanupStage) -> None:
+    before = len(estate.cloudflare.calls("keys"))
+    stage = worked(deleting)
+    assert stage.state == State.CONFIRMED
+    assert stage.first_listing_at is not None
+    assert stage.second_listing_at is not None
+    assert (stage.second_listing_at - stage.first_listing_at).total_seconds() >= timing.SETTLE
+    assert len(estate.cloudflare.calls("keys")) - before == 2
+
+
+def test_a_listing_that_still_shows_a_name_is_not_the_first(estate: make.Estate, deleting: CleanupStage) -> None:
+    """As a stale listing does: the name is there, its value is not."""
+    kv = estate.cloudflare.namespace(estate.qa.namespace_id)
+    estate.cloudflare.hook("keys", nth(1, lambda: estate.put(estate.qa, NAMES[0], cleaning.master(NAMES[0]))))
+    estate.cloudflare.hook("bulk_get", nth(2, lambda: kv.delete(NAMES[0])))
+    before = len(estate.cloudflare.calls("keys"))
+    stage = worked(deleting)
+    assert (stage.state, stage.deleted) == (State.CONFIRMED, 3)
+    assert len(estate.cloudflare.calls("keys")) - before == 3
+
+
+def test_a_name_in_the_second_listing_starts_the_pair_again(estate: make.Estate, deleting: CleanupStage) -> None:
+    kv = estate.cloudflare.namespace(estate.qa.namespace_id)
+    before = len(estate.cloudflare.calls("keys"))
+    estate.cloudflare.hook("keys", nth(2, lambda: estate.put(estate.qa, NAMES[0])))
+    estate.cloudflare.hook("keys", nth(3, lambda: kv.delete(NAMES[0])))
+    stage = worked(deleting)
+    assert (stage.state, stage.deleted) == (State.CONFIRMED, 3)
+    assert len(estate.cloudflare.calls("keys")) - before == 4
+
+
+def test_a_name_that_is_back_for_good_is_reported(estate: make.Estate, deleting: CleanupStage) -> None:
+    estate.cloudflare.hook("keys", nth(2, lambda: estate.put(estate.qa, NAMES[0], b"somebody's")))
+    stage = worked(deleting)
+    assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 2, 1)
+    assert CleanupException.objects.get(stage=stage).outcome == "reappeared"
+    assert len(estate.cloudflare.calls("bulk_delete")) == 1
+
+
+def test_a_refused_cursor_starts_the_listing_again(estate: make.Estate, deleting: CleanupStage) -> None:
+    for _ in range(2):  # of the deletion, and of the proof
+        estate.cloudflare.fault("keys", "empty_page")
+        estate.cloudflare.fault("keys", "cursor_refused")
+        estate.cloudflare.fault("keys", "empty_page")
+    assert worked(deleting).state == State.CONFIRMED
+
+
+def test_empty_pages_do_not_end_a_listing(estate: make.Estate, deleting: CleanupStage) -> None:
+    estate.cloudflare.fault("keys", "empty_page", times=2)
+    estate.cloudflare.fault("bulk_delete", "partial", names=[NAMES[2]])
+    stage = worked(deleting)
+    assert (stage.state, stage.deleted) == (State.CONFIRMED, 3)
+
+
+def test_names_that_postgres_cannot_hold_do_not_disturb(estate: make.Estate, deleting: CleanupStage) -> None:
+    estate.put(estate.qa, "master:\0")
+    assert worked(deleting).state == State.CONFIRMED
+
+
+def test_a_stage_without_names_is_proven_by_two_empty_listings(
+    estate: make.Estate, people: make.People, empty: CleanupStage
+) -> None:
+    preparation.prepare(empty, by=people.operator)
+    stage = worked(empty)
+    assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 0, 0)
+    assert stage.first_listing_at is not None
+    assert stage.second_listing_at is not None
+    assert (stage.second_listing_at - stage.first_listing_at).total_seconds() >= timing.SETTLE
+
+
+@pytest.mark.parametrize("listing", [1, 2])
+def test_a_key_in_either_listing_means_that_there_are_names(
+    estate: make.Estate, people: make.People, empty: CleanupStage, listing: int
+) -> None:
+    estate.cloudflare.hook("keys", nth(listing, lambda: estate.put(estate.qa, NAMES[0])))
+    run = preparation.prepare(empty, by=people.operator)
+    assert worked(empty).state == State.FROZEN
+    run.refresh_from_db()
+    assert (run.state, run.error_code) == (Run.State.FAILED, "not_empty")
+
+
+def test_keys_of_another_family_below_the_prefix_do_not_count(
+    estate: make.Estate, people: make.People, empty: CleanupStage
+) -> None:
+    make.family("master:kept:", Category.SETTINGS)
+    estate.put(estate.qa, "master:kept:1")
+    preparation.prepare(empty, by=people.operator)
+    assert worked(empty).state == State.CONFIRMED
+
+
+def test_an_empty_stage_is_accepted_with_the_reason(people: make.People, empty: CleanupStage) -> None:
+    preparation.prepare(empty, by=people.operator)
+    cleanup.accept(worked(empty), note="QA never had masters", by=people.operator)
+    empty.refresh_from_db()
+    assert (empty.state, empty.empty_reason) == (State.ACCEPTED, "QA never had masters")
+    assert empty.scope_digest
+
+
+def test_a_proof_that_failed_can_be_tried_again(
+    estate: make.Estate, people: make.People, deleting: CleanupStage
+) -> None:
+    estate.cloudflare.fault("keys", "challenge", nth=2)
+    stage = worked(deleting)
+    assert stage.state == State.DELETED
+    assert stage.confirm_run is not None
+    assert stage.confirm_run.state == Run.State.FAILED
+    runs.resume(stage.confirm_run, actor=make.SETUP)
+    assert worked(stage).state == State.CONFIRMED
+
+
+@pytest.mark.parametrize(("there", "outcome"), [(True, ["failed"]), (False, [])])
+def test_a_name_listed_to_the_end_is_read(
+    estate: make.Estate, deleting: CleanupStage, there: bool, outcome: list[str]
+) -> None:
+    kv = estate.cloudflare.namespace(estate.qa.namespace_id)
+    estate.cloudflare.hook("keys", nth(2, lambda: estate.put(estate.qa, NAMES[0], cleaning.master(NAMES[0]))))
+    if not there:
+        estate.cloudflare.hook("bulk_get", nth(2, lambda: kv.delete(NAMES[0])))
+    assert worked(deleting).state == State.CONFIRMED
+    assert list(CleanupException.objects.values_list("outcome", flat=True)) == outcome

@@ -1,0 +1,716 @@
+"""Deleting keys. `tests.judge` looks at the journal of the fake Cloudflare after every test."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+
+from audit.models import Entry as AuditEntry
+from backups.cleanup import preparation
+from backups.cleanup import requests as cleanup
+from backups.cleanup.stages import CleanupRefused
+from backups.deletion import chunks
+from backups.deletion import end as ending
+from backups.deletion import run as deletion
+from backups.deletion import settle as settling
+from backups.execution import prepaid as reserving
+from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
+from kvops import clock, queue, timing
+from kvops.cloudflare.writes import BulkOutcome, KVWriter
+from kvops.models import Environment, Family, PolicyVersion, Role, RoleGrant, Run
+from kvops.people import setup as staff
+from kvops.runs import driver as runs
+from kvops.runs import lease as leases
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+from tests.backups.generations import helpers as copies
+from tests.gate.world import tampered
+
+pytestmark = pytest.mark.django_db
+State = CleanupStage.State
+NAMES = cleaning.NAMES
+
+
+@pytest.fixture(autouse=True)
+def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE", 0.02)
+
+
+def ready(estate: make.Estate, people: make.People, *names: str) -> CleanupStage:
+    """QA with these masters, approved to be deleted."""
+    cleaning.estate_with_masters(estate, names or NAMES)
+    return cleaning.approved(cleaning.asked(people), people)
+
+
+def delete(stage: CleanupStage, people: make.People) -> CleanupStage:
+    """Start the deletion, do all work, and give the stage as it is then."""
+    cleanup.start_deletion(stage, by=people.operator)
+    make.work()
+    stage.refresh_from_db()
+    return stage
+
+
+def outcomes(stage: CleanupStage) -> dict[str, str]:
+    return dict(CleanupException.objects.filter(stage=stage).values_list("name", "outcome"))
+
+
+def sent(estate: make.Estate) -> list[set[str]]:
+    """The names of each delete that had an effect or an answer."""
+    return [set(call.deleted) for call in estate.cloudflare.calls("bulk_delete")]
+
+
+def run_of(stage: CleanupStage) -> Run:
+    return Run.objects.get(subject=f"stage:{stage.pk}", kind=Run.Kind.DELETE)
+
+
+def put_past_the_product(estate: make.Estate, name: str, data: bytes = b"{}", **more: object) -> None:
+    estate.put(estate.qa, name, data, **more)
+
+
+def remove_past_the_product(estate: make.Estate, name: str) -> None:
+    estate.cloudflare.namespace(estate.qa.namespace_id).delete(name)
+
+
+# The way it should go
+
+
+def test_qa_is_cleaned_first_and_production_after(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    cleaning.accepted(request, people)
+    assert cleaning.journal(estate) == {name: cleaning.digest(cleaning.master(name)) for name in NAMES}
+    assert cleaning.journal(estate, "production") == {}
+    cleaning.accepted(request, people, "production")
+    assert set(cleaning.journal(estate, "production")) == set(NAMES)
+    request.refresh_from_db()
+    assert request.completed_at is not None
+
+
+def test_what_is_left_out_stays(estate: make.Estate, people: make.People) -> None:
+    put_past_the_product(estate, "system-root", b"secret")
+    put_past_the_product(estate, "mastercache:x")
+    stage = ready(estate, people)
+    put_past_the_product(estate, "master:later:1")
+    delete(stage, people)
+    assert set(cleaning.journal(estate)) == set(NAMES)
+
+
+def test_the_counts_say_what_happened(estate: make.Estate, people: make.People) -> None:
+    stage = delete(ready(estate, people), people)
+    assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 3, 0)
+    run = run_of(stage)
+    assert (run.done, run.total, run.result) == (3, 3, {"deleted": 3, "skipped": 0})
+
+
+def test_the_intent_is_committed_before_the_call(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, seen = ready(estate, people), []
+    real = KVWriter.bulk_delete
+
+    def look(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
+        seen.append(CleanupChunk.objects.values_list("state", "names", "names_sha256").get(stage=stage))
+        return real(self, namespace_id, names, until=until)
+
+    monkeypatch.setattr(KVWriter, "bulk_delete", look)
+    delete(stage, people)
+    assert seen == [("intended", 3, stage.names_sha256)]
+
+
+def test_the_gap_between_reading_and_deleting_is_kept(estate: make.Estate, people: make.People) -> None:
+    stage = delete(ready(estate, people), people)
+    chunk = CleanupChunk.objects.get(stage=stage)
+    assert chunk.gap_ms is not None
+    assert chunk.state == "settled"
+    assert (chunk.names, chunk.answer["done"]) == (3, 3)
+
+
+def test_the_first_chunk_is_small(estate: make.Estate, people: make.People) -> None:
+    delete(ready(estate, people, *(f"master:a:{number:03}" for number in range(130))), people)
+    assert [len(names) for names in sent(estate)] == [100, 30]
+
+
+def test_a_chunk_is_small_in_bytes_too(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 2 * len(cleaning.master("master:a:1")))
+    delete(ready(estate, people), people)
+    assert [len(names) for names in sent(estate)] == [2, 1]
+
+
+def test_production_waits_for_a_person_after_its_first_chunk(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    stage = delete(cleaning.production(estate, people), people)
+    assert (stage.state, run_of(stage).state) == (State.DELETING, Run.State.STOPPED)
+    assert len(cleaning.journal(estate, "production")) == 1
+    assert CleanupChunk.objects.get(stage=stage, number=1).state == "settled"
+    runs.resume(run_of(stage), actor=people.operator.actor)
+    make.work()
+    assert len(cleaning.journal(estate, "production")) == 3
+    stage.refresh_from_db()
+    assert stage.state == State.CONFIRMED
+
+
+def test_production_waits_after_the_first_chunk_that_sent_something(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    stage = cleaning.production(estate, people)
+    estate.cloudflare.namespace(estate.production.namespace_id).delete(NAMES[0])
+    delete(stage, people)
+    assert (run_of(stage).state, run_of(stage).cursor["waits"]) == (Run.State.STOPPED, True)
+    assert [list(call.deleted) for call in estate.cloudflare.calls("bulk_delete")][-1] == [NAMES[1]]
+
+
+# Values that are not what was copied
+
+
+@pytest.mark.hazard("B3")
+def test_a_value_that_changed_after_the_backup_is_left_alone(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    put_past_the_product(estate, NAMES[1], b'{"new": true}')
+    delete(stage, people)
+    assert outcomes(stage) == {NAMES[1]: "changed"}
+    assert set(cleaning.journal(estate)) == {NAMES[0], NAMES[2]}
+    assert (stage.deleted, stage.skipped) == (2, 1)
+
+
+def test_a_change_back_and_forth_is_no_change(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    put_past_the_product(estate, NAMES[1], b"{}")
+    put_past_the_product(estate, NAMES[1], cleaning.master(NAMES[1]))
+    assert outcomes(delete(stage, people)) == {}
+
+
+@pytest.mark.hazard("B3")
+@pytest.mark.parametrize("change", [{"metadata": {"v": 2}}, {"expiration": 4_000_000_000}])
+def test_changed_metadata_or_expiration_count_as_a_change(
+    estate: make.Estate, people: make.People, change: dict[str, object]
+) -> None:
+    stage = ready(estate, people)
+    put_past_the_product(estate, NAMES[0], cleaning.master(NAMES[0]), **change)
+    assert outcomes(delete(stage, people)) == {NAMES[0]: "changed"}
+
+
+@pytest.mark.hazard("B3")
+def test_a_change_right_before_the_last_read_is_seen(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.hook("bulk_get", lambda _: put_past_the_product(estate, NAMES[0], b"new"))
+    assert outcomes(delete(stage, people)) == {NAMES[0]: "changed"}
+
+
+def test_a_key_that_vanished_is_reported_and_needs_no_explanation(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    remove_past_the_product(estate, NAMES[0])
+    assert outcomes(delete(stage, people)) == {NAMES[0]: "vanished"}
+    assert not cleanup.leftovers(stage).exists()
+
+
+@pytest.mark.hazard("B11")
+def test_a_key_that_expired_is_reported_as_expired(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies.dataset()
+    cleaning.fill(estate, *NAMES)
+    put_past_the_product(estate, NAMES[0], cleaning.master(NAMES[0]), expiration=int(time.time()) + 30)
+    cleaning.scan(estate.qa, estate.production)
+    stage = cleaning.approved(cleaning.asked(people), people)
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=60))
+    estate.cloudflare.clock = lambda: time.time() + 60
+    assert outcomes(delete(stage, people)) == {NAMES[0]: "expired"}
+
+
+@pytest.mark.hazard("B11")
+@pytest.mark.parametrize("step", ["freeze", "prepare", "copy", "state", "share", "submit", "approve", "start", "work"])
+def test_a_key_whose_time_is_over_on_the_way_is_never_sent(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    real = clock.now
+
+    def pass_by() -> None:
+        monkeypatch.setattr(clock, "now", lambda: real() + timedelta(seconds=60))
+        estate.cloudflare.clock = lambda: time.time() + 60
+
+    for name in ("mastercache:1", "mastercache:2"):
+        put_past_the_product(estate, name, b"{}")
+    put_past_the_product(estate, "mastercache:1", b"{}", expiration=int(time.time()) + 30)
+    cleaning.scan(estate.qa, estate.production)
+    request = cleaning.asked(people, "mastercache:")
+    steps: Mapping[str, Callable[[CleanupStage], object]] = {
+        "freeze": lambda stage: preparation.freeze(stage, by=people.operator),
+        "prepare": lambda stage: preparation.prepare(stage, by=people.operator),
+        "copy": lambda _: make.work(),
+        "state": lambda _: cleaning.state_references(request, people),
+        "share": lambda stage: cleaning.share(stage, people),
+        "submit": lambda stage: cleanup.submit(stage, by=people.operator),
+        "approve": lambda stage: cleaning.approve(stage, people),
+        "start": lambda stage: cleanup.start_deletion(stage, by=people.operator),
+        "work": lambda _: make.work(),
+    }
+    for name, take in steps.items():
+        if name == step:
+            pass_by()
+        take(cleaning.stage_of(request))
+    assert outcomes(cleaning.stage_of(request)) == {"mastercache:1": "expired"}
+    assert sent(estate) == [{"mastercache:2"}]
+
+
+@pytest.mark.hazard("B10")
+def test_keys_written_and_removed_while_they_are_listed_are_left_alone_and_reported(
+    estate: make.Estate, people: make.People
+) -> None:
+    for number in range(1001):
+        put_past_the_product(estate, f"mastercache:{number:04}")
+    pages = []
+
+    def meanwhile(_: object) -> None:
+        pages.append(1)
+        if len(pages) == 2:
+            for name in ("mastercache:0000x", "mastercache:1000x"):
+                put_past_the_product(estate, name)
+            remove_past_the_product(estate, "mastercache:0001")
+
+    estate.cloudflare.hook("keys", meanwhile)
+    cleaning.scan(estate.qa, estate.production)
+    stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
+    assert preparation.freeze(stage, by=people.operator) == 1002
+    preparation.prepare(stage, by=people.operator)
+    make.work()
+    stage.refresh_from_db()
+    assert (stage.state, stage.generation and stage.generation.status) == (State.FROZEN, "partial")
+    cleaning.scan(estate.qa)
+    stage = delete(cleaning.approved(stage.request, people), people)
+    assert (stage.deleted, outcomes(stage)) == (1002, {})
+    assert "mastercache:0001" not in cleaning.journal(estate)
+
+
+# Answers that say little
+
+
+@pytest.mark.hazard("B6")
+@pytest.mark.parametrize("fault", ["effect_then_error", "effect_then_reset", "effect_then_html", "effect_then_timeout"])
+def test_a_lost_answer_is_settled_by_reading_and_nothing_is_sent_twice(
+    estate: make.Estate, people: make.People, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "REQUEST_TIMEOUT", 0.3)
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", fault, seconds=0.5)
+    delete(stage, people)
+    assert (stage.state, stage.deleted, outcomes(stage)) == (State.CONFIRMED, 3, {})
+    assert sent(estate) == [set(NAMES)]
+
+
+@pytest.mark.parametrize("fault", ["html_524", "reset", "error"])
+def test_names_that_survived_a_lost_call_are_read_before_they_are_sent_again(
+    estate: make.Estate, people: make.People, fault: str
+) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", fault)
+    delete(stage, people)
+    assert (stage.state, stage.deleted) == (State.CONFIRMED, 3)
+    routes = [call.route for call in estate.cloudflare.journal]
+    first, second = [place for place, route in enumerate(routes) if route == "bulk_delete"]
+    assert "bulk_get" in routes[first:second]
+    assert [chunk.attempt for chunk in stage.chunks.order_by("number")] == [1, 2]
+
+
+@pytest.mark.hazard("B6")
+def test_names_written_anew_after_a_lost_call_are_not_sent_again(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", "effect_then_reset")
+    real = KVWriter.bulk_delete
+
+    def write_anew(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
+        outcome = real(self, namespace_id, names, until=until)
+        put_past_the_product(estate, NAMES[0], b"written by somebody")
+        return outcome
+
+    monkeypatch.setattr(KVWriter, "bulk_delete", write_anew)
+    assert outcomes(delete(stage, people)) == {NAMES[0]: "reappeared"}
+    assert len(sent(estate)) == 1
+
+
+@pytest.mark.hazard("B6")
+def test_unsuccessful_names_are_unknown_and_read_again(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", "partial", names=[NAMES[2]])
+    delete(stage, people)
+    assert (stage.deleted, outcomes(stage)) == (3, {})
+    assert [chunk.names for chunk in stage.chunks.order_by("number")] == [3, 1]
+
+
+@pytest.mark.hazard("B7")
+def test_an_answer_that_contradicts_itself_is_no_answer(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", "wrong_count")
+    delete(stage, people)
+    assert (stage.deleted, len(sent(estate))) == (3, 1)
+    assert "contradicts" in stage.chunks.get().answer["problem"]
+
+
+def test_a_refused_call_waits_and_goes_on(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", "429", seconds=0)
+    delete(stage, people)
+    assert (stage.state, stage.deleted) == (State.CONFIRMED, 3)
+
+
+def test_a_key_that_stays_alive_is_sent_three_times_and_then_left(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", "partial", times=9, names=[NAMES[0]])
+    delete(stage, people)
+    assert outcomes(stage) == {NAMES[0]: "failed"}
+    assert [chunk.attempt for chunk in stage.chunks.order_by("number")] == [1, 2, 3]
+    assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 2, 1)
+
+
+@pytest.mark.hazard("B8")
+def test_a_key_that_is_written_again_is_reported_and_not_deleted(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.hook("keys", lambda _: put_past_the_product(estate, NAMES[0], b"somebody's"))
+    delete(stage, people)
+    assert outcomes(stage) == {NAMES[0]: "reappeared"}
+    assert estate.cloudflare.namespace(estate.qa.namespace_id).get(NAMES[0]) is not None
+
+
+def test_a_worker_that_dies_after_the_intent_leaves_a_chunk_that_is_read_first(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people)
+    cleanup.start_deletion(stage, by=people.operator)
+
+    def die(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KVWriter, "bulk_delete", die)
+        with pytest.raises(SystemExit):
+            make.work()
+    assert CleanupChunk.objects.get(stage=stage).state == "intended"
+    Run.objects.filter(pk=run_of(stage).pk).update(lease_until=Now() - timedelta(seconds=600))
+    make.work()
+    stage.refresh_from_db()
+    assert (stage.state, stage.deleted) == (State.CONFIRMED, 3)
+    assert [chunk.attempt for chunk in stage.chunks.order_by("number")] == [1, 2]
+
+
+# Odd values and names
+
+
+def test_exact_families_go_in_small_chunks(estate: make.Estate, people: make.People) -> None:
+    Family.objects.filter(pattern="mastercache:").update(read="exact")
+    names = [f"mastercache:{number:02}" for number in range(12)]
+    for name in names:
+        put_past_the_product(estate, name, b"\xef\xbb\xbf\xff\x00" + name.encode())
+    cleaning.scan(estate.qa, estate.production)
+    delete(cleaning.approved(cleaning.asked(people, "mastercache:"), people), people)
+    assert [len(sent_) for sent_ in sent(estate)] == [10, 2]
+
+
+def test_many_binary_values_make_smaller_chunks_instead_of_waiting_for_ever(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reserving, "SPARE", 6)
+    monkeypatch.setattr(reserving, "SPARE_SINGLY", 6)
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 10)
+    monkeypatch.setattr(chunks, "CHUNK", 10)
+    for number in range(20):
+        put_past_the_product(estate, f"mastercache:{number:02}", bytes([255, number]))
+    cleaning.scan(estate.qa, estate.production)
+    stage = delete(cleaning.approved(cleaning.asked(people, "mastercache:"), people), people)
+    assert (stage.state, stage.deleted) == (State.CONFIRMED, 20)
+    assert [len(names) for names in sent(estate)] == [5, 5, 5, 5]
+    planned = stage.chunks.order_by("number").values_list("first_index", "last_index")
+    assert list(planned) == [(0, 9), (0, 4), (5, 9), (10, 14), (15, 19)]  # what was learnt is kept
+
+
+def test_names_nobody_would_think_of_are_deleted_as_they_are(estate: make.Estate, people: make.People) -> None:
+    names = ["..", "a/b", "100%", "?x#y", "日本語", "👩‍⚕️", " lead", "tab\there", "line\nbreak", "%2e%2e"]
+    for name in names:
+        put_past_the_product(estate, f"mastercache:{name}", b"v", metadata={"名": [1.0, None]})
+    cleaning.scan(estate.qa, estate.production)
+    delete(cleaning.approved(cleaning.asked(people, "mastercache:"), people), people)
+    assert set(cleaning.journal(estate)) == {f"mastercache:{name}" for name in names}
+
+
+# What holds must go on holding
+
+
+def test_a_difference_with_d1_right_before_the_start_deletes_nothing(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    database = copies.d1(estate)
+    database.execute("PRAGMA query_only = 0")
+    database.execute("UPDATE masters SET name = 'else' WHERE id = '1' AND type = 'a'")
+    database.commit()
+    delete(stage, people)
+    run = run_of(stage)
+    assert (run.state, run.error_code, sent(estate)) == (Run.State.FAILED, "differences", [])
+    database.execute("PRAGMA query_only = 0")
+    database.execute("UPDATE masters SET name = 'No. 1' WHERE id = '1' AND type = 'a'")
+    database.commit()
+    runs.resume(run, actor=make.SETUP)
+    make.work()
+    stage.refresh_from_db()
+    assert stage.deleted == 3
+
+
+@pytest.mark.parametrize("who", ["reviewer", "operator"])
+def test_a_role_that_is_taken_away_stops_the_deletion_at_the_next_chunk(
+    estate: make.Estate, people: make.People, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    stage = ready(estate, people)
+    person = getattr(people, who)
+    real = KVWriter.bulk_delete
+
+    def revoke_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
+        outcome = real(self, namespace_id, names, until=until)
+        if person.holds(Role(who)):
+            staff.revoke(person, Role(who), actor=make.SETUP)
+        return outcome
+
+    monkeypatch.setattr(KVWriter, "bulk_delete", revoke_meanwhile)
+    delete(stage, people)
+    assert (run_of(stage).error_code, len(sent(estate))) == ("rights_gone", 1)
+
+
+def test_ended_early_what_was_not_sent_is_left_and_the_rest_is_proven(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    stage = ready(estate, people)
+    monkeypatch.setattr(chunks, "CHUNK", 1)
+    real = KVWriter.bulk_delete
+
+    def stop_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
+        outcome = real(self, namespace_id, names, until=until)
+        runs.request_stop(run_of(stage), actor=make.SETUP)
+        return outcome
+
+    monkeypatch.setattr(KVWriter, "bulk_delete", stop_meanwhile)
+    delete(stage, people)
+    assert run_of(stage).state == Run.State.STOPPED
+    ending.end_early(stage, by=people.operator)
+    make.work()
+    stage.refresh_from_db()
+    assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 1, 2)
+    assert set(outcomes(stage).values()) == {"stopped"}
+    assert len(sent(estate)) == 1
+    assert AuditEntry.objects.get(action="run.resumed").details == {"ending": True}
+
+
+def test_ended_early_nothing_that_survived_is_sent_again(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", "partial", times=9, names=[NAMES[0]])
+    real = settling.settle_chunk
+
+    def stop_then(stage: CleanupStage, chunk: CleanupChunk, *, lease: leases.Lease) -> None:
+        real(stage, chunk, lease=lease)
+        Run.objects.filter(pk=lease.run.pk).update(stop_requested_by="tests")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "settle_chunk", stop_then)
+        delete(stage, people)
+    assert stage.chunks.filter(attempt=2, state="planned").exists()
+    ending.end_early(stage, by=people.operator)
+    make.work()
+    assert outcomes(stage) == {NAMES[0]: "stopped"}
+    assert len(sent(estate)) == 1
+
+
+@pytest.mark.hazard("B26")
+def test_an_early_end_that_does_not_come_to_its_end_did_nothing(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody lets the run go on at the same moment."""
+    stage = ready(estate, people)
+    runs.request_stop(cleanup.start_deletion(stage, by=people.operator), actor=make.SETUP)
+    make.work()
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "enqueue", partial(int, "crash"))
+        with pytest.raises(TypeError):
+            ending.end_early(stage, by=people.operator)
+    runs.resume(run_of(stage), actor=people.operator.actor)
+    make.work()
+    assert set(cleaning.journal(estate)) == set(NAMES)
+
+
+def test_only_a_deletion_that_lies_still_can_be_ended_early(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    cleanup.start_deletion(stage, by=people.operator)
+    with pytest.raises(CleanupRefused, match="Stop it first"):
+        ending.end_early(stage, by=people.operator)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"r2_bucket": "elsewhere"}, "wrong_target"),
+        ({"account_id": "c" * 32}, "wrong_target"),
+        ({"write_token": "env:NOWHERE"}, "no_token"),
+        ({"write_token": "env:QA_SAME"}, "wrong_token"),
+    ],
+)
+@pytest.mark.hazard("B27")
+def test_a_target_that_is_not_what_was_approved_fails_before_anything_is_sent(
+    estate: make.Estate, people: make.People, change: dict[str, str], code: str
+) -> None:
+    os.environ["QA_SAME"] = "qa-read-token"
+    stage = ready(estate, people)
+    cleanup.start_deletion(stage, by=people.operator)
+    Environment.objects.filter(pk=stage.environment_id).update(**change)
+    make.work()
+    assert (run_of(stage).error_code, sent(estate)) == (code, [])
+
+
+def test_a_namespace_that_was_renamed_is_not_the_one_that_was_approved(
+    estate: make.Estate, people: make.People
+) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.namespace(estate.qa.namespace_id).title = "another"
+    delete(stage, people)
+    assert (run_of(stage).error_code, sent(estate)) == ("wrong_target", [])
+
+
+@pytest.mark.hazard("4.2.5")
+def test_a_run_without_the_stage_s_approval_deletes_nothing(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    cleanup.start_deletion(stage, by=people.operator)
+    lease = leases.take(run_of(stage).pk)
+    assert lease is not None
+    lease.run.approval_digest = "0" * 64
+    with pytest.raises(leases.RunError, match="approval"):
+        deletion.delete_keys_permanently(lease)
+    assert sent(estate) == []
+
+
+def test_a_copy_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    stage = ready(estate, people)
+    real = KVWriter.bulk_delete
+
+    def damage_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
+        Generation.objects.filter(stages=stage).update(status="damaged")
+        return real(self, namespace_id, names, until=until)
+
+    monkeypatch.setattr(KVWriter, "bulk_delete", damage_meanwhile)
+    delete(stage, people)
+    assert (run_of(stage).error_code, len(sent(estate))) == ("copy_damaged", 1)
+
+
+def test_a_copy_that_is_damaged_by_the_start_starts_nothing(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    Generation.objects.filter(stages=stage).update(status="damaged")
+    with pytest.raises(CleanupRefused, match="no longer what was approved"):
+        cleanup.start_deletion(stage, by=people.operator)
+
+
+def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> CleanupStage:
+    """Production, its first key deleted, waiting for a person."""
+    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    return delete(cleaning.production(estate, people), people)
+
+
+def another_policy(_: CleanupStage) -> None:
+    PolicyVersion.objects.create(number=99, digest="9" * 64, definition="{}", applied_by="x")
+
+
+def there_again_in_qa(stage: CleanupStage) -> None:
+    qa = stage.request.stages.get(environment__slug="qa")
+    Reappearance.objects.create(stage=qa, index=0, name=NAMES[0], same=False, found_at=Now())
+
+
+def another_copy_of_the_second_key(stage: CleanupStage) -> None:
+    tampered(GenerationEntry.objects.get(generation=stage.generation, index=1), digest=b"9" * 32)
+
+
+@pytest.mark.hazard("4.2.8", "4.2.9")
+@pytest.mark.parametrize("change", [another_policy, there_again_in_qa, another_copy_of_the_second_key])
+def test_what_changes_during_the_pause_ends_the_deletion(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, change: Callable[[CleanupStage], None]
+) -> None:
+    stage = waiting(estate, people, monkeypatch)
+    change(stage)
+    runs.resume(run_of(stage), actor=people.operator.actor)
+    make.work()
+    assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) in [("stale", 1), ("wrong_set", 1)]
+
+
+@pytest.mark.hazard("4.2.8", "4.2.9")
+def test_what_changes_while_a_refused_chunk_waits_ends_the_deletion(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = ready(estate, people)
+    real = settling.settle_unsent
+
+    def meanwhile(*args: Any, **more: Any) -> None:
+        another_policy(stage)
+        real(*args, **more)
+
+    estate.cloudflare.fault("bulk_delete", "429", seconds=0)
+    monkeypatch.setattr(settling, "settle_unsent", meanwhile)
+    delete(stage, people)
+    assert (run_of(stage).error_code, cleaning.journal(estate)) == ("stale", {})
+
+
+def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = waiting(estate, people, monkeypatch)
+    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    with pytest.raises(runs.NotResumable, match="You approved this"):
+        runs.resume(run_of(stage), actor=people.reviewer.actor)
+    with pytest.raises(runs.NotResumable, match="You approved this"):
+        ending.end_early(stage, by=people.reviewer)
+
+
+def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = waiting(estate, people, monkeypatch)
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=timing.CHECK_PAUSE + 60))
+    database = copies.d1(estate, "production")
+    database.execute("PRAGMA query_only = 0")
+    database.execute("UPDATE masters SET name = 'else'")
+    database.commit()
+    runs.resume(run_of(stage), actor=people.operator.actor)
+    make.work()
+    assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) == ("differences", 1)
+    assert "right before going on, found 3 differences with D1. Nothing more was deleted." in run_of(stage).error
+
+
+def test_whoever_tries_again_has_all_starts_and_tries_again(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    run = cleanup.start_deletion(stage, by=people.operator)
+    cursor = {"phase": "begin", "starts": 5, "tries": 20}
+    Run.objects.filter(pk=run.pk).update(state="running")
+    Run.objects.filter(pk=run.pk).update(
+        state="failed", cursor=cursor, error_code="gave_up", error="x", finished_at=Now()
+    )
+    runs.resume(run, actor=people.operator.actor)
+    assert run_of(stage).cursor == {"phase": "begin"}
+    make.work()
+    assert cleaning.stage_of(stage.request).deleted == 3
+
+
+def test_refused_calls_are_no_tries(estate: make.Estate, people: make.People) -> None:
+    stage = ready(estate, people)
+    estate.cloudflare.fault("bulk_delete", "429", times=4, seconds=0)
+    delete(stage, people)
+    assert (stage.deleted, outcomes(stage)) == (3, {})
+    assert {chunk.attempt for chunk in stage.chunks.all()} == {1}

@@ -1,0 +1,122 @@
+"""Can each family be restored, since when is that proven, is the next copy in time; and who is told of deadlines."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from audit import log
+from backups.generations import coverage as protection
+from backups.generations.coverage import Copy, Light
+from backups.models import Generation
+from backups.retention import notices as deadlines
+from backups.retention import pins
+from kvops.models import Environment, Event, Family, Notification
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+from tests.backups.retention.copies_of_any_age import copy
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def daily(estate: make.Estate) -> make.Estate:
+    """Copies of master: are expected every day, and are overdue half a day later."""
+    Family.objects.filter(pattern="master:").update(interval_hours=24, grace_hours=12)
+    return estate
+
+
+def of_masters(estate: make.Estate) -> Copy:
+    found = dict(protection.in_environment(estate.qa.environment))
+    return found[Family.objects.get(pattern="master:")]
+
+
+@pytest.mark.parametrize(
+    ("hours", "light"), [(23, Light.ON_TIME), (25, Light.LATE), (35, Light.LATE), (37, Light.OVERDUE)]
+)
+def test_the_newest_verified_copy_says_whether_the_next_is_late(daily: make.Estate, hours: int, light: Light) -> None:
+    copy(daily.qa, hours / 24)
+    copy(daily.qa, 0, status="complete")
+    assert of_masters(daily).light == light
+
+
+def test_a_family_that_was_never_copied_is_an_alarm(daily: make.Estate, people: make.People) -> None:
+    assert of_masters(daily).light == Light.NEVER
+    assert "Copies of 2 families are overdue" in signed_in(people.auditor).get("/").text
+
+
+def test_a_copy_in_another_bucket_protects_nothing(daily: make.Estate) -> None:
+    copy(daily.qa, 0)
+    Environment.objects.update(r2_bucket="another")
+    assert (of_masters(daily).light, of_masters(daily).generation) == (Light.NEVER, None)
+
+
+def test_a_family_without_keys_needs_no_copy(daily: make.Estate) -> None:
+    cleaning.scan(daily.qa)
+    assert of_masters(daily).light == Light.UNEXPECTED
+
+
+def test_less_than_14_days_is_an_alarm(daily: make.Estate, people: make.People) -> None:
+    copy(daily.qa, 13), copy(daily.qa, 0.5)
+    assert of_masters(daily).short
+    assert "fewer than 14 days can be restored" in signed_in(people.auditor).get("/").text
+    copy(daily.qa, 15)
+    assert not of_masters(daily).short
+
+
+def test_the_overview_says_to_which_moment_and_since_when(daily: make.Estate, people: make.People) -> None:
+    newest = copy(daily.qa, 0.5)
+    page = signed_in(people.auditor).get("/").text
+    assert f'href="/backups/{newest.pk}/"' in page
+    assert "On time" in page
+
+
+@pytest.mark.parametrize(("left", "told"), [(7.5, None), (6.9, 7), (3.5, 7), (2.9, 3), (1.0, 1), (0.2, 1)])
+def test_a_notice_is_due_on_its_day_and_the_nearest_counts(left: float, told: int | None) -> None:
+    assert deadlines.due_notice([7, 3, 1], EPOCH + timedelta(days=left), EPOCH) == told
+
+
+def tell(estate: make.Estate) -> set[tuple[str, str, str]]:
+    """What was told by the job, after it ran twice."""
+    for _ in range(2):
+        with log.transaction():
+            deadlines.before_deletion(estate.qa.environment, make.SETUP)
+            deadlines.in_time(estate.qa.environment, make.SETUP)
+    return set(Notification.objects.values_list("event", "subject", "person__name"))
+
+
+def test_operators_reviewers_and_the_owner_are_told_once(estate: make.Estate, people: make.People) -> None:
+    Family.objects.filter(pattern="master:").update(owner="nobody@example.com")
+    old = copy(estate.qa, 28)
+    copy(estate.qa, 1)
+    told = tell(estate)
+    assert told == {
+        (Event.GENERATION_DEADLINE, f"generation:{old.pk}", name)
+        for name in ("Operator", "Operator2", "Reviewer", "Nobody")
+    }
+    assert set(Notification.objects.values_list("link", flat=True)) == {f"/backups/{old.pk}/pin?notice=1"}
+
+
+def test_a_copy_that_is_held_or_the_newest_is_not_announced(estate: make.Estate, people: make.People) -> None:
+    pinned = copy(estate.qa, 29)
+    copy(estate.qa, 29)
+    pins.pin(pinned, reason="x", by=people.auditor)
+    assert tell(estate) == set()
+
+
+def test_a_copy_past_its_date_is_told_once(estate: make.Estate, people: make.People) -> None:
+    old = copy(estate.qa, 31)
+    copy(estate.qa, 1)
+    assert {(event, subject) for event, subject, _ in tell(estate)} == {
+        (Event.GENERATION_PAST_DEADLINE, f"generation:{old.pk}")
+    }
+
+
+def test_late_then_overdue_then_short_are_told(daily: make.Estate, people: make.People) -> None:
+    late = copy(daily.qa, 26 / 24)
+    assert {event for event, *_ in tell(daily)} == {Event.GENERATION_LATE, Event.COVERAGE_SHORT}
+    Family.objects.update(grace_hours=0)
+    assert {event for event, *_ in tell(daily)} >= {Event.GENERATION_OVERDUE}
+    assert Generation.objects.get() == late

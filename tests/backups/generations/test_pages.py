@@ -1,0 +1,470 @@
+"""The pages of copies: what can be restored, what is still to do, what one copy holds."""
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from audit.models import Entry
+from backups.generations import start as generations
+from backups.models import Generation, PlainDump
+from kvops.inventory import scan as inventory
+from kvops.models import Category, Namespace, Person, Run
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+from tests.backups.generations import helpers as copies
+from tests.fakes.http import Request
+
+MASTER = b'{"type": "city", "id": "1", "name": "\xe6\x9d\xb1\xe4\xba\xac"}'
+
+
+def signed_in(client: Client, person: Person) -> Client:
+    client.force_login(person.logins.get())
+    return client
+
+
+@pytest.fixture
+def operator(client: Client, people: make.People) -> Client:
+    return signed_in(client, people.operator)
+
+
+def text(client: Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, address
+    return answer.content.decode()
+
+
+def filled(estate: make.Estate, *names: str, namespace: Namespace | None = None) -> None:
+    for name in names or ("master:city:1", "master:city:2"):
+        estate.put(namespace or estate.qa, name, MASTER)
+
+
+def scanned(estate: make.Estate) -> None:
+    inventory.start_scan(estate.qa, actor=make.SETUP)
+    make.work()
+
+
+def copied(estate: make.Estate, *prefixes: str, verify: bool = True) -> Generation:
+    made = generations.start_backup(estate.qa, prefixes=prefixes or ["master:"], actor=make.SETUP)
+    make.work()
+    if verify:
+        generations.start_verification(made, actor=make.SETUP)
+        make.work()
+    made.refresh_from_db()
+    return made
+
+
+def vanishing(estate: make.Estate, name: str) -> None:
+    """The key goes away between being listed and being read."""
+
+    def delete(_: Request) -> None:
+        estate.cloudflare.namespace(estate.qa.namespace_id).delete(name)
+
+    estate.cloudflare.hook("bulk_get", delete)
+
+
+def numbers(client: Client, query: str = "") -> list[int]:
+    return [generation.pk for generation in client.get(f"/backups/{query}").context["generations"]]
+
+
+def test_without_a_copy_the_page_says_what_comes_next(operator: Client, estate: make.Estate) -> None:
+    page = text(operator, "/backups/")
+    assert "No copy yet" in page
+    assert 'href="/backups/new/"' in page
+
+
+def test_the_newest_copies_come_first_and_pages_follow(
+    operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.generations.list_views.PAGE", 2)
+    made = [copies.copy_of(estate).pk for _ in range(3)]
+    assert numbers(operator) == [made[2], made[1]]
+    assert f"?status=complete&amp;after={made[1]}" in text(operator, "/backups/?status=complete")
+    assert numbers(operator, f"?after={made[1]}") == [made[0]]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("?environment=qa", ["master", "clinic"]),
+        ("?environment=production", ["production"]),
+        ("?status=verified", ["clinic"]),
+        ("?status=stale", ["clinic"]),
+        ("?status=damaged", []),
+        ("?purpose=cleanup", []),
+        ("?prefix=clinic:id:17", ["clinic"]),
+        ("?prefix=master:", ["production", "master"]),
+        ("?prefix=m", []),
+        ("?status=nonsense", []),
+        ("?after=x", []),
+    ],
+)
+def test_the_address_filters(operator: Client, estate: make.Estate, query: str, found: list[str]) -> None:
+    made = {
+        "clinic": copies.copy_of(
+            estate, prefixes=["clinic:id:"], status="verified", verified_at="2026-01-01T00:00:00+00:00"
+        ),
+        "master": copies.copy_of(estate),
+        "production": copies.copy_of(estate, namespace=estate.production),
+    }
+    assert sorted(numbers(operator, query)) == sorted(made[name].pk for name in found)
+
+
+def test_the_strip_names_the_newest_verified_copy_of_each_family(operator: Client, estate: make.Estate) -> None:
+    old = copies.copy_of(estate, status="verified", verified_at=Now())
+    new = copies.copy_of(estate, status="verified", verified_at=Now())
+    copies.copy_of(estate)
+    row, settings = operator.get("/backups/").context["protection"]
+    assert (str(row.family), str(settings.family)) == ("master:*", "system-root")
+    assert [copy.generation for copy in row.copies] == [new, None]
+    assert old.pk < new.pk
+
+
+def test_a_family_that_a_clean_ups_copy_left_out_is_not_protected_by_it(estate: make.Estate, operator: Client) -> None:
+    make.family("master:drug:", Category.LEGACY)
+    mine = copies.copy_of(estate, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"])
+    master, drug, _ = operator.get("/backups/").context["protection"]
+    assert (master.copies[0].generation, drug.copies[0].generation) == (mine, None)
+
+
+def test_a_cache_without_a_copy_is_not_missed(estate: make.Estate, operator: Client) -> None:
+    rows = operator.get("/backups/").context["protection"]
+    assert [row.family.category for row in rows] == ["legacy", "settings"]
+    copies.copy_of(estate, prefixes=["mastercache:"], status="verified", verified_at=Now())
+    rows = operator.get("/backups/").context["protection"]
+    assert [row.family.category for row in rows] == ["legacy", "settings", "cache"]
+
+
+def test_many_copies_take_no_more_queries_than_one(operator: Client, estate: make.Estate) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            operator.get("/backups/")
+        return len(captured)
+
+    copies.copy_of(estate)
+    one = queries()
+    for _ in range(8):
+        copies.copy_of(estate)
+    assert queries() == one
+
+
+def test_the_list_is_there_as_csv_with_nothing_a_spreadsheet_would_run(operator: Client, estate: make.Estate) -> None:
+    made = copies.copy_of(estate, prefixes=["=1+1"])
+    copies.copy_of(estate, namespace=estate.production)
+    answer = operator.get("/backups/csv?environment=qa")
+    head, row, rest = b"".join(answer.streaming_content).decode().split("\r\n")  # type: ignore[attr-defined]
+    assert head.startswith("\ufeffid,environment,binding,prefixes,")
+    assert row.startswith(f"{made.pk},qa,SETTINGS,'=1+1,legacy,routine,complete,")
+    assert rest == ""
+
+
+def dump(estate: make.Estate) -> PlainDump:
+    return PlainDump.objects.create(
+        namespace=estate.qa,
+        prefixes=["clinic:id:"],
+        host="laptop",
+        path="/home/mika/clinics.json",
+        sha256="ab" * 32,
+        keys=3,
+        bytes=40,
+        actor="cli:mika",
+    )
+
+
+def test_a_plain_file_is_a_to_do_until_its_place_is_recorded(operator: Client, estate: make.Estate) -> None:
+    file = dump(estate)
+    assert "laptop:/home/mika/clinics.json" in text(operator, "/backups/")
+    operator.post(f"/backups/dumps/{file.pk}/kept", {"kept_at": "1Password: KV"})
+    assert "laptop:/home/mika/clinics.json" not in text(operator, "/backups/")
+    entry = Entry.objects.get(action="dump.kept")
+    assert (entry.subject, entry.details, entry.digest) == (f"dump:{file.pk}", {"kept_at": "1Password: KV"}, "ab" * 32)
+
+
+def test_a_recorded_place_stays(operator: Client, estate: make.Estate) -> None:
+    file = dump(estate)
+    for place in ("first", "second"):
+        operator.post(f"/backups/dumps/{file.pk}/kept", {"kept_at": place})
+    file.refresh_from_db()
+    assert (file.kept_at, file.kept_by) == ("first", "Operator <operator@example.com>")
+    assert Entry.objects.get(action="refused").subject == f"dump:{file.pk}"
+
+
+def test_a_place_must_be_said(operator: Client, estate: make.Estate) -> None:
+    file = dump(estate)
+    answer = operator.post(f"/backups/dumps/{file.pk}/kept", {"kept_at": " "}, follow=True)
+    assert "Say where the file is kept" in answer.content.decode()
+    assert PlainDump.objects.get().kept_at == ""
+
+
+def test_a_new_backup_shows_first_what_it_covers(operator: Client, estate: make.Estate) -> None:
+    filled(estate, "master:1", "master:2", "mastercache:1", "master", "system-root")
+    scanned(estate)
+    answer = operator.get("/backups/new/?env=qa&binding=SETTINGS&prefix=master:1&prefix=mastercache:")
+    rows = [(row.name, row.keys, row.more) for row in answer.context["rows"]]
+    assert sorted(rows) == [("master:*", 1, False), ("mastercache:*", 1, False)]
+    assert answer.context["secret"] == 0
+    assert not Generation.objects.exists()
+
+
+def test_keys_that_need_encryption_are_counted_and_nothing_can_be_started(
+    operator: Client, estate: make.Estate
+) -> None:
+    filled(estate, "master:1", "master", "system-root", "mastermind")
+    scanned(estate)
+    page = text(operator, "/backups/new/?namespace=qa/SETTINGS&prefix=master")
+    assert "2 keys under these prefixes are only copied encrypted." in page
+    assert "KVOPS_AGE_RECIPIENTS" in page
+    assert "Some of the keys need encryption." in page
+    assert 'method="post" action="/backups/new/"' not in page
+
+
+def test_many_keys_under_a_prefix_are_not_counted_to_the_end(
+    estate: make.Estate, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.generations.contents.CAP", 2)
+    filled(estate, *(f"master:a:{n}" for n in range(5)))
+    scanned(estate)
+    (within,) = operator.get("/backups/new/?namespace=qa/SETTINGS&prefix=master:a").context["rows"]
+    (whole,) = operator.get("/backups/new/?namespace=qa/SETTINGS&prefix=master:").context["rows"]
+    assert (within.keys, within.more, whole.keys, whole.more) == (2, True, 5, False)
+
+
+def test_a_backup_is_started_by_an_operator_and_watched_on_its_page(
+    operator: Client, estate: make.Estate, people: make.People
+) -> None:
+    filled(estate)
+    answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": "master:\r\n\r\nmastercache:"})
+    made = Generation.objects.get()
+    assert answer.headers["Location"] == f"/backups/{made.pk}/"
+    assert (made.prefixes, made.made_by) == (["master:", "mastercache:"], people.operator)
+    assert f'hx-get="/backups/{made.pk}/live"' in text(operator, f"/backups/{made.pk}/")
+
+
+def test_a_refused_backup_stays_on_the_form_and_is_recorded(operator: Client, estate: make.Estate) -> None:
+    answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": "nothing:"})
+    assert answer.status_code == 422
+    assert "What SETTINGS may have under nothing: is only copied encrypted." in answer.content.decode()
+    assert "nothing:</textarea>" in answer.content.decode()
+    assert Entry.objects.get(action="refused").subject == f"namespace:{estate.qa.pk}"
+
+
+def test_the_same_backup_is_not_started_twice(operator: Client, estate: make.Estate) -> None:
+    for status in (302, 422):
+        answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": "master:"})
+        assert answer.status_code == status
+    assert Generation.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("namespace", "prefix", "sentence"),
+    [
+        ("qa/NOTHING", "master:", "Select a valid choice"),
+        ("qa/SETTINGS", "", "This field is required"),
+        ("qa/SETTINGS", "\r\n", "Name at least one prefix"),
+        ("qa/SETTINGS", "\r\nx" * 21, "At most 20 prefixes"),
+        ("qa/SETTINGS", "あ" * 171, "at most 512 bytes"),
+    ],
+)
+def test_what_cannot_be_a_backup_is_said_at_its_field(
+    operator: Client, estate: make.Estate, namespace: str, prefix: str, sentence: str
+) -> None:
+    answer = operator.post("/backups/new/", {"namespace": namespace, "prefix": prefix})
+    assert answer.status_code == 422
+    assert sentence in answer.content.decode()
+
+
+def test_a_copy_says_all_that_is_known_of_it(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    made = copied(estate)
+    page = text(operator, f"/backups/{made.pk}/")
+    part = made.parts.get()
+    for fact in (
+        made.manifest_key,
+        made.manifest_sha256,
+        made.digest_root,
+        part.object_key,
+        part.sha256,
+        "qa-settings",
+    ):
+        assert fact in page
+    assert f'/audit/?subject=generation:{made.pk}"' in page
+    assert "hx-get" not in page
+
+
+def test_the_moving_part_stays_the_same_while_nothing_moves_and_reloads_the_page_at_the_end(
+    operator: Client, estate: make.Estate
+) -> None:
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    first, second = (operator.get(f"/backups/{made.pk}/live") for _ in range(2))
+    assert first.content == second.content
+    assert "HX-Refresh" not in first.headers
+    assert operator.get(f"/backups/{made.pk}/live", headers={"If-None-Match": first["ETag"]}).status_code == 304
+    make.work()
+    assert operator.get(f"/backups/{made.pk}/live")["HX-Refresh"] == "true"
+
+
+def test_the_steps_to_restore_are_those_in_the_bucket(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    made = copied(estate)
+    steps = operator.get(f"/backups/{made.pk}/restore").content
+    assert steps == estate.s3.objects[f"{made.stem}.RESTORE.md"]
+    page = text(operator, f"/backups/{made.pk}/")
+    assert "--remote" in page
+    assert [section.title for section in operator.get(f"/backups/{made.pk}/").context["sections"]][1:] == [
+        "Fetch the objects and check them",
+        "Write the keys",
+        "Look at the result",
+    ]
+
+
+def test_entries_are_paged_by_name_and_filtered(
+    operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.generations.views.PAGE", 2)
+    names = ["master:a", "master:a b&c", "master:b", "master:日本"]
+    filled(estate, *names)
+    vanishing(estate, "master:b")
+    made = copied(estate, verify=False)
+
+    def shown(query: str = "") -> list[str]:
+        return [entry.name for entry in operator.get(f"/backups/{made.pk}/{query}").context["entries"]]
+
+    assert shown() == names[:2]
+    assert "?after=master%3Aa+b%26c" in text(operator, f"/backups/{made.pk}/")
+    assert shown("?after=master%3Aa+b%26c") == names[2:]
+    assert shown("?prefix=master:日") == ["master:日本"]
+    assert shown("?outcome=vanished") == ["master:b"]
+    assert shown("?outcome=x") == []
+
+
+def value_of(client: Client, generation: Generation, name: str) -> str:
+    index = generation.entries.get(name=name).index
+    return client.post(f"/backups/{generation.pk}/entries/{index}/value", follow=True).content.decode()
+
+
+def test_a_value_is_shown_from_the_copy_on_request_recorded_and_not_stored(
+    operator: Client, estate: make.Estate
+) -> None:
+    filled(estate)
+    made = copied(estate)
+    estate.put(estate.qa, "master:city:1", b"newer")
+    assert "東京" not in text(operator, f"/backups/{made.pk}/")
+    answer = operator.post(f"/backups/{made.pk}/entries/0/value")
+    assert "東京" in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    entry = Entry.objects.get(action="value.viewed")
+    assert (entry.subject, entry.details["key"]) == (f"generation:{made.pk}", "master:city:1")
+
+
+def test_bytes_are_shown_as_bytes(operator: Client, estate: make.Estate) -> None:
+    estate.put(estate.qa, "master:1", bytes(range(255)), metadata="[1]")
+    assert "00000010  10 11 12" in value_of(operator, copied(estate), "master:1")
+
+
+def test_a_long_text_is_shown_from_its_beginning(operator: Client, estate: make.Estate) -> None:
+    estate.put(estate.qa, "master:1", b"a" + "あ".encode() * 30_000)
+    page = value_of(operator, copied(estate), "master:1")
+    assert "The first 64.0 KiB of 87.9 KiB." in page
+    assert "\ufffd" not in page
+
+
+def test_a_value_that_needs_masking_by_now_is_not_shown(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    made = copied(estate)
+    make.family("master:city:", Category.SETTINGS)
+    page = value_of(operator, made, "master:city:1")
+    assert "東京" not in page
+    assert "settings or unclassified now" in page
+    assert not Entry.objects.filter(action="value.viewed").exists()
+
+
+def test_a_value_that_is_not_what_was_written_is_not_shown(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    made = copied(estate)
+    estate.s3.objects[made.parts.get().object_key] = b"[]"
+    assert "do not hold" in value_of(operator, made, "master:city:1")
+
+
+def test_an_auditor_sees_the_copy_and_no_value(client: Client, estate: make.Estate, people: make.People) -> None:
+    filled(estate)
+    made = copied(estate)
+    auditor = signed_in(client, people.auditor)
+    assert "Show value" not in text(auditor, f"/backups/{made.pk}/")
+    assert auditor.post(f"/backups/{made.pk}/entries/0/value").status_code == 403
+
+
+@pytest.mark.usefixtures("not_read_back")
+def test_a_copy_is_read_back_again_from_its_page(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    made = copied(estate, verify=False)
+    operator.post(f"/backups/{made.pk}/verify")
+    make.work()
+    assert "Verified" in text(operator, f"/backups/{made.pk}/")
+    run = Run.objects.get(kind="verify")
+    assert run.actor == "Operator <operator@example.com>"
+
+
+def test_a_copy_in_writing_cannot_be_read_back(operator: Client, estate: make.Estate) -> None:
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    page = operator.post(f"/backups/{made.pk}/verify", follow=True).content.decode()
+    assert "Only a complete copy can be verified" in page
+    assert Entry.objects.get(action="refused").subject == f"generation:{made.pk}"
+
+
+@pytest.mark.parametrize("status", ["partial", "damaged"])
+def test_a_copy_that_proves_nothing_says_what_to_do(operator: Client, estate: make.Estate, status: str) -> None:
+    made = copies.copy_of(estate, status=status, problem="Something is missing.")
+    page = text(operator, f"/backups/{made.pk}/")
+    assert "Something is missing." in page
+    assert f"This copy is {status}" in page
+    assert "?env=qa&amp;binding=SETTINGS&amp;prefix=master%3A" in page
+
+
+def test_a_copy_whose_run_failed_says_what_to_do(operator: Client, estate: make.Estate) -> None:
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    Run.objects.update(state="running")
+    Run.objects.update(state="failed", error_code="store", error="R2 said no.", finished_at=Now())
+    page = text(operator, f"/backups/{made.pk}/")
+    assert "R2 said no." in page
+    assert "Open the run to try again" in page
+
+
+def test_a_copy_is_checked_against_d1_from_its_page(operator: Client, estate: make.Estate) -> None:
+    filled(estate)
+    copies.dataset()
+    made = copied(estate)
+    answer = operator.post(f"/backups/{made.pk}/check")
+    assert answer.headers["Location"] == f"/integrity/{made.checks.get().pk}/"
+    make.work()
+    assert "2 differences" in text(operator, f"/backups/{made.pk}/")
+
+
+def test_a_copy_without_a_dataset_says_why_it_cannot_be_checked(operator: Client, estate: make.Estate) -> None:
+    made = copies.copy_of(estate)
+    page = text(operator, f"/backups/{made.pk}/")
+    assert "No one dataset covers master:*" in page
+    assert "Check against D1</button>" not in page
+    operator.post(f"/backups/{made.pk}/check")
+    assert Entry.objects.get(action="refused").subject == f"generation:{made.pk}"
+
+
+def test_a_copy_names_the_clean_up_that_relies_on_it(
+    operator: Client, estate: make.Estate, people: make.People
+) -> None:
+    cleaning.estate_with_masters(estate)
+    stage = cleaning.submitted(cleaning.asked(people), people)
+    page = text(operator, f"/backups/{stage.generation_id}/")
+    assert f'href="/cleanup/stages/{stage.pk}/"' in page
+    assert numbers(operator, "?purpose=cleanup") == [stage.generation_id]
+
+
+def test_who_may_not_operate_sees_why_the_buttons_are_off(
+    client: Client, estate: make.Estate, people: make.People
+) -> None:
+    made = copies.copy_of(estate)
+    reviewer = signed_in(client, people.reviewer)
+    assert "Only an operator can start a backup." in text(reviewer, "/backups/")
+    assert "Only an operator can start it." in text(reviewer, f"/backups/{made.pk}/")
+    for address in (f"/backups/{made.pk}/verify", f"/backups/{made.pk}/check", "/backups/new/"):
+        assert reviewer.post(address).status_code == 403

@@ -1,0 +1,107 @@
+"""What schedules start by themselves: expected copies, their read-back, their checks; and what is told of it."""
+
+import os
+from datetime import timedelta
+
+import pytest
+
+from audit import log
+from backups.generations import announcements, routine
+from backups.models import Generation
+from kvops.models import Environment, Event, Family, Notification, Run, Schedule
+from kvops.schedules import jobs as schedules
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+
+HOURS = {"interval_hours": 24, "grace_hours": 6}
+
+
+@pytest.fixture
+def qa(estate: make.Estate) -> Environment:
+    """QA with masters in KV and D1, of which a copy is expected each day, and a channel."""
+    cleaning.estate_with_masters(estate)
+    Family.objects.filter(pattern="master:").update(**HOURS)
+    os.environ["TEST_SLACK"] = "http://127.0.0.1:9/x"
+    Environment.objects.update(slack="env:TEST_SLACK")
+    return Environment.objects.get(slug="qa")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_was_told_yet(qa: Environment) -> None:
+    Notification.objects.all().delete()
+
+
+def fire(job: str, *, days: int = 0) -> list[Run]:
+    """The runs that QA's schedule of this job starts."""
+    schedules.provide()
+    schedule = Schedule.objects.get(job=job, environment__slug="qa")
+    schedules.fire(schedule.pk, schedule.next_at + timedelta(days=days))
+    return list(Run.objects.filter(firing__schedule=schedule).order_by("pk"))
+
+
+def told() -> list[str]:
+    return sorted(Notification.objects.filter(person=None).values_list("event", flat=True))
+
+
+def test_a_family_that_expects_a_copy_gets_one_which_is_read_back(qa: Environment) -> None:
+    (run,) = fire("backup")
+    make.work()
+    made = Generation.objects.get(run=run)
+    assert (made.prefixes, made.status, made.actor) == (["master:"], "verified", "system:schedule")
+    assert told() == [Event.GENERATION_MADE]
+
+
+def test_a_family_with_a_young_copy_or_without_keys_or_interval_gets_none(qa: Environment) -> None:
+    fire("backup")
+    make.work()
+    assert routine.back_up(qa, make.SETUP).runs == []
+    Family.objects.update(interval_hours=0, grace_hours=0)
+    assert routine.back_up(qa, make.SETUP).runs == []
+
+
+def test_what_cannot_be_copied_says_why_and_the_rest_is_copied(qa: Environment, estate: make.Estate) -> None:
+    estate.put(estate.qa, "system-root", b"{}")
+    cleaning.scan(estate.qa)
+    Family.objects.filter(pattern="system-root").update(**HOURS)
+    assert len(fire("backup")) == 1
+    (firing,) = Schedule.objects.get(job="backup", environment=qa).firings.all()
+    assert (firing.outcome, "only copied encrypted" in firing.reason) == ("started", True)
+    assert Event.SCHEDULE_REFUSED in told()
+
+
+def test_the_newest_copy_is_read_back_again_and_checked_against_d1(qa: Environment) -> None:
+    fire("backup")
+    make.work()
+    kinds = [run.kind for job in ("verify", "check") for run in fire(job)]
+    make.work()
+    assert kinds == ["verify", "check"]
+    assert Generation.objects.get().checks.get().outcome == "passed"
+
+
+def test_a_copy_that_is_damaged_is_told(qa: Environment, estate: make.Estate) -> None:
+    fire("backup")
+    make.work()
+    key = Generation.objects.get().parts.get().object_key
+    estate.s3.objects[key] = estate.s3.objects[key].replace(b"No. 1", b"No. 9")
+    fire("verify")
+    make.work()
+    assert Event.GENERATION_DAMAGED in told()
+
+
+def test_a_partial_copy_is_told_as_failed(qa: Environment) -> None:
+    (run,) = fire("backup")
+    partial = Generation.objects.get(run=run)
+    partial.status, partial.vanished = "partial", 2
+    with log.transaction():
+        announcements.made(partial)
+    assert told() == [Event.GENERATION_FAILED]
+
+
+def test_in_another_bucket_everything_is_copied_anew_and_nothing_of_before_is_read_back(qa: Environment) -> None:
+    fire("backup")
+    make.work()
+    Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
+    moved = Environment.objects.get(pk=qa.pk)
+    with log.transaction():
+        assert routine.verify(moved, make.SETUP).runs == []
+        assert len(routine.back_up(moved, make.SETUP).runs) == 1

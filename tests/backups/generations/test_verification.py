@@ -1,0 +1,217 @@
+"""The read-back: whatever is not as KV returned it is found, named and recorded."""
+
+import json
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from audit import log
+from audit.models import Entry as AuditEntry
+from backups import archive as manifest
+from backups.generations import start as generations
+from backups.models import Generation
+from kvops.models import Environment, Run
+from tests import make
+from tests.audit.make import triggers_off
+from tests.fakes.s3 import FaultKind
+
+ACTOR = log.Actor.system("tests")
+
+
+@pytest.fixture
+def copy(estate: make.Estate) -> Generation:
+    """Three keys, one of them for the API only."""
+    for name, metadata in (("master:a", None), ("master:b", '{"n": 1}'), ("master:c", "[1]")):
+        estate.put(estate.qa, name, name.encode(), metadata=metadata)
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    make.work()
+    made.refresh_from_db()
+    return made
+
+
+def verify(generation: Generation) -> Generation:
+    generations.start_verification(generation, actor=ACTOR)
+    make.work()
+    generation.refresh_from_db()
+    return generation
+
+
+def command(*args: object) -> str:
+    out = StringIO()
+    call_command("verify_generation", *map(str, args), stdout=out, stderr=StringIO(), skip_checks=True)
+    return out.getvalue()
+
+
+def test_an_intact_copy_is_verified_with_a_date(copy: Generation) -> None:
+    assert verify(copy).status == "verified"
+    assert copy.verified_at is not None
+    assert Run.objects.get(verified_generations=copy).done == 3
+
+
+def test_a_verified_copy_can_be_verified_again(copy: Generation) -> None:
+    first = verify(copy).verified_at
+    again = verify(copy).verified_at
+    assert first is not None
+    assert again is not None
+    assert again > first
+
+
+SUFFIXES = [".json", ".json.digests", ".api-only.json", ".api-only.json.digests", ".RESTORE.md", ".manifest.json"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_flipped_bit_anywhere_is_damage(estate: make.Estate, copy: Generation, suffix: str) -> None:
+    key = copy.stem + suffix
+    estate.s3.corrupt(key, len(estate.s3.objects[key]) * 4)
+    assert verify(copy).status == "damaged"
+    assert copy.problem
+    assert AuditEntry.objects.get(action="generation.damaged").digest == copy.manifest_sha256
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_missing_object_is_damage(estate: make.Estate, copy: Generation, suffix: str) -> None:
+    del estate.s3.objects[copy.stem + suffix]
+    assert verify(copy).status == "damaged"
+    assert suffix in copy.problem
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_object_cut_off_is_damage(estate: make.Estate, copy: Generation, suffix: str) -> None:
+    key = copy.stem + suffix
+    estate.s3.objects[key] = estate.s3.objects[key][:-4]
+    assert verify(copy).status == "damaged"
+
+
+def test_another_value_in_postgres_than_in_the_copy_is_damage(copy: Generation) -> None:
+    with triggers_off("backups_generationentry"):
+        copy.entries.filter(name="master:a").update(digest=b"x" * 32)
+    assert "KV did not return" in verify(copy).problem
+
+
+def test_an_entry_that_kv_returned_and_the_copy_lacks_is_damage(copy: Generation) -> None:
+    with triggers_off("backups_generationentry"):
+        copy.entries.filter(name="master:a").update(name="master:0")
+    assert verify(copy).status == "damaged"
+
+
+def test_a_consistent_forgery_of_everything_in_the_bucket_is_damage(estate: make.Estate, copy: Generation) -> None:
+    """Data, digests and manifest agree with each other, but not with what KV returned."""
+    writer = manifest.PartWriter()
+    for key in copy.object_keys():
+        for entry in manifest.read_entries([estate.s3.objects[key]]):
+            forged = type(entry)(entry.name, b"forged", entry.expiration, entry.metadata)
+            writer.add(forged)
+    for stored in writer.finish(copy.stem, 1):
+        estate.s3.objects[stored.part.key] = stored.body
+        estate.s3.objects[stored.part.digests_key] = stored.digests
+    assert verify(copy).status == "damaged"
+
+
+def test_a_copy_of_another_namespace_is_damage(estate: make.Estate, copy: Generation) -> None:
+    with triggers_off("backups_generation"):
+        Generation.objects.filter(pk=copy.pk).update(namespace=estate.production)
+    assert "namespace" in verify(copy).problem
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(("kind", "times"), [("503", 4), ("torn", 2)])
+def test_a_store_that_fails_for_a_while_only_delays(
+    estate: make.Estate, copy: Generation, suffix: str, kind: FaultKind, times: int
+) -> None:
+    estate.s3.fault(kind, "GET", key=copy.stem + suffix, after=10, times=times)
+    assert verify(copy).status == "verified"
+
+
+@pytest.mark.usefixtures("not_read_back")
+def test_parts_already_read_are_not_read_again_after_a_pause(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "MAX_KEYS", 1)
+    monkeypatch.setattr(manifest.writing, "MAX_KEYS", 1)
+    for name in ("master:a", "master:b"):
+        estate.put(estate.qa, name)
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    make.work()
+    estate.s3.fault("503", "GET", key=f"{made.stem}.part-00002.json", times=3)
+    assert verify(made).status == "verified"
+    assert len([call for call in estate.s3.calls("GET") if call.key == f"{made.stem}.json"]) == 1
+
+
+def partial(estate: make.Estate) -> Generation:
+    estate.put(estate.qa, "master:nul\0")
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    make.work()
+    return made
+
+
+def damaged(estate: make.Estate) -> Generation:
+    estate.put(estate.qa, "master:a")
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    make.work()
+    estate.s3.objects.clear()
+    return verify(made)
+
+
+def unfinished(estate: make.Estate) -> Generation:
+    return generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+
+
+@pytest.mark.parametrize("made", [partial, damaged, unfinished])
+def test_only_a_complete_copy_can_be_verified(estate: make.Estate, made: Callable[[make.Estate], Generation]) -> None:
+    with pytest.raises(generations.NotVerifiable):
+        generations.start_verification(made(estate), actor=ACTOR)
+
+
+def test_the_command_says_what_was_verified(copy: Generation) -> None:
+    said = json.loads(command(copy.pk, "--json"))
+    copy.refresh_from_db()
+    assert copy.verified_at
+    assert said == {
+        "generation": copy.pk,
+        "ok": True,
+        "status": "verified",
+        "keys": 3,
+        "bytes": 24,
+        "manifest": copy.manifest_key,
+        "verified_at": copy.verified_at.isoformat(),
+        "problem": "",
+    }
+
+
+def test_the_command_fails_on_damage(estate: make.Estate, copy: Generation) -> None:
+    estate.s3.corrupt(copy.stem + ".json", 100)
+    with pytest.raises(CommandError, match="Damaged") as failure:
+        command(copy.pk)
+    assert failure.value.returncode == 1
+
+
+def test_the_command_refuses_an_unknown_generation_as_bad_usage(estate: make.Estate) -> None:
+    with pytest.raises(CommandError, match="no generation 99") as failure:
+        command(99)
+    assert failure.value.returncode == 2
+
+
+def test_the_command_refuses_a_partial_generation(estate: make.Estate) -> None:
+    with pytest.raises(CommandError, match="partial") as failure:
+        command(partial(estate).pk)
+    assert failure.value.returncode == 1
+
+
+def test_a_routine_copy_is_read_back_as_soon_as_it_is_complete(estate: make.Estate) -> None:
+    estate.put(estate.qa, "master:a")
+    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    make.work()
+    made.refresh_from_db()
+    assert made.status == "verified"
+
+
+def test_what_another_bucket_lacks_is_not_called_damaged(copy: Generation) -> None:
+    Environment.objects.update(r2_bucket="another")
+    run = generations.start_verification(copy, actor=ACTOR)
+    make.work()
+    run.refresh_from_db()
+    copy.refresh_from_db()
+    assert (copy.status, run.state, run.error_code) == ("verified", "failed", "store")
+    assert f"lies in bucket {copy.bucket}; qa has another now" in run.error

@@ -1,0 +1,210 @@
+"""The pages of integrity checks: which dataset agrees with D1, and where one does not."""
+
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from audit.models import Entry
+from backups.integrity import start as integrity
+from backups.models import Check, Dataset, Difference, Generation
+from kvops.models import Person, Run
+from tests import make
+from tests.backups.generations import helpers as copies
+
+
+def signed_in(client: Client, person: Person) -> Client:
+    client.force_login(person.logins.get())
+    return client
+
+
+@pytest.fixture
+def operator(client: Client, people: make.People) -> Client:
+    return signed_in(client, people.operator)
+
+
+def text(client: Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, address
+    return answer.content.decode()
+
+
+def copied(estate: make.Estate, **more: object) -> Generation:
+    return copies.copy_of(
+        estate,
+        copies.master("city", 1, "Kyoto"),
+        copies.master("city", 2, "Nara"),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def checked(generation: Generation) -> Check:
+    check = integrity.start_check(generation, actor=make.SETUP)
+    make.work()
+    check.refresh_from_db()
+    return check
+
+
+def agreements(client: Client) -> dict[str, list[object]]:
+    rows = client.get("/integrity/").context["datasets"]
+    return {row.dataset.name: [mine.check for mine in row.agreements] for row in rows}
+
+
+def test_without_a_dataset_the_page_says_where_one_comes_from(operator: Client, estate: make.Estate) -> None:
+    assert "No dataset yet" in text(operator, "/integrity/")
+
+
+def test_each_dataset_has_its_newest_check_per_environment(operator: Client, estate: make.Estate) -> None:
+    copies.dataset()
+    generation = copied(estate)
+    checked(generation)
+    newest = checked(generation)
+    assert agreements(operator) == {"masters": [newest, None]}
+    page = text(operator, "/integrity/")
+    assert "Never checked" in page
+    assert "Do not delete the keys in KV" in page
+
+
+def test_differences_come_first_then_what_was_never_checked(operator: Client, estate: make.Estate) -> None:
+    copies.dataset(name="a-passed", binding="OTHER", prefix="x:")
+    copies.dataset(name="b-never", prefix="never:")
+    copies.dataset(name="c-failed")
+    checked(copied(estate))
+    assert list(agreements(operator)) == ["c-failed", "b-never", "a-passed"]
+
+
+def test_the_definition_and_a_check_by_earlier_rules_are_shown(operator: Client, estate: make.Estate) -> None:
+    copies.dataset()
+    checked(copied(estate))
+    assert "by earlier rules" not in text(operator, "/integrity/")
+    Dataset.objects.update(ignore=["updated_at", "note"])
+    page = text(operator, "/integrity/")
+    assert "by earlier rules" in page
+    assert "master:{type}:{id}" in page
+    assert "name = name" in page
+
+
+def test_the_newest_copy_can_be_checked_and_without_one_it_is_made_first(operator: Client, estate: make.Estate) -> None:
+    copies.dataset()
+    generation = copied(estate)
+    page = text(operator, "/integrity/")
+    assert f'action="/backups/{generation.pk}/check"' in page
+    assert "/backups/new/?env=production&amp;binding=SETTINGS&amp;prefix=master%3A" in page
+
+
+def test_an_environment_without_the_database_says_so(operator: Client, estate: make.Estate) -> None:
+    copies.dataset(database="OTHER_D1")
+    assert "There is no D1 database OTHER_D1 here." in text(operator, "/integrity/")
+
+
+def test_a_passed_check_says_what_agrees(operator: Client, estate: make.Estate) -> None:
+    copies.dataset()
+    copies.rows(estate, ("city", "1", "Kyoto"), ("city", "2", "Nara"))
+    check = checked(copies.copy_of(estate, copies.master("city", "1", "Kyoto"), copies.master("city", "2", "Nara")))
+    page = text(operator, f"/integrity/{check.pk}/")
+    assert "All 2 keys of the copy agree with D1." in page
+    assert f'/audit/?subject=check:{check.pk}"' in page
+
+
+def failed(estate: make.Estate) -> Check:
+    """One row is missing, one field differs, one row has no key."""
+    copies.dataset()
+    copies.rows(estate, ("city", "2", "Osaka"), ("city", "3", "Kobe"))
+    return checked(copies.copy_of(estate, copies.master("city", "1", "Kyoto"), copies.master("city", "2", "Nara")))
+
+
+def test_differences_are_named_by_key_and_field(operator: Client, estate: make.Estate) -> None:
+    check = failed(estate)
+    answer = operator.get(f"/integrity/{check.pk}/")
+    found = {(one.name, one.kind, one.field) for one in answer.context["differences"]}
+    assert found == {
+        ("master:city:1", "missing_in_d1", ""),
+        ("master:city:2", "field", "name"),
+        ("master:city:3", "only_in_d1", ""),
+    }
+    assert [(kind, number) for kind, _, number in answer.context["kinds"]] == [
+        ("field", 1),
+        ("missing_in_d1", 1),
+        ("only_in_d1", 1),
+    ]
+    page = answer.content.decode()
+    assert "?name=master%3Acity%3A2" in page
+    assert "Osaka" not in page
+
+
+def test_differences_are_filtered_by_kind_and_paged(
+    operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backups.integrity.views.PAGE", 1)
+    check = failed(estate)
+
+    def shown(query: str) -> list[Difference]:
+        return list(operator.get(f"/integrity/{check.pk}/{query}").context["differences"])
+
+    (first,) = shown("")
+    (second,) = shown(f"?after={first.pk}")
+    assert second.pk > first.pk
+    assert [one.kind for one in shown("?kind=field")] == ["field"]
+    assert shown("?kind=nothing") == []
+
+
+def test_a_check_says_when_not_every_difference_is_kept(
+    operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = failed(estate)
+    assert "differences are kept" not in text(operator, f"/integrity/{check.pk}/")
+    monkeypatch.setattr("backups.integrity.staging.MAX_STORED", 2)
+    assert "The first 2 of 3 differences are kept." in text(operator, f"/integrity/{check.pk}/")
+
+
+def test_a_check_under_way_is_polled_until_it_is_over(operator: Client, estate: make.Estate) -> None:
+    copies.dataset()
+    check = integrity.start_check(copied(estate), actor=make.SETUP)
+    assert f'hx-get="/integrity/{check.pk}/live"' in text(operator, f"/integrity/{check.pk}/")
+    first, second = (operator.get(f"/integrity/{check.pk}/live") for _ in range(2))
+    assert first.content == second.content
+    make.work()
+    assert operator.get(f"/integrity/{check.pk}/live")["HX-Refresh"] == "true"
+
+
+def test_a_check_whose_run_failed_shows_why(operator: Client, estate: make.Estate) -> None:
+    copies.dataset()
+    check = integrity.start_check(copied(estate), actor=make.SETUP)
+    Run.objects.filter(pk=check.run_id).update(state="running")
+    Run.objects.filter(pk=check.run_id).update(
+        state="failed", error_code="store", error="R2 is away.", finished_at="2026-01-01T00:00:00+00:00"
+    )
+    page = text(operator, f"/integrity/{check.pk}/")
+    assert "R2 is away." in page
+    assert "hx-get" not in page
+
+
+def test_a_check_is_made_again_by_an_operator(operator: Client, estate: make.Estate) -> None:
+    check = failed(estate)
+    answer = operator.post(f"/integrity/{check.pk}/again")
+    again = Check.objects.latest("pk")
+    assert answer.headers["Location"] == f"/integrity/{again.pk}/"
+    assert (again.pk > check.pk, again.generation) == (True, check.generation)
+
+
+def test_two_checks_of_a_copy_do_not_run_at_once(operator: Client, estate: make.Estate) -> None:
+    copies.dataset()
+    check = integrity.start_check(copied(estate), actor=make.SETUP)
+    operator.post(f"/integrity/{check.pk}/again")
+    assert Check.objects.count() == 1
+    assert Entry.objects.get(action="refused").subject == f"check:{check.pk}"
+
+
+def test_a_check_of_a_file_is_not_repeated_from_its_page(operator: Client, estate: make.Estate, tmp_path: Path) -> None:
+    file = tmp_path / "masters.json"
+    file.write_text("[]")
+    check = integrity.start_file_check(estate.qa.environment, copies.dataset(), file, actor=make.SETUP)
+    assert "A file is checked by the command that read it." in text(operator, f"/integrity/{check.pk}/")
+    assert operator.post(f"/integrity/{check.pk}/again").status_code == 404
+
+
+def test_only_an_operator_checks_again(client: Client, estate: make.Estate, people: make.People) -> None:
+    check = failed(estate)
+    reviewer = signed_in(client, people.reviewer)
+    assert "Only an operator can start it." in text(reviewer, f"/integrity/{check.pk}/")
+    assert reviewer.post(f"/integrity/{check.pk}/again").status_code == 403

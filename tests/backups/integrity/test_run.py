@@ -1,0 +1,465 @@
+"""Generations against D1, on a real SQLite behind the fake Cloudflare."""
+
+import json
+import tracemalloc
+
+import pytest
+from django.db import connection
+from django_q.models import OrmQ
+
+from audit import log
+from audit.models import Entry as AuditEntry
+from backups.datasets import paging as tables
+from backups.generations import start as generations
+from backups.integrity import run as comparison
+from backups.integrity import staging as sides
+from backups.integrity import start as integrity
+from backups.integrity.start import CheckRefused
+from backups.models import Check, CheckRow, Difference, Generation
+from kvops import timing
+from kvops.models import Run
+from kvops.runs import driver as runs
+from kvops.runs import lease as leases
+from tests import make
+from tests.audit.make import triggers_off
+from tests.backups.generations.helpers import copy_of, d1, dataset, entry, master, rows
+from tests.fakes.http import Request
+
+ACTOR = log.Actor.command("tests")
+TOKYO = master("shop", "1", "東京", updated_at="2020")
+OSAKA = master("shop", "2", "大阪")
+
+
+@pytest.fixture(autouse=True)
+def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clean-up is tested elsewhere; here copies and checks are nobody's."""
+    for kind in (Run.Kind.BACKUP, Run.Kind.CHECK):
+        monkeypatch.setitem(leases.KINDS, kind, leases.Kind(leases.KINDS[kind].handler))
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "FIRST_ROWS", 3)
+    monkeypatch.setattr(tables, "MOST_ROWS", 3)
+
+
+def checked(generation: Generation) -> Check:
+    check = integrity.start_check(generation, actor=ACTOR)
+    make.work()
+    check.refresh_from_db()
+    check.run.refresh_from_db()
+    return check
+
+
+def differences(check: Check) -> list[tuple[str, str, str]]:
+    return list(check.found.order_by("name", "kind", "field").values_list("name", "kind", "field"))
+
+
+def statements(estate: make.Estate) -> list[str]:
+    """Collect the SQL that reaches D1 from now on."""
+    seen: list[str] = []
+
+    def note(request: Request) -> None:
+        seen.append(json.loads(request.body)["sql"])
+
+    estate.cloudflare.hook("query", note)
+    return seen
+
+
+def test_a_copy_that_agrees_with_d1_passes(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"), ("shop", "2", "大阪"))
+    check = checked(copy_of(estate, TOKYO, OSAKA))
+    assert (check.outcome, check.keys, check.rows, check.differences) == ("passed", 2, 2, 0)
+    assert check.run.state == Run.State.SUCCEEDED
+
+
+def test_the_order_of_fields_does_not_matter(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"))
+    value = '{"name":"東京", "id" : "1", "type":"shop"}'.encode()
+    assert checked(copy_of(estate, entry("master:shop:1", value))).outcome == "passed"
+
+
+def test_a_missing_row_an_extra_row_and_a_differing_field_are_named(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "2", "おおさか"), ("shop", "3", "extra"))
+    check = checked(copy_of(estate, TOKYO, OSAKA))
+    assert check.outcome == "failed"
+    assert differences(check) == [
+        ("master:shop:1", "missing_in_d1", ""),
+        ("master:shop:2", "field", "name"),
+        ("master:shop:3", "only_in_d1", ""),
+    ]
+
+
+def test_unknown_fields_and_values_that_are_no_objects_are_named(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "a"), ("shop", "2", "b"))
+    check = checked(copy_of(estate, master("shop", "1", "a", color="red"), entry("master:shop:2", b"\x00\x01")))
+    assert differences(check) == [("master:shop:1", "unknown_field", "color"), ("master:shop:2", "not_an_object", "")]
+
+
+def test_a_missing_field_equals_null_and_nothing_else(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", None), ("shop", "2", ""), ("shop", "3", "x"))
+    empty = [entry(f"master:shop:{n}", {"id": n, "type": "shop"}) for n in ("1", "2")]
+    check = checked(copy_of(estate, *empty, master("shop", "3", None)))
+    assert differences(check) == [("master:shop:2", "field", "name"), ("master:shop:3", "field", "name")]
+
+
+def test_two_rows_of_one_name_are_a_difference(estate: make.Estate) -> None:
+    dataset(key="master:{type}{id}", fields={}, ignore=["id", "type", "name", "updated_at"])
+    rows(estate, ("sh", "op1", ""), ("shop", "1", ""))
+    check = checked(copy_of(estate, entry("master:shop1", {})))
+    assert differences(check) == [("master:shop1", "duplicate", "")]
+
+
+def test_rows_of_one_key_are_found_across_pages(estate: make.Estate, small_pages: None) -> None:
+    dataset(table="loose", key="master:{id}", fields={"id": "id"}, ignore=[])
+    d1(estate).executescript(
+        "CREATE TABLE loose (id TEXT); INSERT INTO loose VALUES ('a'), ('b'), ('c'), ('c'), ('d');"
+    )
+    check = checked(copy_of(estate, *(entry(f"master:{n}", {"id": n}) for n in "abcd")))
+    assert (differences(check), check.rows) == ([("master:c", "duplicate", "")], 5)
+
+
+def test_a_row_with_a_null_in_its_key_is_a_difference(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", None, "?"), ("shop", "1", "東京"))
+    check = checked(copy_of(estate, TOKYO))
+    assert differences(check) == [("master:shop:", "only_in_d1", "id")]
+
+
+def test_rows_only_in_d1_may_be_allowed_and_are_counted(estate: make.Estate) -> None:
+    dataset(only_in_d1="allow")
+    rows(estate, ("shop", "1", "東京"), ("shop", "9", "new"))
+    check = checked(copy_of(estate, TOKYO))
+    assert (check.outcome, check.differences, check.only_in_d1, differences(check)) == ("passed", 0, 1, [])
+
+
+def test_an_empty_table_is_no_agreement(estate: make.Estate) -> None:
+    dataset()
+    check = checked(copy_of(estate, TOKYO, OSAKA))
+    assert (check.outcome, check.differences, check.rows) == ("failed", 2, 0)
+
+
+def test_many_rows_with_integer_keys_agree_over_many_pages(estate: make.Estate, small_pages: None) -> None:
+    dataset(table="numbered", key="master:{id}", fields={"id": "id", "price": "price", "on": "is_on"}, ignore=[])
+    d1(estate).execute("CREATE TABLE numbered (id INTEGER PRIMARY KEY, price REAL, is_on INTEGER)")
+    ids = [1, 9, 10, 11, 99, 100, 101, 1000, 9007199254740993]
+    rows(estate, *((n, 1.5, 1) for n in ids), table="numbered")
+    seen = statements(estate)
+    check = checked(copy_of(estate, *(entry(f"master:{n}", {"id": n, "price": 1.5, "on": True}) for n in ids)))
+    assert (check.outcome, check.rows) == ("passed", len(ids))
+    assert len(seen) > 4
+
+
+def test_only_rows_under_the_copied_prefix_are_compared(estate: make.Estate, small_pages: None) -> None:
+    dataset()
+    rows(estate, *(("clinic", str(n), "x") for n in range(7)), ("shop", "1", "東京"), (None, "5", "could be"))
+    check = checked(copy_of(estate, TOKYO, prefixes=["master:shop:"]))
+    assert (check.rows, differences(check)) == (2, [("master:", "only_in_d1", "type")])
+
+
+def test_a_generation_of_several_parts_with_api_only_entries_is_read_whole(estate: make.Estate) -> None:
+    dataset()
+    entries = [master("shop", str(n), "x") for n in range(10)]
+    odd = type(entries[0])(entries[4].name, entries[4].data, None, '"not an object"')
+    rows(estate, *(("shop", str(n), "x") for n in range(10)))
+    generation = copy_of(estate, *entries[:4], odd, *entries[5:], per_part=3)
+    assert generation.parts.exclude(api_only_key="").count() == 1
+    assert checked(generation).keys == 10
+
+
+def test_a_real_backup_agrees_with_the_d1_it_came_from(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"), ("shop", "2", "大阪"))
+    for one in (TOKYO, OSAKA):
+        estate.put(estate.qa, one.name, one.data, metadata='"text"' if one is OSAKA else {"a": 1})
+    generation = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    make.work()
+    generation.refresh_from_db()
+    check = checked(generation)
+    assert (generation.status, check.outcome, check.keys, check.rows) == ("complete", "passed", 2, 2)
+
+
+def test_a_copy_whose_object_was_changed_is_not_compared(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"))
+    generation = copy_of(estate, TOKYO)
+    key = generation.parts.get().object_key
+    estate.s3.objects[key] = estate.s3.objects[key].replace("東京".encode(), "京都".encode())
+    check = checked(generation)
+    assert (check.outcome, check.run.state, check.run.error_code) == ("pending", "failed", "damaged")
+
+
+def test_a_copy_that_lost_a_part_is_not_compared(estate: make.Estate) -> None:
+    dataset()
+    generation = copy_of(estate, TOKYO, OSAKA, per_part=1)
+    with triggers_off("backups_generationpart"):
+        generation.parts.get(number=2).delete()
+    check = checked(generation)
+    assert (check.outcome, check.run.error_code) == ("pending", "damaged")
+
+
+@pytest.mark.parametrize("kind", ["429", "error", "html_524", "reset"])
+def test_an_answer_d1_fails_to_give_is_asked_for_again(estate: make.Estate, kind: str) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"))
+    estate.cloudflare.fault("query", kind, nth=2, seconds=0.01)
+    check = checked(copy_of(estate, TOKYO))
+    assert (check.outcome, len(estate.cloudflare.calls("query"))) == ("passed", 3)
+
+
+def test_an_answer_that_is_too_large_is_asked_for_in_smaller_pages(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"))
+    estate.cloudflare.fault("query", "too_large", nth=2)
+    seen = statements(estate)
+    assert checked(copy_of(estate, TOKYO)).outcome == "passed"
+    assert [sql.rpartition(" ")[2] for sql in seen[1:]] == ["500", "125"]
+
+
+def test_a_table_that_is_not_there_fails_the_run_and_passes_nothing(estate: make.Estate) -> None:
+    dataset(table="nowhere")
+    check = checked(copy_of(estate, TOKYO))
+    assert (check.outcome, check.run.state) == ("pending", "failed")
+    assert "no such table" in check.run.error
+
+
+def test_only_select_statements_reach_d1(estate: make.Estate, small_pages: None) -> None:
+    dataset()
+    rows(estate, *(("shop", str(n), "x") for n in range(10)))
+    seen = statements(estate)
+    checked(copy_of(estate, TOKYO))
+    assert len(seen) > 3
+    assert all(sql.startswith("SELECT ") and ";" not in sql for sql in seen)
+    assert estate.cloudflare.journal_routes() == {("POST", "query")}
+
+
+def everything_in_postgres() -> str:
+    """Every row of every table, as text."""
+    with connection.cursor() as cursor:
+        return "\n".join(
+            str(row)
+            for table in connection.introspection.table_names()
+            for row in (cursor.execute(f'SELECT t::text FROM "{table}" t'), cursor.fetchall())[1]
+        )
+
+
+def test_no_value_is_ever_in_postgres(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "canary-in-d1"), ("shop", "2", "canary-in-both"))
+    during: list[str] = []
+    find = sides.find
+
+    def spy(*args: object, **kwargs: object) -> dict[str, int]:
+        during.append(everything_in_postgres())
+        return find(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sides, "find", spy)
+    checked(copy_of(estate, master("shop", "1", "canary-in-kv"), master("shop", "2", "canary-in-both")))
+    assert "master:shop:1" in during[0]
+    assert "canary" not in during[0] + everything_in_postgres()
+
+
+def test_nothing_staged_is_left_behind(estate: make.Estate) -> None:
+    dataset()
+    checked(copy_of(estate, TOKYO))
+    assert not CheckRow.objects.exists()
+
+
+def test_more_differences_than_are_kept_are_counted(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset()
+    monkeypatch.setattr(comparison, "MAX_STORED", 4)
+    odd = [master("odd", str(n), "x", color=1) for n in range(3)]
+    check = checked(copy_of(estate, *odd, *(master("shop", str(n), "x") for n in range(9))))
+    assert (check.differences, check.found.count()) == (15, 4)
+
+
+def test_memory_does_not_grow_with_the_table(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset()
+    monkeypatch.setattr(tables, "MOST_ROWS", 500)
+    peaks = []
+    for count in (1_000, 4_000):
+        found = [("shop", f"{count}-{n}", "x" * 200) for n in range(count)]
+        rows(estate, *found)
+        generation = copy_of(estate, *(master(*row) for row in found), per_part=500, prefixes=[f"master:shop:{count}-"])
+        tracemalloc.start()
+        assert checked(generation).outcome == "passed"
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_a_check_of_many_steps_goes_on_where_it_was(
+    estate: make.Estate, small_pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset()
+    monkeypatch.setattr(timing, "STEP", 0.0)
+    rows(estate, *(("shop", str(n), "x") for n in range(10)))
+    generation = copy_of(estate, *(master("shop", str(n), "x") for n in range(10)), per_part=4)
+    check = checked(generation)
+    assert (check.outcome, check.keys, check.rows) == ("passed", 10, 10)
+    assert len(estate.s3.calls("GET")) == 3
+
+
+def test_a_check_that_lay_still_reads_everything_again(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"))
+    check = integrity.start_check(copy_of(estate, TOKYO, OSAKA), actor=ACTOR)
+    monkeypatch.setattr(timing, "STEP", 0.0)
+    for _ in range(3):
+        runs.drive(check.run.pk)
+    check.run.refresh_from_db()
+    assert check.run.cursor["phase"] == "compare"
+    rows(estate, ("shop", "2", "大阪"))
+    monkeypatch.setattr(timing, "STEP", 60.0)
+    monkeypatch.setattr(timing, "CHECK_PAUSE", 0.0)
+    make.work()
+    check.refresh_from_db()
+    assert (check.outcome, check.keys) == ("passed", 2)
+
+
+def test_rows_that_postgres_lost_are_read_again(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset()
+    rows(estate, ("shop", "2", "大阪"))
+    check = integrity.start_check(copy_of(estate, TOKYO, OSAKA), actor=ACTOR)
+    monkeypatch.setattr(timing, "STEP", 0.0)
+    runs.drive(check.run.pk)
+    CheckRow.objects.all().delete()
+    make.work()
+    assert differences(check) == [("master:shop:1", "missing_in_d1", "")]
+
+
+def test_a_changed_rule_does_not_reach_into_a_running_check(estate: make.Estate) -> None:
+    made = dataset()
+    rows(estate, ("shop", "1", "other"))
+    check = integrity.start_check(copy_of(estate, TOKYO), actor=ACTOR)
+    made.fields, made.ignore = {}, ["id", "type", "name", "updated_at"]
+    made.save()
+    make.work()
+    check.refresh_from_db()
+    assert check.outcome == "failed"
+
+
+def test_start_and_outcome_are_in_the_audit_log_with_the_rule(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"))
+    check = checked(copy_of(estate, TOKYO, OSAKA))
+    started, failed = AuditEntry.objects.filter(subject=f"check:{check.pk}").order_by("seq")
+    assert (started.action, failed.action) == ("check.started", "check.failed")
+    assert started.digest == failed.digest == check.definition_digest
+    assert (failed.details["keys"], failed.details["rows"], failed.details["differences"]) == (2, 1, 1)
+    assert failed.details["statement"].startswith("SELECT ")
+
+
+def rows_digest(check: Check) -> str:
+    return str(AuditEntry.objects.get(subject=f"check:{check.pk}", action="check.failed").details["rows_sha256"])
+
+
+def test_the_digest_of_what_d1_held_follows_its_content_and_not_the_pages(
+    estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset()
+    rows(estate, *(("shop", str(n), "x") for n in range(9)))
+    generation = copy_of(estate, TOKYO)
+    first = rows_digest(checked(generation))
+    monkeypatch.setattr(tables, "MOST_ROWS", 3)
+    assert rows_digest(checked(generation)) == first
+    rows(estate, ("shop", "9", "y"))
+    assert rows_digest(checked(generation)) != first
+
+
+@pytest.mark.parametrize("status", ["partial", "damaged"])
+def test_a_copy_that_is_not_whole_is_refused(estate: make.Estate, status: str) -> None:
+    dataset()
+    with pytest.raises(CheckRefused, match="only a whole"):
+        integrity.start_check(copy_of(estate, TOKYO, status=status), actor=ACTOR)
+
+
+def test_a_copy_in_writing_is_refused(estate: make.Estate) -> None:
+    dataset()
+    generation = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    with pytest.raises(CheckRefused, match="only a whole"):
+        integrity.start_check(generation, actor=ACTOR)
+
+
+def test_a_copy_no_dataset_covers_is_refused(estate: make.Estate) -> None:
+    dataset()
+    with pytest.raises(CheckRefused, match="No one dataset covers"):
+        integrity.start_check(copy_of(estate, TOKYO, prefixes=["master:", "clinic:"]), actor=ACTOR)
+
+
+def test_a_copy_whose_database_is_missing_is_refused(estate: make.Estate) -> None:
+    dataset(database="STAFF_D1")
+    with pytest.raises(CheckRefused, match="no D1 database bound as STAFF_D1"):
+        integrity.start_check(copy_of(estate, TOKYO), actor=ACTOR)
+
+
+def test_a_second_check_of_the_same_copy_waits_for_the_first(estate: make.Estate) -> None:
+    dataset()
+    generation = copy_of(estate, TOKYO)
+    integrity.start_check(generation, actor=ACTOR)
+    with pytest.raises(runs.AlreadyOpen):
+        integrity.start_check(generation, actor=ACTOR)
+
+
+def another_run(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cursor: dict[str, object]) -> Run:
+    """A run of another kind that asks for the comparison."""
+    monkeypatch.setitem(leases.KINDS, Run.Kind.CONFIRM, leases.Kind("tests.backups.integrity.rechecking.work"))
+    with log.transaction():
+        run = runs.create(
+            Run.Kind.CONFIRM, subject="stage:1", label="x", actor=ACTOR, environment=estate.qa.environment
+        )
+    Run.objects.filter(pk=run.pk).update(cursor=cursor)
+    return run
+
+
+def test_another_run_checks_again_step_by_step_and_keeps_its_own_place(
+    estate: make.Estate, small_pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset()
+    monkeypatch.setattr(timing, "STEP", 0.0)
+    rows(estate, *(("shop", str(n), "x") for n in range(7)))
+    generation = copy_of(estate, *(master("shop", str(n), "x") for n in range(7)), per_part=3)
+    run = another_run(estate, monkeypatch, {"generation": generation.pk})
+    make.work()
+    run.refresh_from_db()
+    check = Check.objects.get(run=run)
+    assert (run.state, check.outcome, check.keys, check.rows) == ("succeeded", "passed", 7, 7)
+    assert (run.cursor, run.result["steps"] > 3) == ({"generation": generation.pk, "steps": run.result["steps"]}, True)
+
+
+def test_a_recheck_after_a_correction_is_a_new_one(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset()
+    run = another_run(estate, monkeypatch, {"generation": copy_of(estate, TOKYO).pk})
+    make.work()
+    rows(estate, ("shop", "1", "東京"))
+    run.refresh_from_db()
+    assert (run.state, run.error_code) == ("failed", "differences")
+    runs.resume(run, actor=ACTOR)
+    make.work()
+    assert list(Check.objects.order_by("pk").values_list("outcome", flat=True)) == ["failed", "passed"]
+
+
+def test_a_foreground_check_queues_nothing(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "1", "東京"))
+    check = integrity.start_check(copy_of(estate, TOKYO), actor=ACTOR, foreground=True)
+    assert [run.state for run in runs.drive_to_the_end(check.run)][-1] == "succeeded"
+    assert not OrmQ.objects.exists()
+
+
+def test_names_that_postgres_cannot_hold_are_differences(estate: make.Estate) -> None:
+    dataset()
+    rows(estate, ("shop", "a\0b", "x"))
+    check = checked(copy_of(estate))
+    assert (check.rows, differences(check)) == (1, [("master:shop:a\\0b", "only_in_d1", "")])
+
+
+def test_differences_are_named_by_the_check_they_belong_to(estate: make.Estate) -> None:
+    dataset()
+    first, second = checked(copy_of(estate, TOKYO)), checked(copy_of(estate, OSAKA))
+    assert (first.found.count(), second.found.count(), Difference.objects.count()) == (1, 1, 2)

@@ -1,0 +1,374 @@
+"""The deletion of copies: collected when due, approved by another person, derived again before each of them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import IntegrityError
+from django.db.models.functions import Now
+from django.db.transaction import atomic
+
+from audit.models import Entry
+from backups.bucket import reconcile as reconciling
+from backups.bucket.deletion import remove_permanently
+from backups.bucket.r2 import R2Store
+from backups.models import Disposal, Generation, Restore, StoredObject
+from backups.restores import selection as selecting
+from backups.restores.moves import RestoreRefused
+from backups.retention import erasure as erasing
+from backups.retention import pins
+from backups.retention import requests as disposals
+from backups.retention.requests import DisposalRefused
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
+from kvops.runs import driver as runs
+from kvops.runs import emergency
+from tests import make
+from tests.backups.retention.copies_of_any_age import copy
+from tests.backups.retention.requesting import approved, asked, expired, now, started
+from tests.fakes.s3 import Answer
+from tests.signing import fresh, signed_in
+
+pytestmark = pytest.mark.django_db
+
+State = Disposal.State
+
+
+def status(generation: Generation) -> str:
+    return Generation.objects.get(pk=generation.pk).status
+
+
+def deleted(estate: make.Estate) -> list[str]:
+    """In their order, each once: a new step deletes again what the one before may not have."""
+    return list(dict.fromkeys(call.key for call in estate.s3.calls("DELETE")))
+
+
+def test_expired_copies_are_deleted_the_manifest_first(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    disposal = started(estate, people)
+    make.work()
+    assert deleted(estate) == [
+        f"{old.stem}{end}" for end in (".manifest.json", ".RESTORE.md", ".json.digests", ".json")
+    ]
+    assert (status(old), now(disposal).state, now(disposal).deleted) == ("deleted", State.DONE, 1)
+    assert len(estate.s3.objects) == 4
+
+
+def test_each_object_is_in_the_record_before_it_is_deleted(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = expired(estate, 40)
+    started(estate, people)
+    told: list[int] = []
+
+    def look(store: R2Store, key: str) -> None:
+        told.append(Entry.objects.filter(action="object.deleting", details__object=key).count())
+        remove_permanently(store, key)
+
+    monkeypatch.setattr("backups.retention.erasure.remove_permanently", look)
+    make.work()
+    assert set(told) == {1}
+    ends = Entry.objects.filter(subject=f"generation:{old.pk}").values_list("action", flat=True).order_by("seq")
+    assert (ends.first(), ends.last()) == ("generation.deleting", "generation.deleted")
+
+
+def test_only_what_is_due_is_collected(estate: make.Estate, people: make.People) -> None:
+    old, _young = expired(estate, 40, 20)
+    disposal = asked(estate, people)
+    assert list(disposal.entries.values_list("generation_id", flat=True)) == [old.pk]
+
+
+def test_nothing_is_collected_when_nothing_is_due(estate: make.Estate, people: make.People) -> None:
+    expired(estate, 20)
+    with pytest.raises(DisposalRefused, match="no copy"):
+        asked(estate, people)
+
+
+def test_a_second_request_for_the_environment_is_refused(estate: make.Estate, people: make.People) -> None:
+    expired(estate, 40)
+    asked(estate, people)
+    with pytest.raises(DisposalRefused, match="already"):
+        asked(estate, people)
+
+
+def test_a_rejection_ends_it_and_the_copies_can_be_collected_again(estate: make.Estate, people: make.People) -> None:
+    expired(estate, 40)
+    request = ApprovalRequest.objects.get(disposal=asked(estate, people))
+    approvals.reject(request, by=people.reviewer, shown=request.digest, reason="Not now")
+    assert Disposal.objects.get().state == State.ENDED
+    assert asked(estate, people).state == State.SUBMITTED
+
+
+def pinned(old: Generation, estate: make.Estate, people: make.People) -> None:
+    pins.pin(old, reason="Keep it", by=people.auditor)
+
+
+def damaged(old: Generation, estate: make.Estate, people: make.People) -> None:
+    Generation.objects.filter(status="verified").exclude(pk=old.pk).update(status="damaged")
+
+
+def longer(old: Generation, estate: make.Estate, people: make.People) -> None:
+    Family.objects.update(retain_days=30)
+    Family.objects.filter(pattern="master:").update(retain_days=90)
+
+
+def restored(old: Generation, estate: make.Estate, people: make.People) -> None:
+    Restore.objects.create(
+        generation=old, environment=estate.qa.environment, namespace=estate.qa, names_sha256="0" * 64
+    )
+
+
+CHANGES: dict[str, Callable[[Generation, make.Estate, make.People], None]] = {
+    "a pin": pinned,
+    "the newer copy is damaged": damaged,
+    "a longer rule": longer,
+    "a restore": restored,
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changed_since_the_approval_refuses_the_start(estate: make.Estate, people: make.People, what: str) -> None:
+    (old,) = expired(estate, 40)
+    disposal = approved(estate, people)
+    CHANGES[what](old, estate, people)
+    with pytest.raises(DisposalRefused, match="no longer what was approved"):
+        disposals.start(disposal, by=people.operator)
+    assert (now(disposal).state, deleted(estate)) == (State.ENDED, [])
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changed_since_the_start_keeps_the_copy(estate: make.Estate, people: make.People, what: str) -> None:
+    (old,) = expired(estate, 40)
+    disposal = started(estate, people)
+    CHANGES[what](old, estate, people)
+    make.work()
+    assert (deleted(estate), now(disposal).kept, status(old)) == ([], 1, "verified")
+    assert disposal.entries.get().because
+
+
+def test_a_copy_that_is_being_deleted_takes_nothing_on(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    started(estate, people)
+    estate.s3.fault("503", "DELETE", times=1000)
+    make_one_step()
+    assert status(old) == "deleting"
+    with pytest.raises(pins.PinRefused, match="being deleted"):
+        pins.pin(old, reason="x", by=people.auditor)
+    with pytest.raises(RestoreRefused):
+        selecting.prepare(old, actor=make.SETUP)
+    with pytest.raises(IntegrityError, match="nothing relies on"), atomic():
+        restored(old, estate, people)
+
+
+def make_one_step() -> None:
+    for run in Run.objects.open().filter(kind="dispose"):
+        runs.drive(run.pk)
+
+
+def test_a_delete_that_fails_is_reported_and_tried_again(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    disposal = started(estate, people)
+    estate.s3.fault("403", "DELETE")
+    make.work()
+    run = now(disposal).run
+    assert run is not None
+    assert (run.state, "bucket's locks" in run.error, status(old)) == ("failed", True, "deleting")
+    runs.resume(run, actor=people.operator.actor)
+    make.work()
+    assert (status(old), now(disposal).state) == ("deleted", State.DONE)
+    assert Entry.objects.filter(action="object.deleting").count() == 4
+
+
+class Killed(BaseException):
+    """The worker dies."""
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("which", range(4))
+def test_a_worker_that_dies_at_any_object_is_taken_over(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, which: int, after: bool
+) -> None:
+    (old,) = expired(estate, 40)
+    started(estate, people)
+    asked_for: list[str] = []
+
+    def dies(store: R2Store, key: str) -> None:
+        asked_for.append(key)
+        if len(asked_for) == which + 1 and not after:
+            raise Killed
+        remove_permanently(store, key)
+        if len(asked_for) == which + 1:
+            raise Killed
+
+    monkeypatch.setattr("backups.retention.erasure.remove_permanently", dies)
+    with pytest.raises(Killed):
+        make.work()
+    assert status(old) == "deleting"
+    Run.objects.filter(kind="dispose").update(lease_until=Now() - timedelta(hours=1))
+    make.work()
+    assert (status(old), len(estate.s3.objects)) == ("deleted", 4)
+    assert Entry.objects.filter(action="object.deleting").count() == 4
+
+
+def test_an_object_that_does_not_go_is_never_done(
+    estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = expired(estate, 40)
+    disposal = started(estate, people)
+    monkeypatch.setattr(estate.s3, "delete", lambda _key: Answer(204))
+    make.work()
+    assert (status(old), now(disposal).state) == ("deleting", State.DELETING)
+    assert Run.objects.get(kind="dispose").error_code == "still_there"
+
+
+def test_a_stopped_deletion_can_be_ended_with_the_copy_it_began(estate: make.Estate, people: make.People) -> None:
+    first, second = expired(estate, 50, 40)
+    disposal = started(estate, people)
+    estate.s3.fault("403", "DELETE")
+    make.work()
+    disposals.end_early(now(disposal), by=people.operator)
+    make.work()
+    assert (status(first), status(second)) == ("deleted", "verified")
+    assert (now(disposal).deleted, now(disposal).kept) == (1, 1)
+
+
+def test_the_emergency_stop_holds_for_copies(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    started(estate, people)
+    emergency.press(estate.qa.environment, by=people.auditor)
+    make.work()
+    assert (deleted(estate), status(old), Run.objects.get(kind="dispose").state) == ([], "verified", "stopped")
+
+
+def test_somebody_who_lost_the_role_stops_it(estate: make.Estate, people: make.People) -> None:
+    expired(estate, 40)
+    started(estate, people)
+    people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
+    make.work()
+    assert (deleted(estate), Run.objects.get(kind="dispose").error_code) == ([], "rights_gone")
+
+
+@pytest.mark.parametrize("objects", [0, 1])
+def test_what_somebody_started_who_lost_the_role_can_be_ended_early(
+    estate: make.Estate, people: make.People, objects: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No copy is begun any more; one of which an object is gone already goes to its end."""
+    (old,) = expired(estate, 40)
+    disposal = started(estate, people)
+
+    def remove(store: R2Store, key: str) -> None:
+        if objects:
+            remove_permanently(store, key)
+        people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
+
+    monkeypatch.setattr(erasing, "remove_permanently", remove)
+    if not objects:
+        people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
+    make.work()
+    assert Run.objects.get(kind="dispose").error_code == "rights_gone"
+    monkeypatch.undo()
+    disposals.end_early(now(disposal), by=people.operator)
+    make.work()
+    assert (now(disposal).state, status(old)) == ("done", "deleted" if objects else "verified")
+
+
+def test_the_listing_misses_nothing_that_was_deleted(estate: make.Estate, people: make.People) -> None:
+    expired(estate, 40)
+    reconciling.start(estate.qa.environment, actor=make.SETUP)
+    make.work()
+    assert StoredObject.objects.filter(status="known").count() == 8
+    started(estate, people)
+    make.work()
+    reconciling.start(estate.qa.environment, actor=make.SETUP)
+    make.work()
+    assert list(StoredObject.objects.values_list("status").distinct()) == [("known",)]
+
+
+# Ways around it
+
+
+def test_no_page_deletes_a_copy_before_the_decision(estate: make.Estate, people: make.People) -> None:
+    expired(estate, 40)
+    disposal = asked(estate, people)
+    browser = fresh(people.operator)
+    for what in ("start", "again", "end"):
+        browser.post(f"/retention/requests/{disposal.pk}/{what}", {"confirm": "backups"})
+    make.work()
+    assert (deleted(estate), now(disposal).state) == ([], State.SUBMITTED)
+
+
+def test_who_asked_cannot_approve_and_who_approved_cannot_start(estate: make.Estate, people: make.People) -> None:
+    expired(estate, 40)
+    request = ApprovalRequest.objects.get(disposal=asked(estate, people))
+    RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
+    RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
+    with pytest.raises(approvals.ApprovalRefused, match="another person must decide"):
+        approvals.approve(request, by=people.operator, shown=request.digest)
+    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    with pytest.raises(approvals.ApprovalRefused, match="another person must start"):
+        disposals.start(Disposal.objects.get(), by=people.reviewer)
+
+
+@pytest.mark.parametrize("kind", ["delete", "restore", "dispose"])
+def test_no_task_deletes_a_copy_without_an_approval(estate: make.Estate, people: make.People, kind: str) -> None:
+    expired(estate, 40)
+    disposal = asked(estate, people)
+    with pytest.raises(IntegrityError, match="run_destructive_is_approved"), atomic():
+        Run.objects.create(kind=kind, subject=f"disposal:{disposal.pk}", label="x", actor="x")
+
+
+def test_the_database_refuses_the_move_past_the_product(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    approved(estate, people)
+    with pytest.raises(IntegrityError, match="by the run of an approved disposal"), atomic():
+        Generation.objects.filter(pk=old.pk).update(status="deleting")
+
+
+def test_one_module_alone_can_delete_an_object() -> None:
+    root = Path(__file__).parents[3]
+    found = [
+        str(path.relative_to(root))
+        for folder in ("audit", "backups", "kvops")
+        for path in (root / folder).rglob("*.py")
+        if "delete_object" in path.read_text("utf-8") or "import remove_permanently" in path.read_text("utf-8")
+    ]
+    assert sorted(found) == ["backups/bucket/deletion.py", "backups/retention/erasure.py"]
+
+
+# Pages
+
+
+def test_an_auditor_finds_who_deleted_a_copy_and_why(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    started(estate, people)
+    make.work()
+    page = signed_in(people.auditor).get(f"/backups/{old.pk}/").text
+    for said in ("Asked by Operator: Their date has come", "decided by Reviewer", "/retention/requests/"):
+        assert said in page
+    assert "wrangler" not in page
+
+
+def test_the_whole_way_on_the_pages(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    operator, reviewer = fresh(people.operator), fresh(people.reviewer)
+    operator.post("/retention/collect/qa", {"reason": "Old enough"})
+    disposal = Disposal.objects.get()
+    request = ApprovalRequest.objects.get(disposal=disposal)
+    shown = reviewer.get(f"/approvals/{request.pk}/").text
+    assert old.stem in shown
+    assert f"{old.stem}.manifest.json" in reviewer.get(f"/retention/requests/{disposal.pk}/objects").getvalue().decode()
+    decision = {"decision": "approve", "shown": request.digest, "confirm": "backups", "reason": ""}
+    reviewer.post(f"/approvals/{request.pk}/decide", decision)
+    operator.post(f"/retention/requests/{disposal.pk}/start", {"confirm": "backups"})
+    make.work()
+    assert status(old) == "deleted"
+    assert "Deleted" in operator.get(f"/retention/requests/{disposal.pk}/").text
+
+
+def test_a_deleted_copy_is_no_copy_that_holds_a_key(estate: make.Estate, people: make.People) -> None:
+    (old,) = expired(estate, 40)
+    started(estate, people)
+    make.work()
+    assert old not in Generation.objects.there()
+    assert copy(estate.qa, 0) in Generation.objects.there()

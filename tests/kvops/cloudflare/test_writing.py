@@ -1,0 +1,235 @@
+"""Bulk delete and bulk put: one call, never repeated, and an honest outcome."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvops.cloudflare import (
+    ApiError,
+    AuthError,
+    CloudflareError,
+    Entry,
+    InvalidKeyName,
+    RateLimited,
+    TransportError,
+)
+from kvops.cloudflare.writes import BulkOutcome, KVWriter
+from tests.fakes.cloudflare import FakeCloudflare
+from tests.fakes.relay import Relay
+from tests.kvops.cloudflare.estate import ACCOUNT, NS, estate, reader, writer
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeCloudflare]:
+    with estate() as fake:
+        for name in ("a", "b", "c"):
+            fake.put(NS, name, name.encode())
+        yield fake
+
+
+@pytest.fixture
+def kv(fake: FakeCloudflare) -> Iterator[KVWriter]:
+    with writer(fake) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[FakeCloudflare]:
+    with estate() as fake:
+        yield fake
+
+
+def left(fake: FakeCloudflare) -> list[str]:
+    return [item.name for item in fake.namespace(NS).walk("", None)]
+
+
+def test_the_named_keys_are_deleted_and_the_journal_says_what_they_held(fake: FakeCloudflare, kv: KVWriter) -> None:
+    assert kv.bulk_delete(NS, ["a", "never-was"]) == BulkOutcome(2, [], [])
+    assert left(fake) == ["b", "c"]
+    assert fake.journal[0].deleted == {"a": hashlib.sha256(b"a").hexdigest(), "never-was": None}
+
+
+def test_what_was_not_deleted_everywhere_is_named(fake: FakeCloudflare, kv: KVWriter) -> None:
+    fake.fault("bulk_delete", "partial", names=["b"])
+    assert kv.bulk_delete(NS, ["a", "b", "c"]) == BulkOutcome(2, ["b"], [])
+    assert left(fake) == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["wrong_count", "unknown_names"])
+def test_an_answer_that_contradicts_itself_is_unknown(fake: FakeCloudflare, kv: KVWriter, kind: str) -> None:
+    fake.fault("bulk_delete", kind)
+    outcome = kv.bulk_delete(NS, ["a", "b"])
+    assert (outcome.successful_count, outcome.unknown, outcome.contradicts) == (0, ["a", "b"], True)
+    assert "contradicts" in outcome.problem
+
+
+@pytest.mark.hazard("B6")
+@pytest.mark.parametrize("orderly", [True, False], ids=["closed", "reset"])
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_a_call_cut_at_any_byte_is_unknown_and_never_sent_again(fake: FakeCloudflare, way: str, orderly: bool) -> None:
+    with Relay(fake.base_url) as relay, writer(fake, base_url=relay.base_url) as kv:
+        kv.bulk_delete(NS, ["a", "b"])
+        whole, calls = relay.carried[way], len(fake.journal)
+        for cut in range(whole):
+            relay.cut(way, cut, orderly=orderly)
+            outcome = kv.bulk_delete(NS, ["a", "b"])
+            assert (outcome.unknown, outcome.contradicts) == (["a", "b"], False)
+    assert whole > 100
+    assert len(fake.journal) - calls == (whole if way == "back" else 0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["effect_then_error", "effect_then_html", "effect_then_reset", "effect_then_timeout"],
+)
+def test_a_lost_answer_is_unknown_and_never_sent_again(fake: FakeCloudflare, kind: str) -> None:
+    fake.fault("bulk_delete", kind)
+    with writer(fake, timeout=0.2) as kv:
+        outcome = kv.bulk_delete(NS, ["a", "b"])
+    assert (outcome.unknown, bool(outcome.problem)) == (["a", "b"], True)
+    assert left(fake) == ["c"]
+    assert len(fake.calls("bulk_delete")) == 1
+
+
+@pytest.mark.parametrize("kind", ["error", "html_524", "reset"])
+def test_a_failed_delete_is_not_repeated_either(fake: FakeCloudflare, kv: KVWriter, kind: str) -> None:
+    fake.fault("bulk_delete", kind)
+    assert kv.bulk_delete(NS, ["a"]).unknown == ["a"]
+    assert len(fake.journal) == 1
+
+
+def test_a_limited_delete_raises_and_is_not_repeated(fake: FakeCloudflare, kv: KVWriter) -> None:
+    fake.fault("bulk_delete", "429", seconds=1)
+    with pytest.raises(RateLimited) as caught:
+        kv.bulk_delete(NS, ["a"])
+    assert caught.value.retry_after == 1
+    assert (left(fake), len(fake.journal)) == (["a", "b", "c"], 1)
+
+
+def test_a_refused_delete_raises(fake: FakeCloudflare) -> None:
+    with writer(fake, token="reads") as kv, pytest.raises(AuthError):
+        kv.bulk_delete(NS, ["a"])
+    assert left(fake) == ["a", "b", "c"]
+
+
+def test_a_delete_that_surely_never_left_raises(fake: FakeCloudflare, kv: KVWriter) -> None:
+    fake.stop()
+    with pytest.raises(TransportError):
+        kv.bulk_delete(NS, ["a"])
+    fake.start()
+
+
+@pytest.mark.parametrize("names", [[], ["a", "a"], [str(n) for n in range(10_001)]])
+def test_none_too_many_or_doubled_names_are_refused(fake: FakeCloudflare, kv: KVWriter, names: list[str]) -> None:
+    with pytest.raises(ValueError, match="bulk call"):
+        kv.bulk_delete(NS, names)
+    assert fake.journal == []
+
+
+def test_a_million_derived_keys_remember_only_what_was_deleted(fake: FakeCloudflare, kv: KVWriter) -> None:
+    big = fake.add_derived(ACCOUNT, "big", "big", count=1_000_000)
+    names = [big.name(index) for index in range(500, 1_500)]
+    assert kv.bulk_delete("big", names).successful_count == 1_000
+    assert big.deleted == set(names)
+    with reader(fake) as cf:
+        assert cf.list_keys("big").keys[500].name == big.name(1_500)
+
+
+ENTRIES = pytest.mark.parametrize(
+    "entry",
+    [
+        Entry("plain", b"text", None, None),
+        Entry("binary", b"\xff\x00\xfe", 4_000_000_000, None),
+        Entry("bom", b"\xef\xbb\xbftext", None, '{"b":1.0,"a":1e400,"b":2}'),
+        Entry("empty", b"", None, '"scalar"'),
+        Entry("nul \u2028 😀/..?#%", "日本語\x00".encode(), None, "[1,null]"),
+    ],
+    ids=lambda entry: entry.name[:6],
+)
+
+
+@ENTRIES
+def test_what_is_put_is_read_back_exactly(fake: FakeCloudflare, kv: KVWriter, entry: Entry) -> None:
+    assert kv.bulk_put(NS, [entry]) == BulkOutcome(1, [], [])
+    with reader(fake) as cf:
+        assert cf.exact_get(NS, entry.name) == entry
+
+
+@ENTRIES
+def test_what_is_put_singly_is_read_back_exactly(fake: FakeCloudflare, kv: KVWriter, entry: Entry) -> None:
+    assert kv.put_value(NS, entry) == BulkOutcome(1, [], [])
+    with reader(fake) as cf:
+        assert cf.exact_get(NS, entry.name) == entry
+
+
+@pytest.mark.hazard("B1", "B2")
+@pytest.mark.parametrize("name", ["", ".", "..", "x" * 513, "\ud800"])
+def test_a_name_that_could_become_another_call_is_never_put(fake: FakeCloudflare, kv: KVWriter, name: str) -> None:
+    with pytest.raises(InvalidKeyName):
+        kv.put_value(NS, Entry(name, b"v", None, None))
+    assert fake.journal == []
+
+
+@pytest.mark.parametrize("kind", ["effect_then_error", "effect_then_reset", "effect_then_html"])
+def test_a_lost_answer_to_a_single_put_is_unknown(fake: FakeCloudflare, kv: KVWriter, kind: str) -> None:
+    fake.fault("put_value", kind)
+    assert kv.put_value(NS, Entry("a", b"new", None, None)).unknown == ["a"]
+    assert len(fake.journal) == 1
+
+
+def test_control_characters_do_not_make_a_call_six_times_as_long(fake: FakeCloudflare, kv: KVWriter) -> None:
+    sent: list[int] = []
+    fake.hook("bulk_put", lambda request: sent.append(len(request.body)))
+    kv.bulk_put(NS, [Entry("k", b"\x00" * 30_000, None, None)])
+    assert sent[0] < 41_000
+
+
+def test_metadata_that_is_not_json_is_not_sent(fake: FakeCloudflare, kv: KVWriter) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        kv.bulk_put(NS, [Entry("k", b"v", None, '1},{"key":"other"')])
+    assert fake.journal == []
+
+
+def test_a_put_is_not_repeated(fake: FakeCloudflare, kv: KVWriter) -> None:
+    fake.fault("bulk_put", "effect_then_reset")
+    assert kv.bulk_put(NS, [Entry("k", b"v", None, None)]).unknown == ["k"]
+    assert len(fake.journal) == 1
+
+
+def test_a_put_that_expires_too_soon_is_refused(kv: KVWriter) -> None:
+    with pytest.raises(ApiError, match="60 seconds"):
+        kv.bulk_put(NS, [Entry("k", b"v", 1_000, None)])
+
+
+def test_one_of_two_names_that_look_alike_is_deleted(fake: FakeCloudflare, kv: KVWriter) -> None:
+    composed, decomposed = "\u30ac", "\u30ab\u3099"
+    fake.put(NS, composed, b"1")
+    fake.put(NS, decomposed, b"2")
+    kv.bulk_delete(NS, [composed])
+    assert (composed in left(fake), decomposed in left(fake)) == (False, True)
+
+
+odd = st.sampled_from(["", ".", "..", "../..", "%2e%2e", "..%2f", "/", "?", "#", "values/..", "\ud800", "a" * 513])
+
+
+@given(st.lists(st.text(max_size=40) | odd, max_size=6))
+def test_no_name_can_turn_a_call_into_one_about_the_namespace(shared: FakeCloudflare, names: list[str]) -> None:
+    with reader(shared) as cf, writer(shared) as kv:
+        for name in names:
+            for call in (cf.value, cf.metadata, cf.exact_get):
+                with suppress(CloudflareError):
+                    call(NS, name)
+        for bulk in (cf.bulk_get, kv.bulk_delete):
+            with suppress(CloudflareError, ValueError):
+                bulk(NS, names)
+    assert shared.namespace(NS).title == "qa-settings"
+    assert shared.journal_routes() <= {
+        ("GET", "value"),
+        ("GET", "metadata"),
+        ("POST", "bulk_get"),
+        ("POST", "bulk_delete"),
+    }

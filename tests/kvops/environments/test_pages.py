@@ -1,0 +1,89 @@
+"""The page of the environments."""
+
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from kvops.connections.budget import SharedBudget
+from kvops.environments import apply as environments
+from tests import make
+from tests.fakes.cloudflare import FakeCloudflare
+from tests.kvops.environments import estate_toml
+from tests.signing import said, signed_in
+
+PAGE = "/environments/"
+CHECK = "/environments/qa/check"
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+def page(client: Client) -> str:
+    answer = client.get(PAGE)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_page_shows_bindings_and_references_and_no_secret(operator: Client, estate: make.Estate) -> None:
+    text = page(operator)
+    for part in ("env:QA_READ", "env:PRODUCTION_WRITE", make.NAMESPACES["qa"], make.DATABASES["production"]):
+        assert part in text
+    for secret in ("qa-read-token", "production-write-token", estate.s3.secret_access_key):
+        assert secret not in text
+
+
+def test_the_page_says_how_many_requests_are_left(operator: Client, estate: make.Estate) -> None:
+    budget = SharedBudget(make.ACCOUNTS["qa"])
+    budget.take(100)
+    budget.observed(remaining=None, reset=None, retry_after=90)
+    text = page(operator)
+    assert "860 of 960" in text
+    assert "Cloudflare asked to wait" in text
+
+
+def test_without_environments_the_page_shows_a_file_to_begin_with(operator: Client) -> None:
+    text = page(operator)
+    assert "manage.py apply_environments" in text
+    assert "[[environment.kv]]" in text
+
+
+def test_the_read_token_is_checked(operator: Client, estate: make.Estate) -> None:
+    assert said(operator.post(CHECK, follow=True)) == [
+        "QA: the read token sees everything that is bound here, 2 in all."
+    ]
+    assert estate.cloudflare.calls("namespace")
+
+
+def test_a_read_token_that_is_not_there_is_said(
+    operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QA_READ")
+    (message,) = said(operator.post(CHECK, follow=True))
+    assert "env:QA_READ cannot see" in message
+    assert "is not set" in message
+
+
+def test_only_an_operator_checks_a_token(people: make.People, estate: make.Estate) -> None:
+    reviewer = signed_in(people.reviewer)
+    assert "Check the read token" not in page(reviewer)
+    assert reviewer.post(CHECK).status_code == 403
+    assert not estate.cloudflare.calls("namespace")
+
+
+def test_a_prepared_change_is_shown(operator: Client, cloudflare: FakeCloudflare) -> None:
+    toml = estate_toml.text(cloudflare)
+    environments.apply(toml, actor=make.SETUP)
+    environments.apply(toml.replace('name = "Qa"', 'name = "Rehearsal"'), actor=make.SETUP)
+    text = page(operator)
+    assert "qa: name Qa → Rehearsal" in text
+    assert "Submit for review" in text
+
+
+def test_the_page_takes_few_queries(
+    operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    page(operator)
+    with django_assert_max_num_queries(37):
+        page(operator)

@@ -1,0 +1,107 @@
+"""What the key pages ask of the inventory."""
+
+import pytest
+
+from kvops.inventory import scan as inventory
+from kvops.models import Key, Scan
+from tests import make
+
+NAMES = [
+    "tab\there",
+    "施設:東京",
+    "施設:大阪",
+    "caf\u00e9",
+    "cafe\u0301",
+    "😀",
+    "a/b",
+    "a b",
+    "Case",
+    "case",
+    "\\N",
+    "50%",
+]
+
+
+def scan(estate: make.Estate, prefix: str = "") -> Scan:
+    """A scan of QA, worked off."""
+    started = inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
+    make.work()
+    return started
+
+
+def test_pages_of_keys_follow_each_other_by_name(estate: make.Estate) -> None:
+    for name in NAMES:
+        estate.put(estate.qa, name)
+    scan(estate)
+    found: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page, after = inventory.keys(estate.qa, after=after, limit=5)
+        found += [key.name for key in page]
+    assert found == sorted(NAMES)
+
+
+def test_keys_are_found_by_prefix_category_family_and_expiration(estate: make.Estate) -> None:
+    estate.put(estate.qa, "master:1", expiration=4_000_000_000)
+    for name in ("master:2", "mastercache:1", "other"):
+        estate.put(estate.qa, name)
+    scan(estate)
+    family = Key.objects.get(name="master:1").family
+
+    def found(**filters: object) -> list[str]:
+        return [key.name for key in inventory.keys(estate.qa, **filters).keys]  # type: ignore[arg-type]
+
+    assert found(prefix="master:") == ["master:1", "master:2"]
+    assert found(category="cache") == ["mastercache:1"]
+    assert found(family=family) == ["master:1", "master:2"]
+    assert found(prefix="master", expiring="any") == ["master:1"]
+    assert found(category="legacy", expiring="any") == ["master:1"]
+    assert found(category="legacy", expiring="none") == ["master:2"]
+    assert found(expiring="soon", now=4_000_000_000 - 6 * 86400) == ["master:1"]
+    assert found(expiring="soon", now=4_000_000_000 - 8 * 86400) == []
+    assert found(prefix="nul\0") == []
+    assert [key.name for key in Key.objects.sensitive()] == ["other"]
+
+
+def test_a_page_looks_through_a_bounded_number_of_names(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "WINDOW", 4)
+    for number in range(10):
+        estate.put(estate.qa, f"master:{number}", expiration=None if number == 9 else 4_000_000_000)
+    scan(estate)
+    pages = [inventory.keys(estate.qa, prefix="master:", expiring=inventory.Expiring.NEVER)]
+    while pages[-1].after is not None:
+        pages.append(inventory.keys(estate.qa, expiring=inventory.Expiring.NEVER, after=pages[-1].after))
+    assert [[key.name for key in page.keys] for page in pages] == [[], [], ["master:9"]]
+
+
+def test_the_newest_scan_is_the_last_one_that_was_completed(estate: make.Estate) -> None:
+    assert inventory.newest(estate.qa) is None
+    first = scan(estate)
+    second = scan(estate, "a:")
+    inventory.start_scan(estate.qa, actor=make.SETUP)
+    assert inventory.newest(estate.qa) == second
+    assert list(Scan.objects.complete().covering("a:b").order_by("pk")) == [first, second]
+    assert list(Scan.objects.complete().covering("a")) == [first]
+
+
+def test_the_tree_shows_the_next_level_with_its_counts(estate: make.Estate) -> None:
+    for name in ("master:a:1", "master:a:2", "master:b:1", "master:c", "alone", "master", "施設:1"):
+        estate.put(estate.qa, name)
+    scan(estate)
+    assert inventory.groups(estate.qa) == [("master:", 4, False), ("施設:", 1, False)]
+    assert inventory.groups(estate.qa, "master:") == [("master:a:", 2, False), ("master:b:", 1, False)]
+    assert inventory.groups(estate.qa, "nul\0") == []
+
+
+def test_the_tree_is_bounded(estate: make.Estate) -> None:
+    scan(estate)
+    first_seen = Scan.objects.get()
+    Key.objects.bulk_create(
+        Key(namespace=estate.qa, name=f"{group:03}:{number}", first_seen=first_seen)
+        for group in range(inventory.MAX_GROUPS + 50)
+        for number in range(1 if group else inventory.GROUP_CAP + 1)
+    )
+    found = inventory.groups(estate.qa)
+    assert len(found) == inventory.MAX_GROUPS
+    assert found[0] == ("000:", inventory.GROUP_CAP, True)
+    assert found[-1] == (f"{inventory.MAX_GROUPS - 1:03}:", 1, False)

@@ -1,0 +1,116 @@
+"""The page of the policy."""
+
+import re
+
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from audit.actions import Action
+from audit.models import Entry
+from backups import policy
+from kvops.approvals import gate as approvals
+from kvops.inventory import scan as inventory
+from kvops.models import Family, PreparedChange
+from tests import make
+from tests.signing import signed_in
+
+FAMILY = '[[family]]\nbinding = "SETTINGS"\npattern = "{}"\ncategory = "legacy"\nowner = "platform"\nexpiry = "none"\n'
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+def prepared() -> PreparedChange:
+    """A change of the policy that waits for an operator."""
+    change = policy.apply(FAMILY.format("master:"), actor=make.SETUP)
+    assert isinstance(change, PreparedChange)
+    return change
+
+
+def page(client: Client) -> str:
+    answer = client.get("/categories/")
+    assert answer.status_code == 200
+    return re.sub(r"\s+", " ", answer.content.decode())
+
+
+def test_families_stand_with_their_keys_in_every_environment(operator: Client, estate: make.Estate) -> None:
+    for name in ("master:1", "master:2", "nobody"):
+        estate.put(estate.qa, name)
+    inventory.start_scan(estate.qa, actor=make.SETUP)
+    make.work()
+    text, master = page(operator), Family.objects.get(pattern="master:")
+    assert f'href="/keys/qa/SETTINGS/?family={master.pk}">2</a>' in text
+    assert 'href="/keys/qa/SETTINGS/?category=unclassified">1</a>' in text
+    assert "not scanned" in text
+    assert "missing: cannot be deleted" in text
+
+
+def test_the_policy_names_its_version_and_who_applied_it(operator: Client, estate: make.Estate) -> None:
+    text = page(operator)
+    assert "Policy 1" in text
+    assert "0" * 64 in text
+
+
+def test_without_a_policy_the_page_says_what_to_do(operator: Client) -> None:
+    assert "manage.py apply_policy" in page(operator)
+
+
+def test_datasets_are_shown_beside_their_family(operator: Client, db: None) -> None:
+    policy.apply(policy.DEFAULT.read_text() + DATASET, actor=make.SETUP)
+    text = page(operator)
+    assert '<a href="#dataset-masters">masters</a>' in text
+    assert "master:{type}:{id}" in text
+
+
+DATASET = """
+[[dataset]]
+name = "masters"
+binding = "SETTINGS"
+prefix = "master:"
+database = "MASTERS_D1"
+table = "masters"
+key = "master:{type}:{id}"
+fields = { id = "id", type = "type", name = "name" }
+"""
+
+
+def test_a_prepared_change_is_submitted_from_the_page(operator: Client, estate: make.Estate) -> None:
+    change = prepared()
+    text = page(operator)
+    assert "mastercache:*: removed" in text
+    assert f'action="/approvals/changes/{change.pk}/submit"' in text
+    operator.post(f"/approvals/changes/{change.pk}/submit")
+    change.refresh_from_db()
+    assert f'href="/approvals/{change.approval_id}/">See the request' in page(operator)
+
+
+def test_an_approved_change_says_where_it_is_put_in_force(
+    operator: Client, estate: make.Estate, people: make.People
+) -> None:
+    change = prepared()
+    operator.post(f"/approvals/changes/{change.pk}/submit")
+    change.refresh_from_db()
+    request = change.approval
+    assert request is not None
+    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    assert "Put it in force" in page(operator)
+
+
+def test_only_an_operator_submits(people: make.People, estate: make.Estate) -> None:
+    change = prepared()
+    reviewer = signed_in(people.reviewer)
+    assert "Only an operator can submit it." in page(reviewer)
+    assert reviewer.post(f"/approvals/changes/{change.pk}/submit").status_code == 403
+    assert Entry.objects.filter(action=Action.REFUSED).exists()
+
+
+def test_the_page_takes_as_many_queries_for_many_families(
+    operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(50):
+        make.family(f"family{number}:", "cache")  # type: ignore[arg-type]
+    with django_assert_max_num_queries(19):
+        page(operator)

@@ -1,0 +1,184 @@
+"""The page of one key: what is known, what holds it, and its value on request."""
+
+import shlex
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from audit.actions import Action
+from audit.models import Entry
+from kvops.inventory import scan as inventory
+from kvops.inventory.value import SHOWN
+from tests import make
+from tests.signing import signed_in
+
+if TYPE_CHECKING:
+    from django.test.client import _MonkeyPatchedWSGIResponse as Answer
+
+KEY = "/key/qa/SETTINGS/"
+VALUE = "/key/qa/SETTINGS/value"
+
+
+@pytest.fixture
+def operator(people: make.People) -> Client:
+    return signed_in(people.operator)
+
+
+@pytest.fixture
+def auditor(people: make.People) -> Client:
+    return signed_in(people.auditor)
+
+
+def scanned(estate: make.Estate, name: str, data: bytes = b"{}", **more: object) -> None:
+    estate.put(estate.qa, name, data, **more)
+    inventory.start_scan(estate.qa, actor=make.SETUP)
+    make.work()
+
+
+def asked(client: Client, name: str, **more: str) -> "Answer":
+    return client.post(VALUE, {"name": name, **more})
+
+
+def test_the_page_says_what_the_scan_saw_and_what_the_policy_says(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "mastercache:1", expiration=4_000_000_000, metadata='{"b":1.0,"a":2}')
+    text = operator.get(KEY, {"name": "mastercache:1"}).content.decode()
+    for part in ("{&quot;b&quot;:1.0,", "2096-10-02", "platform", "expires after 1 hour", "No copy holds this key."):
+        assert part in text
+
+
+def test_a_value_is_not_fetched_before_somebody_asks(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1", b"a plain word")
+    assert "a plain word" not in operator.get(KEY, {"name": "master:1"}).content.decode()
+    assert not estate.cloudflare.calls("value")
+
+
+def test_a_value_is_shown_on_request_and_kept_nowhere(
+    operator: Client, estate: make.Estate, people: make.People
+) -> None:
+    scanned(estate, "master:1", "東京 <b>".encode())
+    answer = asked(operator, "master:1")
+    assert "東京 &lt;b&gt;" in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    entry = Entry.objects.get(action=Action.VALUE_VIEWED)
+    assert entry.actor_id == people.operator.pk
+    assert entry.details == {"key": "master:1", "masked": False}
+    assert "東京" not in str(Entry.objects.values())
+
+
+def test_json_is_laid_out_on_request(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1", b'{"a":[1]}')
+    assert asked(operator, "master:1").context["live"].shown == '{"a":[1]}'
+    assert asked(operator, "master:1", **{"as": "json"}).context["live"].shown == '{\n  "a": [\n    1\n  ]\n}'
+
+
+def test_binary_is_shown_as_bytes(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1", b"\xff\x00PNG" + bytes(5000))
+    live = asked(operator, "master:1").context["live"]
+    assert live.shown.startswith("00000000  ff 00 50 4e 47 00")
+    assert live.kind == "binary"
+    assert live.cut
+
+
+def test_a_long_text_is_cut_between_two_characters(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1", "あ".encode() * SHOWN)
+    live = asked(operator, "master:1").context["live"]
+    assert live.shown == "あ" * (SHOWN // 3)
+    assert live.cut
+    assert live.size == 3 * SHOWN
+
+
+@pytest.mark.parametrize("name", ["system-root", "nobody-classified-it"])
+def test_settings_and_unclassified_values_are_masked(operator: Client, estate: make.Estate, name: str) -> None:
+    scanned(estate, name, b"hush-hush")
+    text = asked(operator, name).content.decode()
+    assert "hush-hush" not in text
+    assert sha256(b"hush-hush").hexdigest() in text
+    assert "9 B" in text
+    assert Entry.objects.get(action=Action.VALUE_VIEWED).details["masked"] is True
+
+
+def test_an_auditor_never_sees_a_value(auditor: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1")
+    assert "Your role sees no values" in auditor.get(KEY, {"name": "master:1"}).content.decode()
+    assert asked(auditor, "master:1").status_code == 403
+    assert not estate.cloudflare.calls("value")
+
+
+def test_a_value_is_not_shown_by_a_link(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1")
+    assert operator.get(VALUE, {"name": "master:1"}).status_code == 405
+
+
+def test_a_key_that_vanished_since_the_scan_is_said(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1")
+    estate.cloudflare.namespace(estate.qa.namespace_id).delete("master:1")
+    assert "does not exist any more" in asked(operator, "master:1").content.decode()
+    assert not Entry.objects.filter(action=Action.VALUE_VIEWED).exists()
+
+
+def test_a_key_that_changed_since_the_scan_is_said(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1", metadata='{"v":1}')
+    assert not asked(operator, "master:1").context["live"].changed
+    estate.put(estate.qa, "master:1", metadata='{"v":2}')
+    assert "changed since the newest scan" in asked(operator, "master:1").content.decode()
+
+
+def test_a_key_newer_than_the_scan_can_be_looked_at(operator: Client, estate: make.Estate) -> None:
+    scanned(estate, "master:1")
+    estate.put(estate.qa, "master:2", b"new")
+    assert operator.get(KEY, {"name": "master:2"}).status_code == 404
+    text = asked(operator, "master:2").content.decode()
+    assert "did not list this key" in text
+    assert ">new<" in text
+
+
+@pytest.mark.parametrize("kind", ["429", "challenge", "redirect"])
+def test_what_cloudflare_refuses_is_said(operator: Client, estate: make.Estate, kind: str) -> None:
+    scanned(estate, "master:1")
+    estate.cloudflare.fault("value", kind, times=9, seconds=60)
+    answer = asked(operator, "master:1")
+    assert answer.status_code == 200
+    assert answer.context["failure"]
+    assert not Entry.objects.filter(action=Action.VALUE_VIEWED).exists()
+
+
+def test_a_token_that_is_not_there_is_said(
+    operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned(estate, "master:1")
+    monkeypatch.delenv("QA_READ")
+    assert "The read token of qa is not there" in asked(operator, "master:1").content.decode()
+
+
+@pytest.mark.parametrize("name", ["", "nul\0", "x" * 513, "あ" * 171])
+def test_a_name_that_cannot_be_one_is_not_found(operator: Client, estate: make.Estate, name: str) -> None:
+    assert operator.get(KEY, {"name": name}).status_code == 404
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_cannot_be_fetched_says_so(operator: Client, estate: make.Estate, name: str) -> None:
+    assert "cannot be named" in asked(operator, name).content.decode()
+
+
+@pytest.mark.parametrize("name", ["it's; rm -rf /", "$(x) `y` \\", "a b/ü%?#", "new\nline"])
+def test_the_command_survives_the_shell(operator: Client, estate: make.Estate, name: str) -> None:
+    words = shlex.split(operator.get(KEY, {"name": name}).context["command"])
+    assert words[1:6] == ["npx", "wrangler", "kv", "key", "get"]
+    assert words[6:] == [name, "--namespace-id", estate.qa.namespace_id, "--remote"]
+
+
+def test_a_name_wrangler_would_take_for_an_option_is_fetched_by_curl(operator: Client, estate: make.Estate) -> None:
+    words = shlex.split(operator.get(KEY, {"name": "-a/b"}).context["command"])
+    assert words[0] == "curl"
+    assert words[-1].endswith(f"/namespaces/{estate.qa.namespace_id}/values/-a%2Fb")
+
+
+def test_the_page_takes_few_queries(
+    operator: Client, estate: make.Estate, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    scanned(estate, "master:1")
+    with django_assert_max_num_queries(18):
+        operator.get(KEY, {"name": "master:1"})

@@ -1,0 +1,148 @@
+"""Keys that vanish between two scans and nobody can say why."""
+
+import csv
+import io
+import json
+import time
+
+import pytest
+from django.urls import reverse
+
+from audit.actions import Action
+from audit.models import Entry
+from kvops.inventory import missing
+from kvops.inventory import scan as inventory
+from kvops.models import Key, Scan
+from tests import make
+from tests.fakes.namespaces import Stored
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+def scan(estate: make.Estate, prefix: str = "") -> Scan:
+    made = inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
+    make.work()
+    made.refresh_from_db()
+    return made
+
+
+def vanish(estate: make.Estate, *names: str) -> None:
+    """Somebody deletes keys past the product."""
+    namespace = estate.cloudflare.namespace(estate.qa.namespace_id)
+    assert isinstance(namespace, Stored)
+    for name in names:
+        namespace.delete(name)
+
+
+def found(scan: Scan) -> list[str]:
+    return list(missing.names(scan).values_list("name", flat=True))
+
+
+@pytest.fixture
+def gone(estate: make.Estate) -> Scan:
+    """Two keys vanished, one stayed."""
+    for name in ("master:a:1", "master:a:2", "mastercache:x"):
+        estate.put(estate.qa, name)
+    scan(estate)
+    vanish(estate, "master:a:1", "mastercache:x")
+    return scan(estate)
+
+
+def test_what_somebody_else_deleted_is_kept_with_its_names(gone: Scan) -> None:
+    assert (gone.gone, gone.unexplained, found(gone)) == (2, 2, ["master:a:1", "mastercache:x"])
+    assert list(gone.missing.order_by("name").values_list("category", flat=True)) == ["legacy", "cache"]
+
+
+def test_it_is_recorded_and_shown_with_the_run(gone: Scan) -> None:
+    assert Entry.objects.get(action=Action.MISSING_FOUND).details == {"keys": 2}
+    assert gone.run.result["unexplained"] == 2
+
+
+def test_a_first_scan_and_one_without_a_loss_explain_everything(estate: make.Estate) -> None:
+    estate.put(estate.qa, "a")
+    assert [scan(estate).unexplained, scan(estate).unexplained] == [0, 0]
+
+
+def test_what_expired_is_explained(estate: make.Estate) -> None:
+    now = int(time.time())
+    estate.put(estate.qa, "expired", expiration=now + 3_600)
+    estate.put(estate.qa, "too early", expiration=now + 7_200)
+    scan(estate)
+    Key.objects.filter(name="expired").update(expiration=now - 1)
+    vanish(estate, "expired", "too early")
+    assert found(scan(estate)) == ["too early"]
+
+
+def test_a_scan_of_a_prefix_says_nothing_of_the_rest(estate: make.Estate) -> None:
+    for name in ("a:1", "b:1"):
+        estate.put(estate.qa, name)
+    scan(estate)
+    vanish(estate, "a:1", "b:1")
+    assert found(scan(estate, "a:")) == ["a:1"]
+    assert found(scan(estate)) == ["b:1"]
+
+
+def test_ten_thousand_names_are_kept_and_paged(estate: make.Estate) -> None:
+    names = [f"a:{number:05}" for number in range(10_000)]
+    for name in names:
+        estate.put(estate.qa, name)
+    scan(estate)
+    vanish(estate, *names)
+    lost = scan(estate)
+    assert (lost.unexplained, len(found(lost))) == (10_000, 10_000)
+    assert missing.names(lost, prefix="a:099", after="a:09998").get().name == "a:09999"
+
+
+def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: Scan, people: make.People) -> None:
+    operator = signed_in(people.operator)
+    assert "qa/SETTINGS: 2 keys vanished without an explanation" in operator.get("/").content.decode()
+    operator.post(reverse("missing-acknowledge", args=[gone.pk]), {"note": "A cron job of the CMS, now off."})
+    assert "vanished without an explanation" not in operator.get("/").content.decode()
+    entry = Entry.objects.get(action=Action.MISSING_ACKNOWLEDGED)
+    assert (entry.actor_id, entry.details["note"]) == (people.operator.pk, "A cron job of the CMS, now off.")
+
+
+def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make.People) -> None:
+    with pytest.raises(missing.AcknowledgeRefused, match="Only an operator or a reviewer"):
+        missing.acknowledge(gone, by=people.auditor, note="x")
+    with pytest.raises(missing.AcknowledgeRefused, match="Say what you found out"):
+        missing.acknowledge(gone, by=people.reviewer, note=" ")
+    missing.acknowledge(gone, by=people.reviewer, note="The nightly job.")
+    with pytest.raises(missing.AcknowledgeRefused, match="nothing to acknowledge"):
+        missing.acknowledge(gone, by=people.operator, note="Me too.")
+    gone.refresh_from_db()
+    assert (gone.acknowledged_by, gone.acknowledged_note) == (people.reviewer, "The nightly job.")
+
+
+def test_the_pages_list_filter_and_link(gone: Scan, people: make.People) -> None:
+    auditor = signed_in(people.auditor)
+    listed = auditor.get("/missing/?state=open&environment=qa").content.decode()
+    assert f"/missing/{gone.pk}/" in listed
+    assert f"/missing/{gone.pk}/" not in auditor.get("/missing/?state=done").content.decode()
+    page = auditor.get(f"/missing/{gone.pk}/?prefix=mastercache:").content.decode()
+    assert "mastercache:x" in page
+    assert "master:a:1" not in page
+    assert f"/missing/{gone.pk}/" in auditor.get("/keys/qa/SETTINGS/").content.decode()
+
+
+def test_the_names_can_be_had_as_files(gone: Scan, people: make.People) -> None:
+    browser = signed_in(people.auditor)
+    lines = b"".join(browser.get(f"/missing/{gone.pk}/names")).decode().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["master:a:1", "mastercache:x"]
+    table = b"".join(browser.get(f"/missing/{gone.pk}/names?format=csv&prefix=master:")).decode("utf-8-sig")
+    assert list(csv.reader(io.StringIO(table))) == [["name"], ["master:a:1"]]
+
+
+@pytest.mark.parametrize("query", ["prefix=%00", "after=%00", "prefix=nothing", "prefix=" + "x" * 600])
+def test_a_filter_that_finds_nothing_is_no_error(gone: Scan, people: make.People, query: str) -> None:
+    assert signed_in(people.auditor).get(f"/missing/{gone.pk}/?{query}").status_code == 200
+
+
+def test_a_refused_acknowledgement_is_said_and_recorded(gone: Scan, people: make.People) -> None:
+    missing.acknowledge(gone, by=people.reviewer, note="x")
+    page = signed_in(people.operator).post(
+        reverse("missing-acknowledge", args=[gone.pk]), {"note": "again"}, follow=True
+    )
+    assert "nothing to acknowledge" in page.content.decode()
+    assert Entry.objects.filter(action=Action.REFUSED, subject=f"missing:{gone.pk}").exists()

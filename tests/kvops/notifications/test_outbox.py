@@ -1,0 +1,375 @@
+"""Notifications: who is told, in which language, and that each message arrives although services and workers fail."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from smtplib import SMTPRecipientsRefused, SMTPServerDisconnected
+
+import pytest
+from django.core import mail
+from django.core.mail import EmailMessage
+from django.db.models import F
+from django.db.models.functions import Now
+from django_q.models import OrmQ
+
+from audit import log
+from audit.models import Entry
+from kvops import timing
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, Environment, Event, Notification, Person, Run
+from kvops.notifications import outbox as notifications
+from kvops.notifications import senders as messengers
+from kvops.notifications.senders import Message, MessageRefused, TryLater, Unclear
+from kvops.runs import driver as runs
+from kvops.supervision import cluster as supervision
+from kvops.wording import say, translated
+from tests import make
+from tests.fakes.http import Reply
+from tests.fakes.slack import FakeSlack
+from tests.gate import world as gate
+
+pytestmark = pytest.mark.django_db
+State = Notification.State
+
+
+@pytest.fixture
+def slack() -> Iterator[FakeSlack]:
+    with FakeSlack() as fake:
+        yield fake
+
+
+@pytest.fixture
+def qa(slack: FakeSlack, estate: make.Estate) -> Environment:
+    """QA with a channel, in Japanese."""
+    os.environ["TEST_SLACK"] = slack.webhook
+    Environment.objects.filter(slug="qa").update(slack="env:TEST_SLACK", language="ja")
+    return Environment.objects.get(slug="qa")
+
+
+def post(environment: Environment | None = None, subject: str = "generation:1", **more: object) -> None:
+    with log.transaction():
+        notifications.post(
+            Event.GENERATION_MADE,
+            subject=subject,
+            title="made",
+            environment=environment,
+            **more,  # type: ignore[arg-type]
+        )
+
+
+def only() -> Notification:
+    return Notification.objects.get()
+
+
+def deliver() -> None:
+    """A round of the sweep and of a worker, whenever the messages are due."""
+    Notification.objects.filter(state=State.WAITING).update(next_at=Now())
+    notifications.ring()
+    for pk in Notification.objects.order_by("pk").values_list("pk", flat=True):
+        notifications.deliver(pk)
+    OrmQ.objects.all().delete()
+
+
+def a_day_later(notification: Notification) -> None:
+    Notification.objects.filter(pk=notification.pk).update(
+        created_at=F("created_at") - timedelta(seconds=timing.MESSAGE_FOR + 1)
+    )
+
+
+# Who is told
+
+
+def request(requester: Person, environment: Environment | None = None) -> ApprovalRequest:
+    with log.transaction():
+        return approvals.submit(
+            ApprovalRequest.Kind.POLICY,
+            subject="x",
+            title="x",
+            evidence={},
+            requester=requester,
+            environment=environment,
+        )
+
+
+def told(event: Event) -> set[str]:
+    return {one.recipient for one in Notification.objects.filter(event=event)}
+
+
+def test_a_request_is_told_to_the_reviewers_and_not_to_whoever_asks(people: make.People) -> None:
+    both = make.person("both", "operator", "reviewer")  # type: ignore[arg-type]
+    request(both)
+    assert told(Event.APPROVAL_WAITING) == {str(people.reviewer)}
+
+
+def test_a_request_is_told_in_the_channel_of_its_environment(qa: Environment, people: make.People) -> None:
+    request(people.operator, qa)
+    assert told(Event.APPROVAL_WAITING) == {str(people.reviewer), "Slack: QA"}
+
+
+def test_a_decision_is_told_to_whoever_asked(people: make.People) -> None:
+    asked = request(people.operator)
+    approvals.reject(asked, by=people.reviewer, shown=asked.digest, reason="no")
+    assert told(Event.APPROVAL_DECIDED) == {str(people.operator)}
+    assert "Rejected by Reviewer" in Notification.objects.get(event=Event.APPROVAL_DECIDED).title
+
+
+def test_who_withdraws_their_own_request_is_not_told(people: make.People) -> None:
+    approvals.withdraw(request(people.operator), by=people.operator)
+    assert told(Event.APPROVAL_DECIDED) == set()
+
+
+def test_a_request_about_to_expire_is_told_once(people: make.People) -> None:
+    asked = request(people.operator)
+    supervision.sweep_once()
+    assert told(Event.APPROVAL_EXPIRING) == set()
+    gate.tampered(asked, decide_by=Now() + timedelta(hours=1))
+    supervision.sweep_once()
+    supervision.sweep_once()
+    assert told(Event.APPROVAL_EXPIRING) == {str(people.reviewer)}
+    assert Notification.objects.filter(event=Event.APPROVAL_EXPIRING).count() == 1
+
+
+def failed(person: Person | None) -> Run:
+    with log.transaction():
+        run = runs.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP, person=person)
+    runs.drive(run.pk)
+    return run
+
+
+def test_a_failed_run_is_told_to_the_person_who_started_it(people: make.People) -> None:
+    failed(people.reviewer)
+    assert told(Event.RUN_FAILED) == {str(people.reviewer)}
+
+
+def test_a_failed_run_that_nobody_started_is_told_to_the_operators(people: make.People) -> None:
+    failed(None)
+    assert told(Event.RUN_FAILED) == {str(people.operator), str(people.operator2)}
+
+
+def test_a_person_without_an_active_login_is_not_told(people: make.People) -> None:
+    people.operator2.logins.update(is_active=False)
+    failed(None)
+    assert told(Event.RUN_FAILED) == {str(people.operator)}
+
+
+def test_each_recipient_is_told_once_however_often_it_is_posted(qa: Environment, people: make.People) -> None:
+    for _ in range(2):
+        post(qa, to=[people.operator])
+    post(qa, to=[people.operator], occasion="another")
+    assert Notification.objects.count() == 4
+
+
+def test_nothing_is_told_when_the_transaction_fails(qa: Environment) -> None:
+    def fail() -> None:
+        with log.transaction():
+            notifications.post(Event.GENERATION_MADE, subject="x:1", title="made", environment=qa)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert not Notification.objects.exists()
+
+
+def test_each_recipient_is_told_in_their_language(qa: Environment, people: make.People) -> None:
+    title = say("%(word)s %(n)s", word=translated("Overview"), n=1)
+    with log.transaction():
+        notifications.post(Event.GENERATION_MADE, subject="x:1", title=title, environment=qa, to=[people.operator])
+    assert {one.language: one.title for one in Notification.objects.all()} == {"en": "Overview 1", "ja": "概要 1"}
+
+
+# How it is delivered
+
+
+def test_a_channel_gets_the_message_once(qa: Environment, slack: FakeSlack) -> None:
+    post(qa)
+    deliver()
+    deliver()
+    assert slack.texts == ["made"]
+    assert only().state == State.DELIVERED
+
+
+def test_a_person_gets_a_mail_that_can_be_told_from_a_repetition(people: make.People) -> None:
+    post(to=[people.operator], link="/runs/1/", lines=["one", "two"])
+    deliver()
+    (sent,) = mail.outbox
+    assert (sent.to, sent.subject) == (["operator@example.com"], "[KVOps] made")
+    assert sent.body == "made\n\none\ntwo\n\nhttp://localhost:8000/runs/1/\n"
+    assert sent.extra_headers["Message-ID"] == f"<kvops-{only().pk}@localhost>"
+
+
+def test_the_sweep_rings_once_for_a_message(qa: Environment) -> None:
+    post(qa)
+    assert [notifications.ring(), notifications.ring()] == [1, 0]
+    assert [row.func() for row in OrmQ.objects.all()] == ["kvops.tasks.deliver"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_slack_does_not_take_now_is_sent_later(qa: Environment, slack: FakeSlack, status: int) -> None:
+    slack.script.append(Reply(status, b"", {"Retry-After": "120"}))
+    post(qa)
+    deliver()
+    mine = only()
+    assert (mine.state, mine.unclear, len(slack.taken)) == (State.WAITING, 0, 0)
+    assert mine.error == f"Slack answered {status}."
+    assert Notification.objects.filter(next_at__gt=Now() + timedelta(seconds=110)).exists()
+    deliver()
+    assert slack.texts == ["made"]
+
+
+def test_what_slack_refuses_is_an_alarm_until_a_person_acts(qa: Environment, slack: FakeSlack) -> None:
+    slack.script.append(Reply(404, b"channel_not_found"))
+    post(qa)
+    deliver()
+    assert (only().state, only().error) == (State.FAILED, "Slack answered 404 channel_not_found.")
+    notifications.try_again(only(), actor=make.SETUP)
+    deliver()
+    assert slack.texts == ["made"]
+    assert list(Entry.objects.filter(subject="generation:1").order_by("seq").values_list("action", flat=True)) == [
+        "notification.failed",
+        "notification.tried_again",
+    ]
+
+
+def test_a_message_whose_answer_got_lost_is_sent_again_and_says_so(qa: Environment, slack: FakeSlack) -> None:
+    slack.lose_the_answer()
+    post(qa)
+    deliver()
+    assert (only().state, only().unclear) == (State.WAITING, 1)
+    deliver()
+    first, second = map(str, slack.taken)
+    assert "再送" not in first
+    assert "再送" in second
+
+
+def test_a_message_whose_worker_died_is_sent_again_and_says_so(qa: Environment, slack: FakeSlack) -> None:
+    post(qa)
+    Notification.objects.update(state=State.SENDING, tries=1, claimed_at=Now())
+    deliver()
+    assert slack.taken == []
+    Notification.objects.update(claimed_at=Now() - timedelta(seconds=timing.MESSAGE_CLAIM + 1))
+    deliver()
+    assert (only().state, only().unclear) == (State.DELIVERED, 1)
+    assert "再送" in str(slack.taken[0])
+
+
+def test_a_message_is_tried_for_a_day(qa: Environment, slack: FakeSlack) -> None:
+    slack.down = Reply(503)
+    post(qa)
+    for _ in range(30):
+        deliver()
+    assert (only().state, only().tries) == (State.WAITING, 30)
+    a_day_later(only())
+    deliver()
+    assert only().state == State.FAILED
+
+
+def test_who_sent_it_says_so_although_another_worker_was_to_try_again(qa: Environment, slack: FakeSlack) -> None:
+    post(qa)
+    Notification.objects.update(state=State.SENDING, tries=1, claimed_at=Now())
+    slow = Notification.objects.select_related("environment", "person").get()
+    Notification.objects.update(state=State.WAITING, unclear=1)
+    notifications._delivered(slow)
+    deliver()
+    assert (only().state, slack.taken) == (State.DELIVERED, [])
+
+
+def test_a_given_up_message_is_not_sent(qa: Environment, slack: FakeSlack) -> None:
+    slack.script.append(Reply(403, b"action_prohibited"))
+    post(qa)
+    deliver()
+    notifications.drop(only(), actor=make.SETUP)
+    deliver()
+    assert (only().state, slack.taken) == (State.DROPPED, [])
+    with pytest.raises(notifications.NotFailed):
+        notifications.try_again(only(), actor=make.SETUP)
+
+
+def test_an_environment_that_lost_its_channel_says_so(qa: Environment) -> None:
+    post(qa)
+    Environment.objects.update(slack="")
+    deliver()
+    assert only().error == notifications.NO_CHANNEL
+
+
+def test_a_webhook_that_nothing_names_says_so(qa: Environment) -> None:
+    post(qa)
+    Environment.objects.update(slack="env:NOT_THERE")
+    deliver()
+    assert "NOT_THERE is not set" in only().error
+
+
+# The two services
+
+MESSAGE = Message(number=7, title="<!channel> & co", lines=["*bold*"], link="https://kvops/x", open_it="Open", again="")
+
+
+def test_a_name_cannot_mention_anybody_in_slack() -> None:
+    built = json.loads(json.dumps(messengers.blocks(MESSAGE)))
+    assert built["text"] == "&lt;!channel&gt; &amp; co"
+    header, section, context = built["blocks"]
+    assert (header["text"]["type"], section["text"]["type"]) == ("plain_text", "plain_text")
+    assert [one["text"] for one in context["elements"]] == ["<https://kvops/x|Open>", "KVOps #7"]
+
+
+@pytest.mark.parametrize(
+    "webhook", ["https://evil.example/x", "http://hooks.slack.com/x", "ftp://127.0.0.1/x", "127.0.0.1/x", "x"]
+)
+def test_a_webhook_elsewhere_is_refused_and_not_named(webhook: str) -> None:
+    with pytest.raises(MessageRefused) as refused:
+        messengers.slack(MESSAGE, webhook)
+    assert webhook not in str(refused.value).replace("KVOPS_ALLOWED_WEBHOOK_HOSTS", "") or webhook == "x"
+
+
+def test_a_redirect_of_slack_is_not_followed(slack: FakeSlack) -> None:
+    slack.script.append(Reply(302, b"", {"Location": slack.webhook}))
+    with pytest.raises(MessageRefused, match="302"):
+        messengers.slack(MESSAGE, slack.webhook)
+    assert slack.asked == 1
+
+
+def test_a_slack_that_nobody_reaches_has_not_taken_it() -> None:
+    with pytest.raises(TryLater, match="cannot be reached"):
+        messengers.slack(MESSAGE, "http://127.0.0.1:9/services/webhook-secret")
+
+
+def test_a_slack_that_hangs_may_have_taken_it(slack: FakeSlack) -> None:
+    slack.script.append(Reply(200, b"ok", hold=timing.MESSAGE_TIMEOUT + 1))
+    with pytest.raises(Unclear):
+        messengers.slack(MESSAGE, slack.webhook)
+
+
+def test_the_address_of_a_webhook_is_a_secret(
+    qa: Environment, slack: FakeSlack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    slack.script.extend([Reply(0), Reply(500, slack.webhook.encode()), Reply(404, slack.webhook.encode())])
+    post(qa)
+    for _ in range(3):
+        deliver()
+        assert "webhook-secret" not in only().error
+    assert "webhook-secret" not in "".join(
+        record.getMessage() for record in caplog.records if record.name != "httpcore"
+    )
+    assert "webhook-secret" not in str(list(Entry.objects.values_list("details", flat=True)))
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (SMTPRecipientsRefused({"x": (550, b"no")}), MessageRefused),
+        (SMTPRecipientsRefused({"x": (450, b"busy")}), TryLater),
+        (SMTPServerDisconnected("gone"), Unclear),
+        (ConnectionRefusedError(), TryLater),
+        (TimeoutError(), Unclear),
+    ],
+)
+def test_what_a_mail_server_says_is_one_of_three_things(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
+) -> None:
+    def fail(*_args: object, **_more: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(EmailMessage, "send", fail)
+    with pytest.raises(expected):
+        messengers.mail(MESSAGE, "somebody@example.com")

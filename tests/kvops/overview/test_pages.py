@@ -1,0 +1,293 @@
+"""The first page: where everything stands, what waits for whom, what is wrong."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+
+from audit import log
+from kvops import timing
+from kvops.approvals import gate as approvals
+from kvops.approvals import prepared_changes as changes
+from kvops.models import ApprovalRequest, Heartbeat, Namespace, Person, Run, Scan, ScanCount
+from kvops.runs import driver as runs
+from kvops.supervision import cluster as supervision
+from tests import make
+from tests.backups.cleanup import helpers as cleaning
+from tests.backups.generations import helpers as copies
+from tests.backups.retention.copies_of_any_age import copy
+from tests.kvops.approvals.evidence import EVIDENCE
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _everything_runs(db: None) -> None:
+    for name in ("sweep", "worker", "canary"):
+        supervision.beat(name)
+
+
+def page(person: Person) -> str:
+    answer = signed_in(person).get("/")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def scanned(namespace: Namespace, **counts: int) -> Scan:
+    run = Run.objects.create(
+        kind="scan",
+        subject="x",
+        label="x",
+        actor="x",
+        state="succeeded",
+        finished_at=Now(),
+        environment=namespace.environment,
+    )
+    scan = Scan.objects.create(namespace=namespace, run=run, completed_at=Now())
+    for category, keys in counts.items():
+        ScanCount.objects.create(scan=scan, category=category, pattern=category, keys=keys)
+    return scan
+
+
+def titles(person: Person) -> list[str]:
+    return [str(alarm.title) for alarm in signed_in(person).get("/").context["alarms"]]
+
+
+# Where everything stands
+
+
+def test_every_environment_shows_its_keys_by_category(estate: make.Estate, people: make.People) -> None:
+    scanned(estate.qa, legacy=4300, cache=812)
+    shown = page(people.auditor)
+    assert "5,112 keys" in shown
+    assert 'href="/keys/qa/SETTINGS/?category=legacy"' in shown
+    assert "4,300" in shown
+
+
+def test_the_newest_scan_counts(estate: make.Estate, people: make.People) -> None:
+    scanned(estate.qa, legacy=7)
+    scanned(estate.qa, legacy=5)
+    assert "5 keys" in page(people.auditor)
+    assert "7 keys" not in page(people.auditor)
+
+
+def test_an_operator_scans_from_here_and_nobody_else(estate: make.Estate, people: make.People) -> None:
+    assert 'action="/keys/qa/SETTINGS/scan"' in page(people.operator)
+    assert "/scan" not in page(people.reviewer)
+
+
+def test_a_scan_under_way_is_not_offered_again(estate: make.Estate, people: make.People) -> None:
+    with log.transaction():
+        runs.create(Run.Kind.SCAN, subject=f"namespace:{estate.qa.pk}", label="qa/SETTINGS", actor=make.SETUP)
+    assert "Scan under way" in page(people.operator)
+    assert 'action="/keys/qa/SETTINGS/scan"' not in page(people.operator)
+
+
+def test_a_fresh_installation_says_what_to_do_first(people: make.People) -> None:
+    shown = page(people.operator)
+    assert "apply_environments" in shown
+    assert "apply_policy" in shown
+
+
+def test_the_first_steps_are_ticked_off_and_go(estate: make.Estate, people: make.People) -> None:
+    def states() -> list[str]:
+        return [step.state for step in signed_in(people.operator).get("/").context["first_steps"]]
+
+    assert states() == ["done", "done", "current"]
+    for namespace in (estate.qa, estate.production):
+        scanned(namespace)
+    assert states() == []
+
+
+def test_the_newest_verified_copy_of_every_family_is_shown(estate: make.Estate, people: make.People) -> None:
+    assert "No: there is no verified copy." in page(people.auditor)
+    old, new, other = copy(estate.qa, 2), copy(estate.qa, 1), copy(estate.production, 1)
+    shown = page(people.auditor)
+    assert f'href="/backups/{new.pk}/"' in shown
+    assert f'href="/backups/{other.pk}/"' in shown
+    assert f'href="/backups/{old.pk}/"' not in shown
+
+
+# What waits
+
+
+def waits(person: Person) -> list[int]:
+    return [request.pk for request in signed_in(person).get("/").context["waiting"]]
+
+
+@pytest.fixture
+def asked(people: make.People) -> ApprovalRequest:
+    with log.transaction():
+        return approvals.submit(
+            ApprovalRequest.Kind.DELETE_KEYS,
+            subject="stage:1",
+            title="Delete 3 keys",
+            evidence=EVIDENCE,
+            requester=people.operator,
+        )
+
+
+def test_a_request_waits_for_whoever_can_decide(people: make.People, asked: ApprovalRequest) -> None:
+    assert waits(people.reviewer) == [asked.pk]
+    assert waits(people.operator) == waits(people.auditor) == []
+    assert "Nothing waits for you." in page(people.auditor)
+
+
+def test_an_approved_change_waits_for_an_operator(people: make.People) -> None:
+    change = changes.prepare(ApprovalRequest.Kind.POLICY, definition={"family": []}, summary=["x"], actor=make.SETUP)
+    asked = changes.submit(change, by=people.operator)
+    assert waits(people.operator) == []
+    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    assert waits(people.operator) == [asked.pk]
+    assert waits(people.reviewer) == []
+
+
+def test_a_stage_waits_for_an_operator_with_its_next_step(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    request = cleaning.asked(people)
+    assert page(people.operator).count("Freeze the names") == 1
+    assert "Freeze the names" not in page(people.reviewer)
+    cleaning.prepared(request, people)
+    assert "Submit for approval" in page(people.operator)
+
+
+def test_a_stage_that_waits_for_somebody_else_or_a_run_is_not_shown(estate: make.Estate, people: make.People) -> None:
+    cleaning.estate_with_masters(estate)
+    cleaning.submitted(cleaning.asked(people), people)
+    assert "Nothing waits for you." in page(people.operator)
+    asked = ApprovalRequest.objects.get()
+    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    assert "Start the deletion" in page(people.operator)
+
+
+# What is under way
+
+
+def test_the_work_under_way_is_shown_and_polled(people: make.People) -> None:
+    with log.transaction():
+        run = runs.create(Run.Kind.VERIFY, subject="generation:1", label="qa master:", actor=make.SETUP, total=10)
+    assert 'hx-get="/live"' in page(people.auditor)
+    moving = signed_in(people.auditor).get("/live")
+    assert f'href="/runs/{run.pk}/"' in moving.content.decode()
+    assert "HX-Refresh" not in moving.headers
+
+
+def test_when_nothing_is_under_way_any_more_the_page_is_loaded_again(people: make.People) -> None:
+    assert "hx-get" not in page(people.auditor)
+    assert signed_in(people.auditor).get("/live").headers["HX-Refresh"] == "true"
+
+
+# Alarms
+
+
+def test_all_is_well_when_nothing_is_wrong(people: make.People) -> None:
+    assert titles(people.auditor) == []
+
+
+@pytest.mark.parametrize(
+    ("late", "title"),
+    [
+        (["canary"], "The worker does not execute tasks"),
+        (["worker"], "The worker does not execute tasks"),
+        (["sweep"], "The sweep does not run"),
+    ],
+)
+@pytest.mark.parametrize("never", [True, False])
+def test_a_process_that_does_not_run_is_an_alarm(people: make.People, late: list[str], title: str, never: bool) -> None:
+    beats = Heartbeat.objects.filter(name__in=late)
+    beats.delete() if never else beats.update(at=Now() - timedelta(seconds=timing.CANARY_LATE + timing.PART + 1))
+    assert titles(people.auditor) == [title]
+
+
+def fail(subject: str, **more: object) -> Run:
+    values: dict[str, object] = {
+        "state": "failed",
+        "error_code": "odd",
+        "error": "Something odd.",
+        "finished_at": Now(),
+    }
+    return Run.objects.create(kind="verify", subject=subject, label=subject, actor="x", **values | more)
+
+
+def test_a_failed_run_is_an_alarm_with_its_sentence(people: make.People) -> None:
+    run = fail("generation:1")
+    [alarm] = signed_in(people.auditor).get("/").context["alarms"]
+    assert "Something odd." in alarm.text
+    assert alarm.url == f"/runs/{run.pk}/"
+
+
+def test_several_failed_runs_are_one_alarm(people: make.People) -> None:
+    fail("generation:1")
+    fail("generation:2")
+    [alarm] = signed_in(people.auditor).get("/").context["alarms"]
+    assert (alarm.title, alarm.url) == ("2 runs failed", "/runs/?state=failed")
+
+
+def test_a_failure_that_was_tried_again_or_is_old_is_no_alarm(people: make.People) -> None:
+    fail("generation:1")
+    Run.objects.create(
+        kind="verify", subject="generation:1", label="x", actor="x", state="succeeded", finished_at=Now()
+    )
+    fail("generation:2", finished_at=Now() - timedelta(days=8))
+    assert titles(people.auditor) == []
+
+
+def test_keys_nobody_classified_are_an_alarm(estate: make.Estate, people: make.People) -> None:
+    scanned(estate.qa, unclassified=97)
+    [alarm] = signed_in(people.auditor).get("/").context["alarms"]
+    assert "97 keys" in alarm.text
+    assert alarm.url == "/keys/qa/SETTINGS/?category=unclassified"
+
+
+def test_a_damaged_copy_is_an_alarm_with_its_reason(estate: make.Estate, people: make.People) -> None:
+    copies.copy_of(estate, status="damaged", problem="Entry 3 differs.")
+    shown = page(people.auditor)
+    assert "is damaged" in shown
+    assert "Entry 3 differs." in shown
+
+
+def test_a_partial_copy_is_an_alarm(estate: make.Estate, people: make.People) -> None:
+    copies.copy_of(estate, status="partial", vanished=2)
+    assert "is partial" in page(people.auditor)
+
+
+def test_a_copy_nobody_read_back_for_a_day_is_an_alarm(estate: make.Estate, people: make.People) -> None:
+    copies.copy_of(estate)
+    assert "was never read back" not in page(people.auditor)
+    copies.copy_of(estate, finished_at=Now() - timedelta(days=2))
+    assert "was never read back" in page(people.auditor)
+
+
+def test_a_good_copy_ends_the_alarm_of_an_older_one(estate: make.Estate, people: make.People) -> None:
+    copies.copy_of(estate, status="partial", vanished=2)
+    copies.copy_of(estate, status="verified", verified_at=Now())
+    assert "is partial" not in page(people.auditor)
+
+
+# Cost
+
+
+def test_the_page_counts_no_keys_and_does_not_grow_with_them(estate: make.Estate, people: make.People) -> None:
+    browser = signed_in(people.operator)
+    scanned(estate.qa, legacy=3)
+    with CaptureQueriesContext(connection) as few:
+        browser.get("/")
+    for number in range(20):
+        copies.copy_of(estate, prefixes=[f"master:{number}:"])
+        scanned(estate.qa, legacy=10_000_000)
+    with CaptureQueriesContext(connection) as many:
+        browser.get("/")
+    assert len(many) == len(few)
+    assert not any('"kvops_key"' in query["sql"] for query in many)
+
+
+@pytest.mark.parametrize(("who", "offered"), [("operator", True), ("reviewer", False), ("auditor", False)])
+def test_only_an_operator_is_offered_to_back_a_family_up(
+    estate: make.Estate, people: make.People, who: str, offered: bool
+) -> None:
+    page = signed_in(getattr(people, who)).get("/").content.decode()
+    assert ("Back it up" in page) is offered
+    assert "there is no verified copy" in page

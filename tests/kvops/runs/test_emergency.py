@@ -1,0 +1,141 @@
+"""The emergency stop: one click stops, two people release."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from audit.actions import Action
+from audit.models import Entry
+from kvops.approvals import emergency_release as releasing
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, EmergencyStop, Environment, Role
+from kvops.runs import emergency
+from kvops.runs import lease as leases
+from tests import make
+from tests.signing import signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def qa(estate: make.Estate) -> Environment:
+    return estate.qa.environment
+
+
+@pytest.fixture
+def stop(qa: Environment, people: make.People) -> EmergencyStop:
+    return emergency.press(qa, by=people.auditor, reason="Pages are empty")
+
+
+def released(stop: EmergencyStop, people: make.People) -> ApprovalRequest:
+    """Asked for by the operator, approved by the reviewer, put in force by the operator."""
+    asked = releasing.ask(stop.environment, by=people.operator, reason="It was the cache of a phone.")
+    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    releasing.use(asked, by=people.operator)
+    return asked
+
+
+@pytest.mark.parametrize("who", ["operator", "reviewer", "auditor"])
+def test_every_role_may_press_it_and_it_is_recorded(qa: Environment, people: make.People, who: str) -> None:
+    emergency.press(qa, by=getattr(people, who))
+    entry = Entry.objects.get(action=Action.EMERGENCY_STOPPED)
+    assert (entry.environment, entry.actor_id) == ("qa", getattr(people, who).pk)
+    assert emergency.in_force(qa)
+
+
+def test_who_has_no_role_cannot_press_it(qa: Environment, people: make.People) -> None:
+    with pytest.raises(emergency.StopRefused, match="Only an operator, a reviewer or an auditor"):
+        emergency.press(qa, by=people.nobody)
+
+
+def test_a_second_press_changes_nothing(stop: EmergencyStop, people: make.People) -> None:
+    with pytest.raises(emergency.StopRefused, match="on already"):
+        emergency.press(stop.environment, by=people.operator)
+    assert EmergencyStop.objects.count() == 1
+
+
+def test_the_other_environment_goes_on(stop: EmergencyStop, estate: make.Estate) -> None:
+    emergency.insist_none(estate.production.environment)
+    with pytest.raises(leases.Stopped, match="QA is stopped: Auditor"):
+        emergency.insist_none(stop.environment)
+
+
+def test_two_people_release_it(stop: EmergencyStop, people: make.People) -> None:
+    asked = released(stop, people)
+    stop.refresh_from_db()
+    assert (stop.approval_id, emergency.in_force(stop.environment)) == (asked.pk, None)
+    assert Entry.objects.filter(action=Action.EMERGENCY_RELEASED, digest=asked.digest).count() == 1
+
+
+def test_who_asks_for_the_release_cannot_approve_it(stop: EmergencyStop, people: make.People) -> None:
+    both = make.person("both", Role.OPERATOR, Role.REVIEWER)
+    asked = releasing.ask(stop.environment, by=both, reason="x")
+    with pytest.raises(approvals.ApprovalRefused, match="another person must decide"):
+        approvals.approve(asked, by=both, shown=asked.digest)
+
+
+def test_a_release_that_nobody_approved_is_refused(stop: EmergencyStop, people: make.People) -> None:
+    asked = releasing.ask(stop.environment, by=people.operator, reason="x")
+    with pytest.raises(approvals.ApprovalRefused, match="not approved"):
+        releasing.use(asked, by=people.operator)
+    assert emergency.in_force(stop.environment)
+
+
+def test_an_approval_releases_only_its_own_stop(stop: EmergencyStop, people: make.People) -> None:
+    first = releasing.ask(stop.environment, by=people.operator, reason="x")
+    approvals.approve(first, by=people.reviewer, shown=first.digest)
+    approvals.withdraw(first, by=people.operator)
+    released(stop, people)
+    emergency.press(stop.environment, by=people.reviewer)
+    with pytest.raises(approvals.ApprovalRefused, match="another stop"):
+        releasing.use(first, by=people.operator)
+
+
+def test_a_release_is_asked_for_with_a_reason_and_only_while_it_is_on(
+    stop: EmergencyStop, people: make.People, estate: make.Estate
+) -> None:
+    with pytest.raises(approvals.ApprovalRefused, match="Say why"):
+        releasing.ask(stop.environment, by=people.operator, reason=" ")
+    with pytest.raises(approvals.ApprovalRefused, match="Production is not stopped"):
+        releasing.ask(estate.production.environment, by=people.operator, reason="x")
+
+
+def test_one_click_on_the_page_stops(qa: Environment, people: make.People) -> None:
+    page = signed_in(people.reviewer).post(reverse("environment-stop", args=["qa"]), follow=True)
+    assert "Emergency stop: QA" in page.content.decode()
+    assert "Reviewer pressed it" in page.content.decode()
+
+
+@pytest.mark.parametrize("address", ["/", "/environments/", "/runs/", "/keys/qa/SETTINGS/", "/cleanup/", "/audit/"])
+def test_the_banner_is_on_the_pages(stop: EmergencyStop, people: make.People, address: str) -> None:
+    text = signed_in(people.operator).get(address).content.decode()
+    assert "Emergency stop: QA" in text
+    assert "Pages are empty" in text
+
+
+def test_pages_of_the_other_environment_do_not_show_it(stop: EmergencyStop, people: make.People) -> None:
+    assert "Emergency stop: QA" not in signed_in(people.operator).get("/keys/production/SETTINGS/").content.decode()
+
+
+def test_who_has_no_role_sees_no_banner(stop: EmergencyStop, people: make.People) -> None:
+    assert "Pages are empty" not in Client().get("/account/login/").content.decode()
+
+
+def test_the_release_is_asked_for_approved_and_used_on_the_pages(stop: EmergencyStop, people: make.People) -> None:
+    operator = signed_in(people.operator)
+    page = operator.post(reverse("environment-release", args=["qa"]), {"reason": "All well"}, follow=True)
+    assert "Why it can go on" in page.content.decode()
+    asked = ApprovalRequest.objects.get(kind=ApprovalRequest.Kind.RELEASE_STOP)
+    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    assert "Release the stop" in operator.get(reverse("approval", args=[asked.pk])).content.decode()
+    assert asked.title in operator.get("/").content.decode()
+    operator.post(reverse("approval-apply", args=[asked.pk]))
+    assert emergency.in_force(stop.environment) is None
+
+
+def test_a_refused_press_and_a_refused_release_are_said_and_recorded(stop: EmergencyStop, people: make.People) -> None:
+    operator = signed_in(people.operator)
+    for name in ("environment-stop", "environment-release"):
+        page = operator.post(reverse(name, args=["qa"]), follow=True)
+        assert "alert-danger" in page.content.decode()
+    assert Entry.objects.filter(action=Action.REFUSED, environment="qa").count() == 2

@@ -1,0 +1,78 @@
+"""A process that was paused while it changed something outside does nothing more once its lease may be another's."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from kvops import timing
+from kvops.models import Run
+from kvops.runs import lease as leases
+from kvops.runs.lease import Lease
+
+
+@pytest.fixture
+def paused() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.kvops.runs.paused"], stdout=subprocess.PIPE, text=True, cwd=settings.BASE_DIR
+    )
+    # Once it is stopped.
+    os.waitpid(process.pid, os.WUNTRACED)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def go_on(process: subprocess.Popen[str]) -> tuple[int, str]:
+    process.send_signal(signal.SIGCONT)
+    said, _ = process.communicate(timeout=10)
+    return process.returncode, said
+
+
+@pytest.mark.hazard("B31")
+def test_who_wakes_when_the_lease_may_be_anothers_is_ended_before_it_goes_on(paused: subprocess.Popen[str]) -> None:
+    time.sleep(500 * 0.002 * 8 / 3)
+    assert go_on(paused) == (-signal.SIGALRM, "")
+
+
+def test_who_wakes_in_time_goes_on(paused: subprocess.Popen[str]) -> None:
+    assert go_on(paused) == (0, "goes on\n")
+
+
+def held(asked_at: float) -> Lease:
+    return Lease(Run(pk=1), foreground=False, asked_at=asked_at)
+
+
+def test_nothing_is_begun_behind_the_trust_deadline() -> None:
+    with pytest.raises(leases.LeaseLost), held(time.monotonic() - timing.TRUST).fence():
+        raise AssertionError("this must not be reached")
+
+
+def test_the_fence_gives_the_clock_of_the_process_back() -> None:
+    def ring(*_: object) -> None:
+        """Somebody else's."""
+
+    theirs, before = signal.signal(signal.SIGALRM, ring), signal.setitimer(signal.ITIMER_REAL, 100, 7)
+    try:
+        with held(time.monotonic()).fence():
+            assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        assert signal.getsignal(signal.SIGALRM) is ring
+    finally:
+        signal.signal(signal.SIGALRM, theirs)
+        signal.setitimer(signal.ITIMER_REAL, *before)
+    assert (99 < left <= 100, interval) == (True, 7)
+
+
+@pytest.mark.django_db
+def test_the_database_lets_go_of_who_is_paused_in_a_transaction() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('idle_in_transaction_session_timeout')::interval")
+        assert cursor.fetchone()[0] == timedelta(seconds=60)

@@ -1,0 +1,206 @@
+"""The pages of the runs."""
+
+import pytest
+from django.db.models.functions import Now
+
+from audit import log
+from audit.models import Entry
+from kvops.connections.budget import SharedBudget
+from kvops.models import Run
+from kvops.runs import driver as runs
+from tests import make
+from tests.signing import said, signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+def create(people: make.People, subject: str = "generation:1", kind: Run.Kind = Run.Kind.VERIFY) -> Run:
+    with log.transaction():
+        return runs.create(
+            kind,
+            subject=subject,
+            label="master: of qa/SETTINGS",
+            actor=people.operator.actor,
+            person=people.operator,
+        )
+
+
+def put(run: Run, state: str, **values: object) -> Run:
+    """Bring a run into a state."""
+    Run.objects.filter(pk=run.pk).update(state="running")
+    if state not in {"running", "queued"}:
+        Run.objects.filter(pk=run.pk).update(state=state, finished_at=Now(), **values)
+    else:
+        Run.objects.filter(pk=run.pk).update(**values)
+    run.refresh_from_db()
+    return run
+
+
+def failed(people: make.People, code: str = "cloudflare") -> Run:
+    return put(create(people), "failed", error_code=code, error="Cloudflare answered 403.")
+
+
+def listed(people: make.People, query: str = "") -> list[int]:
+    return [run.pk for run in signed_in(people.auditor).get(f"/runs/{query}").context["runs"]]
+
+
+# The list
+
+
+def test_the_newest_run_comes_first(people: make.People) -> None:
+    first, second = create(people), create(people, "generation:2")
+    assert listed(people) == [second.pk, first.pk]
+
+
+def test_the_address_filters(estate: make.Estate, people: make.People) -> None:
+    with log.transaction():
+        qa = runs.create(
+            Run.Kind.SCAN, subject="namespace:1", label="x", actor=make.SETUP, environment=estate.qa.environment
+        )
+    broken = failed(people)
+    assert listed(people, "?state=failed") == [broken.pk]
+    assert listed(people, "?kind=scan") == [qa.pk]
+    assert listed(people, "?environment=qa") == [qa.pk]
+    assert listed(people, "?environment=qa&state=failed") == []
+
+
+def test_a_long_list_is_read_in_pages(people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvops.runs.views.PAGE", 2)
+    made = [create(people, f"generation:{number}").pk for number in range(5)]
+    assert listed(people) == [made[4], made[3]]
+    assert listed(people, f"?after={made[3]}") == [made[2], made[1]]
+    page = signed_in(people.auditor).get("/runs/?kind=verify").content.decode()
+    assert f"?kind=verify&amp;after={made[3]}" in page
+
+
+@pytest.mark.parametrize("query", ["?state=odd", "?after=x", f"?after={10**30}", "?environment=nowhere"])
+def test_a_filter_that_cannot_be_read_shows_nothing_and_says_so(people: make.People, query: str) -> None:
+    create(people)
+    answer = signed_in(people.auditor).get(f"/runs/{query}")
+    assert answer.context["runs"] == []
+    assert "A filter cannot be read" in answer.content.decode()
+
+
+def test_an_empty_list_says_what_comes_next(people: make.People) -> None:
+    assert "Start a scan" in signed_in(people.auditor).get("/runs/").content.decode()
+
+
+# One run
+
+
+def test_a_failed_run_says_what_went_wrong_and_what_to_do(people: make.People) -> None:
+    page = signed_in(people.auditor).get(f"/runs/{failed(people).pk}/").content.decode()
+    assert "Cloudflare answered 403." in page
+    assert "Check the tokens" in page
+
+
+def test_a_run_leads_to_its_subject_and_its_record(estate: make.Estate, people: make.People) -> None:
+    run = create(people, f"namespace:{estate.qa.pk}", Run.Kind.SCAN)
+    page = signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
+    assert 'href="/keys/qa/SETTINGS/"' in page
+    assert f'href="/audit/?subject=run:{run.pk}"' in page
+
+
+def test_a_run_shows_what_is_left_of_the_request_budget(estate: make.Estate, people: make.People) -> None:
+    run = create(people)
+    with log.transaction():
+        run = runs.create(
+            Run.Kind.SCAN, subject="namespace:1", label="x", actor=make.SETUP, environment=estate.qa.environment
+        )
+    assert "960 of 960" in signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
+    SharedBudget(make.ACCOUNTS["qa"]).take(60)
+    SharedBudget(make.ACCOUNTS["qa"]).observed(remaining=None, reset=None, retry_after=120)
+    page = signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()
+    assert "900 of 960" in page
+    assert "Cloudflare asked to wait 120 s." in page
+
+
+@pytest.mark.parametrize(("state", "button"), [("failed", "Try again"), ("stopped", "Go on"), ("running", "Stop")])
+def test_an_operator_is_offered_what_can_be_done(people: make.People, state: str, button: str) -> None:
+    more = {"error_code": "odd", "error": "Odd."} if state == "failed" else {}
+    run = put(create(people), state, **more)
+    page = signed_in(people.operator).get(f"/runs/{run.pk}/").content.decode()
+    assert f">{button}</button>" in page
+
+
+@pytest.mark.parametrize("state", ["failed", "stopped", "running"])
+def test_others_see_why_they_cannot(people: make.People, state: str) -> None:
+    more = {"error_code": "odd", "error": "Odd."} if state == "failed" else {}
+    run = put(create(people), state, **more)
+    page = signed_in(people.reviewer).get(f"/runs/{run.pk}/").content.decode()
+    assert "Only an operator" in page
+    assert "/resume" not in page
+    assert "/stop" not in page
+
+
+def test_a_run_nobody_knows_is_not_found(people: make.People) -> None:
+    assert signed_in(people.auditor).get("/runs/12345/").status_code == 404
+
+
+# Progress
+
+
+def test_the_page_polls_while_the_run_is_open_and_then_no_more(people: make.People) -> None:
+    browser, run = signed_in(people.auditor), create(people)
+    assert f'hx-get="/runs/{run.pk}/live"' in browser.get(f"/runs/{run.pk}/").content.decode()
+    put(run, "succeeded")
+    assert "hx-get" not in browser.get(f"/runs/{run.pk}/").content.decode()
+
+
+def test_an_unchanged_run_is_not_sent_again(people: make.People) -> None:
+    browser, run = signed_in(people.auditor), put(create(people), "running", done=3, total=10)
+    first = browser.get(f"/runs/{run.pk}/live")
+    again = browser.get(f"/runs/{run.pk}/live", headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+
+
+def test_progress_is_sent(people: make.People) -> None:
+    browser, run = signed_in(people.auditor), put(create(people), "running", done=3, total=10)
+    first = browser.get(f"/runs/{run.pk}/live")
+    put(run, "running", done=4)
+    again = browser.get(f"/runs/{run.pk}/live", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 200
+    assert "4 of 10" in again.content.decode()
+
+
+def test_the_moving_part_is_a_part_and_the_end_loads_the_page_again(people: make.People) -> None:
+    browser, run = signed_in(people.auditor), create(people)
+    moving = browser.get(f"/runs/{run.pk}/live")
+    assert "<html" not in moving.content.decode()
+    assert "HX-Refresh" not in moving.headers
+    put(run, "succeeded")
+    assert browser.get(f"/runs/{run.pk}/live").headers["HX-Refresh"] == "true"
+
+
+# Stop and resume
+
+
+def test_an_operator_stops_a_run(people: make.People) -> None:
+    run = create(people)
+    signed_in(people.operator2).post(f"/runs/{run.pk}/stop")
+    run.refresh_from_db()
+    assert run.stop_requested_by == str(people.operator2)
+
+
+def test_an_operator_tries_a_failed_run_again(people: make.People) -> None:
+    run = failed(people)
+    signed_in(people.operator).post(f"/runs/{run.pk}/resume")
+    run.refresh_from_db()
+    assert run.state == "queued"
+
+
+@pytest.mark.parametrize("action", ["stop", "resume"])
+def test_what_cannot_be_done_is_said_and_recorded(people: make.People, action: str) -> None:
+    run = put(create(people), "succeeded")
+    answer = signed_in(people.operator).post(f"/runs/{run.pk}/{action}", follow=True)
+    assert len(said(answer)) == 1
+    entry = Entry.objects.get(action="refused")
+    assert (entry.subject, entry.actor_id) == (f"run:{run.pk}", people.operator.pk)
+
+
+@pytest.mark.parametrize("action", ["stop", "resume"])
+def test_whoever_may_not_is_refused_and_recorded(people: make.People, action: str) -> None:
+    run = create(people)
+    assert signed_in(people.reviewer).post(f"/runs/{run.pk}/{action}").status_code == 403
+    entry = Entry.objects.get(action="refused")
+    assert (entry.actor, entry.details) == (str(people.reviewer), {"address": f"/runs/{run.pk}/{action}"})

@@ -1,0 +1,203 @@
+"""Schedules: each due time starts its work exactly once; what was missed, refused or paused is said."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import DatabaseError, IntegrityError, InternalError, OperationalError
+
+from audit import log
+from audit.models import Entry
+from kvops import clock, timing
+from kvops.models import Environment, Event, Firing, Notification, Run, Schedule
+from kvops.runs import driver as runs
+from kvops.schedules import jobs as schedules
+from kvops.schedules import punctuality
+from kvops.schedules.jobs import Begun, Job, ScheduleRefused
+from tests import make
+
+pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
+answers: list[Begun | Exception] = []
+
+
+def begin(environment: Environment | None, actor: log.Actor) -> Begun:
+    """What the job of these tests does: a run, unless something else is said."""
+    if answers:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+    number = Run.objects.count()
+    return Begun([runs.create(Run.Kind.VERIFY, subject=f"generation:{number}", label="x", actor=actor)])
+
+
+@pytest.fixture(autouse=True)
+def _our_own_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(schedules, "JOBS", {"job": Job("The job", f"{__name__}.begin", "0 3 * * *", each=False)})
+    yield
+    answers.clear()
+
+
+@pytest.fixture
+def schedule(db: None) -> Schedule:
+    schedules.provide()
+    return Schedule.objects.get()
+
+
+def fire(at: datetime) -> list[Firing]:
+    schedules.fire_due(at)
+    return list(Firing.objects.order_by("due_at"))
+
+
+def finish(state: str = "succeeded") -> None:
+    Run.objects.filter(state="queued").update(state="running")
+    values = {"error_code": "x", "error": "x"} if state == "failed" else {}
+    Run.objects.filter(state="running").update(state=state, finished_at=clock.now(), **values)
+
+
+def test_every_environment_gets_its_schedules_once(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(schedules.JOBS, "each", Job("x", f"{__name__}.begin", "0 4 * * *"))
+    schedules.provide()
+    schedules.provide()
+    assert sorted(map(str, Schedule.objects.all())) == ["job", "production each", "qa each"]
+    assert {one.zone for one in Schedule.objects.all()} == {"Asia/Tokyo"}
+
+
+def test_nothing_is_started_before_it_is_due(schedule: Schedule) -> None:
+    assert fire(schedule.next_at - timedelta(seconds=1)) == []
+
+
+def test_what_is_due_starts_its_runs_once(schedule: Schedule) -> None:
+    fire(schedule.next_at)
+    (firing,) = fire(schedule.next_at)
+    assert (firing.due_at, firing.outcome, firing.missed) == (schedule.next_at, "started", 0)
+    assert [run.firing for run in Run.objects.all()] == [firing]
+    assert Schedule.objects.get().next_at == schedule.next_at + DAY
+
+
+def test_two_sweeps_that_saw_it_due_start_it_once(schedule: Schedule) -> None:
+    assert schedules.fire(schedule.pk, schedule.next_at)
+    assert not schedules.fire(schedule.pk, schedule.next_at)
+    assert Run.objects.count() == 1
+
+
+def test_the_database_refuses_a_second_start_of_a_due_time(schedule: Schedule) -> None:
+    Firing.objects.create(schedule=schedule, due_at=schedule.next_at, outcome="nothing")
+    with pytest.raises(IntegrityError, match="firing_once_per_due_time"):
+        Firing.objects.create(schedule=schedule, due_at=schedule.next_at, outcome="nothing")
+
+
+def test_due_times_that_passed_while_nothing_ran_are_caught_up_once_and_told(
+    schedule: Schedule, people: make.People
+) -> None:
+    (firing,) = fire(schedule.next_at + 3 * DAY + timedelta(hours=1))
+    assert (firing.due_at, firing.missed) == (schedule.next_at + 3 * DAY, 3)
+    assert firing.missed_since == schedule.next_at
+    assert Run.objects.count() == 1
+    told = Notification.objects.filter(event=Event.SCHEDULE_MISSED)
+    assert {one.person for one in told} == {people.operator, people.operator2}
+    assert "3 due times before that" in " ".join(told[0].lines)
+    assert Entry.objects.get(action="schedule.missed").details["missed"] == 3
+
+
+def test_one_due_time_that_is_started_late_is_told(schedule: Schedule, people: make.People) -> None:
+    fire(schedule.next_at + timedelta(seconds=timing.FIRED_LATE + 1))
+    assert Notification.objects.filter(event=Event.SCHEDULE_MISSED).count() == 2
+
+
+def test_a_start_in_time_is_not_told(schedule: Schedule, people: make.People) -> None:
+    fire(schedule.next_at + timedelta(seconds=timing.FIRED_LATE))
+    assert not Notification.objects.exists()
+
+
+def test_a_job_that_refuses_says_why_and_is_due_again_next_time(schedule: Schedule, people: make.People) -> None:
+    answers.append(Begun(refused=["Somebody is at it."]))
+    (firing,) = fire(schedule.next_at)
+    assert (firing.outcome, firing.reason) == ("refused", "Somebody is at it.")
+    assert Notification.objects.filter(event=Event.SCHEDULE_REFUSED).count() == 2
+    assert fire(schedule.next_at + DAY)[1].outcome == "started"
+
+
+def test_a_job_that_breaks_has_done_nothing_and_says_so(schedule: Schedule) -> None:
+    answers.append(LookupError("secret"))
+    (firing,) = fire(schedule.next_at)
+    assert firing.outcome == "refused"
+    assert firing.reason == "Unexpected LookupError. The log of the sweep has the details."
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), InternalError("terminating connection")])
+def test_a_database_that_fails_leaves_it_due(schedule: Schedule, error: DatabaseError) -> None:
+    answers.append(error)
+    with pytest.raises(type(error)):
+        schedules.fire_due(schedule.next_at)
+    assert [one.outcome for one in fire(schedule.next_at)] == ["started"]
+
+
+def test_a_job_without_anything_to_do_says_so(schedule: Schedule) -> None:
+    answers.append(Begun())
+    assert fire(schedule.next_at)[0].outcome == "nothing"
+
+
+# The pause and other changes
+
+
+def test_a_paused_schedule_starts_nothing_and_misses_nothing(schedule: Schedule, people: make.People) -> None:
+    schedules.pause(schedule, reason="migration", by=people.operator)
+    assert fire(schedule.next_at + 2 * DAY) == []
+    schedules.unpause(schedule, by=people.operator)
+    assert fire(clock.now()) == []
+    assert Schedule.objects.get().next_at == schedule.next_at
+    actions = Entry.objects.filter(subject=f"schedule:{schedule.pk}").order_by("seq").values_list("action", flat=True)
+    assert list(actions) == ["schedule.created", "schedule.paused", "schedule.unpaused"]
+
+
+def test_a_pause_needs_a_reason_and_an_operator(schedule: Schedule, people: make.People) -> None:
+    with pytest.raises(ScheduleRefused, match="why"):
+        schedules.pause(schedule, reason=" ", by=people.operator)
+    with pytest.raises(ScheduleRefused, match="operator"):
+        schedules.pause(schedule, reason="x", by=people.reviewer)
+    with pytest.raises(ScheduleRefused, match="not paused"):
+        schedules.unpause(schedule, by=people.operator)
+
+
+def test_a_change_counts_from_now_on_and_is_recorded(schedule: Schedule, people: make.People) -> None:
+    schedules.change(schedule, expression=" */5 *  * * * ", zone="UTC", by=people.operator)
+    schedule.refresh_from_db()
+    assert (schedule.expression, schedule.next_at.minute % 5) == ("*/5 * * * *", 0)
+    assert Entry.objects.get(action="schedule.changed").details["before"]["expression"] == "0 3 * * *"
+    with pytest.raises(ScheduleRefused, match="five fields"):
+        schedules.change(schedule, expression="often", zone="UTC", by=people.operator)
+
+
+# How it stands
+
+
+def state() -> str:
+    return next(punctuality.of([Schedule.objects.get()])).state
+
+
+def test_a_schedule_is_on_time_late_and_overdue(schedule: Schedule) -> None:
+    seen = [state()]
+    for day, ending in enumerate(["succeeded", "failed", "failed", "succeeded"]):
+        fire(schedule.next_at + day * DAY)
+        seen.append(state())
+        finish(ending)
+        seen.append(state())
+    assert seen == ["new", "running", "ok", "running", "late", "running", "overdue", "running", "ok"]
+
+
+def test_the_last_success_is_that_of_every_run(schedule: Schedule) -> None:
+    fire(schedule.next_at)
+    finish()
+    fire(schedule.next_at + DAY)
+    standing = next(punctuality.of([schedule]))
+    assert standing.succeeded is not None
+    assert standing.succeeded.due_at == schedule.next_at
+    assert len(standing.following) == 3
+
+
+def test_a_schedule_that_nobody_fires_is_late(schedule: Schedule) -> None:
+    Schedule.objects.update(next_at=clock.now() - timedelta(seconds=timing.FIRED_LATE + 1))
+    assert state() == "late"

@@ -1,0 +1,52 @@
+"""Whether the process is up and whether it can work."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from kvops.models import Heartbeat
+from kvops.supervision import cluster as supervision
+from tests.audit.make import sql
+
+
+def test_the_process_says_it_is_up_without_the_database(
+    client: Client, db: None, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(0):
+        answer = client.get("/healthz")
+    assert (answer.status_code, answer.content) == (200, b"ok\n")
+
+
+def test_a_migrated_database_makes_it_ready(client: Client, db: None) -> None:
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.hazard("B30")
+def test_what_should_run_and_does_not_is_said(client: Client, db: None) -> None:
+    supervision.beat("worker")
+    supervision.beat("sweep")
+    Heartbeat.objects.filter(name="sweep").update(at=Now() - timedelta(hours=1))
+    said = client.get("/readyz").content.decode()
+    assert said == "ok\nThe sweep was last seen 3600 s ago.\nAn executed task was never seen.\n"
+
+
+def test_a_missing_migration_is_said(client: Client, db: None) -> None:
+    sql("DELETE FROM django_migrations WHERE app = 'kvops'")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert b"migrate" in answer.content
+
+
+def test_a_database_that_does_not_answer_is_said(client: Client, db: None) -> None:
+    sql("ALTER TABLE django_migrations RENAME COLUMN applied TO elsewhere")  # so that every question fails
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert b"database" in answer.content
+
+
+@pytest.mark.parametrize("address", ["/healthz", "/readyz"])
+def test_nobody_signs_in_to_ask(client: Client, db: None, address: str) -> None:
+    assert "no-store" in client.get(address).headers["Cache-Control"]

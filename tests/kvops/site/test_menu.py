@@ -1,0 +1,81 @@
+"""The page around every page."""
+
+import pytest
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
+
+from kvops.site.menu import shell
+from tests import make
+
+
+def page(client: Client, address: str = "/nowhere/") -> str:
+    return client.get(address).content.decode()
+
+
+def test_the_menu_marks_the_page_one_is_on() -> None:
+    items = shell(RequestFactory().get("/approvals/12/"))["nav"]
+    assert isinstance(items, list)
+    assert [item.key for item in items if item.current] == ["approvals"]
+
+
+def test_only_the_overview_itself_is_the_overview() -> None:
+    items = shell(RequestFactory().get("/runs/"))["nav"]
+    assert isinstance(items, list)
+    assert [item.key for item in items if item.current] == ["runs"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "auto"])
+def test_the_chosen_look_is_remembered_and_rendered(client: Client, theme: str, db: None) -> None:
+    answer = client.post("/theme/", {"theme": theme, "next": "/runs/?state=failed"})
+    assert answer.headers["Location"] == "/runs/?state=failed"
+    assert f'data-bs-theme="{theme}"' in page(client)
+
+
+@pytest.mark.parametrize("target", ["https://elsewhere.example/", "//elsewhere.example/", "", "javascript:alert(1)"])
+def test_the_look_switch_never_leads_elsewhere(client: Client, target: str) -> None:
+    assert client.post("/theme/", {"theme": "dark", "next": target}).headers["Location"] == "/"
+
+
+def test_an_unknown_look_is_refused(client: Client) -> None:
+    assert client.post("/theme/", {"theme": '"><script>'}).status_code == 400
+
+
+def test_the_look_is_not_changed_by_a_link(client: Client) -> None:
+    assert client.get("/theme/", {"theme": "dark"}).status_code == 405
+
+
+def test_a_forged_look_cookie_is_ignored(client: Client, db: None) -> None:
+    client.cookies["theme"] = "x"
+    assert 'data-bs-theme="auto"' in page(client)
+
+
+def test_the_account_menu_names_the_person_and_the_roles(client: Client, people: make.People) -> None:
+    client.force_login(people.reviewer.logins.get())
+    text = page(client)
+    assert "reviewer@example.com" in text
+    assert "reviewer</div>" in text.replace("\n", "").replace("  ", "")
+
+
+def test_somebody_signed_out_sees_no_menu(client: Client, db: None) -> None:
+    text = page(client)
+    assert 'id="nav"' not in text
+    assert "account-menu" not in text
+
+
+def test_pages_carry_no_inline_style_or_script(client: Client, people: make.People) -> None:
+    client.force_login(people.operator.logins.get())
+    for address in ("/nowhere/", "/account/logout/", "/account/password/change/"):
+        text = page(client, address)
+        assert " style=" not in text
+        assert " onclick=" not in text
+        assert "<script>" not in text
+
+
+def test_sign_in_offers_no_sign_up(client: Client, db: None) -> None:
+    text = page(client, "/account/login/")
+    assert "signup" not in text
+    assert "日本語" in text
+
+
+def test_the_error_page_needs_no_request() -> None:
+    assert "Something went wrong" in render_to_string("500.html")

@@ -1,0 +1,187 @@
+"""`manage.py sweep`: what one round does, and the rounds after the database was away."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import InternalError, OperationalError
+from django.db.models.functions import Now
+from django.utils import timezone
+from django_q.models import OrmQ, Task
+
+from audit import log
+from audit.actions import Action
+from audit.models import Entry
+from kvops import queue, timing
+from kvops.approvals import gate as approvals
+from kvops.inventory import scan as inventory
+from kvops.models import ApprovalRequest, Heartbeat, Run
+from kvops.runs import lease as leases
+from kvops.supervision import cluster as supervision
+from tests import make
+
+pytestmark = pytest.mark.django_db
+
+
+def sweep() -> str:
+    out = StringIO()
+    call_command("sweep", "--once", stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def looked(db: None) -> None:
+    """The buckets were looked into a moment ago: that has a test of its own."""
+    supervision.beat("looked")
+
+
+@pytest.fixture
+def run(estate: make.Estate) -> Run:
+    """A scan whose doorbell got lost."""
+    run = inventory.start_scan(estate.qa, actor=make.SETUP).run
+    OrmQ.objects.all().delete()
+    Run.objects.update(rung_at=Now() - timedelta(seconds=timing.STALE_DOORBELL + 1))
+    return run
+
+
+def test_a_run_that_is_due_is_rung(run: Run) -> None:
+    assert sweep() == "woke 1 runs\n"
+    assert queue.length() == 1
+
+
+def test_every_bucket_is_looked_into_when_that_is_due(estate: make.Estate) -> None:
+    Heartbeat.objects.update(at=Now() - timedelta(seconds=timing.LOOK + 1))
+    sweep()
+    sweep()
+    assert [row.func() for row in OrmQ.objects.all()] == ["kvops.tasks.look"] * 2
+
+
+def test_a_run_that_was_just_rung_is_left_alone(run: Run) -> None:
+    sweep()
+    assert sweep() == ""
+    assert queue.length() == 1
+
+
+def test_a_run_whose_owner_is_gone_is_finished_by_another(run: Run) -> None:
+    leases.take(run.pk)
+    Run.objects.update(lease_until=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT + 1))
+    sweep()
+    make.work()
+    run.refresh_from_db()
+    assert (run.state, run.epoch) == ("succeeded", 2)
+    assert Entry.objects.filter(subject=f"run:{run.pk}", action=Action.RUN_TAKEN_OVER).exists()
+
+
+def test_a_command_that_is_gone_blocks_nothing(estate: make.Estate) -> None:
+    run = inventory.start_scan(estate.qa, actor=make.SETUP, foreground=True).run
+    leases.take(run.pk, foreground=True)
+    Run.objects.update(lease_until=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT + 1))
+    sweep()
+    run.refresh_from_db()
+    assert (run.state, run.error_code) == ("failed", "abandoned")
+
+
+def test_a_request_nobody_decided_in_time_is_closed(people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "DECIDE_WITHIN", 0.0001)
+    with log.transaction():
+        request = approvals.submit(
+            ApprovalRequest.Kind.DELETE_KEYS, subject="stage:1", title="x", evidence={}, requester=people.operator
+        )
+    sweep()
+    request.refresh_from_db()
+    assert request.state == ApprovalRequest.State.EXPIRED
+
+
+def test_a_queue_that_nobody_empties_stops_growing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "FULL", 0)
+    assert sweep() == ""
+    assert queue.length() == 0
+
+
+def task(name: str, **ago: float) -> None:
+    """What django-q2 notes about a task that ended so long ago."""
+    at = timezone.now() - timedelta(**ago)
+    Task.objects.create(id=name, name=name, func="kvops.tasks.step", started=at, stopped=at)
+
+
+def test_what_the_queue_noted_about_tasks_is_deleted_after_a_day() -> None:
+    task("yesterday", hours=25)
+    task("today", hours=23)
+    sweep()
+    assert list(Task.objects.values_list("name", flat=True)) == ["today"]
+
+
+def test_much_of_it_is_deleted_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "BATCH", 2)
+    for number in range(3):
+        task(str(number), days=2)
+    sweep()
+    assert Task.objects.count() == 1
+    sweep()
+    assert Task.objects.count() == 0
+
+
+def test_it_is_looked_for_once_an_hour() -> None:
+    sweep()
+    task("yesterday", hours=25)
+    sweep()
+    assert Task.objects.count() == 1
+    Heartbeat.objects.filter(name="tidied").update(at=Now() - timedelta(hours=1))
+    sweep()
+    assert Task.objects.count() == 0
+
+
+def test_a_sweep_is_seen() -> None:
+    sweep()
+    assert 0 <= (supervision.age("sweep") or -1) < 10
+
+
+# The database is away
+
+
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    """What the command does to the signals of the process ends with the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_one_round_without_a_database_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "beat", away)
+    with pytest.raises(OperationalError):
+        sweep()
+
+
+def away(*_: object) -> None:
+    raise OperationalError("the connection is closed")
+
+
+def ended(*_: object) -> None:
+    raise InternalError("terminating connection due to idle-in-transaction timeout")
+
+
+def be_stopped() -> int:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 7
+
+
+@pytest.mark.usefixtures("_signals")
+def test_a_sweep_goes_on_when_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[Callable[[], int | None]] = [be_stopped, ended, away]
+
+    def next_round() -> int | None:
+        return rounds.pop()()
+
+    monkeypatch.setattr(supervision, "sweep_once", next_round)
+    monkeypatch.setattr(timing, "SWEEP", 0.0)
+    out, err = StringIO(), StringIO()
+    call_command("sweep", stdout=out, stderr=err)
+    assert "trying again: the connection is closed" in err.getvalue()
+    assert "trying again: terminating connection" in err.getvalue()
+    assert out.getvalue() == "woke 7 runs\n"

@@ -1,0 +1,40 @@
+"""A2, A9, A11, A18: SIGKILLs at random moments of the main job: worker, cluster, sweep, web server, Postgres.
+
+All of them are real processes, in lanes with a Postgres of their own (`apart.py`); the fakes, the people and the judge
+are in the lane's. A trial has up to eight kills; n is chosen so that there are more than a thousand in all. What a
+killed worker leaves behind is left alone for a trial: systemd and Docker would end it too.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from tests.torture import crashes
+from tests.torture import lanes_with_postgres as apart
+from tests.torture.lanes import SCALE
+from tests.torture.rows import Figure, Found, Row, total
+
+KINDS = ("worker", "cluster", "sweep", "web", "Postgres")
+"""What is struck, as in `machine.py`, which needs Django."""
+AT_LEAST = 7
+"""Kills per trial, on average."""
+
+
+def figures(found: Sequence[Found]) -> list[Figure]:
+    """All that must be zero, over all trials, and what was killed."""
+    kills = sum(total(found, kind) for kind in KINDS)
+    longest = max((one["ended after"] for one in found), default=0.0)
+    return [
+        *(Figure(name, total(found, name), "==", 0) for name in crashes.ZEROS),
+        Figure("changing calls after deadline + timeout", total(found, "late"), "==", 0),
+        Figure("SIGKILLs", kills, ">=", AT_LEAST * len(found)),
+        *(Figure(f"SIGKILLs of {kind}", total(found, kind)) for kind in KINDS),
+        Figure("SIGKILLs of who held a lease, or of Postgres meanwhile", total(found, "at work")),
+        Figure("leases taken over", total(found, "taken over")),
+        Figure("runs that failed and were resumed by a person", total(found, "resumed")),
+        Figure("processes of a cluster left behind by a killed worker", total(found, "left behind")),
+        Figure("s from the last SIGKILL to the end of the job, longest", longest),
+    ]
+
+
+_trials = partial(apart.trials, lane="tests.torture.kill_trial.Lane", scale=SCALE, lanes=2)
+ROWS = (Row("kills", "A2, A9, A11, A18", 144, 0, _trials, figures, SCALE),)

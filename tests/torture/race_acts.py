@@ -1,0 +1,241 @@
+"""What the row `races` lets happen at once to one stage: how far it is by then, and the acts."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from unittest.mock import patch
+
+from django.db import IntegrityError
+from django.db.models.functions import Now
+from django.db.transaction import atomic
+
+from backups.cleanup import requests as cleanup
+from backups.deletion import end as ending
+from backups.models import CleanupEntry, CleanupStage
+from kvops import clock, timing
+from kvops.approvals import gate as approvals
+from kvops.models import ApprovalRequest, Person, PolicyVersion, Role, Run
+from kvops.people import setup as people
+from kvops.runs import driver as runs
+from kvops.runs import emergency
+from kvops.runs import lease as leases
+from tests import make
+from tests.gate import world as gate
+
+
+class NotDone(Exception):
+    """The act was refused, by the database itself or by saying that there is nothing to do."""
+
+
+@dataclass
+class Ground:
+    """The estate and its people, with the stage that all trials are about."""
+
+    estate: make.Estate
+    people: make.People
+    reviewer2: Person
+    stage: CleanupStage
+    rng: random.Random = field(default_factory=random.Random)
+
+    @property
+    def operators(self) -> tuple[Person, Person]:
+        """Two who may ask, start and stop."""
+        return self.people.operator, self.people.operator2
+
+    def now(self) -> CleanupStage:
+        """The stage as it is now."""
+        return gate.stage_of(self.stage.request)
+
+    def asked(self) -> ApprovalRequest:
+        """The newest request for a decision on it."""
+        return ApprovalRequest.objects.filter(subject=f"stage:{self.stage.pk}").latest("pk")
+
+    def run(self) -> Run:
+        """Its deletion."""
+        return Run.objects.get(approval=self.asked())
+
+
+type Act = Callable[[Ground], Callable[[], object]]
+"""Made ready, with all that a page would have loaded, and then done."""
+
+
+# How far the stage is
+
+
+def checked(_ground: Ground) -> None:
+    """Nobody asked yet; a trial begins like this."""
+
+
+def submitted(ground: Ground) -> None:
+    """A request waits for a decision."""
+    cleanup.submit(ground.now(), by=ground.operators[0])
+
+
+def approve(ground: Ground) -> None:
+    """The reviewer says yes."""
+    asked = ground.asked()
+    approvals.approve(asked, by=ground.people.reviewer, shown=asked.digest)
+
+
+def approved(ground: Ground) -> None:
+    """The reviewer said yes."""
+    submitted(ground)
+    approve(ground)
+
+
+def about_to_run_out(ground: Ground) -> None:
+    """The reviewer said yes, and the time to use it is almost over."""
+    submitted(ground)
+    with patch.object(timing, "USE_WITHIN", ground.rng.uniform(0.01, 0.2)):
+        approve(ground)
+
+
+def started(ground: Ground) -> None:
+    """The deletion is queued, as if D1 had been checked just now."""
+    approved(ground)
+    to_the_first_chunk(cleanup.start_deletion(ground.now(), by=ground.operators[0]))
+
+
+def stopped(ground: Ground) -> None:
+    """The deletion was stopped before it sent anything."""
+    started(ground)
+    runs.request_stop(ground.run(), actor=make.SETUP)
+    runs.drive(ground.run().pk)
+
+
+def to_the_first_chunk(run: Run) -> None:
+    """As if D1 had been checked just now."""
+    Run.objects.filter(pk=run.pk).update(cursor={"phase": "delete", "checked_at": clock.now().isoformat()})
+
+
+# The acts
+
+
+def decide(side: int, yes: bool) -> Act:
+    """Approve or reject what the page showed."""
+
+    def ready(ground: Ground) -> Callable[[], object]:
+        asked, by = ground.asked(), (ground.people.reviewer, ground.reviewer2)[side]
+        act = approvals.approve if yes else approvals.reject
+        return lambda: act(asked, by=by, shown=asked.digest, reason="so")
+
+    return ready
+
+
+def withdraw(ground: Ground) -> Callable[[], object]:
+    """Take the request back."""
+    asked = ground.asked()
+    return lambda: approvals.withdraw(asked, by=ground.operators[1])
+
+
+def expire(_ground: Ground) -> Callable[[], object]:
+    """The sweep closes what is over."""
+
+    def act() -> None:
+        if not approvals.expire():
+            raise NotDone
+
+    return act
+
+
+def edit(ground: Ground) -> Callable[[], object]:
+    """Change what is being decided on, by SQL."""
+    asked, other = ground.asked(), approvals.digest_of("{}")
+    request, name = ApprovalRequest.objects.filter(pk=asked.pk), CleanupEntry.objects.filter(stage=ground.stage)
+    edits: list[Callable[[], object]] = [
+        lambda: request.update(evidence="{}", digest=other),
+        lambda: request.update(title="another"),
+        lambda: request.update(requester=ground.operators[1]),
+        lambda: request.update(decide_by=Now() + timedelta(days=9)),
+        lambda: name.filter(index=1).update(name="system-root"),
+        lambda: name.filter(index=2).delete(),
+    ]
+    return _by_sql(ground.rng.choice(edits))
+
+
+def _by_sql(change: Callable[[], object]) -> Callable[[], object]:
+    def act() -> None:
+        try:
+            with atomic():
+                change()
+        except IntegrityError as refused:
+            raise NotDone from refused
+
+    return act
+
+
+def submit(side: int) -> Act:
+    """Ask for a decision."""
+
+    def ready(ground: Ground) -> Callable[[], object]:
+        stage, by = ground.now(), ground.operators[side]
+        return lambda: cleanup.submit(stage, by=by)
+
+    return ready
+
+
+def start(side: int) -> Act:
+    """Start the deletion."""
+
+    def ready(ground: Ground) -> Callable[[], object]:
+        stage, by = ground.now(), ground.operators[side]
+        return lambda: cleanup.start_deletion(stage, by=by)
+
+    return ready
+
+
+def replace_the_policy(_ground: Ground) -> Callable[[], object]:
+    """Another policy comes into force."""
+    number = PolicyVersion.objects.latest("number").number + 1
+    return lambda: PolicyVersion.objects.create(number=number, digest=f"{number:064}", definition="{}", applied_by="x")
+
+
+def revoke(ground: Ground) -> Callable[[], object]:
+    """Whoever approved is no reviewer any more."""
+    return lambda: people.revoke(ground.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+
+
+def press(ground: Ground) -> Callable[[], object]:
+    """The emergency stop."""
+    environment, by = ground.stage.environment, ground.operators[1]
+    return lambda: emergency.press(environment, by=by, reason="wait")
+
+
+def ask_to_stop(ground: Ground) -> Callable[[], object]:
+    """Stop the run."""
+    run, actor = ground.run(), ground.operators[1].actor
+    return lambda: runs.request_stop(run, actor=actor)
+
+
+def resume(side: int) -> Act:
+    """Let the run go on."""
+
+    def ready(ground: Ground) -> Callable[[], object]:
+        run, actor = ground.run(), ground.operators[side].actor
+        return lambda: runs.resume(run, actor=actor)
+
+    return ready
+
+
+def end_early(ground: Ground) -> Callable[[], object]:
+    """Send nothing more."""
+    stage, by = ground.now(), ground.operators[1]
+    return lambda: ending.end_early(stage, by=by)
+
+
+def send(ground: Ground) -> Callable[[], object]:
+    """A worker sends the chunk."""
+    run = ground.run()
+    return lambda: runs.drive(run.pk)
+
+
+def take(ground: Ground) -> Callable[[], object]:
+    """A worker wants the run."""
+    run = ground.run()
+
+    def act() -> None:
+        if leases.take(run.pk) is None:
+            raise NotDone
+
+    return act
