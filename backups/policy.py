@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import Dataset
-from kvops.approvals import gate as approvals
+from kvops.approvals import evidence
 from kvops.approvals import prepared_changes as changes
 from kvops.environments.definition import BINDING
 from kvops.environments.toml import Applied, DefinitionRefused, Table, differences, for_the_record, insist_unique, load
@@ -186,10 +186,10 @@ def _lock() -> None:
 
 def _put_in_force(wanted: Policy, found: Sequence[str], actor: log.Actor) -> None:
     _write(wanted)
-    text = approvals.canonical(wanted.as_data())
+    text = evidence.canonical(wanted.as_data())
     version = PolicyVersion.objects.create(
         number=(PolicyVersion.objects.aggregate(last=Max("number"))["last"] or 0) + 1,
-        digest=approvals.digest_of(text),
+        digest=evidence.digest_of(text),
         definition=text,
         applied_by=actor.text,
     )

@@ -10,20 +10,20 @@ from django.utils.module_loading import import_string
 from kvops.approvals import gate as approvals
 from kvops.inventory import missing
 from kvops.notifications import outbox as notifications
-from kvops.runs import lease as leases
+from kvops.runs import kinds
 from kvops.schedules import jobs as schedules
-from kvops.supervision import cluster as supervision
+from kvops.supervision import sweep
 
 
 def _named() -> Iterator[str]:
-    for kind in leases.KINDS.values():
+    for kind in kinds.KINDS.values():
         yield from filter(None, (kind.handler, *kind.finished, kind.resumed))
     for gate in approvals.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
     yield from filter(None, (event.delivered for event in notifications.EVENTS.values()))
     yield from missing.EXPLAINED
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look", "deliver"))
-    yield from (*supervision.LOOKS, *(job.function for job in schedules.JOBS.values()))
+    yield from (*sweep.LOOKS, *(job.function for job in schedules.JOBS.values()))
 
 
 @register()

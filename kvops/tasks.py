@@ -2,7 +2,7 @@
 
 from kvops.notifications import outbox as notifications
 from kvops.runs import driver as runs
-from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats, sweep
 
 
 def step(run_id: int) -> None:
@@ -12,7 +12,7 @@ def step(run_id: int) -> None:
 
 def look(environment_id: int) -> None:
     """Look into an environment's bucket: what its newest manifest says of the record, and how it is guarded."""
-    supervision.look(environment_id)
+    sweep.look(environment_id)
 
 
 def deliver(notification_id: int) -> None:
@@ -26,4 +26,4 @@ def canary(_pk: int) -> None:
 
 def came_back(_task: object) -> None:
     """Note that a task went through the whole cluster. Called by its monitor, with the result of every task."""
-    supervision.beat("canary")
+    heartbeats.beat("canary")

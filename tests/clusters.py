@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 from django_q.models import OrmQ
 
-from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats
 
 MANAGE = settings.BASE_DIR / "manage.py"
 
@@ -74,7 +74,7 @@ class Worker:
 
     def idle(self) -> dict[str, psutil.Process]:
         """The processes of the cluster after its first canary came back and the first look into the buckets is over."""
-        until("a canary comes back", lambda: supervision.age("canary") is not None)
+        until("a canary comes back", lambda: heartbeats.age("canary") is not None)
         until("the looks are over", lambda: not any(one.func() == "kvops.tasks.look" for one in OrmQ.objects.all()))
         return self.parts()
 

@@ -33,6 +33,7 @@ from backups.models import (
 )
 from kvops.models import ApprovalRequest, Contradiction, Run
 from kvops.runs import driver as runs
+from kvops.runs import kinds, outcomes
 from kvops.runs import lease as leases
 from tests.constraints import comparisons_rows as contrasts_rows
 from tests.constraints import drills_rows, investigations_rows, restores_rows
@@ -314,17 +315,17 @@ CREATE TRIGGER note AFTER UPDATE ON kvops_run FOR EACH ROW
 """
 
 
-def finish(lease: leases.Lease) -> leases.Done:
-    return leases.Done()
+def finish(lease: leases.Lease) -> outcomes.Done:
+    return outcomes.Done()
 
 
 def fail(lease: leases.Lease) -> None:
-    raise leases.RunError("x", "It did not work.")
+    raise outcomes.RunError("x", "It did not work.")
 
 
 def test_the_code_moves_runs_along_every_arrow_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, leases.Kind(f"{__name__}.finish"))
-    monkeypatch.setitem(leases.KINDS, Run.Kind.BACKUP, leases.Kind(f"{__name__}.fail"))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.Kind(f"{__name__}.finish"))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.BACKUP, kinds.Kind(f"{__name__}.fail"))
     sql(NOTE_MOVES)
     for kind in ("scan", "backup"):
         run = world.run(kind=kind)

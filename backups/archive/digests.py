@@ -153,3 +153,12 @@ def read_digests(data: bytes) -> Iterator[EntryDigests]:
 
 def _framed(field: bytes) -> bytes:
     return len(field).to_bytes(4, "big") + field
+
+
+def objects_sha256(keys: Iterable[str]) -> str:
+    """The digest of names of objects, each preceded by its length in 4 bytes, in the order they were written."""
+    digest = sha256()
+    for key in keys:
+        name = key.encode()
+        digest.update(len(name).to_bytes(4, "big") + name)
+    return digest.hexdigest()

@@ -22,7 +22,7 @@ from backups.bucket.r2 import (
 from backups.models import Generation, StoredObject
 from kvops.connections import credentials
 from kvops.models import Environment
-from kvops.runs.lease import RunError, TryLater
+from kvops.runs.outcomes import RunError, TryLater
 
 
 @contextmanager

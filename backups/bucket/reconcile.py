@@ -26,7 +26,8 @@ from kvops.models import Environment, Event, Person, Run
 from kvops.notifications import outbox as notifications
 from kvops.prefixes import distinct
 from kvops.runs import driver as runs
-from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError
 from kvops.schedules.jobs import Begun
 from kvops.wording import say
 

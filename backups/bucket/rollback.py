@@ -19,7 +19,7 @@ from kvops import prefixes, timing
 from kvops import rollback as contradictions
 from kvops.connections import skew
 from kvops.models import Contradiction, Environment, Skew
-from kvops.runs.lease import RunError, Stopped
+from kvops.runs.outcomes import RunError, Stopped
 from kvops.wording import english
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from django.db.models import Count, Max, QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
 
-from backups.cleanup import evidence, preparation, sharing
+from backups.cleanup import preparation, qa, sharing
 from backups.cleanup import requests as cleanup
 from backups.cleanup.forms import AcceptForm, LeftoversForm, ReappearedForm, ShareForm, StartForm
 from backups.cleanup.next_action import NEXT, Action, next_action
@@ -98,7 +98,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         reappeared=again["keys"],
         reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
         may_operate=may_operate,
-        may_scan=idle and stage.state in SCANNED and not evidence.missing_qa(stage),
+        may_scan=idle and stage.state in SCANNED and not qa.missing_qa(stage),
         may_freeze_again=idle and may_freeze and bool(stage.frozen_at) and not is_freezing,
         may_end_early=idle and stopped,
     )

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups.cleanup import evidence
+from backups.cleanup import qa
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked, move
 from backups.models import CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import gate as approvals
@@ -59,7 +59,7 @@ def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
                 "accepted_by": by,
                 "accepted_at": Now(),
                 "empty_reason": note.strip() if mine.names == 0 else "",
-                "scope_digest": mine.scope_digest or evidence.scope_digest(mine),
+                "scope_digest": mine.scope_digest or qa.scope_digest(mine),
             },
             details={"note": note[:1000]},
         )

@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from backups.cleanup import evidence, preparation
+from backups.cleanup import preparation, qa
 from backups.cleanup import requests as cleanup
 from backups.cleanup.stages import busy_run, copy_is_fresh, run_of
 from backups.cleanup.stepper import count
@@ -67,7 +67,7 @@ def _why_not(stage: CleanupStage, person: Person) -> str:
             "pk": busy.pk,
             "kind": busy.get_kind_display(),
         }
-    if stage.state in CleanupStage.BEFORE_DELETION and (missing := evidence.missing_qa(stage)):
+    if stage.state in CleanupStage.BEFORE_DELETION and (missing := qa.missing_qa(stage)):
         return str(missing)
     return _why_not_delete(stage, person) if stage.state in {State.APPROVED, State.DELETING} else ""
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.bucket import protection as guards
-from backups.cleanup import evidence, sharing
+from backups.cleanup import evidence, qa, sharing
 from backups.cleanup.completion import accept, end, explain_leftovers, leftovers
 from backups.cleanup.stages import (
     By,
@@ -100,7 +100,7 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
         raise CleanupRefused(say(_("No environment has the binding %(binding)s."), binding=binding))
     # They come in order: a production environment that comes first has none before it.
     if namespaces[0].environment.production:
-        raise CleanupRefused(evidence.only_production(binding))
+        raise CleanupRefused(qa.only_production(binding))
     insist_operator(by)
     if CleanupRequest.objects.filter(binding=binding, family=family, ended_at=None, completed_at=None).exists():
         raise CleanupRefused(say(_("A clean-up of %(family)s is already open."), family=family))
@@ -200,7 +200,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         insist_names(mine)
         if ready == State.CHECKED:
             insist_check(mine)
-        mine.scope_digest = evidence.scope_digest(mine)
+        mine.scope_digest = qa.scope_digest(mine)
         approval = approvals.submit(
             ApprovalRequest.Kind.DELETE_KEYS,
             subject=f"stage:{mine.pk}",

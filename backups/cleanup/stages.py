@@ -12,7 +12,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups import archive as manifest
-from backups.cleanup import evidence
+from backups.cleanup import qa
 from backups.datasets import registry as datasets
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
@@ -138,7 +138,7 @@ def insist_turn(stage: CleanupStage) -> None:
         raise CleanupRefused(_("The clean-up is over."))
     if not PolicyVersion.objects.exists():
         raise CleanupRefused(_("There is no policy in force, so nothing may be deleted. Apply one first."))
-    missing = evidence.missing_qa(stage)
+    missing = qa.missing_qa(stage)
     if missing:
         raise CleanupRefused(missing)
 

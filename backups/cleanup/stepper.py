@@ -9,7 +9,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from backups.cleanup import evidence
+from backups.cleanup import qa
 from backups.cleanup.stages import run_of
 from backups.models import Check, CleanupStage, CopyShare, Generation
 from kvops.models import Run
@@ -101,7 +101,7 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
 
 def _current(stage: CleanupStage, title: str, *, is_run: bool) -> Step:
     """The step the stage is at: waiting for a person, for a run, or failed with the run's sentence."""
-    if stage.state == State.WAITING and evidence.missing_qa(stage):
+    if stage.state == State.WAITING and qa.missing_qa(stage):
         return Step(title, "todo")  # the button says why
     if stage.state == State.SUBMITTED and stage.approval:
         note = _("Another person decides; the time for it ends at")

@@ -23,7 +23,8 @@ from kvops import clock, names
 from kvops.cloudflare import CursorRefused, Entry
 from kvops.models import Read
 from kvops.prefixes import common
-from kvops.runs.lease import Again, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, RunError
 
 BLOCK = 5_000
 """Names of either copy that are joined at a time."""

@@ -18,7 +18,8 @@ from kvops.models import Namespace, Person, Run
 from kvops.prefixes import common
 from kvops.refusals import Refused
 from kvops.runs import driver as runs
-from kvops.runs.lease import Again, Done, Lease
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done
 from kvops.wording import say
 
 Status = Generation.Status

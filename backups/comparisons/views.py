@@ -20,6 +20,7 @@ from kvops.people.signin import person_of
 from kvops.runs import driver as runs
 from kvops.web import files as downloads
 from kvops.web.acting import refuse
+from kvops.web.files import as_file
 
 PAGE = 50
 MADE = 20
@@ -135,23 +136,6 @@ def difference(
         return redirect(back[0], *back[1])
     context = {"found": found, "sides": (found.first, found.second), "environment": other.environment}
     return render(request, "contrasts/value.html", context)
-
-
-def as_file(
-    request: HttpRequest,
-    name: str,
-    head: dict[str, object],
-    columns: tuple[str, ...],
-    rows: Iterator[list[downloads.Cell]],
-) -> StreamingHttpResponse:
-    """A table as a file that is written while it is read: CSV, or JSON when the address asks for it."""
-    if request.GET.get("format") == "json":
-        lines, ending, kind = downloads.json_table(head, columns, rows), "json", "application/json"
-    else:
-        lines, ending, kind = downloads.csv_table(columns, rows), "csv", "text/csv"
-    response = StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
-    return response
 
 
 def _choose(request: HttpRequest, generation: Generation, form: ContrastForm, *, status: int = 200) -> HttpResponse:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from backups.datasets.mapping import Correspondence
 from kvops.cloudflare import ApiError, Cell, TooLarge
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 
 FIRST_ROWS = 500
 MOST_ROWS = 5_000

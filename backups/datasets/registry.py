@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 from audit.chain import JSON
 from backups.datasets.mapping import Correspondence
 from backups.models import Dataset
-from kvops.approvals import gate as approvals
+from kvops.approvals import evidence
 from kvops.models import Database, Environment
 from kvops.wording import say
 
@@ -35,7 +35,7 @@ def definition(dataset: Dataset) -> dict[str, JSON]:
 
 def definition_digest(dataset: Dataset) -> str:
     """SHA-256 of the definition, in hex."""
-    return approvals.digest_of(approvals.canonical(definition(dataset)))
+    return evidence.digest_of(evidence.canonical(definition(dataset)))
 
 
 def correspondence(dataset: Dataset) -> Correspondence:

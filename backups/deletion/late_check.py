@@ -16,9 +16,9 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import CleanupRefused, insist_operator
+from backups.deletion.listing import list_again
 from backups.deletion.own_deletions import MAY_BE
 from backups.deletion.proof import read_again
-from backups.deletion.settle import list_again
 from backups.execution.live_digests import Frozen, Verdict
 from backups.models import CleanupException, CleanupStage, Reappearance, RestoreChunk, RestoreEntry
 from kvops import clock, timing
@@ -26,7 +26,8 @@ from kvops.cloudflare import CursorRefused, KeyPage
 from kvops.connections import clients
 from kvops.models import Person, Run
 from kvops.names import storable
-from kvops.runs.lease import Again, Done, Lease
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done
 
 NOTES = (
     gettext_noop("The keys are looked for once more after the settle time."),

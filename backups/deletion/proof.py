@@ -12,8 +12,9 @@ from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from backups.cleanup.stages import move
-from backups.deletion.settle import TRIES, counts, list_again, patience, sent_among
+from backups.deletion.listing import counts, list_again, sent_among
 from backups.execution.live_digests import Frozen, Verdict, compare_now, frozen
+from backups.execution.revalidation import TRIES, patience
 from backups.models import CleanupException, CleanupStage
 from kvops import clock, timing
 from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage
@@ -21,7 +22,8 @@ from kvops.connections import clients
 from kvops.inventory import families as categories
 from kvops.models import Read, Run
 from kvops.runs import driver as runs
-from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError
 
 State = CleanupStage.State
 Outcome = CleanupException.Outcome

@@ -18,7 +18,7 @@ from audit import log
 from audit.actions import Action
 from backups.bucket import protection as guards
 from backups.bucket import rollback as contradictions
-from backups.cleanup import evidence
+from backups.cleanup import evidence, qa
 from backups.cleanup.cost import CHUNK
 from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn
 from backups.deletion import chunks
@@ -32,7 +32,8 @@ from kvops import clock, timing
 from kvops.approvals import gate as approvals
 from kvops.models import Run
 from kvops.runs import emergency
-from kvops.runs.lease import Again, Done, Lease, RunError, Stopped
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError, Stopped
 
 State = CleanupChunk.State
 STALE = gettext_noop(
@@ -102,7 +103,7 @@ def _insist_in_force(stage: CleanupStage) -> None:
         insist_turn(stage)
     except CleanupRefused as refused:
         raise RunError("stale", str(refused)) from refused
-    if stage.approval is None or evidence.scope_digest(stage) != json.loads(stage.approval.evidence)["scope_digest"]:
+    if stage.approval is None or qa.scope_digest(stage) != json.loads(stage.approval.evidence)["scope_digest"]:
         raise RunError("stale", STALE)
 
 
@@ -211,7 +212,7 @@ class _Deletion:
         return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
 
     def _patience(self, attempt: int | None) -> float:
-        return settling.patience(attempt, ending=bool(self.lease.run.cursor.get("ending")))
+        return deriving.patience(attempt, ending=bool(self.lease.run.cursor.get("ending")))
 
     def _doubtful(self, *, everything: bool = False, all_sent: bool = False) -> CleanupChunk | None:
         """A chunk to be settled by reading before anything else is sent.

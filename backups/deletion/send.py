@@ -18,16 +18,17 @@ from audit.actions import Action
 from backups import archive as manifest
 from backups.deletion import chunks
 from backups.deletion import settle as settling
+from backups.execution import announcements
 from backups.execution import prepaid as reserving
 from backups.execution.clients import Clients
 from backups.execution.live_digests import Frozen, Verdict, frozen, read_and_compare
-from backups.generations import announcements
 from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops import clock, timing
 from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited, TooLate
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.runs import emergency
-from kvops.runs.lease import Lease, Progress, RunError
+from kvops.runs.lease import Lease, Progress
+from kvops.runs.outcomes import RunError
 
 State = CleanupChunk.State
 READS = 2

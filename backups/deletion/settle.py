@@ -14,38 +14,28 @@ from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import move
 from backups.deletion import chunks
+from backups.deletion.listing import counts, list_again, sent_among
 from backups.execution.live_digests import Frozen, Verdict, frozen, read_and_compare
 from backups.execution.prepaid import most_calls_for, reserve
+from backups.execution.revalidation import TRIES
 from backups.models import CleanupChunk, CleanupException, CleanupStage
-from kvops import clock, timing
+from kvops import clock
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
 from kvops.connections.budget import Prepaid
 from kvops.models import Run
-from kvops.names import storable
 from kvops.runs import driver as runs
-from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done
 
 State = CleanupStage.State
 Chunk = CleanupChunk.State
 Outcome = CleanupException.Outcome
-TRIES = 3
-MAX_RESTARTS = 5
-"""How often a listing begins anew."""
 
 
 def phase(lease: Lease, name: str) -> dict[str, object]:
     """The cursor of a deletion at the beginning of a phase; what a person decided and what was learnt stay in it."""
     kept = ("waits", "go_on", "ending", "singly", "most")
     return {"phase": name, **{flag: lease.run.cursor[flag] for flag in kept if lease.run.cursor.get(flag)}}
-
-
-def patience(attempt: int | None, *, ending: bool = False) -> float:
-    """Seconds from a change to the look at what became of it; where no other try follows, no old state may pass for it.
-
-    `attempt`: None when nothing was sent; `ending`: a person ended the run, so that no other try follows.
-    """
-    last = ending or (attempt is not None and attempt >= TRIES)
-    return max(timing.SETTLE, timing.STALE) if last else timing.SETTLE
 
 
 def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepaid) -> Again | None:
@@ -73,25 +63,6 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
             return _settled(stage, lease, None if cursor["listed"] else str(cursor["listing_since"]))
         if lease.tired:
             return Again()
-
-
-def list_again(lease: Lease, cursor: Mapping[str, object]) -> Again:
-    """Begin a listing anew whose cursor was refused. Raises RunError once that has happened too often."""
-    restarts = lease.run.cursor.get("restarts", 0) + 1
-    over = restarts > MAX_RESTARTS  # a person who tries again has all of them again
-    with lease.checkpoint(cursor={**cursor, "restarts": 0 if over else restarts}):
-        pass
-    if over:
-        raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
-    return Again()
-
-
-def sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
-    """Indexes of listed names that were meant to be gone: frozen ones that are no exception."""
-    listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
-    return list(
-        listed.exclude(index__in=stage.exceptions.values("index")).order_by("index").values_list("index", flat=True)
-    )
 
 
 def _still_there(
@@ -240,9 +211,3 @@ def _newest_per_range(stage: CleanupStage) -> list[CleanupChunk]:
     for chunk in stage.chunks.order_by("attempt", "number"):
         newest[chunk.first_index] = chunk
     return list(newest.values())
-
-
-def counts(stage: CleanupStage) -> dict[str, int]:
-    """How many names were deleted and how many were not, as the exceptions say."""
-    skipped = stage.exceptions.count()
-    return {"deleted": stage.names - skipped, "skipped": skipped}

@@ -18,8 +18,8 @@ from audit.actions import Action
 from backups.generations import coverage as protection
 from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
 from kvops import clock, timing
+from kvops.approvals import evidence, standing
 from kvops.approvals import gate as approvals
-from kvops.approvals import standing
 from kvops.models import ApprovalRequest, Environment, Event, Person, Role, Run, Scratch
 from kvops.notifications import outbox as notifications
 from kvops.refusals import Refused
@@ -90,7 +90,7 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
         raise DrillRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
     shown = json.loads(approval.evidence)
     until = approval.standing_until or clock.now()
-    digest = approvals.digest_of(approvals.canonical(rule(scratch, cap=shown["cap"], until=until)))
+    digest = evidence.digest_of(evidence.canonical(rule(scratch, cap=shown["cap"], until=until)))
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
     copies = [_planned(number, copy, shown["cap"]) for number, copy in enumerate(_copies(environment), 1)]
     if not copies:

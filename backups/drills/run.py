@@ -19,20 +19,20 @@ from backups.bucket import rollback as contradictions
 from backups.bucket.r2 import Store
 from backups.drills import requests as drills
 from backups.execution.clients import Clients, open_clients
-from backups.execution.live_values import current, too_late
+from backups.execution.live_values import SINGLE, current, takes_bulk, too_late
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations import encryption
 from backups.generations.export import digest
 from backups.generations.reader import Copied, Wanted
 from backups.models import Drill, DrilledCopy, GenerationEntry
-from backups.restores.write import SINGLE, takes_bulk
 from kvops import clock, timing
 from kvops.approvals import gate as approvals
 from kvops.approvals import standing
 from kvops.cloudflare import Entry
 from kvops.models import Scratch
 from kvops.runs import emergency
-from kvops.runs.lease import Again, Done, Lease, RunError, TryLater
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError, TryLater
 
 MANY = 1_000
 """Keys of one write and one delete."""

@@ -13,7 +13,7 @@ from kvops.connections import clients, credentials, skew
 from kvops.connections.budget import Prepaid, SharedBudget
 from kvops.connections.quota import Meter
 from kvops.models import Environment, Namespace, Scratch, Skew
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 from kvops.wording import english
 
 

@@ -18,6 +18,9 @@ LEAST = 60
 
 Found = RestoreEntry.Found
 
+SINGLE = 1024 * 1024
+"""Bytes of a value above which it is written by itself: in a bulk call it would be in memory several times."""
+
 
 def difference(copy: Entry, live: Entry | None) -> RestoreEntry.Found:
     """How a key compares with its copy: absent, equal, or the first of value, metadata and expiration that differs."""
@@ -78,3 +81,8 @@ def _batches(names: Iterable[Wanted], most: int) -> Iterator[list[Wanted]]:
         size += one.size
     if batch:
         yield batch
+
+
+def takes_bulk(entry: Entry) -> bool:
+    """Whether the bulk call is documented to take the entry's metadata: only objects are."""
+    return entry.metadata is None or entry.metadata.startswith("{")

@@ -11,6 +11,8 @@ from kvops.runs.lease import Lease
 BEFORE = {"derived_at", "looked", "starts", "tries"}
 """What a cursor says of the time before a person resumed the run."""
 
+TRIES = 3
+
 
 def derived(lease: Lease, derive: Callable[[], None]) -> None:
     """Derive it, unless that was done at most a quarter of an hour ago and nobody resumed the run since.
@@ -36,3 +38,12 @@ def forget(run: Run) -> None:
     stopped = Run.objects.get(pk=run.pk)
     cursor = {name: value for name, value in stopped.cursor.items() if name not in BEFORE}
     Run.objects.filter(pk=run.pk, epoch=stopped.epoch, state=Run.State.QUEUED).update(cursor=cursor)
+
+
+def patience(attempt: int | None, *, ending: bool = False) -> float:
+    """Seconds from a change to the look at what became of it; where no other try follows, no old state may pass for it.
+
+    `attempt`: None when nothing was sent; `ending`: a person ended the run, so that no other try follows.
+    """
+    last = ending or (attempt is not None and attempt >= TRIES)
+    return max(timing.SETTLE, timing.STALE) if last else timing.SETTLE

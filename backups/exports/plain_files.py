@@ -4,35 +4,29 @@ The names are listed first and kept in a file without a name, so that a refusal 
 """
 
 import json
-import os
-import socket
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryFile
+from tempfile import TemporaryFile
 from typing import IO, Self
 
 from audit import log
 from audit.actions import Action
 from backups import archive as manifest
+from backups.exports.plain_file import PlainFile, insist_free, publish
 from backups.generations import encryption, scope
 from backups.generations import kv_reader as values
 from backups.generations.export import gone
 from backups.generations.freeze import MAX_RESTARTS
 from backups.generations.kv_reader import Name, Reader
 from backups.generations.scope import BackupRefused
-from backups.models import GenerationEntry, PlainDump
-from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Entry
+from backups.models import GenerationEntry
+from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused
 from kvops.inventory.families import Families
 from kvops.models import Family, Namespace, Read
 from kvops.prefixes import distinct
 from kvops.refusals import Refused
-
-
-class PathRefused(Refused):
-    """No file is written there: there is one already, or no directory."""
 
 
 @dataclass(frozen=True)
@@ -184,48 +178,6 @@ def _how_to_read(namespace: Namespace, families: Collection[Family], reader: Rea
     return Read.EXACT if reader.differ(namespace.namespace_id, chosen) else Read.BULK
 
 
-def insist_free(path: Path) -> None:
-    """Raise PathRefused where a file cannot be written."""
-    if os.path.lexists(path):
-        raise PathRefused(f"{path} is there already. Choose another name, or move it away.")
-    if not path.parent.is_dir():
-        raise PathRefused(f"There is no directory {path.parent}.")
-
-
-def publish(namespace: Namespace, prefixes: Sequence[str], files: Iterable["PlainFile"], actor: log.Actor) -> None:
-    """Record the files and give them their names: both or neither."""
-    for file in files:
-        file.finish()
-    try:
-        with log.transaction():
-            for file in files:
-                row = PlainDump.objects.create(
-                    namespace=namespace,
-                    prefixes=prefixes,
-                    host=socket.gethostname(),
-                    path=str(file.path.resolve()),
-                    sha256=file.sha256,
-                    keys=file.keys,
-                    bytes=file.value_bytes,
-                    actor=actor.text,
-                )
-                log.record(
-                    Action.DUMP_WRITTEN,
-                    actor=actor,
-                    environment=namespace.environment.slug,
-                    subject=f"dump:{row.pk}",
-                    subject_label=str(row)[-200:],
-                    digest=row.sha256,
-                    details={"namespace": str(namespace), "prefixes": list(prefixes), "keys": row.keys},
-                )
-            for file in files:
-                file.publish()
-    except BaseException:
-        for file in files:
-            file.withdraw()
-        raise
-
-
 class _Names:
     """The listed names in a file that nobody else can open. Raises CursorRefused where their order breaks."""
 
@@ -256,54 +208,3 @@ class _Names:
         self._file.seek(0)
         for index, line in enumerate(self._file):
             yield Name(index, *json.loads(line))
-
-
-class PlainFile:
-    """A file being written beside its final place; it goes away unless it was published."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.keys = self.value_bytes = 0
-        self.published = False
-        self._hash = sha256()
-
-    def __enter__(self) -> Self:
-        self._file = NamedTemporaryFile(dir=self.path.parent, prefix=f".{self.path.name}.", delete=False)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        Path(self._file.name).unlink(missing_ok=True)
-
-    @property
-    def sha256(self) -> str:
-        """The digest of what was written so far, in hex."""
-        return self._hash.hexdigest()
-
-    def add(self, entry: Entry) -> None:
-        """Write an entry."""
-        self._write(b",\n" if self.keys else b"[\n")
-        self._write(manifest.encode_entry(entry))
-        self.keys += 1
-        self.value_bytes += len(entry.data)
-
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._hash.update(data)
-
-    def finish(self) -> None:
-        """Write the end, and make it last."""
-        self._write(b"\n]\n" if self.keys else b"[\n]\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def publish(self) -> None:
-        """Give the file its name. Raises PathRefused."""
-        insist_free(self.path)
-        Path(self._file.name).rename(self.path)
-        self.published = True
-
-    def withdraw(self) -> None:
-        """Take the name away again."""
-        if self.published:
-            self.path.unlink()

@@ -4,7 +4,7 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from backups.models import CleanupStage, Generation, Restore
+from backups.models import Generation
 from kvops.models import Event
 from kvops.notifications import outbox as notifications
 from kvops.wording import moment, say, translated
@@ -24,24 +24,6 @@ def made(generation: Generation) -> None:
 def damaged(generation: Generation) -> None:
     """A read-back found a copy to be another than what KV returned."""
     _tell(generation, Event.GENERATION_DAMAGED, _("Copy damaged: %(what)s"), translated(generation.problem))
-
-
-def contradicted(work: CleanupStage | Restore, problem: str) -> None:
-    """Cloudflare's answer to a call that changed KV cannot be true: told once of a deletion or restore."""
-    subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
-    if isinstance(work, CleanupStage):
-        subject, page, pk = f"stage:{work.pk}", "backups:cleanup", work.request_id
-    notifications.post(
-        Event.ANSWER_CONTRADICTED,
-        subject=subject,
-        environment=work.environment,
-        title=say(_("Cloudflare's answer contradicts itself: %(what)s"), what=work),
-        lines=[
-            problem,
-            say(_("Nothing in it is believed: what was done is found out by reading the keys. Look at the result.")),
-        ],
-        link=reverse(page, args=[pk]),
-    )
 
 
 def _tell(generation: Generation, event: Event, title: str | Promise, *why: str) -> None:

@@ -18,7 +18,7 @@ from backups import archive as manifest
 from backups.models import Generation
 from kvops.connections import credentials
 from kvops.models import Category, Family
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 from kvops.wording import english
 
 LEAST = 32

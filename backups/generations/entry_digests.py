@@ -8,7 +8,7 @@ from backups.archive import EntryDigests
 from backups.bucket import access as storage
 from backups.bucket.r2 import ObjectMissing, Store
 from backups.models import Generation, GenerationPart
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 
 
 class Marks:

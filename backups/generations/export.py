@@ -28,16 +28,18 @@ from audit.chain import JSON
 from audit.models import Head
 from backups import archive as manifest
 from backups.bucket import access as storage
+from backups.bucket import protection as guards
 from backups.bucket import rollback as bucket
 from backups.bucket.r2 import ObjectConflict
 from backups.generations import encryption, recovery
 from backups.generations.freeze import Freezing
-from backups.generations.kv_reader import Name
+from backups.generations.kv_reader import Name, Reader
 from backups.models import Generation, GenerationEntry, GenerationPart
 from kvops import clock, timing
 from kvops import rollback as contradictions
 from kvops.cloudflare import CloudflareError, Entry, RateLimited
-from kvops.runs.lease import Again, Done, RunError, Stopped, TryLater
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
 from kvops.wording import english
 
 NAMES = 1_000
@@ -288,3 +290,21 @@ def _settle(generation: Generation, found: list[Found]) -> None:
             " WHERE entry.generation_id = %s AND entry.index = f.index",
             [*columns, generation.pk],
         )
+
+
+def export(lease: Lease) -> Again | None:
+    """Do a step of a backup; see `backups.generations.export`."""
+    return step_of(lease, Export)
+
+
+def step_of(lease: Lease, work: type[Export]) -> Again | None:
+    """Do a step of the work that fills the generation of the run."""
+    generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
+    if not lease.run.cursor:
+        guards.look(generation.environment, lease.keep)
+    with (
+        storage.errors_for_a_run(),
+        storage.store_of(generation) as store,
+        Reader(generation.environment, lease.keep) as reader,
+    ):
+        return work(generation, lease, reader, store).step()

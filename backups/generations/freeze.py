@@ -21,7 +21,8 @@ from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Key, KeyPage
 from kvops.inventory.families import Families
 from kvops.models import Category, Family, Read
 from kvops.names import escaped
-from kvops.runs.lease import Done, Lease, Progress, RunError
+from kvops.runs.lease import Lease, Progress
+from kvops.runs.outcomes import Done, RunError
 from kvops.wording import english
 
 MAX_RESTARTS = 5

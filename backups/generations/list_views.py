@@ -16,7 +16,7 @@ from backups.generations import encryption
 from backups.generations import start as generations
 from backups.generations.forms import BackupForm, GenerationFilter
 from backups.models import Generation, PlainDump
-from kvops.inventory import scan as inventory
+from kvops.inventory import browse
 from kvops.models import Category
 from kvops.people.signin import person_of
 from kvops.refusals import Refused
@@ -123,7 +123,7 @@ def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpRe
             "namespace": chosen["namespace"],
             "environment": chosen["namespace"].environment,
             "rows": rows,
-            "scan": inventory.newest(chosen["namespace"]),
+            "scan": browse.newest(chosen["namespace"]),
             "only_caches": bool(rows) and all(row.category == Category.CACHE for row in rows),
             "secret": sum(row.keys for row in rows if row.secret),
         }

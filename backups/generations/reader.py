@@ -17,7 +17,7 @@ from backups.generations import encryption
 from backups.generations.export import digest
 from backups.models import Generation, GenerationEntry, GenerationPart, Restore
 from kvops.cloudflare import Entry
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,9 @@ from audit.actions import Action
 from backups import archive as manifest
 from backups.archive import Damaged
 from backups.bucket import access as storage
-from backups.bucket import protection as guards
 from backups.generations import announcements, encryption, scope
-from backups.generations.export import Export, digest
+from backups.generations.export import digest
 from backups.generations.freeze import freeze_from_restore, freeze_from_stage
-from backups.generations.kv_reader import Reader
 from backups.generations.scope import BackupRefused
 from backups.generations.verification import ReadBack
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
@@ -29,7 +27,8 @@ from kvops.models import Category, Family, Namespace, Person, Read, Run
 from kvops.prefixes import distinct
 from kvops.refusals import Refused
 from kvops.runs import driver as runs
-from kvops.runs.lease import Again, Lease
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again
 from kvops.wording import say
 
 __all__ = [
@@ -39,13 +38,11 @@ __all__ = [
     "begin",
     "create_backup",
     "create_verification",
-    "export",
     "insist_time",
     "read_back",
     "read_entry",
     "start_backup",
     "start_verification",
-    "step_of",
     "verify_finished",
 ]
 
@@ -193,24 +190,6 @@ def _insist_in_the_clear(
 def _subject(namespace: Namespace, prefixes: Collection[str], purpose: str) -> str:
     """What a second click would start again."""
     return f"namespace:{namespace.pk}/{sha256(chr(0).join([purpose, *prefixes]).encode()).hexdigest()[:16]}"
-
-
-def export(lease: Lease) -> Again | None:
-    """Do a step of a backup; see `backups.generations.export`."""
-    return step_of(lease, Export)
-
-
-def step_of(lease: Lease, work: type[Export]) -> Again | None:
-    """Do a step of the work that fills the generation of the run."""
-    generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
-    if not lease.run.cursor:
-        guards.look(generation.environment, lease.keep)
-    with (
-        storage.errors_for_a_run(),
-        storage.store_of(generation) as store,
-        Reader(generation.environment, lease.keep) as reader,
-    ):
-        return work(generation, lease, reader, store).step()
 
 
 def backup_finished(run: Run) -> None:

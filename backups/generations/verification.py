@@ -17,7 +17,8 @@ from backups.archive import Manifest, ManifestError, Part
 from backups.bucket.r2 import ObjectMissing, Store
 from backups.generations import encryption
 from backups.models import Generation, GenerationEntry, GenerationPart
-from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError
 
 Status = Generation.Status
 

@@ -14,7 +14,7 @@ from backups.datasets.mapping import Copied, Correspondence
 from backups.generations import encryption
 from backups.generations.encryption import Opener
 from backups.models import Check, Generation, GenerationPart
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 
 FILE_BATCH = 5_000
 

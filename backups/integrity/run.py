@@ -27,7 +27,8 @@ from backups.models import Check, Dataset, Generation
 from kvops import clock, timing
 from kvops.cloudflare import Cloudflare
 from kvops.connections import clients
-from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError
 
 MAX_KEYLESS = 1_000
 MAX_RESTARTS = 3

@@ -19,11 +19,12 @@ from backups.datasets import registry as datasets
 from backups.datasets.mapping import BadDataset
 from backups.integrity.run import Comparison, Progress
 from backups.models import Check, CheckRow, Dataset, Generation
-from kvops.approvals import gate as approvals
+from kvops.approvals import evidence
 from kvops.models import Environment, Person, Run
 from kvops.refusals import Refused
 from kvops.runs import driver as runs
-from kvops.runs.lease import Again, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, RunError
 from kvops.wording import say
 
 CHECKABLE = (Generation.Status.COMPLETE, Generation.Status.VERIFIED)
@@ -187,7 +188,7 @@ def _create(
         environment=environment,
         dataset=dataset,
         definition=definition,
-        definition_digest=approvals.digest_of(approvals.canonical(definition)),
+        definition_digest=evidence.digest_of(evidence.canonical(definition)),
         generation=generation,
         source=source[:1000],
         run=run,

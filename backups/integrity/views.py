@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.generations import contents as catalogue
+from backups.integrity import overview
 from backups.integrity import staging as sides
 from backups.integrity import start as integrity
 from backups.integrity.forms import DifferenceFilter
@@ -24,7 +24,7 @@ PAGE = 100
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """Every dataset with its newest check per environment."""
-    context = {"datasets": catalogue.agreements(), "may_operate": request.user.has_perm("kvops.operate")}
+    context = {"datasets": overview.agreements(), "may_operate": request.user.has_perm("kvops.operate")}
     return render(request, "integrity/list.html", context)
 
 

@@ -4,9 +4,9 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from backups.investigations.requests import LONGEST
-from backups.retention.forms import FamilyField
 from kvops import timing
 from kvops.models import Category, Environment, Family
+from kvops.web.fields import FamilyField
 
 REASON = 2_000
 """Characters of a reason."""

@@ -14,15 +14,15 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
+from backups.archive.digests import objects_sha256
 from backups.bucket import protection as guards
 from backups.generations import scope
 from backups.generations import start as generations
 from backups.models import BucketGuard, Generation, Investigation
 from backups.retention import holds
-from backups.retention.evidence import objects_sha256
 from kvops import clock, timing
+from kvops.approvals import evidence, standing
 from kvops.approvals import gate as approvals
-from kvops.approvals import standing
 from kvops.models import ApprovalRequest, Category, Environment, Event, Family, Namespace, Person, Role, Run
 from kvops.notifications import outbox as notifications
 from kvops.refusals import Refused
@@ -241,7 +241,7 @@ def _delete(mine: Investigation, actor: log.Actor) -> Run:
     approval = standing.in_force(KIND, mine.subject)
     if approval is None:
         raise approvals.ApprovalRefused(_("Nobody approved that the copy goes. An operator asks, a reviewer decides."))
-    digest = approvals.digest_of(approvals.canonical(rule(mine)))
+    digest = evidence.digest_of(evidence.canonical(rule(mine)))
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
     objects = mine.generation.every_object()
     run = runs.create(

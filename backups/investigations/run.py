@@ -19,10 +19,11 @@ from backups.models import Generation, Investigation
 from backups.retention import holds
 from backups.retention.erasure import Erasing
 from kvops import clock
+from kvops.approvals import evidence, standing
 from kvops.approvals import gate as approvals
-from kvops.approvals import standing
 from kvops.runs import emergency
-from kvops.runs.lease import Again, Done, Lease, RunError, TryLater
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError, TryLater
 
 Status = Generation.Status
 
@@ -40,7 +41,7 @@ def delete_copy_permanently(lease: Lease) -> Again | None:
 def _insist_target(investigation: Investigation, lease: Lease) -> None:
     """The investigation is over, and the run carries the approval of its rule as that is derived now."""
     run, generation = lease.run, investigation.generation
-    digest = approvals.digest_of(approvals.canonical(investigations.rule(investigation)))
+    digest = evidence.digest_of(evidence.canonical(investigations.rule(investigation)))
     if run.subject != investigation.subject or run.approval is None or run.approval_digest != digest:
         raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
     if investigation.closed_at is None and clock.seconds_until(investigation.ends_at) > 0:

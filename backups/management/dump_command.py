@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from backups.archive import ManifestError
+from backups.exports import plain_file
 from backups.exports import plain_files as dumps
 from backups.generations import start as generations
 from backups.management import run_to_end as driving
@@ -55,7 +56,7 @@ class DumpCommand(BaseCommand):
         except Refused as refusal:
             dumps.refused(namespace, prefixes, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
-        except (dumps.PathRefused, runs.AlreadyOpen, CloudflareError, ManifestError, OSError) as error:
+        except (plain_file.PathRefused, runs.AlreadyOpen, CloudflareError, ManifestError, OSError) as error:
             raise CommandError(str(error)) from error
 
     def report(self, outcome: dict[str, object], options: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from backups.generations import contents as catalogue
 from backups.generations import start as generations
 from backups.generations.scope import BackupRefused
 from backups.models import Generation
-from kvops.inventory import scan as inventory
+from kvops.inventory import browse
 from kvops.models import Environment, Namespace, Scan
 from kvops.runs import driver as runs
 from kvops.schedules.jobs import Begun
@@ -49,6 +49,4 @@ def overview() -> list[Clinics]:
 def _clinics(namespace: Namespace) -> Clinics:
     rows = catalogue.coverage(namespace, [PREFIX])
     copies = Generation.objects.of_kv().whole().filter(namespace=namespace, prefixes=[PREFIX])
-    return Clinics(
-        namespace, inventory.newest(namespace), sum(row.keys for row in rows), copies.order_by("-pk").first()
-    )
+    return Clinics(namespace, browse.newest(namespace), sum(row.keys for row in rows), copies.order_by("-pk").first())

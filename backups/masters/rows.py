@@ -25,7 +25,7 @@ from backups.masters.api import SourceRefused
 from kvops.cloudflare import MAX_NAME_BYTES, Cell, Entry
 from kvops.connections import credentials
 from kvops.names import workable
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 
 API = "api:"
 """What the source of a copy begins with when it is the team's API; else it is `d1`."""

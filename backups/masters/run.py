@@ -16,15 +16,15 @@ from backups.bucket import access as storage
 from backups.datasets import registry as datasets
 from backups.datasets.mapping import BadDataset, Correspondence
 from backups.generations import encryption, scope
-from backups.generations.export import Export
+from backups.generations.export import Export, step_of
 from backups.generations.kv_reader import Name
-from backups.generations.start import step_of
 from backups.masters.rows import D1, Rows, read
 from backups.models import Dataset, Generation, GenerationPart
 from kvops import timing
 from kvops.cloudflare import CloudflareError, Entry
 from kvops.names import escaped
-from kvops.runs.lease import Again, Lease, RunError, TryLater
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, RunError, TryLater
 
 MAX_RESTARTS = 5
 TOO_LONG = gettext_noop("Collecting the rows takes longer than a worker's step: use the command export_masters.")

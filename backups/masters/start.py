@@ -18,7 +18,7 @@ from backups import archive as manifest
 from backups.bucket import access as storage
 from backups.datasets import registry as datasets
 from backups.datasets.mapping import BadDataset, Correspondence
-from backups.exports import plain_files as dumps
+from backups.exports import plain_file
 from backups.generations import scope
 from backups.generations import start as generations
 from backups.generations.kv_reader import Reader
@@ -32,7 +32,7 @@ from kvops.models import Category, Database, Environment, Namespace, Person, Run
 from kvops.prefixes import distinct
 from kvops.refusals import Refused
 from kvops.runs import driver as runs
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 from kvops.schedules.jobs import Begun
 from kvops.wording import english, say
 
@@ -211,11 +211,11 @@ def write(
     """
     insist_source(source)
     _insist_plain(masters)
-    dumps.insist_free(path)
+    plain_file.insist_free(path)
     with (
         Reader(masters.namespace.environment, lambda: None, patient=True) as reader,
         Rows() as rows,
-        dumps.PlainFile(path) as file,
+        plain_file.PlainFile(path) as file,
     ):
         d1 = D1(reader, masters.database.database_id, lambda table: progress(f"Reading {table.table}"))
         try:
@@ -224,7 +224,7 @@ def write(
             raise BackupRefused(str(error)) from error
         for _, entry in rows.entries():
             file.add(entry)
-        dumps.publish(masters.namespace, masters.prefixes, [file], actor)
+        plain_file.publish(masters.namespace, masters.prefixes, [file], actor)
         tables = [Count(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
         return Dump(len(rows), rows.bytes, reader.client.calls, file.sha256, path, tables)
 

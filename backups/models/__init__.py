@@ -2,9 +2,10 @@
 
 from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
 from backups.models.bucket_protection import BucketGuard
-from backups.models.cleanup import CleanupChunk, CleanupEntry, CleanupException, CleanupRequest, CleanupStage
+from backups.models.cleanup import CleanupRequest, CleanupStage
 from backups.models.comparisons import Contrast, ContrastEntry
 from backups.models.datasets import Dataset
+from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException
 from backups.models.drills import Drill, DrilledCopy
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.integrity import Check, CheckRow, Difference

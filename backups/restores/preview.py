@@ -20,7 +20,8 @@ from kvops import clock
 from kvops.cloudflare import Entry
 from kvops.inventory.families import Families
 from kvops.models import Read
-from kvops.runs.lease import Again, Done, Lease, Stopped
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, Stopped
 
 BLOCK = 500
 EXACT_BLOCK = 100

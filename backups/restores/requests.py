@@ -16,6 +16,7 @@ from backups.restores import evidence as restore_evidence
 from backups.restores.moves import RestoreRefused, insist_names, insist_operator, label, locked, move
 from backups.restores.selection import insist_source
 from kvops import timing
+from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Person, Run
 from kvops.runs import driver as runs
@@ -110,7 +111,7 @@ def start(restore: Restore, *, by: Person) -> Run:
         # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
         Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
         insist_names(mine)
-        digest = approvals.digest_of(approvals.canonical(restore_evidence.build(mine)))
+        digest = evidence.digest_of(evidence.canonical(restore_evidence.build(mine)))
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be put back is no longer what was approved."

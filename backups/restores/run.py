@@ -16,7 +16,6 @@ from audit.actions import Action
 from backups.bucket import access as storage
 from backups.bucket import rollback as contradictions
 from backups.cleanup import stages
-from backups.deletion import settle as settling
 from backups.execution import revalidation as deriving
 from backups.execution.clients import Clients, open_clients
 from backups.execution.live_values import current, difference
@@ -31,11 +30,13 @@ from backups.restores.moves import RestoreRefused, insist_names, move
 from backups.restores.verification import Settler
 from backups.restores.write import Putter
 from kvops import clock, timing
+from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.inventory import policy
 from kvops.prefixes import common
 from kvops.runs import emergency
-from kvops.runs.lease import Again, Done, Lease, RunError, Stopped
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError, Stopped
 
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
@@ -99,7 +100,7 @@ def _insist_as_approved(restore: Restore) -> None:
             stages.insist_names(restore.stage)
     except (RestoreRefused, stages.CleanupRefused) as refused:
         raise RunError("wrong_set", str(refused)) from refused
-    digest = approvals.digest_of(approvals.canonical(restore_evidence.build(restore)))
+    digest = evidence.digest_of(evidence.canonical(restore_evidence.build(restore)))
     if not restore.is_undo and (restore.approval is None or digest != restore.approval.digest):
         raise RunError("stale", STALE)
 
@@ -211,7 +212,7 @@ class _Job:
         """Seconds until what the chunk wrote can be read."""
         last = self.restore.chunks.aggregate(at=Max(Greatest("intended_at", "sent_at")))["at"]
         since = chunk.sent_at or chunk.intended_at or last or clock.now()
-        return settling.patience(chunk.attempt, ending=self._ending) - (clock.now() - since).total_seconds()
+        return deriving.patience(chunk.attempt, ending=self._ending) - (clock.now() - since).total_seconds()
 
     def _next(self) -> RestoreChunk | None:
         """The chunk to write now; None when everything was, or nothing more may be."""

@@ -15,7 +15,8 @@ from backups.restores.preview import conflicting
 from kvops import clock, timing
 from kvops.models import Run
 from kvops.runs import driver as runs
-from kvops.runs.lease import Again, Lease, RunError, TryLater
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, RunError, TryLater
 
 Status = Generation.Status
 

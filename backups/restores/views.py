@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from backups.cleanup.cards import stage_or_404
 from backups.cleanup.views import act_on_cleanup
 from backups.comparisons import start as contrasts
-from backups.comparisons.views import as_file, difference
+from backups.comparisons.views import difference
 from backups.models import Generation, Restore, RestoreEntry
 from backups.restores import requests as restores
 from backups.restores import selection as selecting
@@ -27,7 +27,7 @@ from kvops.models import Person, Run
 from kvops.people.signin import person_of
 from kvops.runs import driver as runs
 from kvops.web.acting import act, refuse
-from kvops.web.files import Cell
+from kvops.web.files import Cell, as_file
 
 PAGE = 50
 UNKNOWN = 20

@@ -15,10 +15,11 @@ from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from backups import archive as manifest
+from backups.execution import announcements
 from backups.execution.clients import Clients
-from backups.execution.live_values import LEAST, current, difference, too_late
+from backups.execution.live_values import LEAST, SINGLE, current, difference, takes_bulk, too_late
 from backups.execution.prepaid import calls_for, reserve, reserve_more, spare
-from backups.generations import announcements, encryption
+from backups.generations import encryption
 from backups.generations.export import digest
 from backups.generations.reader import Copied, Wanted
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
@@ -30,15 +31,14 @@ from kvops.cloudflare import ApiError, CloudflareError, Entry, RateLimited, TooL
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.inventory.families import Families
 from kvops.runs import emergency
-from kvops.runs.lease import Lease, Progress, RunError
+from kvops.runs.lease import Lease, Progress
+from kvops.runs.outcomes import RunError
 
 State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
 Compared = RestoreEntry.Compared
 Found = RestoreEntry.Found
 
-SINGLE = 1024 * 1024
-"""Bytes of a value above which it is written by itself: in a bulk call it would be in memory several times."""
 
 MANY = 100
 """Entries written singly in one chunk, at most: each is a request."""
@@ -311,8 +311,3 @@ class Putter:
         """How far the run has come with this chunk."""
         done = max(self.lease.run.done, chunk.last_index + 1)
         return {"done": done, "calls": self.calls, "note": f"{done} of {self.restore.names} names dealt with."}
-
-
-def takes_bulk(entry: Entry) -> bool:
-    """Whether the bulk call is documented to take the entry's metadata: only objects are."""
-    return entry.metadata is None or entry.metadata.startswith("{")

@@ -17,7 +17,8 @@ from backups.bucket.r2 import R2Store
 from backups.models import Generation, StoredObject
 from kvops.models import Environment
 from kvops.runs import emergency
-from kvops.runs.lease import Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import RunError
 
 Status = Generation.Status
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from hashlib import sha256
 
 from backups.models import Disposal, DisposalEntry, Generation
 from kvops.inventory import policy
@@ -15,15 +14,6 @@ FORMAT = 1
 def title(environment: Environment, generations: int) -> str:
     """One line for lists."""
     return f"Delete {generations} expired copies of {environment.name}"
-
-
-def objects_sha256(keys: Iterable[str]) -> str:
-    """The digest of names of objects, each preceded by its length in 4 bytes, in the order they were written."""
-    digest = sha256()
-    for key in keys:
-        name = key.encode()
-        digest.update(len(name).to_bytes(4, "big") + name)
-    return digest.hexdigest()
 
 
 def build(disposal: Disposal) -> dict[str, object]:

@@ -11,17 +11,10 @@ from backups.retention.rules import State
 from kvops import timing
 from kvops.inventory.families import LONGEST_RETENTION_DAYS
 from kvops.models import Category, Environment, Family
+from kvops.web.fields import FamilyField
 
 LONGEST = 2_000
 """Characters of a reason."""
-
-
-class FamilyField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A family, named with its binding."""
-
-    def label_from_instance(self, obj: Family) -> str:
-        """The family as the policy writes it."""
-        return f"{obj.binding} {obj}"
 
 
 def _families() -> FamilyField:

@@ -14,11 +14,13 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
+from backups.archive import digests
 from backups.models import Disposal, DisposalEntry, Generation
 from backups.retention import evaluate as retained
 from backups.retention import evidence as disposal_evidence
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State as Keeping
+from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
 from kvops.refusals import Refused
@@ -72,7 +74,7 @@ def _collect(environment: Environment, found: Sequence[Kept], reason: str, by: P
         reason=reason,
         generations=len(found),
         objects_total=sum(map(len, keys)),
-        objects_sha256=disposal_evidence.objects_sha256(key for names in keys for key in names),
+        objects_sha256=digests.objects_sha256(key for names in keys for key in names),
         requested_by=by,
     )
     DisposalEntry.objects.bulk_create(
@@ -83,7 +85,7 @@ def _collect(environment: Environment, found: Sequence[Kept], reason: str, by: P
             due_at=_date(kept),
             newer=list(kept.verdict.newer),
             objects_total=len(names),
-            objects_sha256=disposal_evidence.objects_sha256(names),
+            objects_sha256=digests.objects_sha256(names),
         )
         for index, (kept, names) in enumerate(zip(found, keys, strict=True))
     )
@@ -145,7 +147,7 @@ def start(disposal: Disposal, *, by: Person) -> Run:
         if mine.state != State.APPROVED or mine.approval is None:
             raise DisposalRefused(say(_("The disposal is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
-        digest = approvals.digest_of(approvals.canonical(disposal_evidence.build(mine)))
+        digest = evidence.digest_of(evidence.canonical(disposal_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be deleted is no longer what was approved."
@@ -161,7 +163,7 @@ def _all_due(disposal: Disposal) -> bool:
     return all(
         (kept := verdicts.get(entry.generation_id)) is not None
         and kept.verdict.state == Keeping.DUE
-        and disposal_evidence.objects_sha256(kept.generation.every_object()) == entry.objects_sha256
+        and digests.objects_sha256(kept.generation.every_object()) == entry.objects_sha256
         for entry in entries
     )
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
+from backups.archive.digests import objects_sha256
 from backups.bucket import access as storage
 from backups.bucket import rollback as contradictions
 from backups.bucket.r2 import R2Store
@@ -21,11 +22,11 @@ from backups.models import Disposal, DisposalEntry, Generation
 from backups.retention import requests as disposals
 from backups.retention.erasure import Erasing
 from backups.retention.evaluate import Retention
-from backups.retention.evidence import objects_sha256
 from backups.retention.rules import State as Keeping
 from kvops.approvals import gate as approvals
 from kvops.runs import emergency
-from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError
 from kvops.wording import english
 
 Outcome = DisposalEntry.Outcome

@@ -34,13 +34,13 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.execution.revalidation": (),
         "backups.execution.clients": ("Clients.insist_visible", "open_clients"),
         "backups.execution.live_digests": (),
-        "backups.cleanup.evidence": ("qa_stages", "_of_scope", "earlier_environment", "missing_qa"),
+        "backups.cleanup.qa": ("qa_stages", "_of_scope", "earlier_environment", "missing_qa"),
         "backups.deletion.send": (
             "_Read.old", "Sender.send", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete",
         ),
     },
     "approvals": {"kvops.approvals.gate": ()},
-    "digests": {"backups.archive.digests": (), "backups.cleanup.evidence": ("scope_digest", "digest")},
+    "digests": {"backups.archive.digests": (), "backups.cleanup.qa": ("scope_digest",), "backups.cleanup.evidence": ("digest",)},
     "leases": {"kvops.runs.lease": ()},
 }  # fmt: skip
 """What is broken: functions of modules, all when none is named; a function belongs to the first part with it."""

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from kvops.approvals import evidence as canonical_evidence
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, EmergencyStop, Environment, Person
 from kvops.runs import emergency
@@ -51,7 +52,10 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
         if request.subject != f"stop:{stop.pk}":
             raise approvals.ApprovalRefused(_("The approval is for another stop than the one that is on. Ask again."))
         shown = evidence(stop, json.loads(request.evidence)["reason"])
-        kind, digest = ApprovalRequest.Kind.RELEASE_STOP, approvals.digest_of(approvals.canonical(shown))
+        kind, digest = (
+            ApprovalRequest.Kind.RELEASE_STOP,
+            canonical_evidence.digest_of(canonical_evidence.canonical(shown)),
+        )
         used = approvals.claim(request, kind=kind, subject=f"stop:{stop.pk}", digest=digest, by=by)
         changed = EmergencyStop.objects.in_force().filter(pk=stop.pk).update(approval=used, released_at=Now())
         if changed != 1:

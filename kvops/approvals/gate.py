@@ -4,11 +4,9 @@ Every move is one conditional UPDATE; losing a race is an error, never a silent 
 recorded in their own transaction by whoever catches `ApprovalRefused` (the views do).
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -22,6 +20,7 @@ from audit.models import Entry
 from kvops import clock, timing
 from kvops import rollback as contradictions
 from kvops.approvals import announcements, risks
+from kvops.approvals.evidence import canonical, digest_of
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.refusals import Refused
 from kvops.runs import emergency
@@ -58,16 +57,6 @@ KINDS: dict[str, Kind] = {
 
 class ApprovalRefused(Refused):
     """The gate said no; the message is one sentence that says why."""
-
-
-def canonical(evidence: Mapping[str, object]) -> str:
-    """The one text of the evidence that is shown, stored and digested: sorted keys, no spaces, UTF-8."""
-    return json.dumps(evidence, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest_of(text: str) -> str:
-    """SHA-256 of canonical evidence, in hex."""
-    return sha256(text.encode()).hexdigest()
 
 
 def submit(

@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from kvops.approvals import evidence as canonical_evidence
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Person, PreparedChange
 
@@ -32,7 +33,7 @@ def prepare(
         undone.update(discarded_at=Now())
         change = PreparedChange.objects.create(
             kind=kind,
-            definition=approvals.canonical(definition),
+            definition=canonical_evidence.canonical(definition),
             summary="\n".join(summary),
             prepared_by=actor.text,
         )
@@ -75,7 +76,7 @@ def claim(change: PreparedChange, *, by: Person) -> None:
     """Use the approval of this very change, in the caller's transaction that applies it. Raises ApprovalRefused."""
     if change.approval is None:
         raise approvals.ApprovalRefused(_("This change was not submitted."))
-    digest = approvals.digest_of(approvals.canonical(evidence(change)))
+    digest = canonical_evidence.digest_of(canonical_evidence.canonical(evidence(change)))
     kind = ApprovalRequest.Kind(change.kind)
     approvals.claim(change.approval, kind=kind, subject=f"change:{change.pk}", digest=digest, by=by)
     PreparedChange.objects.filter(pk=change.pk).update(applied_at=Now())

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
+from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.approvals import prepared_changes as changes
 from kvops.cloudflare import CloudflareError
@@ -231,6 +232,6 @@ def _record(wanted: Sequence[estate.Definition], differences: Sequence[str], act
         Action.ENVIRONMENT_APPLIED,
         actor=actor,
         subject="environments",
-        digest=approvals.digest_of(approvals.canonical(estate.as_data(wanted))),
+        digest=evidence.digest_of(evidence.canonical(estate.as_data(wanted))),
         details={"changes": for_the_record(differences)},
     )

@@ -3,8 +3,8 @@
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from kvops.inventory import scan as inventory
-from kvops.inventory.scan import Expiring
+from kvops.inventory import browse
+from kvops.inventory.browse import Expiring
 from kvops.models import Category, Family, Namespace
 
 
@@ -53,11 +53,11 @@ class KeyFilter(forms.Form):
         """The prefix that is looked at: the one that was asked for, or the chosen family's pattern."""
         return self.chosen_prefix or (self.chosen_family.pattern if self.chosen_family else "")
 
-    def page(self, *, now: float, limit: int, after: str | None = None) -> inventory.Found:
+    def page(self, *, now: float, limit: int, after: str | None = None) -> browse.Found:
         """The keys the filters let through, on after the position; none while a filter is wrong."""
         if not self.is_valid():
-            return inventory.Found([], None)
+            return browse.Found([], None)
         chosen = dict(self.cleaned_data)
         if after is not None:
             chosen["after"] = after
-        return inventory.keys(self.namespace, now=now, limit=limit, **chosen)
+        return browse.keys(self.namespace, now=now, limit=limit, **chosen)

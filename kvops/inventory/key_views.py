@@ -8,8 +8,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.cloudflare import MAX_NAME_BYTES, CloudflareError
+from kvops.inventory import browse
 from kvops.inventory import families as categories
-from kvops.inventory import scan as inventory
 from kvops.inventory import value as values
 from kvops.inventory.views import named
 from kvops.models import Category, Key, Namespace
@@ -56,7 +56,7 @@ def _page(
         "key": key,
         "family": family,
         "category": category,
-        "scan": inventory.newest(namespace),
+        "scan": browse.newest(namespace),
         "command": values.command(namespace, name),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_operate": request.user.has_perm("kvops.operate"),

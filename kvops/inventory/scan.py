@@ -4,44 +4,30 @@ A scan lists page by page into a stage, one checkpoint per page, and changes wha
 end. A scan that stops half-way changes nothing; tried again, it goes on from its cursor.
 """
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
 
-from django.db import connection
-from django.db.models import Max, Q, TextChoices
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops import timing
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import Key as Listed
 from kvops.connections.calls import Calls
-from kvops.inventory import families as categories
 from kvops.inventory import merge as merging
-from kvops.models import Category, Environment, Family, Key, Namespace, Person, Run, Scan
-from kvops.names import after_prefix, storable, workable
+from kvops.models import Environment, Namespace, Person, Run, Scan
+from kvops.names import storable, workable
 from kvops.refusals import Refused
 from kvops.runs import driver as runs
 from kvops.runs import lease as leases
+from kvops.runs import outcomes
 from kvops.schedules.jobs import Begun
 from kvops.wording import say
 
 MAX_RESTARTS = 3
 """How often a listing begins again by itself: Cloudflare refuses its cursor, or a database that crashed its stage."""
-
-MAX_GROUPS = 200
-GROUP_CAP = 1_000
-"""Keys of a group are counted up to here, and further when there are few groups: all counts together stay bounded."""
-_COUNTED = MAX_GROUPS * GROUP_CAP
-_MAX_STEPS = 2_000
-
-WINDOW = 20_000
-"""How many names a page looks through at most."""
 
 
 class ScanRefused(Refused):
@@ -123,17 +109,17 @@ class _Listing:
         return after, keys
 
 
-def scan(lease: leases.Lease) -> leases.Again | None:
+def scan(lease: leases.Lease) -> outcomes.Again | None:
     """Work on a scan for a step: list, and when everything is listed, merge."""
     mine = Scan.objects.select_related("namespace__environment").get(run=lease.run)
     if Scan.objects.complete().filter(namespace=mine.namespace, pk__gt=mine.pk).exists():
-        raise leases.RunError(
+        raise outcomes.RunError(
             "superseded", gettext_noop("A newer scan of this namespace is complete. Start a new one instead.")
         )
     listing = _Listing(**lease.run.cursor)
     if not listing.complete:
         listing = _list(lease, mine, listing)
-    return _merge(lease, mine, listing) if listing.complete else leases.Again()
+    return _merge(lease, mine, listing) if listing.complete else outcomes.Again()
 
 
 def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
@@ -154,7 +140,7 @@ def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
                 page = calls.outcome(asked)
             except CursorRefused as error:
                 note = gettext_noop("The cursor was refused; listing from the beginning.")
-                over = leases.RunError("cursor_refused", f"Cloudflare refused the listing half-way. {error}")
+                over = outcomes.RunError("cursor_refused", f"Cloudflare refused the listing half-way. {error}")
                 listing = _from_the_beginning(lease, mine, listing, note, over)
                 asked = ask(None)
                 continue
@@ -174,7 +160,7 @@ def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
 
 
 def _from_the_beginning(
-    lease: leases.Lease, mine: Scan, listing: _Listing, note: str, over: leases.RunError
+    lease: leases.Lease, mine: Scan, listing: _Listing, note: str, over: outcomes.RunError
 ) -> _Listing:
     """Empty the stage, because a new listing may differ from the old one. Raises `over` after too many tries."""
     too_often = listing.restarts >= MAX_RESTARTS
@@ -186,13 +172,13 @@ def _from_the_beginning(
     return fresh
 
 
-def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> leases.Again | None:
+def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> outcomes.Again | None:
     with lease.checkpoint(no_further=True, note=gettext_noop("Comparing with the inventory.")):
         pass  # the merge begins with a fresh lease
     merging.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it
     try:
-        with lease.checkpoint(leases.Done(result), done=listing.staged, total=listing.staged):
+        with lease.checkpoint(outcomes.Done(result), done=listing.staged, total=listing.staged):
             merged = merging.merge(
                 mine,
                 staged=listing.staged,
@@ -220,123 +206,7 @@ def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> leases.Again |
                 )
     except merging.StageMismatch as mismatch:
         note = gettext_noop("What was listed got lost; listing from the beginning.")
-        over = leases.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.")
+        over = outcomes.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.")
         _from_the_beginning(lease, mine, listing, note, over)
-        return leases.Again()
+        return outcomes.Again()
     return None
-
-
-def newest(namespace: Namespace) -> Scan | None:
-    """The newest complete scan, None before the first."""
-    return Scan.objects.newest(namespace)
-
-
-class Found(NamedTuple):
-    """Keys in byte order, and the name after which the next page begins; None at the end."""
-
-    keys: Sequence[Key]
-    after: str | None
-
-
-class Expiring(TextChoices):
-    """Keys by their expiration."""
-
-    NEVER = "none", _("never expires")
-    ANY = "any", _("expires")
-    SOON = "soon", _("expires within 7 days")
-
-
-def keys(
-    namespace: Namespace,
-    *,
-    prefix: str = "",
-    category: Category | None = None,
-    family: Family | None = None,
-    expiring: Expiring | None = None,
-    now: float = 0.0,
-    after: str = "",
-    limit: int = 50,
-) -> Found:
-    """A page of keys after the name `after`; `now`, in seconds, is what a soon expiration is measured by.
-
-    An index finds them by any one filter. Of what it finds, a page looks through at most 20,000 names for the others,
-    so it can hold fewer keys than `limit`, or none, and still not be the last one.
-    """
-    kind = Q(category=category) if category else Q()
-    kind &= Q(family=family) if family else Q()
-    found = namespace.key_set.under(prefix).after(after).order_by("name")
-    if expiring in {Expiring.ANY, Expiring.SOON}:
-        found = found.expiring()
-        rest = kind & Q(expiration__lt=int(now) + timing.EXPIRING_SOON) if expiring == Expiring.SOON else kind
-    else:
-        found = found.filter(kind)
-        rest = Q(expiration__isnull=True) if expiring else Q()
-    end = found.values("name")[:WINDOW].aggregate(end=Max("name"))["end"] if rest else None
-    window = found.filter(rest, name__lte=end) if end else found if not rest else found.none()
-    shown = list(window.select_related("family")[: limit + 1])
-    if len(shown) > limit:
-        return Found(shown[:limit], shown[limit - 1].name)
-    return Found(shown, end if end and found.filter(name__gt=end).exists() else None)
-
-
-def by_category(namespace: Namespace) -> dict[str, int]:
-    """Keys per category as of the newest scan, every category named."""
-    totals = dict.fromkeys(Category.values, 0)
-    for row in categories.counts(namespace):
-        totals[row.category] += row.keys
-    return totals
-
-
-class Group(NamedTuple):
-    """Keys that go on alike after a prefix, up to the next delimiter; `more` than `keys` when there are many."""
-
-    prefix: str
-    keys: int
-    more: bool
-
-
-# Jumps from group to group by the index, so millions of keys in a group cost one step; a key that belongs to no group
-# costs one step too.
-_GROUPS = """
-WITH RECURSIVE step AS (
-  (SELECT name, {group} AS found, 1 AS steps, ({group} IS NOT NULL)::int AS groups
-     FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= %(low)s AND {below} ORDER BY name LIMIT 1)
-  UNION ALL
-  SELECT k.name, k.found, step.steps + 1, step.groups + (k.found IS NOT NULL)::int
-    FROM step, LATERAL (
-      SELECT name, {group} AS found FROM kvops_key
-       WHERE namespace_id = %(namespace)s AND {below}
-         AND name >= coalesce(left(step.found, -1) || %(above)s, step.name || chr(1)) COLLATE "C"
-       ORDER BY name LIMIT 1) k
-   WHERE step.steps < %(max_steps)s AND step.groups < %(max_groups)s
-),
-found AS (SELECT found, %(counted)s / count(*) OVER () AS cap FROM step WHERE found IS NOT NULL)
-SELECT found, cap, (
-  SELECT count(*) FROM (
-    SELECT FROM kvops_key WHERE namespace_id = %(namespace)s AND name >= found
-       AND name < (left(found, -1) || %(above)s) COLLATE "C" LIMIT cap + 1) capped)
-  FROM found ORDER BY found
-""".format(  # noqa: S608  (constants of this module)
-    group="left(name, nullif(strpos(substr(name, length(%(low)s) + 1), %(delimiter)s), 0) + length(%(low)s))",
-    below="(%(high)s IS NULL OR name < %(high)s)",
-)
-
-
-def groups(namespace: Namespace, prefix: str = "", *, delimiter: str = ":") -> Sequence[Group]:
-    """The next level of the names under a prefix, at most 200 groups; `delimiter` is one character."""
-    if prefix and not storable(prefix):
-        return []
-    params: dict[str, int | str | None] = {
-        "namespace": namespace.pk,
-        "low": prefix,
-        "high": after_prefix(prefix) if prefix else None,
-        "delimiter": delimiter,
-        "above": after_prefix(delimiter),
-        "max_steps": _MAX_STEPS,
-        "max_groups": MAX_GROUPS,
-        "counted": _COUNTED,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_GROUPS, params)
-        rows = cursor.fetchall()
-    return [Group(found, min(keys, cap), keys > cap) for found, cap, keys in rows]

@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from kvops.inventory import browse
 from kvops.inventory import families as categories
 from kvops.inventory import scan as inventory
 from kvops.inventory import value as values
@@ -55,7 +56,7 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         "form": form,
         "page": form.page(now=time.time(), limit=PAGE),
         "filtered": any(request.GET.values()),
-        "scan": inventory.newest(namespace),
+        "scan": browse.newest(namespace),
         "run": _scans(namespace).order_by("-pk").first(),
         "total": sum(row.keys for row in counts),
         "categories": [(c, sum(row.keys for row in counts if row.category == c)) for c in Category.values],
@@ -132,7 +133,7 @@ def _tree(namespace: Namespace, prefix: str, counts: Sequence[ScanCount]) -> lis
     """The next level of the names, the share of each group in the whole namespace, and the exact count of a family."""
     total = sum(row.keys for row in counts)
     branches = []
-    for group in inventory.groups(namespace, prefix):
+    for group in browse.groups(namespace, prefix):
         keys, more = group.keys, group.more
         if more and any(row.family and not row.family.exact and row.family.pattern == group.prefix for row in counts):
             keys, more = sum(row.keys for row in counts if row.pattern.startswith(group.prefix)), False

@@ -27,7 +27,7 @@ from kvops.models import (
     ScanCount,
 )
 from kvops.schedules import punctuality
-from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats
 from kvops.wording import said
 
 SHOWN = 20
@@ -185,7 +185,7 @@ def _processes() -> list[Alarm]:
 
 def _late(name: str, limit: float) -> str:
     """When a process was last seen, in words; empty when that is within `limit` seconds."""
-    seconds = supervision.age(name)
+    seconds = heartbeats.age(name)
     if seconds is None:
         return _("It was never seen.")
     if seconds <= limit:

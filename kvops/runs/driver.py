@@ -3,10 +3,9 @@
 import logging
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 
 from django.db import connection
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
@@ -21,7 +20,9 @@ from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.runs import emergency
-from kvops.runs.lease import KINDS, Again, Done, Lease, LeaseLost, RunError, Stopped, TryLater, close, slug, take
+from kvops.runs.kinds import KINDS
+from kvops.runs.lease import Lease, close, slug, take
+from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped, TryLater
 from kvops.wording import say
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
     """What may pass is tried again, a limited number of times; anything else fails the run with its reason."""
     match error:
         case RunError(code=code):
-            _fail(lease, code, str(error))
+            fail(lease, code, str(error))
         case Exception() if isinstance(error, AWAY):
             logger.warning("Run %s: the database failed: %s", lease.run.pk, error)
             # When there is no new connection either, the lease runs out, and another worker goes on.
@@ -121,20 +122,20 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
         case CloudflareError() | TryLater() if _transient(error):
             _try_later(lease, error)
         case CloudflareError():
-            _fail(lease, "cloudflare", str(error))
+            fail(lease, "cloudflare", str(error))
         case _:
             logger.error("Run %s failed.", lease.run.pk, exc_info=error)
             sentence = (
                 f"Unexpected {type(error).__name__}. The worker's log has the details; the run can be tried again."
             )
-            _fail(lease, "unexpected", sentence)
+            fail(lease, "unexpected", sentence)
 
 
 def _try_later(lease: Lease, error: Exception) -> None:
     """Wait ever longer, and as long as the answer asked for."""
     tries = lease.run.tries + 1
     if tries > MAX_TRIES:
-        _fail(lease, "gave_up", f"Tried {MAX_TRIES} times without getting any further. {error}")
+        fail(lease, "gave_up", f"Tried {MAX_TRIES} times without getting any further. {error}")
         return
     asked = error.retry_after if isinstance(error, ApiError) else None
     wait = max(asked or 0.0, min(timing.RETRY * 2 ** (tries - 1), timing.LONGEST_RETRY))
@@ -176,7 +177,8 @@ def _pause(lease: Lease, wait: float, note: str, *, tries: int) -> None:
         logger.warning("%s", lost)
 
 
-def _fail(lease: Lease, code: str, sentence: str) -> None:
+def fail(lease: Lease, code: str, sentence: str) -> None:
+    """End the run as failed, in the transaction at hand."""
     close(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
 
 
@@ -264,46 +266,3 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
     if resumed := KINDS[run.kind].resumed:
         import_string(resumed)(run, actor)
     queue.enqueue("kvops.tasks.step", run.pk)
-
-
-def ring() -> int:
-    """Queue every run that is due and has no live owner; how many. `sweep` calls it every few seconds.
-
-    Covers waits that are over, leases that ran out, and doorbells that got lost.
-    """
-    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL)
-    due = (
-        Q(wake_at__lte=Now(), rung_at__lt=F("wake_at"))
-        | Q(wake_at__lte=Now(), rung_at__lt=silent)
-        | Q(wake_at__isnull=True, owner="", rung_at__lt=silent)
-        | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT), rung_at__lt=silent)
-    )
-    rung = 0
-    for pk in Run.objects.open().filter(due, foreground=False).values_list("pk", flat=True)[:1000]:
-        with log.transaction():
-            # Who holds the row works on the run. wake_at stays, take() clears it; rung_at keeps the next sweep from
-            # ringing again.
-            free = Run.objects.open().filter(due, pk=pk).select_for_update(skip_locked=True)
-            if Run.objects.filter(pk__in=[run.pk for run in free]).update(rung_at=Now()):
-                queue.enqueue("kvops.tasks.step", pk)
-                rung += 1
-    return rung
-
-
-def close_abandoned() -> int:
-    """Fail the foreground runs whose command is gone, so that they block nothing; how many. `sweep` calls it."""
-    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL + timing.REQUEST_TIMEOUT)
-    gone = Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT)) | (
-        Q(owner="", updated_at__lt=silent) & (Q(wake_at__isnull=True) | Q(wake_at__lt=silent))
-    )
-    closed = 0
-    for pk in Run.objects.open().filter(gone, foreground=True).values_list("pk", flat=True)[:1000]:
-        lease = take(pk, foreground=True)
-        if lease is not None:
-            _fail(
-                lease,
-                "abandoned",
-                gettext_noop("The command ended too early. Start it again, or let a worker go on from here."),
-            )
-            closed += 1
-    return closed

@@ -11,7 +11,7 @@ from audit.actions import Action
 from kvops import queue
 from kvops.models import EmergencyStop, Environment, Person, Run
 from kvops.refusals import Refused
-from kvops.runs.lease import Stopped
+from kvops.runs.outcomes import Stopped
 from kvops.wording import english, say
 
 CODE = "emergency_stop"

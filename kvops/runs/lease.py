@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypedDict, Unpack
 
@@ -22,10 +21,11 @@ from django.utils.module_loading import import_string
 
 from audit import log
 from audit.actions import Action
-from audit.chain import JSON
 from kvops import queue, timing
 from kvops.models import Run
 from kvops.runs import announcements as run_announcements
+from kvops.runs.kinds import KINDS
+from kvops.runs.outcomes import Again, Done, LeaseLost, Stopped
 
 logger = logging.getLogger(__name__)
 
@@ -40,84 +40,6 @@ class Progress(TypedDict, total=False):
     note: str
     starts: int
     tries: int
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Who does the work of a kind of run, and who is told in the transaction that finishes or resumes it."""
-
-    handler: str
-    finished: tuple[str, ...] = ()
-    resumed: str = ""
-
-
-KINDS: dict[str, Kind] = {
-    Run.Kind.SCAN: Kind("kvops.inventory.scan.scan"),
-    Run.Kind.BACKUP: Kind(
-        "backups.generations.start.export",
-        finished=("backups.generations.start.backup_finished", "backups.cleanup.preparation.backup_finished"),
-        resumed="backups.investigations.requests.insist_open",
-    ),
-    Run.Kind.MASTERS: Kind("backups.masters.run.export", finished=("backups.generations.start.backup_finished",)),
-    Run.Kind.VERIFY: Kind(
-        "backups.generations.start.read_back",
-        finished=("backups.generations.start.verify_finished", "backups.cleanup.preparation.verify_finished"),
-    ),
-    Run.Kind.CHECK: Kind("backups.integrity.start.compare", finished=("backups.cleanup.preparation.check_finished",)),
-    Run.Kind.DELETE: Kind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
-    Run.Kind.CONFIRM: Kind("backups.deletion.proof.confirm_absence"),
-    Run.Kind.RECONCILE: Kind("backups.bucket.reconcile.reconcile"),
-    Run.Kind.LATE_CHECK: Kind("backups.deletion.late_check.look_again"),
-    Run.Kind.PREVIEW: Kind("backups.restores.preview.preview"),
-    Run.Kind.RESTORE: Kind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
-    Run.Kind.UNDO: Kind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
-    Run.Kind.DISPOSE: Kind("backups.retention.run.delete_copies_permanently"),
-    Run.Kind.CONTRAST: Kind("backups.comparisons.start.contrast"),
-    Run.Kind.DRILL: Kind("backups.drills.run.rehearse"),
-    Run.Kind.EXPIRE: Kind(
-        "backups.investigations.run.delete_copy_permanently", resumed="backups.investigations.requests.insist_current"
-    ),
-}
-"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
-
-
-class RunError(Exception):
-    """The work cannot go on; `code` is for machines, the message is one sentence for people."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-class TryLater(Exception):
-    """Something outside does not answer; the run waits and tries again, a limited number of times."""
-
-
-class LeaseLost(Exception):
-    """Another worker owns the run now; nothing more may be written or sent for it."""
-
-
-class Stopped(Exception):
-    """A person asked the run, or everything in its environment, to stop; with a code and a sentence for the latter."""
-
-    def __init__(self, code: str = "", sentence: str = "") -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Again:
-    """Go on in another step, after `wait` seconds."""
-
-    wait: float = 0.0
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Done:
-    """The work is complete; `result` is shown on the run."""
-
-    result: Mapping[str, JSON] = field(default_factory=dict)
 
 
 def worker_name() -> str:

@@ -23,124 +23,27 @@ from multiprocessing.util import Finalize
 
 import psutil
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.dispatch import receiver
-from django.utils.module_loading import import_string
 from django_q.signals import post_spawn
 
 from kvops import clock, env, queue, timing
-from kvops.approvals import announcements
-from kvops.approvals import gate as approvals
-from kvops.models import Environment, Heartbeat, Run
-from kvops.notifications import outbox as notifications
+from kvops.models import Heartbeat, Run
 from kvops.outages import AWAY
-from kvops.runs import driver as runs
 from kvops.runs import lease as leases
-from kvops.schedules import jobs as schedules
+from kvops.supervision.heartbeats import age, beat
 
 logger = logging.getLogger(__name__)
 
 CANARY = "kvops.tasks.canary"
-LOOKS = (
-    "backups.bucket.rollback.look",
-    "backups.bucket.protection.look_when_due",
-    "backups.investigations.requests.end_due",
-)
-"""What a look into a bucket is, by name: the estate need not import what is built on it. A check resolves each."""
 PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
 """The longest a step may last, in seconds: within it every step has ended."""
 GRACE = min(2 * timing.STEP, 5.0)
 """How long a cluster that works on nothing may take to end."""
-TIDY = 3600.0
 _ENDED = "KVOPS_ENDED_TO"
 """Where the workers of a cluster find the number of the pipe into which each writes its own number as it ends."""
 _PR_SET_PDEATHSIG = 1
-
-
-def beat(name: str) -> None:
-    """Note that the process or task `name` is alive, by the database's clock."""
-    Heartbeat.objects.bulk_create(
-        [Heartbeat(name=name, at=Now())], update_conflicts=True, unique_fields=["name"], update_fields=["at"]
-    )
-
-
-def age(name: str) -> float | None:
-    """Seconds since `name` was last alive, None when it never was."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat WHERE name = %s", [name])
-        row = cursor.fetchone()
-    return float(row[0]) if row else None
-
-
-def missing() -> list[str]:
-    """What should run and was not seen for too long, in one sentence each."""
-    limits = {
-        "sweep": timing.CANARY_LATE,
-        "worker": timing.CANARY_LATE,
-        # While parts of copies are under way, no task comes back for as long as a part may take.
-        "canary": timing.CANARY_LATE + timing.PART,
-    }
-    ages = {name: age(name) for name in limits}
-    names = {"sweep": "The sweep", "worker": "The worker", "canary": "An executed task"}
-    return [
-        f"{names[name]} was {'never seen' if seen is None else f'last seen {seen:.0f} s ago'}."
-        for name, seen in ages.items()
-        if seen is None or seen > limits[name]
-    ]
-
-
-def stand_in() -> bool:
-    """Do a round in place of the sweep when that was not seen for too long; whether that was so."""
-    seen = age("sweep")
-    if seen is not None and seen <= timing.CANARY_LATE:
-        return False
-    _round()
-    return True
-
-
-def sweep_once() -> int:
-    """One round of the sweep, which is then seen to be alive. Returns how many runs were rung."""
-    rung = _round()
-    beat("sweep")
-    return rung
-
-
-def _round() -> int:
-    """Ring due runs, close the expired and the abandoned, tidy up. Two at once do no harm."""
-    # Without a worker every round would ring again; a queue this long has nothing more to say.
-    room = queue.length() < queue.FULL
-    if room:
-        _have_looked()
-    rung = runs.ring() if room else 0
-    if room:
-        notifications.ring()
-    runs.close_abandoned()
-    approvals.expire()
-    announcements.expiring()
-    schedules.fire_due()
-    tidied = age("tidied")
-    if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
-        beat("tidied")
-    return rung
-
-
-def _have_looked() -> None:
-    """Let a worker look into every bucket, when that is due: calls to the outside would hold up the sweep."""
-    looked = age("looked")
-    if looked is not None and looked < timing.LOOK:
-        return
-    with transaction.atomic():
-        beat("looked")
-        for pk in Environment.objects.values_list("pk", flat=True):
-            queue.enqueue("kvops.tasks.look", pk)
-
-
-def look(environment_id: int) -> None:
-    """Look into the bucket of an environment, if there still is one."""
-    for environment in Environment.objects.filter(pk=environment_id):
-        for function in LOOKS:
-            import_string(function)(environment)
 
 
 def send_canary() -> None:

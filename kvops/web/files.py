@@ -5,6 +5,8 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from django.http import HttpRequest, StreamingHttpResponse
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What makes a spreadsheet take a cell for a formula."""
 
@@ -43,3 +45,20 @@ def _row(cells: Sequence[Cell]) -> str:
     line = io.StringIO()
     csv.writer(line, quoting=csv.QUOTE_ALL).writerow(cells)
     return line.getvalue()
+
+
+def as_file(
+    request: HttpRequest,
+    name: str,
+    head: dict[str, object],
+    columns: tuple[str, ...],
+    rows: Iterator[list[Cell]],
+) -> StreamingHttpResponse:
+    """A table as a file that is written while it is read: CSV, or JSON when the address asks for it."""
+    if request.GET.get("format") == "json":
+        lines, ending, kind = json_table(head, columns, rows), "json", "application/json"
+    else:
+        lines, ending, kind = csv_table(columns, rows), "csv", "text/csv"
+    response = StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
+    return response

@@ -12,9 +12,11 @@ from audit.actions import Action
 from audit.models import Entry
 from backups import policy
 from backups.models import Check, CleanupRequest, Dataset
+from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.approvals import prepared_changes as changes
 from kvops.environments.toml import Applied, DefinitionRefused, Table
+from kvops.inventory import browse
 from kvops.inventory import scan as inventory
 from kvops.models import Category, Family, Key, PolicyVersion, PreparedChange, Run
 from tests import make
@@ -60,7 +62,7 @@ def use(text: str, people: make.People) -> Applied:
 
 def test_a_policy_survives_being_kept_as_json() -> None:
     wanted = policy.parse(TEXT)
-    kept = approvals.canonical(wanted.as_data())
+    kept = evidence.canonical(wanted.as_data())
     assert policy.read(Table(json.loads(kept))) == wanted
 
 
@@ -131,7 +133,7 @@ def test_the_first_policy_takes_effect_at_once(db: None) -> None:
     policy.apply(TEXT, actor=make.SETUP)
     version = PolicyVersion.objects.get()
     assert (version.number, version.applied_by) == (1, make.SETUP.text)
-    assert version.digest == approvals.digest_of(version.definition)
+    assert version.digest == evidence.digest_of(version.definition)
     assert Dataset.objects.get().fields == {"id": "id", "type": "type", "name": "name"}
     assert Entry.objects.get(action=Action.POLICY_APPLIED).digest == version.digest
 
@@ -165,7 +167,7 @@ def test_an_approved_policy_reassigns_the_inventory(estate: make.Estate, people:
     make.work()
     use(TEXT.replace('"legacy"', '"settings"'), people)
     assert Key.objects.get().category == Category.SETTINGS
-    assert inventory.by_category(estate.qa)["settings"] == 1
+    assert browse.by_category(estate.qa)["settings"] == 1
 
 
 def test_a_policy_nobody_approved_cannot_be_used(db: None, people: make.People) -> None:

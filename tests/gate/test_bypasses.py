@@ -18,7 +18,7 @@ from backups.deletion import run as deletion
 from backups.models import CleanupRequest, CleanupStage, Dataset
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, PolicyVersion, Role, Run
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 from tests import make
 from tests.gate import world as gate
 from tests.gate.world import World

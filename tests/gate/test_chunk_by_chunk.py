@@ -16,7 +16,7 @@ from kvops import clock, timing
 from kvops.models import Role, Run
 from kvops.runs import driver as runs
 from kvops.runs import emergency
-from kvops.runs.lease import Again, RunError, Stopped
+from kvops.runs.outcomes import Again, RunError, Stopped
 from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv, alive, chunk_of

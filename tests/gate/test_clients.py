@@ -14,7 +14,7 @@ from kvops import timing
 from kvops.cloudflare import ApiError, RateLimited
 from kvops.connections import quota
 from kvops.models import Skew
-from kvops.runs.lease import RunError
+from kvops.runs.outcomes import RunError
 from tests import make
 from tests.gate.world import World
 

@@ -11,7 +11,7 @@ from kvops import rollback as guard
 from kvops import timing
 from kvops.connections import skew
 from kvops.models import Environment, Skew
-from kvops.runs.lease import RunError, Stopped, TryLater
+from kvops.runs.outcomes import RunError, Stopped, TryLater
 
 pytestmark = pytest.mark.django_db
 

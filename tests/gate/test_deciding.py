@@ -14,6 +14,7 @@ from audit import log
 from audit.models import Entry, Head
 from kvops import timing
 from kvops.approvals import gate as approvals
+from kvops.approvals.evidence import canonical, digest_of
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Contradiction, Notification, Person, Role, User
 from kvops.people import setup as people
@@ -80,7 +81,7 @@ def test_a_request_is_written_as_asked(world: World, asked: ApprovalRequest) -> 
     assert (asked.kind, asked.subject, asked.title, asked.state) == (DELETE, "stage:1", "Delete", State.PENDING)
     assert (asked.environment, asked.requester, asked.approver) == (world.qa.environment, world.people.operator, None)
     assert asked.evidence == '{"names":{"count":3},"title":"本番"}'
-    assert asked.digest == approvals.digest_of(asked.evidence)
+    assert asked.digest == digest_of(asked.evidence)
     assert asked.decide_by - asked.created_at == timedelta(seconds=timing.DECIDE_WITHIN)
 
 
@@ -97,7 +98,7 @@ def test_only_an_operator_asks(world: World, who: str) -> None:
 @pytest.mark.parametrize(("size", "fits"), [(approvals.MAX_EVIDENCE, True), (approvals.MAX_EVIDENCE + 1, False)])
 def test_evidence_has_at_most_64_kib(world: World, size: int, fits: bool) -> None:
     evidence = {"x": "é" * ((size - 8) // 2) + "y" * (size % 2)}
-    assert len(approvals.canonical(evidence).encode()) == size
+    assert len(canonical(evidence).encode()) == size
 
     def attempt() -> None:
         with log.transaction():
@@ -137,7 +138,7 @@ def test_another_kind_of_request_waits_beside_it(world: World, asked: ApprovalRe
 
 def test_numbers_that_are_none_are_not_evidence() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        approvals.canonical({"a": float("nan")})
+        canonical({"a": float("nan")})
 
 
 # Deciding
@@ -220,7 +221,7 @@ def test_up_to_its_last_moment_it_is_decided(world: World, asked: ApprovalReques
 
 
 def test_another_digest_than_the_database_holds_is_not_decided(world: World, asked: ApprovalRequest) -> None:
-    tampered(asked, evidence="{}", digest=approvals.digest_of("{}"))
+    tampered(asked, evidence="{}", digest=digest_of("{}"))
     with pytest.raises(
         ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
     ):
@@ -415,7 +416,7 @@ def test_what_changes_after_the_last_look_is_not_used(
     world: World, approved: ApprovalRequest, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The move itself insists once more; somebody else may have been quicker."""
-    digest = approvals.digest_of("{}")
+    digest = digest_of("{}")
     values: dict[str, dict[str, object]] = {
         "state": {"state": "withdrawn"},
         "digest": {"evidence": "{}", "digest": digest},
@@ -633,7 +634,7 @@ def change(request: ApprovalRequest, name: str, value: object) -> None:
     """The digest fits the evidence, as the database insists."""
     values: dict[str, object] = {name: value}
     if name in {"evidence", "digest"}:
-        values = {"evidence": "{}", "digest": approvals.digest_of("{}")}
+        values = {"evidence": "{}", "digest": digest_of("{}")}
     tampered(request, **values)
     request.refresh_from_db()
 

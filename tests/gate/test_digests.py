@@ -10,7 +10,7 @@ import pytest
 from backups.archive import digests
 from backups.archive.digests import EntryDigests
 from backups.archive.errors import Damaged, ManifestError
-from backups.cleanup import evidence
+from backups.cleanup import evidence, qa
 from backups.models import CleanupRequest, CleanupStage, Dataset
 from kvops.models import Family, PolicyVersion
 from tests.gate import world as gate
@@ -130,7 +130,7 @@ def test_the_scope_is_what_is_cleaned_up_and_by_which_rules(request_: CleanupReq
         "exact": False, "policy": "0" * 64, "dataset": sha256(text(definition)).hexdigest(),
     }  # fmt: skip
     stages = [gate.stage_of(request_, slug) for slug in ("qa", "production")]
-    assert {evidence.scope_digest(stage) for stage in stages} == {sha256(text(scope)).hexdigest()}
+    assert {qa.scope_digest(stage) for stage in stages} == {sha256(text(scope)).hexdigest()}
 
 
 def text(value: object) -> bytes:
@@ -148,9 +148,9 @@ SCOPES: dict[str, Callable[[], object]] = {
 @pytest.mark.django_db
 @pytest.mark.parametrize("change", SCOPES)
 def test_another_rule_is_another_scope(request_: CleanupRequest, change: str) -> None:
-    before = evidence.scope_digest(gate.stage_of(request_))
+    before = qa.scope_digest(gate.stage_of(request_))
     SCOPES[change]()
-    assert evidence.scope_digest(gate.stage_of(request_)) != before
+    assert qa.scope_digest(gate.stage_of(request_)) != before
 
 
 @pytest.mark.django_db

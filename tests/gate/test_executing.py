@@ -47,7 +47,8 @@ from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion,
 from kvops.people import setup as people
 from kvops.runs import driver as runs
 from kvops.runs import emergency
-from kvops.runs.lease import Again, Lease, LeaseLost, RunError, Stopped
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, LeaseLost, RunError, Stopped
 from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv, monotonic, now

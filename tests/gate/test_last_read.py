@@ -16,7 +16,8 @@ from backups.generations.export import digest
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
 from kvops.cloudflare import Cloudflare, Entry, RateLimited
 from kvops.models import Run
-from kvops.runs.lease import Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import RunError
 from tests.gate import world as gate
 from tests.gate.executing import Kv, now
 from tests.gate.world import NAMES

@@ -20,8 +20,10 @@ from audit.models import Entry
 from kvops import clock, timing
 from kvops.models import Notification, Run
 from kvops.runs import driver as runs
+from kvops.runs import kinds
 from kvops.runs import lease as leases
-from kvops.runs.lease import Again, Done, Lease, LeaseLost, RunError, Stopped
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped
 from tests.gate.world import World
 
 pytestmark = pytest.mark.django_db
@@ -428,7 +430,7 @@ def test_a_finished_run_gives_its_lease_back(
     change(run, updated_at=Now() - timedelta(hours=1), wake_at=Now())
     told_of: list[Run] = []
     monkeypatch.setattr("tests.gate.test_leasing.finished", told_of.append)
-    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, leases.Kind("x", finished=("tests.gate.test_leasing.finished",)))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.Kind("x", finished=("tests.gate.test_leasing.finished",)))
     with lease.checkpoint(Done({"keys": 3})):
         pass
     mine = row(run)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups.cleanup import evidence
+from backups.cleanup import qa as qa_first
 from backups.models import CleanupException, CleanupRequest, CleanupStage, Reappearance, Restore
 from kvops import timing
 from kvops.models import Family
@@ -33,29 +33,29 @@ def production(qa: CleanupStage) -> CleanupStage:
 
 
 def shown(stage: CleanupStage) -> list[int]:
-    return [found.pk for found in evidence.qa_stages(stage)]
+    return [found.pk for found in qa_first.qa_stages(stage)]
 
 
 def missing(stage: CleanupStage) -> str:
-    return str(evidence.missing_qa(stage))
+    return str(qa_first.missing_qa(stage))
 
 
 def test_the_first_environment_waits_for_none(world: World, request_: CleanupRequest) -> None:
     stage = gate.stage_of(request_)
-    assert (missing(stage), evidence.earlier_environment(stage), shown(stage)) == ("", None, [])
+    assert (missing(stage), qa_first.earlier_environment(stage), shown(stage)) == ("", None, [])
 
 
 def test_production_waits_for_qa(world: World, request_: CleanupRequest) -> None:
     stage = gate.stage_of(request_, "production")
     assert missing(stage) == FIRST
-    assert evidence.earlier_environment(stage) == world.qa.environment
+    assert qa_first.earlier_environment(stage) == world.qa.environment
 
 
 def test_what_qa_accepted_is_shown(
     qa: CleanupStage, production: CleanupStage, django_assert_num_queries: Callable[[int], object]
 ) -> None:
-    assert (missing(production), evidence.earlier_environment(production), shown(production)) == ("", None, [qa.pk])
-    [found] = evidence.qa_stages(production)
+    assert (missing(production), qa_first.earlier_environment(production), shown(production)) == ("", None, [qa.pk])
+    [found] = qa_first.qa_stages(production)
     with django_assert_num_queries(0):  # type: ignore[attr-defined]
         assert (found.environment.slug, found.accepted_by and found.accepted_by.name) == ("qa", "Operator")
 
@@ -180,13 +180,13 @@ def test_leftovers_of_another_clean_up_spoil_nothing(world: World, qa: CleanupSt
 
 def test_an_environment_after_production_is_none_before_it(qa: CleanupStage, production: CleanupStage) -> None:
     gate.tampered(qa, order=9)
-    assert missing(gate.stage_of(qa.request, "production")) == evidence.only_production("SETTINGS")
+    assert missing(gate.stage_of(qa.request, "production")) == qa_first.only_production("SETTINGS")
 
 
 def test_production_alone_is_never_cleaned_up(world: World, qa: CleanupStage, production: CleanupStage) -> None:
     gate.tampered(qa.environment, production=True)
-    assert missing(production) == evidence.only_production("SETTINGS")
-    assert "SETTINGS exists in no other before it" in evidence.only_production("SETTINGS")
+    assert missing(production) == qa_first.only_production("SETTINGS")
+    assert "SETTINGS exists in no other before it" in qa_first.only_production("SETTINGS")
 
 
 def test_what_is_no_production_needs_no_other(world: World, qa: CleanupStage, production: CleanupStage) -> None:

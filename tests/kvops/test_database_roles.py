@@ -16,6 +16,7 @@ from kvops import database_roles as grants
 from kvops import queue
 from kvops.models import Key
 from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats, sweep
 from tests import make
 from tests.audit.make import sql, triggers_off, write
 from tests.backups.cleanup import helpers as cleaning
@@ -162,10 +163,10 @@ def test_the_application_supervises_and_tidies_up(roles: Roles, people: make.Peo
     with roles.working_as(roles.application):
         supervision.send_canary()
         supervision.send_canary()
-        supervision.sweep_once()
+        sweep.sweep_once()
         Task.objects.all().delete()
         OrmQ.objects.all().delete()
-        assert (queue.length(), supervision.age("sweep") is None) == (0, False)
+        assert (queue.length(), heartbeats.age("sweep") is None) == (0, False)
 
 
 def test_tables_of_later_migrations_are_the_applications_to_use(roles: Roles, application: psycopg.Connection) -> None:

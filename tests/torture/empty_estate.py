@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 from kvops.models import BudgetSpend, Run
-from kvops.runs import lease as leases
+from kvops.runs import kinds
 from tests import make
 from tests.audit import flush
 from tests.fakes.cloudflare import FakeCloudflare
@@ -43,8 +43,8 @@ def small_parts(keys: int) -> Iterator[None]:
 @contextmanager
 def not_read_back() -> Iterator[None]:
     """Let a finished copy stay as it is, instead of being read back at once."""
-    kind = leases.KINDS[Run.Kind.BACKUP]
-    with patch.dict(leases.KINDS, {Run.Kind.BACKUP: leases.Kind(kind.handler)}):
+    kind = kinds.KINDS[Run.Kind.BACKUP]
+    with patch.dict(kinds.KINDS, {Run.Kind.BACKUP: kinds.Kind(kind.handler)}):
         yield
 
 

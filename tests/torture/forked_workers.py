@@ -18,6 +18,8 @@ from django.conf import settings
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from kvops.runs import kinds
+
 DONE, STUCK, BROKEN = 0, 3, 4
 """How a child ends by itself."""
 FIRST_CHUNK = 3
@@ -121,13 +123,12 @@ def _load() -> None:
     from backups.bucket.r2 import R2Store  # noqa: PLC0415
     from backups.cleanup import cost  # noqa: PLC0415
     from backups.deletion import chunks  # noqa: PLC0415
-    from kvops.runs import lease as leases  # noqa: PLC0415
     from tests.torture import boundaries  # noqa: F401, PLC0415
 
     # So that a handful of keys goes through everything that more than a hundred would.
     for module in (chunks, cost):
         vars(module)["FIRST_CHUNK"] = FIRST_CHUNK
-    for kind in leases.KINDS.values():
+    for kind in kinds.KINDS.values():
         import_string(kind.handler)
         for finished in kind.finished:
             import_string(finished)

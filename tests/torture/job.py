@@ -21,7 +21,7 @@ from kvops.approvals import gate as approvals
 from kvops.models import Person, Run
 from kvops.outages import AWAY
 from kvops.runs import driver as runs
-from kvops.supervision import cluster as supervision
+from kvops.supervision import sweep
 from tests.torture.clicks import Stuck
 
 IDLE, LONGEST_IDLE = 0.05, 0.3
@@ -87,7 +87,7 @@ class Job(ABC):
             return False
         self._next_sweep = time.monotonic() + SWEEPS * timing.SWEEP
         self._say("sweep")
-        return supervision.sweep_once() > 0
+        return sweep.sweep_once() > 0
 
     def _work(self) -> bool:
         """One task of the queue, as a cluster takes, executes and acknowledges it."""

@@ -14,6 +14,7 @@ from backups.cleanup import requests as cleanup
 from backups.deletion import end as ending
 from backups.models import CleanupEntry, CleanupStage
 from kvops import clock, timing
+from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Person, PolicyVersion, Role, Run
 from kvops.people import setup as people
@@ -141,7 +142,7 @@ def expire(_ground: Ground) -> Callable[[], object]:
 
 def edit(ground: Ground) -> Callable[[], object]:
     """Change what is being decided on, by SQL."""
-    asked, other = ground.asked(), approvals.digest_of("{}")
+    asked, other = ground.asked(), evidence.digest_of("{}")
     request, name = ApprovalRequest.objects.filter(pk=asked.pk), CleanupEntry.objects.filter(stage=ground.stage)
     edits: list[Callable[[], object]] = [
         lambda: request.update(evidence="{}", digest=other),

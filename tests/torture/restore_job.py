@@ -4,47 +4,16 @@ Of five keys two are gone, two hold another value, which is copied before it is 
 one is gone that no bulk call can write, and four are as they were. The answer to the first write gets lost.
 """
 
-from random import Random
-
 from backups.models import Generation, Restore
 from backups.restores import requests as restores
 from backups.restores import selection as selecting
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Run
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.restores import helpers as restoring
-from tests.fakes.cloudflare import FakeCloudflare
 from tests.torture.clicks import Stuck
 from tests.torture.job import Job
-from tests.torture.trial_estate import Bucket, Trial, set_up
 
 State = Restore.State
 PURPOSE = Generation.Purpose.ROUTINE
-GONE, DIFFERENT = 2, 2
-"""Names of production, the first of each kind."""
-
-
-def lost(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
-    """An estate whose production was copied and then changed past the product."""
-    trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
-    estate, names = trial.estate, trial.names["production"]
-    restoring.copy(estate.production)
-    restoring.wipe(estate, estate.production, *names[:GONE])
-    for name in names[GONE : GONE + DIFFERENT]:
-        estate.put(estate.production, name, b"written by mistake")
-    cloudflare.fault("bulk_put", "effect_then_reset")
-    return trial
-
-
-def lost_alone(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
-    """An estate of whose production a key is gone that is written by itself: its metadata is no object."""
-    trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
-    estate, name = trial.estate, trial.names["production"][0]
-    estate.put(estate.production, name, cleaning.master(name), metadata="[1]")
-    restoring.copy(estate.production)
-    restoring.wipe(estate, estate.production, name)
-    cloudflare.fault("put_value", "effect_then_reset")
-    return trial
 
 
 def over() -> bool:

@@ -5,8 +5,7 @@ from random import Random
 import pytest
 
 from tests.fakes.cloudflare import FakeCloudflare
-from tests.torture import crashes, lanes, trials, verdict
-from tests.torture import restore_job as putback
+from tests.torture import crashes, lanes, trial_estate, trials, verdict
 from tests.torture.rows import Found
 from tests.torture.trial_estate import Bucket
 
@@ -30,8 +29,8 @@ def test_nothing_is_lost_or_done_twice_wherever_a_process_dies_or_is_paused(foun
 @pytest.mark.django_db(transaction=True)
 def test_the_verdict_on_a_restore_tells_what_was_not_put_back_and_what_was_written_past_the_product() -> None:
     with FakeCloudflare() as cloudflare, Bucket() as bucket:
-        trial = putback.lost(cloudflare, bucket, Random(1))
-        assert verdict.of_restore(trial)["keys lost"] == putback.GONE + putback.DIFFERENT
+        trial = trial_estate.lost(cloudflare, bucket, Random(1))
+        assert verdict.of_restore(trial)["keys lost"] == trial_estate.GONE + trial_estate.DIFFERENT
         assert verdict.of_restore(trial)["stuck"] == 1
 
 

@@ -18,6 +18,7 @@ from kvops import timing
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
 from tests.backups.generations import helpers as copies
+from tests.backups.restores import helpers as restoring
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
 from tests.fakes.s3 import Answer, FakeS3
@@ -34,6 +35,10 @@ VARIANTS = 3
 """What else happens in a trial of the main job, by its number: see `main_job`."""
 OTHERS = ("system-root", "mastercache:x")
 """Keys that no approval is about."""
+
+_TOKENS = ("QA_READ", "QA_WRITE", "PRODUCTION_READ", "PRODUCTION_WRITE", "TEST_R2_KEY", "TEST_R2_SECRET")
+GONE, DIFFERENT = 2, 2
+"""Names of production, the first of each kind."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,6 @@ class Stand:
         return self.children.wait(pid, PATIENCE)
 
 
-_TOKENS = ("QA_READ", "QA_WRITE", "PRODUCTION_READ", "PRODUCTION_WRITE", "TEST_R2_KEY", "TEST_R2_SECRET")
-
-
 def _beside(url: str, name: str) -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
@@ -193,3 +195,26 @@ def _write_again(trial: Trial, request: Request, name: str, *, once_gone: bool =
     if namespace in request.path and gone == once_gone and not trial.written:
         trial.written["production", name] = b'{"written": "again"}'
         trial.cloudflare.put(namespace, name, trial.written["production", name])
+
+
+def lost(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
+    """An estate whose production was copied and then changed past the product."""
+    trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
+    estate, names = trial.estate, trial.names["production"]
+    restoring.copy(estate.production)
+    restoring.wipe(estate, estate.production, *names[:GONE])
+    for name in names[GONE : GONE + DIFFERENT]:
+        estate.put(estate.production, name, b"written by mistake")
+    cloudflare.fault("bulk_put", "effect_then_reset")
+    return trial
+
+
+def lost_alone(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
+    """An estate of whose production a key is gone that is written by itself: its metadata is no object."""
+    trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
+    estate, name = trial.estate, trial.names["production"][0]
+    estate.put(estate.production, name, cleaning.master(name), metadata="[1]")
+    restoring.copy(estate.production)
+    restoring.wipe(estate, estate.production, name)
+    cloudflare.fault("put_value", "effect_then_reset")
+    return trial

@@ -15,8 +15,7 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops import timing
 from kvops.models import Run
-from tests.torture import restore_job as putback
-from tests.torture import verdict
+from tests.torture import trial_estate, verdict
 from tests.torture.forked_workers import DONE
 from tests.torture.rows import Found, total
 from tests.torture.trial_estate import VARIANTS, Scene, Stand, Trial, main_job
@@ -49,8 +48,8 @@ KINDS = (
         Kind("tests.torture.main_job.MainJob", partial(main_job, variant=variant), verdict.of_main_job, 360)
         for variant in range(VARIANTS)
     ),
-    Kind("tests.torture.restore_job.PutBack", putback.lost, verdict.of_restore, 60),
-    Kind("tests.torture.restore_job.PutBack", putback.lost_alone, verdict.of_restore, 60),
+    Kind("tests.torture.restore_job.PutBack", trial_estate.lost, verdict.of_restore, 60),
+    Kind("tests.torture.restore_job.PutBack", trial_estate.lost_alone, verdict.of_restore, 60),
 )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups.exports import plain_files as dumps
+from backups.exports import plain_file
 from backups.generations.scope import BackupRefused
 from backups.management import run_to_end as driving
 from backups.masters import start as masters
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         except BackupRefused as refusal:
             masters.refused(environment, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
-        except (dumps.PathRefused, runs.AlreadyOpen, CloudflareError, OSError) as error:
+        except (plain_file.PathRefused, runs.AlreadyOpen, CloudflareError, OSError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(json.dumps(outcome) if options["json"] else _in_words(outcome))
         if outcome.get("status") == Generation.Status.DAMAGED:
@@ -66,7 +66,7 @@ class Command(BaseCommand):
     def _copy(self, chosen: Masters, actor: Actor, options: dict[str, Any]) -> dict[str, object]:
         source: str = options["source"]
         if options["output"]:
-            dumps.insist_free(options["output"])
+            plain_file.insist_free(options["output"])
         if options["dry_run"] or not options["json"]:
             tables = masters.counts(chosen, source=source)
             if options["dry_run"]:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from kvops.environments import apply as environments
+from kvops.inventory import browse
 from kvops.inventory import scan as inventory
 from kvops.models import Run, Scan
 from kvops.runs import driver as runs
@@ -48,7 +49,7 @@ class Command(BaseCommand):
         self._report(scan, as_json=options["json"])
 
     def _report(self, scan: Scan, *, as_json: bool) -> None:
-        categories = inventory.by_category(scan.namespace)
+        categories = browse.by_category(scan.namespace)
         outcome = {
             "environment": scan.namespace.environment.slug,
             "binding": scan.namespace.binding,

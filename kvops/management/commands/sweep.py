@@ -11,7 +11,7 @@ from django.db import close_old_connections
 
 from kvops import timing
 from kvops.outages import AWAY
-from kvops.supervision import cluster as supervision
+from kvops.supervision import sweep
 
 
 class Command(BaseCommand):
@@ -40,5 +40,5 @@ class Command(BaseCommand):
             over.wait(timing.SWEEP)
 
     def _sweep(self) -> None:
-        if rung := supervision.sweep_once():
+        if rung := sweep.sweep_once():
             self.stdout.write(f"woke {rung} runs")

@@ -12,6 +12,7 @@ from django.db import close_old_connections
 from kvops import timing
 from kvops.outages import AWAY
 from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats, sweep
 
 
 class Command(BaseCommand):
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         close_old_connections()
         trouble = ""
         try:
-            supervision.beat("worker")
+            heartbeats.beat("worker")
             trouble = cluster.trouble()
             self._look_after_sweep()
         except AWAY as error:
@@ -58,10 +59,10 @@ class Command(BaseCommand):
             return
         close_old_connections()
         with suppress(*AWAY):
-            supervision.beat("worker")
+            heartbeats.beat("worker")
             self._look_after_sweep()
 
     def _look_after_sweep(self) -> None:
-        before, self._stands_in = self._stands_in, supervision.stand_in()
+        before, self._stands_in = self._stands_in, sweep.stand_in()
         if self._stands_in and not before:
             self.stderr.write("The sweep is not seen; its rounds are done here until it is back.")

@@ -14,7 +14,7 @@ from backups.generations import start as generations
 from backups.models import BucketGuard, Generation
 from kvops import tasks
 from kvops.models import Environment, Notification
-from kvops.supervision import cluster as supervision
+from kvops.supervision import sweep
 from tests import make
 from tests.fakes.cloudflare_api import Bucket
 from tests.signing import said, signed_in
@@ -160,7 +160,7 @@ def test_every_look_of_the_sweep_asks_when_half_an_hour_is_over(estate: make.Est
         aged(seconds=wait)
         tasks.look(qa.pk)
         assert len(estate.cloudflare.calls("bucket_lock")) == calls
-    assert "backups.bucket.protection.look_when_due" in supervision.LOOKS
+    assert "backups.bucket.protection.look_when_due" in sweep.LOOKS
 
 
 def test_what_is_not_known_is_asked_at_every_look(estate: make.Estate, qa: Environment, bucket: Bucket) -> None:

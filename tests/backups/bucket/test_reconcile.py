@@ -21,7 +21,7 @@ from backups.models import Generation, StagedObject, StoredObject
 from kvops import timing
 from kvops.models import Environment, Firing, Notification, Run, Schedule
 from kvops.runs import driver as runs
-from kvops.runs import lease as leases
+from kvops.runs import outcomes
 from kvops.schedules import jobs as schedules
 from tests import make
 from tests.fakes.s3 import Fault
@@ -102,7 +102,7 @@ def test_a_part_that_was_written_again_leaves_an_orphan_that_names_its_copy(
     def crash(self: Export, *args: object) -> None:
         monkeypatch.setattr(Export, "_commit", real)
         estate.put(estate.qa, "master:a", b"changed")
-        raise leases.TryLater("The worker is gone.")
+        raise outcomes.TryLater("The worker is gone.")
 
     monkeypatch.setattr(Export, "_commit", crash)
     made = back_up(estate)

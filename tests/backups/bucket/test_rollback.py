@@ -31,7 +31,7 @@ from kvops.approvals import restored_database as accepting
 from kvops.inventory import scan as inventory
 from kvops.models import ApprovalRequest, Category, Contradiction, Run
 from kvops.runs import driver as runs
-from kvops.supervision import cluster as supervision
+from kvops.supervision import sweep
 from tests import judge, make
 from tests.audit.make import triggers_off
 from tests.backups.bucket import yesterday
@@ -107,7 +107,7 @@ def sent(estate: make.Estate) -> int:
 def test_yesterdays_dump_is_found_when_the_app_starts_and_its_approval_starts_nothing(
     restored: CleanupStage, qa: make.Estate, people: make.People
 ) -> None:
-    supervision.sweep_once()
+    sweep.sweep_once()
     for row in OrmQ.objects.all():
         if row.func() == "kvops.tasks.look":
             tasks.look(*row.args())

@@ -11,6 +11,7 @@ from audit.actions import Action
 from audit.models import Entry
 from backups import archive as manifest
 from backups.cleanup import evidence, preparation, stages
+from backups.cleanup import qa as qa_first
 from backups.cleanup import requests as cleanup
 from backups.cleanup.stages import CleanupRefused
 from backups.generations import start as generations
@@ -18,6 +19,7 @@ from backups.integrity import start as integrity
 from backups.models import CleanupRequest, CleanupStage, Dataset, Generation
 from kvops import timing
 from kvops.approvals import gate as approvals
+from kvops.approvals.evidence import canonical, digest_of
 from kvops.models import (
     ApprovalRequest,
     Category,
@@ -352,7 +354,7 @@ CHANGES: dict[str, Callable[[CleanupStage], object]] = {
 
 
 def digest(stage: CleanupStage) -> str:
-    return approvals.digest_of(approvals.canonical(evidence.build(cleaning.stage_of(stage.request))))
+    return digest_of(canonical(evidence.build(cleaning.stage_of(stage.request))))
 
 
 def test_the_evidence_is_the_same_when_it_is_derived_again(request_: CleanupRequest, people: make.People) -> None:
@@ -387,7 +389,7 @@ def test_other_names_than_were_frozen_are_noticed(request_: CleanupRequest, peop
 
 def test_the_scope_is_equal_in_qa_and_production(request_: CleanupRequest) -> None:
     qa, production = cleaning.stage_of(request_), cleaning.stage_of(request_, "production")
-    assert evidence.scope_digest(qa) == evidence.scope_digest(production)
+    assert qa_first.scope_digest(qa) == qa_first.scope_digest(production)
 
 
 def test_the_evidence_says_what_a_reviewer_asks(request_: CleanupRequest, people: make.People) -> None:
@@ -483,7 +485,7 @@ def test_qa_evidence_is_of_code_that_decides_by_the_same_rules(
     request_: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cleaning.accepted(request_, people)
-    monkeypatch.setattr(evidence, "FORMAT", evidence.FORMAT + 1)
+    monkeypatch.setattr(qa_first, "FORMAT", qa_first.FORMAT + 1)
     with pytest.raises(CleanupRefused, match="QA comes first"):
         preparation.freeze(cleaning.stage_of(request_, "production"), by=people.operator)
 

@@ -8,12 +8,11 @@ from django.test import Client
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.cleanup import evidence, preparation
+from backups.cleanup import evidence, preparation, qa
 from backups.cleanup import requests as cleanup
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import late_check as reappearance
-from backups.deletion import proof
-from backups.deletion import settle as settling
+from backups.deletion import listing, proof
 from backups.models import CleanupStage, Reappearance, RestoreChunk, RestoreEntry
 from backups.restores import undo
 from kvops import clock, timing
@@ -109,7 +108,7 @@ def test_more_keys_than_one_window_has_requests_for_are_all_reported(
 
 
 def test_a_listing_whose_every_cursor_is_refused_is_given_up(estate: make.Estate, confirmed: CleanupStage) -> None:
-    for _ in range(settling.MAX_RESTARTS + 1):
+    for _ in range(listing.MAX_RESTARTS + 1):
         estate.cloudflare.fault("keys", "empty_page")
         estate.cloudflare.fault("keys", "cursor_refused")
     make.work(late=True)
@@ -249,14 +248,14 @@ def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
 ) -> None:
     cleanup.accept(confirmed, note="all well", by=people.operator)
     production = cleaning.stage_of(confirmed.request, "production")
-    assert evidence.missing_qa(production) == ""
+    assert qa.missing_qa(production) == ""
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
-    assert "are there again" in evidence.missing_qa(production)
+    assert "are there again" in qa.missing_qa(production)
     with pytest.raises(CleanupRefused, match="are there again"):
         preparation.freeze(production, by=people.operator)
     acknowledge(confirmed, people)
-    assert evidence.missing_qa(production) == ""
+    assert qa.missing_qa(production) == ""
 
 
 def test_what_came_back_in_qa_after_the_approval_stops_the_start(

@@ -13,7 +13,7 @@ from kvops import timing
 from kvops.inventory import missing
 from kvops.inventory import scan as inventory
 from kvops.models import Scan
-from kvops.runs import lease as leases
+from kvops.runs import outcomes
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
 from tests.backups.restores import helpers as restoring
@@ -61,7 +61,7 @@ def undone(people: make.People) -> None:
 
 
 def stopped(*_: object) -> None:
-    raise leases.RunError("stopped", "by the test")
+    raise outcomes.RunError("stopped", "by the test")
 
 
 def long_after_the_deletion() -> None:

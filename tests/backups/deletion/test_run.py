@@ -26,6 +26,7 @@ from kvops.models import Environment, Family, PolicyVersion, Role, RoleGrant, Ru
 from kvops.people import setup as staff
 from kvops.runs import driver as runs
 from kvops.runs import lease as leases
+from kvops.runs import outcomes as run_outcomes
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
 from tests.backups.generations import helpers as copies
@@ -591,7 +592,7 @@ def test_a_run_without_the_stage_s_approval_deletes_nothing(estate: make.Estate,
     lease = leases.take(run_of(stage).pk)
     assert lease is not None
     lease.run.approval_digest = "0" * 64
-    with pytest.raises(leases.RunError, match="approval"):
+    with pytest.raises(run_outcomes.RunError, match="approval"):
         deletion.delete_keys_permanently(lease)
     assert sent(estate) == []
 

@@ -11,10 +11,11 @@ import pytest
 from audit.models import Entry as AuditEntry
 from backups import archive as manifest
 from backups.cleanup import requests as cleanup
-from backups.deletion import chunks
+from backups.deletion import chunks, listing
 from backups.deletion import send as sending
 from backups.deletion import settle as settling
 from backups.execution import prepaid as reserving
+from backups.execution import revalidation
 from backups.execution.live_digests import Frozen, Verdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import clock, timing
@@ -298,7 +299,7 @@ def test_names_that_cannot_be_read_although_they_are_listed_are_not_tried_for_ev
 ) -> None:
     stage = ready(estate, people, 4)
     unreadable_once_sent(estate, monkeypatch, settling)
-    monkeypatch.setattr(settling, "sent_among", lambda *_: [0, 1, 2, 3])
+    monkeypatch.setattr(listing, "sent_among", lambda *_: [0, 1, 2, 3])
     delete(stage, people)
     assert run_of(stage).error_code == "gave_up"
 
@@ -330,8 +331,8 @@ def test_after_the_last_try_an_old_listing_does_not_pass_for_a_survivor(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "STALE", 300.0)
-    assert [settling.patience(attempt) for attempt in (1, 2, 3)] == [timing.SETTLE, timing.SETTLE, 300.0]
-    assert settling.patience(1, ending=True) == 300.0
+    assert [revalidation.patience(attempt) for attempt in (1, 2, 3)] == [timing.SETTLE, timing.SETTLE, 300.0]
+    assert revalidation.patience(1, ending=True) == 300.0
 
 
 @pytest.mark.hazard("B7")

@@ -28,7 +28,7 @@ from kvops.cloudflare import Entry
 from kvops.env import SettingError, recipients, reference
 from kvops.models import Category, Family, Run
 from kvops.runs import driver as runs
-from kvops.runs import lease as leases
+from kvops.runs import outcomes
 from tests import keys, make
 from tests.backups.generations import helpers as copies
 from tests.backups.restores import helpers as restoring
@@ -230,7 +230,7 @@ def test_a_part_that_is_encrypted_anew_after_a_crash_has_the_name_of_the_next_at
 
     def crash(self: Export, *args: object) -> None:
         monkeypatch.setattr(Export, "_commit", real)
-        raise leases.TryLater("The worker is gone.")
+        raise outcomes.TryLater("The worker is gone.")
 
     monkeypatch.setattr(Export, "_commit", crash)
     made = copied(estate)

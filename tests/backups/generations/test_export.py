@@ -19,7 +19,7 @@ from kvops.cloudflare import Entry
 from kvops.inventory import scan as inventory
 from kvops.models import Budget, Category, Family, Run
 from kvops.runs import driver as runs
-from kvops.runs import lease as leases
+from kvops.runs import outcomes
 from tests import make
 from tests.fakes.http import Request
 from tests.fakes.s3 import FaultKind
@@ -71,7 +71,7 @@ def crash_once(monkeypatch: pytest.MonkeyPatch, method: str, after: Callable[[],
     def crash(self: Export, *args: object) -> None:
         monkeypatch.setattr(Export, method, real)
         after()
-        raise leases.TryLater("The worker is gone.")
+        raise outcomes.TryLater("The worker is gone.")
 
     monkeypatch.setattr(Export, method, crash)
 

@@ -2,7 +2,8 @@
 
 from backups.integrity import start as integrity
 from backups.models import Check, Generation
-from kvops.runs.lease import Again, Done, Lease, RunError
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done, RunError
 
 
 def work(lease: Lease) -> Again | Done | None:

@@ -15,7 +15,7 @@ from backups.datasets.mapping import Correspondence
 from backups.integrity import copy_side as reading
 from backups.models import Check, CheckRow
 from kvops.models import Run
-from kvops.runs import lease as leases
+from kvops.runs import kinds
 from tests import make
 from tests.backups.generations.helpers import d1, dataset, entry, master, rows
 
@@ -25,7 +25,7 @@ ROWS = [{"id": "1", "type": "shop", "name": "東京"}, {"id": "2", "type": "shop
 @pytest.fixture(autouse=True)
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here a check is nobody's."""
-    monkeypatch.setitem(leases.KINDS, Run.Kind.CHECK, leases.Kind(leases.KINDS[Run.Kind.CHECK].handler))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.CHECK, kinds.Kind(kinds.KINDS[Run.Kind.CHECK].handler))
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ from kvops.models import (
     Run,
 )
 from kvops.runs import driver as runs
-from kvops.runs import emergency
+from kvops.runs import emergency, outcomes
 from kvops.runs import lease as leases
 from tests import judge, make
 from tests.backups.cleanup import helpers as cleaning
@@ -519,7 +519,7 @@ def test_a_worker_that_dies_after_the_call_leaves_it_to_be_read(
     run = restoring.started(restoring.prepared(generation, people), people)
 
     def die(*_: object, **__: object) -> None:
-        raise leases.LeaseLost("gone")
+        raise outcomes.LeaseLost("gone")
 
     with monkeypatch.context() as patch:
         patch.setattr(putting.Putter, "_written", die)

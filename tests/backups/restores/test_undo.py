@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError
 from django.db.models.functions import Now
 
-from backups.cleanup import evidence
+from backups.cleanup import evidence, qa
 from backups.cleanup import requests as cleanup
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupStage, Generation, Restore
@@ -87,9 +87,9 @@ def test_what_was_put_back_in_qa_proves_nothing_for_production(estate: make.Esta
     request = cleaning.asked(people)
     stage = cleaning.accepted(request, people)
     production = cleaning.stage_of(request, "production")
-    assert evidence.missing_qa(production) == ""
+    assert qa.missing_qa(production) == ""
     undo.start_undo(stage, by=people.operator)
-    assert "QA comes first" in evidence.missing_qa(production)
+    assert "QA comes first" in qa.missing_qa(production)
 
 
 def test_an_undo_of_qa_stops_the_start_in_production(estate: make.Estate, people: make.People) -> None:

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from kvops import timing
+from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
@@ -88,7 +89,7 @@ def approved(request_: ApprovalRequest, people: make.People) -> ApprovalRequest:
 
 def test_a_request_holds_canonical_evidence_and_its_digest(request_: ApprovalRequest) -> None:
     assert request_.evidence == '{"names":{"count":3},"namespace_title":"本番 settings"}'
-    assert request_.digest == approvals.digest_of(request_.evidence)
+    assert request_.digest == evidence.digest_of(request_.evidence)
     assert json.loads(request_.evidence) == EVIDENCE
 
 

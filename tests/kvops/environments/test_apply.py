@@ -6,6 +6,7 @@ import pytest
 
 from audit.actions import Action
 from audit.models import Entry
+from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.approvals import prepared_changes as changes
 from kvops.cloudflare import ConfigurationError
@@ -59,7 +60,7 @@ def approved(change: PreparedChange, people: make.People) -> ApprovalRequest:
 
 def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
     wanted = estate.parse(toml)
-    kept = approvals.canonical(estate.as_data(wanted))
+    kept = evidence.canonical(estate.as_data(wanted))
     assert estate.read(Table(json.loads(kept))) == wanted
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kvops.inventory import browse
 from kvops.inventory import scan as inventory
 from kvops.models import Key, Scan
 from tests import make
@@ -36,7 +37,7 @@ def test_pages_of_keys_follow_each_other_by_name(estate: make.Estate) -> None:
     found: list[str] = []
     after: str | None = ""
     while after is not None:
-        page, after = inventory.keys(estate.qa, after=after, limit=5)
+        page, after = browse.keys(estate.qa, after=after, limit=5)
         found += [key.name for key in page]
     assert found == sorted(NAMES)
 
@@ -49,7 +50,7 @@ def test_keys_are_found_by_prefix_category_family_and_expiration(estate: make.Es
     family = Key.objects.get(name="master:1").family
 
     def found(**filters: object) -> list[str]:
-        return [key.name for key in inventory.keys(estate.qa, **filters).keys]  # type: ignore[arg-type]
+        return [key.name for key in browse.keys(estate.qa, **filters).keys]  # type: ignore[arg-type]
 
     assert found(prefix="master:") == ["master:1", "master:2"]
     assert found(category="cache") == ["mastercache:1"]
@@ -64,22 +65,22 @@ def test_keys_are_found_by_prefix_category_family_and_expiration(estate: make.Es
 
 
 def test_a_page_looks_through_a_bounded_number_of_names(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "WINDOW", 4)
+    monkeypatch.setattr(browse, "WINDOW", 4)
     for number in range(10):
         estate.put(estate.qa, f"master:{number}", expiration=None if number == 9 else 4_000_000_000)
     scan(estate)
-    pages = [inventory.keys(estate.qa, prefix="master:", expiring=inventory.Expiring.NEVER)]
+    pages = [browse.keys(estate.qa, prefix="master:", expiring=browse.Expiring.NEVER)]
     while pages[-1].after is not None:
-        pages.append(inventory.keys(estate.qa, expiring=inventory.Expiring.NEVER, after=pages[-1].after))
+        pages.append(browse.keys(estate.qa, expiring=browse.Expiring.NEVER, after=pages[-1].after))
     assert [[key.name for key in page.keys] for page in pages] == [[], [], ["master:9"]]
 
 
 def test_the_newest_scan_is_the_last_one_that_was_completed(estate: make.Estate) -> None:
-    assert inventory.newest(estate.qa) is None
+    assert browse.newest(estate.qa) is None
     first = scan(estate)
     second = scan(estate, "a:")
     inventory.start_scan(estate.qa, actor=make.SETUP)
-    assert inventory.newest(estate.qa) == second
+    assert browse.newest(estate.qa) == second
     assert list(Scan.objects.complete().covering("a:b").order_by("pk")) == [first, second]
     assert list(Scan.objects.complete().covering("a")) == [first]
 
@@ -88,9 +89,9 @@ def test_the_tree_shows_the_next_level_with_its_counts(estate: make.Estate) -> N
     for name in ("master:a:1", "master:a:2", "master:b:1", "master:c", "alone", "master", "施設:1"):
         estate.put(estate.qa, name)
     scan(estate)
-    assert inventory.groups(estate.qa) == [("master:", 4, False), ("施設:", 1, False)]
-    assert inventory.groups(estate.qa, "master:") == [("master:a:", 2, False), ("master:b:", 1, False)]
-    assert inventory.groups(estate.qa, "nul\0") == []
+    assert browse.groups(estate.qa) == [("master:", 4, False), ("施設:", 1, False)]
+    assert browse.groups(estate.qa, "master:") == [("master:a:", 2, False), ("master:b:", 1, False)]
+    assert browse.groups(estate.qa, "nul\0") == []
 
 
 def test_the_tree_is_bounded(estate: make.Estate) -> None:
@@ -98,10 +99,10 @@ def test_the_tree_is_bounded(estate: make.Estate) -> None:
     first_seen = Scan.objects.get()
     Key.objects.bulk_create(
         Key(namespace=estate.qa, name=f"{group:03}:{number}", first_seen=first_seen)
-        for group in range(inventory.MAX_GROUPS + 50)
-        for number in range(1 if group else inventory.GROUP_CAP + 1)
+        for group in range(browse.MAX_GROUPS + 50)
+        for number in range(1 if group else browse.GROUP_CAP + 1)
     )
-    found = inventory.groups(estate.qa)
-    assert len(found) == inventory.MAX_GROUPS
-    assert found[0] == ("000:", inventory.GROUP_CAP, True)
-    assert found[-1] == (f"{inventory.MAX_GROUPS - 1:03}:", 1, False)
+    found = browse.groups(estate.qa)
+    assert len(found) == browse.MAX_GROUPS
+    assert found[0] == ("000:", browse.GROUP_CAP, True)
+    assert found[-1] == (f"{browse.MAX_GROUPS - 1:03}:", 1, False)

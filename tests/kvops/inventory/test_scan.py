@@ -11,11 +11,13 @@ from django.db import connection
 
 from audit.actions import Action
 from audit.models import Entry
+from kvops.inventory import browse
 from kvops.inventory import merge as merging
 from kvops.inventory import scan as inventory
 from kvops.models import Key, Run, Scan, StagedKey
 from kvops.runs import driver as runs
 from kvops.runs import lease as leases
+from kvops.runs import outcomes
 from tests import make
 from tests.fakes.http import Request
 from tests.fakes.namespaces import Item
@@ -186,7 +188,7 @@ def test_new_keys_get_their_family_and_are_counted(estate: make.Estate) -> None:
         ("settings", "system-root", 1),
         ("unclassified", "", 1),
     }
-    assert inventory.by_category(estate.qa) == {"settings": 1, "cache": 2, "legacy": 1, "unclassified": 1}
+    assert browse.by_category(estate.qa) == {"settings": 1, "cache": 2, "legacy": 1, "unclassified": 1}
 
 
 def test_a_prefix_scan_leaves_other_keys_alone(estate: make.Estate) -> None:
@@ -347,11 +349,11 @@ def test_a_worker_that_loses_its_lease_writes_nothing_and_the_next_one_goes_on(e
 
     def taken_over(**values: Unpack[leases.Progress]) -> None:
         if lost.is_set():
-            raise leases.LeaseLost
+            raise outcomes.LeaseLost
         renew(**values)
 
     lease.renew = taken_over  # type: ignore[method-assign]
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(outcomes.LeaseLost):
         inventory.scan(lease)
     # A page is asked for while the one before is staged, so that one may be lost with it and the next one asked for.
     assert StagedKey.objects.count() in {max(page - 2, 0) * 1_000, (page - 1) * 1_000}

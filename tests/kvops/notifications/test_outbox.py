@@ -22,7 +22,7 @@ from kvops.notifications import outbox as notifications
 from kvops.notifications import senders as messengers
 from kvops.notifications.senders import Message, MessageRefused, TryLater, Unclear
 from kvops.runs import driver as runs
-from kvops.supervision import cluster as supervision
+from kvops.supervision import sweep
 from kvops.wording import say, translated
 from tests import make
 from tests.fakes.http import Reply
@@ -121,11 +121,11 @@ def test_who_withdraws_their_own_request_is_not_told(people: make.People) -> Non
 
 def test_a_request_about_to_expire_is_told_once(people: make.People) -> None:
     asked = request(people.operator)
-    supervision.sweep_once()
+    sweep.sweep_once()
     assert told(Event.APPROVAL_EXPIRING) == set()
     gate.tampered(asked, decide_by=Now() + timedelta(hours=1))
-    supervision.sweep_once()
-    supervision.sweep_once()
+    sweep.sweep_once()
+    sweep.sweep_once()
     assert told(Event.APPROVAL_EXPIRING) == {str(people.reviewer)}
     assert Notification.objects.filter(event=Event.APPROVAL_EXPIRING).count() == 1
 

@@ -13,7 +13,7 @@ from kvops.approvals import gate as approvals
 from kvops.approvals import prepared_changes as changes
 from kvops.models import ApprovalRequest, Heartbeat, Namespace, Person, Run, Scan, ScanCount
 from kvops.runs import driver as runs
-from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
 from tests.backups.generations import helpers as copies
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _everything_runs(db: None) -> None:
     for name in ("sweep", "worker", "canary"):
-        supervision.beat(name)
+        heartbeats.beat(name)
 
 
 def page(person: Person) -> str:

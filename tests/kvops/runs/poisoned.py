@@ -11,6 +11,7 @@ from datetime import timedelta
 import django
 
 import tests.environ  # noqa: F401
+from kvops.runs import kinds
 
 django.setup()
 
@@ -20,7 +21,6 @@ from django.db.models.functions import Now  # noqa: E402
 from kvops import timing  # noqa: E402
 from kvops.models import Run  # noqa: E402
 from kvops.runs import driver as runs  # noqa: E402
-from kvops.runs import lease as leases  # noqa: E402
 from kvops.runs.lease import Lease  # noqa: E402
 
 WORKERS = runs.MAX_STARTS + 3
@@ -33,7 +33,7 @@ def die(_lease: Lease) -> None:
 
 def main(run: int) -> None:
     """One worker after the other, each as soon as the lease of the one before could be taken over."""
-    leases.KINDS[Run.Kind.SCAN] = leases.Kind("tests.kvops.runs.poisoned.die")
+    kinds.KINDS[Run.Kind.SCAN] = kinds.Kind("tests.kvops.runs.poisoned.die")
     ended = []
     for _ in range(WORKERS):
         long_ago = Now() - timedelta(seconds=2 * timing.REQUEST_TIMEOUT)

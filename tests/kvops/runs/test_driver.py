@@ -16,8 +16,10 @@ from kvops import clock, timing
 from kvops.cloudflare import ApiError, RateLimited, TransportError
 from kvops.models import Run
 from kvops.runs import driver as runs
+from kvops.runs import kinds, outcomes, sweeping
 from kvops.runs import lease as leases
-from kvops.runs.lease import Again, Done, Lease
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, Done
 from tests import make
 
 pytestmark = pytest.mark.django_db
@@ -41,14 +43,14 @@ def note_finished(run: Run) -> None:
 
 def refuse_to_finish(run: Run) -> None:
     """A hook that fails."""
-    raise leases.RunError("hook", "The stage was moved by somebody else.")
+    raise outcomes.RunError("hook", "The stage was moved by somebody else.")
 
 
 @pytest.fixture(autouse=True)
 def _our_own_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     here = "tests.kvops.runs.test_driver"
-    kind = leases.Kind(f"{here}.work_a_step", finished=(f"{here}.note_finished",))
-    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, kind)
+    kind = kinds.Kind(f"{here}.work_a_step", finished=(f"{here}.note_finished",))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kind)
     yield
     steps.clear()
     finished.clear()
@@ -158,7 +160,7 @@ def test_the_lost_owner_can_write_nothing_more() -> None:
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
     leases.take(run.pk)
     assert old is not None
-    with pytest.raises(leases.LeaseLost), old.checkpoint(done=7):
+    with pytest.raises(outcomes.LeaseLost), old.checkpoint(done=7):
         pass
     assert again(run).done == 0
 
@@ -190,7 +192,7 @@ def test_a_lease_is_not_trusted_for_as_long_as_it_lasts(monkeypatch: pytest.Monk
     assert lease is not None
     lease.insist()
     monkeypatch.setattr(lease, "_trusted_until", 0.0)
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(outcomes.LeaseLost):
         lease.insist()
 
 
@@ -202,7 +204,7 @@ def test_trust_counts_from_when_the_lease_was_asked_for(monkeypatch: pytest.Monk
     monkeypatch.setattr(time, "monotonic", lambda: next(late, real()))
     lease = leases.take(run.pk)
     assert lease is not None
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(outcomes.LeaseLost):
         lease.insist()
 
 
@@ -249,10 +251,10 @@ def test_whoever_waits_for_the_end_is_told_within_its_transaction() -> None:
 
 
 def test_a_run_is_not_finished_when_what_follows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = leases.Kind(
+    kind = kinds.Kind(
         "tests.kvops.runs.test_driver.work_a_step", finished=("tests.kvops.runs.test_driver.refuse_to_finish",)
     )
-    monkeypatch.setitem(leases.KINDS, Run.Kind.SCAN, kind)
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kind)
     run = create()
     runs.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "hook")
@@ -325,7 +327,7 @@ def test_the_request_limit_may_be_met_after_a_checkpoint() -> None:
     [
         TransportError("no answer", outcome_unknown=True),
         ApiError("bad gateway", status=502),
-        leases.TryLater("not yet"),
+        outcomes.TryLater("not yet"),
     ],
 )
 def test_what_may_pass_is_tried_again_later_and_is_no_failed_start(error: Exception) -> None:
@@ -389,7 +391,7 @@ def waits(error: Exception, times: int) -> list[float]:
 def test_each_wait_is_longer_than_the_one_before_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "RETRY", 15.0)
     monkeypatch.setattr(timing, "LONGEST_RETRY", 100.0)
-    found = waits(leases.TryLater("R2 does not answer."), 5)
+    found = waits(outcomes.TryLater("R2 does not answer."), 5)
     assert found == [pytest.approx(wait, abs=2) for wait in (15, 30, 60, 100, 100)]
 
 
@@ -400,7 +402,7 @@ def test_a_server_that_says_how_long_to_wait_is_obeyed() -> None:
 def test_twenty_tries_without_getting_further_are_the_end() -> None:
     run = create()
     for _ in range(runs.MAX_TRIES + 1):
-        steps.append(raising(leases.TryLater("R2 does not answer.")))
+        steps.append(raising(outcomes.TryLater("R2 does not answer.")))
         Run.objects.filter(pk=run.pk).update(wake_at=None)
         runs.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "gave_up")
@@ -432,13 +434,13 @@ def intend_and_fail(lease: Lease) -> None:
     """What is about to be done is written down, and then nothing comes of it."""
     with lease.checkpoint(no_further=True, note="about to write"):
         pass
-    raise leases.TryLater("R2 does not answer.")
+    raise outcomes.TryLater("R2 does not answer.")
 
 
 def roll_back(lease: Lease) -> None:
     """The same, refused within the transaction."""
     with lease.checkpoint(note="about to write"):
-        raise leases.TryLater("R2 does not answer.")
+        raise outcomes.TryLater("R2 does not answer.")
 
 
 @pytest.mark.parametrize("step", [intend_and_fail, roll_back])
@@ -539,7 +541,7 @@ def test_a_stop_is_asked_for_once() -> None:
 
 def test_a_resumed_run_is_the_same_run_in_a_later_epoch() -> None:
     run = create()
-    steps.append(raising(leases.RunError("odd", "Something is odd.")))
+    steps.append(raising(outcomes.RunError("odd", "Something is odd.")))
     runs.drive(run.pk)
     runs.resume(run, actor=OPERATOR)
     assert (again(run).state, run.epoch, run.error, run.starts) == ("queued", 2, "", 0)
@@ -558,7 +560,7 @@ def test_only_what_failed_or_stopped_can_be_resumed(state: str) -> None:
 
 def test_a_run_is_not_resumed_beside_a_newer_one() -> None:
     old = create()
-    steps.append(raising(leases.RunError("odd", "Something is odd.")))
+    steps.append(raising(outcomes.RunError("odd", "Something is odd.")))
     runs.drive(old.pk)
     create()
     with pytest.raises(runs.NotResumable):
@@ -571,14 +573,14 @@ def test_a_run_is_not_resumed_beside_a_newer_one() -> None:
 def test_a_lost_doorbell_is_rung_again_once() -> None:
     run = create()
     forget_the_doorbell(run)
-    assert (runs.ring(), runs.ring(), OrmQ.objects.count()) == (1, 0, 1)
+    assert (sweeping.ring(), sweeping.ring(), OrmQ.objects.count()) == (1, 0, 1)
 
 
 def test_a_wait_that_is_over_is_rung_once() -> None:
     run = create()
     OrmQ.objects.all().delete()
     Run.objects.filter(pk=run.pk).update(wake_at=Now())
-    assert (runs.ring(), runs.ring(), OrmQ.objects.count()) == (1, 0, 1)
+    assert (sweeping.ring(), sweeping.ring(), OrmQ.objects.count()) == (1, 0, 1)
 
 
 def test_a_lost_worker_is_found_by_the_sweep() -> None:
@@ -587,27 +589,27 @@ def test_a_lost_worker_is_found_by_the_sweep() -> None:
     forget_the_doorbell(run)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
     forget_the_doorbell(run)
-    assert runs.ring() == 1
+    assert sweeping.ring() == 1
 
 
 def test_a_working_run_is_not_rung() -> None:
     run = create()
     leases.take(run.pk)
     forget_the_doorbell(run)
-    assert runs.ring() == 0
+    assert sweeping.ring() == 0
 
 
 def test_a_foreground_run_is_never_rung() -> None:
     run = create(foreground=True)
     forget_the_doorbell(run)
-    assert (runs.ring(), OrmQ.objects.count()) == (0, 0)
+    assert (sweeping.ring(), OrmQ.objects.count()) == (0, 0)
 
 
 def test_a_foreground_run_whose_command_is_gone_is_closed_and_can_go_on_in_a_worker() -> None:
     run = create(foreground=True)
     leases.take(run.pk, foreground=True)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    assert runs.close_abandoned() == 1
+    assert sweeping.close_abandoned() == 1
     assert (again(run).state, run.error_code) == ("failed", "abandoned")
     runs.resume(run, actor=OPERATOR)
     runs.drive(run.pk)
@@ -617,14 +619,14 @@ def test_a_foreground_run_whose_command_is_gone_is_closed_and_can_go_on_in_a_wor
 def test_a_foreground_run_that_never_started_is_closed() -> None:
     run = create(foreground=True)
     forget_the_doorbell(run)
-    assert runs.close_abandoned() == 1
+    assert sweeping.close_abandoned() == 1
 
 
 def test_a_foreground_run_at_work_is_not_closed() -> None:
     run = create(foreground=True)
     leases.take(run.pk, foreground=True)
     forget_the_doorbell(run)
-    assert runs.close_abandoned() == 0
+    assert sweeping.close_abandoned() == 0
 
 
 def test_work_does_everything_there_is(people: make.People) -> None:

@@ -9,8 +9,7 @@ from audit.models import Entry
 from kvops.approvals import emergency_release as releasing
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, EmergencyStop, Environment, Role
-from kvops.runs import emergency
-from kvops.runs import lease as leases
+from kvops.runs import emergency, outcomes
 from tests import make
 from tests.signing import signed_in
 
@@ -56,7 +55,7 @@ def test_a_second_press_changes_nothing(stop: EmergencyStop, people: make.People
 
 def test_the_other_environment_goes_on(stop: EmergencyStop, estate: make.Estate) -> None:
     emergency.insist_none(estate.production.environment)
-    with pytest.raises(leases.Stopped, match="QA is stopped: Auditor"):
+    with pytest.raises(outcomes.Stopped, match="QA is stopped: Auditor"):
         emergency.insist_none(stop.environment)
 
 

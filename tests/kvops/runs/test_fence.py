@@ -14,7 +14,7 @@ from django.db import connection
 
 from kvops import timing
 from kvops.models import Run
-from kvops.runs import lease as leases
+from kvops.runs import outcomes
 from kvops.runs.lease import Lease
 
 
@@ -51,7 +51,7 @@ def held(asked_at: float) -> Lease:
 
 
 def test_nothing_is_begun_behind_the_trust_deadline() -> None:
-    with pytest.raises(leases.LeaseLost), held(time.monotonic() - timing.TRUST).fence():
+    with pytest.raises(outcomes.LeaseLost), held(time.monotonic() - timing.TRUST).fence():
         raise AssertionError("this must not be reached")
 
 

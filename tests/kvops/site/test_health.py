@@ -8,7 +8,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from kvops.models import Heartbeat
-from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats
 from tests.audit.make import sql
 
 
@@ -26,8 +26,8 @@ def test_a_migrated_database_makes_it_ready(client: Client, db: None) -> None:
 
 @pytest.mark.hazard("B30")
 def test_what_should_run_and_does_not_is_said(client: Client, db: None) -> None:
-    supervision.beat("worker")
-    supervision.beat("sweep")
+    heartbeats.beat("worker")
+    heartbeats.beat("sweep")
     Heartbeat.objects.filter(name="sweep").update(at=Now() - timedelta(hours=1))
     said = client.get("/readyz").content.decode()
     assert said == "ok\nThe sweep was last seen 3600 s ago.\nAn executed task was never seen.\n"

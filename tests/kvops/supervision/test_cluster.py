@@ -20,6 +20,7 @@ from kvops.management.commands import worker as worker_command
 from kvops.models import Heartbeat, Run
 from kvops.runs import lease as leases
 from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats, sweep
 from tests import make
 from tests.clusters import Worker, alive, until
 
@@ -189,13 +190,13 @@ def test_the_worker_does_the_rounds_of_a_sweep_that_is_gone(cluster: supervision
     worker_command.Command(stderr=said)._look_after_sweep()
     assert [row.func() for row in OrmQ.objects.all()].count("kvops.tasks.step") == 1
     assert "The sweep is not seen" in said.getvalue()
-    assert (state(run), supervision.age("sweep")) == ("queued", None)
+    assert (state(run), heartbeats.age("sweep")) == ("queued", None)
 
 
 @pytest.mark.django_db
 def test_the_worker_leaves_the_rounds_to_a_sweep_that_runs() -> None:
-    supervision.beat("sweep")
-    assert not supervision.stand_in()
+    heartbeats.beat("sweep")
+    assert not sweep.stand_in()
 
 
 def test_silence_while_nobody_sent_a_canary_is_no_trouble(cluster: supervision.Cluster) -> None:
@@ -302,7 +303,7 @@ def restart(
     done: list[str] = []
     for name, value in {"GRACE": 0.2, "PATIENCE": 1.0, "beat": done.append}.items():
         monkeypatch.setattr(supervision, name, value)
-    monkeypatch.setattr(supervision, "stand_in", lambda: done.append("a round"))
+    monkeypatch.setattr(sweep, "stand_in", lambda: done.append("a round"))
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
     work_in(sentinel(cluster))
     suspend(main(cluster))
@@ -317,7 +318,7 @@ def away(*_: object) -> str:
 def test_a_worker_does_not_judge_while_the_database_is_away(
     cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "beat", away)
+    monkeypatch.setattr(heartbeats, "beat", away)
     child = sentinel(cluster)
     said = StringIO()
     worker_command.Command(stderr=said)._look_after(cluster)
@@ -329,8 +330,8 @@ def test_a_loss_is_made_up_for_although_the_database_went_away_at_the_same_look(
     cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
-    monkeypatch.setattr(supervision, "beat", lambda _: None)
-    monkeypatch.setattr(supervision, "stand_in", away)
+    monkeypatch.setattr(heartbeats, "beat", lambda _: None)
+    monkeypatch.setattr(sweep, "stand_in", away)
     child = sentinel(cluster)
     said = StringIO()
     worker_command.Command(stderr=said)._look_after(cluster)

@@ -21,7 +21,8 @@ from kvops.approvals import gate as approvals
 from kvops.inventory import scan as inventory
 from kvops.models import ApprovalRequest, Heartbeat, Run
 from kvops.runs import lease as leases
-from kvops.supervision import cluster as supervision
+from kvops.supervision import heartbeats
+from kvops.supervision import sweep as sweeping
 from tests import make
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +37,7 @@ def sweep() -> str:
 @pytest.fixture(autouse=True)
 def looked(db: None) -> None:
     """The buckets were looked into a moment ago: that has a test of its own."""
-    supervision.beat("looked")
+    heartbeats.beat("looked")
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_it_is_looked_for_once_an_hour() -> None:
 
 def test_a_sweep_is_seen() -> None:
     sweep()
-    assert 0 <= (supervision.age("sweep") or -1) < 10
+    assert 0 <= (heartbeats.age("sweep") or -1) < 10
 
 
 # The database is away
@@ -153,7 +154,7 @@ def _signals() -> Iterator[None]:
 
 
 def test_one_round_without_a_database_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "beat", away)
+    monkeypatch.setattr(heartbeats, "beat", away)
     with pytest.raises(OperationalError):
         sweep()
 
@@ -178,7 +179,7 @@ def test_a_sweep_goes_on_when_the_database_is_back(monkeypatch: pytest.MonkeyPat
     def next_round() -> int | None:
         return rounds.pop()()
 
-    monkeypatch.setattr(supervision, "sweep_once", next_round)
+    monkeypatch.setattr(sweeping, "sweep_once", next_round)
     monkeypatch.setattr(timing, "SWEEP", 0.0)
     out, err = StringIO(), StringIO()
     call_command("sweep", stdout=out, stderr=err)

@@ -1,0 +1,37 @@
+"""Listings that settle a deletion: its sent names among those that KV still lists."""
+
+from collections.abc import Mapping
+
+from backups.models import CleanupStage
+from kvops.cloudflare import KeyPage
+from kvops.names import storable
+from kvops.runs.lease import Lease
+from kvops.runs.outcomes import Again, RunError
+
+MAX_RESTARTS = 5
+"""How often a listing begins anew."""
+
+
+def list_again(lease: Lease, cursor: Mapping[str, object]) -> Again:
+    """Begin a listing anew whose cursor was refused. Raises RunError once that has happened too often."""
+    restarts = lease.run.cursor.get("restarts", 0) + 1
+    over = restarts > MAX_RESTARTS  # a person who tries again has all of them again
+    with lease.checkpoint(cursor={**cursor, "restarts": 0 if over else restarts}):
+        pass
+    if over:
+        raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
+    return Again()
+
+
+def sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
+    """Indexes of listed names that were meant to be gone: frozen ones that are no exception."""
+    listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
+    return list(
+        listed.exclude(index__in=stage.exceptions.values("index")).order_by("index").values_list("index", flat=True)
+    )
+
+
+def counts(stage: CleanupStage) -> dict[str, int]:
+    """How many names were deleted and how many were not, as the exceptions say."""
+    skipped = stage.exceptions.count()
+    return {"deleted": stage.names - skipped, "skipped": skipped}

@@ -1,0 +1,27 @@
+"""Notifications about answers of Cloudflare that contradict themselves."""
+
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from backups.models import CleanupStage, Restore
+from kvops.models import Event
+from kvops.notifications import outbox as notifications
+from kvops.wording import say
+
+
+def contradicted(work: CleanupStage | Restore, problem: str) -> None:
+    """Cloudflare's answer to a call that changed KV cannot be true: told once of a deletion or restore."""
+    subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
+    if isinstance(work, CleanupStage):
+        subject, page, pk = f"stage:{work.pk}", "backups:cleanup", work.request_id
+    notifications.post(
+        Event.ANSWER_CONTRADICTED,
+        subject=subject,
+        environment=work.environment,
+        title=say(_("Cloudflare's answer contradicts itself: %(what)s"), what=work),
+        lines=[
+            problem,
+            say(_("Nothing in it is believed: what was done is found out by reading the keys. Look at the result.")),
+        ],
+        link=reverse(page, args=[pk]),
+    )

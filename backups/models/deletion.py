@@ -1,0 +1,111 @@
+"""The keys of a stage, the chunks of its deletion, and the exceptions."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from backups.models.cleanup import CleanupStage
+
+
+class CleanupEntry(models.Model):
+    """One frozen name. A trigger refuses any change of the set once the stage was submitted."""
+
+    stage = models.ForeignKey(CleanupStage, on_delete=models.CASCADE, related_name="entries")
+    index = models.BigIntegerField()
+    name = models.TextField(db_collation="C")
+    expiration = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "clean-up entries"
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "index"], name="cleanup_index_once"),
+            models.UniqueConstraint(fields=["stage", "name"], name="cleanup_name_once"),
+            models.CheckConstraint(name="cleanup_name_is_no_path", condition=~Q(name__in=["", ".", ".."])),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CleanupChunk(models.Model):
+    """A range of entry indexes. The intent is committed before the call.
+
+    planned -> intended -> sent -> settled
+    planned -> settled                     (nothing of it is left to send)
+    intended -> settled                    (the answer never came: settled by reading)
+
+    `retry` chunks send only the names of their range that were found alive and unchanged after an earlier chunk.
+    """
+
+    class State(models.TextChoices):
+        """Where the chunk is."""
+
+        PLANNED = "planned", _("planned")
+        INTENDED = "intended", _("intended")
+        SENT = "sent", _("sent")
+        SETTLED = "settled", _("settled")
+
+    stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, related_name="chunks")
+    number = models.PositiveIntegerField()
+    attempt = models.PositiveSmallIntegerField(default=1)
+    first_index = models.BigIntegerField()
+    last_index = models.BigIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.PLANNED)
+    epoch = models.PositiveIntegerField(default=0)
+    names = models.PositiveIntegerField(default=0)
+    names_sha256 = models.CharField(max_length=64, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    intended_at = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    gap_ms = models.PositiveIntegerField(null=True, blank=True)
+    answer = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "number"], name="chunk_number_once"),
+            models.CheckConstraint(
+                name="chunk_intended_names_its_set", condition=Q(state="planned") | ~Q(names_sha256="")
+            ),
+            models.CheckConstraint(name="chunk_three_tries", condition=Q(attempt__gte=1, attempt__lte=3)),
+            models.CheckConstraint(
+                name="chunk_at_most_1000",
+                condition=Q(last_index__lt=F("first_index") + 1000, last_index__gte=F("first_index")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"chunk {self.number} of stage {self.stage_id}"
+
+
+class CleanupException(models.Model):
+    """A frozen name that was not simply deleted, and why. A leftover needs a person's explanation."""
+
+    class Outcome(models.TextChoices):
+        """What became of it."""
+
+        CHANGED = "changed", _("changed since the backup")
+        VANISHED = "vanished", _("already gone")
+        EXPIRED = "expired", _("expired by itself")
+        ALIVE = "alive", _("still there, to be sent again")
+        FAILED = "failed", _("still there after three tries")
+        REAPPEARED = "reappeared", _("there again with another value")
+        STOPPED = "stopped", _("left as it is: the run was ended early")
+
+    LEFTOVERS = (Outcome.CHANGED, Outcome.FAILED, Outcome.REAPPEARED, Outcome.STOPPED)
+
+    stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, related_name="exceptions")
+    chunk = models.ForeignKey(CleanupChunk, on_delete=models.PROTECT, null=True, blank=True)
+    index = models.BigIntegerField()
+    name = models.TextField(db_collation="C")
+    outcome = models.CharField(max_length=20, choices=Outcome)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "index"], name="exception_once_per_name"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.outcome}"

@@ -1,0 +1,44 @@
+"""The kinds of run, and the functions that work on each."""
+
+from dataclasses import dataclass
+
+from kvops.models import Run
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Who does the work of a kind of run, and who is told in the transaction that finishes or resumes it."""
+
+    handler: str
+    finished: tuple[str, ...] = ()
+    resumed: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    Run.Kind.SCAN: Kind("kvops.inventory.scan.scan"),
+    Run.Kind.BACKUP: Kind(
+        "backups.generations.export.export",
+        finished=("backups.generations.start.backup_finished", "backups.cleanup.preparation.backup_finished"),
+        resumed="backups.investigations.requests.insist_open",
+    ),
+    Run.Kind.MASTERS: Kind("backups.masters.run.export", finished=("backups.generations.start.backup_finished",)),
+    Run.Kind.VERIFY: Kind(
+        "backups.generations.start.read_back",
+        finished=("backups.generations.start.verify_finished", "backups.cleanup.preparation.verify_finished"),
+    ),
+    Run.Kind.CHECK: Kind("backups.integrity.start.compare", finished=("backups.cleanup.preparation.check_finished",)),
+    Run.Kind.DELETE: Kind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
+    Run.Kind.CONFIRM: Kind("backups.deletion.proof.confirm_absence"),
+    Run.Kind.RECONCILE: Kind("backups.bucket.reconcile.reconcile"),
+    Run.Kind.LATE_CHECK: Kind("backups.deletion.late_check.look_again"),
+    Run.Kind.PREVIEW: Kind("backups.restores.preview.preview"),
+    Run.Kind.RESTORE: Kind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
+    Run.Kind.UNDO: Kind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
+    Run.Kind.DISPOSE: Kind("backups.retention.run.delete_copies_permanently"),
+    Run.Kind.CONTRAST: Kind("backups.comparisons.start.contrast"),
+    Run.Kind.DRILL: Kind("backups.drills.run.rehearse"),
+    Run.Kind.EXPIRE: Kind(
+        "backups.investigations.run.delete_copy_permanently", resumed="backups.investigations.requests.insist_current"
+    ),
+}
+"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""

@@ -1,0 +1,45 @@
+"""How a step of a run ends: again, done, or with an error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from audit.chain import JSON
+
+
+class RunError(Exception):
+    """The work cannot go on; `code` is for machines, the message is one sentence for people."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class TryLater(Exception):
+    """Something outside does not answer; the run waits and tries again, a limited number of times."""
+
+
+class LeaseLost(Exception):
+    """Another worker owns the run now; nothing more may be written or sent for it."""
+
+
+class Stopped(Exception):
+    """A person asked the run, or everything in its environment, to stop; with a code and a sentence for the latter."""
+
+    def __init__(self, code: str = "", sentence: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Again:
+    """Go on in another step, after `wait` seconds."""
+
+    wait: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The work is complete; `result` is shown on the run."""
+
+    result: Mapping[str, JSON] = field(default_factory=dict)

@@ -1,0 +1,56 @@
+"""The sweep of runs: wake those that are due, close those that nobody works on."""
+
+from datetime import timedelta
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_noop
+
+from audit import log
+from kvops import queue, timing
+from kvops.models import Run
+from kvops.runs.driver import fail
+from kvops.runs.lease import take
+
+
+def ring() -> int:
+    """Queue every run that is due and has no live owner; how many. `sweep` calls it every few seconds.
+
+    Covers waits that are over, leases that ran out, and doorbells that got lost.
+    """
+    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL)
+    due = (
+        Q(wake_at__lte=Now(), rung_at__lt=F("wake_at"))
+        | Q(wake_at__lte=Now(), rung_at__lt=silent)
+        | Q(wake_at__isnull=True, owner="", rung_at__lt=silent)
+        | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT), rung_at__lt=silent)
+    )
+    rung = 0
+    for pk in Run.objects.open().filter(due, foreground=False).values_list("pk", flat=True)[:1000]:
+        with log.transaction():
+            # Who holds the row works on the run. wake_at stays, take() clears it; rung_at keeps the next sweep from
+            # ringing again.
+            free = Run.objects.open().filter(due, pk=pk).select_for_update(skip_locked=True)
+            if Run.objects.filter(pk__in=[run.pk for run in free]).update(rung_at=Now()):
+                queue.enqueue("kvops.tasks.step", pk)
+                rung += 1
+    return rung
+
+
+def close_abandoned() -> int:
+    """Fail the foreground runs whose command is gone, so that they block nothing; how many. `sweep` calls it."""
+    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL + timing.REQUEST_TIMEOUT)
+    gone = Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT)) | (
+        Q(owner="", updated_at__lt=silent) & (Q(wake_at__isnull=True) | Q(wake_at__lt=silent))
+    )
+    closed = 0
+    for pk in Run.objects.open().filter(gone, foreground=True).values_list("pk", flat=True)[:1000]:
+        lease = take(pk, foreground=True)
+        if lease is not None:
+            fail(
+                lease,
+                "abandoned",
+                gettext_noop("The command ended too early. Start it again, or let a worker go on from here."),
+            )
+            closed += 1
+    return closed

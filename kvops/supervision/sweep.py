@@ -1,0 +1,74 @@
+"""One round of the sweep."""
+
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from kvops import queue, timing
+from kvops.approvals import announcements
+from kvops.approvals import gate as approvals
+from kvops.models import Environment
+from kvops.notifications import outbox as notifications
+from kvops.runs import sweeping
+from kvops.schedules import jobs as schedules
+from kvops.supervision.heartbeats import age, beat
+
+LOOKS = (
+    "backups.bucket.rollback.look",
+    "backups.bucket.protection.look_when_due",
+    "backups.investigations.requests.end_due",
+)
+"""What a look into a bucket is, by name: the estate need not import what is built on it. A check resolves each."""
+TIDY = 3600.0
+
+
+def stand_in() -> bool:
+    """Do a round in place of the sweep when that was not seen for too long; whether that was so."""
+    seen = age("sweep")
+    if seen is not None and seen <= timing.CANARY_LATE:
+        return False
+    _round()
+    return True
+
+
+def sweep_once() -> int:
+    """One round of the sweep, which is then seen to be alive. Returns how many runs were rung."""
+    rung = _round()
+    beat("sweep")
+    return rung
+
+
+def _round() -> int:
+    """Ring due runs, close the expired and the abandoned, tidy up. Two at once do no harm."""
+    # Without a worker every round would ring again; a queue this long has nothing more to say.
+    room = queue.length() < queue.FULL
+    if room:
+        _have_looked()
+    rung = sweeping.ring() if room else 0
+    if room:
+        notifications.ring()
+    sweeping.close_abandoned()
+    approvals.expire()
+    announcements.expiring()
+    schedules.fire_due()
+    tidied = age("tidied")
+    if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
+        beat("tidied")
+    return rung
+
+
+def _have_looked() -> None:
+    """Let a worker look into every bucket, when that is due: calls to the outside would hold up the sweep."""
+    looked = age("looked")
+    if looked is not None and looked < timing.LOOK:
+        return
+    with transaction.atomic():
+        beat("looked")
+        for pk in Environment.objects.values_list("pk", flat=True):
+            queue.enqueue("kvops.tasks.look", pk)
+
+
+def look(environment_id: int) -> None:
+    """Look into the bucket of an environment, if there still is one."""
+    for environment in Environment.objects.filter(pk=environment_id):
+        for function in LOOKS:
+            import_string(function)(environment)
