@@ -54,7 +54,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ChainProblem:
     """One thing that is wrong with the chain, at the sequence number where it shows."""
 
     sequence: int
@@ -89,7 +89,7 @@ def entry_hash(prev_hash: bytes, canonical: bytes) -> bytes:
     return hashlib.sha256(prev_hash + canonical).digest()
 
 
-def problems(links: Iterable[Link], *, head_sequence: int, head_hash: bytes) -> Iterator[Problem]:
+def problems(links: Iterable[Link], *, head_sequence: int, head_hash: bytes) -> Iterator[ChainProblem]:
     """Yield what is wrong with a chain read in order of its sequence numbers up to its head.
 
     After a problem the walk goes on from the stored values, so one fault is not reported again by
@@ -100,31 +100,31 @@ def problems(links: Iterable[Link], *, head_sequence: int, head_hash: bytes) -> 
         yield from _entry_problems(link)
         content = link.content
         if content.seq != sequence + 1:
-            yield Problem(content.seq, f"gap: the entry before it has number {sequence}")
+            yield ChainProblem(content.seq, f"gap: the entry before it has number {sequence}")
         elif link.prev_hash != last_hash:
-            yield Problem(content.seq, "prev_hash is not the hash of the entry before it")
+            yield ChainProblem(content.seq, "prev_hash is not the hash of the entry before it")
         if last_at is not None and content.at < last_at:
-            yield Problem(content.seq, "time goes back")
+            yield ChainProblem(content.seq, "time goes back")
         sequence, last_hash, last_at = content.seq, link.row_hash, content.at
     if sequence != head_sequence:
-        yield Problem(sequence + 1, f"entries are missing: the head says {head_sequence}, the last is {sequence}")
+        yield ChainProblem(sequence + 1, f"entries are missing: the head says {head_sequence}, the last is {sequence}")
     elif last_hash != head_hash:
-        yield Problem(sequence, "the hash of the last entry is not the hash of the head")
+        yield ChainProblem(sequence, "the hash of the last entry is not the hash of the head")
 
 
-def _entry_problems(link: Link) -> Iterator[Problem]:
+def _entry_problems(link: Link) -> Iterator[ChainProblem]:
     sequence = link.content.seq
     try:
         agrees = canonical(link.content) == link.canonical
     except NotRecordableError as error:
-        yield Problem(sequence, f"the columns cannot be an entry: {error}")
+        yield ChainProblem(sequence, f"the columns cannot be an entry: {error}")
     else:
         if not agrees:
-            yield Problem(sequence, "the columns differ from the canonical bytes")
+            yield ChainProblem(sequence, "the columns differ from the canonical bytes")
     if len(link.prev_hash) != HASH_BYTES:
-        yield Problem(sequence, "prev_hash is not a SHA-256 hash")
+        yield ChainProblem(sequence, "prev_hash is not a SHA-256 hash")
     elif entry_hash(link.prev_hash, link.canonical) != link.row_hash:
-        yield Problem(sequence, "row_hash is not the hash of prev_hash and the canonical bytes")
+        yield ChainProblem(sequence, "row_hash is not the hash of prev_hash and the canonical bytes")
 
 
 def _details_text(details: Mapping[str, JSON]) -> str:

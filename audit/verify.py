@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Subquery
 from django.db.transaction import atomic
 
-from audit.chain import Link, Problem, problems
+from audit.chain import ChainProblem, Link, problems
 from audit.models import Entry, Head
 
 MAX_PROBLEMS = 100  # kept; a chain that is wrong everywhere must not fill the memory
@@ -20,7 +20,7 @@ class VerifyReport:
     entries: int
     head_sequence: int
     head_hash: str
-    problems: tuple[Problem, ...]
+    problems: tuple[ChainProblem, ...]
 
     @property
     def ok(self) -> bool:
@@ -33,17 +33,17 @@ def verify() -> VerifyReport:
     with atomic():  # a server-side cursor lives in a transaction
         head = Head.objects.first()
         if head is None:
-            return VerifyReport(0, 0, "", (Problem(0, "the head of the chain is missing"),))
+            return VerifyReport(0, 0, "", (ChainProblem(0, "the head of the chain is missing"),))
         walk = _Walk(head)
         head_hash = bytes(head.hash)
-        found: list[Problem] = []
+        found: list[ChainProblem] = []
         for problem in problems(walk, head_sequence=head.seq, head_hash=head_hash):
             if len(found) < MAX_PROBLEMS:
                 found.append(problem)
         beyond = Entry.objects.filter(seq__gt=Subquery(Head.objects.values("seq")))
         stray = beyond.order_by("seq").first()
         if stray is not None and len(found) < MAX_PROBLEMS:
-            found.append(Problem(stray.seq, "the entry lies beyond the head"))
+            found.append(ChainProblem(stray.seq, "the entry lies beyond the head"))
     return VerifyReport(walk.entries, head.seq, head_hash.hex(), tuple(found))
 
 

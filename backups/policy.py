@@ -21,7 +21,15 @@ from backups.models import Dataset
 from kvops.approvals import evidence
 from kvops.approvals import prepared_changes as changes
 from kvops.environments.definition import BINDING
-from kvops.environments.toml import Applied, DefinitionRefused, Table, differences, for_the_record, insist_unique, load
+from kvops.environments.toml import (
+    Applied,
+    DefinitionRefused,
+    TomlTable,
+    differences,
+    for_the_record,
+    insist_unique,
+    load,
+)
 from kvops.inventory import families as categories
 from kvops.models import ApprovalRequest, Person, PolicyVersion, PreparedChange
 from kvops.wording import say
@@ -53,7 +61,7 @@ class DatasetDefinition:
 class Policy:
     """Everything a policy defines."""
 
-    families: tuple[categories.Definition, ...]
+    families: tuple[categories.FamilyDefinition, ...]
     datasets: tuple[DatasetDefinition, ...]
 
     def as_data(self) -> dict[str, object]:
@@ -80,7 +88,7 @@ def parse(text: str) -> Policy:
     return read(load(text))
 
 
-def read(top: Table) -> Policy:
+def read(top: TomlTable) -> Policy:
     """The same from a table that was read already. Raises DefinitionRefused."""
     families = categories.read_families(top)
     datasets = sorted((_dataset(table, families) for table in top.tables("dataset")), key=lambda d: d.name)
@@ -92,7 +100,7 @@ def read(top: Table) -> Policy:
     return Policy(families, tuple(datasets))
 
 
-def _dataset(table: Table, families: Sequence[categories.Definition]) -> DatasetDefinition:
+def _dataset(table: TomlTable, families: Sequence[categories.FamilyDefinition]) -> DatasetDefinition:
     dataset = DatasetDefinition(
         name=table.text("name", pattern=r"[a-z0-9][a-z0-9_-]*", takes="takes a-z, 0-9, - and _", longest=60),
         binding=_binding(table, "binding"),
@@ -114,11 +122,11 @@ def _dataset(table: Table, families: Sequence[categories.Definition]) -> Dataset
     return dataset
 
 
-def _binding(table: Table, field: str) -> str:
+def _binding(table: TomlTable, field: str) -> str:
     return table.text(field, pattern=BINDING, takes="takes the name of a binding")
 
 
-def _insist_key(table: Table, dataset: DatasetDefinition) -> None:
+def _insist_key(table: TomlTable, dataset: DatasetDefinition) -> None:
     """The key's template starts with the prefix and is made of columns, so that it names one key per row."""
     try:
         pieces = list(Formatter().parse(dataset.key))
@@ -170,7 +178,7 @@ def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
 def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
     change = PreparedChange.objects.get(approval=request)
-    wanted = read(Table(json.loads(change.definition)))
+    wanted = read(TomlTable(json.loads(change.definition)))
     with log.transaction():
         _lock()
         found = differences(current().things(), wanted.things())

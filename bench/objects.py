@@ -11,7 +11,7 @@ from hashlib import md5
 
 from bench.fakes import ACCOUNT, ACCOUNTS, READ_TOKEN
 from tests.fakes.cloudflare import FakeCloudflare
-from tests.fakes.s3 import Answer, FakeS3
+from tests.fakes.s3 import FakeS3, S3Answer
 
 PREFIX = "bench/backups/kv/old/"
 
@@ -28,7 +28,7 @@ class ManyObjects(FakeS3):
         super().__init__()
         self.count, self.listings = count, 0
 
-    def list(self, query: Mapping[str, str]) -> Answer:
+    def list(self, query: Mapping[str, str]) -> S3Answer:
         """ListObjectsV2, by name."""
         self.listings += 1
         prefix, after = query.get("prefix", ""), query.get("start-after", "")
@@ -44,7 +44,7 @@ class ManyObjects(FakeS3):
             for index in range(first, last)
         )
         more = str(last < self.count).lower()
-        return Answer(200, f"<ListBucketResult><IsTruncated>{more}</IsTruncated>{items}</ListBucketResult>".encode())
+        return S3Answer(200, f"<ListBucketResult><IsTruncated>{more}</IsTruncated>{items}</ListBucketResult>".encode())
 
 
 def main(count: int) -> None:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
-class Place:
+class BenchInstallation:
     """An installation with one namespace behind it."""
 
     env: Mapping[str, str]
@@ -78,7 +78,9 @@ def _ask(fakes: "subprocess.Popen[str]", line: str) -> Any:
 
 
 @contextmanager
-def place(keys: int, *, size: int = VALUE_SIZE, latency: float | None = None, objects: int = 0) -> Iterator[Place]:
+def place(
+    keys: int, *, size: int = VALUE_SIZE, latency: float | None = None, objects: int = 0
+) -> Iterator[BenchInstallation]:
     """An installation whose namespace holds so many keys of `size` bytes, never scanned; gone afterwards.
 
     With a `latency` in seconds, which may be 0, Cloudflare is the quick fake for the benches of scale, with values of
@@ -95,7 +97,7 @@ def place(keys: int, *, size: int = VALUE_SIZE, latency: float | None = None, ob
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as fakes,
     ):
         addresses = _ask(fakes, "where")
-        made = Place(_environ(url) | addresses, addresses["BENCH_API"], fakes)
+        made = BenchInstallation(_environ(url) | addresses, addresses["BENCH_API"], fakes)
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         subprocess.run(migrate, env=made.env, cwd=ROOT, check=True)
         made.work("setup")

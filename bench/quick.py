@@ -19,14 +19,14 @@ from typing import cast
 from urllib.parse import parse_qs, unquote
 
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX, SEED, VALUE_SIZE
-from tests.fakes.cloudflare_api import ABORTING, Bucket
+from tests.fakes.cloudflare_api import ABORTING, FakeBucket
 from tests.fakes.namespaces import CHUNK, Derived, Item
 from tests.fakes.s3 import FakeS3
 
 PAGE = 1000
 _TITLE = "bench-settings"
 
-_BUCKET = Bucket()
+_BUCKET = FakeBucket()
 _BUCKET.lock("backups/", days=30)
 _GUARDS = {
     "lock": {"rules": _BUCKET.rules},
@@ -38,7 +38,7 @@ _GUARDS = {
 
 
 @dataclass
-class Account:
+class QuickAccount:
     """One account with one namespace, and what was asked of it: when each call came, how often each route."""
 
     namespace: Derived
@@ -156,7 +156,7 @@ def _success(result: str, more: str = "") -> bytes:
 class _Connection(asyncio.Protocol):
     """HTTP/1.1 with one request at a time, which is what our clients do."""
 
-    def __init__(self, accounts: dict[str, Account], latency: float) -> None:
+    def __init__(self, accounts: dict[str, QuickAccount], latency: float) -> None:
         self._accounts, self._latency = accounts, latency
         self._received = bytearray()
 
@@ -185,7 +185,7 @@ class _Connection(asyncio.Protocol):
 
 async def _serve(keys: int, latency: float) -> None:
     accounts = {
-        account: Account(
+        account: QuickAccount(
             Derived(account, namespace, _TITLE, count=keys, seed=SEED, prefix=PREFIX, value_size=VALUE_SIZE)
         )
         for account, namespace in zip(ACCOUNTS, NAMESPACES, strict=True)

@@ -8,7 +8,7 @@ from math import ceil
 
 from bench import sdk, wrangler
 from bench.figures import RATE, Figure
-from bench.place import Place, answer_of, place
+from bench.place import BenchInstallation, answer_of, place
 
 LATENCY = 0.05  # seconds
 FEW = 10_000
@@ -144,7 +144,7 @@ def others(keys: int) -> Iterator[Figure]:
     yield Figure(f"wrangler's time ({by_hand.note}), against an export", total / ours, keys)
 
 
-def _sdk(here: Place, keys: int, ours: float) -> Iterator[Figure]:
+def _sdk(here: BenchInstallation, keys: int, ours: float) -> Iterator[Figure]:
     try:
         done = sdk.backup(here)
     except sdk.NotInstallable as missing:

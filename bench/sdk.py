@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from bench.fakes import NAMESPACE
-from bench.place import ROOT, Place
+from bench.place import ROOT, BenchInstallation
 
 REQUIREMENT = "cloudflare>=5,<6"
 
@@ -16,7 +16,7 @@ class NotInstallable(Exception):
     """The SDK cannot be had here; the message says why."""
 
 
-def backup(here: Place) -> dict[str, float]:
+def backup(here: BenchInstallation) -> dict[str, float]:
     """Seconds of the listing and of all of it, and the keys. Raises NotInstallable."""
     with tempfile.TemporaryDirectory(prefix="kvops-sdk-") as name:
         python = str(Path(name) / "venv" / "bin" / "python")

@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 
 from bench.fakes import ACCOUNT, NAMESPACE, READ_TOKEN
-from bench.place import Place
+from bench.place import BenchInstallation
 from sandbox import node
 from sandbox.processes import Supervisor
 
@@ -26,7 +26,7 @@ class ByHand:
     note: str
 
 
-def backup(here: Place, keys: int) -> ByHand:
+def backup(here: BenchInstallation, keys: int) -> ByHand:
     """List all keys and read every tenth hundred of them; the other calls are taken to last as long."""
     with tempfile.TemporaryDirectory(prefix="kvops-bench-") as name, Supervisor(Path(name) / "logs") as supervisor:
         folder = Path(name)

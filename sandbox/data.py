@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from sandbox.environment import Account
+from sandbox.environment import SandboxAccount
 
 type Json = str | int | float | bool | list[Json] | dict[str, Json] | None
 type Row = dict[str, str | int]
@@ -16,7 +16,7 @@ BIG_VALUE = 5 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SampleEntry:
     """One key: its value's bytes, metadata, and seconds until it expires."""
 
     key: str
@@ -26,7 +26,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class SampleTable:
     """A D1 table: its columns in order, each with its SQL type, and its rows."""
 
     name: str
@@ -104,7 +104,7 @@ def staff() -> list[Row]:
     )
 
 
-def tables(account: Account) -> list[Table]:
+def tables(account: SandboxAccount) -> list[SampleTable]:
     """The account's D1: it agrees with KV, but for three planted differences in production's `clinics`."""
     clinic_rows = clinics()
     if account.production:
@@ -114,81 +114,85 @@ def tables(account: Account) -> list[Table]:
     text = "TEXT NOT NULL"
     dated = {"updated_at": text}
     return [
-        Table("masters", {"type": text, "id": text, "name": text, "sort_order": "INTEGER NOT NULL"} | dated, masters()),
-        Table(
+        SampleTable(
+            "masters", {"type": text, "id": text, "name": text, "sort_order": "INTEGER NOT NULL"} | dated, masters()
+        ),
+        SampleTable(
             "clinics",
             {"id": text, "name": text, "prefecture": text, "phone": text, "beds": "INTEGER NOT NULL"} | dated,
             clinic_rows,
         ),
-        Table("facilities", {"id": text, "name": text, "kind": text, "clinic_id": text} | dated, facilities()),
-        Table("staff", {"id": text, "name": text, "job": text, "facility_id": text} | dated, staff()),
+        SampleTable("facilities", {"id": text, "name": text, "kind": text, "clinic_id": text} | dated, facilities()),
+        SampleTable("staff", {"id": text, "name": text, "job": text, "facility_id": text} | dated, staff()),
     ]
 
 
-def master_entries() -> Iterator[Entry]:
+def master_entries() -> Iterator[SampleEntry]:
     """`master:{type}:{id}`, which is seeded first."""
     for row in masters():
         value = {"id": row["id"], "type": row["type"], "name": row["name"], "order": row["sort_order"]}
-        yield Entry(
+        yield SampleEntry(
             f"master:{row['type']}:{row['id']}",
             _json({**value, "updated_at": row["updated_at"]}),
             {"migrated": "2025-09-30", "by": "移行バッチ"} if row["type"] in {"legacy", "skill"} else None,
         )
 
 
-def other_entries(account: Account) -> Iterator[Entry]:
+def other_entries(account: SandboxAccount) -> Iterator[SampleEntry]:
     """Everything but `master:`, in the order a listing has it not."""
     for row in clinics():
-        yield Entry(f"clinic:id:{row['id']}", _json(dict(row)))
+        yield SampleEntry(f"clinic:id:{row['id']}", _json(dict(row)))
     for row in facilities():
         renamed = {"clinicId" if name == "clinic_id" else name: value for name, value in row.items()}
-        yield Entry(f"facility:{row['id']}", _json(renamed), {"rev": 3})
+        yield SampleEntry(f"facility:{row['id']}", _json(renamed), {"rev": 3})
     for row in staff():
         renamed = {"facilityId" if name == "facility_id" else name: value for name, value in row.items()}
-        yield Entry(f"staff:{row['id']}", _json(renamed))
+        yield SampleEntry(f"staff:{row['id']}", _json(renamed))
     yield from _caches()
     yield from _settings(account)
     yield from _unclassified()
 
 
-def _caches() -> Iterator[Entry]:
+def _caches() -> Iterator[SampleEntry]:
     for number in range(1, 1201):
         kind = _pick(list(MASTER_TYPES), number)
         value = _json({"page": number, "items": [f"{kind}:{item:04}" for item in range(number % 40)]})
-        yield Entry(f"mastercache:{kind}:page:{number}", value, {"v": 2, "rows": number % 40}, DAY + number * HOUR // 2)
+        yield SampleEntry(
+            f"mastercache:{kind}:page:{number}", value, {"v": 2, "rows": number % 40}, DAY + number * HOUR // 2
+        )
     for text in ODD_IDS:
-        yield Entry(f"mastercache:search:{text} 検索", _json({"hits": 0}), {"q": text}, 20 * DAY)
+        yield SampleEntry(f"mastercache:search:{text} 検索", _json({"hits": 0}), {"q": text}, 20 * DAY)
     for number in range(1, 21):
-        yield Entry(f"mastercache:icon:{number}.png", _picture(number), {"type": "image/png"}, 29 * DAY)
-    yield Entry(
+        yield SampleEntry(f"mastercache:icon:{number}.png", _picture(number), {"type": "image/png"}, 29 * DAY)
+    yield SampleEntry(
         "mastercache:bundle:all", (b"[" + b'"0123456789abcd",' * 300_000 + b"0]").ljust(BIG_VALUE), None, 28 * DAY
     )
     # Metadata may be any JSON; wrangler writes objects only.
-    yield Entry("mastercache:note:text", b"1", "旧形式", 28 * DAY)
-    yield Entry("mastercache:note:list", b"2", [1, "two", None], 28 * DAY)
+    yield SampleEntry("mastercache:note:text", b"1", "旧形式", 28 * DAY)
+    yield SampleEntry("mastercache:note:list", b"2", [1, "two", None], 28 * DAY)
     for number in range(1, CLINICS + 1):
         value = _json({"clinic": f"{number:04}", "staff": number % 30, "note": "集計済み"})
-        yield Entry(f"clinic:summary:{number:04}", value, {"job": "nightly"}, DAY + number * HOUR // 4)
+        yield SampleEntry(f"clinic:summary:{number:04}", value, {"job": "nightly"}, DAY + number * HOUR // 4)
     for number in range(1, FACILITIES + 1):
-        yield Entry(f"facility-skills:F{number:04}", _json({"訪問看護": number % 9, "口腔ケア": number % 4}))
+        yield SampleEntry(f"facility-skills:F{number:04}", _json({"訪問看護": number % 9, "口腔ケア": number % 4}))
 
 
-def _settings(account: Account) -> Iterator[Entry]:
+def _settings(account: SandboxAccount) -> Iterator[SampleEntry]:
     root = {"environment": account.slug, "features": {"d1": True, "kvFallback": True}, "adminToken": _fake("root")}
-    yield Entry("system-root", _json(root), {"editor": "platform"})
+    yield SampleEntry("system-root", _json(root), {"editor": "platform"})
     for service in ("maps", "sms", "fax", "calendar", "payment", "line", "translate", "ocr"):
-        yield Entry(f"api-key:{service}", _json({"key": _fake(service), "owner": "platform"}))
+        yield SampleEntry(f"api-key:{service}", _json({"key": _fake(service), "owner": "platform"}))
     for name in ("smtp", "templates", "sender", "bounce"):
-        yield Entry(f"mail:{name}", _json({"host": "smtp.example.com", "user": name, "password": _fake(name)}))
+        yield SampleEntry(f"mail:{name}", _json({"host": "smtp.example.com", "user": name, "password": _fake(name)}))
 
 
-def _unclassified() -> Iterator[Entry]:
+def _unclassified() -> Iterator[SampleEntry]:
     for number in range(1, 1001):
-        yield Entry(f"session:{_fake(str(number))[8:24]}", _json({"user": number}), None, DAY + number * 60)
+        yield SampleEntry(f"session:{_fake(str(number))[8:24]}", _json({"user": number}), None, DAY + number * 60)
     for number in range(1, 201):
-        yield Entry(f"import:2024:{number:03}", f"行 {number},取込済み\n".encode())
+        yield SampleEntry(f"import:2024:{number:03}", f"行 {number},取込済み\n".encode())
     for name in ("new-search", "dark-mode", "beta"):
-        yield Entry(f"flag:{name}", b"on")
+        yield SampleEntry(f"flag:{name}", b"on")
 
 
 def _clinic(identity: str, number: int) -> Row:

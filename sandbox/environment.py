@@ -29,7 +29,7 @@ PEOPLE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SandboxAccount:
     """One environment's Cloudflare account: ids, tokens, and the names of its stores."""
 
     slug: str
@@ -50,12 +50,12 @@ class Account:
 
 
 @cache
-def accounts() -> tuple[Account, ...]:
+def accounts() -> tuple[SandboxAccount, ...]:
     """QA and production, in the order of clean-up."""
     config: dict[str, Any] = tomllib.loads((WORKER / "wrangler.toml").read_text("utf-8"))
     keys = {bucket["binding"]: bucket["local_dev"]["experimental_s3_credentials"] for bucket in config["r2_buckets"]}
     return tuple(
-        Account(
+        SandboxAccount(
             slug=entry["slug"],
             name=entry["name"],
             order=entry["order"],
@@ -174,7 +174,7 @@ def environments_toml(ports: Ports) -> str:
     return "\n".join(_environment_toml(account, ports) for account in accounts())
 
 
-def _environment_toml(account: Account, ports: Ports) -> str:
+def _environment_toml(account: SandboxAccount, ports: Ports) -> str:
     return f"""\
 [[environment]]
 slug = "{account.slug}"

@@ -8,8 +8,8 @@ from typing import Self
 
 import httpx
 
-from sandbox.data import Entry, Json, Table, master_entries, other_entries, tables
-from sandbox.environment import Account
+from sandbox.data import Json, SampleEntry, SampleTable, master_entries, other_entries, tables
+from sandbox.environment import SandboxAccount
 
 KEYS_PER_CALL = 400
 BYTES_PER_CALL = 4_000_000
@@ -19,7 +19,7 @@ class SeedingFailed(Exception):
     """The local accounts refused the sample data; the message has their answer."""
 
 
-def seed_first(account: Account, api_base_url: str) -> None:
+def seed_first(account: SandboxAccount, api_base_url: str) -> None:
     """D1 and `master:`, after which the pages have something to show; raises SeedingFailed."""
     with _Api(account, api_base_url) as api:
         for table in tables(account):
@@ -27,7 +27,7 @@ def seed_first(account: Account, api_base_url: str) -> None:
         api.put(list(master_entries()))
 
 
-def seed_rest(account: Account, api_base_url: str, progress: Callable[[int, int], None]) -> None:
+def seed_rest(account: SandboxAccount, api_base_url: str, progress: Callable[[int, int], None]) -> None:
     """All other keys; tells `progress` how many of how many are in; raises SeedingFailed."""
     entries = list(other_entries(account))
     done = 0
@@ -39,7 +39,7 @@ def seed_rest(account: Account, api_base_url: str, progress: Callable[[int, int]
 
 
 class _Api:
-    def __init__(self, account: Account, base_url: str) -> None:
+    def __init__(self, account: SandboxAccount, base_url: str) -> None:
         self.account = account
         self.client = httpx.Client(
             base_url=f"{base_url}/accounts/{account.account_id}",
@@ -54,7 +54,7 @@ class _Api:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
-    def fill(self, table: Table) -> None:
+    def fill(self, table: SampleTable) -> None:
         columns = ", ".join(f'"{name}" {kind}' for name, kind in table.columns.items())
         values = ", ".join(f"value ->> '$.{name}'" for name in table.columns)
         batch: list[Json] = [
@@ -67,7 +67,7 @@ class _Api:
         ]
         self._call("POST", f"/d1/database/{self.account.database_id}/query", {"batch": batch})
 
-    def put(self, entries: list[Entry]) -> None:
+    def put(self, entries: list[SampleEntry]) -> None:
         now = int(time.time())
         path = f"/storage/kv/namespaces/{self.account.namespace_id}/bulk"
         result = self._call("PUT", path, [_pair(entry, now) for entry in entries])
@@ -82,7 +82,7 @@ class _Api:
         return result
 
 
-def _pair(entry: Entry, now: int) -> Json:
+def _pair(entry: SampleEntry, now: int) -> Json:
     pair: dict[str, Json] = {"key": entry.key, "value": base64.b64encode(entry.value).decode(), "base64": True}
     if entry.metadata is not None:
         pair["metadata"] = entry.metadata
@@ -91,8 +91,8 @@ def _pair(entry: Entry, now: int) -> Json:
     return pair
 
 
-def _batches(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
-    batch: list[Entry] = []
+def _batches(entries: Iterable[SampleEntry]) -> Iterable[list[SampleEntry]]:
+    batch: list[SampleEntry] = []
     size = 0
     for entry in entries:
         if batch and (len(batch) == KEYS_PER_CALL or size + len(entry.value) > BYTES_PER_CALL):

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from sandbox import environment, node, postgres, seeding
-from sandbox.environment import FOLDER, PEOPLE, ROOT, Account, Ports
+from sandbox.environment import FOLDER, PEOPLE, ROOT, Ports, SandboxAccount
 from sandbox.processes import ProcessFailed, Supervisor, say
 
 POLICY = Path(__file__).parent / "policy.toml"
@@ -135,7 +135,7 @@ class _Sandbox:
             say(f"{account.name}: D1 and master:")
             seeding.seed_first(account, self.ports.api_base_url)
 
-    def _seed_rest(self, account: Account) -> None:
+    def _seed_rest(self, account: SandboxAccount) -> None:
         def tell(done: int, total: int) -> None:
             say(f"{account.name}: {done:,} of {total:,} more sample keys")
             self.supervisor.check()

@@ -30,7 +30,7 @@ from backups.models import (
 )
 from kvops.models import ApprovalRequest, Run
 from tests import keys
-from tests.fakes.cloudflare import Call
+from tests.fakes.cloudflare import ApiCall
 
 ALLOWED = {
     ("GET", "namespaces"),
@@ -70,13 +70,13 @@ class Writable:
     over: Mapping[str, str] = field(default_factory=dict)
 
 
-def problems(journal: Iterable[Call], approved: Iterable[Approved], writable: Iterable[Writable] = ()) -> list[str]:
+def problems(journal: Iterable[ApiCall], approved: Iterable[Approved], writable: Iterable[Writable] = ()) -> list[str]:
     """What the journal shows and may not, one sentence each."""
     sets, puts = list(approved), list(writable)
     return [sentence for call in journal for sentence in (*_of_call(call, sets), *_of_writes(call, puts))]
 
 
-def _of_call(call: Call, sets: list[Approved]) -> Iterator[str]:
+def _of_call(call: ApiCall, sets: list[Approved]) -> Iterator[str]:
     if (call.method, call.route) not in ALLOWED:
         yield f"{call.method} {call.path} is not a call of the product."
     for name, value in call.deleted.items():
@@ -92,7 +92,7 @@ def _of_call(call: Call, sets: list[Approved]) -> Iterator[str]:
             yield f"{name!r} of {call.namespace} was read with another value than its copy before it was deleted."
 
 
-def _of_writes(call: Call, sets: list[Writable]) -> Iterator[str]:
+def _of_writes(call: ApiCall, sets: list[Writable]) -> Iterator[str]:
     for name, value in call.written.items():
         mine = [one for one in sets if one.namespace == call.namespace and name in one.values]
         before = call.replaced.get(name, value)

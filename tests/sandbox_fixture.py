@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import environment, node
-from sandbox.environment import Account
+from sandbox.environment import SandboxAccount
 from sandbox.processes import Supervisor, remembered_port
 
 
@@ -18,20 +18,20 @@ class SandboxApi:
 
     base_url: str
     s3_endpoint: str
-    qa: Account
-    production: Account
+    qa: SandboxAccount
+    production: SandboxAccount
     wrangler: tuple[str, ...]
     wrangler_env: dict[str, str]
 
-    def account_url(self, account: Account) -> str:
+    def account_url(self, account: SandboxAccount) -> str:
         """The base of an account's routes."""
         return f"{self.base_url}/accounts/{account.account_id}"
 
-    def namespace_url(self, account: Account) -> str:
+    def namespace_url(self, account: SandboxAccount) -> str:
         """The base of the routes of an account's SETTINGS."""
         return f"{self.account_url(account)}/storage/kv/namespaces/{account.namespace_id}"
 
-    def wrangler_for(self, account: Account) -> dict[str, str]:
+    def wrangler_for(self, account: SandboxAccount) -> dict[str, str]:
         """The environment in which the real wrangler works on an account of this runtime."""
         return self.wrangler_env | {
             "CLOUDFLARE_API_BASE_URL": self.base_url,

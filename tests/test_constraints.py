@@ -52,7 +52,7 @@ from tests.constraints.backups_rows import (
     SHARES,
     STAGES,
 )
-from tests.constraints.copies import World
+from tests.constraints.copies import BackupsWorld
 from tests.constraints.estate import change, sql
 from tests.constraints.kvops_rows import (
     APPROVALS,
@@ -65,7 +65,7 @@ from tests.constraints.kvops_rows import (
     RUNS,
     STOPS,
 )
-from tests.constraints.rows import Row
+from tests.constraints.rows import RowAttempt
 
 pytestmark = pytest.mark.django_db
 
@@ -166,12 +166,12 @@ def refused(rule: str, error: IntegrityError) -> bool:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> BackupsWorld:
+    return BackupsWorld()
 
 
 @pytest.mark.parametrize("row", TABLE, ids=str)
-def test_the_database_refuses_what_breaks_a_rule(world: World, row: Row) -> None:
+def test_the_database_refuses_what_breaks_a_rule(world: BackupsWorld, row: RowAttempt) -> None:
     with pytest.raises(IntegrityError) as error, atomic():
         row.attempt(world)
     assert refused(row.rule, error.value), refusal(error.value)
@@ -198,12 +198,12 @@ def test_every_column_that_no_move_sets_is_frozen(model: type[Model], frozen: se
     assert {field.attname for field in model._meta.concrete_fields} == frozen | moved
 
 
-def test_a_request_needs_a_requester(world: World) -> None:
+def test_a_request_needs_a_requester(world: BackupsWorld) -> None:
     with pytest.raises(IntegrityError, match='"requester_id"'), atomic():
         world.approval(requester=None)
 
 
-def test_a_leftover_that_is_still_alive_may_be_sent_again(world: World) -> None:
+def test_a_leftover_that_is_still_alive_may_be_sent_again(world: BackupsWorld) -> None:
     assert world.exception("alive").delete()[0] == 1
 
 
@@ -256,7 +256,7 @@ def moves(*, allowed: bool) -> list[tuple[str, str, str]]:
     ]
 
 
-def made(world: World, name: str, before: str, after: str) -> Model:
+def made(world: BackupsWorld, name: str, before: str, after: str) -> Model:
     if name == "a stage":
         only_cache, no_names = (before, after) == ("verified", "submitted"), (before, after) == ("frozen", "confirmed")
         return world.stage(before, category="cache" if only_cache else "legacy", names=0 if no_names else 1)
@@ -282,7 +282,7 @@ def made(world: World, name: str, before: str, after: str) -> Model:
 
 
 @pytest.mark.parametrize(("name", "before", "after"), moves(allowed=True))
-def test_what_the_docstring_draws_can_be_done(world: World, name: str, before: str, after: str) -> None:
+def test_what_the_docstring_draws_can_be_done(world: BackupsWorld, name: str, before: str, after: str) -> None:
     row = made(world, name, before, after)
     if isinstance(row, CleanupStage):
         world.move(row, after)
@@ -299,7 +299,7 @@ def test_what_the_docstring_draws_can_be_done(world: World, name: str, before: s
 
 
 @pytest.mark.parametrize(("name", "before", "after"), moves(allowed=False))
-def test_what_the_docstring_does_not_draw_is_refused(world: World, name: str, before: str, after: str) -> None:
+def test_what_the_docstring_does_not_draw_is_refused(world: BackupsWorld, name: str, before: str, after: str) -> None:
     row = made(world, name, before, after)
     with pytest.raises(IntegrityError) as error, atomic():
         change(row, **{STATE.get(type(row), "state"): after})
@@ -323,9 +323,11 @@ def fail(lease: leases.Lease) -> None:
     raise outcomes.RunError("x", "It did not work.")
 
 
-def test_the_code_moves_runs_along_every_arrow_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.Kind(f"{__name__}.finish"))
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.BACKUP, kinds.Kind(f"{__name__}.fail"))
+def test_the_code_moves_runs_along_every_arrow_and_no_other(
+    world: BackupsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.RunKind(f"{__name__}.finish"))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.BACKUP, kinds.RunKind(f"{__name__}.fail"))
     sql(NOTE_MOVES)
     for kind in ("scan", "backup"):
         run = world.run(kind=kind)

@@ -36,11 +36,11 @@ LOGIN = 0
 VISITORS = ("signed out", "nobody", "operator", "reviewer", "auditor")
 
 type Codes = tuple[int, int, int, int, int]
-type Arguments = Callable[["World"], list[object]]
+type Arguments = Callable[["DoorsWorld"], list[object]]
 
 
 @dataclass(frozen=True)
-class World:
+class DoorsWorld:
     """One of everything the addresses name."""
 
     stage: CleanupStage
@@ -62,7 +62,7 @@ class World:
 
 
 @pytest.fixture
-def world(estate: make.Estate, people: make.People) -> World:
+def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     cleaning.estate_with_masters(estate)
     stage = cleaning.submitted(cleaning.asked(people), people)
     assert stage.generation is not None
@@ -93,7 +93,7 @@ def world(estate: make.Estate, people: make.People) -> World:
     disposing.expired(estate, 40)
     disposal = disposing.asked(estate, people).pk
     pin = pins.pin(stage.generation, reason="x", by=people.operator)
-    return World(
+    return DoorsWorld(
         stage,
         stage.generation,
         stage.approval,
@@ -118,7 +118,7 @@ def stored() -> int:
     return StoredObject.objects.order_by("pk").values_list("pk", flat=True)[0]
 
 
-class Answer(Protocol):
+class DoorAnswer(Protocol):
     """What a browser gets."""
 
     status_code: int
@@ -345,12 +345,12 @@ def browser_of(visitor: str, people: make.People) -> Client:
     return Client() if visitor == "signed out" else signed_in(getattr(people, visitor))
 
 
-def outcome(answer: Answer) -> int:
+def outcome(answer: DoorAnswer) -> int:
     to_login = answer.status_code == 302 and answer.headers["Location"].startswith("/account/login/")
     return LOGIN if to_login else answer.status_code
 
 
-def knock(world: World, ask: Callable[[str, Door], Answer]) -> dict[str, int]:
+def knock(world: DoorsWorld, ask: Callable[[str, Door], DoorAnswer]) -> dict[str, int]:
     """What every door answers, each knocked at in the same world."""
     found: dict[str, int] = {}
     for name, door in DOORS.items():
@@ -362,24 +362,24 @@ def knock(world: World, ask: Callable[[str, Door], Answer]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("visitor", VISITORS)
-def test_who_may_look(world: World, people: make.People, visitor: str) -> None:
+def test_who_may_look(world: DoorsWorld, people: make.People, visitor: str) -> None:
     at = VISITORS.index(visitor)
     found = knock(world, lambda address, _door: browser_of(visitor, people).get(address))
     assert found == {name: door.get[at] for name, door in DOORS.items()}
 
 
 @pytest.mark.parametrize("visitor", VISITORS)
-def test_who_may_act(world: World, people: make.People, visitor: str) -> None:
+def test_who_may_act(world: DoorsWorld, people: make.People, visitor: str) -> None:
     at = VISITORS.index(visitor)
     found = knock(world, lambda address, door: browser_of(visitor, people).post(address, door.data))
     assert found == {name: door.post[at] for name, door in DOORS.items()}
 
 
 @pytest.mark.parametrize("visitor", [None, "all roles"])
-def test_nothing_is_posted_from_another_site(world: World, visitor: str | None) -> None:
+def test_nothing_is_posted_from_another_site(world: DoorsWorld, visitor: str | None) -> None:
     person = make.person("all", *Role) if visitor else None
 
-    def post(address: str, door: Door) -> Answer:
+    def post(address: str, door: Door) -> DoorAnswer:
         browser = signed_in(person) if person else Client()
         browser.handler.enforce_csrf_checks = True
         return browser.post(address, door.data)
@@ -387,7 +387,7 @@ def test_nothing_is_posted_from_another_site(world: World, visitor: str | None) 
     assert set(knock(world, post).values()) == {403}
 
 
-def test_no_page_of_ours_can_be_read_by_somebody_who_lost_the_last_role(world: World, people: make.People) -> None:
+def test_no_page_of_ours_can_be_read_by_somebody_who_lost_the_last_role(world: DoorsWorld, people: make.People) -> None:
     people.auditor.grants.update(revoked_at=people.auditor.created_at, revoked_by="tests")
     found = knock(world, lambda address, _door: browser_of("auditor", people).get(address))
     assert found == {name: door.get[VISITORS.index("nobody")] for name, door in DOORS.items()}

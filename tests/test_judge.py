@@ -6,7 +6,7 @@ import pytest
 
 from tests import judge, make
 from tests.backups.cleanup import helpers as cleaning
-from tests.fakes.cloudflare import Call
+from tests.fakes.cloudflare import ApiCall
 from tests.fakes.cloudflare_api import Answered
 
 NAME = "master:a:1"
@@ -14,12 +14,12 @@ VALUE = sha256(b"value").hexdigest()
 APPROVED = [judge.Approved("n1", {NAME: VALUE})]
 
 
-def call(method: str, route: str) -> Call:
-    return Call(method, route, "/path", 200, "a", "n1", {}, {}, 0.0)
+def call(method: str, route: str) -> ApiCall:
+    return ApiCall(method, route, "/path", 200, "a", "n1", {}, {}, 0.0)
 
 
-def delete(deleted: dict[str, str | None], namespace: str = "n1") -> Call:
-    return Call("POST", "bulk_delete", "/path", 200, "a", namespace, deleted, {}, 0.0)
+def delete(deleted: dict[str, str | None], namespace: str = "n1") -> ApiCall:
+    return ApiCall("POST", "bulk_delete", "/path", 200, "a", namespace, deleted, {}, 0.0)
 
 
 def test_a_delete_of_approved_and_copied_values_passes() -> None:
@@ -60,8 +60,8 @@ OLDER = sha256(b"older").hexdigest()
 WRITABLE = [judge.Writable("n1", {NAME: VALUE}, {NAME: OLDER})]
 
 
-def write(written: dict[str, str], replaced: dict[str, str] | None = None, namespace: str = "n1") -> Call:
-    return Call("PUT", "bulk_put", "/path", 200, "a", namespace, {}, written, 0.0, replaced or {})
+def write(written: dict[str, str], replaced: dict[str, str] | None = None, namespace: str = "n1") -> ApiCall:
+    return ApiCall("PUT", "bulk_put", "/path", 200, "a", namespace, {}, written, 0.0, replaced or {})
 
 
 def test_a_write_of_approved_and_copied_values_passes() -> None:
@@ -79,7 +79,7 @@ def test_a_write_of_approved_and_copied_values_passes() -> None:
     ],
     ids=["name", "namespace", "value", "overwritten"],
 )
-def test_a_forged_write_is_caught(forged: Call, said: str) -> None:
+def test_a_forged_write_is_caught(forged: ApiCall, said: str) -> None:
     [sentence] = judge.problems([forged], APPROVED, WRITABLE)
     assert said in sentence
 

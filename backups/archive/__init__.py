@@ -14,7 +14,7 @@ from backups.archive.digests import (
     read_digests,
 )
 from backups.archive.errors import BadEntry, BadManifest, Damaged, LayoutError, ManifestError
-from backups.archive.manifest import Counts, Manifest, Part, Table, parse_manifest, parts_root
+from backups.archive.manifest import Counts, Manifest, ManifestTable, Part, parse_manifest, parts_root
 from backups.archive.names import (
     CLINICS_TEMPLATE,
     INVESTIGATIONS_TEMPLATE,
@@ -64,7 +64,7 @@ __all__ = [
     "PartCheck",
     "PartWriter",
     "Root",
-    "Table",
+    "ManifestTable",
     "TemplateUse",
     "check_part",
     "check_template",

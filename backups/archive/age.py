@@ -26,7 +26,7 @@ def decrypt(chunks: Iterable[bytes], identities: Sequence[x25519.Identity]) -> I
     """
     opened = BytesIO()
     try:
-        pyrage.decrypt_io(_Reader(chunks), opened, identities)
+        pyrage.decrypt_io(_ChunkFile(chunks), opened, identities)
     except (pyrage.DecryptError, OSError) as error:
         raise Damaged("The object was changed or cut off after it was encrypted: it cannot be decrypted.") from error
     opened.seek(0)
@@ -34,7 +34,7 @@ def decrypt(chunks: Iterable[bytes], identities: Sequence[x25519.Identity]) -> I
         yield piece
 
 
-class _Reader:
+class _ChunkFile:
     """Chunks as a file."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:

@@ -4,7 +4,7 @@ import json
 from datetime import UTC
 from shlex import quote as shell
 
-from backups.archive.manifest import Manifest, Part, Table
+from backups.archive.manifest import Manifest, ManifestTable, Part
 
 _JOIN = r"""cat > join.py <<'END'
 import sys
@@ -95,7 +95,7 @@ END"""
     )
 
 
-def _database(manifest: Manifest) -> Table:
+def _database(manifest: Manifest) -> ManifestTable:
     """They are all in one."""
     return manifest.tables[0]
 

@@ -32,7 +32,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class ManifestTable:
     """A table of D1 a copy of master data holds rows of; `fields` are pairs of a JSON member and its column."""
 
     dataset: str
@@ -85,7 +85,7 @@ class Manifest:
     recipients: tuple[str, ...] = ()
     digest_key: str = ""
     source: str = ""
-    tables: tuple[Table, ...] = ()
+    tables: tuple[ManifestTable, ...] = ()
 
     @property
     def key(self) -> str:

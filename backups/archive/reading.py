@@ -10,7 +10,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator
 
 from backups.archive.errors import Damaged
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 
 MAX_ENTRY_BYTES = 64 * 1024 * 1024
 """No longer than a whole part: a lost quote must not swallow the rest of a large file unnoticed."""
@@ -35,7 +35,7 @@ def _refuse(constant: str) -> object:
 _DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
 
 
-def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
+def read_entries(chunks: Iterable[bytes]) -> Iterator[KvEntry]:
     """The entries of a data object, one at a time.
 
     Raises Damaged where it is cut off, is not such an array, goes on after its end, or its names
@@ -51,7 +51,7 @@ def read_entries(chunks: Iterable[bytes]) -> Iterator[Entry]:
         yield entry
 
 
-def parse_entry(text: str) -> Entry:
+def parse_entry(text: str) -> KvEntry:
     """One JSON object as an entry; metadata is returned as the very text that stands there. Raises Damaged."""
     try:
         return _entry(_members(text))
@@ -61,7 +61,7 @@ def parse_entry(text: str) -> Entry:
         raise Damaged(f"An entry cannot be read: {reason}.") from error
 
 
-def _entry(members: dict[str, tuple[object, str]]) -> Entry:
+def _entry(members: dict[str, tuple[object, str]]) -> KvEntry:
     missing_or_unknown = ({"key", "value"} - members.keys()) | (members.keys() - _MEMBERS)
     if missing_or_unknown:
         raise ValueError(f"{', '.join(sorted(missing_or_unknown))!r} is missing or unknown")
@@ -72,7 +72,7 @@ def _entry(members: dict[str, tuple[object, str]]) -> Entry:
     if members.get("base64", (True, ""))[0] is not True:
         raise ValueError("base64 must be true where it stands")
     data = b64decode(value, validate=True) if "base64" in members else value.encode()
-    return Entry(name, data, _expiration(members), members["metadata"][1] if "metadata" in members else None)
+    return KvEntry(name, data, _expiration(members), members["metadata"][1] if "metadata" in members else None)
 
 
 def _expiration(members: dict[str, tuple[object, str]]) -> int | None:

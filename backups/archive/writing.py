@@ -19,7 +19,7 @@ from backups.archive.digests import EntryDigests, Root, encode_digests
 from backups.archive.errors import BadEntry
 from backups.archive.manifest import Part
 from backups.archive.names import digests_key, part_key
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 
 MAX_KEYS = 10_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -46,7 +46,7 @@ class DataObject:
         return replace(self, part=replace(self.part, key=key, digests_key=digests_key(key)))
 
 
-def encode_entry(entry: Entry) -> bytes:
+def encode_entry(entry: KvEntry) -> bytes:
     """The entry as one JSON object. Raises BadEntry when it cannot be written without changing it."""
     text = _clean_text(entry.data)
     members = [f'"key":{_quoted(entry.name)}']
@@ -65,7 +65,7 @@ def encode_entry(entry: Entry) -> bytes:
         raise BadEntry(f"The key {entry.name!r} holds half a surrogate pair and has no UTF-8 form.") from error
 
 
-def encode_array(entries: Iterable[Entry]) -> Iterator[bytes]:
+def encode_array(entries: Iterable[KvEntry]) -> Iterator[bytes]:
     """A file for `wrangler kv bulk put`, of any length, piece by piece. Raises BadEntry."""
     separator = b"["
     for entry in entries:
@@ -74,7 +74,7 @@ def encode_array(entries: Iterable[Entry]) -> Iterator[bytes]:
     yield b"[\n]\n" if separator == b"[" else b"\n]\n"
 
 
-def encode_part(entries: Iterable[Entry]) -> bytes:
+def encode_part(entries: Iterable[KvEntry]) -> bytes:
     """The same file as one piece."""
     return b"".join(encode_array(entries))
 
@@ -124,7 +124,7 @@ class PartWriter:
         """How many entries it holds."""
         return self._plain.keys + self._api_only.keys
 
-    def add(self, entry: Entry) -> bytes | None:
+    def add(self, entry: KvEntry) -> bytes | None:
         """Take the entry and return its digest, or None when it belongs into the next part.
 
         Raises BadEntry when it cannot be written as it is or does not come after the one before.
@@ -168,7 +168,7 @@ class _Array:
     def size(self) -> int:
         return self._body.tell()
 
-    def add(self, entry: Entry, text: bytes) -> bytes:
+    def add(self, entry: KvEntry, text: bytes) -> bytes:
         digests = EntryDigests.of(entry.name, entry.data, entry.metadata, entry.expiration, self._key)
         self._body.write(b",\n" if self._keys else b"[\n")
         self._body.write(text)
@@ -216,7 +216,7 @@ def _clean_text(value: bytes) -> str | None:
         return None
 
 
-def _check_metadata(entry: Entry) -> None:
+def _check_metadata(entry: KvEntry) -> None:
     metadata = entry.metadata or ""
     try:
         json.loads(metadata, parse_int=str, parse_float=str, parse_constant=_refuse)

@@ -128,7 +128,7 @@ DELETE FROM backups_storedobject o
 """  # noqa: S608
 
 
-class StageMismatch(Exception):
+class ListingMismatch(Exception):
     """The stage does not hold what was listed, so nothing may be concluded from it."""
 
 
@@ -155,11 +155,11 @@ def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> di
     """Make what is known of an environment's objects what the stage says, within the caller's transaction.
 
     `before` is when the listing before this one began: what is gone now was there then. Returns how many objects have
-    each status. Raises StageMismatch.
+    each status. Raises ListingMismatch.
     """
     log.insist()
     if run.environment is None:
-        raise StageMismatch(f"Run {run.pk} has no environment.")
+        raise ListingMismatch(f"Run {run.pk} has no environment.")
     environment = run.environment.pk
     params: _Params = {
         "run": run.pk,
@@ -172,7 +172,7 @@ def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> di
     }
     found = StagedObject.objects.filter(run=run).count()
     if found != staged:
-        raise StageMismatch(f"{staged} objects were listed, but {found} are on the stage.")
+        raise ListingMismatch(f"{staged} objects were listed, but {found} are on the stage.")
     with connection.cursor() as cursor:
         for statement in (_SEEN, _NEW, _NOT_SEEN, _FORGOTTEN, _GONE):
             cursor.execute(statement, params)

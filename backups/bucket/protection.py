@@ -35,7 +35,7 @@ from kvops.cloudflare import (
     TransportError,
 )
 from kvops.connections.calls import Calls
-from kvops.models import Environment, Event
+from kvops.models import Environment, NotificationEvent
 from kvops.notifications import outbox as notifications
 from kvops.wording import say
 
@@ -127,12 +127,12 @@ def look(environment: Environment, keep: Callable[[], None] = lambda: None) -> B
         if before.known and _may_pass(error):
             logger.warning("How the bucket of %s is guarded was not told: %s", environment.slug, error)
             return before
-        found, words = _Found(Lock.UNKNOWN, problem=_problem(error)), str(error)
+        found, words = _ProtectionAnswer(Lock.UNKNOWN, problem=_problem(error)), str(error)
     return _keep(environment, found, words)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ProtectionAnswer:
     """What an answer means, in the columns of the table."""
 
     lock: BucketGuard.Lock
@@ -155,7 +155,7 @@ class _AnotherAccount(ConfigurationError):
     """The endpoint is another account's: a bucket of the same name there is another bucket."""
 
 
-def _ask(environment: Environment, keep: Callable[[], None]) -> _Found:
+def _ask(environment: Environment, keep: Callable[[], None]) -> _ProtectionAnswer:
     bucket, root = environment.r2_bucket, storage.root(environment)
     jurisdiction = _jurisdiction(environment)
     with Calls(environment, keep) as calls:
@@ -167,7 +167,7 @@ def _ask(environment: Environment, keep: Callable[[], None]) -> _Found:
         rules = calls.outcome(locked)
         deleting = [rule for rule in calls.outcome(lifecycle) if rule.enabled]
         domains = [calls.outcome(managed), *calls.outcome(custom)]
-    return _Found(
+    return _ProtectionAnswer(
         Lock(locks.judge(rules, root, put_at=clock.now(), least=RETENTION)),
         tuple(rules),
         tuple(rule.id for rule in locks.wider(rules, root, environment.key_template.partition("{")[0])),
@@ -186,7 +186,7 @@ def _jurisdiction(environment: Environment) -> str:
     return (r2[2] or "") if r2 else ""
 
 
-def _keep(environment: Environment, found: _Found, words: str) -> BucketGuard:
+def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> BucketGuard:
     columns = found.columns() | {"of": _of(environment)}
     with log.transaction():
         # One at a time, so that two who look record it once.
@@ -231,7 +231,7 @@ def _tell(guard: BucketGuard) -> None:
         lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(guard.public)))
     title = _("The bucket of %(environment)s is not guarded as it should be")
     notifications.post(
-        Event.BUCKET_UNPROTECTED,
+        NotificationEvent.BUCKET_UNPROTECTED,
         subject=f"environment:{guard.environment.slug}",
         title=say(title, environment=guard.environment.name),
         lines=lines,

@@ -22,7 +22,7 @@ from backups.bucket import listing as matching
 from backups.bucket.r2 import NotOffered, R2Store, Upload
 from backups.models import Generation, StoredObject
 from kvops import clock
-from kvops.models import Environment, Event, Person, Run
+from kvops.models import Environment, NotificationEvent, Person, Run
 from kvops.notifications import outbox as notifications
 from kvops.prefixes import distinct
 from kvops.runs import driver as runs
@@ -41,11 +41,23 @@ MAX_RESTARTS = 3
 """How often a listing begins again by itself when a database that crashed forgot its stage."""
 
 Status = StoredObject.Status
-TOLD: dict[str, tuple[Event, Promise]] = {
-    Status.MISSING: (Event.OBJECT_MISSING, _("Missing from the bucket of %(environment)s: %(n)s objects of copies")),
-    Status.CHANGED: (Event.OBJECT_CHANGED, _("Changed in the bucket of %(environment)s: %(n)s objects of copies")),
-    Status.UNKNOWN: (Event.OBJECT_UNKNOWN, _("Unknown in the bucket of %(environment)s: %(n)s objects of no copy")),
-    Status.GONE: (Event.OBJECT_UNKNOWN, _("Deleted outside KVOps in %(environment)s: %(n)s objects of no copy")),
+TOLD: dict[str, tuple[NotificationEvent, Promise]] = {
+    Status.MISSING: (
+        NotificationEvent.OBJECT_MISSING,
+        _("Missing from the bucket of %(environment)s: %(n)s objects of copies"),
+    ),
+    Status.CHANGED: (
+        NotificationEvent.OBJECT_CHANGED,
+        _("Changed in the bucket of %(environment)s: %(n)s objects of copies"),
+    ),
+    Status.UNKNOWN: (
+        NotificationEvent.OBJECT_UNKNOWN,
+        _("Unknown in the bucket of %(environment)s: %(n)s objects of no copy"),
+    ),
+    Status.GONE: (
+        NotificationEvent.OBJECT_UNKNOWN,
+        _("Deleted outside KVOps in %(environment)s: %(n)s objects of no copy"),
+    ),
 }
 """What people are told of a listing."""
 
@@ -87,7 +99,7 @@ def newest(environment: Environment) -> Run | None:
 
 
 @dataclass(frozen=True)
-class Bucket:
+class BucketListings:
     """An environment's bucket: the newest listing that ended, and the one under way."""
 
     environment: Environment
@@ -114,11 +126,11 @@ class Bucket:
         return {status: count for status, count in counted.items() if count}
 
 
-def buckets() -> Iterator[Bucket]:
+def buckets() -> Iterator[BucketListings]:
     """The bucket of every environment, in the order of clean-up."""
     for environment in Environment.objects.order_by("order"):
         running = Run.objects.open().filter(kind=Run.Kind.RECONCILE, subject=_subject(environment)).first()
-        yield Bucket(environment, newest(environment), running)
+        yield BucketListings(environment, newest(environment), running)
 
 
 def _subject(environment: Environment) -> str:
@@ -217,7 +229,7 @@ def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None
                 subject_label=lease.run.label[:200],
                 details={**result, **({"new": [f"{one.status}: {one.key[:200]}" for one in found]} if found else {})},
             )
-    except matching.StageMismatch as mismatch:
+    except matching.ListingMismatch as mismatch:
         restarts = at.get("restarts", 0) + 1
         too_often = restarts > MAX_RESTARTS
         note = gettext_noop("What was listed got lost; listing from the beginning.")

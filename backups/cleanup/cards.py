@@ -10,10 +10,10 @@ from django.utils.functional import Promise
 
 from backups.cleanup import preparation, qa, sharing
 from backups.cleanup import requests as cleanup
-from backups.cleanup.forms import AcceptForm, LeftoversForm, ReappearedForm, ShareForm, StartForm
-from backups.cleanup.next_action import NEXT, Action, next_action
+from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ReappearedForm, ShareForm
+from backups.cleanup.next_action import NEXT, NextAction, next_action
 from backups.cleanup.stages import busy_run
-from backups.cleanup.stepper import Step, steps
+from backups.cleanup.stepper import StageStep, steps
 from backups.models import CleanupRequest, CleanupStage
 from kvops.models import Notification, Person, Role, Run, Scan
 
@@ -27,8 +27,8 @@ class Card:
     """What the template needs of a stage; `run` is at work now, `form` belongs to the action."""
 
     stage: CleanupStage
-    steps: Sequence[Step]
-    action: Action | None
+    steps: Sequence[StageStep]
+    action: NextAction | None
     form: forms.Form | None
     run: Run | None
     scan: Scan | None
@@ -43,7 +43,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Row:
+class CleanupListRow:
     """A clean-up in a list: its stages, and what the first unfinished one waits for."""
 
     cleanup: CleanupRequest
@@ -108,12 +108,12 @@ def _reappeared_form(stage: CleanupStage, typed: Mapping[str, forms.Form], last:
     return typed.get(f"reappeared-{stage.pk}") or (ReappearedForm(initial={"last": last}) if last else None)
 
 
-def _form(stage: CleanupStage, action: Action | None) -> forms.Form | None:
+def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
     """What the action asks a person to fill in."""
     if action is None or action.disabled_reason:
         return None
     if action.url_name == "backups:stage_start":
-        return StartForm(stage=stage)
+        return DeletionStartForm(stage=stage)
     if action.url_name == "backups:stage_accept":
         return AcceptForm(stage=stage)
     if action.url_name == "backups:stage_share":
@@ -121,12 +121,12 @@ def _form(stage: CleanupStage, action: Action | None) -> forms.Form | None:
     return LeftoversForm() if action.url_name == "backups:stage_leftovers" else None
 
 
-def row(request: CleanupRequest) -> Row:
+def row(request: CleanupRequest) -> CleanupListRow:
     """The clean-up in a list; its stages were fetched with it."""
     found = sorted(request.stages.all(), key=lambda stage: stage.order)
     over = not request.is_open
     current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
-    return Row(request, found, current, NEXT.get(current.state, "") if current else "")
+    return CleanupListRow(request, found, current, NEXT.get(current.state, "") if current else "")
 
 
 def may_state_references(request: CleanupRequest) -> bool:

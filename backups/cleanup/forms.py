@@ -156,7 +156,7 @@ class ReferencesForm(forms.Form):
     answer = _Prose(_("What becomes of each place"), _("Without a place: where you looked, and that there is none."))
 
 
-class StartForm(forms.Form):
+class DeletionStartForm(forms.Form):
     """The confirmation of a deletion: the namespace's title, typed exactly."""
 
     confirm = forms.CharField(label=_("Title of the namespace"), strip=False)

@@ -33,7 +33,7 @@ NEXT: dict[str, str | Promise] = {
 
 
 @dataclass(frozen=True)
-class Action:
+class NextAction:
     """A button: where it posts to (or leads to, when `link`), and why it cannot be used now, if so."""
 
     label: str
@@ -50,7 +50,7 @@ class Action:
         return reverse(self.url_name, args=[self.pk]) + self.fragment
 
 
-def next_action(stage: CleanupStage, person: Person) -> Action | None:
+def next_action(stage: CleanupStage, person: Person) -> NextAction | None:
     """What to do next with the stage, None when nothing is left; disabled, with the reason, when the person cannot."""
     action = _action(stage)
     if action is None or action.link:
@@ -82,7 +82,7 @@ def _why_not_delete(stage: CleanupStage, person: Person) -> str:
     return ""
 
 
-def _action(stage: CleanupStage) -> Action | None:
+def _action(stage: CleanupStage) -> NextAction | None:
     actions = {
         State.WAITING: _freeze,
         State.FROZEN: _frozen,
@@ -99,25 +99,25 @@ def _action(stage: CleanupStage) -> Action | None:
     return found(stage) if found else None
 
 
-def _freeze(stage: CleanupStage) -> Action:
+def _freeze(stage: CleanupStage) -> NextAction:
     label = _("Freeze the names again") if stage.frozen_at else _("Freeze the names")
     scan = preparation.scan_of(stage)
     late = scan is None or scan.completed_at is None or -clock.seconds_until(scan.completed_at) > timing.SCAN_FRESH
     reason = _("The namespace was not scanned within a day. Scan it first.") if late else ""
-    return Action(label, "backups:stage_freeze", stage.pk, reason)
+    return NextAction(label, "backups:stage_freeze", stage.pk, reason)
 
 
-def _frozen(stage: CleanupStage) -> Action:
+def _frozen(stage: CleanupStage) -> NextAction:
     run = run_of(stage)
     if run is not None and run.error_code == "not_empty":
         return _freeze(stage)
     if run is not None and run.state in Run.RESUMABLE:
         return _prepare(stage)
     label = _("Back up and verify") if stage.names else _("Prove that there is nothing")
-    return Action(label, "backups:stage_prepare", stage.pk)
+    return NextAction(label, "backups:stage_prepare", stage.pk)
 
 
-def _prepare(stage: CleanupStage) -> Action:
+def _prepare(stage: CleanupStage) -> NextAction:
     run = run_of(stage)
     if run is not None and run.state in Run.RESUMABLE:
         label = _("Try again")
@@ -127,25 +127,25 @@ def _prepare(stage: CleanupStage) -> Action:
         label = _("Back up and verify")
     else:
         label = _("Check again") if run is not None and run.kind == Run.Kind.CHECK else _("Check against D1")
-    return Action(label, "backups:stage_prepare", stage.pk)
+    return NextAction(label, "backups:stage_prepare", stage.pk)
 
 
-def _submit(stage: CleanupStage) -> Action:
+def _submit(stage: CleanupStage) -> NextAction:
     if stage.request.needs_references and stage.request.references_id is None:
         label = _("State the code references")
-        return Action(label, "backups:cleanup", stage.request_id, link=True, fragment="#references")
+        return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment="#references")
     if not copy_is_fresh(stage):
-        return Action(_("Verify the copy again"), "backups:stage_prepare", stage.pk)
+        return NextAction(_("Verify the copy again"), "backups:stage_prepare", stage.pk)
     if not CopyShare.objects.filter(generation=stage.generation_id).exists():
-        return Action(_("Record how the copy was shared"), "backups:stage_share", stage.pk)
-    return Action(_("Submit for approval"), "backups:stage_submit", stage.pk)
+        return NextAction(_("Record how the copy was shared"), "backups:stage_share", stage.pk)
+    return NextAction(_("Submit for approval"), "backups:stage_submit", stage.pk)
 
 
-def _approval(stage: CleanupStage) -> Action | None:
-    return Action(_("Open the request"), "approval", stage.approval_id, link=True) if stage.approval_id else None
+def _approval(stage: CleanupStage) -> NextAction | None:
+    return NextAction(_("Open the request"), "approval", stage.approval_id, link=True) if stage.approval_id else None
 
 
-def _start(stage: CleanupStage) -> Action:
+def _start(stage: CleanupStage) -> NextAction:
     label = ngettext("Delete %(n)s key", "Delete %(n)s keys", stage.names) % {"n": count(stage.names)}
     approval = stage.approval
     if approval is None or approval.state != ApprovalRequest.State.APPROVED or approval.use_by is None:
@@ -154,19 +154,19 @@ def _start(stage: CleanupStage) -> Action:
         reason = _("The time to use the approval is over. Withdraw it and submit the stage again.")
     else:
         reason = ""
-    return Action(label, "backups:stage_start", stage.pk, reason, danger=True)
+    return NextAction(label, "backups:stage_start", stage.pk, reason, danger=True)
 
 
-def _again(stage: CleanupStage) -> Action:
+def _again(stage: CleanupStage) -> NextAction:
     run = run_of(stage)
     stopped = run is not None and run.state == Run.State.STOPPED
     label = _("Go on") if stopped else _("Try again")
     if run is not None and stopped and run.cursor.get("waits"):
         label = _("Delete the rest")
-    return Action(label, "backups:stage_again", stage.pk, danger=stage.state == State.DELETING)
+    return NextAction(label, "backups:stage_again", stage.pk, danger=stage.state == State.DELETING)
 
 
-def _accept(stage: CleanupStage) -> Action:
+def _accept(stage: CleanupStage) -> NextAction:
     if cleanup.leftovers(stage).exists() and not stage.leftovers_note:
-        return Action(_("Explain what was left"), "backups:stage_leftovers", stage.pk)
-    return Action(_("Accept"), "backups:stage_accept", stage.pk)
+        return NextAction(_("Explain what was left"), "backups:stage_leftovers", stage.pk)
+    return NextAction(_("Accept"), "backups:stage_accept", stage.pk)

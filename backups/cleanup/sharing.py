@@ -11,7 +11,7 @@ from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked
 from backups.models import CleanupStage, CopyShare, Generation
-from kvops.models import Event, Notification, Person
+from kvops.models import Notification, NotificationEvent, Person
 from kvops.notifications import outbox as notifications
 from kvops.wording import moment, say
 
@@ -24,7 +24,7 @@ def post(generation: Generation) -> None:
         return
     environment, prefix = generation.environment, ", ".join(f"{prefix}*" for prefix in generation.prefixes)
     notifications.post(
-        Event.COPY_FOR_DELETION,
+        NotificationEvent.COPY_FOR_DELETION,
         subject=f"generation:{generation.pk}",
         title=say(_("Copy for a deletion in %(name)s: %(what)s"), name=environment.name, what=prefix),
         lines=[
@@ -46,7 +46,7 @@ def post(generation: Generation) -> None:
 def message(generation: Generation) -> Notification | None:
     """The message to the channel, None when there was no channel when the copy was complete."""
     return Notification.objects.filter(
-        event=Event.COPY_FOR_DELETION, subject=f"generation:{generation.pk}", person=None
+        event=NotificationEvent.COPY_FOR_DELETION, subject=f"generation:{generation.pk}", person=None
     ).first()
 
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.cleanup import cards, cost, preparation, sharing
 from backups.cleanup import requests as cleanup
-from backups.cleanup.forms import AcceptForm, LeftoversForm, ListForm, ShareForm, StartForm
+from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, ShareForm
 from backups.cleanup.stages import CleanupRefused, run_of
 from backups.cleanup.views import act_on_cleanup
 from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage, Reappearance
@@ -142,7 +142,7 @@ def submit(request: HttpRequest, pk: int) -> HttpResponse:
 def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Start the deletion that was approved."""
     stage, person = cards.stage_or_404(pk), person_of(request)
-    form = StartForm(request.POST, stage=stage)
+    form = DeletionStartForm(request.POST, stage=stage)
     return act_on_cleanup(
         request,
         stage.request,

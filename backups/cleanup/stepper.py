@@ -21,7 +21,7 @@ ORDER = (*CleanupStage.BEFORE_DELETION, State.DELETING, State.DELETED, State.CON
 
 
 @dataclass(frozen=True)
-class Step:
+class StageStep:
     """One step of a stepper: `state` is done, current, todo or failed; `link` is the text for `url`."""
 
     title: str
@@ -54,17 +54,17 @@ def reached(stage: CleanupStage) -> int:
     return ORDER.index(ended.get(Generation.Status(status), frozen) if status else frozen)
 
 
-def steps(stage: CleanupStage) -> list[Step]:
+def steps(stage: CleanupStage) -> list[StageStep]:
     """The steps of the stage in order, each done, current, still to do, or failed."""
-    found: list[Step] = []
+    found: list[StageStep] = []
     here, waits = reached(stage), stage.state == State.ENDED
     for title, reaches, describe in _plan(stage):
         done = reaches if isinstance(reaches, bool) else here >= ORDER.index(reaches)
         if done:
             said = describe(stage)
-            found.append(Step(title, "done", said.note, said.at, said.url, said.link))
+            found.append(StageStep(title, "done", said.note, said.at, said.url, said.link))
         elif waits:
-            found.append(Step(title, "todo"))
+            found.append(StageStep(title, "todo"))
         else:
             found.append(_current(stage, title, is_run=not isinstance(reaches, bool)))
             waits = True
@@ -99,29 +99,29 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
     return [step for step in plan if needed.get(step[2], True)]
 
 
-def _current(stage: CleanupStage, title: str, *, is_run: bool) -> Step:
+def _current(stage: CleanupStage, title: str, *, is_run: bool) -> StageStep:
     """The step the stage is at: waiting for a person, for a run, or failed with the run's sentence."""
     if stage.state == State.WAITING and qa.missing_qa(stage):
-        return Step(title, "todo")  # the button says why
+        return StageStep(title, "todo")  # the button says why
     if stage.state == State.SUBMITTED and stage.approval:
         note = _("Another person decides; the time for it ends at")
-        return Step(title, "current", note, stage.approval.decide_by, *_approval(stage))
+        return StageStep(title, "current", note, stage.approval.decide_by, *_approval(stage))
     run = run_of(stage) if is_run else None
-    return _at_work(stage, title, run) if run else Step(title, "current")
+    return _at_work(stage, title, run) if run else StageStep(title, "current")
 
 
-def _at_work(stage: CleanupStage, title: str, run: Run) -> Step:
+def _at_work(stage: CleanupStage, title: str, run: Run) -> StageStep:
     address, link = reverse("run", args=[run.pk]), run_name(run)
     if run.is_open:
-        return Step(title, "current", said(run.note), None, address, link)
+        return StageStep(title, "current", said(run.note), None, address, link)
     if run.state == Run.State.FAILED:
-        return Step(title, "failed", said(run.error), run.finished_at, address, link)
+        return StageStep(title, "failed", said(run.error), run.finished_at, address, link)
     if run.state == Run.State.STOPPED:
         waits = bool(run.cursor.get("waits"))
-        return Step(title, "current" if waits else "failed", said(run.note) or _("Stopped."), None, address, link)
+        return StageStep(title, "current" if waits else "failed", said(run.note) or _("Stopped."), None, address, link)
     if stage.state == State.VERIFIED and (check := _last_check(stage)) and check.outcome == Check.Outcome.FAILED:
         note = ngettext("%(n)s difference with D1.", "%(n)s differences with D1.", check.differences)
-        return Step(
+        return StageStep(
             title,
             "failed",
             note % {"n": count(check.differences)},
@@ -129,7 +129,7 @@ def _at_work(stage: CleanupStage, title: str, run: Run) -> Step:
             reverse("backups:check", args=[check.pk]),
             _("See each difference"),
         )
-    return Step(title, "current")
+    return StageStep(title, "current")
 
 
 def _last_check(stage: CleanupStage) -> Check | None:

@@ -17,10 +17,10 @@ from backups.bucket import access as storage
 from backups.generations import encryption
 from backups.generations.entry_digests import Marks
 from backups.generations.export import digest
-from backups.generations.kv_reader import Name, Reader
+from backups.generations.kv_reader import KvReader, Name
 from backups.models import Contrast, ContrastEntry, Generation, GenerationEntry
 from kvops import clock, names
-from kvops.cloudflare import CursorRefused, Entry
+from kvops.cloudflare import CursorRefused, KvEntry
 from kvops.models import Read
 from kvops.prefixes import common
 from kvops.runs.lease import Lease
@@ -53,7 +53,7 @@ def step(contrast: Contrast, lease: Lease) -> Again | int:
     with storage.errors_for_a_run(), ExitStack() as stack:
         marks = Marks(contrast.generation, stack.enter_context(storage.store(contrast.generation.environment)))
         if contrast.other is None:
-            reader = stack.enter_context(Reader(contrast.namespace.environment, lease.keep))
+            reader = stack.enter_context(KvReader(contrast.namespace.environment, lease.keep))
             return _Live(contrast, lease, marks, reader).step()
         others = Marks(contrast.other, stack.enter_context(storage.store(contrast.other.environment)))
         return _Copies(contrast, lease, marks, others, contrast.other).step()
@@ -120,7 +120,7 @@ class _Copies:
 class _Live:
     """A copy, or what a restore put back from it, and what KV holds."""
 
-    def __init__(self, contrast: Contrast, lease: Lease, marks: Marks, reader: Reader) -> None:
+    def __init__(self, contrast: Contrast, lease: Lease, marks: Marks, reader: KvReader) -> None:
         self._contrast, self._lease, self._marks, self._reader = contrast, lease, marks, reader
         self._generation = contrast.generation
         self._key = encryption.digest_key(contrast.generation)
@@ -167,7 +167,7 @@ class _Live:
         with self._checkpoint(at, f"Compared {at['done']} keys"):
             ContrastEntry.objects.bulk_create(found)
 
-    def _unlike(self, one: GenerationEntry, live: Entry | None, now: datetime) -> ContrastEntry | None:
+    def _unlike(self, one: GenerationEntry, live: KvEntry | None, now: datetime) -> ContrastEntry | None:
         held = bytes(one.digest or b"")
         if live is not None and digest(live, self._key) == held:
             return None

@@ -19,7 +19,7 @@ MOST = 1_000
 AROUND = 3
 
 
-class Mark(StrEnum):
+class DiffMark(StrEnum):
     """Where a line is: in both values, only in the first, only in the second; or lines that are equal are left out."""
 
     BOTH = "both"
@@ -37,10 +37,10 @@ class Laid(StrEnum):
 
 
 @dataclass(frozen=True)
-class Line:
+class DiffLine:
     """One line."""
 
-    mark: Mark
+    mark: DiffMark
     text: str = ""
 
 
@@ -48,7 +48,7 @@ class Line:
 class Compared:
     """The lines, how they came about, and whether they are only the beginning."""
 
-    lines: Sequence[Line]
+    lines: Sequence[DiffLine]
     laid: Laid
     cut: bool
 
@@ -99,18 +99,18 @@ def _in_hex(data: bytes) -> list[str]:
     return [f"{row.hex(' '):<48} {shown}" for row, shown in zip(rows, readable, strict=True)]
 
 
-def _lines(first: Sequence[str], second: Sequence[str]) -> Iterator[Line]:
+def _lines(first: Sequence[str], second: Sequence[str]) -> Iterator[DiffLine]:
     """What differs, with some equal lines around it."""
     behind = 0
     for group in SequenceMatcher(None, first, second).get_grouped_opcodes(AROUND):
         if group[0][1] > behind:
-            yield Line(Mark.LEFT_OUT)
+            yield DiffLine(DiffMark.LEFT_OUT)
         for tag, from_first, to_first, from_second, to_second in group:
             if tag == "equal":
-                yield from (Line(Mark.BOTH, text) for text in first[from_first:to_first])
+                yield from (DiffLine(DiffMark.BOTH, text) for text in first[from_first:to_first])
             else:
-                yield from (Line(Mark.FIRST, text) for text in first[from_first:to_first])
-                yield from (Line(Mark.SECOND, text) for text in second[from_second:to_second])
+                yield from (DiffLine(DiffMark.FIRST, text) for text in first[from_first:to_first])
+                yield from (DiffLine(DiffMark.SECOND, text) for text in second[from_second:to_second])
             behind = to_first
     if behind < len(first):
-        yield Line(Mark.LEFT_OUT)
+        yield DiffLine(DiffMark.LEFT_OUT)

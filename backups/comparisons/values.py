@@ -30,7 +30,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Difference:
+class TwoSides:
     """A key on both sides. Without `compared` its values are not shown, and `hidden` says why."""
 
     name: str
@@ -41,7 +41,7 @@ class Difference:
     equal: bool
 
 
-def view_difference(generation: Generation, other: Generation | Namespace, name: str, *, by: Person) -> Difference:
+def view_difference(generation: Generation, other: Generation | Namespace, name: str, *, by: Person) -> TwoSides:
     """A key as a copy holds it, and as another copy does or KV does now; what is masked or encrypted is not read.
 
     Raises ValueHidden with a sentence when one of the two cannot be read.
@@ -59,7 +59,7 @@ def view_difference(generation: Generation, other: Generation | Namespace, name:
     except (manifest.Damaged, StoreError, CloudflareError) as problem:
         raise ValueHidden(str(problem)) from problem
     compared = None if masked else lines.compared(first.data, second.data)
-    return Difference(name, first, second, hidden, compared, not masked and first.data == second.data)
+    return TwoSides(name, first, second, hidden, compared, not masked and first.data == second.data)
 
 
 def _hidden(generation: Generation, other: Generation | Namespace, name: str) -> str | Promise:

@@ -22,7 +22,7 @@ DIGEST = 32
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
-class Number(str):
+class ExactNumber(str):
     """A JSON number by its spelling, told apart from a string."""
 
     __slots__ = ()
@@ -35,7 +35,7 @@ def _refuse(constant: str) -> JSON:
     raise ValueError(f"{constant} is not JSON")
 
 
-DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_refuse)
+DECODER = json.JSONDecoder(parse_int=ExactNumber, parse_float=ExactNumber, parse_constant=_refuse)
 
 
 def canonical(value: JSON) -> str | None:
@@ -45,7 +45,7 @@ def canonical(value: JSON) -> str | None:
             return None
         case bool():
             return f"n{int(value)}"
-        case Number():
+        case ExactNumber():
             return f"n{number(value)}"
         case str():
             return f"t{value}"
@@ -89,9 +89,9 @@ def cell_json(kind: str, value: Cell) -> JSON:
         case "n", _:
             return None
         case "i", str():
-            return Number(value)
+            return ExactNumber(value)
         case "r", int() | float():
-            return Number(repr(float(value)))
+            return ExactNumber(repr(float(value)))
         case "t", str():
             return value
         case _:
@@ -106,7 +106,7 @@ def encode(value: JSON) -> str:
             return f"{{{','.join(members)}}}"
         case list():
             return f"[{','.join(map(encode, value))}]"
-        case Number():
+        case ExactNumber():
             return str(value)
         case _:
             return json.dumps(value, ensure_ascii=False)
@@ -135,7 +135,7 @@ def _nested(value: JSON) -> Iterator[str]:
                 yield "," if index else ""
                 yield from _nested(item)
             yield "]"
-        case Number():
+        case ExactNumber():
             yield number(value)
         case _:
             yield json.dumps(value)

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from backups.archive import Damaged, read_entries
 from backups.datasets.canonical import DECODER, JSON
-from backups.datasets.mapping import Copied, Correspondence
+from backups.datasets.mapping import Correspondence, DatasetKey
 
 CHUNK = 1024 * 1024
 MAX_ROW = 64 * 1024 * 1024
@@ -32,7 +32,7 @@ class DatasetFile:
         """Raises BadFile when the file cannot be opened or holds something else than JSON arrays."""
         self._path, self._datasets = path, datasets
         with _opened(path) as file:
-            first = _Reader(file).peek()
+            first = _JsonFileReader(file).peek()
         if first not in ("[", "{"):
             raise BadFile(f"{path} holds neither an array of entries nor an object of arrays.")
         self._is_array = first == "["
@@ -52,7 +52,7 @@ class DatasetFile:
                 pass
         return list(found.values())
 
-    def rows(self, dataset: Correspondence) -> Iterator[Copied]:
+    def rows(self, dataset: Correspondence) -> Iterator[DatasetKey]:
         """The rows of one dataset. Raises BadFile."""
         if self._is_array:
             for name, data in self._entries():
@@ -98,7 +98,7 @@ class DatasetFile:
         """Every row as (array, position, value); `began` is called for each array, also an empty one."""
         try:
             with _opened(self._path) as file:
-                yield from _elements(_Reader(file), began)
+                yield from _elements(_JsonFileReader(file), began)
         except (ValueError, RecursionError) as error:
             # The error's own text may quote a value.
             reason = str(error) if type(error) is ValueError else type(error).__name__
@@ -129,7 +129,7 @@ def _opened(path: Path) -> TextIO:
         raise BadFile(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _elements(reader: "_Reader", began: Callable[[str], object]) -> Iterator[tuple[str, int, JSON]]:
+def _elements(reader: "_JsonFileReader", began: Callable[[str], object]) -> Iterator[tuple[str, int, JSON]]:
     seen: set[str] = set()
     for _ in reader.members("{", "}"):
         heading = reader.value()
@@ -146,7 +146,7 @@ def _elements(reader: "_Reader", began: Callable[[str], object]) -> Iterator[tup
         raise ValueError("something follows its end")
 
 
-class _Reader:
+class _JsonFileReader:
     """JSON text from a file, value by value."""
 
     def __init__(self, file: TextIO) -> None:

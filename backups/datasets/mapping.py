@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Self
 
-from backups.datasets.canonical import DECODER, JSON, Number, canonical, cell_digests, digest, number
+from backups.datasets.canonical import DECODER, JSON, ExactNumber, canonical, cell_digests, digest, number
 from kvops.cloudflare import Cell
 
 NOT_AN_OBJECT = "not_an_object"
@@ -31,7 +31,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class DatasetKey:
     """A key as the copy has it. `digests` is None when its value is no JSON object, `name` when it cannot be made."""
 
     name: str | None
@@ -40,7 +40,7 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DatasetRow:
     """A row of D1, about `size` characters long.
 
     `name` is None when the column `nameless` has no value that a name can hold; `head` is what stands before it.
@@ -105,17 +105,17 @@ class Correspondence:
 
     # The copy
 
-    def copied(self, name: str, data: bytes) -> Copied:
+    def copied(self, name: str, data: bytes) -> DatasetKey:
         """A key and its value, as they are in KV or in a copy of it."""
         try:
             return self.copied_value(name, DECODER.decode(data.decode()))
         except (ValueError, RecursionError):
-            return Copied(name, None, (Finding(name, NOT_AN_OBJECT),))
+            return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
 
-    def copied_value(self, name: str, value: JSON, *, known: Collection[str] = ()) -> Copied:
+    def copied_value(self, name: str, value: JSON, *, known: Collection[str] = ()) -> DatasetKey:
         """A key and its parsed value; fields in `known` are not compared. May raise RecursionError."""
         if not isinstance(value, dict):
-            return Copied(name, None, (Finding(name, NOT_AN_OBJECT),))
+            return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
         digests, findings = {}, []
         for member, content in value.items():
             if member in self.fields:
@@ -124,27 +124,27 @@ class Correspondence:
                     digests[member] = digest(form)
             elif member not in self.ignore and member not in known:
                 findings.append(Finding(name, UNKNOWN_FIELD, member))
-        return Copied(name, digests, tuple(findings))
+        return DatasetKey(name, digests, tuple(findings))
 
-    def copied_row(self, place: str, value: JSON) -> Copied:
+    def copied_row(self, place: str, value: JSON) -> DatasetKey:
         """A row of a dataset file; `place` says where it stands, for one whose name cannot be made."""
         if not isinstance(value, dict):
-            return Copied(None, None, (Finding(place, NOT_AN_OBJECT),))
+            return DatasetKey(None, None, (Finding(place, NOT_AN_OBJECT),))
         try:
             name = self.row_name(value)
         except KeyError as missing:
-            return Copied(None, None, (Finding(place, MISSING_IN_D1, missing.args[0]),))
+            return DatasetKey(None, None, (Finding(place, MISSING_IN_D1, missing.args[0]),))
         try:
             return self.copied_value(name, value, known=self._members_of_key().values())
         except RecursionError:
-            return Copied(name, None, (Finding(name, NOT_AN_OBJECT),))
+            return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
 
     def row_name(self, value: Mapping[str, JSON]) -> str:
         """The name of a row of a dataset file; raises KeyError with the member that is missing."""
         parts = {}
         for column, member in self._members_of_key().items():
             content = value.get(member)
-            if isinstance(content, Number):
+            if isinstance(content, ExactNumber):
                 content = number(content)
             if not isinstance(content, str):
                 raise KeyError(member)
@@ -196,7 +196,7 @@ class Correspondence:
         ]
         return f'SELECT {kinds} AS kinds, {", ".join(cells)} FROM "{self.table}" AS t'  # noqa: S608
 
-    def read_row(self, cells: Mapping[str, Cell]) -> Row:
+    def read_row(self, cells: Mapping[str, Cell]) -> DatasetRow:
         """A row of these statements."""
         found = self.read_cells(cells)
         head, nameless = "", ""
@@ -213,7 +213,7 @@ class Correspondence:
                 digests[member] = mark
         key = [found[column] for column in self.key_columns]
         size = sum(len(str(value)) for value in cells.values())
-        return Row(key, size, None if nameless else head, head, nameless, digests)
+        return DatasetRow(key, size, None if nameless else head, head, nameless, digests)
 
     def read_cells(self, cells: Mapping[str, Cell]) -> dict[str, tuple[str, Cell]]:
         """The columns of a row of these statements, each with the first letter of its type."""

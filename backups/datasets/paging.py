@@ -34,7 +34,7 @@ type Query[R] = Callable[[str, Sequence[str]], list[R]]
 """Sends a statement with its parameters."""
 
 
-class Place(Protocol):
+class TablePlace(Protocol):
     """How far a table was read: the last key as JSON, and how many rows may be asked for."""
 
     after: str
@@ -51,7 +51,7 @@ class Beginning:
     most: int = 0
 
 
-def next_rows[R: Keyed](rule: Correspondence, place: Place, query: Query[R]) -> tuple[list[R], bool]:
+def next_rows[R: Keyed](rule: Correspondence, place: TablePlace, query: Query[R]) -> tuple[list[R], bool]:
     """The next rows, and whether they were the last; `place` moves on. None at all may come before the last.
 
     A full page leaves its last key for the next one, so no row of equal key is passed over. Raises RunError and

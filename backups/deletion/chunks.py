@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from backups import archive as manifest
 from backups.cleanup.cost import CHUNK, CHUNK_BYTES, EXACT_CHUNK, FIRST_CHUNK
-from backups.execution.live_digests import Frozen, Verdict, frozen
+from backups.execution.live_digests import Frozen, KeyVerdict, frozen
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
 from kvops import clock
 from kvops.models import Environment, Read
@@ -102,7 +102,7 @@ def names_of(chunk: CleanupChunk) -> list[Frozen]:
     return frozen(chunk.stage, wanted)
 
 
-def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict]) -> None:
+def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
     """A row, with the reason, for each name that is not sent; a retried name is no exception any more."""
     chunk.stage.exceptions.filter(
         outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
@@ -110,10 +110,10 @@ def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, Verdict]) -> None:
     now = clock.now().timestamp()
     found = []
     for entry, verdict in verdicts.items():
-        if verdict is Verdict.EQUAL or (verdict is Verdict.ABSENT and chunk.attempt > 1):
+        if verdict is KeyVerdict.EQUAL or (verdict is KeyVerdict.ABSENT and chunk.attempt > 1):
             continue  # what an earlier chunk sent, and is gone now, was deleted
         outcome = Outcome.CHANGED if chunk.attempt == 1 else Outcome.REAPPEARED
-        if verdict is Verdict.ABSENT:
+        if verdict is KeyVerdict.ABSENT:
             expired = entry.expiration is not None and entry.expiration <= now
             outcome = Outcome.EXPIRED if expired else Outcome.VANISHED
         found.append(

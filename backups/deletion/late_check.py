@@ -19,7 +19,7 @@ from backups.cleanup.stages import CleanupRefused, insist_operator
 from backups.deletion.listing import list_again
 from backups.deletion.own_deletions import MAY_BE
 from backups.deletion.proof import read_again
-from backups.execution.live_digests import Frozen, Verdict
+from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.models import CleanupException, CleanupStage, Reappearance, RestoreChunk, RestoreEntry
 from kvops import clock, timing
 from kvops.cloudflare import CursorRefused, KeyPage
@@ -102,12 +102,12 @@ def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
     return list(found.order_by("index").values_list("index", flat=True))
 
 
-def _report(stage: CleanupStage, lease: Lease, verdicts: Mapping[Frozen, Verdict]) -> None:
+def _report(stage: CleanupStage, lease: Lease, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
     """A row for each key that is there when read; one that is only listed is gone."""
     found = [
-        Reappearance(stage=stage, index=entry.index, name=entry.name, same=verdict is Verdict.EQUAL, found_at=Now())
+        Reappearance(stage=stage, index=entry.index, name=entry.name, same=verdict is KeyVerdict.EQUAL, found_at=Now())
         for entry, verdict in verdicts.items()
-        if verdict is not Verdict.ABSENT
+        if verdict is not KeyVerdict.ABSENT
     ]
     if not found:
         return

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 from audit.actions import Action
 from backups.cleanup.stages import move
 from backups.deletion.listing import counts, list_again, sent_among
-from backups.execution.live_digests import Frozen, Verdict, compare_now, frozen
+from backups.execution.live_digests import Frozen, KeyVerdict, compare_now, frozen
 from backups.execution.revalidation import TRIES, patience
 from backups.models import CleanupException, CleanupStage
 from kvops import clock, timing
@@ -86,7 +86,7 @@ def read_again(
     lease: Lease,
     cursor: Mapping[str, Any],
     *,
-    keep: Callable[[Mapping[Frozen, Verdict]], None],
+    keep: Callable[[Mapping[Frozen, KeyVerdict]], None],
 ) -> bool:
     """What a page lists and should not, compared with the copy, some at a time; whether all of it was.
 
@@ -110,9 +110,9 @@ def _all(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     return [copied.get(index) or Frozen(index, name, b"", None) for index, name in names]
 
 
-def _left(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict]) -> None:
+def _left(stage: CleanupStage, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
     """Unchanged names could not be deleted, others came back; listed but absent when read is gone."""
-    outcomes = {Verdict.EQUAL: Outcome.FAILED, Verdict.DIFFERENT: Outcome.REAPPEARED}
+    outcomes = {KeyVerdict.EQUAL: Outcome.FAILED, KeyVerdict.DIFFERENT: Outcome.REAPPEARED}
     for entry, verdict in verdicts.items():
         if outcome := outcomes.get(verdict):
             CleanupException.objects.create(stage=stage, index=entry.index, name=entry.name, outcome=outcome)

@@ -21,13 +21,13 @@ from backups.deletion import settle as settling
 from backups.execution import announcements
 from backups.execution import prepaid as reserving
 from backups.execution.clients import Clients
-from backups.execution.live_digests import Frozen, Verdict, frozen, read_and_compare
+from backups.execution.live_digests import Frozen, KeyVerdict, frozen, read_and_compare
 from backups.models import CleanupChunk, CleanupStage, Generation
 from kvops import clock, timing
 from kvops.cloudflare import BULK_GET_LIMIT, CloudflareError, RateLimited, TooLate
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.runs import emergency
-from kvops.runs.lease import Lease, Progress
+from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import RunError
 
 State = CleanupChunk.State
@@ -45,7 +45,7 @@ class _Read:
 
     since: float
     at: datetime
-    verdicts: dict[Frozen, Verdict]
+    verdicts: dict[Frozen, KeyVerdict]
 
     @property
     def until(self) -> float:
@@ -115,9 +115,9 @@ class Sender:
 
     def _intend_and_delete(self, chunk: CleanupChunk, read: _Read) -> None:
         verdicts = read.verdicts
-        equal = [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL]
+        equal = [entry for entry, verdict in verdicts.items() if verdict is KeyVerdict.EQUAL]
         digest = manifest.names_sha256(entry.name for entry in equal)
-        progress: Progress = {} if equal else self._progress(chunk)
+        progress: RunProgress = {} if equal else self._progress(chunk)
         with self.lease.checkpoint(no_further=bool(equal), **progress):
             emergency.hold(self.stage.environment)
             chunks.except_(chunk, verdicts)
@@ -184,7 +184,7 @@ class Sender:
             if outcome.contradicts:
                 announcements.contradicted(self.stage, outcome.problem)
 
-    def _progress(self, chunk: CleanupChunk) -> Progress:
+    def _progress(self, chunk: CleanupChunk) -> RunProgress:
         done = max(self.lease.run.done, chunk.last_index + 1)
         calls = self._calls_before + self.reader.calls + self.writer.calls
         return {"done": done, "calls": calls, "note": f"{done} of {self.stage.names} names dealt with."}
@@ -203,7 +203,7 @@ class Sender:
             reserving.reserve(self.budget, reserving.most_calls_for(len(entries)))
             verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
             # What is gone leaves no trace: it is read again in the next step.
-            no_further = all(verdict is Verdict.ABSENT for verdict in verdicts.values())
+            no_further = all(verdict is KeyVerdict.ABSENT for verdict in verdicts.values())
             with self.lease.checkpoint(no_further=no_further):
                 settling.except_(self.stage, verdicts, self.lease)
         with self.lease.checkpoint():

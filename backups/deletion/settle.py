@@ -15,7 +15,7 @@ from audit.actions import Action
 from backups.cleanup.stages import move
 from backups.deletion import chunks
 from backups.deletion.listing import counts, list_again, sent_among
-from backups.execution.live_digests import Frozen, Verdict, frozen, read_and_compare
+from backups.execution.live_digests import Frozen, KeyVerdict, frozen, read_and_compare
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.execution.revalidation import TRIES
 from backups.models import CleanupChunk, CleanupException, CleanupStage
@@ -52,7 +52,7 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
         for verdicts in _still_there(stage, page, reader, budget):
             cursor["listed"] += len(verdicts)
             # What is gone leaves no trace: it is read again in the next step.
-            no_further = all(verdict is Verdict.ABSENT for verdict in verdicts.values())
+            no_further = all(verdict is KeyVerdict.ABSENT for verdict in verdicts.values())
             note = gettext_noop("Some names are still listed; reading them.")
             with lease.checkpoint(no_further=no_further, cursor=cursor, note=note):
                 except_(stage, verdicts, lease)
@@ -67,7 +67,7 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
 
 def _still_there(
     stage: CleanupStage, page: KeyPage, reader: Cloudflare, budget: Prepaid
-) -> Iterator[dict[Frozen, Verdict]]:
+) -> Iterator[dict[Frozen, KeyVerdict]]:
     """The sent names that are still listed, compared with the copy, some at a time."""
     read = stage.generation.read if stage.generation else ""
     for entries in batched(frozen(stage, sent_among(stage, page)), BULK_GET_LIMIT):
@@ -89,18 +89,18 @@ def _attempts(stage: CleanupStage, entries: Collection[Frozen]) -> dict[Frozen, 
     }
 
 
-def except_(stage: CleanupStage, verdicts: Mapping[Frozen, Verdict], lease: Lease) -> None:
+def except_(stage: CleanupStage, verdicts: Mapping[Frozen, KeyVerdict], lease: Lease) -> None:
     """Unchanged names are to be sent again, or have failed after three tries; changed ones came back.
 
     Listed but absent when read is gone. When a person ended the deletion, nothing is sent again.
     """
-    attempts = _attempts(stage, [entry for entry, verdict in verdicts.items() if verdict is Verdict.EQUAL])
+    attempts = _attempts(stage, [entry for entry, verdict in verdicts.items() if verdict is KeyVerdict.EQUAL])
     found = []
     for entry, verdict in verdicts.items():
-        if verdict is Verdict.ABSENT:
+        if verdict is KeyVerdict.ABSENT:
             continue
         outcome = Outcome.REAPPEARED
-        if verdict is Verdict.EQUAL:
+        if verdict is KeyVerdict.EQUAL:
             outcome = Outcome.ALIVE if attempts[entry] < TRIES else Outcome.FAILED
             if lease.run.cursor.get("ending"):
                 outcome = Outcome.STOPPED

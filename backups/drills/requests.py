@@ -20,7 +20,7 @@ from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
 from kvops import clock, timing
 from kvops.approvals import evidence, standing
 from kvops.approvals import gate as approvals
-from kvops.models import ApprovalRequest, Environment, Event, Person, Role, Run, Scratch
+from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Role, Run, Scratch
 from kvops.notifications import outbox as notifications
 from kvops.refusals import Refused
 from kvops.runs import driver as runs
@@ -134,7 +134,7 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
         never = _("No restore drill ever passed. Nobody knows whether a restore would work.")
         days = _("The last restore drill passed more than 35 days ago, at %(at)s.")
         notifications.post(
-            Event.DRILL_OVERDUE,
+            NotificationEvent.DRILL_OVERDUE,
             subject=f"environment:{environment.slug}",
             occasion=last.date().isoformat() if last else "never",
             environment=environment,
@@ -163,7 +163,7 @@ def tell_failed(drill: Drill, copies: Sequence[DrilledCopy]) -> None:
     bad = [copy for copy in copies if not copy.good]
     sentence = _("Copy %(copy)s: %(differing)s of %(keys)s keys were not as in the copy. %(problem)s")
     notifications.post(
-        Event.DRILL_FAILED,
+        NotificationEvent.DRILL_FAILED,
         subject=f"drill:{drill.pk}",
         environment=drill.environment,
         title=say(_("The restore drill failed: %(environment)s"), environment=drill.environment.name),

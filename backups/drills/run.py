@@ -23,12 +23,12 @@ from backups.execution.live_values import SINGLE, current, takes_bulk, too_late
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations import encryption
 from backups.generations.export import digest
-from backups.generations.reader import Copied, Wanted
+from backups.generations.reader import GenerationReader, Wanted
 from backups.models import Drill, DrilledCopy, GenerationEntry
 from kvops import clock, timing
 from kvops.approvals import gate as approvals
 from kvops.approvals import standing
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import Scratch
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
@@ -58,7 +58,7 @@ def rehearse(lease: Lease) -> Again | None:
         ExitStack() as stack,
     ):
         clients.insist_visible(scratch)
-        return _Job(drill, lease, clients, store, stack).step()
+        return _DrillRun(drill, lease, clients, store, stack).step()
 
 
 def _insist_target(drill: Drill, lease: Lease) -> Scratch:
@@ -71,12 +71,12 @@ def _insist_target(drill: Drill, lease: Lease) -> Scratch:
     return scratch
 
 
-class _Job:
+class _DrillRun:
     """One step's work on a drill."""
 
     def __init__(self, drill: Drill, lease: Lease, clients: Clients, store: Store, stack: ExitStack) -> None:
         self.drill, self.lease, self.clients, self.store = drill, lease, clients, store
-        self._stack, self._copied = stack, dict[int, Copied]()
+        self._stack, self._copied = stack, dict[int, GenerationReader]()
         self._calls_before = lease.run.calls
 
     def step(self) -> Again | None:
@@ -137,9 +137,9 @@ class _Job:
             pass
         return None
 
-    def _taken(self, copy: DrilledCopy, wanted: Sequence[Wanted]) -> list[Entry]:
+    def _taken(self, copy: DrilledCopy, wanted: Sequence[Wanted]) -> list[KvEntry]:
         """The first of these as they stand in the copy, up to as many as may go by themselves. Raises RunError."""
-        found: list[Entry] = []
+        found: list[KvEntry] = []
         alone = 0
         for one in wanted:
             found.append(self._from_copy(copy).take(one))
@@ -148,7 +148,7 @@ class _Job:
                 break
         return found
 
-    def _put(self, entries: Sequence[Entry], copy: DrilledCopy) -> None:
+    def _put(self, entries: Sequence[KvEntry], copy: DrilledCopy) -> None:
         """Write these; what was not taken everywhere is written again with the whole chunk. Raises TryLater."""
         alone = [entry for entry in entries if _alone(entry)]
         together = [entry for entry in entries if entry not in alone]
@@ -274,11 +274,11 @@ class _Job:
             found.append(Wanted(index, name, length or 0, "", "", index, bytes(value or b"")))
         return found
 
-    def _from_copy(self, copy: DrilledCopy) -> Copied:
+    def _from_copy(self, copy: DrilledCopy) -> GenerationReader:
         """The values of the copy, streamed in order for the length of the step."""
         if copy.pk not in self._copied:
             storage.insist_here(copy.generation)
-            opened = Copied(copy.generation, self.store, self.lease.keep)
+            opened = GenerationReader(copy.generation, self.store, self.lease.keep)
             self._copied[copy.pk] = self._stack.enter_context(opened)
         return self._copied[copy.pk]
 
@@ -315,6 +315,6 @@ class _Job:
         return self._calls_before + self.clients.reader.calls + self.clients.writer.calls
 
 
-def _alone(entry: Entry) -> bool:
+def _alone(entry: KvEntry) -> bool:
     """Whether it is written by itself."""
     return len(entry.data) > SINGLE or not takes_bulk(entry)

@@ -4,7 +4,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import CleanupStage, Restore
-from kvops.models import Event
+from kvops.models import NotificationEvent
 from kvops.notifications import outbox as notifications
 from kvops.wording import say
 
@@ -15,7 +15,7 @@ def contradicted(work: CleanupStage | Restore, problem: str) -> None:
     if isinstance(work, CleanupStage):
         subject, page, pk = f"stage:{work.pk}", "backups:cleanup", work.request_id
     notifications.post(
-        Event.ANSWER_CONTRADICTED,
+        NotificationEvent.ANSWER_CONTRADICTED,
         subject=subject,
         environment=work.environment,
         title=say(_("Cloudflare's answer contradicts itself: %(what)s"), what=work),

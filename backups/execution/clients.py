@@ -11,7 +11,7 @@ from kvops.cloudflare import ApiError, Cloudflare
 from kvops.cloudflare.writes import KVWriter
 from kvops.connections import clients, credentials, skew
 from kvops.connections.budget import Prepaid, SharedBudget
-from kvops.connections.quota import Meter
+from kvops.connections.quota import QuotaMeter
 from kvops.models import Environment, Namespace, Scratch, Skew
 from kvops.runs.outcomes import RunError
 from kvops.wording import english
@@ -25,7 +25,7 @@ class Clients:
     probe: Cloudflare  # reads with the write token
     writer: KVWriter
     budget: Prepaid
-    meter: Meter
+    meter: QuotaMeter
 
     def insist_visible(self, namespace: Namespace | Scratch) -> None:
         """Both tokens see the namespace under its title; another account's are refused before they write.
@@ -63,7 +63,7 @@ def open_clients(environment: Environment) -> Iterator[Clients]:
         raise RunError("no_token", str(missing)) from missing
     if write_token == read_token:
         raise RunError("wrong_token", gettext_noop("The read and the write token are the same; they must differ."))
-    budget, meter = Prepaid(SharedBudget(environment.account_id)), Meter(environment)
+    budget, meter = Prepaid(SharedBudget(environment.account_id)), QuotaMeter(environment)
     reach = clients.connection(environment, budget, meter)
     with (
         Cloudflare(token=read_token, **reach) as reader,

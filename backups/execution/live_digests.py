@@ -9,13 +9,13 @@ from itertools import batched
 from backups.generations import encryption
 from backups.generations.export import digest
 from backups.models import CleanupStage, GenerationEntry
-from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, KvEntry
 from kvops.models import Read
 
 SIDE_BY_SIDE = 10
 
 
-class Verdict(Enum):
+class KeyVerdict(Enum):
     """How a key compares with its copy."""
 
     EQUAL = "equal"
@@ -52,7 +52,7 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
 
 def read_and_compare(
     reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
-) -> dict[Frozen, Verdict]:
+) -> dict[Frozen, KeyVerdict]:
     """The entries against what KV holds, read at the same time so that the oldest read stays young.
 
     Each answer is compared as it comes and let go of: KV may hold larger values than were copied.
@@ -65,14 +65,14 @@ def read_and_compare(
 
 def compare_now(
     reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
-) -> Mapping[Frozen, Verdict]:
+) -> Mapping[Frozen, KeyVerdict]:
     """The same for up to 100 entries, one by one where they must be read exactly."""
     if read == Read.EXACT:
         return {entry: _verdict(entry, reader.exact_get(namespace_id, entry.name)) for entry in entries}
     return _compare_in_bulk(reader, namespace_id, entries)
 
 
-def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen]) -> Mapping[Frozen, Verdict]:
+def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen]) -> Mapping[Frozen, KeyVerdict]:
     """Halved, and the halves read one after the other, where one answer cannot hold them."""
     current = reader.bulk_get_at_once(namespace_id, [entry.name for entry in entries])
     if current is not None:
@@ -82,12 +82,12 @@ def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Fr
     return {**first, **second}
 
 
-def compare(entries: Iterable[Frozen], current: Mapping[str, Entry | None]) -> dict[Frozen, Verdict]:
+def compare(entries: Iterable[Frozen], current: Mapping[str, KvEntry | None]) -> dict[Frozen, KeyVerdict]:
     """Each frozen entry against what was read: name, value bytes, metadata text and expiration."""
     return {entry: _verdict(entry, current.get(entry.name)) for entry in entries}
 
 
-def _verdict(entry: Frozen, now: Entry | None) -> Verdict:
+def _verdict(entry: Frozen, now: KvEntry | None) -> KeyVerdict:
     if now is None:
-        return Verdict.ABSENT
-    return Verdict.EQUAL if digest(now, entry.key) == entry.digest else Verdict.DIFFERENT
+        return KeyVerdict.ABSENT
+    return KeyVerdict.EQUAL if digest(now, entry.key) == entry.digest else KeyVerdict.DIFFERENT

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from backups.generations.reader import Wanted
 from backups.models import RestoreEntry
-from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, Entry
+from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, KvEntry
 from kvops.models import Read
 
 SIDE_BY_SIDE = 4
@@ -22,7 +22,7 @@ SINGLE = 1024 * 1024
 """Bytes of a value above which it is written by itself: in a bulk call it would be in memory several times."""
 
 
-def difference(copy: Entry, live: Entry | None) -> RestoreEntry.Found:
+def difference(copy: KvEntry, live: KvEntry | None) -> RestoreEntry.Found:
     """How a key compares with its copy: absent, equal, or the first of value, metadata and expiration that differs."""
     if live is None:
         return Found.ABSENT
@@ -33,7 +33,7 @@ def difference(copy: Entry, live: Entry | None) -> RestoreEntry.Found:
     return Found.EQUAL if live.expiration == copy.expiration else Found.EXPIRATION
 
 
-def too_late(copy: Entry, now: float) -> RestoreEntry.Found | None:
+def too_late(copy: KvEntry, now: float) -> RestoreEntry.Found | None:
     """Whether the entry's own expiration keeps it from being written at this time (seconds since 1970)."""
     if copy.expiration is None or copy.expiration >= now + LEAST:
         return None
@@ -42,17 +42,17 @@ def too_late(copy: Entry, now: float) -> RestoreEntry.Found | None:
 
 def current(
     reader: Cloudflare, namespace_id: str, names: Sequence[Wanted], read: str
-) -> Iterator[tuple[Wanted, Entry | None]]:
+) -> Iterator[tuple[Wanted, KvEntry | None]]:
     """Each name with what KV holds now, in order, read some at a time side by side."""
 
-    def get(batch: Sequence[Wanted]) -> Mapping[str, Entry | None]:
+    def get(batch: Sequence[Wanted]) -> Mapping[str, KvEntry | None]:
         asked = [one.name for one in batch]
         if read == Read.EXACT:
             return {name: reader.exact_get(namespace_id, name) for name in asked}
         return reader.bulk_get(namespace_id, asked)
 
     batches = _batches(names, 1 if read == Read.EXACT else BULK_GET_LIMIT)
-    under_way: deque[tuple[list[Wanted], Future[Mapping[str, Entry | None]]]] = deque()
+    under_way: deque[tuple[list[Wanted], Future[Mapping[str, KvEntry | None]]]] = deque()
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         try:
             while True:
@@ -83,6 +83,6 @@ def _batches(names: Iterable[Wanted], most: int) -> Iterator[list[Wanted]]:
         yield batch
 
 
-def takes_bulk(entry: Entry) -> bool:
+def takes_bulk(entry: KvEntry) -> bool:
     """Whether the bulk call is documented to take the entry's metadata: only objects are."""
     return entry.metadata is None or entry.metadata.startswith("{")

@@ -12,7 +12,7 @@ from audit import log
 from audit.actions import Action
 from backups import archive as manifest
 from backups.models import PlainDump
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import Namespace
 from kvops.refusals import Refused
 
@@ -81,7 +81,7 @@ class PlainFile:
         """The digest of what was written so far, in hex."""
         return self._hash.hexdigest()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: KvEntry) -> None:
         """Write an entry."""
         self._write(b",\n" if self.keys else b"[\n")
         self._write(manifest.encode_entry(entry))

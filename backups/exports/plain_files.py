@@ -19,7 +19,7 @@ from backups.generations import encryption, scope
 from backups.generations import kv_reader as values
 from backups.generations.export import gone
 from backups.generations.freeze import MAX_RESTARTS
-from backups.generations.kv_reader import Name, Reader
+from backups.generations.kv_reader import KvReader, Name
 from backups.generations.scope import BackupRefused
 from backups.models import GenerationEntry
 from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused
@@ -38,7 +38,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Dump:
+class WrittenDump:
     """A file that was written; `bytes` are those of the values. `api_only` holds what wrangler refuses."""
 
     keys: int
@@ -69,7 +69,7 @@ def plan(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Pla
 
 def write(
     namespace: Namespace, *, prefixes: Collection[str], path: Path, actor: log.Actor, progress: Callable[[str], None]
-) -> Dump:
+) -> WrittenDump:
     """Write all keys under the prefixes to a new file, whole or not at all, readable by its owner only.
 
     Raises BackupRefused when a key needs encryption, PathRefused, manifest.BadEntry, CloudflareError and OSError.
@@ -92,7 +92,7 @@ def write(
                 progress(f"Read {name.index} of {names.count} keys")
         files = [plain, api_only] if api_only.keys else [plain]
         publish(namespace, prefixes, files, actor)
-        return Dump(
+        return WrittenDump(
             keys=plain.keys + api_only.keys,
             bytes=plain.value_bytes + api_only.value_bytes,
             calls=reader.client.calls,
@@ -117,12 +117,12 @@ def refused(namespace: Namespace, prefixes: Collection[str], refusal: Refused, *
     )
 
 
-def _reader(namespace: Namespace) -> Reader:
-    return Reader(namespace.environment, lambda: None, patient=True)
+def _reader(namespace: Namespace) -> KvReader:
+    return KvReader(namespace.environment, lambda: None, patient=True)
 
 
 def _list(
-    namespace: Namespace, prefixes: Sequence[str], reader: Reader, names: "_Names", *, plain: bool
+    namespace: Namespace, prefixes: Sequence[str], reader: KvReader, names: "_Names", *, plain: bool
 ) -> list[Family]:
     """Fill `names`; the families they belong to. Raises BackupRefused."""
     families = Families.of(namespace.binding)
@@ -144,7 +144,7 @@ def _list(
     return [family for family in found if family]
 
 
-def _list_one(namespace: Namespace, prefix: str, reader: Reader, names: "_Names") -> None:
+def _list_one(namespace: Namespace, prefix: str, reader: KvReader, names: "_Names") -> None:
     cursor: str | None = None
     while True:
         after = cursor
@@ -169,7 +169,7 @@ def _refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> Backu
     )
 
 
-def _how_to_read(namespace: Namespace, families: Collection[Family], reader: Reader, names: "_Names") -> Read:
+def _how_to_read(namespace: Namespace, families: Collection[Family], reader: KvReader, names: "_Names") -> Read:
     if scope.read(families) == Read.EXACT:
         return Read.EXACT
     indexes = values.sample(manifest.names_sha256(name.name for name in names), names.count)

@@ -5,7 +5,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
-from kvops.models import Event
+from kvops.models import NotificationEvent
 from kvops.notifications import outbox as notifications
 from kvops.wording import moment, say, translated
 
@@ -16,17 +16,17 @@ def made(generation: Generation) -> None:
     """A copy nobody waits for on a page of its own is complete; any copy lacks what vanished meanwhile."""
     if generation.status == Generation.Status.PARTIAL:
         why = say(_("%(n)s keys vanished while it was made. Make another."), n=generation.vanished)
-        _tell(generation, Event.GENERATION_FAILED, _("Copy left partial: %(what)s"), why)
+        _tell(generation, NotificationEvent.GENERATION_FAILED, _("Copy left partial: %(what)s"), why)
     elif generation.purpose in {Purpose.ROUTINE, Purpose.MASTERS, Purpose.INVESTIGATION}:
-        _tell(generation, Event.GENERATION_MADE, _("Copy made: %(what)s"))
+        _tell(generation, NotificationEvent.GENERATION_MADE, _("Copy made: %(what)s"))
 
 
 def damaged(generation: Generation) -> None:
     """A read-back found a copy to be another than what KV returned."""
-    _tell(generation, Event.GENERATION_DAMAGED, _("Copy damaged: %(what)s"), translated(generation.problem))
+    _tell(generation, NotificationEvent.GENERATION_DAMAGED, _("Copy damaged: %(what)s"), translated(generation.problem))
 
 
-def _tell(generation: Generation, event: Event, title: str | Promise, *why: str) -> None:
+def _tell(generation: Generation, event: NotificationEvent, title: str | Promise, *why: str) -> None:
     what = f"{generation.namespace} {' '.join(f'{prefix}*' for prefix in generation.prefixes)}"
     keys = say(_("%(n)s keys, made by %(who)s, %(time)s"), n=generation.keys, who=generation.actor,
                time=moment(generation.finished_at))  # fmt: skip

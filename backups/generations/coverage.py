@@ -37,7 +37,7 @@ class Light(TextChoices):
 
 
 @dataclass(frozen=True)
-class Copy:
+class NewestBackup:
     """The newest verified copy of a family in one namespace, if there is one.
 
     `since` is the moment the oldest verified copy takes one back to; `short` when that is less than 14 days.
@@ -56,7 +56,7 @@ class Protection:
     """A family and its copies, environment after environment."""
 
     family: Family
-    copies: Sequence[Copy]
+    copies: Sequence[NewestBackup]
 
 
 def of_all() -> list[Protection]:
@@ -76,7 +76,7 @@ def of_all() -> list[Protection]:
     return sorted(rows, key=lambda row: ORDER.index(Category(row.family.category)))
 
 
-def in_environment(environment: Environment) -> list[tuple[Family, Copy]]:
+def in_environment(environment: Environment) -> list[tuple[Family, NewestBackup]]:
     """The same for one environment."""
     return [
         (row.family, copy) for row in of_all() for copy in row.copies if copy.namespace.environment_id == environment.pk
@@ -114,13 +114,13 @@ def _keys() -> Mapping[tuple[int, int], bool]:
 
 def _copy(
     family: Family, namespace: Namespace, verified: Sequence[_Verified], now: datetime, *, has_keys: bool
-) -> Copy:
+) -> NewestBackup:
     mine = [each for each in verified if each.newest.namespace_id == namespace.pk and _covers(each.newest, family)]
     newest = mine[0].newest if mine else None
     since = min((each.since for each in mine), default=None)
     stale = now - timedelta(seconds=timing.VERIFIED_FRESH)
     light = _light(family, newest, now, has_keys=has_keys)
-    return Copy(
+    return NewestBackup(
         namespace,
         newest,
         since,

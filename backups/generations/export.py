@@ -33,11 +33,11 @@ from backups.bucket import rollback as bucket
 from backups.bucket.r2 import ObjectConflict
 from backups.generations import encryption, recovery
 from backups.generations.freeze import Freezing
-from backups.generations.kv_reader import Name, Reader
+from backups.generations.kv_reader import KvReader, Name
 from backups.models import Generation, GenerationEntry, GenerationPart
 from kvops import clock, timing
 from kvops import rollback as contradictions
-from kvops.cloudflare import CloudflareError, Entry, RateLimited
+from kvops.cloudflare import CloudflareError, KvEntry, RateLimited
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
 from kvops.wording import english
@@ -54,8 +54,8 @@ type Found = tuple[int, Outcome, bytes | None, int | None]
 class Export(Freezing):
     """One step's work on a generation."""
 
-    _ahead: Iterator[tuple[Name, Entry | None]] | None = None
-    _over: Sequence[tuple[Name, Entry]] = ()
+    _ahead: Iterator[tuple[Name, KvEntry | None]] | None = None
+    _over: Sequence[tuple[Name, KvEntry]] = ()
     """What was read last and did not fit into its part."""
     _part_end = 0
 
@@ -125,14 +125,14 @@ class Export(Freezing):
             raise RunError("bad_entry", str(bad)) from bad
         return found, None
 
-    def _entries(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+    def _entries(self, first: int) -> Iterator[tuple[Name, KvEntry | None]]:
         """The entries from an index on, which go on being read while a part is stored and committed."""
         if self._ahead is None:
             self._ahead = self._from(first)
         over, self._over = self._over, ()
         return chain(iter(over), self._ahead)  # an iterator lets go of its list
 
-    def _from(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+    def _from(self, first: int) -> Iterator[tuple[Name, KvEntry | None]]:
         """Everything from an index on."""
         return self.reader.values(self.namespace_id, self._names(first), self.generation.read)
 
@@ -242,7 +242,7 @@ class Export(Freezing):
         }
 
 
-def digest(entry: Entry, key: bytes | None) -> bytes:
+def digest(entry: KvEntry, key: bytes | None) -> bytes:
     """The digest of an entry as KV returned it; the key is that of its copy, None where it is not encrypted."""
     return manifest.entry_digest(entry.name, manifest.hashed(entry.data, key), entry.metadata, entry.expiration, key)
 
@@ -305,6 +305,6 @@ def step_of(lease: Lease, work: type[Export]) -> Again | None:
     with (
         storage.errors_for_a_run(),
         storage.store_of(generation) as store,
-        Reader(generation.environment, lease.keep) as reader,
+        KvReader(generation.environment, lease.keep) as reader,
     ):
         return work(generation, lease, reader, store).step()

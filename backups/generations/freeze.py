@@ -14,14 +14,14 @@ from backups import archive as manifest
 from backups.bucket.r2 import ObjectInfo, R2Store
 from backups.generations import encryption, scope
 from backups.generations import kv_reader as values
-from backups.generations.kv_reader import Name, Reader
+from backups.generations.kv_reader import KvReader, Name
 from backups.models import CleanupStage, Generation, Restore, RestoreEntry
 from kvops import names
-from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, Key, KeyPage
+from kvops.cloudflare import BULK_GET_LIMIT, CursorRefused, KeyPage, ListedKey
 from kvops.inventory.families import Families
 from kvops.models import Category, Family, Read
 from kvops.names import escaped
-from kvops.runs.lease import Lease, Progress
+from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import Done, RunError
 from kvops.wording import english
 
@@ -31,7 +31,7 @@ MAX_RESTARTS = 5
 class Freezing:
     """The first phases of a backup: `list`, then `sample`. Each leaves its place in the run's cursor."""
 
-    def __init__(self, generation: Generation, lease: Lease, reader: Reader, store: R2Store) -> None:
+    def __init__(self, generation: Generation, lease: Lease, reader: KvReader, store: R2Store) -> None:
         self.generation, self.lease, self.reader, self.store = generation, lease, reader, store
         self.namespace_id = generation.namespace.namespace_id
         self._counted = 0
@@ -50,10 +50,10 @@ class Freezing:
 
     @contextmanager
     def checkpoint(
-        self, cursor: dict[str, Any], then: Done | None = None, /, **more: Unpack[Progress]
+        self, cursor: dict[str, Any], then: Done | None = None, /, **more: Unpack[RunProgress]
     ) -> Iterator[None]:
         """The lease's checkpoint, with the place to go on from and the requests counted."""
-        progress: Progress = {"cursor": cursor, "calls": self.lease.run.calls + self.new_calls(), **more}
+        progress: RunProgress = {"cursor": cursor, "calls": self.lease.run.calls + self.new_calls(), **more}
         with self.lease.checkpoint(then, **progress):
             yield
 
@@ -104,7 +104,7 @@ class Freezing:
         under = self.generation.prefixes[prefix]
         return self.reader.submit(lambda: self.reader.client.list_keys(self.namespace_id, prefix=under, cursor=cursor))
 
-    def _classify(self, at: dict[str, Any], keys: Sequence[Key]) -> None:
+    def _classify(self, at: dict[str, Any], keys: Sequence[ListedKey]) -> None:
         found = [self._families.family(key.name) for key in keys]
         at["secret"] += sum(map(encryption.needed, found))
         at["unclassified"] += found.count(None)
@@ -167,7 +167,7 @@ class Freezing:
             self.update(read=read)
 
 
-def _freeze(generation: Generation, first: int, keys: Sequence[Key]) -> None:
+def _freeze(generation: Generation, first: int, keys: Sequence[ListedKey]) -> None:
     """Append a page to the names of a generation."""
     columns = "generation_id, index, name, expiration, outcome"
     rows = [

@@ -11,7 +11,7 @@ from itertools import count, islice
 from threading import Condition
 from types import TracebackType
 
-from kvops.cloudflare import BULK_GET_LIMIT, Entry
+from kvops.cloudflare import BULK_GET_LIMIT, KvEntry
 from kvops.connections.calls import Calls
 from kvops.models import Environment, Read
 
@@ -24,7 +24,7 @@ ROOM = 16 * 1024 * 1024
 SAMPLE = 20
 SAMPLE_ONE_IN = 2_000
 
-type _Entries = dict[str, Entry | None]
+type _Entries = dict[str, KvEntry | None]
 type _Mark = tuple[bytes, int | None, str | None]
 
 
@@ -82,7 +82,7 @@ class _Room:
             self._changed.notify_all()
 
 
-class Reader(Calls):
+class KvReader(Calls):
     """Reads the values of an environment."""
 
     def __init__(self, environment: Environment, keep: Callable[[], None], *, patient: bool = False) -> None:
@@ -101,7 +101,7 @@ class Reader(Calls):
         """Let no call begin any more: `values` ends with what was asked for already."""
         self._dry = True
 
-    def values(self, namespace_id: str, names: Iterator[Name], read: str) -> Iterator[tuple[Name, Entry | None]]:
+    def values(self, namespace_id: str, names: Iterator[Name], read: str) -> Iterator[tuple[Name, KvEntry | None]]:
         """Each name with its entry, in order; None for a key that is gone."""
         size = 1 if read == Read.EXACT else BULK_GET_LIMIT
         room, numbers = _Room(), count()
@@ -131,7 +131,7 @@ class Reader(Calls):
             for _, future in under_way:
                 future.cancel()
 
-    def _in_halves(self, namespace_id: str, batch: Sequence[Name]) -> Iterator[tuple[Name, Entry | None]]:
+    def _in_halves(self, namespace_id: str, batch: Sequence[Name]) -> Iterator[tuple[Name, KvEntry | None]]:
         """What did not fit into one answer, in smaller ones, each asked for when the one before was taken."""
         middle = len(batch) // 2
         for half in batch[:middle], batch[middle:]:

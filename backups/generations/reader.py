@@ -16,7 +16,7 @@ from backups.bucket.r2 import ObjectMissing, Store
 from backups.generations import encryption
 from backups.generations.export import digest
 from backups.models import Generation, GenerationEntry, GenerationPart, Restore
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.runs.outcomes import RunError
 
 
@@ -48,7 +48,7 @@ def wanted(restore: Restore, indexes: Sequence[int]) -> list[Wanted]:
     return [Wanted(*row, *known[row[1]]) for row in found]
 
 
-class Copied:
+class GenerationReader:
     """The entries of a generation; to be used with `with`. `keep` is called between the chunks of an object.
 
     Raises RunError when it is encrypted and this process cannot open it.
@@ -60,7 +60,7 @@ class Copied:
         self._opened, self._key = encryption.opener(generation), encryption.digest_key(generation)
         self._part: GenerationPart | None = None
         self._open: list[Iterator[bytes]] = []
-        self._entries: Iterator[Entry] = iter(())
+        self._entries: Iterator[KvEntry] = iter(())
         self._last = ""
 
     def __enter__(self) -> Self:
@@ -71,7 +71,7 @@ class Copied:
     ) -> None:
         self._close()
 
-    def take(self, one: Wanted) -> Entry:
+    def take(self, one: Wanted) -> KvEntry:
         """The entry of this name. Names asked for in order are found in one pass; going back begins the part anew.
 
         Raises RunError when the copy does not hold what KV returned, and StoreError.

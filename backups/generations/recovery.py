@@ -50,7 +50,8 @@ def document(generation: Generation, closing: Mapping[str, Any]) -> manifest.Man
         digest_key=generation.digest_key,
         source=generation.source,
         tables=tuple(
-            manifest.Table(**{**table, "fields": tuple(sorted(table["fields"].items()))}) for table in generation.tables
+            manifest.ManifestTable(**{**table, "fields": tuple(sorted(table["fields"].items()))})
+            for table in generation.tables
         ),
     )
 

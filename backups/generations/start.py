@@ -22,7 +22,7 @@ from backups.generations.verification import ReadBack
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from kvops import clock, timing
 from kvops import rollback as contradictions
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import Category, Family, Namespace, Person, Read, Run
 from kvops.prefixes import distinct
 from kvops.refusals import Refused
@@ -250,7 +250,7 @@ def read_back(lease: Lease) -> Again | None:
         return ReadBack(generation, lease, store).step()
 
 
-def read_entry(generation: Generation, name: str) -> Entry | None:
+def read_entry(generation: Generation, name: str) -> KvEntry | None:
     """One entry as a copy that is not encrypted holds it, None when it does not. Memory is bounded by the entry.
 
     Raises manifest.Damaged when it is not what KV returned, and StoreError.

@@ -7,7 +7,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.generations import start as generations
 from backups.models import Generation
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.inventory import value as values
 from kvops.models import Person
 from kvops.refusals import Refused
@@ -19,7 +19,7 @@ class ValueHidden(Refused):
     """The key is masked now, or the copy does not hold it."""
 
 
-def view_entry(generation: Generation, name: str, *, by: Person) -> Entry:
+def view_entry(generation: Generation, name: str, *, by: Person) -> KvEntry:
     """The entry as the copy holds it. Raises ValueHidden, manifest.Damaged and StoreError."""
     if generation.encrypted:
         raise ValueHidden(ENCRYPTED)

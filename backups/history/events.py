@@ -23,7 +23,7 @@ from kvops.models import ApprovalRequest, Environment, Family
 CHUNK = 1_000
 
 
-class Lane(models.TextChoices):
+class TimelineLane(models.TextChoices):
     """What happened to a copy, one line of the timeline each."""
 
     TAKEN = "taken", _("taken")
@@ -33,12 +33,12 @@ class Lane(models.TextChoices):
     DELETED = "deleted", _("deleted")
 
 
-LANES: Mapping[Lane, Sequence[Action]] = {
-    Lane.TAKEN: [Action.GENERATION_COMPLETED, Action.GENERATION_PARTIAL],
-    Lane.VERIFIED: [Action.GENERATION_VERIFIED, Action.GENERATION_DAMAGED],
-    Lane.RESTORED: [Action.RESTORE_STARTED, Action.RESTORE_FINISHED],
-    Lane.PINNED: [Action.GENERATION_PINNED, Action.GENERATION_UNPINNED],
-    Lane.DELETED: [Action.GENERATION_DELETING, Action.GENERATION_DELETED],
+LANES: Mapping[TimelineLane, Sequence[Action]] = {
+    TimelineLane.TAKEN: [Action.GENERATION_COMPLETED, Action.GENERATION_PARTIAL],
+    TimelineLane.VERIFIED: [Action.GENERATION_VERIFIED, Action.GENERATION_DAMAGED],
+    TimelineLane.RESTORED: [Action.RESTORE_STARTED, Action.RESTORE_FINISHED],
+    TimelineLane.PINNED: [Action.GENERATION_PINNED, Action.GENERATION_UNPINNED],
+    TimelineLane.DELETED: [Action.GENERATION_DELETING, Action.GENERATION_DELETED],
 }
 BEGINNINGS = {Action.RESTORE_STARTED.value, Action.GENERATION_DELETING.value}
 """Told, but not counted besides what they come to."""
@@ -54,7 +54,7 @@ class Scope:
     until: date
     family: Family | None = None
     environment: Environment | None = None
-    lane: Lane | None = None
+    lane: TimelineLane | None = None
     actor: str = ""
 
     @property
@@ -84,7 +84,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Event:
+class BackupEvent:
     """An entry of the record about a copy, and the approval and the disposal behind it where the entry names them."""
 
     entry: Entry
@@ -94,7 +94,7 @@ class Event:
     investigation: Investigation | None = None
 
     @property
-    def lane(self) -> Lane:
+    def lane(self) -> TimelineLane:
         """Which line of the timeline it is on."""
         return next(lane for lane, actions in LANES.items() if self.entry.action in actions)
 
@@ -107,11 +107,11 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Count:
+class DayCount:
     """How many events of one line fell into a day."""
 
     day: date
-    lane: Lane
+    lane: TimelineLane
     events: int
 
 
@@ -155,7 +155,7 @@ WHERE e.action = ANY(%s) AND e.seq >= %s AND e.seq < %s AND strpos(lower(e.actor
 """  # noqa: S608  (of our own pieces)
 
 
-def events(scope: Scope, *, before: int | None = None, limit: int) -> list[Event]:
+def events(scope: Scope, *, before: int | None = None, limit: int) -> list[BackupEvent]:
     """The newest events of the scope, those before an entry's number if one is given."""
     first, beyond = _sequence(scope)
     of, of_params = _ids(scope)
@@ -167,13 +167,13 @@ def events(scope: Scope, *, before: int | None = None, limit: int) -> list[Event
     return _told([(entries[seq], generations[pk]) for seq, pk in rows])
 
 
-def _told(found: Sequence[tuple[Entry, Generation]]) -> list[Event]:
+def _told(found: Sequence[tuple[Entry, Generation]]) -> list[BackupEvent]:
     """The entries with what they name."""
     approvals = ApprovalRequest.objects.select_related("approver", "requester").in_bulk(_named(found, "approval"))
     disposals = Disposal.objects.in_bulk(_named(found, "disposal"))
     investigations = Investigation.objects.in_bulk(_named(found, "investigation"))
     return [
-        Event(
+        BackupEvent(
             entry,
             copy,
             approvals.get(entry.details.get("approval")),
@@ -188,7 +188,7 @@ def _named(found: Sequence[tuple[Entry, Generation]], kind: str) -> set[int]:
     return {number for entry, _ in found if isinstance(number := entry.details.get(kind), int)}
 
 
-def all_events(scope: Scope) -> Iterator[Event]:
+def all_events(scope: Scope) -> Iterator[BackupEvent]:
     """Every event of the scope, newest first, some at a time."""
     before = None
     while page := events(scope, before=before, limit=CHUNK):
@@ -196,19 +196,19 @@ def all_events(scope: Scope) -> Iterator[Event]:
         before = page[-1].entry.seq
 
 
-def counts(scope: Scope) -> list[Count]:
+def counts(scope: Scope) -> list[DayCount]:
     """How many events there were, by day and line, oldest first."""
     zone = timezone.get_default_timezone_name()
     of, of_params = _ids(scope)
     everything = not (scope.family or scope.environment)
     effects = [action for action in scope.actions if action not in BEGINNINGS]
     params = [zone, effects, *_sequence(scope), scope.actor, everything, *of_params]
-    found: dict[tuple[date, Lane], int] = {}
+    found: dict[tuple[date, TimelineLane], int] = {}
     lane_of = {action.value: lane for lane, actions in LANES.items() for action in actions}
     for at, action, number in _fetch(_COUNTS.format(of=of), params):
         key = (at, lane_of[action])
         found[key] = found.get(key, 0) + number
-    return [Count(at, lane, number) for (at, lane), number in sorted(found.items())]
+    return [DayCount(at, lane, number) for (at, lane), number in sorted(found.items())]
 
 
 def trend(scope: Scope) -> list[Point]:
@@ -226,7 +226,7 @@ class Existence:
 
     generation: Generation
     verified: Sequence[Entry]
-    deletion: Event | None
+    deletion: BackupEvent | None
 
     @property
     def until(self) -> datetime | None:

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from backups.history.events import Lane, Scope
+from backups.history.events import Scope, TimelineLane
 from kvops.models import Environment, Family
 
 DAYS = 90
@@ -28,7 +28,7 @@ def _day(label: Any) -> forms.DateField:
     )
 
 
-class HistoryFilter(forms.Form):
+class BackupHistoryFilter(forms.Form):
     """Whose copies, when, by whom; every field may be empty. Dates are days in the team's zone."""
 
     family = forms.ChoiceField(label=_("Family"), required=False, choices=_families)
@@ -39,7 +39,7 @@ class HistoryFilter(forms.Form):
         to_field_name="slug",
         empty_label=_("All environments"),
     )
-    lane = forms.ChoiceField(label=_("Event"), required=False, choices=[("", _("All events")), *Lane.choices])
+    lane = forms.ChoiceField(label=_("Event"), required=False, choices=[("", _("All events")), *TimelineLane.choices])
     since = _day(_("From"))
     until = _day(_("To"))
     actor = forms.CharField(
@@ -73,7 +73,7 @@ class HistoryFilter(forms.Form):
             until=chosen["until"],
             family=_family(chosen["family"]),
             environment=chosen["environment"],
-            lane=Lane(chosen["lane"]) if chosen["lane"] else None,
+            lane=TimelineLane(chosen["lane"]) if chosen["lane"] else None,
             actor=chosen["actor"],
         )
 

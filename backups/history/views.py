@@ -8,8 +8,8 @@ from django.views.decorators.http import require_safe
 
 from audit.models import Head
 from backups.history import events as history
-from backups.history.events import Event
-from backups.history.forms import HistoryFilter, everything
+from backups.history.events import BackupEvent
+from backups.history.forms import BackupHistoryFilter, everything
 from kvops.models import PolicyVersion
 from kvops.web import files as downloads
 
@@ -27,7 +27,7 @@ COLUMNS = (
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """What happened to the copies, filtered and paged by the address."""
-    form = HistoryFilter(request.GET)
+    form = BackupHistoryFilter(request.GET)
     scope = form.scope()
     context: dict[str, object] = {"form": form, "scope": scope, "filtered": any(request.GET.values())}
     if scope:
@@ -46,7 +46,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     """The events of the address, or all there are, as a file."""
-    scope = everything() if "all" in request.GET else HistoryFilter(request.GET).scope()
+    scope = everything() if "all" in request.GET else BackupHistoryFilter(request.GET).scope()
     if scope is None:
         raise Http404
     rows = map(_cells, history.all_events(scope))
@@ -58,7 +58,7 @@ def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     return response
 
 
-def _cells(event: Event) -> list[downloads.Cell]:
+def _cells(event: BackupEvent) -> list[downloads.Cell]:
     entry, copy, approval = event.entry, event.generation, event.approval
     return [
         *(entry.seq, entry.at.isoformat(), event.lane.value, entry.action, entry.environment),
@@ -72,7 +72,7 @@ def _cells(event: Event) -> list[downloads.Cell]:
 @permission_required("kvops.view", raise_exception=True)
 def report(request: HttpRequest) -> HttpResponse:
     """Which copies there were in a period, from when until when, and who let them go: to be printed."""
-    form = HistoryFilter(request.GET)
+    form = BackupHistoryFilter(request.GET)
     scope = form.scope()
     context: dict[str, object] = {"form": form, "scope": scope, "now": timezone.now(), "head": Head.objects.first()}
     if scope:

@@ -10,7 +10,7 @@ from backups.bucket import access as storage
 from backups.bucket.r2 import Store
 from backups.datasets import registry as datasets
 from backups.datasets.files import BadFile, DatasetFile
-from backups.datasets.mapping import Copied, Correspondence
+from backups.datasets.mapping import Correspondence, DatasetKey
 from backups.generations import encryption
 from backups.generations.encryption import Opener
 from backups.models import Check, Generation, GenerationPart
@@ -19,7 +19,9 @@ from kvops.runs.outcomes import RunError
 FILE_BATCH = 5_000
 
 
-def read_generation(generation: Generation, rule: Correspondence, *, after: int) -> Generator[tuple[int, list[Copied]]]:
+def read_generation(
+    generation: Generation, rule: Correspondence, *, after: int
+) -> Generator[tuple[int, list[DatasetKey]]]:
     """Part by part, from the number above `after` on; of master data the rows of one dataset.
 
     Raises RunError when an object is not as it was written.
@@ -35,7 +37,7 @@ def read_generation(generation: Generation, rule: Correspondence, *, after: int)
             yield part.number, _mine(generation, rule, copied)
 
 
-def _mine(generation: Generation, rule: Correspondence, copied: list[Copied]) -> list[Copied]:
+def _mine(generation: Generation, rule: Correspondence, copied: list[DatasetKey]) -> list[DatasetKey]:
     """Of a copy of master data the rows of one dataset, of any other all."""
     if generation.purpose != Generation.Purpose.MASTERS:
         return copied
@@ -47,7 +49,7 @@ def _objects(part: GenerationPart) -> list[tuple[str, str]]:
     return [(key, digest) for key, digest in both if key]
 
 
-def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: str) -> list[Copied]:
+def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: str) -> list[DatasetKey]:
     total = sha256()
 
     def chunks() -> Iterator[bytes]:
@@ -61,7 +63,7 @@ def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: 
     return copied
 
 
-def read_file(check: Check, rule: Correspondence, *, after: int) -> Iterator[Sequence[Copied]]:
+def read_file(check: Check, rule: Correspondence, *, after: int) -> Iterator[Sequence[DatasetKey]]:
     """Batches of the rows in the check's file that are its dataset's, without the first `after`. Raises RunError."""
     others = [other for other in datasets.of_database(check.dataset.database) if other.name != rule.name]
     try:

@@ -18,7 +18,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.datasets import registry as datasets
-from backups.datasets.mapping import MISSING_IN_D1, ONLY_IN_D1, Copied, Correspondence, Finding, Row
+from backups.datasets.mapping import MISSING_IN_D1, ONLY_IN_D1, Correspondence, DatasetKey, DatasetRow, Finding
 from backups.datasets.paging import MOST_ROWS, next_rows
 from backups.integrity import staging as sides
 from backups.integrity.copy_side import read_file, read_generation
@@ -35,7 +35,7 @@ MAX_RESTARTS = 3
 
 
 @dataclass(slots=True)
-class Progress:
+class CheckProgress:
     """How far a check has come; kept in the cursor of its run."""
 
     phase: str = "copy"
@@ -64,7 +64,7 @@ class Progress:
 class Comparison:
     """One step's work on a check, in a run of its own or within another run."""
 
-    def __init__(self, lease: Lease, check: Check, progress: Progress, *, within_another_run: bool) -> None:
+    def __init__(self, lease: Lease, check: Check, progress: CheckProgress, *, within_another_run: bool) -> None:
         self.lease, self.check, self.progress = lease, check, progress
         self.within_another_run = within_another_run
         self.rule = Correspondence.of(check.definition)
@@ -77,7 +77,7 @@ class Comparison:
     def step(self) -> bool:
         """Work until the step is over; whether the check is finished. Raises RunError, TryLater, CloudflareError."""
         if self.progress.at and clock.now().timestamp() - self.progress.at > timing.CHECK_PAUSE:
-            self._start_over(Progress())
+            self._start_over(CheckProgress())
         finished = False
         while not finished:
             if self.progress.phase == "copy":
@@ -101,7 +101,7 @@ class Comparison:
             cursor["check"] = {"id": self.check.pk, "progress": place}
         return self.lease.checkpoint(then, cursor=cursor, calls=calls)
 
-    def _start_over(self, progress: Progress) -> None:
+    def _start_over(self, progress: CheckProgress) -> None:
         self.progress = progress
         with self._checkpoint():
             sides.clear(self.check, findings=True)
@@ -146,7 +146,7 @@ class Comparison:
         rows = {table["dataset"]: int(table["rows"]) for table in generation.tables}
         return rows.get(self.rule.name, generation.keys)
 
-    def _keep_copy(self, batch: Sequence[Copied]) -> None:
+    def _keep_copy(self, batch: Sequence[DatasetKey]) -> None:
         findings = [finding for copied in batch for finding in copied.findings]
         rows = []
         for copied in batch:
@@ -173,7 +173,7 @@ class Comparison:
                 if self.lease.tired:
                     return
 
-    def _query(self, client: Cloudflare, database_id: str, sql: str, params: Sequence[str] = ()) -> list[Row]:
+    def _query(self, client: Cloudflare, database_id: str, sql: str, params: Sequence[str] = ()) -> list[DatasetRow]:
         before = client.calls
         try:
             answer = client.query(database_id, sql, params)
@@ -195,7 +195,7 @@ class Comparison:
         self._keep_rows(rows)
 
     def _read_page(self, client: Cloudflare, database_id: str) -> None:
-        def query(sql: str, params: Sequence[str]) -> list[Row]:
+        def query(sql: str, params: Sequence[str]) -> list[DatasetRow]:
             return self._query(client, database_id, sql, params)
 
         rows, last = next_rows(self.rule, self.progress, query)
@@ -203,7 +203,7 @@ class Comparison:
             self.progress.phase = "compare"
         self._keep_rows(rows)
 
-    def _keep_rows(self, rows: Sequence[Row]) -> None:
+    def _keep_rows(self, rows: Sequence[DatasetRow]) -> None:
         named, findings = [], []
         for row in filter(self._concerns_us, rows):
             self.progress.rows += 1
@@ -218,7 +218,7 @@ class Comparison:
         self.progress.staged_rows += len(named)
         self._keep(Side.D1, named, findings)
 
-    def _concerns_us(self, row: Row) -> bool:
+    def _concerns_us(self, row: DatasetRow) -> bool:
         """Whether the row's key lies under what was copied; one without a name, whether it could."""
         if row.name is not None:
             return any(row.name.startswith(prefix) for prefix in self.prefixes)
@@ -233,7 +233,7 @@ class Comparison:
             # The table is not logged: a crash of Postgres empties it.
             if mine.restarts >= MAX_RESTARTS:
                 raise RunError("rows_lost", gettext_noop("What was read is lost again and again: start a new check."))
-            self._start_over(Progress(restarts=mine.restarts + 1))
+            self._start_over(CheckProgress(restarts=mine.restarts + 1))
             return False
         result: dict[str, JSON] = {}
         with self._checkpoint(None if self.within_another_run else Done(result), finished=True):

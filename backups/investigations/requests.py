@@ -23,7 +23,7 @@ from backups.retention import holds
 from kvops import clock, timing
 from kvops.approvals import evidence, standing
 from kvops.approvals import gate as approvals
-from kvops.models import ApprovalRequest, Category, Environment, Event, Family, Namespace, Person, Role, Run
+from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, NotificationEvent, Person, Role, Run
 from kvops.notifications import outbox as notifications
 from kvops.refusals import Refused
 from kvops.runs import driver as runs
@@ -273,7 +273,7 @@ def _tell(investigation: Investigation, because: str) -> None:
     """Once: the copy is past its end and still there."""
     with log.transaction():
         notifications.post(
-            Event.GENERATION_PAST_DEADLINE,
+            NotificationEvent.GENERATION_PAST_DEADLINE,
             subject=investigation.subject,
             title=say(_("The copy of investigation %(title)s should be gone"), title=investigation.title),
             lines=[say(_("It ended on %(at)s."), at=moment(_ended_at(investigation))), because],

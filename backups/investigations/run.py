@@ -35,7 +35,7 @@ def delete_copy_permanently(lease: Lease) -> Again | None:
     _insist_target(investigation, lease)
     contradictions.insist_none(investigation.environment)
     with storage.errors_for_a_run(), storage.store(investigation.environment) as store:
-        return _Job(investigation, lease, store).step()
+        return _InvestigationEnd(investigation, lease, store).step()
 
 
 def _insist_target(investigation: Investigation, lease: Lease) -> None:
@@ -52,7 +52,7 @@ def _insist_target(investigation: Investigation, lease: Lease) -> None:
         raise RunError("wrong_set", gettext_noop("The copy names objects that are not its own."))
 
 
-class _Job(Erasing):
+class _InvestigationEnd(Erasing):
     """One step's work on the copy of an investigation."""
 
     def __init__(self, investigation: Investigation, lease: Lease, store: R2Store) -> None:

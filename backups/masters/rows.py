@@ -17,12 +17,12 @@ from django.conf import settings
 
 from backups.datasets.canonical import JSON, cell_json, encode
 from backups.datasets.files import BadFile, DatasetFile
-from backups.datasets.mapping import Correspondence, Row
+from backups.datasets.mapping import Correspondence, DatasetRow
 from backups.datasets.paging import Beginning, Query, next_rows
-from backups.generations.kv_reader import Name, Reader
+from backups.generations.kv_reader import KvReader, Name
 from backups.masters import api as masters_api
 from backups.masters.api import SourceRefused
-from kvops.cloudflare import MAX_NAME_BYTES, Cell, Entry
+from kvops.cloudflare import MAX_NAME_BYTES, Cell, KvEntry
 from kvops.connections import credentials
 from kvops.names import workable
 from kvops.runs.outcomes import RunError
@@ -31,7 +31,7 @@ API = "api:"
 """What the source of a copy begins with when it is the team's API; else it is `d1`."""
 
 
-class Rows:
+class MastersRows:
     """Rows collected from a source; to be used with `with`. Raises RunError where they cannot be a copy."""
 
     def __init__(self) -> None:
@@ -66,11 +66,11 @@ class Rows:
         self.counts[dataset.name] += 1
         self.bytes += len(data)
 
-    def entries(self, first: int = 0) -> Iterator[tuple[Name, Entry]]:
+    def entries(self, first: int = 0) -> Iterator[tuple[Name, KvEntry]]:
         """The rows in the order of their names, from an index on."""
         found = self._database.execute("SELECT name, value FROM row ORDER BY name LIMIT -1 OFFSET ?", [first])
         for index, (name, value) in enumerate(found, first):
-            yield Name(index, name.decode(), None), Entry(name.decode(), value, None, None)
+            yield Name(index, name.decode(), None), KvEntry(name.decode(), value, None, None)
 
     def sha256(self) -> str:
         """The digest of all names and values: whether two readings found the same."""
@@ -82,7 +82,9 @@ class Rows:
         return total.hexdigest()
 
 
-def read(source: str, chosen: Sequence[Correspondence], known: Sequence[Correspondence], into: Rows, d1: "D1") -> None:
+def read(
+    source: str, chosen: Sequence[Correspondence], known: Sequence[Correspondence], into: MastersRows, d1: "D1Source"
+) -> None:
     """Collect the rows of the chosen datasets, of all those that are known. Raises RunError and CloudflareError."""
     for dataset in chosen:
         into.counts[dataset.name] = 0
@@ -93,10 +95,10 @@ def read(source: str, chosen: Sequence[Correspondence], known: Sequence[Correspo
         d1.read(dataset, into)
 
 
-class D1:
+class D1Source:
     """A database, read with an environment's reader; `began` is told the table that comes next."""
 
-    def __init__(self, reader: Reader, database_id: str, began: Callable[[Correspondence], None]) -> None:
+    def __init__(self, reader: KvReader, database_id: str, began: Callable[[Correspondence], None]) -> None:
         self.reader, self.database_id, self.began = reader, database_id, began
         self.rows_read = 0
 
@@ -105,7 +107,7 @@ class D1:
         answer = self.reader.run(lambda: self.reader.client.query(self.database_id, dataset.count_sql()))
         return int(str(answer.rows[0]["n"])) if answer.rows else 0
 
-    def read(self, dataset: Correspondence, into: Rows) -> None:
+    def read(self, dataset: Correspondence, into: MastersRows) -> None:
         """Collect the rows of a table that its dataset is about."""
         self.began(dataset)
         query = self._query(dataset)
@@ -134,7 +136,7 @@ class D1:
 class _Whole:
     """A row with what its columns hold."""
 
-    row: Row
+    row: DatasetRow
     cells: Mapping[str, tuple[str, Cell]]
 
     @classmethod
@@ -150,7 +152,7 @@ class _Whole:
         return self.row.size
 
 
-def _take(dataset: Correspondence, whole: _Whole, into: Rows) -> None:
+def _take(dataset: Correspondence, whole: _Whole, into: MastersRows) -> None:
     name = whole.row.name
     if name is None:
         column = whole.row.nameless
@@ -166,7 +168,7 @@ def _take(dataset: Correspondence, whole: _Whole, into: Rows) -> None:
 
 
 def _read_api(
-    url: str, chosen: Sequence[Correspondence], known: Sequence[Correspondence], into: Rows, reader: Reader
+    url: str, chosen: Sequence[Correspondence], known: Sequence[Correspondence], into: MastersRows, reader: KvReader
 ) -> None:
     with TemporaryDirectory(prefix="kvops-") as folder:
         path = Path(folder) / "answer"

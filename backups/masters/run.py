@@ -18,10 +18,10 @@ from backups.datasets.mapping import BadDataset, Correspondence
 from backups.generations import encryption, scope
 from backups.generations.export import Export, step_of
 from backups.generations.kv_reader import Name
-from backups.masters.rows import D1, Rows, read
+from backups.masters.rows import D1Source, MastersRows, read
 from backups.models import Dataset, Generation, GenerationPart
 from kvops import timing
-from kvops.cloudflare import CloudflareError, Entry
+from kvops.cloudflare import CloudflareError, KvEntry
 from kvops.names import escaped
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError, TryLater
@@ -38,13 +38,13 @@ def export(lease: Lease) -> Again | None:
 class MastersExport(Export):
     """One step's work on a copy of master data."""
 
-    _rows: Rows
+    _rows: MastersRows
 
     def step(self) -> Again | None:
         """Collect the rows, store what a step has time for; the last one finishes the generation."""
         self._until = time.monotonic() + timing.PART
         try:
-            with storage.errors_for_a_run(), Rows() as self._rows:
+            with storage.errors_for_a_run(), MastersRows() as self._rows:
                 if self._phase != "close":
                     self._collect()
                 while not self.lease.over:
@@ -75,7 +75,7 @@ class MastersExport(Export):
         if self._phase == "list" or self.lease.run.cursor["sha256"] != found:
             self._freeze(found, self.lease.run.cursor.get("restarts", -1) + 1)
 
-    def _d1(self, chosen: list[Correspondence]) -> D1:
+    def _d1(self, chosen: list[Correspondence]) -> D1Source:
         dataset = Dataset.objects.get(name=chosen[0].name) if chosen else None
         if dataset is None:
             raise RunError("no_dataset", gettext_noop("The policy has these datasets no more: start a new copy."))
@@ -87,7 +87,7 @@ class MastersExport(Export):
         def began(table: Correspondence) -> None:
             self.lease.renew(note=f"Reading {table.table}")
 
-        return D1(self.reader, database.database_id, began)
+        return D1Source(self.reader, database.database_id, began)
 
     def _freeze(self, found: str, restarts: int) -> None:
         """Write down the names and how many rows each table has; what an earlier step stored belongs to nothing."""
@@ -110,7 +110,7 @@ class MastersExport(Export):
                 for name, _ in self._rows.entries():
                     copy.write(f"{self.generation.pk}\t{name.index}\t{escaped(name.name)}\tplanned\n")
 
-    def _from(self, first: int) -> Iterator[tuple[Name, Entry | None]]:
+    def _from(self, first: int) -> Iterator[tuple[Name, KvEntry | None]]:
         return self._rows.entries(first)
 
     def _result(self, status: Generation.Status) -> dict[str, JSON]:

@@ -21,10 +21,10 @@ from backups.datasets.mapping import BadDataset, Correspondence
 from backups.exports import plain_file
 from backups.generations import scope
 from backups.generations import start as generations
-from backups.generations.kv_reader import Reader
+from backups.generations.kv_reader import KvReader
 from backups.generations.scope import BackupRefused
 from backups.masters import api as masters_api
-from backups.masters.rows import API, D1, Rows, read
+from backups.masters.rows import API, D1Source, MastersRows, read
 from backups.models import Dataset, Generation
 from kvops import rollback as contradictions
 from kvops import timing
@@ -55,7 +55,7 @@ class Masters:
 
 
 @dataclass(frozen=True)
-class Count:
+class TableCount:
     """A table and its rows."""
 
     dataset: str
@@ -64,7 +64,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Dump:
+class MastersDump:
     """A file that was written; `bytes` are those of the rows' JSON."""
 
     keys: int
@@ -72,7 +72,7 @@ class Dump:
     calls: int
     sha256: str
     path: Path
-    tables: Sequence[Count]
+    tables: Sequence[TableCount]
 
 
 def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
@@ -115,18 +115,18 @@ def insist_source(source: str) -> str:
     return source
 
 
-def counts(masters: Masters, *, source: str = FROM_D1) -> list[Count]:
+def counts(masters: Masters, *, source: str = FROM_D1) -> list[TableCount]:
     """How many rows each table has now; the API is asked for all of them. Raises BackupRefused and CloudflareError."""
     insist_source(source)
-    with Reader(masters.namespace.environment, lambda: None, patient=True) as reader, Rows() as rows:
-        d1 = D1(reader, masters.database.database_id, lambda _: None)
+    with KvReader(masters.namespace.environment, lambda: None, patient=True) as reader, MastersRows() as rows:
+        d1 = D1Source(reader, masters.database.database_id, lambda _: None)
         if source == FROM_D1:
-            return [Count(each.name, each.table, d1.count(each)) for each in masters.datasets]
+            return [TableCount(each.name, each.table, d1.count(each)) for each in masters.datasets]
         try:
             read(source, masters.datasets, masters.known, rows, d1)
         except RunError as error:
             raise BackupRefused(str(error)) from error
-        return [Count(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
+        return [TableCount(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
 
 
 def start_export(
@@ -204,7 +204,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
 
 def write(
     masters: Masters, *, source: str = FROM_D1, path: Path, actor: log.Actor, progress: Callable[[str], None]
-) -> Dump:
+) -> MastersDump:
     """Write the rows to a new file, whole or not at all, readable by its owner only.
 
     Raises BackupRefused, dumps.PathRefused, CloudflareError and OSError.
@@ -213,11 +213,11 @@ def write(
     _insist_plain(masters)
     plain_file.insist_free(path)
     with (
-        Reader(masters.namespace.environment, lambda: None, patient=True) as reader,
-        Rows() as rows,
+        KvReader(masters.namespace.environment, lambda: None, patient=True) as reader,
+        MastersRows() as rows,
         plain_file.PlainFile(path) as file,
     ):
-        d1 = D1(reader, masters.database.database_id, lambda table: progress(f"Reading {table.table}"))
+        d1 = D1Source(reader, masters.database.database_id, lambda table: progress(f"Reading {table.table}"))
         try:
             read(source, masters.datasets, masters.known, rows, d1)
         except RunError as error:
@@ -225,8 +225,8 @@ def write(
         for _, entry in rows.entries():
             file.add(entry)
         plain_file.publish(masters.namespace, masters.prefixes, [file], actor)
-        tables = [Count(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
-        return Dump(len(rows), rows.bytes, reader.client.calls, file.sha256, path, tables)
+        tables = [TableCount(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
+        return MastersDump(len(rows), rows.bytes, reader.client.calls, file.sha256, path, tables)
 
 
 def _insist_plain(masters: Masters) -> None:

@@ -125,7 +125,7 @@ class SubmitForm(forms.Form):
     )
 
 
-class StartForm(forms.Form):
+class RestoreStartForm(forms.Form):
     """The confirmation of a restore: the namespace's title, typed exactly."""
 
     confirm = forms.CharField(label=_("Title of the namespace"), strip=False)
@@ -164,7 +164,7 @@ class RestoreFilter(forms.Form):
         return found.filter(pk__lt=chosen["after"]) if chosen["after"] else found
 
 
-class NamesFilter(forms.Form):
+class RestoreNamesFilter(forms.Form):
     """Which names of a restore to show; every field may be empty."""
 
     CONFLICTS, LEFT = "conflicts", "left"

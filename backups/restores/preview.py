@@ -13,11 +13,11 @@ from backups import archive as manifest
 from backups.bucket import access as storage
 from backups.execution.live_values import difference, too_late
 from backups.generations import encryption
-from backups.generations.kv_reader import Name, Reader
-from backups.generations.reader import Copied, Wanted, wanted
+from backups.generations.kv_reader import KvReader, Name
+from backups.generations.reader import GenerationReader, Wanted, wanted
 from backups.models import Restore, RestoreEntry
 from kvops import clock
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.inventory.families import Families
 from kvops.models import Read
 from kvops.runs.lease import Lease
@@ -39,8 +39,8 @@ def preview(lease: Lease) -> Again | None:
     with (
         storage.errors_for_a_run(),
         storage.store_of(restore.generation) as store,
-        Reader(restore.environment, lease.keep) as reader,
-        Copied(restore.generation, store, lease.keep) as copied,
+        KvReader(restore.environment, lease.keep) as reader,
+        GenerationReader(restore.generation, store, lease.keep) as copied,
     ):
         comparison, before = _Comparison(restore, reader, copied), lease.run.calls
         first = int(lease.run.cursor.get("next", 0))
@@ -64,7 +64,7 @@ def preview(lease: Lease) -> Again | None:
 class _Comparison:
     """How each name of a restore stands in KV now."""
 
-    def __init__(self, restore: Restore, reader: Reader, copied: Copied) -> None:
+    def __init__(self, restore: Restore, reader: KvReader, copied: GenerationReader) -> None:
         self._restore, self._reader, self._copied = restore, reader, copied
         self._families = Families.of(restore.namespace.binding)
 
@@ -76,7 +76,7 @@ class _Comparison:
         for one, (_, entry) in zip(block, live, strict=True):
             yield one.index, self._one(self._copied.take(one), entry, now)
 
-    def _one(self, copy: Entry, live: Entry | None, now: float) -> RestoreEntry.Found:
+    def _one(self, copy: KvEntry, live: KvEntry | None, now: float) -> RestoreEntry.Found:
         found = difference(copy, live)
         if found is Found.EQUAL:
             return found

@@ -20,7 +20,7 @@ from backups.execution import revalidation as deriving
 from backups.execution.clients import Clients, open_clients
 from backups.execution.live_values import current, difference
 from backups.execution.prepaid import most_calls_for, reserve
-from backups.generations.reader import Copied, wanted
+from backups.generations.reader import GenerationReader, wanted
 from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
 from backups.restores import evidence as restore_evidence
@@ -58,10 +58,10 @@ def put_back(lease: Lease) -> Again | Done | None:
         storage.errors_for_a_run(),
         storage.store(restore.generation.environment) if ending else storage.store_of(restore.generation) as store,
         open_clients(restore.environment) as clients,
-        Copied(restore.generation, store, lease.keep) as copied,
+        GenerationReader(restore.generation, store, lease.keep) as copied,
     ):
         clients.insist_visible(restore.namespace)
-        job = _Job(restore, lease, clients, copied)
+        job = _RestoreRun(restore, lease, clients, copied)
         phases = {"begin": job.begin, "write": job.write, "settle": job.settle}
         return phases[lease.run.cursor.get("phase", "begin")]()
 
@@ -112,10 +112,10 @@ def _insist_in_force(restore: Restore) -> None:
         raise RunError("stale", STALE)
 
 
-class _Job:
+class _RestoreRun:
     """One step's work on a restore."""
 
-    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: Copied) -> None:
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: GenerationReader) -> None:
         self.restore, self.lease, self.copied = restore, lease, copied
         self.reader, self.budget = clients.reader, clients.budget
         self._putter = Putter(restore, lease, clients, copied)

@@ -15,7 +15,7 @@ from backups.generations.export import digest
 from backups.generations.reader import Wanted
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.runs.lease import Lease
 
 Outcome = RestoreEntry.Outcome
@@ -74,7 +74,7 @@ class Settler:
         return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
     def _became(
-        self, chunk: RestoreChunk, one: Wanted, live: Entry | None, protected: bytes | None
+        self, chunk: RestoreChunk, one: Wanted, live: KvEntry | None, protected: bytes | None
     ) -> restore_chunks.Became:
         """The outcome of a name, and how it compares with the copy now."""
         was = Outcome(one.outcome)

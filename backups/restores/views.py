@@ -20,7 +20,7 @@ from backups.models import Generation, Restore, RestoreEntry
 from backups.restores import requests as restores
 from backups.restores import selection as selecting
 from backups.restores import undo as undoing
-from backups.restores.forms import NamesFilter, RestoreFilter, RestoreForm, StartForm, SubmitForm
+from backups.restores.forms import RestoreFilter, RestoreForm, RestoreNamesFilter, RestoreStartForm, SubmitForm
 from backups.restores.moves import RestoreRefused
 from kvops import clock
 from kvops.models import Person, Run
@@ -97,7 +97,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 def names(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """The names that the filters of the address let through, with what became of each, as CSV or JSON."""
     restore = _restore(pk)
-    rows = _rows(NamesFilter(request.GET).entries(restore).iterator(2_000))
+    rows = _rows(RestoreNamesFilter(request.GET).entries(restore).iterator(2_000))
     head = {"restore": restore.pk, "copy": restore.generation_id, "environment": restore.environment.slug}
     head |= {"binding": restore.namespace.binding, "state": restore.state, "names": restore.names}
     return as_file(request, f"restore-{pk}", head, COLUMNS, rows)
@@ -168,7 +168,7 @@ def submit(request: HttpRequest, pk: int) -> HttpResponse:
 def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Start the restore that was approved."""
     restore, person = _restore(pk), person_of(request)
-    form = StartForm(request.POST, restore=restore)
+    form = RestoreStartForm(request.POST, restore=restore)
     return _act(
         request, restore, lambda: restores.start(restore, by=person), done=_("The restore has begun."), form=form
     )
@@ -219,7 +219,7 @@ def _act(
 
 def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
     """The one page; `form` is one as the person left it."""
-    person, names = person_of(request), NamesFilter(request.GET)
+    person, names = person_of(request), RestoreNamesFilter(request.GET)
     found = list(names.entries(restore)[: PAGE + 1])
     run = _run(restore)
     result = run.result if run and restore.state == State.DONE else {}
@@ -248,7 +248,7 @@ def _form(restore: Restore) -> forms.Form | None:
     """What the next step asks a person to fill in."""
     if restore.state == State.PREPARED:
         return SubmitForm()
-    return StartForm(restore=restore) if restore.state == State.APPROVED else None
+    return RestoreStartForm(restore=restore) if restore.state == State.APPROVED else None
 
 
 def _why_not(restore: Restore, person: Person) -> str:

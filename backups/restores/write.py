@@ -21,17 +21,17 @@ from backups.execution.live_values import LEAST, SINGLE, current, difference, ta
 from backups.execution.prepaid import calls_for, reserve, reserve_more, spare
 from backups.generations import encryption
 from backups.generations.export import digest
-from backups.generations.reader import Copied, Wanted
+from backups.generations.reader import GenerationReader, Wanted
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
 from backups.restores.moves import record
 from backups.restores.preview import cannot_be_copied
 from kvops import clock, timing
-from kvops.cloudflare import ApiError, CloudflareError, Entry, RateLimited, TooLate
+from kvops.cloudflare import ApiError, CloudflareError, KvEntry, RateLimited, TooLate
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.inventory.families import Families
 from kvops.runs import emergency
-from kvops.runs.lease import Lease, Progress
+from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import RunError
 
 State = RestoreChunk.State
@@ -59,8 +59,8 @@ class _Plan:
     since: float
     read_at: datetime
     protected: Mapping[str, bytes]
-    bulk: list[Entry] = field(default_factory=list)
-    single: list[tuple[Wanted, Entry]] = field(default_factory=list)
+    bulk: list[KvEntry] = field(default_factory=list)
+    single: list[tuple[Wanted, KvEntry]] = field(default_factory=list)
     indexes: dict[str, int] = field(default_factory=dict)
     became: dict[int, restore_chunks.Became] = field(default_factory=dict)
     soon: set[str] = field(default_factory=set)
@@ -87,7 +87,7 @@ class _Plan:
 class Putter:
     """Writes the chunks of one restore, within one step of its run."""
 
-    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: Copied) -> None:
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: GenerationReader) -> None:
         self.restore, self.lease, self.copied = restore, lease, copied
         self.reader, self.writer, self.budget = clients.reader, clients.writer, clients.budget
         self.meter = clients.meter
@@ -133,7 +133,7 @@ class Putter:
         with self.lease.checkpoint(note=gettext_noop("Reading takes too long; going on with smaller chunks.")):
             restore_chunks.halve(chunk)
 
-    def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], copies: Sequence[Entry]) -> _Plan:
+    def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], copies: Sequence[KvEntry]) -> _Plan:
         """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
         reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
@@ -171,7 +171,7 @@ class Putter:
         return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
     def _outcome(
-        self, chunk: RestoreChunk, one: Wanted, copy: Entry, live: Entry | None, protected: Mapping[str, bytes]
+        self, chunk: RestoreChunk, one: Wanted, copy: KvEntry, live: KvEntry | None, protected: Mapping[str, bytes]
     ) -> RestoreEntry.Outcome | None:
         """Why the name is not written; None when it is."""
         if live is None:
@@ -189,7 +189,7 @@ class Putter:
 
     def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
         sha256 = manifest.names_sha256(plan.names)
-        progress: Progress = {} if plan.indexes else self.progress(chunk)
+        progress: RunProgress = {} if plan.indexes else self.progress(chunk)
         with self.lease.checkpoint(no_further=bool(plan.indexes), **progress):
             emergency.hold(self.restore.environment)
             restore_chunks.keep(self.restore, plan.became)
@@ -240,7 +240,7 @@ class Putter:
         self._written(chunk, plan, answers, left)
 
     def _write_singly(
-        self, chunk: RestoreChunk, one: Wanted, entry: Entry, plan: _Plan, answers: list[BulkOutcome]
+        self, chunk: RestoreChunk, one: Wanted, entry: KvEntry, plan: _Plan, answers: list[BulkOutcome]
     ) -> RestoreEntry.Outcome | None:
         """Write one entry, read again when its read has grown old. Why it was not written; None when it was."""
         self.lease.keep()
@@ -307,7 +307,7 @@ class Putter:
             if any(one.contradicts for one in answers):
                 announcements.contradicted(self.restore, str(answer["problem"]))
 
-    def progress(self, chunk: RestoreChunk) -> Progress:
+    def progress(self, chunk: RestoreChunk) -> RunProgress:
         """How far the run has come with this chunk."""
         done = max(self.lease.run.done, chunk.last_index + 1)
         return {"done": done, "calls": self.calls, "note": f"{done} of {self.restore.names} names dealt with."}

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from backups.models import Generation
 from backups.models.generations import GenerationQuerySet
 from backups.retention import holds
-from backups.retention.rules import Copy, Rule, State, Successors, Verdict, decide
+from backups.retention.rules import BackupFacts, RetentionVerdict, Rule, State, Successors, decide
 from kvops import clock, timing
 from kvops.models import Category, Family
 
@@ -37,9 +37,9 @@ def successors() -> Successors:
     return Successors(_copy(each) for each in found)
 
 
-def _copy(generation: Generation) -> Copy:
+def _copy(generation: Generation) -> BackupFacts:
     given = generation.purpose in Generation.OF_GIVEN_NAMES
-    return Copy(
+    return BackupFacts(
         pk=generation.pk,
         namespace=generation.namespace_id,
         binding=generation.namespace.binding,
@@ -59,7 +59,7 @@ class Kept:
     """A copy and what retention says of it."""
 
     generation: Generation
-    verdict: Verdict
+    verdict: RetentionVerdict
 
 
 class Retention:

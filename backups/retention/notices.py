@@ -14,12 +14,12 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from backups.generations import coverage as protection
-from backups.generations.coverage import Copy, Light
+from backups.generations.coverage import Light, NewestBackup
 from backups.models import Generation
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State
 from kvops import timing
-from kvops.models import Environment, Event, Family, Person
+from kvops.models import Environment, Family, NotificationEvent, Person
 from kvops.notifications import outbox as notifications
 from kvops.schedules.jobs import Begun
 from kvops.wording import say
@@ -57,7 +57,7 @@ def due_notice(days: Iterable[int], due_at: datetime, now: datetime) -> int | No
 def _tell(kept: Kept, due_at: datetime, days: int, families: Sequence[Family]) -> None:
     generation = kept.generation
     notifications.post(
-        Event.GENERATION_DEADLINE,
+        NotificationEvent.GENERATION_DEADLINE,
         subject=f"generation:{generation.pk}",
         title=say(_("Copy %(pk)s will be deleted on %(date)s"), pk=generation.pk, date=_date(due_at)),
         lines=[*_about(kept), say(_("Whoever needs it pins it on this page; a pinned copy stays."))],
@@ -71,7 +71,7 @@ def _tell(kept: Kept, due_at: datetime, days: int, families: Sequence[Family]) -
 def _past(kept: Kept, due_at: datetime, families: Sequence[Family]) -> None:
     generation = kept.generation
     notifications.post(
-        Event.GENERATION_PAST_DEADLINE,
+        NotificationEvent.GENERATION_PAST_DEADLINE,
         subject=f"generation:{generation.pk}",
         title=say(_("Copy %(pk)s is past its date, %(date)s"), pk=generation.pk, date=_date(due_at)),
         lines=[*_about(kept), say(_("An operator can ask to delete it on the page of the retention."))],
@@ -113,7 +113,7 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     return Begun()
 
 
-def _late(family: Family, copy: Copy) -> None:
+def _late(family: Family, copy: NewestBackup) -> None:
     what = f"{copy.namespace} {family}"
     newest = copy.generation
     title = _("No verified copy of %(what)s yet")
@@ -122,7 +122,7 @@ def _late(family: Family, copy: Copy) -> None:
     last = say(_("The newest verified one is of %(date)s."), date=_date(newest.started_at)) if newest else ""
     expected = say(_("One is expected every %(hours)s hours."), hours=family.interval_hours)
     notifications.post(
-        Event.GENERATION_LATE if copy.light == Light.LATE else Event.GENERATION_OVERDUE,
+        NotificationEvent.GENERATION_LATE if copy.light == Light.LATE else NotificationEvent.GENERATION_OVERDUE,
         subject=f"family:{family.pk}",
         title=say(title, what=what),
         lines=[line for line in (last, expected) if line],
@@ -133,10 +133,10 @@ def _late(family: Family, copy: Copy) -> None:
     )
 
 
-def _short(family: Family, copy: Copy) -> None:
+def _short(family: Family, copy: NewestBackup) -> None:
     what = f"{copy.namespace} {family}"
     notifications.post(
-        Event.COVERAGE_SHORT,
+        NotificationEvent.COVERAGE_SHORT,
         subject=f"family:{family.pk}",
         title=say(_("Fewer than %(days)s days of %(what)s can be restored"), days=timing.RETENTION_DAYS, what=what),
         lines=[say(_("The oldest verified copy is of %(date)s."), date=_date(copy.since))],

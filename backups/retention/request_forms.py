@@ -19,7 +19,7 @@ class CollectForm(forms.Form):
     )
 
 
-class StartForm(forms.Form):
+class PruneStartForm(forms.Form):
     """The name of the bucket, typed exactly."""
 
     confirm = forms.CharField(label=_("Name of the bucket"), strip=False)

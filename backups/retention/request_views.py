@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.models import Disposal
 from backups.retention import requests as disposals
-from backups.retention.request_forms import CollectForm, DisposalFilter, StartForm
+from backups.retention.request_forms import CollectForm, DisposalFilter, PruneStartForm
 from backups.retention.requests import DisposalRefused
 from kvops import clock
 from kvops.models import Environment, Person, Run
@@ -97,7 +97,7 @@ def _names(disposal: Disposal) -> Iterator[str]:
 def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Start the deletion that was approved."""
     disposal, person = _disposal(pk), person_of(request)
-    form = StartForm(request.POST, disposal=disposal)
+    form = PruneStartForm(request.POST, disposal=disposal)
     return _act(
         request, disposal, lambda: disposals.start(disposal, by=person), done=_("The deletion has begun."), form=form
     )
@@ -151,7 +151,7 @@ def _page(
         "environment": disposal.environment,
         "entries": entries,
         "run": run,
-        "form": form or StartForm(disposal=disposal),
+        "form": form or PruneStartForm(disposal=disposal),
         "why_not": _why_not(disposal, person_of(request)),
         "may_operate": request.user.has_perm("kvops.operate"),
         "lies_still": disposal.state == State.DELETING and run is not None and run.state in Run.RESUMABLE,

@@ -58,7 +58,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Copy:
+class BackupFacts:
     """What retention needs to know of a generation; `patterns` only of one whose names were given, not listed."""
 
     pk: int
@@ -100,10 +100,10 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RetentionVerdict:
     """What retention says of a copy: `may_from` and `due_at` are dates, `reasons` say what stands against them."""
 
-    copy: Copy
+    copy: BackupFacts
     state: State
     may_from: datetime | None
     due_at: datetime | None
@@ -134,7 +134,7 @@ _REASONS = {
 class Successors:
     """The newest verified copies, by what they are of: which of them take another copy's place."""
 
-    def __init__(self, verified: Iterable[Copy]) -> None:
+    def __init__(self, verified: Iterable[BackupFacts]) -> None:
         self._listed: dict[tuple[int, str, str], int] = {}
         self._given: dict[tuple[int, str, str], int] = {}
         for copy in verified:
@@ -149,7 +149,7 @@ class Successors:
     def _keep[K](newest: dict[K, int], key: K, pk: int) -> None:
         newest[key] = max(pk, newest.get(key, 0))
 
-    def of(self, copy: Copy) -> tuple[int, ...]:
+    def of(self, copy: BackupFacts) -> tuple[int, ...]:
         """The newer verified copies that together hold everything the copy was made of; empty when there are none.
 
         Copies of given names stand in for nothing but such copies of the same families, and what was read from D1 for
@@ -158,7 +158,7 @@ class Successors:
         found = {self._newest(copy, prefix) for prefix in copy.prefixes}
         return tuple(sorted(found)) if found and min(found) > copy.pk else ()
 
-    def _newest(self, copy: Copy, prefix: str) -> int:
+    def _newest(self, copy: BackupFacts, prefix: str) -> int:
         shorter = [prefix[:length] for length in range(len(prefix) + 1)]
         listed = Purpose.MASTERS if copy.purpose == Purpose.MASTERS else Purpose.ROUTINE
         whole = max(self._listed.get((copy.namespace, start, listed), 0) for start in shorter)
@@ -169,19 +169,19 @@ class Successors:
 
 
 def decide(
-    copies: Iterable[Copy],
+    copies: Iterable[BackupFacts],
     rules: Collection[Rule],
     successors: Successors,
     holds: Mapping[int, Sequence[Hold]],
     now: datetime,
-) -> list[Verdict]:
+) -> list[RetentionVerdict]:
     """What happens to each copy, in their order."""
     return [_decide(copy, rules, successors, tuple(holds.get(copy.pk, ())), now) for copy in copies]
 
 
 def _decide(
-    copy: Copy, rules: Collection[Rule], successors: Successors, holds: tuple[Hold, ...], now: datetime
-) -> Verdict:
+    copy: BackupFacts, rules: Collection[Rule], successors: Successors, holds: tuple[Hold, ...], now: datetime
+) -> RetentionVerdict:
     mine = tuple(rule for rule in rules if copy.of(rule))
     newer, may_from = successors.of(copy), copy.may_from
     due_at = None
@@ -193,7 +193,7 @@ def _decide(
         state = State.WRITING
     elif copy.purpose == Purpose.INVESTIGATION:
         # Neither a date of the policy nor a newer copy matters.
-        return Verdict(copy, State.INVESTIGATION, None, copy.retain_until.astimezone(UTC), mine)
+        return RetentionVerdict(copy, State.INVESTIGATION, None, copy.retain_until.astimezone(UTC), mine)
     elif due_at is None:
         state = State.NO_RULE
     elif holds:
@@ -202,4 +202,4 @@ def _decide(
         state = State.NEWEST
     else:
         state = State.DUE if due_at <= now.astimezone(UTC) else State.WAITING
-    return Verdict(copy, state, may_from, due_at, mine, holds, newer)
+    return RetentionVerdict(copy, state, may_from, due_at, mine, holds, newer)

@@ -39,7 +39,7 @@ def delete_copies_permanently(lease: Lease) -> Again | Done | None:
     _insist_target(disposal, lease)
     contradictions.insist_none(disposal.environment)
     with storage.errors_for_a_run(), storage.store(disposal.environment) as store:
-        return _Job(disposal, lease, store).step()
+        return _PruneRun(disposal, lease, store).step()
 
 
 def _insist_target(disposal: Disposal, lease: Lease) -> None:
@@ -60,7 +60,7 @@ def _insist_target(disposal: Disposal, lease: Lease) -> None:
         raise RunError("wrong_set", gettext_noop("The copies are not those that were approved."))
 
 
-class _Job(Erasing):
+class _PruneRun(Erasing):
     """One step's work on a disposal."""
 
     def __init__(self, disposal: Disposal, lease: Lease, store: R2Store) -> None:

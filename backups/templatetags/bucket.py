@@ -40,7 +40,7 @@ def alarms() -> list[Alarm]:
     return found
 
 
-def _differences(bucket: reconciling.Bucket) -> Iterator[Alarm]:
+def _differences(bucket: reconciling.BucketListings) -> Iterator[Alarm]:
     name = {"environment": bucket.environment.name}
     if wrong := bucket.wrong:
         title = _("The bucket of %(environment)s differs from its copies") % name

@@ -8,7 +8,7 @@ from math import log1p
 
 from django import template
 
-from backups.history.events import Count, Lane, Point, Scope
+from backups.history.events import DayCount, Point, Scope, TimelineLane
 from kvops.templatetags.ui import bytes_, count
 
 register = template.Library()
@@ -22,13 +22,13 @@ FEWEST_DAYS, FEWEST_WEEKS = 120, 840
 
 
 @dataclass(frozen=True)
-class Mark:
+class ChartMark:
     """The events of one line in one day, week or month."""
 
     x: float
     y: float
     r: float
-    lane: Lane
+    lane: TimelineLane
     day: date
     events: int
 
@@ -42,7 +42,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One environment's curve."""
 
     name: str
@@ -52,16 +52,16 @@ class Line:
 
 
 @register.inclusion_tag("history/timeline.html")
-def timeline(scope: Scope, counts: Sequence[Count]) -> dict[str, object]:
+def timeline(scope: Scope, counts: Sequence[DayCount]) -> dict[str, object]:
     """When copies were taken, verified, restored, pinned, deleted: a line each, the larger the mark the more."""
-    lanes = list(Lane)
+    lanes = list(TimelineLane)
     bucket = _bucket(scope)
     ordered = sorted(counts, key=lambda each: (each.lane, bucket(each.day)))
     marks = []
     for (lane, day), group in groupby(ordered, key=lambda each: (each.lane, bucket(each.day))):
         events = sum(each.events for each in group)
         at = TOP + LANE * (lanes.index(lane) + 0.5)
-        marks.append(Mark(_x(scope, day), at, round(min(13.0, 4 + 2.2 * log1p(events - 1)), 1), lane, day, events))
+        marks.append(ChartMark(_x(scope, day), at, round(min(13.0, 4 + 2.2 * log1p(events - 1)), 1), lane, day, events))
     totals = {lane: sum(each.events for each in counts if each.lane == lane) for lane in lanes}
     height = TOP + LANE * len(lanes)
     return {
@@ -93,7 +93,7 @@ def trend(scope: Scope, points: Sequence[Point], what: str) -> dict[str, object]
         mine = [each for each in points if each.generation.environment == environment]
         dots = [(_x(scope, each.day), y(value(each)), f"{each.day}: {shown(value(each))}") for each in mine]
         path = " ".join(f"{x},{at}" for x, at, _ in dots)
-        lines.append(Line(environment.name, environment.production, path, dots))
+        lines.append(ChartLine(environment.name, environment.production, path, dots))
     return {
         "what": what,
         "lines": lines,

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from kvops import timing
-from kvops.models import ApprovalRequest, Event, Notification, Person, Role
+from kvops.models import ApprovalRequest, Notification, NotificationEvent, Person, Role
 from kvops.notifications import outbox as notifications
 from kvops.wording import moment, say
 
@@ -19,7 +19,7 @@ State = ApprovalRequest.State
 def asked(request: ApprovalRequest) -> None:
     """A request waits for a decision: told to the reviewers, never to whoever asked."""
     _tell(
-        Event.APPROVAL_WAITING,
+        NotificationEvent.APPROVAL_WAITING,
         request,
         title=say(_("Waits for a decision: %(what)s"), what=_what(request)),
         until=say(_("To be decided by %(time)s."), time=moment(request.decide_by)),
@@ -37,7 +37,7 @@ def decided(request: ApprovalRequest, by: Person | None = None) -> None:
     }
     until = request.use_by if request.state == State.APPROVED else None
     _tell(
-        Event.APPROVAL_DECIDED,
+        NotificationEvent.APPROVAL_DECIDED,
         request,
         title=say(sentences[State(request.state)], name=by.name if by else "KVOps", what=_what(request)),
         until=say(_("To be used by %(time)s."), time=moment(until)) if until else request.reason,
@@ -50,7 +50,7 @@ def decided(request: ApprovalRequest, by: Person | None = None) -> None:
 def expiring() -> int:
     """Tell of requests whose time is nearly over, once each; how many. `sweep` calls it."""
     told = Notification.objects.filter(
-        event=Event.APPROVAL_EXPIRING,
+        event=NotificationEvent.APPROVAL_EXPIRING,
         occasion=OuterRef("state"),
         subject=Concat(Value("approval:"), Cast(OuterRef("pk"), CharField())),
     )
@@ -63,7 +63,7 @@ def expiring() -> int:
         sentence = _("To be decided by %(time)s.") if pending else _("To be used by %(time)s.")
         with log.transaction():
             _tell(
-                Event.APPROVAL_EXPIRING,
+                NotificationEvent.APPROVAL_EXPIRING,
                 request,
                 title=say(_("About to expire: %(what)s"), what=_what(request)),
                 until=say(sentence, time=moment(request.decide_by if pending else request.use_by)),
@@ -76,7 +76,7 @@ def expiring() -> int:
 
 
 def _tell(
-    event: Event,
+    event: NotificationEvent,
     request: ApprovalRequest,
     *,
     title: str,

@@ -73,7 +73,7 @@ class DecisionForm(forms.Form):
         return chosen
 
 
-class HistoryFilter(forms.Form):
+class DecidedFilter(forms.Form):
     """Which decided requests to show; every field may be empty."""
 
     state = forms.ChoiceField(

@@ -31,26 +31,26 @@ MAX_EVIDENCE = 65536
 
 
 @dataclass(frozen=True)
-class Kind:
+class ApprovalKind:
     """Who is told of a decision, within its transaction, and who uses an approval when a page asks."""
 
     decided: str = ""
     use: str = ""
 
 
-KINDS: dict[str, Kind] = {
-    ApprovalRequest.Kind.DELETE_KEYS: Kind(decided="backups.cleanup.requests.decided"),
-    ApprovalRequest.Kind.ENVIRONMENT: Kind(
+KINDS: dict[str, ApprovalKind] = {
+    ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(decided="backups.cleanup.requests.decided"),
+    ApprovalRequest.Kind.ENVIRONMENT: ApprovalKind(
         decided="kvops.approvals.prepared_changes.decided", use="kvops.environments.apply.use_change"
     ),
-    ApprovalRequest.Kind.POLICY: Kind(
+    ApprovalRequest.Kind.POLICY: ApprovalKind(
         decided="kvops.approvals.prepared_changes.decided", use="backups.policy.use_change"
     ),
-    ApprovalRequest.Kind.RELEASE_STOP: Kind(use="kvops.approvals.emergency_release.use"),
-    ApprovalRequest.Kind.RESTORE: Kind(decided="backups.restores.requests.decided"),
-    ApprovalRequest.Kind.DELETE_GENERATIONS: Kind(decided="backups.retention.requests.decided"),
-    ApprovalRequest.Kind.DRILL: Kind(),
-    ApprovalRequest.Kind.INVESTIGATION: Kind(),
+    ApprovalRequest.Kind.RELEASE_STOP: ApprovalKind(use="kvops.approvals.emergency_release.use"),
+    ApprovalRequest.Kind.RESTORE: ApprovalKind(decided="backups.restores.requests.decided"),
+    ApprovalRequest.Kind.DELETE_GENERATIONS: ApprovalKind(decided="backups.retention.requests.decided"),
+    ApprovalRequest.Kind.DRILL: ApprovalKind(),
+    ApprovalRequest.Kind.INVESTIGATION: ApprovalKind(),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 

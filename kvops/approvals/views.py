@@ -19,7 +19,7 @@ from kvops import clock
 from kvops.approvals import gate as approvals
 from kvops.approvals import prepared_changes as changes
 from kvops.approvals import risks
-from kvops.approvals.forms import DecisionForm, HistoryFilter
+from kvops.approvals.forms import DecidedFilter, DecisionForm
 from kvops.cloudflare import CloudflareError
 from kvops.models import ApprovalRequest, Person, PreparedChange
 from kvops.people.signin import insist_fresh, person_of
@@ -39,7 +39,7 @@ REQUESTS = ApprovalRequest.objects.select_related("environment", "requester", "a
 def index(request: HttpRequest) -> HttpResponse:
     """What waits for the person, what waits for others, and what was decided."""
     person = person_of(request)
-    form = HistoryFilter(request.GET)
+    form = DecidedFilter(request.GET)
     found = list(form.requests().select_related("environment", "requester", "approver")[: PAGE + 1])
     mine = REQUESTS.waiting_for(person) if request.user.has_perm("kvops.review") else REQUESTS.none()
     context = {

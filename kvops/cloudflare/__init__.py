@@ -3,9 +3,9 @@
 No Django and no models here. Values are bytes, times are seconds, every call raises CloudflareError.
 """
 
-from kvops.cloudflare._budget import Budget, Meter, Unlimited
+from kvops.cloudflare._budget import CallMeter, RequestBudget, Unlimited
 from kvops.cloudflare._client import Cloudflare
-from kvops.cloudflare._d1 import Cell, DatabaseInfo, Rows
+from kvops.cloudflare._d1 import Cell, D1Rows, DatabaseInfo
 from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._errors import (
     ApiError,
@@ -25,7 +25,7 @@ from kvops.cloudflare._errors import (
     TransportError,
     UnexpectedAnswer,
 )
-from kvops.cloudflare._kv import BULK_GET_LIMIT, Entry, Key, KeyPage, NamespaceInfo, Value
+from kvops.cloudflare._kv import BULK_GET_LIMIT, KeyPage, KvEntry, ListedKey, NamespaceInfo, Value
 from kvops.cloudflare._names import MAX_NAME_BYTES
 from kvops.cloudflare._r2 import Domain, LifecycleRule, LockRule
 
@@ -34,7 +34,7 @@ __all__ = [
     "MAX_NAME_BYTES",
     "ApiError",
     "AuthError",
-    "Budget",
+    "RequestBudget",
     "CallRefused",
     "Cell",
     "Cloudflare",
@@ -44,19 +44,19 @@ __all__ = [
     "DailyLimitReached",
     "DatabaseInfo",
     "Domain",
-    "Entry",
+    "KvEntry",
     "InvalidKeyName",
-    "Key",
+    "ListedKey",
     "KeyNotFound",
     "KeyPage",
     "LifecycleRule",
     "LockRule",
-    "Meter",
+    "CallMeter",
     "NamespaceInfo",
     "NotFound",
     "RateLimited",
     "RemoteClock",
-    "Rows",
+    "D1Rows",
     "StatementRefused",
     "TooLarge",
     "TooLate",

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Budget(Protocol):
+class RequestBudget(Protocol):
     """Counts requests; several threads may ask at once."""
 
     def take(self, calls: int = 1) -> float:
@@ -24,7 +24,7 @@ class Unlimited:
         """Learn nothing."""
 
 
-class Meter(Protocol):
+class CallMeter(Protocol):
     """Counts what Cloudflare counts for its daily quota; several threads may count at once."""
 
     def count(self, operation: str, keys: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kvops.cloudflare import _json
 from kvops.cloudflare._errors import StatementRefused
-from kvops.cloudflare._http import ID, Client, Route, checked_id
+from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
 
 DATABASES = "/d1/database"
 
@@ -35,21 +35,21 @@ class DatabaseInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class D1Rows:
     """The rows of one statement, and how many rows D1 scanned for them (that is what it bills)."""
 
     rows: list[dict[str, Cell]]
     rows_read: int
 
 
-class D1Reads(Client):
+class D1Reads(ApiClient):
     """The calls about D1. Integers above 2^53 lose digits in D1's own JSON: cast them to TEXT."""
 
     def databases(self) -> list[DatabaseInfo]:
         """All D1 databases of the account."""
         return self._all_pages(DATABASES, _read_database)
 
-    def query(self, database_id: str, sql: str, params: Sequence[str] = ()) -> Rows:
+    def query(self, database_id: str, sql: str, params: Sequence[str] = ()) -> D1Rows:
         """Run one read-only statement; raises StatementRefused for anything else.
 
         The token should have no more than D1 Read; this check is the second lock.
@@ -73,7 +73,7 @@ def _read_database(item: _json.Object) -> DatabaseInfo:
     return DatabaseInfo(_json.as_text(item.get("uuid")), _json.as_text(item.get("name")))
 
 
-def _read_rows(envelope: _json.Object) -> Rows:
+def _read_rows(envelope: _json.Object) -> D1Rows:
     results = _json.as_list(envelope.get("result"))
     if len(results) != 1:
         raise _json.Malformed("one result was expected")
@@ -82,7 +82,7 @@ def _read_rows(envelope: _json.Object) -> Rows:
         raise _json.Malformed("the statement did not succeed")
     rows = [_json.as_object(row) for row in _json.as_list(result.get("results"))]
     meta = _json.as_object(result.get("meta"))
-    return Rows(
+    return D1Rows(
         [{name: _cell(value) for name, value in row.items()} for row in rows],
         0 if meta.get("rows_read") is None else _json.as_int(meta.get("rows_read")),
     )
@@ -92,9 +92,9 @@ def _cell(value: _json.Value) -> Cell:
     match value:
         case None | str():
             return value
-        case _json.Number(lexeme) if lexeme.lstrip("-").isdigit():
+        case _json.SpelledNumber(lexeme) if lexeme.lstrip("-").isdigit():
             return int(lexeme)
-        case _json.Number(lexeme):
+        case _json.SpelledNumber(lexeme):
             return float(lexeme)
         case list():
             return [_json.as_int(byte) for byte in value]

@@ -17,7 +17,7 @@ import httpx
 
 from kvops.cloudflare import _json
 from kvops.cloudflare._answers import failure, observed, received, unreadable
-from kvops.cloudflare._budget import Budget, Meter, Unmetered
+from kvops.cloudflare._budget import CallMeter, RequestBudget, Unmetered
 from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._deadline import By, Deadline, Over, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TooLate, TransportError
@@ -68,8 +68,8 @@ class Transport:
         base_url: str,
         allowed_hosts: Collection[str],
         routes: Collection[Route],
-        budget: Budget,
-        meter: Meter,
+        budget: RequestBudget,
+        meter: CallMeter,
         max_wait: float,
         sleep: Callable[[float], None],
         timeout: float,
@@ -248,7 +248,7 @@ def _delay(error: RateLimited | TransportError | ApiError, attempt: int) -> floa
     return None
 
 
-class Client:
+class ApiClient:
     """What every client of ours is made of; a subclass names its routes."""
 
     routes: ClassVar[tuple[Route, ...]] = ()
@@ -259,8 +259,8 @@ class Client:
         account_id: str,
         token: str,
         allowed_hosts: Collection[str],
-        budget: Budget,
-        meter: Meter | None = None,
+        budget: RequestBudget,
+        meter: CallMeter | None = None,
         base_url: str = DEFAULT_BASE_URL,
         max_wait: float = 5.0,
         sleep: Callable[[float], None] = time.sleep,

@@ -14,7 +14,7 @@ class Malformed(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class SpelledNumber:
     """A number by its spelling."""
 
     lexeme: str
@@ -29,7 +29,7 @@ class Repeated(dict[str, "Value"]):
 
 
 type Object = dict[str, Value]
-type Value = bool | str | Number | list[Value] | dict[str, Value] | None
+type Value = bool | str | SpelledNumber | list[Value] | dict[str, Value] | None
 
 
 def _object(pairs: list[tuple[str, Value]]) -> Object:
@@ -46,8 +46,8 @@ def _no_constant(name: str) -> Value:
 
 _decoder = json.JSONDecoder(
     object_pairs_hook=_object,
-    parse_float=Number,
-    parse_int=Number,
+    parse_float=SpelledNumber,
+    parse_int=SpelledNumber,
     parse_constant=_no_constant,
 )
 
@@ -64,7 +64,7 @@ def parse(data: bytes | str) -> Value:
 def text(value: Value) -> str:
     """Write a value as compact JSON text that encodes as UTF-8."""
     match value:
-        case Number(lexeme):
+        case SpelledNumber(lexeme):
             return lexeme
         case dict():
             pairs = value.pairs if isinstance(value, Repeated) else value.items()
@@ -114,10 +114,10 @@ def as_text(value: Value) -> str:
 
 def as_int(value: Value) -> int:
     """The value if it is a whole number; raises Malformed."""
-    if isinstance(value, Number) and value.lexeme.isdigit() and len(value.lexeme) < 19:
+    if isinstance(value, SpelledNumber) and value.lexeme.isdigit() and len(value.lexeme) < 19:
         return int(value.lexeme)
     try:
-        number = Decimal(value.lexeme) if isinstance(value, Number) else None
+        number = Decimal(value.lexeme) if isinstance(value, SpelledNumber) else None
     except InvalidOperation:
         number = None
     if number is None or abs(number) > 2**63 or number != int(number):

@@ -15,7 +15,7 @@ from kvops.cloudflare._errors import (
     KeyNotFound,
     TooLarge,
 )
-from kvops.cloudflare._http import ID, Client, Route, checked_id
+from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
 from kvops.cloudflare._names import checked, segment
 
 NAMESPACES = "/storage/kv/namespaces"
@@ -43,7 +43,7 @@ class NamespaceInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ListedKey:
     """A listed key. `expiration` is in seconds since 1970.
 
     `metadata` is JSON text (numbers as spelled, order and duplicates kept); None when there is none,
@@ -62,7 +62,7 @@ class KeyPage:
     Names without a UTF-8 form (a lone surrogate) stay in `keys`; `unencodable` counts them.
     """
 
-    keys: list[Key]
+    keys: list[ListedKey]
     cursor: str | None
     unencodable: int
 
@@ -76,7 +76,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class KvEntry:
     """A key with its value; the fields are those of Key and Value."""
 
     name: str
@@ -85,7 +85,7 @@ class Entry:
     metadata: str | None
 
 
-class KVReads(Client):
+class KVReads(ApiClient):
     """The calls about KV that change nothing."""
 
     def namespaces(self) -> list[NamespaceInfo]:
@@ -152,7 +152,7 @@ class KVReads(Client):
             read=lambda envelope: _metadata(envelope.get("result")),
         )
 
-    def exact_get(self, namespace_id: str, name: str) -> Entry | None:
+    def exact_get(self, namespace_id: str, name: str) -> KvEntry | None:
         """One entry by single reads, None if the key is missing. Two calls.
 
         A write between the two gives an entry that never was; it fails every later comparison.
@@ -162,9 +162,9 @@ class KVReads(Client):
             metadata = self.metadata(namespace_id, name)
         except KeyNotFound:
             return None
-        return Entry(name, value.data, value.expiration, metadata)
+        return KvEntry(name, value.data, value.expiration, metadata)
 
-    def bulk_get(self, namespace_id: str, names: Sequence[str]) -> dict[str, Entry | None]:
+    def bulk_get(self, namespace_id: str, names: Sequence[str]) -> dict[str, KvEntry | None]:
         """Up to 100 entries, None for a missing key, in as many answers as their values need.
 
         All of them are in memory together: where nothing says how large they are, `bulk_get_at_once` some.
@@ -175,7 +175,7 @@ class KVReads(Client):
         half = len(names) // 2
         return self.bulk_get(namespace_id, names[:half]) | self.bulk_get(namespace_id, names[half:])
 
-    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> dict[str, Entry | None] | None:
+    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> dict[str, KvEntry | None] | None:
         """Up to 100 entries in one answer, None for a missing key; None alone when several do not fit into one.
 
         Bulk answers are text, so what came damaged (U+FFFD) is read again singly; a byte order mark
@@ -200,22 +200,22 @@ class KVReads(Client):
             return {names[0]: self.exact_get(namespace_id, names[0])}
         return {name: self._whole(namespace_id, name, found) for name in names}
 
-    def _whole(self, namespace_id: str, name: str, found: dict[str, "_Found | None"]) -> Entry | None:
+    def _whole(self, namespace_id: str, name: str, found: dict[str, "_FoundValue | None"]) -> KvEntry | None:
         if name not in found:  # not mentioned is not the same as missing
             return self.exact_get(namespace_id, name)
         entry = found[name]
         if entry is None:
             return None
         if "\ufffd" not in entry.value and _json.encodable(entry.value):
-            return Entry(name, entry.value.encode(), entry.expiration, entry.metadata)
+            return KvEntry(name, entry.value.encode(), entry.expiration, entry.metadata)
         try:
             value = self.value(namespace_id, name)
         except KeyNotFound:
             return None
-        return Entry(name, value.data, value.expiration, entry.metadata)
+        return KvEntry(name, value.data, value.expiration, entry.metadata)
 
 
-class _Found(NamedTuple):
+class _FoundValue(NamedTuple):
     value: str
     expiration: int | None
     metadata: str | None
@@ -252,15 +252,15 @@ def _read_page(envelope: _json.Object, prefix: str, cursor: str | None) -> KeyPa
     )
 
 
-def _read_key(item: _json.Object) -> Key:
-    return Key(
+def _read_key(item: _json.Object) -> ListedKey:
+    return ListedKey(
         _json.as_text(item.get("name")),
         _expiration(item.get("expiration")),
         _metadata(item.get("metadata")),
     )
 
 
-def _read_bulk(envelope: _json.Object) -> dict[str, _Found | None]:
+def _read_bulk(envelope: _json.Object) -> dict[str, _FoundValue | None]:
     result = _json.as_object(envelope.get("result"))
     return {
         name: None if item is None else _read_found(_json.as_object(item))
@@ -268,8 +268,8 @@ def _read_bulk(envelope: _json.Object) -> dict[str, _Found | None]:
     }
 
 
-def _read_found(item: _json.Object) -> _Found:
-    return _Found(
+def _read_found(item: _json.Object) -> _FoundValue:
+    return _FoundValue(
         _json.as_text(item.get("value")),
         _expiration(item.get("expiration")),
         _metadata(item.get("metadata")),

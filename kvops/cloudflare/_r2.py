@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from kvops.cloudflare import _json
 from kvops.cloudflare._errors import ConfigurationError
-from kvops.cloudflare._http import Client, Route
+from kvops.cloudflare._http import ApiClient, Route
 
 BUCKETS = "/r2/buckets"
 NAME = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
@@ -59,7 +59,7 @@ class Domain:
     enabled: bool
 
 
-class R2Reads(Client):
+class R2Reads(ApiClient):
     """The calls about a bucket. They need the permission "Workers R2 Storage Read"; `jurisdiction` is the bucket's."""
 
     def bucket_locks(self, bucket: str, *, jurisdiction: str = "") -> list[LockRule]:

@@ -15,8 +15,8 @@ from uuid import uuid4
 from kvops.cloudflare import _json
 from kvops.cloudflare._deadline import By
 from kvops.cloudflare._errors import CloudflareError
-from kvops.cloudflare._http import ID, Client, Route, checked_id
-from kvops.cloudflare._kv import NAME, NAMESPACES, Entry
+from kvops.cloudflare._http import ID, ApiClient, Route, checked_id
+from kvops.cloudflare._kv import NAME, NAMESPACES, KvEntry
 from kvops.cloudflare._names import checked, segment
 
 BULK_LIMIT = 10_000
@@ -43,7 +43,7 @@ class BulkOutcome:
     contradicts: bool = False
 
 
-class KVWriter(Client):
+class KVWriter(ApiClient):
     """Writes to KV with a write token; takes the arguments of Cloudflare.
 
     `until` is when what a call relies on is too old, by `time.monotonic()`. No delete is sent later than that, nor its
@@ -70,13 +70,13 @@ class KVWriter(Client):
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk/delete"
         return self._bulk("POST", path, _distinct(names), json.dumps(list(names)), _by(until, whole=True))
 
-    def bulk_put(self, namespace_id: str, entries: Sequence[Entry], *, until: float | None = None) -> BulkOutcome:
+    def bulk_put(self, namespace_id: str, entries: Sequence[KvEntry], *, until: float | None = None) -> BulkOutcome:
         """Write up to 10,000 entries in one call that is never repeated; as bulk_delete."""
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk"
         names = _distinct([entry.name for entry in entries])
         return self._bulk("PUT", path, names, f"[{','.join(map(_pair, entries))}]", _by(until))
 
-    def put_value(self, namespace_id: str, entry: Entry, *, until: float | None = None) -> BulkOutcome:
+    def put_value(self, namespace_id: str, entry: KvEntry, *, until: float | None = None) -> BulkOutcome:
         """Write one entry, whatever its size and metadata, in one call that is never repeated; as bulk_delete."""
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/values/{segment(entry.name)}"
         body, content_type = entry.data, "application/octet-stream"
@@ -123,7 +123,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return [checked(name) for name in names]
 
 
-def _pair(entry: Entry) -> str:
+def _pair(entry: KvEntry) -> str:
     """One element of a bulk put, its metadata spliced in as the text it is."""
     members = {"key": json.dumps(entry.name)}
     if _is_text(entry.data):

@@ -6,7 +6,7 @@ from typing import TypedDict
 from django.conf import settings
 
 from kvops import timing
-from kvops.cloudflare import Budget, Cloudflare, ConfigurationError, Meter
+from kvops.cloudflare import CallMeter, Cloudflare, ConfigurationError, RequestBudget
 from kvops.connections import credentials, quota
 from kvops.connections.budget import SharedBudget
 from kvops.models import Environment
@@ -17,20 +17,22 @@ class Connection(TypedDict):
 
     account_id: str
     allowed_hosts: Collection[str]
-    budget: Budget
-    meter: Meter
+    budget: RequestBudget
+    meter: CallMeter
     base_url: str
     max_wait: float
     timeout: float
 
 
-def connection(environment: Environment, budget: Budget | None = None, meter: Meter | None = None) -> Connection:
+def connection(
+    environment: Environment, budget: RequestBudget | None = None, meter: CallMeter | None = None
+) -> Connection:
     """How to reach an environment's account; budget and meter are the account's unless others are given."""
     return {
         "account_id": environment.account_id,
         "allowed_hosts": settings.KVOPS_ALLOWED_API_HOSTS,
         "budget": budget or SharedBudget(environment.account_id),
-        "meter": meter or quota.Meter(environment),
+        "meter": meter or quota.QuotaMeter(environment),
         "base_url": environment.api_base_url,
         "max_wait": timing.LONGEST_WAIT,
         "timeout": timing.REQUEST_TIMEOUT,

@@ -47,7 +47,7 @@ def spent(environment: Environment) -> list[Spent]:
     ]
 
 
-class Meter:
+class QuotaMeter:
     """Counts what the clients of an environment send, and on a free plan lets nothing pass the day's quota.
 
     Threads only count; `insist` and `keep` belong to the main thread, where the database is.

@@ -23,7 +23,7 @@ from kvops.approvals import prepared_changes as changes
 from kvops.cloudflare import CloudflareError
 from kvops.connections.clients import reader
 from kvops.environments import definition as estate
-from kvops.environments.toml import Applied, DefinitionRefused, Table, for_the_record
+from kvops.environments.toml import Applied, DefinitionRefused, TomlTable, for_the_record
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange, Scratch
 from kvops.wording import say
 
@@ -86,7 +86,7 @@ def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
 def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
     change = PreparedChange.objects.get(approval=request)
-    wanted = estate.read(Table(json.loads(change.definition)))
+    wanted = estate.read(TomlTable(json.loads(change.definition)))
     titles = _probe(wanted)
     if renamed := [line for line in _titles(wanted, titles) if line not in change.summary]:
         raise approvals.ApprovalRefused(
@@ -108,31 +108,31 @@ def probe(environment: Environment) -> int:
     return sum(len(definition.kv) + len(definition.d1) for definition in mine)
 
 
-def current() -> list[estate.Definition]:
+def current() -> list[estate.EnvironmentDefinition]:
     """The environments in force, as definitions."""
     rows = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")
     scratches = {one.environment_id: one for one in Scratch.objects.all()}
     return [
-        estate.Definition(
+        estate.EnvironmentDefinition(
             **{name: getattr(row, name) for name in _FIELDS},
             kv=_bindings(row, scratches.get(row.pk)),
-            d1=tuple(estate.D1(d.binding, d.database_id) for d in row.databases.all()),
+            d1=tuple(estate.D1Definition(d.binding, d.database_id) for d in row.databases.all()),
         )
         for row in rows
     ]
 
 
-def _bindings(row: Environment, scratch: Scratch | None) -> tuple[estate.KV, ...]:
-    found = [estate.KV(one.binding, one.namespace_id, one.unpaired) for one in row.namespaces.all()]
+def _bindings(row: Environment, scratch: Scratch | None) -> tuple[estate.KVDefinition, ...]:
+    found = [estate.KVDefinition(one.binding, one.namespace_id, one.unpaired) for one in row.namespaces.all()]
     if scratch:
-        found.append(estate.KV(scratch.binding, scratch.namespace_id, "", scratch=True))
+        found.append(estate.KVDefinition(scratch.binding, scratch.namespace_id, "", scratch=True))
     return tuple(found)
 
 
-_FIELDS = [name for name in estate.Definition.__dataclass_fields__ if name not in {"kv", "d1"}]
+_FIELDS = [name for name in estate.EnvironmentDefinition.__dataclass_fields__ if name not in {"kv", "d1"}]
 
 
-def _probe(wanted: Sequence[estate.Definition]) -> dict[str, str]:
+def _probe(wanted: Sequence[estate.EnvironmentDefinition]) -> dict[str, str]:
     """The title of every namespace by its id, as the environment's own read token sees it. Raises NotVisible."""
     titles: dict[str, str] = {}
     for definition in wanted:
@@ -176,7 +176,7 @@ def _probe(wanted: Sequence[estate.Definition]) -> dict[str, str]:
     return titles
 
 
-def _titles(wanted: Sequence[estate.Definition], titles: Mapping[str, str]) -> list[str]:
+def _titles(wanted: Sequence[estate.EnvironmentDefinition], titles: Mapping[str, str]) -> list[str]:
     return [
         f"{d.slug}/{kv.binding} is the namespace “{titles[kv.namespace_id]}” ({kv.namespace_id})"
         for d in wanted
@@ -189,7 +189,7 @@ def _lock() -> None:
         cursor.execute("LOCK TABLE kvops_environment IN SHARE ROW EXCLUSIVE MODE")
 
 
-def _write(wanted: Sequence[estate.Definition], titles: Mapping[str, str]) -> None:
+def _write(wanted: Sequence[estate.EnvironmentDefinition], titles: Mapping[str, str]) -> None:
     """Make the rows what the definitions say, within the caller's transaction. Raises StillInUse."""
     bindings = {(d.slug, kv.binding, kv.namespace_id) for d in wanted for kv in d.kv if not kv.scratch}
     for namespace in Namespace.objects.select_related("environment"):
@@ -227,7 +227,7 @@ def _remove(row: Model, sentence: Promise) -> None:
         raise StillInUse(say(sentence, what=row)) from error
 
 
-def _record(wanted: Sequence[estate.Definition], differences: Sequence[str], actor: log.Actor) -> None:
+def _record(wanted: Sequence[estate.EnvironmentDefinition], differences: Sequence[str], actor: log.Actor) -> None:
     log.record(
         Action.ENVIRONMENT_APPLIED,
         actor=actor,

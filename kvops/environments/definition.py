@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from string import Formatter
 from urllib.parse import urlsplit
 
-from kvops.environments.toml import DefinitionRefused, Table, differences, insist_unique, load
+from kvops.environments.toml import DefinitionRefused, TomlTable, differences, insist_unique, load
 
 ID = r"[0-9a-z][0-9a-z_-]{0,63}"
 BINDING = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
@@ -22,7 +22,7 @@ LANGUAGES = ("en", "ja")
 
 
 @dataclass(frozen=True)
-class KV:
+class KVDefinition:
     """A namespace under the name Workers know it by."""
 
     binding: str
@@ -32,7 +32,7 @@ class KV:
 
 
 @dataclass(frozen=True)
-class D1:
+class D1Definition:
     """A database under the name Workers know it by."""
 
     binding: str
@@ -40,7 +40,7 @@ class D1:
 
 
 @dataclass(frozen=True)
-class Definition:
+class EnvironmentDefinition:
     """One environment; the fields up to `language` are those of the model."""
 
     slug: str
@@ -59,8 +59,8 @@ class Definition:
     key_template: str
     slack: str
     language: str
-    kv: tuple[KV, ...]
-    d1: tuple[D1, ...]
+    kv: tuple[KVDefinition, ...]
+    d1: tuple[D1Definition, ...]
 
     def fields(self) -> dict[str, object]:
         """The fields of the model, without the slug."""
@@ -68,12 +68,12 @@ class Definition:
         return {name: value for name, value in values.items() if name not in {"slug", "kv", "d1"}}
 
 
-def parse(text: str) -> tuple[Definition, ...]:
+def parse(text: str) -> tuple[EnvironmentDefinition, ...]:
     """The environments of a TOML text, in their order. Raises DefinitionRefused."""
     return read(load(text))
 
 
-def read(top: Table) -> tuple[Definition, ...]:
+def read(top: TomlTable) -> tuple[EnvironmentDefinition, ...]:
     """The same from a table that was read already. Raises DefinitionRefused."""
     found = sorted((_environment(table) for table in top.tables("environment")), key=lambda d: d.order)
     top.done()
@@ -81,9 +81,9 @@ def read(top: Table) -> tuple[Definition, ...]:
     return tuple(found)
 
 
-def _environment(table: Table) -> Definition:
+def _environment(table: TomlTable) -> EnvironmentDefinition:
     r2 = table.table("r2")
-    definition = Definition(
+    definition = EnvironmentDefinition(
         slug=table.text("slug", pattern=r"[a-z0-9][a-z0-9-]*", takes="takes a-z, 0-9 and -", longest=40),
         name=table.text("name", longest=80),
         order=table.number("order", lowest=1, highest=999),
@@ -101,7 +101,7 @@ def _environment(table: Table) -> Definition:
         slack=_reference(table, "slack", ""),
         language=table.choice("language", LANGUAGES, "en"),
         kv=tuple(
-            KV(
+            KVDefinition(
                 _binding(kv),
                 _id(kv, "namespace_id"),
                 kv.text("unpaired", "", takes="takes the reason"),
@@ -109,21 +109,21 @@ def _environment(table: Table) -> Definition:
             )
             for kv in table.tables("kv")
         ),
-        d1=tuple(D1(_binding(d1), _id(d1, "database_id")) for d1 in table.tables("d1")),
+        d1=tuple(D1Definition(_binding(d1), _id(d1, "database_id")) for d1 in table.tables("d1")),
     )
     r2.done()
     return definition
 
 
-def _binding(table: Table) -> str:
+def _binding(table: TomlTable) -> str:
     return table.text("binding", pattern=BINDING, takes="takes the name of a binding")
 
 
-def _id(table: Table, field: str) -> str:
+def _id(table: TomlTable, field: str) -> str:
     return table.text(field, pattern=ID, takes="takes an identifier in lower case", longest=64)
 
 
-def _reference(table: Table, field: str, default: str | None = None) -> str:
+def _reference(table: TomlTable, field: str, default: str | None = None) -> str:
     return table.text(
         field,
         default,
@@ -132,7 +132,7 @@ def _reference(table: Table, field: str, default: str | None = None) -> str:
     )
 
 
-def _url(table: Table, field: str, default: str | None) -> str:
+def _url(table: TomlTable, field: str, default: str | None) -> str:
     url = table.text(field, default, pattern=r"https?://[^\s?#@]+", takes="takes an https:// address", longest=200)
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost"}:
@@ -140,7 +140,7 @@ def _url(table: Table, field: str, default: str | None) -> str:
     return url.rstrip("/")
 
 
-def _template(r2: Table) -> str:
+def _template(r2: TomlTable) -> str:
     template = r2.text(
         "key_template", DEFAULT_TEMPLATE, pattern=r"[A-Za-z0-9/_.{}-]+", takes="takes A-Z a-z 0-9 / _ . -"
     )
@@ -155,7 +155,7 @@ def _template(r2: Table) -> str:
     return template
 
 
-def _insist_rules(found: Sequence[Definition]) -> None:
+def _insist_rules(found: Sequence[EnvironmentDefinition]) -> None:
     if not found:
         raise DefinitionRefused("There is no [[environment]].")
     insist_unique("The slug", [d.slug for d in found])
@@ -179,8 +179,8 @@ def _insist_rules(found: Sequence[Definition]) -> None:
     _insist_buckets(found)
 
 
-def _insist_pairs(found: Sequence[Definition]) -> None:
-    having: dict[str, dict[str, KV]] = defaultdict(dict)
+def _insist_pairs(found: Sequence[EnvironmentDefinition]) -> None:
+    having: dict[str, dict[str, KVDefinition]] = defaultdict(dict)
     for definition in found:
         for kv in definition.kv:
             having[kv.binding][definition.slug] = kv
@@ -201,8 +201,8 @@ def _insist_pairs(found: Sequence[Definition]) -> None:
                 raise DefinitionRefused(f"{slug}/{binding} says unpaired, but every environment has it.")
 
 
-def _insist_buckets(found: Sequence[Definition]) -> None:
-    seen: dict[str, Definition] = {}
+def _insist_buckets(found: Sequence[EnvironmentDefinition]) -> None:
+    seen: dict[str, EnvironmentDefinition] = {}
     for definition in found:
         other = seen.setdefault(definition.r2_bucket, definition)
         if other is not definition and not all("{environment}" in d.key_template for d in (other, definition)):
@@ -212,24 +212,24 @@ def _insist_buckets(found: Sequence[Definition]) -> None:
             )
 
 
-def as_data(definitions: Sequence[Definition]) -> dict[str, object]:
+def as_data(definitions: Sequence[EnvironmentDefinition]) -> dict[str, object]:
     """The definitions in the shape of the TOML, every field spelled out: `read` takes the JSON of it."""
     return {"environment": [_data(definition) for definition in definitions]}
 
 
-def _data(definition: Definition) -> dict[str, object]:
+def _data(definition: EnvironmentDefinition) -> dict[str, object]:
     values = asdict(definition)
     r2 = {name.removeprefix("r2_"): values.pop(name) for name in list(values) if name.startswith("r2_")}
     r2["key_template"] = values.pop("key_template")
     return {**values, "r2": r2}
 
 
-def changes(before: Sequence[Definition], after: Sequence[Definition]) -> list[str]:
+def changes(before: Sequence[EnvironmentDefinition], after: Sequence[EnvironmentDefinition]) -> list[str]:
     """What the new definitions change, in words."""
     return differences(_things(before), _things(after))
 
 
-def _things(definitions: Sequence[Definition]) -> dict[str, dict[str, object]]:
+def _things(definitions: Sequence[EnvironmentDefinition]) -> dict[str, dict[str, object]]:
     things: dict[str, dict[str, object]] = {}
     for d in definitions:
         things[d.slug] = d.fields()

@@ -27,7 +27,7 @@ class Applied:
     changes: tuple[str, ...]
 
 
-class Table:
+class TomlTable:
     """One table of a definition; every field is asked for by name, and `done()` refuses what nobody asked for."""
 
     def __init__(self, data: Mapping[str, object], where: str = "") -> None:
@@ -112,20 +112,20 @@ class Table:
             raise self.refuse(field, 'takes pairs of texts, such as { id = "id" }.')
         return dict(value)
 
-    def table(self, field: str) -> "Table":
+    def table(self, field: str) -> "TomlTable":
         """A table of its own: `[environment.r2]`."""
         value = self._value(field, None)
         if not isinstance(value, dict):
             raise self.refuse(field, "takes a table.")
-        return Table(value, f"{self._where}{field}.")
+        return TomlTable(value, f"{self._where}{field}.")
 
-    def tables(self, field: str) -> Iterator["Table"]:
+    def tables(self, field: str) -> Iterator["TomlTable"]:
         """The tables of an array, each closed by `done()`: `[[environment]]`."""
         value = self._value(field, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.refuse(field, f"takes tables, each under its own [[{field}]].")
         for number, item in enumerate(value, 1):
-            table = Table(item, f"{self._where}{field} {number}, ")
+            table = TomlTable(item, f"{self._where}{field} {number}, ")
             yield table
             table.done()
 
@@ -142,10 +142,10 @@ class Table:
         return value
 
 
-def load(text: str) -> Table:
+def load(text: str) -> TomlTable:
     """The outermost table of a TOML text. Raises DefinitionRefused with line and column."""
     try:
-        return Table(tomllib.loads(text))
+        return TomlTable(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise DefinitionRefused(f"This is not TOML: {error}.") from error
 

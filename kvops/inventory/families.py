@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from kvops import timing
 from kvops.environments.definition import BINDING
-from kvops.environments.toml import DefinitionRefused, Table, insist_unique
+from kvops.environments.toml import DefinitionRefused, TomlTable, insist_unique
 from kvops.models import Category, Family, Namespace, Read, Scan, ScanCount
 from kvops.models.categories import RETAIN_DAYS, notice_days
 from kvops.names import after_name, after_prefix, storable
@@ -33,7 +33,7 @@ class FamilyInUse(DefinitionRefused):
 
 
 @dataclass(frozen=True)
-class Definition:
+class FamilyDefinition:
     """One `[[family]]`; the fields are those of the model."""
 
     binding: str
@@ -61,14 +61,14 @@ class Definition:
         return f"{self.binding} {self.pattern}{'' if self.exact else '*'}"
 
 
-def read_families(top: Table) -> tuple[Definition, ...]:
+def read_families(top: TomlTable) -> tuple[FamilyDefinition, ...]:
     """The `[[family]]` tables of a policy, sorted. Raises DefinitionRefused."""
     found = sorted((_family(table) for table in top.tables("family")), key=lambda d: d.key)
     insist_unique("The pattern", [str(d) for d in found])
     return tuple(found)
 
 
-def _family(table: Table) -> Definition:
+def _family(table: TomlTable) -> FamilyDefinition:
     category = table.choice("category", [Category.SETTINGS, Category.CACHE, Category.LEGACY])
     longest = timing.CACHE_RETENTION_DAYS if category == Category.CACHE else LONGEST_RETENTION_DAYS
     retain_days = table.number("retain_days", RETAIN_DAYS, lowest=timing.RETENTION_DAYS, highest=longest)
@@ -76,7 +76,7 @@ def _family(table: Table) -> Definition:
     interval = table.number(
         "interval_hours", 0 if category == Category.CACHE else WEEK, lowest=0, highest=LONGEST_INTERVAL
     )
-    definition = Definition(
+    definition = FamilyDefinition(
         binding=table.text("binding", pattern=BINDING, takes="takes the name of a binding"),
         pattern=table.text("pattern", pattern=r"(?s).+", takes="takes a prefix or, with exact = true, a name"),
         exact=table.flag("exact"),
@@ -106,10 +106,10 @@ def _family(table: Table) -> Definition:
     return definition
 
 
-def current() -> tuple[Definition, ...]:
+def current() -> tuple[FamilyDefinition, ...]:
     """The families in force, sorted."""
-    rows = Family.objects.values(*Definition.__dataclass_fields__)
-    found = (Definition(**{**row, "notice_days": tuple(row["notice_days"])}) for row in rows)
+    rows = Family.objects.values(*FamilyDefinition.__dataclass_fields__)
+    found = (FamilyDefinition(**{**row, "notice_days": tuple(row["notice_days"])}) for row in rows)
     return tuple(sorted(found, key=lambda d: d.key))
 
 
@@ -159,7 +159,7 @@ def family_of(binding: str, name: str) -> Family | None:
     return Families.of(binding).family(name)
 
 
-def replace(wanted: Collection[Definition]) -> None:
+def replace(wanted: Collection[FamilyDefinition]) -> None:
     """Make the families these, and assign every key of the inventory anew, within the caller's transaction.
 
     Raises FamilyInUse.
@@ -182,7 +182,7 @@ def replace(wanted: Collection[Definition]) -> None:
             count(newest)
 
 
-def _save(definition: Definition) -> Family:
+def _save(definition: FamilyDefinition) -> Family:
     values = asdict(definition)
     binding, pattern, exact = (values.pop(name) for name in ("binding", "pattern", "exact"))
     family, _ = Family.objects.update_or_create(binding=binding, pattern=pattern, exact=exact, defaults=values)
@@ -230,7 +230,7 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class Row:
+class FamilyRow:
     """A family, or what no family of a binding covers, with its keys in each environment."""
 
     binding: str
@@ -238,7 +238,7 @@ class Row:
     holdings: Sequence[Holding]
 
 
-def in_environments() -> Sequence[Row]:
+def in_environments() -> Sequence[FamilyRow]:
     """Every family with its keys per environment; a binding ends with the row of its unclassified keys."""
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order"))
     newest = {namespace.pk: Scan.objects.newest(namespace) for namespace in namespaces}
@@ -248,7 +248,7 @@ def in_environments() -> Sequence[Row]:
     for family in Family.objects.order_by("binding", "pattern"):
         families.setdefault(family.binding, []).append(family)
     return [
-        Row(
+        FamilyRow(
             binding,
             family,
             [

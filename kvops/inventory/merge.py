@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 
 from audit import log
 from kvops import timing
-from kvops.cloudflare import Key
+from kvops.cloudflare import ListedKey
 from kvops.inventory import families as categories
 from kvops.inventory import missing
 from kvops.models import Namespace, Scan, StagedKey
@@ -62,7 +62,7 @@ SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM added)
 type _Params = Mapping[str, int | float | str | list[str] | list[int | None] | None]
 
 
-class StageMismatch(Exception):
+class ScanMismatch(Exception):
     """The stage does not hold what the run counted, so nothing may be concluded from it."""
 
 
@@ -77,7 +77,7 @@ class Merged:
     unexplained: int = 0
 
 
-def stage(scan: Scan, keys: Sequence[Key]) -> None:
+def stage(scan: Scan, keys: Sequence[ListedKey]) -> None:
     """Add listed keys to the stage, within the caller's transaction. Their names must be storable."""
     rows = [
         f"{scan.pk}\t{escaped(key.name)}\t{r'\N' if key.expiration is None else key.expiration}"
@@ -106,7 +106,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
     """Make the inventory what the stage says, within the caller's transaction, and complete the scan.
 
     `staged` rows must be there; not `ordered` means a name may be listed twice, and the last listing counts.
-    Raises StageMismatch.
+    Raises ScanMismatch.
     """
     log.insist()
     # A new policy holds the same lock while it assigns keys to families.
@@ -123,7 +123,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         cursor.execute("SELECT count(*) FROM kvops_stagedkey WHERE scan_id = %(scan)s", params)
         found = int(cursor.fetchone()[0])
         if found != staged:
-            raise StageMismatch(f"{staged} keys were listed, but {found} are on the stage.")
+            raise ScanMismatch(f"{staged} keys were listed, but {found} are on the stage.")
         keys = staged if ordered else staged - _drop_repeated(cursor, params)
         gone, unexplained = _delete_gone(cursor, params, scan)
         changed, added = _update_and_insert(cursor, params)

@@ -38,7 +38,7 @@ class MissingFilter(forms.Form):
         return found.filter(pk__lt=chosen["after"]) if chosen["after"] else found
 
 
-class NamesFilter(forms.Form):
+class UnexplainedNamesFilter(forms.Form):
     """Which of the names to show."""
 
     prefix = forms.CharField(  # type: ignore[assignment]  # not Django's prefix of the field names

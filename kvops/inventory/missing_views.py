@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from audit import log
 from audit.actions import Action
 from kvops.inventory import missing
-from kvops.inventory.missing_forms import AcknowledgeForm, MissingFilter, NamesFilter
+from kvops.inventory.missing_forms import AcknowledgeForm, MissingFilter, UnexplainedNamesFilter
 from kvops.models import Scan
 from kvops.people.signin import person_of
 from kvops.web import files as downloads
@@ -54,7 +54,7 @@ def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     lines, content_type = FORMATS[ending]
 
     def names() -> Iterator[str]:
-        yield from NamesFilter(request.GET).names(scan).values_list("name", flat=True).iterator(10_000)
+        yield from UnexplainedNamesFilter(request.GET).names(scan).values_list("name", flat=True).iterator(10_000)
 
     response = StreamingHttpResponse(lines(names()), content_type=f"{content_type}; charset=utf-8")
     name = f"{scan.namespace.environment.slug}-{scan.namespace.binding}-missing-{pk}.{ending}"
@@ -89,7 +89,7 @@ def _scan(pk: int) -> Scan:
 
 
 def _page(request: HttpRequest, scan: Scan, form: AcknowledgeForm, status: int = 200) -> HttpResponse:
-    names = NamesFilter(request.GET)
+    names = UnexplainedNamesFilter(request.GET)
     found = list(names.names(scan)[: PAGE + 1])
     context = {
         "scan": scan,

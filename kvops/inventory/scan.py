@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
-from kvops.cloudflare import Key as Listed
+from kvops.cloudflare import ListedKey as Listed
 from kvops.connections.calls import Calls
 from kvops.inventory import merge as merging
 from kvops.models import Environment, Namespace, Person, Run, Scan
@@ -204,7 +204,7 @@ def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> outcomes.Again
                     subject_label=str(mine.namespace),
                     details={"keys": merged.unexplained},
                 )
-    except merging.StageMismatch as mismatch:
+    except merging.ScanMismatch as mismatch:
         note = gettext_noop("What was listed got lost; listing from the beginning.")
         over = outcomes.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.")
         _from_the_beginning(lease, mine, listing, note, over)

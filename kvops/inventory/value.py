@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.connections import clients
 from kvops.inventory import families as categories
 from kvops.models import Category, Key, Namespace, Person
@@ -23,7 +23,7 @@ SHOWN_IN_HEX = 2 * 1024
 _LINE = 16
 
 
-class Kind(TextChoices):
+class ValueKind(TextChoices):
     """What the bytes of a value are."""
 
     JSON = "json", _("JSON")
@@ -40,7 +40,7 @@ class Live:
     """
 
     masked: bool
-    kind: Kind
+    kind: ValueKind
     size: int
     sha256: str
     shown: str
@@ -77,10 +77,10 @@ def view(namespace: Namespace, name: str, *, by: Person, formatted: bool = False
     return _live(entry, key, masked=masked, formatted=formatted)
 
 
-def _live(entry: Entry, key: Key | None, *, masked: bool, formatted: bool) -> Live:
+def _live(entry: KvEntry, key: Key | None, *, masked: bool, formatted: bool) -> Live:
     kind, pretty = _kind(entry.data)
-    formatted = formatted and kind == Kind.JSON
-    if kind == Kind.BINARY:
+    formatted = formatted and kind == ValueKind.JSON
+    if kind == ValueKind.BINARY:
         whole, limit = entry.data, SHOWN_IN_HEX
         shown = in_hex(whole[:limit])
     else:
@@ -100,18 +100,18 @@ def _live(entry: Entry, key: Key | None, *, masked: bool, formatted: bool) -> Li
     )
 
 
-def _kind(data: bytes) -> tuple[Kind, str]:
+def _kind(data: bytes) -> tuple[ValueKind, str]:
     """What the bytes are, and for JSON the same value laid out for reading."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return Kind.BINARY, ""
+        return ValueKind.BINARY, ""
     if "\0" in text:
-        return Kind.BINARY, ""
+        return ValueKind.BINARY, ""
     try:
-        return Kind.JSON, json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+        return ValueKind.JSON, json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):
-        return Kind.TEXT, ""
+        return ValueKind.TEXT, ""
 
 
 def in_hex(data: bytes) -> str:

@@ -6,7 +6,7 @@ from kvops.models.categories import Category, Family, PolicyVersion, Read
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace, Scratch
 from kvops.models.inventory import Key, MissingKey, Scan, ScanCount, StagedKey
-from kvops.models.notifications import Event, Notification
+from kvops.models.notifications import Notification, NotificationEvent
 from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.quota import DailyUse
 from kvops.models.references import ReferenceStatement
@@ -25,7 +25,7 @@ __all__ = [
     "Database",
     "EmergencyStop",
     "Environment",
-    "Event",
+    "NotificationEvent",
     "Family",
     "Firing",
     "Heartbeat",

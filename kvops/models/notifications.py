@@ -9,7 +9,7 @@ from kvops.models.environments import Environment
 from kvops.models.people import Person
 
 
-class Event(models.TextChoices):
+class NotificationEvent(models.TextChoices):
     """The closed list of what is told; `kvops.notifications.outbox.EVENTS` says to whom."""
 
     APPROVAL_WAITING = "approval.waiting", _("request waits for a decision")

@@ -3,7 +3,7 @@
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from kvops.models import Environment, Event, Notification
+from kvops.models import Environment, Notification, NotificationEvent
 from kvops.models.notifications import NotificationQuerySet
 
 UNDELIVERED = "undelivered"
@@ -21,7 +21,9 @@ class NotificationFilter(forms.Form):
             *Notification.State.choices,
         ],
     )
-    event = forms.ChoiceField(label=_("Event"), required=False, choices=[("", _("All events")), *Event.choices])
+    event = forms.ChoiceField(
+        label=_("Event"), required=False, choices=[("", _("All events")), *NotificationEvent.choices]
+    )
     environment = forms.ModelChoiceField(
         Environment.objects.order_by("order"),
         label=_("Environment"),

@@ -22,9 +22,9 @@ from audit import log
 from audit.actions import Action
 from kvops import queue, timing
 from kvops.connections import credentials
-from kvops.models import Environment, Event, Notification, Person, Role
+from kvops.models import Environment, Notification, NotificationEvent, Person, Role
 from kvops.notifications import senders as messengers
-from kvops.notifications.senders import Message, MessageRefused, NotDelivered, TryLater, Unclear
+from kvops.notifications.senders import Message, MessageRefused, MessageTryLater, NotDelivered, Unclear
 from kvops.refusals import Refused
 
 State = Notification.State
@@ -35,7 +35,7 @@ NO_CHANNEL = gettext_noop("The environment has no channel any more. Give it one 
 
 
 @dataclass(frozen=True)
-class Kind:
+class NotificationKind:
     """Who is told: everybody with one of the roles, and the environment's channel; who is told of its delivery."""
 
     roles: tuple[Role, ...] = ()
@@ -44,30 +44,30 @@ class Kind:
 
 
 _TEAM = (Role.OPERATOR, Role.REVIEWER)
-EVENTS: dict[Event, Kind] = {
-    Event.APPROVAL_WAITING: Kind(roles=(Role.REVIEWER,), channel=True),
-    Event.APPROVAL_DECIDED: Kind(),
-    Event.APPROVAL_EXPIRING: Kind(),
-    Event.RUN_FINISHED: Kind(),
-    Event.RUN_FAILED: Kind(),
-    Event.COPY_FOR_DELETION: Kind(channel=True, delivered="backups.cleanup.sharing.delivered"),
-    Event.GENERATION_MADE: Kind(channel=True),
-    Event.GENERATION_FAILED: Kind(roles=(Role.OPERATOR,), channel=True),
-    Event.GENERATION_LATE: Kind(roles=(Role.OPERATOR,), channel=True),
-    Event.GENERATION_OVERDUE: Kind(roles=_TEAM, channel=True),
-    Event.GENERATION_DAMAGED: Kind(roles=_TEAM, channel=True),
-    Event.GENERATION_DEADLINE: Kind(roles=_TEAM, channel=True),
-    Event.GENERATION_PAST_DEADLINE: Kind(roles=_TEAM, channel=True),
-    Event.COVERAGE_SHORT: Kind(roles=_TEAM, channel=True),
-    Event.OBJECT_MISSING: Kind(roles=_TEAM, channel=True),
-    Event.OBJECT_CHANGED: Kind(roles=_TEAM, channel=True),
-    Event.OBJECT_UNKNOWN: Kind(roles=(Role.OPERATOR,), channel=True),
-    Event.BUCKET_UNPROTECTED: Kind(roles=_TEAM, channel=True),
-    Event.DRILL_FAILED: Kind(roles=_TEAM, channel=True),
-    Event.DRILL_OVERDUE: Kind(roles=_TEAM, channel=True),
-    Event.ANSWER_CONTRADICTED: Kind(roles=_TEAM, channel=True),
-    Event.SCHEDULE_MISSED: Kind(roles=(Role.OPERATOR,), channel=True),
-    Event.SCHEDULE_REFUSED: Kind(roles=(Role.OPERATOR,), channel=True),
+EVENTS: dict[NotificationEvent, NotificationKind] = {
+    NotificationEvent.APPROVAL_WAITING: NotificationKind(roles=(Role.REVIEWER,), channel=True),
+    NotificationEvent.APPROVAL_DECIDED: NotificationKind(),
+    NotificationEvent.APPROVAL_EXPIRING: NotificationKind(),
+    NotificationEvent.RUN_FINISHED: NotificationKind(),
+    NotificationEvent.RUN_FAILED: NotificationKind(),
+    NotificationEvent.COPY_FOR_DELETION: NotificationKind(channel=True, delivered="backups.cleanup.sharing.delivered"),
+    NotificationEvent.GENERATION_MADE: NotificationKind(channel=True),
+    NotificationEvent.GENERATION_FAILED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
+    NotificationEvent.GENERATION_LATE: NotificationKind(roles=(Role.OPERATOR,), channel=True),
+    NotificationEvent.GENERATION_OVERDUE: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.GENERATION_DAMAGED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.GENERATION_DEADLINE: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.GENERATION_PAST_DEADLINE: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.COVERAGE_SHORT: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.OBJECT_MISSING: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.OBJECT_CHANGED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.OBJECT_UNKNOWN: NotificationKind(roles=(Role.OPERATOR,), channel=True),
+    NotificationEvent.BUCKET_UNPROTECTED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.DRILL_FAILED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.DRILL_OVERDUE: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.ANSWER_CONTRADICTED: NotificationKind(roles=_TEAM, channel=True),
+    NotificationEvent.SCHEDULE_MISSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
+    NotificationEvent.SCHEDULE_REFUSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
 }
 """Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 
@@ -77,7 +77,7 @@ class NotFailed(Refused):
 
 
 def post(
-    event: Event,
+    event: NotificationEvent,
     *,
     subject: str,
     title: str,
@@ -162,7 +162,7 @@ def deliver(pk: int) -> None:
     mine = Notification.objects.select_related("environment", "person").get(pk=pk)
     try:
         _send(mine)
-    except TryLater as error:
+    except MessageTryLater as error:
         _not_now(mine, error, wait=error.retry_after)
     except Unclear as error:
         _not_now(mine, error, unclear=1)
@@ -196,7 +196,7 @@ def _delivered(mine: Notification) -> None:
         changed = Notification.objects.filter(pk=mine.pk, state__in=Notification.UNDELIVERED).update(
             state=State.DELIVERED, delivered_at=Now(), error=""
         )
-        if changed and (told := EVENTS[Event(mine.event)].delivered):
+        if changed and (told := EVENTS[NotificationEvent(mine.event)].delivered):
             import_string(told)(mine)
 
 

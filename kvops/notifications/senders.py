@@ -22,7 +22,7 @@ class NotDelivered(Exception):
     """The message was not delivered; the text says why, and never names the address of a webhook."""
 
 
-class TryLater(NotDelivered):
+class MessageTryLater(NotDelivered):
     """The service did not take it now; it may later, after `retry_after` seconds when it said so."""
 
     def __init__(self, sentence: str, retry_after: float = 0.0) -> None:
@@ -80,14 +80,14 @@ def _escaped(text: str) -> str:
 
 
 def slack(message: Message, webhook: str) -> None:
-    """Post to an incoming webhook, whose address is a secret. Raises TryLater, MessageRefused and Unclear."""
+    """Post to an incoming webhook, whose address is a secret. Raises MessageTryLater, MessageRefused and Unclear."""
     _insist_allowed(webhook, settings.KVOPS_ALLOWED_WEBHOOK_HOSTS)
     payload = json.dumps(blocks(message), ensure_ascii=False).encode()
     try:
         with httpx.Client(timeout=timing.MESSAGE_TIMEOUT, trust_env=False, follow_redirects=False) as client:
             answer = client.post(webhook, content=payload, headers={"Content-Type": "application/json"})
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise TryLater(f"Slack cannot be reached ({type(error).__name__}).") from None
+        raise MessageTryLater(f"Slack cannot be reached ({type(error).__name__}).") from None
     except httpx.TransportError as error:
         raise Unclear(f"Slack did not answer ({type(error).__name__}).") from None
     _insist_taken(answer.status_code, answer.headers, answer.text[:60])
@@ -110,12 +110,12 @@ def _insist_taken(status: int, headers: Mapping[str, str], said: str) -> None:
     sentence = f"Slack answered {status} {word}".strip() + "."
     if status in {408, 429} or status >= 500:
         asked = headers.get("Retry-After", "")
-        raise TryLater(sentence, min(float(asked), timing.MESSAGE_FOR) if asked.isdigit() else 0.0)
+        raise MessageTryLater(sentence, min(float(asked), timing.MESSAGE_FOR) if asked.isdigit() else 0.0)
     raise MessageRefused(sentence)
 
 
 def mail(message: Message, address: str) -> None:
-    """Hand a mail to the mail server. Raises TryLater, MessageRefused and Unclear.
+    """Hand a mail to the mail server. Raises MessageTryLater, MessageRefused and Unclear.
 
     A repetition has the same Message-ID, by which mail servers and programs know it.
     """
@@ -132,15 +132,15 @@ def mail(message: Message, address: str) -> None:
         codes = [code for code, _text in error.recipients.values()]
         raise _answered(max(codes, default=500)) from None
     except (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError) as error:
-        raise TryLater(f"The mail server does not let us in ({type(error).__name__}).") from None
+        raise MessageTryLater(f"The mail server does not let us in ({type(error).__name__}).") from None
     except smtplib.SMTPResponseException as error:
         raise _answered(error.smtp_code) from None
     except (ConnectionRefusedError, gaierror) as error:
-        raise TryLater(f"The mail server cannot be reached ({type(error).__name__}).") from None
+        raise MessageTryLater(f"The mail server cannot be reached ({type(error).__name__}).") from None
     except (smtplib.SMTPException, OSError) as error:
         raise Unclear(f"The mail server did not answer ({type(error).__name__}).") from None
 
 
 def _answered(code: int) -> NotDelivered:
     sentence = f"The mail server answered {code}."
-    return MessageRefused(sentence) if code >= 500 else TryLater(sentence)
+    return MessageRefused(sentence) if code >= 500 else MessageTryLater(sentence)

@@ -46,7 +46,7 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class Step:
+class SetupStep:
     """One step of setting up."""
 
     title: str
@@ -142,7 +142,7 @@ def running() -> QuerySet[Run]:
     return Run.objects.open().exclude(asleep).select_related("environment").order_by("pk")[:SHOWN]
 
 
-def first_steps(shown: Sequence[Column]) -> list[Step]:
+def first_steps(shown: Sequence[Column]) -> list[SetupStep]:
     """What is still to do before the product is of use; nothing once every environment was scanned."""
     scans = [holdings.scan for column in shown for holdings in column.holdings]
     done = [bool(shown), PolicyVersion.objects.exists(), bool(scans) and all(scans)]
@@ -161,7 +161,7 @@ def first_steps(shown: Sequence[Column]) -> list[Step]:
     ]
     now = done.index(False)
     states = ["done" if is_done else "current" if at == now else "todo" for at, is_done in enumerate(done)]
-    return [Step(title, state, note) for (title, note), state in zip(texts, states, strict=True)]
+    return [SetupStep(title, state, note) for (title, note), state in zip(texts, states, strict=True)]
 
 
 def alarms(shown: Sequence[Column]) -> list[Alarm]:

@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from kvops import clock, timing
-from kvops.models import Event, Role, Run
+from kvops.models import NotificationEvent, Role, Run
 from kvops.notifications import outbox as notifications
 from kvops.wording import say, translated
 
@@ -15,7 +15,7 @@ from kvops.wording import say, translated
 def run_finished(run: Run) -> None:
     """A destructive run ended well, or a long one that a person started and does not look at any more."""
     if run.approval is not None or -clock.seconds_until(run.created_at) > timing.WATCHED:
-        _tell_of(run, Event.RUN_FINISHED, _("Finished: %(kind)s %(what)s"), ())
+        _tell_of(run, NotificationEvent.RUN_FINISHED, _("Finished: %(kind)s %(what)s"), ())
 
 
 def run_failed(run: Run, sentence: str) -> None:
@@ -26,11 +26,11 @@ def run_failed(run: Run, sentence: str) -> None:
     if not run.foreground:
         copy = run.kind in {Run.Kind.BACKUP, Run.Kind.MASTERS}
         everybody = copy or run.approval is not None or run.started_by is None
-        event = Event.GENERATION_FAILED if copy else Event.RUN_FAILED
+        event = NotificationEvent.GENERATION_FAILED if copy else NotificationEvent.RUN_FAILED
         _tell_of(run, event, _("Failed: %(kind)s %(what)s"), [Role.OPERATOR] if everybody else [], sentence)
 
 
-def _tell_of(run: Run, event: Event, title: str | Promise, roles: Sequence[Role], *lines: str) -> None:
+def _tell_of(run: Run, event: NotificationEvent, title: str | Promise, roles: Sequence[Role], *lines: str) -> None:
     notifications.post(
         event,
         subject=f"run:{run.pk}",

@@ -6,7 +6,7 @@ from kvops.models import Run
 
 
 @dataclass(frozen=True)
-class Kind:
+class RunKind:
     """Who does the work of a kind of run, and who is told in the transaction that finishes or resumes it."""
 
     handler: str
@@ -14,30 +14,32 @@ class Kind:
     resumed: str = ""
 
 
-KINDS: dict[str, Kind] = {
-    Run.Kind.SCAN: Kind("kvops.inventory.scan.scan"),
-    Run.Kind.BACKUP: Kind(
+KINDS: dict[str, RunKind] = {
+    Run.Kind.SCAN: RunKind("kvops.inventory.scan.scan"),
+    Run.Kind.BACKUP: RunKind(
         "backups.generations.export.export",
         finished=("backups.generations.start.backup_finished", "backups.cleanup.preparation.backup_finished"),
         resumed="backups.investigations.requests.insist_open",
     ),
-    Run.Kind.MASTERS: Kind("backups.masters.run.export", finished=("backups.generations.start.backup_finished",)),
-    Run.Kind.VERIFY: Kind(
+    Run.Kind.MASTERS: RunKind("backups.masters.run.export", finished=("backups.generations.start.backup_finished",)),
+    Run.Kind.VERIFY: RunKind(
         "backups.generations.start.read_back",
         finished=("backups.generations.start.verify_finished", "backups.cleanup.preparation.verify_finished"),
     ),
-    Run.Kind.CHECK: Kind("backups.integrity.start.compare", finished=("backups.cleanup.preparation.check_finished",)),
-    Run.Kind.DELETE: Kind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
-    Run.Kind.CONFIRM: Kind("backups.deletion.proof.confirm_absence"),
-    Run.Kind.RECONCILE: Kind("backups.bucket.reconcile.reconcile"),
-    Run.Kind.LATE_CHECK: Kind("backups.deletion.late_check.look_again"),
-    Run.Kind.PREVIEW: Kind("backups.restores.preview.preview"),
-    Run.Kind.RESTORE: Kind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
-    Run.Kind.UNDO: Kind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
-    Run.Kind.DISPOSE: Kind("backups.retention.run.delete_copies_permanently"),
-    Run.Kind.CONTRAST: Kind("backups.comparisons.start.contrast"),
-    Run.Kind.DRILL: Kind("backups.drills.run.rehearse"),
-    Run.Kind.EXPIRE: Kind(
+    Run.Kind.CHECK: RunKind(
+        "backups.integrity.start.compare", finished=("backups.cleanup.preparation.check_finished",)
+    ),
+    Run.Kind.DELETE: RunKind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
+    Run.Kind.CONFIRM: RunKind("backups.deletion.proof.confirm_absence"),
+    Run.Kind.RECONCILE: RunKind("backups.bucket.reconcile.reconcile"),
+    Run.Kind.LATE_CHECK: RunKind("backups.deletion.late_check.look_again"),
+    Run.Kind.PREVIEW: RunKind("backups.restores.preview.preview"),
+    Run.Kind.RESTORE: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
+    Run.Kind.UNDO: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
+    Run.Kind.DISPOSE: RunKind("backups.retention.run.delete_copies_permanently"),
+    Run.Kind.CONTRAST: RunKind("backups.comparisons.start.contrast"),
+    Run.Kind.DRILL: RunKind("backups.drills.run.rehearse"),
+    Run.Kind.EXPIRE: RunKind(
         "backups.investigations.run.delete_copy_permanently", resumed="backups.investigations.requests.insist_current"
     ),
 }

@@ -30,7 +30,7 @@ from kvops.runs.outcomes import Again, Done, LeaseLost, Stopped
 logger = logging.getLogger(__name__)
 
 
-class Progress(TypedDict, total=False):
+class RunProgress(TypedDict, total=False):
     """What a checkpoint may save of a run."""
 
     cursor: Mapping[str, object]
@@ -119,7 +119,7 @@ class Lease:
         """
         return Run.objects.filter(pk=self.run.pk, epoch=self.epoch).exclude(owner="")
 
-    def renew(self, **values: Unpack[Progress]) -> None:
+    def renew(self, **values: Unpack[RunProgress]) -> None:
         """Prove and prolong the lease, saving `values` of the run with it. Raises LeaseLost, or stops on request."""
         asked_at = time.monotonic()
         changed = self.held().update(lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **values)
@@ -140,7 +140,7 @@ class Lease:
 
     @contextmanager
     def checkpoint(
-        self, then: Again | Done | None = None, /, *, no_further: bool = False, **values: Unpack[Progress]
+        self, then: Again | Done | None = None, /, *, no_further: bool = False, **values: Unpack[RunProgress]
     ) -> Iterator[None]:
         """A transaction for the effects of the work so far, with progress (`cursor`, `done`, `total`, `calls`, `note`).
 

@@ -23,7 +23,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from kvops import clock, timing
-from kvops.models import Environment, Event, Firing, Person, Role, Run, Schedule
+from kvops.models import Environment, Firing, NotificationEvent, Person, Role, Run, Schedule
 from kvops.notifications import outbox as notifications
 from kvops.outages import AWAY
 from kvops.refusals import Refused
@@ -38,7 +38,7 @@ COUNTED = 1_000
 
 
 @dataclass(frozen=True)
-class Job:
+class ScheduledJob:
     """What a schedule starts: `function(environment, actor)` returns a Begun, within the open transaction.
 
     `expression` says when it is due until a person changes that, in the team's zone. `each`: in every environment,
@@ -59,20 +59,26 @@ class Begun:
     refused: list[str] = field(default_factory=list)
 
 
-JOBS: dict[str, Job] = {
-    "scan": Job(_("Scan of every namespace"), "kvops.inventory.scan.scan_all", "17 1 * * *"),
-    "backup": Job(_("Copies that families expect"), "backups.generations.routine.back_up", "7 2 * * *"),
-    "verify": Job(_("Reading the newest copies back again"), "backups.generations.routine.verify", "37 4 * * 0"),
-    "check": Job(_("Checks of the newest copies against D1"), "backups.integrity.routine.check", "7 5 * * 1"),
-    "reconcile": Job(_("Comparison of the bucket with the copies"), "backups.bucket.reconcile.scheduled", "47 3 * * *"),
-    "deadlines": Job(_("Notices before copies are deleted"), "backups.retention.notices.before_deletion", "7 8 * * *"),
-    "lateness": Job(_("Notices of late copies"), "backups.retention.notices.in_time", "23 * * * *"),
-    "masters": Job(_("Export of master data from D1"), "backups.masters.start.scheduled", "13 2 * * *"),
-    "clinics": Job(_("Export of old clinic records"), "backups.masters.clinics.scheduled", "33 2 * * 0"),
-    "drill_in_time": Job(
+JOBS: dict[str, ScheduledJob] = {
+    "scan": ScheduledJob(_("Scan of every namespace"), "kvops.inventory.scan.scan_all", "17 1 * * *"),
+    "backup": ScheduledJob(_("Copies that families expect"), "backups.generations.routine.back_up", "7 2 * * *"),
+    "verify": ScheduledJob(
+        _("Reading the newest copies back again"), "backups.generations.routine.verify", "37 4 * * 0"
+    ),
+    "check": ScheduledJob(_("Checks of the newest copies against D1"), "backups.integrity.routine.check", "7 5 * * 1"),
+    "reconcile": ScheduledJob(
+        _("Comparison of the bucket with the copies"), "backups.bucket.reconcile.scheduled", "47 3 * * *"
+    ),
+    "deadlines": ScheduledJob(
+        _("Notices before copies are deleted"), "backups.retention.notices.before_deletion", "7 8 * * *"
+    ),
+    "lateness": ScheduledJob(_("Notices of late copies"), "backups.retention.notices.in_time", "23 * * * *"),
+    "masters": ScheduledJob(_("Export of master data from D1"), "backups.masters.start.scheduled", "13 2 * * *"),
+    "clinics": ScheduledJob(_("Export of old clinic records"), "backups.masters.clinics.scheduled", "33 2 * * 0"),
+    "drill_in_time": ScheduledJob(
         _("Notice of restore drills that are overdue"), "backups.drills.requests.in_time", "29 6 * * *"
     ),
-    "drill": Job(_("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *"),
+    "drill": ScheduledJob(_("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *"),
 }
 """Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 
@@ -173,10 +179,15 @@ def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> 
     if firing.missed or late:
         missed: dict[str, JSON] = {"missed": firing.missed, "since": (firing.missed_since or firing.due_at).isoformat()}
         _record(Action.SCHEDULE_MISSED, schedule, SYSTEM, {**details, **missed})
-        _tell(Event.SCHEDULE_MISSED, firing, say(_("Late: %(job)s"), job=label(schedule.job)), _missed(firing, now))
+        _tell(
+            NotificationEvent.SCHEDULE_MISSED,
+            firing,
+            say(_("Late: %(job)s"), job=label(schedule.job)),
+            _missed(firing, now),
+        )
     if begun.refused:
         title = say(_("Could not be started: %(job)s"), job=label(schedule.job))
-        _tell(Event.SCHEDULE_REFUSED, firing, title, begun.refused)
+        _tell(NotificationEvent.SCHEDULE_REFUSED, firing, title, begun.refused)
 
 
 def _missed(firing: Firing, now: datetime) -> list[str]:
@@ -196,7 +207,7 @@ def _missed(firing: Firing, now: datetime) -> list[str]:
     return [caught_up, say(sentence, n=firing.missed, since=moment(firing.missed_since))]
 
 
-def _tell(event: Event, firing: Firing, title: str, lines: Sequence[str]) -> None:
+def _tell(event: NotificationEvent, firing: Firing, title: str, lines: Sequence[str]) -> None:
     notifications.post(
         event,
         subject=f"schedule:{firing.schedule_id}",

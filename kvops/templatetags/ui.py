@@ -28,14 +28,14 @@ KIB = 1024
 NOTHING = mark_safe('<span class="text-secondary">–</span>')
 
 
-class Environment(Protocol):
+class ShownEnvironment(Protocol):
     """What the badge and the band need to know of an environment."""
 
     name: str
     production: bool
 
 
-class Step(Protocol):
+class StepperStep(Protocol):
     """One step of a stepper; `state` is done, current, todo or failed."""
 
     title: str | Promise
@@ -44,7 +44,7 @@ class Step(Protocol):
 
 
 @register.inclusion_tag("includes/environment_badge.html")
-def environment_badge(environment: Environment) -> dict[str, object]:
+def environment_badge(environment: ShownEnvironment) -> dict[str, object]:
     """A badge with the environment's name; production cannot be mistaken for another."""
     return {"environment": environment}
 
@@ -191,7 +191,7 @@ def empty_state(icon: str, title: str, text: str, action_url: str = "", action_l
 
 
 @register.inclusion_tag("includes/stepper.html")
-def stepper(steps: Iterable[Step]) -> dict[str, object]:
+def stepper(steps: Iterable[StepperStep]) -> dict[str, object]:
     """Steps in order: what is done, what is now, what is missing."""
     marks = {"done": "check", "current": "circle-dot", "todo": "circle-dashed", "failed": "x"}
     words = {"done": _("Done"), "current": _("Now"), "todo": _("Still to do"), "failed": _("Failed")}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from audit.chain import (
     GENESIS,
     JSON,
+    ChainProblem,
     Content,
     Link,
     NotRecordableError,
-    Problem,
     canonical,
     entry_hash,
     problems,
@@ -36,7 +36,7 @@ CHANGES: dict[str, object] = {
 }
 
 
-def found(chain: Iterable[Link], head: Link) -> list[Problem]:
+def found(chain: Iterable[Link], head: Link) -> list[ChainProblem]:
     return list(problems(chain, head_sequence=head.content.seq, head_hash=head.row_hash))
 
 
@@ -137,7 +137,7 @@ def test_an_empty_chain_has_no_problem() -> None:
 def test_an_edited_column_is_found() -> None:
     chain = list(links(5))
     chain[2] = replace(chain[2], content=replace(chain[2].content, actor="nobody"))
-    assert found(chain, chain[-1]) == [Problem(3, "the columns differ from the canonical bytes")]
+    assert found(chain, chain[-1]) == [ChainProblem(3, "the columns differ from the canonical bytes")]
 
 
 def test_edited_columns_and_bytes_are_found() -> None:
@@ -151,7 +151,7 @@ def test_an_edit_with_its_own_hash_made_right_is_found_at_the_next_entry() -> No
     chain = list(links(5))
     chain[2] = link(replace(chain[2].content, actor="nobody"), chain[2].prev_hash)
     expected = "prev_hash is not the hash of the entry before it"
-    assert found(chain, chain[-1]) == [Problem(4, expected)]
+    assert found(chain, chain[-1]) == [ChainProblem(4, expected)]
 
 
 def test_details_that_could_never_be_recorded_are_found() -> None:
@@ -162,7 +162,7 @@ def test_details_that_could_never_be_recorded_are_found() -> None:
 
 def test_a_missing_entry_is_found() -> None:
     chain = list(links(5))
-    assert found(chain[:2] + chain[3:], chain[-1]) == [Problem(4, "gap: the entry before it has number 2")]
+    assert found(chain[:2] + chain[3:], chain[-1]) == [ChainProblem(4, "gap: the entry before it has number 2")]
 
 
 def test_swapped_entries_are_found() -> None:
@@ -186,7 +186,7 @@ def test_an_inserted_entry_is_found() -> None:
 
 def test_a_cut_tail_is_found() -> None:
     chain = list(links(5))
-    assert found(chain[:3], chain[-1]) == [Problem(4, "entries are missing: the head says 5, the last is 3")]
+    assert found(chain[:3], chain[-1]) == [ChainProblem(4, "entries are missing: the head says 5, the last is 3")]
 
 
 def test_a_rewritten_last_entry_is_found() -> None:
@@ -202,14 +202,14 @@ def test_a_first_entry_that_follows_something_is_found() -> None:
 
 def test_a_hash_of_another_length_is_found() -> None:
     cut = replace(link(CONTENT, GENESIS), prev_hash=b"")
-    assert Problem(1, "prev_hash is not a SHA-256 hash") in found([cut], cut)
+    assert ChainProblem(1, "prev_hash is not a SHA-256 hash") in found([cut], cut)
 
 
 def test_time_that_goes_back_is_found() -> None:
     first = link(CONTENT, GENESIS)
     earlier = CONTENT.at - timedelta(seconds=1)
     second = link(replace(CONTENT, seq=2, at=earlier), first.row_hash)
-    assert found([first, second], second) == [Problem(2, "time goes back")]
+    assert found([first, second], second) == [ChainProblem(2, "time goes back")]
 
 
 def test_verification_keeps_no_entry_it_has_seen() -> None:

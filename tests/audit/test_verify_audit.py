@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from audit import log, verify
 from audit.actions import Action
-from audit.chain import Problem
+from audit.chain import ChainProblem
 from tests.audit.make import OPERATOR, sql, triggers_off, write
 
 
@@ -72,7 +72,7 @@ def test_an_entry_beyond_the_head_is_found() -> None:
     second = "(SELECT row_hash FROM audit_entry WHERE seq = 2)"
     with triggers_off("audit_head"):
         sql(f"UPDATE audit_head SET seq = 2, hash = {second}")
-    assert verify.verify().problems == (Problem(3, "the entry lies beyond the head"),)
+    assert verify.verify().problems == (ChainProblem(3, "the entry lies beyond the head"),)
 
 
 @pytest.mark.django_db

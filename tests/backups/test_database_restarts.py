@@ -22,7 +22,7 @@ from tests.backups.cleanup import helpers as cleaning
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
 from tests.fakes.s3 import FakeS3
-from tests.torture.postgres_lane import Database
+from tests.torture.postgres_lane import LosablePostgres
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -30,10 +30,10 @@ NAMES = tuple(f"master:a:{number}" for number in range(6))
 
 
 @pytest.fixture
-def database(transactional_db: None, tmp_path: Path) -> Iterator[Database]:
+def database(transactional_db: None, tmp_path: Path) -> Iterator[LosablePostgres]:
     """A Postgres of our own with our tables, in place of the database at hand."""
     tmp_path.chmod(0o755)  # the account that Postgres is lent to passes through
-    mine = Database(tmp_path / "postgres")
+    mine = LosablePostgres(tmp_path / "postgres")
     before = dict(connection.settings_dict)
     facts = env.database("URL", {"URL": mine.start()})
     connection.close()
@@ -48,7 +48,7 @@ def database(transactional_db: None, tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def estate(database: Database) -> Iterator[make.Estate]:
+def estate(database: LosablePostgres) -> Iterator[make.Estate]:
     """QA and production in that database. The fakes are not the tests' usual ones: these are judged here."""
     with FakeCloudflare() as cloudflare, FakeS3() as s3:
         made = make.estate(cloudflare, s3)
@@ -59,7 +59,7 @@ def estate(database: Database) -> Iterator[make.Estate]:
 class Deaths:
     """Kills Postgres while the first call of each of these routes is handled."""
 
-    def __init__(self, database: Database, cloudflare: FakeCloudflare, *routes: str) -> None:
+    def __init__(self, database: LosablePostgres, cloudflare: FakeCloudflare, *routes: str) -> None:
         self.left = list(routes)
         self._database = database
         self._at_it = Lock()
@@ -93,7 +93,7 @@ def drive(run: Run, deaths: Deaths) -> None:
 
 
 def test_postgres_is_killed_during_a_read_and_during_a_delete_and_the_deletion_goes_on(
-    database: Database, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+    database: LosablePostgres, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backups.deletion.chunks.FIRST_CHUNK", 2)
     people = make.everybody()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backups.generations import start as generations
 from backups.models import CleanupEntry
-from kvops.cloudflare import Cloudflare, CloudflareError, Entry
+from kvops.cloudflare import Cloudflare, CloudflareError, KvEntry
 from kvops.cloudflare.writes import KVWriter
 from kvops.inventory import scan as inventory
 from kvops.models import Category, Key
@@ -43,8 +43,8 @@ def test_no_name_makes_the_client_send_anything_but_the_calls_it_knows(
 ) -> None:
     fake, reads, writes = shared
     calls = (
-        lambda: writes.bulk_put(NS, [Entry(name, b"v", None, None)]),
-        lambda: writes.put_value(NS, Entry(name, b"v", None, None)),
+        lambda: writes.bulk_put(NS, [KvEntry(name, b"v", None, None)]),
+        lambda: writes.put_value(NS, KvEntry(name, b"v", None, None)),
         lambda: reads.exact_get(NS, name),
         lambda: reads.bulk_get(NS, [name]),
         lambda: reads.list_keys(NS, prefix=name),

@@ -15,7 +15,7 @@ from backups.models import Check, CleanupRequest, Dataset
 from kvops.approvals import evidence
 from kvops.approvals import gate as approvals
 from kvops.approvals import prepared_changes as changes
-from kvops.environments.toml import Applied, DefinitionRefused, Table
+from kvops.environments.toml import Applied, DefinitionRefused, TomlTable
 from kvops.inventory import browse
 from kvops.inventory import scan as inventory
 from kvops.models import Category, Family, Key, PolicyVersion, PreparedChange, Run
@@ -63,7 +63,7 @@ def use(text: str, people: make.People) -> Applied:
 def test_a_policy_survives_being_kept_as_json() -> None:
     wanted = policy.parse(TEXT)
     kept = evidence.canonical(wanted.as_data())
-    assert policy.read(Table(json.loads(kept))) == wanted
+    assert policy.read(TomlTable(json.loads(kept))) == wanted
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from sandbox import environment
-from sandbox.environment import PEOPLE, Account
+from sandbox.environment import PEOPLE, SandboxAccount
 from sandbox.processes import remembered_port
 
 ARGUMENTS = (
@@ -33,7 +33,7 @@ class Product:
     api: str
     folder: Path
 
-    def keys(self, account: Account, prefix: str) -> set[str]:
+    def keys(self, account: SandboxAccount, prefix: str) -> set[str]:
         """The names KV itself lists, asked past the product."""
         names: set[str] = set()
         cursor = ""
@@ -45,17 +45,17 @@ class Product:
                 if not cursor:
                     return names
 
-    def write(self, account: Account, name: str, value: bytes) -> None:
+    def write(self, account: SandboxAccount, name: str, value: bytes) -> None:
         """Change a key past the product, as an application would."""
         with self._kv(account) as kv:
             kv.put(f"values/{name}", content=value).raise_for_status()
 
-    def remove(self, account: Account, name: str) -> None:
+    def remove(self, account: SandboxAccount, name: str) -> None:
         """Delete a key past the product, as a script would."""
         with self._kv(account) as kv:
             kv.post("bulk/delete", json=[name]).raise_for_status()
 
-    def read(self, account: Account, name: str) -> bytes:
+    def read(self, account: SandboxAccount, name: str) -> bytes:
         """The value KV itself answers with."""
         with self._kv(account) as kv:
             return kv.get(f"values/{name}").raise_for_status().content
@@ -84,7 +84,7 @@ class Product:
         command = [sys.executable, "manage.py", "shell", "-v0", "-c", code]
         subprocess.run(["bash", "-c", shell, self.folder / "env", *command], cwd=environment.ROOT, check=True)
 
-    def _kv(self, account: Account) -> httpx.Client:
+    def _kv(self, account: SandboxAccount) -> httpx.Client:
         path = f"{self.api}/accounts/{account.account_id}/storage/kv/namespaces/{account.namespace_id}/"
         return httpx.Client(
             base_url=path, headers={"Authorization": f"Bearer {account.write_token}"}, trust_env=False, timeout=30

@@ -13,7 +13,7 @@ PATIENCE = 90_000
 
 
 @dataclass
-class Job:
+class BrowserJob:
     """A clean-up on its page, with the person at the keyboard and the one who decides."""
 
     operator: Page

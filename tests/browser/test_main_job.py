@@ -5,19 +5,21 @@ from playwright.sync_api import expect
 
 from sandbox import environment
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import Job
+from tests.browser.job import BrowserJob
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, PRODUCTION = environment.accounts()
 
 
 @pytest.fixture
-def job(sign_in: SignIn) -> Job:
+def job(sign_in: SignIn) -> BrowserJob:
     """An operator and a reviewer, signed in."""
-    return Job(sign_in("operator"), sign_in("reviewer"))
+    return BrowserJob(sign_in("operator"), sign_in("reviewer"))
 
 
-def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(product: Product, job: Job, sign_in: SignIn) -> None:
+def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(
+    product: Product, job: BrowserJob, sign_in: SignIn
+) -> None:
     job.ask("master:")
     for account in (QA, PRODUCTION):
         job.prepare(account.namespace_title)
@@ -33,7 +35,9 @@ def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(product: Produc
     expect(auditor.locator("main tbody tr")).to_have_count(2)
 
 
-def test_nothing_goes_without_qa_and_an_approval_by_another_person(product: Product, job: Job, sign_in: SignIn) -> None:
+def test_nothing_goes_without_qa_and_an_approval_by_another_person(
+    product: Product, job: BrowserJob, sign_in: SignIn
+) -> None:
     product.also_reviews("operator2@example.com")
     job.operator = sign_in("operator2")
     before = product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")
@@ -49,7 +53,7 @@ def test_nothing_goes_without_qa_and_an_approval_by_another_person(product: Prod
     assert (product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")) == before
 
 
-def test_a_value_that_changes_after_the_backup_survives(product: Product, job: Job) -> None:
+def test_a_value_that_changes_after_the_backup_survives(product: Product, job: BrowserJob) -> None:
     changed = sorted(product.keys(QA, "staff:"))[7]
     job.ask("staff:")
     job.prepare(QA.namespace_title)

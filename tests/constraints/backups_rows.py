@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 
 from backups.models import CleanupChunk, CleanupEntry, CleanupStage, Generation, Pin
 from kvops.models import ApprovalRequest
-from tests.constraints.copies import World
+from tests.constraints.copies import BackupsWorld
 from tests.constraints.estate import HOUR, SHA, again, change
-from tests.constraints.rows import EPOCH, Row, columns
+from tests.constraints.rows import EPOCH, RowAttempt, columns
 
 # What a copy is: every column, also while it goes on to be found damaged.
 COPY_FROZEN: dict[str, object] = {
@@ -65,64 +65,76 @@ TWO = "a copy is encrypted to two recipients at least"
 COPIES = [
     *columns(COPY_EDITED, lambda w: w.generation("complete"), COPY_FROZEN, {"status": "damaged"}),
     *columns(COPY_EDITED, lambda w: w.generation("partial"), COPY_FROZEN),
-    Row("a copy starts as writing", lambda w: again(w.generation(), stem="other", run=w.run())),
-    Row("a copy is never deleted", lambda w: Generation.objects.filter(pk=w.generation().pk)._raw_delete("default")),
-    Row(
+    RowAttempt("a copy starts as writing", lambda w: again(w.generation(), stem="other", run=w.run())),
+    RowAttempt(
+        "a copy is never deleted", lambda w: Generation.objects.filter(pk=w.generation().pk)._raw_delete("default")
+    ),
+    RowAttempt(
         "a copy is never kept for a shorter time",
         lambda w: change(w.generation(), retain_until=F("retain_until") - HOUR),
     ),
-    Row(CONTENTS, lambda w: again(w.copied("complete"), index=1, name="b"), "one name more"),
-    Row(CONTENTS, lambda w: w.copied("complete").delete(), "one name less"),
-    Row(CONTENTS, lambda w: change(w.copied(), generation=w.generation()), "a name moved in"),
-    Row(CONTENTS, lambda w: change(w.copied("partial"), generation=w.generation("writing")), "a name moved out"),
+    RowAttempt(CONTENTS, lambda w: again(w.copied("complete"), index=1, name="b"), "one name more"),
+    RowAttempt(CONTENTS, lambda w: w.copied("complete").delete(), "one name less"),
+    RowAttempt(CONTENTS, lambda w: change(w.copied(), generation=w.generation()), "a name moved in"),
+    RowAttempt(CONTENTS, lambda w: change(w.copied("partial"), generation=w.generation("writing")), "a name moved out"),
     *columns(CONTENTS, lambda w: w.copied("verified"), COPIED),
-    Row(CONTENTS, lambda w: change(w.copied("verified"), outcome="kept", digest=b"x"), "digest"),
-    Row(CONTENTS, lambda w: again(w.part("complete"), number=2), "one part more"),
-    Row(CONTENTS, lambda w: w.part("complete").delete(), "one part less"),
-    Row(CONTENTS, lambda w: change(w.part(), generation=w.generation()), "a part moved in"),
-    Row(CONTENTS, lambda w: change(w.part("partial"), generation=w.generation("writing")), "a part moved out"),
-    Row(CONTENTS, lambda w: change(w.part("damaged"), sha256="x"), "a part edited"),
-    Row("generation_name_once", lambda w: again(w.generation("writing"), run=w.run())),
-    Row("backups_generation_run_id_key", lambda w: again(w.generation("writing"), stem="other")),
-    Row("generation_kept_14_days", lambda w: w.generation(retain_until=Now() + 300 * HOUR)),
-    Row("generation_finished_has_a_manifest", lambda w: w.generation(manifest_sha256=""), "no manifest"),
-    Row("generation_finished_has_a_manifest", lambda w: w.generation(digest_root=""), "no root"),
-    Row("generation_finished_has_a_manifest", lambda w: w.generation("writing", finished_at=Now()), "not finished"),
-    Row("generation_verified_has_a_date", lambda w: w.generation(verified_at=None)),
-    Row("generation_of_masters_names_its_source", lambda w: w.generation(purpose="masters"), "no source"),
-    Row("generation_of_masters_names_its_source", lambda w: w.generation(source="d1"), "of KV"),
-    Row("generation_whole_lost_nothing", lambda w: w.generation("complete", vanished=1)),
-    Row("generation_encrypted_has_a_digest_key", lambda w: w.generation("writing", recipients=["a", "b"]), "no key"),
-    Row("generation_encrypted_has_a_digest_key", lambda w: w.generation("writing", digest_key="a"), "no recipients"),
-    Row("generation_of_secrets_is_encrypted", lambda w: w.generation(category="settings"), "settings"),
-    Row("generation_of_secrets_is_encrypted", lambda w: w.generation("partial", category="unclassified"), "others"),
-    Row(TWO, lambda w: w.generation("writing", recipients=["a"], digest_key="a"), "one"),
-    Row(TWO, lambda w: w.generation("writing", recipients={"a": 1}, digest_key="a"), "no list"),
-    Row("part_number_once", lambda w: again(w.part())),
-    Row("generation_index_once", lambda w: again(w.copied(), name="b")),
-    Row("generation_name_of_key_once", lambda w: again(w.copied(), index=2)),
-    Row("generation_entry_kept_has_digest", lambda w: change(w.copied(), outcome="kept"), "kept"),
-    Row("generation_entry_kept_has_digest", lambda w: change(w.copied(), digest=b"x"), "not kept"),
-    Row("backups_bucketguard_environment_id_key", lambda w: again(w.guard())),
-    Row("guard_is_known_or_says_why_not", lambda w: change(w.guard(), lock="unknown"), "no reason"),
-    Row("guard_is_known_or_says_why_not", lambda w: change(w.guard(), problem="never"), "a reason without need"),
-    Row("guard_is_known_or_says_why_not", lambda w: change(w.guard(), read_at=None), "never read"),
-    Row("guard_is_known_or_says_why_not", lambda w: change(w.guard(), lock="x"), "another word"),
-    Row("unfinished_upload_once", lambda w: again(w.upload())),
-    Row("stored_object_note_has_person_and_time", lambda w: w.stored(note="x"), "nobody"),
-    Row("stored_object_note_has_person_and_time", lambda w: w.stored(noted_by=w.operator, noted_at=Now()), "nothing"),
-    Row("stored_object_note_has_person_and_time", lambda w: w.stored(note="x", noted_by=w.operator), "no time"),
-    Row("stored_object_once", lambda w: again(w.stored())),
-    Row("stored_object_of_a_copy_names_it", lambda w: w.stored("missing", generation=None)),
-    Row("stored_object_is_missing_or_was_seen", lambda w: w.stored("unknown", seen_at=None), "never seen"),
-    Row("stored_object_is_missing_or_was_seen", lambda w: w.stored(size=None), "no size"),
-    Row("backups_dataset_name_key", lambda w: again(w.dataset(), prefix="other:")),
-    Row("dataset_prefix_once", lambda w: again(w.dataset(), name="other")),
-    Row("dataset_has_a_prefix", lambda w: change(w.dataset(), prefix="")),
-    Row("check_passed_without_difference", lambda w: w.check(differences=1)),
-    Row("check_finished_has_a_time", lambda w: w.check(finished_at=None)),
-    Row("a check starts as pending", lambda w: again(w.check())),
-    Row("a check is never deleted", lambda w: w.check().delete()),
+    RowAttempt(CONTENTS, lambda w: change(w.copied("verified"), outcome="kept", digest=b"x"), "digest"),
+    RowAttempt(CONTENTS, lambda w: again(w.part("complete"), number=2), "one part more"),
+    RowAttempt(CONTENTS, lambda w: w.part("complete").delete(), "one part less"),
+    RowAttempt(CONTENTS, lambda w: change(w.part(), generation=w.generation()), "a part moved in"),
+    RowAttempt(CONTENTS, lambda w: change(w.part("partial"), generation=w.generation("writing")), "a part moved out"),
+    RowAttempt(CONTENTS, lambda w: change(w.part("damaged"), sha256="x"), "a part edited"),
+    RowAttempt("generation_name_once", lambda w: again(w.generation("writing"), run=w.run())),
+    RowAttempt("backups_generation_run_id_key", lambda w: again(w.generation("writing"), stem="other")),
+    RowAttempt("generation_kept_14_days", lambda w: w.generation(retain_until=Now() + 300 * HOUR)),
+    RowAttempt("generation_finished_has_a_manifest", lambda w: w.generation(manifest_sha256=""), "no manifest"),
+    RowAttempt("generation_finished_has_a_manifest", lambda w: w.generation(digest_root=""), "no root"),
+    RowAttempt(
+        "generation_finished_has_a_manifest", lambda w: w.generation("writing", finished_at=Now()), "not finished"
+    ),
+    RowAttempt("generation_verified_has_a_date", lambda w: w.generation(verified_at=None)),
+    RowAttempt("generation_of_masters_names_its_source", lambda w: w.generation(purpose="masters"), "no source"),
+    RowAttempt("generation_of_masters_names_its_source", lambda w: w.generation(source="d1"), "of KV"),
+    RowAttempt("generation_whole_lost_nothing", lambda w: w.generation("complete", vanished=1)),
+    RowAttempt(
+        "generation_encrypted_has_a_digest_key", lambda w: w.generation("writing", recipients=["a", "b"]), "no key"
+    ),
+    RowAttempt(
+        "generation_encrypted_has_a_digest_key", lambda w: w.generation("writing", digest_key="a"), "no recipients"
+    ),
+    RowAttempt("generation_of_secrets_is_encrypted", lambda w: w.generation(category="settings"), "settings"),
+    RowAttempt(
+        "generation_of_secrets_is_encrypted", lambda w: w.generation("partial", category="unclassified"), "others"
+    ),
+    RowAttempt(TWO, lambda w: w.generation("writing", recipients=["a"], digest_key="a"), "one"),
+    RowAttempt(TWO, lambda w: w.generation("writing", recipients={"a": 1}, digest_key="a"), "no list"),
+    RowAttempt("part_number_once", lambda w: again(w.part())),
+    RowAttempt("generation_index_once", lambda w: again(w.copied(), name="b")),
+    RowAttempt("generation_name_of_key_once", lambda w: again(w.copied(), index=2)),
+    RowAttempt("generation_entry_kept_has_digest", lambda w: change(w.copied(), outcome="kept"), "kept"),
+    RowAttempt("generation_entry_kept_has_digest", lambda w: change(w.copied(), digest=b"x"), "not kept"),
+    RowAttempt("backups_bucketguard_environment_id_key", lambda w: again(w.guard())),
+    RowAttempt("guard_is_known_or_says_why_not", lambda w: change(w.guard(), lock="unknown"), "no reason"),
+    RowAttempt("guard_is_known_or_says_why_not", lambda w: change(w.guard(), problem="never"), "a reason without need"),
+    RowAttempt("guard_is_known_or_says_why_not", lambda w: change(w.guard(), read_at=None), "never read"),
+    RowAttempt("guard_is_known_or_says_why_not", lambda w: change(w.guard(), lock="x"), "another word"),
+    RowAttempt("unfinished_upload_once", lambda w: again(w.upload())),
+    RowAttempt("stored_object_note_has_person_and_time", lambda w: w.stored(note="x"), "nobody"),
+    RowAttempt(
+        "stored_object_note_has_person_and_time", lambda w: w.stored(noted_by=w.operator, noted_at=Now()), "nothing"
+    ),
+    RowAttempt("stored_object_note_has_person_and_time", lambda w: w.stored(note="x", noted_by=w.operator), "no time"),
+    RowAttempt("stored_object_once", lambda w: again(w.stored())),
+    RowAttempt("stored_object_of_a_copy_names_it", lambda w: w.stored("missing", generation=None)),
+    RowAttempt("stored_object_is_missing_or_was_seen", lambda w: w.stored("unknown", seen_at=None), "never seen"),
+    RowAttempt("stored_object_is_missing_or_was_seen", lambda w: w.stored(size=None), "no size"),
+    RowAttempt("backups_dataset_name_key", lambda w: again(w.dataset(), prefix="other:")),
+    RowAttempt("dataset_prefix_once", lambda w: again(w.dataset(), name="other")),
+    RowAttempt("dataset_has_a_prefix", lambda w: change(w.dataset(), prefix="")),
+    RowAttempt("check_passed_without_difference", lambda w: w.check(differences=1)),
+    RowAttempt("check_finished_has_a_time", lambda w: w.check(finished_at=None)),
+    RowAttempt("a check starts as pending", lambda w: again(w.check())),
+    RowAttempt("a check is never deleted", lambda w: w.check().delete()),
     *columns("a finished check cannot be edited", lambda w: w.check(), CHECK_FROZEN),
     *columns("a finished check cannot be edited", lambda w: w.check("failed"), CHECK_FROZEN),
 ]
@@ -131,7 +143,7 @@ PIN_FROZEN: dict[str, object] = {"id": 0, "generation_id": 0, "person_id": 0, "r
 PIN_REMOVED: dict[str, object] = {"removed_at": EPOCH, "removed_by_id": 0, "removed_because": "y"}
 
 
-def removed(w: World) -> Pin:
+def removed(w: BackupsWorld) -> Pin:
     """A pin that was taken off."""
     pin = w.pin()
     change(pin, removed_at=Now(), removed_by=w.operator, removed_because="x")
@@ -142,13 +154,19 @@ def removed(w: World) -> Pin:
 PINS = [
     *columns("a pin cannot be edited", lambda w: w.pin(), PIN_FROZEN),
     *columns("a pin cannot be edited", removed, PIN_REMOVED),
-    Row("a pin starts in force", lambda w: again(removed(w))),
-    Row("a pin is never deleted", lambda w: w.pin().delete()),
-    Row("pin_says_why", lambda w: w.pin(reason="")),
-    Row("pin_once_per_person", lambda w: again(w.pin())),
-    Row("pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_at=Now(), removed_because="x"), "by whom"),
-    Row("pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_at=Now(), removed_by=w.operator), "why"),
-    Row("pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_by=w.operator, removed_because="x"), "when"),
+    RowAttempt("a pin starts in force", lambda w: again(removed(w))),
+    RowAttempt("a pin is never deleted", lambda w: w.pin().delete()),
+    RowAttempt("pin_says_why", lambda w: w.pin(reason="")),
+    RowAttempt("pin_once_per_person", lambda w: again(w.pin())),
+    RowAttempt(
+        "pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_at=Now(), removed_because="x"), "by whom"
+    ),
+    RowAttempt(
+        "pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_at=Now(), removed_by=w.operator), "why"
+    ),
+    RowAttempt(
+        "pin_removed_by_whom_and_why", lambda w: change(w.pin(), removed_by=w.operator, removed_because="x"), "when"
+    ),
 ]
 
 CLEANUP_FROZEN: dict[str, object] = {
@@ -183,17 +201,17 @@ CHECKED_BY = "a stage is checked by a passed check of its copy"
 DELETED_BY = "a stage is deleted by the run of its approval"
 
 
-def other_request(reached: str = "pending", /, **values: object) -> Callable[[World], object]:
+def other_request(reached: str = "pending", /, **values: object) -> Callable[[BackupsWorld], object]:
     """A submit with a request that is not quite the stage's."""
 
-    def attempt(w: World) -> None:
+    def attempt(w: BackupsWorld) -> None:
         stage = w.stage("checked")
         change(stage, state="submitted", approval=w.approval(reached, **{"subject": f"stage:{stage.pk}", **values}))
 
     return attempt
 
 
-def scan_for_deletion(w: World) -> None:
+def scan_for_deletion(w: BackupsWorld) -> None:
     """A scan that carries the approval of a deletion."""
     stage = w.stage("approved")
     if stage.approval:
@@ -201,7 +219,7 @@ def scan_for_deletion(w: World) -> None:
         change(stage, state="deleting", run=w.run(**{**w.used(stage.approval), "kind": "scan"}))
 
 
-def accept_empty(w: World) -> None:
+def accept_empty(w: BackupsWorld) -> None:
     """A stage without names is accepted, and nobody says why there are none."""
     stage = w.stage("frozen", names=0)
     w.move(stage, "confirmed")
@@ -211,7 +229,7 @@ def accept_empty(w: World) -> None:
 ONE_NAME = "a clean-up of one key has that name and no other"
 
 
-def other_name(w: World) -> None:
+def other_name(w: BackupsWorld) -> None:
     """A stage of one key of settings whose frozen name is another one."""
     stage = w.stage("frozen", category="settings", names=1)
     CleanupEntry.objects.create(stage=stage, index=0, name=f"{stage.request.prefix}x")
@@ -223,17 +241,17 @@ SHARED: dict[str, object] = {"place": "x", "by_id": 0, "at": EPOCH, "generation_
 ITS_MESSAGE = "a copy is shared by its own message, which was delivered"
 SHARES = [
     *columns("how a copy was shared cannot be edited", lambda w: w.share(), SHARED),
-    Row("what was said of a copy is never deleted", lambda w: w.share().delete()),
-    Row(ITS_MESSAGE, lambda w: by_message(w, state="waiting"), "waiting"),
-    Row(ITS_MESSAGE, lambda w: by_message(w, subject="x"), "of another"),
-    Row(ITS_MESSAGE, lambda w: by_message(w, event="x"), "of something else"),
-    Row("backups_copyshare_generation_id_key", lambda w: again(w.share())),
-    Row("share_by_a_message_or_a_person", lambda w: w.share(by=None)),
-    Row("share_says_where", lambda w: w.share(place="")),
+    RowAttempt("what was said of a copy is never deleted", lambda w: w.share().delete()),
+    RowAttempt(ITS_MESSAGE, lambda w: by_message(w, state="waiting"), "waiting"),
+    RowAttempt(ITS_MESSAGE, lambda w: by_message(w, subject="x"), "of another"),
+    RowAttempt(ITS_MESSAGE, lambda w: by_message(w, event="x"), "of something else"),
+    RowAttempt("backups_copyshare_generation_id_key", lambda w: again(w.share())),
+    RowAttempt("share_by_a_message_or_a_person", lambda w: w.share(by=None)),
+    RowAttempt("share_says_where", lambda w: w.share(place="")),
 ]
 
 
-def by_message(w: World, **values: object) -> None:
+def by_message(w: BackupsWorld, **values: object) -> None:
     """A copy shared by a message with these differences."""
     generation = w.generation()
     told = {"event": "copy.for_deletion", "subject": f"generation:{generation.pk}", "state": "delivered", **values}
@@ -242,14 +260,14 @@ def by_message(w: World, **values: object) -> None:
     w.share(generation=generation, notification=message, by=None)
 
 
-def shared(w: World) -> CleanupStage:
+def shared(w: BackupsWorld) -> CleanupStage:
     """A checked stage whose copy was shared."""
     stage = w.stage("checked")
     w.share(generation=stage.generation)
     return stage
 
 
-def unshared(w: World) -> None:
+def unshared(w: BackupsWorld) -> None:
     """A submit of a stage whose copy nobody shared."""
     stage = w.stage("checked")
     change(stage, state="submitted", approval=w.approval(subject=f"stage:{stage.pk}"), scope_digest=SHA)
@@ -257,23 +275,25 @@ def unshared(w: World) -> None:
 
 STAGES = [
     *columns("what a clean-up is of cannot be edited", lambda w: w.request(), CLEANUP_FROZEN),
-    Row("a clean-up has the category of its family", lambda w: again(w.request(), family=w.family("settings"))),
-    Row("a clean-up that is over cannot be edited", lambda w: reopen(w, ended_at=Now()), "ended"),
-    Row("a clean-up that is over cannot be edited", lambda w: reopen(w, completed_at=Now()), "completed"),
-    Row("a clean-up is never deleted", lambda w: w.request().delete()),
-    Row("cleanup_one_open_per_family", lambda w: again(w.request())),
-    Row("cleanup_is_asked_for_by_somebody", lambda w: again(w.request(), requested_by=None), "nobody"),
-    Row("cleanup_is_asked_for_by_somebody", lambda w: again(w.request(), asked_by="cli:x"), "two"),
-    Row(
+    RowAttempt("a clean-up has the category of its family", lambda w: again(w.request(), family=w.family("settings"))),
+    RowAttempt("a clean-up that is over cannot be edited", lambda w: reopen(w, ended_at=Now()), "ended"),
+    RowAttempt("a clean-up that is over cannot be edited", lambda w: reopen(w, completed_at=Now()), "completed"),
+    RowAttempt("a clean-up is never deleted", lambda w: w.request().delete()),
+    RowAttempt("cleanup_one_open_per_family", lambda w: again(w.request())),
+    RowAttempt("cleanup_is_asked_for_by_somebody", lambda w: again(w.request(), requested_by=None), "nobody"),
+    RowAttempt("cleanup_is_asked_for_by_somebody", lambda w: again(w.request(), asked_by="cli:x"), "two"),
+    RowAttempt(
         "cleanup_of_settings_is_of_one_key",
         lambda w: again(w.request("settings"), exact=False, family=w.family("settings")),
     ),
-    Row("cleanup_ends_once", lambda w: change(w.request(), ended_at=Now(), completed_at=Now())),
-    Row("a stage is never deleted", lambda w: CleanupStage.objects.filter(pk=w.stage().pk)._raw_delete("default")),
-    Row("a stage starts as waiting", lambda w: again(w.stage("accepted"), order=2)),
-    Row("stage_once_per_environment", lambda w: again(w.stage(), order=2)),
-    Row("stage_order_once", lambda w: again(w.stage(), environment=w.production)),
-    Row("stage_one_per_approval", lambda w: change(w.stage(), approval=w.stage("submitted").approval)),
+    RowAttempt("cleanup_ends_once", lambda w: change(w.request(), ended_at=Now(), completed_at=Now())),
+    RowAttempt(
+        "a stage is never deleted", lambda w: CleanupStage.objects.filter(pk=w.stage().pk)._raw_delete("default")
+    ),
+    RowAttempt("a stage starts as waiting", lambda w: again(w.stage("accepted"), order=2)),
+    RowAttempt("stage_once_per_environment", lambda w: again(w.stage(), order=2)),
+    RowAttempt("stage_order_once", lambda w: again(w.stage(), environment=w.production)),
+    RowAttempt("stage_one_per_approval", lambda w: change(w.stage(), approval=w.stage("submitted").approval)),
     *columns("the target of a stage cannot be edited", lambda w: w.stage(), TARGET),
     *columns("the names of a stage are frozen", lambda w: w.stage("backed_up"), NAMES),
     *columns("the names of a stage are frozen", lambda w: w.stage("approved"), NAMES, {"state": "frozen"}),
@@ -282,64 +302,74 @@ STAGES = [
     *columns("what a stage proved cannot be edited", lambda w: w.stage("confirmed"), PROVED),
     *columns("a stage that is over cannot be edited", lambda w: w.stage("accepted"), {"accepted_at": Now()}),
     *columns("a stage that is over cannot be edited", lambda w: w.stage("ended"), {"leftovers_note": "x"}),
-    Row("the run of a stage cannot be replaced", lambda w: change(w.stage("deleting"), run=w.run())),
-    Row("only a stage without names needs no deletion", lambda w: w.move(w.stage("frozen"), "confirmed")),
-    Row(NOT_BY_THIS_COPY, lambda w: copied(w, "partial"), "partial"),
-    Row(NOT_BY_THIS_COPY, lambda w: copied(w, "writing"), "not finished"),
-    Row(NOT_BY_THIS_COPY, lambda w: copied(w, "verified", namespace=w.namespace_of_production), "of another namespace"),
-    Row(NOT_BY_THIS_COPY, lambda w: w.move(copied(w, "complete"), "verified"), "not read back"),
-    Row(CHECKED_BY, lambda w: checked(w, "failed"), "failed"),
-    Row(CHECKED_BY, lambda w: checked(w, "pending"), "not finished"),
-    Row(CHECKED_BY, lambda w: checked(w, generation=w.generation()), "of another copy"),
-    Row("a legacy family is submitted after its check", lambda w: w.move(w.stage("verified"), "submitted")),
-    Row(ONE_NAME, lambda w: w.move(w.stage("verified", category="settings", names=2), "submitted"), "two names"),
-    Row(ONE_NAME, other_name, "another name"),
-    Row(NOT_BY_THIS_REQUEST, other_request(subject="stage:0"), "of another stage"),
-    Row(NOT_BY_THIS_REQUEST, other_request(kind="policy"), "of something else"),
-    Row(NOT_BY_THIS_REQUEST, other_request(environment=None), "of another environment"),
-    Row(NOT_BY_THIS_REQUEST, other_request("approved"), "decided before"),
-    Row(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("submitted"), state="approved"), "not decided"),
-    Row(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("approved"), state="deleting", run=w.run()), "not claimed"),
-    Row("only what writes or deletes uses up an approval", scan_for_deletion, "a scan instead of a deletion"),
-    Row(DELETED_BY, lambda w: w.move(w.stage("approved"), "deleting", run=w.deletion()), "of another approval"),
-    Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", names_sha256=""), "digest"),
-    Row("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", frozen_at=None), "time"),
-    Row("stage_backed_up_has_a_generation", lambda w: change(w.stage("frozen"), state="backed_up")),
-    Row("stage_checked_has_a_check", lambda w: change(w.stage("verified"), state="checked")),
-    Row("a stage is submitted only when its copy was shared", unshared),
-    Row("stage_submitted_has_an_approval", lambda w: change(shared(w), state="submitted")),
-    Row("stage_deleting_has_a_run", lambda w: w.move(w.stage("approved"), "deleting", run=None)),
-    Row("stage_confirmed_has_two_listings", lambda w: listed(w, first_listing_at=None), "no first"),
-    Row("stage_confirmed_has_two_listings", lambda w: listed(w, second_listing_at=None), "no second"),
-    Row("stage_confirmed_has_two_listings", lambda w: listed(w, second_listing_at=EPOCH), "the wrong way round"),
-    Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_note=""), "note"),
-    Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_by=None), "person"),
-    Row("stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_at=None), "time"),
-    Row("stage_empty_has_a_reason", accept_empty),
+    RowAttempt("the run of a stage cannot be replaced", lambda w: change(w.stage("deleting"), run=w.run())),
+    RowAttempt("only a stage without names needs no deletion", lambda w: w.move(w.stage("frozen"), "confirmed")),
+    RowAttempt(NOT_BY_THIS_COPY, lambda w: copied(w, "partial"), "partial"),
+    RowAttempt(NOT_BY_THIS_COPY, lambda w: copied(w, "writing"), "not finished"),
+    RowAttempt(
+        NOT_BY_THIS_COPY, lambda w: copied(w, "verified", namespace=w.namespace_of_production), "of another namespace"
+    ),
+    RowAttempt(NOT_BY_THIS_COPY, lambda w: w.move(copied(w, "complete"), "verified"), "not read back"),
+    RowAttempt(CHECKED_BY, lambda w: checked(w, "failed"), "failed"),
+    RowAttempt(CHECKED_BY, lambda w: checked(w, "pending"), "not finished"),
+    RowAttempt(CHECKED_BY, lambda w: checked(w, generation=w.generation()), "of another copy"),
+    RowAttempt("a legacy family is submitted after its check", lambda w: w.move(w.stage("verified"), "submitted")),
+    RowAttempt(ONE_NAME, lambda w: w.move(w.stage("verified", category="settings", names=2), "submitted"), "two names"),
+    RowAttempt(ONE_NAME, other_name, "another name"),
+    RowAttempt(NOT_BY_THIS_REQUEST, other_request(subject="stage:0"), "of another stage"),
+    RowAttempt(NOT_BY_THIS_REQUEST, other_request(kind="policy"), "of something else"),
+    RowAttempt(NOT_BY_THIS_REQUEST, other_request(environment=None), "of another environment"),
+    RowAttempt(NOT_BY_THIS_REQUEST, other_request("approved"), "decided before"),
+    RowAttempt(NOT_BY_THIS_REQUEST, lambda w: change(w.stage("submitted"), state="approved"), "not decided"),
+    RowAttempt(
+        NOT_BY_THIS_REQUEST, lambda w: change(w.stage("approved"), state="deleting", run=w.run()), "not claimed"
+    ),
+    RowAttempt("only what writes or deletes uses up an approval", scan_for_deletion, "a scan instead of a deletion"),
+    RowAttempt(DELETED_BY, lambda w: w.move(w.stage("approved"), "deleting", run=w.deletion()), "of another approval"),
+    RowAttempt("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", names_sha256=""), "digest"),
+    RowAttempt("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", frozen_at=None), "time"),
+    RowAttempt("stage_backed_up_has_a_generation", lambda w: change(w.stage("frozen"), state="backed_up")),
+    RowAttempt("stage_checked_has_a_check", lambda w: change(w.stage("verified"), state="checked")),
+    RowAttempt("a stage is submitted only when its copy was shared", unshared),
+    RowAttempt("stage_submitted_has_an_approval", lambda w: change(shared(w), state="submitted")),
+    RowAttempt("stage_deleting_has_a_run", lambda w: w.move(w.stage("approved"), "deleting", run=None)),
+    RowAttempt("stage_confirmed_has_two_listings", lambda w: listed(w, first_listing_at=None), "no first"),
+    RowAttempt("stage_confirmed_has_two_listings", lambda w: listed(w, second_listing_at=None), "no second"),
+    RowAttempt("stage_confirmed_has_two_listings", lambda w: listed(w, second_listing_at=EPOCH), "the wrong way round"),
+    RowAttempt(
+        "stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_note=""), "note"
+    ),
+    RowAttempt(
+        "stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_by=None), "person"
+    ),
+    RowAttempt(
+        "stage_accepted_has_a_note", lambda w: w.move(w.stage("confirmed"), "accepted", accepted_at=None), "time"
+    ),
+    RowAttempt("stage_empty_has_a_reason", accept_empty),
 ]
 
 
-def reopen(w: World, **over: object) -> None:
+def reopen(w: BackupsWorld, **over: object) -> None:
     """A clean-up that is over is opened again."""
     request = w.request()
     change(request, **over)
     change(request, **dict.fromkeys(over, None))
 
 
-def copied(w: World, status: str, **values: object) -> CleanupStage:
+def copied(w: BackupsWorld, status: str, **values: object) -> CleanupStage:
     """A stage with such a copy."""
     stage = w.stage("frozen")
     w.move(stage, "backed_up", generation=w.generation(status, **values))
     return stage
 
 
-def checked(w: World, outcome: str = "passed", **values: object) -> None:
+def checked(w: BackupsWorld, outcome: str = "passed", **values: object) -> None:
     """A stage with such a check."""
     stage = w.stage("verified")
     w.move(stage, "checked", check_passed=w.check(outcome, **{"generation": stage.generation, **values}))
 
 
-def listed(w: World, **values: object) -> None:
+def listed(w: BackupsWorld, **values: object) -> None:
     """A stage with such listings."""
     w.move(w.stage("deleted"), "confirmed", **values)
 
@@ -355,7 +385,7 @@ CHUNK_SET: dict[str, object] = {
 }
 
 
-def intend_while_stopped(w: World) -> None:
+def intend_while_stopped(w: BackupsWorld) -> None:
     """A chunk is about to be sent after somebody pressed the stop."""
     chunk = w.chunk()
     w.stop()
@@ -363,32 +393,34 @@ def intend_while_stopped(w: World) -> None:
 
 
 CHUNKS = [
-    Row("a frozen name cannot be edited", lambda w: change(w.entry(), name="b")),
-    Row(NAMES_FROZEN, lambda w: again(w.entry("backed_up"), index=1, name="b"), "one more"),
-    Row(NAMES_FROZEN, lambda w: w.entry("deleting").delete(), "one less"),
-    Row("cleanup_index_once", lambda w: again(w.entry(), name="b")),
-    Row("cleanup_name_once", lambda w: again(w.entry(), index=1)),
-    Row("cleanup_name_is_no_path", lambda w: again(w.entry(), index=1, name=""), "empty"),
-    Row("cleanup_name_is_no_path", lambda w: again(w.entry(), index=1, name="."), "this"),
-    Row("cleanup_name_is_no_path", lambda w: again(w.entry(), index=1, name=".."), "above"),
-    Row("no chunk is sent while the emergency stop is on", intend_while_stopped),
-    Row("a chunk starts as planned", lambda w: w.chunk(state="sent")),
-    Row("a chunk is never deleted", lambda w: w.chunk().delete()),
+    RowAttempt("a frozen name cannot be edited", lambda w: change(w.entry(), name="b")),
+    RowAttempt(NAMES_FROZEN, lambda w: again(w.entry("backed_up"), index=1, name="b"), "one more"),
+    RowAttempt(NAMES_FROZEN, lambda w: w.entry("deleting").delete(), "one less"),
+    RowAttempt("cleanup_index_once", lambda w: again(w.entry(), name="b")),
+    RowAttempt("cleanup_name_once", lambda w: again(w.entry(), index=1)),
+    RowAttempt("cleanup_name_is_no_path", lambda w: again(w.entry(), index=1, name=""), "empty"),
+    RowAttempt("cleanup_name_is_no_path", lambda w: again(w.entry(), index=1, name="."), "this"),
+    RowAttempt("cleanup_name_is_no_path", lambda w: again(w.entry(), index=1, name=".."), "above"),
+    RowAttempt("no chunk is sent while the emergency stop is on", intend_while_stopped),
+    RowAttempt("a chunk starts as planned", lambda w: w.chunk(state="sent")),
+    RowAttempt("a chunk is never deleted", lambda w: w.chunk().delete()),
     *columns("the range of a chunk cannot be edited", lambda w: w.chunk(), CHUNK_RANGE, {"state": "settled"}),
     *columns("what a chunk was meant to delete cannot be edited", lambda w: w.chunk("intended"), CHUNK_SET),
     *columns(
         "what a chunk was meant to delete cannot be edited", lambda w: w.chunk("sent"), CHUNK_SET, {"state": "settled"}
     ),
-    Row("a settled chunk cannot be edited", lambda w: change(w.chunk("settled"), answer={"done": 1})),
-    Row("chunk_number_once", lambda w: again(w.chunk())),
-    Row("chunk_intended_names_its_set", lambda w: change(w.chunk(), state="intended")),
-    Row("chunk_three_tries", lambda w: w.chunk(attempt=4), "four"),
-    Row("chunk_three_tries", lambda w: w.chunk(attempt=0), "none"),
-    Row("chunk_at_most_1000", lambda w: w.chunk(last_index=1000), "1001"),
-    Row("chunk_at_most_1000", lambda w: w.chunk(last_index=-1), "none"),
-    Row("exception_once_per_name", lambda w: again(w.exception())),
-    Row("what became of a name cannot be edited", lambda w: w.exception().delete(), "deleted"),
-    Row("what became of a name cannot be edited", lambda w: change(w.exception("alive"), outcome="vanished"), "edited"),
+    RowAttempt("a settled chunk cannot be edited", lambda w: change(w.chunk("settled"), answer={"done": 1})),
+    RowAttempt("chunk_number_once", lambda w: again(w.chunk())),
+    RowAttempt("chunk_intended_names_its_set", lambda w: change(w.chunk(), state="intended")),
+    RowAttempt("chunk_three_tries", lambda w: w.chunk(attempt=4), "four"),
+    RowAttempt("chunk_three_tries", lambda w: w.chunk(attempt=0), "none"),
+    RowAttempt("chunk_at_most_1000", lambda w: w.chunk(last_index=1000), "1001"),
+    RowAttempt("chunk_at_most_1000", lambda w: w.chunk(last_index=-1), "none"),
+    RowAttempt("exception_once_per_name", lambda w: again(w.exception())),
+    RowAttempt("what became of a name cannot be edited", lambda w: w.exception().delete(), "deleted"),
+    RowAttempt(
+        "what became of a name cannot be edited", lambda w: change(w.exception("alive"), outcome="vanished"), "edited"
+    ),
 ]
 
 REAPPEARED: dict[str, object] = {
@@ -403,13 +435,13 @@ ACKNOWLEDGED: dict[str, object] = {"note": "x", "acknowledged_by_id": 0, "acknow
 REAPPEARANCES = [
     *columns("what was found again cannot be edited", lambda w: w.reappearance(), REAPPEARED),
     *columns("an acknowledgement cannot be edited", lambda w: w.acknowledged(), ACKNOWLEDGED),
-    Row("a key that was found again is never forgotten", lambda w: w.reappearance().delete()),
-    Row("only a name of the stage is found again", lambda w: again(w.reappearance(), index=1), "another place"),
-    Row("only a name of the stage is found again", lambda w: again(w.reappearance(), name="b"), "another name"),
-    Row("what is found again was not acknowledged before", lambda w: again(w.acknowledged())),
-    Row("reappearance_once_per_name", lambda w: again(w.reappearance())),
-    Row("reappearance_acknowledged_with_a_note", lambda w: change(w.reappearance(), note="x"), "only a note"),
-    Row(
+    RowAttempt("a key that was found again is never forgotten", lambda w: w.reappearance().delete()),
+    RowAttempt("only a name of the stage is found again", lambda w: again(w.reappearance(), index=1), "another place"),
+    RowAttempt("only a name of the stage is found again", lambda w: again(w.reappearance(), name="b"), "another name"),
+    RowAttempt("what is found again was not acknowledged before", lambda w: again(w.acknowledged())),
+    RowAttempt("reappearance_once_per_name", lambda w: again(w.reappearance())),
+    RowAttempt("reappearance_acknowledged_with_a_note", lambda w: change(w.reappearance(), note="x"), "only a note"),
+    RowAttempt(
         "reappearance_acknowledged_with_a_note",
         lambda w: change(w.reappearance(), acknowledged_by=w.operator, acknowledged_at=Now()),
         "no note",

@@ -26,7 +26,7 @@ from backups.models import (
     UnfinishedUpload,
 )
 from kvops.models import ApprovalRequest
-from tests.constraints.estate import HOUR, SHA, Estate, change
+from tests.constraints.estate import HOUR, SHA, Prerequisites, change
 
 STAGE_PATH = CleanupStage.State.values[1:-1]
 """From frozen to accepted."""
@@ -50,7 +50,7 @@ CHUNK_PATHS = {"intended": ["intended"], "sent": ["intended", "sent"], "settled"
 OLD = Now() - timedelta(days=40)
 
 
-class World(Estate):
+class BackupsWorld(Prerequisites):
     """The estate and what is copied and cleaned up in it."""
 
     def dataset(self) -> Dataset:

@@ -7,14 +7,14 @@ from django.db.models.functions import Now
 
 from backups.models import Drill, DrilledCopy
 from kvops.models import ApprovalRequest, Environment, Namespace, Run, Scratch
-from tests.constraints.copies import World
+from tests.constraints.copies import BackupsWorld
 from tests.constraints.estate import change
-from tests.constraints.rows import Row
+from tests.constraints.rows import RowAttempt
 
 DAY = Value(timedelta(days=1))
 
 
-def standing(w: World, state: str = "approved", /, **values: object) -> ApprovalRequest:
+def standing(w: BackupsWorld, state: str = "approved", /, **values: object) -> ApprovalRequest:
     """An approval that stands, in this state."""
     until = {"standing_until": Now() + 30 * timedelta(days=1)}
     made = w.approval(**{"kind": "drill", "subject": f"drill:{w.count()}", **until, **values})
@@ -24,32 +24,32 @@ def standing(w: World, state: str = "approved", /, **values: object) -> Approval
     return made
 
 
-def drilling(w: World, state: str = "approved", /, **values: object) -> Run:
+def drilling(w: BackupsWorld, state: str = "approved", /, **values: object) -> Run:
     """A run of a rehearsal that carries one."""
     approval = standing(w, state)
     return w.run(**{**w.used(approval), "kind": "drill", "started_by": None, **values})
 
 
-def drill(w: World, **values: object) -> Drill:
+def drill(w: BackupsWorld, **values: object) -> Drill:
     """A rehearsal under way."""
     run = drilling(w)
     made = {"environment": w.environment, "approval": run.approval, "run": run, "namespace_id": "9" * 32, "actor": "x"}
     return Drill.objects.create(**{**made, **values})
 
 
-def copy(w: World, **values: object) -> DrilledCopy:
+def copy(w: BackupsWorld, **values: object) -> DrilledCopy:
     """A copy that is rehearsed."""
     made = {"drill": drill(w), "generation": w.generation(), "number": 1, "keys": 1, "bytes": 1, "last_index": 0}
     return DrilledCopy.objects.create(**{**made, **values})
 
 
-def twice(w: World, **values: object) -> None:
+def twice(w: BackupsWorld, **values: object) -> None:
     """A second copy of the same drill."""
     first = copy(w)
     copy(w, **{"drill": first.drill, "number": 2, **{name: getattr(first, name) for name in values}})
 
 
-def scratch(w: World, **values: object) -> Scratch:
+def scratch(w: BackupsWorld, **values: object) -> Scratch:
     """A scratch namespace of an environment of its own."""
     copied = Environment.objects.get(pk=w.environment.pk)
     copied.pk, copied.slug, copied.order = None, f"e{w.count()}", 500 + w.count()
@@ -58,7 +58,7 @@ def scratch(w: World, **values: object) -> Scratch:
     return Scratch.objects.create(**{**made, **values})
 
 
-def bound_as_both(w: World, *, first: str) -> None:
+def bound_as_both(w: BackupsWorld, *, first: str) -> None:
     """The same namespace for rehearsals and for keys."""
     if first == "namespace":
         scratch(w, namespace_id=w.namespace.namespace_id)
@@ -70,36 +70,36 @@ NEEDS = "a drill needs an approval that stands in its environment"
 NINETY = "approval_stands_for_90_days"
 BOTH = "a scratch namespace is bound as nothing else"
 DRILLS = [
-    Row(NINETY, lambda w: standing(w, standing_until=Now() + 91 * timedelta(days=1)), "longer"),
-    Row(NINETY, lambda w: standing(w, standing_until=None), "for ever"),
-    Row(NINETY, lambda w: standing(w, kind="restore"), "another kind"),
-    Row("approval_standing_is_not_used_up", lambda w: change(standing(w), **w.to(ApprovalRequest, "used"))),
-    Row(
+    RowAttempt(NINETY, lambda w: standing(w, standing_until=Now() + 91 * timedelta(days=1)), "longer"),
+    RowAttempt(NINETY, lambda w: standing(w, standing_until=None), "for ever"),
+    RowAttempt(NINETY, lambda w: standing(w, kind="restore"), "another kind"),
+    RowAttempt("approval_standing_is_not_used_up", lambda w: change(standing(w), **w.to(ApprovalRequest, "used"))),
+    RowAttempt(
         "approval_standing_is_not_used_up",
         lambda w: change(standing(w, "pending"), **w.to(ApprovalRequest, "approved")),
         "shorter than it was asked for",
     ),
-    Row(
+    RowAttempt(
         "how long an approval stands cannot be edited",
         lambda w: change(standing(w), state="withdrawn", standing_until=F("standing_until") - DAY),
     ),
-    Row(NEEDS, lambda w: drilling(w, "pending"), "pending"),
-    Row(NEEDS, lambda w: drilling(w, subject="drill:0"), "another subject"),
-    Row(NEEDS, lambda w: drilling(w, environment=None), "another environment"),
-    Row(NEEDS, lambda w: w.run(**{**w.used(w.approval("used")), "kind": "drill"}), "approval of something else"),
-    Row("drill_over_has_a_verdict", lambda w: change(drill(w), finished_at=Now()), "no verdict"),
-    Row("drill_over_has_a_verdict", lambda w: change(drill(w), passed=True), "not over"),
-    Row("drilled_copy_in_order", lambda w: change(copy(w), finished_at=Now())),
-    Row("drilled_copy_number_once", lambda w: twice(w, number=1)),
-    Row("drilled_copy_once", lambda w: twice(w, generation=1)),
-    Row("a drill is never deleted", lambda w: drill(w).delete(), "drill"),
-    Row(
+    RowAttempt(NEEDS, lambda w: drilling(w, "pending"), "pending"),
+    RowAttempt(NEEDS, lambda w: drilling(w, subject="drill:0"), "another subject"),
+    RowAttempt(NEEDS, lambda w: drilling(w, environment=None), "another environment"),
+    RowAttempt(NEEDS, lambda w: w.run(**{**w.used(w.approval("used")), "kind": "drill"}), "approval of something else"),
+    RowAttempt("drill_over_has_a_verdict", lambda w: change(drill(w), finished_at=Now()), "no verdict"),
+    RowAttempt("drill_over_has_a_verdict", lambda w: change(drill(w), passed=True), "not over"),
+    RowAttempt("drilled_copy_in_order", lambda w: change(copy(w), finished_at=Now())),
+    RowAttempt("drilled_copy_number_once", lambda w: twice(w, number=1)),
+    RowAttempt("drilled_copy_once", lambda w: twice(w, generation=1)),
+    RowAttempt("a drill is never deleted", lambda w: drill(w).delete(), "drill"),
+    RowAttempt(
         "a drill that is over cannot be edited",
         lambda w: change(drill(w, finished_at=Now(), passed=False), passed=True),
     ),
-    Row("backups_drill_run_id_key", lambda w: drill(w, run=drill(w).run)),
-    Row("kvops_scratch_environment_id_key", lambda w: scratch(w, environment=scratch(w).environment)),
-    Row("kvops_scratch_namespace_id_key", lambda w: scratch(w, namespace_id=scratch(w).namespace_id)),
-    Row(BOTH, lambda w: bound_as_both(w, first="namespace"), "a namespace first"),
-    Row(BOTH, lambda w: bound_as_both(w, first="scratch"), "a scratch one first"),
+    RowAttempt("backups_drill_run_id_key", lambda w: drill(w, run=drill(w).run)),
+    RowAttempt("kvops_scratch_environment_id_key", lambda w: scratch(w, environment=scratch(w).environment)),
+    RowAttempt("kvops_scratch_namespace_id_key", lambda w: scratch(w, namespace_id=scratch(w).namespace_id)),
+    RowAttempt(BOTH, lambda w: bound_as_both(w, first="namespace"), "a namespace first"),
+    RowAttempt(BOTH, lambda w: bound_as_both(w, first="scratch"), "a scratch one first"),
 ]

@@ -73,7 +73,7 @@ def sql(statement: str) -> None:
         cursor.execute(statement)
 
 
-class Estate:
+class Prerequisites:
     """What a row needs to exist, made when it is first asked for."""
 
     number = 0

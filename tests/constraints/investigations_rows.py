@@ -7,10 +7,10 @@ from django.db.models.functions import Now
 
 from backups.models import Generation, Investigation
 from kvops.models import ApprovalRequest, Run
-from tests.constraints.copies import World
+from tests.constraints.copies import BackupsWorld
 from tests.constraints.drills_rows import standing
 from tests.constraints.estate import change
-from tests.constraints.rows import EPOCH, Row, columns
+from tests.constraints.rows import EPOCH, RowAttempt, columns
 
 DAY = Value(timedelta(days=1))
 
@@ -27,12 +27,12 @@ FROZEN: dict[str, object] = {
 MOVED = {"closed_at", "closed_by_id", "closed_because", "run_id", "over_at"}
 
 
-def copied(w: World, **values: object) -> Generation:
+def copied(w: BackupsWorld, **values: object) -> Generation:
     """A verified copy that was made for an investigation."""
     return w.generation(**{"purpose": "investigation", "category": "cache", **values})
 
 
-def investigation(w: World, **values: object) -> Investigation:
+def investigation(w: BackupsWorld, **values: object) -> Investigation:
     """An open investigation."""
     made = {"environment": w.environment, "title": "x", "reason": "x", "asked_by": w.operator}
     if "generation" not in values:
@@ -40,57 +40,57 @@ def investigation(w: World, **values: object) -> Investigation:
     return Investigation.objects.create(**{**made, "ends_at": Now() + timedelta(days=7), **values})
 
 
-def closed(w: World) -> Investigation:
+def closed(w: BackupsWorld) -> Investigation:
     """One that was closed."""
     made = investigation(w)
     change(made, **closing(w))
     return made
 
 
-def closing(w: World) -> dict[str, object]:
+def closing(w: BackupsWorld) -> dict[str, object]:
     """What closes one."""
     return {"closed_at": Now(), "closed_by": w.operator, "closed_because": "x"}
 
 
-def asked(w: World, made: Investigation, state: str = "approved", /, **values: object) -> ApprovalRequest:
+def asked(w: BackupsWorld, made: Investigation, state: str = "approved", /, **values: object) -> ApprovalRequest:
     """The request for its end in this state."""
     return standing(w, state, **{"kind": "investigation", "subject": made.subject, **values})
 
 
-def ending(w: World, made: Investigation, state: str = "approved", /, **values: object) -> Run:
+def ending(w: BackupsWorld, made: Investigation, state: str = "approved", /, **values: object) -> Run:
     """The run that deletes its copy, at work."""
     carried = {**w.used(asked(w, made, state)), "kind": "expire", "started_by": None}
     return w.run("running", **{**carried, **values})
 
 
-def going(w: World, made: Investigation) -> None:
+def going(w: BackupsWorld, made: Investigation) -> None:
     """The begin of the deletion of its copy."""
     change(made, run=ending(w, made))
     change(made.generation, status="deleting")
 
 
-def begun_again(w: World) -> None:
+def begun_again(w: BackupsWorld) -> None:
     """Another run for the same investigation."""
     made = closed(w)
     going(w, made)
     change(made, run=None)
 
 
-def another_run(w: World) -> None:
+def another_run(w: BackupsWorld) -> None:
     """Another one instead of the run that is at work."""
     made = closed(w)
     going(w, made)
     change(made, run=ending(w, closed(w)))
 
 
-def by_the_run_of_another(w: World) -> None:
+def by_the_run_of_another(w: BackupsWorld) -> None:
     """A deletion by the run of another investigation."""
     made = closed(w)
     change(made, run=ending(w, closed(w)))
     change(made.generation, status="deleting")
 
 
-def withdrawn(w: World) -> None:
+def withdrawn(w: BackupsWorld) -> None:
     """A deletion under an approval that was taken back meanwhile."""
     made = closed(w)
     run = ending(w, made)
@@ -99,7 +99,7 @@ def withdrawn(w: World) -> None:
     change(made.generation, status="deleting")
 
 
-def same_run(w: World) -> None:
+def same_run(w: BackupsWorld) -> None:
     """Two investigations with one run."""
     first, second = closed(w), closed(w)
     run = ending(w, first)
@@ -114,36 +114,40 @@ THIRTY = "investigation_ends_within_30_days"
 BY_WHOM = "investigation_closed_by_whom_and_why"
 OWN = "an investigation has a copy of its own"
 INVESTIGATIONS = [
-    Row("investigation_has_a_name", lambda w: investigation(w, title=""), "no name"),
-    Row("investigation_has_a_name", lambda w: investigation(w, reason=""), "no reason"),
-    Row(THIRTY, lambda w: investigation(w, ends_at=Now() + 31 * timedelta(days=1)), "longer"),
-    Row(THIRTY, lambda w: investigation(w, ends_at=Now() - DAY), "over before it began"),
-    Row(BY_WHOM, lambda w: change(investigation(w), **{**closing(w), "closed_by": None}), "nobody"),
-    Row(BY_WHOM, lambda w: change(investigation(w), **{**closing(w), "closed_because": ""}), "no reason"),
-    Row(BY_WHOM, lambda w: change(investigation(w), closed_because="x"), "not closed"),
-    Row("an investigation starts open", lambda w: investigation(w, **closing(w))),
-    Row(OWN, lambda w: investigation(w, generation=w.generation()), "a routine copy"),
-    Row(OWN, lambda w: investigation(w, environment=w.production), "another environment"),
+    RowAttempt("investigation_has_a_name", lambda w: investigation(w, title=""), "no name"),
+    RowAttempt("investigation_has_a_name", lambda w: investigation(w, reason=""), "no reason"),
+    RowAttempt(THIRTY, lambda w: investigation(w, ends_at=Now() + 31 * timedelta(days=1)), "longer"),
+    RowAttempt(THIRTY, lambda w: investigation(w, ends_at=Now() - DAY), "over before it began"),
+    RowAttempt(BY_WHOM, lambda w: change(investigation(w), **{**closing(w), "closed_by": None}), "nobody"),
+    RowAttempt(BY_WHOM, lambda w: change(investigation(w), **{**closing(w), "closed_because": ""}), "no reason"),
+    RowAttempt(BY_WHOM, lambda w: change(investigation(w), closed_because="x"), "not closed"),
+    RowAttempt("an investigation starts open", lambda w: investigation(w, **closing(w))),
+    RowAttempt(OWN, lambda w: investigation(w, generation=w.generation()), "a routine copy"),
+    RowAttempt(OWN, lambda w: investigation(w, environment=w.production), "another environment"),
     *columns(EDITED, investigation, FROZEN),
-    Row(EDITED, lambda w: change(closed(w), closed_because="y"), "why it was closed"),
-    Row(EDITED, lambda w: change(closed(w), closed_at=F("closed_at") - DAY), "when it was closed"),
-    Row(EDITED, begun_again, "its run"),
-    Row(EDITED, another_run, "its run at work"),
-    Row("an investigation whose copy is there is not over", lambda w: change(closed(w), over_at=Now())),
-    Row("an investigation is never deleted", lambda w: Investigation.objects.filter(pk=investigation(w).pk).delete()),
-    Row(
+    RowAttempt(EDITED, lambda w: change(closed(w), closed_because="y"), "why it was closed"),
+    RowAttempt(EDITED, lambda w: change(closed(w), closed_at=F("closed_at") - DAY), "when it was closed"),
+    RowAttempt(EDITED, begun_again, "its run"),
+    RowAttempt(EDITED, another_run, "its run at work"),
+    RowAttempt("an investigation whose copy is there is not over", lambda w: change(closed(w), over_at=Now())),
+    RowAttempt(
+        "an investigation is never deleted", lambda w: Investigation.objects.filter(pk=investigation(w).pk).delete()
+    ),
+    RowAttempt(
         "backups_investigation_generation_id_key",
         lambda w: investigation(w, generation=investigation(w).generation),
     ),
-    Row("backups_investigation_run_id_key", same_run),
-    Row("the copy of an investigation is not pinned", lambda w: w.pin(generation=copied(w))),
-    Row(GOES, lambda w: going(w, investigation(w)), "too early"),
-    Row(GOES, lambda w: change(closed(w).generation, status="deleting"), "no run"),
-    Row(GOES, by_the_run_of_another, "the run of another"),
-    Row(GOES, withdrawn, "withdrawn"),
-    Row(NEEDS, lambda w: ending(w, closed(w), "pending"), "pending"),
-    Row(NEEDS, lambda w: ending(w, closed(w), subject="investigation:0"), "another subject"),
-    Row(NEEDS, lambda w: ending(w, closed(w), environment=None), "another environment"),
-    Row(NEEDS, lambda w: ending(w, closed(w), started_by=w.reviewer), "by who approved"),
-    Row(NEEDS, lambda w: w.run(**{**w.used(w.approval("used")), "kind": "expire"}), "approval of something else"),
+    RowAttempt("backups_investigation_run_id_key", same_run),
+    RowAttempt("the copy of an investigation is not pinned", lambda w: w.pin(generation=copied(w))),
+    RowAttempt(GOES, lambda w: going(w, investigation(w)), "too early"),
+    RowAttempt(GOES, lambda w: change(closed(w).generation, status="deleting"), "no run"),
+    RowAttempt(GOES, by_the_run_of_another, "the run of another"),
+    RowAttempt(GOES, withdrawn, "withdrawn"),
+    RowAttempt(NEEDS, lambda w: ending(w, closed(w), "pending"), "pending"),
+    RowAttempt(NEEDS, lambda w: ending(w, closed(w), subject="investigation:0"), "another subject"),
+    RowAttempt(NEEDS, lambda w: ending(w, closed(w), environment=None), "another environment"),
+    RowAttempt(NEEDS, lambda w: ending(w, closed(w), started_by=w.reviewer), "by who approved"),
+    RowAttempt(
+        NEEDS, lambda w: w.run(**{**w.used(w.approval("used")), "kind": "expire"}), "approval of something else"
+    ),
 ]

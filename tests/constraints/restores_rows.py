@@ -4,9 +4,9 @@ from django.db.models.functions import Now
 
 from backups.models import CleanupEntry, CleanupStage, Generation, Restore, RestoreChunk, RestoreEntry
 from kvops.models import ApprovalRequest, Family
-from tests.constraints.copies import STAGE_PATH, World
+from tests.constraints.copies import STAGE_PATH, BackupsWorld
 from tests.constraints.estate import SHA, again, change
-from tests.constraints.rows import EPOCH, Row, columns
+from tests.constraints.rows import EPOCH, RowAttempt, columns
 
 PATHS = {
     "preparing": (),
@@ -20,7 +20,7 @@ PATHS = {
 CHUNK_PATHS = {"intended": ["intended"], "sent": ["intended", "sent"], "settled": ["settled"]}
 
 
-def restore(w: World, state: str = "preparing", /, **values: object) -> Restore:
+def restore(w: BackupsWorld, state: str = "preparing", /, **values: object) -> Restore:
     """A restore in this state, made along the arrows of its docstring."""
     made = {"generation": w.generation(), "environment": w.environment, "namespace": w.namespace, "names_sha256": SHA}
     found = Restore.objects.create(**{**made, **values})
@@ -29,7 +29,7 @@ def restore(w: World, state: str = "preparing", /, **values: object) -> Restore:
     return found
 
 
-def undo(w: World, *, deleted: str = "a:1", **values: object) -> Restore:
+def undo(w: BackupsWorld, *, deleted: str = "a:1", **values: object) -> Restore:
     """An undo whose one name its deletion deleted, ready to be written."""
     stage = CleanupStage.objects.create(request=w.request(), environment=w.environment, namespace=w.namespace, order=1)
     CleanupEntry.objects.create(stage=stage, index=0, name="a:1")
@@ -43,7 +43,7 @@ def undo(w: World, *, deleted: str = "a:1", **values: object) -> Restore:
     return found
 
 
-def move(w: World, found: Restore, state: str, **values: object) -> None:
+def move(w: BackupsWorld, found: Restore, state: str, **values: object) -> None:
     """The restore goes on to this state, with all it needs for that."""
     if state in {"approved", "writing"} and found.approval and not found.stage_id:
         change(found.approval, **w.to(ApprovalRequest, {"writing": "used"}.get(state, state)))
@@ -51,7 +51,7 @@ def move(w: World, found: Restore, state: str, **values: object) -> None:
     found.refresh_from_db()
 
 
-def _needed(w: World, found: Restore, state: str) -> dict[str, object]:
+def _needed(w: BackupsWorld, found: Restore, state: str) -> dict[str, object]:
     match state:
         case "prepared":
             return {"compared_at": Now(), "approval": None}
@@ -68,7 +68,7 @@ def _needed(w: World, found: Restore, state: str) -> dict[str, object]:
     return {}
 
 
-def entry(w: World, state: str = "preparing") -> RestoreEntry:
+def entry(w: BackupsWorld, state: str = "preparing") -> RestoreEntry:
     """A name of a restore in this state."""
     found = restore(w)
     made = RestoreEntry.objects.create(restore=found, index=0, name="a:1", size=1)
@@ -77,7 +77,7 @@ def entry(w: World, state: str = "preparing") -> RestoreEntry:
     return made
 
 
-def chunk(w: World, state: str = "planned", /, **values: object) -> RestoreChunk:
+def chunk(w: BackupsWorld, state: str = "planned", /, **values: object) -> RestoreChunk:
     """A chunk in this state."""
     made = {"restore": restore(w, "writing"), "number": 1, "first_index": 0, "last_index": 9}
     found = RestoreChunk.objects.create(**{**made, **values})
@@ -92,37 +92,37 @@ def chunk_to(state: str) -> dict[str, object]:
     return {"state": state, **({"names_sha256": SHA} if state != "planned" else {})}
 
 
-def other_request(w: World, **values: object) -> None:
+def other_request(w: BackupsWorld, **values: object) -> None:
     """A submit with a request that is not quite the restore's."""
     found = restore(w, "prepared")
     asked = w.approval(**{"kind": "restore", "subject": f"restore:{found.pk}", **values})
     change(found, state="submitted", approval=asked, reason="x")
 
 
-def by_another_run(w: World) -> None:
+def by_another_run(w: BackupsWorld) -> None:
     """A start with the run of another restore."""
     found = restore(w, "approved")
     change(found.approval or found, **w.to(ApprovalRequest, "used"))
     change(found, state="writing", run=w.restoring())
 
 
-def undo_by(w: World, **values: object) -> None:
+def undo_by(w: BackupsWorld, **values: object) -> None:
     """An undo that is written by something else."""
     move(w, undo(w), "writing", **values)
 
 
-def undo_of(w: World, state: str) -> None:
+def undo_of(w: BackupsWorld, state: str) -> None:
     """An undo that asks for an approval of its own."""
     change(undo(w), state=state, compared_at=Now())
 
 
-def of_production(w: World) -> Generation:
+def of_production(w: BackupsWorld) -> Generation:
     """A verified copy of production's keys."""
     change(w.production, production=True)
     return w.generation(environment=w.production, namespace=w.namespace_of_production)
 
 
-def taken(w: World, name: str = "b:1") -> Restore:
+def taken(w: BackupsWorld, name: str = "b:1") -> Restore:
     """A restore of production's keys into QA, where a rule speaks of those that begin with a:."""
     Family.objects.create(binding="SETTINGS", pattern="a:", category="legacy", qa_may_take=True)
     found = restore(w, generation=of_production(w))
@@ -131,7 +131,7 @@ def taken(w: World, name: str = "b:1") -> Restore:
     return found
 
 
-def rule_withdrawn(w: World) -> None:
+def rule_withdrawn(w: BackupsWorld) -> None:
     """A start after the rule is gone."""
     found = taken(w, "a:1")
     move(w, found, "submitted")
@@ -140,7 +140,7 @@ def rule_withdrawn(w: World) -> None:
     move(w, found, "writing")
 
 
-def stopped(w: World) -> None:
+def stopped(w: BackupsWorld) -> None:
     """A chunk is meant to be written although somebody pressed the emergency stop."""
     planned = chunk(w)
     w.environment.stops.create(by=w.operator, reason="x")
@@ -191,58 +191,62 @@ RESTORES = [
     *columns("what a restore is of cannot be edited", restore, FROZEN),
     *columns("what a restore was approved for cannot be edited", lambda w: restore(w, "submitted"), APPROVED_FOR),
     *columns("what a restore was approved for cannot be edited", lambda w: restore(w, "writing"), APPROVED_FOR),
-    Row("a restore is never deleted", lambda w: Restore.objects.filter(pk=restore(w).pk)._raw_delete("default")),
-    Row("a restore starts as preparing", lambda w: again(restore(w, "prepared"))),
-    Row(OF_A_VERIFIED, lambda w: restore(w, generation=w.generation("complete")), "not read back"),
-    Row(OF_A_VERIFIED, lambda w: restore(w, namespace=w.namespace_of_production), "of another environment"),
-    Row(BY_A_RULE, lambda w: restore(w, generation=of_production(w)), "no rule"),
-    Row(BY_A_RULE, lambda w: move(w, taken(w), "submitted"), "not of this name"),
-    Row(BY_A_RULE, rule_withdrawn, "not any more"),
-    Row("the run of a restore cannot be replaced", lambda w: change(restore(w, "writing"), run=w.run())),
-    Row("a restore that is over cannot be edited", lambda w: change(restore(w, "done"), written=9), "done"),
-    Row("a restore that is over cannot be edited", lambda w: change(restore(w, "ended"), written=9), "given up"),
-    Row("an undo needs no request of its own", lambda w: undo_of(w, "prepared")),
-    Row(UNDO_BY, lambda w: undo_by(w, run=w.run()), "another run"),
-    Row(UNDO_BY, lambda w: undo_by(w, approval=w.approval("used")), "another approval"),
-    Row(UNDO_BY, lambda w: move(w, restore(w), "writing"), "no undo"),
-    Row("an undo is of what its deletion deleted", lambda w: move(w, undo(w, deleted="a:2"), "writing")),
-    Row(NOT_BY_THIS_REQUEST, lambda w: other_request(w, subject="restore:0"), "of another restore"),
-    Row(NOT_BY_THIS_REQUEST, lambda w: other_request(w, kind="policy"), "of something else"),
-    Row(NOT_BY_THIS_REQUEST, lambda w: other_request(w, environment=None), "of another environment"),
-    Row(NOT_BY_THIS_REQUEST, lambda w: change(restore(w, "submitted"), state="approved"), "not decided"),
-    Row("a restore is written by the run of its approval", by_another_run),
-    Row("restore_one_per_approval", lambda w: change(restore(w), approval=restore(w, "submitted").approval)),
-    Row("restore_one_per_run", lambda w: change(restore(w), run=restore(w, "writing").run)),
-    Row("restore_one_undo_per_stage", lambda w: again(undo(w))),
-    Row("restore_prepared_was_compared", lambda w: move(w, restore(w), "prepared", compared_at=None), "time"),
-    Row("restore_prepared_was_compared", lambda w: move(w, restore(w, names_sha256=""), "prepared"), "digest"),
-    Row("restore_submitted_has_an_approval", lambda w: move(w, restore(w, "prepared"), "submitted", approval=None)),
-    Row("restore_submitted_has_a_reason", lambda w: move(w, restore(w, "prepared"), "submitted", reason="")),
-    Row("restore_writing_has_a_run", lambda w: move(w, restore(w, "approved"), "writing", run=None)),
-    Row("restore_undo_never_overwrites", lambda w: undo(w, on_conflict="overwrite")),
-    Row("restore_over_has_an_end", lambda w: move(w, restore(w), "ended", finished_at=None), "over"),
-    Row("restore_over_has_an_end", lambda w: change(restore(w), finished_at=Now()), "not over"),
-    Row(NAMES_FROZEN, lambda w: again(entry(w, "prepared"), index=1, name="b"), "one more"),
-    Row(NAMES_FROZEN, lambda w: entry(w, "writing").delete(), "one less"),
+    RowAttempt("a restore is never deleted", lambda w: Restore.objects.filter(pk=restore(w).pk)._raw_delete("default")),
+    RowAttempt("a restore starts as preparing", lambda w: again(restore(w, "prepared"))),
+    RowAttempt(OF_A_VERIFIED, lambda w: restore(w, generation=w.generation("complete")), "not read back"),
+    RowAttempt(OF_A_VERIFIED, lambda w: restore(w, namespace=w.namespace_of_production), "of another environment"),
+    RowAttempt(BY_A_RULE, lambda w: restore(w, generation=of_production(w)), "no rule"),
+    RowAttempt(BY_A_RULE, lambda w: move(w, taken(w), "submitted"), "not of this name"),
+    RowAttempt(BY_A_RULE, rule_withdrawn, "not any more"),
+    RowAttempt("the run of a restore cannot be replaced", lambda w: change(restore(w, "writing"), run=w.run())),
+    RowAttempt("a restore that is over cannot be edited", lambda w: change(restore(w, "done"), written=9), "done"),
+    RowAttempt("a restore that is over cannot be edited", lambda w: change(restore(w, "ended"), written=9), "given up"),
+    RowAttempt("an undo needs no request of its own", lambda w: undo_of(w, "prepared")),
+    RowAttempt(UNDO_BY, lambda w: undo_by(w, run=w.run()), "another run"),
+    RowAttempt(UNDO_BY, lambda w: undo_by(w, approval=w.approval("used")), "another approval"),
+    RowAttempt(UNDO_BY, lambda w: move(w, restore(w), "writing"), "no undo"),
+    RowAttempt("an undo is of what its deletion deleted", lambda w: move(w, undo(w, deleted="a:2"), "writing")),
+    RowAttempt(NOT_BY_THIS_REQUEST, lambda w: other_request(w, subject="restore:0"), "of another restore"),
+    RowAttempt(NOT_BY_THIS_REQUEST, lambda w: other_request(w, kind="policy"), "of something else"),
+    RowAttempt(NOT_BY_THIS_REQUEST, lambda w: other_request(w, environment=None), "of another environment"),
+    RowAttempt(NOT_BY_THIS_REQUEST, lambda w: change(restore(w, "submitted"), state="approved"), "not decided"),
+    RowAttempt("a restore is written by the run of its approval", by_another_run),
+    RowAttempt("restore_one_per_approval", lambda w: change(restore(w), approval=restore(w, "submitted").approval)),
+    RowAttempt("restore_one_per_run", lambda w: change(restore(w), run=restore(w, "writing").run)),
+    RowAttempt("restore_one_undo_per_stage", lambda w: again(undo(w))),
+    RowAttempt("restore_prepared_was_compared", lambda w: move(w, restore(w), "prepared", compared_at=None), "time"),
+    RowAttempt("restore_prepared_was_compared", lambda w: move(w, restore(w, names_sha256=""), "prepared"), "digest"),
+    RowAttempt(
+        "restore_submitted_has_an_approval", lambda w: move(w, restore(w, "prepared"), "submitted", approval=None)
+    ),
+    RowAttempt("restore_submitted_has_a_reason", lambda w: move(w, restore(w, "prepared"), "submitted", reason="")),
+    RowAttempt("restore_writing_has_a_run", lambda w: move(w, restore(w, "approved"), "writing", run=None)),
+    RowAttempt("restore_undo_never_overwrites", lambda w: undo(w, on_conflict="overwrite")),
+    RowAttempt("restore_over_has_an_end", lambda w: move(w, restore(w), "ended", finished_at=None), "over"),
+    RowAttempt("restore_over_has_an_end", lambda w: change(restore(w), finished_at=Now()), "not over"),
+    RowAttempt(NAMES_FROZEN, lambda w: again(entry(w, "prepared"), index=1, name="b"), "one more"),
+    RowAttempt(NAMES_FROZEN, lambda w: entry(w, "writing").delete(), "one less"),
     *columns("a name of a restore cannot be edited", entry, {"index": 9, "name": "b", "size": 9, "restore_id": 0}),
-    Row("what a comparison found cannot be edited", lambda w: change(entry(w, "prepared"), found="absent")),
-    Row(RESTORED, lambda w: change(entry(w, "approved"), outcome="written"), "before"),
-    Row(RESTORED, lambda w: change(entry(w, "done"), compared="equal"), "after"),
-    Row("restore_index_once", lambda w: again(entry(w), name="b")),
-    Row("restore_name_once", lambda w: again(entry(w), index=1)),
-    Row("restore_name_is_no_path", lambda w: again(entry(w), index=1, name=".."), ".."),
-    Row("restore_name_is_no_path", lambda w: again(entry(w), index=1, name="."), "."),
-    Row("restore_name_is_no_path", lambda w: again(entry(w), index=1, name=""), "empty"),
-    Row("a chunk of a restore starts as planned", lambda w: chunk(w, state="sent", names_sha256=SHA)),
-    Row("a chunk of a restore is never deleted", lambda w: chunk(w).delete()),
+    RowAttempt("what a comparison found cannot be edited", lambda w: change(entry(w, "prepared"), found="absent")),
+    RowAttempt(RESTORED, lambda w: change(entry(w, "approved"), outcome="written"), "before"),
+    RowAttempt(RESTORED, lambda w: change(entry(w, "done"), compared="equal"), "after"),
+    RowAttempt("restore_index_once", lambda w: again(entry(w), name="b")),
+    RowAttempt("restore_name_once", lambda w: again(entry(w), index=1)),
+    RowAttempt("restore_name_is_no_path", lambda w: again(entry(w), index=1, name=".."), ".."),
+    RowAttempt("restore_name_is_no_path", lambda w: again(entry(w), index=1, name="."), "."),
+    RowAttempt("restore_name_is_no_path", lambda w: again(entry(w), index=1, name=""), "empty"),
+    RowAttempt("a chunk of a restore starts as planned", lambda w: chunk(w, state="sent", names_sha256=SHA)),
+    RowAttempt("a chunk of a restore is never deleted", lambda w: chunk(w).delete()),
     *columns("the range of a chunk of a restore cannot be edited", chunk, CHUNK_RANGE),
     *columns("what a chunk was meant to write cannot be edited", lambda w: chunk(w, "intended"), CHUNK_SET),
-    Row("a settled chunk of a restore cannot be edited", lambda w: change(chunk(w, "settled"), answer={"done": 1})),
-    Row("nothing is written while the emergency stop is on", stopped),
-    Row("restore_chunk_number_once", lambda w: again(chunk(w))),
-    Row("restore_chunk_intended_names_its_set", lambda w: change(chunk(w), state="intended")),
-    Row("restore_chunk_three_tries", lambda w: chunk(w, attempt=4), "four"),
-    Row("restore_chunk_three_tries", lambda w: chunk(w, attempt=0), "none"),
-    Row("restore_chunk_at_most_1000", lambda w: chunk(w, last_index=1000), "1001"),
-    Row("restore_chunk_at_most_1000", lambda w: chunk(w, last_index=-1), "none"),
+    RowAttempt(
+        "a settled chunk of a restore cannot be edited", lambda w: change(chunk(w, "settled"), answer={"done": 1})
+    ),
+    RowAttempt("nothing is written while the emergency stop is on", stopped),
+    RowAttempt("restore_chunk_number_once", lambda w: again(chunk(w))),
+    RowAttempt("restore_chunk_intended_names_its_set", lambda w: change(chunk(w), state="intended")),
+    RowAttempt("restore_chunk_three_tries", lambda w: chunk(w, attempt=4), "four"),
+    RowAttempt("restore_chunk_three_tries", lambda w: chunk(w, attempt=0), "none"),
+    RowAttempt("restore_chunk_at_most_1000", lambda w: chunk(w, last_index=1000), "1001"),
+    RowAttempt("restore_chunk_at_most_1000", lambda w: chunk(w, last_index=-1), "none"),
 ]

@@ -6,18 +6,18 @@ from datetime import UTC, datetime
 
 from django.db.models import Model
 
-from tests.constraints.copies import World
+from tests.constraints.copies import BackupsWorld
 from tests.constraints.estate import change
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Row:
+class RowAttempt:
     """One attempt against one rule."""
 
     rule: str
-    attempt: Callable[[World], object]
+    attempt: Callable[[BackupsWorld], object]
     what: str = ""
 
     def __str__(self) -> str:
@@ -25,11 +25,14 @@ class Row:
 
 
 def columns(
-    rule: str, row: Callable[[World], Model], values: Mapping[str, object], together: Mapping[str, object] | None = None
-) -> list[Row]:
+    rule: str,
+    row: Callable[[BackupsWorld], Model],
+    values: Mapping[str, object],
+    together: Mapping[str, object] | None = None,
+) -> list[RowAttempt]:
     """A row of the table per frozen column; `together` is the honest part of the same UPDATE."""
 
-    def attempt(name: str) -> Callable[[World], object]:
+    def attempt(name: str) -> Callable[[BackupsWorld], object]:
         return lambda w: change(row(w), **{**(together or {}), name: values[name]})
 
-    return [Row(rule, attempt(name), name) for name in values]
+    return [RowAttempt(rule, attempt(name), name) for name in values]

@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from kvops.cloudflare import Cloudflare, Entry
+from kvops.cloudflare import Cloudflare, KvEntry
 from kvops.cloudflare.writes import KVWriter
 from tests.contract.target import Target
 from tests.fakes.cloudflare import FakeCloudflare
@@ -101,6 +101,6 @@ def seed(kv: KVWriter, ns: str) -> Seed:
     """Write one key through the documented bulk route."""
 
     def put(name: str, data: bytes = b"v", expiration: int | None = None, metadata: str | None = None) -> None:
-        assert kv.bulk_put(ns, [Entry(name, data, expiration, metadata)]).successful_count == 1
+        assert kv.bulk_put(ns, [KvEntry(name, data, expiration, metadata)]).successful_count == 1
 
     return put

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvops.cloudflare import ApiError, AuthError, Cloudflare, Entry, KeyNotFound, NotFound
+from kvops.cloudflare import ApiError, AuthError, Cloudflare, KeyNotFound, KvEntry, NotFound
 from tests.contract.target import Target
 
 
@@ -21,7 +21,7 @@ def test_an_unknown_namespace_is_404_with_its_code(cf: Cloudflare) -> None:
 def test_a_read_token_cannot_put_or_delete(target: Target, cf: Cloudflare, ns: str, prefix: str) -> None:
     with target.writer(token=target.read_token) as kv:
         with pytest.raises(AuthError):
-            kv.bulk_put(ns, [Entry(f"{prefix}k", b"v", None, None)])
+            kv.bulk_put(ns, [KvEntry(f"{prefix}k", b"v", None, None)])
         with pytest.raises(AuthError):
             kv.bulk_delete(ns, [f"{prefix}k"])
     assert cf.exact_get(ns, f"{prefix}k") is None

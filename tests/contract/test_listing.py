@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 
-from kvops.cloudflare import Cloudflare, Entry, Key
+from kvops.cloudflare import Cloudflare, KvEntry, ListedKey
 from kvops.cloudflare.writes import KVWriter
 from tests.contract.conftest import Seed
 
@@ -13,7 +13,7 @@ from tests.contract.conftest import Seed
 @pytest.fixture
 def listed(kv: KVWriter, ns: str, prefix: str) -> list[str]:
     names = [f"{prefix}{index:03d}" for index in range(25)]
-    kv.bulk_put(ns, [Entry(name, b"v", None, None) for name in names])
+    kv.bulk_put(ns, [KvEntry(name, b"v", None, None) for name in names])
     return names
 
 
@@ -58,8 +58,8 @@ def test_a_listed_key_shows_expiration_and_metadata(cf: Cloudflare, ns: str, pre
     seed(f"{prefix}full", expiration=later, metadata='{"a":[1,"日本"]}')
     seed(f"{prefix}plain")
     assert cf.list_keys(ns, prefix=prefix).keys == [
-        Key(f"{prefix}full", later, '{"a":[1,"日本"]}'),
-        Key(f"{prefix}plain", None, None),
+        ListedKey(f"{prefix}full", later, '{"a":[1,"日本"]}'),
+        ListedKey(f"{prefix}plain", None, None),
     ]
 
 

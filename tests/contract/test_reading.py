@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from kvops.cloudflare import Cloudflare, Entry, KeyNotFound
+from kvops.cloudflare import Cloudflare, KeyNotFound, KvEntry
 from tests.contract.conftest import Seed
 
 ODD = [
@@ -39,7 +39,7 @@ def test_an_odd_name_reads_its_own_key_by_every_route(
 ) -> None:
     name = prefix + tail
     seed(name, data=tail.encode(), metadata=json.dumps(tail))
-    entry = Entry(name, tail.encode(), None, json.dumps(tail, ensure_ascii=False))
+    entry = KvEntry(name, tail.encode(), None, json.dumps(tail, ensure_ascii=False))
     assert cf.exact_get(ns, name) == entry
     assert cf.bulk_get(ns, [name]) == {name: entry}
     assert [key.name for key in cf.list_keys(ns, prefix=name).keys] == [name]
@@ -61,7 +61,7 @@ def test_a_name_may_have_512_bytes(cf: Cloudflare, ns: str, prefix: str, seed: S
     name = prefix + "x" * (512 - len(prefix))
     seed(name)
     assert cf.value(ns, name).data == b"v"
-    assert cf.bulk_get(ns, [name])[name] == Entry(name, b"v", None, None)
+    assert cf.bulk_get(ns, [name])[name] == KvEntry(name, b"v", None, None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_value_comes_back_byte_for_byte(cf: Cloudflare, ns: str, prefix: str, 
 
 def test_a_damaged_value_of_a_bulk_get_is_noticed(cf: Cloudflare, ns: str, prefix: str, seed: Seed) -> None:
     seed(f"{prefix}k", data=b"\xff\xfe\x00", metadata="1")
-    assert cf.bulk_get(ns, [f"{prefix}k"]) == {f"{prefix}k": Entry(f"{prefix}k", b"\xff\xfe\x00", None, "1")}
+    assert cf.bulk_get(ns, [f"{prefix}k"]) == {f"{prefix}k": KvEntry(f"{prefix}k", b"\xff\xfe\x00", None, "1")}
 
 
 @pytest.mark.parametrize("metadata", ['{"b":1,"a":[true,null]}', '"text"', '""', "12", "1.5", "true", "false", "[]"])
@@ -106,7 +106,7 @@ def test_expiration_comes_with_single_and_bulk_reads(cf: Cloudflare, ns: str, pr
 def test_a_missing_key_is_null_in_a_bulk_get(cf: Cloudflare, ns: str, prefix: str, seed: Seed) -> None:
     seed(f"{prefix}there")
     entries = cf.bulk_get(ns, [f"{prefix}there", f"{prefix}missing"])
-    assert entries == {f"{prefix}there": Entry(f"{prefix}there", b"v", None, None), f"{prefix}missing": None}
+    assert entries == {f"{prefix}there": KvEntry(f"{prefix}there", b"v", None, None), f"{prefix}missing": None}
 
 
 def test_a_missing_key_is_404_with_its_code(cf: Cloudflare, ns: str, prefix: str) -> None:

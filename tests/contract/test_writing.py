@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 
-from kvops.cloudflare import ApiError, Cloudflare, Entry
+from kvops.cloudflare import ApiError, Cloudflare, KvEntry
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from tests.contract.conftest import Seed
 from tests.contract.target import Target
@@ -51,12 +51,12 @@ def test_a_put_replaces_value_expiration_and_metadata(cf: Cloudflare, ns: str, p
     name = f"{prefix}k"
     seed(name, data=b"old", expiration=int(time.time()) + 3_600, metadata="1")
     seed(name, data=b"new")
-    assert cf.exact_get(ns, name) == Entry(name, b"new", None, None)
+    assert cf.exact_get(ns, name) == KvEntry(name, b"new", None, None)
 
 
 def test_an_expiration_less_than_a_minute_ahead_is_refused(kv: KVWriter, ns: str, prefix: str) -> None:
     with pytest.raises(ApiError) as caught:
-        kv.bulk_put(ns, [Entry(f"{prefix}k", b"v", int(time.time()) + 5, None)])
+        kv.bulk_put(ns, [KvEntry(f"{prefix}k", b"v", int(time.time()) + 5, None)])
     assert caught.value.status == 400
 
 
@@ -75,7 +75,7 @@ def test_a_single_put_takes_metadata_in_a_form(
 ) -> None:
     form = {"value": (None, "日本\r\n\x00".encode()), "metadata": (None, b'{"a":1}')}
     assert api.put(f"{keys}/values/{prefix}k", files=form).status_code == 200
-    assert cf.exact_get(ns, f"{prefix}k") == Entry(f"{prefix}k", "日本\r\n\x00".encode(), None, '{"a":1}')
+    assert cf.exact_get(ns, f"{prefix}k") == KvEntry(f"{prefix}k", "日本\r\n\x00".encode(), None, '{"a":1}')
 
 
 @pytest.mark.hazard("B2")
@@ -84,7 +84,7 @@ def test_a_single_put_takes_metadata_in_a_form(
 def test_our_single_put_keeps_name_bytes_metadata_and_expiration(
     target: Target, prefix: str, tail: str, metadata: str | None
 ) -> None:
-    entry = Entry(f"{prefix}{tail}", b"\xff\x00\r\n--", int(time.time()) + 3_600, metadata)
+    entry = KvEntry(f"{prefix}{tail}", b"\xff\x00\r\n--", int(time.time()) + 3_600, metadata)
     with target.writer() as kv, target.reader() as cf:
         assert kv.put_value(target.namespace_id, entry) == BulkOutcome(1, [], [])
         assert cf.exact_get(target.namespace_id, entry.name) == entry

@@ -19,9 +19,9 @@ from typing import Literal, Self
 from uuid import uuid4
 
 from tests.fakes import faults
-from tests.fakes.cloudflare_api import Answered, Api, Bucket, Context, Problem, decoded
+from tests.fakes.cloudflare_api import Answered, Api, ApiProblem, Context, FakeBucket, decoded
 from tests.fakes.http import Reply, Request, Server
-from tests.fakes.namespaces import Derived, Item, Namespace, Stored
+from tests.fakes.namespaces import Derived, FakeNamespace, Item, Stored
 from tests.fakes.past import Remembering
 
 Permission = Literal["read", "write", "d1"]
@@ -54,7 +54,7 @@ ROUTES = frozenset(route[0] for route in _ROUTES)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One line of the journal. `deleted`: name to the SHA-256 of its value then, None if absent.
 
     `written`: name to that of the new value; `replaced`: to that of a value which was there before.
@@ -84,14 +84,14 @@ class FakeCloudflare:
     """
 
     def __init__(self, *, quota: int | None = None) -> None:
-        self.journal: list[Call] = []
+        self.journal: list[ApiCall] = []
         self.latency = 0.0  # seconds before each answer
         self.quota = quota
         self.dates: Callable[[], float] = time.time  # what the Date of an answer says
         self._api = Api()
         self._api.clock = time.time
         self._tokens: dict[str, tuple[str, Permission]] = {}
-        self._faults: list[faults.Fault] = []
+        self._faults: list[faults.ApiFault] = []
         self._hooks: dict[str, list[Callable[[Request], None]]] = defaultdict(list)
         self._recent: dict[str, deque[float]] = defaultdict(deque)
         self._lock = RLock()
@@ -186,20 +186,20 @@ class FakeCloudflare:
         self._api.databases[database_id] = (account, name, connection)
         return connection
 
-    def add_bucket(self, account: str, name: str, *, locked: str = "") -> Bucket:
+    def add_bucket(self, account: str, name: str, *, locked: str = "") -> FakeBucket:
         """A private bucket that lets copies of investigations go; with `locked`, a rule keeps what is there 30 days."""
-        bucket = Bucket()
+        bucket = FakeBucket()
         bucket.expire("investigations/", days=30)
         if locked:
             bucket.lock(locked, days=30)
         self._api.buckets[account, name] = bucket
         return bucket
 
-    def bucket(self, account: str, name: str) -> Bucket:
+    def bucket(self, account: str, name: str) -> FakeBucket:
         """A bucket's guards, for the test to change them."""
         return self._api.buckets[account, name]
 
-    def namespace(self, namespace_id: str) -> Namespace:
+    def namespace(self, namespace_id: str) -> FakeNamespace:
         """A namespace by its id."""
         return self._api.namespaces[namespace_id]
 
@@ -253,7 +253,7 @@ class FakeCloudflare:
         """
         if route not in ROUTES or kind not in faults.REPLACING | faults.THEN.keys() | faults.CHANGING:
             raise ValueError(f"there is no {kind!r} on {route!r}")
-        fault = faults.Fault(route, kind, nth, times, seconds, as_date, names, status, code, headers or {})
+        fault = faults.ApiFault(route, kind, nth, times, seconds, as_date, names, status, code, headers or {})
         with self._lock:
             self._faults.append(fault)
 
@@ -281,7 +281,7 @@ class FakeCloudflare:
         """The methods and routes that were ever asked for."""
         return {(call.method, call.route) for call in self.journal}
 
-    def calls(self, route: str) -> list[Call]:
+    def calls(self, route: str) -> list[ApiCall]:
         """The journal's lines of one route."""
         return [call for call in self.journal if call.route == route]
 
@@ -340,7 +340,7 @@ class FakeCloudflare:
     def _note(self, context: Context, route: str, reply: Reply) -> None:
         request = context.request
         self.journal.append(
-            Call(
+            ApiCall(
                 request.method,
                 route,
                 request.path,
@@ -369,7 +369,7 @@ def _find(
         if found and method == request.method:
             try:
                 account, *segments = decoded(found.groups())
-            except Problem:
+            except ApiProblem:
                 break
             return account, route, segments, allowed, act
     return "", "unknown", [], set(), Api.list_namespaces
@@ -378,5 +378,5 @@ def _find(
 def _act(api: Api, act: Callable[[Api, Context], Reply], context: Context) -> Reply:
     try:
         return act(api, context)
-    except Problem as problem:
+    except ApiProblem as problem:
         return faults.failure(problem.status, problem.code, problem.message)

@@ -9,9 +9,9 @@ from hashlib import sha256
 from itertools import count, islice
 from urllib.parse import parse_qs, unquote_to_bytes
 
-from tests.fakes.faults import Fault
+from tests.fakes.faults import ApiFault
 from tests.fakes.http import Reply, Request
-from tests.fakes.namespaces import Item, Namespace, Stored
+from tests.fakes.namespaces import FakeNamespace, Item, Stored
 from tests.fakes.past import Remembering
 from tests.fakes.rawjson import elements, members
 
@@ -21,7 +21,7 @@ METADATA_BYTES = 1024
 NAME_BYTES = 512
 
 
-class Problem(Exception):
+class ApiProblem(Exception):
     """A refusal: status, code and message."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
@@ -40,7 +40,7 @@ class Answered:
 
 
 @dataclass
-class Bucket:
+class FakeBucket:
     """How a bucket is guarded; its objects are in the fake S3. Rules and `custom` are as the API gives them."""
 
     rules: list[dict[str, object]] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Context:
     target: str  # namespace or database id
     name: str  # key name
     permission: str
-    fault: Fault | None
+    fault: ApiFault | None
     deleted: dict[str, str | None] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Context:
         """One query parameter."""
         return parse_qs(self.request.query, keep_blank_values=True).get(name, [default])[-1]
 
-    def has(self, kind: str) -> Fault | None:
+    def has(self, kind: str) -> ApiFault | None:
         """The fault of this call if it is of that kind."""
         return self.fault if self.fault and self.fault.kind == kind else None
 
@@ -116,9 +116,9 @@ class Api:
     """
 
     def __init__(self) -> None:
-        self.namespaces: dict[str, Namespace] = {}
+        self.namespaces: dict[str, FakeNamespace] = {}
         self.databases: dict[str, tuple[str, str, sqlite3.Connection]] = {}
-        self.buckets: dict[tuple[str, str], Bucket] = {}
+        self.buckets: dict[tuple[str, str], FakeBucket] = {}
         self.clock: Callable[[], float] = lambda: 0.0
         self.lag: Callable[[str, str], float] | None = None
         self.reads: dict[tuple[str, str], Answered] = {}
@@ -143,7 +143,7 @@ class Api:
         namespace = self._namespace(context)
         limit = int(context.query("limit", "1000"))
         if not 10 <= limit <= 1000:
-            raise Problem(400, 10001, "limit must be 10 to 1000")
+            raise ApiProblem(400, 10001, "limit must be 10 to 1000")
         after = _position(context.query("cursor", ""))
         live = filter(self._lives, self._walk(namespace, context.query("prefix", ""), after))
         items = list(islice(live, limit + 1))
@@ -173,7 +173,7 @@ class Api:
         if content_type.startswith("multipart/form-data"):
             parts = _multipart(data, content_type)
             if set(parts) != {"value", "metadata"}:
-                raise Problem(400, 10047, "value and metadata are expected")
+                raise ApiProblem(400, 10047, "value and metadata are expected")
             data, metadata = parts["value"], parts["metadata"].decode()
         sent = {key: context.query(key, "") for key in ("expiration", "expiration_ttl")}
         self._write(context, context.name, data, metadata, {k: v for k, v in sent.items() if v})
@@ -187,10 +187,10 @@ class Api:
         namespace, body = self._namespace(context), _body(context)
         names = body.get("keys") if isinstance(body, dict) else None
         if not isinstance(body, dict) or not isinstance(names, list) or not 0 < len(names) <= 100:
-            raise Problem(400, 10029, "1 to 100 keys are expected")
+            raise ApiProblem(400, 10029, "1 to 100 keys are expected")
         live = {str(name): self._read(namespace, "bulk_get", str(name)) for name in names}
         if sum(len(item.data) for item in live.values() if item) > BULK_GET_BYTES:
-            raise Problem(413, 10022, "the values are over 25 MiB in all")
+            raise ApiProblem(413, 10022, "the values are over 25 MiB in all")
         full, parsed = body.get("withMetadata") is True, body.get("type") == "json"
         values = {name: _bulk_value(item, full, parsed) if item else "null" for name, item in live.items()}
         return success(members({"values": members(values)}))
@@ -200,7 +200,7 @@ class Api:
             pairs = elements(context.request.body.decode())
             entries = {json.loads(pair["key"]): pair for pair in pairs}
         except (ValueError, KeyError) as error:
-            raise Problem(400, 10012, "invalid request body") from error
+            raise ApiProblem(400, 10012, "invalid request body") from error
 
         def write(name: str) -> None:
             pair = entries[name]
@@ -214,7 +214,7 @@ class Api:
     def bulk_delete(self, context: Context) -> Reply:
         names = _body(context)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise Problem(400, 10012, "invalid request body")
+            raise ApiProblem(400, 10012, "invalid request body")
         return self._bulk(context, names, lambda name: self._delete(context, name))
 
     # D1
@@ -230,17 +230,17 @@ class Api:
     def run_query(self, context: Context) -> Reply:
         account, _, database = self.databases.get(context.target, ("", "", None))
         if database is None or account != context.account:
-            raise Problem(404, 7404, "The database could not be found")
+            raise ApiProblem(404, 7404, "The database could not be found")
         body = _body(context)
         if not isinstance(body, dict):
-            raise Problem(400, 7400, "invalid request body")
+            raise ApiProblem(400, 7400, "invalid request body")
         database.execute(f"PRAGMA query_only = {context.permission == 'read'}")
         results = []
         for statement in body.get("batch") or [body]:
             try:
                 cursor = database.execute(statement["sql"], statement.get("params") or [])
             except sqlite3.Error as error:
-                raise Problem(400, 7500, f"{error}: SQLITE_ERROR") from error
+                raise ApiProblem(400, 7500, f"{error}: SQLITE_ERROR") from error
             columns = [column[0] for column in cursor.description or ()]
             rows = [dict(zip(columns, map(_cell, row), strict=True)) for row in cursor]
             meta = {
@@ -268,18 +268,18 @@ class Api:
     def custom_domains(self, context: Context) -> Reply:
         return success(json.dumps({"domains": self._bucket(context).custom}))
 
-    def _bucket(self, context: Context) -> Bucket:
+    def _bucket(self, context: Context) -> FakeBucket:
         bucket = self.buckets.get((context.account, context.target))
         if bucket is None:
-            raise Problem(404, 10006, "The specified bucket does not exist.")
+            raise ApiProblem(404, 10006, "The specified bucket does not exist.")
         return bucket
 
     # What the routes share
 
-    def _namespace(self, context: Context) -> Namespace:
+    def _namespace(self, context: Context) -> FakeNamespace:
         namespace = self.namespaces.get(context.target)
         if namespace is None or namespace.account != context.account:
-            raise Problem(404, 10013, "namespace not found")
+            raise ApiProblem(404, 10013, "namespace not found")
         return namespace
 
     def _lives(self, item: Item) -> bool:
@@ -288,15 +288,15 @@ class Api:
     def _item(self, context: Context, route: str) -> Item:
         item = self._read(self._namespace(context), route, context.name)
         if item is None:
-            raise Problem(404, 10009, "get: 'key not found'")
+            raise ApiProblem(404, 10009, "get: 'key not found'")
         return item
 
-    def _walk(self, namespace: Namespace, prefix: str, after: str | None) -> Iterator[Item]:
+    def _walk(self, namespace: FakeNamespace, prefix: str, after: str | None) -> Iterator[Item]:
         if self.lag is not None and isinstance(namespace, Remembering):
             return namespace.walk_as_of(prefix, after, self.clock() - self.lag("keys", ""))
         return namespace.walk(prefix, after)
 
-    def _read(self, namespace: Namespace, route: str, name: str) -> Item | None:
+    def _read(self, namespace: FakeNamespace, route: str, name: str) -> Item | None:
         """A key as one read of it sees it, which is remembered; None when it is not there."""
         if self.lag is not None and isinstance(namespace, Remembering):
             item = namespace.as_of(name, self.clock() - self.lag(route, name))
@@ -341,11 +341,11 @@ class Api:
         if "expiration_ttl" in times:
             expiration = int(self.clock()) + int(times["expiration_ttl"])
         if expiration is not None and expiration < self.clock() + 60:
-            raise Problem(400, 10034, "expiration must be at least 60 seconds ahead")
+            raise ApiProblem(400, 10034, "expiration must be at least 60 seconds ahead")
         if name in ("", ".", "..") or len(name.encode()) > NAME_BYTES:
-            raise Problem(400, 10012, "this is not a name for a key")
+            raise ApiProblem(400, 10012, "this is not a name for a key")
         if len(data) > VALUE_BYTES or len((metadata or "").encode()) > METADATA_BYTES:
-            raise Problem(413, 10022, "the value or its metadata is too large")
+            raise ApiProblem(413, 10022, "the value or its metadata is too large")
         namespace = self._namespace(context)
         before = namespace.get(name)
         if answered := self.reads.get((namespace.id, name)):
@@ -358,7 +358,7 @@ class Api:
     def _bulk(self, context: Context, names: list[str], act: Callable[[str], None]) -> Reply:
         self._namespace(context)
         if len(names) > 10_000:
-            raise Problem(400, 10022, "at most 10000 keys")
+            raise ApiProblem(400, 10022, "at most 10000 keys")
         kept = _some(context.has("partial"), names) + _some(context.has("says_done"), names)
         for name in names:
             if name not in kept:
@@ -373,14 +373,14 @@ class Api:
         return success(json.dumps({"successful_key_count": done, "unsuccessful_keys": failed}))
 
 
-def _some(fault: Fault | None, names: list[str]) -> list[str]:
+def _some(fault: ApiFault | None, names: list[str]) -> list[str]:
     """The names a fault is about, of those that were sent; the first when it names none."""
     if fault is None:
         return []
     return names[:1] if fault.names is None else [name for name in names if name in fault.names]
 
 
-def _namespace(namespace: Namespace) -> dict[str, object]:
+def _namespace(namespace: FakeNamespace) -> dict[str, object]:
     return {"id": namespace.id, "title": namespace.title, "supports_url_encoding": True}
 
 
@@ -395,7 +395,7 @@ def _position(cursor: str) -> str | None:
     try:
         return json.loads(base64.urlsafe_b64decode(cursor))[1] if cursor else None
     except (ValueError, LookupError, TypeError) as error:
-        raise Problem(400, 10001, "invalid cursor") from error
+        raise ApiProblem(400, 10001, "invalid cursor") from error
 
 
 def _listed(item: Item) -> str:
@@ -413,7 +413,7 @@ def _bulk_value(item: Item, full: bool, parsed: bool) -> str:
         try:
             json.loads(text)
         except ValueError as error:
-            raise Problem(400, 10012, "a value is not JSON") from error
+            raise ApiProblem(400, 10012, "a value is not JSON") from error
     value = text if parsed else json.dumps(text)
     if not full:
         return value
@@ -427,7 +427,7 @@ def _body(context: Context) -> object:
     try:
         return json.loads(context.request.body)
     except ValueError as error:
-        raise Problem(400, 10012, "invalid request body") from error
+        raise ApiProblem(400, 10012, "invalid request body") from error
 
 
 def _cell(value: object) -> object:
@@ -448,4 +448,4 @@ def decoded(segments: Iterable[str]) -> list[str]:
     try:
         return [unquote_to_bytes(segment).decode() for segment in segments]
     except UnicodeDecodeError as error:
-        raise Problem(400, 7003, "the path is not UTF-8") from error
+        raise ApiProblem(400, 7003, "the path is not UTF-8") from error

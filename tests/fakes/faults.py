@@ -14,7 +14,7 @@ from tests.fakes.http import Reply
 
 
 @dataclass(slots=True)
-class Fault:
+class ApiFault:
     """At the `nth` next call of the route, and `times` in all, this happens."""
 
     route: str
@@ -50,7 +50,7 @@ def _json_of(document: object) -> Reply:
     return Reply(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
 
-def _too_many(fault: Fault) -> Reply:
+def _too_many(fault: ApiFault) -> Reply:
     reply = failure(429, 971, "Please wait and consider throttling your request speed")
     wait = f"{fault.seconds:g}"
     if fault.as_date:
@@ -59,18 +59,18 @@ def _too_many(fault: Fault) -> Reply:
     return reply
 
 
-def _refusal(fault: Fault) -> Reply:
+def _refusal(fault: ApiFault) -> Reply:
     reply = failure(fault.status, fault.code, "refused by the script")
     reply.headers.update(fault.headers)
     return reply
 
 
-def _html(status: int, headers: dict[str, str]) -> Callable[[Fault], Reply]:
+def _html(status: int, headers: dict[str, str]) -> Callable[[ApiFault], Reply]:
     body = b"<!DOCTYPE html><title>A page for people</title>"
     return lambda _: Reply(status, body, {"Content-Type": "text/html", **headers})
 
 
-REPLACING: dict[str, Callable[[Fault], Reply]] = {
+REPLACING: dict[str, Callable[[ApiFault], Reply]] = {
     "429": _too_many,
     "refusal": _refusal,
     "html_524": _html(524, {}),
@@ -82,7 +82,7 @@ REPLACING: dict[str, Callable[[Fault], Reply]] = {
     "timeout": lambda fault: Reply(0, hold=fault.seconds),
     "cursor_refused": lambda _: failure(400, 10001, "invalid cursor"),
 }
-THEN: dict[str, Callable[[Fault], Reply]] = {
+THEN: dict[str, Callable[[ApiFault], Reply]] = {
     "effect_then_error": REPLACING["error"],
     "effect_then_html": REPLACING["html_524"],
     "effect_then_reset": REPLACING["reset"],

@@ -43,7 +43,7 @@ class Server:
 
     def start(self) -> str:
         """Serve; the address comes back as http://127.0.0.1:<port>."""
-        self._listener = _Listener(self)
+        self._listener = _FakeListener(self)
         self._thread = Thread(target=self._listener.serve_forever, args=(0.02,))
         self._thread.start()
         return f"http://127.0.0.1:{self._listener.server_address[1]}"
@@ -87,12 +87,12 @@ def _shut(connection: socket.socket) -> None:
         return  # the other side was faster
 
 
-class _Listener(ThreadingHTTPServer):
+class _FakeListener(ThreadingHTTPServer):
     daemon_threads = False  # so that stopping waits for them
 
     def __init__(self, server: Server) -> None:
         self.fake = server
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _FakeHandler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Note what broke; a client that hangs up is part of the play."""
@@ -101,8 +101,8 @@ class _Listener(ThreadingHTTPServer):
             self.fake.errors.append(error)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Listener
+class _FakeHandler(BaseHTTPRequestHandler):
+    server: _FakeListener
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body in one packet, or every answer costs 40 ms

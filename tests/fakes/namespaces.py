@@ -19,7 +19,7 @@ class Item:
     metadata: str | None = None
 
 
-class Namespace(Protocol):
+class FakeNamespace(Protocol):
     """What the fake needs of a namespace. Names are walked in the order of their bytes."""
 
     account: str

@@ -15,7 +15,7 @@ class ItemCategory(Enum):
     DOCUMENT = "Document"
 
 
-class Refused(Exception):
+class SdkRefusal(Exception):
     """What the SDK raises, without a type of its own."""
 
 
@@ -42,7 +42,7 @@ class OnePassword:
     async def _authenticate(self, *, auth: str, integration_name: str, integration_version: str) -> SimpleNamespace:
         self.calls.append("authenticate")
         if auth != self.token:
-            raise Refused(f"invalid service account token {auth}")
+            raise SdkRefusal(f"invalid service account token {auth}")
         files = SimpleNamespace(read=self._read)
         items = SimpleNamespace(create=self._create, get=self._get, list=self._list, delete=self._delete, files=files)
         vaults = SimpleNamespace(list=self._vaults)
@@ -51,7 +51,9 @@ class OnePassword:
     async def _resolve(self, reference: str) -> str:
         self.calls.append(reference)
         if reference not in self.secrets:
-            raise Refused(f"error resolving secret reference {reference}: no item matched the secret reference query")
+            raise SdkRefusal(
+                f"error resolving secret reference {reference}: no item matched the secret reference query"
+            )
         return self.secrets[reference]
 
     async def _vaults(self) -> list[SimpleNamespace]:

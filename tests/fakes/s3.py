@@ -26,7 +26,7 @@ type FaultKind = Literal["torn", "lost_answer", "503", "403", "501"]
 
 
 @dataclass
-class Fault:
+class S3Fault:
     """Something to go wrong with the next matching calls.
 
     `torn` cuts the connection after `after` bytes of the body, of the request when putting and of the
@@ -41,7 +41,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Call:
+class S3Call:
     """One request as it arrived; status 0 means the connection was cut."""
 
     method: str
@@ -52,7 +52,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Answer:
+class S3Answer:
     """What to send back."""
 
     status: int
@@ -65,7 +65,7 @@ class Refusal(Exception):
 
     def __init__(self, status: int, code: str) -> None:
         super().__init__(code)
-        self.answer = Answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
+        self.answer = S3Answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
 
 
 class FakeS3:
@@ -81,12 +81,12 @@ class FakeS3:
         self.metadata: dict[str, dict[str, str]] = {}
         self.stored_at: dict[str, datetime] = {}
         self.uploads: list[tuple[str, str, datetime]] = []  # key, id, begun: of uploads in parts that nobody finished
-        self.journal: list[Call] = []
-        self._faults: list[Fault] = []
+        self.journal: list[S3Call] = []
+        self._faults: list[S3Fault] = []
         self._hooks: list[Callable[[str, str], None]] = []
         self._started_at = datetime.now(UTC)
         self.lock = threading.Lock()
-        self._server = _Listener(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
+        self._server = _S3Listener(("127.0.0.1", 0), type("Handler", (_S3Handler,), {"fake": self}))
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -107,7 +107,7 @@ class FakeS3:
 
     def fault(self, kind: FaultKind, method: str, *, key: str | None = None, after: int = 0, times: int = 1) -> None:
         """Break the next `times` calls of this method, for one key or any."""
-        self._faults.append(Fault(kind, method, key, after, times))
+        self._faults.append(S3Fault(kind, method, key, after, times))
 
     def hook(self, act: Callable[[str, str], None]) -> None:
         """Let `act(method, key)` run when a call has arrived, before its body is read and before anything is done."""
@@ -129,11 +129,11 @@ class FakeS3:
         body[bit // 8] ^= 1 << bit % 8
         self.objects[key] = bytes(body)
 
-    def calls(self, method: str) -> list[Call]:
+    def calls(self, method: str) -> list[S3Call]:
         """The calls of one method, in order."""
         return [call for call in self.journal if call.method == method]
 
-    def take_fault(self, method: str, key: str) -> Fault | None:
+    def take_fault(self, method: str, key: str) -> S3Fault | None:
         """The fault that is due for this call."""
         for fault in self._faults:
             if fault.times and fault.method == method and fault.key in (None, key):
@@ -141,7 +141,7 @@ class FakeS3:
                 return fault
         return None
 
-    def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> S3Answer:
         """PutObject."""
         if "x-amz-copy-source" in headers:
             raise Refusal(501, "NotImplemented")
@@ -152,9 +152,9 @@ class FakeS3:
         self.metadata[key] = {
             name.removeprefix("x-amz-meta-"): value for name, value in headers.items() if name.startswith("x-amz-meta-")
         }
-        return Answer(200, headers={"ETag": self._etag(key)})
+        return S3Answer(200, headers={"ETag": self._etag(key)})
 
-    def get(self, key: str, headers: Mapping[str, str]) -> Answer:
+    def get(self, key: str, headers: Mapping[str, str]) -> S3Answer:
         """GetObject and HeadObject, whole or a range of bytes."""
         if key not in self.objects:
             raise Refusal(404, "NoSuchKey")
@@ -166,21 +166,21 @@ class FakeS3:
         }
         wanted = headers.get("range", "")
         if not wanted.startswith("bytes="):
-            return Answer(200, body, described)
+            return S3Answer(200, body, described)
         first, _, last = wanted.removeprefix("bytes=").partition("-")
         start = int(first) if first else max(len(body) - int(last), 0)
         end = min(int(last), len(body) - 1) if first and last else len(body) - 1
         if start > end:
             raise Refusal(416, "InvalidRange")
         described["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
-        return Answer(206, body[start : end + 1], described)
+        return S3Answer(206, body[start : end + 1], described)
 
-    def delete(self, key: str) -> Answer:
+    def delete(self, key: str) -> S3Answer:
         """DeleteObject."""
         self.objects.pop(key, None)
-        return Answer(204)
+        return S3Answer(204)
 
-    def list(self, query: Mapping[str, str]) -> Answer:
+    def list(self, query: Mapping[str, str]) -> S3Answer:
         """ListObjectsV2."""
         after = base64.urlsafe_b64decode(query.get("continuation-token", "")).decode() or query.get("start-after", "")
         matching = sorted(key for key in self.objects if key.startswith(query.get("prefix", "")) and key > after)
@@ -195,13 +195,13 @@ class FakeS3:
         token = base64.urlsafe_b64encode(page[-1].encode()).decode() if rest else ""
         following = f"<NextContinuationToken>{token}</NextContinuationToken>" if rest else ""
         encoding = "<EncodingType>url</EncodingType>" if query.get("encoding-type") == "url" else ""
-        return Answer(
+        return S3Answer(
             200,
             f"<ListBucketResult><Name>{self.bucket}</Name><IsTruncated>{str(bool(rest)).lower()}</IsTruncated>"
             f"<KeyCount>{len(page)}</KeyCount>{encoding}{items}{following}</ListBucketResult>".encode(),
         )
 
-    def list_uploads(self, query: Mapping[str, str]) -> Answer:
+    def list_uploads(self, query: Mapping[str, str]) -> S3Answer:
         """ListMultipartUploads."""
         items = "".join(
             f"<Upload><Key>{escape(key)}</Key><UploadId>{upload_id}</UploadId>"
@@ -210,20 +210,20 @@ class FakeS3:
             if key.startswith(query.get("prefix", ""))
         )
         head = f"<Bucket>{self.bucket}</Bucket><IsTruncated>false</IsTruncated>"
-        return Answer(200, f"<ListMultipartUploadsResult>{head}{items}</ListMultipartUploadsResult>".encode())
+        return S3Answer(200, f"<ListMultipartUploadsResult>{head}{items}</ListMultipartUploadsResult>".encode())
 
     def _etag(self, key: str) -> str:
         return f'"{hashlib.md5(self.objects[key]).hexdigest()}"'
 
 
-class _Listener(ThreadingHTTPServer):
+class _S3Listener(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Show what broke; a client that hangs up is part of the play."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _S3Handler(BaseHTTPRequestHandler):
     fake: FakeS3
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -287,7 +287,7 @@ class _Handler(BaseHTTPRequestHandler):
         if unquote(path).split("/")[1] != self.fake.bucket:
             raise Refusal(404, "NoSuchBucket")
 
-    def _answer(self, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Answer:
+    def _answer(self, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> S3Answer:
         match self.command:
             case "PUT" if key and not query.keys() - {"x-id"}:
                 return self.fake.put(key, body, headers)
@@ -302,9 +302,9 @@ class _Handler(BaseHTTPRequestHandler):
         raise Refusal(501, "NotImplemented")
 
     def _note(self, key: str, query: Mapping[str, str], headers: Mapping[str, str], status: int) -> None:
-        self.fake.journal.append(Call(self.command, key, query, headers, status))
+        self.fake.journal.append(S3Call(self.command, key, query, headers, status))
 
-    def _send(self, answer: Answer, count: int) -> None:
+    def _send(self, answer: S3Answer, count: int) -> None:
         self.send_response_only(answer.status)
         self.send_header("Date", formatdate(self.fake.dates(), usegmt=True))
         self.send_header("x-amz-request-id", f"fake-{len(self.fake.journal)}")

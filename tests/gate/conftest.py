@@ -6,31 +6,31 @@ from backups.deletion import chunks
 from backups.deletion import run as deletion
 from backups.deletion.send import Sender
 from backups.models import CleanupChunk, CleanupRequest, CleanupStage
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.runs.lease import Lease
 from tests.gate import world as gate
 from tests.gate.executing import Kv, deletion_of
-from tests.gate.world import NAMES, World
+from tests.gate.world import NAMES, GateWorld
 
 
 @pytest.fixture
-def world(db: None) -> World:
+def world(db: None) -> GateWorld:
     """QA and production, with their people."""
     return gate.world()
 
 
 @pytest.fixture
 def kv() -> Kv:
-    return Kv({name: Entry(name, b"{}", None, None) for name in NAMES})
+    return Kv({name: KvEntry(name, b"{}", None, None) for name in NAMES})
 
 
 @pytest.fixture
-def request_(world: World) -> CleanupRequest:
+def request_(world: GateWorld) -> CleanupRequest:
     return gate.asked(world)
 
 
 @pytest.fixture
-def stage(world: World, request_: CleanupRequest) -> CleanupStage:
+def stage(world: GateWorld, request_: CleanupRequest) -> CleanupStage:
     return gate.started(world, request_)
 
 
@@ -59,7 +59,7 @@ def mine(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
 
 
 @pytest.fixture
-def production(world: World, request_: CleanupRequest, kv: Kv) -> deletion._Deletion:
+def production(world: GateWorld, request_: CleanupRequest, kv: Kv) -> deletion._Deletion:
     """The deletion of production, after QA was accepted."""
     gate.accepted(world, request_)
     stage = gate.started(world, request_, "production")

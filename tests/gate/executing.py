@@ -13,7 +13,7 @@ from backups.deletion import send as sending
 from backups.execution.clients import Clients
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import clock
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.cloudflare.writes import BulkOutcome
 from kvops.runs.lease import Lease
 from tests.gate import world as gate
@@ -24,7 +24,7 @@ from tests.gate.world import NAMES
 class Kv:
     """A namespace in memory, as both clients see it, with what was sent to it."""
 
-    held: dict[str, Entry]
+    held: dict[str, KvEntry]
     sent: list[tuple[str, list[str]]] = field(default_factory=list)
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
     answer: BulkOutcome | None = None
@@ -35,12 +35,12 @@ class Kv:
     until: float | None = None
     written_at: float = 0.0
 
-    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None]:
+    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, KvEntry | None]:
         self.asked.append((namespace_id, list(names)))
         self.during_read()
         return {name: self.held.get(name) for name in names}
 
-    def exact_get(self, namespace_id: str, name: str) -> Entry | None:
+    def exact_get(self, namespace_id: str, name: str) -> KvEntry | None:
         self.asked.append((namespace_id, [name]))
         return self.held.get(name)
 

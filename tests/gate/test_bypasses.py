@@ -21,7 +21,7 @@ from kvops.models import ApprovalRequest, PolicyVersion, Role, Run
 from kvops.runs.outcomes import RunError
 from tests import make
 from tests.gate import world as gate
-from tests.gate.world import World
+from tests.gate.world import GateWorld
 
 pytestmark = pytest.mark.django_db
 
@@ -70,7 +70,7 @@ def test_only_pages_decide_and_start_and_only_three_modules_write(call: tuple[st
     assert callers(*call) == CALLERS[call]
 
 
-UNAPPROVED: dict[str, Callable[[World, CleanupRequest], CleanupStage]] = {
+UNAPPROVED: dict[str, Callable[[GateWorld, CleanupRequest], CleanupStage]] = {
     "waiting": lambda _world, request: gate.stage_of(request),
     "frozen": lambda _world, request: gate.frozen(gate.stage_of(request)),
     "checked": lambda _world, request: gate.checked(request),
@@ -82,7 +82,7 @@ UNAPPROVED: dict[str, Callable[[World, CleanupRequest], CleanupStage]] = {
 
 @pytest.mark.hazard("4.2.5", "4.2.11")
 @pytest.mark.parametrize("state", UNAPPROVED)
-def test_the_service_starts_only_what_is_approved(world: World, request_: CleanupRequest, state: str) -> None:
+def test_the_service_starts_only_what_is_approved(world: GateWorld, request_: CleanupRequest, state: str) -> None:
     stage = UNAPPROVED[state](world, request_)
     before = Run.objects.filter(kind="delete").count()
     with pytest.raises(CleanupRefused, match="The stage is not approved"):
@@ -91,14 +91,14 @@ def test_the_service_starts_only_what_is_approved(world: World, request_: Cleanu
 
 
 @pytest.mark.hazard("4.2.5", "4.2.11")
-def test_the_database_moves_no_stage_to_deleting_without_a_run(world: World, request_: CleanupRequest) -> None:
+def test_the_database_moves_no_stage_to_deleting_without_a_run(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.approved(world, request_)
     with pytest.raises(IntegrityError), atomic():
         CleanupStage.objects.filter(pk=stage.pk).update(state="deleting")
 
 
 @pytest.mark.hazard("4.2.5")
-def test_a_stage_that_sql_moved_carries_no_deletion(world: World, request_: CleanupRequest) -> None:
+def test_a_stage_that_sql_moved_carries_no_deletion(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.submitted(world, request_)
     gate.tampered(stage, state="approved")
     with pytest.raises(approvals.ApprovalRefused, match="not approved"):
@@ -110,7 +110,7 @@ def test_a_stage_that_sql_moved_carries_no_deletion(world: World, request_: Clea
 
 @pytest.mark.hazard("4.2.7")
 def test_a_start_that_does_not_come_to_its_end_claimed_nothing(
-    world: World, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
+    world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = gate.approved(world, request_)
     monkeypatch.setattr("backups.cleanup.requests.runs.create", partial(int, "crash"))
@@ -152,7 +152,7 @@ RULES: dict[str, tuple[Callable[[], None], str]] = {
 @pytest.mark.hazard("4.2.9")
 @pytest.mark.parametrize("change", RULES)
 def test_an_approval_is_good_for_the_rules_that_it_was_given_under(
-    world: World, request_: CleanupRequest, change: str
+    world: GateWorld, request_: CleanupRequest, change: str
 ) -> None:
     stage = gate.approved(world, request_)
     do, why = RULES[change]
@@ -166,7 +166,7 @@ def test_an_approval_is_good_for_the_rules_that_it_was_given_under(
 @pytest.mark.hazard("4.2.8", "4.2.9")
 @pytest.mark.parametrize("change", RULES)
 def test_and_is_looked_at_once_more_before_anything_is_sent(
-    world: World, request_: CleanupRequest, change: str
+    world: GateWorld, request_: CleanupRequest, change: str
 ) -> None:
     stage = gate.started(world, request_)
     with gate.past_the_triggers():
@@ -240,7 +240,7 @@ def test_of_two_decisions_on_a_stage_at_once_one_is_made(second: str) -> None:
 
 @pytest.mark.hazard("4.2.14")
 def test_an_approval_of_before_says_nothing_for_the_same_stage_prepared_again(
-    world: World, request_: CleanupRequest
+    world: GateWorld, request_: CleanupRequest
 ) -> None:
     stage = gate.approved(world, request_)
     first = gate.approval_of(stage)

@@ -20,7 +20,7 @@ from kvops.runs.outcomes import Again, RunError, Stopped
 from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv, alive, chunk_of
-from tests.gate.world import NAMES, World
+from tests.gate.world import NAMES, GateWorld
 
 pytestmark = pytest.mark.django_db
 
@@ -266,7 +266,7 @@ def test_what_is_not_gone_everywhere_is_read_after_the_rest_was_sent(
 
 
 def test_under_a_stop_what_was_sent_is_read_and_nothing_is_planned(
-    world: World, mine: deletion._Deletion, at: datetime, settled: list[CleanupChunk], kv: Kv
+    world: GateWorld, mine: deletion._Deletion, at: datetime, settled: list[CleanupChunk], kv: Kv
 ) -> None:
     long_ago = at - timedelta(hours=1)
     chunk = chunk_of(mine, "sent", intended_at=long_ago, sent_at=long_ago)

@@ -12,12 +12,12 @@ from django.test.utils import CaptureQueriesContext
 from backups import archive as manifest
 from backups.deletion import chunks
 from backups.deletion import run as deletion
-from backups.execution.live_digests import Verdict, frozen
+from backups.execution.live_digests import KeyVerdict, frozen
 from backups.models import CleanupChunk, CleanupException, GenerationEntry
 from kvops.models import Environment, Read
 from tests.gate import world as gate
 from tests.gate.executing import alive, chunk_of, now
-from tests.gate.world import NAMES, World
+from tests.gate.world import NAMES, GateWorld
 
 pytestmark = pytest.mark.django_db
 
@@ -98,7 +98,7 @@ def test_a_name_that_was_not_copied_takes_no_room(mine: deletion._Deletion, monk
 
 
 def test_the_sizes_are_those_of_the_stage_s_copy(
-    world: World, mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch
+    world: GateWorld, mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 6)
     gate.tampered(mine.stage.request, ended_at=Now())
@@ -151,22 +151,22 @@ def test_a_retry_sends_what_was_found_alive_in_its_range(mine: deletion._Deletio
 
 
 NOW = 2_000_000_000
-COMPARED: list[tuple[int, Verdict, int | None, str | None]] = [
-    (1, Verdict.EQUAL, None, None),
-    (1, Verdict.DIFFERENT, None, "changed"),
-    (1, Verdict.ABSENT, None, "vanished"),
-    (1, Verdict.ABSENT, NOW + 1, "vanished"),
-    (1, Verdict.ABSENT, NOW, "expired"),
-    (1, Verdict.ABSENT, NOW - 1, "expired"),
-    (2, Verdict.EQUAL, None, None),
-    (2, Verdict.DIFFERENT, None, "reappeared"),
-    (2, Verdict.ABSENT, None, None),
+COMPARED: list[tuple[int, KeyVerdict, int | None, str | None]] = [
+    (1, KeyVerdict.EQUAL, None, None),
+    (1, KeyVerdict.DIFFERENT, None, "changed"),
+    (1, KeyVerdict.ABSENT, None, "vanished"),
+    (1, KeyVerdict.ABSENT, NOW + 1, "vanished"),
+    (1, KeyVerdict.ABSENT, NOW, "expired"),
+    (1, KeyVerdict.ABSENT, NOW - 1, "expired"),
+    (2, KeyVerdict.EQUAL, None, None),
+    (2, KeyVerdict.DIFFERENT, None, "reappeared"),
+    (2, KeyVerdict.ABSENT, None, None),
 ]
 
 
 @pytest.mark.parametrize(("attempt", "verdict", "expiration", "outcome"), COMPARED)
 def test_what_is_not_sent_has_its_reason(
-    mine: deletion._Deletion, attempt: int, verdict: Verdict, expiration: int | None, outcome: str | None
+    mine: deletion._Deletion, attempt: int, verdict: KeyVerdict, expiration: int | None, outcome: str | None
 ) -> None:
     chunk = chunk_of(mine, attempt=attempt)
     [entry] = frozen(mine.stage, [0])
@@ -186,7 +186,7 @@ def test_what_is_tried_again_is_no_exception_any_more(mine: deletion._Deletion) 
     assert set(CleanupException.objects.values_list("index", flat=True)) == {1}
 
 
-def test_one_name_is_excepted_for_one_stage(world: World, mine: deletion._Deletion) -> None:
+def test_one_name_is_excepted_for_one_stage(world: GateWorld, mine: deletion._Deletion) -> None:
     alive(mine, 0)
     gate.tampered(mine.stage.request, ended_at=Now())
     other = gate.started(world, gate.asked(world))
@@ -215,7 +215,7 @@ def expired() -> list[tuple[int, int, str]]:
     return list(found.values_list("chunk__number", "index", "name"))
 
 
-def test_another_copy_of_the_names_is_none_of_the_stage(world: World, mine: deletion._Deletion) -> None:
+def test_another_copy_of_the_names_is_none_of_the_stage(world: GateWorld, mine: deletion._Deletion) -> None:
     with gate.past_the_triggers():
         GenerationEntry.objects.filter(generation=mine.generation, index=1).delete()
     gate.tampered(mine.stage.request, ended_at=Now())
@@ -307,7 +307,7 @@ def test_something_is_gone_that_was_written_again_or_that_cloudflare_said_was_de
     assert chunks.gone(mine.stage) is is_gone
 
 
-def test_what_is_gone_of_another_stage_is_not_of_this_one(world: World, mine: deletion._Deletion) -> None:
+def test_what_is_gone_of_another_stage_is_not_of_this_one(world: GateWorld, mine: deletion._Deletion) -> None:
     chunk_of(mine, "settled")
     gate.tampered(mine.stage.request, ended_at=Now())
     other = gate.started(world, gate.asked(world))

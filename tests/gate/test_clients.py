@@ -16,12 +16,12 @@ from kvops.connections import quota
 from kvops.models import Skew
 from kvops.runs.outcomes import RunError
 from tests import make
-from tests.gate.world import World
+from tests.gate.world import GateWorld
 
 pytestmark = pytest.mark.django_db
 
 
-class Client:
+class NamespaceClient:
     """Sees one namespace under one title, or is refused; remembers what it was made with."""
 
     def __init__(self, **reach: object) -> None:
@@ -46,7 +46,7 @@ class Client:
         self.open = False
 
 
-class Budget:
+class ReservedBudget:
     """Remembers what was reserved; `wait` is its answer."""
 
     def __init__(self, of: object = None) -> None:
@@ -62,25 +62,25 @@ class Budget:
 
 @pytest.fixture
 def pair() -> Clients:
-    parts: list[Any] = [Client(), Client(), Client(), Budget(), None]
+    parts: list[Any] = [NamespaceClient(), NamespaceClient(), NamespaceClient(), ReservedBudget(), None]
     return Clients(*parts)
 
 
-def seen(pair: Clients, name: str) -> Client:
-    return cast("Client", {"read": pair.reader, "write": pair.probe}[name])
+def seen(pair: Clients, name: str) -> NamespaceClient:
+    return cast("NamespaceClient", {"read": pair.reader, "write": pair.probe}[name])
 
 
-def test_both_tokens_must_see_the_namespace(world: World, pair: Clients) -> None:
+def test_both_tokens_must_see_the_namespace(world: GateWorld, pair: Clients) -> None:
     pair.insist_visible(world.qa)
     assert seen(pair, "read").asked == seen(pair, "write").asked == [make.NAMESPACES["qa"]]
-    assert cast("Client", pair.writer).asked == []
-    assert cast("Budget", pair.budget).reserved == [2]
+    assert cast("NamespaceClient", pair.writer).asked == []
+    assert cast("ReservedBudget", pair.budget).reserved == [2]
 
 
 @pytest.mark.hazard("B27")
 @pytest.mark.parametrize("name", ["read", "write"])
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_token_that_does_not_see_it_is_the_wrong_one(world: World, pair: Clients, name: str, status: int) -> None:
+def test_a_token_that_does_not_see_it_is_the_wrong_one(world: GateWorld, pair: Clients, name: str, status: int) -> None:
     seen(pair, name).refuses = ApiError("No such namespace.", status=status)
     with pytest.raises(RunError) as refused:
         pair.insist_visible(world.qa)
@@ -89,7 +89,7 @@ def test_a_token_that_does_not_see_it_is_the_wrong_one(world: World, pair: Clien
 
 
 @pytest.mark.parametrize("status", [400, 402, 405, 429, 500])
-def test_another_failure_says_nothing_about_the_token(world: World, pair: Clients, status: int) -> None:
+def test_another_failure_says_nothing_about_the_token(world: GateWorld, pair: Clients, status: int) -> None:
     seen(pair, "write").refuses = failed = ApiError("Not now.", status=status)
     with pytest.raises(ApiError) as raised:
         pair.insist_visible(world.qa)
@@ -98,7 +98,7 @@ def test_another_failure_says_nothing_about_the_token(world: World, pair: Client
 
 @pytest.mark.hazard("B27")
 @pytest.mark.parametrize("name", ["read", "write"])
-def test_a_namespace_of_another_title_is_the_wrong_target(world: World, pair: Clients, name: str) -> None:
+def test_a_namespace_of_another_title_is_the_wrong_target(world: GateWorld, pair: Clients, name: str) -> None:
     seen(pair, name).title = "another"
     with pytest.raises(RunError) as refused:
         pair.insist_visible(world.qa)
@@ -109,7 +109,7 @@ def test_a_namespace_of_another_title_is_the_wrong_target(world: World, pair: Cl
 @pytest.mark.hazard("B20")
 @pytest.mark.parametrize(("ahead", "right"), [(-timing.SKEW - 5, False), (0, True), (timing.SKEW + 5, False)])
 def test_a_clock_of_cloudflare_that_is_far_from_ours_stops_it(
-    world: World, pair: Clients, ahead: float, right: bool
+    world: GateWorld, pair: Clients, ahead: float, right: bool
 ) -> None:
     seen(pair, "read").clock = ahead
     with translation.override("ja"):
@@ -122,8 +122,8 @@ def test_a_clock_of_cloudflare_that_is_far_from_ours_stops_it(
     assert Skew.objects.get().environment == world.qa.environment
 
 
-def test_nothing_is_asked_that_is_not_paid(world: World, pair: Clients) -> None:
-    cast("Budget", pair.budget).wait = 7.0
+def test_nothing_is_asked_that_is_not_paid(world: GateWorld, pair: Clients) -> None:
+    cast("ReservedBudget", pair.budget).wait = 7.0
     with pytest.raises(RateLimited) as limited:
         pair.insist_visible(world.qa)
     assert (limited.value.retry_after, seen(pair, "read").asked) == (7.0, [])
@@ -133,9 +133,9 @@ def test_nothing_is_asked_that_is_not_paid(world: World, pair: Clients) -> None:
 def tokens(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """Sets both, and puts what can be looked at in the place of the clients and the budget."""
     for name in ("Cloudflare", "KVWriter"):
-        monkeypatch.setattr(clients, name, type(name, (Client,), {}))
+        monkeypatch.setattr(clients, name, type(name, (NamespaceClient,), {}))
     monkeypatch.setattr(clients, "SharedBudget", lambda account: f"that of {account}")
-    monkeypatch.setattr(clients, "Prepaid", Budget)
+    monkeypatch.setattr(clients, "Prepaid", ReservedBudget)
 
     def set_(read: str, write: str) -> None:
         monkeypatch.setenv("QA_READ", read)
@@ -144,33 +144,33 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     return set_
 
 
-def test_each_client_has_its_token_and_all_share_a_budget(world: World, tokens: Callable[[str, str], None]) -> None:
+def test_each_client_has_its_token_and_all_share_a_budget(world: GateWorld, tokens: Callable[[str, str], None]) -> None:
     tokens("reads", "writes")
     environment = world.qa.environment
     with clients.open_clients(environment) as found:
-        made = [cast("Client", one) for one in (found.reader, found.probe, found.writer)]
+        made = [cast("NamespaceClient", one) for one in (found.reader, found.probe, found.writer)]
         assert [type(one).__name__ for one in made] == ["Cloudflare", "Cloudflare", "KVWriter"]
         assert [one.reach["token"] for one in made] == ["reads", "writes", "writes"]
         assert {one.reach["budget"] for one in made} == {found.budget}
         assert {one.reach["meter"] for one in made} == {found.meter}
         assert {one.reach["account_id"] for one in made} == {environment.account_id}
-        budget = cast("Budget", found.budget)
+        budget = cast("ReservedBudget", found.budget)
         assert (budget.of, budget.settled) == (f"that of {environment.account_id}", False)
-        assert isinstance(found.meter, quota.Meter)
-        assert found.meter._account == quota.Meter(environment)._account
+        assert isinstance(found.meter, quota.QuotaMeter)
+        assert found.meter._account == quota.QuotaMeter(environment)._account
     assert (budget.settled, [one.open for one in made]) == (True, [False] * 3)
 
 
-def test_what_was_not_sent_is_given_back_though_it_fails(world: World, tokens: Callable[[str, str], None]) -> None:
+def test_what_was_not_sent_is_given_back_though_it_fails(world: GateWorld, tokens: Callable[[str, str], None]) -> None:
     tokens("reads", "writes")
     with pytest.raises(RunError, match="broken"), clients.open_clients(world.qa.environment) as found:
         raise RunError("x", "broken")
-    assert cast("Budget", found.budget).settled
+    assert cast("ReservedBudget", found.budget).settled
 
 
 @pytest.mark.parametrize(("read", "write", "missing"), [("", "writes", "QA_READ"), ("reads", "", "QA_WRITE")])
 def test_without_a_token_nothing_is_opened(
-    world: World, tokens: Callable[[str, str], None], read: str, write: str, missing: str
+    world: GateWorld, tokens: Callable[[str, str], None], read: str, write: str, missing: str
 ) -> None:
     tokens(read, write)
     with pytest.raises(RunError, match=f"^env:{missing}: the variable") as refused:
@@ -179,7 +179,7 @@ def test_without_a_token_nothing_is_opened(
 
 
 @pytest.mark.hazard("B27")
-def test_one_token_for_both_is_refused(world: World, tokens: Callable[[str, str], None]) -> None:
+def test_one_token_for_both_is_refused(world: GateWorld, tokens: Callable[[str, str], None]) -> None:
     tokens("same", "same")
     with pytest.raises(RunError) as refused:
         clients.open_clients(world.qa.environment).__enter__()

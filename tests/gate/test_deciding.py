@@ -21,7 +21,7 @@ from kvops.people import setup as people
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
-from tests.gate.world import World, past_the_triggers, tampered
+from tests.gate.world import GateWorld, past_the_triggers, tampered
 
 pytestmark = pytest.mark.django_db
 
@@ -30,7 +30,9 @@ EVIDENCE: dict[str, object] = {"names": {"count": 3}, "title": "本番"}
 State = ApprovalRequest.State
 
 
-def ask(world: World, by: Person | None = None, *, subject: str = "stage:1", title: str = "Delete") -> ApprovalRequest:
+def ask(
+    world: GateWorld, by: Person | None = None, *, subject: str = "stage:1", title: str = "Delete"
+) -> ApprovalRequest:
     with log.transaction():
         return approvals.submit(
             DELETE, subject=subject, title=title, evidence=EVIDENCE, requester=by or world.people.operator,
@@ -59,25 +61,25 @@ def revoke(person: Person, role: Role) -> None:
 
 
 @pytest.fixture
-def asked(world: World) -> ApprovalRequest:
+def asked(world: GateWorld) -> ApprovalRequest:
     return ask(world)
 
 
 @pytest.fixture
-def approved(world: World, asked: ApprovalRequest) -> ApprovalRequest:
+def approved(world: GateWorld, asked: ApprovalRequest) -> ApprovalRequest:
     approvals.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="  seen  ")
     return asked
 
 
 @pytest.fixture
-def used(world: World, approved: ApprovalRequest) -> ApprovalRequest:
+def used(world: GateWorld, approved: ApprovalRequest) -> ApprovalRequest:
     return claim(approved, world.people.operator2)
 
 
 # Asking
 
 
-def test_a_request_is_written_as_asked(world: World, asked: ApprovalRequest) -> None:
+def test_a_request_is_written_as_asked(world: GateWorld, asked: ApprovalRequest) -> None:
     assert (asked.kind, asked.subject, asked.title, asked.state) == (DELETE, "stage:1", "Delete", State.PENDING)
     assert (asked.environment, asked.requester, asked.approver) == (world.qa.environment, world.people.operator, None)
     assert asked.evidence == '{"names":{"count":3},"title":"本番"}'
@@ -85,18 +87,18 @@ def test_a_request_is_written_as_asked(world: World, asked: ApprovalRequest) -> 
     assert asked.decide_by - asked.created_at == timedelta(seconds=timing.DECIDE_WITHIN)
 
 
-def test_a_long_title_is_cut(world: World) -> None:
+def test_a_long_title_is_cut(world: GateWorld) -> None:
     assert ask(world, title="x" * 301).title == "x" * 300
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
-def test_only_an_operator_asks(world: World, who: str) -> None:
+def test_only_an_operator_asks(world: GateWorld, who: str) -> None:
     with pytest.raises(ApprovalRefused, match=r"^Only an operator can ask for an approval\.$"):
         ask(world, getattr(world.people, who))
 
 
 @pytest.mark.parametrize(("size", "fits"), [(approvals.MAX_EVIDENCE, True), (approvals.MAX_EVIDENCE + 1, False)])
-def test_evidence_has_at_most_64_kib(world: World, size: int, fits: bool) -> None:
+def test_evidence_has_at_most_64_kib(world: GateWorld, size: int, fits: bool) -> None:
     evidence = {"x": "é" * ((size - 8) // 2) + "y" * (size % 2)}
     assert len(canonical(evidence).encode()) == size
 
@@ -113,7 +115,7 @@ def test_evidence_has_at_most_64_kib(world: World, size: int, fits: bool) -> Non
             attempt()
 
 
-def test_time_moves_forward(world: World, asked: ApprovalRequest) -> None:
+def test_time_moves_forward(world: GateWorld, asked: ApprovalRequest) -> None:
     tampered(asked, created_at=Now() + timedelta(seconds=30))
     with pytest.raises(
         ApprovalRefused, match=r"^The database clock went back behind the newest request; have it looked at first\.$"
@@ -121,13 +123,13 @@ def test_time_moves_forward(world: World, asked: ApprovalRequest) -> None:
         ask(world, subject="stage:2")
 
 
-def test_one_request_waits_for_a_subject(world: World, asked: ApprovalRequest) -> None:
+def test_one_request_waits_for_a_subject(world: GateWorld, asked: ApprovalRequest) -> None:
     with pytest.raises(ApprovalRefused, match=r"^A request for this is already waiting for a decision\.$"):
         ask(world, world.people.operator2)
     ask(world, subject="stage:2")
 
 
-def test_another_kind_of_request_waits_beside_it(world: World, asked: ApprovalRequest) -> None:
+def test_another_kind_of_request_waits_beside_it(world: GateWorld, asked: ApprovalRequest) -> None:
     with log.transaction():
         approvals.submit(
             ApprovalRequest.Kind.RESTORE, subject="stage:1", title="x", evidence=EVIDENCE,
@@ -144,13 +146,13 @@ def test_numbers_that_are_none_are_not_evidence() -> None:
 # Deciding
 
 
-def test_an_approval_says_who_when_and_until_when(world: World, approved: ApprovalRequest) -> None:
+def test_an_approval_says_who_when_and_until_when(world: GateWorld, approved: ApprovalRequest) -> None:
     assert (approved.state, approved.approver, approved.reason) == (State.APPROVED, world.people.reviewer, "seen")
     assert approved.decided_at is not None
     assert approved.use_by == approved.decided_at + timedelta(seconds=timing.USE_WITHIN)
 
 
-def test_a_rejection_says_who_when_and_why_and_no_until(world: World, asked: ApprovalRequest) -> None:
+def test_a_rejection_says_who_when_and_why_and_no_until(world: GateWorld, asked: ApprovalRequest) -> None:
     approvals.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" no ")
     assert (asked.state, asked.approver, asked.reason) == (State.REJECTED, world.people.reviewer, "no")
     assert asked.decided_at is not None
@@ -158,7 +160,7 @@ def test_a_rejection_says_who_when_and_why_and_no_until(world: World, asked: App
     assert (entries(asked)[-1].action, entries(asked)[-1].details["until"]) == ("approval.rejected", "")
 
 
-def test_a_rejection_needs_words(world: World, asked: ApprovalRequest) -> None:
+def test_a_rejection_needs_words(world: GateWorld, asked: ApprovalRequest) -> None:
     with pytest.raises(ApprovalRefused, match=r"^Say why, so that the operator knows what to change\.$"):
         approvals.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" \n")
 
@@ -173,7 +175,7 @@ def decisions() -> list[Callable[[ApprovalRequest, Person, str], None]]:
 @pytest.mark.parametrize("decide", decisions(), ids=["approve", "reject"])
 @pytest.mark.hazard("4.2.4")
 def test_every_refusal_to_decide(
-    world: World, asked: ApprovalRequest, decide: Callable[[ApprovalRequest, Person, str], None]
+    world: GateWorld, asked: ApprovalRequest, decide: Callable[[ApprovalRequest, Person, str], None]
 ) -> None:
     both = make.person("both", *Role)
     mine = ask(world, both, subject="stage:2")
@@ -194,7 +196,7 @@ def test_every_refusal_to_decide(
 @pytest.mark.parametrize("decide", decisions(), ids=["approve", "reject"])
 @pytest.mark.parametrize("state", ["approved", "rejected", "withdrawn", "expired"])
 def test_what_is_decided_is_not_decided_again(
-    world: World, asked: ApprovalRequest, state: str, decide: Callable[[ApprovalRequest, Person, str], None]
+    world: GateWorld, asked: ApprovalRequest, state: str, decide: Callable[[ApprovalRequest, Person, str], None]
 ) -> None:
     times = {"approver": world.people.reviewer, "decided_at": Now(), "use_by": Now()}
     tampered(asked, state=state, **(times if state in {"approved", "rejected"} else {}))
@@ -206,7 +208,7 @@ def test_what_is_decided_is_not_decided_again(
 
 @pytest.mark.parametrize("decide", decisions(), ids=["approve", "reject"])
 def test_nothing_is_decided_after_its_time(
-    world: World, asked: ApprovalRequest, decide: Callable[[ApprovalRequest, Person, str], None]
+    world: GateWorld, asked: ApprovalRequest, decide: Callable[[ApprovalRequest, Person, str], None]
 ) -> None:
     hours_ago(asked, timing.DECIDE_WITHIN / 3600 + 0.01)
     with pytest.raises(
@@ -215,12 +217,12 @@ def test_nothing_is_decided_after_its_time(
         decide(asked, world.people.reviewer, asked.digest)
 
 
-def test_up_to_its_last_moment_it_is_decided(world: World, asked: ApprovalRequest) -> None:
+def test_up_to_its_last_moment_it_is_decided(world: GateWorld, asked: ApprovalRequest) -> None:
     hours_ago(asked, timing.DECIDE_WITHIN / 3600 - 0.01)
     approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
 
-def test_another_digest_than_the_database_holds_is_not_decided(world: World, asked: ApprovalRequest) -> None:
+def test_another_digest_than_the_database_holds_is_not_decided(world: GateWorld, asked: ApprovalRequest) -> None:
     tampered(asked, evidence="{}", digest=digest_of("{}"))
     with pytest.raises(
         ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
@@ -228,7 +230,7 @@ def test_another_digest_than_the_database_holds_is_not_decided(world: World, ask
         approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
 
-def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: World, asked: ApprovalRequest) -> None:
+def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: GateWorld, asked: ApprovalRequest) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     tampered(asked, requester=both)
     with pytest.raises(
@@ -241,21 +243,21 @@ def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: World, as
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
-def test_only_an_operator_withdraws(world: World, asked: ApprovalRequest, who: str) -> None:
+def test_only_an_operator_withdraws(world: GateWorld, asked: ApprovalRequest, who: str) -> None:
     with pytest.raises(ApprovalRefused, match=r"^Only an operator can withdraw a request\.$"):
         approvals.withdraw(asked, by=getattr(world.people, who))
 
 
 @pytest.mark.parametrize(("reason", "kept"), [(" not now ", "not now"), (" ", "seen")])
 def test_an_operator_withdraws_what_was_not_used(
-    world: World, approved: ApprovalRequest, reason: str, kept: str
+    world: GateWorld, approved: ApprovalRequest, reason: str, kept: str
 ) -> None:
     approvals.withdraw(approved, by=world.people.operator2, reason=reason)
     assert (approved.state, approved.reason) == (State.WITHDRAWN, kept)
     assert entries(approved)[-1].action == "approval.withdrawn"
 
 
-def test_what_was_used_is_not_withdrawn(world: World, used: ApprovalRequest) -> None:
+def test_what_was_used_is_not_withdrawn(world: GateWorld, used: ApprovalRequest) -> None:
     with pytest.raises(ApprovalRefused, match=r"^The request is over; there is nothing to withdraw\.$"):
         approvals.withdraw(used, by=world.people.operator)
 
@@ -277,7 +279,7 @@ def test_what_nobody_uses_runs_out(approved: ApprovalRequest, hours: float, over
     assert approvals.expire() == over
 
 
-def test_each_that_runs_out_is_told_and_counted(world: World, asked: ApprovalRequest) -> None:
+def test_each_that_runs_out_is_told_and_counted(world: GateWorld, asked: ApprovalRequest) -> None:
     other, young = ask(world, subject="stage:2"), ask(world, subject="stage:3")
     for one in (asked, other):
         hours_ago(one, 73)
@@ -289,7 +291,7 @@ def test_each_that_runs_out_is_told_and_counted(world: World, asked: ApprovalReq
 @pytest.mark.hazard("4.2.6")
 @pytest.mark.parametrize("act", ["expire", "withdraw_all"])
 def test_what_somebody_decided_meanwhile_is_left_alone(
-    world: World, asked: ApprovalRequest, act: str, monkeypatch: pytest.MonkeyPatch
+    world: GateWorld, asked: ApprovalRequest, act: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = [asked, ask(world, subject="stage:2")]
     for one in both:
@@ -317,19 +319,19 @@ def test_what_was_used_never_runs_out(used: ApprovalRequest) -> None:
 # Using
 
 
-def test_a_use_says_who_and_when(world: World, used: ApprovalRequest) -> None:
+def test_a_use_says_who_and_when(world: GateWorld, used: ApprovalRequest) -> None:
     assert (used.state, used.starter) == (State.USED, world.people.operator2)
     assert used.used_at is not None
     assert [entry.action for entry in entries(used)] == ["approval.requested", "approval.approved", "approval.used"]
 
 
-def test_a_use_outside_a_recorded_transaction_is_refused(world: World, approved: ApprovalRequest) -> None:
+def test_a_use_outside_a_recorded_transaction_is_refused(world: GateWorld, approved: ApprovalRequest) -> None:
     with pytest.raises(log.OutsideTransactionError):
         approvals.claim(approved, kind=DELETE, subject="stage:1", digest=approved.digest, by=world.people.operator)
 
 
 def test_nobody_presses_the_emergency_stop_between_the_look_and_the_use(
-    world: World, approved: ApprovalRequest
+    world: GateWorld, approved: ApprovalRequest
 ) -> None:
     with CaptureQueriesContext(connection) as asked:
         claim(approved, world.people.operator)
@@ -342,14 +344,14 @@ def test_nobody_presses_the_emergency_stop_between_the_look_and_the_use(
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
-def test_only_an_operator_uses(world: World, approved: ApprovalRequest, who: str) -> None:
+def test_only_an_operator_uses(world: GateWorld, approved: ApprovalRequest, who: str) -> None:
     with pytest.raises(ApprovalRefused, match=r"^Only an operator can start this\.$"):
         claim(approved, getattr(world.people, who))
 
 
 @pytest.mark.hazard("4.2.11")
 @pytest.mark.parametrize("state", ["pending", "rejected", "withdrawn", "expired"])
-def test_only_what_is_approved_is_used(world: World, asked: ApprovalRequest, state: str) -> None:
+def test_only_what_is_approved_is_used(world: GateWorld, asked: ApprovalRequest, state: str) -> None:
     decided = {"approver": world.people.reviewer, "decided_at": Now()} if state == "rejected" else {}
     tampered(asked, state=state, **decided)
     with pytest.raises(ApprovalRefused, match="The request is not approved"):
@@ -357,7 +359,7 @@ def test_only_what_is_approved_is_used(world: World, asked: ApprovalRequest, sta
 
 
 @pytest.mark.hazard("4.2.14")
-def test_an_approval_is_used_once(world: World, used: ApprovalRequest) -> None:
+def test_an_approval_is_used_once(world: GateWorld, used: ApprovalRequest) -> None:
     with pytest.raises(ApprovalRefused, match=r"^The request is not approved: used\.$"):
         claim(used, world.people.operator)
 
@@ -366,7 +368,7 @@ def test_an_approval_is_used_once(world: World, used: ApprovalRequest) -> None:
 @pytest.mark.parametrize("how", ["role", "login"])
 @pytest.mark.hazard("4.2.13")
 def test_a_right_that_went_before_the_use(
-    world: World, approved: ApprovalRequest, who: str, role: Role, how: str
+    world: GateWorld, approved: ApprovalRequest, who: str, role: Role, how: str
 ) -> None:
     person, did = getattr(world.people, who), {"operator": "asked for", "reviewer": "approved"}[who]
     revoke(person, role) if how == "role" else User.objects.filter(person=person).update(is_active=False)
@@ -374,7 +376,7 @@ def test_a_right_that_went_before_the_use(
         claim(approved, world.people.operator2)
 
 
-def test_whoever_approved_does_not_use(world: World) -> None:
+def test_whoever_approved_does_not_use(world: GateWorld) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     request = ask(world)
     approvals.approve(request, by=both, shown=request.digest)
@@ -386,25 +388,25 @@ def test_whoever_approved_does_not_use(world: World) -> None:
 @pytest.mark.parametrize("other", [{"kind": ApprovalRequest.Kind.POLICY}, {"subject": "stage:2"}, {"digest": "0" * 64}])
 @pytest.mark.hazard("4.2.1")
 def test_an_approval_is_used_for_what_it_is_of(
-    world: World, approved: ApprovalRequest, other: dict[str, object]
+    world: GateWorld, approved: ApprovalRequest, other: dict[str, object]
 ) -> None:
     with pytest.raises(ApprovalRefused, match=r"^What would be done is no longer what was approved\. Ask again\.$"):
         claim(approved, world.people.operator, **other)
 
 
 @pytest.mark.hazard("4.2.14")
-def test_an_approval_is_used_in_time(world: World, approved: ApprovalRequest) -> None:
+def test_an_approval_is_used_in_time(world: GateWorld, approved: ApprovalRequest) -> None:
     hours_ago(approved, timing.USE_WITHIN / 3600 + 0.01)
     with pytest.raises(ApprovalRefused, match=r"^The approval was used, withdrawn or has expired\.$"):
         claim(approved, world.people.operator)
 
 
-def test_up_to_its_last_moment_it_is_used(world: World, approved: ApprovalRequest) -> None:
+def test_up_to_its_last_moment_it_is_used(world: GateWorld, approved: ApprovalRequest) -> None:
     hours_ago(approved, timing.USE_WITHIN / 3600 - 0.01)
     assert claim(approved, world.people.operator).state == State.USED
 
 
-def test_an_emergency_stop_refuses_the_use(world: World, approved: ApprovalRequest) -> None:
+def test_an_emergency_stop_refuses_the_use(world: GateWorld, approved: ApprovalRequest) -> None:
     emergency.press(world.qa.environment, by=world.people.auditor)
     with pytest.raises(ApprovalRefused, match="is stopped"):
         claim(approved, world.people.operator)
@@ -413,7 +415,7 @@ def test_an_emergency_stop_refuses_the_use(world: World, approved: ApprovalReque
 @pytest.mark.hazard("4.2.6", "4.2.7")
 @pytest.mark.parametrize("what", ["state", "digest", "use_by", "approver"])
 def test_what_changes_after_the_last_look_is_not_used(
-    world: World, approved: ApprovalRequest, what: str, monkeypatch: pytest.MonkeyPatch
+    world: GateWorld, approved: ApprovalRequest, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The move itself insists once more; somebody else may have been quicker."""
     digest = digest_of("{}")
@@ -428,7 +430,7 @@ def test_what_changes_after_the_last_look_is_not_used(
         claim(approved, world.people.operator2)
 
 
-def test_no_other_request_is_moved_with_it(world: World, approved: ApprovalRequest) -> None:
+def test_no_other_request_is_moved_with_it(world: GateWorld, approved: ApprovalRequest) -> None:
     other = ask(world, subject="stage:2")
     approvals.approve(other, by=world.people.reviewer, shown=other.digest)
     third = ask(world, subject="stage:3")
@@ -440,7 +442,7 @@ def test_no_other_request_is_moved_with_it(world: World, approved: ApprovalReque
     assert list(found.all()) == ["used", "withdrawn", "rejected"]
 
 
-def test_a_move_is_told_with_everything_that_it_is_about(world: World, used: ApprovalRequest) -> None:
+def test_a_move_is_told_with_everything_that_it_is_about(world: GateWorld, used: ApprovalRequest) -> None:
     persons = (world.people.operator, world.people.reviewer, world.people.operator2)
     told = entries(used)
     assert [(entry.actor_id, entry.actor) for entry in told] == [(one.pk, str(one)) for one in persons]
@@ -457,7 +459,7 @@ def test_a_move_is_told_with_everything_that_it_is_about(world: World, used: App
 # Withdrawing all
 
 
-def test_a_restored_database_takes_every_open_request_back(world: World, approved: ApprovalRequest) -> None:
+def test_a_restored_database_takes_every_open_request_back(world: GateWorld, approved: ApprovalRequest) -> None:
     pending, rejected = ask(world, subject="stage:2"), ask(world, subject="stage:3")
     another = ask(world, subject="stage:4")
     approvals.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
@@ -473,12 +475,12 @@ def test_a_restored_database_takes_every_open_request_back(world: World, approve
     assert entries(rejected)[-1].action == "approval.rejected"
 
 
-def test_taking_all_back_belongs_to_a_recorded_transaction(world: World) -> None:
+def test_taking_all_back_belongs_to_a_recorded_transaction(world: GateWorld) -> None:
     with pytest.raises(log.OutsideTransactionError):
         approvals.withdraw_all(actor=make.SETUP, reason="restored")
 
 
-def test_a_stage_hears_of_every_move_of_its_request(world: World) -> None:
+def test_a_stage_hears_of_every_move_of_its_request(world: GateWorld) -> None:
     """Approved, it moves on; withdrawn, or run out, it goes back to its names."""
     request = gate.asked(world)
     stage = gate.approved(world, request)
@@ -493,7 +495,7 @@ def test_a_stage_hears_of_every_move_of_its_request(world: World) -> None:
 
 
 @pytest.fixture
-def contradicted(world: World) -> None:
+def contradicted(world: GateWorld) -> None:
     Contradiction.objects.create(
         environment=world.qa.environment, manifest_key="k", modified_at=Now(), sequence=9, hash="1" * 64,
         our_sequence=1, our_hash="",
@@ -501,7 +503,7 @@ def contradicted(world: World) -> None:
 
 
 def test_a_database_that_contradicts_its_copies_decides_nothing(
-    request: pytest.FixtureRequest, world: World, used: ApprovalRequest
+    request: pytest.FixtureRequest, world: GateWorld, used: ApprovalRequest
 ) -> None:
     approved = ask(world, subject="stage:2")
     approvals.approve(approved, by=world.people.reviewer, shown=approved.digest)
@@ -519,7 +521,7 @@ def test_a_database_that_contradicts_its_copies_decides_nothing(
             act()
 
 
-def test_a_database_whose_clock_went_back_decides_nothing(world: World, asked: ApprovalRequest) -> None:
+def test_a_database_whose_clock_went_back_decides_nothing(world: GateWorld, asked: ApprovalRequest) -> None:
     with past_the_triggers():
         Head.objects.update(at=Now() + timedelta(hours=1))
         Entry.objects.update(at=Now() + timedelta(hours=1))
@@ -532,7 +534,7 @@ def test_a_database_whose_clock_went_back_decides_nothing(world: World, asked: A
 
 
 @pytest.fixture
-def risky(world: World) -> ApprovalRequest:
+def risky(world: GateWorld) -> ApprovalRequest:
     with log.transaction():
         return approvals.submit(
             DELETE, subject="stage:7", title="x", evidence={"risks": ["a", "b"]}, requester=world.people.operator
@@ -541,7 +543,7 @@ def risky(world: World) -> ApprovalRequest:
 
 @pytest.mark.parametrize("accepted", [[], ["a"], ["b"], ["a", "b", "c"], ["ab"]])
 def test_whoever_approves_accepts_each_risk_and_no_other(
-    world: World, risky: ApprovalRequest, accepted: list[str]
+    world: GateWorld, risky: ApprovalRequest, accepted: list[str]
 ) -> None:
     why = r"^The request names risks\. Accept each of them by its name, or reject the request\.$"
     with pytest.raises(ApprovalRefused, match=why):
@@ -550,26 +552,26 @@ def test_whoever_approves_accepts_each_risk_and_no_other(
     assert (risky.state, risky.accepted) == (State.PENDING, [])
 
 
-def test_what_was_accepted_is_kept_and_recorded(world: World, risky: ApprovalRequest) -> None:
+def test_what_was_accepted_is_kept_and_recorded(world: GateWorld, risky: ApprovalRequest) -> None:
     approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["b", "a"])
     told = Entry.objects.get(subject=f"approval:{risky.pk}", action="approval.approved")
     assert risky.accepted == told.details["accepted"] == ["a", "b"]
     approvals.still_valid(claim(risky, world.people.operator))
 
 
-def test_a_request_with_risks_is_rejected_like_any_other(world: World, risky: ApprovalRequest) -> None:
+def test_a_request_with_risks_is_rejected_like_any_other(world: GateWorld, risky: ApprovalRequest) -> None:
     approvals.reject(risky, by=world.people.reviewer, shown=risky.digest, reason="no")
     assert (risky.state, risky.accepted) == (State.REJECTED, [])
 
 
-def test_what_the_record_does_not_say_was_accepted_carries_nothing(world: World, risky: ApprovalRequest) -> None:
+def test_what_the_record_does_not_say_was_accepted_carries_nothing(world: GateWorld, risky: ApprovalRequest) -> None:
     approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["a", "b"])
     tampered(risky, accepted=["a"])
     with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
         claim(risky, world.people.operator)
 
 
-def test_a_decision_of_an_earlier_version_still_carries(world: World, approved: ApprovalRequest) -> None:
+def test_a_decision_of_an_earlier_version_still_carries(world: GateWorld, approved: ApprovalRequest) -> None:
     with past_the_triggers():
         for entry in Entry.objects.filter(subject=f"approval:{approved.pk}"):
             details = {name: value for name, value in entry.details.items() if name != "accepted"}
@@ -585,7 +587,9 @@ def test_a_decision_of_an_earlier_version_still_carries(world: World, approved: 
 )
 @pytest.mark.parametrize("how", ["role", "login"])
 @pytest.mark.hazard("4.2.13", "B24")
-def test_a_right_that_went_after_the_use(world: World, used: ApprovalRequest, who: str, role: str, how: str) -> None:
+def test_a_right_that_went_after_the_use(
+    world: GateWorld, used: ApprovalRequest, who: str, role: str, how: str
+) -> None:
     approvals.still_valid(used)
     person = getattr(world.people, who)
     revoke(person, Role(role)) if how == "role" else User.objects.filter(person=person).update(is_active=False)
@@ -594,7 +598,7 @@ def test_a_right_that_went_after_the_use(world: World, used: ApprovalRequest, wh
 
 
 def test_what_is_claimed_is_read_with_its_people_and_its_environment(
-    world: World, approved: ApprovalRequest, django_assert_num_queries: DjangoAssertNumQueries
+    world: GateWorld, approved: ApprovalRequest, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(20):
         claim(approved, world.people.operator)
@@ -643,7 +647,7 @@ def change(request: ApprovalRequest, name: str, value: object) -> None:
 @pytest.mark.parametrize("state", ["approved", "used"])
 @pytest.mark.hazard("4.2.1")
 def test_whatever_of_a_row_differs_from_the_record_it_carries_nothing(
-    request: pytest.FixtureRequest, world: World, state: str, name: str
+    request: pytest.FixtureRequest, world: GateWorld, state: str, name: str
 ) -> None:
     found = request.getfixturevalue(state)
     change(found, name, OTHERS[name])
@@ -653,7 +657,9 @@ def test_whatever_of_a_row_differs_from_the_record_it_carries_nothing(
 
 @pytest.mark.parametrize("name", ["requester", "approver", "starter"])
 @pytest.mark.parametrize("state", ["approved", "used"])
-def test_nobody_is_put_in_anothers_place(request: pytest.FixtureRequest, world: World, state: str, name: str) -> None:
+def test_nobody_is_put_in_anothers_place(
+    request: pytest.FixtureRequest, world: GateWorld, state: str, name: str
+) -> None:
     if (state, name) == ("approved", "starter"):
         return
     found = request.getfixturevalue(state)
@@ -674,7 +680,7 @@ def test_each_move_is_told_once(used: ApprovalRequest, action: str, how: str) ->
         approvals.still_valid(used)
 
 
-def test_a_decision_written_by_sql_alone_carries_nothing(world: World, asked: ApprovalRequest) -> None:
+def test_a_decision_written_by_sql_alone_carries_nothing(world: GateWorld, asked: ApprovalRequest) -> None:
     """Every trigger and constraint is content with this."""
     ApprovalRequest.objects.filter(pk=asked.pk).update(
         state="approved", approver=world.people.reviewer, decided_at=Now(), use_by=Now() + timedelta(hours=1)
@@ -683,17 +689,17 @@ def test_a_decision_written_by_sql_alone_carries_nothing(world: World, asked: Ap
         claim(asked, world.people.operator)
 
 
-def test_less_time_than_the_record_gives_is_no_harm(world: World, approved: ApprovalRequest) -> None:
+def test_less_time_than_the_record_gives_is_no_harm(world: GateWorld, approved: ApprovalRequest) -> None:
     tampered(approved, decide_by=F("decide_by") - timedelta(hours=1), use_by=F("use_by") - timedelta(hours=1))
     assert claim(approved, world.people.operator).state == State.USED
 
 
-def test_a_long_reason_is_recorded_by_its_beginning(world: World, asked: ApprovalRequest) -> None:
+def test_a_long_reason_is_recorded_by_its_beginning(world: GateWorld, asked: ApprovalRequest) -> None:
     approvals.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="x" * 900)
     assert claim(asked, world.people.operator).state == State.USED
 
 
-def test_what_has_no_environment_is_recorded_without_one(world: World) -> None:
+def test_what_has_no_environment_is_recorded_without_one(world: GateWorld) -> None:
     with log.transaction():
         request = approvals.submit(
             DELETE, subject="stage:9", title="x", evidence=EVIDENCE, requester=world.people.operator
@@ -710,13 +716,13 @@ def test_what_has_no_environment_is_recorded_without_one(world: World) -> None:
 # Who is told
 
 
-def told(world: World) -> list[str]:
+def told(world: GateWorld) -> list[str]:
     """What the requester was told of decisions, by mail."""
     of = Notification.objects.filter(event="approval.decided", person=world.people.operator)
     return list(of.order_by("pk").values_list("title", flat=True))
 
 
-def test_whoever_asked_is_told_who_decided(world: World, approved: ApprovalRequest) -> None:
+def test_whoever_asked_is_told_who_decided(world: GateWorld, approved: ApprovalRequest) -> None:
     rejected = ask(world, subject="stage:2")
     approvals.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
     approvals.withdraw(approved, by=world.people.operator2)
@@ -724,6 +730,6 @@ def test_whoever_asked_is_told_who_decided(world: World, approved: ApprovalReque
     assert names == ["Approved by Reviewer", "Rejected by Reviewer", f"Withdrawn by {world.people.operator2.name}"]
 
 
-def test_nobody_is_told_what_they_did_themselves(world: World, asked: ApprovalRequest) -> None:
+def test_nobody_is_told_what_they_did_themselves(world: GateWorld, asked: ApprovalRequest) -> None:
     approvals.withdraw(asked, by=world.people.operator)
     assert told(world) == []

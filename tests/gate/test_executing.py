@@ -28,7 +28,7 @@ from backups.deletion.send import Sender, _Read
 from backups.execution import live_digests as current
 from backups.execution import revalidation as deriving
 from backups.execution.clients import Clients
-from backups.execution.live_digests import Frozen, Verdict
+from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.generations import encryption
 from backups.generations.export import digest
 from backups.models import (
@@ -42,7 +42,7 @@ from backups.models import (
     GenerationEntry,
 )
 from kvops import clock, timing
-from kvops.cloudflare import CloudflareError, Entry, TooLate
+from kvops.cloudflare import CloudflareError, KvEntry, TooLate
 from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
 from kvops.people import setup as people
 from kvops.runs import driver as runs
@@ -52,7 +52,7 @@ from kvops.runs.outcomes import Again, LeaseLost, RunError, Stopped
 from tests import make
 from tests.gate import world as gate
 from tests.gate.executing import Kv, monotonic, now
-from tests.gate.world import NAMES, World
+from tests.gate.world import NAMES, GateWorld
 
 pytestmark = pytest.mark.django_db
 
@@ -106,7 +106,7 @@ def fresh(stage: CleanupStage) -> CleanupStage:
 
 CARRIED = "The run does not carry the stage's approval."
 STARTED = "The run is not the one that was started with the approval."
-RUNS: dict[str, tuple[Callable[[World, CleanupStage, Lease], object], str]] = {
+RUNS: dict[str, tuple[Callable[[GateWorld, CleanupStage, Lease], object], str]] = {
     "another digest": (lambda _w, _s, lease: setattr(lease.run, "approval_digest", "0" * 64), CARRIED),
     "another approval": (lambda _w, _s, lease: setattr(lease.run, "approval_id", 0), CARRIED),
     "another subject": (lambda _w, _s, lease: setattr(lease.run, "subject", "stage:0"), STARTED),
@@ -130,7 +130,9 @@ def test_a_stage_without_an_approval_deletes_nothing(stage: CleanupStage, lease:
 
 @pytest.mark.hazard("4.2.5")
 @pytest.mark.parametrize("what", RUNS)
-def test_another_run_than_was_started_is_refused(world: World, stage: CleanupStage, lease: Lease, what: str) -> None:
+def test_another_run_than_was_started_is_refused(
+    world: GateWorld, stage: CleanupStage, lease: Lease, what: str
+) -> None:
     change, why = RUNS[what]
     change(world, stage, lease)
     with pytest.raises(RunError) as refused:
@@ -273,7 +275,7 @@ def test_rights_and_copy_hold(stage: CleanupStage, lease: Lease, kv: Kv) -> None
     job(stage, lease, kv)._insist_rights()
 
 
-def test_a_right_that_is_gone_ends_it(world: World, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+def test_a_right_that_is_gone_ends_it(world: GateWorld, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
     people.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
     with pytest.raises(RunError, match=r"^Reviewer approved this and is no longer a reviewer\.$") as refused:
         job(stage, lease, kv)._insist_rights()
@@ -281,7 +283,7 @@ def test_a_right_that_is_gone_ends_it(world: World, stage: CleanupStage, lease: 
 
 
 def test_rights_that_go_while_what_was_approved_is_derived_send_nothing(
-    world: World, stage: CleanupStage, lease: Lease, kv: Kv, monkeypatch: pytest.MonkeyPatch
+    world: GateWorld, stage: CleanupStage, lease: Lease, kv: Kv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def derive(*_: object) -> None:
         people.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
@@ -292,7 +294,7 @@ def test_rights_that_go_while_what_was_approved_is_derived_send_nothing(
     assert (refused.value.code, kv.asked, kv.sent) == ("rights_gone", [], [])
 
 
-def test_a_stop_stops_it(world: World, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+def test_a_stop_stops_it(world: GateWorld, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
     emergency.press(stage.environment, by=world.people.auditor)
     with pytest.raises(Stopped) as stopped:
         job(stage, lease, kv)._insist_rights()
@@ -378,7 +380,7 @@ def waiting(stage: CleanupStage, lease: Lease, **cursor: object) -> Run:
     return Run.objects.get(pk=lease.run.pk)
 
 
-def test_a_person_lets_production_go_on(world: World, stage: CleanupStage, lease: Lease) -> None:
+def test_a_person_lets_production_go_on(world: GateWorld, stage: CleanupStage, lease: Lease) -> None:
     run = waiting(stage, lease, waits=True)
     deletion.let_go_on(run, world.people.operator2.actor)
     name = str(world.people.operator2)
@@ -388,7 +390,7 @@ def test_a_person_lets_production_go_on(world: World, stage: CleanupStage, lease
 @pytest.mark.parametrize("cursor", [{"waits": True}, {"waits": False}, {}])
 @pytest.mark.parametrize("by", ["person", "product"])
 def test_nothing_else_lets_it_go_on(
-    world: World, stage: CleanupStage, lease: Lease, cursor: dict[str, object], by: str
+    world: GateWorld, stage: CleanupStage, lease: Lease, cursor: dict[str, object], by: str
 ) -> None:
     run = waiting(stage, lease, **cursor)
     person = by == "person"
@@ -435,7 +437,7 @@ def test_it_derives_again_for_that_run_alone(stage: CleanupStage, lease: Lease) 
     assert Run.objects.get(pk=other.pk).cursor == {"derived_at": "x"}
 
 
-def test_it_lets_go_on_that_run_alone(world: World, stage: CleanupStage, lease: Lease) -> None:
+def test_it_lets_go_on_that_run_alone(world: GateWorld, stage: CleanupStage, lease: Lease) -> None:
     with log.transaction():
         other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
     gate.tampered(other, epoch=lease.run.epoch)
@@ -443,7 +445,7 @@ def test_it_lets_go_on_that_run_alone(world: World, stage: CleanupStage, lease: 
     assert Run.objects.get(pk=other.pk).cursor == {}
 
 
-def test_nobody_lets_a_run_go_on_that_was_moved_meanwhile(world: World, stage: CleanupStage, lease: Lease) -> None:
+def test_nobody_lets_a_run_go_on_that_was_moved_meanwhile(world: GateWorld, stage: CleanupStage, lease: Lease) -> None:
     run = waiting(stage, lease, waits=True)
 
     class Late:
@@ -483,12 +485,12 @@ def test_digests_of_an_encrypted_copy_are_compared_with_its_key(
 ) -> None:
     keys = {stage.generation_id: b"k" * 32}
     monkeypatch.setattr(encryption, "digest_key", lambda generation: keys[generation.pk])
-    there = Entry(NAMES[0], b"{}", None, None)
+    there = KvEntry(NAMES[0], b"{}", None, None)
     [found] = current.frozen(stage, [0])
     assert found.key == b"k" * 32
     made = replace(found, digest=digest(there, found.key))
-    assert current.compare([made], {NAMES[0]: there}) == {made: Verdict.EQUAL}
-    assert current.compare([found], {NAMES[0]: there}) == {found: Verdict.DIFFERENT}
+    assert current.compare([made], {NAMES[0]: there}) == {made: KeyVerdict.EQUAL}
+    assert current.compare([found], {NAMES[0]: there}) == {found: KeyVerdict.DIFFERENT}
 
 
 def test_what_is_not_in_the_copy_is_left_out(stage: CleanupStage) -> None:
@@ -502,16 +504,16 @@ def test_what_is_not_in_the_copy_is_left_out(stage: CleanupStage) -> None:
 @pytest.mark.parametrize(
     ("there", "verdict"),
     [
-        (Entry(NAMES[0], b"{}", None, None), Verdict.EQUAL),
-        (None, Verdict.ABSENT),
-        (Entry(NAMES[0], b"{ }", None, None), Verdict.DIFFERENT),
-        (Entry(NAMES[1], b"{}", None, None), Verdict.DIFFERENT),
-        (Entry(NAMES[0], b"{}", None, "{}"), Verdict.DIFFERENT),
-        (Entry(NAMES[0], b"{}", 1_800_000_000, None), Verdict.DIFFERENT),
+        (KvEntry(NAMES[0], b"{}", None, None), KeyVerdict.EQUAL),
+        (None, KeyVerdict.ABSENT),
+        (KvEntry(NAMES[0], b"{ }", None, None), KeyVerdict.DIFFERENT),
+        (KvEntry(NAMES[1], b"{}", None, None), KeyVerdict.DIFFERENT),
+        (KvEntry(NAMES[0], b"{}", None, "{}"), KeyVerdict.DIFFERENT),
+        (KvEntry(NAMES[0], b"{}", 1_800_000_000, None), KeyVerdict.DIFFERENT),
     ],
 )
 def test_only_what_equals_its_copy_in_everything_is_equal(
-    stage: CleanupStage, there: Entry | None, verdict: Verdict
+    stage: CleanupStage, there: KvEntry | None, verdict: KeyVerdict
 ) -> None:
     first = copied(stage)[:1]
     assert current.compare(first, {NAMES[0]: there}) == {first[0]: verdict}
@@ -543,7 +545,7 @@ def test_the_keys_are_read_and_compared(sender: Sender, stage: CleanupStage, lea
     read = sender._read_in_time(copied(stage))
     assert read is not None
     assert before <= read.at <= clock.now()
-    assert list(read.verdicts.values()) == [Verdict.EQUAL, Verdict.ABSENT, Verdict.EQUAL]
+    assert list(read.verdicts.values()) == [KeyVerdict.EQUAL, KeyVerdict.ABSENT, KeyVerdict.EQUAL]
     assert kv.asked == [(stage.namespace.namespace_id, list(NAMES))]
     assert lease._trusted_until > until
 
@@ -552,7 +554,7 @@ def test_what_must_be_read_singly_is(sender: Sender, stage: CleanupStage, kv: Kv
     sender.generation.read = "exact"
     read = sender._read_in_time(copied(stage))
     assert read is not None
-    assert set(read.verdicts.values()) == {Verdict.EQUAL}
+    assert set(read.verdicts.values()) == {KeyVerdict.EQUAL}
     assert sorted(kv.asked) == [(stage.namespace.namespace_id, [name]) for name in NAMES]
 
 
@@ -580,7 +582,7 @@ def read_now(stage: CleanupStage, kv: Kv) -> _Read:
 def test_what_equals_its_copy_is_intended_deleted_and_noted(
     sender: Sender, stage: CleanupStage, lease: Lease, chunk: CleanupChunk, kv: Kv
 ) -> None:
-    kv.held[NAMES[1]] = Entry(NAMES[1], b"new", None, None)
+    kv.held[NAMES[1]] = KvEntry(NAMES[1], b"new", None, None)
     seen: list[CleanupChunk] = []
     kv.before_delete = lambda: seen.append(now(chunk))
     read = read_now(stage, kv)
@@ -662,7 +664,7 @@ def test_a_chunk_that_somebody_moved_is_not_sent(
 
 
 def test_no_chunk_is_intended_after_an_emergency_stop(
-    world: World, sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv
+    world: GateWorld, sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv
 ) -> None:
     emergency.press(stage.environment, by=world.people.auditor, reason="wait")
     with pytest.raises(Stopped) as stopped:
@@ -672,7 +674,7 @@ def test_no_chunk_is_intended_after_an_emergency_stop(
 
 
 def test_whoever_intends_and_whoever_presses_hold_the_same_row_and_others_may_refer_to_it(
-    world: World, django_assert_num_queries: DjangoAssertNumQueries
+    world: GateWorld, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with log.transaction(), django_assert_num_queries(2) as asked:
         emergency.hold(world.qa.environment)
@@ -682,7 +684,7 @@ def test_whoever_intends_and_whoever_presses_hold_the_same_row_and_others_may_re
 
 
 def test_a_stop_is_read_with_who_pressed_it(
-    world: World, stage: CleanupStage, django_assert_num_queries: DjangoAssertNumQueries
+    world: GateWorld, stage: CleanupStage, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     emergency.press(stage.environment, by=world.people.auditor)
     with django_assert_num_queries(1):
@@ -702,13 +704,13 @@ def test_a_stage_is_locked_with_what_it_belongs_to(
         stages.locked(CleanupStage(pk=0))
 
 
-def test_holding_belongs_to_a_recorded_transaction(world: World) -> None:
+def test_holding_belongs_to_a_recorded_transaction(world: GateWorld) -> None:
     with pytest.raises(log.OutsideTransactionError):
         emergency.hold(world.qa.environment)
 
 
 def test_the_stop_of_another_environment_stops_nothing_here(
-    world: World, sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv
+    world: GateWorld, sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv
 ) -> None:
     emergency.press(world.production.environment, by=world.people.auditor)
     sender._intend_and_delete(chunk, read_now(stage, kv))
@@ -852,7 +854,7 @@ def test_a_stage_without_copy_or_approval_has_nothing_to_delete(stage: CleanupSt
 # The start
 
 
-def test_a_start_claims_and_creates_the_run(world: World, request_: CleanupRequest) -> None:
+def test_a_start_claims_and_creates_the_run(world: GateWorld, request_: CleanupRequest) -> None:
     before = gate.approved(world, request_)
     run = cleanup.start_deletion(before, by=world.people.operator2)
     stage, approval = gate.stage_of(request_), gate.approval_of(before)
@@ -867,7 +869,9 @@ def test_a_start_claims_and_creates_the_run(world: World, request_: CleanupReque
 
 
 @pytest.mark.hazard("4.2.6")
-def test_a_start_locks_the_request_the_stage_and_the_copy_in_this_order(world: World, request_: CleanupRequest) -> None:
+def test_a_start_locks_the_request_the_stage_and_the_copy_in_this_order(
+    world: GateWorld, request_: CleanupRequest
+) -> None:
     stage = gate.approved(world, request_)
     with CaptureQueriesContext(connection) as asked:
         cleanup.start_deletion(stage, by=world.people.operator)
@@ -879,14 +883,14 @@ def test_a_start_locks_the_request_the_stage_and_the_copy_in_this_order(world: W
     assert f'"backups_cleanupstage"."id" = {stage.pk}' in locks[2][0]
 
 
-def test_a_long_name_of_a_stage_is_cut_on_its_run(world: World) -> None:
+def test_a_long_name_of_a_stage_is_cut_on_its_run(world: GateWorld) -> None:
     request = gate.asked(world, f"master:{'x' * 400}")
     run = cleanup.start_deletion(gate.approved(world, request), by=world.people.operator)
     assert run.label == str(gate.stage_of(request))[:300]
     assert len(run.label) == 300
 
 
-def test_without_a_policy_nothing_starts(world: World, request_: CleanupRequest) -> None:
+def test_without_a_policy_nothing_starts(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.approved(world, request_)
     PolicyVersion.objects.all().delete()
     why = r"^There is no policy in force, so nothing may be deleted\. Apply one first\.$"
@@ -895,18 +899,18 @@ def test_without_a_policy_nothing_starts(world: World, request_: CleanupRequest)
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
-def test_only_an_operator_starts(world: World, request_: CleanupRequest, who: str) -> None:
+def test_only_an_operator_starts(world: GateWorld, request_: CleanupRequest, who: str) -> None:
     with pytest.raises(CleanupRefused, match=r"^Only an operator can do this\.$"):
         cleanup.start_deletion(gate.approved(world, request_), by=getattr(world.people, who))
 
 
-def test_a_stage_says_why_it_does_not_start(world: World, request_: CleanupRequest) -> None:
+def test_a_stage_says_why_it_does_not_start(world: GateWorld, request_: CleanupRequest) -> None:
     with pytest.raises(CleanupRefused, match=r"^The stage is not approved: waiting for approval\.$"):
         cleanup.start_deletion(gate.submitted(world, request_), by=world.people.operator)
 
 
 def test_a_lock_the_reviewer_was_shown_and_nobody_knows_of_any_more_starts_nothing(
-    world: World, request_: CleanupRequest
+    world: GateWorld, request_: CleanupRequest
 ) -> None:
     stage = gate.approved(world, request_)
     BucketGuard.objects.update(read_at=clock.now() - timedelta(hours=2))
@@ -914,7 +918,7 @@ def test_a_lock_the_reviewer_was_shown_and_nobody_knows_of_any_more_starts_nothi
         cleanup.start_deletion(stage, by=world.people.operator)
 
 
-def test_a_stale_start_leads_back_and_says_so(world: World, request_: CleanupRequest) -> None:
+def test_a_stale_start_leads_back_and_says_so(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.approved(world, request_)
     PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="x")
     stale = "What would be deleted is no longer what was approved."
@@ -924,14 +928,14 @@ def test_a_stale_start_leads_back_and_says_so(world: World, request_: CleanupReq
     assert (asked.state, asked.reason, gate.stage_of(request_).state) == ("withdrawn", stale, "frozen")
 
 
-def test_a_start_of_a_clean_up_that_is_over_is_refused(world: World, request_: CleanupRequest) -> None:
+def test_a_start_of_a_clean_up_that_is_over_is_refused(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.approved(world, request_)
     gate.tampered(request_, ended_at=Now())
     with pytest.raises(CleanupRefused, match=r"^The clean-up is over\.$"):
         cleanup.start_deletion(stage, by=world.people.operator)
 
 
-def test_production_does_not_start_once_qa_counts_no_more(world: World, request_: CleanupRequest) -> None:
+def test_production_does_not_start_once_qa_counts_no_more(world: GateWorld, request_: CleanupRequest) -> None:
     qa = gate.accepted(world, request_)
     stage = gate.approved(world, request_, "production")
     gate.tampered(qa, accepted_at=Now() - timedelta(days=8))
@@ -939,7 +943,7 @@ def test_production_does_not_start_once_qa_counts_no_more(world: World, request_
         cleanup.start_deletion(stage, by=world.people.operator)
 
 
-def test_names_that_are_not_those_that_were_frozen_are_not_started(world: World, request_: CleanupRequest) -> None:
+def test_names_that_are_not_those_that_were_frozen_are_not_started(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.approved(world, request_)
     with gate.past_the_triggers():
         NAMES_CHANGED["renamed"](stage)

@@ -11,10 +11,10 @@ from backups.deletion import send as sending
 from backups.deletion.send import Sender
 from backups.execution import live_digests as current
 from backups.execution import prepaid as reserving
-from backups.execution.live_digests import Frozen, Verdict
+from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.generations.export import digest
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
-from kvops.cloudflare import Cloudflare, Entry, RateLimited
+from kvops.cloudflare import Cloudflare, KvEntry, RateLimited
 from kvops.models import Run
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import RunError
@@ -27,7 +27,7 @@ LIMITED = RateLimited("The request budget is used up.", 9.0)
 
 
 @dataclass
-class Budget:
+class PrepaidBudget:
     """What was reserved; `left` is what is paid after a read, `exhausted` whether a read met its end."""
 
     left: int = 100
@@ -45,7 +45,7 @@ class Budget:
 
 
 @dataclass
-class Meter:
+class FakeMeter:
     """What of the day's quota was insisted on."""
 
     wanted: list[Mapping[str, int]] = field(default_factory=list)
@@ -55,9 +55,9 @@ class Meter:
 
 
 @pytest.fixture
-def budget(sender: Sender) -> Budget:
-    sender.budget, sender.meter = Budget(), Meter()  # type: ignore[assignment]
-    return cast("Budget", sender.budget)
+def budget(sender: Sender) -> PrepaidBudget:
+    sender.budget, sender.meter = PrepaidBudget(), FakeMeter()  # type: ignore[assignment]
+    return cast("PrepaidBudget", sender.budget)
 
 
 def planned() -> list[tuple[int, int]]:
@@ -66,49 +66,51 @@ def planned() -> list[tuple[int, int]]:
 
 
 def test_a_chunk_is_paid_read_and_sent(
-    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, budget: Budget
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget
 ) -> None:
     sender.send(chunk)
     assert budget.reserved == [2 + reserving.SPARE]
-    assert cast("Meter", sender.meter).wanted == [{"read": 6, "delete": 3}]
+    assert cast("FakeMeter", sender.meter).wanted == [{"read": 6, "delete": 3}]
     assert kv.sent == [(stage.namespace.namespace_id, list(NAMES))]
 
 
-def test_single_reads_are_paid_twice_over(sender: Sender, chunk: CleanupChunk, budget: Budget, lease: Lease) -> None:
+def test_single_reads_are_paid_twice_over(
+    sender: Sender, chunk: CleanupChunk, budget: PrepaidBudget, lease: Lease
+) -> None:
     sender.generation.read = "exact"
     lease.run.cursor["singly"] = True
     sender.send(chunk)
     assert budget.reserved == [12 + reserving.SPARE_SINGLY]
 
 
-def test_what_is_not_paid_is_not_read(sender: Sender, chunk: CleanupChunk, kv: Kv, budget: Budget) -> None:
+def test_what_is_not_paid_is_not_read(sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget) -> None:
     budget.wait = 9.0
     with pytest.raises(RateLimited):
         sender.send(chunk)
-    assert (kv.asked, cast("Meter", sender.meter).wanted, now(chunk).state) == ([], [], "planned")
+    assert (kv.asked, cast("FakeMeter", sender.meter).wanted, now(chunk).state) == ([], [], "planned")
 
 
 def test_what_the_day_s_quota_does_not_hold_is_not_read(
-    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: Budget, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_meter: Meter, _wanted: object) -> None:
+    def refuse(_meter: FakeMeter, _wanted: object) -> None:
         raise LIMITED
 
-    monkeypatch.setattr(Meter, "insist", refuse)
+    monkeypatch.setattr(FakeMeter, "insist", refuse)
     with pytest.raises(RateLimited):
         sender.send(chunk)
     assert (kv.asked, kv.sent) == ([], [])
 
 
 def test_what_is_not_in_the_copy_is_never_sent(
-    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, budget: Budget
+    sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget
 ) -> None:
     entry = GenerationEntry.objects.get(generation=stage.generation, index=1)
     gate.tampered(entry, outcome="expired", digest=None)
     sender.send(chunk)
     assert kv.sent == [(stage.namespace.namespace_id, [NAMES[0], NAMES[2]])]
     assert CleanupException.objects.get().outcome == "expired"
-    assert cast("Meter", sender.meter).wanted == [{"read": 4, "delete": 2}]
+    assert cast("FakeMeter", sender.meter).wanted == [{"read": 4, "delete": 2}]
 
 
 def limited(kv: Kv) -> None:
@@ -118,7 +120,9 @@ def limited(kv: Kv) -> None:
     kv.during_read = read
 
 
-def test_a_limit_of_cloudflare_s_is_waited_for(sender: Sender, chunk: CleanupChunk, kv: Kv, budget: Budget) -> None:
+def test_a_limit_of_cloudflare_s_is_waited_for(
+    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget
+) -> None:
     limited(kv)
     with pytest.raises(RateLimited):
         sender.send(chunk)
@@ -126,7 +130,7 @@ def test_a_limit_of_cloudflare_s_is_waited_for(sender: Sender, chunk: CleanupChu
 
 
 def test_a_single_key_waits_though_the_reserve_is_used_up(
-    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: Budget
+    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget
 ) -> None:
     gate.tampered(chunk, last_index=0)
     chunk.refresh_from_db()
@@ -139,7 +143,7 @@ def test_a_single_key_waits_though_the_reserve_is_used_up(
 
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_reserve_that_does_not_suffice_makes_the_chunk_smaller(
-    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: Budget, left: int
+    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget, left: int
 ) -> None:
     limited(kv)
     budget.exhausted, budget.left = True, left
@@ -151,7 +155,7 @@ def test_a_reserve_that_does_not_suffice_makes_the_chunk_smaller(
 
 @pytest.mark.parametrize("read", [True, False])
 def test_more_is_reserved_before_a_chunk_is_made_smaller(
-    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: Budget, read: bool
+    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget, read: bool
 ) -> None:
     if not read:
         limited(kv)
@@ -162,7 +166,7 @@ def test_more_is_reserved_before_a_chunk_is_made_smaller(
 
 
 def test_without_one_call_left_nothing_is_sent(
-    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: Budget, lease: Lease
+    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget, lease: Lease
 ) -> None:
     lease.run.cursor["singly"] = True
     budget.left = 0
@@ -171,7 +175,7 @@ def test_without_one_call_left_nothing_is_sent(
 
 
 def test_a_single_key_that_cannot_be_read_in_time_ends_it(
-    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: Budget, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate.tampered(chunk, last_index=0)
     chunk.refresh_from_db()
@@ -184,21 +188,21 @@ def test_a_single_key_that_cannot_be_read_in_time_ends_it(
 # How it is read
 
 
-class Reader:
+class FakeReader:
     """Reads at most `at_once` names in one answer; what it holds is equal, what it lacks is absent."""
 
     def __init__(self, entries: Sequence[Frozen], at_once: int = 100) -> None:
-        self.held = {entry.name: Entry(entry.name, b"{}", None, None) for entry in entries}
+        self.held = {entry.name: KvEntry(entry.name, b"{}", None, None) for entry in entries}
         self.at_once = at_once
         self.asked: list[tuple[str, list[str]]] = []
         self.exactly = 0
         self.together: Barrier | None = None
 
-    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, Entry | None] | None:
+    def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> Mapping[str, KvEntry | None] | None:
         self.asked.append((namespace_id, list(names)))
         return {name: self.held.get(name) for name in names} if len(names) <= self.at_once else None
 
-    def exact_get(self, namespace_id: str, name: str) -> Entry | None:
+    def exact_get(self, namespace_id: str, name: str) -> KvEntry | None:
         self.asked.append((namespace_id, [name]))
         self.exactly += 1
         if self.together:
@@ -207,41 +211,41 @@ class Reader:
 
 
 def many(count: int) -> list[Frozen]:
-    entries = [Entry(f"k{index:03}", b"{}", None, None) for index in range(count)]
+    entries = [KvEntry(f"k{index:03}", b"{}", None, None) for index in range(count)]
     return [Frozen(index, entry.name, digest(entry, None), None) for index, entry in enumerate(entries)]
 
 
-def read(reader: Reader, entries: Sequence[Frozen], how: str) -> dict[Frozen, Verdict]:
+def read(reader: FakeReader, entries: Sequence[Frozen], how: str) -> dict[Frozen, KeyVerdict]:
     return current.read_and_compare(cast("Cloudflare", reader), "ns", entries, how)
 
 
 @pytest.mark.parametrize(("how", "sizes"), [("bulk", [50, 100, 100]), ("exact", [1] * 250)])
 def test_every_key_is_read_and_compared(how: str, sizes: list[int]) -> None:
     entries = many(250)
-    reader = Reader(entries)
+    reader = FakeReader(entries)
     del reader.held["k007"]
-    reader.held["k200"] = Entry("k200", b"[]", None, None)
+    reader.held["k200"] = KvEntry("k200", b"[]", None, None)
     found = read(reader, entries, how)
     assert sorted(len(names) for _, names in reader.asked) == sizes
     assert {space for space, _ in reader.asked} == {"ns"}
     assert (reader.exactly, list(found)) == (250 if how == "exact" else 0, entries)
-    other = {entry.name: verdict for entry, verdict in found.items() if verdict is not Verdict.EQUAL}
-    assert other == {"k007": Verdict.ABSENT, "k200": Verdict.DIFFERENT}
+    other = {entry.name: verdict for entry, verdict in found.items() if verdict is not KeyVerdict.EQUAL}
+    assert other == {"k007": KeyVerdict.ABSENT, "k200": KeyVerdict.DIFFERENT}
 
 
 def test_keys_are_read_side_by_side_so_that_the_oldest_read_stays_young() -> None:
     entries = many(current.SIDE_BY_SIDE)
-    reader = Reader(entries)
+    reader = FakeReader(entries)
     reader.together = Barrier(current.SIDE_BY_SIDE)
-    assert set(read(reader, entries, "exact").values()) == {Verdict.EQUAL}
+    assert set(read(reader, entries, "exact").values()) == {KeyVerdict.EQUAL}
 
 
 def test_what_one_answer_cannot_hold_is_halved() -> None:
     entries = many(7)
-    reader = Reader(entries, at_once=2)
+    reader = FakeReader(entries, at_once=2)
     del reader.held["k006"]
     found = read(reader, entries, "bulk")
     assert list(found) == entries
-    assert [entry.name for entry, verdict in found.items() if verdict is Verdict.ABSENT] == ["k006"]
+    assert [entry.name for entry, verdict in found.items() if verdict is KeyVerdict.ABSENT] == ["k006"]
     assert [len(names) for _, names in reader.asked] == [7, 3, 1, 2, 4, 2, 2]
     assert {space for space, _ in reader.asked} == {"ns"}

@@ -24,12 +24,12 @@ from kvops.runs import kinds
 from kvops.runs import lease as leases
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped
-from tests.gate.world import World
+from tests.gate.world import GateWorld
 
 pytestmark = pytest.mark.django_db
 
 
-class Clock:
+class ProcessClock:
     """Seconds of the process, that pass when the test says so."""
 
     def __init__(self) -> None:
@@ -40,14 +40,14 @@ class Clock:
 
 
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
+def seconds(monkeypatch: pytest.MonkeyPatch) -> ProcessClock:
+    found = ProcessClock()
     monkeypatch.setattr(leases, "time", found)
     return found
 
 
 @pytest.fixture
-def run(world: World) -> Run:
+def run(world: GateWorld) -> Run:
     operator = world.people.operator
     with log.transaction():
         made = runs.create(
@@ -60,7 +60,7 @@ def run(world: World) -> Run:
 
 
 @pytest.fixture
-def lease(run: Run, seconds: Clock) -> Lease:
+def lease(run: Run, seconds: ProcessClock) -> Lease:
     found = leases.take(run.pk)
     assert found is not None
     return found
@@ -105,7 +105,7 @@ def test_the_environment_is_named_when_there_is_one(run: Run) -> None:
 # Taking
 
 
-def test_a_run_is_taken_once(run: Run, lease: Lease, seconds: Clock) -> None:
+def test_a_run_is_taken_once(run: Run, lease: Lease, seconds: ProcessClock) -> None:
     mine = row(run)
     assert (mine.state, mine.owner, mine.epoch, mine.starts) == ("running", leases.worker_name(), 1, 1)
     assert soon(mine.lease_until, timing.LEASE)
@@ -158,7 +158,7 @@ def test_it_is_taken_over_after_the_lease_and_one_longest_request(run: Run, late
     assert row(run).owner == (leases.worker_name() if taken else "elsewhere:1")
 
 
-def test_a_takeover_is_in_the_record(world: World, run: Run) -> None:
+def test_a_takeover_is_in_the_record(world: GateWorld, run: Run) -> None:
     change(run, state="running", owner="elsewhere:1", epoch=7, lease_until=Now() - timedelta(hours=1))
     leases.take(run.pk)
     entry = told(run)[-1]
@@ -169,7 +169,7 @@ def test_a_takeover_is_in_the_record(world: World, run: Run) -> None:
 
 
 @pytest.fixture
-def other(world: World) -> Run:
+def other(world: GateWorld) -> Run:
     """A run that is older than the run at hand, and as far."""
     with log.transaction():
         return runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=log.Actor.system("tests"))
@@ -212,20 +212,20 @@ def test_whoever_holds_the_row_is_not_waited_for(run: Run) -> None:
 # Trusting
 
 
-def test_whoever_works_is_who_started_it(world: World, run: Run, lease: Lease) -> None:
+def test_whoever_works_is_who_started_it(world: GateWorld, run: Run, lease: Lease) -> None:
     assert lease.actor == log.Actor(world.people.operator.pk, str(world.people.operator))
     lease.run.started_by = None
     assert lease.actor == log.Actor(None, str(world.people.operator))
 
 
-def test_a_step_ends_when_it_is_over(lease: Lease, seconds: Clock) -> None:
+def test_a_step_ends_when_it_is_over(lease: Lease, seconds: ProcessClock) -> None:
     seconds.now += timing.STEP - 0.01
     assert not lease.tired
     seconds.now = 1000.0 + timing.STEP
     assert lease.tired
 
 
-def test_a_lease_is_trusted_for_less_than_it_lasts(lease: Lease, seconds: Clock) -> None:
+def test_a_lease_is_trusted_for_less_than_it_lasts(lease: Lease, seconds: ProcessClock) -> None:
     seconds.now = 1000.0 + timing.TRUST - 0.01
     lease.insist()
     seconds.now = 1000.0 + timing.TRUST
@@ -233,7 +233,9 @@ def test_a_lease_is_trusted_for_less_than_it_lasts(lease: Lease, seconds: Clock)
         lease.insist()
 
 
-def test_trust_counts_from_when_it_was_asked_for(run: Run, seconds: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_counts_from_when_it_was_asked_for(
+    run: Run, seconds: ProcessClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However long the database took to answer."""
     real = Run.objects.select_for_update
     monkeypatch.setattr(seconds, "now", 1000.0)
@@ -261,7 +263,9 @@ def alarms() -> Iterator[None]:
 
 
 @pytest.mark.hazard("B31")
-def test_within_the_fence_the_kernel_ends_what_wakes_too_late(lease: Lease, seconds: Clock, alarms: None) -> None:
+def test_within_the_fence_the_kernel_ends_what_wakes_too_late(
+    lease: Lease, seconds: ProcessClock, alarms: None
+) -> None:
     seconds.now += 3
     with lease.fence():
         left, interval = signal.getitimer(signal.ITIMER_REAL)
@@ -270,7 +274,7 @@ def test_within_the_fence_the_kernel_ends_what_wakes_too_late(lease: Lease, seco
         assert interval == 0
 
 
-def test_after_the_fence_the_alarm_is_as_it_was(lease: Lease, seconds: Clock, alarms: None) -> None:
+def test_after_the_fence_the_alarm_is_as_it_was(lease: Lease, seconds: ProcessClock, alarms: None) -> None:
     def mine(_number: int, _frame: object) -> None: ...
 
     signal.signal(signal.SIGALRM, mine)
@@ -288,7 +292,7 @@ def test_after_the_fence_the_alarm_is_as_it_was(lease: Lease, seconds: Clock, al
 
 
 def test_an_alarm_that_was_due_within_the_fence_comes_right_after_it(
-    lease: Lease, seconds: Clock, alarms: None
+    lease: Lease, seconds: ProcessClock, alarms: None
 ) -> None:
     came: list[int] = []
     signal.signal(signal.SIGALRM, lambda number, _frame: came.append(number))
@@ -300,7 +304,7 @@ def test_an_alarm_that_was_due_within_the_fence_comes_right_after_it(
     assert came == [signal.SIGALRM]
 
 
-def test_nothing_is_changed_outside_on_an_old_lease(lease: Lease, seconds: Clock, alarms: None) -> None:
+def test_nothing_is_changed_outside_on_an_old_lease(lease: Lease, seconds: ProcessClock, alarms: None) -> None:
     seconds.now += timing.TRUST
     before = signal.getitimer(signal.ITIMER_REAL)[1]
     with pytest.raises(LeaseLost), lease.fence():
@@ -309,7 +313,7 @@ def test_nothing_is_changed_outside_on_an_old_lease(lease: Lease, seconds: Clock
 
 
 def test_a_pause_right_before_the_fence_is_noticed(
-    lease: Lease, seconds: Clock, alarms: None, monkeypatch: pytest.MonkeyPatch
+    lease: Lease, seconds: ProcessClock, alarms: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pause(self: Lease) -> None:
         seconds.now += timing.TRUST
@@ -319,7 +323,7 @@ def test_a_pause_right_before_the_fence_is_noticed(
         raise AssertionError("it was trusted")
 
 
-def test_a_lease_renewed_within_the_fence_prolongs_it(lease: Lease, seconds: Clock, alarms: None) -> None:
+def test_a_lease_renewed_within_the_fence_prolongs_it(lease: Lease, seconds: ProcessClock, alarms: None) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     lease.renew()
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
@@ -332,7 +336,7 @@ def test_a_lease_renewed_within_the_fence_prolongs_it(lease: Lease, seconds: Clo
 
 
 def test_no_alarm_of_before_reaches_into_the_fence(
-    lease: Lease, seconds: Clock, alarms: None, monkeypatch: pytest.MonkeyPatch
+    lease: Lease, seconds: ProcessClock, alarms: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[float, float]] = []
     monkeypatch.setattr(Lease, "_arm", lambda _self: seen.append(signal.getitimer(signal.ITIMER_REAL)))
@@ -341,7 +345,7 @@ def test_no_alarm_of_before_reaches_into_the_fence(
     assert seen == [(0, 0)]
 
 
-def test_an_alarm_that_is_due_already_comes_at_once(lease: Lease, seconds: Clock, alarms: None) -> None:
+def test_an_alarm_that_is_due_already_comes_at_once(lease: Lease, seconds: ProcessClock, alarms: None) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     lease._trusted_until = seconds.now - timing.REQUEST_TIMEOUT
     lease._arm()
@@ -351,7 +355,7 @@ def test_an_alarm_that_is_due_already_comes_at_once(lease: Lease, seconds: Clock
 # Renewing
 
 
-def test_a_renewal_proves_the_lease_and_prolongs_it(run: Run, lease: Lease, seconds: Clock) -> None:
+def test_a_renewal_proves_the_lease_and_prolongs_it(run: Run, lease: Lease, seconds: ProcessClock) -> None:
     change(run, lease_until=Now(), updated_at=Now() - timedelta(hours=1))
     seconds.now += 4
     lease.renew(note="half", done=7)
@@ -383,7 +387,7 @@ def test_a_person_who_asks_it_to_stop_is_heard(run: Run, lease: Lease) -> None:
     assert row(run).note == "kept"
 
 
-def test_keeping_renews_only_what_is_getting_old(run: Run, lease: Lease, seconds: Clock) -> None:
+def test_keeping_renews_only_what_is_getting_old(run: Run, lease: Lease, seconds: ProcessClock) -> None:
     seconds.now += timing.KEEP - 0.01
     lease.keep()
     assert lease._trusted_until == 1000.0 + timing.TRUST
@@ -413,7 +417,7 @@ def test_an_intent_forgets_neither_starts_nor_tries(run: Run, lease: Lease) -> N
     assert (mine.starts, mine.tries, mine.cursor, lease.run.cursor) == (4, 3, {"at": 5}, {"at": 5})
 
 
-def test_of_a_checkpoint_that_is_rolled_back_nothing_stays(run: Run, lease: Lease, seconds: Clock) -> None:
+def test_of_a_checkpoint_that_is_rolled_back_nothing_stays(run: Run, lease: Lease, seconds: ProcessClock) -> None:
     lease.run.starts, lease.run.tries = 4, 3
     change(run, starts=4, tries=3)
     seconds.now += 4
@@ -425,12 +429,12 @@ def test_of_a_checkpoint_that_is_rolled_back_nothing_stays(run: Run, lease: Leas
 
 
 def test_a_finished_run_gives_its_lease_back(
-    world: World, run: Run, lease: Lease, monkeypatch: pytest.MonkeyPatch
+    world: GateWorld, run: Run, lease: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(run, updated_at=Now() - timedelta(hours=1), wake_at=Now())
     told_of: list[Run] = []
     monkeypatch.setattr("tests.gate.test_leasing.finished", told_of.append)
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.Kind("x", finished=("tests.gate.test_leasing.finished",)))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kinds.RunKind("x", finished=("tests.gate.test_leasing.finished",)))
     with lease.checkpoint(Done({"keys": 3})):
         pass
     mine = row(run)
@@ -497,7 +501,7 @@ def test_what_was_taken_over_within_the_checkpoint_commits_nothing(
 # Closing
 
 
-def test_a_run_that_failed_says_why(world: World, run: Run, lease: Lease) -> None:
+def test_a_run_that_failed_says_why(world: GateWorld, run: Run, lease: Lease) -> None:
     change(run, stop_requested_by="x", updated_at=Now() - timedelta(hours=1), wake_at=Now())
     leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "gave_up", "Started 5 times." + "x" * 600)
     mine = row(run)
@@ -518,7 +522,7 @@ def test_a_run_that_failed_says_why(world: World, run: Run, lease: Lease) -> Non
     ],
 )
 def test_that_a_run_failed_is_told_and_why(
-    world: World, lease: Lease, state: Run.State, action: Action, words: list[list[str]]
+    world: GateWorld, lease: Lease, state: Run.State, action: Action, words: list[list[str]]
 ) -> None:
     leases.close(lease, state, action, "gave_up", "Started 5 times.")
     told_of = Notification.objects.filter(event="run.failed", person=world.people.operator)

@@ -17,7 +17,7 @@ from kvops.models import ApprovalRequest, Contradiction, Role, RoleGrant
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
-from tests.gate.world import World
+from tests.gate.world import GateWorld
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ KIND = ApprovalRequest.Kind.DRILL
 SUBJECT = "drill:qa"
 
 
-def asked(world: World, subject: str = SUBJECT, *, nowhere: bool = False, **more: object) -> ApprovalRequest:
+def asked(world: GateWorld, subject: str = SUBJECT, *, nowhere: bool = False, **more: object) -> ApprovalRequest:
     with log.transaction():
         return approvals.submit(
             KIND,
@@ -38,14 +38,14 @@ def asked(world: World, subject: str = SUBJECT, *, nowhere: bool = False, **more
         )
 
 
-def allowed(world: World, request: ApprovalRequest) -> ApprovalRequest:
+def allowed(world: GateWorld, request: ApprovalRequest) -> ApprovalRequest:
     approvals.approve(request, by=world.people.reviewer, shown=request.digest)
     request.refresh_from_db()
     return request
 
 
 @pytest.fixture
-def approved(world: World) -> ApprovalRequest:
+def approved(world: GateWorld) -> ApprovalRequest:
     return allowed(world, asked(world))
 
 
@@ -65,7 +65,7 @@ def test_what_stands_is_carried_again_and_again_and_each_time_recorded(approved:
     assert approved.state == "approved"
 
 
-def test_what_belongs_to_no_environment_is_recorded_without_one(world: World) -> None:
+def test_what_belongs_to_no_environment_is_recorded_without_one(world: GateWorld) -> None:
     carry(allowed(world, asked(world, nowhere=True)))
     assert Entry.objects.get(action="approval.carried").environment == ""
 
@@ -84,35 +84,35 @@ def test_another_rule_than_the_approved_one_carries_nothing(
     assert not Entry.objects.filter(action="approval.carried").exists()
 
 
-def test_one_that_nobody_approved_carries_nothing(world: World) -> None:
+def test_one_that_nobody_approved_carries_nothing(world: GateWorld) -> None:
     with pytest.raises(ApprovalRefused, match="is over"):
         carry(asked(world))
 
 
-def withdrawn(world: World, request: ApprovalRequest) -> None:
+def withdrawn(world: GateWorld, request: ApprovalRequest) -> None:
     approvals.withdraw(request, by=world.people.operator, reason="x")
 
 
-def over(world: World, request: ApprovalRequest) -> None:
+def over(world: GateWorld, request: ApprovalRequest) -> None:
     with gate.past_the_triggers():
         ApprovalRequest.objects.filter(pk=request.pk).update(
             standing_until=Now() - timedelta(seconds=1), use_by=Now() - timedelta(seconds=1)
         )
 
 
-def no_operator(world: World, request: ApprovalRequest) -> None:
+def no_operator(world: GateWorld, request: ApprovalRequest) -> None:
     RoleGrant.objects.filter(person=world.people.operator, role=Role.OPERATOR).delete()
 
 
-def no_reviewer(world: World, request: ApprovalRequest) -> None:
+def no_reviewer(world: GateWorld, request: ApprovalRequest) -> None:
     RoleGrant.objects.filter(person=world.people.reviewer, role=Role.REVIEWER).delete()
 
 
-def stopped(world: World, request: ApprovalRequest) -> None:
+def stopped(world: GateWorld, request: ApprovalRequest) -> None:
     emergency.press(world.qa.environment, by=world.people.auditor)
 
 
-def contradicted(world: World, request: ApprovalRequest) -> None:
+def contradicted(world: GateWorld, request: ApprovalRequest) -> None:
     Contradiction.objects.create(
         environment=world.qa.environment,
         manifest_key="x",
@@ -123,14 +123,14 @@ def contradicted(world: World, request: ApprovalRequest) -> None:
     )
 
 
-def longer(world: World, request: ApprovalRequest) -> None:
+def longer(world: GateWorld, request: ApprovalRequest) -> None:
     with gate.past_the_triggers():
         ApprovalRequest.objects.filter(pk=request.pk).update(
             standing_until=F("standing_until") + timedelta(days=1), use_by=F("use_by") + timedelta(days=1)
         )
 
 
-CHANGES: list[tuple[Callable[[World, ApprovalRequest], None], str]] = [
+CHANGES: list[tuple[Callable[[GateWorld, ApprovalRequest], None], str]] = [
     (withdrawn, r"^The standing approval is over: withdrawn\. Ask again\.$"),
     (over, r"^The standing approval is over: approved\. Ask again\.$"),
     (no_operator, r"^Operator is no longer an operator\.$"),
@@ -143,7 +143,7 @@ CHANGES: list[tuple[Callable[[World, ApprovalRequest], None], str]] = [
 
 @pytest.mark.parametrize(("change", "words"), CHANGES)
 def test_what_no_longer_holds_carries_nothing_and_lets_nothing_go_on(
-    world: World, approved: ApprovalRequest, change: Callable[[World, ApprovalRequest], None], words: str
+    world: GateWorld, approved: ApprovalRequest, change: Callable[[GateWorld, ApprovalRequest], None], words: str
 ) -> None:
     standing.insist(approved)
     allowed(world, asked(world, "drill:another"))  # which says nothing of this one
@@ -154,7 +154,7 @@ def test_what_no_longer_holds_carries_nothing_and_lets_nothing_go_on(
         carry(approved)
 
 
-def test_only_what_stands_for_the_subject_now_is_in_force(world: World, approved: ApprovalRequest) -> None:
+def test_only_what_stands_for_the_subject_now_is_in_force(world: GateWorld, approved: ApprovalRequest) -> None:
     assert standing.in_force(KIND, SUBJECT) == approved
     assert standing.in_force(KIND, "drill:production") is None
     assert standing.in_force(ApprovalRequest.Kind.INVESTIGATION, SUBJECT) is None
@@ -168,7 +168,7 @@ def test_only_what_stands_for_the_subject_now_is_in_force(world: World, approved
 
 @pytest.mark.parametrize(("days", "soon"), [(8, False), (6, True)])
 def test_one_that_stands_for_less_than_a_week_is_soon_over(
-    world: World, approved: ApprovalRequest, days: int, soon: bool
+    world: GateWorld, approved: ApprovalRequest, days: int, soon: bool
 ) -> None:
     with gate.past_the_triggers():
         until = Now() + timedelta(days=days)

@@ -12,7 +12,7 @@ from kvops import timing
 from kvops.models import Family
 from tests import make
 from tests.gate import world as gate
-from tests.gate.world import World
+from tests.gate.world import GateWorld
 
 pytestmark = pytest.mark.django_db
 FIRST = "Qa comes first: clean it up there and accept it, with the same policy, at most 7 days before."
@@ -23,7 +23,7 @@ AGAIN = "Keys that were deleted in Qa are there again. Note there what you found
 
 
 @pytest.fixture
-def qa(world: World, request_: CleanupRequest) -> CleanupStage:
+def qa(world: GateWorld, request_: CleanupRequest) -> CleanupStage:
     return gate.accepted(world, request_)
 
 
@@ -40,12 +40,12 @@ def missing(stage: CleanupStage) -> str:
     return str(qa_first.missing_qa(stage))
 
 
-def test_the_first_environment_waits_for_none(world: World, request_: CleanupRequest) -> None:
+def test_the_first_environment_waits_for_none(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.stage_of(request_)
     assert (missing(stage), qa_first.earlier_environment(stage), shown(stage)) == ("", None, [])
 
 
-def test_production_waits_for_qa(world: World, request_: CleanupRequest) -> None:
+def test_production_waits_for_qa(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.stage_of(request_, "production")
     assert missing(stage) == FIRST
     assert qa_first.earlier_environment(stage) == world.qa.environment
@@ -135,7 +135,7 @@ def there_again(qa: CleanupStage, index: int = 1) -> Reappearance:
 
 @pytest.mark.hazard("B8")
 def test_keys_that_are_there_again_must_be_noted_first(
-    world: World, qa: CleanupStage, production: CleanupStage
+    world: GateWorld, qa: CleanupStage, production: CleanupStage
 ) -> None:
     again = there_again(qa)
     assert (missing(production), shown(production)) == (AGAIN, [])
@@ -144,7 +144,7 @@ def test_keys_that_are_there_again_must_be_noted_first(
 
 
 def test_of_several_the_newest_counts_and_none_stands_in_for_what_came_back(
-    world: World, qa: CleanupStage, production: CleanupStage
+    world: GateWorld, qa: CleanupStage, production: CleanupStage
 ) -> None:
     gate.tampered(qa.request, ended_at=Now())
     newer = gate.accepted(world, gate.asked(world))
@@ -157,7 +157,9 @@ def test_of_several_the_newest_counts_and_none_stands_in_for_what_came_back(
     assert (missing(production), shown(production)) == (AGAIN, [])
 
 
-def test_what_came_back_elsewhere_is_not_said_of_qa(world: World, qa: CleanupStage, production: CleanupStage) -> None:
+def test_what_came_back_elsewhere_is_not_said_of_qa(
+    world: GateWorld, qa: CleanupStage, production: CleanupStage
+) -> None:
     gate.tampered(qa, scope_digest="9" * 64)
     there_again(qa)
     assert missing(production) == FIRST
@@ -170,7 +172,9 @@ def test_what_came_back_of_what_counts_no_more_is_said_all_the_same(qa: CleanupS
     assert (missing(production), shown(production)) == (AGAIN, [])
 
 
-def test_leftovers_of_another_clean_up_spoil_nothing(world: World, qa: CleanupStage, production: CleanupStage) -> None:
+def test_leftovers_of_another_clean_up_spoil_nothing(
+    world: GateWorld, qa: CleanupStage, production: CleanupStage
+) -> None:
     gate.tampered(qa.request, ended_at=Now())
     other = gate.accepted(world, gate.asked(world))
     with gate.past_the_triggers():
@@ -183,19 +187,19 @@ def test_an_environment_after_production_is_none_before_it(qa: CleanupStage, pro
     assert missing(gate.stage_of(qa.request, "production")) == qa_first.only_production("SETTINGS")
 
 
-def test_production_alone_is_never_cleaned_up(world: World, qa: CleanupStage, production: CleanupStage) -> None:
+def test_production_alone_is_never_cleaned_up(world: GateWorld, qa: CleanupStage, production: CleanupStage) -> None:
     gate.tampered(qa.environment, production=True)
     assert missing(production) == qa_first.only_production("SETTINGS")
     assert "SETTINGS exists in no other before it" in qa_first.only_production("SETTINGS")
 
 
-def test_what_is_no_production_needs_no_other(world: World, qa: CleanupStage, production: CleanupStage) -> None:
+def test_what_is_no_production_needs_no_other(world: GateWorld, qa: CleanupStage, production: CleanupStage) -> None:
     gate.tampered(qa, order=9)
     gate.tampered(production.environment, production=False)
     assert missing(gate.stage_of(qa.request, "production")) == ""
 
 
-def between(world: World, monkeypatch: pytest.MonkeyPatch) -> CleanupRequest:
+def between(world: GateWorld, monkeypatch: pytest.MonkeyPatch) -> CleanupRequest:
     """A third environment before production, and a clean-up asked for in all three."""
     gate.tampered(world.production.environment, order=3)
     for ids in (make.NAMESPACES, make.ACCOUNTS, make.DATABASES):
@@ -204,12 +208,12 @@ def between(world: World, monkeypatch: pytest.MonkeyPatch) -> CleanupRequest:
     return gate.asked(world)
 
 
-def accepted_in_both(world: World, request: CleanupRequest) -> tuple[CleanupStage, CleanupStage]:
+def accepted_in_both(world: GateWorld, request: CleanupRequest) -> tuple[CleanupStage, CleanupStage]:
     """QA and staging, cleaned and accepted."""
     return gate.accepted(world, request), gate.accept(world, gate.proven(gate.started(world, request, "staging")))
 
 
-def test_each_environment_before_it_is_named_in_its_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_environment_before_it_is_named_in_its_order(world: GateWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     request = between(world, monkeypatch)
     stage = gate.stage_of(request, "production")
     assert missing(stage) == FIRST
@@ -220,7 +224,7 @@ def test_each_environment_before_it_is_named_in_its_order(world: World, monkeypa
 
 
 def test_what_came_back_is_said_of_the_environment_that_is_missing(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: GateWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = between(world, monkeypatch)
     first, second = accepted_in_both(world, request)
@@ -231,7 +235,7 @@ def test_what_came_back_is_said_of_the_environment_that_is_missing(
 
 
 def test_that_nothing_was_deleted_is_said_of_the_environment_that_is_missing(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: GateWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = between(world, monkeypatch)
     first, second = accepted_in_both(world, request)

@@ -40,7 +40,7 @@ SHA = "0" * 64
 
 
 @dataclass(frozen=True)
-class World:
+class GateWorld:
     """QA and production with the same binding, and the five people."""
 
     people: make.People
@@ -58,14 +58,14 @@ def undone() -> Iterator[None]:
         set_rollback(True)
 
 
-def world() -> World:
+def world() -> GateWorld:
     """An estate that is never reached."""
     made = {slug: _environment(slug, order) for order, slug in enumerate(("qa", "production"), 1)}
     make.policy()
     return around(made["qa"], made["production"])
 
 
-def around(qa: Namespace, production: Namespace) -> World:
+def around(qa: Namespace, production: Namespace) -> GateWorld:
     """People and a dataset for these two; the policy is there."""
     Dataset.objects.create(
         name="masters", binding="SETTINGS", prefix="master:", database="MASTERS_D1", table="masters",
@@ -73,7 +73,7 @@ def around(qa: Namespace, production: Namespace) -> World:
     )  # fmt: skip
     for namespace in (qa, production):
         _lock(namespace.environment)
-    return World(make.everybody(), qa, production)
+    return GateWorld(make.everybody(), qa, production)
 
 
 def _lock(environment: Environment) -> None:
@@ -98,7 +98,7 @@ def _environment(slug: str, order: int) -> Namespace:
     )
 
 
-def asked(world: World, prefix: str = "master:", *, by: Person | None = None) -> CleanupRequest:
+def asked(world: GateWorld, prefix: str = "master:", *, by: Person | None = None) -> CleanupRequest:
     """A clean-up with its references stated."""
     operator = by or world.people.operator
     request = cleanup.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=operator)
@@ -188,13 +188,15 @@ def _check(generation: Generation) -> Check:
     return check
 
 
-def submitted(world: World, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
+def submitted(
+    world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES
+) -> CleanupStage:
     """Waiting for the reviewer."""
     cleanup.submit(checked(request, slug, names), by=world.people.operator)
     return stage_of(request, slug)
 
 
-def approved(world: World, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
+def approved(world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
     """Approved by the reviewer."""
     stage = submitted(world, request, slug, names)
     approve(world, approval_of(stage))
@@ -206,12 +208,12 @@ def approval_of(stage: CleanupStage) -> ApprovalRequest:
     return ApprovalRequest.objects.get(cleanupstage=stage)
 
 
-def approve(world: World, request: ApprovalRequest) -> None:
+def approve(world: GateWorld, request: ApprovalRequest) -> None:
     """The reviewer says yes."""
     approvals.approve(request, by=world.people.reviewer, shown=request.digest)
 
 
-def started(world: World, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
+def started(world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
     """Claimed, with its run."""
     cleanup.start_deletion(approved(world, request, slug, names), by=world.people.operator)
     return stage_of(request, slug)
@@ -233,18 +235,18 @@ def proven(stage: CleanupStage) -> CleanupStage:
     return go(stage, State.CONFIRMED, second_listing_at=Now())
 
 
-def accept(world: World, stage: CleanupStage) -> CleanupStage:
+def accept(world: GateWorld, stage: CleanupStage) -> CleanupStage:
     """An operator tried the application."""
     closing.accept(stage, note="Opened the pages, all well", by=world.people.operator)
     return stage_of(stage.request, stage.environment.slug)
 
 
-def accepted(world: World, request: CleanupRequest, names: Sequence[str] = NAMES) -> CleanupStage:
+def accepted(world: GateWorld, request: CleanupRequest, names: Sequence[str] = NAMES) -> CleanupStage:
     """QA, cleaned and accepted."""
     return accept(world, proven(started(world, request, "qa", names)))
 
 
-def empty(world: World, request: CleanupRequest) -> CleanupStage:
+def empty(world: GateWorld, request: CleanupRequest) -> CleanupStage:
     """QA held no such key; accepted as such."""
     stage = frozen(stage_of(request), ())
     listed = {"first_listing_at": Now() - timedelta(minutes=2), "second_listing_at": Now()}

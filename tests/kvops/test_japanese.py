@@ -14,7 +14,7 @@ from kvops.models import ApprovalRequest
 from kvops.wording import english, said, say
 from tests import make
 from tests.signing import signed_in
-from tests.test_doors import DOORS, VISITORS, World, world
+from tests.test_doors import DOORS, VISITORS, DoorsWorld, world
 from tests.translations import CATALOGUE, messages
 
 __all__ = ["world"]
@@ -33,7 +33,7 @@ def english_for_the_others() -> Iterator[None]:
 
 
 @pytest.fixture
-def pages(world: World, people: make.People) -> dict[str, str]:
+def pages(world: DoorsWorld, people: make.People) -> dict[str, str]:
     """Every page that an operator can read, by its name."""
     browser = signed_in(people.operator)
     browser.cookies["django_language"] = "ja"
@@ -60,7 +60,7 @@ def test_no_page_has_a_sentence_of_the_catalogue_in_english(pages: dict[str, str
     assert [(name, text) for name, page in pages.items() for text in SENTENCES if text in page] == []
 
 
-def test_a_refusal_is_said_in_japanese_and_recorded_in_english(world: World, people: make.People) -> None:
+def test_a_refusal_is_said_in_japanese_and_recorded_in_english(world: DoorsWorld, people: make.People) -> None:
     browser = signed_in(people.operator)
     browser.cookies["django_language"] = "ja"
     ApprovalRequest.objects.filter(pk=world.approval.pk).update(state="withdrawn")

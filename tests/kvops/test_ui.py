@@ -17,21 +17,21 @@ def shown(template: str, **context: object) -> str:
 
 
 @dataclass
-class Place:
+class UiEnvironment:
     name: str
     production: bool
 
 
 @dataclass
-class Step:
+class UiStep:
     title: str
     state: str
     note: str = ""
 
 
 def test_production_is_named_and_coloured_unlike_qa() -> None:
-    production = shown("{% environment_badge it %}", it=Place("Live", production=True))
-    qa = shown("{% environment_badge it %}", it=Place("QA", production=False))
+    production = shown("{% environment_badge it %}", it=UiEnvironment("Live", production=True))
+    qa = shown("{% environment_badge it %}", it=UiEnvironment("QA", production=False))
     assert "env-production" in production
     assert "(production)" in production
     assert "env-other" in qa
@@ -104,7 +104,9 @@ def test_progress_without_a_total_has_no_value() -> None:
 
 
 def test_steps_say_in_words_where_we_are() -> None:
-    text = shown("{% stepper it %}", it=[Step("Freeze", "done"), Step("Verify", "failed"), Step("Ask", "current")])
+    text = shown(
+        "{% stepper it %}", it=[UiStep("Freeze", "done"), UiStep("Verify", "failed"), UiStep("Ask", "current")]
+    )
     assert [word in text for word in ("(Done)", "(Failed)", "(Now)")] == [True, True, True]
     assert text.count('aria-current="step"') == 1
 

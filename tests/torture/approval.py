@@ -33,7 +33,7 @@ from tests.audit import flush
 from tests.gate import world as gate
 from tests.torture import later
 from tests.torture.model import Model
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 EXAMPLES, STEPS = 10, 50
 REFUSED = (CleanupRefused, approvals.ApprovalRefused, runs.AlreadyOpen, people.SetupRefused)
@@ -354,12 +354,12 @@ NAMED = {
 }
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("violations", total(found, "violations"), "==", 0),
-        Figure("steps", total(found, "steps"), ">=", 400 * len(found)),
-        *(Figure(text, total(found, name)) for name, text in NAMED.items() if name != "steps"),
+        TortureFigure("violations", total(found, "violations"), "==", 0),
+        TortureFigure("steps", total(found, "steps"), ">=", 400 * len(found)),
+        *(TortureFigure(text, total(found, name)) for name, text in NAMED.items() if name != "steps"),
     ]
 
 
-ROWS = (Row("approval", "A4-A5", n=250, slice=1, trials=_approval, figures=_figures),)
+ROWS = (TortureRow("approval", "A4-A5", n=250, slice=1, trials=_approval, figures=_figures),)

@@ -51,7 +51,7 @@ class Browser:
         self._client.close()
 
 
-class People(threading.Thread):
+class BrowserPeople(threading.Thread):
     """An operator and a reviewer at work until they are told to leave. `resumed`: runs that failed and needed them."""
 
     def __init__(self, base_url: str) -> None:

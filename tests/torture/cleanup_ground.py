@@ -35,10 +35,10 @@ UNSCALED = {
 LIMITED = "Waiting for Cloudflare's request limit."
 
 
-class Ground:
+class CleanupGround:
     """QA with a namespace that remembers, and its people. The family `mastercache:` needs no D1."""
 
-    def __init__(self, estate: make.Estate, moving: movable.Clock) -> None:
+    def __init__(self, estate: make.Estate, moving: movable.MovableClock) -> None:
         self.estate, self.clock, self.people = estate, moving, make.everybody()
         self.cloudflare = estate.cloudflare
         self.cloudflare.clock = self.cloudflare.dates = estate.s3.dates = moving.time
@@ -133,13 +133,13 @@ class Ground:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
+def ground() -> Iterator[CleanupGround]:
     """An estate with the waits of production and a clock that moves over them."""
     with ExitStack() as stack:
         for name, seconds in UNSCALED.items():
             stack.enter_context(patch(f"kvops.timing.{name}", seconds))
         estate = stack.enter_context(place.estate())
-        yield Ground(estate, stack.enter_context(movable.clock()))
+        yield CleanupGround(estate, stack.enter_context(movable.clock()))
 
 
 def rng_of(row: str, seed: int, number: int) -> random.Random:

@@ -23,9 +23,9 @@ from tests import make
 from tests.fakes.namespaces import Item
 from tests.fakes.writers import Writer
 from tests.torture import odd_keys as odd
-from tests.torture.cleanup_ground import Ground, ground, rng_of
-from tests.torture.overwriting import ROUTES, Judge
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.cleanup_ground import CleanupGround, ground, rng_of
+from tests.torture.overwriting import ROUTES, OverwriteJudge
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 Policy = Restore.OnConflict
 KINDS = ("equal", "value", "metadata", "expiration", "meanwhile", "vanishing")
@@ -56,7 +56,7 @@ def _conflicts(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
                 yield number, {f"case:{kind}:{policy}": 1, **_trial(here, rng, kind, policy)}
 
 
-def _trial(here: Ground, rng: random.Random, kind: str, policy: Restore.OnConflict) -> Found:
+def _trial(here: CleanupGround, rng: random.Random, kind: str, policy: Restore.OnConflict) -> Found:
     here.begin()
     Family.objects.filter(pattern=PREFIX).update(read=rng.choice(("bulk", "bulk", "exact")))
     later = int(here.clock.time()) + 10**8
@@ -69,7 +69,7 @@ def _trial(here: Ground, rng: random.Random, kind: str, policy: Restore.OnConfli
     operator = here.people.operator
     restore = selecting.prepare(generation, on_conflict=policy, actor=operator.actor, person=operator)
     here.work(late=False)
-    judge = Judge(here, copies)
+    judge = OverwriteJudge(here, copies)
     run = _started(here, rng, restore, lambda: _meddle(here, rng, kind, names))
     stopped = run is None or _seen_through(here, restore, run)
     if run is None:
@@ -87,14 +87,14 @@ def _trial(here: Ground, rng: random.Random, kind: str, policy: Restore.OnConfli
     }
 
 
-def _copied(here: Ground) -> Generation:
+def _copied(here: CleanupGround) -> Generation:
     made = generations.start_backup(here.estate.qa, prefixes=[PREFIX], actor=make.SETUP)
     here.work(late=False)
     return Generation.objects.verified().select_related("environment", "namespace").get(pk=made.pk)
 
 
 def _change(
-    here: Ground, rng: random.Random, kind: str, policy: Restore.OnConflict, copies: Mapping[str, Item]
+    here: CleanupGround, rng: random.Random, kind: str, policy: Restore.OnConflict, copies: Mapping[str, Item]
 ) -> Names:
     """Lose two fifths of the keys, and bring three tenths into conflict."""
     shuffled = rng.sample(list(copies), len(copies))
@@ -134,7 +134,7 @@ NEWER: Mapping[str, Callable[[random.Random, Item], Item]] = {
 }
 
 
-def _meddle(here: Ground, rng: random.Random, kind: str, names: Names) -> None:
+def _meddle(here: CleanupGround, rng: random.Random, kind: str, names: Names) -> None:
     """From now on somebody else writes, or deletes what is in conflict, before the product's calls and in its waits."""
     if kind == "meanwhile":
         everything = [*names.lost, *names.kept, *names.conflict]
@@ -155,7 +155,7 @@ def _meddle(here: Ground, rng: random.Random, kind: str, names: Names) -> None:
         here.between = vanish
 
 
-def _started(here: Ground, rng: random.Random, restore: Restore, meddle: Callable[[], None]) -> Run | None:
+def _started(here: CleanupGround, rng: random.Random, restore: Restore, meddle: Callable[[], None]) -> Run | None:
     """The run, with the meddling begun after the comparison, the approval or the start; None when it was refused."""
     operator, moment = here.people.operator, rng.randrange(3)
     if moment == 0:
@@ -173,7 +173,7 @@ def _started(here: Ground, rng: random.Random, restore: Restore, meddle: Callabl
     return run
 
 
-def _seen_through(here: Ground, restore: Restore, run: Run) -> bool:
+def _seen_through(here: CleanupGround, restore: Restore, run: Run) -> bool:
     """Bring the run to its end; whether a conflict stopped it. Any other failure is tried again."""
     conflict = False
     for attempt in range(4):
@@ -202,28 +202,32 @@ def _otherwise(restore: Restore, names: Names, kind: str) -> int:
     return len(set(expected.items()) ^ set(restore.entries.values_list("name", "outcome")))
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
-    def none(name: str, key: str) -> Figure:
-        return Figure(name, total(found, key), "==", 0)
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
+    def none(name: str, key: str) -> TortureFigure:
+        return TortureFigure(name, total(found, key), "==", 0)
 
     cases = {name for one in found for name in one if name.startswith("case:")}
     return [
-        Figure(f"kinds of conflict by policies, of {len(CASES)}", len(cases), ">=", min(len(found), len(CASES))),
-        Figure("keys in conflict", total(found, "conflicting"), ">=", len(found)),
-        Figure("keys in all", total(found, "names")),
-        Figure("writes", total(found, "writes"), ">=", 1),
+        TortureFigure(f"kinds of conflict by policies, of {len(CASES)}", len(cases), ">=", min(len(found), len(CASES))),
+        TortureFigure("keys in conflict", total(found, "conflicting"), ">=", len(found)),
+        TortureFigure("keys in all", total(found, "names")),
+        TortureFigure("writes", total(found, "writes"), ">=", 1),
         none("writes over newer data that the last read had told of and no verified copy held", "destroyed"),
-        Figure("writes over what was approved, copied and read back before", total(found, "overwritten")),
-        Figure("writes over what was written between the last read and the write", total(found, "within_the_gap")),
-        Figure("gap from the last read to the write, max, s", max(one.get("gap_ms", 0.0) for one in found) / 1000),
+        TortureFigure("writes over what was approved, copied and read back before", total(found, "overwritten")),
+        TortureFigure(
+            "writes over what was written between the last read and the write", total(found, "within_the_gap")
+        ),
+        TortureFigure(
+            "gap from the last read to the write, max, s", max(one.get("gap_ms", 0.0) for one in found) / 1000
+        ),
         none("writes over what was equal", "was_equal"),
         none("writes of something else than the copy holds", "not_the_copy"),
         none("keys whose result is not what the journal shows", "wrong"),
         none("keys not treated as was chosen", "otherwise"),
-        Figure("restores that a conflict stopped", total(found, "stopped")),
+        TortureFigure("restores that a conflict stopped", total(found, "stopped")),
         none("writes of these", "written_all_the_same"),
         none("restores that did not come to an end", "open"),
     ]
 
 
-ROWS = (Row("conflicts", "A14", 10 * len(CASES), 3, _conflicts, _figures),)
+ROWS = (TortureRow("conflicts", "A14", 10 * len(CASES), 3, _conflicts, _figures),)

@@ -17,8 +17,8 @@ from kvops.models import Run
 from tests import make
 from tests.audit.make import triggers_off
 from tests.torture import empty_estate as place
-from tests.torture.damage import Change, Copy, Damage, damage
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.damage import BackupObjects, Change, Damage, damage
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 PART = 16
 KEYS = 42
@@ -49,10 +49,10 @@ def back_up(estate: make.Estate) -> Generation:
     return Generation.objects.select_related("environment", "namespace").get(pk=made.pk)
 
 
-def stored(estate: make.Estate, generation: Generation, other: Copy | None = None) -> Copy:
+def stored(estate: make.Estate, generation: Generation, other: BackupObjects | None = None) -> BackupObjects:
     """What the copy put into the bucket."""
     objects = {key: body for key, body in estate.s3.objects.items() if key.startswith(f"{generation.stem}.")}
-    return Copy(objects, generation.manifest_key, other)
+    return BackupObjects(objects, generation.manifest_key, other)
 
 
 def _corruption(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
@@ -72,7 +72,7 @@ def _corruption(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]
             yield number, {"untouched": untouched, "verified": verified, "whole": whole, done.kind: 1}
 
 
-def _verdict(generation: Generation, copy: Copy, change: Change | None = None) -> bool:
+def _verdict(generation: Generation, copy: BackupObjects, change: Change | None = None) -> bool:
     """Whether the read-back's comparing code finds the copy to be as written."""
     objects = {**copy.objects, **(change or {})}
 
@@ -110,7 +110,7 @@ def _row(done: Damage) -> dict[str, str | int]:
     }
 
 
-def _whole(estate: make.Estate, other: Copy, seed: int, number: int) -> tuple[Damage, bool, bool]:
+def _whole(estate: make.Estate, other: BackupObjects, seed: int, number: int) -> tuple[Damage, bool, bool]:
     generation = back_up(estate)
     control = _verified(generation)
     copy = stored(estate, generation, other)
@@ -140,15 +140,15 @@ def _verified(generation: Generation) -> bool:
     return generation.status == Generation.Status.VERIFIED
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     kinds = sorted({kind for one in found for kind in one} - {"untouched", "verified", "whole"})
     return [
-        Figure("damaged copies detected", len(found) - total(found, "verified"), "==", len(found)),
-        Figure("damaged copies verified", total(found, "verified"), "==", 0),
-        Figure("untouched copies verified", total(found, "untouched"), "==", len(found)),
-        Figure("of these through a whole run over HTTP", total(found, "whole")),
-        *(Figure(f"damage: {kind}", total(found, kind)) for kind in kinds),
+        TortureFigure("damaged copies detected", len(found) - total(found, "verified"), "==", len(found)),
+        TortureFigure("damaged copies verified", total(found, "verified"), "==", 0),
+        TortureFigure("untouched copies verified", total(found, "untouched"), "==", len(found)),
+        TortureFigure("of these through a whole run over HTTP", total(found, "whole")),
+        *(TortureFigure(f"damage: {kind}", total(found, kind)) for kind in kinds),
     ]
 
 
-ROWS = (Row("corruption", "A1", n=30_000, slice=230, trials=_corruption, figures=_figures),)
+ROWS = (TortureRow("corruption", "A1", n=30_000, slice=230, trials=_corruption, figures=_figures),)

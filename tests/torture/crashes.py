@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from tests.torture import lanes
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 from tests.torture.trials import KINDS, by_the_clock
 
 ZEROS = ("keys lost", "double effects", "unmatched calls", "gaps in the audit log", "stuck")
 
 
-def figures(found: Sequence[Found], *, whole: int = 0) -> list[Figure]:
+def figures(found: Sequence[Found], *, whole: int = 0) -> list[TortureFigure]:
     """All that must be zero, over all trials, and how much was covered: of crashes, all of it in so many trials.
 
     A boundary that is passed by the clock may be rare at one count, but its place must have been reached at another.
@@ -26,20 +26,20 @@ def figures(found: Sequence[Found], *, whole: int = 0) -> list[Figure]:
     if whole and len(found) >= whole:
         places = {_place(at) for at in tried - missed - rare}
         missed |= {at for at in rare if by_the_clock(at) and _place(at) not in places}
-    made = [Figure(name, total(found, name), "==", 0) for name in ZEROS]
-    made.append(Figure("boundaries not reached", len(missed), "==", 0))
-    made.append(Figure("boundaries that not every run of the job passes", len(rare - missed)))
+    made = [TortureFigure(name, total(found, name), "==", 0) for name in ZEROS]
+    made.append(TortureFigure("boundaries not reached", len(missed), "==", 0))
+    made.append(TortureFigure("boundaries that not every run of the job passes", len(rare - missed)))
     if whole:
         known = max((one["boundaries"] for one in found), default=0.0)
-        made.append(Figure("boundaries", known))
+        made.append(TortureFigure("boundaries", known))
         wanted = known if len(found) >= whole else len(found)
-        made.append(Figure("different boundaries tried", len(tried), ">=", wanted))
-        made.append(Figure("deaths", total(found, "deaths"), ">=", len(found)))
+        made.append(TortureFigure("different boundaries tried", len(tried), ">=", wanted))
+        made.append(TortureFigure("deaths", total(found, "deaths"), ">=", len(found)))
     else:
-        made.append(Figure("SIGSTOPs of three leases", total(found, "stops"), ">=", len(found)))
-        made.append(Figure("changing calls after deadline + timeout", total(found, "late"), "==", 0))
-        made.append(Figure("leases taken over meanwhile", total(found, "taken over")))
-        made.append(Figure("ended by the fence", total(found, "fenced")))
+        made.append(TortureFigure("SIGSTOPs of three leases", total(found, "stops"), ">=", len(found)))
+        made.append(TortureFigure("changing calls after deadline + timeout", total(found, "late"), "==", 0))
+        made.append(TortureFigure("leases taken over meanwhile", total(found, "taken over")))
+        made.append(TortureFigure("ended by the fence", total(found, "fenced")))
     return made
 
 
@@ -75,7 +75,7 @@ def _stops(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
 
 ROWS = (
     *(
-        Row(
+        TortureRow(
             f"crashes_{name}",
             "A2, A9, A18",
             n=KINDS[kind].trials,
@@ -86,7 +86,7 @@ ROWS = (
         )
         for kind, name in enumerate(("0", "1", "2", "restore", "restore_alone"))
     ),
-    Row(
+    TortureRow(
         "stops",
         "A11",
         n=255,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from backups import archive as manifest
 from backups.archive import Manifest, Part
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 
 LAST = 4096
 """So many of an object's last bytes are cut off one by one."""
@@ -20,12 +20,12 @@ type Change = dict[str, bytes | None]
 
 
 @dataclass(frozen=True)
-class Copy:
+class BackupObjects:
     """The objects of one copy, by key, and of another one of the same shape whose values differ."""
 
     objects: Mapping[str, bytes]
     manifest_key: str
-    other: "Copy | None" = None
+    other: "BackupObjects | None" = None
 
     @property
     def document(self) -> Manifest:
@@ -47,7 +47,7 @@ class Damage:
     document: Manifest | None = None
 
 
-def damage(copy: Copy, seed: int, number: int) -> Damage:
+def damage(copy: BackupObjects, seed: int, number: int) -> Damage:
     """The damage of this number: a third are flipped bits, most others are truncations, the rest are edits."""
     rng = random.Random(f"{seed}/{number}")
     third, rest = divmod(number, 3)
@@ -60,18 +60,18 @@ def damage(copy: Copy, seed: int, number: int) -> Damage:
     return _real(copy, edit(copy, rng, kind))
 
 
-def truncations(copy: Copy) -> int:
+def truncations(copy: BackupObjects) -> int:
     """How many different truncations there are."""
     return sum(min(LAST, len(copy.objects[part.key])) for part in copy.parts)
 
 
-def _real(copy: Copy, done: Damage) -> Damage:
+def _real(copy: BackupObjects, done: Damage) -> Damage:
     if all(copy.objects.get(key) == body for key, body in done.change.items()):
         raise AssertionError(f"{done.kind} changed nothing")
     return done
 
 
-def _flipped(copy: Copy, rng: random.Random) -> Change:
+def _flipped(copy: BackupObjects, rng: random.Random) -> Change:
     """One bit, anywhere in the copy."""
     (key,) = rng.choices([*copy.objects], [len(body) for body in copy.objects.values()])
     changed = bytearray(copy.objects[key])
@@ -79,7 +79,7 @@ def _flipped(copy: Copy, rng: random.Random) -> Change:
     return {key: bytes(changed)}
 
 
-def _truncated(copy: Copy, number: int) -> Change:
+def _truncated(copy: BackupObjects, number: int) -> Change:
     """A data object without some of its last bytes."""
     at = number * _STRIDE % truncations(copy)
     bodies = {part.key: copy.objects[part.key] for part in copy.parts}
@@ -89,19 +89,19 @@ def _truncated(copy: Copy, number: int) -> Change:
     return {key: body[: len(body) - at - 1]}
 
 
-def _cut_anywhere(copy: Copy, rng: random.Random, kind: str) -> Damage:
+def _cut_anywhere(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
     key = rng.choice([*copy.objects])
     return Damage(kind, {key: copy.objects[key][: rng.randrange(len(copy.objects[key]))]})
 
 
-def _removed(copy: Copy, rng: random.Random, kind: str) -> Damage:
+def _removed(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
     return Damage(kind, {rng.choice([*copy.objects]): None})
 
 
 def _lines(change: Callable[[list[bytes], random.Random], list[bytes]]) -> "_Edit":
     """Something done to the lines of the entries of a data object, which stays an array of entries."""
 
-    def edit(copy: Copy, rng: random.Random, kind: str) -> Damage:
+    def edit(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
         key = rng.choice([part.key for part in copy.parts if part.keys > 1])
         lines = [line.removesuffix(b",") for line in copy.objects[key].splitlines()[1:-1]]
         return Damage(kind, {key: b"[\n" + b",\n".join(change(lines, rng)) + b"\n]\n"})
@@ -112,7 +112,7 @@ def _lines(change: Callable[[list[bytes], random.Random], list[bytes]]) -> "_Edi
 def _digest_lines(change: Callable[[list[bytes], random.Random], list[bytes]]) -> "_Edit":
     """The same of a digests object."""
 
-    def edit(copy: Copy, rng: random.Random, kind: str) -> Damage:
+    def edit(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
         key = rng.choice([part.digests_key for part in copy.parts if part.keys > 1])
         header, *lines = copy.objects[key].splitlines(keepends=True)
         return Damage(kind, {key: b"".join([header, *change(lines, rng)])})
@@ -158,14 +158,14 @@ def _members(name: str, value: Callable[[object], object]) -> Callable[[list[byt
     return change
 
 
-def _parts_swapped(copy: Copy, rng: random.Random, kind: str) -> Damage:
+def _parts_swapped(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
     """Two data objects, with or without their digests, each under the other's name."""
     one, other = rng.sample(copy.parts, 2)
     pairs = [(one.key, other.key)] + [(one.digests_key, other.digests_key)] * rng.randrange(2)
     return Damage(kind, {a: copy.objects[b] for pair in pairs for a, b in (pair, pair[::-1])})
 
 
-def _part_of_another(copy: Copy, rng: random.Random, kind: str) -> Damage:
+def _part_of_another(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
     """A data object of another copy, with or without its digests."""
     if copy.other is None:
         raise AssertionError("there is no other copy")
@@ -176,7 +176,7 @@ def _part_of_another(copy: Copy, rng: random.Random, kind: str) -> Damage:
     return Damage(kind, change)
 
 
-def _whole_of_another(copy: Copy, _rng: random.Random, kind: str) -> Damage:
+def _whole_of_another(copy: BackupObjects, _rng: random.Random, kind: str) -> Damage:
     """Every object of another copy under this one's names."""
     if copy.other is None:
         raise AssertionError("there is no other copy")
@@ -184,13 +184,13 @@ def _whole_of_another(copy: Copy, _rng: random.Random, kind: str) -> Damage:
     return Damage(kind, dict(zip(sorted(copy.objects), theirs, strict=True)))
 
 
-def _resealed(forge: Callable[[list[list[Entry]], random.Random], None], *, told: bool) -> "_Edit":
+def _resealed(forge: Callable[[list[list[KvEntry]], random.Random], None], *, told: bool) -> "_Edit":
     """Entries edited, and digests, SHA-256, roots, counts, steps and manifest computed anew: all agree.
 
     Only the database knows better: of the manifest, or, where it was told of the new one, of each entry.
     """
 
-    def edit(copy: Copy, rng: random.Random, kind: str) -> Damage:
+    def edit(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
         numbers = sorted({part.number for part in copy.parts})
         parts = [[e for p in copy.parts if p.number == n for e in _entries(copy, p)] for n in numbers]
         forge(parts, rng)
@@ -213,11 +213,11 @@ def _resealed(forge: Callable[[list[list[Entry]], random.Random], None], *, told
     return edit
 
 
-def _entries(copy: Copy, part: Part) -> Iterator[Entry]:
+def _entries(copy: BackupObjects, part: Part) -> Iterator[KvEntry]:
     return manifest.read_entries([copy.objects[part.key]])
 
 
-def _written(entries: Iterable[Entry], stem: str, number: int) -> tuple[manifest.DataObject, ...]:
+def _written(entries: Iterable[KvEntry], stem: str, number: int) -> tuple[manifest.DataObject, ...]:
     writer = manifest.PartWriter()
     for entry in sorted(entries, key=lambda one: one.name.encode()):
         if not writer.add(entry):
@@ -225,8 +225,8 @@ def _written(entries: Iterable[Entry], stem: str, number: int) -> tuple[manifest
     return writer.finish(stem, number)
 
 
-def _forge(**changed: Callable[[Entry], object]) -> Callable[[list[list[Entry]], random.Random], None]:
-    def forge(parts: list[list[Entry]], rng: random.Random) -> None:
+def _forge(**changed: Callable[[KvEntry], object]) -> Callable[[list[list[KvEntry]], random.Random], None]:
+    def forge(parts: list[list[KvEntry]], rng: random.Random) -> None:
         part = rng.choice(parts)
         at = rng.randrange(len(part))
         part[at] = replace(part[at], **{name: new(part[at]) for name, new in changed.items()})  # type: ignore[arg-type]
@@ -234,12 +234,12 @@ def _forge(**changed: Callable[[Entry], object]) -> Callable[[list[list[Entry]],
     return forge
 
 
-def _lose(parts: list[list[Entry]], rng: random.Random) -> None:
+def _lose(parts: list[list[KvEntry]], rng: random.Random) -> None:
     part = rng.choice(parts)
     del part[rng.randrange(len(part))]
 
 
-def _exchange(parts: list[list[Entry]], rng: random.Random) -> None:
+def _exchange(parts: list[list[KvEntry]], rng: random.Random) -> None:
     """The values of two keys."""
     part = rng.choice(parts)
     one, other = rng.sample([at for at, entry in enumerate(part) if entry.data], 2)
@@ -248,7 +248,7 @@ def _exchange(parts: list[list[Entry]], rng: random.Random) -> None:
     part[one], part[other] = replace(part[one], data=part[other].data), replace(part[other], data=part[one].data)
 
 
-def _move(parts: list[list[Entry]], _rng: random.Random) -> None:
+def _move(parts: list[list[KvEntry]], _rng: random.Random) -> None:
     """An entry from the first part into the last."""
     parts[-1].insert(0, parts[0].pop())
 
@@ -267,7 +267,7 @@ _FORGED = {
     "moved": _move,
 }
 
-type _Edit = Callable[[Copy, random.Random, str], Damage]
+type _Edit = Callable[[BackupObjects, random.Random, str], Damage]
 _EDITS: dict[str, _Edit] = {
     "cut anywhere": _cut_anywhere,
     "object gone": _removed,

@@ -15,13 +15,13 @@ from hashlib import sha256
 from backups.models import CleanupException
 from kvops import timing
 from kvops.connections.budget import SharedBudget
-from tests.fakes.cloudflare import Call
+from tests.fakes.cloudflare import ApiCall
 from tests.fakes.past import Lag
 from tests.fakes.writers import Writer
 from tests.torture import contents
-from tests.torture.cleanup_ground import Ground, State, ground, rng_of
+from tests.torture.cleanup_ground import CleanupGround, State, ground, rng_of
 from tests.torture.partial import PARTIAL
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 TIGHT_ONE_IN = 5
 STEP = 0.01
@@ -29,7 +29,7 @@ STEP = 0.01
 
 
 @dataclass(frozen=True)
-class Entry:
+class SeenEntry:
     """A key as the bucket gives it back, or as a read was told: value (SHA-256), expiration, metadata."""
 
     value: str | None
@@ -43,7 +43,7 @@ def _drift(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
             yield number, _trial(here, rng_of("drift", seed, number), tight=number % TIGHT_ONE_IN == 0)
 
 
-def _trial(here: Ground, rng: random.Random, *, tight: bool) -> Found:
+def _trial(here: CleanupGround, rng: random.Random, *, tight: bool) -> Found:
     longest = rng.choice((0.0, 60.0, 300.0, 300.0))
     here.begin(read="exact" if rng.random() < 0.2 else "bulk")
     names = _fill(here, rng, tight=tight)
@@ -84,7 +84,7 @@ def _trial(here: Ground, rng: random.Random, *, tight: bool) -> Found:
     return found
 
 
-def _fill(here: Ground, rng: random.Random, *, tight: bool) -> list[str]:
+def _fill(here: CleanupGround, rng: random.Random, *, tight: bool) -> list[str]:
     """50 to 300 keys; those that bulk reads show damaged are read singly, which uses the budget up."""
     names = [f"mastercache:{number:04}" for number in range(rng.randrange(50, 301))]
     odd = 0.4 if tight else 0.03
@@ -96,24 +96,24 @@ def _fill(here: Ground, rng: random.Random, *, tight: bool) -> list[str]:
     return names
 
 
-def _spend(here: Ground, *, left: int) -> None:
+def _spend(here: CleanupGround, *, left: int) -> None:
     """Leave the account this many requests of the present window."""
     budget = SharedBudget(here.estate.qa.environment.account_id)
     budget.take(max(0, budget.left().calls - left))
 
 
-def _copied(here: Ground) -> Mapping[str, Entry]:
+def _copied(here: CleanupGround) -> Mapping[str, SeenEntry]:
     """What the bucket gives back of the stage's copy, read without the product."""
     items = contents.of(here.copy, here.estate.s3.objects).values()
     return {
-        item.name: Entry(
+        item.name: SeenEntry(
             sha256(item.data).hexdigest(), item.expiration, json.loads(item.metadata) if item.metadata else None
         )
         for item in items
     }
 
 
-def _judged(here: Ground, longest: float) -> Found:
+def _judged(here: CleanupGround, longest: float) -> Found:
     """What the journal says of every key that was deleted."""
     copied, counts, gaps = _copied(here), Counter[str](), Counter[str]()
     longest_gap = 0.0
@@ -128,13 +128,13 @@ def _judged(here: Ground, longest: float) -> Found:
     return {**counts, **gaps, "gap_max": longest_gap}
 
 
-def _of_one(here: Ground, call: Call, name: str, copy: Entry | None, longest: float) -> Iterator[str]:
+def _of_one(here: CleanupGround, call: ApiCall, name: str, copy: SeenEntry | None, longest: float) -> Iterator[str]:
     """What is to be counted of one deleted key."""
     yield "deleted"
     answered = call.read.get(name)
     if copy is None or answered is None or answered.value != copy.value:
         yield "not_the_copied_value"
-    elif Entry(answered.value, answered.expiration, json.loads(answered.metadata or "null")) != copy:
+    elif SeenEntry(answered.value, answered.expiration, json.loads(answered.metadata or "null")) != copy:
         yield "lost"
     if answered is not None and call.deleted[name] != answered.value:
         yield "newer"
@@ -142,7 +142,7 @@ def _of_one(here: Ground, call: Call, name: str, copy: Entry | None, longest: fl
             yield "older_than_the_window"
 
 
-def _unreported(here: Ground, done: float) -> int:
+def _unreported(here: CleanupGround, done: float) -> int:
     """Keys that were gone, were there again long before the last look, stayed, and are in no report."""
     look = here.clock.time() - 10.0
     stage = here.stage
@@ -168,31 +168,33 @@ def _percentile(found: Sequence[Found], share: float) -> float:
     return 0.0
 
 
-def _drift_figures(found: Sequence[Found]) -> list[Figure]:
+def _drift_figures(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("keys deleted", total(found, "deleted"), ">=", 1),
-        Figure(
+        TortureFigure("keys deleted", total(found, "deleted"), ">=", 1),
+        TortureFigure(
             "deleted after a last read of another value than the copy holds",
             total(found, "not_the_copied_value"),
             "==",
             0,
         ),
-        Figure("deleted and not restorable as last read", total(found, "lost"), "==", 0),
-        Figure("deleted values older than the lag and not seen", total(found, "older_than_the_window"), "==", 0),
-        Figure("deleted values written within the lag or the gap", total(found, "newer")),
-        Figure("keys that returned and are in no report", total(found, "unseen"), "==", 0),
-        Figure("writes by others", total(found, "writes")),
-        Figure("trials with old answers", total(found, "lagging")),
-        Figure("trials with few requests left", total(found, "tight")),
-        Figure("waits for the request limit", total(found, "limited")),
-        Figure("trials in which others never let a copy be whole", total(found, "never_copied")),
-        Figure("deletions that did not come to their end", total(found, "failed"), "==", 0),
-        Figure("gap from the last read to the delete, p50, s", _percentile(found, 0.5)),
-        Figure("gap from the last read to the delete, p99, s", _percentile(found, 0.99), "<=", timing.READ_FRESH),
-        Figure(
+        TortureFigure("deleted and not restorable as last read", total(found, "lost"), "==", 0),
+        TortureFigure("deleted values older than the lag and not seen", total(found, "older_than_the_window"), "==", 0),
+        TortureFigure("deleted values written within the lag or the gap", total(found, "newer")),
+        TortureFigure("keys that returned and are in no report", total(found, "unseen"), "==", 0),
+        TortureFigure("writes by others", total(found, "writes")),
+        TortureFigure("trials with old answers", total(found, "lagging")),
+        TortureFigure("trials with few requests left", total(found, "tight")),
+        TortureFigure("waits for the request limit", total(found, "limited")),
+        TortureFigure("trials in which others never let a copy be whole", total(found, "never_copied")),
+        TortureFigure("deletions that did not come to their end", total(found, "failed"), "==", 0),
+        TortureFigure("gap from the last read to the delete, p50, s", _percentile(found, 0.5)),
+        TortureFigure(
+            "gap from the last read to the delete, p99, s", _percentile(found, 0.99), "<=", timing.READ_FRESH
+        ),
+        TortureFigure(
             "gap from the last read to the delete, max, s", max((one.get("gap_max", 0.0) for one in found), default=0)
         ),
     ]
 
 
-ROWS = (Row("drift", "A3", 300, 4, _drift, _drift_figures), PARTIAL)
+ROWS = (TortureRow("drift", "A3", 300, 4, _drift, _drift_figures), PARTIAL)

@@ -44,7 +44,7 @@ def small_parts(keys: int) -> Iterator[None]:
 def not_read_back() -> Iterator[None]:
     """Let a finished copy stay as it is, instead of being read back at once."""
     kind = kinds.KINDS[Run.Kind.BACKUP]
-    with patch.dict(kinds.KINDS, {Run.Kind.BACKUP: kinds.Kind(kind.handler)}):
+    with patch.dict(kinds.KINDS, {Run.Kind.BACKUP: kinds.RunKind(kind.handler)}):
         yield
 
 

@@ -21,17 +21,17 @@ from tests.clusters import MANAGE, Worker, alive
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 from tests.torture.hang import KINDS
-from tests.torture.postgres_lane import Database
+from tests.torture.postgres_lane import LosablePostgres
 from tests.torture.running import KEPT
 
 PATIENCE = 300.0 if timing.SCALE == 1 else 90.0
 """Seconds after which something counts as never happening."""
 
 
-class Lane:
+class HangLane:
     """A worker and a sweep on a database of their own, with something to scan."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
+    def __init__(self, folder: Path, database: LosablePostgres) -> None:
         self._folder, self._database = folder, database
         self._services = ExitStack()
         cloudflare, s3 = self._services.enter_context(FakeCloudflare()), self._services.enter_context(FakeS3())

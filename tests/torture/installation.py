@@ -17,7 +17,7 @@ from audit.models import Entry
 from kvops.models import Run
 from sandbox.processes import remembered_port
 from tests.clusters import MANAGE
-from tests.torture.postgres_lane import Database
+from tests.torture.postgres_lane import LosablePostgres
 from tests.torture.rows import Found
 from tests.torture.services import Service
 
@@ -56,7 +56,7 @@ class _Kill:
 class Machine:
     """A worker and a sweep, a web server at `url` where people click; with Postgres when it has a `database`."""
 
-    def __init__(self, folder: Path, database: Database | None = None, *, people: bool = True) -> None:
+    def __init__(self, folder: Path, database: LosablePostgres | None = None, *, people: bool = True) -> None:
         self._database, self._data = database, folder / "data"
         port = remembered_port(folder / "web-port")
         self.url = f"http://127.0.0.1:{port}"

@@ -43,7 +43,7 @@ ENDLESS = 20
 type Say = Callable[[str], None]
 
 
-class Job(ABC):
+class TortureJob(ABC):
     """What is to be done until it is over. `say` is told what is being done now.
 
     Who is `leaving` ends what it does and begins nothing more.

@@ -11,7 +11,7 @@ from audit.models import Entry
 from backups.models import CleanupStage, Restore
 from kvops import timing
 from tests import make
-from tests.torture.trial_estate import Asked, Trial
+from tests.torture.trial_estate import Asked, EstateTrial
 
 INTENTS = {
     "bulk_delete": Action.CHUNK_INTENDED,
@@ -43,7 +43,7 @@ class Pair:
     intent: Entry | None
 
 
-def pairs(trial: Trial) -> list[Pair]:
+def pairs(trial: EstateTrial) -> list[Pair]:
     """Each call with the newest entry before it that carries the digest of exactly its names, and is no other's."""
     intents = list(Entry.objects.filter(action__in=SETTLED).order_by("-seq"))
     slugs = {namespace: slug for slug, namespace in make.NAMESPACES.items()}

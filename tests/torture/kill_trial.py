@@ -13,11 +13,11 @@ from kvops.models import Run
 from tests.audit import flush
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.torture import clicks, joined, verdict
-from tests.torture.browser_people import People
+from tests.torture.browser_people import BrowserPeople
 from tests.torture.installation import Machine
-from tests.torture.postgres_lane import Database
+from tests.torture.postgres_lane import LosablePostgres
 from tests.torture.rows import Found
-from tests.torture.trial_estate import VARIANTS, Bucket, Trial, main_job
+from tests.torture.trial_estate import VARIANTS, EstateTrial, JournalledBucket, main_job
 
 KILLS = 8
 ENTRIES = 80
@@ -30,10 +30,10 @@ LATENCY = 0.03
 """Seconds before each answer of Cloudflare, so that there is something to interrupt."""
 
 
-class Lane:
+class KillLane:
     """A machine that lives on from trial to trial, and a database that is emptied before each."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
+    def __init__(self, folder: Path, database: LosablePostgres) -> None:
         self._machine = Machine(folder, database)
         joined.note_leases()
 
@@ -45,9 +45,9 @@ class Lane:
     def trial(self, seed: int, number: int) -> Found:
         """Do the main job while processes are killed, and judge it."""
         chance = Random(f"{seed}/{number}")
-        with FakeCloudflare() as cloudflare, Bucket() as bucket:
+        with FakeCloudflare() as cloudflare, JournalledBucket() as bucket:
             trial = self._begin(cloudflare, bucket, chance, number % VARIANTS)
-            people = People(self._machine.url)
+            people = BrowserPeople(self._machine.url)
             people.start()
             try:
                 found = self._machine.torment(chance, _moments(chance), clicks.over)
@@ -64,7 +64,7 @@ class Lane:
             self._machine.end()
         return found
 
-    def _begin(self, cloudflare: FakeCloudflare, bucket: Bucket, chance: Random, variant: int) -> Trial:
+    def _begin(self, cloudflare: FakeCloudflare, bucket: JournalledBucket, chance: Random, variant: int) -> EstateTrial:
         connection.close()
         _empty_the_database()
         joined.forget_leases()

@@ -11,7 +11,7 @@ from functools import partial
 from tests.torture import crashes
 from tests.torture import lanes_with_postgres as apart
 from tests.torture.lanes import SCALE
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 KINDS = ("worker", "cluster", "sweep", "web", "Postgres")
 """What is struck, as in `machine.py`, which needs Django."""
@@ -19,22 +19,22 @@ AT_LEAST = 7
 """Kills per trial, on average."""
 
 
-def figures(found: Sequence[Found]) -> list[Figure]:
+def figures(found: Sequence[Found]) -> list[TortureFigure]:
     """All that must be zero, over all trials, and what was killed."""
     kills = sum(total(found, kind) for kind in KINDS)
     longest = max((one["ended after"] for one in found), default=0.0)
     return [
-        *(Figure(name, total(found, name), "==", 0) for name in crashes.ZEROS),
-        Figure("changing calls after deadline + timeout", total(found, "late"), "==", 0),
-        Figure("SIGKILLs", kills, ">=", AT_LEAST * len(found)),
-        *(Figure(f"SIGKILLs of {kind}", total(found, kind)) for kind in KINDS),
-        Figure("SIGKILLs of who held a lease, or of Postgres meanwhile", total(found, "at work")),
-        Figure("leases taken over", total(found, "taken over")),
-        Figure("runs that failed and were resumed by a person", total(found, "resumed")),
-        Figure("processes of a cluster left behind by a killed worker", total(found, "left behind")),
-        Figure("s from the last SIGKILL to the end of the job, longest", longest),
+        *(TortureFigure(name, total(found, name), "==", 0) for name in crashes.ZEROS),
+        TortureFigure("changing calls after deadline + timeout", total(found, "late"), "==", 0),
+        TortureFigure("SIGKILLs", kills, ">=", AT_LEAST * len(found)),
+        *(TortureFigure(f"SIGKILLs of {kind}", total(found, kind)) for kind in KINDS),
+        TortureFigure("SIGKILLs of who held a lease, or of Postgres meanwhile", total(found, "at work")),
+        TortureFigure("leases taken over", total(found, "taken over")),
+        TortureFigure("runs that failed and were resumed by a person", total(found, "resumed")),
+        TortureFigure("processes of a cluster left behind by a killed worker", total(found, "left behind")),
+        TortureFigure("s from the last SIGKILL to the end of the job, longest", longest),
     ]
 
 
-_trials = partial(apart.trials, lane="tests.torture.kill_trial.Lane", scale=SCALE, lanes=2)
-ROWS = (Row("kills", "A2, A9, A11, A18", 144, 0, _trials, figures, SCALE),)
+_trials = partial(apart.trials, lane="tests.torture.kill_trial.KillLane", scale=SCALE, lanes=2)
+ROWS = (TortureRow("kills", "A2, A9, A11, A18", 144, 0, _trials, figures, SCALE),)

@@ -35,7 +35,7 @@ def trials(trial: str, seed: int, numbers: Sequence[int], *, lanes: int) -> Iter
         waiting.put(number)
     with tempfile.TemporaryDirectory(prefix="kvops-lanes-") as folder, _copy() as base:
         running = [
-            _Lane(Path(folder) / str(at), [f"{base}_{at}", base, trial, str(seed), str(SCALE)], waiting, ended)
+            _TrialLane(Path(folder) / str(at), [f"{base}_{at}", base, trial, str(seed), str(SCALE)], waiting, ended)
             for at in range(min(lanes, len(numbers)))
         ]
         try:
@@ -53,7 +53,7 @@ def trials(trial: str, seed: int, numbers: Sequence[int], *, lanes: int) -> Iter
         raise RuntimeError(f"{len(broken)} of {len(running)} lanes broke.\n{broken[0]}")
 
 
-class _Lane:
+class _TrialLane:
     """One lane as a process, and the thread that gives it numbers and hears of its trials."""
 
     def __init__(self, folder: Path, more: Sequence[str], waiting: SimpleQueue[int], ended: Ended) -> None:

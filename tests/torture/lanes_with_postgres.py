@@ -31,7 +31,7 @@ def trials(seed: int, numbers: Sequence[int], *, lane: str, scale: float, lanes:
         folder.chmod(0o755)  # the account that Postgres is lent to passes through
         template = _template(folder / "template")
         shares = [share for share in (numbers[first::lanes] for first in range(lanes)) if share]
-        running = [_Lane(template, [lane, str(scale), str(seed), *map(str, share)], ended) for share in shares]
+        running = [_PostgresLane(template, [lane, str(scale), str(seed), *map(str, share)], ended) for share in shares]
         try:
             for _ in numbers:
                 if (one := ended.get()) is None:
@@ -61,7 +61,7 @@ def _template(folder: Path) -> Path:
     return folder
 
 
-class _Lane:
+class _PostgresLane:
     """One lane as a process, and the thread that hears of its trials."""
 
     def __init__(self, template: Path, more: Sequence[str], ended: _Ended) -> None:

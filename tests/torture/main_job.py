@@ -15,10 +15,10 @@ from kvops.inventory import scan as inventory
 from kvops.models import ApprovalRequest, Person
 from kvops.runs import driver as runs
 from tests.torture import clicks
-from tests.torture.job import Job
+from tests.torture.job import TortureJob
 
 
-class MainJob(Job):
+class MainJob(TortureJob):
     """What the people click on is told by `clicks`."""
 
     def over(self) -> bool:

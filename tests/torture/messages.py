@@ -17,12 +17,12 @@ from django_q.models import OrmQ
 
 from audit import log
 from kvops import timing
-from kvops.models import Environment, Event, Notification
+from kvops.models import Environment, Notification, NotificationEvent
 from kvops.notifications import outbox as notifications
 from tests.audit import flush
 from tests.fakes.http import Reply
 from tests.fakes.slack import FakeSlack
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 MESSAGES = 12
 HOUR = 3600.0
@@ -30,7 +30,7 @@ AGAIN = "Sent again"
 DOWN = (Reply(503), Reply(500), Reply(429, b"", {"Retry-After": "30"}), Reply(429))
 
 
-class Died(BaseException):
+class DiedBeforeWriting(BaseException):
     """The worker ended between sending and writing."""
 
 
@@ -38,7 +38,7 @@ class RolledBack(Exception):
     """What was to be told did not happen."""
 
 
-class _Trial:
+class _MessageTrial:
     def __init__(self, rng: random.Random, slack: FakeSlack, environment: Environment) -> None:
         self.rng, self.slack, self.environment = rng, slack, environment
         self.deaths = self.lost_answers = 0
@@ -65,7 +65,10 @@ class _Trial:
         with suppress(RolledBack), log.transaction():
             for _ in range(self.rng.choice([1, 2])):
                 notifications.post(
-                    Event.GENERATION_MADE, subject=f"generation:{number}", title=title, environment=self.environment
+                    NotificationEvent.GENERATION_MADE,
+                    subject=f"generation:{number}",
+                    title=title,
+                    environment=self.environment,
                 )
             if fails:
                 raise RolledBack
@@ -82,7 +85,7 @@ class _Trial:
                 self.slack.lose_the_answer()
             dies = up and self.rng.random() < 0.05
             with (
-                suppress(Died),
+                suppress(DiedBeforeWriting),
                 patch.object(notifications, "_delivered", self._die if dies else notifications._delivered),
             ):
                 notifications.deliver(pk)
@@ -90,7 +93,7 @@ class _Trial:
 
     def _die(self, _mine: Notification) -> None:
         self.deaths += 1
-        raise Died
+        raise DiedBeforeWriting
 
     def _pass(self, seconds: float) -> None:
         """Let time pass: what lies ahead comes nearer. The waits are scaled like every wait of the tests."""
@@ -122,21 +125,21 @@ def _messages(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
             environment = Environment.objects.create(
                 slug="qa", name="QA", order=1, read_token="env:R", write_token="env:W", slack="env:TORTURE_SLACK"
             )
-            yield number, _Trial(random.Random(f"{seed}/{number}"), slack, environment).found()
+            yield number, _MessageTrial(random.Random(f"{seed}/{number}"), slack, environment).found()
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("messages", total(found, "posted")),
-        Figure("lost", total(found, "lost"), "==", 0),
-        Figure("not said to be delivered", total(found, "undelivered"), "==", 0),
-        Figure("told although it did not happen", total(found, "invented"), "==", 0),
-        Figure("sent twice although the first try was known", total(found, "twice"), "==", 0),
-        Figure("repetitions that do not say so", total(found, "silent"), "==", 0),
-        Figure("repetitions of what nobody could know about", total(found, "repeated")),
-        Figure("tries that Slack did not take", total(found, "refused"), ">=", len(found)),
-        Figure("workers that died while sending, and answers that got lost", total(found, "unknown")),
+        TortureFigure("messages", total(found, "posted")),
+        TortureFigure("lost", total(found, "lost"), "==", 0),
+        TortureFigure("not said to be delivered", total(found, "undelivered"), "==", 0),
+        TortureFigure("told although it did not happen", total(found, "invented"), "==", 0),
+        TortureFigure("sent twice although the first try was known", total(found, "twice"), "==", 0),
+        TortureFigure("repetitions that do not say so", total(found, "silent"), "==", 0),
+        TortureFigure("repetitions of what nobody could know about", total(found, "repeated")),
+        TortureFigure("tries that Slack did not take", total(found, "refused"), ">=", len(found)),
+        TortureFigure("workers that died while sending, and answers that got lost", total(found, "unknown")),
     ]
 
 
-ROWS = (Row("messages", "A9", n=200, slice=3, trials=_messages, figures=_figures),)
+ROWS = (TortureRow("messages", "A9", n=200, slice=3, trials=_messages, figures=_figures),)

@@ -30,14 +30,14 @@ from tests.backups.cleanup import helpers as cleaning
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.gate import world as gate
 from tests.torture import empty_estate as place
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 QA, PRODUCTION = "qa", "production"
 MOMENTS = ("defined", "approved", "claimed")
 
 
 @dataclass
-class Ground:
+class MisbindingGround:
     """The estate with an approved deletion of production, and a foreign server."""
 
     estate: make.Estate
@@ -52,23 +52,23 @@ class Ground:
 
 
 @dataclass(frozen=True)
-class Case:
+class Misbinding:
     """One wrong binding: in the file, in the rows, at Cloudflare."""
 
     name: str
-    rows: Callable[[Ground], object]
-    text: Callable[[str, Ground], str] | None = None
+    rows: Callable[[MisbindingGround], object]
+    text: Callable[[str, MisbindingGround], str] | None = None
 
 
-def swapped(one: str, other: str) -> Callable[[str, Ground], str]:
+def swapped(one: str, other: str) -> Callable[[str, MisbindingGround], str]:
     """Two texts change places in the file."""
     return lambda text, _: text.replace(one, "\0").replace(other, one).replace("\0", other)
 
 
-def swap_columns(*names: str) -> Callable[[Ground], None]:
+def swap_columns(*names: str) -> Callable[[MisbindingGround], None]:
     """The two environments change values; what must differ is out of the way meanwhile."""
 
-    def change(_ground: Ground) -> None:
+    def change(_ground: MisbindingGround) -> None:
         qa, production = (Environment.objects.get(slug=slug) for slug in (QA, PRODUCTION))
         between = {name: 99 for name in names if name == "order"}
         gate.tampered(qa, **{name: between.get(name, getattr(production, name)) for name in names})
@@ -78,62 +78,62 @@ def swap_columns(*names: str) -> Callable[[Ground], None]:
     return change
 
 
-def set_columns(**values: str) -> Callable[[Ground], None]:
+def set_columns(**values: str) -> Callable[[MisbindingGround], None]:
     """Production gets other values."""
     return lambda _: gate.tampered(Environment.objects.get(slug=PRODUCTION), **values)
 
 
-def swap_databases(_ground: Ground) -> None:
+def swap_databases(_ground: MisbindingGround) -> None:
     """Production is checked against QA's database."""
     for slug, other in ((QA, PRODUCTION), (PRODUCTION, QA)):
         gate.tampered(Database.objects.get(environment__slug=slug), database_id=make.DATABASES[other])
 
 
-def one_secret(_ground: Ground) -> None:
+def one_secret(_ground: MisbindingGround) -> None:
     """Behind both references is the same token."""
     os.environ["PRODUCTION_WRITE"] = "production-read-token"
 
 
-def renamed(ground: Ground) -> None:
+def renamed(ground: MisbindingGround) -> None:
     """Somebody gave the namespace another title."""
     ground.estate.cloudflare.namespace(make.NAMESPACES[PRODUCTION]).title = "another"
 
 
-def recreated(ground: Ground) -> None:
+def recreated(ground: MisbindingGround) -> None:
     """The namespace was deleted, and made again under the same title."""
     api = ground.estate.cloudflare._api
     kept = api.namespaces.pop(make.NAMESPACES[PRODUCTION])
     api.namespaces["f" * 32] = kept
 
 
-def one_namespace(_ground: Ground) -> None:
+def one_namespace(_ground: MisbindingGround) -> None:
     """Both environments say the same."""
     gate.tampered(Namespace.objects.get(environment__slug=PRODUCTION), namespace_id=make.NAMESPACES[QA])
 
 
-def another_binding(_ground: Ground) -> None:
+def another_binding(_ground: MisbindingGround) -> None:
     """The binding is not there any more."""
     gate.tampered(Namespace.objects.get(environment__slug=PRODUCTION), binding="OTHER")
 
 
-def elsewhere(ground: Ground) -> None:
+def elsewhere(ground: MisbindingGround) -> None:
     """Another server, which the settings allow."""
     gate.tampered(Environment.objects.get(slug=PRODUCTION), api_base_url=ground.foreign.base_url)
 
 
-def replaced(old: str, new: str) -> Callable[[str, Ground], str]:
+def replaced(old: str, new: str) -> Callable[[str, MisbindingGround], str]:
     """Another text in the file."""
     return lambda text, _: text.replace(old, new)
 
 
-def moved(text: str, ground: Ground) -> str:
+def moved(text: str, ground: MisbindingGround) -> str:
     """Production at another server, in the file."""
     before, production = text.split('slug = "production"')
     here, there = ground.estate.cloudflare.base_url, ground.foreign.base_url
     return f'{before}slug = "production"{production.replace(here, there)}'
 
 
-def nowhere(text: str, ground: Ground) -> str:
+def nowhere(text: str, ground: MisbindingGround) -> str:
     """All of the file at a server that is not among the allowed ones."""
     return text.replace(ground.estate.cloudflare.base_url, FOREIGN)
 
@@ -143,21 +143,23 @@ ACCOUNT, OTHER = make.ACCOUNTS[QA], make.ACCOUNTS[PRODUCTION]
 TOKENS = ("read_token", "write_token")
 WRITE, READ = "env:PRODUCTION_WRITE", "env:PRODUCTION_READ"
 CASES = (
-    Case("one namespace", one_namespace, replaced(make.NAMESPACES[PRODUCTION], make.NAMESPACES[QA])),
-    Case("accounts swapped", swap_columns("account_id"), swapped(ACCOUNT, OTHER)),
-    Case("tokens swapped between the environments", swap_columns(*TOKENS), swapped("env:QA_", "env:PRODUCTION_")),
-    Case("one token to read and to write", one_secret, replaced(WRITE, READ)),
-    Case("a write token of another account", set_columns(write_token="env:QA_WRITE"), replaced(WRITE, "env:QA_WRITE")),
-    Case("a read token of another account", set_columns(read_token="env:QA_READ"), replaced(READ, "env:QA_READ")),
-    Case("read and write token swapped", set_columns(read_token=WRITE, write_token=READ), swapped(READ, WRITE)),
-    Case("another title", renamed),
-    Case("deleted and made again", recreated),
-    Case("bucket swapped", set_columns(r2_bucket="qa-media")),
-    Case("databases swapped", swap_databases, swapped(make.DATABASES[QA], make.DATABASES[PRODUCTION])),
-    Case("another server", elsewhere, moved),
-    Case("a server that the settings do not allow", set_columns(api_base_url=FOREIGN), nowhere),
-    Case("order and production swapped", swap_columns("order", "production"), swapped("order = 1", "order = 2")),
-    Case("the binding is missing", another_binding, replaced('"2222', '"3222')),
+    Misbinding("one namespace", one_namespace, replaced(make.NAMESPACES[PRODUCTION], make.NAMESPACES[QA])),
+    Misbinding("accounts swapped", swap_columns("account_id"), swapped(ACCOUNT, OTHER)),
+    Misbinding("tokens swapped between the environments", swap_columns(*TOKENS), swapped("env:QA_", "env:PRODUCTION_")),
+    Misbinding("one token to read and to write", one_secret, replaced(WRITE, READ)),
+    Misbinding(
+        "a write token of another account", set_columns(write_token="env:QA_WRITE"), replaced(WRITE, "env:QA_WRITE")
+    ),
+    Misbinding("a read token of another account", set_columns(read_token="env:QA_READ"), replaced(READ, "env:QA_READ")),
+    Misbinding("read and write token swapped", set_columns(read_token=WRITE, write_token=READ), swapped(READ, WRITE)),
+    Misbinding("another title", renamed),
+    Misbinding("deleted and made again", recreated),
+    Misbinding("bucket swapped", set_columns(r2_bucket="qa-media")),
+    Misbinding("databases swapped", swap_databases, swapped(make.DATABASES[QA], make.DATABASES[PRODUCTION])),
+    Misbinding("another server", elsewhere, moved),
+    Misbinding("a server that the settings do not allow", set_columns(api_base_url=FOREIGN), nowhere),
+    Misbinding("order and production swapped", swap_columns("order", "production"), swapped("order = 1", "order = 2")),
+    Misbinding("the binding is missing", another_binding, replaced('"2222', '"3222')),
 )
 
 
@@ -165,7 +167,7 @@ TRIALS = [(case, moment) for case in CASES for moment in MOMENTS if case.text or
 """What is not in the file cannot be wrong in it."""
 
 
-def _trial(ground: Ground, number: int) -> Found:
+def _trial(ground: MisbindingGround, number: int) -> Found:
     case, moment = TRIALS[number % len(TRIALS)]
     journal = ground.estate.cloudflare.journal
     start, found = len(journal), Found(trial=1)
@@ -189,7 +191,7 @@ def _trial(ground: Ground, number: int) -> Found:
 
 
 @contextmanager
-def _restored(ground: Ground) -> Iterator[None]:
+def _restored(ground: MisbindingGround) -> Iterator[None]:
     """What a case does outside the database is taken back, and every call noted."""
     api, secret = ground.estate.cloudflare._api, os.environ["PRODUCTION_WRITE"]
     namespace = api.namespaces[make.NAMESPACES[PRODUCTION]]
@@ -207,7 +209,7 @@ def _restored(ground: Ground) -> Iterator[None]:
     namespace.title = "production-settings"
 
 
-def _in_force(ground: Ground, case: Case) -> bool:
+def _in_force(ground: MisbindingGround, case: Misbinding) -> bool:
     """Whether the wrong file takes effect without a second person."""
     assert case.text
     try:
@@ -239,7 +241,7 @@ def _lines(values: Mapping[str, object]) -> str:
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
 
 
-def _carry_out(ground: Ground, case: Case, moment: str) -> bool:
+def _carry_out(ground: MisbindingGround, case: Misbinding, moment: str) -> bool:
     """Start the deletion and let a worker come to an end with it; whether the database itself refused the binding."""
     try:
         if moment == "claimed":
@@ -270,14 +272,14 @@ def _misbindings(_seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Foun
         request = cleaning.asked(people)
         cleaning.accepted(request, people)
         cleaning.approved(request, people, PRODUCTION)
-        ground = Ground(made, people, request, foreign)
+        ground = MisbindingGround(made, people, request, foreign)
         for number in numbers:
             place.fresh_budget()
             yield number, _trial(ground, number)
         _untouched(ground)
 
 
-def _untouched(ground: Ground) -> None:
+def _untouched(ground: MisbindingGround) -> None:
     """Rightly bound it is carried out, or the trials would prove nothing."""
     cleanup.start_deletion(ground.stage(), by=ground.people.operator)
     make.work()
@@ -285,15 +287,15 @@ def _untouched(ground: Ground) -> None:
         raise AssertionError("The deletion that is bound rightly was not carried out.")
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("mis-bindings, at the moments they can come about", len(found)),
-        Figure("put in force by one person", total(found, "in_force"), "==", 0),
-        Figure("deleted something", total(found, "deleted"), "==", 0),
-        Figure("sent a delete before it was refused", total(found, "attempts"), "==", 0),
-        Figure("calls to another server", total(found, "foreign"), "==", 0),
-        Figure("calls that are not the product's", total(found, "unknown"), "==", 0),
+        TortureFigure("mis-bindings, at the moments they can come about", len(found)),
+        TortureFigure("put in force by one person", total(found, "in_force"), "==", 0),
+        TortureFigure("deleted something", total(found, "deleted"), "==", 0),
+        TortureFigure("sent a delete before it was refused", total(found, "attempts"), "==", 0),
+        TortureFigure("calls to another server", total(found, "foreign"), "==", 0),
+        TortureFigure("calls that are not the product's", total(found, "unknown"), "==", 0),
     ]
 
 
-ROWS = (Row("misbindings", "A8", n=len(TRIALS), slice=len(TRIALS), trials=_misbindings, figures=_figures),)
+ROWS = (TortureRow("misbindings", "A8", n=len(TRIALS), slice=len(TRIALS), trials=_misbindings, figures=_figures),)

@@ -23,7 +23,7 @@ SELECT p.oid::regprocedure::text, c.value FROM pg_proc p, LATERAL pg_options_to_
 """
 
 
-class Clock:
+class MovableClock:
     """Seconds since 1970, moved forward by `move`."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Clock:
 
 
 @contextmanager
-def clock() -> Iterator[Clock]:
+def clock() -> Iterator[MovableClock]:
     """A movable clock for this process's one connection to the database."""
     with connection.cursor() as cursor:
         cursor.execute("DROP SCHEMA IF EXISTS moved CASCADE;" + _FUNCTIONS)
@@ -52,7 +52,7 @@ def clock() -> Iterator[Clock]:
         for function, _ in fixed:
             cursor.execute(f"ALTER FUNCTION {function} SET search_path = {_PATH}")
     try:
-        yield Clock()
+        yield MovableClock()
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('kvops.moved', '', false)")

@@ -42,7 +42,7 @@ from kvops.runs import driver as runs
 from tests import make
 from tests.gate import world as gate
 from tests.torture import empty_estate as place
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 LATER = "frozen_at confirm_run late_run deleted skipped first_listing_at second_listing_at empty_reason leftovers_note"
 EXEMPT: Mapping[type[Model], str] = {
@@ -74,10 +74,10 @@ OF_A_RUN = ("kind", "subject", "approval", "approval_digest", "started_by", "env
 
 
 @dataclass(frozen=True)
-class Ground:
+class MutationGround:
     """The rows that an approved deletion of production stands on."""
 
-    world: gate.World
+    world: gate.GateWorld
     estate: make.Estate
     stage: CleanupStage
 
@@ -155,7 +155,7 @@ def _others(field: AnyField, value: object) -> list[object]:
     return [*found, *([None] if field.null and value is not None else []), 999_999]
 
 
-def change_a_column(ground: Ground, rng: random.Random) -> str:
+def change_a_column(ground: MutationGround, rng: random.Random) -> str:
     """One column of one row gets another value."""
     row = rng.choice(ground.rows())
     field = rng.choice(columns(row))
@@ -164,20 +164,20 @@ def change_a_column(ground: Ground, rng: random.Random) -> str:
     return f"{type(row).__name__}.{field.name}"
 
 
-def remove_a_name(ground: Ground, rng: random.Random) -> str:
+def remove_a_name(ground: MutationGround, rng: random.Random) -> str:
     """A frozen name goes."""
     CleanupEntry.objects.filter(stage=ground.stage, index=rng.randrange(ground.stage.names)).delete()
     return "a name less"
 
 
-def add_a_name(ground: Ground, rng: random.Random) -> str:
+def add_a_name(ground: MutationGround, rng: random.Random) -> str:
     """A frozen name comes: in between in the order of bytes, or behind."""
     name = rng.choice(("master:z:9", "master:a:11", "system-root"))
     CleanupEntry.objects.create(stage=ground.stage, index=ground.stage.names + rng.randrange(3), name=name)
     return "a name more"
 
 
-def swap_names(ground: Ground, _rng: random.Random) -> str:
+def swap_names(ground: MutationGround, _rng: random.Random) -> str:
     """Two frozen names change places."""
     CleanupEntry.objects.filter(stage=ground.stage, index=0).update(index=900)
     CleanupEntry.objects.filter(stage=ground.stage, index=1).update(index=0)
@@ -185,21 +185,21 @@ def swap_names(ground: Ground, _rng: random.Random) -> str:
     return "names swapped"
 
 
-def remove_from_the_copy(ground: Ground, rng: random.Random) -> str:
+def remove_from_the_copy(ground: MutationGround, rng: random.Random) -> str:
     """An entry of the copy goes."""
     index = rng.randrange(ground.stage.names)
     GenerationEntry.objects.filter(generation=ground.stage.generation, index=index).delete()
     return "a copied entry less"
 
 
-def add_to_the_copy(ground: Ground, _rng: random.Random) -> str:
+def add_to_the_copy(ground: MutationGround, _rng: random.Random) -> str:
     """An entry of the copy comes."""
     generation = Generation.objects.get(stages=ground.stage)
     GenerationEntry.objects.create(generation=generation, index=99, name="master:z:9", outcome="planned")
     return "a copied entry more"
 
 
-def replace_the_policy(_ground: Ground, rng: random.Random) -> str:
+def replace_the_policy(_ground: MutationGround, rng: random.Random) -> str:
     """Another policy, or none."""
     if rng.randrange(2):
         PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="x")
@@ -208,7 +208,7 @@ def replace_the_policy(_ground: Ground, rng: random.Random) -> str:
     return "no policy"
 
 
-def remove_the_rule(_ground: Ground, _rng: random.Random) -> str:
+def remove_the_rule(_ground: MutationGround, _rng: random.Random) -> str:
     """The dataset goes."""
     Dataset.objects.all()._raw_delete("default")
     return "no dataset"
@@ -219,13 +219,15 @@ STRUCTURAL = (
 )  # fmt: skip
 
 
-def mutate(ground: Ground, rng: random.Random) -> str:
+def mutate(ground: MutationGround, rng: random.Random) -> str:
     """One change, as the trial's number wants it; what it was."""
-    how: Callable[[Ground, random.Random], str] = change_a_column if rng.randrange(8) else rng.choice(STRUCTURAL)
+    how: Callable[[MutationGround, random.Random], str] = (
+        change_a_column if rng.randrange(8) else rng.choice(STRUCTURAL)
+    )
     return how(ground, rng)
 
 
-def _trial(ground: Ground, seed: int, number: int) -> Found:
+def _trial(ground: MutationGround, seed: int, number: int) -> Found:
     rng = random.Random(f"{seed}:{number}")
     before = len(ground.estate.cloudflare.calls("bulk_delete"))
     untouched = number % 100 < 2
@@ -249,7 +251,7 @@ def _trial(ground: Ground, seed: int, number: int) -> Found:
     return found
 
 
-def _carry_out(ground: Ground) -> bool:
+def _carry_out(ground: MutationGround) -> bool:
     """Start the deletion unless it was, and let a worker work on it; whether it ended with something unforeseen."""
     try:
         if ground.stage.run is None:
@@ -284,28 +286,30 @@ def _mutations(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
         stage = gate.approved(world, request, "production")
         place.fresh_budget()
         for number in (number for number in numbers if not number % 2):
-            yield number, _trial(Ground(world, estate, stage), seed, number)
+            yield number, _trial(MutationGround(world, estate, stage), seed, number)
         _to_the_first_chunk(cleanup.start_deletion(stage, by=world.people.operator))
         stage = gate.stage_of(request, "production")
         for number in (number for number in numbers if number % 2):
-            yield number, _trial(Ground(world, estate, stage), seed, number)
+            yield number, _trial(MutationGround(world, estate, stage), seed, number)
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     mutated = [one for one in found if not one["untouched"]]
     untouched = [one for one in found if one["untouched"]]
     return [
-        Figure("changed requests", len(mutated)),
-        Figure("changed requests that were carried out", total(mutated, "deleted"), "==", 0),
-        Figure(
+        TortureFigure("changed requests", len(mutated)),
+        TortureFigure("changed requests that were carried out", total(mutated, "deleted"), "==", 0),
+        TortureFigure(
             "untouched requests that were carried out, of 1",
             total(untouched, "deleted") / max(1, len(untouched)),
             "==",
             1,
         ),
-        Figure("changes that the database itself refused, though no trigger ran", total(mutated, "by_the_database")),
-        Figure("ended with an unforeseen error", total(mutated, "by_an_error")),
+        TortureFigure(
+            "changes that the database itself refused, though no trigger ran", total(mutated, "by_the_database")
+        ),
+        TortureFigure("ended with an unforeseen error", total(mutated, "by_an_error")),
     ]
 
 
-ROWS = (Row("mutations", "A4", n=10_000, slice=30, trials=_mutations, figures=_figures),)
+ROWS = (TortureRow("mutations", "A4", n=10_000, slice=30, trials=_mutations, figures=_figures),)

@@ -9,12 +9,12 @@ from http import HTTPStatus
 
 from backups.models import Generation, Restore, RestoreEntry
 from kvops import timing
-from tests.fakes.cloudflare import Call
+from tests.fakes.cloudflare import ApiCall
 from tests.fakes.cloudflare_api import Answered
 from tests.fakes.http import Request
 from tests.fakes.namespaces import Item
 from tests.torture import contents
-from tests.torture.cleanup_ground import Ground
+from tests.torture.cleanup_ground import CleanupGround
 
 Outcome = RestoreEntry.Outcome
 ROUTES = ("bulk_put", "put_value")
@@ -24,10 +24,10 @@ GAP = timing.READ_FRESH + timing.REQUEST_TIMEOUT
 LEFT = (Outcome.VALUE, Outcome.METADATA, Outcome.EXPIRATION, Outcome.SENSITIVE, Outcome.CHANGED)
 
 
-class Judge:
+class OverwriteJudge:
     """Watches the writes from now on. `copies` is what the namespace held when it was copied."""
 
-    def __init__(self, here: Ground, copies: Mapping[str, Item]) -> None:
+    def __init__(self, here: CleanupGround, copies: Mapping[str, Item]) -> None:
         self._here, self._copies = here, copies
         self._asked: list[int] = []
         for route in ROUTES:
@@ -55,7 +55,7 @@ class Judge:
             counts["wrong"] += not right
         return counts
 
-    def _of_write(self, call: Call, name: str, protected: Mapping[str, Item]) -> str:
+    def _of_write(self, call: ApiCall, name: str, protected: Mapping[str, Item]) -> str:
         """What one written name is to be counted as."""
         history = self._here.kv.states(name)
         index = bisect_right(history, call.at, key=lambda state: state[0]) - 1

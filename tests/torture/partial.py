@@ -18,8 +18,8 @@ from backups.deletion import settle as settling
 from backups.deletion.send import Sender
 from kvops.models import Run
 from tests.fakes.past import Lag
-from tests.torture.cleanup_ground import UNSCALED, Ground, State, ground, rng_of
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.cleanup_ground import UNSCALED, CleanupGround, State, ground, rng_of
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 TRIES = (1, 2, 3)
 KEYS = 100
@@ -27,7 +27,7 @@ KEYS = 100
 
 
 @dataclass(frozen=True)
-class Case:
+class PartialAnswer:
     """What goes wrong at which try; `of` is how many of the first hundred names it is about."""
 
     kind: str
@@ -40,10 +40,15 @@ _LOST = tuple(f"effect_then_{kind}" for kind in ("timeout", "reset", "error", "h
 _REFUSED = ("429", "challenge", "redirect", "too_large")
 _WRONG = ("wrong_count", "count_too_high", "unknown_names", "named_twice")
 CASES = (
-    *(Case("ended early", attempt) for attempt in TRIES),
-    *(Case(kind, attempt) for kind in (*_NO_ANSWER, *_LOST, *_REFUSED, *_WRONG) for attempt in TRIES),
-    *(Case("partial", attempt, of) for of in (0, 1, 50, 99, 100) for attempt in TRIES),
-    *(Case(kind, attempt, of) for kind in ("says_done", "says_undone") for of in (1, 50, 100) for attempt in TRIES),
+    *(PartialAnswer("ended early", attempt) for attempt in TRIES),
+    *(PartialAnswer(kind, attempt) for kind in (*_NO_ANSWER, *_LOST, *_REFUSED, *_WRONG) for attempt in TRIES),
+    *(PartialAnswer("partial", attempt, of) for of in (0, 1, 50, 99, 100) for attempt in TRIES),
+    *(
+        PartialAnswer(kind, attempt, of)
+        for kind in ("says_done", "says_undone")
+        for of in (1, 50, 100)
+        for attempt in TRIES
+    ),
 )
 
 
@@ -53,7 +58,7 @@ def _partial(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
             yield number, _trial(here, CASES[number % len(CASES)], rng_of("partial", seed, number))
 
 
-def _trial(here: Ground, case: Case, rng: random.Random) -> Found:
+def _trial(here: CleanupGround, case: PartialAnswer, rng: random.Random) -> Found:
     here.begin()
     names = [f"mastercache:{number:04}" for number in range(KEYS + rng.choice((0, 0, rng.randrange(1, 60))))]
     namespace = here.estate.qa.namespace_id
@@ -79,19 +84,19 @@ def _trial(here: Ground, case: Case, rng: random.Random) -> Found:
     return found
 
 
-def _script(here: Ground, case: Case, rng: random.Random, names: Sequence[str]) -> None:
+def _script(here: CleanupGround, case: PartialAnswer, rng: random.Random, names: Sequence[str]) -> None:
     _leave_all(here, case, names)
     about = None if case.of is None else set(rng.sample(names, case.of))
     here.cloudflare.fault("bulk_delete", case.kind, seconds=1.5 if "timeout" in case.kind else 0, names=about)
 
 
-def _leave_all(here: Ground, case: Case, names: Sequence[str]) -> None:
+def _leave_all(here: CleanupGround, case: PartialAnswer, names: Sequence[str]) -> None:
     """Let the tries before the case's leave every name, so that its own sends them all again."""
     for _ in range(case.attempt - 1):
         here.cloudflare.fault("bulk_delete", "partial", names=set(names))
 
 
-def _end_early(here: Ground, case: Case, rng: random.Random, names: Sequence[str]) -> None:
+def _end_early(here: CleanupGround, case: PartialAnswer, rng: random.Random, names: Sequence[str]) -> None:
     """Stop the deletion at a delete, before its answer is stored or once its names were looked at, and end it there."""
     here.clock.move(UNSCALED["STALE"])
     here.cloudflare.lag = Lag(rng.random(), UNSCALED["STALE"])
@@ -104,7 +109,7 @@ def _end_early(here: Ground, case: Case, rng: random.Random, names: Sequence[str
 
 
 @contextmanager
-def _stopped(here: Ground, case: Case, *, looked: bool) -> Iterator[None]:
+def _stopped(here: CleanupGround, case: PartialAnswer, *, looked: bool) -> Iterator[None]:
     """A person asks the deletion to stop once it has sent as many deletes as the case has tries."""
     where, name = (settling, "settle_chunk") if looked else (Sender, "_sent")
     real = getattr(where, name)
@@ -118,7 +123,7 @@ def _stopped(here: Ground, case: Case, *, looked: bool) -> Iterator[None]:
         yield
 
 
-def _compared(here: Ground) -> Found:
+def _compared(here: CleanupGround) -> Found:
     """The report against the journal: names that differ, counts that differ, and whether it came to its end."""
     stage = here.stage
     effects = Counter(
@@ -156,15 +161,15 @@ def _holds(outcome: str, effects: int, *, is_there: bool) -> bool:
     return False
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("cases, each at each of three tries", len(CASES)),
-        Figure("names reported", total(found, "names")),
-        Figure("names reported otherwise than the journal shows", total(found, "wrong"), "==", 0),
-        Figure("stages whose counts differ from the journal", total(found, "counts"), "==", 0),
-        Figure("deletions that did not come to their end", total(found, "stuck"), "==", 0),
-        Figure("names wrongly reported as there again", total(found, "again"), "==", 0),
+        TortureFigure("cases, each at each of three tries", len(CASES)),
+        TortureFigure("names reported", total(found, "names")),
+        TortureFigure("names reported otherwise than the journal shows", total(found, "wrong"), "==", 0),
+        TortureFigure("stages whose counts differ from the journal", total(found, "counts"), "==", 0),
+        TortureFigure("deletions that did not come to their end", total(found, "stuck"), "==", 0),
+        TortureFigure("names wrongly reported as there again", total(found, "again"), "==", 0),
     ]
 
 
-PARTIAL = Row("partial", "A12", 5 * len(CASES), 6, _partial, _figures)
+PARTIAL = TortureRow("partial", "A12", 5 * len(CASES), 6, _partial, _figures)

@@ -14,7 +14,7 @@ from sandbox import postgres
 from sandbox.processes import ProcessFailed
 
 
-class Database:
+class LosablePostgres:
     """A Postgres that can be lost and started again, with all that was committed."""
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     folder, name, scale, seed = Path(argv[0]), argv[1], argv[2], int(argv[3])
     answers, sys.stdout = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, _leave)
-    database = Database(folder)
+    database = LosablePostgres(folder)
     with ExitStack() as stack:
         os.environ["DATABASE_URL"] = database.start()
         stack.callback(database.lose, violently=False)

@@ -20,7 +20,7 @@ from kvops.approvals import gate as approvals
 from kvops.models import Family, PolicyVersion
 from tests.audit import flush
 from tests.gate import world as gate
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 type Change = Callable[[CleanupStage], object]
 
@@ -104,7 +104,7 @@ COMBINATIONS = list(product(STATES, AGES, LEFT, BACK, KEYS, SCOPES))
 CHANGES = {**STATES, **AGES, **LEFT, **BACK, **KEYS, **SCOPES}
 
 
-def _trial(world: gate.World, request: CleanupRequest, number: int) -> Found:
+def _trial(world: gate.GateWorld, request: CleanupRequest, number: int) -> Found:
     # Spread, so that a short run meets all of them; the first is all good.
     combination = COMBINATIONS[number * 1009 % len(COMBINATIONS)]
     good = all(part in GOOD + GOOD_TOO for part in combination)
@@ -125,7 +125,7 @@ def _trial(world: gate.World, request: CleanupRequest, number: int) -> Found:
     return found
 
 
-def _submits(world: gate.World, request: CleanupRequest) -> bool:
+def _submits(world: gate.GateWorld, request: CleanupRequest) -> bool:
     """The stage is prepared anew, with everything but QA's evidence as it must be."""
     with gate.undone():
         approvals.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
@@ -136,7 +136,7 @@ def _submits(world: gate.World, request: CleanupRequest) -> bool:
         return True
 
 
-def _starts(world: gate.World, request: CleanupRequest) -> bool:
+def _starts(world: gate.GateWorld, request: CleanupRequest) -> bool:
     """The approval was given while the evidence was good."""
     stage = gate.stage_of(request, "production")
     with gate.undone():
@@ -147,7 +147,7 @@ def _starts(world: gate.World, request: CleanupRequest) -> bool:
         return True
 
 
-def _starts_anew(world: gate.World, request: CleanupRequest) -> bool:
+def _starts_anew(world: gate.GateWorld, request: CleanupRequest) -> bool:
     """Approved once more, with QA's evidence as it is now."""
     approvals.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
     try:
@@ -168,18 +168,18 @@ def _qa_first(_seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
             yield number, _trial(world, request, number)
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     good = [one for one in found if one["good"]]
     bad = [one for one in found if not one["good"]]
     return [
-        Figure("combinations that are not good", len(bad)),
-        Figure("production submitted on one of them", total(bad, "submitted"), "==", 0),
-        Figure("production started on one of them", total(bad, "started"), "==", 0),
-        Figure("good ones", len(good), ">=", 1),
-        Figure("good ones that were not submitted", len(good) - total(good, "submitted"), "==", 0),
-        Figure("good ones that were not started once approved", len(good) - total(good, "carried_on"), "==", 0),
-        Figure("good ones that started by the approval of before", total(good, "started"), ">=", 1),
+        TortureFigure("combinations that are not good", len(bad)),
+        TortureFigure("production submitted on one of them", total(bad, "submitted"), "==", 0),
+        TortureFigure("production started on one of them", total(bad, "started"), "==", 0),
+        TortureFigure("good ones", len(good), ">=", 1),
+        TortureFigure("good ones that were not submitted", len(good) - total(good, "submitted"), "==", 0),
+        TortureFigure("good ones that were not started once approved", len(good) - total(good, "carried_on"), "==", 0),
+        TortureFigure("good ones that started by the approval of before", total(good, "started"), ">=", 1),
     ]
 
 
-ROWS = (Row("qa_first", "A7", n=len(COMBINATIONS), slice=60, trials=_qa_first, figures=_figures),)
+ROWS = (TortureRow("qa_first", "A7", n=len(COMBINATIONS), slice=60, trials=_qa_first, figures=_figures),)

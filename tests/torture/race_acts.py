@@ -30,7 +30,7 @@ class NotDone(Exception):
 
 
 @dataclass
-class Ground:
+class RaceGround:
     """The estate and its people, with the stage that all trials are about."""
 
     estate: make.Estate
@@ -57,48 +57,48 @@ class Ground:
         return Run.objects.get(approval=self.asked())
 
 
-type Act = Callable[[Ground], Callable[[], object]]
+type Act = Callable[[RaceGround], Callable[[], object]]
 """Made ready, with all that a page would have loaded, and then done."""
 
 
 # How far the stage is
 
 
-def checked(_ground: Ground) -> None:
+def checked(_ground: RaceGround) -> None:
     """Nobody asked yet; a trial begins like this."""
 
 
-def submitted(ground: Ground) -> None:
+def submitted(ground: RaceGround) -> None:
     """A request waits for a decision."""
     cleanup.submit(ground.now(), by=ground.operators[0])
 
 
-def approve(ground: Ground) -> None:
+def approve(ground: RaceGround) -> None:
     """The reviewer says yes."""
     asked = ground.asked()
     approvals.approve(asked, by=ground.people.reviewer, shown=asked.digest)
 
 
-def approved(ground: Ground) -> None:
+def approved(ground: RaceGround) -> None:
     """The reviewer said yes."""
     submitted(ground)
     approve(ground)
 
 
-def about_to_run_out(ground: Ground) -> None:
+def about_to_run_out(ground: RaceGround) -> None:
     """The reviewer said yes, and the time to use it is almost over."""
     submitted(ground)
     with patch.object(timing, "USE_WITHIN", ground.rng.uniform(0.01, 0.2)):
         approve(ground)
 
 
-def started(ground: Ground) -> None:
+def started(ground: RaceGround) -> None:
     """The deletion is queued, as if D1 had been checked just now."""
     approved(ground)
     to_the_first_chunk(cleanup.start_deletion(ground.now(), by=ground.operators[0]))
 
 
-def stopped(ground: Ground) -> None:
+def stopped(ground: RaceGround) -> None:
     """The deletion was stopped before it sent anything."""
     started(ground)
     runs.request_stop(ground.run(), actor=make.SETUP)
@@ -116,7 +116,7 @@ def to_the_first_chunk(run: Run) -> None:
 def decide(side: int, yes: bool) -> Act:
     """Approve or reject what the page showed."""
 
-    def ready(ground: Ground) -> Callable[[], object]:
+    def ready(ground: RaceGround) -> Callable[[], object]:
         asked, by = ground.asked(), (ground.people.reviewer, ground.reviewer2)[side]
         act = approvals.approve if yes else approvals.reject
         return lambda: act(asked, by=by, shown=asked.digest, reason="so")
@@ -124,13 +124,13 @@ def decide(side: int, yes: bool) -> Act:
     return ready
 
 
-def withdraw(ground: Ground) -> Callable[[], object]:
+def withdraw(ground: RaceGround) -> Callable[[], object]:
     """Take the request back."""
     asked = ground.asked()
     return lambda: approvals.withdraw(asked, by=ground.operators[1])
 
 
-def expire(_ground: Ground) -> Callable[[], object]:
+def expire(_ground: RaceGround) -> Callable[[], object]:
     """The sweep closes what is over."""
 
     def act() -> None:
@@ -140,7 +140,7 @@ def expire(_ground: Ground) -> Callable[[], object]:
     return act
 
 
-def edit(ground: Ground) -> Callable[[], object]:
+def edit(ground: RaceGround) -> Callable[[], object]:
     """Change what is being decided on, by SQL."""
     asked, other = ground.asked(), evidence.digest_of("{}")
     request, name = ApprovalRequest.objects.filter(pk=asked.pk), CleanupEntry.objects.filter(stage=ground.stage)
@@ -169,7 +169,7 @@ def _by_sql(change: Callable[[], object]) -> Callable[[], object]:
 def submit(side: int) -> Act:
     """Ask for a decision."""
 
-    def ready(ground: Ground) -> Callable[[], object]:
+    def ready(ground: RaceGround) -> Callable[[], object]:
         stage, by = ground.now(), ground.operators[side]
         return lambda: cleanup.submit(stage, by=by)
 
@@ -179,31 +179,31 @@ def submit(side: int) -> Act:
 def start(side: int) -> Act:
     """Start the deletion."""
 
-    def ready(ground: Ground) -> Callable[[], object]:
+    def ready(ground: RaceGround) -> Callable[[], object]:
         stage, by = ground.now(), ground.operators[side]
         return lambda: cleanup.start_deletion(stage, by=by)
 
     return ready
 
 
-def replace_the_policy(_ground: Ground) -> Callable[[], object]:
+def replace_the_policy(_ground: RaceGround) -> Callable[[], object]:
     """Another policy comes into force."""
     number = PolicyVersion.objects.latest("number").number + 1
     return lambda: PolicyVersion.objects.create(number=number, digest=f"{number:064}", definition="{}", applied_by="x")
 
 
-def revoke(ground: Ground) -> Callable[[], object]:
+def revoke(ground: RaceGround) -> Callable[[], object]:
     """Whoever approved is no reviewer any more."""
     return lambda: people.revoke(ground.people.reviewer, Role.REVIEWER, actor=make.SETUP)
 
 
-def press(ground: Ground) -> Callable[[], object]:
+def press(ground: RaceGround) -> Callable[[], object]:
     """The emergency stop."""
     environment, by = ground.stage.environment, ground.operators[1]
     return lambda: emergency.press(environment, by=by, reason="wait")
 
 
-def ask_to_stop(ground: Ground) -> Callable[[], object]:
+def ask_to_stop(ground: RaceGround) -> Callable[[], object]:
     """Stop the run."""
     run, actor = ground.run(), ground.operators[1].actor
     return lambda: runs.request_stop(run, actor=actor)
@@ -212,26 +212,26 @@ def ask_to_stop(ground: Ground) -> Callable[[], object]:
 def resume(side: int) -> Act:
     """Let the run go on."""
 
-    def ready(ground: Ground) -> Callable[[], object]:
+    def ready(ground: RaceGround) -> Callable[[], object]:
         run, actor = ground.run(), ground.operators[side].actor
         return lambda: runs.resume(run, actor=actor)
 
     return ready
 
 
-def end_early(ground: Ground) -> Callable[[], object]:
+def end_early(ground: RaceGround) -> Callable[[], object]:
     """Send nothing more."""
     stage, by = ground.now(), ground.operators[1]
     return lambda: ending.end_early(stage, by=by)
 
 
-def send(ground: Ground) -> Callable[[], object]:
+def send(ground: RaceGround) -> Callable[[], object]:
     """A worker sends the chunk."""
     run = ground.run()
     return lambda: runs.drive(run.pk)
 
 
-def take(ground: Ground) -> Callable[[], object]:
+def take(ground: RaceGround) -> Callable[[], object]:
     """A worker wants the run."""
     run = ground.run()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kvops.models import Person
 from tests.torture import race_acts as acts
-from tests.torture.race_acts import Act, Ground
+from tests.torture.race_acts import Act, RaceGround
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class After:
 class Scene:
     """Two acts, and what must be when the first, the second, both or none was done; a missing outcome must not be."""
 
-    until: Callable[[Ground], None]
+    until: Callable[[RaceGround], None]
     first: Act
     second: Act
-    who: Callable[[Ground], tuple[Person, Person]]
+    who: Callable[[RaceGround], tuple[Person, Person]]
     outcomes: Mapping[tuple[bool, bool], Sequence[After]]
 
 
 FIRST, SECOND, BOTH, NONE = (True, False), (False, True), (True, True), (False, False)
 
 
-def reviewers(ground: Ground) -> tuple[Person, Person]:
+def reviewers(ground: RaceGround) -> tuple[Person, Person]:
     """Two who decide."""
     return ground.people.reviewer, ground.reviewer2
 
 
-def operators(ground: Ground) -> tuple[Person, Person]:
+def operators(ground: RaceGround) -> tuple[Person, Person]:
     """Two who ask and start."""
     return ground.operators
 
 
-def both_roles(ground: Ground) -> tuple[Person, Person]:
+def both_roles(ground: RaceGround) -> tuple[Person, Person]:
     """One who decides, one who asked or may take back."""
     return ground.people.reviewer, ground.people.operator2
 

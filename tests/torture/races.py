@@ -37,9 +37,9 @@ from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
 from tests.torture import empty_estate as place
-from tests.torture.race_acts import Ground, NotDone, to_the_first_chunk
+from tests.torture.race_acts import NotDone, RaceGround, to_the_first_chunk
 from tests.torture.race_scenes import FIRST, SCENES, SECOND, After, Scene
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 REFUSED = (
     CleanupRefused,
@@ -77,7 +77,7 @@ class Attempt:
         self.over = time.monotonic()
 
 
-def _race(ground: Ground, scene: Scene, pool: ThreadPoolExecutor) -> list[Attempt]:
+def _race(ground: RaceGround, scene: Scene, pool: ThreadPoolExecutor) -> list[Attempt]:
     acts, attempts, barrier = (scene.first(ground), scene.second(ground)), [Attempt(), Attempt()], Barrier(2)
     later = [0.0, 0.0]
     if who := ground.rng.randrange(3):
@@ -88,7 +88,7 @@ def _race(ground: Ground, scene: Scene, pool: ThreadPoolExecutor) -> list[Attemp
     return attempts
 
 
-def _entries(ground: Ground, scene: Scene, since: int) -> str:
+def _entries(ground: RaceGround, scene: Scene, since: int) -> str:
     """What was recorded about the stage since then, as in After."""
     numbers = {person.pk: str(number) for number, person in enumerate(scene.who(ground))}
     subjects = [f"stage:{ground.stage.pk}", f"approval:{ground.asked().pk}"]
@@ -97,7 +97,7 @@ def _entries(ground: Ground, scene: Scene, since: int) -> str:
     return ", ".join(sorted(f"{action} {numbers.get(who or 0, '-')}" for action, who in found))
 
 
-def _work(ground: Ground) -> int:
+def _work(ground: RaceGround) -> int:
     """Let a worker do what there is, twice, as if the queue had called it twice; how many deletes arrived."""
     for run in Run.objects.filter(approval=ground.asked()):
         to_the_first_chunk(run) if not run.cursor.get("ending") else None
@@ -106,7 +106,7 @@ def _work(ground: Ground) -> int:
     return len(ground.estate.cloudflare.calls("bulk_delete"))
 
 
-def _trial(ground: Ground, seed: int, number: int, pool: ThreadPoolExecutor) -> Found:
+def _trial(ground: RaceGround, seed: int, number: int, pool: ThreadPoolExecutor) -> Found:
     name, scene = list(SCENES.items())[number % len(SCENES)]
     ground.rng = random.Random(f"{seed}:{number}")
     _as_before(ground)
@@ -131,7 +131,7 @@ def _trial(ground: Ground, seed: int, number: int, pool: ThreadPoolExecutor) -> 
     }
 
 
-def _as_before(ground: Ground) -> None:
+def _as_before(ground: RaceGround) -> None:
     """The stage is checked, nobody asked, nothing is stopped, everybody has their rights, and all keys are there."""
     stage, subject = ground.stage, f"stage:{ground.stage.pk}"
     with atomic(), gate.past_the_triggers():
@@ -160,7 +160,7 @@ def _races(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
         stack.callback(lambda: pool.submit(_hang_up).result(60))
         for one in (_do_not_wait_for_the_disk, lambda: pool.submit(_do_not_wait_for_the_disk).result(60)):
             one()
-        ground = Ground(estate, world.people, reviewer2, stage)
+        ground = RaceGround(estate, world.people, reviewer2, stage)
         for number in numbers:
             yield number, _trial(ground, seed, number, pool)
 
@@ -176,19 +176,19 @@ def _hang_up() -> None:
     connection.close()
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     open_ = [name for name, scene in SCENES.items() if {FIRST, SECOND} <= {*scene.outcomes}]
     both = [name for name in open_ if all(total(found, f"{name}: {side}") for side in ("first", "second"))]
     return [
-        Figure("races", len(found)),
-        Figure("races with another outcome than one that there may be", total(found, "wrong"), "==", 0),
-        Figure("effects that happened twice", total(found, "doubled"), "==", 0),
-        Figure("losers who were shown anything but a sentence", total(found, "raw"), "==", 0),
-        Figure("of them both at work at the same moment", total(found, "overlapping")),
-        Figure("races with one winner", total(found, "one")),
-        Figure("kinds of races in which either may win", len(open_)),
-        Figure("of them won by either at least once", len(both)),
+        TortureFigure("races", len(found)),
+        TortureFigure("races with another outcome than one that there may be", total(found, "wrong"), "==", 0),
+        TortureFigure("effects that happened twice", total(found, "doubled"), "==", 0),
+        TortureFigure("losers who were shown anything but a sentence", total(found, "raw"), "==", 0),
+        TortureFigure("of them both at work at the same moment", total(found, "overlapping")),
+        TortureFigure("races with one winner", total(found, "one")),
+        TortureFigure("kinds of races in which either may win", len(open_)),
+        TortureFigure("of them won by either at least once", len(both)),
     ]
 
 
-ROWS = (Row("races", "A6", n=10_000, slice=len(SCENES), trials=_races, figures=_figures),)
+ROWS = (TortureRow("races", "A6", n=10_000, slice=len(SCENES), trials=_races, figures=_figures),)

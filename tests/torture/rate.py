@@ -31,7 +31,7 @@ from tests import judge, make
 from tests.backups.cleanup import helpers as cleaning
 from tests.torture import empty_estate as place
 from tests.torture.bucket import held
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 WINDOW = 1.0
 """Seconds, instead of 300."""
@@ -55,10 +55,10 @@ def _storms(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
             stack.enter_context(patch("backups.execution.prepaid.SPARE", 10))
             stack.enter_context(patch("backups.execution.prepaid.SPARE_SINGLY", 10))
             estate = stack.enter_context(place.estate())
-            yield number, _Trial(estate, random.Random(f"{seed}/{number}"), read, keys, limit).found()
+            yield number, _RateTrial(estate, random.Random(f"{seed}/{number}"), read, keys, limit).found()
 
 
-class _Trial:
+class _RateTrial:
     """One storm."""
 
     def __init__(self, estate: make.Estate, rng: random.Random, read: str, keys: int, limit: int) -> None:
@@ -200,17 +200,19 @@ def most_in_a_window(times: Sequence[float]) -> int:
     return most
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("keys skipped", total(found, "skipped"), "==", 0),
-        Figure("keys left after three tries, and reported", total(found, "left and reported")),
-        Figure("keys doubled", total(found, "doubled"), "==", 0),
-        Figure("calls that were not allowed", total(found, "not allowed"), "==", 0),
-        Figure("trials or runs that did not end by themselves", total(found, "not ended"), "==", 0),
-        Figure("most requests in any window, of the limit", max(one["most of the limit"] for one in found), "<=", 1),
-        Figure("requests", total(found, "requests")),
-        Figure("answers 429 and 503", total(found, "refused"), ">=", len(found)),
+        TortureFigure("keys skipped", total(found, "skipped"), "==", 0),
+        TortureFigure("keys left after three tries, and reported", total(found, "left and reported")),
+        TortureFigure("keys doubled", total(found, "doubled"), "==", 0),
+        TortureFigure("calls that were not allowed", total(found, "not allowed"), "==", 0),
+        TortureFigure("trials or runs that did not end by themselves", total(found, "not ended"), "==", 0),
+        TortureFigure(
+            "most requests in any window, of the limit", max(one["most of the limit"] for one in found), "<=", 1
+        ),
+        TortureFigure("requests", total(found, "requests")),
+        TortureFigure("answers 429 and 503", total(found, "refused"), ">=", len(found)),
     ]
 
 
-ROWS = (Row("storms", "A23", n=100, slice=1, trials=_storms, figures=_figures),)
+ROWS = (TortureRow("storms", "A23", n=100, slice=1, trials=_storms, figures=_figures),)

@@ -10,7 +10,7 @@ from backups.restores import selection as selecting
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Run
 from tests.torture.clicks import Stuck
-from tests.torture.job import Job
+from tests.torture.job import TortureJob
 
 State = Restore.State
 PURPOSE = Generation.Purpose.ROUTINE
@@ -21,7 +21,7 @@ def over() -> bool:
     return Restore.objects.filter(state=State.DONE).exists() and not Run.objects.open().exists()
 
 
-class PutBack(Job):
+class PutBack(TortureJob):
     """People prepare, submit, approve and start the restore; what would be overwritten is copied by its run."""
 
     def over(self) -> bool:

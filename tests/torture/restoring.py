@@ -19,8 +19,8 @@ from kvops.models import Category, Family, Run
 from tests import make
 from tests.fakes.namespaces import Item
 from tests.torture import odd_keys as odd
-from tests.torture.cleanup_ground import Ground, ground, rng_of
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.cleanup_ground import CleanupGround, ground, rng_of
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 Outcome = RestoreEntry.Outcome
 KEYS = 290
@@ -38,7 +38,7 @@ LARGE_ONE_IN = 5
 
 
 @dataclass(frozen=True)
-class Trial:
+class RestoreTrial:
     """What was there before the deletion, and what the product did to put it back."""
 
     before: Mapping[str, Item]
@@ -54,7 +54,7 @@ def _restore(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
             yield number, _trial(here, rng_of("restore", seed, number), number)
 
 
-def _trial(here: Ground, rng: random.Random, number: int) -> Found:
+def _trial(here: CleanupGround, rng: random.Random, number: int) -> Found:
     here.begin()
     prefix = PREFIXES[number // 2 % len(PREFIXES)]
     exact = number % EXACT_ONE_IN == EXACT_ONE_IN - 1
@@ -74,14 +74,14 @@ def _trial(here: Ground, rng: random.Random, number: int) -> Found:
     undone = number % 2 == 0
     restore = _undone(here, base) if undone else _put_back(here, base, keys if number % 4 == 1 else None)
     here.work()
-    found = _compared(here, Trial({item.name: item for item in keys}, refused, restore))
+    found = _compared(here, RestoreTrial({item.name: item for item in keys}, refused, restore))
     found |= Found(trials=1, undone=undone, exact=exact, unnamed=here.kv.get(unnamed) is not None)
     found["undone_again" if undone else "restored_again"] = here.stage.reappearances.count()
     here.close()
     return found
 
 
-def _refused(here: Ground, names: list[str]) -> bool:
+def _refused(here: CleanupGround, names: list[str]) -> bool:
     """Whether putting back a name that the database cannot hold is refused, with a sentence, and leaves nothing."""
     restored = Restore.objects.count()
     try:
@@ -91,14 +91,14 @@ def _refused(here: Ground, names: list[str]) -> bool:
     return False
 
 
-def _undone(here: Ground, base: int) -> Restore:
+def _undone(here: CleanupGround, base: int) -> Restore:
     """The deletion's own approval covers it."""
     here.clock.move(base - here.clock.time())
     run = undo.start_undo(here.stage, by=here.people.operator2)
     return _seen_through(here, run)
 
 
-def _put_back(here: Ground, base: int, listed: Sequence[Item] | None) -> Restore:
+def _put_back(here: CleanupGround, base: int, listed: Sequence[Item] | None) -> Restore:
     """All keys of the copy, or those in a list, approved by another person."""
     operator, names = here.people.operator, [item.name for item in listed] if listed else None
     restore = selecting.prepare(here.copy, names=names, actor=operator.actor, person=operator)
@@ -110,7 +110,7 @@ def _put_back(here: Ground, base: int, listed: Sequence[Item] | None) -> Restore
     return _seen_through(here, restores.start(restore, by=operator))
 
 
-def _seen_through(here: Ground, run: Run) -> Restore:
+def _seen_through(here: CleanupGround, run: Run) -> Restore:
     here.work(late=False)
     run.refresh_from_db()
     if run.state != Run.State.SUCCEEDED:
@@ -118,7 +118,7 @@ def _seen_through(here: Ground, run: Run) -> Restore:
     return Restore.objects.get(run=run)
 
 
-def _compared(here: Ground, trial: Trial) -> Found:
+def _compared(here: CleanupGround, trial: RestoreTrial) -> Found:
     """Every key as it was against what the fake holds now, what the journal shows, and what the product reports."""
     outcomes = dict(trial.restore.entries.values_list("name", "outcome"))
     calls = here.cloudflare.journal
@@ -157,30 +157,30 @@ def _reported(item: Item, outcome: str, restore: Restore) -> bool:
     return outcome == Outcome.EXPIRED and item.expiration is not None and item.expiration <= ended
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
-    def none(name: str, key: str) -> Figure:
-        return Figure(name, total(found, key), "==", 0)
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
+    def none(name: str, key: str) -> TortureFigure:
+        return TortureFigure(name, total(found, key), "==", 0)
 
     return [
-        Figure("keys deleted and put back", total(found, "restored"), ">=", RESTORED * len(found)),
+        TortureFigure("keys deleted and put back", total(found, "restored"), ">=", RESTORED * len(found)),
         none("of these, values that are not byte-equal", "data"),
         none("of these, metadata that is not the same text", "metadata"),
         none("of these, expirations that are not exact", "expiration"),
         none("keys that are neither put back nor listed", "lost"),
         none("keys that were not deleted", "not_deleted"),
-        Figure("keys listed because they have expired", total(found, Outcome.EXPIRED)),
-        Figure("keys listed because less than a minute was left", total(found, Outcome.SOON)),
+        TortureFigure("keys listed because they have expired", total(found, Outcome.EXPIRED)),
+        TortureFigure("keys listed because less than a minute was left", total(found, Outcome.SOON)),
         none("keys listed although KV would have taken them", "without_need"),
         none("keys put back and reported otherwise", "reported_wrongly"),
         none("keys written more than once", "twice"),
         none("keys put back by an undo and reported as having come back", "undone_again"),
-        Figure("keys put back by a restore and reported as there again", total(found, "restored_again")),
-        Figure("values of 25 MiB put back", total(found, "large"), "==", total(found, "largest")),
-        Figure("names with NUL refused with a sentence", total(found, "refused"), "==", len(found)),
-        Figure("keys with NUL in their name untouched", total(found, "unnamed"), "==", len(found)),
-        Figure("trials that undo a deletion", total(found, "undone")),
-        Figure("trials with keys that are read one by one", total(found, "exact")),
+        TortureFigure("keys put back by a restore and reported as there again", total(found, "restored_again")),
+        TortureFigure("values of 25 MiB put back", total(found, "large"), "==", total(found, "largest")),
+        TortureFigure("names with NUL refused with a sentence", total(found, "refused"), "==", len(found)),
+        TortureFigure("keys with NUL in their name untouched", total(found, "unnamed"), "==", len(found)),
+        TortureFigure("trials that undo a deletion", total(found, "undone")),
+        TortureFigure("trials with keys that are read one by one", total(found, "exact")),
     ]
 
 
-ROWS = (Row("restore", "A13", 40, 1, _restore, _figures),)
+ROWS = (TortureRow("restore", "A13", 40, 1, _restore, _figures),)

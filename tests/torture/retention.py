@@ -37,7 +37,7 @@ from tests.fakes.s3 import FakeS3
 from tests.gate import world as gate
 from tests.torture import empty_estate as place
 from tests.torture import later
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 PREFIXES = (("master:",), ("master:a:",), ("",), ("mastercache:",), ("master:", "mastercache:"))
 KINDS = ("verified",) * 6 + ("damaged", "partial", "complete")
@@ -56,7 +56,7 @@ def _copies(estate: make.Estate, chance: random.Random) -> list[Generation]:
 
 
 @dataclass
-class Judge:
+class RetentionJudge:
     """What may go, told once more: by age, by what is pinned or needed now, and as never the newest."""
 
     estate: make.Estate
@@ -98,7 +98,7 @@ class Judge:
 class Meanwhile:
     """What happens between two deletes of an object."""
 
-    def __init__(self, estate: make.Estate, people: make.People, chance: random.Random, judge: Judge) -> None:
+    def __init__(self, estate: make.Estate, people: make.People, chance: random.Random, judge: RetentionJudge) -> None:
         self.estate, self.people, self.chance, self.judge = estate, people, chance, judge
         self.done = 0
         self.allowed: set[int] = set()
@@ -190,7 +190,7 @@ def _whole(s3: FakeS3) -> int:
 
 def _interleaved(estate: make.Estate, people: make.People, chance: random.Random) -> Found:
     _copies(estate, chance)
-    judge = Judge(estate)
+    judge = RetentionJudge(estate)
     try:
         disposal = way.started(estate, people)
     except disposals.DisposalRefused:
@@ -249,16 +249,16 @@ def _retention(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
             yield number, (_raced if number % 3 == 2 else _interleaved)(estate, people, chance)
 
 
-def _judged(found: Sequence[Found]) -> list[Figure]:
+def _judged(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("copies deleted", total(found, "copies_deleted"), ">=", 1),
-        Figure("things that happened between two deletes", total(found, "acts"), ">=", 1),
-        Figure("objects deleted that might not be", total(found, "deleted_early"), "==", 0),
-        Figure("races of a restore with a deletion", total(found, "races")),
-        Figure("races that the restore won", total(found, "restores_won")),
-        Figure("restores whose copy lost an object", total(found, "broken_restores"), "==", 0),
-        Figure("races that nobody won", total(found, "nobody_won"), "==", 0),
-        Figure("disposals that did not come to an end", total(found, "unfinished"), "==", 0),
+        TortureFigure("copies deleted", total(found, "copies_deleted"), ">=", 1),
+        TortureFigure("things that happened between two deletes", total(found, "acts"), ">=", 1),
+        TortureFigure("objects deleted that might not be", total(found, "deleted_early"), "==", 0),
+        TortureFigure("races of a restore with a deletion", total(found, "races")),
+        TortureFigure("races that the restore won", total(found, "restores_won")),
+        TortureFigure("restores whose copy lost an object", total(found, "broken_restores"), "==", 0),
+        TortureFigure("races that nobody won", total(found, "nobody_won"), "==", 0),
+        TortureFigure("disposals that did not come to an end", total(found, "unfinished"), "==", 0),
     ]
 
 
@@ -314,16 +314,16 @@ def _simulator(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
             yield number, _simulated(estate, make.everybody(), chance)
 
 
-def _agreed(found: Sequence[Found]) -> list[Figure]:
+def _agreed(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("sets of copies and rules", total(found, "sets")),
-        Figure("copies that went", total(found, "gone"), ">=", 1),
-        Figure("copies that went when their date had come", total(found, "waited"), ">=", 1),
-        Figure("copies that went otherwise, or at another time, than simulated", total(found, "wrong"), "==", 0),
+        TortureFigure("sets of copies and rules", total(found, "sets")),
+        TortureFigure("copies that went", total(found, "gone"), ">=", 1),
+        TortureFigure("copies that went when their date had come", total(found, "waited"), ">=", 1),
+        TortureFigure("copies that went otherwise, or at another time, than simulated", total(found, "wrong"), "==", 0),
     ]
 
 
 ROWS = (
-    Row("retention", "A17", n=1500, slice=9, trials=_retention, figures=_judged),
-    Row("simulator", "A17", n=1000, slice=6, trials=_simulator, figures=_agreed),
+    TortureRow("retention", "A17", n=1500, slice=9, trials=_retention, figures=_judged),
+    TortureRow("simulator", "A17", n=1000, slice=6, trials=_simulator, figures=_agreed),
 )

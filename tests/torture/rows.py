@@ -15,7 +15,7 @@ Found = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Figure:
+class TortureFigure:
     """One line of the table: `value` is at most (`<=`), at least (`>=`) or exactly (`==`) `bound`; "" to inform."""
 
     name: str
@@ -43,7 +43,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Row:
+class TortureRow:
     """One row: the promises it is for (A2), how many trials the full run has, and how many a run of the tests.
 
     `trials(seed, numbers)` runs the trials with these numbers and yields `(number, found)` for each as it ends, in any
@@ -56,7 +56,7 @@ class Row:
     n: int
     slice: int
     trials: Callable[[int, Sequence[int]], Iterator[tuple[int, Found]]]
-    figures: Callable[[Sequence[Found]], list[Figure]]
+    figures: Callable[[Sequence[Found]], list[TortureFigure]]
     scale: float = timing.SCALE
 
 
@@ -82,9 +82,9 @@ MODULES: tuple[str, ...] = (
 """The modules of this package that hold rows, each in its `ROWS`."""
 
 
-def rows() -> dict[str, Row]:
+def rows() -> dict[str, TortureRow]:
     """Every row by its name."""
-    found: list[Row] = [row for module in MODULES for row in import_module(f"tests.torture.{module}").ROWS]
+    found: list[TortureRow] = [row for module in MODULES for row in import_module(f"tests.torture.{module}").ROWS]
     return {row.name: row for row in found}
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from bench.place import ROOT
 from bench.table import commit, line
-from tests.torture.rows import Found, Row
+from tests.torture.rows import Found, TortureRow
 
 RESULTS = ROOT / "bench" / "results" / "torture.md"
 KEPT = ROOT / ".torture"
 COLUMNS = ("row", "promise", "figure", "value", "target", "met", "n", "seed", "scale", "minutes", "commit")
 
 
-def run(row: Row, *, seed: int, n: int) -> int:
+def run(row: TortureRow, *, seed: int, n: int) -> int:
     """Run what is left of a row and append its figures to the table; how many of them missed their target.
 
     What the trials found is kept when one did.
@@ -60,7 +60,7 @@ def _kept(path: Path) -> tuple[dict[int, Found], float, dict[str, None]]:
     return done, seconds, commits
 
 
-def _write(row: Row, found: list[Found], more: tuple[str, ...]) -> int:
+def _write(row: TortureRow, found: list[Found], more: tuple[str, ...]) -> int:
     missed = 0
     if not RESULTS.exists():
         RESULTS.write_text(line(COLUMNS) + line(["---"] * len(COLUMNS)), "utf-8")

@@ -17,10 +17,10 @@ from kvops.models import Environment, Firing, Run, Schedule
 from kvops.runs import driver as runs
 from kvops.schedules import cron
 from kvops.schedules import jobs as schedules
-from kvops.schedules.jobs import Begun, Job
+from kvops.schedules.jobs import Begun, ScheduledJob
 from tests import make
 from tests.audit import flush
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 ZONES = (
     "Europe/Berlin", "America/New_York", "America/Santiago", "Australia/Lord_Howe", "Australia/Sydney",
@@ -30,7 +30,7 @@ ZONES = (
 MINUTE = timedelta(minutes=1)
 
 
-class Died(BaseException):
+class DiedWhileStarting(BaseException):
     """The sweep ended in the middle of a start."""
 
 
@@ -89,7 +89,7 @@ def _truth(due: Due, zone: ZoneInfo, after: datetime, until: datetime) -> list[d
     return found
 
 
-class _Trial:
+class _ScheduleTrial:
     def __init__(self, rng: random.Random, number: int) -> None:
         self.rng, self.number, self.deaths, self.begun = rng, number, 0, 0
 
@@ -99,7 +99,7 @@ class _Trial:
         run = runs.create(Run.Kind.VERIFY, subject=f"x:{self.number}/{self.begun}", label="x", actor=actor)
         if self.rng.random() < 0.15:
             self.deaths += 1
-            raise Died
+            raise DiedWhileStarting
         return Begun([run])
 
     def found(self) -> Found:
@@ -114,7 +114,7 @@ class _Trial:
         )
         begin, last = now, now
         with (
-            patch.dict(schedules.JOBS, {schedule.job: Job("x", "tests.torture.schedules.begin", "* * * * *")}),
+            patch.dict(schedules.JOBS, {schedule.job: ScheduledJob("x", "tests.torture.schedules.begin", "* * * * *")}),
             patch("tests.torture.schedules.begin", self.begin, create=True),
         ):
             for _ in range(40):
@@ -122,7 +122,7 @@ class _Trial:
                     seconds=rng.randrange(60)
                 )
                 for _sweep in range(rng.choice([1, 1, 2])):
-                    with suppress(Died):
+                    with suppress(DiedWhileStarting):
                         schedules.fire(schedule.pk, now)
                         last = now
         return self._judged(schedule, _truth(due, zone, begin, last))
@@ -147,19 +147,19 @@ def _schedules(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
     flush.empty_the_database()
     make.everybody()
     for number in numbers:
-        yield number, _Trial(random.Random(f"{seed}/{number}"), number).found()
+        yield number, _ScheduleTrial(random.Random(f"{seed}/{number}"), number).found()
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        Figure("schedules", len(found)),
-        Figure("due times", total(found, "due")),
-        Figure("missed without being reported", total(found, "unreported"), "==", 0),
-        Figure("started twice", total(found, "twice"), "==", 0),
-        Figure("started or reported at a time that was none", total(found, "invented"), "==", 0),
-        Figure("missed and reported", total(found, "missed")),
-        Figure("deaths of the sweep in the middle of a start", total(found, "deaths")),
+        TortureFigure("schedules", len(found)),
+        TortureFigure("due times", total(found, "due")),
+        TortureFigure("missed without being reported", total(found, "unreported"), "==", 0),
+        TortureFigure("started twice", total(found, "twice"), "==", 0),
+        TortureFigure("started or reported at a time that was none", total(found, "invented"), "==", 0),
+        TortureFigure("missed and reported", total(found, "missed")),
+        TortureFigure("deaths of the sweep in the middle of a start", total(found, "deaths")),
     ]
 
 
-ROWS = (Row("schedules", "A9", n=1_000, slice=8, trials=_schedules, figures=_figures),)
+ROWS = (TortureRow("schedules", "A9", n=1_000, slice=8, trials=_schedules, figures=_figures),)

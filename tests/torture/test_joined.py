@@ -11,13 +11,13 @@ from kvops import timing
 from tests.backups.cleanup import helpers as cleaning
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.torture import joined
-from tests.torture.trial_estate import Bucket, Trial, main_job
+from tests.torture.trial_estate import EstateTrial, JournalledBucket, main_job
 
 
 @pytest.fixture
-def trial(db: None) -> Iterator[Trial]:
+def trial(db: None) -> Iterator[EstateTrial]:
     """Three keys of QA, deleted in two calls."""
-    with FakeCloudflare() as cloudflare, Bucket() as bucket:
+    with FakeCloudflare() as cloudflare, JournalledBucket() as bucket:
         made = main_job(cloudflare, bucket, Random(1), 0, {"qa": 3, "production": 0})
         cleaning.scan(made.estate.qa, made.estate.production)
         joined.note_leases()
@@ -25,35 +25,35 @@ def trial(db: None) -> Iterator[Trial]:
         yield made
 
 
-def moved(trial: Trial, seconds: float) -> list[joined.Pair]:
+def moved(trial: EstateTrial, seconds: float) -> list[joined.Pair]:
     """The calls as if they had arrived so much later."""
     trial.asked[:] = [replace(call, at=call.at + seconds) for call in trial.asked]
     return joined.pairs(trial)
 
 
-def test_a_call_belongs_to_the_intent_before_it_and_the_settlement_after(trial: Trial) -> None:
+def test_a_call_belongs_to_the_intent_before_it_and_the_settlement_after(trial: EstateTrial) -> None:
     found = joined.pairs(trial)
     assert (len(found), joined.unmatched(found), joined.unsettled(), joined.late(found)) == (2, 0, 0, 0)
 
 
-def test_a_call_before_its_intent_is_unmatched(trial: Trial) -> None:
+def test_a_call_before_its_intent_is_unmatched(trial: EstateTrial) -> None:
     assert joined.unmatched(moved(trial, -3600)) == 2
 
 
-def test_a_call_after_its_settlement_is_unmatched(trial: Trial) -> None:
+def test_a_call_after_its_settlement_is_unmatched(trial: EstateTrial) -> None:
     assert joined.unmatched(moved(trial, 3600)) == 2
 
 
-def test_a_call_of_other_names_than_were_intended_is_unmatched(trial: Trial) -> None:
+def test_a_call_of_other_names_than_were_intended_is_unmatched(trial: EstateTrial) -> None:
     trial.asked[0] = replace(trial.asked[0], names=("another",))
     assert joined.unmatched(joined.pairs(trial)) == 1
 
 
-def test_a_call_after_the_deadline_of_its_lease_is_late(trial: Trial) -> None:
+def test_a_call_after_the_deadline_of_its_lease_is_late(trial: EstateTrial) -> None:
     assert joined.late(moved(trial, timing.TRUST + timing.REQUEST_TIMEOUT + 1)) == 2
 
 
-def test_a_call_after_another_worker_took_the_run_over_is_late(trial: Trial) -> None:
+def test_a_call_after_another_worker_took_the_run_over_is_late(trial: EstateTrial) -> None:
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO torture_lease SELECT run, epoch + 99, min(at) FROM torture_lease GROUP BY 1, 2")
     assert joined.late(joined.pairs(trial)) == 2

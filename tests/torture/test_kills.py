@@ -16,13 +16,13 @@ from tests.fakes.cloudflare import FakeCloudflare
 from tests.torture import joined
 from tests.torture.installation import Machine
 from tests.torture.lanes import SCALE
-from tests.torture.trial_estate import Bucket, Trial, main_job
+from tests.torture.trial_estate import EstateTrial, JournalledBucket, main_job
 
 
 @pytest.fixture
-def trial(transactional_db: None) -> Iterator[Trial]:
+def trial(transactional_db: None) -> Iterator[EstateTrial]:
     """Three keys in QA whose deletion is approved."""
-    with FakeCloudflare() as cloudflare, Bucket() as bucket:
+    with FakeCloudflare() as cloudflare, JournalledBucket() as bucket:
         made = main_job(cloudflare, bucket, Random(1), 0, {"qa": 3, "production": 0})
         cleaning.scan(made.estate.qa, made.estate.production)
         cleanup.start_deletion(cleaning.approved(cleaning.asked(made.people), made.people), by=made.people.operator)
@@ -41,7 +41,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
 
 
 @pytest.mark.hazard("B30", "B33")
-def test_a_deletion_ends_well_although_its_cluster_is_killed(trial: Trial, machine: Machine) -> None:
+def test_a_deletion_ends_well_although_its_cluster_is_killed(trial: EstateTrial, machine: Machine) -> None:
     stage = CleanupStage.objects.filter(environment__slug="qa")
     begun = Entry.objects.count()
     found = machine.torment(Random(37), [begun + 1], stage.filter(state="confirmed").exists)

@@ -25,7 +25,7 @@ from tests.torture import empty_estate as place
 from tests.torture.bucket import Held, canonical, held, named
 from tests.torture.copies import fill
 from tests.torture.exporting import Exporter, exporter
-from tests.torture.rows import Figure, Found, Row, total
+from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 KEYS = 20
 PART = 5
@@ -68,7 +68,7 @@ def _torn(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
                 process = process or stack.enter_context(exporter(PART))
                 possible = _possible(estate)
                 for number in batch:
-                    yield number, Trial(estate, process, seed, number).found(possible)
+                    yield number, TornExportTrial(estate, process, seed, number).found(possible)
 
 
 def _possible(estate: make.Estate) -> list[Cut]:
@@ -83,7 +83,7 @@ def _possible(estate: make.Estate) -> list[Cut]:
     return found
 
 
-class Trial:
+class TornExportTrial:
     """One export, cut and then finished."""
 
     def __init__(self, estate: make.Estate, process: Exporter, seed: int, number: int) -> None:
@@ -212,22 +212,22 @@ def _verified(generation: Generation) -> bool:
     return generation.status == Status.VERIFIED
 
 
-def _figures(found: Sequence[Found]) -> list[Figure]:
+def _figures(found: Sequence[Found]) -> list[TortureFigure]:
     kinds = sorted({kind for one in found for kind in one if kind.startswith("cut: ")})
     return [
-        Figure("exports that were cut", total(found, "struck"), "==", len(found)),
-        Figure("torn copies called complete", total(found, "torn but complete"), "==", 0),
-        Figure(
+        TortureFigure("exports that were cut", total(found, "struck"), "==", len(found)),
+        TortureFigure("torn copies called complete", total(found, "torn but complete"), "==", 0),
+        TortureFigure(
             "ended complete and right, or stopped by a stranger's object",
             total(found, "ended as it must"),
             "==",
             len(found),
         ),
-        Figure("read back afterwards", total(found, "verified"), "==", len(found)),
-        Figure("orphans left in the bucket", total(found, "orphans")),
-        Figure("orphans not listed, or listed wrongly", total(found, "orphans not listed"), "==", 0),
-        *(Figure(kind, total(found, kind)) for kind in kinds),
+        TortureFigure("read back afterwards", total(found, "verified"), "==", len(found)),
+        TortureFigure("orphans left in the bucket", total(found, "orphans")),
+        TortureFigure("orphans not listed, or listed wrongly", total(found, "orphans not listed"), "==", 0),
+        *(TortureFigure(kind, total(found, kind)) for kind in kinds),
     ]
 
 
-ROWS = (Row("torn", "A15", n=800, slice=8, trials=_torn, figures=_figures),)
+ROWS = (TortureRow("torn", "A15", n=800, slice=8, trials=_torn, figures=_figures),)

@@ -21,7 +21,7 @@ from tests.backups.generations import helpers as copies
 from tests.backups.restores import helpers as restoring
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
-from tests.fakes.s3 import Answer, FakeS3
+from tests.fakes.s3 import FakeS3, S3Answer
 from tests.torture import lanes
 from tests.torture.boundaries import PID
 from tests.torture.forked_workers import Children, End, Order
@@ -52,25 +52,25 @@ class Asked:
     names: tuple[str, ...] = ()
 
 
-class Bucket(FakeS3):
+class JournalledBucket(FakeS3):
     """A fake bucket that knows when which process put what."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[Asked] = []
 
-    def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> S3Answer:
         """PutObject."""
         self.asked.append(Asked(time.time(), int(headers.get(PID.lower(), 0)), "put", key))
         return super().put(key, body, headers)
 
 
 @dataclass
-class Trial:
+class EstateTrial:
     """One estate with everything that was asked of it. `written`: what somebody wrote again: slug and name, value."""
 
     estate: make.Estate
-    bucket: Bucket
+    bucket: JournalledBucket
     people: make.People
     names: Mapping[str, Sequence[str]]
     asked: list[Asked] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Trial:
         return self.estate.cloudflare
 
 
-type Scene = Callable[[FakeCloudflare, Bucket, Random], Trial]
+type Scene = Callable[[FakeCloudflare, JournalledBucket, Random], EstateTrial]
 """Makes the estate of a trial in an empty database."""
 
 
@@ -103,13 +103,13 @@ class Stand:
         connection.close()
 
     @contextmanager
-    def trial(self, seed: str, scene: Scene) -> Iterator[Trial]:
+    def trial(self, seed: str, scene: Scene) -> Iterator[EstateTrial]:
         """A fresh estate for one trial."""
         connection.close()
         with psycopg.connect(_beside(self._server_url, "postgres"), autocommit=True) as server:
             lanes.create(server, self.database, self._base)
         connections["default"].settings_dict["NAME"] = self.database
-        with FakeCloudflare() as cloudflare, Bucket() as bucket:
+        with FakeCloudflare() as cloudflare, JournalledBucket() as bucket:
             try:
                 made = scene(cloudflare, bucket, Random(seed))
                 connection.close()  # which a child would share
@@ -135,7 +135,9 @@ def _beside(url: str, name: str) -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, keys: Mapping[str, int]) -> Trial:
+def set_up(
+    cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random, keys: Mapping[str, int]
+) -> EstateTrial:
     """People and an estate in an empty database, and so many keys in each environment."""
     people = make.everybody()
     estate = make.estate(cloudflare, bucket)
@@ -146,7 +148,7 @@ def set_up(cloudflare: FakeCloudflare, bucket: Bucket, random: Random, keys: Map
         cleaning.fill(estate, *mine, slugs=[slug])
         for name in OTHERS:
             estate.put(getattr(estate, slug), name, b"stays")
-    trial = Trial(estate, bucket, people, names)
+    trial = EstateTrial(estate, bucket, people, names)
     for route in CHANGING:
         cloudflare.hook(route, partial(_note, trial, route))
     return trial
@@ -156,7 +158,7 @@ def _names(random: Random, count: int) -> list[str]:
     return sorted(f"master:{random.choice('abc')}:{number}" for number in random.sample(range(10**6), count))
 
 
-def _note(trial: Trial, route: str, request: Request) -> None:
+def _note(trial: EstateTrial, route: str, request: Request) -> None:
     namespace, _, below = request.path.split("/namespaces/")[1].partition("/")
     if route.startswith("bulk"):
         names = [one if isinstance(one, str) else one["key"] for one in json.loads(request.body)]
@@ -166,8 +168,8 @@ def _note(trial: Trial, route: str, request: Request) -> None:
 
 
 def main_job(
-    cloudflare: FakeCloudflare, bucket: Bucket, random: Random, variant: int, keys: Mapping[str, int] = KEYS
-) -> Trial:
+    cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random, variant: int, keys: Mapping[str, int] = KEYS
+) -> EstateTrial:
     """The same, and what else is to happen, so that the main job goes other ways.
 
     0: one name of QA's chunk is not deleted everywhere. 1: so too, and a name of production that is gone is written
@@ -188,7 +190,7 @@ def main_job(
     return trial
 
 
-def _write_again(trial: Trial, request: Request, name: str, *, once_gone: bool = False) -> None:
+def _write_again(trial: EstateTrial, request: Request, name: str, *, once_gone: bool = False) -> None:
     """Somebody writes a name of production, once."""
     namespace = trial.estate.production.namespace_id
     gone = trial.cloudflare.namespace(namespace).get(name) is None
@@ -197,7 +199,7 @@ def _write_again(trial: Trial, request: Request, name: str, *, once_gone: bool =
         trial.cloudflare.put(namespace, name, trial.written["production", name])
 
 
-def lost(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
+def lost(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random) -> EstateTrial:
     """An estate whose production was copied and then changed past the product."""
     trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
     estate, names = trial.estate, trial.names["production"]
@@ -209,7 +211,7 @@ def lost(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
     return trial
 
 
-def lost_alone(cloudflare: FakeCloudflare, bucket: Bucket, random: Random) -> Trial:
+def lost_alone(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random) -> EstateTrial:
     """An estate of whose production a key is gone that is written by itself: its metadata is no object."""
     trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
     estate, name = trial.estate, trial.names["production"][0]

@@ -18,7 +18,7 @@ from kvops.models import Run
 from tests.torture import trial_estate, verdict
 from tests.torture.forked_workers import DONE
 from tests.torture.rows import Found, total
-from tests.torture.trial_estate import VARIANTS, Scene, Stand, Trial, main_job
+from tests.torture.trial_estate import VARIANTS, EstateTrial, Scene, Stand, main_job
 
 TRIES = 5
 """How often a boundary is tried that is a matter of moments, and then looked for in a job that nobody disturbs."""
@@ -31,7 +31,7 @@ How often is chance, whether at all is not: see `crashes.figures`.
 
 
 @dataclass(frozen=True)
-class Kind:
+class TrialKind:
     """A kind of trial: what is worked on, where, and how it is judged.
 
     So many `trials` have every boundary once: more than any of its steps has boundaries.
@@ -39,17 +39,17 @@ class Kind:
 
     job: str
     scene: Scene
-    verdict: Callable[[Trial], Found]
+    verdict: Callable[[EstateTrial], Found]
     trials: int
 
 
 KINDS = (
     *(
-        Kind("tests.torture.main_job.MainJob", partial(main_job, variant=variant), verdict.of_main_job, 360)
+        TrialKind("tests.torture.main_job.MainJob", partial(main_job, variant=variant), verdict.of_main_job, 360)
         for variant in range(VARIANTS)
     ),
-    Kind("tests.torture.restore_job.PutBack", trial_estate.lost, verdict.of_restore, 60),
-    Kind("tests.torture.restore_job.PutBack", trial_estate.lost_alone, verdict.of_restore, 60),
+    TrialKind("tests.torture.restore_job.PutBack", trial_estate.lost, verdict.of_restore, 60),
+    TrialKind("tests.torture.restore_job.PutBack", trial_estate.lost_alone, verdict.of_restore, 60),
 )
 
 
@@ -121,7 +121,7 @@ def _dying(stand: Stand, seed: int, kind: int, at: Sequence[str]) -> tuple[Found
         return _judged(mine, trial, stand, at) | {"deaths": float(len(at) - len(left))}, left
 
 
-def _judged(mine: Kind, trial: Trial, stand: Stand, at: Sequence[str]) -> Found:
+def _judged(mine: TrialKind, trial: EstateTrial, stand: Stand, at: Sequence[str]) -> Found:
     """The verdict; a job that did not end is told with its runs and what its processes said."""
     found = mine.verdict(trial)
     if found["stuck"]:

@@ -13,21 +13,21 @@ from tests.backups.cleanup import helpers as cleaning
 from tests.torture import clicks, joined
 from tests.torture import restore_job as putback
 from tests.torture.rows import Found
-from tests.torture.trial_estate import OTHERS, Trial
+from tests.torture.trial_estate import OTHERS, EstateTrial
 
 
-def of_main_job(trial: Trial) -> Found:
+def of_main_job(trial: EstateTrial) -> Found:
     """What is wrong after a trial of the main job, counted; everything is 0 when nothing is."""
     # Nothing that is deleted in a trial comes back before everything is deleted.
     return _verdict(trial, effects=_deleted(trial), over=_over(trial))
 
 
-def of_restore(trial: Trial) -> Found:
+def of_restore(trial: EstateTrial) -> Found:
     """The same of the restore job: everything that was copied is there, whatever was written in between."""
     return _verdict(trial, effects=_written(trial), over=putback.over())
 
 
-def _verdict(trial: Trial, *, effects: Counter[tuple[str, str]], over: bool) -> Found:
+def _verdict(trial: EstateTrial, *, effects: Counter[tuple[str, str]], over: bool) -> Found:
     objects = trial.bucket.objects
     problems = judge.problems(trial.cloudflare.journal, judge.approved_sets(objects), judge.writable_sets(objects))
     found = {
@@ -40,19 +40,19 @@ def _verdict(trial: Trial, *, effects: Counter[tuple[str, str]], over: bool) -> 
     return {name: float(count) for name, count in found.items()}
 
 
-def _missing(trial: Trial) -> int:
+def _missing(trial: EstateTrial) -> int:
     """Keys that are not there with their value: nobody approved them, they were written anew, or they were put back."""
     expected = {("production", name): cleaning.master(name) for name in trial.names["production"]}
     expected |= {(slug, name): b"stays" for slug in make.NAMESPACES for name in OTHERS} | trial.written
     return sum(_held(trial, slug, name) != value for (slug, name), value in expected.items())
 
 
-def _held(trial: Trial, slug: str, name: str) -> bytes | None:
+def _held(trial: EstateTrial, slug: str, name: str) -> bytes | None:
     item = trial.cloudflare.namespace(make.NAMESPACES[slug]).get(name)
     return item.data if item else None
 
 
-def _deleted(trial: Trial) -> Counter[tuple[str, str]]:
+def _deleted(trial: EstateTrial) -> Counter[tuple[str, str]]:
     """How often each name was deleted while it was there."""
     slugs = {namespace: slug for slug, namespace in make.NAMESPACES.items()}
     return Counter(
@@ -63,19 +63,19 @@ def _deleted(trial: Trial) -> Counter[tuple[str, str]]:
     )
 
 
-def _written(trial: Trial) -> Counter[tuple[str, str]]:
+def _written(trial: EstateTrial) -> Counter[tuple[str, str]]:
     """How often each name was written."""
     return Counter((call.namespace, name) for call in trial.cloudflare.journal for name in call.written)
 
 
-def _over(trial: Trial) -> bool:
+def _over(trial: EstateTrial) -> bool:
     """Whether the job is over, and everything that was to go was deleted."""
     to_go = {(slug, name) for slug, names in trial.names.items() for name in names} - trial.written.keys()
     left = [name for name in trial.names["qa"] if _held(trial, "qa", name) is not None]
     return clicks.over() and not left and to_go <= _deleted(trial).keys()
 
 
-def _unmatched_puts(trial: Trial) -> int:
+def _unmatched_puts(trial: EstateTrial) -> int:
     """Objects put that belong to no copy whose start is in the log before them."""
     started = [
         (entry.subject_label, entry.at.timestamp()) for entry in Entry.objects.filter(action=Action.GENERATION_STARTED)

@@ -22,7 +22,7 @@ from backups.exports import plain_file
 from backups.generations.scope import BackupRefused
 from backups.management import run_to_end as driving
 from backups.masters import start as masters
-from backups.masters.start import Count, Masters
+from backups.masters.start import Masters, TableCount
 from backups.models import Generation
 from kvops.cloudflare import CloudflareError
 from kvops.models import Environment
@@ -84,7 +84,7 @@ class Command(BaseCommand):
         facts = {"keys": dump.keys, "bytes": dump.bytes, "calls": dump.calls, "sha256": dump.sha256}
         return _outcome(source, dump.tables, **facts, output=str(dump.path))
 
-    def _ask(self, tables: Sequence[Count], options: dict[str, Any]) -> None:
+    def _ask(self, tables: Sequence[TableCount], options: dict[str, Any]) -> None:
         """Show what would be copied; on a terminal, raise CommandError unless the answer is yes."""
         for each in tables:
             self.stderr.write(f"{each.dataset}: {each.rows} rows of {each.table}")
@@ -98,7 +98,7 @@ class Command(BaseCommand):
         calls = driving.until_verified(made, self.stderr, actor)
         return _outcome(
             source,
-            [Count(table["dataset"], table["table"], table["rows"]) for table in made.tables],
+            [TableCount(table["dataset"], table["table"], table["rows"]) for table in made.tables],
             keys=made.keys,
             bytes=made.bytes,
             calls=calls,
@@ -110,7 +110,7 @@ class Command(BaseCommand):
         )
 
 
-def _outcome(source: str, tables: Sequence[Count], **facts: object) -> dict[str, object]:
+def _outcome(source: str, tables: Sequence[TableCount], **facts: object) -> dict[str, object]:
     return {"source": source, "tables": {each.dataset: each.rows for each in tables}, **facts}
 
 

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         except runs.AlreadyOpen as error:
             raise CommandError(str(error)) from error
         driving.to_the_end(run, self.stderr)
-        bucket = reconciling.Bucket(environment, listed=run, running=None)
+        bucket = reconciling.BucketListings(environment, listed=run, running=None)
         counts, wrong = dict(bucket.counts), bool(bucket.wrong or bucket.uploads)
         if options["json"]:
             found = {"environment": environment.slug, "ok": not wrong, **counts, "unfinished_uploads": bucket.uploads}

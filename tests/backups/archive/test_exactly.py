@@ -34,7 +34,7 @@ from backups.archive import (
     read_entries,
 )
 from backups.archive import reading as reading_module
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 
 HEADER = b"# kvops digests 1: entry name value metadata expiration\n"
 ABSENT = b"\xff\xff\xff\xff"
@@ -211,22 +211,22 @@ def test_lines_before_the_damage_are_still_told() -> None:
 @pytest.mark.parametrize(
     ("text", "entry"),
     [
-        ('{"key":"a","value":"b"}', Entry("a", b"b", None, None)),
-        ('{"value":"b","key":"a"}', Entry("a", b"b", None, None)),
-        (' {\t"key" : "a" ,\n"value":\r"b" } '.strip(), Entry("a", b"b", None, None)),
-        ('{"key":"","value":""}', Entry("", b"", None, None)),
-        ('{"key":"a","value":"/w==","base64":true}', Entry("a", b"\xff", None, None)),
-        ('{"key":"a","value":"","base64":true}', Entry("a", b"", None, None)),
-        ('{"key":"a","value":"b","expiration":0}', Entry("a", b"b", 0, None)),
-        ('{"key":"a","value":"b","expiration":-1}', Entry("a", b"b", -1, None)),
-        ('{"key":"a","value":"b","expiration":1234567890123456789}', Entry("a", b"b", 1234567890123456789, None)),
-        ('{"key":"a","value":"b","metadata":null}', Entry("a", b"b", None, "null")),
-        ('{"key":"a","value":"b","metadata": {"v": 1.0} }', Entry("a", b"b", None, '{"v": 1.0}')),
-        ('{"key":"a","metadata":1e400,"value":"b"}', Entry("a", b"b", None, "1e400")),
-        ('{"key":"a","value":"\\u65e5\\n"}', Entry("a", "日\n".encode(), None, None)),
+        ('{"key":"a","value":"b"}', KvEntry("a", b"b", None, None)),
+        ('{"value":"b","key":"a"}', KvEntry("a", b"b", None, None)),
+        (' {\t"key" : "a" ,\n"value":\r"b" } '.strip(), KvEntry("a", b"b", None, None)),
+        ('{"key":"","value":""}', KvEntry("", b"", None, None)),
+        ('{"key":"a","value":"/w==","base64":true}', KvEntry("a", b"\xff", None, None)),
+        ('{"key":"a","value":"","base64":true}', KvEntry("a", b"", None, None)),
+        ('{"key":"a","value":"b","expiration":0}', KvEntry("a", b"b", 0, None)),
+        ('{"key":"a","value":"b","expiration":-1}', KvEntry("a", b"b", -1, None)),
+        ('{"key":"a","value":"b","expiration":1234567890123456789}', KvEntry("a", b"b", 1234567890123456789, None)),
+        ('{"key":"a","value":"b","metadata":null}', KvEntry("a", b"b", None, "null")),
+        ('{"key":"a","value":"b","metadata": {"v": 1.0} }', KvEntry("a", b"b", None, '{"v": 1.0}')),
+        ('{"key":"a","metadata":1e400,"value":"b"}', KvEntry("a", b"b", None, "1e400")),
+        ('{"key":"a","value":"\\u65e5\\n"}', KvEntry("a", "日\n".encode(), None, None)),
     ],
 )
-def test_what_an_entry_may_look_like(text: str, entry: Entry) -> None:
+def test_what_an_entry_may_look_like(text: str, entry: KvEntry) -> None:
     assert parse_entry(text) == entry
 
 
@@ -360,7 +360,7 @@ def test_entries_are_told_before_the_rest_has_arrived() -> None:
 # A part against its digests and its manifest
 
 
-def written(*entries: Entry) -> tuple[bytes, bytes, Part]:
+def written(*entries: KvEntry) -> tuple[bytes, bytes, Part]:
     """A data object, its digests and what the manifest says of them, without the product's own writer."""
     shown = []
     for entry in entries:
@@ -378,7 +378,7 @@ def written(*entries: Entry) -> tuple[bytes, bytes, Part]:
     return body, digests, part
 
 
-FOUND = [Entry("a", b"1", None, "{}"), Entry("b", b"2", 5, None), Entry("c", b"3", None, None)]
+FOUND = [KvEntry("a", b"1", None, "{}"), KvEntry("b", b"2", 5, None), KvEntry("c", b"3", None, None)]
 
 
 def problems(body: bytes, digests: bytes, part: Part) -> tuple[str, ...]:
@@ -416,10 +416,10 @@ def test_each_word_of_the_manifest_is_compared(change: dict[str, object], said: 
         (replace(FOUND[1], expiration=None), "'b' differs in expiration."),
         (replace(FOUND[1], metadata="{}"), "'b' differs in metadata."),
         (replace(FOUND[1], name="bb"), "'bb' differs in name."),
-        (Entry("bb", b"x", 6, "1"), "'bb' differs in name, value, metadata, expiration."),
+        (KvEntry("bb", b"x", 6, "1"), "'bb' differs in name, value, metadata, expiration."),
     ],
 )
-def test_an_entry_that_differs_is_named_with_what_differs(other: Entry, said: str) -> None:
+def test_an_entry_that_differs_is_named_with_what_differs(other: KvEntry, said: str) -> None:
     body = written(FOUND[0], other, FOUND[2])[0]
     _, digests, part = written(*FOUND)
     found = problems(body, digests, replace(part, size=len(body), sha256=sha256(body).hexdigest()))
@@ -475,7 +475,7 @@ def test_damaged_digests_are_a_problem_and_no_crash() -> None:
 
 @pytest.mark.parametrize(("wrong", "listed"), [(17, 19), (18, 20), (19, 21), (40, 21)])
 def test_twenty_problems_are_listed_and_the_rest_counted(wrong: int, listed: int) -> None:
-    entries = [Entry(f"k{n:03}", b"1", None, None) for n in range(wrong)]
+    entries = [KvEntry(f"k{n:03}", b"1", None, None) for n in range(wrong)]
     body = written(*(replace(e, data=b"2") for e in entries))[0]
     _, digests, part = written(*entries)
     found = problems(body, digests, part)  # two more: the SHA-256 and the root

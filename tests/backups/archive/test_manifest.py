@@ -59,7 +59,7 @@ from backups.archive import (
 )
 from backups.archive import writing as writing_module
 from backups.archive.names import is_part_key
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 
 AT = datetime(2026, 11, 25, 3, 15, 0, 123456, tzinfo=UTC)
 STEM = "backups/kv/master/20261125T031500.123456Z"
@@ -80,15 +80,15 @@ def stem(template: str = KV_TEMPLATE, prefix: str = "master:", *, later: bool = 
     return object_stem(template, environment="qa", prefix=prefix, at=AT, zone=tokyo, later=later)
 
 
-def write(*entries: Entry, number: int = 1) -> tuple[DataObject, ...]:
+def write(*entries: KvEntry, number: int = 1) -> tuple[DataObject, ...]:
     writer = PartWriter()
     for entry in entries:
         assert writer.add(entry)
     return writer.finish(STEM, number)
 
 
-def numbered(count: int) -> list[Entry]:
-    return [Entry(f"master:{n:06}", b"v%d" % n, 2_000_000_000 + n, f'{{"n":{n}}}') for n in range(count)]
+def numbered(count: int) -> list[KvEntry]:
+    return [KvEntry(f"master:{n:06}", b"v%d" % n, 2_000_000_000 + n, f'{{"n":{n}}}') for n in range(count)]
 
 
 def check(written: DataObject, body: bytes | None = None, digests: bytes | None = None) -> PartCheck:
@@ -230,61 +230,61 @@ metadata = (
     )
 )
 expirations = st.none() | st.integers(0, 2**62)
-entries = st.builds(Entry, names, values, expirations, metadata)
+entries = st.builds(KvEntry, names, values, expirations, metadata)
 
 
 @given(entries)
-def test_every_entry_comes_back_exactly(entry: Entry) -> None:
+def test_every_entry_comes_back_exactly(entry: KvEntry) -> None:
     assert parse_entry(encode_entry(entry).decode()) == entry
 
 
 @given(st.lists(entries, unique_by=lambda entry: entry.name), st.integers(1, 50))
-def test_every_array_comes_back_in_whatever_chunks_it_arrives(found: list[Entry], size: int) -> None:
+def test_every_array_comes_back_in_whatever_chunks_it_arrives(found: list[KvEntry], size: int) -> None:
     found.sort(key=lambda entry: entry.name.encode())
     assert list(read_entries(pieces(encode_part(found), size))) == found
 
 
 @given(st.lists(entries, unique_by=lambda entry: entry.name))
-def test_every_part_is_found_intact(found: list[Entry]) -> None:
+def test_every_part_is_found_intact(found: list[KvEntry]) -> None:
     written = write(*sorted(found, key=lambda entry: entry.name.encode()))
     assert [problem for each in written for problem in check(each).problems] == []
     assert sum(each.part.keys for each in written) == len(found)
 
 
 def test_an_entry_is_one_line_wrangler_can_read() -> None:
-    assert encode_entry(Entry("a/b", "日本".encode(), 2_000_000_000, '{"v":1.0}')) == (
+    assert encode_entry(KvEntry("a/b", "日本".encode(), 2_000_000_000, '{"v":1.0}')) == (
         '{"key":"a/b","value":"日本","expiration":2000000000,"metadata":{"v":1.0}}'.encode()
     )
-    assert encode_part([Entry("a", b"1", None, None), Entry("b", b"2", None, None)]) == (
+    assert encode_part([KvEntry("a", b"1", None, None), KvEntry("b", b"2", None, None)]) == (
         b'[\n{"key":"a","value":"1"},\n{"key":"b","value":"2"}\n]\n'
     )
 
 
 @pytest.mark.parametrize("value", [b"\xff", b"\xef\xbb\xbfx", "a\ufffd".encode(), b"a\0b", b"\x1f"])
 def test_what_is_not_clean_text_travels_as_base64(value: bytes) -> None:
-    found = json.loads(encode_entry(Entry("a", value, None, None)))
+    found = json.loads(encode_entry(KvEntry("a", value, None, None)))
     assert found == {"key": "a", "value": b64encode(value).decode(), "base64": True}
 
 
 @pytest.mark.parametrize("value", ["", "\r\n\t", "x\ufeff", "医院 🏥", '"\\\x7f'])
 def test_clean_text_travels_as_text(value: str) -> None:
-    assert json.loads(encode_entry(Entry("a", value.encode(), None, None))) == {"key": "a", "value": value}
+    assert json.loads(encode_entry(KvEntry("a", value.encode(), None, None))) == {"key": "a", "value": value}
 
 
 @pytest.mark.parametrize("text", EXACT_METADATA)
 def test_metadata_comes_back_as_the_very_text_it_was(text: str) -> None:
-    assert parse_entry(encode_entry(Entry("a", b"", None, text)).decode()).metadata == text
+    assert parse_entry(encode_entry(KvEntry("a", b"", None, text)).decode()).metadata == text
 
 
 @pytest.mark.parametrize("text", ["", "{", "NaN", "Infinity", ' {"a":1}', "1 2", "[" * 100_000, "{\n}", "{}\r"])
 def test_metadata_that_is_not_json_is_refused(text: str) -> None:
     with pytest.raises(BadEntry, match="metadata of 'a'"):
-        encode_entry(Entry("a", b"", None, text))
+        encode_entry(KvEntry("a", b"", None, text))
 
 
 def test_a_name_without_utf8_form_is_refused() -> None:
     with pytest.raises(BadEntry, match="surrogate"):
-        encode_entry(Entry("\ud800", b"", None, None))
+        encode_entry(KvEntry("\ud800", b"", None, None))
 
 
 @pytest.mark.parametrize("text", [None, "{}", '{"a":0.1,"b":-9007199254740991,"c":[1e2,{"d":null}]}', '{"a":1.0}'])
@@ -300,7 +300,7 @@ def test_metadata_objects_javascript_understands_go_to_wrangler(text: str | None
     ],
 )  # fmt: skip
 def test_metadata_wrangler_refuses_or_changes_goes_to_the_api(text: str) -> None:
-    plain, api_only = write(Entry("a", b"", None, text), Entry("b", b"", None, "{}"))
+    plain, api_only = write(KvEntry("a", b"", None, text), KvEntry("b", b"", None, "{}"))
     assert [entry.name for entry in read_entries([plain.body])] == ["b"]
     assert [entry.metadata for entry in read_entries([api_only.body])] == [text]
     assert api_only.part.key == f"{STEM}.api-only.json"
@@ -334,7 +334,7 @@ def test_an_error_about_an_entry_does_not_quote_its_value() -> None:
 def test_a_part_ends_at_ten_thousand_keys() -> None:
     writer = PartWriter()
     assert all(writer.add(entry) for entry in numbered(MAX_KEYS))
-    assert not writer.add(Entry("z", b"", None, None))
+    assert not writer.add(KvEntry("z", b"", None, None))
     assert writer.keys == MAX_KEYS
 
 
@@ -348,7 +348,7 @@ def test_a_part_ends_before_it_is_too_large(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_one_entry_always_fits_into_an_empty_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing_module, "MAX_BYTES", 10)
-    assert PartWriter().add(Entry("a", b"x" * 100, None, None))
+    assert PartWriter().add(KvEntry("a", b"x" * 100, None, None))
 
 
 def test_a_part_of_nothing_is_an_empty_array() -> None:
@@ -360,18 +360,18 @@ def test_a_part_of_nothing_is_an_empty_array() -> None:
 @pytest.mark.parametrize("name", ["b", "a"])
 def test_entries_out_of_order_are_not_written(name: str) -> None:
     writer = PartWriter()
-    writer.add(Entry("b", b"", None, "1"))
+    writer.add(KvEntry("b", b"", None, "1"))
     with pytest.raises(BadEntry, match="sorted"):
-        writer.add(Entry(name, b"", None, None))
+        writer.add(KvEntry(name, b"", None, None))
 
 
 def test_order_is_that_of_utf8_bytes_not_of_utf16() -> None:
-    (written,) = write(Entry("\uffff", b"", None, None), Entry("\U0001f3e5", b"", None, None))
+    (written,) = write(KvEntry("\uffff", b"", None, None), KvEntry("\U0001f3e5", b"", None, None))
     assert [entry.name for entry in read_entries([written.body])] == ["\uffff", "\U0001f3e5"]
 
 
 def test_a_part_says_what_is_in_it() -> None:
-    (written,) = write(Entry("a", b"12345", 2_000_000_000, None), Entry("b", b"\xff", None, None), number=2)
+    (written,) = write(KvEntry("a", b"12345", 2_000_000_000, None), KvEntry("b", b"\xff", None, None), number=2)
     part = written.part
     assert (part.key, part.digests_key) == (f"{STEM}.part-00002.json", f"{STEM}.part-00002.json.digests")
     assert (part.keys, part.value_bytes, part.expiring, part.size) == (2, 6, 1, len(written.body))
@@ -390,7 +390,7 @@ def test_the_same_entries_make_the_same_bytes() -> None:
 
 @pytest.fixture(scope="module")
 def part() -> DataObject:
-    return write(*numbered(8), Entry("y", bytes(range(256)) * 8, None, None), Entry("z", b"{}\\" * 500, 5, "{}"))[0]
+    return write(*numbered(8), KvEntry("y", bytes(range(256)) * 8, None, None), KvEntry("z", b"{}\\" * 500, 5, "{}"))[0]
 
 
 def test_an_intact_part_is_found_intact(part: DataObject) -> None:
@@ -470,19 +470,19 @@ def test_the_reader_gives_up_on_an_entry_that_never_ends(monkeypatch: pytest.Mon
 
 
 def test_a_changed_entry_is_named_with_what_changed() -> None:
-    before, after = Entry("a", b"1", None, "{}"), Entry("a", b"2", 2_000_000_000, "{}")
+    before, after = KvEntry("a", b"1", None, "{}"), KvEntry("a", b"2", 2_000_000_000, "{}")
     (written,) = write(before)
     assert "'a' differs in value, expiration." in check(written, encode_part([after])).problems
 
 
 def test_a_difference_in_the_spelling_of_metadata_is_a_difference() -> None:
-    (written,) = write(Entry("a", b"1", None, '{"v":1}'))
-    found = check(written, encode_part([Entry("a", b"1", None, '{"v":1.0}')]))
+    (written,) = write(KvEntry("a", b"1", None, '{"v":1}'))
+    found = check(written, encode_part([KvEntry("a", b"1", None, '{"v":1.0}')]))
     assert "'a' differs in metadata." in found.problems
 
 
 def test_a_part_that_was_written_wrongly_is_noticed_through_its_digest_root() -> None:
-    (intended,), (other,) = write(Entry("a", b"1", None, None)), write(Entry("a", b"2", None, None))
+    (intended,), (other,) = write(KvEntry("a", b"1", None, None)), write(KvEntry("a", b"2", None, None))
     consistent = replace(other.part, digest_root=intended.part.digest_root)
     assert check_part([other.body], other.digests, consistent).problems == (
         "The digest root is not the one computed from KV.",
@@ -499,7 +499,7 @@ def test_many_problems_are_counted_not_listed() -> None:
 def test_reading_needs_memory_for_one_entry_only() -> None:
     def generated() -> Iterator[bytes]:
         # Made of pieces so that the test itself holds nothing large.
-        many = (Entry(f"k{n:07}", b"x" * 10_000, None, None) for n in range(2_000))
+        many = (KvEntry(f"k{n:07}", b"x" * 10_000, None, None) for n in range(2_000))
         yield from encode_array(many)
 
     tracemalloc.start()
@@ -546,7 +546,7 @@ def test_the_root_depends_on_every_digest_their_order_and_number() -> None:
 
 
 def test_the_digests_object_lists_what_can_be_checked_by_hand() -> None:
-    (written,) = write(Entry("a", b"1", None, None), Entry("b", b"2", 5, "{}"))
+    (written,) = write(KvEntry("a", b"1", None, None), KvEntry("b", b"2", 5, "{}"))
     first, second = read_digests(written.digests)
     assert (first.name, first.value) == (sha256(b"a").hexdigest(), sha256(b"1").hexdigest())
     assert (first.metadata, first.expiration) == (None, None)
@@ -568,7 +568,7 @@ def test_names_must_be_sorted_by_their_bytes_each_once(names: Iterable[str]) -> 
 # The manifest
 
 
-def manifest(*found: Entry, prefixes: tuple[str, ...] = ("master:",)) -> Manifest:
+def manifest(*found: KvEntry, prefixes: tuple[str, ...] = ("master:",)) -> Manifest:
     parts = tuple(each.part for each in write(*(found or numbered(3))))
     draft = Manifest(
         environment="qa", account_id="acc1", binding="SETTINGS", namespace_id="ns1", namespace_title="qa settings",
@@ -636,7 +636,7 @@ def test_a_manifest_in_another_spelling_is_refused() -> None:
 
 
 def test_a_manifest_lacking_a_part_in_the_middle_is_refused() -> None:
-    parts = tuple(write(Entry(f"k{n}", b"", None, None), number=n)[0].part for n in (1, 3))
+    parts = tuple(write(KvEntry(f"k{n}", b"", None, None), number=n)[0].part for n in (1, 3))
     counts = Counts(keys=2, value_bytes=0, vanished=0)
     with pytest.raises(BadManifest, match="lacks a part"):
         replace(manifest(), parts=parts, counts=counts, digest_root=parts_root(parts)).to_json()
@@ -660,7 +660,7 @@ def test_the_recovery_steps_may_name_another_namespace() -> None:
 
 
 def test_what_wrangler_refuses_is_restored_through_the_api() -> None:
-    text = restore_commands(manifest(Entry("a", b"", None, "1")))
+    text = restore_commands(manifest(KvEntry("a", b"", None, "1")))
     assert f"/{STEM}.api-only.json --file part-00001.api-only.json --remote" in text
     assert "--data-binary @part-00001.api-only.json" in text
     assert "/storage/kv/namespaces/ns1/bulk" in text
@@ -669,15 +669,15 @@ def test_what_wrangler_refuses_is_restored_through_the_api() -> None:
 
 def test_the_recovery_steps_warn_of_expirations_cloudflare_refuses() -> None:
     assert "less than 60 seconds ahead" in restore_commands(manifest(*numbered(1)))
-    assert "60 seconds" not in restore_commands(manifest(Entry("a", b"", None, None)))
+    assert "60 seconds" not in restore_commands(manifest(KvEntry("a", b"", None, None)))
 
 
 def test_the_recovery_steps_take_out_what_expires_and_change_nothing_else(tmp_path: Path) -> None:
     found = [
-        Entry("a", b"1", 1, "{}"),
-        Entry("b", "\u2028\r\n{".encode(), None, '{"v":1.0,"v":1e400}'),
-        Entry("c", b"\xff", 4_000_000_000, "1"),
-        Entry("d", b"", int(time()) + 60, None),
+        KvEntry("a", b"1", 1, "{}"),
+        KvEntry("b", "\u2028\r\n{".encode(), None, '{"v":1.0,"v":1e400}'),
+        KvEntry("c", b"\xff", 4_000_000_000, "1"),
+        KvEntry("d", b"", int(time()) + 60, None),
     ]
     script = restore_commands(manifest(*found)).partition("<<'END'\n")[2].partition("\nEND\n")[0]
     (tmp_path / "part").write_bytes(encode_part(found))
@@ -687,7 +687,7 @@ def test_the_recovery_steps_take_out_what_expires_and_change_nothing_else(tmp_pa
 
 
 def test_the_recovery_steps_are_a_shell_script_that_uses_what_it_asks_for() -> None:
-    text = restore_commands(manifest(Entry("a", b"", 5, "1"), Entry("b", b"", None, None)))
+    text = restore_commands(manifest(KvEntry("a", b"", 5, "1"), KvEntry("b", b"", None, None)))
     script = "\n".join(block.partition("```")[0] for block in text.split("```sh\n")[1:])
     assert subprocess.run(["bash", "-n"], input=script.encode(), capture_output=True, check=True).stderr == b""
     assert set(re.findall(r"\$(\w+)", script)) == set(re.findall(r"export (\w+)=", script))

@@ -16,7 +16,7 @@ from kvops import tasks
 from kvops.models import Environment, Notification
 from kvops.supervision import sweep
 from tests import make
-from tests.fakes.cloudflare_api import Bucket
+from tests.fakes.cloudflare_api import FakeBucket
 from tests.signing import said, signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B19")]
@@ -30,7 +30,7 @@ def qa(estate: make.Estate) -> Environment:
 
 
 @pytest.fixture
-def bucket(estate: make.Estate, qa: Environment) -> Bucket:
+def bucket(estate: make.Estate, qa: Environment) -> FakeBucket:
     """The bucket of QA, which the tests' estate locks for 30 days."""
     return estate.cloudflare.bucket(qa.account_id, qa.r2_bucket)
 
@@ -68,14 +68,16 @@ def test_a_locked_and_private_bucket_is_good_and_recorded_once(qa: Environment) 
         ({"prefix": ROOT, "type": "Date", "date": "2020-01-01T00:00:00Z"}, "short"),
     ],
 )
-def test_each_kind_of_rule_is_understood(qa: Environment, bucket: Bucket, lock: dict[str, object], found: str) -> None:
+def test_each_kind_of_rule_is_understood(
+    qa: Environment, bucket: FakeBucket, lock: dict[str, object], found: str
+) -> None:
     bucket.rules.clear()
     bucket.lock(**lock)  # type: ignore[arg-type]
     assert guards.look(qa).lock == found
     assert recorded() == ["bucket.guarded" if found == "held" else "bucket.unguarded"]
 
 
-def test_a_drift_is_recorded_when_it_comes_and_when_it_goes(qa: Environment, bucket: Bucket) -> None:
+def test_a_drift_is_recorded_when_it_comes_and_when_it_goes(qa: Environment, bucket: FakeBucket) -> None:
     guards.look(qa)
     rules, bucket.rules = bucket.rules, []
     assert guards.look(qa).lock == "missing"
@@ -84,13 +86,13 @@ def test_a_drift_is_recorded_when_it_comes_and_when_it_goes(qa: Environment, buc
     assert recorded() == ["bucket.guarded", "bucket.unguarded", "bucket.guarded"]
 
 
-def test_a_rule_that_locks_other_data_too_is_told(qa: Environment, bucket: Bucket) -> None:
+def test_a_rule_that_locks_other_data_too_is_told(qa: Environment, bucket: FakeBucket) -> None:
     bucket.lock("qa/")
     guard = guards.look(qa)
     assert (guard.lock, guard.wider, guard.good) == ("held", ["rule-2"], False)
 
 
-def test_a_bucket_that_anybody_can_read_is_told(qa: Environment, bucket: Bucket) -> None:
+def test_a_bucket_that_anybody_can_read_is_told(qa: Environment, bucket: FakeBucket) -> None:
     bucket.r2_dev = True
     bucket.connect("copies.example.com")
     bucket.connect("off.example.com", enabled=False)
@@ -114,7 +116,7 @@ def test_what_cloudflare_does_not_tell_is_not_known_and_says_what_to_do(
     assert recorded() == ["bucket.guarded", "bucket.guard_unknown"]
 
 
-def test_an_answer_nobody_understands_is_not_known(qa: Environment, bucket: Bucket) -> None:
+def test_an_answer_nobody_understands_is_not_known(qa: Environment, bucket: FakeBucket) -> None:
     bucket.rules[0]["condition"] = {"type": "Whenever"}
     assert guards.look(qa).problem == "refused"
 
@@ -163,7 +165,7 @@ def test_every_look_of_the_sweep_asks_when_half_an_hour_is_over(estate: make.Est
     assert "backups.bucket.protection.look_when_due" in sweep.LOOKS
 
 
-def test_what_is_not_known_is_asked_at_every_look(estate: make.Estate, qa: Environment, bucket: Bucket) -> None:
+def test_what_is_not_known_is_asked_at_every_look(estate: make.Estate, qa: Environment, bucket: FakeBucket) -> None:
     estate.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000)
     tasks.look(qa.pk)
     tasks.look(qa.pk)
@@ -179,7 +181,7 @@ def back_up(estate: make.Estate) -> Generation:
 
 
 def test_each_copy_is_preceded_by_a_look_and_made_whatever_it_finds(
-    estate: make.Estate, qa: Environment, bucket: Bucket
+    estate: make.Estate, qa: Environment, bucket: FakeBucket
 ) -> None:
     bucket.rules.clear()
     assert back_up(estate).status == "verified"
@@ -201,7 +203,7 @@ def test_a_copy_is_locked_until_its_newest_object_is_let_go(estate: make.Estate)
 
 
 def test_of_a_copy_in_an_unlocked_bucket_it_is_said_and_without_an_answer_nothing_is(
-    estate: make.Estate, bucket: Bucket
+    estate: make.Estate, bucket: FakeBucket
 ) -> None:
     bucket.rules.clear()
     made = back_up(estate)
@@ -233,7 +235,7 @@ def test_a_good_bucket_is_shown_without_an_alarm(qa: Environment, operator: Clie
     assert "alert-" not in operator.get("/backups/").content.decode()
 
 
-def test_what_is_wrong_is_an_alarm_with_what_to_do(qa: Environment, bucket: Bucket, operator: Client) -> None:
+def test_what_is_wrong_is_an_alarm_with_what_to_do(qa: Environment, bucket: FakeBucket, operator: Client) -> None:
     bucket.rules.clear()
     bucket.lock("")
     bucket.lock(ROOT, enabled=False)
@@ -256,7 +258,7 @@ def test_what_is_wrong_is_an_alarm_with_what_to_do(qa: Environment, bucket: Buck
     ],
 )
 def test_every_lack_of_a_lock_is_an_alarm(
-    qa: Environment, bucket: Bucket, operator: Client, lock: dict[str, object], title: str
+    qa: Environment, bucket: FakeBucket, operator: Client, lock: dict[str, object], title: str
 ) -> None:
     bucket.rules.clear()
     bucket.lock(**lock)  # type: ignore[arg-type]
@@ -279,7 +281,9 @@ def test_the_button_asks_cloudflare(estate: make.Estate, operator: Client) -> No
     assert len(estate.cloudflare.calls("bucket_lock")) == 1
 
 
-def test_the_page_of_a_copy_says_until_when_it_is_locked(estate: make.Estate, operator: Client, bucket: Bucket) -> None:
+def test_the_page_of_a_copy_says_until_when_it_is_locked(
+    estate: make.Estate, operator: Client, bucket: FakeBucket
+) -> None:
     bucket.rules.clear()
     bucket.lock(ROOT, type="Indefinite")
     made = back_up(estate)
@@ -291,7 +295,7 @@ def test_the_page_of_a_copy_says_until_when_it_is_locked(estate: make.Estate, op
 
 
 def test_people_are_told_of_each_drift(
-    estate: make.Estate, qa: Environment, bucket: Bucket, people: make.People
+    estate: make.Estate, qa: Environment, bucket: FakeBucket, people: make.People
 ) -> None:
     guards.look(qa)
     bucket.rules.clear()
@@ -303,14 +307,14 @@ def test_people_are_told_of_each_drift(
     assert told.lines == ["Lock: not locked", "Public at: copies.example.com"]
 
 
-def test_the_overview_shows_a_light_for_each_bucket(qa: Environment, bucket: Bucket, operator: Client) -> None:
+def test_the_overview_shows_a_light_for_each_bucket(qa: Environment, bucket: FakeBucket, operator: Client) -> None:
     guards.look(qa)
     page = operator.get("/").content.decode()
     assert page.count("Public access") == 2
     assert all(word in page for word in ("Private", "Locked", "Not known", "Never listed."))
 
 
-def test_a_lock_on_what_several_environments_share_is_not_too_wide(qa: Environment, bucket: Bucket) -> None:
+def test_a_lock_on_what_several_environments_share_is_not_too_wide(qa: Environment, bucket: FakeBucket) -> None:
     Environment.objects.filter(pk=qa.pk).update(key_template="backups/{environment}")
     bucket.rules.clear()
     bucket.lock("backups/", days=30)

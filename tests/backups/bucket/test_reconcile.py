@@ -24,7 +24,7 @@ from kvops.runs import driver as runs
 from kvops.runs import outcomes
 from kvops.schedules import jobs as schedules
 from tests import make
-from tests.fakes.s3 import Fault
+from tests.fakes.s3 import S3Fault
 from tests.signing import said, signed_in
 
 pytestmark = pytest.mark.usefixtures("not_read_back")
@@ -245,7 +245,7 @@ def test_a_store_that_lists_no_uploads_is_said_not_to_know(
 ) -> None:
     back_up(estate)
     run = reconciling.start(estate.qa.environment, actor=make.SETUP)
-    faults = iter([None, None, Fault("501", "GET", None, 0, 1)])  # two listings come first
+    faults = iter([None, None, S3Fault("501", "GET", None, 0, 1)])  # two listings come first
     monkeypatch.setattr(estate.s3, "take_fault", lambda *_: next(faults, None))
     make.work()
     run.refresh_from_db()

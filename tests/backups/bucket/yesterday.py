@@ -9,9 +9,9 @@ from psycopg import sql
 
 
 @contextmanager
-def dumped() -> Iterator["Dump"]:
+def dumped() -> Iterator["DatabaseDump"]:
     """The database as it is now, to be restored later; for tests that commit."""
-    dump = Dump()
+    dump = DatabaseDump()
     dump.copy(dump.name, dump.kept)
     try:
         yield dump
@@ -19,7 +19,7 @@ def dumped() -> Iterator["Dump"]:
         dump.drop(dump.kept)
 
 
-class Dump:
+class DatabaseDump:
     """A copy of the database at hand, beside it."""
 
     def __init__(self) -> None:

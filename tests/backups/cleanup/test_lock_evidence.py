@@ -13,7 +13,7 @@ from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
-from tests.fakes.cloudflare_api import Bucket
+from tests.fakes.cloudflare_api import FakeBucket
 
 pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B19")]
 
@@ -25,7 +25,7 @@ def qa(estate: make.Estate) -> make.Estate:
 
 
 @pytest.fixture
-def bucket(qa: make.Estate) -> Bucket:
+def bucket(qa: make.Estate) -> FakeBucket:
     environment = qa.qa.environment
     return qa.cloudflare.bucket(environment.account_id, environment.r2_bucket)
 
@@ -46,7 +46,7 @@ def aged(hours: float) -> None:
     BucketGuard.objects.update(read_at=F("read_at") - timedelta(hours=hours))
 
 
-def test_a_locked_copy_is_shown_and_names_no_risk(bucket: Bucket, people: make.People) -> None:
+def test_a_locked_copy_is_shown_and_names_no_risk(bucket: FakeBucket, people: make.People) -> None:
     stage = cleaning.submitted(cleaning.asked(people), people)
     assert stage.generation is not None
     assert stage.generation.finished_at is not None
@@ -66,7 +66,7 @@ def test_a_locked_copy_is_shown_and_names_no_risk(bucket: Bucket, people: make.P
     ],
 )
 def test_without_a_lock_the_deletion_needs_the_reviewers_acceptance(
-    bucket: Bucket, people: make.People, lock: dict[str, object], risk: str
+    bucket: FakeBucket, people: make.People, lock: dict[str, object], risk: str
 ) -> None:
     bucket.rules.clear()
     bucket.lock(**lock)  # type: ignore[arg-type]
@@ -85,20 +85,20 @@ def test_what_is_not_known_is_a_risk_too(qa: make.Estate, people: make.People) -
     assert shown(cleaning.submitted(cleaning.asked(people), people))["risks"] == ["lock_unknown"]
 
 
-def test_a_cache_needs_no_lock(bucket: Bucket, people: make.People) -> None:
+def test_a_cache_needs_no_lock(bucket: FakeBucket, people: make.People) -> None:
     bucket.rules.clear()
     found = shown(cleaning.submitted(cleaning.asked(people, "mastercache:"), people))
     assert (found["lock"]["state"], found["risks"]) == ("missing", [])  # type: ignore[index]
 
 
-def test_a_public_bucket_is_a_warning(bucket: Bucket, people: make.People) -> None:
+def test_a_public_bucket_is_a_warning(bucket: FakeBucket, people: make.People) -> None:
     bucket.connect("copies.example.com")
     found = shown(cleaning.submitted(cleaning.asked(people), people))
     assert {"code": "bucket_public", "hosts": ["copies.example.com"]} in found["warnings"]  # type: ignore[operator]
 
 
 def test_a_lock_that_went_after_the_approval_starts_nothing(
-    qa: make.Estate, bucket: Bucket, people: make.People
+    qa: make.Estate, bucket: FakeBucket, people: make.People
 ) -> None:
     stage = cleaning.approved(cleaning.asked(people), people)
     bucket.rules.clear()
@@ -121,7 +121,7 @@ def test_a_lock_nobody_can_tell_of_any_more_starts_nothing_and_costs_no_approval
 
 
 def test_a_lock_that_goes_after_the_start_is_seen_before_the_first_delete(
-    qa: make.Estate, bucket: Bucket, people: make.People
+    qa: make.Estate, bucket: FakeBucket, people: make.People
 ) -> None:
     run = cleaning.started(cleaning.asked(people), people)
     bucket.rules.clear()

@@ -11,7 +11,7 @@ from backups.cleanup import evidence, preparation, sharing
 from backups.cleanup import requests as cleanup
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage, CopyShare
-from kvops.models import Environment, Event, Notification
+from kvops.models import Environment, Notification, NotificationEvent
 from kvops.notifications import outbox as notifications
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
@@ -53,7 +53,7 @@ def checked(request: CleanupRequest, people: make.People) -> CleanupStage:
 
 def deliver() -> None:
     Notification.objects.filter(state="waiting").update(next_at=Now())
-    for pk in Notification.objects.filter(event=Event.COPY_FOR_DELETION).values_list("pk", flat=True):
+    for pk in Notification.objects.filter(event=NotificationEvent.COPY_FOR_DELETION).values_list("pk", flat=True):
         notifications.deliver(pk)
 
 
@@ -101,7 +101,7 @@ def test_what_a_person_says_stays_when_the_channel_takes_it_later(
     approval = cleanup.submit(stage, by=people.operator)
     channel.down = None
     deliver()
-    assert Notification.objects.get(event=Event.COPY_FOR_DELETION).state == "delivered"
+    assert Notification.objects.get(event=NotificationEvent.COPY_FOR_DELETION).state == "delivered"
     assert evidence.digest(cleaning.stage_of(request_)) == approval.digest
     assert CopyShare.objects.get().by == people.operator
 

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from backups.cleanup import preparation
 from backups.cleanup import requests as cleanup
-from backups.cleanup.next_action import Action, next_action
+from backups.cleanup.next_action import NextAction, next_action
 from backups.cleanup.stepper import steps
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import timing
@@ -49,7 +49,7 @@ def marks(stage: CleanupStage) -> str:
     return "".join(step.state[0] for step in steps(stage))
 
 
-def action(stage: CleanupStage, person: Person) -> Action:
+def action(stage: CleanupStage, person: Person) -> NextAction:
     found = next_action(stage, person)
     assert found is not None
     return found

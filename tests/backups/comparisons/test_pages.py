@@ -9,14 +9,14 @@ from django.urls import reverse
 from audit.models import Entry as Recorded
 from backups.comparisons import start as contrasts
 from backups.models import Contrast, Generation
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import Category, Family
 from tests import make
 from tests.backups.restores import helpers as restoring
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
-ENTRIES = tuple(Entry(f"master:{n}", b'{"id":"%d"}' % n, None, None) for n in range(1, 5))
+ENTRIES = tuple(KvEntry(f"master:{n}", b'{"id":"%d"}' % n, None, None) for n in range(1, 5))
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def generation(estate: make.Estate) -> Generation:
     made = restoring.copy(estate.qa)
     restoring.wipe(estate, estate.qa, ENTRIES[0].name)
     restoring.put(
-        estate, estate.qa, Entry("master:2", b'{"id":"newer"}', None, None), Entry("master:5", b"x", None, None)
+        estate, estate.qa, KvEntry("master:2", b'{"id":"newer"}', None, None), KvEntry("master:5", b"x", None, None)
     )
     return made
 

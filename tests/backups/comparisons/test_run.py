@@ -10,7 +10,7 @@ from backups.comparisons import run as contrasting
 from backups.comparisons import start as contrasts
 from backups.models import Contrast, ContrastEntry, Generation
 from kvops import clock
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import Environment, Run
 from kvops.prefixes import common
 from kvops.runs import driver as runs
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 SOON = int(time.time()) + 86_400
 
 
-def entry(name: str, value: bytes = b"v", *, expiration: int | None = None, metadata: str | None = None) -> Entry:
-    return Entry(f"master:{name}", value, expiration, metadata)
+def entry(name: str, value: bytes = b"v", *, expiration: int | None = None, metadata: str | None = None) -> KvEntry:
+    return KvEntry(f"master:{name}", value, expiration, metadata)
 
 
 BEFORE = (

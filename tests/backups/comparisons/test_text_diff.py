@@ -6,7 +6,7 @@ import time
 import pytest
 
 from backups.comparisons import text_diff as lines
-from backups.comparisons.text_diff import Laid, Mark
+from backups.comparisons.text_diff import DiffMark, Laid
 
 
 def shown(first: bytes | None, second: bytes | None) -> list[tuple[str, str]]:
@@ -28,7 +28,7 @@ def test_only_what_differs_is_shown_with_some_lines_around_it() -> None:
 def test_json_is_laid_out() -> None:
     found = lines.compared(b'{"id":1,"name":"a"}', b'{"id":1,"name":"b"}')
     assert found.laid is Laid.AS_JSON
-    assert [line.text for line in found.lines if line.mark is Mark.SECOND] == ['  "name": "b"']
+    assert [line.text for line in found.lines if line.mark is DiffMark.SECOND] == ['  "name": "b"']
 
 
 def test_what_differs_only_as_text_is_shown_as_text() -> None:

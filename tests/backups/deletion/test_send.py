@@ -16,13 +16,13 @@ from backups.deletion import send as sending
 from backups.deletion import settle as settling
 from backups.execution import prepaid as reserving
 from backups.execution import revalidation
-from backups.execution.live_digests import Frozen, Verdict, read_and_compare
+from backups.execution.live_digests import Frozen, KeyVerdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import clock, timing
 from kvops.cloudflare import Cloudflare, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.connections.budget import SharedBudget
-from kvops.models import Event, Notification, Run
+from kvops.models import Notification, NotificationEvent, Run
 from kvops.runs import driver as runs
 from kvops.runs import lease as leases
 from tests import make
@@ -307,7 +307,7 @@ def test_names_that_cannot_be_read_although_they_are_listed_are_not_tried_for_ev
 def unreadable_once_sent(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
     """Names are read two at a time, and the last of them only until something was deleted."""
 
-    def read(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], how: str) -> dict[Frozen, Verdict]:
+    def read(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], how: str) -> dict[Frozen, KeyVerdict]:
         if estate.cloudflare.calls("bulk_delete") and f"{PREFIX}003" in [entry.name for entry in entries]:
             raise TransportError("No answer.", outcome_unknown=True)
         return read_and_compare(reader, namespace_id, entries, how)
@@ -353,7 +353,7 @@ def test_of_an_answer_that_contradicts_itself_the_team_is_told(estate: make.Esta
     stage = ready(estate, people, 3)
     estate.cloudflare.fault("bulk_delete", "unknown_names", names=["never:sent"])
     delete(stage, people)
-    told = Notification.objects.filter(event=Event.ANSWER_CONTRADICTED, subject=f"stage:{stage.pk}")
+    told = Notification.objects.filter(event=NotificationEvent.ANSWER_CONTRADICTED, subject=f"stage:{stage.pk}")
     assert {people.operator.pk, people.reviewer.pk} <= set(told.values_list("person", flat=True))
     assert "never sent: 'never:sent'" in told[0].lines[0]
     assert told[0].link == f"/cleanup/{stage.request_id}/"
@@ -364,7 +364,7 @@ def test_an_answer_that_was_lost_is_no_contradiction(estate: make.Estate, people
     stage = ready(estate, people, 3)
     estate.cloudflare.fault("bulk_delete", "effect_then_reset")
     assert delete(stage, people).deleted == 3
-    assert not Notification.objects.filter(event=Event.ANSWER_CONTRADICTED).exists()
+    assert not Notification.objects.filter(event=NotificationEvent.ANSWER_CONTRADICTED).exists()
 
 
 def test_a_chunk_with_many_changed_keys_writes_them_down_in_one_statement(
@@ -372,7 +372,7 @@ def test_a_chunk_with_many_changed_keys_writes_them_down_in_one_statement(
 ) -> None:
     stage = ready(estate, people, 1)
     chunk = CleanupChunk.objects.create(stage=stage, number=1, first_index=0, last_index=999)
-    verdicts = {Frozen(index, f"{PREFIX}{index}", b"", None): Verdict.DIFFERENT for index in range(1000)}
+    verdicts = {Frozen(index, f"{PREFIX}{index}", b"", None): KeyVerdict.DIFFERENT for index in range(1000)}
     with django_assert_max_num_queries(6):  # type: ignore[attr-defined]
         chunks.except_(chunk, verdicts)
     assert CleanupException.objects.filter(outcome="changed").count() == 1000

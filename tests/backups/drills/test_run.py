@@ -16,9 +16,9 @@ from backups.retention import holds
 from kvops import timing
 from kvops.approvals import gate as approvals
 from kvops.approvals import standing
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.cloudflare.writes import KVWriter
-from kvops.models import ApprovalRequest, Environment, Event, Notification, Role, Run, Scratch
+from kvops.models import ApprovalRequest, Environment, Notification, NotificationEvent, Role, Run, Scratch
 from kvops.people import setup as persons
 from kvops.runs import driver as runs
 from kvops.runs import emergency
@@ -40,9 +40,9 @@ def scratch(estate: make.Estate) -> Scratch:
 
 @pytest.fixture
 def copied(estate: make.Estate) -> None:
-    entries = [Entry(name, bytes([0, 255, n]), None, '{"v":1.0}') for n, name in enumerate(ODD)]
-    later = Entry("master:later", b"", 4_000_000_000, None)
-    restoring.put(estate, estate.qa, *entries, later, Entry("master:text", "値".encode(), None, "[1]"))
+    entries = [KvEntry(name, bytes([0, 255, n]), None, '{"v":1.0}') for n, name in enumerate(ODD)]
+    later = KvEntry("master:later", b"", 4_000_000_000, None)
+    restoring.put(estate, estate.qa, *entries, later, KvEntry("master:text", "値".encode(), None, "[1]"))
     restoring.copy(estate.qa)
 
 
@@ -86,7 +86,7 @@ def test_every_key_of_the_newest_copy_is_written_compared_and_removed(
 def test_a_drill_takes_no_more_requests_at_a_time_than_the_limit_has(
     scratch: Scratch, people: make.People, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = [Entry(f"master:{n:02}", bytes([255, n]), None, f"[{n}]") for n in range(25)]
+    entries = [KvEntry(f"master:{n:02}", bytes([255, n]), None, f"[{n}]") for n in range(25)]
     restoring.put(estate, estate.qa, *entries)
     restoring.copy(estate.qa)
     allowed(scratch, people)
@@ -324,7 +324,7 @@ def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
     written(drill)
     estate.cloudflare.put(scratch.namespace_id, "master:text", b"other")
     rehearsed(drill)
-    told = Notification.objects.filter(event=Event.DRILL_FAILED)
+    told = Notification.objects.filter(event=NotificationEvent.DRILL_FAILED)
     assert {note.person for note in told} == {people.operator, people.operator2, people.reviewer}
     assert told[0].link == f"/drills/{drill.pk}/"
 
@@ -334,12 +334,12 @@ def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.Peo
     for _ in range(2):
         with log.transaction():
             drills.in_time(scratch.environment, make.SETUP)
-    assert Notification.objects.filter(event=Event.DRILL_OVERDUE, person=people.reviewer).count() == 1
+    assert Notification.objects.filter(event=NotificationEvent.DRILL_OVERDUE, person=people.reviewer).count() == 1
     allowed(scratch, people)
     rehearsed(drills.start(scratch.environment, by=people.operator))
     with log.transaction():
         drills.in_time(scratch.environment, make.SETUP)
-    assert Notification.objects.filter(event=Event.DRILL_OVERDUE, person=people.reviewer).count() == 1
+    assert Notification.objects.filter(event=NotificationEvent.DRILL_OVERDUE, person=people.reviewer).count() == 1
 
 
 @pytest.mark.usefixtures("copied")
@@ -357,7 +357,7 @@ def overview(people: make.People) -> str:
     return signed_in(people.auditor).get("/").content.decode()
 
 
-class Killed(BaseException):
+class KilledInDrill(BaseException):
     """The worker is gone, whatever would catch an exception."""
 
 
@@ -376,10 +376,10 @@ def test_a_worker_that_dies_at_a_write_or_a_removal_is_taken_over(
     def dies(*given: object) -> None:
         if moment == "after":
             real(*given)
-        raise Killed
+        raise KilledInDrill
 
     monkeypatch.setattr(KVWriter, call, dies)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledInDrill):
         make.work()
     monkeypatch.setattr(KVWriter, call, real)
     Run.objects.filter(pk=drill.run_id).update(lease_until=Now() - timedelta(hours=1))

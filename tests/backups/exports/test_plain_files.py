@@ -17,11 +17,11 @@ from backups.models import Generation, PlainDump
 from kvops.models import Run
 from kvops.runs import driver as runs
 from tests import make
-from tests.fakes.cloudflare import Call
+from tests.fakes.cloudflare import ApiCall
 from tests.fakes.http import Request
 
 
-class Terminal(StringIO):
+class DumpTerminal(StringIO):
     def isatty(self) -> bool:
         return True
 
@@ -44,7 +44,7 @@ def values_in(path: Path) -> dict[str, bytes]:
     }
 
 
-def of_keys(estate: make.Estate) -> list[Call]:
+def of_keys(estate: make.Estate) -> list[ApiCall]:
     """What the fake was asked of keys; how the bucket is guarded is asked besides."""
     return [call for call in estate.cloudflare.journal if call.route in {"keys", "bulk_get", "value", "metadata"}]
 
@@ -258,7 +258,7 @@ def test_an_unknown_address_is_bad_usage(estate: make.Estate, output: Path) -> N
 
 def test_progress_is_shown_on_a_terminal_only(estate: make.Estate, output: Path) -> None:
     estate.put(estate.qa, "master:a")
-    terminal, pipe = Terminal(), StringIO()
+    terminal, pipe = DumpTerminal(), StringIO()
     dump("qa/SETTINGS", "--prefix", "master:", "--output", output, stderr=terminal)
     dump("qa/SETTINGS", "--prefix", "master:", "--to-r2", stderr=pipe)
     assert "Listing names" in terminal.getvalue()

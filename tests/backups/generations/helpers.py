@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from backups import archive as manifest
 from backups.models import Dataset, Generation, GenerationPart
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import Category, Namespace, Run
 from tests import make
 
@@ -43,20 +43,20 @@ def rows(estate: make.Estate, *found: tuple[object, ...], table: str = "masters 
     d1(estate).commit()
 
 
-def entry(name: str, value: object) -> Entry:
+def entry(name: str, value: object) -> KvEntry:
     """A key with a JSON value, or with bytes as they are."""
     data = value if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False).encode()
-    return Entry(name, data, None, None)
+    return KvEntry(name, data, None, None)
 
 
-def master(type_: str, id_: object, name: object, **more: object) -> Entry:
+def master(type_: str, id_: object, name: object, **more: object) -> KvEntry:
     """A key of the dataset above."""
     return entry(f"master:{type_}:{id_}", {"type": type_, "id": id_, "name": name, **more})
 
 
 def copy_of(
     estate: make.Estate,
-    *entries: Entry,
+    *entries: KvEntry,
     namespace: Namespace | None = None,
     prefixes: Sequence[str] = ("master:",),
     per_part: int = 10_000,
@@ -107,7 +107,7 @@ def _finish(made: Generation, facts: Mapping[str, object]) -> None:
     made.refresh_from_db()
 
 
-def _part(estate: make.Estate, generation: Generation, number: int, entries: Sequence[Entry]) -> None:
+def _part(estate: make.Estate, generation: Generation, number: int, entries: Sequence[KvEntry]) -> None:
     writer = manifest.PartWriter()
     for one in entries:
         assert writer.add(one)

@@ -6,11 +6,11 @@ import pytest
 
 from audit import log
 from backups.generations import coverage as protection
-from backups.generations.coverage import Copy, Light
+from backups.generations.coverage import Light, NewestBackup
 from backups.models import Generation
 from backups.retention import notices as deadlines
 from backups.retention import pins
-from kvops.models import Environment, Event, Family, Notification
+from kvops.models import Environment, Family, Notification, NotificationEvent
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
 from tests.backups.retention.copies_of_any_age import copy
@@ -28,7 +28,7 @@ def daily(estate: make.Estate) -> make.Estate:
     return estate
 
 
-def of_masters(estate: make.Estate) -> Copy:
+def of_masters(estate: make.Estate) -> NewestBackup:
     found = dict(protection.in_environment(estate.qa.environment))
     return found[Family.objects.get(pattern="master:")]
 
@@ -93,7 +93,7 @@ def test_operators_reviewers_and_the_owner_are_told_once(estate: make.Estate, pe
     copy(estate.qa, 1)
     told = tell(estate)
     assert told == {
-        (Event.GENERATION_DEADLINE, f"generation:{old.pk}", name)
+        (NotificationEvent.GENERATION_DEADLINE, f"generation:{old.pk}", name)
         for name in ("Operator", "Operator2", "Reviewer", "Nobody")
     }
     assert set(Notification.objects.values_list("link", flat=True)) == {f"/backups/{old.pk}/pin?notice=1"}
@@ -110,13 +110,13 @@ def test_a_copy_past_its_date_is_told_once(estate: make.Estate, people: make.Peo
     old = copy(estate.qa, 31)
     copy(estate.qa, 1)
     assert {(event, subject) for event, subject, _ in tell(estate)} == {
-        (Event.GENERATION_PAST_DEADLINE, f"generation:{old.pk}")
+        (NotificationEvent.GENERATION_PAST_DEADLINE, f"generation:{old.pk}")
     }
 
 
 def test_late_then_overdue_then_short_are_told(daily: make.Estate, people: make.People) -> None:
     late = copy(daily.qa, 26 / 24)
-    assert {event for event, *_ in tell(daily)} == {Event.GENERATION_LATE, Event.COVERAGE_SHORT}
+    assert {event for event, *_ in tell(daily)} == {NotificationEvent.GENERATION_LATE, NotificationEvent.COVERAGE_SHORT}
     Family.objects.update(grace_hours=0)
-    assert {event for event, *_ in tell(daily)} >= {Event.GENERATION_OVERDUE}
+    assert {event for event, *_ in tell(daily)} >= {NotificationEvent.GENERATION_OVERDUE}
     assert Generation.objects.get() == late

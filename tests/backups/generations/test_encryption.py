@@ -24,7 +24,7 @@ from backups.integrity import start as integrity
 from backups.masters import start as masters
 from backups.models import Check, Generation
 from kvops import timing
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.env import SettingError, recipients, reference
 from kvops.models import Category, Family, Run
 from kvops.runs import driver as runs
@@ -37,7 +37,7 @@ from tests.signing import signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting")]
 SECRET = b"hunter2"
-SYSTEM_ROOT = Entry("system-root", SECRET, None, '{"owner":"op"}')
+SYSTEM_ROOT = KvEntry("system-root", SECRET, None, '{"owner":"op"}')
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SETTLE", 0.02)
 
 
-def copied(estate: make.Estate, *entries: Entry, prefix: str = "system-root") -> Generation:
+def copied(estate: make.Estate, *entries: KvEntry, prefix: str = "system-root") -> Generation:
     """A copy of these, or of one secret, in QA."""
     restoring.put(estate, estate.qa, *(entries or [SYSTEM_ROOT]))
     made = generations.start_backup(estate.qa, prefixes=[prefix], actor=make.SETUP)
@@ -54,7 +54,7 @@ def copied(estate: make.Estate, *entries: Entry, prefix: str = "system-root") ->
     return made
 
 
-def opened(estate: make.Estate, generation: Generation) -> dict[str, Entry]:
+def opened(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
     """What the copy holds, by the identity that is kept offline."""
     bodies = [pyrage.decrypt(estate.s3.objects[key], [keys.OFFLINE]) for key in generation.object_keys()]
     return {entry.name: entry for body in bodies for entry in manifest.read_entries([body])}
@@ -123,7 +123,7 @@ def test_other_copies_stay_in_the_clear(estate: make.Estate) -> None:
 
 
 def test_what_wrangler_refuses_is_encrypted_beside_the_rest(estate: make.Estate) -> None:
-    made = copied(estate, SYSTEM_ROOT, Entry("system-root2", b"x", None, "[1]"))
+    made = copied(estate, SYSTEM_ROOT, KvEntry("system-root2", b"x", None, "[1]"))
     assert [key.removeprefix(made.stem) for key in made.object_keys()] == [".json.age", ".api-only.json.age"]
     assert (made.status, len(opened(estate, made))) == ("verified", 2)
 

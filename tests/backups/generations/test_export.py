@@ -15,7 +15,7 @@ from backups.generations import start as generations
 from backups.generations.export import Export
 from backups.models import CleanupEntry, CleanupRequest, CleanupStage, Generation, GenerationEntry
 from kvops import timing
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.inventory import scan as inventory
 from kvops.models import Budget, Category, Family, Run
 from kvops.runs import driver as runs
@@ -55,7 +55,7 @@ def fill(estate: make.Estate, count: int) -> None:
         estate.put(estate.qa, f"master:{index:05}", b'{"n": %d}' % index)
 
 
-def copied(estate: make.Estate, generation: Generation) -> dict[str, Entry]:
+def copied(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
     bodies = [estate.s3.objects[key] for key in generation.object_keys()]
     return {entry.name: entry for body in bodies for entry in manifest.read_entries([body])}
 
@@ -457,8 +457,8 @@ def test_one_value_is_read_from_the_copy(estate: make.Estate) -> None:
     fill(estate, 3)
     estate.put(estate.qa, "master:odd", b"api", metadata="1")
     made = back_up(estate)
-    assert generations.read_entry(made, "master:00001") == Entry("master:00001", b'{"n": 1}', None, None)
-    assert generations.read_entry(made, "master:odd") == Entry("master:odd", b"api", None, "1")
+    assert generations.read_entry(made, "master:00001") == KvEntry("master:00001", b'{"n": 1}', None, None)
+    assert generations.read_entry(made, "master:odd") == KvEntry("master:odd", b"api", None, "1")
     assert generations.read_entry(made, "master:none") is None
 
 

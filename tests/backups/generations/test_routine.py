@@ -8,7 +8,7 @@ import pytest
 from audit import log
 from backups.generations import announcements, routine
 from backups.models import Generation
-from kvops.models import Environment, Event, Family, Notification, Run, Schedule
+from kvops.models import Environment, Family, Notification, NotificationEvent, Run, Schedule
 from kvops.schedules import jobs as schedules
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
@@ -48,7 +48,7 @@ def test_a_family_that_expects_a_copy_gets_one_which_is_read_back(qa: Environmen
     make.work()
     made = Generation.objects.get(run=run)
     assert (made.prefixes, made.status, made.actor) == (["master:"], "verified", "system:schedule")
-    assert told() == [Event.GENERATION_MADE]
+    assert told() == [NotificationEvent.GENERATION_MADE]
 
 
 def test_a_family_with_a_young_copy_or_without_keys_or_interval_gets_none(qa: Environment) -> None:
@@ -66,7 +66,7 @@ def test_what_cannot_be_copied_says_why_and_the_rest_is_copied(qa: Environment, 
     assert len(fire("backup")) == 1
     (firing,) = Schedule.objects.get(job="backup", environment=qa).firings.all()
     assert (firing.outcome, "only copied encrypted" in firing.reason) == ("started", True)
-    assert Event.SCHEDULE_REFUSED in told()
+    assert NotificationEvent.SCHEDULE_REFUSED in told()
 
 
 def test_the_newest_copy_is_read_back_again_and_checked_against_d1(qa: Environment) -> None:
@@ -85,7 +85,7 @@ def test_a_copy_that_is_damaged_is_told(qa: Environment, estate: make.Estate) ->
     estate.s3.objects[key] = estate.s3.objects[key].replace(b"No. 1", b"No. 9")
     fire("verify")
     make.work()
-    assert Event.GENERATION_DAMAGED in told()
+    assert NotificationEvent.GENERATION_DAMAGED in told()
 
 
 def test_a_partial_copy_is_told_as_failed(qa: Environment) -> None:
@@ -94,7 +94,7 @@ def test_a_partial_copy_is_told_as_failed(qa: Environment) -> None:
     partial.status, partial.vanished = "partial", 2
     with log.transaction():
         announcements.made(partial)
-    assert told() == [Event.GENERATION_FAILED]
+    assert told() == [NotificationEvent.GENERATION_FAILED]
 
 
 def test_in_another_bucket_everything_is_copied_anew_and_nothing_of_before_is_read_back(qa: Environment) -> None:

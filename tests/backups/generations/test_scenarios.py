@@ -16,7 +16,7 @@ from backups import archive as manifest
 from backups.generations import export
 from backups.generations import start as generations
 from backups.models import Generation
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.inventory import scan as inventory
 from kvops.models import Key, Run
 from tests import make
@@ -48,15 +48,15 @@ def fill(estate: make.Estate, count: int, prefix: str = "master:") -> None:
         estate.put(estate.qa, f"{prefix}{index:05}", b'{"n": %d}' % index)
 
 
-def copied(estate: make.Estate, generation: Generation) -> dict[str, Entry]:
+def copied(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
     bodies = [estate.s3.objects[key] for key in generation.object_keys()]
     return {entry.name: entry for body in bodies for entry in manifest.read_entries([body])}
 
 
-def in_kv(estate: make.Estate) -> dict[str, Entry]:
+def in_kv(estate: make.Estate) -> dict[str, KvEntry]:
     """What the fake holds, as entries."""
     items = estate.cloudflare.namespace(estate.qa.namespace_id).walk("", None)
-    return {one.name: Entry(one.name, one.data, one.expiration, one.metadata) for one in items}
+    return {one.name: KvEntry(one.name, one.data, one.expiration, one.metadata) for one in items}
 
 
 def scanned(estate: make.Estate) -> set[str]:

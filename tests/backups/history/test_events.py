@@ -17,7 +17,7 @@ from audit import log
 from audit.actions import Action
 from backups.generations import start as generations
 from backups.history import events as history
-from backups.history.events import LANES, Lane, Scope
+from backups.history.events import LANES, Scope, TimelineLane
 from backups.models import Generation
 from backups.restores import selection as selecting
 from backups.retention import pins
@@ -80,14 +80,14 @@ def test_it_tells_what_happened_newest_first(copied: Generation, people: make.Pe
     pins.pin(copied, reason="for the audit", by=people.auditor)
     mine = [lane for pk, lane in told() if pk == copied.pk]
     assert mine == ["pinned", "verified", "taken"]
-    (pinned,) = history.events(scope(lane=Lane.PINNED), limit=10)
+    (pinned,) = history.events(scope(lane=TimelineLane.PINNED), limit=10)
     assert (pinned.why, pinned.entry.actor) == ("for the audit", str(people.auditor))
 
 
 def test_a_restore_is_told_of_its_copy(copied: Generation) -> None:
     restore = selecting.prepare(copied, actor=make.SETUP)
     log.refusal(Action.RESTORE_FINISHED, actor=make.SETUP, subject=f"restore:{restore.pk}")
-    assert told(lane=Lane.RESTORED) == [(copied.pk, "restored")]
+    assert told(lane=TimelineLane.RESTORED) == [(copied.pk, "restored")]
 
 
 def test_it_is_filtered_by_family_environment_person_and_day(
@@ -110,7 +110,9 @@ def test_pages_go_on_where_the_last_one_ended(copied: Generation) -> None:
 
 def test_the_page_links_to_entry_copy_and_person(copied: Generation, auditor: Client, people: make.People) -> None:
     page = auditor.get(AT, {"family": "SETTINGS/master:*"}).content.decode()
-    (verified,) = history.events(scope(lane=Lane.VERIFIED, family=Family.objects.get(pattern="master:")), limit=5)
+    (verified,) = history.events(
+        scope(lane=TimelineLane.VERIFIED, family=Family.objects.get(pattern="master:")), limit=5
+    )
     assert f'href="/audit/{verified.entry.seq}/"' in page
     assert f'href="/backups/{copied.pk}/"' in page
     assert str(people.operator).replace("<", "&lt;").replace(">", "&gt;") in page
@@ -185,7 +187,7 @@ def test_an_auditor_finds_who_deleted_a_copy_and_why_within_three_clicks(
     (row,) = [each for each in history.existed(scope(), limit=10) if each.generation == copy_of_old]
     assert row.deletion is not None
     assert (row.deletion.why, row.deletion.approval) == ("Their date has come", disposal.approval)
-    counted = [each.events for each in history.counts(scope(lane=Lane.DELETED))]
+    counted = [each.events for each in history.counts(scope(lane=TimelineLane.DELETED))]
     assert counted == [1]
     report = auditor.get(f"{AT}report/").content.decode()
     assert f"Approval {disposal.approval_id}" in report
@@ -207,7 +209,7 @@ def test_a_copy_that_came_after_the_period_is_not_in_its_report(copied: Generati
 
 def test_marks_are_days_weeks_or_months_by_the_length_of_the_period() -> None:
     today = timezone.localdate()
-    counted = [history.Count(today - timedelta(days=days), Lane.TAKEN, 1) for days in range(14)]
+    counted = [history.DayCount(today - timedelta(days=days), TimelineLane.TAKEN, 1) for days in range(14)]
     for days, marks in ((30, 14), (400, 3), (2000, 2)):
         long = Scope(since=today - timedelta(days=days), until=today)
         drawn = charts.timeline(long, counted)["marks"]

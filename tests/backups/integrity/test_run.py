@@ -34,7 +34,7 @@ OSAKA = master("shop", "2", "大阪")
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here copies and checks are nobody's."""
     for kind in (Run.Kind.BACKUP, Run.Kind.CHECK):
-        monkeypatch.setitem(kinds.KINDS, kind, kinds.Kind(kinds.KINDS[kind].handler))
+        monkeypatch.setitem(kinds.KINDS, kind, kinds.RunKind(kinds.KINDS[kind].handler))
 
 
 @pytest.fixture
@@ -408,7 +408,7 @@ def test_a_second_check_of_the_same_copy_waits_for_the_first(estate: make.Estate
 
 def another_run(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cursor: dict[str, object]) -> Run:
     """A run of another kind that asks for the comparison."""
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.CONFIRM, kinds.Kind("tests.backups.integrity.rechecking.work"))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.CONFIRM, kinds.RunKind("tests.backups.integrity.rechecking.work"))
     with log.transaction():
         run = runs.create(
             Run.Kind.CONFIRM, subject="stage:1", label="x", actor=ACTOR, environment=estate.qa.environment

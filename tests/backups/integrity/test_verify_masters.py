@@ -25,7 +25,7 @@ ROWS = [{"id": "1", "type": "shop", "name": "東京"}, {"id": "2", "type": "shop
 @pytest.fixture(autouse=True)
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clean-up is tested elsewhere; here a check is nobody's."""
-    monkeypatch.setitem(kinds.KINDS, Run.Kind.CHECK, kinds.Kind(kinds.KINDS[Run.Kind.CHECK].handler))
+    monkeypatch.setitem(kinds.KINDS, Run.Kind.CHECK, kinds.RunKind(kinds.KINDS[Run.Kind.CHECK].handler))
 
 
 @pytest.fixture

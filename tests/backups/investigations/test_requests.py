@@ -30,7 +30,7 @@ from kvops.runs import driver as runs
 from kvops.runs import emergency
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
-from tests.fakes.cloudflare_api import Bucket
+from tests.fakes.cloudflare_api import FakeBucket
 from tests.gate.world import past_the_triggers
 from tests.signing import fresh, signed_in
 
@@ -188,7 +188,7 @@ def elsewhere(estate: make.Estate) -> None:
     bucket(estate).expire("investigations/production/")
 
 
-def bucket(estate: make.Estate) -> Bucket:
+def bucket(estate: make.Estate) -> FakeBucket:
     environment = estate.qa.environment
     return estate.cloudflare.bucket(environment.account_id, environment.r2_bucket)
 
@@ -412,7 +412,7 @@ def test_a_copy_that_is_still_there_an_hour_after_its_end_is_an_alarm(cached: ma
     assert "The copy of 1 investigation should be gone" in page(people.auditor, "/")
 
 
-class Killed(BaseException):
+class KilledInInvestigation(BaseException):
     """The worker is gone, whatever would catch an exception."""
 
 
@@ -426,10 +426,10 @@ def test_a_worker_that_dies_at_an_object_is_taken_over(
     def dies(store: R2Store, key: str) -> None:
         if after:
             remove_permanently(store, key)
-        raise Killed
+        raise KilledInInvestigation
 
     monkeypatch.setattr("backups.retention.erasure.remove_permanently", dies)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledInInvestigation):
         close(made, people)
     monkeypatch.setattr("backups.retention.erasure.remove_permanently", remove_permanently)
     Run.objects.filter(kind="expire").update(lease_until=now(made).created_at - timedelta(hours=1))

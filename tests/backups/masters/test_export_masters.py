@@ -208,13 +208,13 @@ def test_a_dry_run_tells_the_numbers_and_copies_nothing(d1: make.Estate, output:
     assert not Generation.objects.exists()
 
 
-class Terminal(StringIO):
+class MastersTerminal(StringIO):
     def isatty(self) -> bool:
         return True
 
 
 def test_on_a_terminal_it_is_asked_first(d1: make.Estate, output: Path) -> None:
-    screen = Terminal()
+    screen = MastersTerminal()
     with patch("builtins.input", return_value="n"), pytest.raises(CommandError, match="Nothing was copied") as said:
         command("export_masters", "qa", "--output", output, stderr=screen)
     assert (said.value.returncode, output.exists()) == (1, False)

@@ -10,7 +10,7 @@ from backups.restores import requests as restores
 from backups.restores import selection as selecting
 from kvops import timing
 from kvops.approvals import gate as approvals
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import ApprovalRequest, Namespace, Run
 from kvops.runs import driver as runs
 from tests import make
@@ -19,7 +19,7 @@ from tests.fakes.namespaces import Item
 Policy = Restore.OnConflict
 
 
-def put(estate: make.Estate, namespace: Namespace, *entries: Entry) -> None:
+def put(estate: make.Estate, namespace: Namespace, *entries: KvEntry) -> None:
     """Write entries into the fake, past the product."""
     for one in entries:
         estate.put(namespace, one.name, one.data, expiration=one.expiration, metadata=one.metadata)

@@ -10,12 +10,12 @@ from django.core.management.base import CommandError
 
 from backups.models import Restore
 from backups.restores import requests as restores
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from tests import make
 from tests.backups.restores import helpers as restoring
 
 pytestmark = pytest.mark.django_db
-ENTRIES = tuple(Entry(name, b"v", None, None) for name in ("master:a:1", "master:\u2028\n", "master:b:1"))
+ENTRIES = tuple(KvEntry(name, b"v", None, None) for name in ("master:a:1", "master:\u2028\n", "master:b:1"))
 
 
 def copied(estate: make.Estate) -> int:

@@ -9,7 +9,7 @@ from backups.models import Generation, Restore
 from backups.restores import requests as restores
 from backups.restores.moves import RestoreRefused
 from kvops import timing
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.environments.toml import DefinitionRefused, load
 from kvops.inventory.families import read_families
 from kvops.models import Category, Family, Run
@@ -19,7 +19,7 @@ from tests.gate.world import past_the_triggers
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
-ENTRIES = tuple(Entry(f"master:a:{n}", b"value", None, None) for n in "12")
+ENTRIES = tuple(KvEntry(f"master:a:{n}", b"value", None, None) for n in "12")
 FAMILY = """\
 [[family]]
 binding = "SETTINGS"

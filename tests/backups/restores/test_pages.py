@@ -10,7 +10,7 @@ from backups.restores import requests as restores
 from backups.restores import undo
 from kvops import timing
 from kvops.approvals import gate as approvals
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import Run
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
@@ -19,7 +19,7 @@ from tests.backups.restores.helpers import Policy
 from tests.signing import fresh, signed_in
 
 pytestmark = pytest.mark.django_db
-ENTRIES = tuple(Entry(f"master:a:{n}", f"value {n}".encode(), None, None) for n in "123")
+ENTRIES = tuple(KvEntry(f"master:a:{n}", f"value {n}".encode(), None, None) for n in "123")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def generation(estate: make.Estate) -> Generation:
     restoring.put(estate, estate.qa, *ENTRIES)
     made = restoring.copy(estate.qa)
     restoring.wipe(estate, estate.qa, ENTRIES[0].name)
-    restoring.put(estate, estate.qa, Entry(ENTRIES[1].name, b"newer", None, None))
+    restoring.put(estate, estate.qa, KvEntry(ENTRIES[1].name, b"newer", None, None))
     return made
 
 
@@ -122,7 +122,7 @@ def test_one_key_is_put_back_from_its_own_page(browser: Client, generation: Gene
 
 
 def test_a_name_with_a_line_break_is_one_key(browser: Client, estate: make.Estate) -> None:
-    restoring.put(estate, estate.qa, Entry("master:a\nb", b"x", None, None))
+    restoring.put(estate, estate.qa, KvEntry("master:a\nb", b"x", None, None))
     assert listed(posted(browser, restoring.copy(estate.qa), "?name=master%3Aa%0Ab")) == ["master:a\nb"]
 
 
@@ -146,7 +146,7 @@ def test_what_was_put_back_is_compared_with_kv_again(
     browser: Client, generation: Generation, people: make.People, estate: make.Estate
 ) -> None:
     restore = restoring.done(generation, people, names=["master:a:1"])
-    restoring.put(estate, estate.qa, Entry("master:a:1", b"written since", None, None))
+    restoring.put(estate, estate.qa, KvEntry("master:a:1", b"written since", None, None))
     browser.post(reverse("backups:restore_look", args=[restore.pk]))
     make.work()
     assert "1 key differs" in page(browser, restore)

@@ -25,16 +25,16 @@ from backups.restores.moves import RestoreRefused
 from backups.restores.write import Putter, _Plan
 from kvops import clock, timing
 from kvops.approvals import gate as approvals
-from kvops.cloudflare import Entry, TooLate, TransportError
+from kvops.cloudflare import KvEntry, TooLate, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import (
     ApprovalRequest,
     Category,
     Environment,
-    Event,
     Family,
     Namespace,
     Notification,
+    NotificationEvent,
     PolicyVersion,
     Role,
     RoleGrant,
@@ -55,7 +55,7 @@ from tests.gate.world import tampered
 pytestmark = pytest.mark.django_db
 State = Restore.State
 NAMES = ("master:a:1", "master:a:2", "master:a:3")
-ENTRIES = tuple(Entry(name, f"value of {name}".encode(), None, None) for name in NAMES)
+ENTRIES = tuple(KvEntry(name, f"value of {name}".encode(), None, None) for name in NAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -63,13 +63,13 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SETTLE", 0.02)
 
 
-def copied(estate: make.Estate, *entries: Entry) -> Generation:
+def copied(estate: make.Estate, *entries: KvEntry) -> Generation:
     """A verified copy of these, or of three masters, in QA."""
     restoring.put(estate, estate.qa, *(entries or ENTRIES))
     return restoring.copy(estate.qa)
 
 
-def lost(estate: make.Estate, *entries: Entry) -> tuple[Generation, dict[str, Item]]:
+def lost(estate: make.Estate, *entries: KvEntry) -> tuple[Generation, dict[str, Item]]:
     """The same, deleted past the product; and what was there."""
     generation = copied(estate, *entries)
     before = restoring.held(estate, estate.qa)
@@ -95,12 +95,12 @@ def test_what_was_lost_is_there_again(estate: make.Estate, people: make.People) 
 def test_odd_names_values_and_metadata_come_back_as_they_were(estate: make.Estate, people: make.People) -> None:
     soon = int(time.time()) + 86_400
     odd = [
-        Entry("master:/ % \n ? # & + \\", b"", None, None),
-        Entry("master:\u00e9", b"composed", soon, '{"a":1.0,"a":1e400}'),
-        Entry("master:e\u0301", b"decomposed", None, "[1,null]"),
-        Entry("master:\U0001f600/..", b"\xff\xfe\x00", None, '"text"'),
-        Entry("master:" + "x" * 505, "日本\x00\x01".encode(), None, "12.50"),
-        Entry("master:..", b"\r\n--\r\n", soon + 1, "true"),
+        KvEntry("master:/ % \n ? # & + \\", b"", None, None),
+        KvEntry("master:\u00e9", b"composed", soon, '{"a":1.0,"a":1e400}'),
+        KvEntry("master:e\u0301", b"decomposed", None, "[1,null]"),
+        KvEntry("master:\U0001f600/..", b"\xff\xfe\x00", None, '"text"'),
+        KvEntry("master:" + "x" * 505, "日本\x00\x01".encode(), None, "12.50"),
+        KvEntry("master:..", b"\r\n--\r\n", soon + 1, "true"),
     ]
     generation, before = lost(estate, *odd)
     restoring.done(generation, people)
@@ -112,13 +112,13 @@ def test_a_byte_order_mark_comes_back_where_the_family_is_read_exactly(
     estate: make.Estate, people: make.People
 ) -> None:
     Family.objects.filter(pattern="master:").update(read="exact")
-    generation, before = lost(estate, Entry("master:bom", b"\xef\xbb\xbftext", None, None), *ENTRIES)
+    generation, before = lost(estate, KvEntry("master:bom", b"\xef\xbb\xbftext", None, None), *ENTRIES)
     restoring.done(generation, people)
     assert restoring.held(estate, estate.qa) == before
 
 
 def test_only_what_is_under_the_prefix_is_put_back(estate: make.Estate, people: make.People) -> None:
-    generation, _ = lost(estate, *ENTRIES, Entry("master:b:1", b"b", None, None))
+    generation, _ = lost(estate, *ENTRIES, KvEntry("master:b:1", b"b", None, None))
     restoring.done(generation, people, prefix="master:b:")
     assert set(restoring.held(estate, estate.qa)) == {"master:b:1"}
 
@@ -188,9 +188,12 @@ def test_a_copy_that_was_not_verified_is_refused(estate: make.Estate, people: ma
 def test_the_preview_counts_what_would_happen(estate: make.Estate, people: make.People) -> None:
     now = int(time.time())
     generation, _ = lost(
-        estate, *ENTRIES, Entry("master:late", b"x", now + 3_600, None), Entry("master:soon", b"x", now + 3_600, None)
+        estate,
+        *ENTRIES,
+        KvEntry("master:late", b"x", now + 3_600, None),
+        KvEntry("master:soon", b"x", now + 3_600, None),
     )
-    restoring.put(estate, estate.qa, ENTRIES[0], Entry(NAMES[1], b"other", None, None))
+    restoring.put(estate, estate.qa, ENTRIES[0], KvEntry(NAMES[1], b"other", None, None))
     restore = restoring.prepared(generation, people)
     assert restore.found == {"equal": 1, "value": 1, "absent": 3}
     assert estate.cloudflare.journal_routes() & {("PUT", "bulk_put"), ("PUT", "put_value")} == set()
@@ -208,7 +211,7 @@ def test_an_expiration_is_kept_exactly_or_the_key_is_listed(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, left: int, outcome: str
 ) -> None:
     at = int(time.time()) + 4_000
-    generation, before = lost(estate, Entry(NAMES[0], b"x", at, None), ENTRIES[1])
+    generation, before = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
     restore = restoring.prepared(generation, people)
     run = restoring.started(restore, people)
     move_time(estate, monkeypatch, at - left)
@@ -231,7 +234,7 @@ def test_sixty_seconds_left_is_for_cloudflare_to_decide(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = int(time.time()) + 4_000
-    generation, _ = lost(estate, Entry(NAMES[0], b"x", at, None), ENTRIES[1])
+    generation, _ = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
     restore = restoring.prepared(generation, people)
     restoring.started(restore, people)
     move_time(estate, monkeypatch, at - 60)
@@ -245,7 +248,7 @@ def test_a_key_that_expires_before_it_is_read_back_is_reported_as_expired(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = int(time.time()) + 4_000
-    generation, _ = lost(estate, Entry(NAMES[0], b"x", at, None), ENTRIES[1])
+    generation, _ = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
     restore = restoring.prepared(generation, people)
     run = restoring.started(restore, people)
     move_time(estate, monkeypatch, at - 100)
@@ -259,12 +262,12 @@ def test_a_key_that_expires_before_it_is_read_back_is_reported_as_expired(
 
 # Conflicts: five kinds by three policies
 
-OTHERS: dict[str, Callable[[Entry], Entry | None]] = {
+OTHERS: dict[str, Callable[[KvEntry], KvEntry | None]] = {
     "absent": lambda _: None,
     "equal": lambda one: one,
-    "value": lambda one: Entry(one.name, b"newer", one.expiration, one.metadata),
-    "metadata": lambda one: Entry(one.name, one.data, one.expiration, '{"v":2}'),
-    "expiration": lambda one: Entry(one.name, one.data, 4_000_000_000, one.metadata),
+    "value": lambda one: KvEntry(one.name, b"newer", one.expiration, one.metadata),
+    "metadata": lambda one: KvEntry(one.name, one.data, one.expiration, '{"v":2}'),
+    "expiration": lambda one: KvEntry(one.name, one.data, 4_000_000_000, one.metadata),
 }
 CONFLICTS = ("value", "metadata", "expiration")
 
@@ -320,7 +323,7 @@ def test_the_approval_says_that_keys_are_overwritten(estate: make.Estate, people
 def test_a_key_that_appears_before_a_stopping_restore_begins_stops_it(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     run = restoring.started(restoring.prepared(generation, people, on_conflict=Policy.STOP), people)
-    restoring.put(estate, estate.qa, Entry(NAMES[2], b"newer", None, None))
+    restoring.put(estate, estate.qa, KvEntry(NAMES[2], b"newer", None, None))
     make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code) == ("failed", "conflict")
@@ -337,7 +340,7 @@ def test_a_key_that_appears_right_before_the_write_is_never_overwritten(
 
     def appear(_: object) -> None:
         if next(looks) == (1 if policy is Policy.STOP else 0):  # after the first look at everything
-            restoring.put(estate, estate.qa, Entry(NAMES[2], b"newer", None, None))
+            restoring.put(estate, estate.qa, KvEntry(NAMES[2], b"newer", None, None))
 
     estate.cloudflare.hook("bulk_get", appear)
     make.work()
@@ -353,7 +356,7 @@ def test_a_key_that_changes_after_it_was_copied_is_not_overwritten(estate: make.
     runs.drive(run_of(restore).pk)  # the copy is begun
     Run.objects.filter(pk=run_of(restore).pk).update(wake_at=Now() + timing_of(3_600))
     drive_copies()
-    restoring.put(estate, estate.qa, Entry(NAMES[1], b"newest", None, None))
+    restoring.put(estate, estate.qa, KvEntry(NAMES[1], b"newest", None, None))
     make.work()
     assert restoring.outcomes(restore)[NAMES[1]] == "changed"
     assert restoring.held(estate, estate.qa)[NAMES[1]].data == b"newest"
@@ -414,7 +417,7 @@ def test_of_a_write_whose_answer_contradicts_itself_the_team_is_told(estate: mak
     generation, _ = lost(estate)
     estate.cloudflare.fault("bulk_put", "wrong_count")
     restore = restoring.done(generation, people)
-    told = Notification.objects.get(event=Event.ANSWER_CONTRADICTED, person=people.reviewer)
+    told = Notification.objects.get(event=NotificationEvent.ANSWER_CONTRADICTED, person=people.reviewer)
     assert (told.subject, told.link) == (f"restore:{restore.pk}", f"/restores/{restore.pk}/")
     assert "contradicts" in Recorded.objects.get(action="restore.chunk_settled").details["problem"]
 
@@ -471,7 +474,7 @@ def test_a_name_that_cannot_be_read_back_is_not_tried_for_ever(
 ) -> None:
     generation, _ = lost(estate)
 
-    def read(*args: Any) -> Iterator[tuple[Wanted, Entry | None]]:
+    def read(*args: Any) -> Iterator[tuple[Wanted, KvEntry | None]]:
         if [one.name for one in args[2]] == [NAMES[2]]:
             raise TransportError("No answer.", outcome_unknown=True)
         return current(*args)
@@ -491,7 +494,7 @@ def test_somebody_who_writes_after_us_is_reported(estate: make.Estate, people: m
     while not writes(estate):
         Run.objects.filter(pk=run.pk).update(wake_at=None)
         runs.drive(run.pk)
-    restoring.put(estate, estate.qa, Entry(NAMES[0], b"newer", None, None))
+    restoring.put(estate, estate.qa, KvEntry(NAMES[0], b"newer", None, None))
     make.work()
     restore = Restore.objects.get()
     assert restoring.outcomes(restore)[NAMES[0]] == "different"
@@ -537,7 +540,7 @@ def test_chunks_are_small_in_names_and_bytes(
 ) -> None:
     monkeypatch.setattr(restore_chunks, "CHUNK", 2)
     monkeypatch.setattr(restore_chunks, "CHUNK_BYTES", 1_000)
-    big = [Entry(f"master:b:{n}", b"x" * 990, None, None) for n in range(2)]
+    big = [KvEntry(f"master:b:{n}", b"x" * 990, None, None) for n in range(2)]
     generation, before = lost(estate, *ENTRIES, *big)
     restoring.done(generation, people)
     assert restoring.held(estate, estate.qa) == before
@@ -548,7 +551,7 @@ def test_many_entries_that_are_written_singly_are_halved(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(putting, "MANY", 2)
-    generation, before = lost(estate, *(Entry(f"master:a:{n}", b"x", None, f"{n}") for n in range(5)))
+    generation, before = lost(estate, *(KvEntry(f"master:a:{n}", b"x", None, f"{n}") for n in range(5)))
     restore = restoring.done(generation, people)
     assert restoring.held(estate, estate.qa) == before
     assert restore.left == 0
@@ -558,7 +561,7 @@ def test_more_entries_that_are_written_singly_than_the_request_limit_allows_at_o
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(putting, "MANY", 8)
-    generation, before = lost(estate, *(Entry(f"master:a:{n:02}", b"x", None, f"{n}") for n in range(30)))
+    generation, before = lost(estate, *(KvEntry(f"master:a:{n:02}", b"x", None, f"{n}") for n in range(30)))
     monkeypatch.setattr(timing, "BUDGET_CALLS", 80)  # thirty of them would need 91
     restore = restoring.done(generation, people)
     assert (restoring.held(estate, estate.qa), restore.left) == (before, 0)
@@ -567,7 +570,7 @@ def test_more_entries_that_are_written_singly_than_the_request_limit_allows_at_o
 def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generation = copied(estate, Entry("master:a", b"x", None, None))
+    generation = copied(estate, KvEntry("master:a", b"x", None, None))
     restoring.wipe(estate, estate.qa, "master:a")
     intend = Putter._intend
 
@@ -592,7 +595,7 @@ def test_a_write_that_could_not_be_sent_in_time_is_made_smaller(
     generation, before = lost(estate)
     real, tries = KVWriter.bulk_put, count()
 
-    def late(self: KVWriter, namespace_id: str, entries: Sequence[Entry], *, until: float) -> BulkOutcome:
+    def late(self: KVWriter, namespace_id: str, entries: Sequence[KvEntry], *, until: float) -> BulkOutcome:
         if next(tries) == 0:
             raise TooLate("connecting took so long")
         return real(self, namespace_id, entries, until=until)
@@ -604,7 +607,7 @@ def test_a_write_that_could_not_be_sent_in_time_is_made_smaller(
 
 
 def test_the_gap_from_the_read_to_the_last_write_is_kept(estate: make.Estate, people: make.People) -> None:
-    generation, _ = lost(estate, *(Entry(f"master:a:{n}", b"x", None, f"{n}") for n in range(4)))
+    generation, _ = lost(estate, *(KvEntry(f"master:a:{n}", b"x", None, f"{n}") for n in range(4)))
     estate.cloudflare.latency = 0.05
     restore = restoring.done(generation, people)
     gaps = [chunk.gap_ms or 0 for chunk in restore.chunks.order_by("number")]
@@ -615,7 +618,7 @@ def test_the_gap_from_the_read_to_the_last_write_is_kept(estate: make.Estate, pe
 def test_more_is_reserved_for_binary_values_and_only_then_chunks_get_smaller(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, most: int, chunks: int
 ) -> None:
-    binary = [Entry(f"master:{number}", bytes([255, number]), None, None) for number in range(8)]
+    binary = [KvEntry(f"master:{number}", bytes([255, number]), None, None) for number in range(8)]
     generation = copied(estate, *binary)
     restoring.wipe(estate, estate.qa, binary[0].name)
     monkeypatch.setattr(reserving, "SPARE", 4)
@@ -855,10 +858,10 @@ def test_who_resumes_a_restore_that_stops_at_differences_has_all_looked_at_again
     monkeypatch.setattr("backups.restores.run.BLOCK", 1)
     generation, _ = lost(estate)
     run = restoring.started(restoring.prepared(generation, people, on_conflict=Policy.STOP), people)
-    restoring.put(estate, estate.qa, Entry(NAMES[1], b"another", None, None))
+    restoring.put(estate, estate.qa, KvEntry(NAMES[1], b"another", None, None))
     make.work()
     restoring.wipe(estate, estate.qa, NAMES[1])
-    restoring.put(estate, estate.qa, Entry(NAMES[0], b"another", None, None))
+    restoring.put(estate, estate.qa, KvEntry(NAMES[0], b"another", None, None))
     runs.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()
@@ -948,7 +951,7 @@ def test_settings_are_put_back_but_never_overwritten(estate: make.Estate, people
 
 
 def test_a_name_outside_the_approved_set_would_be_seen_by_the_judge(estate: make.Estate, people: make.People) -> None:
-    generation, _ = lost(estate, *ENTRIES, Entry("master:b:1", b"b", None, None))
+    generation, _ = lost(estate, *ENTRIES, KvEntry("master:b:1", b"b", None, None))
     restoring.done(generation, people, prefix="master:a:")
     [covered] = judge.writable_sets(estate.s3.objects)
     assert set(covered.values) == set(NAMES)

@@ -14,7 +14,7 @@ from backups.restores import selection as selecting
 from backups.restores import undo
 from kvops import timing
 from kvops.approvals import gate as approvals
-from kvops.cloudflare import Entry
+from kvops.cloudflare import KvEntry
 from kvops.models import Role, RoleGrant, Run
 from kvops.runs import driver as runs
 from tests import make
@@ -60,7 +60,7 @@ def test_exactly_what_was_deleted_is_put_back(estate: make.Estate, people: make.
 @pytest.mark.hazard("B16")
 def test_a_key_that_was_written_again_meanwhile_stays(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
-    restoring.put(estate, estate.qa, Entry(NAMES[0], b"newer", None, None))
+    restoring.put(estate, estate.qa, KvEntry(NAMES[0], b"newer", None, None))
     restore = undone(stage, people)
     assert restoring.held(estate, estate.qa)[NAMES[0]].data == b"newer"
     assert restoring.outcomes(restore) == {NAMES[0]: "value", NAMES[1]: "written", NAMES[2]: "written"}

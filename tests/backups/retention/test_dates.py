@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from backups.models import Generation
-from backups.retention.rules import Copy, Hold, Rule, State, Successors, decide
+from backups.retention.rules import BackupFacts, Hold, Rule, State, Successors, decide
 from kvops.models import Run
 from kvops.runs import driver as runs
 from tests import make
@@ -21,10 +21,10 @@ RULES = [Rule(1, "S", "a:", exact=False, days=30), Rule(2, "S", "a:b:", exact=Fa
 
 
 @some.composite
-def copies(draw: some.DrawFn) -> Copy:
+def copies(draw: some.DrawFn) -> BackupFacts:
     at = draw(some.none() | MOMENTS)
     kept = draw(MOMENTS)
-    return Copy(
+    return BackupFacts(
         pk=draw(some.integers(1, 10**6)),
         namespace=1,
         binding="S",
@@ -39,7 +39,7 @@ def copies(draw: some.DrawFn) -> Copy:
 
 @settings(max_examples=500, deadline=None)
 @given(some.lists(copies(), max_size=8, unique_by=lambda copy: copy.pk), MOMENTS, some.integers(-24, 24))
-def test_nothing_is_due_before_its_date_or_as_the_newest(found: list[Copy], moment: datetime, skew: int) -> None:
+def test_nothing_is_due_before_its_date_or_as_the_newest(found: list[BackupFacts], moment: datetime, skew: int) -> None:
     at = moment + timedelta(hours=skew)
     successors = Successors(copy for copy in found if copy.verified)
     for verdict in decide(found, RULES, successors, {}, at):
@@ -58,8 +58,8 @@ def test_nothing_is_due_before_its_date_or_as_the_newest(found: list[Copy], mome
 
 @settings(max_examples=200, deadline=None)
 @given(copies(), MOMENTS)
-def test_whatever_is_held_stays(copy: Copy, moment: datetime) -> None:
-    newer = Copy(10**7, 1, "S", ("",), (), copy.purpose, verified=True, finished_at=moment, retain_until=moment)
+def test_whatever_is_held_stays(copy: BackupFacts, moment: datetime) -> None:
+    newer = BackupFacts(10**7, 1, "S", ("",), (), copy.purpose, verified=True, finished_at=moment, retain_until=moment)
     (verdict,) = decide([copy], RULES, Successors([newer]), {copy.pk: [Hold("x")]}, moment)
     assert verdict.state != State.DUE
 

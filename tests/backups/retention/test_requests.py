@@ -27,7 +27,7 @@ from kvops.runs import emergency
 from tests import make
 from tests.backups.retention.copies_of_any_age import copy
 from tests.backups.retention.requesting import approved, asked, expired, now, started
-from tests.fakes.s3 import Answer
+from tests.fakes.s3 import S3Answer
 from tests.signing import fresh, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -180,7 +180,7 @@ def test_a_delete_that_fails_is_reported_and_tried_again(estate: make.Estate, pe
     assert Entry.objects.filter(action="object.deleting").count() == 4
 
 
-class Killed(BaseException):
+class KilledWhilePruning(BaseException):
     """The worker dies."""
 
 
@@ -196,13 +196,13 @@ def test_a_worker_that_dies_at_any_object_is_taken_over(
     def dies(store: R2Store, key: str) -> None:
         asked_for.append(key)
         if len(asked_for) == which + 1 and not after:
-            raise Killed
+            raise KilledWhilePruning
         remove_permanently(store, key)
         if len(asked_for) == which + 1:
-            raise Killed
+            raise KilledWhilePruning
 
     monkeypatch.setattr("backups.retention.erasure.remove_permanently", dies)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledWhilePruning):
         make.work()
     assert status(old) == "deleting"
     Run.objects.filter(kind="dispose").update(lease_until=Now() - timedelta(hours=1))
@@ -216,7 +216,7 @@ def test_an_object_that_does_not_go_is_never_done(
 ) -> None:
     (old,) = expired(estate, 40)
     disposal = started(estate, people)
-    monkeypatch.setattr(estate.s3, "delete", lambda _key: Answer(204))
+    monkeypatch.setattr(estate.s3, "delete", lambda _key: S3Answer(204))
     make.work()
     assert (status(old), now(disposal).state) == ("deleting", State.DELETING)
     assert Run.objects.get(kind="dispose").error_code == "still_there"

@@ -545,7 +545,7 @@ def use_change(request: ApprovalRequest, *, by: Person) -> None:
 
 @pytest.fixture
 def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRequest:
-    kind = approvals.Kind(
+    kind = approvals.ApprovalKind(
         decided="kvops.approvals.prepared_changes.decided", use="tests.kvops.approvals.test_pages.use_change"
     )
     monkeypatch.setitem(approvals.KINDS, ApprovalRequest.Kind.ENVIRONMENT, kind)

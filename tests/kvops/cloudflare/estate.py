@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from kvops.cloudflare import Budget, Cloudflare, Unlimited
+from kvops.cloudflare import Cloudflare, RequestBudget, Unlimited
 from kvops.cloudflare.writes import KVWriter
 from tests.fakes.cloudflare import FakeCloudflare
 
@@ -34,7 +34,7 @@ def reader(
     token: str = "reads",
     base_url: str = "",
     allowed_hosts: Collection[str] = LOOPBACK,
-    budget: Budget | None = None,
+    budget: RequestBudget | None = None,
     sleep: Callable[[float], None] = _no_sleep,
     timeout: float = 5.0,
 ) -> Cloudflare:

@@ -12,10 +12,10 @@ from kvops.cloudflare import (
     ApiError,
     Cloudflare,
     CursorRefused,
-    Entry,
     InvalidKeyName,
     KeyNotFound,
     KeyPage,
+    KvEntry,
     NotFound,
     StatementRefused,
     TooLarge,
@@ -132,7 +132,7 @@ def test_metadata_comes_back_as_it_was_spelled(fake: FakeCloudflare, cf: Cloudfl
 def test_absent_metadata_is_none_everywhere(fake: FakeCloudflare, cf: Cloudflare) -> None:
     fake.put(NS, "k", b"v")
     entry = cf.bulk_get(NS, ["k"])["k"]
-    assert entry == Entry("k", b"v", None, None) == cf.exact_get(NS, "k")
+    assert entry == KvEntry("k", b"v", None, None) == cf.exact_get(NS, "k")
     assert cf.list_keys(NS).keys[0].metadata is None
 
 
@@ -154,14 +154,14 @@ def test_a_damaged_value_is_read_again_singly(fake: FakeCloudflare, cf: Cloudfla
     fake.put(NS, "binary", b"\xff\x00\xfe", metadata={"a": 1})
     fake.put(NS, "text", "日本語".encode())
     entries = cf.bulk_get(NS, ["binary", "text"])
-    assert entries["binary"] == Entry("binary", b"\xff\x00\xfe", None, '{"a":1}')
-    assert entries["text"] == Entry("text", "日本語".encode(), None, None)
+    assert entries["binary"] == KvEntry("binary", b"\xff\x00\xfe", None, '{"a":1}')
+    assert entries["text"] == KvEntry("text", "日本語".encode(), None, None)
     assert [call.route for call in fake.journal] == ["bulk_get", "value"]
 
 
 def test_a_value_that_really_holds_the_replacement_character_survives(fake: FakeCloudflare, cf: Cloudflare) -> None:
     fake.put(NS, "k", "\ufffd".encode())
-    assert cf.bulk_get(NS, ["k"]) == {"k": Entry("k", "\ufffd".encode(), None, None)}
+    assert cf.bulk_get(NS, ["k"]) == {"k": KvEntry("k", "\ufffd".encode(), None, None)}
 
 
 def test_a_damaged_value_that_vanished_meanwhile_is_missing(fake: FakeCloudflare, cf: Cloudflare) -> None:
@@ -193,7 +193,7 @@ def test_too_much_for_one_answer_is_halved(fake: FakeCloudflare, cf: Cloudflare)
 def test_a_single_value_too_large_for_bulk_is_read_singly(fake: FakeCloudflare, cf: Cloudflare) -> None:
     fake.put(NS, "k", b"v", metadata=[1])
     fake.fault("bulk_get", "too_large")
-    assert cf.bulk_get(NS, ["k"]) == {"k": Entry("k", b"v", None, "[1]")}
+    assert cf.bulk_get(NS, ["k"]) == {"k": KvEntry("k", b"v", None, "[1]")}
 
 
 @pytest.mark.hazard("B13")
@@ -313,5 +313,5 @@ def test_any_name_reads_its_own_key_and_no_other(shared: FakeCloudflare, chosen:
         shared.put(NS, name, value)
     with reader(shared) as cf:
         entries = [cf.exact_get(NS, name) for name in values]
-    assert entries == [Entry(name, value, None, None) for name, value in values.items()]
+    assert entries == [KvEntry(name, value, None, None) for name, value in values.items()]
     assert shared.journal_routes() <= {("GET", "value"), ("GET", "metadata")}

@@ -11,7 +11,7 @@ import httpcore
 import pytest
 from httpcore._backends.sync import SyncStream
 
-from kvops.cloudflare import Entry, TooLate, TransportError
+from kvops.cloudflare import KvEntry, TooLate, TransportError
 from kvops.cloudflare.writes import KVWriter
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.kvops.cloudflare.estate import NS, reader, writer
@@ -127,7 +127,7 @@ def test_a_delete_whose_end_would_come_too_late_is_broken_off_with_an_unknown_ou
 
 
 def test_a_write_that_began_in_time_may_end_later(fake: FakeCloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, entry = SyncStream.write, Entry("k", b"x" * 300_000, None, None)
+    write, entry = SyncStream.write, KvEntry("k", b"x" * 300_000, None, None)
 
     def slowly(*args: Any, **options: Any) -> None:
         time.sleep(PAUSE / 2)

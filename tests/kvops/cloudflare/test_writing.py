@@ -12,8 +12,8 @@ from kvops.cloudflare import (
     ApiError,
     AuthError,
     CloudflareError,
-    Entry,
     InvalidKeyName,
+    KvEntry,
     RateLimited,
     TransportError,
 )
@@ -142,25 +142,25 @@ def test_a_million_derived_keys_remember_only_what_was_deleted(fake: FakeCloudfl
 ENTRIES = pytest.mark.parametrize(
     "entry",
     [
-        Entry("plain", b"text", None, None),
-        Entry("binary", b"\xff\x00\xfe", 4_000_000_000, None),
-        Entry("bom", b"\xef\xbb\xbftext", None, '{"b":1.0,"a":1e400,"b":2}'),
-        Entry("empty", b"", None, '"scalar"'),
-        Entry("nul \u2028 😀/..?#%", "日本語\x00".encode(), None, "[1,null]"),
+        KvEntry("plain", b"text", None, None),
+        KvEntry("binary", b"\xff\x00\xfe", 4_000_000_000, None),
+        KvEntry("bom", b"\xef\xbb\xbftext", None, '{"b":1.0,"a":1e400,"b":2}'),
+        KvEntry("empty", b"", None, '"scalar"'),
+        KvEntry("nul \u2028 😀/..?#%", "日本語\x00".encode(), None, "[1,null]"),
     ],
     ids=lambda entry: entry.name[:6],
 )
 
 
 @ENTRIES
-def test_what_is_put_is_read_back_exactly(fake: FakeCloudflare, kv: KVWriter, entry: Entry) -> None:
+def test_what_is_put_is_read_back_exactly(fake: FakeCloudflare, kv: KVWriter, entry: KvEntry) -> None:
     assert kv.bulk_put(NS, [entry]) == BulkOutcome(1, [], [])
     with reader(fake) as cf:
         assert cf.exact_get(NS, entry.name) == entry
 
 
 @ENTRIES
-def test_what_is_put_singly_is_read_back_exactly(fake: FakeCloudflare, kv: KVWriter, entry: Entry) -> None:
+def test_what_is_put_singly_is_read_back_exactly(fake: FakeCloudflare, kv: KVWriter, entry: KvEntry) -> None:
     assert kv.put_value(NS, entry) == BulkOutcome(1, [], [])
     with reader(fake) as cf:
         assert cf.exact_get(NS, entry.name) == entry
@@ -170,39 +170,39 @@ def test_what_is_put_singly_is_read_back_exactly(fake: FakeCloudflare, kv: KVWri
 @pytest.mark.parametrize("name", ["", ".", "..", "x" * 513, "\ud800"])
 def test_a_name_that_could_become_another_call_is_never_put(fake: FakeCloudflare, kv: KVWriter, name: str) -> None:
     with pytest.raises(InvalidKeyName):
-        kv.put_value(NS, Entry(name, b"v", None, None))
+        kv.put_value(NS, KvEntry(name, b"v", None, None))
     assert fake.journal == []
 
 
 @pytest.mark.parametrize("kind", ["effect_then_error", "effect_then_reset", "effect_then_html"])
 def test_a_lost_answer_to_a_single_put_is_unknown(fake: FakeCloudflare, kv: KVWriter, kind: str) -> None:
     fake.fault("put_value", kind)
-    assert kv.put_value(NS, Entry("a", b"new", None, None)).unknown == ["a"]
+    assert kv.put_value(NS, KvEntry("a", b"new", None, None)).unknown == ["a"]
     assert len(fake.journal) == 1
 
 
 def test_control_characters_do_not_make_a_call_six_times_as_long(fake: FakeCloudflare, kv: KVWriter) -> None:
     sent: list[int] = []
     fake.hook("bulk_put", lambda request: sent.append(len(request.body)))
-    kv.bulk_put(NS, [Entry("k", b"\x00" * 30_000, None, None)])
+    kv.bulk_put(NS, [KvEntry("k", b"\x00" * 30_000, None, None)])
     assert sent[0] < 41_000
 
 
 def test_metadata_that_is_not_json_is_not_sent(fake: FakeCloudflare, kv: KVWriter) -> None:
     with pytest.raises(ValueError, match="not JSON"):
-        kv.bulk_put(NS, [Entry("k", b"v", None, '1},{"key":"other"')])
+        kv.bulk_put(NS, [KvEntry("k", b"v", None, '1},{"key":"other"')])
     assert fake.journal == []
 
 
 def test_a_put_is_not_repeated(fake: FakeCloudflare, kv: KVWriter) -> None:
     fake.fault("bulk_put", "effect_then_reset")
-    assert kv.bulk_put(NS, [Entry("k", b"v", None, None)]).unknown == ["k"]
+    assert kv.bulk_put(NS, [KvEntry("k", b"v", None, None)]).unknown == ["k"]
     assert len(fake.journal) == 1
 
 
 def test_a_put_that_expires_too_soon_is_refused(kv: KVWriter) -> None:
     with pytest.raises(ApiError, match="60 seconds"):
-        kv.bulk_put(NS, [Entry("k", b"v", 1_000, None)])
+        kv.bulk_put(NS, [KvEntry("k", b"v", 1_000, None)])
 
 
 def test_one_of_two_names_that_look_alike_is_deleted(fake: FakeCloudflare, kv: KVWriter) -> None:

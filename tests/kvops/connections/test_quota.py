@@ -55,7 +55,7 @@ def test_a_call_that_is_repeated_is_counted_again(free: Environment, estate: mak
 
 def test_two_workers_share_the_day(free: Environment) -> None:
     use(free, lists=998)
-    first, second = quota.Meter(free), quota.Meter(free)
+    first, second = quota.QuotaMeter(free), quota.QuotaMeter(free)
     first.count("list", 1)
     first.keep()
     second.insist({"list": 1})
@@ -79,11 +79,11 @@ def test_a_paid_plan_has_no_such_end(estate: make.Estate) -> None:
 def test_what_was_sent_yesterday_does_not_count(free: Environment) -> None:
     use(free, lists=1_000)
     DailyUse.objects.update(day=clock.now().date() - timedelta(days=1))
-    quota.Meter(free).insist({"list": 1_000})
+    quota.QuotaMeter(free).insist({"list": 1_000})
 
 
 def test_what_is_more_than_a_whole_day_is_not_kept_waiting_for_ever(free: Environment) -> None:
-    quota.Meter(free).insist({"read": 200_000})
+    quota.QuotaMeter(free).insist({"read": 200_000})
 
 
 def until_midnight() -> float:

@@ -13,7 +13,7 @@ from kvops.cloudflare import ConfigurationError
 from kvops.connections import clients
 from kvops.environments import apply as environments
 from kvops.environments import definition as estate
-from kvops.environments.toml import Applied, DefinitionRefused, Table
+from kvops.environments.toml import Applied, DefinitionRefused, TomlTable
 from kvops.inventory import scan as inventory
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, PreparedChange
 from tests import make
@@ -61,7 +61,7 @@ def approved(change: PreparedChange, people: make.People) -> ApprovalRequest:
 def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
     wanted = estate.parse(toml)
     kept = evidence.canonical(estate.as_data(wanted))
-    assert estate.read(Table(json.loads(kept))) == wanted
+    assert estate.read(TomlTable(json.loads(kept))) == wanted
 
 
 @pytest.mark.parametrize(

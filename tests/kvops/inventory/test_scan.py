@@ -347,7 +347,7 @@ def test_a_worker_that_loses_its_lease_writes_nothing_and_the_next_one_goes_on(e
     estate.cloudflare.hook("keys", at_call(page, lost.set))
     renew = lease.renew
 
-    def taken_over(**values: Unpack[leases.Progress]) -> None:
+    def taken_over(**values: Unpack[leases.RunProgress]) -> None:
         if lost.is_set():
             raise outcomes.LeaseLost
         renew(**values)

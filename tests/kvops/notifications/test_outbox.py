@@ -17,10 +17,10 @@ from audit import log
 from audit.models import Entry
 from kvops import timing
 from kvops.approvals import gate as approvals
-from kvops.models import ApprovalRequest, Environment, Event, Notification, Person, Run
+from kvops.models import ApprovalRequest, Environment, Notification, NotificationEvent, Person, Run
 from kvops.notifications import outbox as notifications
 from kvops.notifications import senders as messengers
-from kvops.notifications.senders import Message, MessageRefused, TryLater, Unclear
+from kvops.notifications.senders import Message, MessageRefused, MessageTryLater, Unclear
 from kvops.runs import driver as runs
 from kvops.supervision import sweep
 from kvops.wording import say, translated
@@ -50,7 +50,7 @@ def qa(slack: FakeSlack, estate: make.Estate) -> Environment:
 def post(environment: Environment | None = None, subject: str = "generation:1", **more: object) -> None:
     with log.transaction():
         notifications.post(
-            Event.GENERATION_MADE,
+            NotificationEvent.GENERATION_MADE,
             subject=subject,
             title="made",
             environment=environment,
@@ -92,42 +92,42 @@ def request(requester: Person, environment: Environment | None = None) -> Approv
         )
 
 
-def told(event: Event) -> set[str]:
+def told(event: NotificationEvent) -> set[str]:
     return {one.recipient for one in Notification.objects.filter(event=event)}
 
 
 def test_a_request_is_told_to_the_reviewers_and_not_to_whoever_asks(people: make.People) -> None:
     both = make.person("both", "operator", "reviewer")  # type: ignore[arg-type]
     request(both)
-    assert told(Event.APPROVAL_WAITING) == {str(people.reviewer)}
+    assert told(NotificationEvent.APPROVAL_WAITING) == {str(people.reviewer)}
 
 
 def test_a_request_is_told_in_the_channel_of_its_environment(qa: Environment, people: make.People) -> None:
     request(people.operator, qa)
-    assert told(Event.APPROVAL_WAITING) == {str(people.reviewer), "Slack: QA"}
+    assert told(NotificationEvent.APPROVAL_WAITING) == {str(people.reviewer), "Slack: QA"}
 
 
 def test_a_decision_is_told_to_whoever_asked(people: make.People) -> None:
     asked = request(people.operator)
     approvals.reject(asked, by=people.reviewer, shown=asked.digest, reason="no")
-    assert told(Event.APPROVAL_DECIDED) == {str(people.operator)}
-    assert "Rejected by Reviewer" in Notification.objects.get(event=Event.APPROVAL_DECIDED).title
+    assert told(NotificationEvent.APPROVAL_DECIDED) == {str(people.operator)}
+    assert "Rejected by Reviewer" in Notification.objects.get(event=NotificationEvent.APPROVAL_DECIDED).title
 
 
 def test_who_withdraws_their_own_request_is_not_told(people: make.People) -> None:
     approvals.withdraw(request(people.operator), by=people.operator)
-    assert told(Event.APPROVAL_DECIDED) == set()
+    assert told(NotificationEvent.APPROVAL_DECIDED) == set()
 
 
 def test_a_request_about_to_expire_is_told_once(people: make.People) -> None:
     asked = request(people.operator)
     sweep.sweep_once()
-    assert told(Event.APPROVAL_EXPIRING) == set()
+    assert told(NotificationEvent.APPROVAL_EXPIRING) == set()
     gate.tampered(asked, decide_by=Now() + timedelta(hours=1))
     sweep.sweep_once()
     sweep.sweep_once()
-    assert told(Event.APPROVAL_EXPIRING) == {str(people.reviewer)}
-    assert Notification.objects.filter(event=Event.APPROVAL_EXPIRING).count() == 1
+    assert told(NotificationEvent.APPROVAL_EXPIRING) == {str(people.reviewer)}
+    assert Notification.objects.filter(event=NotificationEvent.APPROVAL_EXPIRING).count() == 1
 
 
 def failed(person: Person | None) -> Run:
@@ -139,18 +139,18 @@ def failed(person: Person | None) -> Run:
 
 def test_a_failed_run_is_told_to_the_person_who_started_it(people: make.People) -> None:
     failed(people.reviewer)
-    assert told(Event.RUN_FAILED) == {str(people.reviewer)}
+    assert told(NotificationEvent.RUN_FAILED) == {str(people.reviewer)}
 
 
 def test_a_failed_run_that_nobody_started_is_told_to_the_operators(people: make.People) -> None:
     failed(None)
-    assert told(Event.RUN_FAILED) == {str(people.operator), str(people.operator2)}
+    assert told(NotificationEvent.RUN_FAILED) == {str(people.operator), str(people.operator2)}
 
 
 def test_a_person_without_an_active_login_is_not_told(people: make.People) -> None:
     people.operator2.logins.update(is_active=False)
     failed(None)
-    assert told(Event.RUN_FAILED) == {str(people.operator)}
+    assert told(NotificationEvent.RUN_FAILED) == {str(people.operator)}
 
 
 def test_each_recipient_is_told_once_however_often_it_is_posted(qa: Environment, people: make.People) -> None:
@@ -163,7 +163,7 @@ def test_each_recipient_is_told_once_however_often_it_is_posted(qa: Environment,
 def test_nothing_is_told_when_the_transaction_fails(qa: Environment) -> None:
     def fail() -> None:
         with log.transaction():
-            notifications.post(Event.GENERATION_MADE, subject="x:1", title="made", environment=qa)
+            notifications.post(NotificationEvent.GENERATION_MADE, subject="x:1", title="made", environment=qa)
             raise LookupError
 
     with pytest.raises(LookupError):
@@ -174,7 +174,9 @@ def test_nothing_is_told_when_the_transaction_fails(qa: Environment) -> None:
 def test_each_recipient_is_told_in_their_language(qa: Environment, people: make.People) -> None:
     title = say("%(word)s %(n)s", word=translated("Overview"), n=1)
     with log.transaction():
-        notifications.post(Event.GENERATION_MADE, subject="x:1", title=title, environment=qa, to=[people.operator])
+        notifications.post(
+            NotificationEvent.GENERATION_MADE, subject="x:1", title=title, environment=qa, to=[people.operator]
+        )
     assert {one.language: one.title for one in Notification.objects.all()} == {"en": "Overview 1", "ja": "概要 1"}
 
 
@@ -329,7 +331,7 @@ def test_a_redirect_of_slack_is_not_followed(slack: FakeSlack) -> None:
 
 
 def test_a_slack_that_nobody_reaches_has_not_taken_it() -> None:
-    with pytest.raises(TryLater, match="cannot be reached"):
+    with pytest.raises(MessageTryLater, match="cannot be reached"):
         messengers.slack(MESSAGE, "http://127.0.0.1:9/services/webhook-secret")
 
 
@@ -358,9 +360,9 @@ def test_the_address_of_a_webhook_is_a_secret(
     ("raised", "expected"),
     [
         (SMTPRecipientsRefused({"x": (550, b"no")}), MessageRefused),
-        (SMTPRecipientsRefused({"x": (450, b"busy")}), TryLater),
+        (SMTPRecipientsRefused({"x": (450, b"busy")}), MessageTryLater),
         (SMTPServerDisconnected("gone"), Unclear),
-        (ConnectionRefusedError(), TryLater),
+        (ConnectionRefusedError(), MessageTryLater),
         (TimeoutError(), Unclear),
     ],
 )

@@ -33,7 +33,7 @@ def die(_lease: Lease) -> None:
 
 def main(run: int) -> None:
     """One worker after the other, each as soon as the lease of the one before could be taken over."""
-    kinds.KINDS[Run.Kind.SCAN] = kinds.Kind("tests.kvops.runs.poisoned.die")
+    kinds.KINDS[Run.Kind.SCAN] = kinds.RunKind("tests.kvops.runs.poisoned.die")
     ended = []
     for _ in range(WORKERS):
         long_ago = Now() - timedelta(seconds=2 * timing.REQUEST_TIMEOUT)

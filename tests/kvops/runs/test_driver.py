@@ -49,7 +49,7 @@ def refuse_to_finish(run: Run) -> None:
 @pytest.fixture(autouse=True)
 def _our_own_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     here = "tests.kvops.runs.test_driver"
-    kind = kinds.Kind(f"{here}.work_a_step", finished=(f"{here}.note_finished",))
+    kind = kinds.RunKind(f"{here}.work_a_step", finished=(f"{here}.note_finished",))
     monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kind)
     yield
     steps.clear()
@@ -251,7 +251,7 @@ def test_whoever_waits_for_the_end_is_told_within_its_transaction() -> None:
 
 
 def test_a_run_is_not_finished_when_what_follows_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = kinds.Kind(
+    kind = kinds.RunKind(
         "tests.kvops.runs.test_driver.work_a_step", finished=("tests.kvops.runs.test_driver.refuse_to_finish",)
     )
     monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kind)

@@ -9,11 +9,11 @@ from django.db import DatabaseError, IntegrityError, InternalError, OperationalE
 from audit import log
 from audit.models import Entry
 from kvops import clock, timing
-from kvops.models import Environment, Event, Firing, Notification, Run, Schedule
+from kvops.models import Environment, Firing, Notification, NotificationEvent, Run, Schedule
 from kvops.runs import driver as runs
 from kvops.schedules import jobs as schedules
 from kvops.schedules import punctuality
-from kvops.schedules.jobs import Begun, Job, ScheduleRefused
+from kvops.schedules.jobs import Begun, ScheduledJob, ScheduleRefused
 from tests import make
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +35,9 @@ def begin(environment: Environment | None, actor: log.Actor) -> Begun:
 
 @pytest.fixture(autouse=True)
 def _our_own_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(schedules, "JOBS", {"job": Job("The job", f"{__name__}.begin", "0 3 * * *", each=False)})
+    monkeypatch.setattr(
+        schedules, "JOBS", {"job": ScheduledJob("The job", f"{__name__}.begin", "0 3 * * *", each=False)}
+    )
     yield
     answers.clear()
 
@@ -58,7 +60,7 @@ def finish(state: str = "succeeded") -> None:
 
 
 def test_every_environment_gets_its_schedules_once(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(schedules.JOBS, "each", Job("x", f"{__name__}.begin", "0 4 * * *"))
+    monkeypatch.setitem(schedules.JOBS, "each", ScheduledJob("x", f"{__name__}.begin", "0 4 * * *"))
     schedules.provide()
     schedules.provide()
     assert sorted(map(str, Schedule.objects.all())) == ["job", "production each", "qa each"]
@@ -96,7 +98,7 @@ def test_due_times_that_passed_while_nothing_ran_are_caught_up_once_and_told(
     assert (firing.due_at, firing.missed) == (schedule.next_at + 3 * DAY, 3)
     assert firing.missed_since == schedule.next_at
     assert Run.objects.count() == 1
-    told = Notification.objects.filter(event=Event.SCHEDULE_MISSED)
+    told = Notification.objects.filter(event=NotificationEvent.SCHEDULE_MISSED)
     assert {one.person for one in told} == {people.operator, people.operator2}
     assert "3 due times before that" in " ".join(told[0].lines)
     assert Entry.objects.get(action="schedule.missed").details["missed"] == 3
@@ -104,7 +106,7 @@ def test_due_times_that_passed_while_nothing_ran_are_caught_up_once_and_told(
 
 def test_one_due_time_that_is_started_late_is_told(schedule: Schedule, people: make.People) -> None:
     fire(schedule.next_at + timedelta(seconds=timing.FIRED_LATE + 1))
-    assert Notification.objects.filter(event=Event.SCHEDULE_MISSED).count() == 2
+    assert Notification.objects.filter(event=NotificationEvent.SCHEDULE_MISSED).count() == 2
 
 
 def test_a_start_in_time_is_not_told(schedule: Schedule, people: make.People) -> None:
@@ -116,7 +118,7 @@ def test_a_job_that_refuses_says_why_and_is_due_again_next_time(schedule: Schedu
     answers.append(Begun(refused=["Somebody is at it."]))
     (firing,) = fire(schedule.next_at)
     assert (firing.outcome, firing.reason) == ("refused", "Somebody is at it.")
-    assert Notification.objects.filter(event=Event.SCHEDULE_REFUSED).count() == 2
+    assert Notification.objects.filter(event=NotificationEvent.SCHEDULE_REFUSED).count() == 2
     assert fire(schedule.next_at + DAY)[1].outcome == "started"
 
 
