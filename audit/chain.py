@@ -61,7 +61,7 @@ class ChainProblem:
     problem: str
 
 
-def canonical(content: Content) -> bytes:
+def canonical_entry(content: Content) -> bytes:
     """Return the bytes that are hashed for an entry; raises NotRecordableError."""
     if content.at.tzinfo is None:
         raise NotRecordableError("The time of an entry needs a time zone.")
@@ -115,7 +115,7 @@ def problems(links: Iterable[Link], *, head_sequence: int, head_hash: bytes) -> 
 def _entry_problems(link: Link) -> Iterator[ChainProblem]:
     sequence = link.content.seq
     try:
-        agrees = canonical(link.content) == link.canonical
+        agrees = canonical_entry(link.content) == link.canonical
     except NotRecordableError as error:
         yield ChainProblem(sequence, f"the columns cannot be an entry: {error}")
     else:

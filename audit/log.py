@@ -18,7 +18,7 @@ from django.db.models.functions import Greatest
 from django.db.transaction import atomic
 
 from audit.actions import Action
-from audit.chain import JSON, Content, NotRecordableError, canonical, entry_hash
+from audit.chain import JSON, Content, NotRecordableError, canonical_entry, entry_hash
 from audit.models import MAX_LENGTH, Entry, Head
 
 
@@ -118,7 +118,7 @@ def record(
         details=deepcopy(dict(details or {})),  # the caller may go on changing its own
     )
     _refuse_long_or_missing(draft)
-    canonical(draft)  # what cannot be encoded is refused here, where the caller is in the traceback
+    canonical_entry(draft)  # what cannot be encoded is refused here, where the caller is in the traceback
     collector.drafts.append(draft)
 
 
@@ -173,7 +173,7 @@ def _write(drafts: list[Content]) -> None:
     entries, last_hash = [], bytes(head.hash)
     for seq, draft in enumerate(drafts, start=head.seq + 1):
         content = replace(draft, seq=seq, at=head.now)
-        written = canonical(content)
+        written = canonical_entry(content)
         row_hash = entry_hash(last_hash, written)
         entries.append(_entry(content, written, last_hash, row_hash))
         last_hash = row_hash

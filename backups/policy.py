@@ -65,7 +65,7 @@ class Policy:
     datasets: tuple[DatasetDefinition, ...]
 
     def as_data(self) -> dict[str, object]:
-        """The policy in the shape of the TOML, every field spelled out: `read` takes the JSON of it."""
+        """The policy in the shape of the TOML, every field spelled out: `policy_of_table` takes the JSON of it."""
         return {"family": [asdict(f) for f in self.families], "dataset": [asdict(d) for d in self.datasets]}
 
     def things(self) -> dict[str, dict[str, object]]:
@@ -83,12 +83,12 @@ class Policy:
 _NAMING = {"binding", "pattern", "exact"}
 
 
-def parse(text: str) -> Policy:
+def parse_policy(text: str) -> Policy:
     """The policy of a TOML text. Raises DefinitionRefused."""
-    return read(load(text))
+    return policy_of_table(load(text))
 
 
-def read(top: TomlTable) -> Policy:
+def policy_of_table(top: TomlTable) -> Policy:
     """The same from a table that was read already. Raises DefinitionRefused."""
     families = categories.read_families(top)
     datasets = sorted((_dataset(table, families) for table in top.tables("dataset")), key=lambda d: d.name)
@@ -143,30 +143,32 @@ def _insist_key(table: TomlTable, dataset: DatasetDefinition) -> None:
         raise table.refuse("key", "must begin with the prefix.")
 
 
-def current() -> Policy:
+def policy_in_force() -> Policy:
     """The families and datasets in force."""
     fields = list(DatasetDefinition.__dataclass_fields__)
     datasets = [
         DatasetDefinition(**{**row, "ignore": tuple(row["ignore"])})
         for row in Dataset.objects.order_by("name").values(*fields)
     ]
-    return Policy(categories.current(), tuple(datasets))
+    return Policy(categories.families_in_force(), tuple(datasets))
 
 
-def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
+def apply_policy(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
     """Put the policy of a TOML text in force, or prepare the change for a second person.
 
     Raises DefinitionRefused and its kinds DatasetInUse and categories.FamilyInUse, and approvals.ApprovalRefused.
     """
-    wanted = parse(text)
-    found = differences(current().things(), wanted.things())
+    wanted = parse_policy(text)
+    found = differences(policy_in_force().things(), wanted.things())
     if PolicyVersion.objects.exists():
         if not found:
             return Applied(())
         with log.transaction():  # a rehearsal: what the database refuses is better known before a reviewer decides
             _write(wanted)
             transaction.set_rollback(True)
-        return changes.prepare(ApprovalRequest.Kind.POLICY, definition=wanted.as_data(), summary=found, actor=actor)
+        return changes.prepare_change(
+            ApprovalRequest.Kind.POLICY, definition=wanted.as_data(), summary=found, actor=actor
+        )
     with log.transaction():
         _lock()
         if PolicyVersion.objects.exists():
@@ -178,11 +180,11 @@ def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
 def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
     change = PreparedChange.objects.get(approval=request)
-    wanted = read(TomlTable(json.loads(change.definition)))
+    wanted = policy_of_table(TomlTable(json.loads(change.definition)))
     with log.transaction():
         _lock()
-        found = differences(current().things(), wanted.things())
-        changes.claim(change, by=by)
+        found = differences(policy_in_force().things(), wanted.things())
+        changes.claim_change(change, by=by)
         _put_in_force(wanted, found, by.actor)
     return Applied(tuple(found))
 
@@ -194,7 +196,7 @@ def _lock() -> None:
 
 def _put_in_force(wanted: Policy, found: Sequence[str], actor: log.Actor) -> None:
     _write(wanted)
-    text = evidence.canonical(wanted.as_data())
+    text = evidence.canonical_evidence(wanted.as_data())
     version = PolicyVersion.objects.create(
         number=(PolicyVersion.objects.aggregate(last=Max("number"))["last"] or 0) + 1,
         digest=evidence.digest_of(text),

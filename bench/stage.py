@@ -24,9 +24,9 @@ def prepare() -> Measured:
     make.person("reviewer", Role.REVIEWER)
     asked = cleanup.request(binding="SETTINGS", prefix=PREFIX, reason="bench", by=operator)
     begun = time.perf_counter()
-    names = preparation.freeze(CleanupStage.objects.get(), by=operator)
+    names = preparation.freeze_stage(CleanupStage.objects.get(), by=operator)
     frozen = time.perf_counter() - begun
-    preparation.prepare(CleanupStage.objects.get(), by=operator)
+    preparation.prepare_stage(CleanupStage.objects.get(), by=operator)
     _work(CleanupStage.State.VERIFIED)
     cleanup.state_references(asked, commit="0000000", command="rg", hits=0, answer="none", by=operator)
     sharing.state(CleanupStage.objects.get(), place="bench", by=operator)

@@ -58,7 +58,7 @@ def scan() -> Measured:
     merge: list[float] = []
     with (
         mock.patch.object(inventory, "_list", _timed(inventory._list, listing)),
-        mock.patch.object(merging, "stage", _timed(merging.stage, staging)),
+        mock.patch.object(merging, "stage_keys", _timed(merging.stage_keys, staging)),
         mock.patch.object(merging, "analyze", _timed(merging.analyze, merge)),
         mock.patch.object(merging, "merge", _timed(merging.merge, merge)),
     ):

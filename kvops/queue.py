@@ -25,7 +25,7 @@ def length() -> int:
     return int(OrmQ.objects.count())
 
 
-def withdraw(task: str) -> None:
+def withdraw_tasks(task: str) -> None:
     """Take back every `task` that waits, whatever its id."""
     waiting = [row.pk for row in OrmQ.objects.iterator() if row.func() == task]
     OrmQ.objects.filter(pk__in=waiting).delete()

@@ -31,14 +31,14 @@ class Seen:
     hash: str
 
 
-def in_force() -> Contradiction | None:
+def rollback_in_force() -> Contradiction | None:
     """The contradiction that makes the product read-only, None when there is none."""
     return Contradiction.objects.in_force().select_related("environment").order_by("pk").first()
 
 
-def why() -> str:
+def why_read_only() -> str:
     """One sentence that says that the product is read-only, and why; empty when it is not."""
-    found = in_force()
+    found = rollback_in_force()
     if found is None:
         return ""
     return say(
@@ -50,7 +50,7 @@ def why() -> str:
     )
 
 
-def compare(environment: Environment, seen: Seen) -> Contradiction | None:
+def compare_manifest(environment: Environment, seen: Seen) -> Contradiction | None:
     """Hold the newest manifest against the record; what contradicts it is kept, once, and returned."""
     with log.transaction():
         # One at a time, so that two who look find it once.

@@ -10,9 +10,9 @@ def step(run_id: int) -> None:
     runs.drive(run_id)
 
 
-def look(environment_id: int) -> None:
+def look_into_bucket(environment_id: int) -> None:
     """Look into an environment's bucket: what its newest manifest says of the record, and how it is guarded."""
-    sweep.look(environment_id)
+    sweep.look_into_bucket(environment_id)
 
 
 def deliver(notification_id: int) -> None:

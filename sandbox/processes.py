@@ -96,7 +96,7 @@ class Supervisor:
 
     def run(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
         """Run one step to its end, its output in a log; raises ProcessFailed when it fails."""
-        with waiting(name):
+        with waiting_for(name):
             child = Child(name, argv, self.logs / f"{name}.log", env, cwd)
             self.children.append(child)
             code = child.process.wait()
@@ -118,7 +118,7 @@ def end_with_parent() -> None:
 def wait_for(name: str, ready: Callable[[], bool], child: Child, within: float) -> None:
     """Wait until `ready`, showing it; raises ProcessFailed when the child dies or `within` seconds pass."""
     deadline = time.monotonic() + within
-    with waiting(name):
+    with waiting_for(name):
         while not ready():
             child.check()
             if time.monotonic() > deadline:
@@ -127,7 +127,7 @@ def wait_for(name: str, ready: Callable[[], bool], child: Child, within: float) 
 
 
 @contextlib.contextmanager
-def waiting(name: str) -> Iterator[None]:
+def waiting_for(name: str) -> Iterator[None]:
     """Say what is being waited for and, when it is there, how long that took."""
     started = time.monotonic()
     say(f"waiting for {name} …")

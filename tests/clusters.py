@@ -75,7 +75,10 @@ class Worker:
     def idle(self) -> dict[str, psutil.Process]:
         """The processes of the cluster after its first canary came back and the first look into the buckets is over."""
         until("a canary comes back", lambda: heartbeats.age("canary") is not None)
-        until("the looks are over", lambda: not any(one.func() == "kvops.tasks.look" for one in OrmQ.objects.all()))
+        until(
+            "the looks are over",
+            lambda: not any(one.func() == "kvops.tasks.look_into_bucket" for one in OrmQ.objects.all()),
+        )
         return self.parts()
 
     def left(self) -> list[psutil.Process]:

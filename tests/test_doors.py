@@ -67,7 +67,7 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     stage = cleaning.submitted(cleaning.asked(people), people)
     assert stage.generation is not None
     assert stage.approval is not None
-    change = changes.prepare(ApprovalRequest.Kind.POLICY, definition={}, summary=["x"], actor=make.SETUP)
+    change = changes.prepare_change(ApprovalRequest.Kind.POLICY, definition={}, summary=["x"], actor=make.SETUP)
     dump = PlainDump.objects.create(
         namespace=estate.qa, prefixes=["master:"], host="h", path="/p", sha256="0" * 64, keys=1, bytes=1, actor="cli:x"
     )
@@ -81,11 +81,11 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     approvals.approve(asked, by=people.reviewer, shown=asked.digest)
     drill = drills.start(estate.qa.environment, by=people.operator)
     make.scratch(estate, "production")
-    restore = selecting.prepare(stage.generation, actor=make.SETUP)
+    restore = selecting.prepare_restore(stage.generation, actor=make.SETUP)
     compared = contrasts.with_kv(stage.generation, estate.qa, actor=make.SETUP)
     compared.entries.create(name="master:a:1", kind="value")
     contrast: list[object] = [stage.generation.pk, compared.pk]
-    guards.look(estate.qa.environment)
+    guards.ask_cloudflare(estate.qa.environment)
     cache = Family.objects.get(pattern="mastercache:")
     asked_for = {"title": "x", "reason": "x", "days": 7}
     investigation = investigations.start(estate.qa, family=cache, by=people.operator, **asked_for)  # type: ignore[arg-type]

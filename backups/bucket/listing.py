@@ -132,7 +132,7 @@ class ListingMismatch(Exception):
     """The stage does not hold what was listed, so nothing may be concluded from it."""
 
 
-def stage(run: Run, objects: Sequence[ObjectInfo]) -> None:
+def stage_objects(run: Run, objects: Sequence[ObjectInfo]) -> None:
     """Add listed objects to the stage, within the caller's transaction."""
     columns = "run_id, key, size, etag, modified_at"
     with connection.cursor() as cursor, cursor.copy(f"COPY backups_stagedobject ({columns}) FROM STDIN") as copy:
@@ -140,7 +140,7 @@ def stage(run: Run, objects: Sequence[ObjectInfo]) -> None:
             copy.write_row((run.pk, found.key, found.size, found.etag, found.last_modified))
 
 
-def clear(environment: int) -> None:
+def clear_objects(environment: int) -> None:
     """Empty the stage of an environment: one listing of it is under way at a time."""
     StagedObject.objects.filter(run__environment=environment).delete()
 
@@ -176,7 +176,7 @@ def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> di
     with connection.cursor() as cursor:
         for statement in (_SEEN, _NEW, _NOT_SEEN, _FORGOTTEN, _GONE):
             cursor.execute(statement, params)
-    clear(environment)
+    clear_objects(environment)
     rows = StoredObject.objects.filter(environment=environment).values_list("status").annotate(Count("pk"))
     return dict.fromkeys(StoredObject.Status.values, 0) | dict(rows)
 

@@ -21,7 +21,7 @@ class Locked:
     forever: bool = False
 
 
-def locked(rules: Iterable[LockRule], key: str, put_at: datetime) -> Locked:
+def locked_until_by(rules: Iterable[LockRule], key: str, put_at: datetime) -> Locked:
     """Until when these rules lock an object of that name which was put at that time."""
     ends = [_end(rule, put_at) for rule in rules if rule.enabled and key.startswith(rule.prefix)]
     if None in ends:
@@ -38,7 +38,7 @@ def judge(rules: Iterable[LockRule], prefix: str, *, put_at: datetime, least: ti
     known = list(rules)
     over = [rule for rule in known if prefix.startswith(rule.prefix)]
     if any(rule.enabled for rule in over):
-        found = locked(over, prefix, put_at)
+        found = locked_until_by(over, prefix, put_at)
         enough = found.forever or (found.until is not None and found.until - put_at >= least)
         return HELD if enough else SHORT
     if any(rule.enabled and rule.prefix.startswith(prefix) for rule in known):

@@ -20,7 +20,7 @@ class NoteRefused(Refused):
     """Nothing was noted; the message says why and what to do."""
 
 
-def note(found: QuerySet[StoredObject], environment: Environment, *, text: str, by: Person) -> int:
+def note_objects(found: QuerySet[StoredObject], environment: Environment, *, text: str, by: Person) -> int:
     """Note what the objects are, at most `MOST` of them in the order of their names; how many. Raises NoteRefused.
 
     Only what needs a look is noted: a part of a copy that is there as it was put explains itself.

@@ -71,7 +71,7 @@ def locked_until(generation: Generation) -> Locked | None:
     guard = known(generation.environment)
     if not guard.known or generation.bucket != generation.environment.r2_bucket:
         return None
-    return locks.locked(rules_of(guard), generation.stem, generation.finished_at or generation.started_at)
+    return locks.locked_until_by(rules_of(guard), generation.stem, generation.finished_at or generation.started_at)
 
 
 def lock_of(generation: Generation) -> BucketGuard.Lock:
@@ -108,14 +108,14 @@ def rules_of(guard: BucketGuard) -> list[LockRule]:
     return [LockRule(**rule) for rule in guard.rules]
 
 
-def look_when_due(environment: Environment) -> None:
-    """As `look`, unless Cloudflare answered within half an hour."""
+def ask_when_due(environment: Environment) -> None:
+    """As `ask_cloudflare`, unless Cloudflare answered within half an hour."""
     guard = known(environment)
     if not guard.known or guard.read_at is None or -clock.seconds_until(guard.read_at) >= timing.GUARDS:
-        look(environment)
+        ask_cloudflare(environment)
 
 
-def look(environment: Environment, keep: Callable[[], None] = lambda: None) -> BucketGuard:
+def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: None) -> BucketGuard:
     """Ask Cloudflare, and keep and record what changed; `keep` is called about once a second meanwhile.
 
     Never fails: what Cloudflare does not tell is kept as such, with the reason, once the last answer is an hour old.

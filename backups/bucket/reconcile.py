@@ -92,7 +92,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
         return Begun(refused=[*open_.args])
 
 
-def newest(environment: Environment) -> Run | None:
+def newest_listing(environment: Environment) -> Run | None:
     """The newest listing that came to its end; its result says how many objects have each status."""
     done = Run.objects.filter(kind=Run.Kind.RECONCILE, subject=_subject(environment), state=Run.State.SUCCEEDED)
     return done.order_by("-pk").first()
@@ -130,7 +130,7 @@ def buckets() -> Iterator[BucketListings]:
     """The bucket of every environment, in the order of clean-up."""
     for environment in Environment.objects.order_by("order"):
         running = Run.objects.open().filter(kind=Run.Kind.RECONCILE, subject=_subject(environment)).first()
-        yield BucketListings(environment, newest(environment), running)
+        yield BucketListings(environment, newest_listing(environment), running)
 
 
 def _subject(environment: Environment) -> str:
@@ -173,7 +173,7 @@ def _begin(lease: Lease, environment: Environment) -> None:
     prefixes = distinct([*_roots(environment), *matching.roots(environment.pk, bucket)])
     place = {"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}
     with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
-        matching.clear(environment.pk)
+        matching.clear_objects(environment.pk)
 
 
 def _page(lease: Lease, store: R2Store) -> None:
@@ -184,7 +184,7 @@ def _page(lease: Lease, store: R2Store) -> None:
     staged = at["staged"] + len(page.objects)
     following = {"after": page.objects[-1].key} if page.more else {"after": "", "roots": at["roots"][1:]}
     with lease.checkpoint(cursor={**at, "staged": staged, **following}, done=staged, note=f"Listed {staged} objects"):
-        matching.stage(lease.run, page.objects)
+        matching.stage_objects(lease.run, page.objects)
 
 
 def _tell(run: Run, environment: Environment, begun: datetime) -> None:
@@ -206,7 +206,7 @@ def _tell(run: Run, environment: Environment, begun: datetime) -> None:
 
 
 def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None) -> Again | None:
-    at, before, begun = lease.run.cursor, newest(environment), clock.now()
+    at, before, begun = lease.run.cursor, newest_listing(environment), clock.now()
     matching.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it
     try:
@@ -234,7 +234,7 @@ def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None
         too_often = restarts > MAX_RESTARTS
         note = gettext_noop("What was listed got lost; listing from the beginning.")
         with lease.checkpoint(cursor={} if too_often else {"restarts": restarts}, done=0, note=note):
-            matching.clear(environment.pk)
+            matching.clear_objects(environment.pk)
         if too_often:
             sentence = f"{mismatch} Nothing was changed; try again to list anew."
             raise RunError("stage_mismatch", sentence) from mismatch

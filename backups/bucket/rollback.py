@@ -31,22 +31,22 @@ _looked: dict[tuple[int, str, str], float] = {}
 """When this process last looked into each bucket: one that was just started looks before it does anything."""
 
 
-def look(environment: Environment) -> Contradiction | None:
+def look_for_rollback(environment: Environment) -> Contradiction | None:
     """Hold the newest manifest in the bucket against the record. A bucket that does not answer says nothing."""
     try:
-        return read(environment)
+        return compare_newest_manifest(environment)
     except StoreError as error:
         logger.warning("Whether the bucket of %s contradicts the database is not known: %s", environment.slug, error)
         return None
 
 
-def read(environment: Environment, keep: Callable[[], None] = lambda: None) -> Contradiction | None:
-    """As `look`; `keep` is called between the pages. Raises StoreError when the bucket cannot be read."""
+def compare_newest_manifest(environment: Environment, keep: Callable[[], None] = lambda: None) -> Contradiction | None:
+    """As `look_for_rollback`; `keep` is called between the pages. Raises StoreError when the bucket cannot be read."""
     with storage.store(environment) as store:
         seen = _newest(store, environment, keep)
         skew.measure(environment, Skew.Service.R2, store.time())
     _looked[_key(environment)] = time.monotonic()
-    return contradictions.compare(environment, seen) if seen else None
+    return contradictions.compare_manifest(environment, seen) if seen else None
 
 
 def insist_none(environment: Environment) -> None:
@@ -55,13 +55,13 @@ def insist_none(environment: Environment) -> None:
     Raises Stopped, RunError and TryLater.
     """
     looked = _looked.get(_key(environment))
-    wrong = skew.why(environment, Skew.Service.R2)
+    wrong = skew.why_skewed(environment, Skew.Service.R2)
     if wrong or looked is None or time.monotonic() - looked > timing.LOOK:
         with storage.errors_for_a_run():
-            read(environment)
-    if why := contradictions.why():
+            compare_newest_manifest(environment)
+    if why := contradictions.why_read_only():
         raise Stopped(contradictions.CODE, english(why))
-    if why := skew.why(environment, Skew.Service.R2):
+    if why := skew.why_skewed(environment, Skew.Service.R2):
         raise RunError(skew.CODE, english(why))
 
 

@@ -116,7 +116,7 @@ def note_all(request: HttpRequest) -> HttpResponse:
 
 def _note(request: HttpRequest, found: QuerySet[StoredObject], environment: Environment, text: str) -> None:
     try:
-        noted = noting.note(found, environment, text=text, by=person_of(request))
+        noted = noting.note_objects(found, environment, text=text, by=person_of(request))
     except noting.NoteRefused as refused:
         messages.error(request, str(refused))
         refuse(request, refused, environment, f"environment:{environment.slug}")
@@ -130,7 +130,7 @@ def _note(request: HttpRequest, found: QuerySet[StoredObject], environment: Envi
 def guards(request: HttpRequest, environment: str) -> HttpResponse:
     """Ask Cloudflare how the environment's bucket is guarded."""
     found = get_object_or_404(Environment, slug=environment)
-    guard = guarding.look(found)
+    guard = guarding.ask_cloudflare(found)
     if guard.known:
         messages.success(request, _("Cloudflare said how the bucket of %(name)s is guarded.") % {"name": found.name})
     else:
@@ -162,7 +162,7 @@ def _object(request: HttpRequest, found: StoredObject, form: NoteForm, status: i
         "object": found,
         "environment": found.environment,
         "form": form,
-        "listed": reconciling.newest(found.environment),
+        "listed": reconciling.newest_listing(found.environment),
         "entries": Entry.objects.filter(subject=f"object:{found.pk}").order_by("-seq")[:ENTRIES],
         "may_note": request.user.has_perm("kvops.acknowledge"),
     }

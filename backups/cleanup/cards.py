@@ -13,7 +13,7 @@ from backups.cleanup import requests as cleanup
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ReappearedForm, ShareForm
 from backups.cleanup.next_action import NEXT, NextAction, next_action
 from backups.cleanup.stages import busy_run
-from backups.cleanup.stepper import StageStep, steps
+from backups.cleanup.stepper import StageStep, steps_of_stage
 from backups.models import CleanupRequest, CleanupStage
 from kvops.models import Notification, Person, Role, Run, Scan
 
@@ -88,7 +88,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
     is_freezing = action is not None and action.url_name == "backups:stage_freeze"
     return Card(
         stage=stage,
-        steps=steps(stage),
+        steps=steps_of_stage(stage),
         action=action,
         form=typed.get(f"stage-{stage.pk}") or _form(stage, action),
         run=run,

@@ -38,7 +38,7 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
         )
 
 
-def accept(stage: CleanupStage, *, note: str, by: Person) -> None:
+def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
     """Confirmed -> accepted, with what was tried in the application and seen. The last stage completes the request."""
     with log.transaction():
         insist_operator(by)

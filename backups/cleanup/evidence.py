@@ -34,9 +34,9 @@ def title(stage: CleanupStage) -> str:
     return f"Delete {stage.names} keys {stage.request.pattern} from {stage.environment.name} {stage.namespace.title}"
 
 
-def digest(stage: CleanupStage) -> str:
+def evidence_digest(stage: CleanupStage) -> str:
     """The digest of the evidence as it is now."""
-    return evidence.digest_of(evidence.canonical(build(stage)))
+    return evidence.digest_of(evidence.canonical_evidence(build(stage)))
 
 
 def build(stage: CleanupStage) -> dict[str, object]:

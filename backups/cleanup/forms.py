@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from backups.cleanup.stepper import count
+from backups.cleanup.stepper import spelled
 from backups.models import CleanupRequest, CleanupStage
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.inventory import families as categories
@@ -127,12 +127,12 @@ def _by_binding(families: Iterable[Family]) -> list[tuple[str, list[tuple[str, s
     counted = {
         (row.family_id, namespace.pk): row.keys
         for namespace in Namespace.objects.all()
-        for row in categories.counts(namespace)
+        for row in categories.keys_by_family(namespace)
     }
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order"))
     for family in families:
         keys = " · ".join(
-            f"{namespace.environment.name} {count(counted.get((family.pk, namespace.pk), 0))}"
+            f"{namespace.environment.name} {spelled(counted.get((family.pk, namespace.pk), 0))}"
             for namespace in namespaces
             if namespace.binding == family.binding
         )

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from backups.cleanup import preparation, qa
 from backups.cleanup import requests as cleanup
 from backups.cleanup.stages import busy_run, copy_is_fresh, run_of
-from backups.cleanup.stepper import count
+from backups.cleanup.stepper import spelled
 from backups.models import CleanupStage, CopyShare
 from kvops import clock, timing
 from kvops.models import ApprovalRequest, Person, Role, Run
@@ -73,7 +73,7 @@ def _why_not(stage: CleanupStage, person: Person) -> str:
 
 
 def _why_not_delete(stage: CleanupStage, person: Person) -> str:
-    if stopped := emergency.why(stage.environment):
+    if stopped := emergency.why_stopped(stage.environment):
         return str(stopped)
     if stage.approval and stage.approval.approver_id == person.pk:
         start = _("You approved this; another person must start it.")
@@ -146,7 +146,7 @@ def _approval(stage: CleanupStage) -> NextAction | None:
 
 
 def _start(stage: CleanupStage) -> NextAction:
-    label = ngettext("Delete %(n)s key", "Delete %(n)s keys", stage.names) % {"n": count(stage.names)}
+    label = ngettext("Delete %(n)s key", "Delete %(n)s keys", stage.names) % {"n": spelled(stage.names)}
     approval = stage.approval
     if approval is None or approval.state != ApprovalRequest.State.APPROVED or approval.use_by is None:
         reason = _("The approval does not hold any more.")

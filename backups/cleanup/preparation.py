@@ -27,7 +27,7 @@ from backups.cleanup.stages import (
     insist_writable,
     locked,
     move,
-    note,
+    note_blocked,
     run_of,
     send_back,
 )
@@ -44,7 +44,7 @@ from kvops.wording import say
 State = CleanupStage.State
 
 
-def freeze(stage: CleanupStage, *, by: By) -> int:
+def freeze_stage(stage: CleanupStage, *, by: By) -> int:
     """Take the names of the stage from the newest complete scan; how many. Before the submit it may be done again."""
     with log.transaction():
         insist_operator(by)
@@ -105,7 +105,7 @@ def _copy_names(stage: CleanupStage) -> int:
         return int(cursor.rowcount)
 
 
-def prepare(stage: CleanupStage, *, by: By, foreground: bool = False) -> Run:
+def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> Run:
     """Start what must be true before a submit: the copy, then its read-back, then the check; or the empty listings.
 
     Picks up where the stage is, so it is also "try again"; a run that failed or was stopped goes on. Raises
@@ -174,7 +174,7 @@ def backup_finished(run: Run) -> None:
         return
     actor = log.Actor(run.started_by_id, run.actor)
     if generation.status != Generation.Status.COMPLETE:
-        note(
+        note_blocked(
             stage, f"The copy is partial: {generation.vanished} keys vanished while it was made. Scan and freeze again."
         )
         return
@@ -182,7 +182,7 @@ def backup_finished(run: Run) -> None:
     try:
         generations.create_verification(generation, actor=actor, person=run.started_by, foreground=run.foreground)
     except (NotVerifiable, runs.AlreadyOpen) as refused:
-        note(stage, str(refused))
+        note_blocked(stage, str(refused))
 
 
 def verify_finished(run: Run) -> None:
@@ -205,7 +205,7 @@ def verify_finished(run: Run) -> None:
         try:
             integrity.create_check(generation, actor=actor, person=run.started_by, foreground=run.foreground)
         except (CheckRefused, runs.AlreadyOpen) as refused:
-            note(stage, str(refused))
+            note_blocked(stage, str(refused))
 
 
 def check_finished(run: Run) -> None:
@@ -218,7 +218,7 @@ def check_finished(run: Run) -> None:
         return
     actor = log.Actor(run.started_by_id, run.actor)
     if check.outcome != Check.Outcome.PASSED:
-        note(stage, _differences(check))
+        note_blocked(stage, _differences(check))
         return
     move(
         stage,

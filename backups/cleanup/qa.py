@@ -37,7 +37,7 @@ def scope_digest(stage: CleanupStage) -> str:
         "policy": policy.newest().digest,
         "dataset": datasets.definition_digest(dataset) if dataset else None,
     }
-    return sha256(evidence.canonical(scope).encode()).hexdigest()
+    return sha256(evidence.canonical_evidence(scope).encode()).hexdigest()
 
 
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:

@@ -13,7 +13,7 @@ from audit import log
 from audit.actions import Action
 from backups.bucket import protection as guards
 from backups.cleanup import evidence, qa, sharing
-from backups.cleanup.completion import accept, end, explain_leftovers, leftovers
+from backups.cleanup.completion import accept_stage, end, explain_leftovers, leftovers
 from backups.cleanup.stages import (
     By,
     CleanupRefused,
@@ -39,14 +39,14 @@ from kvops.wording import english, say
 
 __all__ = [
     "CleanupRefused",
-    "accept",
+    "accept_stage",
     "create_request",
     "decided",
     "end",
     "explain_leftovers",
     "leftovers",
     "open_stage",
-    "refused",
+    "record_refusal_of_cleanup",
     "request",
     "start_deletion",
     "state_references",
@@ -140,7 +140,7 @@ def open_stage(namespace: Namespace, *, prefix: str, reason: str, by: By) -> Cle
     return stage
 
 
-def refused(namespace: Namespace, prefix: str, refusal: CleanupRefused, *, actor: log.Actor) -> None:
+def record_refusal_of_cleanup(namespace: Namespace, prefix: str, refusal: CleanupRefused, *, actor: log.Actor) -> None:
     """Record that the preparation of a clean-up was refused; for the caller that was told so."""
     log.refusal(
         Action.REFUSED,
@@ -257,7 +257,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
             guards.insist_known(copy, json.loads(mine.approval.evidence)["lock"])
         except guards.NotKnown as refused:
             raise CleanupRefused(*refused.args) from refused
-        digest = evidence.digest(mine)
+        digest = evidence.evidence_digest(mine)
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, digest=digest, by=by)
     stale = "What would be deleted is no longer what was approved."

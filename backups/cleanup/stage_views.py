@@ -95,7 +95,7 @@ def freeze(request: HttpRequest, pk: int) -> HttpResponse:
     stage, person = cards.stage_or_404(pk), person_of(request)
     done = _("The names are frozen.")
     return act_on_cleanup(
-        request, stage.request, None, lambda: preparation.freeze(stage, by=person), done=done, stage=stage
+        request, stage.request, None, lambda: preparation.freeze_stage(stage, by=person), done=done, stage=stage
     )
 
 
@@ -106,7 +106,7 @@ def prepare(request: HttpRequest, pk: int) -> HttpResponse:
     stage, person = cards.stage_or_404(pk), person_of(request)
     done = _("The work is under way.")
     return act_on_cleanup(
-        request, stage.request, None, lambda: preparation.prepare(stage, by=person), done=done, stage=stage
+        request, stage.request, None, lambda: preparation.prepare_stage(stage, by=person), done=done, stage=stage
     )
 
 
@@ -197,7 +197,7 @@ def accept(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         stage.request,
         form,
-        lambda: cleanup.accept(stage, note=form.cleaned_data["note"], by=person),
+        lambda: cleanup.accept_stage(stage, note=form.cleaned_data["note"], by=person),
         done=_("The stage is accepted."),
         stage=stage,
         typed={f"stage-{pk}": form},

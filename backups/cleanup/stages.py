@@ -77,7 +77,7 @@ def send_back(stage: CleanupStage, *, actor: log.Actor, because: str) -> None:
     )
 
 
-def note(stage: CleanupStage, because: str) -> None:
+def note_blocked(stage: CleanupStage, because: str) -> None:
     """Say on the stage's page why it did not move on."""
     CleanupStage.objects.filter(pk=stage.pk).update(returned_because=because[:1000])
 

@@ -54,7 +54,7 @@ def reached(stage: CleanupStage) -> int:
     return ORDER.index(ended.get(Generation.Status(status), frozen) if status else frozen)
 
 
-def steps(stage: CleanupStage) -> list[StageStep]:
+def steps_of_stage(stage: CleanupStage) -> list[StageStep]:
     """The steps of the stage in order, each done, current, still to do, or failed."""
     found: list[StageStep] = []
     here, waits = reached(stage), stage.state == State.ENDED
@@ -124,7 +124,7 @@ def _at_work(stage: CleanupStage, title: str, run: Run) -> StageStep:
         return StageStep(
             title,
             "failed",
-            note % {"n": count(check.differences)},
+            note % {"n": spelled(check.differences)},
             check.finished_at,
             reverse("backups:check", args=[check.pk]),
             _("See each difference"),
@@ -136,7 +136,7 @@ def _last_check(stage: CleanupStage) -> Check | None:
     return Check.objects.filter(generation=stage.generation_id).order_by("-pk").first()
 
 
-def count(n: int) -> str:
+def spelled(n: int) -> str:
     """A whole number with the language's separators."""
     return number_format(n, force_grouping=True)
 
@@ -147,7 +147,7 @@ def run_name(run: Run) -> str:
 
 
 def _names(n: int) -> str:
-    return ngettext("%(n)s name", "%(n)s names", n) % {"n": count(n)}
+    return ngettext("%(n)s name", "%(n)s names", n) % {"n": spelled(n)}
 
 
 def _frozen(stage: CleanupStage) -> _Done:
@@ -161,7 +161,7 @@ def _backed_up(stage: CleanupStage) -> _Done:
     generation = stage.generation
     if generation is None:
         return _Done()
-    note = ngettext("%(n)s key", "%(n)s keys", generation.keys) % {"n": count(generation.keys)}
+    note = ngettext("%(n)s key", "%(n)s keys", generation.keys) % {"n": spelled(generation.keys)}
     address = reverse("backups:generation", args=[generation.pk])
     return _Done(note, generation.finished_at, address, _("Copy %(pk)s") % {"pk": generation.pk})
 
@@ -180,8 +180,8 @@ def _checked(stage: CleanupStage) -> _Done:
     if check is None:
         return _Done()
     note = _("No difference between %(keys)s keys and %(rows)s rows") % {
-        "keys": count(check.keys),
-        "rows": count(check.rows),
+        "keys": spelled(check.keys),
+        "rows": spelled(check.rows),
     }
     return _Done(
         note, check.finished_at, reverse("backups:check", args=[check.pk]), _("Check %(pk)s") % {"pk": check.pk}
@@ -194,7 +194,7 @@ def _references(stage: CleanupStage) -> _Done:
         return _Done()
     hits = ngettext("%(n)s place at %(commit)s", "%(n)s places at %(commit)s", stated.hits)
     address = f"{reverse('backups:cleanup', args=[stage.request_id])}#references"
-    return _Done(hits % {"n": count(stated.hits), "commit": stated.commit[:12]}, stated.at, address, _("Statement"))
+    return _Done(hits % {"n": spelled(stated.hits), "commit": stated.commit[:12]}, stated.at, address, _("Statement"))
 
 
 def _shared(share: CopyShare | None) -> _Done:
@@ -227,8 +227,8 @@ def _deleted(stage: CleanupStage) -> _Done:
     if run is None:
         return _Done()
     note = _("%(deleted)s deleted, %(skipped)s not") % {
-        "deleted": count(stage.deleted),
-        "skipped": count(stage.skipped),
+        "deleted": spelled(stage.deleted),
+        "skipped": spelled(stage.skipped),
     }
     return _Done(note, run.finished_at, reverse("run", args=[run.pk]), run_name(run))
 

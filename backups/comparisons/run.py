@@ -16,7 +16,7 @@ from backups.archive import EntryDigests
 from backups.bucket import access as storage
 from backups.generations import encryption
 from backups.generations.entry_digests import Marks
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.generations.kv_reader import KvReader, Name
 from backups.models import Contrast, ContrastEntry, Generation, GenerationEntry
 from kvops import clock, names
@@ -169,7 +169,7 @@ class _Live:
 
     def _unlike(self, one: GenerationEntry, live: KvEntry | None, now: datetime) -> ContrastEntry | None:
         held = bytes(one.digest or b"")
-        if live is not None and digest(live, self._key) == held:
+        if live is not None and entry_digest(live, self._key) == held:
             return None
         theirs = None
         if live is not None:

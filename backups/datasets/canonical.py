@@ -38,7 +38,7 @@ def _refuse(constant: str) -> JSON:
 DECODER = json.JSONDecoder(parse_int=ExactNumber, parse_float=ExactNumber, parse_constant=_refuse)
 
 
-def canonical(value: JSON) -> str | None:
+def canonical_field(value: JSON) -> str | None:
     """The canonical form of a JSON field, None for null. May raise RecursionError."""
     match value:
         case None:
@@ -63,7 +63,7 @@ def number(lexeme: str) -> str:
     return repr(double)
 
 
-def digest(form: str) -> str:
+def field_digest(form: str) -> str:
     """The truncated SHA-256 of a canonical form, in hex."""
     return sha256(form.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
 
@@ -74,13 +74,13 @@ def cell_digests(kind: str, value: Cell) -> str:
         case "n", _:
             return ""
         case "i", str():
-            return digest(f"n{number(value)}")
+            return field_digest(f"n{number(value)}")
         case "r", int() | float():
-            return digest(f"n{number(repr(float(value)))}")
+            return field_digest(f"n{number(repr(float(value)))}")
         case "t", str():
-            return digest(f"t{value}") + _json_digest(value)
+            return field_digest(f"t{value}") + _json_digest(value)
         case _:  # a BLOB, or an infinity, which D1's JSON shows as null
-            return digest(f"x{kind}{value}")
+            return field_digest(f"x{kind}{value}")
 
 
 def cell_json(kind: str, value: Cell) -> JSON:
@@ -116,7 +116,7 @@ def _json_digest(text: str) -> str:
     if not text.lstrip(" \t\r\n").startswith(("{", "[")):
         return ""
     try:
-        return digest(canonical(DECODER.decode(text)) or "")
+        return field_digest(canonical_field(DECODER.decode(text)) or "")
     except (ValueError, RecursionError):
         return ""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Self
 
-from backups.datasets.canonical import DECODER, JSON, ExactNumber, canonical, cell_digests, digest, number
+from backups.datasets.canonical import DECODER, JSON, ExactNumber, canonical_field, cell_digests, field_digest, number
 from kvops.cloudflare import Cell
 
 NOT_AN_OBJECT = "not_an_object"
@@ -119,9 +119,9 @@ class Correspondence:
         digests, findings = {}, []
         for member, content in value.items():
             if member in self.fields:
-                form = canonical(content)
+                form = canonical_field(content)
                 if form is not None:
-                    digests[member] = digest(form)
+                    digests[member] = field_digest(form)
             elif member not in self.ignore and member not in known:
                 findings.append(Finding(name, UNKNOWN_FIELD, member))
         return DatasetKey(name, digests, tuple(findings))

@@ -35,7 +35,7 @@ def definition(dataset: Dataset) -> dict[str, JSON]:
 
 def definition_digest(dataset: Dataset) -> str:
     """SHA-256 of the definition, in hex."""
-    return evidence.digest_of(evidence.canonical(definition(dataset)))
+    return evidence.digest_of(evidence.canonical_evidence(definition(dataset)))
 
 
 def correspondence(dataset: Dataset) -> Correspondence:

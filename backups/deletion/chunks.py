@@ -33,7 +33,7 @@ def gone(stage: CleanupStage) -> bool:
     return last is not None and stage.entries.filter(~Exists(excepted), index__lte=last).exists()
 
 
-def plan(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
+def next_chunk(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
     """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys until one is gone.
 
     `most`: the size that proved small enough for as many values as must be read singly here.

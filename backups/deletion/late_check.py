@@ -133,7 +133,7 @@ def _looked(stage: CleanupStage, lease: Lease, look: int) -> Again | None:
         return None
 
 
-def acknowledge(stage: CleanupStage, *, note: str, last: int, by: Person) -> None:
+def acknowledge_reappearances(stage: CleanupStage, *, note: str, last: int, by: Person) -> None:
     """Record what a person found out about the keys that are there again, up to row `last`, the newest they saw.
 
     Raises CleanupRefused.

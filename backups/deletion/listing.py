@@ -31,7 +31,7 @@ def sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
     )
 
 
-def counts(stage: CleanupStage) -> dict[str, int]:
+def deleted_and_not(stage: CleanupStage) -> dict[str, int]:
     """How many names were deleted and how many were not, as the exceptions say."""
     skipped = stage.exceptions.count()
     return {"deleted": stage.names - skipped, "skipped": skipped}

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from backups.cleanup.stages import move
-from backups.deletion.listing import counts, list_again, sent_among
+from backups.deletion.listing import deleted_and_not, list_again, sent_among
 from backups.execution.live_digests import Frozen, KeyVerdict, compare_now, frozen
 from backups.execution.revalidation import TRIES, patience
 from backups.models import CleanupException, CleanupStage
@@ -136,7 +136,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
             CleanupStage.objects.filter(pk=stage.pk).update(first_listing_at=since if clean else None)
         return None
     expected = [State.DELETED] if stage.names else [State.FROZEN]
-    totals = counts(stage)
+    totals = deleted_and_not(stage)
     with lease.checkpoint(Done(totals), cursor={}):
         late = _late_check(stage, lease) if stage.names else None
         move(

@@ -93,7 +93,7 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
     except CleanupRefused as refused:
         raise RunError("wrong_set", str(refused)) from refused
     lease.renew()
-    if stage.approval is None or evidence.digest(stage) != stage.approval.digest:
+    if stage.approval is None or evidence.evidence_digest(stage) != stage.approval.digest:
         raise RunError("stale", STALE)
 
 
@@ -135,7 +135,7 @@ class _Deletion:
                     f"Check {check.pk}, right before {'going on' if begun else 'the start'}, found {check.differences}"
                     f" differences with D1. Nothing {'more ' if begun else ''}was deleted. Correct them and try again.",
                 )
-        guards.look(self.stage.environment, self.lease.keep)
+        guards.ask_cloudflare(self.stage.environment, self.lease.keep)
         with self.lease.checkpoint(
             Again(),
             no_further=True,
@@ -161,7 +161,7 @@ class _Deletion:
     def delete(self) -> Again | None:
         """Chunks until the step is over or nothing is left to send."""
         while not self.lease.tired:
-            halted = emergency.in_force(self.stage.environment) is not None
+            halted = emergency.stop_in_force(self.stage.environment) is not None
             doubtful = self._doubtful(everything=halted)
             chunk = None if doubtful or halted else self._next()
             if doubtful is None and chunk is None:
@@ -234,7 +234,7 @@ class _Deletion:
         if planned is not None:
             return planned
         with self.lease.checkpoint(no_further=True):
-            return chunks.plan(self.stage, self.lease.run.cursor.get("most", CHUNK))
+            return chunks.next_chunk(self.stage, self.lease.run.cursor.get("most", CHUNK))
 
     def _wait_for_a_person(self) -> Again:
         """Stop once production's first chunk is seen to be gone, until a person lets it go on (`let_go_on`)."""

@@ -14,7 +14,7 @@ from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import move
 from backups.deletion import chunks
-from backups.deletion.listing import counts, list_again, sent_among
+from backups.deletion.listing import deleted_and_not, list_again, sent_among
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen, read_and_compare
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.execution.revalidation import TRIES
@@ -177,7 +177,7 @@ def _settled(stage: CleanupStage, lease: Lease, clean_since: str | None) -> Agai
     """
     sent = list(stage.chunks.filter(state=Chunk.SENT).order_by("number"))
     survivors = stage.exceptions.filter(outcome=Outcome.ALIVE).exists()
-    then: Again | Done = Again() if survivors else Done(counts(stage))
+    then: Again | Done = Again() if survivors else Done(deleted_and_not(stage))
     with lease.checkpoint(then, cursor=phase(lease, "delete" if survivors else "done")):
         stage.chunks.filter(state=Chunk.SENT).update(state=Chunk.SETTLED, settled_at=Now())
         for chunk in sent:
@@ -200,8 +200,8 @@ def _settled(stage: CleanupStage, lease: Lease, clean_since: str | None) -> Agai
             Action.STAGE_DELETED,
             actor=lease.actor,
             digest=stage.names_sha256,
-            values={**counts(stage), "first_listing_at": clean_since, "confirm_run": confirm},
-            details=counts(stage),
+            values={**deleted_and_not(stage), "first_listing_at": clean_since, "confirm_run": confirm},
+            details=deleted_and_not(stage),
         )
     return None
 

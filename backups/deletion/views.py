@@ -33,7 +33,7 @@ def reappeared(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         stage.request,
         form,
-        lambda: reappearance.acknowledge(stage, **form.cleaned_data, by=person),
+        lambda: reappearance.acknowledge_reappearances(stage, **form.cleaned_data, by=person),
         done=_("Your note is recorded."),
         stage=stage,
         typed={f"reappeared-{pk}": form},

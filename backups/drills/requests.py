@@ -37,7 +37,7 @@ class DrillRefused(Refused):
     """The drill is not possible now; one sentence that says why and what to do."""
 
 
-def rule(scratch: Scratch, *, cap: int, until: datetime) -> dict[str, object]:
+def drill_rule(scratch: Scratch, *, cap: int, until: datetime) -> dict[str, object]:
     """What a reviewer approves once for all drills until then: the target, and how many keys of each copy at most."""
     environment = scratch.environment
     return {
@@ -66,7 +66,7 @@ def ask(environment: Environment, *, days: int, cap: int, by: Person) -> Approva
             KIND,
             subject=_subject(environment),
             title=f"Restore drills in {environment.name} {scratch.title} for {days} days",
-            evidence=rule(scratch, cap=cap, until=until),
+            evidence=drill_rule(scratch, cap=cap, until=until),
             requester=by,
             environment=environment,
             standing_until=until,
@@ -85,12 +85,12 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     """The same within the caller's `audit.log.transaction()`, for a schedule too."""
     log.insist()
     scratch = _scratch(environment)
-    approval = standing.in_force(KIND, _subject(environment))
+    approval = standing.approval_in_force(KIND, _subject(environment))
     if approval is None:
         raise DrillRefused(_("No standing approval is in force. An operator asks for one, a reviewer decides."))
     shown = json.loads(approval.evidence)
     until = approval.standing_until or clock.now()
-    digest = evidence.digest_of(evidence.canonical(rule(scratch, cap=shown["cap"], until=until)))
+    digest = evidence.digest_of(evidence.canonical_evidence(drill_rule(scratch, cap=shown["cap"], until=until)))
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
     copies = [_planned(number, copy, shown["cap"]) for number, copy in enumerate(_copies(environment), 1)]
     if not copies:
@@ -112,7 +112,9 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     for copy in copies:
         copy.drill = drill
     DrilledCopy.objects.bulk_create(copies)
-    record(Action.DRILL_STARTED, drill, actor=actor, details={"copies": [copy.generation_id for copy in copies][:50]})
+    record_drill(
+        Action.DRILL_STARTED, drill, actor=actor, details={"copies": [copy.generation_id for copy in copies][:50]}
+    )
     return drill
 
 
@@ -145,7 +147,7 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     return Begun()
 
 
-def record(action: Action, drill: Drill, *, actor: log.Actor, digest: str = "", **details: object) -> None:
+def record_drill(action: Action, drill: Drill, *, actor: log.Actor, digest: str = "", **details: object) -> None:
     """One audit entry about a drill, within the open transaction."""
     log.record(
         action,
@@ -255,8 +257,8 @@ def rehearsal(environment: Environment) -> Rehearsal:
     return Rehearsal(
         environment=environment,
         scratch=Scratch.objects.filter(environment=environment).first(),
-        approval=standing.in_force(KIND, _subject(environment)),
-        asked=standing.newest(KIND, _subject(environment)),
+        approval=standing.approval_in_force(KIND, _subject(environment)),
+        asked=standing.newest_request(KIND, _subject(environment)),
         newest=newest,
         passed=drills.filter(passed=True).first(),
         under_way=newest is not None and newest.run.is_open,

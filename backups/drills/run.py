@@ -19,10 +19,10 @@ from backups.bucket import rollback as contradictions
 from backups.bucket.r2 import Store
 from backups.drills import requests as drills
 from backups.execution.clients import Clients, open_clients
-from backups.execution.live_values import SINGLE, current, takes_bulk, too_late
+from backups.execution.live_values import SINGLE, live_values, takes_bulk, too_late
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations import encryption
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.generations.reader import GenerationReader, Wanted
 from backups.models import Drill, DrilledCopy, GenerationEntry
 from kvops import clock, timing
@@ -171,14 +171,14 @@ class _DrillRun:
     def _intend(self, action: Action, names: Sequence[str], copy: DrilledCopy) -> None:
         """What is about to be written or removed, in the record; rights and emergency stop are looked at first."""
         try:
-            standing.insist(self.drill.approval)
+            standing.insist_standing(self.drill.approval)
         except approvals.ApprovalRefused as refused:
             raise RunError("rights_gone", str(refused)) from refused
         sha256 = manifest.names_sha256(sorted(names, key=str.encode))
         with self.lease.checkpoint(no_further=True):
             emergency.hold(self.drill.environment)
             details = {"names": len(names), "copy": copy.generation_id}
-            drills.record(action, self.drill, actor=self.lease.actor, digest=sha256, details=details)
+            drills.record_drill(action, self.drill, actor=self.lease.actor, digest=sha256, details=details)
 
     def _compare(self, copy: DrilledCopy) -> Again | None:
         """What KV holds of the next keys against the digests that were taken when the copy was made."""
@@ -190,9 +190,9 @@ class _DrillRun:
             return None
         reserve(self.clients.budget, most_calls_for(len(wanted)))
         self.clients.meter.insist({"read": len(wanted)})
-        live = current(self.clients.reader, self.drill.namespace_id, wanted, copy.generation.read)
+        live = live_values(self.clients.reader, self.drill.namespace_id, wanted, copy.generation.read)
         key = encryption.digest_key(copy.generation)
-        wrong = [one for one, entry in live if entry is None or digest(entry, key) != one.digest]
+        wrong = [one for one, entry in live if entry is None or entry_digest(entry, key) != one.digest]
         over = self._over(copy, wrong)
         differing = [one.name for one in wrong if one.name not in over]
         if differing and cursor.get("tries", 0) < 3:
@@ -293,7 +293,7 @@ class _DrillRun:
             "expired": copy.expired,
             "problem": copy.problem[:300],
         }
-        drills.record(Action.DRILL_REHEARSED, self.drill, actor=self.lease.actor, details=details)
+        drills.record_drill(Action.DRILL_REHEARSED, self.drill, actor=self.lease.actor, details=details)
 
     def _finish(self) -> None:
         copies = list(self.drill.copies.all())
@@ -306,7 +306,7 @@ class _DrillRun:
         with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, calls=self._calls, note=""):
             Drill.objects.filter(pk=self.drill.pk, finished_at=None).update(finished_at=Now(), passed=passed)
             action = Action.DRILL_PASSED if passed else Action.DRILL_FAILED
-            drills.record(action, self.drill, actor=self.lease.actor, details=result)
+            drills.record_drill(action, self.drill, actor=self.lease.actor, details=result)
             if not passed:
                 drills.tell_failed(self.drill, copies)
 

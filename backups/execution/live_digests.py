@@ -7,7 +7,7 @@ from enum import Enum
 from itertools import batched
 
 from backups.generations import encryption
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.models import CleanupStage, GenerationEntry
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, KvEntry
 from kvops.models import Read
@@ -76,13 +76,13 @@ def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Fr
     """Halved, and the halves read one after the other, where one answer cannot hold them."""
     current = reader.bulk_get_at_once(namespace_id, [entry.name for entry in entries])
     if current is not None:
-        return compare(entries, current)
+        return compare_frozen(entries, current)
     half = len(entries) // 2
     first, second = (_compare_in_bulk(reader, namespace_id, some) for some in (entries[:half], entries[half:]))
     return {**first, **second}
 
 
-def compare(entries: Iterable[Frozen], current: Mapping[str, KvEntry | None]) -> dict[Frozen, KeyVerdict]:
+def compare_frozen(entries: Iterable[Frozen], current: Mapping[str, KvEntry | None]) -> dict[Frozen, KeyVerdict]:
     """Each frozen entry against what was read: name, value bytes, metadata text and expiration."""
     return {entry: _verdict(entry, current.get(entry.name)) for entry in entries}
 
@@ -90,4 +90,4 @@ def compare(entries: Iterable[Frozen], current: Mapping[str, KvEntry | None]) ->
 def _verdict(entry: Frozen, now: KvEntry | None) -> KeyVerdict:
     if now is None:
         return KeyVerdict.ABSENT
-    return KeyVerdict.EQUAL if digest(now, entry.key) == entry.digest else KeyVerdict.DIFFERENT
+    return KeyVerdict.EQUAL if entry_digest(now, entry.key) == entry.digest else KeyVerdict.DIFFERENT

@@ -40,7 +40,7 @@ def too_late(copy: KvEntry, now: float) -> RestoreEntry.Found | None:
     return Found.EXPIRED if copy.expiration <= now else Found.SOON
 
 
-def current(
+def live_values(
     reader: Cloudflare, namespace_id: str, names: Sequence[Wanted], read: str
 ) -> Iterator[tuple[Wanted, KvEntry | None]]:
     """Each name with what KV holds now, in order, read some at a time side by side."""

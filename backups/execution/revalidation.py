@@ -28,7 +28,7 @@ def derived(lease: Lease, derive: Callable[[], None]) -> None:
         pass
 
 
-def again(run: Run, _actor: log.Actor) -> None:
+def revalidate(run: Run, _actor: log.Actor) -> None:
     """Hook of a resumed run."""
     forget(run)
 

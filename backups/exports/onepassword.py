@@ -55,5 +55,5 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
 def _notes(generation: Generation) -> str:
     return (
         "The attached file is the first object of the steps below, as it was put into the bucket: save it as"
-        f" part-00001.json.age and go on with “Decrypt them”.\n\n{recovery.steps(generation)}"
+        f" part-00001.json.age and go on with “Decrypt them”.\n\n{recovery.recovery_steps(generation)}"
     )

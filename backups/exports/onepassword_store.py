@@ -116,7 +116,7 @@ class DocumentStore:
 
     def _ask[T](self, work: Callable[[Any], Awaitable[T]]) -> T:
         try:
-            return onepassword.ask(work, passing=StoreError)
+            return onepassword.ask_onepassword(work, passing=StoreError)
         except onepassword.Unavailable as error:
             raise StoreUnavailable(str(error)) from error
 

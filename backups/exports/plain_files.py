@@ -52,7 +52,7 @@ class WrittenDump:
     vanished: int
 
 
-def plan(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Plan:
+def plan_dump(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Plan:
     """Count the keys under the prefixes and the requests that copying them takes, to a plain file or not.
 
     Raises BackupRefused.
@@ -61,7 +61,7 @@ def plan(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Pla
         families = _list(namespace, distinct(prefixes), reader, names, plain=plain)
         calls = reader.client.calls
     sampled = len(values.sample("", names.count))
-    if scope.read(families) == Read.EXACT:
+    if scope.read_mode(families) == Read.EXACT:
         return Plan(names.count, calls + 2 * names.count)
     bulk = -(-names.count // BULK_GET_LIMIT) + -(-sampled // BULK_GET_LIMIT)
     return Plan(names.count, calls + bulk + 2 * sampled)
@@ -105,7 +105,9 @@ def write(
         )
 
 
-def refused(namespace: Namespace, prefixes: Collection[str], refusal: Refused, *, actor: log.Actor) -> None:
+def record_refusal_of_dump(
+    namespace: Namespace, prefixes: Collection[str], refusal: Refused, *, actor: log.Actor
+) -> None:
     """Record that a dump was refused; for the caller that was told so."""
     log.refusal(
         Action.DUMP_REFUSED,
@@ -170,7 +172,7 @@ def _refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> Backu
 
 
 def _how_to_read(namespace: Namespace, families: Collection[Family], reader: KvReader, names: "_Names") -> Read:
-    if scope.read(families) == Read.EXACT:
+    if scope.read_mode(families) == Read.EXACT:
         return Read.EXACT
     indexes = values.sample(manifest.names_sha256(name.name for name in names), names.count)
     wanted = set(indexes)

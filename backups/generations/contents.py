@@ -52,7 +52,7 @@ def newest(found: GenerationQuerySet) -> list[Generation]:
 def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:
     """What of the inventory is under the prefixes, family by family. Raises scope.BackupRefused."""
     wanted = distinct(prefixes)
-    rows = (_covered(namespace, wanted, row) for row in categories.counts(namespace))
+    rows = (_covered(namespace, wanted, row) for row in categories.keys_by_family(namespace))
     return [row for row in rows if row and row.keys]
 
 

@@ -167,7 +167,7 @@ class Export(Freezing):
                 return [each.part for each in named]
 
     def _put(self, key: str, body: bytes, content_type: str = "application/json") -> None:
-        if why := contradictions.why():
+        if why := contradictions.why_read_only():
             raise Stopped(contradictions.CODE, english(why))
         with self.lease.fence():
             info = self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
@@ -202,7 +202,7 @@ class Export(Freezing):
 
         The manifest will be the newest in the bucket, and what lies behind it nobody looks at: hence a look before.
         """
-        bucket.read(self.generation.environment, self.lease.keep)
+        bucket.compare_newest_manifest(self.generation.environment, self.lease.keep)
         document, notes = manifest.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
         body = document.to_json()
         self._written.clear()
@@ -242,7 +242,7 @@ class Export(Freezing):
         }
 
 
-def digest(entry: KvEntry, key: bytes | None) -> bytes:
+def entry_digest(entry: KvEntry, key: bytes | None) -> bytes:
     """The digest of an entry as KV returned it; the key is that of its copy, None where it is not encrypted."""
     return manifest.entry_digest(entry.name, manifest.hashed(entry.data, key), entry.metadata, entry.expiration, key)
 
@@ -301,7 +301,7 @@ def step_of(lease: Lease, work: type[Export]) -> Again | None:
     """Do a step of the work that fills the generation of the run."""
     generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
     if not lease.run.cursor:
-        guards.look(generation.environment, lease.keep)
+        guards.ask_cloudflare(generation.environment, lease.keep)
     with (
         storage.errors_for_a_run(),
         storage.store_of(generation) as store,

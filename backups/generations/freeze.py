@@ -132,7 +132,7 @@ class Freezing:
         self.frozen(
             [*found, None] if secret else found,
             patterns=at["patterns"],
-            read=scope.read(found),
+            read=scope.read_mode(found),
             vanished=at["unstorable"],
         )
 

@@ -123,7 +123,7 @@ def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpRe
             "namespace": chosen["namespace"],
             "environment": chosen["namespace"].environment,
             "rows": rows,
-            "scan": browse.newest(chosen["namespace"]),
+            "scan": browse.newest_scan(chosen["namespace"]),
             "only_caches": bool(rows) and all(row.category == Category.CACHE for row in rows),
             "secret": sum(row.keys for row in rows if row.secret),
         }

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop
 from backups import archive as manifest
 from backups.bucket.r2 import ObjectMissing, Store
 from backups.generations import encryption
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.models import Generation, GenerationEntry, GenerationPart, Restore
 from kvops.cloudflare import KvEntry
 from kvops.runs.outcomes import RunError
@@ -90,7 +90,7 @@ class GenerationReader:
                 raise self._damaged(one)
         except (manifest.Damaged, ObjectMissing) as problem:
             raise RunError("copy_damaged", f"The copy cannot be read: {problem} Verify it again.") from problem
-        if entry.name != one.name or digest(entry, self._key) != one.digest:
+        if entry.name != one.name or entry_digest(entry, self._key) != one.digest:
             raise self._damaged(one)
         return entry
 

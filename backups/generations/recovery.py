@@ -56,7 +56,7 @@ def document(generation: Generation, closing: Mapping[str, Any]) -> manifest.Man
     )
 
 
-def steps(generation: Generation) -> str:
+def recovery_steps(generation: Generation) -> str:
     """The recovery steps as they lie in the bucket, in Markdown; empty while the copy is being written."""
     closing = generation.run.cursor
     if generation.status == Generation.Status.WRITING or closing.get("phase") != "close":

@@ -16,7 +16,7 @@ SLACK = timedelta(hours=1)
 """A copy that is so much younger than its family's interval is old enough: else each day's would be a little later."""
 
 
-def back_up(environment: Environment, actor: log.Actor) -> Begun:
+def back_up_due(environment: Environment, actor: log.Actor) -> Begun:
     """A copy of each family that expects one and has keys, unless its newest copy is younger than its interval."""
     begun = Begun()
     for namespace in environment.namespaces.select_related("environment").order_by("binding"):
@@ -38,7 +38,7 @@ def _young(namespace: Namespace, family: Family) -> bool:
     return made.filter(prefixes=[family.pattern], started_at__gt=old).exists()
 
 
-def verify(environment: Environment, actor: log.Actor) -> Begun:
+def verify_newest(environment: Environment, actor: log.Actor) -> Begun:
     """Read the newest copy of everything back once more: what R2 holds today need not be what it took."""
     begun = Begun()
     for generation in newest(environment):

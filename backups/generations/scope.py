@@ -72,6 +72,6 @@ def category(families: Collection[Family | None]) -> Category:
     return next((each for each in STRICTEST if each in found), Category.CACHE)
 
 
-def read(families: Collection[Family]) -> Read:
+def read_mode(families: Collection[Family]) -> Read:
     """How these families are read: singly as soon as one of them says so."""
     return Read.EXACT if any(f.read == Read.EXACT for f in families) else Read.BULK

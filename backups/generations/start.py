@@ -15,7 +15,7 @@ from backups import archive as manifest
 from backups.archive import Damaged
 from backups.bucket import access as storage
 from backups.generations import announcements, encryption, scope
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.generations.freeze import freeze_from_restore, freeze_from_stage
 from backups.generations.scope import BackupRefused
 from backups.generations.verification import ReadBack
@@ -86,7 +86,7 @@ def create_backup(
     keys already, and runs.AlreadyOpen.
     """
     log.insist()
-    if why := contradictions.why():
+    if why := contradictions.why_read_only():
         raise BackupRefused(why)
     prefixes = distinct(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
@@ -107,7 +107,7 @@ def create_backup(
             category=scope.category(families or [None]),
             patterns=[str(family) for family in families] if stage or restore else [],
             purpose=purpose,
-            read=scope.read(families) if stage or restore else Read.BULK,
+            read=scope.read_mode(families) if stage or restore else Read.BULK,
             stem=stem,
             started_at=at,
             retain_until=ends_at or at + timedelta(days=timing.RETENTION_DAYS),
@@ -264,7 +264,7 @@ def read_entry(generation: Generation, name: str) -> KvEntry | None:
             entry = next((each for each in manifest.read_entries(store.open(key)) if each.name >= name), None)
             if entry is None or entry.name != name:
                 continue
-            if digest(entry, None) != bytes(wanted.digest or b""):
+            if entry_digest(entry, None) != bytes(wanted.digest or b""):
                 raise Damaged(f"{key} holds another value of {name!r} than KV returned.")
             return entry
     raise Damaged(f"The objects of part {part.number} do not hold {name!r}.")

@@ -44,7 +44,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "filtered": any(request.GET.values()),
         "parts": parts[: recovery.MAX_PARTS],
         "more_parts": len(parts) > recovery.MAX_PARTS,
-        "sections": recovery.sections(recovery.steps(generation)) if restorable else [],
+        "sections": recovery.sections(recovery.recovery_steps(generation)) if restorable else [],
         "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:CHECKS],
         "stages": catalogue.relying_on(generation),
         "restores": catalogue.put_back_from(generation),
@@ -70,7 +70,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def steps(_request: HttpRequest, pk: int) -> HttpResponse:
     """The recovery steps as a file."""
-    response = HttpResponse(recovery.steps(_generation(pk)), content_type="text/markdown; charset=utf-8")
+    response = HttpResponse(recovery.recovery_steps(_generation(pk)), content_type="text/markdown; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="generation-{pk}.RESTORE.md"'
     return response
 

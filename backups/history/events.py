@@ -196,7 +196,7 @@ def all_events(scope: Scope) -> Iterator[BackupEvent]:
         before = page[-1].entry.seq
 
 
-def counts(scope: Scope) -> list[DayCount]:
+def counts_by_day(scope: Scope) -> list[DayCount]:
     """How many events there were, by day and line, oldest first."""
     zone = timezone.get_default_timezone_name()
     of, of_params = _ids(scope)

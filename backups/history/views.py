@@ -35,7 +35,7 @@ def index(request: HttpRequest) -> HttpResponse:
         context |= {
             "events": found[:PAGE],
             "after": found[PAGE - 1].entry.seq if len(found) > PAGE else None,
-            "counts": history.counts(scope),
+            "counts": history.counts_by_day(scope),
             # Of copies of different families there is none.
             "trend": history.trend(scope) if scope.family else [],
         }

@@ -11,7 +11,7 @@ from kvops.runs import driver as runs
 from kvops.schedules.jobs import Begun
 
 
-def check(environment: Environment, actor: log.Actor) -> Begun:
+def check_newest(environment: Environment, actor: log.Actor) -> Begun:
     """Compare the newest verified copy of each dataset's keys with D1."""
     begun = Begun()
     for generation in newest(environment):

@@ -104,7 +104,7 @@ class Comparison:
     def _start_over(self, progress: CheckProgress) -> None:
         self.progress = progress
         with self._checkpoint():
-            sides.clear(self.check, findings=True)
+            sides.clear_sides(self.check, findings=True)
             Check.objects.filter(pk=self.check.pk).update(started_at=Now())
 
     def _keep(
@@ -113,8 +113,8 @@ class Comparison:
         room = MAX_STORED - self.progress.found
         self.progress.found += len(findings)
         with self._checkpoint():
-            sides.stage(self.check, side, rows)
-            sides.note(self.check, findings, room=room)
+            sides.stage_side(self.check, side, rows)
+            sides.note_differences(self.check, findings, room=room)
 
     # The copy
 
@@ -254,7 +254,7 @@ class Comparison:
                 "rows_read": mine.rows_read,
             }
             self._record(result, passed=differences == 0)
-            sides.clear(self.check)
+            sides.clear_sides(self.check)
         return True
 
     def _record(self, result: Mapping[str, JSON], *, passed: bool) -> None:

@@ -54,7 +54,7 @@ def storable(name: str) -> bool:
     return "\0" not in name
 
 
-def stage(check: Check, side: Side, rows: Iterable[tuple[str, Mapping[str, str] | None]]) -> None:
+def stage_side(check: Check, side: Side, rows: Iterable[tuple[str, Mapping[str, str] | None]]) -> None:
     """Add names with the digests of their fields; None for a value that is no object."""
     with (
         connection.cursor() as cursor,
@@ -64,7 +64,7 @@ def stage(check: Check, side: Side, rows: Iterable[tuple[str, Mapping[str, str] 
             copy.write_row((check.pk, side.value, name, json.dumps(digests)))
 
 
-def note(check: Check, findings: Sequence[Finding], *, room: int) -> None:
+def note_differences(check: Check, findings: Sequence[Finding], *, room: int) -> None:
     """Keep differences that one side shows by itself, as far as there is room for them."""
     Difference.objects.bulk_create(
         Difference(check_run=check, name=_shown(found.name), kind=found.kind, field=_shown(found.field)[:200])
@@ -93,7 +93,7 @@ def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: i
         return {str(kind): int(count) for kind, count in cursor.fetchall()}
 
 
-def clear(check: Check, *, findings: bool = False) -> None:
+def clear_sides(check: Check, *, findings: bool = False) -> None:
     """Empty both sides; with `findings`, forget the differences found so far too."""
     CheckRow.objects.filter(check_run=check).delete()
     if findings:

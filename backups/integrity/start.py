@@ -95,7 +95,7 @@ def start_file_check(environment: Environment, dataset: Dataset, path: Path, *, 
         return _create(run, dataset, environment, actor, source=str(path.resolve()), where=where)
 
 
-def compare(lease: Lease) -> Again | None:
+def run_check(lease: Lease) -> Again | None:
     """One step of a check that is a run of its own."""
     check = _load(Check.objects.get(run=lease.run).pk)
     comparison = Comparison(lease, check, CheckProgress.read(lease.run.cursor), within_another_run=False)
@@ -188,7 +188,7 @@ def _create(
         environment=environment,
         dataset=dataset,
         definition=definition,
-        definition_digest=evidence.digest_of(evidence.canonical(definition)),
+        definition_digest=evidence.digest_of(evidence.canonical_evidence(definition)),
         generation=generation,
         source=source[:1000],
         run=run,

@@ -41,7 +41,7 @@ class InvestigationRefused(Refused):
     """The step is not possible now; one sentence that says why and what to do."""
 
 
-def rule(investigation: Investigation) -> dict[str, object]:
+def investigation_rule(investigation: Investigation) -> dict[str, object]:
     """What a reviewer approves: which copy goes, and when. Derived from what can no longer be edited."""
     generation, environment = investigation.generation, investigation.environment
     return {
@@ -142,7 +142,7 @@ def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:
         KIND,
         subject=investigation.subject,
         title=f"Delete the copy of investigation {investigation.title!r} in {investigation.environment.name}",
-        evidence=rule(investigation),
+        evidence=investigation_rule(investigation),
         requester=by,
         environment=investigation.environment,
         standing_until=max(investigation.ends_at, clock.now()) + AFTERWARDS,
@@ -155,7 +155,7 @@ def ask_again(investigation: Investigation, *, by: Person) -> ApprovalRequest:
         mine = _locked(investigation)
         if mine.over_at is not None:
             raise InvestigationRefused(_("The copy is gone already."))
-        if standing.in_force(KIND, mine.subject):
+        if standing.approval_in_force(KIND, mine.subject):
             raise InvestigationRefused(_("An approval is in force already."))
         return ask(mine, by=by)
 
@@ -172,7 +172,7 @@ def close(investigation: Investigation, *, reason: str, by: Person) -> None:
         mine = _locked(investigation)
         if mine.closed_at is not None or mine.over_at is not None:
             raise InvestigationRefused(_("The investigation is over already."))
-        approval = standing.in_force(KIND, mine.subject)
+        approval = standing.approval_in_force(KIND, mine.subject)
         if approval is not None and approval.approver_id == by.pk:
             raise InvestigationRefused(_("You approved this; another person must do it."))
         closed = Investigation.objects.filter(pk=mine.pk, closed_at=None, over_at=None)
@@ -216,7 +216,7 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
             if not generation.run.is_open:
                 _never_finished(mine, actor)
             return None
-        if holds.of([generation.pk]):
+        if holds.holds_of([generation.pk]):
             return None
         try:
             return _delete(mine, actor)
@@ -233,15 +233,15 @@ def _may_begin(mine: Investigation) -> bool:
     run = mine.run
     if run is None:
         return True
-    return run.state in Run.RESUMABLE and standing.in_force(KIND, mine.subject) not in {None, run.approval}
+    return run.state in Run.RESUMABLE and standing.approval_in_force(KIND, mine.subject) not in {None, run.approval}
 
 
 def _delete(mine: Investigation, actor: log.Actor) -> Run:
     """The run that deletes the copy, under the approval that stands. Raises ApprovalRefused."""
-    approval = standing.in_force(KIND, mine.subject)
+    approval = standing.approval_in_force(KIND, mine.subject)
     if approval is None:
         raise approvals.ApprovalRefused(_("Nobody approved that the copy goes. An operator asks, a reviewer decides."))
-    digest = evidence.digest_of(evidence.canonical(rule(mine)))
+    digest = evidence.digest_of(evidence.canonical_evidence(investigation_rule(mine)))
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
     objects = mine.generation.every_object()
     run = runs.create(

@@ -41,7 +41,7 @@ def delete_copy_permanently(lease: Lease) -> Again | None:
 def _insist_target(investigation: Investigation, lease: Lease) -> None:
     """The investigation is over, and the run carries the approval of its rule as that is derived now."""
     run, generation = lease.run, investigation.generation
-    digest = evidence.digest_of(evidence.canonical(investigations.rule(investigation)))
+    digest = evidence.digest_of(evidence.canonical_evidence(investigations.investigation_rule(investigation)))
     if run.subject != investigation.subject or run.approval is None or run.approval_digest != digest:
         raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
     if investigation.closed_at is None and clock.seconds_until(investigation.ends_at) > 0:
@@ -77,7 +77,7 @@ class _InvestigationEnd(Erasing):
             held = Generation.objects.select_for_update().get(pk=generation.pk)
             if held.status != generation.status:
                 raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
-            if needed := holds.of([generation.pk]):
+            if needed := holds.holds_of([generation.pk]):
                 raise TryLater(" ".join(str(hold.text) for hold in needed[generation.pk]))
             self.begin(generation, {"objects": len(generation.every_object())})
         generation.refresh_from_db()
@@ -88,7 +88,7 @@ class _InvestigationEnd(Erasing):
         if self.lease.run.approval is None:
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
         try:
-            standing.insist(self.lease.run.approval)
+            standing.insist_standing(self.lease.run.approval)
         except approvals.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
             raise RunError("rights_gone", str(refused)) from refused

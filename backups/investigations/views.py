@@ -36,7 +36,7 @@ def index(request: HttpRequest) -> HttpResponse:
     older = INVESTIGATIONS.filter(pk__lt=after) if after is not None else INVESTIGATIONS
     found = list(older.order_by("-pk")[: PAGE + 1])
     context = {
-        "investigations": [(each, standing.newest(KIND, each.subject)) for each in found[:PAGE]],
+        "investigations": [(each, standing.newest_request(KIND, each.subject)) for each in found[:PAGE]],
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
         "buckets": [_bucket(environment) for environment in Environment.objects.order_by("order")],
         "days": investigations.LONGEST,
@@ -146,14 +146,14 @@ def _page(
 
 
 def _context(request: HttpRequest, found: Investigation) -> dict[str, object]:
-    approval = standing.newest(KIND, found.subject)
+    approval = standing.newest_request(KIND, found.subject)
     return {
         "investigation": found,
         "environment": found.environment,
         "generation": found.generation,
         "run": found.run or found.generation.work,
         "approval": approval,
-        "in_force": standing.in_force(KIND, found.subject) is not None,
+        "in_force": standing.approval_in_force(KIND, found.subject) is not None,
         "is_approver": approval is not None and approval.approver_id == person_of(request).pk,
         "may_operate": request.user.has_perm("kvops.operate"),
     }

@@ -54,7 +54,7 @@ class DumpCommand(BaseCommand):
         try:
             return self._copy(namespace, prefixes, actor, options)
         except Refused as refusal:
-            dumps.refused(namespace, prefixes, refusal, actor=actor)
+            dumps.record_refusal_of_dump(namespace, prefixes, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
         except (plain_file.PathRefused, runs.AlreadyOpen, CloudflareError, ManifestError, OSError) as error:
             raise CommandError(str(error)) from error
@@ -71,7 +71,7 @@ class DumpCommand(BaseCommand):
         self, namespace: Namespace, prefixes: Sequence[str], actor: Actor, options: dict[str, Any]
     ) -> dict[str, object]:
         if options["dry_run"]:
-            plan = dumps.plan(namespace, prefixes=prefixes, plain=not options["to_r2"])
+            plan = dumps.plan_dump(namespace, prefixes=prefixes, plain=not options["to_r2"])
             return {"keys": plan.keys, "bytes": None, "calls": plan.calls, "sha256": None}
         if options["to_r2"]:
             return self._to_r2(namespace, prefixes, actor)

@@ -49,4 +49,6 @@ def overview() -> list[Clinics]:
 def _clinics(namespace: Namespace) -> Clinics:
     rows = catalogue.coverage(namespace, [PREFIX])
     copies = Generation.objects.of_kv().whole().filter(namespace=namespace, prefixes=[PREFIX])
-    return Clinics(namespace, browse.newest(namespace), sum(row.keys for row in rows), copies.order_by("-pk").first())
+    return Clinics(
+        namespace, browse.newest_scan(namespace), sum(row.keys for row in rows), copies.order_by("-pk").first()
+    )

@@ -82,7 +82,7 @@ class MastersRows:
         return total.hexdigest()
 
 
-def read(
+def collect_rows(
     source: str, chosen: Sequence[Correspondence], known: Sequence[Correspondence], into: MastersRows, d1: "D1Source"
 ) -> None:
     """Collect the rows of the chosen datasets, of all those that are known. Raises RunError and CloudflareError."""

@@ -18,7 +18,7 @@ from backups.datasets.mapping import BadDataset, Correspondence
 from backups.generations import encryption, scope
 from backups.generations.export import Export, step_of
 from backups.generations.kv_reader import Name
-from backups.masters.rows import D1Source, MastersRows, read
+from backups.masters.rows import D1Source, MastersRows, collect_rows
 from backups.models import Dataset, Generation, GenerationPart
 from kvops import timing
 from kvops.cloudflare import CloudflareError, KvEntry
@@ -68,7 +68,7 @@ class MastersExport(Export):
     def _collect(self) -> None:
         known = _known(self.generation)
         chosen = [rule for rule in known if rule.name in {table["dataset"] for table in self.generation.tables}]
-        read(self.generation.source, chosen, known, self._rows, self._d1(chosen))
+        collect_rows(self.generation.source, chosen, known, self._rows, self._d1(chosen))
         if time.monotonic() > self._until and not self.lease.foreground:
             raise RunError("too_long", TOO_LONG)
         found = self._rows.sha256()

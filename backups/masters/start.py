@@ -24,7 +24,7 @@ from backups.generations import start as generations
 from backups.generations.kv_reader import KvReader
 from backups.generations.scope import BackupRefused
 from backups.masters import api as masters_api
-from backups.masters.rows import API, D1Source, MastersRows, read
+from backups.masters.rows import API, D1Source, MastersRows, collect_rows
 from backups.models import Dataset, Generation
 from kvops import rollback as contradictions
 from kvops import timing
@@ -115,7 +115,7 @@ def insist_source(source: str) -> str:
     return source
 
 
-def counts(masters: Masters, *, source: str = FROM_D1) -> list[TableCount]:
+def rows_by_table(masters: Masters, *, source: str = FROM_D1) -> list[TableCount]:
     """How many rows each table has now; the API is asked for all of them. Raises BackupRefused and CloudflareError."""
     insist_source(source)
     with KvReader(masters.namespace.environment, lambda: None, patient=True) as reader, MastersRows() as rows:
@@ -123,7 +123,7 @@ def counts(masters: Masters, *, source: str = FROM_D1) -> list[TableCount]:
         if source == FROM_D1:
             return [TableCount(each.name, each.table, d1.count(each)) for each in masters.datasets]
         try:
-            read(source, masters.datasets, masters.known, rows, d1)
+            collect_rows(source, masters.datasets, masters.known, rows, d1)
         except RunError as error:
             raise BackupRefused(str(error)) from error
         return [TableCount(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
@@ -152,7 +152,7 @@ def create_export(
 ) -> Generation:
     """The same within the caller's `audit.log.transaction()`."""
     log.insist()
-    if why := contradictions.why():
+    if why := contradictions.why_read_only():
         raise BackupRefused(why)
     namespace, at = masters.namespace, generations.insist_time(masters.namespace)
     try:
@@ -219,7 +219,7 @@ def write(
     ):
         d1 = D1Source(reader, masters.database.database_id, lambda table: progress(f"Reading {table.table}"))
         try:
-            read(source, masters.datasets, masters.known, rows, d1)
+            collect_rows(source, masters.datasets, masters.known, rows, d1)
         except RunError as error:
             raise BackupRefused(str(error)) from error
         for _, entry in rows.entries():
@@ -237,7 +237,7 @@ def _insist_plain(masters: Masters) -> None:
             raise BackupRefused(say(sentence, family=family))
 
 
-def refused(environment: Environment, refusal: Refused, *, actor: log.Actor) -> None:
+def record_refusal_of_masters(environment: Environment, refusal: Refused, *, actor: log.Actor) -> None:
     """Record that a copy was refused; for the caller that was told so."""
     log.refusal(
         Action.DUMP_REFUSED,

@@ -68,7 +68,7 @@ def _counted(form: MastersForm) -> dict[str, object]:
     """How many rows the choice is, or why nobody knows."""
     chosen = form.cleaned_data["masters"]
     try:
-        counts = masters.counts(chosen, source=form.cleaned_data["kept_source"])
+        counts = masters.rows_by_table(chosen, source=form.cleaned_data["kept_source"])
     except (BackupRefused, CloudflareError) as error:
         return {"failure": str(error)}
     return {

@@ -9,7 +9,7 @@ from audit.actions import Action
 from backups import archive as manifest
 from backups.generations.reader import Wanted, wanted
 from backups.models import Restore, RestoreChunk, RestoreEntry
-from backups.restores.moves import record
+from backups.restores.moves import record_restore
 from kvops.models import Read
 from kvops.runs.lease import Lease
 
@@ -24,7 +24,7 @@ EXACT_CHUNK = 50
 TRIES = 3
 
 
-def plan(restore: Restore) -> RestoreChunk | None:
+def next_restore_chunk(restore: Restore) -> RestoreChunk | None:
     """The next range of names, None at the end: at most 1,000 keys and 20 MiB of values; a larger value comes alone."""
     newest = restore.chunks.order_by("-last_index").first()
     first = newest.last_index + 1 if newest else 0
@@ -63,7 +63,7 @@ def leave(chunk: RestoreChunk) -> None:
     )
 
 
-def again(chunk: RestoreChunk, *, attempt: int) -> None:
+def repeat_chunk(chunk: RestoreChunk, *, attempt: int) -> None:
     """A new chunk of the same range, within the caller's transaction."""
     _create(chunk.restore, chunk.first_index, chunk.last_index, attempt=attempt)
 
@@ -114,7 +114,7 @@ def settled(chunk: RestoreChunk, *, lease: Lease) -> None:
     open_.update(state=State.SETTLED, settled_at=Now())
     chunk.refresh_from_db(fields=["answer"])
     problem = chunk.answer.get("problem")
-    record(
+    record_restore(
         Action.RESTORE_CHUNK_SETTLED,
         chunk.restore,
         actor=lease.actor,

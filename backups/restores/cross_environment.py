@@ -56,7 +56,7 @@ def insist_all(restore: Restore) -> None:
         )
 
 
-def rule(restore: Restore) -> list[str]:
+def crossing_rule(restore: Restore) -> list[str]:
     """The families by whose rule the names go there, as the evidence lists them; empty when nothing crosses."""
     if not crosses(restore.generation, restore.environment):
         return []

@@ -36,7 +36,7 @@ def build(restore: Restore) -> dict[str, object]:
         "listed": restore.listed,
         "on_conflict": restore.on_conflict,
         "reason": restore.reason,
-        "qa_may_take": crossing.rule(restore),
+        "qa_may_take": crossing.crossing_rule(restore),
         "policy": {"version": newest.number, "digest": newest.digest},
         "names": _names(restore),
         "compared": {"at": _time(restore.compared_at), "found": restore.found},

@@ -100,7 +100,7 @@ class RestoreForm(forms.Form):
         return chosen
 
     def wanted(self) -> dict[str, Any]:
-        """What `selecting.prepare` takes."""
+        """What `selecting.prepare_restore` takes."""
         chosen = self.cleaned_data
         names: list[str] | None = [self.only] if self.only else None
         if chosen["names"] and not self.only:

@@ -47,10 +47,10 @@ def move(
                 state=label(Restore.objects.get(pk=restore.pk)),
             )
         )
-    record(action, restore, actor=actor, digest=digest, details=details)
+    record_restore(action, restore, actor=actor, digest=digest, details=details)
 
 
-def record(
+def record_restore(
     action: Action,
     restore: Restore,
     *,

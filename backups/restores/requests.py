@@ -111,7 +111,7 @@ def start(restore: Restore, *, by: Person) -> Run:
         # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
         Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
         insist_names(mine)
-        digest = evidence.digest_of(evidence.canonical(restore_evidence.build(mine)))
+        digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(mine)))
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be put back is no longer what was approved."

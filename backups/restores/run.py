@@ -18,7 +18,7 @@ from backups.bucket import rollback as contradictions
 from backups.cleanup import stages
 from backups.execution import revalidation as deriving
 from backups.execution.clients import Clients, open_clients
-from backups.execution.live_values import current, difference
+from backups.execution.live_values import difference, live_values
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations.reader import GenerationReader, wanted
 from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
@@ -100,7 +100,7 @@ def _insist_as_approved(restore: Restore) -> None:
             stages.insist_names(restore.stage)
     except (RestoreRefused, stages.CleanupRefused) as refused:
         raise RunError("wrong_set", str(refused)) from refused
-    digest = evidence.digest_of(evidence.canonical(restore_evidence.build(restore)))
+    digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(restore)))
     if not restore.is_undo and (restore.approval is None or digest != restore.approval.digest):
         raise RunError("stale", STALE)
 
@@ -157,7 +157,7 @@ class _RestoreRun:
             names = wanted(self.restore, range(first, min(first + BLOCK, self.restore.names)))
             reserve(self.budget, most_calls_for(len(names)))
             self._putter.meter.insist({"read": len(names)})
-            live = current(self.reader, self.restore.namespace.namespace_id, names, self.restore.generation.read)
+            live = live_values(self.reader, self.restore.namespace.namespace_id, names, self.restore.generation.read)
             for one, entry in live:
                 if entry is not None and difference(self.copied.take(one), entry) in RestoreEntry.CONFLICTS:
                     raise RunError(
@@ -177,7 +177,7 @@ class _RestoreRun:
     def write(self) -> Again | None:
         """Chunks until the step is over or nothing is left to write."""
         while not self.lease.tired:
-            halted = emergency.in_force(self.restore.environment) is not None
+            halted = emergency.stop_in_force(self.restore.environment) is not None
             states = [State.INTENDED, State.SENT] if halted else [State.INTENDED]
             doubtful = self.restore.chunks.filter(state__in=states).order_by("number").first()
             if doubtful is not None:
@@ -226,7 +226,7 @@ class _RestoreRun:
         if found is not None:
             return found
         with self.lease.checkpoint():
-            return restore_chunks.plan(self.restore)
+            return restore_chunks.next_restore_chunk(self.restore)
 
     def _insist_rights(self) -> None:
         approval = self.restore.approval
@@ -280,5 +280,5 @@ class _RestoreRun:
                 details=counts,
             )
             if restore.stage:
-                undo.record(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
+                undo.record_undo(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
         return None

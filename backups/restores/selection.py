@@ -8,7 +8,7 @@ from audit.actions import Action
 from backups import archive as manifest
 from backups.models import Generation, GenerationEntry, Restore
 from backups.restores import cross_environment as crossing
-from backups.restores.moves import RestoreRefused, insist_operator, locked, move, record
+from backups.restores.moves import RestoreRefused, insist_operator, locked, move, record_restore
 from kvops.models import Namespace, Person, Run
 from kvops.names import after_prefix, storable
 from kvops.runs import driver as runs
@@ -18,7 +18,7 @@ State = Restore.State
 OnConflict = Restore.OnConflict
 
 
-def prepare(
+def prepare_restore(
     generation: Generation,
     *,
     namespace: Namespace | None = None,
@@ -48,10 +48,10 @@ def prepare(
             prepared_by=actor.text,
             person=person,
         )
-        freeze(restore, names)
+        freeze_restore(restore, names)
         crossing.insist_all(restore)
         _start_preview(restore, actor=actor, person=person, foreground=foreground)
-        record(Action.RESTORE_PREPARED, restore, actor=actor, details={"names": restore.names})
+        record_restore(Action.RESTORE_PREPARED, restore, actor=actor, details={"names": restore.names})
     return restore
 
 
@@ -81,7 +81,7 @@ def insist_source(generation: Generation, into: Namespace) -> None:
     crossing.insist_some(generation, into.environment)
 
 
-def freeze(restore: Restore, names: list[str] | None = None) -> None:
+def freeze_restore(restore: Restore, names: list[str] | None = None) -> None:
     """Write down the names to put back, in the order of the copy. Raises RestoreRefused when there are none."""
     beyond = after_prefix(restore.prefix)
     with connection.cursor() as cursor:

@@ -120,7 +120,7 @@ def start_undo(stage: CleanupStage, *, by: Person) -> Run:
             digest=approval.digest,
             values=values,
         )
-        record(Action.STAGE_UNDOING, mine, restore, actor=by.actor)
+        record_undo(Action.STAGE_UNDOING, mine, restore, actor=by.actor)
     return run
 
 
@@ -165,7 +165,7 @@ def _restore(stage: CleanupStage, by: Person) -> Restore:
     return restore
 
 
-def record(action: Action, stage: CleanupStage, restore: Restore, *, actor: log.Actor) -> None:
+def record_undo(action: Action, stage: CleanupStage, restore: Restore, *, actor: log.Actor) -> None:
     """One audit entry about the stage, within the open transaction."""
     log.record(
         action,

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from itertools import batched
 
 from backups.execution.clients import Clients
-from backups.execution.live_values import current
+from backups.execution.live_values import live_values
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations import encryption
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.generations.reader import Wanted
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
@@ -55,7 +55,7 @@ class Settler:
         with self.lease.checkpoint():
             restore_chunks.settled(chunk, lease=self.lease)
             if restore_chunks.of_range(chunk, Outcome.AGAIN):
-                restore_chunks.again(chunk, attempt=chunk.attempt + 1)
+                restore_chunks.repeat_chunk(chunk, attempt=chunk.attempt + 1)
 
     def _compare(self, chunk: RestoreChunk, block: Sequence[Wanted]) -> dict[int, restore_chunks.Became]:
         read = self.restore.generation.read
@@ -63,7 +63,7 @@ class Settler:
         self.meter.insist({"read": len(block)})
         protected = self._protected(block)
         found = {}
-        for one, live in current(self.reader, self.restore.namespace.namespace_id, block, read):
+        for one, live in live_values(self.reader, self.restore.namespace.namespace_id, block, read):
             found[one.index] = self._became(chunk, one, live, protected.get(one.name))
         return found
 
@@ -78,7 +78,7 @@ class Settler:
     ) -> restore_chunks.Became:
         """The outcome of a name, and how it compares with the copy now."""
         was = Outcome(one.outcome)
-        held = None if live is None else digest(live, self._key)
+        held = None if live is None else entry_digest(live, self._key)
         compared = {None: Compared.ABSENT, one.digest: Compared.EQUAL}.get(held, Compared.DIFFERENT)
         ours = was in RestoreEntry.UNDER_WAY
         if compared is Compared.EQUAL:
@@ -86,7 +86,7 @@ class Settler:
         if not ours and was is not Outcome.EQUAL:
             return was, compared
         # Absent, or still what was copied before it was to be overwritten: our write is not there.
-        if live is None or digest(live, encryption.digest_key(self.restore.safety)) == protected:
+        if live is None or entry_digest(live, encryption.digest_key(self.restore.safety)) == protected:
             if self._ending:
                 return Outcome.STOPPED, compared
             return (

@@ -62,7 +62,7 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
     if form.is_valid():
         person = person_of(request)
         try:
-            made = selecting.prepare(generation, **form.wanted(), actor=person.actor, person=person)
+            made = selecting.prepare_restore(generation, **form.wanted(), actor=person.actor, person=person)
         except RestoreRefused as refused:
             form.add_error(None, str(refused))
             refuse(request, refused, generation.environment, f"generation:{pk}")

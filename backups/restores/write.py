@@ -17,14 +17,14 @@ from audit.actions import Action
 from backups import archive as manifest
 from backups.execution import announcements
 from backups.execution.clients import Clients
-from backups.execution.live_values import LEAST, SINGLE, current, difference, takes_bulk, too_late
+from backups.execution.live_values import LEAST, SINGLE, difference, live_values, takes_bulk, too_late
 from backups.execution.prepaid import calls_for, reserve, reserve_more, spare
 from backups.generations import encryption
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.generations.reader import GenerationReader, Wanted
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
-from backups.restores.moves import record
+from backups.restores.moves import record_restore
 from backups.restores.preview import cannot_be_copied
 from kvops import clock, timing
 from kvops.cloudflare import ApiError, CloudflareError, KvEntry, RateLimited, TooLate
@@ -139,7 +139,7 @@ class Putter:
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
         plan = _Plan(time.monotonic(), clock.now(), self._protected(names))
         now = plan.read_at.timestamp()
-        live = current(self.reader, self.namespace_id, names, self.restore.generation.read)
+        live = live_values(self.reader, self.namespace_id, names, self.restore.generation.read)
         for copy, (one, entry) in zip(copies, live, strict=True):
             outcome = self._outcome(chunk, one, copy, entry, plan.protected)
             if outcome is None and (late := too_late(copy, now)):
@@ -179,7 +179,7 @@ class Putter:
         how = difference(copy, live)
         if how is Found.EQUAL:
             return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT
-        if digest(live, encryption.digest_key(self.restore.safety)) == protected.get(one.name):
+        if entry_digest(live, encryption.digest_key(self.restore.safety)) == protected.get(one.name):
             return None
         if chunk.attempt > 1:
             return Outcome.DIFFERENT
@@ -205,7 +205,7 @@ class Putter:
             )
             if changed != 1:
                 raise RunError("chunk_moved", gettext_noop("A chunk was moved by another worker."))
-            record(
+            record_restore(
                 Action.RESTORE_CHUNK_INTENDED,
                 self.restore,
                 actor=self.lease.actor,
@@ -248,7 +248,7 @@ class Putter:
         since = plan.since
         if time.monotonic() > plan.until - ALMOST:
             since = time.monotonic()
-            [(_, live)] = current(self.reader, self.namespace_id, [one], self.restore.generation.read)
+            [(_, live)] = live_values(self.reader, self.namespace_id, [one], self.restore.generation.read)
             outcome = self._outcome(chunk, one, entry, live, plan.protected)
             if outcome is not None:
                 return outcome
@@ -276,7 +276,7 @@ class Putter:
             if smaller:
                 restore_chunks.halves(chunk)
             else:
-                restore_chunks.again(chunk, attempt=chunk.attempt)
+                restore_chunks.repeat_chunk(chunk, attempt=chunk.attempt)
 
     def _written(
         self,

@@ -73,7 +73,7 @@ class Retention:
     def of(self, generations: Iterable[Generation]) -> list[Kept]:
         """The verdict on each of these copies, which are there and come with namespace and environment."""
         found = list(generations)
-        held = holds.of([each.pk for each in found])
+        held = holds.holds_of([each.pk for each in found])
         verdicts = decide(map(_copy, found), self.rules, self.successors, held, self.now)
         return [Kept(each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
 

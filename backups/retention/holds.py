@@ -18,7 +18,7 @@ from kvops.wording import say
 State = CleanupStage.State
 
 
-def of(pks: Collection[int]) -> Mapping[int, Sequence[Hold]]:
+def holds_of(pks: Collection[int]) -> Mapping[int, Sequence[Hold]]:
     """What holds each of these copies."""
     found: dict[int, list[Hold]] = defaultdict(list)
     for source in (_pins, _cleanups, _restores, _runs):

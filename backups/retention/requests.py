@@ -42,7 +42,7 @@ def due(environment: Environment) -> list[Kept]:
     return list(islice(retained.due(Generation.objects.filter(environment=environment)), CAP + 1))
 
 
-def current(environment: Environment) -> Disposal | None:
+def open_prune(environment: Environment) -> Disposal | None:
     """The disposal of the environment that is not over."""
     return Disposal.objects.filter(environment=environment).exclude(state__in=Disposal.OVER).first()
 
@@ -57,7 +57,7 @@ def collect(environment: Environment, *, reason: str, by: Person) -> Disposal:
     with log.transaction():
         insist_operator(by)
         emergency.lock(environment)
-        if current(environment):
+        if open_prune(environment):
             raise DisposalRefused(_("Copies of this environment are being disposed of already."))
         found = due(environment)[:CAP]
         if not found:
@@ -147,7 +147,7 @@ def start(disposal: Disposal, *, by: Person) -> Run:
         if mine.state != State.APPROVED or mine.approval is None:
             raise DisposalRefused(say(_("The disposal is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
-        digest = evidence.digest_of(evidence.canonical(disposal_evidence.build(mine)))
+        digest = evidence.digest_of(evidence.canonical_evidence(disposal_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be deleted is no longer what was approved."

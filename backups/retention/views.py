@@ -38,7 +38,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "after": found[PAGE - 1].generation.pk if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
         "disposing": [
-            (environment, disposals.due(environment), disposals.current(environment))
+            (environment, disposals.due(environment), disposals.open_prune(environment))
             for environment in Environment.objects.order_by("order")
         ],
         "may_operate": request.user.has_perm("kvops.operate"),

@@ -16,7 +16,7 @@ from kvops import timing
 from kvops.cloudflare import LockRule
 from kvops.models import Environment
 from kvops.overview.status import Alarm
-from kvops.templatetags.states import look
+from kvops.templatetags.states import look_of
 from kvops.templatetags.ui import state_badge
 
 register = template.Library()
@@ -44,7 +44,7 @@ def _differences(bucket: reconciling.BucketListings) -> Iterator[Alarm]:
     name = {"environment": bucket.environment.name}
     if wrong := bucket.wrong:
         title = _("The bucket of %(environment)s differs from its copies") % name
-        text = " · ".join(f"{look(f'object_{status}').word}: {_up_to(n)}" for status, n in wrong.items())
+        text = " · ".join(f"{look_of(f'object_{status}').word}: {_up_to(n)}" for status, n in wrong.items())
         level = "danger" if {Status.MISSING, Status.CHANGED} & wrong.keys() else "warning"
         url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong#objects"
         yield Alarm(level, title, text, url, _("See them"))

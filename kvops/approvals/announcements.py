@@ -27,7 +27,7 @@ def asked(request: ApprovalRequest) -> None:
     )
 
 
-def decided(request: ApprovalRequest, by: Person | None = None) -> None:
+def announce_decision(request: ApprovalRequest, by: Person | None = None) -> None:
     """A request was approved or rejected, withdrawn by another person, or ran out: told to whoever asked."""
     sentences = {
         State.APPROVED: _("Approved by %(name)s: %(what)s"),

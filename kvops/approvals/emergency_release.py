@@ -54,7 +54,7 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
         shown = evidence(stop, json.loads(request.evidence)["reason"])
         kind, digest = (
             ApprovalRequest.Kind.RELEASE_STOP,
-            canonical_evidence.digest_of(canonical_evidence.canonical(shown)),
+            canonical_evidence.digest_of(canonical_evidence.canonical_evidence(shown)),
         )
         used = approvals.claim(request, kind=kind, subject=f"stop:{stop.pk}", digest=digest, by=by)
         changed = EmergencyStop.objects.in_force().filter(pk=stop.pk).update(approval=used, released_at=Now())
@@ -72,7 +72,7 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
 
 
 def _in_force(environment: Environment) -> EmergencyStop:
-    stop = emergency.in_force(environment)
+    stop = emergency.stop_in_force(environment)
     if stop is None:
         raise approvals.ApprovalRefused(say(_("%(environment)s is not stopped."), environment=environment.name))
     return stop

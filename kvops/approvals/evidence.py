@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 
 
-def canonical(evidence: Mapping[str, object]) -> str:
+def canonical_evidence(evidence: Mapping[str, object]) -> str:
     """The one text of the evidence that is shown, stored and digested: sorted keys, no spaces, UTF-8."""
     return json.dumps(evidence, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -48,7 +48,7 @@ class DecisionForm(forms.Form):
     def __init__(self, approval: ApprovalRequest, data: dict[str, str] | None = None) -> None:
         super().__init__(data, initial={"shown": approval.digest})
         self.expected = word_to_type(approval)
-        self._risks = risks.of(approval)
+        self._risks = risks.risks_of(approval)
         for risk in self._risks:
             self.fields[f"accept_{risk}"] = forms.BooleanField(label=risks.sentence(risk), required=False)
 

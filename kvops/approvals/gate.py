@@ -20,7 +20,7 @@ from audit.models import Entry
 from kvops import clock, timing
 from kvops import rollback as contradictions
 from kvops.approvals import announcements, risks
-from kvops.approvals.evidence import canonical, digest_of
+from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.refusals import Refused
 from kvops.runs import emergency
@@ -41,10 +41,10 @@ class ApprovalKind:
 KINDS: dict[str, ApprovalKind] = {
     ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(decided="backups.cleanup.requests.decided"),
     ApprovalRequest.Kind.ENVIRONMENT: ApprovalKind(
-        decided="kvops.approvals.prepared_changes.decided", use="kvops.environments.apply.use_change"
+        decided="kvops.approvals.prepared_changes.change_decided", use="kvops.environments.apply.use_change"
     ),
     ApprovalRequest.Kind.POLICY: ApprovalKind(
-        decided="kvops.approvals.prepared_changes.decided", use="backups.policy.use_change"
+        decided="kvops.approvals.prepared_changes.change_decided", use="backups.policy.use_change"
     ),
     ApprovalRequest.Kind.RELEASE_STOP: ApprovalKind(use="kvops.approvals.emergency_release.use"),
     ApprovalRequest.Kind.RESTORE: ApprovalKind(decided="backups.restores.requests.decided"),
@@ -77,7 +77,7 @@ def submit(
     insist_writable()
     if not requester.holds(Role.OPERATOR):
         raise ApprovalRefused(_("Only an operator can ask for an approval."))
-    text = canonical(evidence)
+    text = canonical_evidence(evidence)
     if len(text.encode()) > MAX_EVIDENCE:
         raise ApprovalRefused(_("The evidence is larger than 64 KiB; it must name its lists by digest."))
     if ApprovalRequest.objects.filter(created_at__gt=Now()).exists():
@@ -105,7 +105,7 @@ def approve(
     request: ApprovalRequest, *, by: Person, shown: str, reason: str = "", accepted: Collection[str] = ()
 ) -> None:
     """Pending -> approved by another person, who was shown the digest and accepts each risk. Raises ApprovalRefused."""
-    named = risks.of(request)
+    named = risks.risks_of(request)
     if set(accepted) != set(named):
         raise ApprovalRefused(_("The request names risks. Accept each of them by its name, or reject the request."))
     _decide(request, State.APPROVED, by=by, shown=shown, reason=reason, accepted=named)
@@ -281,7 +281,7 @@ def _slug(request: ApprovalRequest) -> str:
 
 def insist_writable() -> None:
     """Nothing is asked for, decided or begun by a database that contradicts its copies, or whose clock went back."""
-    if why := contradictions.why():
+    if why := contradictions.why_read_only():
         raise ApprovalRefused(why)
     if clock.went_back():
         raise ApprovalRefused(_("The database's clock is behind the newest entry of the record. Set it right first."))
@@ -289,7 +289,7 @@ def insist_writable() -> None:
 
 def insist_not_stopped(request: ApprovalRequest) -> None:
     """What is approved for an environment waits while its emergency stop is on; only the release does not."""
-    if request.kind != ApprovalRequest.Kind.RELEASE_STOP and (why := emergency.why(request.environment)):
+    if request.kind != ApprovalRequest.Kind.RELEASE_STOP and (why := emergency.why_stopped(request.environment)):
         raise ApprovalRefused(why)
 
 
@@ -302,7 +302,7 @@ def _told(request: ApprovalRequest, by: Person | None = None) -> None:
     request.refresh_from_db()
     if decided := KINDS[request.kind].decided:
         import_string(decided)(request)
-    announcements.decided(request, by)
+    announcements.announce_decision(request, by)
 
 
 def _record(action: Action, request: ApprovalRequest, by: Person | log.Actor, *, until: datetime | None = None) -> None:

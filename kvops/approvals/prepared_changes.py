@@ -18,7 +18,7 @@ ACTIONS = {
 }
 
 
-def prepare(
+def prepare_change(
     kind: ApprovalRequest.Kind, *, definition: Mapping[str, object], summary: list[str], actor: log.Actor
 ) -> PreparedChange:
     """Keep a new definition for an operator to submit; an earlier one nobody submitted is discarded.
@@ -33,7 +33,7 @@ def prepare(
         undone.update(discarded_at=Now())
         change = PreparedChange.objects.create(
             kind=kind,
-            definition=canonical_evidence.canonical(definition),
+            definition=canonical_evidence.canonical_evidence(definition),
             summary="\n".join(summary),
             prepared_by=actor.text,
         )
@@ -41,13 +41,13 @@ def prepare(
     return change
 
 
-def waiting(kind: ApprovalRequest.Kind) -> PreparedChange | None:
+def waiting_change(kind: ApprovalRequest.Kind) -> PreparedChange | None:
     """The prepared change that is neither in force nor discarded, with its approval request."""
     undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
     return undone.select_related("approval").first()
 
 
-def submit(change: PreparedChange, *, by: Person) -> ApprovalRequest:
+def submit_change(change: PreparedChange, *, by: Person) -> ApprovalRequest:
     """Ask a reviewer to decide on a prepared change. Raises ApprovalRefused."""
     with log.transaction():
         if change.approval_id or change.applied_at or change.discarded_at:
@@ -72,17 +72,17 @@ def evidence(change: PreparedChange) -> dict[str, object]:
     }
 
 
-def claim(change: PreparedChange, *, by: Person) -> None:
+def claim_change(change: PreparedChange, *, by: Person) -> None:
     """Use the approval of this very change, in the caller's transaction that applies it. Raises ApprovalRefused."""
     if change.approval is None:
         raise approvals.ApprovalRefused(_("This change was not submitted."))
-    digest = canonical_evidence.digest_of(canonical_evidence.canonical(evidence(change)))
+    digest = canonical_evidence.digest_of(canonical_evidence.canonical_evidence(evidence(change)))
     kind = ApprovalRequest.Kind(change.kind)
     approvals.claim(change.approval, kind=kind, subject=f"change:{change.pk}", digest=digest, by=by)
     PreparedChange.objects.filter(pk=change.pk).update(applied_at=Now())
 
 
-def decided(request: ApprovalRequest) -> None:
+def change_decided(request: ApprovalRequest) -> None:
     """Follow a decision: a change that was refused is discarded."""
     if request.state in {
         ApprovalRequest.State.REJECTED,

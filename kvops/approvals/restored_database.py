@@ -21,7 +21,7 @@ class NothingToAccept(Refused):
     """There is no contradiction, or no reason was given."""
 
 
-def accept(*, actor: log.Actor, reason: str) -> list[Contradiction]:
+def accept_restored_database(*, actor: log.Actor, reason: str) -> list[Contradiction]:
     """Go on with the database as it is. Every open request is withdrawn, every run with an approval is over.
 
     Raises NothingToAccept.

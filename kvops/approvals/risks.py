@@ -17,7 +17,7 @@ SENTENCES: dict[str, Promise] = {
 """What a reviewer agrees to, by the code that the evidence has for it."""
 
 
-def of(request: ApprovalRequest) -> list[str]:
+def risks_of(request: ApprovalRequest) -> list[str]:
     """The codes of the risks that the request's evidence names."""
     return [str(risk) for risk in json.loads(request.evidence).get("risks", [])]
 

@@ -24,13 +24,13 @@ LONGEST = 90
 State = ApprovalRequest.State
 
 
-def in_force(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
+def approval_in_force(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
     """The newest approval of this kind that stands for the subject now; None when there is none."""
     found = ApprovalRequest.objects.filter(kind=kind, subject=subject, state=State.APPROVED, standing_until__gt=Now())
     return found.order_by("-pk").first()
 
 
-def newest(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
+def newest_request(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
     """The newest request of this kind for the subject, however it stands; None when nobody ever asked."""
     return ApprovalRequest.objects.filter(kind=kind, subject=subject).order_by("-pk").first()
 
@@ -45,7 +45,7 @@ def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, 
     fresh = _fresh(request)
     if fresh.environment:
         emergency.lock(fresh.environment)
-    insist(fresh)
+    insist_standing(fresh)
     if (fresh.kind, fresh.digest) != (kind, digest):
         raise ApprovalRefused(_("The rule is no longer the one that was approved. Ask again."))
     log.record(
@@ -60,7 +60,7 @@ def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, 
     return fresh
 
 
-def insist(request: ApprovalRequest) -> None:
+def insist_standing(request: ApprovalRequest) -> None:
     """Before every run and every chunk under it: the approval stands, and both people have their rights.
 
     Raises ApprovalRefused; an emergency stop of the environment refuses, too.

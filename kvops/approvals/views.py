@@ -135,7 +135,7 @@ def submit_change(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask a reviewer to decide on a change that a command prepared."""
     change = get_object_or_404(PreparedChange, pk=pk)
     try:
-        approval = changes.submit(change, by=person_of(request))
+        approval = changes.submit_change(change, by=person_of(request))
     except approvals.ApprovalRefused as refused:
         messages.error(request, str(refused))
         details = {"reason": english(refused)[:500]}

@@ -130,7 +130,7 @@ def failure(answer: httpx.Response) -> CloudflareError:
     if answer.is_redirect or answer.is_informational:
         return unreadable(answer, "a redirect, which is never followed")
     try:
-        envelope = _json.as_object(_json.parse(answer.content))
+        envelope = _json.as_object(_json.parse_json(answer.content))
         errors = [_json.as_object(item) for item in _json.as_list(envelope.get("errors"))]
         codes = [_json.as_int(error.get("code")) for error in errors]
         said_text = "; ".join(_json.as_text(error.get("message"))[:200] for error in errors)
@@ -150,7 +150,7 @@ def failure(answer: httpx.Response) -> CloudflareError:
 def _codes(answer: httpx.Response) -> set[int]:
     """The codes of an envelope's errors; none when it is no envelope."""
     try:
-        errors = _json.as_list(_json.as_object(_json.parse(answer.content)).get("errors"))
+        errors = _json.as_list(_json.as_object(_json.parse_json(answer.content)).get("errors"))
         return {_json.as_int(_json.as_object(error).get("code")) for error in errors}
     except _json.Malformed:
         return set()

@@ -128,7 +128,7 @@ class Transport:
         typed = {"Content-Type": content_type} if body is not None else {}
         answer = self._send(method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys, by=by)
         try:
-            envelope = _json.as_object(_json.parse(answer.content))
+            envelope = _json.as_object(_json.parse_json(answer.content))
             if envelope.get("success") is True:
                 return read(envelope)
         except _json.Malformed as error:

@@ -52,7 +52,7 @@ _decoder = json.JSONDecoder(
 )
 
 
-def parse(data: bytes | str) -> Value:
+def parse_json(data: bytes | str) -> Value:
     """Read one JSON text; raises Malformed."""
     try:
         value: Value = _decoder.decode(data if isinstance(data, str) else data.decode())

@@ -81,7 +81,7 @@ class KVWriter(ApiClient):
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/values/{segment(entry.name)}"
         body, content_type = entry.data, "application/octet-stream"
         if entry.metadata is not None:
-            body, content_type = _form(entry.data, _json.text(_json.parse(entry.metadata)))
+            body, content_type = _form(entry.data, _json.text(_json.parse_json(entry.metadata)))
         query = None if entry.expiration is None else {"expiration": str(entry.expiration)}
         return self._call(
             [entry.name],
@@ -134,7 +134,7 @@ def _pair(entry: KvEntry) -> str:
     if entry.expiration is not None:
         members["expiration"] = str(entry.expiration)
     if entry.metadata is not None:
-        members["metadata"] = _json.text(_json.parse(entry.metadata))
+        members["metadata"] = _json.text(_json.parse_json(entry.metadata))
     return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
 
 

@@ -26,7 +26,7 @@ def sdk(module: str) -> Any:
         ) from error
 
 
-def ask[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exception] = Unavailable) -> T:
+def ask_onepassword[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exception] = Unavailable) -> T:
     """What the work with a signed-in client returns. Raises Unavailable, and what the work raises of `passing`."""
     client_class = sdk("client").Client
     token = os.environ.get(TOKEN, "").strip()
@@ -48,5 +48,5 @@ def ask[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exception] = Un
 
 def resolve(reference: str) -> str:
     """The secret an `op://vault/item/field` names. Raises Unavailable."""
-    found: str = ask(lambda client: client.secrets.resolve(reference))
+    found: str = ask_onepassword(lambda client: client.secrets.resolve(reference))
     return found

@@ -16,7 +16,7 @@ CODE = "clock_skew"
 
 
 def measure(environment: Environment, service: Skew.Service, theirs: float | None) -> str:
-    """Keep how far the clocks are apart, `theirs` in seconds since 1970, None when it said nothing; and as `why`."""
+    """Keep how far the clocks are apart, `theirs` in seconds since 1970, None when it said nothing; and as `why_skewed`."""
     if theirs is not None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8 - %s", [theirs])
@@ -28,10 +28,10 @@ def measure(environment: Environment, service: Skew.Service, theirs: float | Non
             unique_fields=["environment", "service"],
             update_fields=["seconds", "measured_at"],
         )
-    return why(environment, service)
+    return why_skewed(environment, service)
 
 
-def why(environment: Environment, service: Skew.Service) -> str:
+def why_skewed(environment: Environment, service: Skew.Service) -> str:
     """One sentence that says that the clocks were too far apart when they were compared last; empty when not."""
     found = Skew.objects.filter(environment=environment, service=service).first()
     if found is None or not found.too_large:

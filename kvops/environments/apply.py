@@ -54,13 +54,13 @@ def find_namespace(address: str) -> Namespace:
     return found
 
 
-def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
+def apply_environments(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
     """Put the environments of a TOML text in force, or prepare the change for a second person.
 
     Raises DefinitionRefused and its kinds NotVisible and StillInUse, and approvals.ApprovalRefused.
     """
-    wanted = estate.parse(text)
-    differences = estate.changes(current(), wanted)
+    wanted = estate.parse_environments(text)
+    differences = estate.changes(environments_in_force(), wanted)
     if not differences:
         return Applied(())
     titles = _probe(wanted)
@@ -68,7 +68,7 @@ def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
         with transaction.atomic():  # a rehearsal: what the database refuses is better known before a reviewer decides
             _write(wanted, titles)
             transaction.set_rollback(True)
-        return changes.prepare(
+        return changes.prepare_change(
             ApprovalRequest.Kind.ENVIRONMENT,
             definition=estate.as_data(wanted),
             summary=[*differences, *_titles(wanted, titles)],
@@ -86,7 +86,7 @@ def apply(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
 def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
     change = PreparedChange.objects.get(approval=request)
-    wanted = estate.read(TomlTable(json.loads(change.definition)))
+    wanted = estate.environments_of_table(TomlTable(json.loads(change.definition)))
     titles = _probe(wanted)
     if renamed := [line for line in _titles(wanted, titles) if line not in change.summary]:
         raise approvals.ApprovalRefused(
@@ -94,8 +94,8 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
         )
     with log.transaction():
         _lock()
-        differences = estate.changes(current(), wanted)
-        changes.claim(change, by=by)
+        differences = estate.changes(environments_in_force(), wanted)
+        changes.claim_change(change, by=by)
         _write(wanted, titles)
         _record(wanted, differences, by.actor)
     return Applied(tuple(differences))
@@ -103,12 +103,12 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
 
 def probe(environment: Environment) -> int:
     """How many namespaces and databases the read token sees; raises NotVisible unless it sees all of them."""
-    mine = [definition for definition in current() if definition.slug == environment.slug]
+    mine = [definition for definition in environments_in_force() if definition.slug == environment.slug]
     _probe(mine)
     return sum(len(definition.kv) + len(definition.d1) for definition in mine)
 
 
-def current() -> list[estate.EnvironmentDefinition]:
+def environments_in_force() -> list[estate.EnvironmentDefinition]:
     """The environments in force, as definitions."""
     rows = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")
     scratches = {one.environment_id: one for one in Scratch.objects.all()}
@@ -232,6 +232,6 @@ def _record(wanted: Sequence[estate.EnvironmentDefinition], differences: Sequenc
         Action.ENVIRONMENT_APPLIED,
         actor=actor,
         subject="environments",
-        digest=evidence.digest_of(evidence.canonical(estate.as_data(wanted))),
+        digest=evidence.digest_of(evidence.canonical_evidence(estate.as_data(wanted))),
         details={"changes": for_the_record(differences)},
     )

@@ -68,12 +68,12 @@ class EnvironmentDefinition:
         return {name: value for name, value in values.items() if name not in {"slug", "kv", "d1"}}
 
 
-def parse(text: str) -> tuple[EnvironmentDefinition, ...]:
+def parse_environments(text: str) -> tuple[EnvironmentDefinition, ...]:
     """The environments of a TOML text, in their order. Raises DefinitionRefused."""
-    return read(load(text))
+    return environments_of_table(load(text))
 
 
-def read(top: TomlTable) -> tuple[EnvironmentDefinition, ...]:
+def environments_of_table(top: TomlTable) -> tuple[EnvironmentDefinition, ...]:
     """The same from a table that was read already. Raises DefinitionRefused."""
     found = sorted((_environment(table) for table in top.tables("environment")), key=lambda d: d.order)
     top.done()
@@ -213,7 +213,7 @@ def _insist_buckets(found: Sequence[EnvironmentDefinition]) -> None:
 
 
 def as_data(definitions: Sequence[EnvironmentDefinition]) -> dict[str, object]:
-    """The definitions in the shape of the TOML, every field spelled out: `read` takes the JSON of it."""
+    """The definitions in the shape of the TOML, every field spelled out: `environments_of_table` takes the JSON of it."""
     return {"environment": [_data(definition) for definition in definitions]}
 
 

@@ -34,7 +34,7 @@ def index(request: HttpRequest) -> HttpResponse:
     context = {
         "environments": [(one, SharedBudget(one.account_id).left(), quota.spent(one)) for one in found],
         "budget_calls": SharedBudget("").calls,
-        "change": changes.waiting(ApprovalRequest.Kind.ENVIRONMENT),
+        "change": changes.waiting_change(ApprovalRequest.Kind.ENVIRONMENT),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "environments/index.html", context)

@@ -46,7 +46,7 @@ WINDOW = 20_000
 """How many names a page looks through at most."""
 
 
-def newest(namespace: Namespace) -> Scan | None:
+def newest_scan(namespace: Namespace) -> Scan | None:
     """The newest complete scan, None before the first."""
     return Scan.objects.newest(namespace)
 
@@ -102,7 +102,7 @@ def keys(
 def by_category(namespace: Namespace) -> dict[str, int]:
     """Keys per category as of the newest scan, every category named."""
     totals = dict.fromkeys(Category.values, 0)
-    for row in categories.counts(namespace):
+    for row in categories.keys_by_family(namespace):
         totals[row.category] += row.keys
     return totals
 

@@ -106,7 +106,7 @@ def _family(table: TomlTable) -> FamilyDefinition:
     return definition
 
 
-def current() -> tuple[FamilyDefinition, ...]:
+def families_in_force() -> tuple[FamilyDefinition, ...]:
     """The families in force, sorted."""
     rows = Family.objects.values(*FamilyDefinition.__dataclass_fields__)
     found = (FamilyDefinition(**{**row, "notice_days": tuple(row["notice_days"])}) for row in rows)
@@ -179,7 +179,7 @@ def replace(wanted: Collection[FamilyDefinition]) -> None:
     for namespace in namespaces:
         newest = Scan.objects.newest(namespace)
         if newest is not None:
-            count(newest)
+            count_keys(newest)
 
 
 def _save(definition: FamilyDefinition) -> Family:
@@ -198,7 +198,7 @@ def _assign(namespace: Namespace, families: Families) -> None:
         )
 
 
-def count(scan: Scan) -> None:
+def count_keys(scan: Scan) -> None:
     """Count the keys of the scan's namespace per category and family, within the caller's transaction."""
     ScanCount.objects.filter(scan=scan).delete()
     with connection.cursor() as cursor:
@@ -213,7 +213,7 @@ def count(scan: Scan) -> None:
         )
 
 
-def counts(namespace: Namespace) -> Sequence[ScanCount]:
+def keys_by_family(namespace: Namespace) -> Sequence[ScanCount]:
     """Keys per category and family as of the newest scan, in the order of their patterns; empty without a scan."""
     newest = Scan.objects.newest(namespace)
     if newest is None:

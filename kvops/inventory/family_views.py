@@ -17,7 +17,7 @@ def index(request: HttpRequest) -> HttpResponse:
     context = {
         "rows": categories.in_environments(),
         "policy": PolicyVersion.objects.order_by("-number").first(),
-        "change": changes.waiting(ApprovalRequest.Kind.POLICY),
+        "change": changes.waiting_change(ApprovalRequest.Kind.POLICY),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "categories/index.html", context)

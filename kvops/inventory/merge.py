@@ -77,7 +77,7 @@ class Merged:
     unexplained: int = 0
 
 
-def stage(scan: Scan, keys: Sequence[ListedKey]) -> None:
+def stage_keys(scan: Scan, keys: Sequence[ListedKey]) -> None:
     """Add listed keys to the stage, within the caller's transaction. Their names must be storable."""
     rows = [
         f"{scan.pk}\t{escaped(key.name)}\t{r'\N' if key.expiration is None else key.expiration}"
@@ -91,7 +91,7 @@ def stage(scan: Scan, keys: Sequence[ListedKey]) -> None:
         copy.write("".join(rows))
 
 
-def clear(scan: Scan) -> None:
+def clear_keys(scan: Scan) -> None:
     """Empty the stage of this scan."""
     StagedKey.objects.filter(scan=scan).delete()
 
@@ -138,7 +138,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         unstorable=unstorable,
         calls=calls,
     )
-    categories.count(scan)
+    categories.count_keys(scan)
     # Also what earlier scans of the namespace left behind when they failed.
     StagedKey.objects.filter(scan__in=Scan.objects.filter(namespace=namespace)).delete()
     return merged

@@ -37,7 +37,7 @@ def names(scan: Scan, *, prefix: str = "", after: str = "") -> QuerySet[MissingK
     return found.filter(name__gt=after) if after else found
 
 
-def acknowledge(scan: Scan, *, by: Person, note: str) -> None:
+def acknowledge_deletions(scan: Scan, *, by: Person, note: str) -> None:
     """Record what a person found out about the unexplained deletions of a scan. Raises AcknowledgeRefused."""
     with log.transaction():
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):

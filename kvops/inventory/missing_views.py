@@ -70,7 +70,7 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, scan, form, status=422)
     try:
-        missing.acknowledge(scan, by=person, note=form.cleaned_data["note"])
+        missing.acknowledge_deletions(scan, by=person, note=form.cleaned_data["note"])
     except missing.AcknowledgeRefused as refused:
         messages.error(request, str(refused))
         details = {"reason": english(refused)[:500]}

@@ -154,7 +154,7 @@ def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
                 calls=before + calls.client.calls,
                 note=f"{listing.staged:,} keys listed.",
             ):
-                merging.stage(mine, keys)
+                merging.stage_keys(mine, keys)
             if last:
                 return listing
 
@@ -166,7 +166,7 @@ def _from_the_beginning(
     too_often = listing.restarts >= MAX_RESTARTS
     fresh = _Listing(restarts=0 if too_often else listing.restarts + 1)
     with lease.checkpoint(cursor=asdict(fresh), done=0, note=note):
-        merging.clear(mine)
+        merging.clear_keys(mine)
     if too_often:
         raise over
     return fresh

@@ -123,7 +123,7 @@ def in_hex(data: bytes) -> str:
     )
 
 
-def command(namespace: Namespace, name: str) -> str:
+def fetch_command(namespace: Namespace, name: str) -> str:
     """What fetches the value without KVOps, quoted for a shell."""
     account = shell(namespace.environment.account_id)
     if name.startswith("-"):  # wrangler takes it for an option, and knows no other way to give a name

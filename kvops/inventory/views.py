@@ -49,14 +49,14 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the keys of a namespace, filtered and paged by the address."""
     namespace = named(environment, binding)
     form = KeyFilter(namespace, request.GET.dict())
-    counts = categories.counts(namespace)
+    counts = categories.keys_by_family(namespace)
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
         "form": form,
         "page": form.page(now=time.time(), limit=PAGE),
         "filtered": any(request.GET.values()),
-        "scan": browse.newest(namespace),
+        "scan": browse.newest_scan(namespace),
         "run": _scans(namespace).order_by("-pk").first(),
         "total": sum(row.keys for row in counts),
         "categories": [(c, sum(row.keys for row in counts if row.category == c)) for c in Category.values],

@@ -122,7 +122,7 @@ def columns() -> list[Column]:
     return list(found.values())
 
 
-def waiting(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
+def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[ApprovalRequest]:
     """The requests that wait for the person: to decide, or to put an approved change in force."""
     requests = ApprovalRequest.objects.none()
     if Role.REVIEWER in roles:

@@ -17,7 +17,7 @@ def index(request: HttpRequest) -> HttpResponse:
     shown = overview.columns()
     context = {
         "columns": shown,
-        "waiting": overview.waiting(person, person.roles()),
+        "waiting": overview.waiting_requests(person, person.roles()),
         "running": overview.running(),
         "first_steps": overview.first_steps(shown),
         "alarms": overview.alarms(shown),

@@ -21,7 +21,7 @@ from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.runs import emergency
 from kvops.runs.kinds import KINDS
-from kvops.runs.lease import Lease, close, slug, take
+from kvops.runs.lease import Lease, close_failed, slug, take
 from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped, TryLater
 from kvops.wording import say
 
@@ -179,11 +179,11 @@ def _pause(lease: Lease, wait: float, note: str, *, tries: int) -> None:
 
 def fail(lease: Lease, code: str, sentence: str) -> None:
     """End the run as failed, in the transaction at hand."""
-    close(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
+    close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
 
 
 def _stop(lease: Lease, stopped: Stopped) -> None:
-    close(lease, Run.State.STOPPED, Action.RUN_STOPPED, stopped.code, str(stopped)[:1000])
+    close_failed(lease, Run.State.STOPPED, Action.RUN_STOPPED, stopped.code, str(stopped)[:1000])
 
 
 def drive_to_the_end(run: Run) -> Iterator[Run]:
@@ -219,7 +219,9 @@ def insist_not_approver(run: Run, actor: log.Actor) -> None:
 
 def insist_not_stopped(run: Run) -> None:
     """Raise NotResumable when the run carries an approval and its environment is stopped, or nothing may change."""
-    if run.approval_id is not None and (why := contradictions.why() or emergency.why(run.environment)):
+    if run.approval_id is not None and (
+        why := contradictions.why_read_only() or emergency.why_stopped(run.environment)
+    ):
         raise NotResumable(why)
 
 

@@ -22,14 +22,14 @@ class StopRefused(Refused):
     """The stop cannot be pressed this way; the message says why."""
 
 
-def in_force(environment: Environment) -> EmergencyStop | None:
+def stop_in_force(environment: Environment) -> EmergencyStop | None:
     """The stop of an environment, None when there is none."""
     return EmergencyStop.objects.in_force().select_related("by").filter(environment=environment).first()
 
 
-def why(environment: Environment | None) -> str:
+def why_stopped(environment: Environment | None) -> str:
     """One sentence that says that the environment is stopped, by whom and why; empty when it is not."""
-    stop = in_force(environment) if environment else None
+    stop = stop_in_force(environment) if environment else None
     if stop is None or environment is None:
         return ""
     return say(
@@ -42,7 +42,7 @@ def why(environment: Environment | None) -> str:
 
 def insist_none(environment: Environment) -> None:
     """Raise leases.Stopped, which ends the run at hand until it is resumed, when the environment is stopped."""
-    if sentence := why(environment):
+    if sentence := why_stopped(environment):
         raise Stopped(CODE, english(sentence).strip())
 
 
@@ -59,7 +59,7 @@ def press(environment: Environment, *, by: Person, reason: str = "") -> Emergenc
         if not by.roles():
             raise StopRefused(_("Only an operator, a reviewer or an auditor can stop an environment."))
         lock(environment)
-        if in_force(environment):
+        if stop_in_force(environment):
             raise StopRefused(_("The emergency stop is on already."))
         stop = EmergencyStop.objects.create(environment=environment, by=by, reason=reason.strip()[:500])
         log.record(

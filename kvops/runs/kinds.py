@@ -27,15 +27,15 @@ KINDS: dict[str, RunKind] = {
         finished=("backups.generations.start.verify_finished", "backups.cleanup.preparation.verify_finished"),
     ),
     Run.Kind.CHECK: RunKind(
-        "backups.integrity.start.compare", finished=("backups.cleanup.preparation.check_finished",)
+        "backups.integrity.start.run_check", finished=("backups.cleanup.preparation.check_finished",)
     ),
     Run.Kind.DELETE: RunKind("backups.deletion.run.delete_keys_permanently", resumed="backups.deletion.run.let_go_on"),
     Run.Kind.CONFIRM: RunKind("backups.deletion.proof.confirm_absence"),
     Run.Kind.RECONCILE: RunKind("backups.bucket.reconcile.reconcile"),
     Run.Kind.LATE_CHECK: RunKind("backups.deletion.late_check.look_again"),
     Run.Kind.PREVIEW: RunKind("backups.restores.preview.preview"),
-    Run.Kind.RESTORE: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
-    Run.Kind.UNDO: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.again"),
+    Run.Kind.RESTORE: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.revalidate"),
+    Run.Kind.UNDO: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.revalidate"),
     Run.Kind.DISPOSE: RunKind("backups.retention.run.delete_copies_permanently"),
     Run.Kind.CONTRAST: RunKind("backups.comparisons.start.contrast"),
     Run.Kind.DRILL: RunKind("backups.drills.run.rehearse"),

@@ -240,7 +240,7 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
     return lease
 
 
-def close(lease: Lease, state: Run.State, action: Action, code: str, sentence: str) -> None:
+def close_failed(lease: Lease, state: Run.State, action: Action, code: str, sentence: str) -> None:
     """End a run that failed or was stopped, giving the lease back; a lease that was lost changes nothing."""
     with log.transaction():
         changed = lease.held().update(

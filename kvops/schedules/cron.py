@@ -28,7 +28,7 @@ class NotCron(Exception):
     """The expression or the zone cannot be used; the message says what it takes."""
 
 
-def insist(expression: str, zone: str) -> None:
+def insist_cron(expression: str, zone: str) -> None:
     """Raise NotCron unless the expression has five fields and is due some day, and the zone exists."""
     try:
         fields = expression.split()

@@ -61,11 +61,13 @@ class Begun:
 
 JOBS: dict[str, ScheduledJob] = {
     "scan": ScheduledJob(_("Scan of every namespace"), "kvops.inventory.scan.scan_all", "17 1 * * *"),
-    "backup": ScheduledJob(_("Copies that families expect"), "backups.generations.routine.back_up", "7 2 * * *"),
+    "backup": ScheduledJob(_("Copies that families expect"), "backups.generations.routine.back_up_due", "7 2 * * *"),
     "verify": ScheduledJob(
-        _("Reading the newest copies back again"), "backups.generations.routine.verify", "37 4 * * 0"
+        _("Reading the newest copies back again"), "backups.generations.routine.verify_newest", "37 4 * * 0"
     ),
-    "check": ScheduledJob(_("Checks of the newest copies against D1"), "backups.integrity.routine.check", "7 5 * * 1"),
+    "check": ScheduledJob(
+        _("Checks of the newest copies against D1"), "backups.integrity.routine.check_newest", "7 5 * * 1"
+    ),
     "reconcile": ScheduledJob(
         _("Comparison of the bucket with the copies"), "backups.bucket.reconcile.scheduled", "47 3 * * *"
     ),
@@ -182,11 +184,11 @@ def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> 
         _tell(
             NotificationEvent.SCHEDULE_MISSED,
             firing,
-            say(_("Late: %(job)s"), job=label(schedule.job)),
+            say(_("Late: %(job)s"), job=job_label(schedule.job)),
             _missed(firing, now),
         )
     if begun.refused:
-        title = say(_("Could not be started: %(job)s"), job=label(schedule.job))
+        title = say(_("Could not be started: %(job)s"), job=job_label(schedule.job))
         _tell(NotificationEvent.SCHEDULE_REFUSED, firing, title, begun.refused)
 
 
@@ -219,7 +221,7 @@ def _tell(event: NotificationEvent, firing: Firing, title: str, lines: Sequence[
     )
 
 
-def label(job: str) -> str | Promise:
+def job_label(job: str) -> str | Promise:
     """What a job is called; a job that this version does not know by its name."""
     return JOBS[job].label if job in JOBS else job
 
@@ -228,7 +230,7 @@ def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> Non
     """Set when it is due, from now on. Raises ScheduleRefused."""
     expression = " ".join(expression.split())
     try:
-        cron.insist(expression, zone)
+        cron.insist_cron(expression, zone)
     except cron.NotCron as error:
         raise ScheduleRefused(*error.args) from error
     with log.transaction():

@@ -37,7 +37,7 @@ class Standing:
     @property
     def label(self) -> str:
         """What is started."""
-        return str(schedules.label(self.schedule.job))
+        return str(schedules.job_label(self.schedule.job))
 
     @property
     def words(self) -> str:
@@ -45,7 +45,7 @@ class Standing:
         return cron.words(self.schedule.expression)
 
 
-def of(found: Iterable[Schedule]) -> Iterator[Standing]:
+def punctuality_of(found: Iterable[Schedule]) -> Iterator[Standing]:
     """How these schedules stand, by the database's clock."""
     now = clock.now()
     for schedule in found:
@@ -62,7 +62,9 @@ def all_() -> list[tuple[Environment | None, list[Standing]]]:
     known = Schedule.objects.filter(job__in=schedules.JOBS).select_related("environment", "paused_by")
     order = {name: place for place, name in enumerate(schedules.JOBS)}
     found: dict[int | None, tuple[Environment | None, list[Standing]]] = {}
-    for one in of(sorted(known, key=lambda one: (one.environment.order if one.environment else 0, order[one.job]))):
+    for one in punctuality_of(
+        sorted(known, key=lambda one: (one.environment.order if one.environment else 0, order[one.job]))
+    ):
         environment = one.schedule.environment
         found.setdefault(one.schedule.environment_id, (environment, []))[1].append(one)
     return list(found.values())

@@ -82,7 +82,7 @@ def _page(
     form = FiringFilter(request.GET)
     firings = list(form.firings(schedule)[: PAGE + 1])
     context = {
-        "standing": next(punctuality.of([schedule])),
+        "standing": next(punctuality.punctuality_of([schedule])),
         "environment": schedule.environment,
         "form": form,
         "firings": firings[:PAGE],

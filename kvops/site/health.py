@@ -32,7 +32,7 @@ def readyz(_request: HttpRequest) -> HttpResponse:
     try:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        unseen = [] if missing else [*filter(None, [english(contradictions.why())]), *heartbeats.missing()]
+        unseen = [] if missing else [*filter(None, [english(contradictions.why_read_only())]), *heartbeats.missing()]
     except DatabaseError:
         return HttpResponse("The database does not answer.\n", content_type="text/plain", status=503)
     if missing:

@@ -57,7 +57,7 @@ class ReadOnlyMiddleware:
         name = request.resolver_match.view_name if request.resolver_match else ""
         if request.method != "POST" or name in SAFE or name.startswith("account_"):
             return None
-        if not isinstance(request.user, User) or not (why := contradictions.why()):
+        if not isinstance(request.user, User) or not (why := contradictions.why_read_only()):
             return None
         messages.error(request, why)
         log.refusal(

@@ -51,7 +51,7 @@ def send_canary() -> None:
     with transaction.atomic():
         # First, because the lock on this row lets one sender at a time through.
         beat("canary_sent")
-        queue.withdraw(CANARY)
+        queue.withdraw_tasks(CANARY)
         queue.enqueue(CANARY, 0)
 
 

@@ -13,8 +13,8 @@ from kvops.schedules import jobs as schedules
 from kvops.supervision.heartbeats import age, beat
 
 LOOKS = (
-    "backups.bucket.rollback.look",
-    "backups.bucket.protection.look_when_due",
+    "backups.bucket.rollback.look_for_rollback",
+    "backups.bucket.protection.ask_when_due",
     "backups.investigations.requests.end_due",
 )
 """What a look into a bucket is, by name: the estate need not import what is built on it. A check resolves each."""
@@ -64,10 +64,10 @@ def _have_looked() -> None:
     with transaction.atomic():
         beat("looked")
         for pk in Environment.objects.values_list("pk", flat=True):
-            queue.enqueue("kvops.tasks.look", pk)
+            queue.enqueue("kvops.tasks.look_into_bucket", pk)
 
 
-def look(environment_id: int) -> None:
+def look_into_bucket(environment_id: int) -> None:
     """Look into the bucket of an environment, if there still is one."""
     for environment in Environment.objects.filter(pk=environment_id):
         for function in LOOKS:

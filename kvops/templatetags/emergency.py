@@ -29,7 +29,7 @@ def emergency_banner(context: Context) -> dict[str, object]:
 @register.inclusion_tag("includes/emergency_button.html", takes_context=True)
 def emergency_button(context: Context, environment: Environment) -> dict[str, object]:
     """The button that stops an environment, and while it is stopped the one that asks for the release."""
-    stop = emergency.in_force(environment)
+    stop = emergency.stop_in_force(environment)
     return {
         "csrf_token": context.get("csrf_token"),
         "environment": environment,

@@ -14,4 +14,4 @@ def contradiction_banner(context: Context) -> dict[str, object]:
     """That the database contradicts a bucket, what that means and what to do."""
     user = context.get("user")
     may_view = isinstance(user, User) and user.has_perm("kvops.view")
-    return {"found": contradictions.in_force() if may_view else None}
+    return {"found": contradictions.rollback_in_force() if may_view else None}

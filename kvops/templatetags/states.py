@@ -203,6 +203,6 @@ RESULTS: dict[str, str | Promise] = {
 """What a run counted, in words; the names are those of the record and of `--json`."""
 
 
-def look(state: str) -> Look:
+def look_of(state: str) -> Look:
     """How to show this state; one that has no entry is shown as it is, in grey."""
     return LOOKS.get(state) or Look(state.replace("_", " ").capitalize(), *_QUIET)

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 
 from kvops import wording
 from kvops.models import ApprovalRequest
-from kvops.templatetags.states import RESULTS, look
+from kvops.templatetags.states import RESULTS, look_of
 
 register = template.Library()
 
@@ -52,7 +52,7 @@ def environment_badge(environment: ShownEnvironment) -> dict[str, object]:
 @register.inclusion_tag("includes/state_badge.html")
 def state_badge(state: str) -> dict[str, object]:
     """A state (or a category) as word, icon and colour."""
-    return {"look": look(state)}
+    return {"look": look_of(state)}
 
 
 @register.filter(name="count")

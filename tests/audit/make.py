@@ -9,7 +9,7 @@ from django.db import connection
 
 from audit import log
 from audit.actions import Action
-from audit.chain import GENESIS, JSON, Content, Link, canonical, entry_hash
+from audit.chain import GENESIS, JSON, Content, Link, canonical_entry, entry_hash
 
 OPERATOR = log.Actor(7, "operator@example.com")
 CONTENT = Content(
@@ -28,7 +28,7 @@ CONTENT = Content(
 
 def link(content: Content, prev_hash: bytes) -> Link:
     """A correct link with this content after another."""
-    written = canonical(content)
+    written = canonical_entry(content)
     return Link(
         content=content,
         canonical=written,

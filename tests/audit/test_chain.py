@@ -16,7 +16,7 @@ from audit.chain import (
     Content,
     Link,
     NotRecordableError,
-    canonical,
+    canonical_entry,
     entry_hash,
     problems,
 )
@@ -47,7 +47,7 @@ def test_every_field_has_a_change_below() -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_of_any_field_changes_the_hash(name: str) -> None:
     changed = replace(CONTENT, **{name: CHANGES[name]})  # type: ignore[arg-type]
-    assert entry_hash(GENESIS, canonical(changed)) != entry_hash(GENESIS, canonical(CONTENT))
+    assert entry_hash(GENESIS, canonical_entry(changed)) != entry_hash(GENESIS, canonical_entry(CONTENT))
 
 
 def test_the_hash_covers_the_entry_before() -> None:
@@ -75,7 +75,7 @@ def test_the_canonical_bytes_are_the_documented_ones() -> None:
         '{"a":"é","b":[true,null]}',
     ]
     expected = b"".join(len(f.encode()).to_bytes(4, "big") + f.encode() for f in fields)
-    assert canonical(content) == expected
+    assert canonical_entry(content) == expected
 
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
@@ -85,24 +85,24 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 def test_text_cannot_move_between_fields(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     def written(texts: tuple[str, str, str]) -> bytes:
         environment, subject, digest = texts
-        return canonical(replace(CONTENT, environment=environment, subject=subject, digest=digest))
+        return canonical_entry(replace(CONTENT, environment=environment, subject=subject, digest=digest))
 
     assert (written(one) == written(other)) == (one == other)
 
 
 def test_the_same_moment_in_another_zone_is_the_same_entry() -> None:
     tokyo = CONTENT.at.astimezone(timezone(timedelta(hours=9)))
-    assert canonical(replace(CONTENT, at=tokyo)) == canonical(CONTENT)
+    assert canonical_entry(replace(CONTENT, at=tokyo)) == canonical_entry(CONTENT)
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(NotRecordableError, match="time zone"):
-        canonical(replace(CONTENT, at=datetime(2026, 1, 1)))  # noqa: DTZ001
+        canonical_entry(replace(CONTENT, at=datetime(2026, 1, 1)))  # noqa: DTZ001
 
 
 def test_the_order_of_the_details_does_not_matter() -> None:
     turned = replace(CONTENT, details={"binding": "SETTINGS", "keys": 3})
-    assert canonical(turned) == canonical(CONTENT)
+    assert canonical_entry(turned) == canonical_entry(CONTENT)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_order_of_the_details_does_not_matter() -> None:
 )
 def test_details_that_have_no_one_form_or_no_end_are_refused(details: dict[str, JSON], reason: str) -> None:
     with pytest.raises(NotRecordableError, match=reason):
-        canonical(replace(CONTENT, details=details))
+        canonical_entry(replace(CONTENT, details=details))
 
 
 def test_a_correct_chain_has_no_problem() -> None:
@@ -143,7 +143,7 @@ def test_an_edited_column_is_found() -> None:
 def test_edited_columns_and_bytes_are_found() -> None:
     chain = list(links(5))
     edited = replace(chain[2].content, actor="nobody")
-    chain[2] = replace(chain[2], content=edited, canonical=canonical(edited))
+    chain[2] = replace(chain[2], content=edited, canonical=canonical_entry(edited))
     assert [problem.sequence for problem in found(chain, chain[-1])] == [3]
 
 

@@ -46,13 +46,13 @@ TEXT = FAMILY + DATASET
 
 
 def prepared(text: str) -> PreparedChange:
-    change = policy.apply(text, actor=make.SETUP)
+    change = policy.apply_policy(text, actor=make.SETUP)
     assert isinstance(change, PreparedChange)
     return change
 
 
 def use(text: str, people: make.People) -> Applied:
-    request = changes.submit(prepared(text), by=people.operator)
+    request = changes.submit_change(prepared(text), by=people.operator)
     approvals.approve(request, by=people.reviewer, shown=request.digest)
     return policy.use_change(request, by=people.operator)
 
@@ -61,9 +61,9 @@ def use(text: str, people: make.People) -> Applied:
 
 
 def test_a_policy_survives_being_kept_as_json() -> None:
-    wanted = policy.parse(TEXT)
-    kept = evidence.canonical(wanted.as_data())
-    assert policy.read(TomlTable(json.loads(kept))) == wanted
+    wanted = policy.parse_policy(TEXT)
+    kept = evidence.canonical_evidence(wanted.as_data())
+    assert policy.policy_of_table(TomlTable(json.loads(kept))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -96,19 +96,19 @@ def test_a_policy_survives_being_kept_as_json() -> None:
 def test_a_policy_that_is_not_clear_is_refused(old: str, new: str, sentence: str) -> None:
     assert old in TEXT
     with pytest.raises(DefinitionRefused, match=sentence):
-        policy.parse(TEXT.replace(old, new))
+        policy.parse_policy(TEXT.replace(old, new))
 
 
 def test_two_datasets_cannot_share_a_prefix() -> None:
     with pytest.raises(DefinitionRefused, match="prefix of a dataset SETTINGS master: is used twice"):
-        policy.parse(TEXT + DATASET.replace('name = "masters"', 'name = "other"'))
+        policy.parse_policy(TEXT + DATASET.replace('name = "masters"', 'name = "other"'))
 
 
 # The policy that ships
 
 
 def test_the_policy_that_ships_has_the_policys_own_patterns_and_marks_its_samples(db: None) -> None:
-    policy.apply(policy.DEFAULT.read_text(), actor=make.SETUP)
+    policy.apply_policy(policy.DEFAULT.read_text(), actor=make.SETUP)
     own = Family.objects.filter(sample=False).values_list("pattern", "exact", "category")
     assert set(own) == {
         ("system-root", True, "settings"),
@@ -123,14 +123,14 @@ def test_the_policy_that_ships_has_the_policys_own_patterns_and_marks_its_sample
 
 def test_the_policy_of_the_sandbox_is_a_policy() -> None:
     text = (Path(__file__).parents[2] / "sandbox" / "policy.toml").read_text()
-    assert {d.name for d in policy.parse(text).datasets} == {"masters", "clinics", "facilities", "staff"}
+    assert {d.name for d in policy.parse_policy(text).datasets} == {"masters", "clinics", "facilities", "staff"}
 
 
 # Taking effect
 
 
 def test_the_first_policy_takes_effect_at_once(db: None) -> None:
-    policy.apply(TEXT, actor=make.SETUP)
+    policy.apply_policy(TEXT, actor=make.SETUP)
     version = PolicyVersion.objects.get()
     assert (version.number, version.applied_by) == (1, make.SETUP.text)
     assert version.digest == evidence.digest_of(version.definition)
@@ -139,13 +139,13 @@ def test_the_first_policy_takes_effect_at_once(db: None) -> None:
 
 
 def test_the_same_policy_again_is_nothing_to_do(db: None) -> None:
-    policy.apply(TEXT, actor=make.SETUP)
-    assert policy.apply(TEXT, actor=make.SETUP) == Applied(())
+    policy.apply_policy(TEXT, actor=make.SETUP)
+    assert policy.apply_policy(TEXT, actor=make.SETUP) == Applied(())
     assert PolicyVersion.objects.count() == 1
 
 
 def test_a_later_policy_waits_and_says_what_differs(db: None) -> None:
-    policy.apply(TEXT, actor=make.SETUP)
+    policy.apply_policy(TEXT, actor=make.SETUP)
     change = prepared(TEXT.replace('"legacy"', '"settings"').replace('"block"', '"allow"'))
     assert change.summary.splitlines() == [
         "family SETTINGS master:*: category legacy → settings",
@@ -155,7 +155,7 @@ def test_a_later_policy_waits_and_says_what_differs(db: None) -> None:
 
 
 def test_an_approved_policy_takes_effect_and_is_the_next_version(db: None, people: make.People) -> None:
-    policy.apply(TEXT, actor=make.SETUP)
+    policy.apply_policy(TEXT, actor=make.SETUP)
     use(TEXT.replace('"block"', '"allow"'), people)
     assert Dataset.objects.get().only_in_d1 == "allow"
     assert PolicyVersion.objects.aggregate(last=Max("number"))["last"] == 2
@@ -171,8 +171,8 @@ def test_an_approved_policy_reassigns_the_inventory(estate: make.Estate, people:
 
 
 def test_a_policy_nobody_approved_cannot_be_used(db: None, people: make.People) -> None:
-    policy.apply(TEXT, actor=make.SETUP)
-    request = changes.submit(prepared(TEXT.replace('"block"', '"allow"')), by=people.operator)
+    policy.apply_policy(TEXT, actor=make.SETUP)
+    request = changes.submit_change(prepared(TEXT.replace('"block"', '"allow"')), by=people.operator)
     with pytest.raises(approvals.ApprovalRefused):
         policy.use_change(request, by=people.operator)
     assert Dataset.objects.get().only_in_d1 == "block"
@@ -197,7 +197,7 @@ def test_a_family_with_clean_up_requests_cannot_be_left_out(estate: make.Estate,
         requested_by=people.operator,
     )
     with pytest.raises(DefinitionRefused, match=r"mastercache:.* has clean-up requests"):
-        policy.apply(TEXT, actor=make.SETUP)
+        policy.apply_policy(TEXT, actor=make.SETUP)
 
 
 def test_a_dataset_with_checks_cannot_be_left_out(estate: make.Estate) -> None:
@@ -208,7 +208,7 @@ def test_a_dataset_with_checks_cannot_be_left_out(estate: make.Estate) -> None:
     environment = estate.qa.environment
     Check.objects.create(environment=environment, dataset=dataset, definition={}, source="x", run=run)
     with pytest.raises(DefinitionRefused, match="dataset old has integrity checks"):
-        policy.apply(TEXT, actor=make.SETUP)
+        policy.apply_policy(TEXT, actor=make.SETUP)
 
 
 # apply_policy

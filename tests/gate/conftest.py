@@ -47,7 +47,7 @@ def sender(stage: CleanupStage, lease: Lease, kv: Kv) -> Sender:
 
 @pytest.fixture
 def chunk(stage: CleanupStage) -> CleanupChunk:
-    found = chunks.plan(stage)
+    found = chunks.next_chunk(stage)
     assert found is not None
     return found
 

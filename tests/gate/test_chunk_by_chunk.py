@@ -50,7 +50,7 @@ def run_of(mine: deletion._Deletion) -> Run:
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What D1 and the bucket were asked before the first chunk."""
     found: list[tuple[object, ...]] = []
-    monkeypatch.setattr("backups.bucket.protection.look", lambda *what: found.append(("guards", *what)))
+    monkeypatch.setattr("backups.bucket.protection.ask_cloudflare", lambda *what: found.append(("guards", *what)))
 
     def recheck(*what: object) -> SimpleNamespace:
         found.append(("recheck", *what))
@@ -306,7 +306,7 @@ def test_a_stop_that_is_released_meanwhile_lets_it_go_on(
     mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv
 ) -> None:
     stops = iter(["a stop"])
-    monkeypatch.setattr("kvops.runs.emergency.in_force", lambda _: next(stops, None))
+    monkeypatch.setattr("kvops.runs.emergency.stop_in_force", lambda _: next(stops, None))
     mine.delete()
     assert len(kv.sent) == 1
 

@@ -33,20 +33,20 @@ def sized(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("sized")
 def test_chunks_are_small_until_one_was_sent(mine: deletion._Deletion) -> None:
-    first = chunks.plan(mine.stage, 3)
+    first = chunks.next_chunk(mine.stage, 3)
     assert first is not None
     assert (first.number, first.first_index, first.last_index) == (1, 0, 0)
     gate.tampered(first, state="sent", names=1, names_sha256="0" * 64)
-    second = chunks.plan(mine.stage, 3)
+    second = chunks.next_chunk(mine.stage, 3)
     assert second is not None
     assert (second.number, second.first_index, second.last_index) == (2, 1, 2)
-    assert chunks.plan(mine.stage, 3) is None
+    assert chunks.next_chunk(mine.stage, 3) is None
 
 
 @pytest.mark.usefixtures("sized")
 def test_what_is_larger_than_the_run_proved_possible_is_not_planned(mine: deletion._Deletion) -> None:
     chunk_of(mine, "sent")
-    chunk = chunks.plan(mine.stage, 1)
+    chunk = chunks.next_chunk(mine.stage, 1)
     assert chunk is not None
     assert (chunk.first_index, chunk.last_index) == (1, 1)
 
@@ -55,7 +55,7 @@ def test_what_is_larger_than_the_run_proved_possible_is_not_planned(mine: deleti
 def test_on_a_free_plan_all_are_small(mine: deletion._Deletion) -> None:
     chunk_of(mine, "sent")
     mine.stage.environment.plan = Environment.Plan.FREE
-    chunk = chunks.plan(mine.stage, 3)
+    chunk = chunks.next_chunk(mine.stage, 3)
     assert chunk is not None
     assert chunk.last_index == 1
 
@@ -64,7 +64,7 @@ def test_on_a_free_plan_all_are_small(mine: deletion._Deletion) -> None:
 def test_what_is_read_exactly_has_a_size_of_its_own(mine: deletion._Deletion) -> None:
     assert mine.stage.generation is not None
     mine.stage.generation.read = Read.EXACT
-    chunk = chunks.plan(mine.stage, 3)
+    chunk = chunks.next_chunk(mine.stage, 3)
     assert chunk is not None
     assert chunk.last_index == 2
 
@@ -75,7 +75,7 @@ def test_a_chunk_is_small_in_bytes_too(
 ) -> None:
     """Each value has two bytes; one that is too large goes by itself."""
     monkeypatch.setattr(chunks, "CHUNK_BYTES", most)
-    chunk = chunks.plan(mine.stage)
+    chunk = chunks.next_chunk(mine.stage)
     assert chunk is not None
     assert chunk.last_index == last
 
@@ -83,7 +83,7 @@ def test_a_chunk_is_small_in_bytes_too(
 def test_what_was_dealt_with_takes_no_room(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 4)
     chunk_of(mine, "settled")
-    chunk = chunks.plan(mine.stage)
+    chunk = chunks.next_chunk(mine.stage)
     assert chunk is not None
     assert (chunk.first_index, chunk.last_index) == (1, 2)
 
@@ -92,7 +92,7 @@ def test_a_name_that_was_not_copied_takes_no_room(mine: deletion._Deletion, monk
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 4)
     with gate.past_the_triggers():
         GenerationEntry.objects.filter(generation=mine.generation, index=1).update(size=None)
-    chunk = chunks.plan(mine.stage)
+    chunk = chunks.next_chunk(mine.stage)
     assert chunk is not None
     assert chunk.last_index == 2
 
@@ -105,7 +105,7 @@ def test_the_sizes_are_those_of_the_stage_s_copy(
     other = gate.checked(gate.asked(world)).generation
     with gate.past_the_triggers():
         GenerationEntry.objects.filter(generation=other).update(size=7)
-    chunk = chunks.plan(mine.stage)
+    chunk = chunks.next_chunk(mine.stage)
     assert chunk is not None
     assert chunk.last_index == 2
 
@@ -114,7 +114,7 @@ def test_the_sizes_are_those_of_the_stage_s_copy(
 def test_of_a_million_copied_keys_only_those_of_the_chunk_are_looked_at(mine: deletion._Deletion, what: str) -> None:
     chunk = chunk_of(mine)
     with CaptureQueriesContext(connection) as asked:
-        chunks.plan(mine.stage)
+        chunks.next_chunk(mine.stage)
         chunks.except_uncopied(chunk)
     [copied] = [query["sql"] for query in asked.captured_queries if f'"{what}"' in query["sql"]]
     assert copied.count('"name" IN (SELECT') == (1 if what == "size" else 2)
@@ -122,7 +122,7 @@ def test_of_a_million_copied_keys_only_those_of_the_chunk_are_looked_at(mine: de
 
 def test_without_a_copy_nothing_is_planned(mine: deletion._Deletion) -> None:
     mine.stage.generation = None
-    assert chunks.plan(mine.stage) is None
+    assert chunks.next_chunk(mine.stage) is None
 
 
 # What a chunk may send

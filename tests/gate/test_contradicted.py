@@ -21,7 +21,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Environment]:
     """The environments whose buckets were looked into; no process has looked yet, and the clocks agree."""
     found: list[Environment] = []
     monkeypatch.setattr(contradictions, "_looked", {})
-    monkeypatch.setattr(contradictions, "read", found.append)
+    monkeypatch.setattr(contradictions, "compare_newest_manifest", found.append)
     return found
 
 
@@ -57,7 +57,7 @@ def test_clocks_that_are_apart_are_asked_again_and_stop_it(
         asked.append(what)
         return "apart"
 
-    monkeypatch.setattr("kvops.connections.skew.why", why)
+    monkeypatch.setattr("kvops.connections.skew.why_skewed", why)
     with pytest.raises(RunError, match=r"^apart$") as refused:
         contradictions.insist_none(mine.stage.environment)
     assert (refused.value.code, reads) == (skew.CODE, [mine.stage.environment])
@@ -69,7 +69,7 @@ def test_clocks_that_agree_again_stop_nothing(
 ) -> None:
     looked_ago(mine, monkeypatch, 0.0)
     said = iter(["apart"])
-    monkeypatch.setattr("kvops.connections.skew.why", lambda *_: next(said, ""))
+    monkeypatch.setattr("kvops.connections.skew.why_skewed", lambda *_: next(said, ""))
     contradictions.insist_none(mine.stage.environment)
     assert len(reads) == 1
 
@@ -78,7 +78,7 @@ def test_clocks_that_agree_again_stop_nothing(
 def test_a_database_that_contradicts_the_bucket_stops_it(
     mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
 ) -> None:
-    monkeypatch.setattr("kvops.rollback.why", lambda: "older than its bucket")
+    monkeypatch.setattr("kvops.rollback.why_read_only", lambda: "older than its bucket")
     with pytest.raises(Stopped, match=r"^older than its bucket$") as stopped:
         contradictions.insist_none(mine.stage.environment)
     assert stopped.value.code == guard.CODE
@@ -90,6 +90,6 @@ def test_a_bucket_that_does_not_answer_lets_nothing_begin(
     def silent(_: Environment) -> None:
         raise StoreUnavailable("no answer")
 
-    monkeypatch.setattr(contradictions, "read", silent)
+    monkeypatch.setattr(contradictions, "compare_newest_manifest", silent)
     with pytest.raises(TryLater):
         contradictions.insist_none(mine.stage.environment)

@@ -14,7 +14,7 @@ from audit import log
 from audit.models import Entry, Head
 from kvops import timing
 from kvops.approvals import gate as approvals
-from kvops.approvals.evidence import canonical, digest_of
+from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Contradiction, Notification, Person, Role, User
 from kvops.people import setup as people
@@ -100,7 +100,7 @@ def test_only_an_operator_asks(world: GateWorld, who: str) -> None:
 @pytest.mark.parametrize(("size", "fits"), [(approvals.MAX_EVIDENCE, True), (approvals.MAX_EVIDENCE + 1, False)])
 def test_evidence_has_at_most_64_kib(world: GateWorld, size: int, fits: bool) -> None:
     evidence = {"x": "é" * ((size - 8) // 2) + "y" * (size % 2)}
-    assert len(canonical(evidence).encode()) == size
+    assert len(canonical_evidence(evidence).encode()) == size
 
     def attempt() -> None:
         with log.transaction():
@@ -140,7 +140,7 @@ def test_another_kind_of_request_waits_beside_it(world: GateWorld, asked: Approv
 
 def test_numbers_that_are_none_are_not_evidence() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        canonical({"a": float("nan")})
+        canonical_evidence({"a": float("nan")})
 
 
 # Deciding

@@ -156,4 +156,4 @@ def test_another_rule_is_another_scope(request_: CleanupRequest, change: str) ->
 @pytest.mark.django_db
 def test_the_digest_of_a_stage_is_that_of_its_evidence(request_: CleanupRequest) -> None:
     stage: CleanupStage = gate.checked(request_)
-    assert evidence.digest(stage) == sha256(text(evidence.build(stage))).hexdigest()
+    assert evidence.evidence_digest(stage) == sha256(text(evidence.build(stage))).hexdigest()

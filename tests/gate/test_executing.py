@@ -30,7 +30,7 @@ from backups.execution import revalidation as deriving
 from backups.execution.clients import Clients
 from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.generations import encryption
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.models import (
     BucketGuard,
     CleanupChunk,
@@ -363,7 +363,7 @@ def test_that_d1_must_be_checked_again_is_no_step_forward(
 def test_nor_is_that_d1_was_checked_again(
     lease: Lease, kv: Kv, chunk: CleanupChunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backups.bucket.protection.look", lambda *_: None)
+    monkeypatch.setattr("backups.bucket.protection.ask_cloudflare", lambda *_: None)
     monkeypatch.setattr("backups.integrity.start.recheck", lambda *_: SimpleNamespace(outcome="passed"))
     lease.run.cursor = {"phase": "begin", "starts": 2, "tries": 3}
     Run.objects.filter(pk=lease.run.pk).update(starts=1, tries=0)
@@ -412,7 +412,7 @@ def test_whoever_lets_it_go_on_what_was_shown_is_derived_again(
 @pytest.mark.parametrize("word", ["derived_at", "looked", "starts", "tries"])
 def test_nothing_of_before_counts_against_a_run_that_is_resumed(stage: CleanupStage, lease: Lease, word: str) -> None:
     run = waiting(stage, lease, **{word: 5})
-    deriving.again(run, make.SETUP)
+    deriving.revalidate(run, make.SETUP)
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete"}
 
 
@@ -424,7 +424,7 @@ def test_a_run_that_was_moved_meanwhile_is_not_touched(
     stopped = Run.objects.get(pk=run.pk)
     Run.objects.filter(pk=run.pk).update(**moved)
     monkeypatch.setattr("backups.execution.revalidation.Run.objects.get", lambda **_: stopped)
-    deriving.again(run, make.SETUP)
+    deriving.revalidate(run, make.SETUP)
     monkeypatch.undo()
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", "derived_at": "x"}
 
@@ -433,7 +433,7 @@ def test_it_derives_again_for_that_run_alone(stage: CleanupStage, lease: Lease) 
     with log.transaction():
         other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
     gate.tampered(other, epoch=lease.run.epoch, cursor={"derived_at": "x"})
-    deriving.again(waiting(stage, lease), make.SETUP)
+    deriving.revalidate(waiting(stage, lease), make.SETUP)
     assert Run.objects.get(pk=other.pk).cursor == {"derived_at": "x"}
 
 
@@ -488,9 +488,9 @@ def test_digests_of_an_encrypted_copy_are_compared_with_its_key(
     there = KvEntry(NAMES[0], b"{}", None, None)
     [found] = current.frozen(stage, [0])
     assert found.key == b"k" * 32
-    made = replace(found, digest=digest(there, found.key))
-    assert current.compare([made], {NAMES[0]: there}) == {made: KeyVerdict.EQUAL}
-    assert current.compare([found], {NAMES[0]: there}) == {found: KeyVerdict.DIFFERENT}
+    made = replace(found, digest=entry_digest(there, found.key))
+    assert current.compare_frozen([made], {NAMES[0]: there}) == {made: KeyVerdict.EQUAL}
+    assert current.compare_frozen([found], {NAMES[0]: there}) == {found: KeyVerdict.DIFFERENT}
 
 
 def test_what_is_not_in_the_copy_is_left_out(stage: CleanupStage) -> None:
@@ -516,7 +516,7 @@ def test_only_what_equals_its_copy_in_everything_is_equal(
     stage: CleanupStage, there: KvEntry | None, verdict: KeyVerdict
 ) -> None:
     first = copied(stage)[:1]
-    assert current.compare(first, {NAMES[0]: there}) == {first[0]: verdict}
+    assert current.compare_frozen(first, {NAMES[0]: there}) == {first[0]: verdict}
 
 
 # The delete
@@ -576,7 +576,7 @@ def test_a_read_that_took_too_long_is_made_again_once(
 
 def read_now(stage: CleanupStage, kv: Kv) -> _Read:
     entries = copied(stage)
-    return _Read(monotonic(), clock.now(), current.compare(entries, kv.held))
+    return _Read(monotonic(), clock.now(), current.compare_frozen(entries, kv.held))
 
 
 def test_what_equals_its_copy_is_intended_deleted_and_noted(
@@ -688,7 +688,7 @@ def test_a_stop_is_read_with_who_pressed_it(
 ) -> None:
     emergency.press(stage.environment, by=world.people.auditor)
     with django_assert_num_queries(1):
-        found = emergency.in_force(stage.environment)
+        found = emergency.stop_in_force(stage.environment)
         assert found
         assert found.by.name == "Auditor"
 
@@ -736,7 +736,7 @@ def test_a_single_key_that_cannot_be_read_in_time_ends_it(
     gate.tampered(chunk, first_index=1, last_index=1)
     chunk.refresh_from_db()
     with passing(monkeypatch) as seconds:
-        read = _Read(seconds[0], clock.now(), current.compare(current.frozen(stage, [1]), kv.held))
+        read = _Read(seconds[0], clock.now(), current.compare_frozen(current.frozen(stage, [1]), kv.held))
         seconds[0] += timing.READ_FRESH + 1
         with pytest.raises(RunError) as refused:
             sender._intend_and_delete(chunk, read)

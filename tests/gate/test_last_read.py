@@ -12,7 +12,7 @@ from backups.deletion.send import Sender
 from backups.execution import live_digests as current
 from backups.execution import prepaid as reserving
 from backups.execution.live_digests import Frozen, KeyVerdict
-from backups.generations.export import digest
+from backups.generations.export import entry_digest
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
 from kvops.cloudflare import Cloudflare, KvEntry, RateLimited
 from kvops.models import Run
@@ -212,7 +212,7 @@ class FakeReader:
 
 def many(count: int) -> list[Frozen]:
     entries = [KvEntry(f"k{index:03}", b"{}", None, None) for index in range(count)]
-    return [Frozen(index, entry.name, digest(entry, None), None) for index, entry in enumerate(entries)]
+    return [Frozen(index, entry.name, entry_digest(entry, None), None) for index, entry in enumerate(entries)]
 
 
 def read(reader: FakeReader, entries: Sequence[Frozen], how: str) -> dict[Frozen, KeyVerdict]:

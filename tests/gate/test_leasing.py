@@ -192,7 +192,7 @@ def test_no_other_run_is_touched(other: Run, run: Run, act: str) -> None:
     if act == "renew":
         lease.renew(note="mine")
     elif act == "close":
-        leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
+        leases.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
     else:
         with lease.checkpoint(Again(note="mine") if act == "again" else Done()):
             pass
@@ -503,7 +503,7 @@ def test_what_was_taken_over_within_the_checkpoint_commits_nothing(
 
 def test_a_run_that_failed_says_why(world: GateWorld, run: Run, lease: Lease) -> None:
     change(run, stop_requested_by="x", updated_at=Now() - timedelta(hours=1), wake_at=Now())
-    leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "gave_up", "Started 5 times." + "x" * 600)
+    leases.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "gave_up", "Started 5 times." + "x" * 600)
     mine = row(run)
     assert (mine.state, mine.owner, mine.lease_until, mine.wake_at) == ("failed", "", None, None)
     assert (mine.error_code, mine.error, mine.stop_requested_by) == ("gave_up", "Started 5 times." + "x" * 600, "")
@@ -524,7 +524,7 @@ def test_a_run_that_failed_says_why(world: GateWorld, run: Run, lease: Lease) ->
 def test_that_a_run_failed_is_told_and_why(
     world: GateWorld, lease: Lease, state: Run.State, action: Action, words: list[list[str]]
 ) -> None:
-    leases.close(lease, state, action, "gave_up", "Started 5 times.")
+    leases.close_failed(lease, state, action, "gave_up", "Started 5 times.")
     told_of = Notification.objects.filter(event="run.failed", person=world.people.operator)
     assert [one.lines[1:] for one in told_of] == words
 
@@ -542,7 +542,7 @@ def test_whoever_holds_the_lease_no_more_closes_nothing(
     run: Run, lease: Lease, lost: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     change(run, **lost)
-    leases.close(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
+    leases.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
     assert row(run).state != "failed"
     assert [entry.action for entry in told(run)] == ["run.created"]
     assert caplog.messages[-1] == f"Run {run.pk} was given back or taken over before it could be closed."

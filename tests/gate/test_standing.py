@@ -145,25 +145,25 @@ CHANGES: list[tuple[Callable[[GateWorld, ApprovalRequest], None], str]] = [
 def test_what_no_longer_holds_carries_nothing_and_lets_nothing_go_on(
     world: GateWorld, approved: ApprovalRequest, change: Callable[[GateWorld, ApprovalRequest], None], words: str
 ) -> None:
-    standing.insist(approved)
+    standing.insist_standing(approved)
     allowed(world, asked(world, "drill:another"))  # which says nothing of this one
     change(world, approved)
     with pytest.raises(ApprovalRefused, match=words):
-        standing.insist(approved)
+        standing.insist_standing(approved)
     with pytest.raises(ApprovalRefused, match=words):
         carry(approved)
 
 
 def test_only_what_stands_for_the_subject_now_is_in_force(world: GateWorld, approved: ApprovalRequest) -> None:
-    assert standing.in_force(KIND, SUBJECT) == approved
-    assert standing.in_force(KIND, "drill:production") is None
-    assert standing.in_force(ApprovalRequest.Kind.INVESTIGATION, SUBJECT) is None
-    assert standing.newest(KIND, "drill:production") is None
-    assert standing.newest(ApprovalRequest.Kind.INVESTIGATION, SUBJECT) is None
+    assert standing.approval_in_force(KIND, SUBJECT) == approved
+    assert standing.approval_in_force(KIND, "drill:production") is None
+    assert standing.approval_in_force(ApprovalRequest.Kind.INVESTIGATION, SUBJECT) is None
+    assert standing.newest_request(KIND, "drill:production") is None
+    assert standing.newest_request(ApprovalRequest.Kind.INVESTIGATION, SUBJECT) is None
     next_ = asked(world, again=True)
-    assert (standing.in_force(KIND, SUBJECT), standing.newest(KIND, SUBJECT)) == (approved, next_)
+    assert (standing.approval_in_force(KIND, SUBJECT), standing.newest_request(KIND, SUBJECT)) == (approved, next_)
     over(world, approved)
-    assert standing.in_force(KIND, SUBJECT) is None
+    assert standing.approval_in_force(KIND, SUBJECT) is None
 
 
 @pytest.mark.parametrize(("days", "soon"), [(8, False), (6, True)])

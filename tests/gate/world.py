@@ -237,7 +237,7 @@ def proven(stage: CleanupStage) -> CleanupStage:
 
 def accept(world: GateWorld, stage: CleanupStage) -> CleanupStage:
     """An operator tried the application."""
-    closing.accept(stage, note="Opened the pages, all well", by=world.people.operator)
+    closing.accept_stage(stage, note="Opened the pages, all well", by=world.people.operator)
     return stage_of(stage.request, stage.environment.slug)
 
 

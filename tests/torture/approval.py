@@ -190,7 +190,9 @@ class Gate(RuleBasedStateMachine):
     @rule(slug=slugs, by=who)
     def accept(self, slug: str, by: str) -> None:
         act = self.people[by]
-        self.both("accept", self.model.accept(slug, by), lambda: closing.accept(self.stage(slug), note="ok", by=act))
+        self.both(
+            "accept", self.model.accept(slug, by), lambda: closing.accept_stage(self.stage(slug), note="ok", by=act)
+        )
 
     @rule(by=who, common=st.integers(0, 5))
     def end(self, by: str, common: int) -> None:

@@ -81,8 +81,8 @@ class CleanupGround:
         for _ in range(tries):
             inventory.start_scan(self.estate.qa, actor=make.SETUP)
             self.work(late=False)
-            preparation.freeze(self.stage, by=self.people.operator)
-            preparation.prepare(self.stage, by=self.people.operator)
+            preparation.freeze_stage(self.stage, by=self.people.operator)
+            preparation.prepare_stage(self.stage, by=self.people.operator)
             self.work(late=False)
             if self.stage.state == State.VERIFIED:
                 cleaning.share(self.stage, self.people)
@@ -127,8 +127,8 @@ class CleanupGround:
             if cleanup.leftovers(stage).exists():
                 cleanup.explain_leftovers(stage, note="torture", by=self.people.operator)
             if stage.reappearances.unseen().exists():
-                reappearance.acknowledge(stage, note="torture", last=10**12, by=self.people.operator)
-            cleanup.accept(stage, note="torture", by=self.people.operator)
+                reappearance.acknowledge_reappearances(stage, note="torture", last=10**12, by=self.people.operator)
+            cleanup.accept_stage(stage, note="torture", by=self.people.operator)
         cleanup.end(CleanupRequest.objects.get(pk=self.request.pk), reason="torture", by=self.people.operator)
 
 

@@ -67,7 +67,7 @@ def _trial(here: CleanupGround, rng: random.Random, kind: str, policy: Restore.O
     generation = _copied(here)
     names = _change(here, rng, kind, policy, copies)
     operator = here.people.operator
-    restore = selecting.prepare(generation, on_conflict=policy, actor=operator.actor, person=operator)
+    restore = selecting.prepare_restore(generation, on_conflict=policy, actor=operator.actor, person=operator)
     here.work(late=False)
     judge = OverwriteJudge(here, copies)
     run = _started(here, rng, restore, lambda: _meddle(here, rng, kind, names))

@@ -60,12 +60,12 @@ def _explain(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
 
 
 def _accept(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
-    cleanup.accept(stage, note="Opened the pages, all well", by=operator)
+    cleanup.accept_stage(stage, note="Opened the pages, all well", by=operator)
 
 
 _MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {
-    "freeze": lambda stage, operator, _: preparation.freeze(stage, by=operator),
-    "prepare": lambda stage, operator, _: preparation.prepare(stage, by=operator),
+    "freeze": lambda stage, operator, _: preparation.freeze_stage(stage, by=operator),
+    "prepare": lambda stage, operator, _: preparation.prepare_stage(stage, by=operator),
     "references": _references,
     "share": lambda stage, operator, _: sharing.state(stage, place="#kv-cleanup, with Reviewer", by=operator),
     "submit": lambda stage, operator, _: cleanup.submit(stage, by=operator),

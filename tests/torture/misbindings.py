@@ -213,7 +213,7 @@ def _in_force(ground: MisbindingGround, case: Misbinding) -> bool:
     """Whether the wrong file takes effect without a second person."""
     assert case.text
     try:
-        applied = environments.apply(case.text(_file(), ground), actor=make.SETUP)
+        applied = environments.apply_environments(case.text(_file(), ground), actor=make.SETUP)
     except (DefinitionRefused, approvals.ApprovalRefused):
         return False
     return isinstance(applied, Applied)
@@ -229,7 +229,7 @@ def _file() -> str:
 
 
 def _data() -> list[dict[str, Any]]:
-    data: dict[str, Any] = estate.as_data(environments.current())
+    data: dict[str, Any] = estate.as_data(environments.environments_in_force())
     return list(data["environment"])
 
 

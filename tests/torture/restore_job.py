@@ -55,7 +55,7 @@ class PutBack(TortureJob):
 
     def _prepare(self) -> None:
         self._say("prepare")
-        selecting.prepare(
+        selecting.prepare_restore(
             Generation.objects.get(purpose=PURPOSE),
             on_conflict=Restore.OnConflict.OVERWRITE,
             actor=self._operator.actor,

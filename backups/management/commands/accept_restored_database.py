@@ -29,8 +29,8 @@ class Command(BaseCommand):
         try:
             # All of them, so that what is accepted is everything there is.
             for environment in Environment.objects.order_by("order"):
-                contradictions.read(environment)
-            found = accepting.accept(actor=Actor.command(getpass.getuser()), reason=options["reason"])
+                contradictions.compare_newest_manifest(environment)
+            found = accepting.accept_restored_database(actor=Actor.command(getpass.getuser()), reason=options["reason"])
         except (StoreError, accepting.NothingToAccept) as refused:
             raise CommandError(str(refused)) from refused
         for one in found:

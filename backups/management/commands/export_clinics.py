@@ -59,7 +59,7 @@ class Command(DumpCommand):
             outcome = {} if options["to_r2"] else self.copy(namespace, [options["prefix"]], options)
             self._prepare(stage, actor)
         except CleanupRefused as refused:
-            cleanup.refused(namespace, options["prefix"], refused, actor=actor)
+            cleanup.record_refusal_of_cleanup(namespace, options["prefix"], refused, actor=actor)
             raise CommandError(str(refused)) from refused
         except (integrity.CheckRefused, inventory.ScanRefused, runs.AlreadyOpen, runs.NotResumable) as refused:
             raise CommandError(str(refused)) from refused
@@ -78,8 +78,8 @@ class Command(DumpCommand):
         """Freeze, back up, verify, check. Raises CommandError when a step failed, CleanupRefused and its like."""
         scan = inventory.start_scan(stage.namespace, actor=actor, prefix=stage.request.prefix, foreground=True)
         driving.to_the_end(scan.run, self.stderr)
-        preparation.freeze(stage, by=actor)
-        preparation.prepare(stage, by=actor, foreground=True)
+        preparation.freeze_stage(stage, by=actor)
+        preparation.prepare_stage(stage, by=actor, foreground=True)
         while run := busy_run(stage):
             if not run.foreground:
                 raise CommandError(f"Run {run.pk} of the stage is a worker's: wait for it, then look at the stage.")

@@ -55,7 +55,7 @@ class Command(BaseCommand):
             chosen = masters.choose(environment, options["name"])
             outcome = self._copy(chosen, actor, options)
         except BackupRefused as refusal:
-            masters.refused(environment, refusal, actor=actor)
+            masters.record_refusal_of_masters(environment, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
         except (plain_file.PathRefused, runs.AlreadyOpen, CloudflareError, OSError) as error:
             raise CommandError(str(error)) from error
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         if options["output"]:
             plain_file.insist_free(options["output"])
         if options["dry_run"] or not options["json"]:
-            tables = masters.counts(chosen, source=source)
+            tables = masters.rows_by_table(chosen, source=source)
             if options["dry_run"]:
                 return _outcome(source, tables, keys=sum(each.rows for each in tables), bytes=None, sha256=None)
             self._ask(tables, options)

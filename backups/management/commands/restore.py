@@ -60,7 +60,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no generation {options['generation']}.", returncode=2)
         actor = Actor.command(getpass.getuser())
         try:
-            restore = selecting.prepare(
+            restore = selecting.prepare_restore(
                 source,
                 namespace=_target(source, options["to"]),
                 prefix=options["prefix"],

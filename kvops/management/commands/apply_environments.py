@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         text = read_file(options["file"])
         try:
-            outcome = environments.apply(text, actor=Actor.command(getpass.getuser()))
+            outcome = environments.apply_environments(text, actor=Actor.command(getpass.getuser()))
         except ApprovalRefused as refused:
             raise CommandError(str(refused)) from refused
         report(self.stdout, outcome, as_json=options["json"])

@@ -48,13 +48,13 @@ def test_an_object_stays_locked_until_the_last_of_its_rules_lets_go() -> None:
         rule(enabled=False, forever=True),
         rule("other", forever=True),
     ]
-    assert locks.locked(rules, "backups/x", AT) == locks.Locked(AT + timedelta(days=3))
+    assert locks.locked_until_by(rules, "backups/x", AT) == locks.Locked(AT + timedelta(days=3))
 
 
 def test_an_object_may_never_be_let_go_or_not_be_locked_at_all() -> None:
-    assert locks.locked([rule(), rule(forever=True)], "backups/x", AT) == locks.Locked(forever=True)
-    assert locks.locked([rule(seconds=2**62)], "backups/x", AT) == locks.Locked(forever=True)
-    assert locks.locked([], "backups/x", AT) == locks.Locked()
+    assert locks.locked_until_by([rule(), rule(forever=True)], "backups/x", AT) == locks.Locked(forever=True)
+    assert locks.locked_until_by([rule(seconds=2**62)], "backups/x", AT) == locks.Locked(forever=True)
+    assert locks.locked_until_by([], "backups/x", AT) == locks.Locked()
 
 
 def test_rules_that_lock_other_data_are_told() -> None:

@@ -86,13 +86,13 @@ def contradicted(qa: make.Estate) -> Contradiction:
 def contradict(estate: make.Estate) -> Contradiction:
     """Find a manifest of another database in the bucket of QA."""
     theirs = seam.Seen("x.manifest.json", timezone.now(), 9999, "0" * 64)
-    found = seam.compare(estate.qa.environment, theirs)
+    found = seam.compare_manifest(estate.qa.environment, theirs)
     assert found
     return found
 
 
 def look(estate: make.Estate) -> Contradiction | None:
-    return contradictions.read(estate.qa.environment)
+    return contradictions.compare_newest_manifest(estate.qa.environment)
 
 
 def accept() -> None:
@@ -109,8 +109,8 @@ def test_yesterdays_dump_is_found_when_the_app_starts_and_its_approval_starts_no
 ) -> None:
     sweep.sweep_once()
     for row in OrmQ.objects.all():
-        if row.func() == "kvops.tasks.look":
-            tasks.look(*row.args())
+        if row.func() == "kvops.tasks.look_into_bucket":
+            tasks.look_into_bucket(*row.args())
     found = Contradiction.objects.get()
     assert found.environment == qa.qa.environment
     assert found.our_hash != found.hash
@@ -141,7 +141,7 @@ def test_nothing_is_asked_for_decided_or_copied(
     with pytest.raises(CleanupRefused, match="Read-only"):
         cleaning.asked(people)
     with pytest.raises(approvals.ApprovalRefused, match="Read-only"):
-        changes.prepare(ApprovalRequest.Kind.POLICY, definition={}, summary=[], actor=make.SETUP)
+        changes.prepare_change(ApprovalRequest.Kind.POLICY, definition={}, summary=[], actor=make.SETUP)
     assert not qa.s3.calls("PUT")
 
 
@@ -150,7 +150,7 @@ def test_no_names_are_frozen(qa: make.Estate, people: make.People) -> None:
     request = cleaning.asked(people)
     contradict(qa)
     with pytest.raises(CleanupRefused, match="Read-only"):
-        preparation.freeze(cleaning.stage_of(request), by=people.operator)
+        preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
 
 
 def test_nothing_is_decided(qa: make.Estate, people: make.People) -> None:
@@ -237,7 +237,7 @@ def test_a_deletion_of_before_only_ends_what_it_sent(qa: make.Estate, people: ma
 
 
 def test_another_entry_of_the_same_number_is_found_too(qa: make.Estate) -> None:
-    found = seam.compare(qa.qa.environment, seam.Seen("x.manifest.json", timezone.now(), 1, "0" * 64))
+    found = seam.compare_manifest(qa.qa.environment, seam.Seen("x.manifest.json", timezone.now(), 1, "0" * 64))
     assert found
     assert found.our_hash == bytes(Entry.objects.get(seq=1).row_hash).hex()
 
@@ -246,7 +246,7 @@ def test_a_database_that_made_the_copies_is_not_suspected(qa: make.Estate) -> No
     back_up(qa)
     make.work()
     assert look(qa) is None
-    assert not seam.why()
+    assert not seam.why_read_only()
 
 
 def test_a_manifest_that_is_none_is_passed_over(qa: make.Estate, caplog: pytest.LogCaptureFixture) -> None:
@@ -265,7 +265,7 @@ def test_a_bucket_that_does_not_answer_lets_no_deletion_go_on(qa: make.Estate, p
     runs.drive(run.pk)
     run.refresh_from_db()
     assert "Waiting to try again" in run.note
-    assert contradictions.look(qa.qa.environment) is None
+    assert contradictions.look_for_rollback(qa.qa.environment) is None
     with pytest.raises(CommandError, match="cannot be served"):
         accept()
     assert sent(qa) == 0
@@ -275,7 +275,7 @@ def test_only_what_is_there_is_accepted_and_with_a_reason(qa: make.Estate) -> No
     with pytest.raises(CommandError, match="Nothing contradicts"):
         accept()
     with pytest.raises(accepting.NothingToAccept, match="Say why"):
-        accepting.accept(actor=make.SETUP, reason=" ")
+        accepting.accept_restored_database(actor=make.SETUP, reason=" ")
 
 
 # How much is read for it
@@ -320,7 +320,7 @@ def test_a_bucket_full_of_copies_that_are_known_is_not_listed(qa: make.Estate, m
 def test_whoever_looks_keeps_a_lease_between_the_pages(qa: make.Estate) -> None:
     kept: list[int] = []
     before = listings(qa)
-    contradictions.read(qa.qa.environment, lambda: kept.append(1))
+    contradictions.compare_newest_manifest(qa.qa.environment, lambda: kept.append(1))
     assert len(kept) == listings(qa) - before > 0
 
 
@@ -364,7 +364,7 @@ def test_a_copy_of_its_own_does_not_hide_a_manifest_that_nobody_saw(qa: make.Est
     mine.refresh_from_db()
     assert (mine.status, mine.run.error_code) == ("writing", seam.CODE)
     assert f"{mine.stem}.manifest.json" not in qa.s3.objects
-    assert "Read-only: the bucket of QA" in seam.why()
+    assert "Read-only: the bucket of QA" in seam.why_read_only()
 
 
 def test_the_manifest_of_an_investigation_contradicts_as_well(qa: make.Estate) -> None:

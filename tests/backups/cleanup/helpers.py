@@ -70,8 +70,8 @@ def state_references(request: CleanupRequest, people: make.People) -> None:
 
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """The stage with names, copy, read-back and (legacy) check, and the references stated."""
-    preparation.freeze(stage_of(request, slug), by=people.operator)
-    preparation.prepare(stage_of(request, slug), by=people.operator)
+    preparation.freeze_stage(stage_of(request, slug), by=people.operator)
+    preparation.prepare_stage(stage_of(request, slug), by=people.operator)
     make.work()
     if request.references_id is None:
         state_references(request, people)
@@ -120,7 +120,7 @@ def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") ->
 def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted, proven and accepted."""
     stage = confirmed(request, people, slug)
-    cleanup.accept(stage, note="Opened the pages, all well", by=people.operator)
+    cleanup.accept_stage(stage, note="Opened the pages, all well", by=people.operator)
     return stage_of(request, slug)
 
 

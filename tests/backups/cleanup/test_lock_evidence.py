@@ -102,7 +102,7 @@ def test_a_lock_that_went_after_the_approval_starts_nothing(
 ) -> None:
     stage = cleaning.approved(cleaning.asked(people), people)
     bucket.rules.clear()
-    guards.look(qa.qa.environment)
+    guards.ask_cloudflare(qa.qa.environment)
     with pytest.raises(cleanup.CleanupRefused, match="no longer what was approved"):
         cleanup.start_deletion(stage, by=people.operator)
     assert cleaning.stage_of(stage.request).state == CleanupStage.State.FROZEN
@@ -116,7 +116,7 @@ def test_a_lock_nobody_can_tell_of_any_more_starts_nothing_and_costs_no_approval
     with pytest.raises(cleanup.CleanupRefused, match="did not answer for an hour"):
         cleanup.start_deletion(stage, by=people.operator)
     assert cleaning.stage_of(stage.request).state == CleanupStage.State.APPROVED
-    guards.look(qa.qa.environment)
+    guards.ask_cloudflare(qa.qa.environment)
     assert cleanup.start_deletion(stage, by=people.operator).state == Run.State.QUEUED
 
 

@@ -319,8 +319,8 @@ def test_the_card_moves_while_a_run_works_and_then_offers_what_is_next(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
     stage = cleaning.stage_of(request_)
-    preparation.freeze(stage, by=people.operator)
-    preparation.prepare(stage, by=people.operator)
+    preparation.freeze_stage(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
     first, second = (operator.get(f"/cleanup/stages/{stage.pk}/live").content for _ in range(2))
     assert first == second
     assert b"hx-trigger" in first
@@ -357,7 +357,7 @@ def test_names_are_paged_by_the_last_one_shown(operator: Client, estate: make.Es
         estate.put(estate.qa, f"mastercache:{number:02}")
     cleaning.scan(estate.qa, estate.production)
     stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
-    preparation.freeze(stage, by=people.operator)
+    preparation.freeze_stage(stage, by=people.operator)
     answer = operator.get(f"/cleanup/stages/{stage.pk}/")
     assert (len(answer.context["found"]), answer.context["after"]) == (50, 49)
     answer = operator.get(f"/cleanup/stages/{stage.pk}/?show=names&after=49")
@@ -376,7 +376,7 @@ def test_all_names_are_one_json_string_a_line(operator: Client, estate: make.Est
         estate.put(estate.qa, name)
     cleaning.scan(estate.qa, estate.production)
     stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
-    preparation.freeze(stage, by=people.operator)
+    preparation.freeze_stage(stage, by=people.operator)
     answer = operator.get(f"/cleanup/stages/{stage.pk}/names")
     lines = b"".join(answer.streaming_content).decode().split("\n")  # type: ignore[attr-defined]
     assert [json.loads(line) for line in lines[:-1]] == names
@@ -399,8 +399,8 @@ def test_exceptions_say_why(
 def test_the_overview_lists_what_waits_for_an_operator(people: make.People, request_: CleanupRequest) -> None:
     stage = cleaning.stage_of(request_)
     assert [(found.pk, str(step)) for found, step in waiting_stages()] == [(stage.pk, "Freeze the names")]
-    preparation.freeze(stage, by=people.operator)
-    preparation.prepare(stage, by=people.operator)
+    preparation.freeze_stage(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
     assert waiting_stages() == []
 
 

@@ -19,7 +19,7 @@ from backups.integrity import start as integrity
 from backups.models import CleanupRequest, CleanupStage, Dataset, Generation
 from kvops import timing
 from kvops.approvals import gate as approvals
-from kvops.approvals.evidence import canonical, digest_of
+from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.models import (
     ApprovalRequest,
     Category,
@@ -117,26 +117,26 @@ def test_the_names_are_the_family_s_and_no_others(
         estate.put(estate.qa, name)
     cleaning.scan(estate.qa)
     stage = cleaning.stage_of(request_)
-    assert preparation.freeze(stage, by=people.operator) == 3
+    assert preparation.freeze_stage(stage, by=people.operator) == 3
     assert list(stage.entries.order_by("index").values_list("name", flat=True)) == list(NAMES)
 
 
 def test_a_prefix_of_the_family_takes_only_what_is_below_it(estate: make.Estate, people: make.People) -> None:
     cleaning.estate_with_masters(estate)
     stage = cleaning.stage_of(cleaning.asked(people, "master:a:"))
-    assert preparation.freeze(stage, by=people.operator) == 2
+    assert preparation.freeze_stage(stage, by=people.operator) == 2
 
 
 def test_the_digest_of_the_names_can_be_made_by_anybody(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.stage_of(request_)
-    preparation.freeze(stage, by=people.operator)
+    preparation.freeze_stage(stage, by=people.operator)
     assert stage.names_sha256 == manifest.names_sha256(sorted(NAMES))
 
 
 def test_names_come_from_a_scan_within_a_day(request_: CleanupRequest, people: make.People) -> None:
     Scan.objects.update(completed_at=Now() - timedelta(hours=25))
     with pytest.raises(CleanupRefused, match="Scan it first"):
-        preparation.freeze(cleaning.stage_of(request_), by=people.operator)
+        preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
 
 
 def test_a_scan_of_another_prefix_does_not_count(
@@ -144,17 +144,17 @@ def test_a_scan_of_another_prefix_does_not_count(
 ) -> None:
     Scan.objects.update(prefix="mastercache:")
     with pytest.raises(CleanupRefused, match="Scan it first"):
-        preparation.freeze(cleaning.stage_of(request_), by=people.operator)
+        preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
 
 
 def test_names_can_be_frozen_again_until_they_are_submitted(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.prepared(request_, people)
     assert stage.state == State.CHECKED
-    preparation.freeze(stage, by=people.operator)
+    preparation.freeze_stage(stage, by=people.operator)
     assert (stage.state, stage.generation, stage.check_passed) == (State.FROZEN, None, None)
     cleanup.submit(cleaning.prepared(request_, people), by=people.operator)
     with pytest.raises(CleanupRefused, match="cannot be frozen"):
-        preparation.freeze(stage, by=people.operator)
+        preparation.freeze_stage(stage, by=people.operator)
 
 
 # Preparing
@@ -198,15 +198,15 @@ def test_a_difference_with_d1_holds_the_stage_until_it_is_corrected(
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'No. 1' WHERE type = 'b'")
     database.commit()
-    preparation.prepare(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
     make.work()
     assert cleaning.stage_of(request_).state == State.CHECKED
 
 
 def test_a_partial_copy_satisfies_nothing(request_: CleanupRequest, estate: make.Estate, people: make.People) -> None:
-    preparation.freeze(cleaning.stage_of(request_), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
     estate.cloudflare.namespace(estate.qa.namespace_id).delete(NAMES[0])
-    preparation.prepare(cleaning.stage_of(request_), by=people.operator)
+    preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
     make.work()
     stage = cleaning.stage_of(request_)
     assert stage.state == State.FROZEN
@@ -229,21 +229,21 @@ def test_a_damaged_copy_leads_back_to_the_names(
 def test_a_failed_step_is_tried_again_where_it_failed(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    preparation.freeze(cleaning.stage_of(request_), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
     estate.cloudflare.fault("bulk_get", "challenge")
-    first = preparation.prepare(cleaning.stage_of(request_), by=people.operator)
+    first = preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
     make.work()
     first.refresh_from_db()
     assert first.state == Run.State.FAILED
-    assert preparation.prepare(cleaning.stage_of(request_), by=people.operator) == first
+    assert preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator) == first
     make.work()
     assert cleaning.stage_of(request_).state == State.CHECKED
 
 
 def test_nothing_is_prepared_while_a_run_works_for_the_stage(request_: CleanupRequest, people: make.People) -> None:
-    preparation.freeze(cleaning.stage_of(request_), by=people.operator)
-    run = preparation.prepare(cleaning.stage_of(request_), by=people.operator)
-    for step in (preparation.freeze, preparation.prepare, cleanup.submit):
+    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+    run = preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
+    for step in (preparation.freeze_stage, preparation.prepare_stage, cleanup.submit):
         with pytest.raises(CleanupRefused, match=f"Wait for run {run.pk}"):
             step(cleaning.stage_of(request_), by=people.operator)
 
@@ -272,7 +272,7 @@ def test_submitting_needs_a_copy_verified_within_a_day(request_: CleanupRequest,
     Generation.objects.update(verified_at=Now() - timedelta(hours=25))
     with pytest.raises(CleanupRefused, match="Verify it again"):
         cleanup.submit(stage, by=people.operator)
-    preparation.prepare(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
     make.work()
     cleanup.submit(stage, by=people.operator)
 
@@ -354,7 +354,7 @@ CHANGES: dict[str, Callable[[CleanupStage], object]] = {
 
 
 def digest(stage: CleanupStage) -> str:
-    return digest_of(canonical(evidence.build(cleaning.stage_of(stage.request))))
+    return digest_of(canonical_evidence(evidence.build(cleaning.stage_of(stage.request))))
 
 
 def test_the_evidence_is_the_same_when_it_is_derived_again(request_: CleanupRequest, people: make.People) -> None:
@@ -456,7 +456,7 @@ def test_a_deletion_starts_once(request_: CleanupRequest, people: make.People) -
 # Production
 
 
-@pytest.mark.parametrize("step", [preparation.freeze, cleanup.submit])
+@pytest.mark.parametrize("step", [preparation.freeze_stage, cleanup.submit])
 def test_production_comes_after_qa(request_: CleanupRequest, people: make.People, step: Callable[..., object]) -> None:
     cleaning.confirmed(request_, people)
     with pytest.raises(CleanupRefused, match="QA comes first"):
@@ -469,7 +469,7 @@ def test_qa_evidence_is_good_for_seven_days(
     cleaning.accepted(request_, people)
     monkeypatch.setattr(timing, "QA_EVIDENCE", 0)
     with pytest.raises(CleanupRefused, match="QA comes first"):
-        preparation.freeze(cleaning.stage_of(request_, "production"), by=people.operator)
+        preparation.freeze_stage(cleaning.stage_of(request_, "production"), by=people.operator)
 
 
 @pytest.mark.hazard("B28")
@@ -477,7 +477,7 @@ def test_qa_evidence_is_of_the_same_scope(request_: CleanupRequest, people: make
     cleaning.accepted(request_, people)
     PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests")
     with pytest.raises(CleanupRefused, match="QA comes first"):
-        preparation.freeze(cleaning.stage_of(request_, "production"), by=people.operator)
+        preparation.freeze_stage(cleaning.stage_of(request_, "production"), by=people.operator)
 
 
 @pytest.mark.hazard("B28")
@@ -487,7 +487,7 @@ def test_qa_evidence_is_of_code_that_decides_by_the_same_rules(
     cleaning.accepted(request_, people)
     monkeypatch.setattr(qa_first, "FORMAT", qa_first.FORMAT + 1)
     with pytest.raises(CleanupRefused, match="QA comes first"):
-        preparation.freeze(cleaning.stage_of(request_, "production"), by=people.operator)
+        preparation.freeze_stage(cleaning.stage_of(request_, "production"), by=people.operator)
 
 
 @pytest.mark.hazard("B28")
@@ -517,10 +517,10 @@ def test_an_empty_qa_is_a_warning_for_production(estate: make.Estate, people: ma
     cleaning.fill(estate, *NAMES, slugs=["production"])
     cleaning.scan(estate.qa, estate.production)
     request = cleaning.asked(people)
-    preparation.freeze(cleaning.stage_of(request), by=people.operator)
-    preparation.prepare(cleaning.stage_of(request), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
+    preparation.prepare_stage(cleaning.stage_of(request), by=people.operator)
     make.work()
-    cleanup.accept(cleaning.stage_of(request), note="QA has no masters", by=people.operator)
+    cleanup.accept_stage(cleaning.stage_of(request), note="QA has no masters", by=people.operator)
     shown = evidence.build(cleaning.submitted(request, people, "production"))
     assert {"code": "qa_empty", "environment": "QA"} in shown["warnings"]  # type: ignore[operator]
 
@@ -531,9 +531,9 @@ def test_an_empty_qa_is_a_warning_for_production(estate: make.Estate, people: ma
 def test_accepting_needs_a_note_and_an_operator(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.confirmed(request_, people)
     with pytest.raises(CleanupRefused, match="what you tried"):
-        cleanup.accept(stage, note="  ", by=people.operator)
+        cleanup.accept_stage(stage, note="  ", by=people.operator)
     with pytest.raises(CleanupRefused, match="operator"):
-        cleanup.accept(stage, note="fine", by=people.reviewer)
+        cleanup.accept_stage(stage, note="fine", by=people.reviewer)
 
 
 @pytest.mark.hazard("B28")
@@ -545,9 +545,9 @@ def test_leftovers_are_explained_before_the_stage_is_accepted(
     cleanup.start_deletion(stage, by=people.operator)
     make.work()
     with pytest.raises(CleanupRefused, match="Explain the leftovers"):
-        cleanup.accept(stage, note="fine", by=people.operator)
+        cleanup.accept_stage(stage, note="fine", by=people.operator)
     cleanup.explain_leftovers(stage, note="written by the old job", by=people.operator)
-    cleanup.accept(stage, note="fine", by=people.operator)
+    cleanup.accept_stage(stage, note="fine", by=people.operator)
     assert cleaning.stage_of(request_).state == State.ACCEPTED
 
 
@@ -569,15 +569,15 @@ def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequ
     with pytest.raises(CleanupRefused, match="already over"):
         cleanup.end(request_, reason="again", by=people.operator)
     with pytest.raises(CleanupRefused, match="over"):
-        preparation.freeze(cleaning.stage_of(request_), by=people.operator)
+        preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
     with pytest.raises(CleanupRefused, match="over"):
         cleaning.state_references(request_, people)
 
 
 @pytest.mark.usefixtures("not_read_back")
 def test_a_copy_that_is_finished_after_the_end_moves_nothing(request_: CleanupRequest, people: make.People) -> None:
-    preparation.freeze(cleaning.stage_of(request_), by=people.operator)
-    preparation.prepare(cleaning.stage_of(request_), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+    preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
     cleanup.end(request_, reason="a mistake", by=people.operator)
     make.work()
     assert Generation.objects.get().status == "complete"
@@ -619,7 +619,7 @@ def test_a_production_stage_without_one_before_it_is_refused_at_every_step(
     stage = cleaning.stage_of(cleaning.asked(people))
     Environment.objects.filter(slug="qa").update(production=True)
     with pytest.raises(CleanupRefused, match="exists in no other"):
-        preparation.freeze(stage, by=people.operator)
+        preparation.freeze_stage(stage, by=people.operator)
 
 
 def test_a_copy_in_another_bucket_is_not_fresh(estate: make.Estate, people: make.People) -> None:

@@ -45,8 +45,8 @@ def channel(slack: FakeSlack, request_: CleanupRequest) -> FakeSlack:
 
 def checked(request: CleanupRequest, people: make.People) -> CleanupStage:
     """Frozen, copied, read back and checked; nobody was told by hand."""
-    preparation.freeze(cleaning.stage_of(request), by=people.operator)
-    preparation.prepare(cleaning.stage_of(request), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
+    preparation.prepare_stage(cleaning.stage_of(request), by=people.operator)
     make.work()
     return cleaning.stage_of(request)
 
@@ -102,7 +102,7 @@ def test_what_a_person_says_stays_when_the_channel_takes_it_later(
     channel.down = None
     deliver()
     assert Notification.objects.get(event=NotificationEvent.COPY_FOR_DELETION).state == "delivered"
-    assert evidence.digest(cleaning.stage_of(request_)) == approval.digest
+    assert evidence.evidence_digest(cleaning.stage_of(request_)) == approval.digest
     assert CopyShare.objects.get().by == people.operator
 
 

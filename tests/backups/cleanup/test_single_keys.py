@@ -43,8 +43,8 @@ def asked(people: make.People) -> CleanupRequest:
 
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Names frozen, copied, read back; nothing was stated about code."""
-    preparation.freeze(cleaning.stage_of(request, slug), by=people.operator)
-    preparation.prepare(cleaning.stage_of(request, slug), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request, slug), by=people.operator)
+    preparation.prepare_stage(cleaning.stage_of(request, slug), by=people.operator)
     make.work()
     cleaning.share(cleaning.stage_of(request, slug), people)
     return cleaning.stage_of(request, slug)
@@ -63,7 +63,7 @@ def test_one_key_is_deleted_in_qa_and_then_in_production(mail: make.Estate, peop
     request = asked(people)
     qa = deleted(request, people)
     assert (qa.state, qa.names, qa.deleted) == (State.CONFIRMED, 1, 1)
-    cleanup.accept(qa, note="Mail still goes out", by=people.operator)
+    cleanup.accept_stage(qa, note="Mail still goes out", by=people.operator)
     assert deleted(request, people, "production").state == State.CONFIRMED
     assert set(restoring.held(mail, mail.qa)) == set(restoring.held(mail, mail.production)) == {SIBLING}
 
@@ -148,9 +148,9 @@ def test_without_recipients_it_is_not_copied_and_not_deleted(
 ) -> None:
     settings.AGE_RECIPIENTS = ()
     request = asked(people)
-    preparation.freeze(cleaning.stage_of(request), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
     with pytest.raises(BackupRefused, match="KVOPS_AGE_RECIPIENTS"):
-        preparation.prepare(cleaning.stage_of(request), by=people.operator)
+        preparation.prepare_stage(cleaning.stage_of(request), by=people.operator)
     assert not Generation.objects.exists()
 
 

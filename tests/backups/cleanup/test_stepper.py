@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from backups.cleanup import preparation
 from backups.cleanup import requests as cleanup
 from backups.cleanup.next_action import NextAction, next_action
-from backups.cleanup.stepper import steps
+from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import timing
 from kvops.models import Person, Role, RoleGrant, Run, Scan
@@ -46,7 +46,7 @@ def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
 
 def marks(stage: CleanupStage) -> str:
     """A letter per step: done, current, todo, failed."""
-    return "".join(step.state[0] for step in steps(stage))
+    return "".join(step.state[0] for step in steps_of_stage(stage))
 
 
 def action(stage: CleanupStage, person: Person) -> NextAction:
@@ -62,7 +62,7 @@ def offered(stage: CleanupStage, person: Person) -> tuple[str, str]:
 
 def test_a_new_stage_begins_with_its_names(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.stage_of(request_)
-    assert [step.title for step in steps(stage)] == TITLES
+    assert [step.title for step in steps_of_stage(stage)] == TITLES
     assert marks(stage) == "ctttttttttt"
     assert offered(stage, people.operator) == ("stage_freeze", "")
 
@@ -85,31 +85,31 @@ def test_names_need_a_scan_within_a_day(request_: CleanupRequest, people: make.P
 
 def test_frozen_names_are_backed_up_next(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.stage_of(request_)
-    preparation.freeze(stage, by=people.operator)
+    preparation.freeze_stage(stage, by=people.operator)
     assert marks(cleaning.stage_of(request_)) == "dcttttttttt"
-    assert steps(stage)[0].note == "3 names"
+    assert steps_of_stage(stage)[0].note == "3 names"
     assert offered(stage, people.operator) == ("stage_prepare", "")
 
 
 def test_while_a_run_works_one_waits_for_it(request_: CleanupRequest, people: make.People) -> None:
-    preparation.freeze(cleaning.stage_of(request_), by=people.operator)
-    run = preparation.prepare(cleaning.stage_of(request_), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+    run = preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
     stage = cleaning.stage_of(request_)
-    assert steps(stage)[1].link == f"Run {run.pk}"
+    assert steps_of_stage(stage)[1].link == f"Run {run.pk}"
     assert offered(stage, people.operator)[1].startswith(f"Wait for run {run.pk} (backup)")
 
 
 def test_a_failed_run_says_why_and_can_be_tried_again(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    preparation.freeze(cleaning.stage_of(request_), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
     estate.cloudflare.fault("bulk_get", "challenge")
-    run = preparation.prepare(cleaning.stage_of(request_), by=people.operator)
+    run = preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
     make.work()
     run.refresh_from_db()
     stage = cleaning.stage_of(request_)
     assert marks(stage) == "dfttttttttt"
-    assert steps(stage)[1].note == run.error
+    assert steps_of_stage(stage)[1].note == run.error
     assert action(stage, people.operator).label == "Try again"
 
 
@@ -122,8 +122,8 @@ def test_a_difference_is_a_failed_step_that_leads_to_the_check(
     database.commit()
     stage = cleaning.prepared(request_, people)
     assert marks(stage) == "dddfddttttt"
-    assert steps(stage)[3].note == "1 difference with D1."
-    assert steps(stage)[3].url.startswith("/integrity/")
+    assert steps_of_stage(stage)[3].note == "1 difference with D1."
+    assert steps_of_stage(stage)[3].url.startswith("/integrity/")
     assert action(stage, people.operator).label == "Check again"
 
 
@@ -148,7 +148,7 @@ def test_cache_has_no_step_for_d1(estate: make.Estate, people: make.People) -> N
     estate.put(estate.qa, "mastercache:1")
     cleaning.scan(estate.qa, estate.production)
     stage = cleaning.prepared(cleaning.asked(people, "mastercache:"), people)
-    assert "Check against D1" not in [step.title for step in steps(stage)]
+    assert "Check against D1" not in [step.title for step in steps_of_stage(stage)]
     assert offered(stage, people.operator) == ("stage_submit", "")
 
 
@@ -197,18 +197,18 @@ def test_an_accepted_stage_is_done(request_: CleanupRequest, people: make.People
     stage = cleaning.accepted(request_, people)
     assert marks(stage) == "ddddddddddd"
     assert next_action(stage, people.operator) is None
-    assert steps(stage)[8].note == "3 deleted, 0 not"
-    assert "Opened the pages, all well" in steps(stage)[10].note
+    assert steps_of_stage(stage)[8].note == "3 deleted, 0 not"
+    assert "Opened the pages, all well" in steps_of_stage(stage)[10].note
 
 
 def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make.People) -> None:
     cleaning.scan(estate.qa, estate.production)
     stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
-    preparation.freeze(stage, by=people.operator)
-    assert [step.state for step in steps(stage)] == ["done", "current", "todo"]
+    preparation.freeze_stage(stage, by=people.operator)
+    assert [step.state for step in steps_of_stage(stage)] == ["done", "current", "todo"]
     assert action(stage, people.operator).label == "Prove that there is nothing"
     estate.put(estate.qa, "mastercache:1")
-    preparation.prepare(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
     make.work()
     assert offered(cleaning.stage_of(stage.request), people.operator) == ("stage_freeze", "")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backups.datasets import registry as datasets
-from backups.datasets.canonical import DECODER, DIGEST, canonical, cell_digests, digest, number
+from backups.datasets.canonical import DECODER, DIGEST, canonical_field, cell_digests, field_digest, number
 from backups.datasets.mapping import BadDataset, Correspondence, Finding
 from kvops.cloudflare import Cell
 from tests import make
@@ -44,8 +44,8 @@ def equal(field: str, cell: object) -> bool:
         kind, value = database.execute("SELECT substr(typeof(v), 1, 1), v FROM (SELECT ? AS v)", [cell]).fetchone()
     if kind == "i":
         value = str(value)
-    form = canonical(DECODER.decode(field))
-    ours, theirs = digest(form) if form else "", cell_digests(kind, value)
+    form = canonical_field(DECODER.decode(field))
+    ours, theirs = field_digest(form) if form else "", cell_digests(kind, value)
     return ours in (theirs[:DIGEST], theirs[-DIGEST:])
 
 
@@ -117,7 +117,7 @@ def test_every_integer_of_sqlite_equals_its_own_spelling_and_not_the_next(value:
 def test_spacing_and_order_of_members_never_matter(value: object) -> None:
     turned = dict(reversed(value.items())) if isinstance(value, dict) else value
     one, other = json.dumps(value), json.dumps(turned, indent=2, ensure_ascii=False)
-    assert canonical(DECODER.decode(one)) == canonical(DECODER.decode(other))
+    assert canonical_field(DECODER.decode(one)) == canonical_field(DECODER.decode(other))
 
 
 def test_a_field_that_is_neither_compared_nor_ignored_is_a_difference() -> None:

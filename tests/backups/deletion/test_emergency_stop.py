@@ -193,4 +193,4 @@ def test_who_presses_waits_for_an_intent_that_is_being_committed(qa: Environment
         thread.start()
         assert not pressed.wait(0.3)
     thread.join()
-    assert emergency.in_force(qa)
+    assert emergency.stop_in_force(qa)

@@ -176,7 +176,7 @@ def test_a_key_that_expired_before_its_copy_and_is_written_anew_is_found(
         estate.cloudflare.put(slug, "mastercache:2", b"2")
     cleaning.scan(estate.qa, estate.production)
     request = cleaning.asked(people, "mastercache:")
-    preparation.freeze(cleaning.stage_of(request), by=people.operator)
+    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
     estate.cloudflare.clock = lambda: time.time() + 60
     monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=60))
     stage = cleaning.confirmed(request, people)
@@ -205,15 +205,15 @@ def test_a_stage_without_names_is_not_looked_at(estate: make.Estate, people: mak
     make.family("mastercache:qa:", Category.CACHE)
     cleaning.scan(estate.qa, estate.production)
     stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
-    preparation.freeze(stage, by=people.operator)
-    preparation.prepare(stage, by=people.operator)
+    preparation.freeze_stage(stage, by=people.operator)
+    preparation.prepare_stage(stage, by=people.operator)
     make.work()
     assert cleaning.stage_of(stage.request).state == State.CONFIRMED
     assert not Run.objects.filter(kind=Run.Kind.LATE_CHECK).exists()
 
 
 def test_the_look_holds_nothing_up(confirmed: CleanupStage, people: make.People) -> None:
-    cleanup.accept(confirmed, note="all well", by=people.operator)
+    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
     assert late_run(confirmed) not in list(overview.running())
     assert looked(confirmed) == {}
 
@@ -221,7 +221,7 @@ def test_the_look_holds_nothing_up(confirmed: CleanupStage, people: make.People)
 def test_after_the_stage_is_accepted_it_is_still_looked_for(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup.accept(confirmed, note="all well", by=people.operator)
+    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
     estate.put(estate.qa, NAMES[1])
     assert looked(confirmed) == {NAMES[1]: False}
 
@@ -240,20 +240,20 @@ def test_a_look_that_failed_can_be_tried_again(estate: make.Estate, confirmed: C
 
 def acknowledge(stage: CleanupStage, people: make.People, note: str = "an old job wrote it") -> None:
     newest = Reappearance.objects.latest("pk").pk
-    reappearance.acknowledge(stage, note=note, last=newest, by=people.operator2)
+    reappearance.acknowledge_reappearances(stage, note=note, last=newest, by=people.operator2)
 
 
 def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup.accept(confirmed, note="all well", by=people.operator)
+    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
     production = cleaning.stage_of(confirmed.request, "production")
     assert qa.missing_qa(production) == ""
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     assert "are there again" in qa.missing_qa(production)
     with pytest.raises(CleanupRefused, match="are there again"):
-        preparation.freeze(production, by=people.operator)
+        preparation.freeze_stage(production, by=people.operator)
     acknowledge(confirmed, people)
     assert qa.missing_qa(production) == ""
 
@@ -261,7 +261,7 @@ def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
 def test_what_came_back_in_qa_after_the_approval_stops_the_start(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup.accept(confirmed, note="all well", by=people.operator)
+    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
     production = cleaning.approved(confirmed.request, people, "production")
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
@@ -275,7 +275,7 @@ def test_what_came_back_in_qa_after_the_approval_stops_the_start(
 def test_the_reviewer_of_production_reads_what_came_back(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup.accept(confirmed, note="all well", by=people.operator)
+    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     acknowledge(confirmed, people)
@@ -291,7 +291,7 @@ def test_only_what_the_person_saw_is_acknowledged(
     estate.put(estate.qa, NAMES[1])
     looked(confirmed)
     first = Reappearance.objects.earliest("pk")
-    reappearance.acknowledge(confirmed, note="known", last=first.pk, by=people.operator)
+    reappearance.acknowledge_reappearances(confirmed, note="known", last=first.pk, by=people.operator)
     assert confirmed.reappearances.unseen().count() == 1
     assert Entry.objects.get(action=Action.REAPPEARANCES_ACKNOWLEDGED).details["note"] == "known"
 
@@ -303,14 +303,14 @@ def test_only_an_operator_acknowledges(
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     with pytest.raises(CleanupRefused, match="operator"):
-        reappearance.acknowledge(confirmed, note="x", last=10**9, by=getattr(people, who))
+        reappearance.acknowledge_reappearances(confirmed, note="x", last=10**9, by=getattr(people, who))
 
 
 def test_a_note_and_something_to_acknowledge_are_needed(confirmed: CleanupStage, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="Say what you found out"):
-        reappearance.acknowledge(confirmed, note=" ", last=10**9, by=people.operator)
+        reappearance.acknowledge_reappearances(confirmed, note=" ", last=10**9, by=people.operator)
     with pytest.raises(CleanupRefused, match="nothing new"):
-        reappearance.acknowledge(confirmed, note="x", last=10**9, by=people.operator)
+        reappearance.acknowledge_reappearances(confirmed, note="x", last=10**9, by=people.operator)
 
 
 # On the pages

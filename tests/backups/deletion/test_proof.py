@@ -40,7 +40,7 @@ def empty(estate: make.Estate, people: make.People) -> CleanupStage:
         estate.cloudflare.namespace(estate.qa.namespace_id).delete(name)
     cleaning.scan(estate.qa)
     stage = cleaning.stage_of(cleaning.asked(people))
-    assert preparation.freeze(stage, by=people.operator) == 0
+    assert preparation.freeze_stage(stage, by=people.operator) == 0
     return stage
 
 
@@ -124,7 +124,7 @@ def test_names_that_postgres_cannot_hold_do_not_disturb(estate: make.Estate, del
 def test_a_stage_without_names_is_proven_by_two_empty_listings(
     estate: make.Estate, people: make.People, empty: CleanupStage
 ) -> None:
-    preparation.prepare(empty, by=people.operator)
+    preparation.prepare_stage(empty, by=people.operator)
     stage = worked(empty)
     assert (stage.state, stage.deleted, stage.skipped) == (State.CONFIRMED, 0, 0)
     assert stage.first_listing_at is not None
@@ -137,7 +137,7 @@ def test_a_key_in_either_listing_means_that_there_are_names(
     estate: make.Estate, people: make.People, empty: CleanupStage, listing: int
 ) -> None:
     estate.cloudflare.hook("keys", nth(listing, lambda: estate.put(estate.qa, NAMES[0])))
-    run = preparation.prepare(empty, by=people.operator)
+    run = preparation.prepare_stage(empty, by=people.operator)
     assert worked(empty).state == State.FROZEN
     run.refresh_from_db()
     assert (run.state, run.error_code) == (Run.State.FAILED, "not_empty")
@@ -148,13 +148,13 @@ def test_keys_of_another_family_below_the_prefix_do_not_count(
 ) -> None:
     make.family("master:kept:", Category.SETTINGS)
     estate.put(estate.qa, "master:kept:1")
-    preparation.prepare(empty, by=people.operator)
+    preparation.prepare_stage(empty, by=people.operator)
     assert worked(empty).state == State.CONFIRMED
 
 
 def test_an_empty_stage_is_accepted_with_the_reason(people: make.People, empty: CleanupStage) -> None:
-    preparation.prepare(empty, by=people.operator)
-    cleanup.accept(worked(empty), note="QA never had masters", by=people.operator)
+    preparation.prepare_stage(empty, by=people.operator)
+    cleanup.accept_stage(worked(empty), note="QA never had masters", by=people.operator)
     empty.refresh_from_db()
     assert (empty.state, empty.empty_reason) == (State.ACCEPTED, "QA never had masters")
     assert empty.scope_digest

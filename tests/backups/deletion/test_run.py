@@ -246,8 +246,8 @@ def test_a_key_whose_time_is_over_on_the_way_is_never_sent(
     cleaning.scan(estate.qa, estate.production)
     request = cleaning.asked(people, "mastercache:")
     steps: Mapping[str, Callable[[CleanupStage], object]] = {
-        "freeze": lambda stage: preparation.freeze(stage, by=people.operator),
-        "prepare": lambda stage: preparation.prepare(stage, by=people.operator),
+        "freeze": lambda stage: preparation.freeze_stage(stage, by=people.operator),
+        "prepare": lambda stage: preparation.prepare_stage(stage, by=people.operator),
         "copy": lambda _: make.work(),
         "state": lambda _: cleaning.state_references(request, people),
         "share": lambda stage: cleaning.share(stage, people),
@@ -282,8 +282,8 @@ def test_keys_written_and_removed_while_they_are_listed_are_left_alone_and_repor
     estate.cloudflare.hook("keys", meanwhile)
     cleaning.scan(estate.qa, estate.production)
     stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
-    assert preparation.freeze(stage, by=people.operator) == 1002
-    preparation.prepare(stage, by=people.operator)
+    assert preparation.freeze_stage(stage, by=people.operator) == 1002
+    preparation.prepare_stage(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
     assert (stage.state, stage.generation and stage.generation.status) == (State.FROZEN, "partial")

@@ -391,7 +391,7 @@ def test_a_drill_that_failed_holds_its_copies_no_longer(scratch: Scratch, people
     allowed(scratch, people)
     drill = drills.start(scratch.environment, by=people.operator)
     copy = drill.copies.get().generation_id
-    assert holds.of([copy])
+    assert holds.holds_of([copy])
     runs.request_stop(drill.run, actor=make.SETUP)
     make.work()
-    assert holds.of([copy]) == {}
+    assert holds.holds_of([copy]) == {}

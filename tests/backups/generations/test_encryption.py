@@ -337,7 +337,7 @@ def test_an_encrypted_copy_is_checked_against_d1(estate: make.Estate) -> None:
 def test_the_recovery_steps_say_which_identity_opens_it(estate: make.Estate) -> None:
     made = copied(estate)
     steps = estate.s3.objects[f"{made.stem}.RESTORE.md"].decode()
-    assert recovery.steps(made) == steps
+    assert recovery.recovery_steps(made) == steps
     assert all(f"- `{recipient}`" in steps for recipient in keys.RECIPIENTS)
     assert 'age --decrypt --identity "$AGE_IDENTITY" --output part-00001.json part-00001.json.age' in steps
     assert steps.index("age --decrypt") < steps.index("npx wrangler kv bulk put part-00001.json ")

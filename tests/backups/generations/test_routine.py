@@ -54,9 +54,9 @@ def test_a_family_that_expects_a_copy_gets_one_which_is_read_back(qa: Environmen
 def test_a_family_with_a_young_copy_or_without_keys_or_interval_gets_none(qa: Environment) -> None:
     fire("backup")
     make.work()
-    assert routine.back_up(qa, make.SETUP).runs == []
+    assert routine.back_up_due(qa, make.SETUP).runs == []
     Family.objects.update(interval_hours=0, grace_hours=0)
-    assert routine.back_up(qa, make.SETUP).runs == []
+    assert routine.back_up_due(qa, make.SETUP).runs == []
 
 
 def test_what_cannot_be_copied_says_why_and_the_rest_is_copied(qa: Environment, estate: make.Estate) -> None:
@@ -103,5 +103,5 @@ def test_in_another_bucket_everything_is_copied_anew_and_nothing_of_before_is_re
     Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
     moved = Environment.objects.get(pk=qa.pk)
     with log.transaction():
-        assert routine.verify(moved, make.SETUP).runs == []
-        assert len(routine.back_up(moved, make.SETUP).runs) == 1
+        assert routine.verify_newest(moved, make.SETUP).runs == []
+        assert len(routine.back_up_due(moved, make.SETUP).runs) == 1

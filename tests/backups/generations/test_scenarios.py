@@ -180,7 +180,7 @@ def test_a_value_that_changes_during_the_export_is_in_the_copy_as_it_was_read(es
     found = copied(estate, made)
     assert found["master:00001"].data in (b'{"n": 1}', b"too late")
     digests = {entry.name: bytes(entry.digest or b"") for entry in made.entries.all()}
-    assert digests == {name: export.digest(entry, None) for name, entry in found.items()}
+    assert digests == {name: export.entry_digest(entry, None) for name, entry in found.items()}
 
 
 def test_each_key_of_a_copy_is_marked_with_what_became_of_it(estate: make.Estate) -> None:

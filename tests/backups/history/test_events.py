@@ -85,7 +85,7 @@ def test_it_tells_what_happened_newest_first(copied: Generation, people: make.Pe
 
 
 def test_a_restore_is_told_of_its_copy(copied: Generation) -> None:
-    restore = selecting.prepare(copied, actor=make.SETUP)
+    restore = selecting.prepare_restore(copied, actor=make.SETUP)
     log.refusal(Action.RESTORE_FINISHED, actor=make.SETUP, subject=f"restore:{restore.pk}")
     assert told(lane=TimelineLane.RESTORED) == [(copied.pk, "restored")]
 
@@ -187,7 +187,7 @@ def test_an_auditor_finds_who_deleted_a_copy_and_why_within_three_clicks(
     (row,) = [each for each in history.existed(scope(), limit=10) if each.generation == copy_of_old]
     assert row.deletion is not None
     assert (row.deletion.why, row.deletion.approval) == ("Their date has come", disposal.approval)
-    counted = [each.events for each in history.counts(scope(lane=TimelineLane.DELETED))]
+    counted = [each.events for each in history.counts_by_day(scope(lane=TimelineLane.DELETED))]
     assert counted == [1]
     report = auditor.get(f"{AT}report/").content.decode()
     assert f"Approval {disposal.approval_id}" in report

@@ -44,7 +44,7 @@ def cached(estate: make.Estate, people: make.People) -> make.Estate:
     """QA with two keys of a cache, and a bucket whose guards are known."""
     for name in NAMES:
         estate.put(estate.qa, name)
-    guards.look(estate.qa.environment)
+    guards.ask_cloudflare(estate.qa.environment)
     return estate
 
 
@@ -64,7 +64,7 @@ def now(investigation: Investigation) -> Investigation:
 
 
 def approve(investigation: Investigation, people: make.People) -> ApprovalRequest:
-    request = standing.newest(KIND, investigation.subject)
+    request = standing.newest_request(KIND, investigation.subject)
     assert request
     approvals.approve(request, by=people.reviewer, shown=request.digest)
     request.refresh_from_db()
@@ -156,7 +156,7 @@ def test_a_closed_investigation_ends_as_soon_as_it_is_approved(cached: make.Esta
 
 def test_after_a_rejection_an_operator_asks_again(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
-    request = standing.newest(KIND, made.subject)
+    request = standing.newest_request(KIND, made.subject)
     assert request
     approvals.reject(request, by=people.reviewer, shown=request.digest, reason="Why a week?")
     investigations.ask_again(made, by=people.operator)
@@ -198,7 +198,7 @@ def test_nothing_is_copied_that_r2_would_not_delete_in_time(
     cached: make.Estate, people: make.People, change: Callable[[make.Estate], None]
 ) -> None:
     change(cached)
-    guards.look(cached.qa.environment)
+    guards.ask_cloudflare(cached.qa.environment)
     with pytest.raises(InvestigationRefused, match=r"R2 deletes copies|no lifecycle rule"):
         start(cached, people)
     assert not Generation.objects.exists()
@@ -211,7 +211,7 @@ def test_nothing_is_copied_into_a_bucket_nothing_is_known_of(estate: make.Estate
 
 def test_a_lifecycle_rule_that_deletes_copies_is_told(cached: make.Estate, people: make.People) -> None:
     bucket(cached).expire("qa/", days=90)
-    guard = guards.look(cached.qa.environment)
+    guard = guards.ask_cloudflare(cached.qa.environment)
     assert (guard.deletes, guard.good) == (["expiry-2"], False)
     assert Entry.objects.filter(action="bucket.unguarded").exists()
     assert "deletes copies by itself" in page(people.auditor, "/backups/")
@@ -282,7 +282,7 @@ def moved(made: Investigation, people: make.People) -> None:
 
 
 def withdrawn(made: Investigation, people: make.People) -> None:
-    request = standing.newest(KIND, made.subject)
+    request = standing.newest_request(KIND, made.subject)
     assert request
     approvals.withdraw(request, by=people.operator, reason="x")
 
@@ -381,7 +381,7 @@ def test_its_page_moves_until_the_copy_is_read_back(cached: make.Estate, people:
 
 def test_the_reviewer_is_shown_what_would_go_and_when(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
-    request = standing.newest(KIND, made.subject)
+    request = standing.newest_request(KIND, made.subject)
     assert request
     shown = page(people.reviewer, f"/approvals/{request.pk}/")
     assert "Customers see zero" in shown
@@ -400,7 +400,7 @@ def test_who_wants_to_back_up_a_cache_is_led_here(cached: make.Estate, people: m
 
 def test_the_list_says_how_to_add_the_missing_rule(cached: make.Estate, people: make.People) -> None:
     no_rule(cached)
-    guards.look(cached.qa.environment)
+    guards.ask_cloudflare(cached.qa.environment)
     assert "npx wrangler r2 bucket lifecycle add" in page(people.operator, "/investigations/")
 
 

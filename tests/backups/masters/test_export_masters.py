@@ -188,7 +188,7 @@ def test_what_is_in_kv_is_not_taken_from_it(d1: make.Estate, people: make.People
     said = exported("qa", "--to-r2")
     made = Generation.objects.get(pk=said["generation"])
     with pytest.raises(RestoreRefused, match="rows of D1"):
-        selecting.prepare(made, actor=make.SETUP)
+        selecting.prepare_restore(made, actor=make.SETUP)
     assert not Generation.objects.holding("master:area:1").exists()
 
 

@@ -49,7 +49,7 @@ def held(estate: make.Estate, namespace: Namespace) -> dict[str, Item]:
 def prepared(generation: Generation, people: make.People, **more: object) -> Restore:
     """A restore that was compared with KV."""
     actor = log.Actor(people.operator.pk, str(people.operator))
-    restore = selecting.prepare(generation, actor=actor, person=people.operator, **more)  # type: ignore[arg-type]
+    restore = selecting.prepare_restore(generation, actor=actor, person=people.operator, **more)  # type: ignore[arg-type]
     make.work()
     return fresh(restore)
 

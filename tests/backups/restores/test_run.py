@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from audit.models import Entry as Recorded
 from backups.execution import prepaid as reserving
-from backups.execution.live_values import current
+from backups.execution.live_values import live_values
 from backups.generations import start as generations
 from backups.generations.reader import Wanted
 from backups.generations.scope import BackupRefused
@@ -477,10 +477,10 @@ def test_a_name_that_cannot_be_read_back_is_not_tried_for_ever(
     def read(*args: Any) -> Iterator[tuple[Wanted, KvEntry | None]]:
         if [one.name for one in args[2]] == [NAMES[2]]:
             raise TransportError("No answer.", outcome_unknown=True)
-        return current(*args)
+        return live_values(*args)
 
     monkeypatch.setattr(comparing_back, "BLOCK", 1)
-    monkeypatch.setattr(comparing_back, "current", read)
+    monkeypatch.setattr(comparing_back, "live_values", read)
     estate.cloudflare.fault("bulk_put", "reset")
     run = restoring.started(restoring.prepared(generation, people), people)
     make.work()
@@ -695,7 +695,7 @@ def test_a_stop_pressed_before_the_second_chunk_leaves_the_first_settled(
     real = approvals.still_valid
 
     def press_first(approval: ApprovalRequest) -> None:
-        if writes(estate) and emergency.in_force(estate.qa.environment) is None:
+        if writes(estate) and emergency.stop_in_force(estate.qa.environment) is None:
             emergency.press(estate.qa.environment, by=people.auditor)
         real(approval)
 

@@ -79,7 +79,7 @@ def test_the_stage_stays_where_it_was(estate: make.Estate, people: make.People) 
     undone(stage, people)
     stage.refresh_from_db()
     assert stage.state == "confirmed"
-    cleanup.accept(stage, note="put back, the pages needed them", by=people.operator)
+    cleanup.accept_stage(stage, note="put back, the pages needed them", by=people.operator)
 
 
 def test_what_was_put_back_in_qa_proves_nothing_for_production(estate: make.Estate, people: make.People) -> None:

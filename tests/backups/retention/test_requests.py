@@ -156,7 +156,7 @@ def test_a_copy_that_is_being_deleted_takes_nothing_on(estate: make.Estate, peop
     with pytest.raises(pins.PinRefused, match="being deleted"):
         pins.pin(old, reason="x", by=people.auditor)
     with pytest.raises(RestoreRefused):
-        selecting.prepare(old, actor=make.SETUP)
+        selecting.prepare_restore(old, actor=make.SETUP)
     with pytest.raises(IntegrityError, match="nothing relies on"), atomic():
         restored(old, estate, people)
 

@@ -174,8 +174,8 @@ def test_a_shorter_rule_than_14_days_or_an_empty_one_is_refused() -> None:
     text = '[[family]]\nbinding = "SETTINGS"\npattern = "a:"\ncategory = "cache"\nowner = "x"\nexpiry = "ttl:60"\n'
     for rule in ("retain_days = 0", "retain_days = 13", "retain_days = 31", "notice_days = []", "notice_days = [0]"):
         with pytest.raises(DefinitionRefused):
-            policy.parse(text + rule)
-    assert policy.parse(text + "retain_days = 14\nnotice_days = [1, 5]").families[0].notice_days == (5, 1)
+            policy.parse_policy(text + rule)
+    assert policy.parse_policy(text + "retain_days = 14\nnotice_days = [1, 5]").families[0].notice_days == (5, 1)
 
 
 def test_the_simulator_shows_what_another_rule_would_do(estate: make.Estate, people: make.People) -> None:

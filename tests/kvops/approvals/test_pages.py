@@ -500,7 +500,7 @@ def test_what_is_over_cannot_be_withdrawn(people: make.People, asked: ApprovalRe
 
 
 def prepared() -> PreparedChange:
-    return changes.prepare(
+    return changes.prepare_change(
         ApprovalRequest.Kind.ENVIRONMENT,
         definition={"environment": [{"slug": "qa"}, {"slug": "production"}]},
         summary=["qa: the bucket changes", "production is new"],
@@ -509,13 +509,13 @@ def prepared() -> PreparedChange:
 
 
 def test_a_change_shows_its_summary_its_definition_and_who_prepared_it(people: make.People) -> None:
-    shown = page(people.reviewer, changes.submit(prepared(), by=people.operator))
+    shown = page(people.reviewer, changes.submit_change(prepared(), by=people.operator))
     for text in ("qa: the bucket changes", "production is new", "&quot;slug&quot;: &quot;qa&quot;", "cli:mika"):
         assert text in shown
 
 
 def test_a_change_of_environments_is_approved_by_their_names(people: make.People) -> None:
-    asked = changes.submit(prepared(), by=people.operator)
+    asked = changes.submit_change(prepared(), by=people.operator)
     browser = fresh(people.reviewer)
     browser.post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="qa"))
     assert state(asked) == State.PENDING
@@ -525,10 +525,10 @@ def test_a_change_of_environments_is_approved_by_their_names(people: make.People
 
 def test_a_change_of_the_policy_is_approved_by_its_number(people: make.People) -> None:
     make.policy()
-    change = changes.prepare(
+    change = changes.prepare_change(
         ApprovalRequest.Kind.POLICY, definition={"family": []}, summary=["staff:* is new"], actor=make.SETUP
     )
-    asked = changes.submit(change, by=people.operator)
+    asked = changes.submit_change(change, by=people.operator)
     fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="policy 2"))
     assert state(asked) == State.APPROVED
 
@@ -546,10 +546,10 @@ def use_change(request: ApprovalRequest, *, by: Person) -> None:
 @pytest.fixture
 def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRequest:
     kind = approvals.ApprovalKind(
-        decided="kvops.approvals.prepared_changes.decided", use="tests.kvops.approvals.test_pages.use_change"
+        decided="kvops.approvals.prepared_changes.change_decided", use="tests.kvops.approvals.test_pages.use_change"
     )
     monkeypatch.setitem(approvals.KINDS, ApprovalRequest.Kind.ENVIRONMENT, kind)
-    asked = changes.submit(prepared(), by=people.operator)
+    asked = changes.submit_change(prepared(), by=people.operator)
     approvals.approve(asked, by=people.reviewer, shown=asked.digest)
     used.clear()
     return asked

@@ -30,7 +30,7 @@ def toml(cloudflare: FakeCloudflare) -> str:
 
 @pytest.fixture
 def applied(db: None, toml: str) -> str:
-    environments.apply(toml, actor=make.SETUP)
+    environments.apply_environments(toml, actor=make.SETUP)
     return toml
 
 
@@ -44,13 +44,13 @@ def in_environment(toml: str, slug: str, old: str, new: str) -> str:
 
 
 def prepared(text: str) -> PreparedChange:
-    change = environments.apply(text, actor=make.SETUP)
+    change = environments.apply_environments(text, actor=make.SETUP)
     assert isinstance(change, PreparedChange)
     return change
 
 
 def approved(change: PreparedChange, people: make.People) -> ApprovalRequest:
-    request = changes.submit(change, by=people.operator)
+    request = changes.submit_change(change, by=people.operator)
     approvals.approve(request, by=people.reviewer, shown=request.digest)
     return request
 
@@ -59,9 +59,9 @@ def approved(change: PreparedChange, people: make.People) -> ApprovalRequest:
 
 
 def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
-    wanted = estate.parse(toml)
-    kept = evidence.canonical(estate.as_data(wanted))
-    assert estate.read(TomlTable(json.loads(kept))) == wanted
+    wanted = estate.parse_environments(toml)
+    kept = evidence.canonical_evidence(estate.as_data(wanted))
+    assert estate.environments_of_table(TomlTable(json.loads(kept))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,20 @@ def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
 )
 def test_what_is_wrong_is_named_by_its_place(toml: str, old: str, new: str, place: str) -> None:
     with pytest.raises(DefinitionRefused, match=place):
-        estate.parse(toml.replace(old, new, 1))
+        estate.parse_environments(toml.replace(old, new, 1))
 
 
 @pytest.mark.parametrize("field", ["read_token", "write_token", "access_key_id", "secret_access_key"])
 def test_a_literal_secret_is_refused_and_not_repeated(toml: str, field: str) -> None:
     lines = [f'{field} = "hunter2hunter2"' if line.startswith(field) else line for line in toml.splitlines()]
     with pytest.raises(DefinitionRefused, match="never the secret itself") as refused:
-        estate.parse("\n".join(lines))
+        estate.parse_environments("\n".join(lines))
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("reference", ["env:A_TOKEN", "file:/run/secrets/token", "op://vault/item/field"])
 def test_the_three_forms_of_a_reference_are_taken(toml: str, reference: str) -> None:
-    assert estate.parse(toml.replace("env:QA_READ", reference))[0].read_token == reference
+    assert estate.parse_environments(toml.replace("env:QA_READ", reference))[0].read_token == reference
 
 
 # Twelve ways to bind QA and production wrongly (B27)
@@ -146,18 +146,18 @@ MIS_BINDINGS = {
 def test_a_mis_binding_is_refused_on_reading(toml: str, case: str) -> None:
     slug, old, new, sentence = MIS_BINDINGS[case]
     with pytest.raises(DefinitionRefused, match=sentence):
-        estate.parse(in_environment(toml, slug, old, new))
+        estate.parse_environments(in_environment(toml, slug, old, new))
 
 
 def test_one_bucket_is_fine_when_both_templates_name_the_environment(toml: str) -> None:
     template = 'bucket = "media"\nkey_template = "{environment}/backups"'
     both = toml.replace('bucket = "qa-media"', template).replace('bucket = "production-media"', template)
-    assert {d.key_template for d in estate.parse(both)} == {"{environment}/backups"}
+    assert {d.key_template for d in estate.parse_environments(both)} == {"{environment}/backups"}
 
 
 def test_a_binding_of_one_environment_says_why(toml: str) -> None:
     alone = KV_2 + 'unpaired = "only tried in QA"\n'
-    wanted = estate.parse(toml.replace("[[environment.d1]]", alone + "[[environment.d1]]", 1))
+    wanted = estate.parse_environments(toml.replace("[[environment.d1]]", alone + "[[environment.d1]]", 1))
     assert wanted[0].kv[1].unpaired == "only tried in QA"
 
 
@@ -175,7 +175,7 @@ def test_a_binding_of_one_environment_says_why(toml: str) -> None:
 )
 def test_what_the_read_token_cannot_see_is_refused(db: None, toml: str, slug: str, old: str, new: str) -> None:
     with pytest.raises(environments.NotVisible, match=r"^production: "):
-        environments.apply(in_environment(toml, slug, old, new), actor=make.SETUP)
+        environments.apply_environments(in_environment(toml, slug, old, new), actor=make.SETUP)
     assert not Environment.objects.exists()
 
 
@@ -185,18 +185,18 @@ def test_swapped_tokens_are_refused_because_they_cannot_see_the_namespaces(
     monkeypatch.setenv("QA_READ", "production-read-token")
     monkeypatch.setenv("PRODUCTION_READ", "qa-read-token")
     with pytest.raises(environments.NotVisible, match="another environment's token"):
-        environments.apply(toml, actor=make.SETUP)
+        environments.apply_environments(toml, actor=make.SETUP)
 
 
 def test_swapped_namespaces_are_refused(db: None, toml: str) -> None:
     swapped = toml.replace(QA, "x").replace(PRODUCTION, QA).replace("x" + '"', PRODUCTION + '"')
     with pytest.raises(environments.NotVisible):
-        environments.apply(swapped, actor=make.SETUP)
+        environments.apply_environments(swapped, actor=make.SETUP)
 
 
 def test_a_host_that_is_not_allowed_is_never_called(db: None, toml: str) -> None:
     with pytest.raises(environments.NotVisible, match="KVOPS_ALLOWED_API_HOSTS"):
-        environments.apply(toml.replace("http://127.0.0.1", "https://example.com"), actor=make.SETUP)
+        environments.apply_environments(toml.replace("http://127.0.0.1", "https://example.com"), actor=make.SETUP)
 
 
 def test_the_probe_only_reads(applied: str, cloudflare: FakeCloudflare) -> None:
@@ -221,7 +221,7 @@ def test_an_empty_estate_takes_the_definition_at_once(applied: str) -> None:
 
 def test_the_same_definition_again_is_nothing_to_do(applied: str, cloudflare: FakeCloudflare) -> None:
     cloudflare.journal.clear()
-    assert environments.apply(applied, actor=make.SETUP) == Applied(())
+    assert environments.apply_environments(applied, actor=make.SETUP) == Applied(())
     assert not cloudflare.journal
 
 
@@ -272,7 +272,7 @@ def test_an_unused_environment_can_be_left_out(applied: str, people: make.People
 def test_an_environment_with_runs_cannot_be_left_out(applied: str) -> None:
     inventory.start_scan(environments.find_namespace("production/SETTINGS"), actor=make.SETUP)
     with pytest.raises(environments.StillInUse, match="production/SETTINGS has runs, scans"):
-        environments.apply(applied[: applied.index("[[environment]]", 5)], actor=make.SETUP)
+        environments.apply_environments(applied[: applied.index("[[environment]]", 5)], actor=make.SETUP)
     assert Environment.objects.count() == 2
 
 
@@ -280,7 +280,7 @@ def test_a_scanned_binding_cannot_be_given_another_namespace(applied: str, cloud
     inventory.start_scan(environments.find_namespace("qa/SETTINGS"), actor=make.SETUP)
     cloudflare.add_namespace(make.ACCOUNTS["qa"], "4" * 32, "another")
     with pytest.raises(environments.StillInUse, match="bound to another namespace"):
-        environments.apply(applied.replace(QA, "4" * 32), actor=make.SETUP)
+        environments.apply_environments(applied.replace(QA, "4" * 32), actor=make.SETUP)
 
 
 def test_an_unknown_address_lists_the_known_ones(applied: str) -> None:

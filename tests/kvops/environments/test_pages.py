@@ -74,8 +74,8 @@ def test_only_an_operator_checks_a_token(people: make.People, estate: make.Estat
 
 def test_a_prepared_change_is_shown(operator: Client, cloudflare: FakeCloudflare) -> None:
     toml = estate_toml.text(cloudflare)
-    environments.apply(toml, actor=make.SETUP)
-    environments.apply(toml.replace('name = "Qa"', 'name = "Rehearsal"'), actor=make.SETUP)
+    environments.apply_environments(toml, actor=make.SETUP)
+    environments.apply_environments(toml.replace('name = "Qa"', 'name = "Rehearsal"'), actor=make.SETUP)
     text = page(operator)
     assert "qa: name Qa → Rehearsal" in text
     assert "Submit for review" in text

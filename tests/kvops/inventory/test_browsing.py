@@ -76,11 +76,11 @@ def test_a_page_looks_through_a_bounded_number_of_names(estate: make.Estate, mon
 
 
 def test_the_newest_scan_is_the_last_one_that_was_completed(estate: make.Estate) -> None:
-    assert browse.newest(estate.qa) is None
+    assert browse.newest_scan(estate.qa) is None
     first = scan(estate)
     second = scan(estate, "a:")
     inventory.start_scan(estate.qa, actor=make.SETUP)
-    assert browse.newest(estate.qa) == second
+    assert browse.newest_scan(estate.qa) == second
     assert list(Scan.objects.complete().covering("a:b").order_by("pk")) == [first, second]
     assert list(Scan.objects.complete().covering("a")) == [first]
 

@@ -156,7 +156,7 @@ def versions() -> dict[str, str]:
 def test_the_counts_of_the_newest_scan_follow(estate: make.Estate) -> None:
     scanned(estate, "master:1", "mastercache:1", "mastercache:2")
     apply(FAMILY)
-    counts = {(row.category, row.pattern): row.keys for row in categories.counts(estate.qa)}
+    counts = {(row.category, row.pattern): row.keys for row in categories.keys_by_family(estate.qa)}
     assert counts == {("legacy", "master:*"): 1, ("unclassified", ""): 2}
 
 
@@ -167,5 +167,5 @@ def test_a_binding_of_another_name_is_not_touched(estate: make.Estate) -> None:
 
 
 def test_there_are_no_counts_before_the_first_scan(estate: make.Estate) -> None:
-    assert list(categories.counts(estate.qa)) == []
+    assert list(categories.keys_by_family(estate.qa)) == []
     assert not ScanCount.objects.exists()

@@ -25,7 +25,7 @@ def operator(people: make.People) -> Client:
 
 def prepared() -> PreparedChange:
     """A change of the policy that waits for an operator."""
-    change = policy.apply(FAMILY.format("master:"), actor=make.SETUP)
+    change = policy.apply_policy(FAMILY.format("master:"), actor=make.SETUP)
     assert isinstance(change, PreparedChange)
     return change
 
@@ -59,7 +59,7 @@ def test_without_a_policy_the_page_says_what_to_do(operator: Client) -> None:
 
 
 def test_datasets_are_shown_beside_their_family(operator: Client, db: None) -> None:
-    policy.apply(policy.DEFAULT.read_text() + DATASET, actor=make.SETUP)
+    policy.apply_policy(policy.DEFAULT.read_text() + DATASET, actor=make.SETUP)
     text = page(operator)
     assert '<a href="#dataset-masters">masters</a>' in text
     assert "master:{type}:{id}" in text

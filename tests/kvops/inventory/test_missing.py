@@ -105,12 +105,12 @@ def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: S
 
 def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make.People) -> None:
     with pytest.raises(missing.AcknowledgeRefused, match="Only an operator or a reviewer"):
-        missing.acknowledge(gone, by=people.auditor, note="x")
+        missing.acknowledge_deletions(gone, by=people.auditor, note="x")
     with pytest.raises(missing.AcknowledgeRefused, match="Say what you found out"):
-        missing.acknowledge(gone, by=people.reviewer, note=" ")
-    missing.acknowledge(gone, by=people.reviewer, note="The nightly job.")
+        missing.acknowledge_deletions(gone, by=people.reviewer, note=" ")
+    missing.acknowledge_deletions(gone, by=people.reviewer, note="The nightly job.")
     with pytest.raises(missing.AcknowledgeRefused, match="nothing to acknowledge"):
-        missing.acknowledge(gone, by=people.operator, note="Me too.")
+        missing.acknowledge_deletions(gone, by=people.operator, note="Me too.")
     gone.refresh_from_db()
     assert (gone.acknowledged_by, gone.acknowledged_note) == (people.reviewer, "The nightly job.")
 
@@ -140,7 +140,7 @@ def test_a_filter_that_finds_nothing_is_no_error(gone: Scan, people: make.People
 
 
 def test_a_refused_acknowledgement_is_said_and_recorded(gone: Scan, people: make.People) -> None:
-    missing.acknowledge(gone, by=people.reviewer, note="x")
+    missing.acknowledge_deletions(gone, by=people.reviewer, note="x")
     page = signed_in(people.operator).post(
         reverse("missing-acknowledge", args=[gone.pk]), {"note": "again"}, follow=True
     )

@@ -137,8 +137,10 @@ def test_a_request_waits_for_whoever_can_decide(people: make.People, asked: Appr
 
 
 def test_an_approved_change_waits_for_an_operator(people: make.People) -> None:
-    change = changes.prepare(ApprovalRequest.Kind.POLICY, definition={"family": []}, summary=["x"], actor=make.SETUP)
-    asked = changes.submit(change, by=people.operator)
+    change = changes.prepare_change(
+        ApprovalRequest.Kind.POLICY, definition={"family": []}, summary=["x"], actor=make.SETUP
+    )
+    asked = changes.submit_change(change, by=people.operator)
     assert waits(people.operator) == []
     approvals.approve(asked, by=people.reviewer, shown=asked.digest)
     assert waits(people.operator) == [asked.pk]

@@ -39,7 +39,7 @@ def test_every_role_may_press_it_and_it_is_recorded(qa: Environment, people: mak
     emergency.press(qa, by=getattr(people, who))
     entry = Entry.objects.get(action=Action.EMERGENCY_STOPPED)
     assert (entry.environment, entry.actor_id) == ("qa", getattr(people, who).pk)
-    assert emergency.in_force(qa)
+    assert emergency.stop_in_force(qa)
 
 
 def test_who_has_no_role_cannot_press_it(qa: Environment, people: make.People) -> None:
@@ -62,7 +62,7 @@ def test_the_other_environment_goes_on(stop: EmergencyStop, estate: make.Estate)
 def test_two_people_release_it(stop: EmergencyStop, people: make.People) -> None:
     asked = released(stop, people)
     stop.refresh_from_db()
-    assert (stop.approval_id, emergency.in_force(stop.environment)) == (asked.pk, None)
+    assert (stop.approval_id, emergency.stop_in_force(stop.environment)) == (asked.pk, None)
     assert Entry.objects.filter(action=Action.EMERGENCY_RELEASED, digest=asked.digest).count() == 1
 
 
@@ -77,7 +77,7 @@ def test_a_release_that_nobody_approved_is_refused(stop: EmergencyStop, people: 
     asked = releasing.ask(stop.environment, by=people.operator, reason="x")
     with pytest.raises(approvals.ApprovalRefused, match="not approved"):
         releasing.use(asked, by=people.operator)
-    assert emergency.in_force(stop.environment)
+    assert emergency.stop_in_force(stop.environment)
 
 
 def test_an_approval_releases_only_its_own_stop(stop: EmergencyStop, people: make.People) -> None:
@@ -129,7 +129,7 @@ def test_the_release_is_asked_for_approved_and_used_on_the_pages(stop: Emergency
     assert "Release the stop" in operator.get(reverse("approval", args=[asked.pk])).content.decode()
     assert asked.title in operator.get("/").content.decode()
     operator.post(reverse("approval-apply", args=[asked.pk]))
-    assert emergency.in_force(stop.environment) is None
+    assert emergency.stop_in_force(stop.environment) is None
 
 
 def test_a_refused_press_and_a_refused_release_are_said_and_recorded(stop: EmergencyStop, people: make.People) -> None:

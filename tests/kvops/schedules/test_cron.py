@@ -43,12 +43,12 @@ def test_an_hour_that_exists_twice_is_an_hour_of_one_due_time() -> None:
 )
 def test_what_is_not_cron_or_never_due_is_refused_with_what_it_takes(expression: str) -> None:
     with pytest.raises(cron.NotCron, match="five fields"):
-        cron.insist(expression, "UTC")
+        cron.insist_cron(expression, "UTC")
 
 
 def test_a_zone_that_does_not_exist_is_refused() -> None:
     with pytest.raises(cron.NotCron, match="Asia/Tokyo"):
-        cron.insist("0 3 * * *", "JST")
+        cron.insist_cron("0 3 * * *", "JST")
 
 
 WORDS = [

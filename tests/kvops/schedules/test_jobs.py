@@ -177,7 +177,7 @@ def test_a_change_counts_from_now_on_and_is_recorded(schedule: Schedule, people:
 
 
 def state() -> str:
-    return next(punctuality.of([Schedule.objects.get()])).state
+    return next(punctuality.punctuality_of([Schedule.objects.get()])).state
 
 
 def test_a_schedule_is_on_time_late_and_overdue(schedule: Schedule) -> None:
@@ -194,7 +194,7 @@ def test_the_last_success_is_that_of_every_run(schedule: Schedule) -> None:
     fire(schedule.next_at)
     finish()
     fire(schedule.next_at + DAY)
-    standing = next(punctuality.of([schedule]))
+    standing = next(punctuality.punctuality_of([schedule]))
     assert standing.succeeded is not None
     assert standing.succeeded.due_at == schedule.next_at
     assert len(standing.following) == 3

@@ -89,7 +89,7 @@ def test_a_worker_that_ended_to_be_recycled_is_no_trouble_and_the_new_one_is_wat
     parts = worker.idle()
     with transaction.atomic():
         for _ in range(2 * Conf.RECYCLE):
-            queue.enqueue("kvops.tasks.look", 0)
+            queue.enqueue("kvops.tasks.look_into_bucket", 0)
     until("one has ended", lambda: not (alive(parts["worker"]) and alive(parts["second worker"])))
     until("all are done", lambda: not queue.length() and bool(worker.parts()))
     done = looked_at()

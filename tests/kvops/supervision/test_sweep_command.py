@@ -58,7 +58,7 @@ def test_every_bucket_is_looked_into_when_that_is_due(estate: make.Estate) -> No
     Heartbeat.objects.update(at=Now() - timedelta(seconds=timing.LOOK + 1))
     sweep()
     sweep()
-    assert [row.func() for row in OrmQ.objects.all()] == ["kvops.tasks.look"] * 2
+    assert [row.func() for row in OrmQ.objects.all()] == ["kvops.tasks.look_into_bucket"] * 2
 
 
 def test_a_run_that_was_just_rung_is_left_alone(run: Run) -> None:
