@@ -5,7 +5,7 @@ from django.urls import URLPattern, path, re_path
 from backups.bucket import views as storage
 from backups.cleanup import stage_views as stages
 from backups.cleanup import views as cleanup
-from backups.comparisons import views as contrasts
+from backups.comparisons import views as comparisons
 from backups.deletion import views as deletion
 from backups.drills import views as drills
 from backups.exports import views as plain_files
@@ -24,13 +24,15 @@ urlpatterns: list[URLPattern] = [
     path("backups/", backups.index, name="backups"),
     path("backups/<int:pk>/", generations.detail, name="generation"),
     path("backups/<int:pk>/check", integrity.check, name="generation_check"),
-    path("backups/<int:pk>/compare/", contrasts.index, name="contrasts"),
-    path("backups/<int:pk>/compare/<int:contrast>/", contrasts.detail, name="contrast"),
-    path("backups/<int:pk>/compare/<int:contrast>/file", contrasts.download, name="contrast_file"),
-    path("backups/<int:pk>/compare/<int:contrast>/live", contrasts.live, name="contrast_live"),
-    path("backups/<int:pk>/compare/<int:contrast>/names/<int:entry>/value", contrasts.value, name="contrast_value"),
-    path("backups/<int:pk>/compare/start", contrasts.start, name="contrast_start"),
-    path("backups/<int:pk>/entries/<int:index>/compare", contrasts.entry_value, name="entry_compare"),
+    path("backups/<int:pk>/compare/", comparisons.index, name="comparisons"),
+    path("backups/<int:pk>/compare/<int:comparison>/", comparisons.detail, name="comparison"),
+    path("backups/<int:pk>/compare/<int:comparison>/file", comparisons.download, name="comparison_file"),
+    path("backups/<int:pk>/compare/<int:comparison>/live", comparisons.live, name="comparison_live"),
+    path(
+        "backups/<int:pk>/compare/<int:comparison>/names/<int:entry>/value", comparisons.value, name="comparison_value"
+    ),
+    path("backups/<int:pk>/compare/start", comparisons.start, name="comparison_start"),
+    path("backups/<int:pk>/entries/<int:index>/compare", comparisons.entry_value, name="entry_compare"),
     path("backups/<int:pk>/entries/<int:index>/value", generations.value, name="entry_value"),
     path("backups/<int:pk>/live", generations.live, name="generation_live"),
     path("backups/<int:pk>/pin", retention.pin, name="generation_pin"),

@@ -26,7 +26,7 @@ from django.test import Client
 
 from backups.cleanup import preparation
 from backups.cleanup import requests as cleanup
-from backups.comparisons import start as contrasts
+from backups.comparisons import start as comparisons
 from backups.generations import start as generations
 from backups.models import Generation
 from backups.restores import undo
@@ -143,7 +143,7 @@ def everything_that_happens(estate: make.Estate, people: make.People) -> Iterato
     made = restoring.copy(estate.qa, "mail:")
     yield from _failures(estate)
     yield from _commands(estate)
-    contrasts.with_kv(made, estate.qa, actor=make.SETUP)
+    comparisons.with_kv(made, estate.qa, actor=make.SETUP)
     request = cleanup.request(binding="SETTINGS", prefix=names()[0], exact=True, reason="x", by=people.operator)
     preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
     preparation.prepare_stage(cleaning.stage_of(request), by=people.operator)

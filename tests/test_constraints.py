@@ -35,7 +35,7 @@ from kvops.models import ApprovalRequest, Contradiction, Run
 from kvops.runs import driver as runs
 from kvops.runs import kinds, outcomes
 from kvops.runs import lease as leases
-from tests.constraints import comparisons_rows as contrasts_rows
+from tests.constraints import comparisons_rows as comparisons_rows
 from tests.constraints import drills_rows, investigations_rows, restores_rows
 from tests.constraints import retention_rows as disposals_rows
 from tests.constraints.backups_rows import (
@@ -122,7 +122,7 @@ TABLE = [
     *PINS,
     *restores_rows.RESTORES,
     *disposals_rows.DISPOSALS,
-    *contrasts_rows.CONTRASTS,
+    *comparisons_rows.COMPARISONS,
     *drills_rows.DRILLS,
     *investigations_rows.INVESTIGATIONS,
 ]

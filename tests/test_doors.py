@@ -16,10 +16,10 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
 from backups.bucket import protection as guards
-from backups.comparisons import start as contrasts
+from backups.comparisons import start as comparisons
 from backups.drills import requests as drills
 from backups.investigations import requests as investigations
-from backups.models import CleanupStage, ContrastEntry, Generation, PlainDump, StoredObject
+from backups.models import CleanupStage, ComparisonEntry, Generation, PlainDump, StoredObject
 from backups.restores import selection as selecting
 from backups.retention import pins
 from kvops.approvals import gate as approvals
@@ -56,7 +56,7 @@ class DoorsWorld:
     restore: int
     drill: int
     investigation: int
-    contrast: list[object]
+    comparison: list[object]
     notification: int
     schedule: int
 
@@ -82,9 +82,9 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     drill = drills.start(estate.qa.environment, by=people.operator)
     make.scratch(estate, "production")
     restore = selecting.prepare_restore(stage.generation, actor=make.SETUP)
-    compared = contrasts.with_kv(stage.generation, estate.qa, actor=make.SETUP)
+    compared = comparisons.with_kv(stage.generation, estate.qa, actor=make.SETUP)
     compared.entries.create(name="master:a:1", kind="value")
-    contrast: list[object] = [stage.generation.pk, compared.pk]
+    comparison: list[object] = [stage.generation.pk, compared.pk]
     guards.ask_cloudflare(estate.qa.environment)
     cache = Family.objects.get(pattern="mastercache:")
     asked_for = {"title": "x", "reason": "x", "days": 7}
@@ -107,7 +107,7 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         restore.pk,
         drill.pk,
         investigation.pk,
-        contrast,
+        comparison,
         note.pk,
         Schedule.objects.earliest("pk").pk,
     )
@@ -221,12 +221,12 @@ DOORS: dict[str, Door] = {
     "backups:cleanup_list": page(),
     "backups:cleanup_new": form(),
     "backups:cleanup_references": operates(lambda world: [world.stage.request_id], done=422),
-    "backups:contrast": page(lambda world: world.contrast),
-    "backups:contrast_file": page(lambda world: world.contrast),
-    "backups:contrast_live": page(lambda world: world.contrast),
-    "backups:contrast_start": value(lambda world: [world.generation.pk], done=422),
-    "backups:contrast_value": value(lambda world: [*world.contrast, ContrastEntry.objects.get().pk]),
-    "backups:contrasts": page(lambda world: [world.generation.pk]),
+    "backups:comparison": page(lambda world: world.comparison),
+    "backups:comparison_file": page(lambda world: world.comparison),
+    "backups:comparison_live": page(lambda world: world.comparison),
+    "backups:comparison_start": value(lambda world: [world.generation.pk], done=422),
+    "backups:comparison_value": value(lambda world: [*world.comparison, ComparisonEntry.objects.get().pk]),
+    "backups:comparisons": page(lambda world: [world.generation.pk]),
     "backups:drill": page(lambda world: [world.drill]),
     "backups:drill_ask": operates(lambda _world: ["production"], data={"days": "30", "cap": "10"}),
     "backups:drill_live": page(lambda world: [world.drill]),

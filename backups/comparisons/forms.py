@@ -10,8 +10,8 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.comparisons import start as contrasts
-from backups.models import Contrast, ContrastEntry, Generation
+from backups.comparisons import start as comparisons
+from backups.models import Comparison, ComparisonEntry, Generation
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
 from kvops.names import after_prefix, storable
@@ -23,7 +23,7 @@ OFFERED = 100
 CHANGED = "changed"
 
 
-class ContrastForm(forms.Form):
+class ComparisonForm(forms.Form):
     """What the copy is compared with: another copy, or a namespace as it is now."""
 
     against = forms.ChoiceField(label=gettext_lazy("Compare it with"))
@@ -54,7 +54,7 @@ class ContrastForm(forms.Form):
 
 def _offered(generation: Generation, asked: str) -> Sequence[Generation]:
     """Copies that have keys in common with this one by their prefixes."""
-    found = contrasts.comparable(generation)
+    found = comparisons.comparable(generation)
     wanted = found.filter(pk=asked.removeprefix("copy:")) if asked.removeprefix("copy:").isdecimal() else found.none()
     offered = [one for one in found[:OFFERED] if common(one.prefixes, generation.prefixes)]
     return [*offered, *(one for one in wanted[:1] if one not in offered)]
@@ -72,7 +72,7 @@ def _copy(one: Generation) -> str:
     return f"{name} · {one.environment.name} · {under} · {made} · {status}"
 
 
-class ContrastFilter(forms.Form):
+class ComparisonFilter(forms.Form):
     """Which of the names that differ to show; every field may be empty."""
 
     kind = forms.ChoiceField(
@@ -81,7 +81,7 @@ class ContrastFilter(forms.Form):
         choices=[
             ("", gettext_lazy("All differences")),
             (CHANGED, gettext_lazy("changed")),
-            *ContrastEntry.Kind.choices,
+            *ComparisonEntry.Kind.choices,
         ],
     )
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
@@ -93,13 +93,13 @@ class ContrastFilter(forms.Form):
     )
     after = forms.CharField(required=False, strip=False, max_length=MAX_NAME_BYTES, widget=forms.HiddenInput)
 
-    def entries(self, contrast: Contrast) -> QuerySet[ContrastEntry]:
+    def entries(self, comparison: Comparison) -> QuerySet[ComparisonEntry]:
         """The names the filters let through, in the order of their bytes; none while a filter is wrong."""
         if not self.is_valid():
-            return ContrastEntry.objects.none()
-        found, chosen = contrast.entries.order_by("name"), self.cleaned_data
+            return ComparisonEntry.objects.none()
+        found, chosen = comparison.entries.order_by("name"), self.cleaned_data
         if chosen["kind"] == CHANGED:
-            found = found.filter(kind__in=ContrastEntry.CHANGED)
+            found = found.filter(kind__in=ComparisonEntry.CHANGED)
         elif chosen["kind"]:
             found = found.filter(kind=chosen["kind"])
         if prefix := chosen["prefix"]:

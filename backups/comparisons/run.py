@@ -1,4 +1,4 @@
-"""The work of a contrast, a stretch of names per checkpoint: memory does not grow with the copies.
+"""The work of a comparison, a stretch of names per checkpoint: memory does not grow with the copies.
 
 Two copies are joined by name in Postgres, where their digests are; what KV holds is read like for a backup. Only for
 names that differ are the digests beside the copies read, which say whether it is the value.
@@ -18,7 +18,7 @@ from backups.generations import encryption
 from backups.generations.entry_digests import Marks
 from backups.generations.export import entry_digest
 from backups.generations.kv_reader import KvReader, Name
-from backups.models import Contrast, ContrastEntry, Generation, GenerationEntry
+from backups.models import Comparison, ComparisonEntry, Generation, GenerationEntry
 from kvops import clock, names
 from kvops.cloudflare import CursorRefused, KvEntry
 from kvops.models import Read
@@ -32,7 +32,7 @@ READ = 500
 """Keys that are read from KV per checkpoint; of those read exactly a fifth."""
 MAX_RESTARTS = 5
 
-Kind = ContrastEntry.Kind
+Kind = ComparisonEntry.Kind
 
 _SIDE = (
     "SELECT index, name, digest, size FROM backups_generationentry"
@@ -48,23 +48,23 @@ _UNLIKE = (
 _EQUAL = f"SELECT count(*) FROM {_JOIN.format(how='INNER')} WHERE l.digest = r.digest"  # noqa: S608
 
 
-def step(contrast: Contrast, lease: Lease) -> Again | int:
+def step(comparison: Comparison, lease: Lease) -> Again | int:
     """Work until the step is over; the number of names that do not differ once everything was compared."""
     with storage.errors_for_a_run(), ExitStack() as stack:
-        marks = Marks(contrast.generation, stack.enter_context(storage.store(contrast.generation.environment)))
-        if contrast.other is None:
-            reader = stack.enter_context(KvReader(contrast.namespace.environment, lease.keep))
-            return _Live(contrast, lease, marks, reader).step()
-        others = Marks(contrast.other, stack.enter_context(storage.store(contrast.other.environment)))
-        return _Copies(contrast, lease, marks, others, contrast.other).step()
+        marks = Marks(comparison.generation, stack.enter_context(storage.store(comparison.generation.environment)))
+        if comparison.other is None:
+            reader = stack.enter_context(KvReader(comparison.namespace.environment, lease.keep))
+            return _Live(comparison, lease, marks, reader).step()
+        others = Marks(comparison.other, stack.enter_context(storage.store(comparison.other.environment)))
+        return _TwoBackups(comparison, lease, marks, others, comparison.other).step()
 
 
-class _Copies:
+class _TwoBackups:
     """Two copies, joined by name."""
 
-    def __init__(self, contrast: Contrast, lease: Lease, marks: Marks, others: Marks, other: Generation) -> None:
-        self._contrast, self._lease, self._marks, self._others, self._other = contrast, lease, marks, others, other
-        self._prefixes = common(contrast.generation.prefixes, other.prefixes)
+    def __init__(self, comparison: Comparison, lease: Lease, marks: Marks, others: Marks, other: Generation) -> None:
+        self._comparison, self._lease, self._marks, self._others, self._other = comparison, lease, marks, others, other
+        self._prefixes = common(comparison.generation.prefixes, other.prefixes)
 
     def step(self) -> Again | int:
         at: dict[str, Any] = {"after": "", "equal": 0, "over": False, "done": 0} | self._lease.run.cursor
@@ -76,22 +76,22 @@ class _Copies:
             at |= {"equal": at["equal"] + equal, "done": at["done"] + left}
             at |= {"after": upto or "", "over": upto is None}
             with self._lease.checkpoint(cursor=at, done=at["done"], note=f"Compared {at['done']} keys"):
-                ContrastEntry.objects.bulk_create(found, batch_size=1_000)
+                ComparisonEntry.objects.bulk_create(found, batch_size=1_000)
         same: int = at["equal"]
         return same
 
     def _upto(self, after: str) -> str | None:
         """Where the next stretch ends: neither copy has more than a block of names up to there; None at the end."""
         ends: list[str] = []
-        for copy in (self._contrast.generation_id, self._other.pk):
+        for copy in (self._comparison.generation_id, self._other.pk):
             entries = GenerationEntry.objects.filter(generation=copy, name__gt=after).order_by("name")
             ends += entries.values_list("name", flat=True)[BLOCK - 1 : BLOCK]
         return min(ends, default=None)
 
-    def _between(self, after: str, upto: str | None) -> tuple[list[ContrastEntry], int, int]:
+    def _between(self, after: str, upto: str | None) -> tuple[list[ComparisonEntry], int, int]:
         """What differs in the stretch, how many names of the first copy were compared, and how many are equal."""
         params: dict[str, Any] = {
-            "left": self._contrast.generation_id,
+            "left": self._comparison.generation_id,
             "right": self._other.pk,
             "after": after,
             "upto": upto,
@@ -105,25 +105,25 @@ class _Copies:
         found = [unlike for row in rows if (unlike := self._unlike(row)) is not None]
         return found, equal + sum(row[0] is not None for row in rows), equal
 
-    def _unlike(self, row: Sequence[Any]) -> ContrastEntry | None:
+    def _unlike(self, row: Sequence[Any]) -> ComparisonEntry | None:
         """A name that differs; None when one of the copies is of given names and does not say."""
         index, name, held, size, other_index, other_name, other_held, other_size = row
         mine = self._marks.of(index, bytes(held)) if index is not None else None
         theirs = self._others.of(other_index, bytes(other_held)) if other_index is not None else None
-        silent = self._contrast.generation if mine is None else self._other
+        silent = self._comparison.generation if mine is None else self._other
         if None in (mine, theirs) and silent.purpose in Generation.OF_GIVEN_NAMES:
             return None
         kind = _kind(mine, theirs, self._other.started_at)
-        return _entry(self._contrast, name or other_name, kind, size, other_size)
+        return _entry(self._comparison, name or other_name, kind, size, other_size)
 
 
 class _Live:
     """A copy, or what a restore put back from it, and what KV holds."""
 
-    def __init__(self, contrast: Contrast, lease: Lease, marks: Marks, reader: KvReader) -> None:
-        self._contrast, self._lease, self._marks, self._reader = contrast, lease, marks, reader
-        self._generation = contrast.generation
-        self._key = encryption.digest_key(contrast.generation)
+    def __init__(self, comparison: Comparison, lease: Lease, marks: Marks, reader: KvReader) -> None:
+        self._comparison, self._lease, self._marks, self._reader = comparison, lease, marks, reader
+        self._generation = comparison.generation
+        self._key = encryption.digest_key(comparison.generation)
         self._before = lease.run.calls
 
     def step(self) -> Again | int:
@@ -142,21 +142,21 @@ class _Live:
 
     def _prefixes(self) -> Sequence[str]:
         """What is listed to find keys that were added; a copy of given names says nothing of others."""
-        given = self._contrast.restore_id is not None or self._generation.purpose in Generation.OF_GIVEN_NAMES
+        given = self._comparison.restore_id is not None or self._generation.purpose in Generation.OF_GIVEN_NAMES
         return [] if given else self._generation.prefixes
 
     def _kept(self) -> QuerySet[GenerationEntry]:
         kept = self._generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT).order_by("name")
-        if self._contrast.restore is None:
+        if self._comparison.restore is None:
             return kept
-        return kept.filter(name__in=self._contrast.restore.entries.values("name"))
+        return kept.filter(name__in=self._comparison.restore.entries.values("name"))
 
     def _read(self, at: dict[str, Any]) -> None:
         """A block of the copy's names, each with what KV holds now."""
         most = READ // 5 if self._generation.read == Read.EXACT else READ
         block = list(self._kept().filter(name__gt=at["after"])[:most])
         asked = iter([Name(one.index, one.name, None) for one in block])
-        live = self._reader.values(self._contrast.namespace.namespace_id, asked, self._generation.read)
+        live = self._reader.values(self._comparison.namespace.namespace_id, asked, self._generation.read)
         now, found = clock.now(), []
         for one, (_, entry) in zip(block, live, strict=True):
             if (unlike := self._unlike(one, entry, now)) is not None:
@@ -165,9 +165,9 @@ class _Live:
         at["done"] = at["done"] + len(block)
         at |= {"after": block[-1].name} if block else {"phase": "list"}
         with self._checkpoint(at, f"Compared {at['done']} keys"):
-            ContrastEntry.objects.bulk_create(found)
+            ComparisonEntry.objects.bulk_create(found)
 
-    def _unlike(self, one: GenerationEntry, live: KvEntry | None, now: datetime) -> ContrastEntry | None:
+    def _unlike(self, one: GenerationEntry, live: KvEntry | None, now: datetime) -> ComparisonEntry | None:
         held = bytes(one.digest or b"")
         if live is not None and entry_digest(live, self._key) == held:
             return None
@@ -175,11 +175,11 @@ class _Live:
         if live is not None:
             theirs = EntryDigests.of(live.name, live.data, live.metadata, live.expiration, self._key)
         kind = _kind(self._marks.of(one.index, held), theirs, now)
-        return _entry(self._contrast, one.name, kind, one.size, None if live is None else len(live.data))
+        return _entry(self._comparison, one.name, kind, one.size, None if live is None else len(live.data))
 
     def _list(self, at: dict[str, Any]) -> None:
         """A page of the listing: its names that the copy does not hold were added."""
-        client, namespace_id = self._reader.client, self._contrast.namespace.namespace_id
+        client, namespace_id = self._reader.client, self._comparison.namespace.namespace_id
         under, cursor = self._prefixes()[at["prefix"]], at["cursor"]
         try:
             page = self._reader.run(lambda: client.list_keys(namespace_id, prefix=under, cursor=cursor))
@@ -192,11 +192,11 @@ class _Live:
                 return
         listed = [key.name for key in page.keys if names.workable(key.name)]
         known = set(self._kept().filter(name__in=listed).values_list("name", flat=True))
-        found = [_entry(self._contrast, name, Kind.ADDED, None, None) for name in listed if name not in known]
+        found = [_entry(self._comparison, name, Kind.ADDED, None, None) for name in listed if name not in known]
         at |= {"cursor": page.cursor, "prefix": at["prefix"] + (page.cursor is None)}
         with self._checkpoint(at, "Listing what was added"):
             # A listing that begins again shows names that were listed already.
-            ContrastEntry.objects.bulk_create(found, ignore_conflicts=True)
+            ComparisonEntry.objects.bulk_create(found, ignore_conflicts=True)
 
     @contextmanager
     def _checkpoint(self, at: dict[str, Any], note: str) -> Iterator[None]:
@@ -205,7 +205,7 @@ class _Live:
             yield
 
 
-def _kind(mine: EntryDigests | None, theirs: EntryDigests | None, at: datetime) -> ContrastEntry.Kind:
+def _kind(mine: EntryDigests | None, theirs: EntryDigests | None, at: datetime) -> ComparisonEntry.Kind:
     """How an entry differs from the copy's; `at` is when the other was read."""
     if mine is None:
         return Kind.ADDED
@@ -218,6 +218,6 @@ def _kind(mine: EntryDigests | None, theirs: EntryDigests | None, at: datetime) 
 
 
 def _entry(
-    contrast: Contrast, name: str, kind: ContrastEntry.Kind, size: int | None, other_size: int | None
-) -> ContrastEntry:
-    return ContrastEntry(contrast=contrast, name=name, kind=kind, size=size, other_size=other_size)
+    comparison: Comparison, name: str, kind: ComparisonEntry.Kind, size: int | None, other_size: int | None
+) -> ComparisonEntry:
+    return ComparisonEntry(comparison=comparison, name=name, kind=kind, size=size, other_size=other_size)

@@ -1,4 +1,4 @@
-"""Contrasts: a copy compared with a later one, or with what KV holds now. They read, and change nothing.
+"""Comparisons: a copy compared with a later one, or with what KV holds now. They read, and change nothing.
 
 The work is a run (`contrasting`); what it keeps are the names that differ, so that a page of them is one index.
 """
@@ -13,7 +13,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.comparisons import run as contrasting
-from backups.models import Contrast, ContrastEntry, Generation, Restore
+from backups.models import Comparison, ComparisonEntry, Generation, Restore
 from kvops.models import Namespace, Person, Run
 from kvops.prefixes import common
 from kvops.refusals import Refused
@@ -26,7 +26,7 @@ Status = Generation.Status
 COMPARABLE = (Status.COMPLETE, Status.VERIFIED, Status.PARTIAL)
 
 
-class ContrastRefused(Refused):
+class ComparisonRefused(Refused):
     """The two cannot be compared; one sentence."""
 
 
@@ -36,26 +36,26 @@ def comparable(generation: Generation) -> QuerySet[Generation]:
     return found.exclude(pk=generation.pk).select_related("environment", "namespace").order_by("-pk")
 
 
-def of_copies(one: Generation, other: Generation, *, actor: log.Actor, person: Person | None = None) -> Contrast:
+def of_backups(one: Generation, other: Generation, *, actor: log.Actor, person: Person | None = None) -> Comparison:
     """Compare two copies, the later against the earlier; what was compared before is not compared again.
 
-    Raises ContrastRefused and runs.AlreadyOpen.
+    Raises ComparisonRefused and runs.AlreadyOpen.
     """
     earlier, later = sorted((one, other), key=lambda copy: (copy.started_at, copy.pk))
     for copy in (earlier, later):
         _insist_comparable(copy)
     if earlier.pk == later.pk:
-        raise ContrastRefused(_("A copy does not differ from itself. Choose another one."))
+        raise ComparisonRefused(_("A copy does not differ from itself. Choose another one."))
     if earlier.namespace.binding != later.namespace.binding:
-        raise ContrastRefused(_("The two copies are of different bindings."))
+        raise ComparisonRefused(_("The two copies are of different bindings."))
     if earlier.digest_key != later.digest_key:
-        raise ContrastRefused(
+        raise ComparisonRefused(
             _("The digests of the two copies were made with different keys, so they do not tell what differs.")
         )
     if not common(earlier.prefixes, later.prefixes):
-        raise ContrastRefused(_("The two copies cover no common prefix. Choose another one."))
+        raise ComparisonRefused(_("The two copies cover no common prefix. Choose another one."))
     with log.transaction():
-        known = Contrast.objects.filter(generation=earlier, other=later).first()
+        known = Comparison.objects.filter(generation=earlier, other=later).first()
         return known or _start(earlier, later, later.namespace, None, actor=actor, person=person)
 
 
@@ -66,14 +66,14 @@ def with_kv(
     actor: log.Actor,
     person: Person | None = None,
     restore: Restore | None = None,
-) -> Contrast:
+) -> Comparison:
     """Compare a copy with what a namespace holds now; with a restore, only what that one put back, where it did.
 
-    Raises ContrastRefused and runs.AlreadyOpen.
+    Raises ComparisonRefused and runs.AlreadyOpen.
     """
     _insist_comparable(generation)
     if namespace.binding != generation.namespace.binding:
-        raise ContrastRefused(_("The copy is of another binding."))
+        raise ComparisonRefused(_("The copy is of another binding."))
     with log.transaction():
         return _start(generation, None, namespace, restore, actor=actor, person=person)
 
@@ -81,7 +81,7 @@ def with_kv(
 def _insist_comparable(generation: Generation) -> None:
     if generation.status not in COMPARABLE:
         sentence = _("Copy %(pk)s cannot be compared; it is: %(status)s.")
-        raise ContrastRefused(say(sentence, pk=generation.pk, status=Status(generation.status).label))
+        raise ComparisonRefused(say(sentence, pk=generation.pk, status=Status(generation.status).label))
 
 
 def _start(
@@ -92,10 +92,10 @@ def _start(
     *,
     actor: log.Actor,
     person: Person | None,
-) -> Contrast:
+) -> Comparison:
     against = f"copy {other.pk}" if other else f"{namespace} now"
     run = runs.create(
-        Run.Kind.CONTRAST,
+        Run.Kind.COMPARISON,
         subject=f"generation:{generation.pk}",
         label=f"Copy {generation.pk} and {against}"[:300],
         actor=actor,
@@ -103,7 +103,7 @@ def _start(
         environment=namespace.environment,
         total=restore.names if restore else generation.keys,
     )
-    made = Contrast.objects.create(
+    made = Comparison.objects.create(
         generation=generation,
         other=other,
         namespace=namespace,
@@ -116,33 +116,33 @@ def _start(
     return made
 
 
-def contrast(lease: Lease) -> Again | None:
+def compare_backups(lease: Lease) -> Again | None:
     """One step of a comparison; the last one counts what differs."""
     related = ("generation__environment", "other__environment", "namespace__environment", "restore")
-    mine = Contrast.objects.select_related(*related).get(run=lease.run)
+    mine = Comparison.objects.select_related(*related).get(run=lease.run)
     equal = contrasting.step(mine, lease)
     if isinstance(equal, Again):
         return equal
     kinds = Counter(dict(mine.entries.values_list("kind").annotate(n=Count("pk"))))
-    found: dict[str, JSON] = {**{kind: kinds[kind] for kind in ContrastEntry.Kind.values}, "equal": equal}
+    found: dict[str, JSON] = {**{kind: kinds[kind] for kind in ComparisonEntry.Kind.values}, "equal": equal}
     with lease.checkpoint(Done(found), cursor={}, done=lease.run.total or 0, note=""):
-        Contrast.objects.filter(pk=mine.pk, finished_at=None).update(finished_at=Now(), found=found)
+        Comparison.objects.filter(pk=mine.pk, finished_at=None).update(finished_at=Now(), found=found)
         _record(Action.CONTRAST_FINISHED, mine, lease.actor, found)
     return None
 
 
-def made_with(generation: Generation) -> QuerySet[Contrast]:
+def made_with(generation: Generation) -> QuerySet[Comparison]:
     """The comparisons that a copy is one side of, newest first."""
-    found = Contrast.objects.filter(Q(generation=generation) | Q(other=generation), restore=None)
+    found = Comparison.objects.filter(Q(generation=generation) | Q(other=generation), restore=None)
     return found.select_related("generation", "other", "namespace__environment", "run").order_by("-pk")
 
 
-def _record(action: Action, made: Contrast, actor: log.Actor, details: dict[str, JSON]) -> None:
+def _record(action: Action, made: Comparison, actor: log.Actor, details: dict[str, JSON]) -> None:
     log.record(
         action,
         actor=actor,
         environment=made.namespace.environment.slug,
         subject=f"generation:{made.generation_id}",
         subject_label=str(made)[:200],
-        details={"contrast": made.pk, **details},
+        details={"comparison": made.pk, **details},
     )

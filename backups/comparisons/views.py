@@ -10,11 +10,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.comparisons import start as contrasts
+from backups.comparisons import start as comparisons
 from backups.comparisons import values as viewing
-from backups.comparisons.forms import ContrastFilter, ContrastForm
+from backups.comparisons.forms import ComparisonFilter, ComparisonForm
 from backups.generations import values as generation_values
-from backups.models import Contrast, ContrastEntry, Generation
+from backups.models import Comparison, ComparisonEntry, Generation
 from kvops.models import Namespace
 from kvops.people.signin import person_of
 from kvops.runs import driver as runs
@@ -32,7 +32,7 @@ COLUMNS = ("name", "difference", "size", "other_size")
 def index(request: HttpRequest, pk: int) -> HttpResponse:
     """Choose what to compare the copy with; what it was compared with before."""
     generation = _generation(pk)
-    return _choose(request, generation, ContrastForm(generation=generation, asked=request.GET.get("with", "")))
+    return _choose(request, generation, ComparisonForm(generation=generation, asked=request.GET.get("with", "")))
 
 
 @require_POST
@@ -40,48 +40,48 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
 def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Compare the copy with what was chosen."""
     generation, person = _generation(pk), person_of(request)
-    form = ContrastForm(request.POST, generation=generation, asked=request.POST.get("against", ""))
+    form = ComparisonForm(request.POST, generation=generation, asked=request.POST.get("against", ""))
     if not form.is_valid():
         return _choose(request, generation, form, status=422)
     against, actor = form.cleaned_data["against"], person.actor
     try:
         if isinstance(against, Namespace):
-            made = contrasts.with_kv(generation, against, actor=actor, person=person)
+            made = comparisons.with_kv(generation, against, actor=actor, person=person)
         else:
-            made = contrasts.of_copies(generation, against, actor=actor, person=person)
-    except (contrasts.ContrastRefused, runs.AlreadyOpen) as refused:
+            made = comparisons.of_backups(generation, against, actor=actor, person=person)
+    except (comparisons.ComparisonRefused, runs.AlreadyOpen) as refused:
         form.add_error(None, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
         return _choose(request, generation, form, status=409)
-    return redirect("backups:contrast", made.generation_id, made.pk)
+    return redirect("backups:comparison", made.generation_id, made.pk)
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
-def detail(request: HttpRequest, pk: int, contrast: int) -> HttpResponse:
+def detail(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
     """Show one comparison: counts first, then the names that differ."""
-    made, form = _contrast(pk, contrast), ContrastFilter(request.GET)
+    made, form = _comparison(pk, comparison), ComparisonFilter(request.GET)
     found = list(form.entries(made)[: PAGE + 1])
     context = {
-        "contrast": made,
+        "comparison": made,
         "environment": made.namespace.environment,
         "run": made.run,
-        "counts": [(kind, kind.label, made.found.get(kind, 0)) for kind in ContrastEntry.Kind],
+        "counts": [(kind, kind.label, made.found.get(kind, 0)) for kind in ComparisonEntry.Kind],
         "form": form,
         "entries": found[:PAGE],
         "after": found[PAGE - 1].name if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
-    return render(request, "contrasts/detail.html", context)
+    return render(request, "comparisons/detail.html", context)
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
-def live(request: HttpRequest, pk: int, contrast: int) -> HttpResponse:
+def live(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
-    made = _contrast(pk, contrast)
-    response = render(request, "contrasts/detail.html#live", {"contrast": made, "run": made.run})
+    made = _comparison(pk, comparison)
+    response = render(request, "comparisons/detail.html#live", {"comparison": made, "run": made.run})
     if not made.run.is_open:
         response["HX-Refresh"] = "true"
     return response
@@ -89,11 +89,11 @@ def live(request: HttpRequest, pk: int, contrast: int) -> HttpResponse:
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
-def download(request: HttpRequest, pk: int, contrast: int) -> StreamingHttpResponse:
+def download(request: HttpRequest, pk: int, comparison: int) -> StreamingHttpResponse:
     """The names that the filters of the address let through, as CSV or JSON."""
-    made = _contrast(pk, contrast)
-    rows = _rows(ContrastFilter(request.GET).entries(made).iterator(2_000))
-    head = {"contrast": made.pk, "copy": made.generation_id, "other_copy": made.other_id, "found": made.found}
+    made = _comparison(pk, comparison)
+    rows = _rows(ComparisonFilter(request.GET).entries(made).iterator(2_000))
+    head = {"comparison": made.pk, "copy": made.generation_id, "other_copy": made.other_id, "found": made.found}
     head |= {"environment": made.namespace.environment.slug, "binding": made.namespace.binding}
     return as_file(request, f"comparison-{made.pk}", head, COLUMNS, rows)
 
@@ -101,9 +101,9 @@ def download(request: HttpRequest, pk: int, contrast: int) -> StreamingHttpRespo
 @require_POST
 @permission_required("kvops.view_values", raise_exception=True)
 @never_cache
-def value(request: HttpRequest, pk: int, contrast: int, entry: int) -> HttpResponse:
+def value(request: HttpRequest, pk: int, comparison: int, entry: int) -> HttpResponse:
     """Show a key on both sides. The values are in this answer and nowhere else."""
-    made = _contrast(pk, contrast)
+    made = _comparison(pk, comparison)
     asked = get_object_or_404(made.entries, pk=entry)
     return difference(request, made.generation, made.other or made.namespace, asked.name, back=_address(made))
 
@@ -135,36 +135,36 @@ def difference(
         refuse(request, refused, generation.environment, f"generation:{generation.pk}")
         return redirect(back[0], *back[1])
     context = {"found": found, "sides": (found.first, found.second), "environment": other.environment}
-    return render(request, "contrasts/value.html", context)
+    return render(request, "comparisons/value.html", context)
 
 
-def _choose(request: HttpRequest, generation: Generation, form: ContrastForm, *, status: int = 200) -> HttpResponse:
+def _choose(request: HttpRequest, generation: Generation, form: ComparisonForm, *, status: int = 200) -> HttpResponse:
     context = {
         "generation": generation,
         "environment": generation.environment,
         "form": form,
-        "comparable": generation.status in contrasts.COMPARABLE,
-        "made": contrasts.made_with(generation)[:MADE],
+        "comparable": generation.status in comparisons.COMPARABLE,
+        "made": comparisons.made_with(generation)[:MADE],
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
-    return render(request, "contrasts/list.html", context, status=status)
+    return render(request, "comparisons/list.html", context, status=status)
 
 
-def _rows(entries: Iterator[ContrastEntry]) -> Iterator[list[downloads.Cell]]:
+def _rows(entries: Iterator[ComparisonEntry]) -> Iterator[list[downloads.Cell]]:
     for entry in entries:
         yield [entry.name, entry.kind, entry.size, entry.other_size]
 
 
-def _address(made: Contrast) -> Address:
-    return "backups:contrast", (made.generation_id, made.pk)
+def _address(made: Comparison) -> Address:
+    return "backups:comparison", (made.generation_id, made.pk)
 
 
 def _generation(pk: int) -> Generation:
     return get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
 
 
-def _contrast(pk: int, contrast: int) -> Contrast:
+def _comparison(pk: int, comparison: int) -> Comparison:
     """The comparison; it is found under either of its copies."""
     related = ("generation__environment", "generation__namespace", "other__environment", "namespace__environment")
-    found = Contrast.objects.select_related(*related, "restore", "run")
-    return get_object_or_404(found, Q(generation=pk) | Q(other=pk), pk=contrast)
+    found = Comparison.objects.select_related(*related, "restore", "run")
+    return get_object_or_404(found, Q(generation=pk) | Q(other=pk), pk=comparison)

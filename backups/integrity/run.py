@@ -61,7 +61,7 @@ class CheckProgress:
         return cls(**cursor)  # type: ignore[arg-type]
 
 
-class Comparison:
+class CheckComparison:
     """One step's work on a check, in a run of its own or within another run."""
 
     def __init__(self, lease: Lease, check: Check, progress: CheckProgress, *, within_another_run: bool) -> None:

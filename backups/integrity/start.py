@@ -17,7 +17,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.datasets import registry as datasets
 from backups.datasets.mapping import BadDataset
-from backups.integrity.run import CheckProgress, Comparison
+from backups.integrity.run import CheckComparison, CheckProgress
 from backups.models import Check, CheckRow, Dataset, Generation
 from kvops.approvals import evidence
 from kvops.models import Environment, Person, Run
@@ -98,7 +98,7 @@ def start_file_check(environment: Environment, dataset: Dataset, path: Path, *, 
 def run_check(lease: Lease) -> Again | None:
     """One step of a check that is a run of its own."""
     check = _load(Check.objects.get(run=lease.run).pk)
-    comparison = Comparison(lease, check, CheckProgress.read(lease.run.cursor), within_another_run=False)
+    comparison = CheckComparison(lease, check, CheckProgress.read(lease.run.cursor), within_another_run=False)
     return None if comparison.step() else Again()
 
 
@@ -111,7 +111,9 @@ def recheck(lease: Lease, generation: Generation) -> Check | None:
     if "check" not in lease.run.cursor:
         _begin_recheck(lease, generation)
     mine = lease.run.cursor["check"]
-    comparison = Comparison(lease, _load(mine["id"]), CheckProgress.read(mine["progress"]), within_another_run=True)
+    comparison = CheckComparison(
+        lease, _load(mine["id"]), CheckProgress.read(mine["progress"]), within_another_run=True
+    )
     if not comparison.step():
         return None
     comparison.check.refresh_from_db()

@@ -1,4 +1,4 @@
-"""Contrasts: what differs between a copy and a later one, or what KV holds."""
+"""Comparisons: what differs between a copy and a later one, or what KV holds."""
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Contrast",
+            name="Comparison",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("actor", models.CharField(max_length=200)),
@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 (
                     "generation",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="contrasts", to="backups.generation"
+                        on_delete=django.db.models.deletion.PROTECT, related_name="comparisons", to="backups.generation"
                     ),
                 ),
                 ("namespace", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="kvops.namespace")),
@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="earlier_contrasts",
+                        related_name="earlier_comparisons",
                         to="backups.generation",
                     ),
                 ),
@@ -49,20 +49,20 @@ class Migration(migrations.Migration):
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="contrasts",
+                        related_name="comparisons",
                         to="backups.restore",
                     ),
                 ),
                 (
                     "run",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="contrast", to="kvops.run"
+                        on_delete=django.db.models.deletion.PROTECT, related_name="comparison", to="kvops.run"
                     ),
                 ),
             ],
         ),
         migrations.CreateModel(
-            name="ContrastEntry",
+            name="ComparisonEntry",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("name", models.TextField(db_collation="C")),
@@ -83,50 +83,51 @@ class Migration(migrations.Migration):
                 ("size", models.BigIntegerField(blank=True, null=True)),
                 ("other_size", models.BigIntegerField(blank=True, null=True)),
                 (
-                    "contrast",
+                    "comparison",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="entries", to="backups.contrast"
+                        on_delete=django.db.models.deletion.CASCADE, related_name="entries", to="backups.comparison"
                     ),
                 ),
             ],
             options={
-                "verbose_name_plural": "contrast entries",
+                "verbose_name_plural": "comparison entries",
             },
         ),
         migrations.AddConstraint(
-            model_name="contrast",
+            model_name="comparison",
             constraint=models.CheckConstraint(
-                condition=models.Q(("other", models.F("generation")), _negated=True), name="contrast_with_another_copy"
+                condition=models.Q(("other", models.F("generation")), _negated=True),
+                name="comparison_with_another_backup",
             ),
         ),
         migrations.AddConstraint(
-            model_name="contrast",
-            constraint=models.UniqueConstraint(fields=("generation", "other"), name="contrast_of_two_copies_once"),
+            model_name="comparison",
+            constraint=models.UniqueConstraint(fields=("generation", "other"), name="comparison_of_two_backups_once"),
         ),
         migrations.AddConstraint(
-            model_name="contrast",
+            model_name="comparison",
             constraint=models.CheckConstraint(
                 condition=models.Q(("restore__isnull", True), ("other__isnull", True), _connector="OR"),
-                name="contrast_of_a_restore_is_with_kv",
+                name="comparison_of_a_restore_is_with_kv",
             ),
         ),
         migrations.AddConstraint(
-            model_name="contrast",
+            model_name="comparison",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("finished_at__isnull", True), ("found", {})),
                     models.Q(("finished_at__isnull", False), models.Q(("found", {}), _negated=True)),
                     _connector="OR",
                 ),
-                name="contrast_finished_has_counts",
+                name="comparison_finished_has_counts",
             ),
         ),
         migrations.AddIndex(
-            model_name="contrastentry",
-            index=models.Index(fields=["contrast", "kind", "name"], name="contrast_by_kind"),
+            model_name="comparisonentry",
+            index=models.Index(fields=["comparison", "kind", "name"], name="comparison_by_kind"),
         ),
         migrations.AddConstraint(
-            model_name="contrastentry",
-            constraint=models.UniqueConstraint(fields=("contrast", "name"), name="contrast_name_once"),
+            model_name="comparisonentry",
+            constraint=models.UniqueConstraint(fields=("comparison", "name"), name="comparison_name_once"),
         ),
     ]

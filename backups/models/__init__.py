@@ -3,7 +3,7 @@
 from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
 from backups.models.bucket_protection import BucketGuard
 from backups.models.cleanup import CleanupRequest, CleanupStage
-from backups.models.comparisons import Contrast, ContrastEntry
+from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset
 from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException
 from backups.models.drills import Drill, DrilledCopy
@@ -25,8 +25,8 @@ __all__ = [
     "CleanupException",
     "CleanupRequest",
     "CleanupStage",
-    "Contrast",
-    "ContrastEntry",
+    "Comparison",
+    "ComparisonEntry",
     "CopyShare",
     "Dataset",
     "Difference",

@@ -1,4 +1,4 @@
-"""Contrasts: a copy compared with a later copy, or with what KV holds. Only names that differ are kept."""
+"""Comparisons: a copy compared with a later copy, or with what KV holds. Only names that differ are kept."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -10,20 +10,20 @@ from backups.models.restores import Restore
 from kvops.models import Namespace, Person, Run
 
 
-class Contrast(models.Model):
+class Comparison(models.Model):
     """What differs between a copy and a later one, or what a namespace held while it was read.
 
     Without an end it is under way, or its run failed and can go on. `found` counts the names of each kind and, as
     `equal`, those that do not differ. One of a restore is about its names alone, and about where it put them.
     """
 
-    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="contrasts")
+    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="comparisons")
     other = models.ForeignKey(
-        Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="earlier_contrasts"
+        Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="earlier_comparisons"
     )
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
-    restore = models.ForeignKey(Restore, on_delete=models.PROTECT, null=True, blank=True, related_name="contrasts")
-    run = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="contrast")
+    restore = models.ForeignKey(Restore, on_delete=models.PROTECT, null=True, blank=True, related_name="comparisons")
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="comparison")
     person = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True)
     actor = models.CharField(max_length=200)
     started_at = models.DateTimeField(db_default=Now())
@@ -32,13 +32,13 @@ class Contrast(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(name="contrast_with_another_copy", condition=~Q(other=F("generation"))),
-            models.UniqueConstraint(fields=["generation", "other"], name="contrast_of_two_copies_once"),
+            models.CheckConstraint(name="comparison_with_another_backup", condition=~Q(other=F("generation"))),
+            models.UniqueConstraint(fields=["generation", "other"], name="comparison_of_two_backups_once"),
             models.CheckConstraint(
-                name="contrast_of_a_restore_is_with_kv", condition=Q(restore__isnull=True) | Q(other__isnull=True)
+                name="comparison_of_a_restore_is_with_kv", condition=Q(restore__isnull=True) | Q(other__isnull=True)
             ),
             models.CheckConstraint(
-                name="contrast_finished_has_counts",
+                name="comparison_finished_has_counts",
                 condition=Q(finished_at__isnull=True, found={}) | (Q(finished_at__isnull=False) & ~Q(found={})),
             ),
         ]
@@ -50,10 +50,10 @@ class Contrast(models.Model):
     @property
     def differences(self) -> int:
         """How many names differ."""
-        return sum(self.found.get(kind, 0) for kind in ContrastEntry.Kind.values)
+        return sum(self.found.get(kind, 0) for kind in ComparisonEntry.Kind.values)
 
 
-class ContrastEntry(models.Model):
+class ComparisonEntry(models.Model):
     """One name that differs; a size is unknown where nothing is there or no value was read."""
 
     class Kind(models.TextChoices):
@@ -68,16 +68,16 @@ class ContrastEntry(models.Model):
 
     CHANGED = (Kind.VALUE, Kind.METADATA, Kind.EXPIRATION)
 
-    contrast = models.ForeignKey(Contrast, on_delete=models.CASCADE, related_name="entries")
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="entries")
     name = models.TextField(db_collation="C")
     kind = models.CharField(max_length=10, choices=Kind)
     size = models.BigIntegerField(null=True, blank=True)
     other_size = models.BigIntegerField(null=True, blank=True)
 
     class Meta:
-        verbose_name_plural = "contrast entries"
-        constraints = [models.UniqueConstraint(fields=["contrast", "name"], name="contrast_name_once")]
-        indexes = [models.Index(fields=["contrast", "kind", "name"], name="contrast_by_kind")]
+        verbose_name_plural = "comparison entries"
+        constraints = [models.UniqueConstraint(fields=["comparison", "name"], name="comparison_name_once")]
+        indexes = [models.Index(fields=["comparison", "kind", "name"], name="comparison_by_kind")]
 
     def __str__(self) -> str:
         return f"{self.name}: {self.kind}"

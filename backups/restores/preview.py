@@ -42,7 +42,7 @@ def preview(lease: Lease) -> Again | None:
         KvReader(restore.environment, lease.keep) as reader,
         GenerationReader(restore.generation, store, lease.keep) as copied,
     ):
-        comparison, before = _Comparison(restore, reader, copied), lease.run.calls
+        comparison, before = _PreviewComparison(restore, reader, copied), lease.run.calls
         first = int(lease.run.cursor.get("next", 0))
         while first < restore.names:
             if not Restore.objects.filter(pk=restore.pk, state=Restore.State.PREPARING).exists():
@@ -61,7 +61,7 @@ def preview(lease: Lease) -> Again | None:
     return None
 
 
-class _Comparison:
+class _PreviewComparison:
     """How each name of a restore stands in KV now."""
 
     def __init__(self, restore: Restore, reader: KvReader, copied: GenerationReader) -> None:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from backups.cleanup.cards import stage_or_404
 from backups.cleanup.views import act_on_cleanup
-from backups.comparisons import start as contrasts
+from backups.comparisons import start as comparisons
 from backups.comparisons.views import difference
 from backups.models import Generation, Restore, RestoreEntry
 from backups.restores import requests as restores
@@ -32,7 +32,7 @@ from kvops.web.files import Cell, as_file
 PAGE = 50
 UNKNOWN = 20
 """Names that the copy does not hold are listed up to here."""
-CONTRASTS = 5
+COMPARISONS = 5
 COLUMNS = ("name", "size", "found_before", "outcome", "compared_after")
 State = Restore.State
 
@@ -129,7 +129,7 @@ def look(request: HttpRequest, pk: int) -> HttpResponse:
     def compare_now() -> None:
         if restore.state != State.DONE:
             raise RestoreRefused(_("Nothing was put back yet that could be compared."))
-        contrasts.with_kv(restore.generation, restore.namespace, restore=restore, actor=person.actor, person=person)
+        comparisons.with_kv(restore.generation, restore.namespace, restore=restore, actor=person.actor, person=person)
 
     return _act(request, restore, compare_now, done=_("What was put back is being compared with what KV holds now."))
 
@@ -235,7 +235,7 @@ def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = N
         "lies_still": _lies_still(restore),
         "found": sorted(restore.found.items()),
         "became": [(kind, kind.label, n) for kind in RestoreEntry.Outcome if (n := result.get(kind))],
-        "contrasts": restore.contrasts.select_related("run").order_by("-pk")[:CONTRASTS],
+        "comparisons": restore.comparisons.select_related("run").order_by("-pk")[:COMPARISONS],
         "names_form": names,
         "entries": found[:PAGE],
         "after": found[PAGE - 1].index if len(found) > PAGE else None,

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from backups.models import Check, CleanupStage, Contrast, DrilledCopy, Generation, Pin, Restore
+from backups.models import Check, CleanupStage, Comparison, DrilledCopy, Generation, Pin, Restore
 from backups.retention.rules import Hold
 from kvops import timing
 from kvops.models import Category, Run
@@ -61,6 +61,6 @@ def _runs(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
     pairs += DrilledCopy.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN).values_list(
         "generation", "drill__run"
     )
-    pairs += Contrast.objects.filter(other__in=pks, run__state__in=Run.OPEN).values_list("other", "run")
+    pairs += Comparison.objects.filter(other__in=pks, run__state__in=Run.OPEN).values_list("other", "run")
     for pk, run in sorted(set(pairs)):
         yield pk, Hold(say(_("Run %(pk)s reads it."), pk=run), reverse("run", args=[run]))

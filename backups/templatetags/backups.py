@@ -17,7 +17,7 @@ from backups.drills import requests as drills
 from backups.generations import contents as catalogue
 from backups.generations import coverage as protection
 from backups.investigations import requests as investigations
-from backups.models import CleanupStage, Contrast, Dataset, Generation, Reappearance
+from backups.models import CleanupStage, Comparison, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
 from backups.templatetags import bucket as buckets
 from kvops import timing
@@ -162,8 +162,12 @@ def waiting_stages() -> list[tuple[CleanupStage, str | Promise]]:
 @register.inclusion_tag("runs/products.html")
 def run_products(run: Run) -> dict[str, object]:
     """The copy, the checks and the comparison a run made."""
-    contrast = Contrast.objects.filter(run=run).first()
-    return {"generation": Generation.objects.filter(run=run).first(), "checks": run.checks.all(), "contrast": contrast}
+    comparison = Comparison.objects.filter(run=run).first()
+    return {
+        "generation": Generation.objects.filter(run=run).first(),
+        "checks": run.checks.all(),
+        "comparison": comparison,
+    }
 
 
 @register.inclusion_tag("backups/holding.html")

@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
 from backups.integrity import start as integrity
-from backups.models import Check, Contrast, Dataset, Generation
+from backups.models import Check, Comparison, Dataset, Generation
 from kvops.inventory import value as values
 from kvops.templatetags.ui import key_name, state_badge
 
@@ -31,10 +31,14 @@ def generation_status(generation: Generation, stale_before: datetime) -> dict[st
 
 
 @register.simple_tag
-def contrast_title(contrast: Contrast) -> str:
+def comparison_title(comparison: Comparison) -> str:
     """What is compared with what."""
-    facts = {"copy": contrast.generation_id, "other": contrast.other_id, "environment": contrast.namespace.environment}
-    if contrast.other_id:
+    facts = {
+        "copy": comparison.generation_id,
+        "other": comparison.other_id,
+        "environment": comparison.namespace.environment,
+    }
+    if comparison.other_id:
         return _("From copy %(copy)s to copy %(other)s") % facts
     return _("From copy %(copy)s to what KV of %(environment)s held") % facts
 

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                     ("preview", "preview of a restore"),
                     ("restore", "restore"),
                     ("undo", "undoing of a deletion"),
-                    ("contrast", "comparison of a copy"),
+                    ("comparison", "comparison of a copy"),
                 ],
                 max_length=20,
             ),

@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                     ("restore", "restore"),
                     ("undo", "undoing of a deletion"),
                     ("dispose", "deletion of copies"),
-                    ("contrast", "comparison of a copy"),
+                    ("comparison", "comparison of a copy"),
                 ],
                 max_length=20,
             ),

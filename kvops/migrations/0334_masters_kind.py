@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                     ("restore", "restore"),
                     ("undo", "undoing of a deletion"),
                     ("dispose", "deletion of copies"),
-                    ("contrast", "comparison of a copy"),
+                    ("comparison", "comparison of a copy"),
                     ("drill", "restore drill"),
                     ("expire", "deletion of an investigation's copy"),
                 ],

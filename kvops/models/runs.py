@@ -50,7 +50,7 @@ class Run(models.Model):
         RESTORE = "restore", _("restore")
         UNDO = "undo", _("undoing of a deletion")
         DISPOSE = "dispose", _("deletion of copies")
-        CONTRAST = "contrast", _("comparison of a copy")
+        COMPARISON = "comparison", _("comparison of a copy")
         DRILL = "drill", _("restore drill")
         EXPIRE = "expire", _("deletion of an investigation's copy")
 

@@ -37,7 +37,7 @@ KINDS: dict[str, RunKind] = {
     Run.Kind.RESTORE: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.revalidate"),
     Run.Kind.UNDO: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.revalidate"),
     Run.Kind.DISPOSE: RunKind("backups.retention.run.delete_copies_permanently"),
-    Run.Kind.CONTRAST: RunKind("backups.comparisons.start.contrast"),
+    Run.Kind.COMPARISON: RunKind("backups.comparisons.start.compare_backups"),
     Run.Kind.DRILL: RunKind("backups.drills.run.rehearse"),
     Run.Kind.EXPIRE: RunKind(
         "backups.investigations.run.delete_copy_permanently", resumed="backups.investigations.requests.insist_current"

@@ -68,8 +68,8 @@ LINKED: dict[str, tuple[str, ...]] = {
     "restore-new": (CLINICS, r"/backups/\d+/", r"/backups/\d+/put-back/"),
     "restore": ("/restores/?state=done", r"/restores/\d+/"),
     "restore-open": ("/restores/?state=open", r"/restores/\d+/"),
-    "contrasts": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/"),
-    "contrast": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/", r"/backups/\d+/compare/\d+/"),
+    "comparisons": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/"),
+    "comparison": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/", r"/backups/\d+/compare/\d+/"),
     "check": ("/integrity/", r"/integrity/\d+/"),
     "cleanup": ("/cleanup/?state=completed", r"/cleanup/\d+/"),
     "cleanup-open": ("/cleanup/?state=open", r"/cleanup/\d+/"),
@@ -114,11 +114,11 @@ def test_every_page_can_be_shown(page: Page, request: pytest.FixtureRequest) -> 
 
 def test_both_sides_of_a_key_can_be_shown(page: Page, request: pytest.FixtureRequest) -> None:
     look = request.node.callspec.params["page"]
-    address = _followed(page, *LINKED["contrast"])
+    address = _followed(page, *LINKED["comparison"])
     assert address, "Nothing was compared: run the whole folder."
     page.goto(address)
     page.locator("#names tbody form button").first.click()
-    assert list(_pictured(page, look, "contrast-value")) == []
+    assert list(_pictured(page, look, "comparison-value")) == []
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import Entry as Recorded
-from backups.comparisons import start as contrasts
-from backups.models import Contrast, Generation
+from backups.comparisons import start as comparisons
+from backups.models import Comparison, Generation
 from kvops.cloudflare import KvEntry
 from kvops.models import Category, Family
 from tests import make
@@ -42,19 +42,19 @@ def text(browser: Client, address: str) -> str:
     return " ".join(answer.content.decode().split())
 
 
-def started(browser: Client, generation: Generation, against: str) -> Contrast:
-    address = reverse("backups:contrast_start", args=[generation.pk])
+def started(browser: Client, generation: Generation, against: str) -> Comparison:
+    address = reverse("backups:comparison_start", args=[generation.pk])
     assert browser.post(address, {"against": against}).status_code == 302
     make.work()
-    return Contrast.objects.latest("pk")
+    return Comparison.objects.latest("pk")
 
 
-def address(contrast: Contrast, name: str = "contrast", *more: int) -> str:
-    return reverse(f"backups:{name}", args=[contrast.generation_id, contrast.pk, *more])
+def address(comparison: Comparison, name: str = "comparison", *more: int) -> str:
+    return reverse(f"backups:{name}", args=[comparison.generation_id, comparison.pk, *more])
 
 
 def test_a_copy_offers_to_be_compared(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    listed = reverse("backups:contrasts", args=[generation.pk])
+    listed = reverse("backups:comparisons", args=[generation.pk])
     assert listed in text(browser, reverse("backups:generation", args=[generation.pk]))
     shown = text(browser, listed)
     assert "Not compared yet" in shown
@@ -65,45 +65,47 @@ def test_another_copy_of_the_same_keys_is_offered_first(
     browser: Client, generation: Generation, estate: make.Estate
 ) -> None:
     later = restoring.copy(estate.qa)
-    shown = text(browser, reverse("backups:contrasts", args=[later.pk]))
+    shown = text(browser, reverse("backups:comparisons", args=[later.pk]))
     assert f'value="copy:{generation.pk}" selected' in shown
-    asked = text(browser, reverse("backups:contrasts", args=[later.pk]) + f"?with=kv:{estate.production.pk}")
+    asked = text(browser, reverse("backups:comparisons", args=[later.pk]) + f"?with=kv:{estate.production.pk}")
     assert f'value="kv:{estate.production.pk}" selected' in asked
 
 
 def test_the_counts_come_first_and_lead_to_the_keys(
     browser: Client, generation: Generation, estate: make.Estate
 ) -> None:
-    contrast = started(browser, generation, f"kv:{estate.qa.pk}")
-    shown = text(browser, address(contrast))
+    comparison = started(browser, generation, f"kv:{estate.qa.pk}")
+    shown = text(browser, address(comparison))
     assert "3 keys differ" in shown
     assert "<strong>2</strong> equal" in shown
-    only = text(browser, address(contrast) + "?kind=changed&prefix=master:")
+    only = text(browser, address(comparison) + "?kind=changed&prefix=master:")
     assert ("master:2" in only, "master:5" in only) == (True, False)
-    assert "Nothing matches" in text(browser, address(contrast) + "?prefix=other:")
+    assert "Nothing matches" in text(browser, address(comparison) + "?prefix=other:")
 
 
 def test_the_list_goes_on_behind_the_last_name(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    contrast = started(browser, generation, f"kv:{estate.qa.pk}")
+    comparison = started(browser, generation, f"kv:{estate.qa.pk}")
     names = [f"master:n{n:03}" for n in range(60)]
-    contrast.entries.bulk_create([contrast.entries.model(contrast=contrast, name=n, kind="added") for n in names])
-    assert f"after={names[46]}" in text(browser, address(contrast)).replace("%3A", ":")
-    assert names[59] in text(browser, address(contrast) + f"?after={names[46]}")
+    comparison.entries.bulk_create(
+        [comparison.entries.model(comparison=comparison, name=n, kind="added") for n in names]
+    )
+    assert f"after={names[46]}" in text(browser, address(comparison)).replace("%3A", ":")
+    assert names[59] in text(browser, address(comparison) + f"?after={names[46]}")
 
 
 def test_the_differences_are_a_file(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    contrast = started(browser, generation, f"kv:{estate.qa.pk}")
-    table = b"".join(browser.get(address(contrast, "contrast_file") + "?kind=removed")).decode()
+    comparison = started(browser, generation, f"kv:{estate.qa.pk}")
+    table = b"".join(browser.get(address(comparison, "comparison_file") + "?kind=removed")).decode()
     assert table.splitlines()[1:] == ['"master:1","removed","10",""']
-    found = json.loads(b"".join(browser.get(address(contrast, "contrast_file") + "?format=json")))
+    found = json.loads(b"".join(browser.get(address(comparison, "comparison_file") + "?format=json")))
     assert found["found"]["equal"] == 2
     assert [row["name"] for row in found["rows"]] == ["master:1", "master:2", "master:5"]
 
 
 def test_a_key_is_shown_on_both_sides(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    contrast = started(browser, generation, f"kv:{estate.qa.pk}")
-    asked = contrast.entries.get(name="master:2").pk
-    answer = browser.post(address(contrast, "contrast_value", asked))
+    comparison = started(browser, generation, f"kv:{estate.qa.pk}")
+    asked = comparison.entries.get(name="master:2").pk
+    answer = browser.post(address(comparison, "comparison_value", asked))
     shown = answer.content.decode()
     assert "&quot;newer&quot;" in shown
     assert answer.headers["Cache-Control"].startswith("max-age=0, no-cache, no-store")
@@ -111,10 +113,10 @@ def test_a_key_is_shown_on_both_sides(browser: Client, generation: Generation, e
 
 
 def test_the_value_of_a_setting_stays_masked(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    contrast = started(browser, generation, f"kv:{estate.qa.pk}")
+    comparison = started(browser, generation, f"kv:{estate.qa.pk}")
     Family.objects.filter(pattern="master:").update(category=Category.SETTINGS)
-    asked = contrast.entries.get(name="master:2").pk
-    shown = browser.post(address(contrast, "contrast_value", asked)).content.decode()
+    asked = comparison.entries.get(name="master:2").pk
+    shown = browser.post(address(comparison, "comparison_value", asked)).content.decode()
     assert "Masked: the key is a setting" in shown
     assert "newer" not in shown
 
@@ -128,9 +130,11 @@ def test_an_entry_of_a_copy_is_shown_beside_kv(browser: Client, generation: Gene
 
 
 def test_a_copy_that_cannot_be_read_is_said(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    contrast = started(browser, generation, f"kv:{estate.qa.pk}")
+    comparison = started(browser, generation, f"kv:{estate.qa.pk}")
     del estate.s3.objects[generation.parts.get().object_key]
-    answer = browser.post(address(contrast, "contrast_value", contrast.entries.get(name="master:2").pk), follow=True)
+    answer = browser.post(
+        address(comparison, "comparison_value", comparison.entries.get(name="master:2").pk), follow=True
+    )
     assert "found no object" in answer.content.decode()
     assert Recorded.objects.filter(action="refused").count() == 1
 
@@ -138,39 +142,39 @@ def test_a_copy_that_cannot_be_read_is_said(browser: Client, generation: Generat
 def test_a_reviewer_may_compare_and_an_auditor_sees_it(
     generation: Generation, estate: make.Estate, people: make.People
 ) -> None:
-    contrast = started(signed_in(people.reviewer), generation, f"kv:{estate.qa.pk}")
+    comparison = started(signed_in(people.reviewer), generation, f"kv:{estate.qa.pk}")
     auditor = signed_in(people.auditor)
-    shown = text(auditor, address(contrast))
+    shown = text(auditor, address(comparison))
     assert ("master:2" in shown, "Show both" in shown) == (True, False)
     assert "An operator or a reviewer starts a comparison" in text(
-        auditor, reverse("backups:contrasts", args=[generation.pk])
+        auditor, reverse("backups:comparisons", args=[generation.pk])
     )
 
 
 def test_what_is_refused_is_said_and_recorded(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
+    comparisons.with_kv(generation, estate.qa, actor=make.SETUP)
     asked = {"against": f"kv:{estate.qa.pk}"}
-    answer = browser.post(reverse("backups:contrast_start", args=[generation.pk]), asked)
+    answer = browser.post(reverse("backups:comparison_start", args=[generation.pk]), asked)
     assert (answer.status_code, "is already running" in answer.content.decode()) == (409, True)
     assert Recorded.objects.filter(action="refused").count() == 1
-    wrong = browser.post(reverse("backups:contrast_start", args=[generation.pk]), {"against": "copy:0"})
+    wrong = browser.post(reverse("backups:comparison_start", args=[generation.pk]), {"against": "copy:0"})
     assert wrong.status_code == 422
 
 
 def test_progress_is_shown_until_it_is_over(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    contrast = contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
-    shown = text(browser, address(contrast))
-    assert ("Nothing found yet" in shown, f'hx-get="{address(contrast, "contrast_live")}"' in shown) == (True, True)
+    comparison = comparisons.with_kv(generation, estate.qa, actor=make.SETUP)
+    shown = text(browser, address(comparison))
+    assert ("Nothing found yet" in shown, f'hx-get="{address(comparison, "comparison_live")}"' in shown) == (True, True)
     make.work()
-    assert browser.get(address(contrast, "contrast_live")).headers["HX-Refresh"] == "true"
-    assert f'href="{address(contrast)}"' in text(browser, reverse("run", args=[contrast.run_id]))
+    assert browser.get(address(comparison, "comparison_live")).headers["HX-Refresh"] == "true"
+    assert f'href="{address(comparison)}"' in text(browser, reverse("run", args=[comparison.run_id]))
 
 
 def test_a_comparison_is_found_under_its_own_copies_only(
     browser: Client, generation: Generation, estate: make.Estate
 ) -> None:
     later = restoring.copy(estate.qa)
-    contrast = started(browser, generation, f"copy:{later.pk}")
+    comparison = started(browser, generation, f"copy:{later.pk}")
     other = restoring.copy(estate.qa)
-    assert browser.get(reverse("backups:contrast", args=[later.pk, contrast.pk])).status_code == 200
-    assert browser.get(reverse("backups:contrast", args=[other.pk, contrast.pk])).status_code == 404
+    assert browser.get(reverse("backups:comparison", args=[later.pk, comparison.pk])).status_code == 200
+    assert browser.get(reverse("backups:comparison", args=[other.pk, comparison.pk])).status_code == 404

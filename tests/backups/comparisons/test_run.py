@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from backups.comparisons import run as contrasting
-from backups.comparisons import start as contrasts
-from backups.models import Contrast, ContrastEntry, Generation
+from backups.comparisons import start as comparisons
+from backups.models import Comparison, ComparisonEntry, Generation
 from kvops import clock
 from kvops.cloudflare import KvEntry
 from kvops.models import Environment, Run
@@ -63,34 +63,34 @@ def generation(estate: make.Estate) -> Generation:
     return restoring.copy(estate.qa)
 
 
-def finished(contrast: Contrast) -> Contrast:
+def finished(comparison: Comparison) -> Comparison:
     make.work()
-    contrast.refresh_from_db()
-    assert contrast.run.state in Run.OPEN or Run.objects.get(pk=contrast.run_id).state == Run.State.SUCCEEDED
-    return contrast
+    comparison.refresh_from_db()
+    assert comparison.run.state in Run.OPEN or Run.objects.get(pk=comparison.run_id).state == Run.State.SUCCEEDED
+    return comparison
 
 
-def kinds(contrast: Contrast) -> dict[str, str]:
-    return dict(contrast.entries.order_by("name").values_list("name", "kind"))
+def kinds(comparison: Comparison) -> dict[str, str]:
+    return dict(comparison.entries.order_by("name").values_list("name", "kind"))
 
 
-def with_later(estate: make.Estate, generation: Generation) -> Contrast:
+def with_later(estate: make.Estate, generation: Generation) -> Comparison:
     """The copy against one of AFTER."""
     change(estate)
-    return finished(contrasts.of_copies(restoring.copy(estate.qa), generation, actor=make.SETUP))
+    return finished(comparisons.of_backups(restoring.copy(estate.qa), generation, actor=make.SETUP))
 
 
 def test_two_copies_differ_by_what_happened_between_them(estate: make.Estate, generation: Generation) -> None:
-    contrast = with_later(estate, generation)
-    assert kinds(contrast) == DIFFERENCES
-    assert contrast.found == FOUND
-    assert (contrast.generation, contrast.differences) == (generation, 5)
+    comparison = with_later(estate, generation)
+    assert kinds(comparison) == DIFFERENCES
+    assert comparison.found == FOUND
+    assert (comparison.generation, comparison.differences) == (generation, 5)
 
 
 def test_two_copies_are_compared_once(estate: make.Estate, generation: Generation) -> None:
-    contrast = with_later(estate, generation)
-    assert contrast.other is not None
-    assert contrasts.of_copies(generation, contrast.other, actor=make.SETUP) == contrast
+    comparison = with_later(estate, generation)
+    assert comparison.other is not None
+    assert comparisons.of_backups(generation, comparison.other, actor=make.SETUP) == comparison
 
 
 def test_a_comparison_stretch_by_stretch_finds_the_same(
@@ -102,9 +102,9 @@ def test_a_comparison_stretch_by_stretch_finds_the_same(
 
 def test_a_copy_is_compared_with_what_kv_holds(estate: make.Estate, generation: Generation) -> None:
     change(estate)
-    contrast = finished(contrasts.with_kv(generation, estate.qa, actor=make.SETUP))
-    assert kinds(contrast) == DIFFERENCES
-    assert contrast.found == FOUND
+    comparison = finished(comparisons.with_kv(generation, estate.qa, actor=make.SETUP))
+    assert kinds(comparison) == DIFFERENCES
+    assert comparison.found == FOUND
 
 
 def test_what_kv_holds_is_compared_step_by_step(
@@ -113,13 +113,13 @@ def test_what_kv_holds_is_compared_step_by_step(
     monkeypatch.setattr(contrasting, "READ", 2)
     monkeypatch.setattr(leases.Lease, "tired", True)
     change(estate)
-    assert finished(contrasts.with_kv(generation, estate.qa, actor=make.SETUP)).found == FOUND
+    assert finished(comparisons.with_kv(generation, estate.qa, actor=make.SETUP)).found == FOUND
 
 
 def test_a_copy_is_compared_with_another_environment(estate: make.Estate, generation: Generation) -> None:
     restoring.put(estate, estate.production, *BEFORE[:4])
-    contrast = finished(contrasts.with_kv(generation, estate.production, actor=make.SETUP))
-    assert kinds(contrast) == {"master:expiration": "removed"}
+    comparison = finished(comparisons.with_kv(generation, estate.production, actor=make.SETUP))
+    assert kinds(comparison) == {"master:expiration": "removed"}
 
 
 def test_a_key_whose_time_is_over_was_not_removed(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +128,8 @@ def test_a_key_whose_time_is_over_was_not_removed(estate: make.Estate, monkeypat
     restoring.wipe(estate, estate.qa, "master:short")
     days_later = SimpleNamespace(now=lambda: clock.now() + timedelta(days=2))
     monkeypatch.setattr(contrasting, "clock", days_later)
-    contrast = finished(contrasts.with_kv(copy, estate.qa, actor=make.SETUP))
-    assert kinds(contrast) == {"master:short": "expired"}
+    comparison = finished(comparisons.with_kv(copy, estate.qa, actor=make.SETUP))
+    assert kinds(comparison) == {"master:short": "expired"}
 
 
 def test_copies_in_another_bucket_are_compared_until_something_must_be_read_of_them(
@@ -139,17 +139,17 @@ def test_copies_in_another_bucket_are_compared_until_something_must_be_read_of_t
     change(estate)
     newer = restoring.copy(estate.qa)
     Environment.objects.update(r2_bucket="another")
-    assert kinds(finished(contrasts.of_copies(generation, same, actor=make.SETUP))) == {}
-    contrast = contrasts.of_copies(generation, newer, actor=make.SETUP)
+    assert kinds(finished(comparisons.of_backups(generation, same, actor=make.SETUP))) == {}
+    comparison = comparisons.of_backups(generation, newer, actor=make.SETUP)
     make.work()
-    contrast.run.refresh_from_db()
-    assert (contrast.run.error_code, "lies in bucket" in contrast.run.error) == ("store", True)
+    comparison.run.refresh_from_db()
+    assert (comparison.run.error_code, "lies in bucket" in comparison.run.error) == ("store", True)
 
 
 def test_only_what_both_copies_cover_is_compared(estate: make.Estate, generation: Generation) -> None:
     restoring.put(estate, estate.qa, entry("a:1"))
     narrow = restoring.copy(estate.qa, "master:a:")
-    assert kinds(finished(contrasts.of_copies(generation, narrow, actor=make.SETUP))) == {"master:a:1": "added"}
+    assert kinds(finished(comparisons.of_backups(generation, narrow, actor=make.SETUP))) == {"master:a:1": "added"}
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_a_copy_of_given_names_says_nothing_of_others(estate: make.Estate, peopl
     assert stage.generation is not None
     restoring.put(estate, estate.qa, entry("new"))
     later = restoring.copy(estate.qa)
-    assert kinds(finished(contrasts.of_copies(stage.generation, later, actor=make.SETUP))) == {}
-    assert kinds(finished(contrasts.with_kv(stage.generation, estate.qa, actor=make.SETUP))) == {}
+    assert kinds(finished(comparisons.of_backups(stage.generation, later, actor=make.SETUP))) == {}
+    assert kinds(finished(comparisons.with_kv(stage.generation, estate.qa, actor=make.SETUP))) == {}
 
 
 def test_what_a_restore_put_back_is_compared_by_itself(
@@ -182,37 +182,37 @@ def test_what_a_restore_put_back_is_compared_by_itself(
     restoring.wipe(estate, estate.qa, "master:gone", "master:value")
     restore = restoring.done(generation, people, names=["master:gone"])
     restoring.put(estate, estate.qa, entry("gone", b"written since"))
-    contrast = contrasts.with_kv(generation, estate.qa, restore=restore, actor=make.SETUP)
-    assert kinds(finished(contrast)) == {"master:gone": "value"}
+    comparison = comparisons.with_kv(generation, estate.qa, restore=restore, actor=make.SETUP)
+    assert kinds(finished(comparison)) == {"master:gone": "value"}
 
 
 def test_digests_that_are_not_the_copy_s_are_not_believed(estate: make.Estate, generation: Generation) -> None:
     change(estate)
     key = generation.parts.get().digests_key
     estate.s3.objects[key] = estate.s3.objects[key].replace(b" ", b"  ", 1)
-    contrast = contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
+    comparison = comparisons.with_kv(generation, estate.qa, actor=make.SETUP)
     make.work()
-    run = Run.objects.get(pk=contrast.run_id)
+    run = Run.objects.get(pk=comparison.run_id)
     assert (run.state, run.error_code) == ("failed", "copy_damaged")
-    assert ContrastEntry.objects.count() == 0
+    assert ComparisonEntry.objects.count() == 0
 
 
 def test_a_copy_is_not_compared_with_itself_or_another_binding(generation: Generation, estate: make.Estate) -> None:
-    with pytest.raises(contrasts.ContrastRefused, match="does not differ from itself"):
-        contrasts.of_copies(generation, generation, actor=make.SETUP)
+    with pytest.raises(comparisons.ComparisonRefused, match="does not differ from itself"):
+        comparisons.of_backups(generation, generation, actor=make.SETUP)
     estate.production.binding = "OTHER"
-    with pytest.raises(contrasts.ContrastRefused, match="of another binding"):
-        contrasts.with_kv(generation, estate.production, actor=make.SETUP)
+    with pytest.raises(comparisons.ComparisonRefused, match="of another binding"):
+        comparisons.with_kv(generation, estate.production, actor=make.SETUP)
 
 
 def test_what_was_not_written_to_its_end_is_not_compared(generation: Generation, estate: make.Estate) -> None:
     Generation.objects.filter(pk=generation.pk).update(status="damaged")
     generation.refresh_from_db()
-    with pytest.raises(contrasts.ContrastRefused, match="cannot be compared"):
-        contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
+    with pytest.raises(comparisons.ComparisonRefused, match="cannot be compared"):
+        comparisons.with_kv(generation, estate.qa, actor=make.SETUP)
 
 
 def test_a_second_click_starts_no_second_comparison(generation: Generation, estate: make.Estate) -> None:
-    contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
+    comparisons.with_kv(generation, estate.qa, actor=make.SETUP)
     with pytest.raises(runs.AlreadyOpen):
-        contrasts.with_kv(generation, estate.qa, actor=make.SETUP)
+        comparisons.with_kv(generation, estate.qa, actor=make.SETUP)

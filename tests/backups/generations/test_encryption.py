@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 
 from audit.models import Entry as Recorded
 from backups import archive as manifest
-from backups.comparisons import start as contrasts
+from backups.comparisons import start as comparisons
 from backups.comparisons import values as viewing
 from backups.generations import recovery
 from backups.generations import start as generations
@@ -424,9 +424,9 @@ def test_a_refusal_is_recorded_with_its_reason(estate: make.Estate, operator: Cl
 def test_an_encrypted_copy_is_compared_with_what_kv_holds(estate: make.Estate) -> None:
     made = copied(estate)
     estate.put(estate.qa, "system-root", b"newer")
-    contrast = contrasts.with_kv(made, estate.qa, actor=make.SETUP)
+    comparison = comparisons.with_kv(made, estate.qa, actor=make.SETUP)
     make.work()
-    assert [(one.name, one.kind) for one in contrast.entries.all()] == [("system-root", "value")]
+    assert [(one.name, one.kind) for one in comparison.entries.all()] == [("system-root", "value")]
 
 
 def test_copies_whose_digests_have_different_keys_are_not_compared(
@@ -435,8 +435,8 @@ def test_copies_whose_digests_have_different_keys_are_not_compared(
     made = copied(estate)
     monkeypatch.setenv("TEST_DIGEST_KEY", f"{'n' * 40}\n{keys.DIGEST_KEY}")
     newer = copied(estate)
-    with pytest.raises(contrasts.ContrastRefused, match="different keys"):
-        contrasts.of_copies(made, newer, actor=make.SETUP)
+    with pytest.raises(comparisons.ComparisonRefused, match="different keys"):
+        comparisons.of_backups(made, newer, actor=make.SETUP)
 
 
 def test_a_value_of_an_encrypted_copy_is_not_shown_beside_another(estate: make.Estate, people: make.People) -> None:

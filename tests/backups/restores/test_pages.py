@@ -150,7 +150,7 @@ def test_what_was_put_back_is_compared_with_kv_again(
     browser.post(reverse("backups:restore_look", args=[restore.pk]))
     make.work()
     assert "1 key differs" in page(browser, restore)
-    assert restore.contrasts.get().found["value"] == 1
+    assert restore.comparisons.get().found["value"] == 1
 
 
 def test_before_anything_was_put_back_there_is_nothing_to_compare(
@@ -158,7 +158,7 @@ def test_before_anything_was_put_back_there_is_nothing_to_compare(
 ) -> None:
     restore = restoring.prepared(generation, people)
     answer = browser.post(reverse("backups:restore_look", args=[restore.pk]))
-    assert (answer.status_code, restore.contrasts.count()) == (409, 0)
+    assert (answer.status_code, restore.comparisons.count()) == (409, 0)
 
 
 @pytest.mark.parametrize(
