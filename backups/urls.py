@@ -16,7 +16,7 @@ from backups.integrity import views as integrity
 from backups.investigations import views as investigations
 from backups.masters import views as masters
 from backups.restores import views as restores
-from backups.retention import request_views as disposals
+from backups.retention import request_views as prunes
 from backups.retention import views as retention
 
 app_name = "backups"
@@ -94,14 +94,14 @@ urlpatterns: list[URLPattern] = [
     path("restores/<int:pk>/start", restores.start, name="restore_start"),
     path("restores/<int:pk>/submit", restores.submit, name="restore_submit"),
     path("retention/", retention.index, name="retention"),
-    path("retention/collect/<slug:environment>", disposals.collect, name="disposal_collect"),
-    path("retention/requests/", disposals.index, name="disposals"),
-    path("retention/requests/<int:pk>/", disposals.detail, name="disposal"),
-    path("retention/requests/<int:pk>/again", disposals.again, name="disposal_again"),
-    path("retention/requests/<int:pk>/end", disposals.end, name="disposal_end"),
-    path("retention/requests/<int:pk>/live", disposals.live, name="disposal_live"),
-    path("retention/requests/<int:pk>/objects", disposals.objects, name="disposal_objects"),
-    path("retention/requests/<int:pk>/start", disposals.start, name="disposal_start"),
+    path("retention/collect/<slug:environment>", prunes.collect, name="prune_collect"),
+    path("retention/prunes/", prunes.index, name="prunes"),
+    path("retention/prunes/<int:pk>/", prunes.detail, name="prune"),
+    path("retention/prunes/<int:pk>/again", prunes.again, name="prune_again"),
+    path("retention/prunes/<int:pk>/end", prunes.end, name="prune_end"),
+    path("retention/prunes/<int:pk>/live", prunes.live, name="prune_live"),
+    path("retention/prunes/<int:pk>/objects", prunes.objects, name="prune_objects"),
+    path("retention/prunes/<int:pk>/start", prunes.start, name="prune_start"),
     path("retention/try/", retention.simulate, name="retention_try"),
     path("storage/", storage.index, name="storage"),
     path("storage/csv", storage.table, name="storage_csv"),

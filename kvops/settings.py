@@ -209,7 +209,7 @@ AUDIT_SUBJECT_URLS = {
     "cleanup": "backups:cleanup",
     "stage": "backups:stage",
     "restore": "backups:restore",
-    "disposal": "backups:disposal",
+    "prune": "backups:prune",
     "investigation": "backups:investigation",
     "object": "backups:storage_object",
 }

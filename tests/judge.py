@@ -20,11 +20,11 @@ from django.db.models.functions import Now
 
 from backups.models import (
     CleanupEntry,
-    DisposalEntry,
     Drill,
     DrilledCopy,
     Generation,
     Investigation,
+    PruneEntry,
     Restore,
     RestoreEntry,
 )
@@ -206,20 +206,20 @@ def _investigated() -> Iterator[Generation]:
     for one in Investigation.objects.filter(Q(closed_at__isnull=False) | Q(ends_at__lte=Now())).exclude(run=None):
         approval = one.run.approval if one.run else None
         rule = json.loads(approval.evidence) if approval and approval.approver_id else {}
-        if rule.get("action") == "delete_investigation_copy" and rule.get("name") == one.generation.stem:
+        if rule.get("action") == "delete_investigation_backup" and rule.get("name") == one.generation.stem:
             yield one.generation
 
 
 def bucket_problems(deleted: Iterable[str]) -> list[str]:
-    """What was deleted from the bucket and may not: an object of no approved disposal, or of a copy under 14 days.
+    """What was deleted from the bucket and may not: an object of no approved prune, or of a copy under 14 days.
 
     Copies of investigations go with those.
     """
-    entries = DisposalEntry.objects.filter(
-        disposal__approval__state=ApprovalRequest.State.USED,
+    entries = PruneEntry.objects.filter(
+        prune__approval__state=ApprovalRequest.State.USED,
         generation__status__in=Generation.GOING,
         generation__finished_at__lte=Now() - timedelta(days=14),
     )
     allowed = {key for entry in entries.select_related("generation") for key in entry.generation.every_object()}
     allowed |= {key for copy in _investigated() for key in copy.every_object()}
-    return [f"{key} was deleted and is in no approved disposal." for key in deleted if key not in allowed]
+    return [f"{key} was deleted and is in no approved prune." for key in deleted if key not in allowed]

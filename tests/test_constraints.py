@@ -22,11 +22,11 @@ from backups.models import (
     CleanupChunk,
     CleanupRequest,
     CleanupStage,
-    Disposal,
-    DisposalEntry,
     Generation,
     Investigation,
     Pin,
+    PruneEntry,
+    PruneRequest,
     Reappearance,
     Restore,
     RestoreChunk,
@@ -37,7 +37,7 @@ from kvops.runs import kinds, outcomes
 from kvops.runs import lease as leases
 from tests.constraints import comparisons_rows as comparisons_rows
 from tests.constraints import drills_rows, investigations_rows, restores_rows
-from tests.constraints import retention_rows as disposals_rows
+from tests.constraints import retention_rows as prunes_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,
@@ -98,7 +98,7 @@ GENERATED = {
     "a check cannot go from % to %",
     "a restore cannot go from % to %",
     "a chunk of a restore cannot go from % to %",
-    "a disposal cannot go from % to %",
+    "a prune cannot go from % to %",
     "the runs are never truncated",
     "the clean-ups are never truncated",
     "copies and checks are never truncated",
@@ -121,7 +121,7 @@ TABLE = [
     *REAPPEARANCES,
     *PINS,
     *restores_rows.RESTORES,
-    *disposals_rows.DISPOSALS,
+    *prunes_rows.PRUNES,
     *comparisons_rows.COMPARISONS,
     *drills_rows.DRILLS,
     *investigations_rows.INVESTIGATIONS,
@@ -136,8 +136,8 @@ FROZEN = [
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
     (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until", "deleted_at"}),
-    (Disposal, {*disposals_rows.FROZEN}, disposals_rows.MOVED),
-    (DisposalEntry, {*disposals_rows.ENTRY_FROZEN}, disposals_rows.ENTRY_MOVED),
+    (PruneRequest, {*prunes_rows.FROZEN}, prunes_rows.MOVED),
+    (PruneEntry, {*prunes_rows.ENTRY_FROZEN}, prunes_rows.ENTRY_MOVED),
     (Pin, {*PIN_FROZEN}, {*PIN_REMOVED}),
     (Investigation, {*investigations_rows.FROZEN}, investigations_rows.MOVED),
     (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
@@ -242,7 +242,7 @@ MODELS: dict[str, type[Model]] = {
     "a check": Check,
     "a restore": Restore,
     "a chunk of a restore": RestoreChunk,
-    "a disposal": Disposal,
+    "a prune": PruneRequest,
 }
 
 
@@ -267,7 +267,7 @@ def made(world: BackupsWorld, name: str, before: str, after: str) -> Model:
         return world.going(before)
     if name == "a copy" and after == "deleting":
         copy = world.expired(before)
-        world.disposal("deleting", of=copy)
+        world.prune("deleting", of=copy)
         return copy
     kinds: dict[str, Callable[[str], Model]] = {
         "an approval request": world.approval,
@@ -275,7 +275,7 @@ def made(world: BackupsWorld, name: str, before: str, after: str) -> Model:
         "a chunk": world.chunk,
         "a copy": world.generation,
         "a check": world.check,
-        "a disposal": world.disposal,
+        "a prune": world.prune,
         "a chunk of a restore": lambda state: restores_rows.chunk(world, state),
     }
     return kinds[name](before)
@@ -288,8 +288,8 @@ def test_what_the_docstring_draws_can_be_done(world: BackupsWorld, name: str, be
         world.move(row, after)
     elif isinstance(row, Restore):
         restores_rows.move(world, row, after)
-    elif isinstance(row, Disposal):
-        world.dispose(row, after)
+    elif isinstance(row, PruneRequest):
+        world.advance_prune(row, after)
     elif isinstance(row, RestoreChunk):
         change(row, **restores_rows.chunk_to(after))
     else:

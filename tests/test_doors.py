@@ -29,7 +29,7 @@ from kvops.runs import driver as runs
 from kvops.schedules import jobs as schedules
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
-from tests.backups.retention import requesting as disposing
+from tests.backups.retention import requesting as pruning
 from tests.signing import signed_in
 
 LOGIN = 0
@@ -51,7 +51,7 @@ class DoorsWorld:
     dump: int
     missing: int
     pin: int
-    disposal: int
+    prune: int
     run: int
     restore: int
     drill: int
@@ -90,8 +90,8 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
     asked_for = {"title": "x", "reason": "x", "days": 7}
     investigation = investigations.start(estate.qa, family=cache, by=people.operator, **asked_for)  # type: ignore[arg-type]
     check = stage.generation.checks.get().pk
-    disposing.expired(estate, 40)
-    disposal = disposing.asked(estate, people).pk
+    pruning.expired(estate, 40)
+    prune = pruning.asked(estate, people).pk
     pin = pins.pin(stage.generation, reason="x", by=people.operator)
     return DoorsWorld(
         stage,
@@ -102,7 +102,7 @@ def world(estate: make.Estate, people: make.People) -> DoorsWorld:
         dump.pk,
         scan.pk,
         pin.pk,
-        disposal,
+        prune,
         run.pk,
         restore.pk,
         drill.pk,
@@ -254,14 +254,14 @@ DOORS: dict[str, Door] = {
         (LOGIN, 403, 200, 200, 200), (LOGIN, 403, 422, 422, 422), lambda world: [world.generation.pk]
     ),
     "backups:pin_remove": Door(NEVER, (LOGIN, 403, 302, 302, 302), lambda world: [world.pin]),
-    "backups:disposal": page(lambda world: [world.disposal]),
-    "backups:disposal_again": operates(lambda world: [world.disposal], done=409),
-    "backups:disposal_collect": operates(lambda _world: ["qa"]),
-    "backups:disposal_end": operates(lambda world: [world.disposal], done=409),
-    "backups:disposal_live": page(lambda world: [world.disposal]),
-    "backups:disposal_objects": page(lambda world: [world.disposal]),
-    "backups:disposal_start": operates(lambda world: [world.disposal], done=422),
-    "backups:disposals": page(),
+    "backups:prune": page(lambda world: [world.prune]),
+    "backups:prune_again": operates(lambda world: [world.prune], done=409),
+    "backups:prune_collect": operates(lambda _world: ["qa"]),
+    "backups:prune_end": operates(lambda world: [world.prune], done=409),
+    "backups:prune_live": page(lambda world: [world.prune]),
+    "backups:prune_objects": page(lambda world: [world.prune]),
+    "backups:prune_start": operates(lambda world: [world.prune], done=422),
+    "backups:prunes": page(),
     "backups:retention": page(),
     "backups:retention_try": page(),
     "backups:masters": page(query="?environment=qa&source=d1"),

@@ -3,7 +3,7 @@
 from backups.bucket.r2 import R2Store
 
 
-def remove_permanently(store: R2Store, key: str) -> None:
+def erase_permanently(store: R2Store, key: str) -> None:
     """Delete the object; fine when there is none. A bucket lock raises AccessRefused, other answers StoreError."""
     with store._edge("delete", key):
         store._client.delete_object(Bucket=store.bucket, Key=key)

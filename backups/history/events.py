@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.models import Disposal, Generation, Investigation
+from backups.models import Generation, Investigation, PruneRequest
 from backups.models.generations import GenerationQuerySet
 from kvops.models import ApprovalRequest, Environment, Family
 
@@ -85,12 +85,12 @@ class Scope:
 
 @dataclass(frozen=True)
 class BackupEvent:
-    """An entry of the record about a copy, and the approval and the disposal behind it where the entry names them."""
+    """An entry of the record about a copy, and the approval and the prune behind it where the entry names them."""
 
     entry: Entry
     generation: Generation
     approval: ApprovalRequest | None = None
-    disposal: Disposal | None = None
+    prune: PruneRequest | None = None
     investigation: Investigation | None = None
 
     @property
@@ -102,7 +102,7 @@ class BackupEvent:
     def why(self) -> str:
         """The reason or the problem the entry gives; of a deletion, why it was asked for."""
         details = self.entry.details
-        behind = self.disposal.reason if self.disposal else self.investigation.why if self.investigation else ""
+        behind = self.prune.reason if self.prune else self.investigation.why if self.investigation else ""
         return str(details.get("reason") or details.get("problem") or behind)
 
 
@@ -170,14 +170,14 @@ def events(scope: Scope, *, before: int | None = None, limit: int) -> list[Backu
 def _told(found: Sequence[tuple[Entry, Generation]]) -> list[BackupEvent]:
     """The entries with what they name."""
     approvals = ApprovalRequest.objects.select_related("approver", "requester").in_bulk(_named(found, "approval"))
-    disposals = Disposal.objects.in_bulk(_named(found, "disposal"))
+    prunes = PruneRequest.objects.in_bulk(_named(found, "prune"))
     investigations = Investigation.objects.in_bulk(_named(found, "investigation"))
     return [
         BackupEvent(
             entry,
             copy,
             approvals.get(entry.details.get("approval")),
-            disposals.get(entry.details.get("disposal")),
+            prunes.get(entry.details.get("prune")),
             investigations.get(entry.details.get("investigation")),
         )
         for entry, copy in found

@@ -46,7 +46,7 @@ def investigation_rule(investigation: Investigation) -> dict[str, object]:
     generation, environment = investigation.generation, investigation.environment
     return {
         "format": FORMAT,
-        "action": "delete_investigation_copy",
+        "action": "delete_investigation_backup",
         "environment": environment.slug,
         "production": environment.production,
         "account_id": environment.account_id,
@@ -245,7 +245,7 @@ def _delete(mine: Investigation, actor: log.Actor) -> Run:
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
     objects = mine.generation.every_object()
     run = runs.create(
-        Run.Kind.EXPIRE,
+        Run.Kind.PRUNE_INVESTIGATION,
         subject=mine.subject,
         label=mine.generation.stem[:300],
         actor=actor,

@@ -17,7 +17,7 @@ from backups.bucket.r2 import R2Store
 from backups.investigations import requests as investigations
 from backups.models import Generation, Investigation
 from backups.retention import holds
-from backups.retention.erasure import Erasing
+from backups.retention.erasure import Erasure
 from kvops import clock
 from kvops.approvals import evidence, standing
 from kvops.approvals import gate as approvals
@@ -28,7 +28,7 @@ from kvops.runs.outcomes import Again, Done, RunError, TryLater
 Status = Generation.Status
 
 
-def delete_copy_permanently(lease: Lease) -> Again | None:
+def prune_investigation_permanently(lease: Lease) -> Again | None:
     """One step. Raises RunError when the target, a right or the bucket does not allow it."""
     related = ("environment", "generation__namespace", "generation__environment")
     investigation = Investigation.objects.select_related(*related).get(run=lease.run)
@@ -52,7 +52,7 @@ def _insist_target(investigation: Investigation, lease: Lease) -> None:
         raise RunError("wrong_set", gettext_noop("The copy names objects that are not its own."))
 
 
-class _InvestigationEnd(Erasing):
+class _InvestigationEnd(Erasure):
     """One step's work on the copy of an investigation."""
 
     def __init__(self, investigation: Investigation, lease: Lease, store: R2Store) -> None:

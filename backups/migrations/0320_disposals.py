@@ -1,4 +1,4 @@
-"""Disposals of expired copies; a copy goes by being deleted and being gone."""
+"""Prunes of expired copies; a copy goes by being deleted and being gone."""
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Disposal",
+            name="PruneRequest",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="DisposalEntry",
+            name="PruneEntry",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("index", models.PositiveIntegerField()),
@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 ("because", models.CharField(blank=True, max_length=1000)),
             ],
             options={
-                "verbose_name_plural": "disposal entries",
+                "verbose_name_plural": "prune entries",
             },
         ),
         migrations.AddField(
@@ -99,109 +99,107 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="disposal",
+            model_name="prunerequest",
             name="approval",
             field=models.OneToOneField(
                 blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to="kvops.approvalrequest"
             ),
         ),
         migrations.AddField(
-            model_name="disposal",
+            model_name="prunerequest",
             name="environment",
             field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="kvops.environment"),
         ),
         migrations.AddField(
-            model_name="disposal",
+            model_name="prunerequest",
             name="requested_by",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="disposals", to="kvops.person"
+                on_delete=django.db.models.deletion.PROTECT, related_name="prunes", to="kvops.person"
             ),
         ),
         migrations.AddField(
-            model_name="disposal",
+            model_name="prunerequest",
             name="run",
             field=models.OneToOneField(
                 blank=True,
                 null=True,
                 on_delete=django.db.models.deletion.PROTECT,
-                related_name="disposal",
+                related_name="prune",
                 to="kvops.run",
             ),
         ),
         migrations.AddField(
-            model_name="disposalentry",
-            name="disposal",
+            model_name="pruneentry",
+            name="prune",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="backups.disposal"
+                on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="backups.prunerequest"
             ),
         ),
         migrations.AddField(
-            model_name="disposalentry",
+            model_name="pruneentry",
             name="generation",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.PROTECT, related_name="disposals", to="backups.generation"
+                on_delete=django.db.models.deletion.PROTECT, related_name="prunes", to="backups.generation"
             ),
         ),
         migrations.AddConstraint(
-            model_name="disposal",
+            model_name="prunerequest",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("state__in", ["done", "ended"]), _negated=True),
                 fields=("environment",),
-                name="disposal_one_open",
+                name="prune_one_open",
             ),
         ),
         migrations.AddConstraint(
-            model_name="disposal",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("reason", ""), _negated=True), name="disposal_says_why"
-            ),
+            model_name="prunerequest",
+            constraint=models.CheckConstraint(condition=models.Q(("reason", ""), _negated=True), name="prune_says_why"),
         ),
         migrations.AddConstraint(
-            model_name="disposal",
+            model_name="prunerequest",
             constraint=models.CheckConstraint(
                 condition=models.Q(("state__in", ["collected", "ended"]), ("approval__isnull", False), _connector="OR"),
-                name="disposal_submitted_has_an_approval",
+                name="prune_submitted_has_an_approval",
             ),
         ),
         migrations.AddConstraint(
-            model_name="disposal",
+            model_name="prunerequest",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("state__in", ["deleting", "done"]), _negated=True),
                     ("run__isnull", False),
                     _connector="OR",
                 ),
-                name="disposal_deleting_has_a_run",
+                name="prune_deleting_has_a_run",
             ),
         ),
         migrations.AddConstraint(
-            model_name="disposal",
+            model_name="prunerequest",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("finished_at__isnull", False), ("state__in", ["done", "ended"])),
                     models.Q(models.Q(("state__in", ["done", "ended"]), _negated=True), ("finished_at__isnull", True)),
                     _connector="OR",
                 ),
-                name="disposal_over_has_an_end",
+                name="prune_over_has_an_end",
             ),
         ),
         migrations.AddConstraint(
-            model_name="disposalentry",
-            constraint=models.UniqueConstraint(fields=("disposal", "index"), name="disposal_index_once"),
+            model_name="pruneentry",
+            constraint=models.UniqueConstraint(fields=("prune", "index"), name="prune_index_once"),
         ),
         migrations.AddConstraint(
-            model_name="disposalentry",
-            constraint=models.UniqueConstraint(fields=("disposal", "generation"), name="disposal_generation_once"),
+            model_name="pruneentry",
+            constraint=models.UniqueConstraint(fields=("prune", "generation"), name="prune_generation_once"),
         ),
         migrations.AddConstraint(
-            model_name="disposalentry",
+            model_name="pruneentry",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     models.Q(("outcome", "kept"), models.Q(("because", ""), _negated=True)),
                     models.Q(models.Q(("outcome", "kept"), _negated=True), ("because", "")),
                     _connector="OR",
                 ),
-                name="disposal_kept_says_why",
+                name="prune_kept_says_why",
             ),
         ),
     ]

@@ -16,13 +16,13 @@ DELETING = """
       RAISE EXCEPTION 'a copy is kept for at least 14 days' USING ERRCODE = 'restrict_violation';
     END IF;
     IF NOT EXISTS (
-        SELECT FROM backups_disposalentry e
-        JOIN backups_disposal d ON d.id = e.disposal_id
+        SELECT FROM backups_pruneentry e
+        JOIN backups_prunerequest d ON d.id = e.prune_id
         JOIN kvops_approvalrequest a ON a.id = d.approval_id
         JOIN kvops_run r ON r.id = d.run_id
         WHERE e.generation_id = OLD.id AND e.outcome = 'planned' AND d.state = 'deleting'
           AND d.environment_id = OLD.environment_id AND a.state = 'used' AND r.state = 'running') THEN
-      RAISE EXCEPTION 'a copy is deleted by the run of an approved disposal' USING ERRCODE = 'restrict_violation';
+      RAISE EXCEPTION 'a copy is deleted by the run of an approved prune' USING ERRCODE = 'restrict_violation';
     END IF;
     IF EXISTS (SELECT FROM backups_pin p WHERE p.generation_id = OLD.id AND p.removed_at IS NULL) THEN
       RAISE EXCEPTION 'a pinned copy is not deleted' USING ERRCODE = 'restrict_violation';
@@ -92,22 +92,22 @@ END $$;
     for table in ("backups_restore", "backups_cleanupstage", "backups_check", "backups_pin")
 )
 
-DISPOSALS = """
-CREATE FUNCTION backups_disposal_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+PRUNES = """
+CREATE FUNCTION backups_prune_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
-    RAISE EXCEPTION 'a disposal is never deleted' USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'a prune is never deleted' USING ERRCODE = 'restrict_violation';
   END IF;
   IF TG_OP = 'INSERT' THEN
     IF NEW.state <> 'collected' THEN
-      RAISE EXCEPTION 'a disposal starts as collected' USING ERRCODE = 'restrict_violation';
+      RAISE EXCEPTION 'a prune starts as collected' USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NEW;
   END IF;
   IF NEW.state <> OLD.state AND (OLD.state || '>' || NEW.state) NOT IN (
       'collected>submitted', 'submitted>approved', 'approved>deleting', 'deleting>done',
       'collected>ended', 'submitted>ended', 'approved>ended') THEN
-    RAISE EXCEPTION 'a disposal cannot go from % to %', OLD.state, NEW.state USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'a prune cannot go from % to %', OLD.state, NEW.state USING ERRCODE = 'restrict_violation';
   END IF;
   IF (NEW.id, NEW.environment_id, NEW.reason, NEW.generations, NEW.objects_total, NEW.objects_sha256,
       NEW.requested_by_id, NEW.created_at)
@@ -116,51 +116,51 @@ BEGIN
       OLD.requested_by_id, OLD.created_at)
      OR (OLD.approval_id IS NOT NULL AND NEW.approval_id IS DISTINCT FROM OLD.approval_id)
      OR (OLD.run_id IS NOT NULL AND NEW.run_id IS DISTINCT FROM OLD.run_id) THEN
-    RAISE EXCEPTION 'what a disposal is of cannot be edited' USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'what a prune is of cannot be edited' USING ERRCODE = 'restrict_violation';
   END IF;
   IF OLD.state IN ('done', 'ended') AND NEW IS DISTINCT FROM OLD THEN
-    RAISE EXCEPTION 'a disposal that is over cannot be edited' USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'a prune that is over cannot be edited' USING ERRCODE = 'restrict_violation';
   END IF;
   IF NEW.state <> OLD.state AND NEW.state IN ('submitted', 'approved', 'deleting')
      AND NEW.approval_id IS NOT NULL AND NOT EXISTS (
       SELECT FROM kvops_approvalrequest a
-      WHERE a.id = NEW.approval_id AND a.kind = 'delete_generations' AND a.subject = 'disposal:' || NEW.id
+      WHERE a.id = NEW.approval_id AND a.kind = 'delete_generations' AND a.subject = 'prune:' || NEW.id
         AND a.environment_id = NEW.environment_id
         AND a.state = CASE NEW.state WHEN 'submitted' THEN 'pending' WHEN 'approved' THEN 'approved' ELSE 'used' END)
   THEN
-    RAISE EXCEPTION 'a disposal is not % by this request', NEW.state USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'a prune is not % by this request', NEW.state USING ERRCODE = 'restrict_violation';
   END IF;
   IF NEW.state = 'deleting' AND OLD.state <> 'deleting' AND NEW.run_id IS NOT NULL AND NOT EXISTS (
       SELECT FROM kvops_run r
-      WHERE r.id = NEW.run_id AND r.kind = 'dispose' AND r.approval_id = NEW.approval_id) THEN
-    RAISE EXCEPTION 'a disposal is done by the run of its approval' USING ERRCODE = 'restrict_violation';
+      WHERE r.id = NEW.run_id AND r.kind = 'prune' AND r.approval_id = NEW.approval_id) THEN
+    RAISE EXCEPTION 'a prune is done by the run of its approval' USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;
 END $$;
-CREATE TRIGGER disposal_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_disposal
-  FOR EACH ROW EXECUTE FUNCTION backups_disposal_guard();
-CREATE TRIGGER disposal_guard_truncate BEFORE TRUNCATE ON backups_disposal
-  FOR EACH STATEMENT EXECUTE FUNCTION backups_disposal_guard();
+CREATE TRIGGER prune_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_prunerequest
+  FOR EACH ROW EXECUTE FUNCTION backups_prune_guard();
+CREATE TRIGGER prune_guard_truncate BEFORE TRUNCATE ON backups_prunerequest
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_prune_guard();
 
-CREATE FUNCTION backups_disposed_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION backups_pruned_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE its_state text;
 BEGIN
   IF TG_OP IN ('DELETE', 'TRUNCATE') THEN
-    RAISE EXCEPTION 'a copy of a disposal is never deleted from it' USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'a copy of a prune is never deleted from it' USING ERRCODE = 'restrict_violation';
   END IF;
-  SELECT state INTO its_state FROM backups_disposal WHERE id = NEW.disposal_id;
+  SELECT state INTO its_state FROM backups_prunerequest WHERE id = NEW.prune_id;
   IF TG_OP = 'INSERT' THEN
     IF its_state <> 'collected' OR NEW.outcome <> 'planned' THEN
-      RAISE EXCEPTION 'the copies of a disposal are collected once' USING ERRCODE = 'restrict_violation';
+      RAISE EXCEPTION 'the copies of a prune are collected once' USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NEW;
   END IF;
-  IF (NEW.id, NEW.disposal_id, NEW.index, NEW.generation_id, NEW.due_at, NEW.newer, NEW.objects_total,
+  IF (NEW.id, NEW.prune_id, NEW.index, NEW.generation_id, NEW.due_at, NEW.newer, NEW.objects_total,
       NEW.objects_sha256)
      IS DISTINCT FROM
-     (OLD.id, OLD.disposal_id, OLD.index, OLD.generation_id, OLD.due_at, OLD.newer, OLD.objects_total,
+     (OLD.id, OLD.prune_id, OLD.index, OLD.generation_id, OLD.due_at, OLD.newer, OLD.objects_total,
       OLD.objects_sha256) THEN
-    RAISE EXCEPTION 'a copy of a disposal cannot be edited' USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION 'a copy of a prune cannot be edited' USING ERRCODE = 'restrict_violation';
   END IF;
   IF its_state <> 'deleting' OR OLD.outcome <> 'planned' THEN
     RAISE EXCEPTION 'what became of a copy cannot be edited' USING ERRCODE = 'restrict_violation';
@@ -171,10 +171,10 @@ BEGIN
   END IF;
   RETURN NEW;
 END $$;
-CREATE TRIGGER disposed_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_disposalentry
-  FOR EACH ROW EXECUTE FUNCTION backups_disposed_guard();
-CREATE TRIGGER disposed_guard_truncate BEFORE TRUNCATE ON backups_disposalentry
-  FOR EACH STATEMENT EXECUTE FUNCTION backups_disposed_guard();
+CREATE TRIGGER pruned_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_pruneentry
+  FOR EACH ROW EXECUTE FUNCTION backups_pruned_guard();
+CREATE TRIGGER pruned_guard_truncate BEFORE TRUNCATE ON backups_pruneentry
+  FOR EACH STATEMENT EXECUTE FUNCTION backups_pruned_guard();
 """
 
 
@@ -192,14 +192,14 @@ class Migration(migrations.Migration):
             + "DROP FUNCTION backups_needed_guard;",
         ),
         migrations.RunSQL(
-            DISPOSALS,
+            PRUNES,
             """
-            DROP TRIGGER disposed_guard_truncate ON backups_disposalentry;
-            DROP TRIGGER disposed_guard ON backups_disposalentry;
-            DROP FUNCTION backups_disposed_guard;
-            DROP TRIGGER disposal_guard_truncate ON backups_disposal;
-            DROP TRIGGER disposal_guard ON backups_disposal;
-            DROP FUNCTION backups_disposal_guard;
+            DROP TRIGGER pruned_guard_truncate ON backups_pruneentry;
+            DROP TRIGGER pruned_guard ON backups_pruneentry;
+            DROP FUNCTION backups_pruned_guard;
+            DROP TRIGGER prune_guard_truncate ON backups_prunerequest;
+            DROP TRIGGER prune_guard ON backups_prunerequest;
+            DROP FUNCTION backups_prune_guard;
             """,
         ),
     ]

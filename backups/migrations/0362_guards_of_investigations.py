@@ -7,16 +7,14 @@ from importlib import import_module
 
 from django.db import migrations
 
-_DISPOSALS = import_module("backups.migrations.0321_guards_of_disposals")
+_PRUNES = import_module("backups.migrations.0321_guards_of_disposals")
 
-_DISPOSAL_ONLY = _DISPOSALS.DELETING
-_AGE = _DISPOSAL_ONLY[
-    _DISPOSAL_ONLY.index("    IF now() <") : _DISPOSAL_ONLY.index("    IF EXISTS (SELECT FROM backups_pin")
-]
-_NEWEST = _DISPOSAL_ONLY[_DISPOSAL_ONLY.index("    IF NOT EXISTS (SELECT FROM backups_generation") :]
+_PRUNE_ONLY = _PRUNES.DELETING
+_AGE = _PRUNE_ONLY[_PRUNE_ONLY.index("    IF now() <") : _PRUNE_ONLY.index("    IF EXISTS (SELECT FROM backups_pin")]
+_NEWEST = _PRUNE_ONLY[_PRUNE_ONLY.index("    IF NOT EXISTS (SELECT FROM backups_generation") :]
 _NEWEST = _NEWEST[: _NEWEST.index("    END IF;") + len("    END IF;")]
 
-DELETING = _DISPOSAL_ONLY.replace(
+DELETING = _PRUNE_ONLY.replace(
     _AGE,
     f"""    IF OLD.purpose = 'investigation' THEN
     IF NOT EXISTS (
@@ -24,7 +22,7 @@ DELETING = _DISPOSAL_ONLY.replace(
         JOIN kvops_run r ON r.id = i.run_id
         JOIN kvops_approvalrequest a ON a.id = r.approval_id
         WHERE i.generation_id = OLD.id AND (i.closed_at IS NOT NULL OR i.ends_at <= statement_timestamp())
-          AND r.kind = 'expire' AND r.state = 'running' AND r.subject = 'investigation:' || i.id
+          AND r.kind = 'prune_investigation' AND r.state = 'running' AND r.subject = 'investigation:' || i.id
           AND a.kind = 'investigation' AND a.state = 'approved' AND a.subject = r.subject
           AND a.standing_until > now()) THEN
       RAISE EXCEPTION 'the copy of an investigation is deleted at its end, by the run of its approval'
@@ -93,8 +91,8 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            _DISPOSALS._copies("".join(_DISPOSALS.MOVES), DELETING),
-            _DISPOSALS._copies("".join(_DISPOSALS.MOVES), _DISPOSAL_ONLY),
+            _PRUNES._copies("".join(_PRUNES.MOVES), DELETING),
+            _PRUNES._copies("".join(_PRUNES.MOVES), _PRUNE_ONLY),
         ),
         migrations.RunSQL(
             GUARDS,

@@ -11,7 +11,7 @@ from backups.models.generations import Generation, GenerationEntry, GenerationPa
 from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.investigations import Investigation
 from backups.models.pins import Pin
-from backups.models.prunes import Disposal, DisposalEntry
+from backups.models.prunes import PruneEntry, PruneRequest
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.sharing import CopyShare
@@ -30,8 +30,8 @@ __all__ = [
     "CopyShare",
     "Dataset",
     "Difference",
-    "Disposal",
-    "DisposalEntry",
+    "PruneRequest",
+    "PruneEntry",
     "Drill",
     "DrilledCopy",
     "Generation",

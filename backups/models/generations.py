@@ -54,7 +54,7 @@ class Generation(models.Model):
     writing -> complete | partial
     complete -> verified | damaged
     verified -> verified (again) | damaged
-    partial | complete | verified | damaged -> deleting   (by the run of an approved disposal, or of an investigation)
+    partial | complete | verified | damaged -> deleting   (by the run of an approved prune, or of an investigation)
     deleting -> deleted                                   (the store has none of its objects any more)
 
     `partial` (a key vanished or could not be read) and `damaged` satisfy nothing. An encrypted one names the age

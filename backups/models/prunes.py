@@ -1,4 +1,4 @@
-"""Disposals: expired copies of an environment that a person asks to delete, another approves, and a run deletes."""
+"""Prunes: expired copies of an environment that a person asks to delete, another approves, and a run deletes."""
 
 from django.db import models
 from django.db.models import Q
@@ -9,7 +9,7 @@ from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Person, Run
 
 
-class Disposal(models.Model):
+class PruneRequest(models.Model):
     """The deletion of copies whose date has come, in one environment.
 
     collected -> submitted -> approved     (asked for, and decided by another person)
@@ -19,7 +19,7 @@ class Disposal(models.Model):
     """
 
     class State(models.TextChoices):
-        """Where the disposal is."""
+        """Where the prune is."""
 
         COLLECTED = "collected", _("collected")
         SUBMITTED = "submitted", _("waiting for approval")
@@ -36,10 +36,12 @@ class Disposal(models.Model):
     generations = models.PositiveIntegerField()
     objects_total = models.PositiveIntegerField()
     objects_sha256 = models.CharField(max_length=64)
-    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="disposals")
+    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="prunes")
     created_at = models.DateTimeField(db_default=Now())
-    approval = models.OneToOneField(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
-    run = models.OneToOneField(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="disposal")
+    approval = models.OneToOneField(
+        ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True, related_name="prune"
+    )
+    run = models.OneToOneField(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="prune")
     deleted = models.PositiveIntegerField(default=0)
     kept = models.PositiveIntegerField(default=0)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -48,19 +50,19 @@ class Disposal(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["environment"], condition=~Q(state__in=["done", "ended"]), name="disposal_one_open"
+                fields=["environment"], condition=~Q(state__in=["done", "ended"]), name="prune_one_open"
             ),
-            models.CheckConstraint(name="disposal_says_why", condition=~Q(reason="")),
+            models.CheckConstraint(name="prune_says_why", condition=~Q(reason="")),
             models.CheckConstraint(
-                name="disposal_submitted_has_an_approval",
+                name="prune_submitted_has_an_approval",
                 condition=Q(state__in=["collected", "ended"]) | Q(approval__isnull=False),
             ),
             models.CheckConstraint(
-                name="disposal_deleting_has_a_run",
+                name="prune_deleting_has_a_run",
                 condition=~Q(state__in=["deleting", "done"]) | Q(run__isnull=False),
             ),
             models.CheckConstraint(
-                name="disposal_over_has_an_end",
+                name="prune_over_has_an_end",
                 condition=Q(state__in=["done", "ended"], finished_at__isnull=False)
                 | (~Q(state__in=["done", "ended"]) & Q(finished_at__isnull=True)),
             ),
@@ -70,8 +72,8 @@ class Disposal(models.Model):
         return f"{self.environment.slug}: {self.generations} copies"
 
 
-class DisposalEntry(models.Model):
-    """One copy of a disposal, what takes its place, and what became of it."""
+class PruneEntry(models.Model):
+    """One copy of a prune, what takes its place, and what became of it."""
 
     class Outcome(models.TextChoices):
         """What became of the copy."""
@@ -80,9 +82,9 @@ class DisposalEntry(models.Model):
         DELETED = "deleted", _("deleted")
         KEPT = "kept", _("kept")
 
-    disposal = models.ForeignKey(Disposal, on_delete=models.PROTECT, related_name="entries")
+    prune = models.ForeignKey(PruneRequest, on_delete=models.PROTECT, related_name="entries")
     index = models.PositiveIntegerField()
-    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="disposals")
+    generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="prunes")
     due_at = models.DateTimeField()
     newer = models.JSONField()
     objects_total = models.PositiveIntegerField()
@@ -91,12 +93,12 @@ class DisposalEntry(models.Model):
     because = models.CharField(max_length=1000, blank=True)
 
     class Meta:
-        verbose_name_plural = "disposal entries"
+        verbose_name_plural = "prune entries"
         constraints = [
-            models.UniqueConstraint(fields=["disposal", "index"], name="disposal_index_once"),
-            models.UniqueConstraint(fields=["disposal", "generation"], name="disposal_generation_once"),
+            models.UniqueConstraint(fields=["prune", "index"], name="prune_index_once"),
+            models.UniqueConstraint(fields=["prune", "generation"], name="prune_generation_once"),
             models.CheckConstraint(
-                name="disposal_kept_says_why",
+                name="prune_kept_says_why",
                 condition=Q(outcome="kept") & ~Q(because="") | ~Q(outcome="kept") & Q(because=""),
             ),
         ]

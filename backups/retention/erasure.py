@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from audit.chain import JSON
-from backups.bucket.deletion import remove_permanently
+from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, StoredObject
 from kvops.models import Environment
@@ -23,7 +23,7 @@ from kvops.runs.outcomes import RunError
 Status = Generation.Status
 
 
-class Erasing(ABC):
+class Erasure(ABC):
     """One step's work on copies that may go; `cursor["next"]` is the next object of the copy at hand."""
 
     def __init__(self, environment: Environment, lease: Lease, store: R2Store) -> None:
@@ -61,7 +61,7 @@ class Erasing(ABC):
                 self._intend(generation, keys[index], index)
             self.insist_rights()
             with self.lease.fence():
-                remove_permanently(self.store, keys[index])
+                erase_permanently(self.store, keys[index])
             if self.lease.tired and index + 1 < len(keys):
                 return False
         for key in keys:

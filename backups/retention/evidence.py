@@ -1,9 +1,9 @@
-"""What a reviewer of a disposal is shown, derived from stored rows only, so that the executor can derive it again."""
+"""What a reviewer of a prune is shown, derived from stored rows only, so that the executor can derive it again."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from backups.models import Disposal, DisposalEntry, Generation
+from backups.models import Generation, PruneEntry, PruneRequest
 from kvops.inventory import policy
 from kvops.models import Environment
 
@@ -16,11 +16,11 @@ def title(environment: Environment, generations: int) -> str:
     return f"Delete {generations} expired copies of {environment.name}"
 
 
-def build(disposal: Disposal) -> dict[str, object]:
-    """The evidence of a disposal (design: approval requests)."""
-    environment = disposal.environment
+def build(prune: PruneRequest) -> dict[str, object]:
+    """The evidence of a prune (design: approval requests)."""
+    environment = prune.environment
     newest = policy.newest()
-    entries = list(disposal.entries.select_related("generation").order_by("index"))
+    entries = list(prune.entries.select_related("generation").order_by("index"))
     return {
         "format": FORMAT,
         "action": "delete_generations",
@@ -28,15 +28,15 @@ def build(disposal: Disposal) -> dict[str, object]:
         "production": environment.production,
         "account_id": environment.account_id,
         "bucket": environment.r2_bucket,
-        "reason": disposal.reason,
+        "reason": prune.reason,
         "policy": {"version": newest.number, "digest": newest.digest},
-        "generations": {"count": disposal.generations, "list": [_generation(entry) for entry in entries]},
-        "objects": {"count": disposal.objects_total, "sha256": disposal.objects_sha256},
+        "generations": {"count": prune.generations, "list": [_generation(entry) for entry in entries]},
+        "objects": {"count": prune.objects_total, "sha256": prune.objects_sha256},
         "warnings": [],
     }
 
 
-def _generation(entry: DisposalEntry) -> dict[str, object]:
+def _generation(entry: PruneEntry) -> dict[str, object]:
     generation = entry.generation
     return {
         "id": generation.pk,

@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from backups.models import Disposal
+from backups.models import PruneRequest
 
 LONGEST = 2_000
 """Characters of a reason, so that the evidence stays within its 64 KiB."""
@@ -24,9 +24,9 @@ class PruneStartForm(forms.Form):
 
     confirm = forms.CharField(label=_("Name of the bucket"), strip=False)
 
-    def __init__(self, data: QueryDict | None = None, *, disposal: Disposal) -> None:
+    def __init__(self, data: QueryDict | None = None, *, prune: PruneRequest) -> None:
         super().__init__(data)
-        self.expected = disposal.environment.r2_bucket
+        self.expected = prune.environment.r2_bucket
 
     def clean_confirm(self) -> str:
         """Refuse anything but the name."""
@@ -36,19 +36,19 @@ class PruneStartForm(forms.Form):
         return typed
 
 
-class DisposalFilter(forms.Form):
-    """Which disposals to show."""
+class PruneFilter(forms.Form):
+    """Which prunes to show."""
 
     state = forms.ChoiceField(
-        label=_("State"), required=False, choices=[("", _("All states")), *Disposal.State.choices[1:]]
+        label=_("State"), required=False, choices=[("", _("All states")), *PruneRequest.State.choices[1:]]
     )
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
-    def disposals(self) -> QuerySet[Disposal]:
+    def prunes(self) -> QuerySet[PruneRequest]:
         """What the filters let through, newest first; none while a filter is wrong."""
         if not self.is_valid():
-            return Disposal.objects.none()
-        found = Disposal.objects.select_related("environment", "requested_by", "approval__approver").order_by("-pk")
+            return PruneRequest.objects.none()
+        found = PruneRequest.objects.select_related("environment", "requested_by", "approval__approver").order_by("-pk")
         if self.cleaned_data["state"]:
             found = found.filter(state=self.cleaned_data["state"])
         return found.filter(pk__lt=self.cleaned_data["after"]) if self.cleaned_data["after"] else found

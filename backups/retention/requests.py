@@ -1,4 +1,4 @@
-"""Disposals: expired copies are collected, approved by another person, and deleted by a run (`disposing`).
+"""Prunes: expired copies are collected, approved by another person, and deleted by a run (`pruning`).
 
 Each move is one conditional UPDATE and one audit entry. Nothing is collected but what `retention.decide` lets go.
 """
@@ -15,7 +15,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.archive import digests
-from backups.models import Disposal, DisposalEntry, Generation
+from backups.models import Generation, PruneEntry, PruneRequest
 from backups.retention import evaluate as retained
 from backups.retention import evidence as disposal_evidence
 from backups.retention.evaluate import Kept, Retention
@@ -28,48 +28,48 @@ from kvops.runs import driver as runs
 from kvops.runs import emergency
 from kvops.wording import english, say
 
-State = Disposal.State
+State = PruneRequest.State
 CAP = 50
-"""Copies of one disposal, so that its evidence stays within 64 KiB; what is left is collected by the next."""
+"""Copies of one prune, so that its evidence stays within 64 KiB; what is left is collected by the next."""
 
 
-class DisposalRefused(Refused):
+class PruneRefused(Refused):
     """The step is not possible now; the message is one sentence that says why and what to do."""
 
 
 def due(environment: Environment) -> list[Kept]:
-    """The oldest copies of the environment that can be deleted now, one more than a disposal takes."""
+    """The oldest copies of the environment that can be deleted now, one more than a prune takes."""
     return list(islice(retained.due(Generation.objects.filter(environment=environment)), CAP + 1))
 
 
-def open_prune(environment: Environment) -> Disposal | None:
-    """The disposal of the environment that is not over."""
-    return Disposal.objects.filter(environment=environment).exclude(state__in=Disposal.OVER).first()
+def open_prune(environment: Environment) -> PruneRequest | None:
+    """The prune of the environment that is not over."""
+    return PruneRequest.objects.filter(environment=environment).exclude(state__in=PruneRequest.OVER).first()
 
 
-def collect(environment: Environment, *, reason: str, by: Person) -> Disposal:
+def collect(environment: Environment, *, reason: str, by: Person) -> PruneRequest:
     """Collect what can be deleted now and ask another person to approve it.
 
-    Raises DisposalRefused and ApprovalRefused.
+    Raises PruneRefused and ApprovalRefused.
     """
     if not reason.strip():
-        raise DisposalRefused(_("Say why these copies can go: the reviewer reads it."))
+        raise PruneRefused(_("Say why these copies can go: the reviewer reads it."))
     with log.transaction():
         insist_operator(by)
         emergency.lock(environment)
         if open_prune(environment):
-            raise DisposalRefused(_("Copies of this environment are being disposed of already."))
+            raise PruneRefused(_("Copies of this environment are being pruned of already."))
         found = due(environment)[:CAP]
         if not found:
-            raise DisposalRefused(_("There is no copy that can be deleted now."))
-        disposal = _collect(environment, found, reason.strip(), by)
-        _submit(disposal, by)
-    return disposal
+            raise PruneRefused(_("There is no copy that can be deleted now."))
+        prune = _collect(environment, found, reason.strip(), by)
+        _submit(prune, by)
+    return prune
 
 
-def _collect(environment: Environment, found: Sequence[Kept], reason: str, by: Person) -> Disposal:
+def _collect(environment: Environment, found: Sequence[Kept], reason: str, by: Person) -> PruneRequest:
     keys = [list(kept.generation.every_object()) for kept in found]
-    disposal = Disposal.objects.create(
+    prune = PruneRequest.objects.create(
         environment=environment,
         reason=reason,
         generations=len(found),
@@ -77,9 +77,9 @@ def _collect(environment: Environment, found: Sequence[Kept], reason: str, by: P
         objects_sha256=digests.objects_sha256(key for names in keys for key in names),
         requested_by=by,
     )
-    DisposalEntry.objects.bulk_create(
-        DisposalEntry(
-            disposal=disposal,
+    PruneEntry.objects.bulk_create(
+        PruneEntry(
+            prune=prune,
             index=index,
             generation=kept.generation,
             due_at=_date(kept),
@@ -89,76 +89,76 @@ def _collect(environment: Environment, found: Sequence[Kept], reason: str, by: P
         )
         for index, (kept, names) in enumerate(zip(found, keys, strict=True))
     )
-    return disposal
+    return prune
 
 
 def _date(kept: Kept) -> datetime:
     if kept.verdict.due_at is None:
-        raise DisposalRefused(_("There is no copy that can be deleted now."))
+        raise PruneRefused(_("There is no copy that can be deleted now."))
     return kept.verdict.due_at
 
 
-def _submit(disposal: Disposal, by: Person) -> None:
+def _submit(prune: PruneRequest, by: Person) -> None:
     approval = approvals.submit(
         ApprovalRequest.Kind.DELETE_GENERATIONS,
-        subject=f"disposal:{disposal.pk}",
-        title=disposal_evidence.title(disposal.environment, disposal.generations),
-        evidence=disposal_evidence.build(disposal),
+        subject=f"prune:{prune.pk}",
+        title=disposal_evidence.title(prune.environment, prune.generations),
+        evidence=disposal_evidence.build(prune),
         requester=by,
-        environment=disposal.environment,
+        environment=prune.environment,
     )
     move(
-        disposal,
+        prune,
         [State.COLLECTED],
         State.SUBMITTED,
         Action.DISPOSAL_SUBMITTED,
         actor=by.actor,
         values={"approval": approval},
-        details={"generations": [entry.generation_id for entry in disposal.entries.order_by("index")]},
+        details={"generations": [entry.generation_id for entry in prune.entries.order_by("index")]},
     )
-    disposal.refresh_from_db()
+    prune.refresh_from_db()
 
 
 def decided(request: ApprovalRequest) -> None:
-    """Hook of the gate: approved moves the disposal on; anything else ends it."""
-    disposal = Disposal.objects.filter(approval=request).select_related("environment").first()
-    if disposal is None:
+    """Hook of the gate: approved moves the prune on; anything else ends it."""
+    prune = PruneRequest.objects.filter(approval=request).select_related("environment").first()
+    if prune is None:
         return
     decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
     actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
     if request.state == ApprovalRequest.State.APPROVED:
-        move(disposal, [State.SUBMITTED], State.APPROVED, Action.DISPOSAL_APPROVED, actor=actor)
-    elif disposal.state in {State.SUBMITTED, State.APPROVED}:
+        move(prune, [State.SUBMITTED], State.APPROVED, Action.DISPOSAL_APPROVED, actor=actor)
+    elif prune.state in {State.SUBMITTED, State.APPROVED}:
         because = f"The request is {english(ApprovalRequest.State(request.state).label)}. {request.reason}".strip()
         values = {"finished_at": Now(), "ended_because": because[:1000]}
         open_ = [State.SUBMITTED, State.APPROVED]
         details: dict[str, JSON] = {"because": because[:500]}
-        move(disposal, open_, State.ENDED, Action.DISPOSAL_ENDED, actor=actor, values=values, details=details)
+        move(prune, open_, State.ENDED, Action.DISPOSAL_ENDED, actor=actor, values=values, details=details)
 
 
-def start(disposal: Disposal, *, by: Person) -> Run:
+def start(prune: PruneRequest, *, by: Person) -> Run:
     """Approved -> deleting: claims the approval and creates the run in one transaction.
 
-    Raises DisposalRefused and ApprovalRefused. When a copy is not what was approved, or may not go any more, nothing
+    Raises PruneRefused and ApprovalRefused. When a copy is not what was approved, or may not go any more, nothing
     is started and the request is withdrawn.
     """
     with log.transaction():
-        mine = locked(disposal)
+        mine = locked(prune)
         if mine.state != State.APPROVED or mine.approval is None:
-            raise DisposalRefused(say(_("The disposal is not approved: %(state)s."), state=label(mine)))
+            raise PruneRefused(say(_("The prune is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
         digest = evidence.digest_of(evidence.canonical_evidence(disposal_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be deleted is no longer what was approved."
     approvals.withdraw(mine.approval, by=by, reason=stale)
-    raise DisposalRefused(_("What would be deleted is no longer what was approved. Collect the copies again."))
+    raise PruneRefused(_("What would be deleted is no longer what was approved. Collect the copies again."))
 
 
-def _all_due(disposal: Disposal) -> bool:
+def _all_due(prune: PruneRequest) -> bool:
     """Whether every copy is still there, may still go, and has the objects that were shown."""
-    entries = list(disposal.entries.order_by("index"))
-    found = Generation.objects.there().filter(disposals__in=entries).select_related("environment", "namespace")
+    entries = list(prune.entries.order_by("index"))
+    found = Generation.objects.there().filter(prunes__in=entries).select_related("environment", "namespace")
     verdicts = {kept.generation.pk: kept for kept in Retention().of(found)}
     return all(
         (kept := verdicts.get(entry.generation_id)) is not None
@@ -168,12 +168,12 @@ def _all_due(disposal: Disposal) -> bool:
     )
 
 
-def _claim_and_run(mine: Disposal, approved: ApprovalRequest, *, by: Person) -> Run:
-    subject = f"disposal:{mine.pk}"
+def _claim_and_run(mine: PruneRequest, approved: ApprovalRequest, *, by: Person) -> Run:
+    subject = f"prune:{mine.pk}"
     kind = ApprovalRequest.Kind.DELETE_GENERATIONS
     approval = approvals.claim(approved, kind=kind, subject=subject, digest=approved.digest, by=by)
     run = runs.create(
-        Run.Kind.DISPOSE,
+        Run.Kind.PRUNE,
         subject=subject,
         label=f"{mine.environment.r2_bucket}: {mine.generations} copies"[:300],
         actor=by.actor,
@@ -187,60 +187,60 @@ def _claim_and_run(mine: Disposal, approved: ApprovalRequest, *, by: Person) -> 
     return run
 
 
-def end_early(disposal: Disposal, *, by: Person) -> None:
-    """Begin with no further copy of a stopped or failed disposal. Raises DisposalRefused and runs.NotResumable.
+def end_early(prune: PruneRequest, *, by: Person) -> None:
+    """Begin with no further copy of a stopped or failed prune. Raises PruneRefused and runs.NotResumable.
 
     A copy whose deletion began is deleted to its end: it is of no use any more.
     """
     with log.transaction():
         insist_operator(by)
-        mine = locked(disposal)
+        mine = locked(prune)
         if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
-            raise DisposalRefused(_("Only a disposal that was stopped or failed can be ended early. Stop it first."))
+            raise PruneRefused(_("Only a prune that was stopped or failed can be ended early. Stop it first."))
         cursor = {**mine.run.cursor, "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=cursor) != 1:
-            raise DisposalRefused(_("The disposal goes on already. Load the page again."))
+            raise PruneRefused(_("The prune goes on already. Load the page again."))
         runs.go_on(mine.run, actor=by.actor)
 
 
-def locked(disposal: Disposal) -> Disposal:
-    """The disposal as it is now, held until the open transaction ends."""
+def locked(prune: PruneRequest) -> PruneRequest:
+    """The prune as it is now, held until the open transaction ends."""
     related = ("environment", "approval", "run")
-    return Disposal.objects.select_for_update(of=("self",)).select_related(*related).get(pk=disposal.pk)
+    return PruneRequest.objects.select_for_update(of=("self",)).select_related(*related).get(pk=prune.pk)
 
 
 def move(
-    disposal: Disposal,
-    expected: Sequence[Disposal.State],
-    to: Disposal.State,
+    prune: PruneRequest,
+    expected: Sequence[PruneRequest.State],
+    to: PruneRequest.State,
     action: Action,
     *,
     actor: log.Actor,
     values: Mapping[str, object] | None = None,
     details: Mapping[str, JSON] | None = None,
 ) -> None:
-    """One conditional UPDATE and one audit entry. Raises DisposalRefused when somebody moved it first."""
-    changed = Disposal.objects.filter(pk=disposal.pk, state__in=expected).update(state=to, **(values or {}))
+    """One conditional UPDATE and one audit entry. Raises PruneRefused when somebody moved it first."""
+    changed = PruneRequest.objects.filter(pk=prune.pk, state__in=expected).update(state=to, **(values or {}))
     if changed != 1:
-        now = Disposal.objects.get(pk=disposal.pk)
-        raise DisposalRefused(say(_("This is not possible any more: the disposal is %(state)s."), state=label(now)))
+        now = PruneRequest.objects.get(pk=prune.pk)
+        raise PruneRefused(say(_("This is not possible any more: the prune is %(state)s."), state=label(now)))
     log.record(
         action,
         actor=actor,
-        environment=disposal.environment.slug,
-        subject=f"disposal:{disposal.pk}",
-        subject_label=str(disposal)[:200],
-        digest=disposal.objects_sha256,
+        environment=prune.environment.slug,
+        subject=f"prune:{prune.pk}",
+        subject_label=str(prune)[:200],
+        digest=prune.objects_sha256,
         details=details or {},
     )
 
 
 def insist_operator(person: Person) -> None:
-    """Raise DisposalRefused unless the person is an operator."""
+    """Raise PruneRefused unless the person is an operator."""
     if not person.holds(Role.OPERATOR):
-        raise DisposalRefused(_("Only an operator can do this."))
+        raise PruneRefused(_("Only an operator can do this."))
 
 
-def label(disposal: Disposal) -> str | Promise:
-    """The disposal's state in words."""
-    return State(disposal.state).label
+def label(prune: PruneRequest) -> str | Promise:
+    """The prune's state in words."""
+    return State(prune.state).label

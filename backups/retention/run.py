@@ -1,4 +1,4 @@
-"""The only way to the deletion of a copy: a run with a used approval of a disposal, copy after copy.
+"""The only way to the deletion of a copy: a run with a used approval of a prune, copy after copy.
 
 Right before each copy everything is derived again, under a lock that whatever would rely on the copy waits for: its age
 on the database's clock, pins, what needs it, the newer copy that takes its place. How its objects then go is `erasing`.
@@ -18,9 +18,9 @@ from backups.archive.digests import objects_sha256
 from backups.bucket import access as storage
 from backups.bucket import rollback as contradictions
 from backups.bucket.r2 import R2Store
-from backups.models import Disposal, DisposalEntry, Generation
-from backups.retention import requests as disposals
-from backups.retention.erasure import Erasing
+from backups.models import Generation, PruneEntry, PruneRequest
+from backups.retention import requests as prunes
+from backups.retention.erasure import Erasure
 from backups.retention.evaluate import Retention
 from backups.retention.rules import State as Keeping
 from kvops.approvals import gate as approvals
@@ -29,48 +29,48 @@ from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
 from kvops.wording import english
 
-Outcome = DisposalEntry.Outcome
+Outcome = PruneEntry.Outcome
 Status = Generation.Status
 
 
-def delete_copies_permanently(lease: Lease) -> Again | Done | None:
-    """One step of a disposal. Raises RunError when the target, a right or the bucket does not allow it."""
-    disposal = Disposal.objects.select_related("environment", "approval").get(run=lease.run)
-    _insist_target(disposal, lease)
-    contradictions.insist_none(disposal.environment)
-    with storage.errors_for_a_run(), storage.store(disposal.environment) as store:
-        return _PruneRun(disposal, lease, store).step()
+def prune_permanently(lease: Lease) -> Again | Done | None:
+    """One step of a prune. Raises RunError when the target, a right or the bucket does not allow it."""
+    prune = PruneRequest.objects.select_related("environment", "approval").get(run=lease.run)
+    _insist_target(prune, lease)
+    contradictions.insist_none(prune.environment)
+    with storage.errors_for_a_run(), storage.store(prune.environment) as store:
+        return _PruneRun(prune, lease, store).step()
 
 
-def _insist_target(disposal: Disposal, lease: Lease) -> None:
+def _insist_target(prune: PruneRequest, lease: Lease) -> None:
     """The approval, and the bucket it names, still hold."""
-    approval, run = disposal.approval, lease.run
+    approval, run = prune.approval, lease.run
     if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
         raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
-    if run.subject != f"disposal:{disposal.pk}" or run.started_by_id != approval.starter_id:
+    if run.subject != f"prune:{prune.pk}" or run.started_by_id != approval.starter_id:
         raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
     shown: dict[str, Any] = json.loads(approval.evidence)
-    now = {"account_id": disposal.environment.account_id, "bucket": disposal.environment.r2_bucket}
+    now = {"account_id": prune.environment.account_id, "bucket": prune.environment.r2_bucket}
     for name, value in now.items():
         if shown.get(name) != value:
             raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
     listed = [(each["id"], each["objects_sha256"]) for each in shown["generations"]["list"]]
-    entries = disposal.entries.order_by("index")
+    entries = prune.entries.order_by("index")
     if listed != list(entries.values_list("generation_id", "objects_sha256")):
         raise RunError("wrong_set", gettext_noop("The copies are not those that were approved."))
 
 
-class _PruneRun(Erasing):
-    """One step's work on a disposal."""
+class _PruneRun(Erasure):
+    """One step's work on a prune."""
 
-    def __init__(self, disposal: Disposal, lease: Lease, store: R2Store) -> None:
-        super().__init__(disposal.environment, lease, store)
-        self.disposal = disposal
+    def __init__(self, prune: PruneRequest, lease: Lease, store: R2Store) -> None:
+        super().__init__(prune.environment, lease, store)
+        self.prune = prune
         self._ending = bool(lease.run.cursor.get("ending"))
 
     def step(self) -> Again | None:
         """Copies until the step is over or none is left."""
-        planned = self.disposal.entries.filter(outcome=Outcome.PLANNED).select_related("generation__environment")
+        planned = self.prune.entries.filter(outcome=Outcome.PLANNED).select_related("generation__environment")
         for entry in planned.order_by("index"):
             going = entry.generation.status == Status.DELETING or self._begin(entry)
             if going and not self.delete(entry.generation):
@@ -88,28 +88,28 @@ class _PruneRun(Erasing):
         emergency.insist_none(self.environment)
         if self._ending:
             return
-        if self.disposal.approval is None:
+        if self.prune.approval is None:
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
         try:
-            approvals.still_valid(self.disposal.approval)
+            approvals.still_valid(self.prune.approval)
         except approvals.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
             raise RunError("rights_gone", str(refused)) from refused
 
-    def _begin(self, entry: DisposalEntry) -> bool:
+    def _begin(self, entry: PruneEntry) -> bool:
         """Commit that the copy is being deleted, if it still may be; otherwise that it is kept, and why."""
         self.insist_rights()
         with self.lease.checkpoint(cursor=self.cursor(next=0)):
             emergency.hold(self.environment)
             because = self._because(entry)
             if because:
-                DisposalEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.KEPT, because=because[:1000])
+                PruneEntry.objects.filter(pk=entry.pk).update(outcome=Outcome.KEPT, because=because[:1000])
                 self.record(Action.GENERATION_KEPT, entry.generation, {"because": because[:500]})
             else:
                 self.begin(entry.generation, {"objects": entry.objects_total, "newer": entry.newer})
         return not because
 
-    def _because(self, entry: DisposalEntry) -> str:
+    def _because(self, entry: PruneEntry) -> str:
         """Why the copy must stay, within the transaction that would begin to delete it; empty when it may go."""
         if self._ending:
             return gettext_noop("The deletion was ended early.")
@@ -127,17 +127,17 @@ class _PruneRun(Erasing):
 
     def settled(self, generation: Generation) -> None:
         """The outcome of its entry."""
-        self.disposal.entries.filter(generation=generation).update(outcome=Outcome.DELETED)
+        self.prune.entries.filter(generation=generation).update(outcome=Outcome.DELETED)
 
     def _finish(self) -> None:
-        entries = self.disposal.entries
+        entries = self.prune.entries
         deleted, kept = (entries.filter(outcome=outcome).count() for outcome in (Outcome.DELETED, Outcome.KEPT))
         result: dict[str, JSON] = {"deleted_copies": deleted, "kept_copies": kept}
         with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, note=""):
-            disposals.move(
-                self.disposal,
-                [Disposal.State.DELETING],
-                Disposal.State.DONE,
+            prunes.move(
+                self.prune,
+                [PruneRequest.State.DELETING],
+                PruneRequest.State.DONE,
                 Action.DISPOSAL_FINISHED,
                 actor=self.lease.actor,
                 values={"deleted": deleted, "kept": kept, "finished_at": Now()},
@@ -145,12 +145,12 @@ class _PruneRun(Erasing):
             )
 
     def cursor(self, **at: int) -> dict[str, Any]:
-        """The place, and that the disposal is being ended early."""
+        """The place, and that the prune is being ended early."""
         ending = {"ending": True} if self._ending else {}
         return {**ending, **at}
 
     def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
-        """An entry that names the disposal and its approval."""
+        """An entry that names the prune and its approval."""
         log.record(
             action,
             actor=self.lease.actor,
@@ -158,5 +158,5 @@ class _PruneRun(Erasing):
             subject=f"generation:{generation.pk}",
             subject_label=generation.stem[:200],
             digest=generation.manifest_sha256,
-            details={"disposal": self.disposal.pk, "approval": self.disposal.approval_id or 0, **details},
+            details={"prune": self.prune.pk, "approval": self.prune.approval_id or 0, **details},
         )

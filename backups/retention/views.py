@@ -14,7 +14,7 @@ from backups.models import Generation, Pin
 from backups.retention import evaluate as retained
 from backups.retention import notices as deadlines
 from backups.retention import pins
-from backups.retention import requests as disposals
+from backups.retention import requests as prunes
 from backups.retention.evaluate import Tried
 from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.rules import State
@@ -37,8 +37,8 @@ def index(request: HttpRequest) -> HttpResponse:
         "copies": found[:PAGE],
         "after": found[PAGE - 1].generation.pk if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
-        "disposing": [
-            (environment, disposals.due(environment), disposals.open_prune(environment))
+        "pruning": [
+            (environment, prunes.due(environment), prunes.open_prune(environment))
             for environment in Environment.objects.order_by("order")
         ],
         "may_operate": request.user.has_perm("kvops.operate"),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from django import template
 
-from backups.models import DisposalEntry, Generation, Pin
+from backups.models import Generation, Pin, PruneEntry
 from backups.retention.evaluate import Kept, Retention
 from kvops.models import Person, Role
 from kvops.templatetags.ui import state_badge
@@ -27,15 +27,15 @@ def light(of: str) -> dict[str, object]:
 
 
 @register.inclusion_tag("includes/state_badge.html")
-def disposal_state(state: str) -> dict[str, object]:
+def prune_state(state: str) -> dict[str, object]:
     """Where the deletion of expired copies is."""
-    return state_badge(f"disposal_{state}")
+    return state_badge(f"prune_{state}")
 
 
 @register.inclusion_tag("includes/state_badge.html")
-def disposed_outcome(outcome: str) -> dict[str, object]:
+def pruned_outcome(outcome: str) -> dict[str, object]:
     """What became of a copy that was to be deleted."""
-    return state_badge(f"disposed_{outcome}")
+    return state_badge(f"pruned_{outcome}")
 
 
 @register.inclusion_tag("retention/_dates.html")
@@ -51,10 +51,10 @@ def retention_of(generation: Generation) -> Kept | None:
 
 
 @register.simple_tag
-def disposals_of(generation: Generation) -> Sequence[DisposalEntry]:
+def prunes_of(generation: Generation) -> Sequence[PruneEntry]:
     """The deletions a copy was collected for, newest first."""
-    related = ("disposal__requested_by", "disposal__approval__approver")
-    return list(DisposalEntry.objects.filter(generation=generation).select_related(*related).order_by("-pk")[:SHOWN])
+    related = ("prune__requested_by", "prune__approval__approver")
+    return list(PruneEntry.objects.filter(generation=generation).select_related(*related).order_by("-pk")[:SHOWN])
 
 
 @register.inclusion_tag("retention/_pins.html", takes_context=True)

@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                     ("preview", "preview of a restore"),
                     ("restore", "restore"),
                     ("undo", "undoing of a deletion"),
-                    ("dispose", "deletion of copies"),
+                    ("prune", "deletion of copies"),
                     ("comparison", "comparison of a copy"),
                 ],
                 max_length=20,
@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("kind__in", ["delete", "restore", "undo", "dispose"]), _negated=True),
+                    models.Q(("kind__in", ["delete", "restore", "undo", "prune"]), _negated=True),
                     models.Q(("approval__isnull", False), models.Q(("approval_digest", ""), _negated=True)),
                     _connector="OR",
                 ),
@@ -84,7 +84,7 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("kind__in", ["delete", "restore", "undo", "dispose"]), _negated=True),
+                    models.Q(("kind__in", ["delete", "restore", "undo", "prune"]), _negated=True),
                     ("foreground", False),
                     _connector="OR",
                 ),

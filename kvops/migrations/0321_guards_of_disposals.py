@@ -2,8 +2,8 @@
 
 from django.db import migrations
 
-DISPOSE = """
-  IF NEW.kind = 'dispose' AND NOT EXISTS (
+PRUNE = """
+  IF NEW.kind = 'prune' AND NOT EXISTS (
       SELECT FROM kvops_approvalrequest a
       WHERE a.id = NEW.approval_id AND a.kind = 'delete_generations' AND a.environment_id = NEW.environment_id) THEN
     RAISE EXCEPTION 'the deletion of copies needs an approval to delete copies of its environment'
@@ -11,7 +11,7 @@ DISPOSE = """
   END IF;"""
 
 
-def _runs(kinds: str, uses: str, dispose: str) -> str:
+def _runs(kinds: str, uses: str, prune: str) -> str:
     """The guard of 0101 with another kind."""
     return f"""
 CREATE OR REPLACE FUNCTION kvops_run_guard_restores() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -24,7 +24,7 @@ BEGIN
   END IF;
   IF NEW.kind NOT IN ({kinds}) THEN
     RAISE EXCEPTION '{uses}' USING ERRCODE = 'restrict_violation';
-  END IF;{dispose}
+  END IF;{prune}
   IF NEW.kind = 'restore' AND NOT EXISTS (
       SELECT FROM kvops_approvalrequest a
       WHERE a.id = NEW.approval_id AND a.kind = 'restore' AND a.environment_id = NEW.environment_id) THEN
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            _runs("'delete', 'restore', 'undo', 'dispose'", "only what writes or deletes uses up an approval", DISPOSE),
+            _runs("'delete', 'restore', 'undo', 'prune'", "only what writes or deletes uses up an approval", PRUNE),
             _runs("'delete', 'restore', 'undo'", "only what writes to KV uses up an approval", ""),
         ),
     ]

@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                     ("preview", "preview of a restore"),
                     ("restore", "restore"),
                     ("undo", "undoing of a deletion"),
-                    ("dispose", "deletion of copies"),
+                    ("prune", "deletion of copies"),
                     ("comparison", "comparison of a copy"),
                     ("drill", "restore drill"),
                 ],
@@ -135,7 +135,7 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("kind__in", ["delete", "restore", "undo", "dispose", "drill"]), _negated=True),
+                    models.Q(("kind__in", ["delete", "restore", "undo", "prune", "drill"]), _negated=True),
                     models.Q(("approval__isnull", False), models.Q(("approval_digest", ""), _negated=True)),
                     _connector="OR",
                 ),
@@ -146,7 +146,7 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("kind__in", ["delete", "restore", "undo", "dispose", "drill"]), _negated=True),
+                    models.Q(("kind__in", ["delete", "restore", "undo", "prune", "drill"]), _negated=True),
                     ("foreground", False),
                     _connector="OR",
                 ),

@@ -5,7 +5,7 @@ from importlib import import_module
 from django.db import migrations
 
 _RESTORES = import_module("kvops.migrations.0101_guards_of_restores")
-_DISPOSALS = import_module("kvops.migrations.0321_guards_of_disposals")
+_PRUNES = import_module("kvops.migrations.0321_guards_of_disposals")
 
 STANDING = """
 CREATE FUNCTION kvops_approval_guard_standing() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -56,9 +56,9 @@ CREATE TRIGGER scratch_guard_namespace AFTER INSERT OR UPDATE ON kvops_namespace
 
 # The guard of runs that use an approval up does not speak of those that only carry one.
 _USES = "only what writes or deletes uses up an approval"
-_KINDS = "'delete', 'restore', 'undo', 'dispose'"
-BEFORE = _DISPOSALS._runs(_KINDS, _USES, _DISPOSALS.DISPOSE)
-AFTER = _DISPOSALS._runs(f"{_KINDS}, 'drill'", _USES, _DISPOSALS.DISPOSE)
+_KINDS = "'delete', 'restore', 'undo', 'prune'"
+BEFORE = _PRUNES._runs(_KINDS, _USES, _PRUNES.PRUNE)
+AFTER = _PRUNES._runs(f"{_KINDS}, 'drill'", _USES, _PRUNES.PRUNE)
 
 
 class Migration(migrations.Migration):

@@ -78,10 +78,10 @@ class Migration(migrations.Migration):
                     ("preview", "preview of a restore"),
                     ("restore", "restore"),
                     ("undo", "undoing of a deletion"),
-                    ("dispose", "deletion of copies"),
+                    ("prune", "deletion of copies"),
                     ("comparison", "comparison of a copy"),
                     ("drill", "restore drill"),
-                    ("expire", "deletion of an investigation's copy"),
+                    ("prune_investigation", "deletion of an investigation's copy"),
                 ],
                 max_length=20,
             ),
@@ -113,7 +113,10 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("kind__in", ["delete", "restore", "undo", "dispose", "drill", "expire"]), _negated=True),
+                    models.Q(
+                        ("kind__in", ["delete", "restore", "undo", "prune", "drill", "prune_investigation"]),
+                        _negated=True,
+                    ),
                     models.Q(("approval__isnull", False), models.Q(("approval_digest", ""), _negated=True)),
                     _connector="OR",
                 ),
@@ -124,7 +127,10 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("kind__in", ["delete", "restore", "undo", "dispose", "drill", "expire"]), _negated=True),
+                    models.Q(
+                        ("kind__in", ["delete", "restore", "undo", "prune", "drill", "prune_investigation"]),
+                        _negated=True,
+                    ),
                     ("foreground", False),
                     _connector="OR",
                 ),
@@ -134,7 +140,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="run",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("kind__in", ["drill", "expire"]), _negated=True),
+                condition=models.Q(("kind__in", ["drill", "prune_investigation"]), _negated=True),
                 fields=("approval", "kind"),
                 name="run_one_per_approval_and_kind",
             ),

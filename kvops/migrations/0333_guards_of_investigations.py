@@ -5,7 +5,7 @@ from importlib import import_module
 from django.db import migrations
 
 _RESTORES = import_module("kvops.migrations.0101_guards_of_restores")
-_DISPOSALS = import_module("kvops.migrations.0321_guards_of_disposals")
+_PRUNES = import_module("kvops.migrations.0321_guards_of_disposals")
 _DRILLS = import_module("kvops.migrations.0331_guards_of_drills")
 
 RUNS = """
@@ -22,9 +22,9 @@ BEGIN
   RETURN NEW;
 END $$;
 CREATE TRIGGER run_guard_investigations BEFORE INSERT ON kvops_run
-  FOR EACH ROW WHEN (NEW.kind = 'expire') EXECUTE FUNCTION kvops_run_guard_investigations();
+  FOR EACH ROW WHEN (NEW.kind = 'prune_investigation') EXECUTE FUNCTION kvops_run_guard_investigations();
 """
-_KINDS = f"{_DRILLS._KINDS}, 'drill', 'expire'"
+_KINDS = f"{_DRILLS._KINDS}, 'drill', 'prune_investigation'"
 
 
 class Migration(migrations.Migration):
@@ -32,10 +32,10 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            _RESTORES._approved(" AND NEW.kind NOT IN ('undo', 'drill', 'expire')"),
+            _RESTORES._approved(" AND NEW.kind NOT IN ('undo', 'drill', 'prune_investigation')"),
             _RESTORES._approved(" AND NEW.kind NOT IN ('undo', 'drill')"),
         ),
-        migrations.RunSQL(_DISPOSALS._runs(_KINDS, _DRILLS._USES, _DISPOSALS.DISPOSE), _DRILLS.AFTER),
+        migrations.RunSQL(_PRUNES._runs(_KINDS, _DRILLS._USES, _PRUNES.PRUNE), _DRILLS.AFTER),
         migrations.RunSQL(
             RUNS, "DROP TRIGGER run_guard_investigations ON kvops_run; DROP FUNCTION kvops_run_guard_investigations;"
         ),

@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                     ("preview", "preview of a restore"),
                     ("restore", "restore"),
                     ("undo", "undoing of a deletion"),
-                    ("dispose", "deletion of copies"),
+                    ("prune", "deletion of copies"),
                     ("comparison", "comparison of a copy"),
                     ("drill", "restore drill"),
                     ("expire", "deletion of an investigation's copy"),

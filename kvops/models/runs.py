@@ -49,10 +49,10 @@ class Run(models.Model):
         PREVIEW = "preview", _("preview of a restore")
         RESTORE = "restore", _("restore")
         UNDO = "undo", _("undoing of a deletion")
-        DISPOSE = "dispose", _("deletion of copies")
+        PRUNE = "prune", _("deletion of copies")
         COMPARISON = "comparison", _("comparison of a copy")
         DRILL = "drill", _("restore drill")
-        EXPIRE = "expire", _("deletion of an investigation's copy")
+        PRUNE_INVESTIGATION = "prune_investigation", _("deletion of an investigation's copy")
 
     class State(models.TextChoices):
         """Where the run is."""
@@ -119,12 +119,12 @@ class Run(models.Model):
             ),
             models.CheckConstraint(
                 name="run_destructive_is_approved",
-                condition=~Q(kind__in=["delete", "restore", "undo", "dispose", "drill", "expire"])
+                condition=~Q(kind__in=["delete", "restore", "undo", "prune", "drill", "prune_investigation"])
                 | (Q(approval__isnull=False) & ~Q(approval_digest="")),
             ),
             models.CheckConstraint(
                 name="run_destructive_in_a_worker",
-                condition=~Q(kind__in=["delete", "restore", "undo", "dispose", "drill", "expire"])
+                condition=~Q(kind__in=["delete", "restore", "undo", "prune", "drill", "prune_investigation"])
                 | Q(foreground=False),
             ),
             models.UniqueConstraint(
@@ -135,7 +135,7 @@ class Run(models.Model):
             # A standing approval carries one run after the other.
             models.UniqueConstraint(
                 fields=["approval", "kind"],
-                condition=~Q(kind__in=["drill", "expire"]),
+                condition=~Q(kind__in=["drill", "prune_investigation"]),
                 name="run_one_per_approval_and_kind",
             ),
             models.CheckConstraint(

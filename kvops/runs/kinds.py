@@ -36,11 +36,12 @@ KINDS: dict[str, RunKind] = {
     Run.Kind.PREVIEW: RunKind("backups.restores.preview.preview"),
     Run.Kind.RESTORE: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.revalidate"),
     Run.Kind.UNDO: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.revalidate"),
-    Run.Kind.DISPOSE: RunKind("backups.retention.run.delete_copies_permanently"),
+    Run.Kind.PRUNE: RunKind("backups.retention.run.prune_permanently"),
     Run.Kind.COMPARISON: RunKind("backups.comparisons.start.compare_backups"),
     Run.Kind.DRILL: RunKind("backups.drills.run.rehearse"),
-    Run.Kind.EXPIRE: RunKind(
-        "backups.investigations.run.delete_copy_permanently", resumed="backups.investigations.requests.insist_current"
+    Run.Kind.PRUNE_INVESTIGATION: RunKind(
+        "backups.investigations.run.prune_investigation_permanently",
+        resumed="backups.investigations.requests.insist_current",
     ),
 }
 """Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""

@@ -39,7 +39,7 @@ PAGES = {
     "history-empty": "/backups/history/?since=2020-01-01&until=2020-02-01",
     "history-report": "/backups/history/report/",
     "retention": "/retention/",
-    "disposals": "/retention/requests/",
+    "prunes": "/retention/prunes/",
     "retention-try": "/retention/try/?family=1&days=14",
     "storage": "/storage/",
     "storage-wrong": "/storage/?environment=qa&status=wrong",

@@ -15,12 +15,12 @@ from backups.models import (
     CleanupStage,
     CopyShare,
     Dataset,
-    Disposal,
-    DisposalEntry,
     Generation,
     GenerationEntry,
     GenerationPart,
     Pin,
+    PruneEntry,
+    PruneRequest,
     Reappearance,
     StoredObject,
     UnfinishedUpload,
@@ -36,7 +36,7 @@ COPY_PATHS = {
     "verified": ["complete", "verified"],
     "damaged": ["complete", "damaged"],
 }
-DISPOSAL_PATHS = {
+PRUNE_PATHS = {
     "collected": (),
     "submitted": ("submitted",),
     "approved": ("submitted", "approved"),
@@ -85,35 +85,35 @@ class BackupsWorld(Prerequisites):
         self.generation()
         return found
 
-    def disposal(self, state: str = "collected", /, *, of: Generation | None = None, **values: object) -> Disposal:
-        """A disposal in this state, of one copy."""
+    def prune(self, state: str = "collected", /, *, of: Generation | None = None, **values: object) -> PruneRequest:
+        """A prune in this state, of one copy."""
         made = {"environment": self.environment, "reason": "x", "generations": 1, "objects_total": 2}
-        found = Disposal.objects.create(**{**made, "objects_sha256": SHA, "requested_by": self.operator, **values})
-        DisposalEntry.objects.create(
-            disposal=found, index=0, generation=of or self.generation(), due_at=Now(), newer=[], objects_total=2
+        found = PruneRequest.objects.create(**{**made, "objects_sha256": SHA, "requested_by": self.operator, **values})
+        PruneEntry.objects.create(
+            prune=found, index=0, generation=of or self.generation(), due_at=Now(), newer=[], objects_total=2
         )
-        for step in DISPOSAL_PATHS[state]:
-            self.dispose(found, step)
+        for step in PRUNE_PATHS[state]:
+            self.advance_prune(found, step)
         return found
 
-    def disposal_of_another(self) -> Disposal:
-        """A disposal of production that is under way."""
+    def prune_of_another(self) -> PruneRequest:
+        """A prune of production that is under way."""
         mine, self.environment = self.environment, self.production
         try:
-            return self.disposal("deleting")
+            return self.prune("deleting")
         finally:
             self.environment = mine
 
-    def dispose(self, found: Disposal, state: str, **values: object) -> None:
-        """The disposal goes on to this state, with all it needs for that."""
+    def advance_prune(self, found: PruneRequest, state: str, **values: object) -> None:
+        """The prune goes on to this state, with all it needs for that."""
         needed: dict[str, object] = {}
         if state == "submitted":
-            needed = {"approval": self.approval(kind="delete_generations", subject=f"disposal:{found.pk}")}
+            needed = {"approval": self.approval(kind="delete_generations", subject=f"prune:{found.pk}")}
         elif state == "approved" and found.approval:
             change(found.approval, **self.to(ApprovalRequest, "approved"))
         elif state == "deleting" and found.approval:
             change(found.approval, **self.to(ApprovalRequest, "used"))
-            needed = {"run": self.run("running", **{**self.used(found.approval), "kind": "dispose"})}
+            needed = {"run": self.run("running", **{**self.used(found.approval), "kind": "prune"})}
         elif state in {"done", "ended"}:
             needed = {"finished_at": Now()}
         change(found, state=state, **{**needed, **values})
@@ -122,7 +122,7 @@ class BackupsWorld(Prerequisites):
     def going(self, status: str = "deleting") -> Generation:
         """A copy that is being deleted, or is gone."""
         found = self.expired()
-        self.disposal("deleting", of=found)
+        self.prune("deleting", of=found)
         for step in ["deleting", "deleted"][: ["deleting", "deleted"].index(status) + 1]:
             change(found, **self.to(Generation, step))
         found.refresh_from_db()

@@ -59,7 +59,7 @@ def asked(w: BackupsWorld, made: Investigation, state: str = "approved", /, **va
 
 def ending(w: BackupsWorld, made: Investigation, state: str = "approved", /, **values: object) -> Run:
     """The run that deletes its copy, at work."""
-    carried = {**w.used(asked(w, made, state)), "kind": "expire", "started_by": None}
+    carried = {**w.used(asked(w, made, state)), "kind": "prune_investigation", "started_by": None}
     return w.run("running", **{**carried, **values})
 
 
@@ -148,6 +148,8 @@ INVESTIGATIONS = [
     RowAttempt(NEEDS, lambda w: ending(w, closed(w), environment=None), "another environment"),
     RowAttempt(NEEDS, lambda w: ending(w, closed(w), started_by=w.reviewer), "by who approved"),
     RowAttempt(
-        NEEDS, lambda w: w.run(**{**w.used(w.approval("used")), "kind": "expire"}), "approval of something else"
+        NEEDS,
+        lambda w: w.run(**{**w.used(w.approval("used")), "kind": "prune_investigation"}),
+        "approval of something else",
     ),
 ]

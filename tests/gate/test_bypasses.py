@@ -42,7 +42,7 @@ CALLERS = {
         "kvops/approvals/emergency_release.py",
     },
     ("standing", "carry"): {"backups/drills/requests.py", "backups/investigations/requests.py"},
-    ("disposals", "start"): {"backups/retention/request_views.py"},
+    ("prunes", "start"): {"backups/retention/request_views.py"},
     ("cleanup", "start_deletion"): {"backups/cleanup/stage_views.py"},
     ("restores", "start"): {"backups/restores/views.py"},
     ("undoing", "start_undo"): {"backups/cleanup/stage_views.py"},

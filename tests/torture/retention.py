@@ -1,11 +1,11 @@
 """`retention` and `simulator` (A17, B20-B22): copies go when they may, and only then; what was simulated is what goes.
 
-`retention`: copies of every age and kind, a disposal under way, and between any two deletes of an object anything that
+`retention`: copies of every age and kind, a prune under way, and between any two deletes of an object anything that
 may happen: pins, restores, clean-ups of the newer copy's proof, rules, stops, failures. Every third trial instead
-begins a restore in a thread of its own at the moment the disposal comes to the copy. The bucket's journal is the judge,
+begins a restore in a thread of its own at the moment the prune comes to the copy. The bucket's journal is the judge,
 by rules told once more here; a restore that began has its copy whole.
 
-`simulator`: what another rule would do by `/retention/try/`, and when, is what disposals delete once the rule is in
+`simulator`: what another rule would do by `/retention/try/`, and when, is what prunes delete once the rule is in
 force: at once, around the date of a copy, and at any time later. The database's clock is moved, people pin some copies.
 """
 
@@ -20,13 +20,13 @@ from unittest.mock import patch
 
 from django.db import IntegrityError, connection
 
-from backups.bucket.deletion import remove_permanently
+from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
-from backups.models import Disposal, Generation, Pin, Restore
+from backups.models import Generation, Pin, PruneRequest, Restore
 from backups.retention import erasure as erasing
 from backups.retention import evaluate as retained
 from backups.retention import pins
-from backups.retention import requests as disposals
+from backups.retention import requests as prunes
 from kvops import clock
 from kvops.models import Family, Run
 from kvops.runs import driver as runs
@@ -105,7 +105,7 @@ class Meanwhile:
 
     def remove(self, store: R2Store, key: str) -> None:
         """In the place of the product's own call: the object goes, then something happens or nothing."""
-        remove_permanently(store, key)
+        erase_permanently(store, key)
         self.judge.after(self.allowed)
         if self.chance.random() < 0.5:
             self.act()
@@ -166,13 +166,13 @@ class Meanwhile:
         self.estate.s3.fault(self.chance.choice(["403", "503", "lost_answer"]), "DELETE")
 
 
-def _drive(disposal: Disposal, meanwhile: Meanwhile) -> None:
+def _drive(prune: PruneRequest, meanwhile: Meanwhile) -> None:
     """The run to its end, resumed whenever it failed."""
-    with patch.object(erasing, "remove_permanently", meanwhile.remove):
+    with patch.object(erasing, "erase_permanently", meanwhile.remove):
         for _ in range(30):
             meanwhile.allowed = meanwhile.judge.before()
             make.work()
-            run = Run.objects.get(disposal=disposal)
+            run = Run.objects.get(prune=prune)
             if not run.is_open and run.state == Run.State.SUCCEEDED:
                 return
             meanwhile.estate.s3.heal()
@@ -192,11 +192,11 @@ def _interleaved(estate: make.Estate, people: make.People, chance: random.Random
     _copies(estate, chance)
     judge = RetentionJudge(estate)
     try:
-        disposal = way.started(estate, people)
-    except disposals.DisposalRefused:
+        prune = way.started(estate, people)
+    except prunes.PruneRefused:
         return {"nothing_due": 1}
     meanwhile = Meanwhile(estate, people, chance, judge)
-    _drive(disposal, meanwhile)
+    _drive(prune, meanwhile)
     judge.after(judge.before())
     for sentence in judge.wrong:
         print(sentence)
@@ -205,7 +205,7 @@ def _interleaved(estate: make.Estate, people: make.People, chance: random.Random
         "copies_deleted": Generation.objects.filter(status="deleted").count(),
         "broken_restores": _whole(estate.s3),
         "acts": meanwhile.done,
-        "unfinished": float(Disposal.objects.get().state != "done"),
+        "unfinished": float(PruneRequest.objects.get().state != "done"),
     }
 
 
@@ -258,7 +258,7 @@ def _judged(found: Sequence[Found]) -> list[TortureFigure]:
         TortureFigure("races that the restore won", total(found, "restores_won")),
         TortureFigure("restores whose copy lost an object", total(found, "broken_restores"), "==", 0),
         TortureFigure("races that nobody won", total(found, "nobody_won"), "==", 0),
-        TortureFigure("disposals that did not come to an end", total(found, "unfinished"), "==", 0),
+        TortureFigure("prunes that did not come to an end", total(found, "unfinished"), "==", 0),
     ]
 
 
@@ -276,8 +276,8 @@ def _simulated(estate: make.Estate, people: make.People, chance: random.Random) 
     for hours in moments:
         later.by(hours)
         estate.s3.dates = partial(_so_much_later, hours)
-        others |= {kept.generation.pk for kept in disposals.due(estate.qa.environment)} - verdicts.keys()
-        _disposed(estate, people)
+        others |= {kept.generation.pk for kept in prunes.due(estate.qa.environment)} - verdicts.keys()
+        _pruned(estate, people)
         gone = set(Generation.objects.filter(status="deleted").values_list("pk", flat=True))
         shown = {pk for pk, date in dates.items() if date <= begun + hours * HOUR}
         wrong = (gone & verdicts.keys()) ^ shown | (gone - verdicts.keys()) ^ others
@@ -298,11 +298,11 @@ def _so_much_later(hours: float) -> float:
     return time.time() + hours * 3600
 
 
-def _disposed(estate: make.Estate, people: make.People) -> None:
+def _pruned(estate: make.Estate, people: make.People) -> None:
     """What is due goes, if anything is."""
     try:
         way.started(estate, people)
-    except disposals.DisposalRefused:
+    except prunes.PruneRefused:
         return
     make.work()
 

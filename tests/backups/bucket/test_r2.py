@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 from botocore.exceptions import ClientError
 
-from backups.bucket.deletion import remove_permanently
+from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import (
     AccessRefused,
     ObjectConflict,
@@ -195,12 +195,12 @@ def test_a_listing_says_what_head_says(store: R2Store) -> None:
 
 def test_a_deleted_object_is_gone(s3: FakeS3, store: R2Store) -> None:
     store.put("a", b"one")
-    remove_permanently(store, "a")
+    erase_permanently(store, "a")
     assert s3.objects == {}
 
 
 def test_deleting_what_is_not_there_is_fine(store: R2Store) -> None:
-    remove_permanently(store, "a")
+    erase_permanently(store, "a")
     assert store.head("a") is None
 
 
@@ -214,7 +214,7 @@ def test_a_wrong_secret_is_refused_and_not_shown(connect: Open) -> None:
 def test_a_refusal_is_told_apart_from_an_outage(s3: FakeS3, store: R2Store, kind: str, error: type[Exception]) -> None:
     s3.fault("403" if kind == "403" else "503", "DELETE")
     with pytest.raises(error):
-        remove_permanently(store, "a")
+        erase_permanently(store, "a")
 
 
 def test_a_store_that_is_not_there_is_unavailable(s3: FakeS3) -> None:

@@ -24,7 +24,7 @@ from backups.retention import pins
 from backups.templatetags import charts
 from kvops.models import Category, Family
 from tests import make
-from tests.backups.retention import requesting as disposing
+from tests.backups.retention import requesting as pruning
 from tests.signing import signed_in
 
 AT = "/backups/history/"
@@ -176,21 +176,21 @@ def test_the_report_says_from_when_until_when_and_how_often_verified(
 def test_an_auditor_finds_who_deleted_a_copy_and_why_within_three_clicks(
     estate: make.Estate, auditor: Client, people: make.People
 ) -> None:
-    (copy_of_old,) = disposing.expired(estate, 40)
-    disposal = disposing.started(estate, people)
+    (copy_of_old,) = pruning.expired(estate, 40)
+    prune = pruning.started(estate, people)
     make.work()
     found = clicked(auditor, "/backups/", f"/backups/{copy_of_old.pk}/")
     assert f"Asked by {people.operator.name}: Their date has come" in found
     assert f"decided by {people.reviewer.name}" in found
-    found = clicked(auditor, "/backups/", "/backups/history/?", f"/approvals/{disposal.approval_id}/")
+    found = clicked(auditor, "/backups/", "/backups/history/?", f"/approvals/{prune.approval_id}/")
     assert people.reviewer.name in found
     (row,) = [each for each in history.existed(scope(), limit=10) if each.generation == copy_of_old]
     assert row.deletion is not None
-    assert (row.deletion.why, row.deletion.approval) == ("Their date has come", disposal.approval)
+    assert (row.deletion.why, row.deletion.approval) == ("Their date has come", prune.approval)
     counted = [each.events for each in history.counts_by_day(scope(lane=TimelineLane.DELETED))]
     assert counted == [1]
     report = auditor.get(f"{AT}report/").content.decode()
-    assert f"Approval {disposal.approval_id}" in report
+    assert f"Approval {prune.approval_id}" in report
 
 
 def clicked(browser: Client, start: str, *links: str) -> str:

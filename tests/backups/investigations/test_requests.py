@@ -13,7 +13,7 @@ from django.db.transaction import atomic
 from audit import verify
 from audit.models import Entry
 from backups.bucket import protection as guards
-from backups.bucket.deletion import remove_permanently
+from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
 from backups.generations import start as generations
 from backups.investigations import requests as investigations
@@ -425,14 +425,14 @@ def test_a_worker_that_dies_at_an_object_is_taken_over(
 
     def dies(store: R2Store, key: str) -> None:
         if after:
-            remove_permanently(store, key)
+            erase_permanently(store, key)
         raise KilledInInvestigation
 
-    monkeypatch.setattr("backups.retention.erasure.remove_permanently", dies)
+    monkeypatch.setattr("backups.retention.erasure.erase_permanently", dies)
     with pytest.raises(KilledInInvestigation):
         close(made, people)
-    monkeypatch.setattr("backups.retention.erasure.remove_permanently", remove_permanently)
-    Run.objects.filter(kind="expire").update(lease_until=now(made).created_at - timedelta(hours=1))
+    monkeypatch.setattr("backups.retention.erasure.erase_permanently", erase_permanently)
+    Run.objects.filter(kind="prune_investigation").update(lease_until=now(made).created_at - timedelta(hours=1))
     make.work()
     assert (now(made).state, cached.s3.objects) == ("over", {})
     assert Entry.objects.filter(action="object.deleting").count() == 4
@@ -447,7 +447,7 @@ def test_an_approval_that_is_over_is_followed_by_another_and_the_copy_goes(
     approvals.withdraw(request, by=people.operator, reason="Not yet")
     make.work()
     look(made.environment)
-    before = Run.objects.get(kind="expire")
+    before = Run.objects.get(kind="prune_investigation")
     assert (before.error_code, now(made).state) == ("rights_gone", "deleting")
     investigations.ask_again(now(made), by=people.operator)
     approve(made, people)

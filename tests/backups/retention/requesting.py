@@ -1,7 +1,7 @@
-"""A disposal on its way, for the tests of the deletion of copies."""
+"""A prune on its way, for the tests of the deletion of copies."""
 
-from backups.models import Disposal, Generation
-from backups.retention import requests as disposals
+from backups.models import Generation, PruneRequest
+from backups.retention import requests as prunes
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest
 from tests import make
@@ -15,26 +15,26 @@ def expired(estate: make.Estate, *days: float) -> list[Generation]:
     return made
 
 
-def asked(estate: make.Estate, people: make.People) -> Disposal:
+def asked(estate: make.Estate, people: make.People) -> PruneRequest:
     """What is due in QA, submitted."""
-    return disposals.collect(estate.qa.environment, reason="Their date has come", by=people.operator)
+    return prunes.collect(estate.qa.environment, reason="Their date has come", by=people.operator)
 
 
-def approved(estate: make.Estate, people: make.People) -> Disposal:
+def approved(estate: make.Estate, people: make.People) -> PruneRequest:
     """The same, approved."""
-    disposal = asked(estate, people)
-    request = ApprovalRequest.objects.get(disposal=disposal)
+    prune = asked(estate, people)
+    request = ApprovalRequest.objects.get(prune=prune)
     approvals.approve(request, by=people.reviewer, shown=request.digest)
-    return now(disposal)
+    return now(prune)
 
 
-def started(estate: make.Estate, people: make.People) -> Disposal:
+def started(estate: make.Estate, people: make.People) -> PruneRequest:
     """The same, started; nothing was done yet."""
-    disposal = approved(estate, people)
-    disposals.start(disposal, by=people.operator)
-    return now(disposal)
+    prune = approved(estate, people)
+    prunes.start(prune, by=people.operator)
+    return now(prune)
 
 
-def now(disposal: Disposal) -> Disposal:
+def now(prune: PruneRequest) -> PruneRequest:
     """As it is in the database."""
-    return Disposal.objects.select_related("environment", "approval", "run").get(pk=disposal.pk)
+    return PruneRequest.objects.select_related("environment", "approval", "run").get(pk=prune.pk)

@@ -68,12 +68,12 @@ def test_whatever_is_held_stays(copy: BackupFacts, moment: datetime) -> None:
 @pytest.mark.parametrize("hours", [-24, -1, 1, 24])
 def test_a_clock_that_is_not_the_buckets_deletes_nothing(estate: make.Estate, people: make.People, hours: int) -> None:
     (old,) = expired(estate, 40)
-    disposal = started(estate, people)
+    prune = started(estate, people)
     estate.s3.dates = lambda: time.time() + hours * 3600
     make.work()
     assert estate.s3.calls("DELETE") == []
-    assert Run.objects.get(kind="dispose").error_code == "clock_skew"
+    assert Run.objects.get(kind="prune").error_code == "clock_skew"
     estate.s3.dates = time.time
-    runs.resume(Run.objects.get(kind="dispose"), actor=make.SETUP)
+    runs.resume(Run.objects.get(kind="prune"), actor=make.SETUP)
     make.work()
-    assert (Generation.objects.get(pk=old.pk).status, now(disposal).deleted) == ("deleted", 1)
+    assert (Generation.objects.get(pk=old.pk).status, now(prune).deleted) == ("deleted", 1)

@@ -11,15 +11,15 @@ from django.db.transaction import atomic
 
 from audit.models import Entry
 from backups.bucket import reconcile as reconciling
-from backups.bucket.deletion import remove_permanently
+from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
-from backups.models import Disposal, Generation, Restore, StoredObject
+from backups.models import Generation, PruneRequest, Restore, StoredObject
 from backups.restores import selection as selecting
 from backups.restores.moves import RestoreRefused
 from backups.retention import erasure as erasing
 from backups.retention import pins
-from backups.retention import requests as disposals
-from backups.retention.requests import DisposalRefused
+from backups.retention import requests as prunes
+from backups.retention.requests import PruneRefused
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
 from kvops.runs import driver as runs
@@ -32,7 +32,7 @@ from tests.signing import fresh, signed_in
 
 pytestmark = pytest.mark.django_db
 
-State = Disposal.State
+State = PruneRequest.State
 
 
 def status(generation: Generation) -> str:
@@ -46,12 +46,12 @@ def deleted(estate: make.Estate) -> list[str]:
 
 def test_expired_copies_are_deleted_the_manifest_first(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
-    disposal = started(estate, people)
+    prune = started(estate, people)
     make.work()
     assert deleted(estate) == [
         f"{old.stem}{end}" for end in (".manifest.json", ".RESTORE.md", ".json.digests", ".json")
     ]
-    assert (status(old), now(disposal).state, now(disposal).deleted) == ("deleted", State.DONE, 1)
+    assert (status(old), now(prune).state, now(prune).deleted) == ("deleted", State.DONE, 1)
     assert len(estate.s3.objects) == 4
 
 
@@ -64,9 +64,9 @@ def test_each_object_is_in_the_record_before_it_is_deleted(
 
     def look(store: R2Store, key: str) -> None:
         told.append(Entry.objects.filter(action="object.deleting", details__object=key).count())
-        remove_permanently(store, key)
+        erase_permanently(store, key)
 
-    monkeypatch.setattr("backups.retention.erasure.remove_permanently", look)
+    monkeypatch.setattr("backups.retention.erasure.erase_permanently", look)
     make.work()
     assert set(told) == {1}
     ends = Entry.objects.filter(subject=f"generation:{old.pk}").values_list("action", flat=True).order_by("seq")
@@ -75,28 +75,28 @@ def test_each_object_is_in_the_record_before_it_is_deleted(
 
 def test_only_what_is_due_is_collected(estate: make.Estate, people: make.People) -> None:
     old, _young = expired(estate, 40, 20)
-    disposal = asked(estate, people)
-    assert list(disposal.entries.values_list("generation_id", flat=True)) == [old.pk]
+    prune = asked(estate, people)
+    assert list(prune.entries.values_list("generation_id", flat=True)) == [old.pk]
 
 
 def test_nothing_is_collected_when_nothing_is_due(estate: make.Estate, people: make.People) -> None:
     expired(estate, 20)
-    with pytest.raises(DisposalRefused, match="no copy"):
+    with pytest.raises(PruneRefused, match="no copy"):
         asked(estate, people)
 
 
 def test_a_second_request_for_the_environment_is_refused(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
     asked(estate, people)
-    with pytest.raises(DisposalRefused, match="already"):
+    with pytest.raises(PruneRefused, match="already"):
         asked(estate, people)
 
 
 def test_a_rejection_ends_it_and_the_copies_can_be_collected_again(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
-    request = ApprovalRequest.objects.get(disposal=asked(estate, people))
+    request = ApprovalRequest.objects.get(prune=asked(estate, people))
     approvals.reject(request, by=people.reviewer, shown=request.digest, reason="Not now")
-    assert Disposal.objects.get().state == State.ENDED
+    assert PruneRequest.objects.get().state == State.ENDED
     assert asked(estate, people).state == State.SUBMITTED
 
 
@@ -130,21 +130,21 @@ CHANGES: dict[str, Callable[[Generation, make.Estate, make.People], None]] = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_changed_since_the_approval_refuses_the_start(estate: make.Estate, people: make.People, what: str) -> None:
     (old,) = expired(estate, 40)
-    disposal = approved(estate, people)
+    prune = approved(estate, people)
     CHANGES[what](old, estate, people)
-    with pytest.raises(DisposalRefused, match="no longer what was approved"):
-        disposals.start(disposal, by=people.operator)
-    assert (now(disposal).state, deleted(estate)) == (State.ENDED, [])
+    with pytest.raises(PruneRefused, match="no longer what was approved"):
+        prunes.start(prune, by=people.operator)
+    assert (now(prune).state, deleted(estate)) == (State.ENDED, [])
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_changed_since_the_start_keeps_the_copy(estate: make.Estate, people: make.People, what: str) -> None:
     (old,) = expired(estate, 40)
-    disposal = started(estate, people)
+    prune = started(estate, people)
     CHANGES[what](old, estate, people)
     make.work()
-    assert (deleted(estate), now(disposal).kept, status(old)) == ([], 1, "verified")
-    assert disposal.entries.get().because
+    assert (deleted(estate), now(prune).kept, status(old)) == ([], 1, "verified")
+    assert prune.entries.get().because
 
 
 def test_a_copy_that_is_being_deleted_takes_nothing_on(estate: make.Estate, people: make.People) -> None:
@@ -162,21 +162,21 @@ def test_a_copy_that_is_being_deleted_takes_nothing_on(estate: make.Estate, peop
 
 
 def make_one_step() -> None:
-    for run in Run.objects.open().filter(kind="dispose"):
+    for run in Run.objects.open().filter(kind="prune"):
         runs.drive(run.pk)
 
 
 def test_a_delete_that_fails_is_reported_and_tried_again(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
-    disposal = started(estate, people)
+    prune = started(estate, people)
     estate.s3.fault("403", "DELETE")
     make.work()
-    run = now(disposal).run
+    run = now(prune).run
     assert run is not None
     assert (run.state, "bucket's locks" in run.error, status(old)) == ("failed", True, "deleting")
     runs.resume(run, actor=people.operator.actor)
     make.work()
-    assert (status(old), now(disposal).state) == ("deleted", State.DONE)
+    assert (status(old), now(prune).state) == ("deleted", State.DONE)
     assert Entry.objects.filter(action="object.deleting").count() == 4
 
 
@@ -197,15 +197,15 @@ def test_a_worker_that_dies_at_any_object_is_taken_over(
         asked_for.append(key)
         if len(asked_for) == which + 1 and not after:
             raise KilledWhilePruning
-        remove_permanently(store, key)
+        erase_permanently(store, key)
         if len(asked_for) == which + 1:
             raise KilledWhilePruning
 
-    monkeypatch.setattr("backups.retention.erasure.remove_permanently", dies)
+    monkeypatch.setattr("backups.retention.erasure.erase_permanently", dies)
     with pytest.raises(KilledWhilePruning):
         make.work()
     assert status(old) == "deleting"
-    Run.objects.filter(kind="dispose").update(lease_until=Now() - timedelta(hours=1))
+    Run.objects.filter(kind="prune").update(lease_until=Now() - timedelta(hours=1))
     make.work()
     assert (status(old), len(estate.s3.objects)) == ("deleted", 4)
     assert Entry.objects.filter(action="object.deleting").count() == 4
@@ -215,22 +215,22 @@ def test_an_object_that_does_not_go_is_never_done(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (old,) = expired(estate, 40)
-    disposal = started(estate, people)
+    prune = started(estate, people)
     monkeypatch.setattr(estate.s3, "delete", lambda _key: S3Answer(204))
     make.work()
-    assert (status(old), now(disposal).state) == ("deleting", State.DELETING)
-    assert Run.objects.get(kind="dispose").error_code == "still_there"
+    assert (status(old), now(prune).state) == ("deleting", State.DELETING)
+    assert Run.objects.get(kind="prune").error_code == "still_there"
 
 
 def test_a_stopped_deletion_can_be_ended_with_the_copy_it_began(estate: make.Estate, people: make.People) -> None:
     first, second = expired(estate, 50, 40)
-    disposal = started(estate, people)
+    prune = started(estate, people)
     estate.s3.fault("403", "DELETE")
     make.work()
-    disposals.end_early(now(disposal), by=people.operator)
+    prunes.end_early(now(prune), by=people.operator)
     make.work()
     assert (status(first), status(second)) == ("deleted", "verified")
-    assert (now(disposal).deleted, now(disposal).kept) == (1, 1)
+    assert (now(prune).deleted, now(prune).kept) == (1, 1)
 
 
 def test_the_emergency_stop_holds_for_copies(estate: make.Estate, people: make.People) -> None:
@@ -238,7 +238,7 @@ def test_the_emergency_stop_holds_for_copies(estate: make.Estate, people: make.P
     started(estate, people)
     emergency.press(estate.qa.environment, by=people.auditor)
     make.work()
-    assert (deleted(estate), status(old), Run.objects.get(kind="dispose").state) == ([], "verified", "stopped")
+    assert (deleted(estate), status(old), Run.objects.get(kind="prune").state) == ([], "verified", "stopped")
 
 
 def test_somebody_who_lost_the_role_stops_it(estate: make.Estate, people: make.People) -> None:
@@ -246,7 +246,7 @@ def test_somebody_who_lost_the_role_stops_it(estate: make.Estate, people: make.P
     started(estate, people)
     people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
     make.work()
-    assert (deleted(estate), Run.objects.get(kind="dispose").error_code) == ([], "rights_gone")
+    assert (deleted(estate), Run.objects.get(kind="prune").error_code) == ([], "rights_gone")
 
 
 @pytest.mark.parametrize("objects", [0, 1])
@@ -255,22 +255,22 @@ def test_what_somebody_started_who_lost_the_role_can_be_ended_early(
 ) -> None:
     """No copy is begun any more; one of which an object is gone already goes to its end."""
     (old,) = expired(estate, 40)
-    disposal = started(estate, people)
+    prune = started(estate, people)
 
     def remove(store: R2Store, key: str) -> None:
         if objects:
-            remove_permanently(store, key)
+            erase_permanently(store, key)
         people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
 
-    monkeypatch.setattr(erasing, "remove_permanently", remove)
+    monkeypatch.setattr(erasing, "erase_permanently", remove)
     if not objects:
         people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
     make.work()
-    assert Run.objects.get(kind="dispose").error_code == "rights_gone"
+    assert Run.objects.get(kind="prune").error_code == "rights_gone"
     monkeypatch.undo()
-    disposals.end_early(now(disposal), by=people.operator)
+    prunes.end_early(now(prune), by=people.operator)
     make.work()
-    assert (now(disposal).state, status(old)) == ("done", "deleted" if objects else "verified")
+    assert (now(prune).state, status(old)) == ("done", "deleted" if objects else "verified")
 
 
 def test_the_listing_misses_nothing_that_was_deleted(estate: make.Estate, people: make.People) -> None:
@@ -290,38 +290,38 @@ def test_the_listing_misses_nothing_that_was_deleted(estate: make.Estate, people
 
 def test_no_page_deletes_a_copy_before_the_decision(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
-    disposal = asked(estate, people)
+    prune = asked(estate, people)
     browser = fresh(people.operator)
     for what in ("start", "again", "end"):
-        browser.post(f"/retention/requests/{disposal.pk}/{what}", {"confirm": "backups"})
+        browser.post(f"/retention/prunes/{prune.pk}/{what}", {"confirm": "backups"})
     make.work()
-    assert (deleted(estate), now(disposal).state) == ([], State.SUBMITTED)
+    assert (deleted(estate), now(prune).state) == ([], State.SUBMITTED)
 
 
 def test_who_asked_cannot_approve_and_who_approved_cannot_start(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
-    request = ApprovalRequest.objects.get(disposal=asked(estate, people))
+    request = ApprovalRequest.objects.get(prune=asked(estate, people))
     RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
     with pytest.raises(approvals.ApprovalRefused, match="another person must decide"):
         approvals.approve(request, by=people.operator, shown=request.digest)
     approvals.approve(request, by=people.reviewer, shown=request.digest)
     with pytest.raises(approvals.ApprovalRefused, match="another person must start"):
-        disposals.start(Disposal.objects.get(), by=people.reviewer)
+        prunes.start(PruneRequest.objects.get(), by=people.reviewer)
 
 
-@pytest.mark.parametrize("kind", ["delete", "restore", "dispose"])
+@pytest.mark.parametrize("kind", ["delete", "restore", "prune"])
 def test_no_task_deletes_a_copy_without_an_approval(estate: make.Estate, people: make.People, kind: str) -> None:
     expired(estate, 40)
-    disposal = asked(estate, people)
+    prune = asked(estate, people)
     with pytest.raises(IntegrityError, match="run_destructive_is_approved"), atomic():
-        Run.objects.create(kind=kind, subject=f"disposal:{disposal.pk}", label="x", actor="x")
+        Run.objects.create(kind=kind, subject=f"prune:{prune.pk}", label="x", actor="x")
 
 
 def test_the_database_refuses_the_move_past_the_product(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
     approved(estate, people)
-    with pytest.raises(IntegrityError, match="by the run of an approved disposal"), atomic():
+    with pytest.raises(IntegrityError, match="by the run of an approved prune"), atomic():
         Generation.objects.filter(pk=old.pk).update(status="deleting")
 
 
@@ -344,7 +344,7 @@ def test_an_auditor_finds_who_deleted_a_copy_and_why(estate: make.Estate, people
     started(estate, people)
     make.work()
     page = signed_in(people.auditor).get(f"/backups/{old.pk}/").text
-    for said in ("Asked by Operator: Their date has come", "decided by Reviewer", "/retention/requests/"):
+    for said in ("Asked by Operator: Their date has come", "decided by Reviewer", "/retention/prunes/"):
         assert said in page
     assert "wrangler" not in page
 
@@ -353,17 +353,17 @@ def test_the_whole_way_on_the_pages(estate: make.Estate, people: make.People) ->
     (old,) = expired(estate, 40)
     operator, reviewer = fresh(people.operator), fresh(people.reviewer)
     operator.post("/retention/collect/qa", {"reason": "Old enough"})
-    disposal = Disposal.objects.get()
-    request = ApprovalRequest.objects.get(disposal=disposal)
+    prune = PruneRequest.objects.get()
+    request = ApprovalRequest.objects.get(prune=prune)
     shown = reviewer.get(f"/approvals/{request.pk}/").text
     assert old.stem in shown
-    assert f"{old.stem}.manifest.json" in reviewer.get(f"/retention/requests/{disposal.pk}/objects").getvalue().decode()
+    assert f"{old.stem}.manifest.json" in reviewer.get(f"/retention/prunes/{prune.pk}/objects").getvalue().decode()
     decision = {"decision": "approve", "shown": request.digest, "confirm": "backups", "reason": ""}
     reviewer.post(f"/approvals/{request.pk}/decide", decision)
-    operator.post(f"/retention/requests/{disposal.pk}/start", {"confirm": "backups"})
+    operator.post(f"/retention/prunes/{prune.pk}/start", {"confirm": "backups"})
     make.work()
     assert status(old) == "deleted"
-    assert "Deleted" in operator.get(f"/retention/requests/{disposal.pk}/").text
+    assert "Deleted" in operator.get(f"/retention/prunes/{prune.pk}/").text
 
 
 def test_a_deleted_copy_is_no_copy_that_holds_a_key(estate: make.Estate, people: make.People) -> None:

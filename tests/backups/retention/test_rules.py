@@ -163,7 +163,7 @@ def test_a_deletion_that_relied_on_a_copy_holds_it(estate: make.Estate, people: 
 
 def test_a_drill_under_way_holds_its_copies(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
-    approval = ApprovalRequest.objects.get(disposal=asked(estate, people))
+    approval = ApprovalRequest.objects.get(prune=asked(estate, people))
     run = Run.objects.create(kind="verify", subject="drill:1", label="x", actor="x")
     drill = Drill.objects.create(environment=estate.qa.environment, approval=approval, run=run, namespace_id="x")
     DrilledCopy.objects.create(drill=drill, generation=old, number=1, keys=0, bytes=0, last_index=0)
