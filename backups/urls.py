@@ -108,6 +108,6 @@ urlpatterns: list[URLPattern] = [
     path("storage/note", storage.note_all, name="storage_note_all"),
     path("storage/objects/<int:pk>/", storage.detail, name="storage_object"),
     path("storage/objects/<int:pk>/note", storage.note, name="storage_note"),
-    path("storage/<slug:environment>/guards", storage.guards, name="storage_guards"),
+    path("storage/<slug:environment>/protection", storage.ask_cloudflare, name="storage_protection"),
     path("storage/<slug:environment>/reconcile", storage.reconcile, name="storage_reconcile"),
 ]

@@ -28,7 +28,7 @@ _TITLE = "bench-settings"
 
 _BUCKET = FakeBucket()
 _BUCKET.lock("backups/", days=30)
-_GUARDS = {
+_PROTECTION = {
     "lock": {"rules": _BUCKET.rules},
     "lifecycle": {"rules": [*ABORTING, *_BUCKET.lifecycle]},
     "domains/managed": {"bucketId": "0" * 32, "domain": "pub-bench.r2.dev", "enabled": _BUCKET.r2_dev},
@@ -66,8 +66,8 @@ class QuickAccount:
         self.times.append(time.time())
         if not path.startswith("r2/buckets/"):
             return self._of_namespace(method, path.partition("/namespaces/")[2].partition("/")[2], query, body)
-        self.routes["guards"] += 1
-        return _success(json.dumps(_GUARDS[path.split("/", 3)[3]]))
+        self.routes["protection"] += 1
+        return _success(json.dumps(_PROTECTION[path.split("/", 3)[3]]))
 
     def _of_namespace(self, method: str, path: str, query: str, body: bytes) -> bytes:
         route, _, name = path.strip("/").partition("/")

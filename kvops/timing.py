@@ -98,9 +98,9 @@ EXPIRING_SOON = 7 * 86400
 RETENTION_DAYS = 14
 CACHE_RETENTION_DAYS = 30
 """A copy of a cache is kept no longer: it may hold what the cache should have forgotten."""
-GUARDS = 1800.0
+PROTECTION_CHECK = 1800.0
 """How often Cloudflare is asked how each bucket is guarded: a drift is seen within the hour, also if one look fails."""
-GUARDS_KNOWN = 3600.0
+PROTECTION_KNOWN = 3600.0
 """An answer that is older says nothing any more."""
 CHECK_PAUSE = 900.0
 """An integrity check that lay still for longer starts over, and a deletion checks again: what was read of D1 is old."""

@@ -297,7 +297,7 @@ DOORS: dict[str, Door] = {
     "backups:storage_note": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda _world: [stored()]),
     "backups:storage_note_all": Door(NEVER, (LOGIN, 403, 422, 422, 403)),
     "backups:storage_object": page(lambda _world: [stored()]),
-    "backups:storage_guards": operates(lambda _world: ["qa"]),
+    "backups:storage_protection": operates(lambda _world: ["qa"]),
     "backups:storage_reconcile": operates(lambda _world: ["qa"]),
     # the record
     "audit:entries": page(),

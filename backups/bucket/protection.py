@@ -22,7 +22,7 @@ from audit.actions import Action
 from backups.bucket import access as storage
 from backups.bucket import lock_rules as locks
 from backups.bucket.lock_rules import Locked
-from backups.models import BucketGuard, Generation
+from backups.models import BucketProtection, Generation
 from kvops import clock, timing
 from kvops.cloudflare import (
     ApiError,
@@ -49,14 +49,14 @@ class NotKnown(Exception):
     """Nobody can tell how a bucket is guarded; the message says why and what to do."""
 
 
-Lock, Problem = BucketGuard.Lock, BucketGuard.Problem
+Lock, Problem = BucketProtection.Lock, BucketProtection.Problem
 
 
-def known(environment: Environment) -> BucketGuard:
+def known(environment: Environment) -> BucketProtection:
     """What is known of the environment's bucket now: what Cloudflare said within the hour, otherwise why nothing is."""
-    found = BucketGuard.objects.filter(environment=environment).first()
+    found = BucketProtection.objects.filter(environment=environment).first()
     if found is None or found.of != _of(environment):
-        return BucketGuard(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
+        return BucketProtection(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
     if found.known and _is_old(found):
         found.lock, found.problem, found.wider, found.public = Lock.UNKNOWN, Problem.SILENT, [], []
         found.deletes, found.expiry = [], None
@@ -68,19 +68,19 @@ def locked_until(generation: Generation) -> Locked | None:
 
     By the rules that cover all of its names, from the moment the copy was finished, or begun while it is written.
     """
-    guard = known(generation.environment)
-    if not guard.known or generation.bucket != generation.environment.r2_bucket:
+    protection = known(generation.environment)
+    if not protection.known or generation.bucket != generation.environment.r2_bucket:
         return None
-    return locks.locked_until_by(rules_of(guard), generation.stem, generation.finished_at or generation.started_at)
+    return locks.locked_until_by(rules_of(protection), generation.stem, generation.finished_at or generation.started_at)
 
 
-def lock_of(generation: Generation) -> BucketGuard.Lock:
+def lock_of(generation: Generation) -> BucketProtection.Lock:
     """Whether the rules keep a finished copy for as long as every copy is kept."""
-    guard = known(generation.environment)
-    if not guard.known or generation.bucket != generation.environment.r2_bucket:
+    protection = known(generation.environment)
+    if not protection.known or generation.bucket != generation.environment.r2_bucket:
         return Lock.UNKNOWN
     put_at = generation.finished_at or generation.started_at
-    return Lock(locks.judge(rules_of(guard), generation.stem, put_at=put_at, least=RETENTION))
+    return Lock(locks.judge(rules_of(protection), generation.stem, put_at=put_at, least=RETENTION))
 
 
 def shown(generation: Generation) -> dict[str, object]:
@@ -97,25 +97,29 @@ def shown(generation: Generation) -> dict[str, object]:
 
 def insist_known(generation: Generation, shown: Mapping[str, object]) -> None:
     """Raise NotKnown when a reviewer was shown how a copy is locked, and Cloudflare just does not answer any more."""
-    guard = known(generation.environment)
-    if shown.get("state") not in {None, Lock.UNKNOWN} and guard.problem == Problem.SILENT:
+    protection = known(generation.environment)
+    if shown.get("state") not in {None, Lock.UNKNOWN} and protection.problem == Problem.SILENT:
         sentence = _("Whether R2 still locks copy %(pk)s is not known: %(why)s")
-        raise NotKnown(say(sentence, pk=generation.pk, why=guard.why))
+        raise NotKnown(say(sentence, pk=generation.pk, why=protection.why))
 
 
-def rules_of(guard: BucketGuard) -> list[LockRule]:
+def rules_of(protection: BucketProtection) -> list[LockRule]:
     """The lock rules as Cloudflare gave them."""
-    return [LockRule(**rule) for rule in guard.rules]
+    return [LockRule(**rule) for rule in protection.rules]
 
 
 def ask_when_due(environment: Environment) -> None:
     """As `ask_cloudflare`, unless Cloudflare answered within half an hour."""
-    guard = known(environment)
-    if not guard.known or guard.read_at is None or -clock.seconds_until(guard.read_at) >= timing.GUARDS:
+    protection = known(environment)
+    if (
+        not protection.known
+        or protection.read_at is None
+        or -clock.seconds_until(protection.read_at) >= timing.PROTECTION_CHECK
+    ):
         ask_cloudflare(environment)
 
 
-def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: None) -> BucketGuard:
+def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: None) -> BucketProtection:
     """Ask Cloudflare, and keep and record what changed; `keep` is called about once a second meanwhile.
 
     Never fails: what Cloudflare does not tell is kept as such, with the reason, once the last answer is an hour old.
@@ -135,7 +139,7 @@ def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: 
 class _ProtectionAnswer:
     """What an answer means, in the columns of the table."""
 
-    lock: BucketGuard.Lock
+    lock: BucketProtection.Lock
     rules: tuple[LockRule, ...] = ()
     wider: tuple[str, ...] = ()
     public: tuple[str, ...] = ()
@@ -186,73 +190,73 @@ def _jurisdiction(environment: Environment) -> str:
     return (r2[2] or "") if r2 else ""
 
 
-def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> BucketGuard:
+def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> BucketProtection:
     columns = found.columns() | {"of": _of(environment)}
     with log.transaction():
         # One at a time, so that two who look record it once.
         Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)
-        before = BucketGuard.objects.filter(environment=environment).first()
+        before = BucketProtection.objects.filter(environment=environment).first()
         read = {} if found.problem else {"read_at": Now()}
-        BucketGuard.objects.update_or_create(environment=environment, defaults=columns | read)
-        guard = BucketGuard.objects.get(environment=environment)
+        BucketProtection.objects.update_or_create(environment=environment, defaults=columns | read)
+        protection = BucketProtection.objects.get(environment=environment)
         if before is None or any(getattr(before, name) != value for name, value in columns.items()):
             log.record(
-                _action(guard),
+                _action(protection),
                 actor=log.Actor.system("guards"),
                 environment=environment.slug,
                 subject=f"environment:{environment.slug}",
                 subject_label=f"{environment.r2_bucket}/{storage.root(environment)}",
                 details={
-                    "lock": guard.lock,
+                    "lock": protection.lock,
                     "rules": [rule.id[:100] for rule in found.rules[:20]],
-                    "wider": [name[:100] for name in guard.wider[:20]],
-                    "public": [name[:100] for name in guard.public[:20]],
-                    "deletes": [name[:100] for name in guard.deletes[:20]],
-                    "expiry": guard.expiry,
-                    "problem": guard.problem,
+                    "wider": [name[:100] for name in protection.wider[:20]],
+                    "public": [name[:100] for name in protection.public[:20]],
+                    "deletes": [name[:100] for name in protection.deletes[:20]],
+                    "expiry": protection.expiry,
+                    "problem": protection.problem,
                     "words": words[:500],
                 },
             )
-            if not guard.good:
-                _tell(guard)
-    return guard
+            if not protection.good:
+                _tell(protection)
+    return protection
 
 
-def _tell(guard: BucketGuard) -> None:
+def _tell(protection: BucketProtection) -> None:
     """Tell people what is wrong with a bucket's guards, each time that something else is."""
-    lines = [say(_("Lock: %(state)s"), state=Lock(guard.lock).label)]
-    if guard.problem:
-        lines.append(say(Problem(guard.problem).label))
-    if guard.wider:
-        lines.append(say(_("Rules that lock more than the copies: %(rules)s"), rules=", ".join(guard.wider)))
-    if guard.deletes:
-        lines.append(say(_("Rules by which R2 deletes copies: %(rules)s"), rules=", ".join(guard.deletes)))
-    if guard.public:
-        lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(guard.public)))
+    lines = [say(_("Lock: %(state)s"), state=Lock(protection.lock).label)]
+    if protection.problem:
+        lines.append(say(Problem(protection.problem).label))
+    if protection.wider:
+        lines.append(say(_("Rules that lock more than the copies: %(rules)s"), rules=", ".join(protection.wider)))
+    if protection.deletes:
+        lines.append(say(_("Rules by which R2 deletes copies: %(rules)s"), rules=", ".join(protection.deletes)))
+    if protection.public:
+        lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(protection.public)))
     title = _("The bucket of %(environment)s is not guarded as it should be")
     notifications.post(
         NotificationEvent.BUCKET_UNPROTECTED,
-        subject=f"environment:{guard.environment.slug}",
-        title=say(title, environment=guard.environment.name),
+        subject=f"environment:{protection.environment.slug}",
+        title=say(title, environment=protection.environment.name),
         lines=lines,
-        link=f"{reverse('backups:storage')}#guards",
-        environment=guard.environment,
+        link=f"{reverse('backups:storage')}#protection",
+        environment=protection.environment,
         occasion=clock.now().isoformat(timespec="seconds"),
     )
 
 
-def _action(guard: BucketGuard) -> Action:
-    if not guard.known:
+def _action(protection: BucketProtection) -> Action:
+    if not protection.known:
         return Action.BUCKET_GUARD_UNKNOWN
-    return Action.BUCKET_GUARDED if guard.good else Action.BUCKET_UNGUARDED
+    return Action.BUCKET_GUARDED if protection.good else Action.BUCKET_UNGUARDED
 
 
 def _of(environment: Environment) -> str:
     return f"{environment.account_id} {environment.r2_endpoint} {environment.r2_bucket}/{storage.root(environment)}"
 
 
-def _is_old(guard: BucketGuard) -> bool:
-    return guard.read_at is None or -clock.seconds_until(guard.read_at) > timing.GUARDS_KNOWN
+def _is_old(protection: BucketProtection) -> bool:
+    return protection.read_at is None or -clock.seconds_until(protection.read_at) > timing.PROTECTION_KNOWN
 
 
 def _may_pass(error: CloudflareError) -> bool:
@@ -262,7 +266,7 @@ def _may_pass(error: CloudflareError) -> bool:
     return later or isinstance(error, RateLimited | TransportError)
 
 
-def _problem(error: CloudflareError) -> BucketGuard.Problem:
+def _problem(error: CloudflareError) -> BucketProtection.Problem:
     match error:
         case _AnotherAccount():
             return Problem.ANOTHER_ACCOUNT

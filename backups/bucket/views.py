@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import Entry
 from backups.bucket import notes as noting
-from backups.bucket import protection as guarding
+from backups.bucket import protection as bucket_protection
 from backups.bucket import reconcile as reconciling
 from backups.bucket.forms import NoteForm, ObjectFilter
 from backups.models import StoredObject, UnfinishedUpload
@@ -127,14 +127,14 @@ def _note(request: HttpRequest, found: QuerySet[StoredObject], environment: Envi
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
-def guards(request: HttpRequest, environment: str) -> HttpResponse:
+def ask_cloudflare(request: HttpRequest, environment: str) -> HttpResponse:
     """Ask Cloudflare how the environment's bucket is guarded."""
     found = get_object_or_404(Environment, slug=environment)
-    guard = guarding.ask_cloudflare(found)
-    if guard.known:
+    protection = bucket_protection.ask_cloudflare(found)
+    if protection.known:
         messages.success(request, _("Cloudflare said how the bucket of %(name)s is guarded.") % {"name": found.name})
     else:
-        messages.error(request, guard.why)
+        messages.error(request, protection.why)
     return redirect("backups:storage")
 
 

@@ -18,7 +18,7 @@ from backups.archive.digests import objects_sha256
 from backups.bucket import protection as guards
 from backups.generations import scope
 from backups.generations import start as generations
-from backups.models import BucketGuard, Generation, Investigation
+from backups.models import BucketProtection, Generation, Investigation
 from backups.retention import holds
 from kvops import clock, timing
 from kvops.approvals import evidence, standing
@@ -116,24 +116,24 @@ def _insist_cache(namespace: Namespace, family: Family) -> None:
 
 def _insist_expiry(environment: Environment, days: int) -> None:
     """R2 deletes the copy by itself, in time and not too early."""
-    guard = guards.known(environment)
-    if not guard.known:
+    protection = guards.known(environment)
+    if not protection.known:
         sentence = _("Whether the bucket of %(environment)s deletes such copies by itself is not known. %(why)s")
-        raise InvestigationRefused(say(sentence, environment=environment.name, why=guard.why))
-    if not expires(guard):
+        raise InvestigationRefused(say(sentence, environment=environment.name, why=protection.why))
+    if not expires(protection):
         sentence = _(
             "The bucket of %(environment)s has no lifecycle rule that deletes copies of investigations within"
             " %(days)s days. The page of the investigations says how to add it."
         )
         raise InvestigationRefused(say(sentence, environment=environment.name, days=LONGEST))
-    if timedelta(days=days) > timedelta(seconds=guard.expiry or 0):
+    if timedelta(days=days) > timedelta(seconds=protection.expiry or 0):
         sentence = _("R2 deletes copies of investigations after %(days)s days. Choose an earlier end.")
-        raise InvestigationRefused(say(sentence, days=timedelta(seconds=guard.expiry or 0).days))
+        raise InvestigationRefused(say(sentence, days=timedelta(seconds=protection.expiry or 0).days))
 
 
-def expires(guard: BucketGuard) -> bool:
+def expires(protection: BucketProtection) -> bool:
     """Whether R2 deletes copies of investigations by itself, within the days that one may last."""
-    return guard.expiry is not None and guard.expiry <= timedelta(days=LONGEST).total_seconds()
+    return protection.expiry is not None and protection.expiry <= timedelta(days=LONGEST).total_seconds()
 
 
 def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:

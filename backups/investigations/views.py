@@ -46,9 +46,14 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def _bucket(environment: Environment) -> dict[str, object]:
-    guard = guards.known(environment)
-    days = None if guard.expiry is None else guard.expiry / 86_400
-    return {"environment": environment, "guard": guard, "expires": investigations.expires(guard), "days": days}
+    protection = guards.known(environment)
+    days = None if protection.expiry is None else protection.expiry / 86_400
+    return {
+        "environment": environment,
+        "protection": protection,
+        "expires": investigations.expires(protection),
+        "days": days,
+    }
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

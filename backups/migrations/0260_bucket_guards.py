@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="BucketGuard",
+            name="BucketProtection",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("of", models.CharField(max_length=500)),
@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 (
                     "environment",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="guard", to="kvops.environment"
+                        on_delete=django.db.models.deletion.CASCADE, related_name="protection", to="kvops.environment"
                     ),
                 ),
             ],
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                             ),
                             _connector="OR",
                         ),
-                        name="guard_is_known_or_says_why_not",
+                        name="protection_is_known_or_says_why_not",
                     )
                 ],
             },

@@ -33,12 +33,12 @@ class Migration(migrations.Migration):
             name="generation_kept_14_days",
         ),
         migrations.AddField(
-            model_name="bucketguard",
+            model_name="bucketprotection",
             name="deletes",
             field=models.JSONField(blank=True, db_default=models.Value([], models.JSONField()), default=list),
         ),
         migrations.AddField(
-            model_name="bucketguard",
+            model_name="bucketprotection",
             name="expiry",
             field=models.PositiveBigIntegerField(blank=True, null=True),
         ),

@@ -1,7 +1,7 @@
 """The tables of copies and clean-up, one module per feature."""
 
 from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
-from backups.models.bucket_protection import BucketGuard
+from backups.models.bucket_protection import BucketProtection
 from backups.models.cleanup import CleanupRequest, CleanupStage
 from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset
@@ -17,7 +17,7 @@ from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.sharing import CopyShare
 
 __all__ = [
-    "BucketGuard",
+    "BucketProtection",
     "Check",
     "CheckRow",
     "CleanupChunk",

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from kvops.models import Environment
 
 
-class BucketGuard(models.Model):
+class BucketProtection(models.Model):
     """The lock rules of an environment's bucket and its public addresses, or why they are not known.
 
     `of` is what was asked about: where the environment names something else by now, nothing is known. `read_at` is when
@@ -44,7 +44,7 @@ class BucketGuard(models.Model):
         )
         REFUSED = "refused", _("Cloudflare's answer was none. Its words are in the record.")
 
-    environment = models.OneToOneField(Environment, on_delete=models.CASCADE, related_name="guard")
+    environment = models.OneToOneField(Environment, on_delete=models.CASCADE, related_name="protection")
     of = models.CharField(max_length=500)
     lock = models.CharField(max_length=10, choices=Lock)
     rules = models.JSONField(default=list, blank=True)
@@ -58,7 +58,7 @@ class BucketGuard(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                name="guard_is_known_or_says_why_not",
+                name="protection_is_known_or_says_why_not",
                 condition=(Q(lock="unknown") & ~Q(problem=""))
                 | Q(lock__in=["held", "short", "narrow", "disabled", "missing"], problem="", read_at__isnull=False),
             ),

@@ -11,7 +11,7 @@ from backups.bucket import access as storage
 from backups.bucket import protection as guards
 from backups.bucket import reconcile as reconciling
 from backups.bucket.lock_rules import Locked
-from backups.models import BucketGuard, Generation, StoredObject
+from backups.models import BucketProtection, Generation, StoredObject
 from kvops import timing
 from kvops.cloudflare import LockRule
 from kvops.models import Environment
@@ -21,7 +21,7 @@ from kvops.templatetags.ui import state_badge
 
 register = template.Library()
 
-Lock, Problem, Status = BucketGuard.Lock, BucketGuard.Problem, StoredObject.Status
+Lock, Problem, Status = BucketProtection.Lock, BucketProtection.Problem, StoredObject.Status
 
 
 @register.inclusion_tag("includes/alarms.html")
@@ -36,7 +36,7 @@ def alarms() -> list[Alarm]:
     for bucket in reconciling.buckets():
         found += _differences(bucket)
     for environment in Environment.objects.order_by("order"):
-        found += _unguarded(environment, guards.known(environment))
+        found += _unprotected(environment, guards.known(environment))
     return found
 
 
@@ -60,46 +60,48 @@ def _up_to(n: int) -> str:
     return _("more than %(n)s") % {"n": most} if n > reconciling.COUNTED else number_format(n)
 
 
-def _unguarded(environment: Environment, guard: BucketGuard) -> Iterator[Alarm]:
-    name, url, see = {"environment": environment.name}, f"{reverse('backups:storage')}#guards", _("See what to do")
-    if not guard.known and guard.problem != Problem.NEVER:
+def _unprotected(environment: Environment, protection: BucketProtection) -> Iterator[Alarm]:
+    name, url, see = {"environment": environment.name}, f"{reverse('backups:storage')}#protection", _("See what to do")
+    if not protection.known and protection.problem != Problem.NEVER:
         title = _("How the bucket of %(environment)s is guarded is not known")
-        yield Alarm("warning", title % name, guard.why, url, see)
+        yield Alarm("warning", title % name, protection.why, url, see)
     titles = {
         Lock.MISSING: _("The bucket of %(environment)s has no lock on the copies"),
         Lock.DISABLED: _("The lock on the copies of %(environment)s is disabled"),
         Lock.SHORT: _("The lock on the copies of %(environment)s is too short"),
         Lock.NARROW: _("The lock of %(environment)s covers only a part of the copies"),
     }
-    if unlocked := titles.get(Lock(guard.lock)):
+    if unlocked := titles.get(Lock(protection.lock)):
         text = _("Whoever has the bucket's credentials can delete copies that are younger than %(days)s days.")
         yield Alarm("danger", unlocked % name, text % {"days": timing.RETENTION_DAYS}, url, see)
-    if guard.wider:
+    if protection.wider:
         title = _("A lock of %(environment)s covers more than the copies")
         text = _("Other data of the bucket cannot be deleted or overwritten either: %(rules)s.")
-        yield Alarm("warning", title % name, text % {"rules": ", ".join(guard.wider)}, url, see)
-    if guard.deletes:
+        yield Alarm("warning", title % name, text % {"rules": ", ".join(protection.wider)}, url, see)
+    if protection.deletes:
         title = _("The bucket of %(environment)s deletes copies by itself")
         text = _("Lifecycle rules delete what is under the prefix of the copies: %(rules)s.")
-        yield Alarm("danger", title % name, text % {"rules": ", ".join(guard.deletes)}, url, see)
-    if guard.public:
+        yield Alarm("danger", title % name, text % {"rules": ", ".join(protection.deletes)}, url, see)
+    if protection.public:
         title = _("Anybody can read the bucket of %(environment)s")
-        text = _("It is public at %(hosts)s.") % {"hosts": ", ".join(guard.public)}
+        text = _("It is public at %(hosts)s.") % {"hosts": ", ".join(protection.public)}
         yield Alarm("danger", title % name, text, url, see)
 
 
-@register.inclusion_tag("storage/guard.html")
-def bucket_guard(environment: Environment) -> dict[str, object]:
+@register.inclusion_tag("storage/protection.html")
+def bucket_protection_card(environment: Environment) -> dict[str, object]:
     """How the bucket of an environment is guarded, since when that is known, and what to do about what is wrong."""
-    guard = guards.known(environment)
+    protection = guards.known(environment)
     root = storage.root(environment)
     return {
         "environment": environment,
-        "guard": guard,
-        "rules": [(rule, root.startswith(rule.prefix)) for rule in guards.rules_of(guard)] if guard.known else [],
+        "protection": protection,
+        "rules": [(rule, root.startswith(rule.prefix)) for rule in guards.rules_of(protection)]
+        if protection.known
+        else [],
         "root": root,
         "days": timing.RETENTION_DAYS,
-        "needs_lock": guard.known and not guard.held,
+        "needs_lock": protection.known and not protection.held,
     }
 
 
@@ -110,23 +112,23 @@ def bucket_light(environment: Environment) -> dict[str, object]:
     looks = "object_known" if bucket.listed else "bucket_unknown"
     return {
         "environment": environment,
-        "guard": guards.known(environment),
+        "protection": guards.known(environment),
         "listed": bucket.listed,
         "state": "bucket_differs" if bucket.wrong or bucket.uploads else looks,
     }
 
 
 @register.inclusion_tag("includes/state_badge.html")
-def lock_state(guard: BucketGuard) -> dict[str, object]:
+def lock_state(protection: BucketProtection) -> dict[str, object]:
     """Whether the copies are locked."""
-    return state_badge(f"lock_{guard.lock}")
+    return state_badge(f"lock_{protection.lock}")
 
 
 @register.inclusion_tag("includes/state_badge.html")
-def public_state(guard: BucketGuard) -> dict[str, object]:
+def public_state(protection: BucketProtection) -> dict[str, object]:
     """Whether anybody can read the bucket."""
-    known = "public" if guard.public else "private"
-    return state_badge(f"bucket_{known if guard.known else 'unknown'}")
+    known = "public" if protection.public else "private"
+    return state_badge(f"bucket_{known if protection.known else 'unknown'}")
 
 
 @register.filter

@@ -6,7 +6,7 @@ from django.db.models import Model
 from django.db.models.functions import Now
 
 from backups.models import (
-    BucketGuard,
+    BucketProtection,
     Check,
     CleanupChunk,
     CleanupEntry,
@@ -148,9 +148,9 @@ class BackupsWorld(Prerequisites):
         """An upload nobody finished."""
         return UnfinishedUpload.objects.create(environment=self.environment, key="k", upload_id="u", begun_at=Now())
 
-    def guard(self) -> BucketGuard:
+    def protection(self) -> BucketProtection:
         """What is known of the bucket's lock."""
-        return BucketGuard.objects.create(environment=self.environment, of="b", lock="held", read_at=Now())
+        return BucketProtection.objects.create(environment=self.environment, of="b", lock="held", read_at=Now())
 
     def part(self, status: str = "writing") -> GenerationPart:
         """A data object of a copy with this status."""

@@ -50,7 +50,9 @@ def run_of(mine: deletion._Deletion) -> Run:
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What D1 and the bucket were asked before the first chunk."""
     found: list[tuple[object, ...]] = []
-    monkeypatch.setattr("backups.bucket.protection.ask_cloudflare", lambda *what: found.append(("guards", *what)))
+    monkeypatch.setattr(
+        "backups.bucket.protection.ask_cloudflare", lambda *what: found.append(("bucket_protection", *what))
+    )
 
     def recheck(*what: object) -> SimpleNamespace:
         found.append(("recheck", *what))
@@ -77,14 +79,17 @@ def test_after_five_minutes_it_begins(
 ) -> None:
     mine.generation.finished_at = at - finished if finished else None
     assert mine.begin() is None
-    assert [what for what, *_ in looked] == ["recheck", "guards"]
+    assert [what for what, *_ in looked] == ["recheck", "bucket_protection"]
 
 
 def test_d1_and_the_bucket_are_asked_about_this_copy(
     mine: deletion._Deletion, looked: list[tuple[object, ...]]
 ) -> None:
     mine.begin()
-    assert looked == [("recheck", mine.lease, mine.generation), ("guards", mine.stage.environment, mine.lease.keep)]
+    assert looked == [
+        ("recheck", mine.lease, mine.generation),
+        ("bucket_protection", mine.stage.environment, mine.lease.keep),
+    ]
 
 
 @pytest.mark.parametrize("category", ["cache", "settings"])
@@ -93,7 +98,7 @@ def test_what_is_not_in_d1_is_not_compared_with_it(
 ) -> None:
     mine.stage.request.category = category
     mine.begin()
-    assert [what for what, *_ in looked] == ["guards"]
+    assert [what for what, *_ in looked] == ["bucket_protection"]
 
 
 def test_a_comparison_that_is_not_over_goes_on(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.models import (
-    BucketGuard,
+    BucketProtection,
     CleanupChunk,
     CleanupEntry,
     CleanupException,
@@ -913,7 +913,7 @@ def test_a_lock_the_reviewer_was_shown_and_nobody_knows_of_any_more_starts_nothi
     world: GateWorld, request_: CleanupRequest
 ) -> None:
     stage = gate.approved(world, request_)
-    BucketGuard.objects.update(read_at=clock.now() - timedelta(hours=2))
+    BucketProtection.objects.update(read_at=clock.now() - timedelta(hours=2))
     with pytest.raises(CleanupRefused, match=r"^Whether R2 still locks copy \d+ is not known: "):
         cleanup.start_deletion(stage, by=world.people.operator)
 

@@ -17,7 +17,7 @@ from backups.cleanup import completion as closing
 from backups.cleanup import requests as cleanup
 from backups.datasets import registry as datasets
 from backups.models import (
-    BucketGuard,
+    BucketProtection,
     Check,
     CleanupEntry,
     CleanupRequest,
@@ -80,7 +80,7 @@ def _lock(environment: Environment) -> None:
     """Cloudflare said that nothing in the bucket is ever let go; said so late that it holds for every test."""
     rule = asdict(LockRule("everything", "", enabled=True, forever=True))
     said = {"rules": [rule], "wider": [], "public": [], "problem": "", "read_at": Now() + timedelta(days=365)}
-    BucketGuard.objects.update_or_create(
+    BucketProtection.objects.update_or_create(
         environment=environment, defaults={"of": guards.known(environment).of, "lock": "held", **said}
     )
 

@@ -18,7 +18,7 @@ from django.db.transaction import atomic
 from backups.cleanup import requests as cleanup
 from backups.cleanup.stages import CleanupRefused
 from backups.models import (
-    BucketGuard,
+    BucketProtection,
     Check,
     CleanupEntry,
     CleanupRequest,
@@ -66,7 +66,7 @@ EXEMPT: Mapping[type[Model], str] = {
     Environment: "name r2_access_key_id r2_secret_access_key key_template updated_at slack language",
     Namespace: "unpaired",
     # It holds for longer than the trials take; what the rules mean for the copy is derived from them.
-    BucketGuard: "lock read_at wider deletes expiry",
+    BucketProtection: "lock read_at wider deletes expiry",
 }
 """Columns that no right hangs on."""
 OF_A_RUN = ("kind", "subject", "approval", "approval_digest", "started_by", "environment")
@@ -88,7 +88,7 @@ class MutationGround:
         found: list[Model | None] = [
             stage.approval, stage, request, generation, stage.check_passed, request.references, request.family,
             stage.environment, stage.namespace, stage.run, PolicyVersion.objects.get(), Dataset.objects.get(),
-            Database.objects.get(environment=stage.environment), BucketGuard.objects.get(environment=stage.environment),
+            Database.objects.get(environment=stage.environment), BucketProtection.objects.get(environment=stage.environment),
             CleanupEntry.objects.filter(stage=stage).order_by("index")[1],
             GenerationEntry.objects.filter(generation=generation).order_by("index")[1],
         ]  # fmt: skip

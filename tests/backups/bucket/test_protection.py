@@ -11,7 +11,7 @@ from audit.models import Entry
 from backups.bucket import protection as guards
 from backups.bucket.lock_rules import Locked
 from backups.generations import start as generations
-from backups.models import BucketGuard, Generation
+from backups.models import BucketProtection, Generation
 from kvops import tasks
 from kvops.models import Environment, Notification
 from kvops.supervision import sweep
@@ -40,13 +40,13 @@ def recorded() -> list[str]:
 
 
 def aged(**by: float) -> None:
-    BucketGuard.objects.update(read_at=F("read_at") - timedelta(**by))
+    BucketProtection.objects.update(read_at=F("read_at") - timedelta(**by))
 
 
 def test_a_bucket_that_was_never_looked_at_is_not_known(qa: Environment) -> None:
-    guard = guards.known(qa)
-    assert (guard.lock, guard.good, guard.problem) == ("unknown", False, "never")
-    assert "not asked yet" in guard.why
+    protection = guards.known(qa)
+    assert (protection.lock, protection.good, protection.problem) == ("unknown", False, "never")
+    assert "not asked yet" in protection.why
 
 
 def test_a_locked_and_private_bucket_is_good_and_recorded_once(qa: Environment) -> None:
@@ -88,18 +88,18 @@ def test_a_drift_is_recorded_when_it_comes_and_when_it_goes(qa: Environment, buc
 
 def test_a_rule_that_locks_other_data_too_is_told(qa: Environment, bucket: FakeBucket) -> None:
     bucket.lock("qa/")
-    guard = guards.ask_cloudflare(qa)
-    assert (guard.lock, guard.wider, guard.good) == ("held", ["rule-2"], False)
+    protection = guards.ask_cloudflare(qa)
+    assert (protection.lock, protection.wider, protection.good) == ("held", ["rule-2"], False)
 
 
 def test_a_bucket_that_anybody_can_read_is_told(qa: Environment, bucket: FakeBucket) -> None:
     bucket.r2_dev = True
     bucket.connect("copies.example.com")
     bucket.connect("off.example.com", enabled=False)
-    guard = guards.ask_cloudflare(qa)
-    assert [name.partition(".")[2] for name in guard.public] == ["r2.dev", "example.com"]
-    assert not guard.good
-    assert Entry.objects.get(action="bucket.unguarded").details["public"] == guard.public
+    protection = guards.ask_cloudflare(qa)
+    assert [name.partition(".")[2] for name in protection.public] == ["r2.dev", "example.com"]
+    assert not protection.good
+    assert Entry.objects.get(action="bucket.unguarded").details["public"] == protection.public
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_what_cloudflare_does_not_tell_is_not_known_and_says_what_to_do(
 ) -> None:
     guards.ask_cloudflare(qa)
     estate.cloudflare.fault("bucket_lock", "refusal", status=status, code=code, times=9)
-    guard = guards.ask_cloudflare(qa)
-    assert (guard.lock, guard.problem, guard.good) == ("unknown", problem, False)
-    assert guard.why
+    protection = guards.ask_cloudflare(qa)
+    assert (protection.lock, protection.problem, protection.good) == ("unknown", problem, False)
+    assert protection.why
     assert recorded() == ["bucket.guarded", "bucket.guard_unknown"]
 
 
@@ -215,7 +215,7 @@ def test_of_a_copy_in_an_unlocked_bucket_it_is_said_and_without_an_answer_nothin
 def test_of_a_copy_in_a_bucket_that_is_used_no_more_nothing_is_known(estate: make.Estate, qa: Environment) -> None:
     made = back_up(estate)
     Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
-    BucketGuard.objects.update(of=guards._of(Environment.objects.get(pk=qa.pk)), read_at=Now())
+    BucketProtection.objects.update(of=guards._of(Environment.objects.get(pk=qa.pk)), read_at=Now())
     assert guards.locked_until(Generation.objects.select_related("environment").get(pk=made.pk)) is None
 
 
@@ -269,14 +269,14 @@ def test_every_lack_of_a_lock_is_an_alarm(
 
 def test_what_is_not_known_is_an_alarm_and_never_good(estate: make.Estate, qa: Environment, operator: Client) -> None:
     estate.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000, times=9)
-    page = operator.post("/storage/qa/guards", follow=True)
+    page = operator.post("/storage/qa/protection", follow=True)
     assert "Workers R2 Storage Read" in said(page)[0]
     assert "Not known" in page.content.decode()
     assert "How the bucket of QA is guarded is not known" in operator.get("/").content.decode()
 
 
 def test_the_button_asks_cloudflare(estate: make.Estate, operator: Client) -> None:
-    page = operator.post("/storage/qa/guards", follow=True)
+    page = operator.post("/storage/qa/protection", follow=True)
     assert said(page) == ["Cloudflare said how the bucket of QA is guarded."]
     assert len(estate.cloudflare.calls("bucket_lock")) == 1
 
@@ -318,5 +318,5 @@ def test_a_lock_on_what_several_environments_share_is_not_too_wide(qa: Environme
     Environment.objects.filter(pk=qa.pk).update(key_template="backups/{environment}")
     bucket.rules.clear()
     bucket.lock("backups/", days=30)
-    guard = guards.ask_cloudflare(Environment.objects.get(pk=qa.pk))
-    assert (guard.lock, guard.wider, guard.good) == ("held", [], True)
+    protection = guards.ask_cloudflare(Environment.objects.get(pk=qa.pk))
+    assert (protection.lock, protection.wider, protection.good) == ("held", [], True)

@@ -8,7 +8,7 @@ from django.db.models import F
 
 from backups.bucket import protection as guards
 from backups.cleanup import requests as cleanup
-from backups.models import BucketGuard, CleanupStage
+from backups.models import BucketProtection, CleanupStage
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest, Run
 from tests import make
@@ -43,7 +43,7 @@ def approved(stage: CleanupStage, people: make.People) -> CleanupStage:
 
 
 def aged(hours: float) -> None:
-    BucketGuard.objects.update(read_at=F("read_at") - timedelta(hours=hours))
+    BucketProtection.objects.update(read_at=F("read_at") - timedelta(hours=hours))
 
 
 def test_a_locked_copy_is_shown_and_names_no_risk(bucket: FakeBucket, people: make.People) -> None:

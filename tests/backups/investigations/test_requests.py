@@ -211,8 +211,8 @@ def test_nothing_is_copied_into_a_bucket_nothing_is_known_of(estate: make.Estate
 
 def test_a_lifecycle_rule_that_deletes_copies_is_told(cached: make.Estate, people: make.People) -> None:
     bucket(cached).expire("qa/", days=90)
-    guard = guards.ask_cloudflare(cached.qa.environment)
-    assert (guard.deletes, guard.good) == (["expiry-2"], False)
+    protection = guards.ask_cloudflare(cached.qa.environment)
+    assert (protection.deletes, protection.good) == (["expiry-2"], False)
     assert Entry.objects.filter(action="bucket.unguarded").exists()
     assert "deletes copies by itself" in page(people.auditor, "/backups/")
 
