@@ -52,14 +52,14 @@ class NewestBackup:
 
 
 @dataclass(frozen=True)
-class Protection:
+class Coverage:
     """A family and its copies, environment after environment."""
 
     family: Family
     copies: Sequence[NewestBackup]
 
 
-def of_all() -> list[Protection]:
+def of_all() -> list[Coverage]:
     """For each family but caches that were never copied, how it is protected in each environment."""
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
     verified, now = _verified(), clock.now()
@@ -72,7 +72,7 @@ def of_all() -> list[Protection]:
             if namespace.binding == family.binding
         ]
         if family.category != Category.CACHE or any(copy.generation for copy in copies):
-            rows.append(Protection(family, copies))
+            rows.append(Coverage(family, copies))
     return sorted(rows, key=lambda row: ORDER.index(Category(row.family.category)))
 
 

@@ -45,7 +45,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
         "stale_before": catalogue.stale_before(),
-        "protection": protection.of_all(),
+        "coverage": protection.of_all(),
         "dumps": PlainDump.objects.filter(kept_at="").select_related("namespace__environment").order_by("pk")[:SHOWN],
         "may_operate": request.user.has_perm("kvops.operate"),
     }

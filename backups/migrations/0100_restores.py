@@ -116,7 +116,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="protected_restores",
+                        related_name="safe_restores",
                         to="backups.generation",
                     ),
                 ),

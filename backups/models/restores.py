@@ -77,7 +77,7 @@ class Restore(models.Model):
     approval = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, null=True, blank=True)
     run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     safety = models.ForeignKey(
-        Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="protected_restores"
+        Generation, on_delete=models.PROTECT, null=True, blank=True, related_name="safe_restores"
     )
 
     written = models.BigIntegerField(default=0)

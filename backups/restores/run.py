@@ -130,7 +130,7 @@ class _RestoreRun:
             return Again(gone_in, gettext_noop("Waiting: KV may still show what was deleted a moment ago."))
         self._derive()
         if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
-            wait = protecting.protect(self.restore, self.lease)
+            wait = protecting.back_up_first(self.restore, self.lease)
             if wait is not None:
                 return wait
         if self.restore.on_conflict == Restore.OnConflict.STOP:
@@ -240,7 +240,7 @@ class _RestoreRun:
             emergency.insist_none(self.restore.environment)
             raise RunError("rights_gone", str(refused)) from refused
         copies = Generation.objects.verified().filter(pk=self.restore.generation_id)
-        if not copies.exists() or not protecting.is_protected(self.restore):
+        if not copies.exists() or not protecting.is_backed_up(self.restore):
             raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is written."))
 
     def settle(self) -> Again | None:

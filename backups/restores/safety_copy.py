@@ -21,17 +21,17 @@ from kvops.runs.outcomes import Again, RunError, TryLater
 Status = Generation.Status
 
 
-def protect(restore: Restore, lease: Lease) -> Again | None:
+def back_up_first(restore: Restore, lease: Lease) -> Again | None:
     """None once everything that may be overwritten is in a verified copy; until then, when to look again."""
     safety = restore.safety
-    if is_protected(restore):
+    if is_backed_up(restore):
         return _apart(safety)
     if safety is None or safety.status == Status.PARTIAL:
-        _copy(restore, lease)
+        _back_up(restore, lease)
         return Again(timing.RETRY, gettext_noop("Copying what would be overwritten."))
     if safety.status == Status.DAMAGED or safety.work.state in Run.RESUMABLE:
         raise RunError(
-            "not_protected",
+            "no_safety_backup",
             f"What would be overwritten could not be copied first: see copy {safety.pk}. Nothing was written. Try its"
             " run again, then this.",
         )
@@ -48,7 +48,7 @@ def _apart(safety: Generation | None) -> Again | None:
     return Again(wait, gettext_noop("Waiting: between the copy and the last reads lie five minutes."))
 
 
-def is_protected(restore: Restore) -> bool:
+def is_backed_up(restore: Restore) -> bool:
     """Whether nothing may be overwritten that is not in a verified copy."""
     safety = restore.safety
     if not restore.overwritten or (safety is not None and safety.status == Status.VERIFIED):
@@ -57,7 +57,7 @@ def is_protected(restore: Restore) -> bool:
     return safety is not None and safety.status == Status.PARTIAL and safety.keys == 0
 
 
-def _copy(restore: Restore, lease: Lease) -> None:
+def _back_up(restore: Restore, lease: Lease) -> None:
     names = conflicting(restore)
     first, last = names.first() or "", names.last() or ""
     with lease.checkpoint(note=gettext_noop("Copying what would be overwritten.")):

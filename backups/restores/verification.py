@@ -61,20 +61,20 @@ class Settler:
         read = self.restore.generation.read
         reserve(self.budget, most_calls_for(len(block)))
         self.meter.insist({"read": len(block)})
-        protected = self._protected(block)
+        safety_digests = self._safety_digests(block)
         found = {}
         for one, live in live_values(self.reader, self.restore.namespace.namespace_id, block, read):
-            found[one.index] = self._became(chunk, one, live, protected.get(one.name))
+            found[one.index] = self._became(chunk, one, live, safety_digests.get(one.name))
         return found
 
-    def _protected(self, block: Sequence[Wanted]) -> dict[str, bytes]:
+    def _safety_digests(self, block: Sequence[Wanted]) -> dict[str, bytes]:
         if self.restore.safety_id is None:
             return {}
         kept = GenerationEntry.objects.filter(generation=self.restore.safety_id, name__in=[one.name for one in block])
         return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
     def _became(
-        self, chunk: RestoreChunk, one: Wanted, live: KvEntry | None, protected: bytes | None
+        self, chunk: RestoreChunk, one: Wanted, live: KvEntry | None, safety_digests: bytes | None
     ) -> restore_chunks.Became:
         """The outcome of a name, and how it compares with the copy now."""
         was = Outcome(one.outcome)
@@ -86,7 +86,7 @@ class Settler:
         if not ours and was is not Outcome.EQUAL:
             return was, compared
         # Absent, or still what was copied before it was to be overwritten: our write is not there.
-        if live is None or entry_digest(live, encryption.digest_key(self.restore.safety)) == protected:
+        if live is None or entry_digest(live, encryption.digest_key(self.restore.safety)) == safety_digests:
             if self._ending:
                 return Outcome.STOPPED, compared
             return (

@@ -58,7 +58,7 @@ class _Plan:
 
     since: float
     read_at: datetime
-    protected: Mapping[str, bytes]
+    safety_digests: Mapping[str, bytes]
     bulk: list[KvEntry] = field(default_factory=list)
     single: list[tuple[Wanted, KvEntry]] = field(default_factory=list)
     indexes: dict[str, int] = field(default_factory=dict)
@@ -137,11 +137,11 @@ class Putter:
         """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
         reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
-        plan = _Plan(time.monotonic(), clock.now(), self._protected(names))
+        plan = _Plan(time.monotonic(), clock.now(), self._safety_digests(names))
         now = plan.read_at.timestamp()
         live = live_values(self.reader, self.namespace_id, names, self.restore.generation.read)
         for copy, (one, entry) in zip(copies, live, strict=True):
-            outcome = self._outcome(chunk, one, copy, entry, plan.protected)
+            outcome = self._outcome(chunk, one, copy, entry, plan.safety_digests)
             if outcome is None and (late := too_late(copy, now)):
                 outcome = Outcome(late.value)
             if outcome is not None:
@@ -159,7 +159,7 @@ class Putter:
         self.lease.renew()
         return plan
 
-    def _protected(self, names: Sequence[Wanted]) -> Mapping[str, bytes]:
+    def _safety_digests(self, names: Sequence[Wanted]) -> Mapping[str, bytes]:
         """What was copied of the keys that may be overwritten: name to digest."""
         if self.restore.safety_id is None:
             return {}
@@ -171,7 +171,7 @@ class Putter:
         return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
     def _outcome(
-        self, chunk: RestoreChunk, one: Wanted, copy: KvEntry, live: KvEntry | None, protected: Mapping[str, bytes]
+        self, chunk: RestoreChunk, one: Wanted, copy: KvEntry, live: KvEntry | None, safety_digests: Mapping[str, bytes]
     ) -> RestoreEntry.Outcome | None:
         """Why the name is not written; None when it is."""
         if live is None:
@@ -179,7 +179,7 @@ class Putter:
         how = difference(copy, live)
         if how is Found.EQUAL:
             return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT
-        if entry_digest(live, encryption.digest_key(self.restore.safety)) == protected.get(one.name):
+        if entry_digest(live, encryption.digest_key(self.restore.safety)) == safety_digests.get(one.name):
             return None
         if chunk.attempt > 1:
             return Outcome.DIFFERENT
@@ -249,7 +249,7 @@ class Putter:
         if time.monotonic() > plan.until - ALMOST:
             since = time.monotonic()
             [(_, live)] = live_values(self.reader, self.namespace_id, [one], self.restore.generation.read)
-            outcome = self._outcome(chunk, one, entry, live, plan.protected)
+            outcome = self._outcome(chunk, one, entry, live, plan.safety_digests)
             if outcome is not None:
                 return outcome
         try:

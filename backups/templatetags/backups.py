@@ -91,7 +91,7 @@ def _not_in_time() -> list[Alarm]:
     copies = [(f"{copy.namespace} {row.family}", copy) for row in protection.of_all() for copy in row.copies]
     overdue = [name for name, copy in copies if copy.light.alarming]
     short = [name for name, copy in copies if copy.short]
-    url, see = f"{reverse('backups:backups')}#protected", _("See them")
+    url, see = f"{reverse('backups:backups')}#coverage", _("See them")
     found = []
     if overdue:
         title = ngettext("A copy of %(n)s family is overdue", "Copies of %(n)s families are overdue", len(overdue))

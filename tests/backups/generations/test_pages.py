@@ -115,7 +115,7 @@ def test_the_strip_names_the_newest_verified_copy_of_each_family(operator: Clien
     old = copies.copy_of(estate, status="verified", verified_at=Now())
     new = copies.copy_of(estate, status="verified", verified_at=Now())
     copies.copy_of(estate)
-    row, settings = operator.get("/backups/").context["protection"]
+    row, settings = operator.get("/backups/").context["coverage"]
     assert (str(row.family), str(settings.family)) == ("master:*", "system-root")
     assert [copy.generation for copy in row.copies] == [new, None]
     assert old.pk < new.pk
@@ -124,15 +124,15 @@ def test_the_strip_names_the_newest_verified_copy_of_each_family(operator: Clien
 def test_a_family_that_a_clean_ups_copy_left_out_is_not_protected_by_it(estate: make.Estate, operator: Client) -> None:
     make.family("master:drug:", Category.LEGACY)
     mine = copies.copy_of(estate, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"])
-    master, drug, _ = operator.get("/backups/").context["protection"]
+    master, drug, _ = operator.get("/backups/").context["coverage"]
     assert (master.copies[0].generation, drug.copies[0].generation) == (mine, None)
 
 
 def test_a_cache_without_a_copy_is_not_missed(estate: make.Estate, operator: Client) -> None:
-    rows = operator.get("/backups/").context["protection"]
+    rows = operator.get("/backups/").context["coverage"]
     assert [row.family.category for row in rows] == ["legacy", "settings"]
     copies.copy_of(estate, prefixes=["mastercache:"], status="verified", verified_at=Now())
-    rows = operator.get("/backups/").context["protection"]
+    rows = operator.get("/backups/").context["coverage"]
     assert [row.family.category for row in rows] == ["legacy", "settings", "cache"]
 
 
