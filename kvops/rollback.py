@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.models import Entry, Head
-from kvops.models import Contradiction, Environment
+from kvops.models import DatabaseRollback, Environment
 from kvops.wording import say
 
 CODE = "restored_database"
@@ -31,9 +31,9 @@ class Seen:
     hash: str
 
 
-def rollback_in_force() -> Contradiction | None:
-    """The contradiction that makes the product read-only, None when there is none."""
-    return Contradiction.objects.in_force().select_related("environment").order_by("pk").first()
+def rollback_in_force() -> DatabaseRollback | None:
+    """The rollback that makes the product read-only, None when there is none."""
+    return DatabaseRollback.objects.in_force().select_related("environment").order_by("pk").first()
 
 
 def why_read_only() -> str:
@@ -50,20 +50,20 @@ def why_read_only() -> str:
     )
 
 
-def compare_manifest(environment: Environment, seen: Seen) -> Contradiction | None:
+def compare_manifest(environment: Environment, seen: Seen) -> DatabaseRollback | None:
     """Hold the newest manifest against the record; what contradicts it is kept, once, and returned."""
     with log.transaction():
         # One at a time, so that two who look find it once.
         Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)
         ours = Entry.objects.filter(seq=seen.sequence).values_list("row_hash", flat=True).first()
         our_hash = bytes(ours).hex() if ours else ""
-        known = Contradiction.objects.filter(environment=environment)
+        known = DatabaseRollback.objects.filter(environment=environment)
         accepted = known.filter(accepted_at__isnull=False, modified_at__gte=seen.modified_at)
         if our_hash == seen.hash or seen.sequence == 0 or accepted.exists():
             return None
         if open_ := known.in_force().first():
             return open_
-        found = Contradiction.objects.create(
+        found = DatabaseRollback.objects.create(
             environment=environment,
             manifest_key=seen.key,
             modified_at=seen.modified_at,
@@ -74,9 +74,9 @@ def compare_manifest(environment: Environment, seen: Seen) -> Contradiction | No
         )
         log.record(
             Action.CONTRADICTION_FOUND,
-            actor=log.Actor.system("contradictions"),
+            actor=log.Actor.system("rollbacks"),
             environment=environment.slug,
-            subject=f"contradiction:{found.pk}",
+            subject=f"rollback:{found.pk}",
             subject_label=seen.key,
             digest=seen.hash,
             details={"sequence": seen.sequence, "our_sequence": found.our_sequence, "our_hash": our_hash},

@@ -31,7 +31,7 @@ from backups.models import (
     Restore,
     RestoreChunk,
 )
-from kvops.models import ApprovalRequest, Contradiction, Run
+from kvops.models import ApprovalRequest, DatabaseRollback, Run
 from kvops.runs import driver as runs
 from kvops.runs import kinds, outcomes
 from kvops.runs import lease as leases
@@ -57,11 +57,11 @@ from tests.constraints.estate import change, sql
 from tests.constraints.kvops_rows import (
     APPROVALS,
     CONTRADICTION_ACCEPTED,
-    CONTRADICTION_FROZEN,
-    CONTRADICTIONS,
     ESTATE,
     REQUEST_DECIDED,
     REQUEST_FROZEN,
+    ROLLBACK_FROZEN,
+    ROLLBACKS,
     RUNS,
     STOPS,
 )
@@ -112,7 +112,7 @@ TABLE = [
     *APPROVALS,
     *RUNS,
     *STOPS,
-    *CONTRADICTIONS,
+    *ROLLBACKS,
     *ESTATE,
     *COPIES,
     *STAGES,
@@ -132,7 +132,7 @@ FROZEN = [
         {*REQUEST_FROZEN, "standing_until"},
         {"state", "reason", "accepted", "starter_id", "used_at", *REQUEST_DECIDED},
     ),
-    (Contradiction, {*CONTRADICTION_FROZEN}, {*CONTRADICTION_ACCEPTED}),
+    (DatabaseRollback, {*ROLLBACK_FROZEN}, {*CONTRADICTION_ACCEPTED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
     (Generation, {*COPY_FROZEN}, {"status", "verify_run_id", "verified_at", "problem", "retain_until", "deleted_at"}),

@@ -18,7 +18,7 @@ from backups.models import Generation
 from kvops import prefixes, timing
 from kvops import rollback as contradictions
 from kvops.connections import skew
-from kvops.models import Contradiction, Environment, Skew
+from kvops.models import DatabaseRollback, Environment, Skew
 from kvops.runs.outcomes import RunError, Stopped
 from kvops.wording import english
 
@@ -31,7 +31,7 @@ _looked: dict[tuple[int, str, str], float] = {}
 """When this process last looked into each bucket: one that was just started looks before it does anything."""
 
 
-def look_for_rollback(environment: Environment) -> Contradiction | None:
+def look_for_rollback(environment: Environment) -> DatabaseRollback | None:
     """Hold the newest manifest in the bucket against the record. A bucket that does not answer says nothing."""
     try:
         return compare_newest_manifest(environment)
@@ -40,7 +40,9 @@ def look_for_rollback(environment: Environment) -> Contradiction | None:
         return None
 
 
-def compare_newest_manifest(environment: Environment, keep: Callable[[], None] = lambda: None) -> Contradiction | None:
+def compare_newest_manifest(
+    environment: Environment, keep: Callable[[], None] = lambda: None
+) -> DatabaseRollback | None:
     """As `look_for_rollback`; `keep` is called between the pages. Raises StoreError when the bucket cannot be read."""
     with storage.store(environment) as store:
         seen = _newest(store, environment, keep)

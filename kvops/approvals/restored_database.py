@@ -9,7 +9,7 @@ from audit import log
 from audit.actions import Action
 from kvops import rollback as contradictions
 from kvops.approvals import gate as approvals
-from kvops.models import Contradiction, Run
+from kvops.models import DatabaseRollback, Run
 from kvops.refusals import Refused
 from kvops.runs.lease import slug
 
@@ -18,10 +18,10 @@ WITHDRAWN = "The database was restored to an older state. Ask again."
 
 
 class NothingToAccept(Refused):
-    """There is no contradiction, or no reason was given."""
+    """There is no rollback, or no reason was given."""
 
 
-def accept_restored_database(*, actor: log.Actor, reason: str) -> list[Contradiction]:
+def accept_restored_database(*, actor: log.Actor, reason: str) -> list[DatabaseRollback]:
     """Go on with the database as it is. Every open request is withdrawn, every run with an approval is over.
 
     Raises NothingToAccept.
@@ -29,20 +29,20 @@ def accept_restored_database(*, actor: log.Actor, reason: str) -> list[Contradic
     if not reason.strip():
         raise NothingToAccept(_("Say why it may be gone on with: the record keeps it."))
     with log.transaction():
-        found = list(Contradiction.objects.in_force().select_for_update(of=("self",)).select_related("environment"))
+        found = list(DatabaseRollback.objects.in_force().select_for_update(of=("self",)).select_related("environment"))
         if not found:
             raise NothingToAccept(_("Nothing contradicts this database."))
         approvals.withdraw_all(actor=actor, reason=WITHDRAWN)
         _end_runs(actor)
         for one in found:
-            Contradiction.objects.filter(pk=one.pk).update(
+            DatabaseRollback.objects.filter(pk=one.pk).update(
                 accepted_at=Now(), accepted_by=actor.text, reason=reason.strip()[:500]
             )
             log.record(
                 Action.CONTRADICTION_ACCEPTED,
                 actor=actor,
                 environment=one.environment.slug,
-                subject=f"contradiction:{one.pk}",
+                subject=f"rollback:{one.pk}",
                 subject_label=one.manifest_key,
                 digest=one.hash,
                 details={"reason": reason.strip()[:500], "sequence": one.sequence},

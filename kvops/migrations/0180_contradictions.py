@@ -1,4 +1,4 @@
-"""Contradictions between a bucket and the database."""
+"""Rollbacks between a bucket and the database."""
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Contradiction",
+            name="DatabaseRollback",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("manifest_key", models.CharField(max_length=1024)),
@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                     "environment",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="contradictions",
+                        related_name="rollbacks",
                         to="kvops.environment",
                     ),
                 ),
@@ -39,10 +39,10 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(
                         condition=models.Q(("accepted_at__isnull", True)),
                         fields=("environment",),
-                        name="contradiction_one_per_environment",
+                        name="rollback_one_per_environment",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("hash", models.F("our_hash")), _negated=True), name="contradiction_is_one"
+                        condition=models.Q(("hash", models.F("our_hash")), _negated=True), name="rollback_is_one"
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                             ),
                             _connector="OR",
                         ),
-                        name="contradiction_accepted_by_someone_who_says_why",
+                        name="rollback_accepted_by_someone_who_says_why",
                     ),
                 ],
             },

@@ -10,7 +10,7 @@ from kvops.models.notifications import Notification, NotificationEvent
 from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.quota import DailyUse
 from kvops.models.references import ReferenceStatement
-from kvops.models.rollback import Contradiction
+from kvops.models.rollback import DatabaseRollback
 from kvops.models.runs import Heartbeat, Run
 from kvops.models.schedules import Firing, Schedule
 from kvops.models.skew import Skew
@@ -20,7 +20,7 @@ __all__ = [
     "Budget",
     "BudgetSpend",
     "Category",
-    "Contradiction",
+    "DatabaseRollback",
     "DailyUse",
     "Database",
     "EmergencyStop",

@@ -1,4 +1,4 @@
-"""Contradictions: a manifest in a bucket tells of a record that this database does not have."""
+"""Rollbacks: a manifest in a bucket tells of a record that this database does not have."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -7,22 +7,22 @@ from django.db.models.functions import Now
 from kvops.models.environments import Environment
 
 
-class ContradictionQuerySet(models.QuerySet["Contradiction"]):
-    """Contradictions, asked for in the words of the domain."""
+class DatabaseRollbackQuerySet(models.QuerySet["DatabaseRollback"]):
+    """Rollbacks, asked for in the words of the domain."""
 
-    def in_force(self) -> "ContradictionQuerySet":
-        """Contradictions that nobody has accepted: the product is read-only."""
+    def in_force(self) -> "DatabaseRollbackQuerySet":
+        """Rollbacks that nobody has accepted: the product is read-only."""
         return self.filter(accepted_at__isnull=True)
 
 
-class Contradiction(models.Model):
+class DatabaseRollback(models.Model):
     """A copy was made with an entry of the record that is missing here, or has another hash.
 
     `sequence` and `hash` are what the manifest says. `our_hash` is that of our entry of this number, empty when there
     is none; `our_sequence` is the number of our newest entry. `modified_at` is when the store got the manifest.
     """
 
-    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="contradictions")
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="rollbacks")
     manifest_key = models.CharField(max_length=1024)
     modified_at = models.DateTimeField()
     sequence = models.BigIntegerField()
@@ -34,20 +34,20 @@ class Contradiction(models.Model):
     accepted_by = models.CharField(max_length=200, blank=True)
     reason = models.CharField(max_length=500, blank=True)
 
-    objects = ContradictionQuerySet.as_manager()
+    objects = DatabaseRollbackQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["environment"], condition=Q(accepted_at__isnull=True), name="contradiction_one_per_environment"
+                fields=["environment"], condition=Q(accepted_at__isnull=True), name="rollback_one_per_environment"
             ),
-            models.CheckConstraint(name="contradiction_is_one", condition=~Q(hash=F("our_hash"))),
+            models.CheckConstraint(name="rollback_is_one", condition=~Q(hash=F("our_hash"))),
             models.CheckConstraint(
-                name="contradiction_accepted_by_someone_who_says_why",
+                name="rollback_accepted_by_someone_who_says_why",
                 condition=Q(accepted_at__isnull=True, accepted_by="", reason="")
                 | (Q(accepted_at__isnull=False) & ~Q(accepted_by="") & ~Q(reason="")),
             ),
         ]
 
     def __str__(self) -> str:
-        return f"contradiction {self.pk}: {self.manifest_key}"
+        return f"rollback {self.pk}: {self.manifest_key}"

@@ -9,8 +9,8 @@ from kvops.models import User
 register = template.Library()
 
 
-@register.inclusion_tag("includes/contradiction_banner.html", takes_context=True)
-def contradiction_banner(context: Context) -> dict[str, object]:
+@register.inclusion_tag("includes/rollback_banner.html", takes_context=True)
+def rollback_banner(context: Context) -> dict[str, object]:
     """That the database contradicts a bucket, what that means and what to do."""
     user = context.get("user")
     may_view = isinstance(user, User) and user.has_perm("kvops.view")

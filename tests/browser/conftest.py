@@ -71,11 +71,11 @@ class Product:
         """Press production's emergency stop, and let QA's bucket tell of a record that the database does not have."""
         self._shell(
             "from audit.models import Head; from django.db.models.functions import Now; from kvops import emergency\n"
-            "from kvops.models import Contradiction, Environment, Person\n"
+            "from kvops.models import DatabaseRollback, Environment, Person\n"
             "qa, production = Environment.objects.order_by('order'); ours = Head.objects.get().seq\n"
             "emergency.press(production, by=Person.objects.get(name='auditor'), reason='The list looks wrong.')\n"
             "key = 'backups/kv/master/20261126T010203.000000Z.manifest.json'\n"
-            "Contradiction.objects.create(environment=qa, manifest_key=key, modified_at=Now(), sequence=ours + 1200,"
+            "DatabaseRollback.objects.create(environment=qa, manifest_key=key, modified_at=Now(), sequence=ours + 1200,"
             " hash='a' * 64, our_sequence=ours)"
         )
 

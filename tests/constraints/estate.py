@@ -14,9 +14,9 @@ from kvops.models import (
     Budget,
     BudgetSpend,
     Category,
-    Contradiction,
     DailyUse,
     Database,
+    DatabaseRollback,
     EmergencyStop,
     Environment,
     Family,
@@ -226,7 +226,7 @@ class Prerequisites:
         asked: dict[str, object] = {"kind": "release_stop", "subject": f"stop:{stop.pk}", **values}
         return {"approval": self.approval(state, **asked), "released_at": Now()}
 
-    def contradiction(self, **values: object) -> Contradiction:
+    def rollback(self, **values: object) -> DatabaseRollback:
         """A bucket that contradicts the database."""
         theirs: dict[str, object] = {
             "manifest_key": "a.manifest.json",
@@ -234,7 +234,9 @@ class Prerequisites:
             "sequence": 9,
             "hash": SHA,
         }
-        return Contradiction.objects.create(**{"environment": self.environment, **theirs, "our_sequence": 5, **values})
+        return DatabaseRollback.objects.create(
+            **{"environment": self.environment, **theirs, "our_sequence": 5, **values}
+        )
 
     def skew(self) -> Skew:
         """A comparison of clocks."""

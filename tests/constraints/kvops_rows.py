@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from django.db.models.functions import Now
 
-from kvops.models import ApprovalRequest, Contradiction, EmergencyStop, Key, Run, StagedKey
+from kvops.models import ApprovalRequest, DatabaseRollback, EmergencyStop, Key, Run, StagedKey
 from tests.constraints.copies import BackupsWorld
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
@@ -131,7 +131,7 @@ def released(w: BackupsWorld, **values: object) -> EmergencyStop:
     return stop
 
 
-CONTRADICTION_FROZEN: dict[str, object] = {
+ROLLBACK_FROZEN: dict[str, object] = {
     "id": 0,
     "environment_id": 0,
     "manifest_key": "x",
@@ -143,31 +143,25 @@ CONTRADICTION_FROZEN: dict[str, object] = {
     "found_at": EPOCH,
 }
 CONTRADICTION_ACCEPTED: dict[str, object] = {"accepted_at": Now(), "accepted_by": "cli:x", "reason": "x"}
-CONTRADICTIONS = [
-    *columns(
-        "a contradiction cannot be edited", lambda w: w.contradiction(), CONTRADICTION_FROZEN, CONTRADICTION_ACCEPTED
-    ),
-    RowAttempt("a contradiction cannot be edited", lambda w: accept(accept(w.contradiction())), "twice"),
-    RowAttempt("a contradiction starts in force", lambda w: w.contradiction(**CONTRADICTION_ACCEPTED)),
-    RowAttempt("a contradiction is never deleted", lambda w: w.contradiction().delete()),
-    RowAttempt("contradiction_one_per_environment", lambda w: again(w.contradiction())),
-    RowAttempt("contradiction_is_one", lambda w: w.contradiction(our_hash=SHA)),
+ROLLBACKS = [
+    *columns("a rollback cannot be edited", lambda w: w.rollback(), ROLLBACK_FROZEN, CONTRADICTION_ACCEPTED),
+    RowAttempt("a rollback cannot be edited", lambda w: accept(accept(w.rollback())), "twice"),
+    RowAttempt("a rollback starts in force", lambda w: w.rollback(**CONTRADICTION_ACCEPTED)),
+    RowAttempt("a rollback is never deleted", lambda w: w.rollback().delete()),
+    RowAttempt("rollback_one_per_environment", lambda w: again(w.rollback())),
+    RowAttempt("rollback_is_one", lambda w: w.rollback(our_hash=SHA)),
+    RowAttempt("rollback_accepted_by_someone_who_says_why", lambda w: change(w.rollback(), accepted_at=Now()), "mute"),
+    RowAttempt("rollback_accepted_by_someone_who_says_why", lambda w: change(w.rollback(), reason="x"), "never"),
     RowAttempt(
-        "contradiction_accepted_by_someone_who_says_why", lambda w: change(w.contradiction(), accepted_at=Now()), "mute"
-    ),
-    RowAttempt(
-        "contradiction_accepted_by_someone_who_says_why", lambda w: change(w.contradiction(), reason="x"), "never"
-    ),
-    RowAttempt(
-        "no approved run begins while the database contradicts a bucket", lambda w: (w.contradiction(), w.deletion())
+        "no approved run begins while the database contradicts a bucket", lambda w: (w.rollback(), w.deletion())
     ),
 ]
 
 
-def accept(contradiction: Contradiction) -> Contradiction:
+def accept(rollback: DatabaseRollback) -> DatabaseRollback:
     """Accepted by somebody."""
-    change(contradiction, **CONTRADICTION_ACCEPTED)
-    return contradiction
+    change(rollback, **CONTRADICTION_ACCEPTED)
+    return rollback
 
 
 RUN_NEEDS = "a run needs an approval of its subject, claimed by the person who starts it"

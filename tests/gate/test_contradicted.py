@@ -7,7 +7,7 @@ import pytest
 from backups.bucket import rollback as contradictions
 from backups.bucket.r2 import StoreUnavailable
 from backups.deletion import run as deletion
-from kvops import rollback as guard
+from kvops import rollback as rollback
 from kvops import timing
 from kvops.connections import skew
 from kvops.models import Environment, Skew
@@ -81,7 +81,7 @@ def test_a_database_that_contradicts_the_bucket_stops_it(
     monkeypatch.setattr("kvops.rollback.why_read_only", lambda: "older than its bucket")
     with pytest.raises(Stopped, match=r"^older than its bucket$") as stopped:
         contradictions.insist_none(mine.stage.environment)
-    assert stopped.value.code == guard.CODE
+    assert stopped.value.code == rollback.CODE
 
 
 def test_a_bucket_that_does_not_answer_lets_nothing_begin(

@@ -16,7 +16,7 @@ from kvops import timing
 from kvops.approvals import gate as approvals
 from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.approvals.gate import ApprovalRefused
-from kvops.models import ApprovalRequest, Contradiction, Notification, Person, Role, User
+from kvops.models import ApprovalRequest, DatabaseRollback, Notification, Person, Role, User
 from kvops.people import setup as people
 from kvops.runs import emergency
 from tests import make
@@ -495,8 +495,8 @@ def test_a_stage_hears_of_every_move_of_its_request(world: GateWorld) -> None:
 
 
 @pytest.fixture
-def contradicted(world: GateWorld) -> None:
-    Contradiction.objects.create(
+def rolled_back(world: GateWorld) -> None:
+    DatabaseRollback.objects.create(
         environment=world.qa.environment, manifest_key="k", modified_at=Now(), sequence=9, hash="1" * 64,
         our_sequence=1, our_hash="",
     )  # fmt: skip
@@ -508,7 +508,7 @@ def test_a_database_that_contradicts_its_copies_decides_nothing(
     approved = ask(world, subject="stage:2")
     approvals.approve(approved, by=world.people.reviewer, shown=approved.digest)
     pending = ask(world, subject="stage:3")
-    request.getfixturevalue("contradicted")
+    request.getfixturevalue("rolled_back")
     acts: list[Callable[[], object]] = [
         lambda: ask(world, subject="stage:4"),
         lambda: approvals.approve(pending, by=world.people.reviewer, shown=pending.digest),

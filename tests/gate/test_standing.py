@@ -13,7 +13,7 @@ from kvops import clock
 from kvops.approvals import gate as approvals
 from kvops.approvals import standing
 from kvops.approvals.gate import ApprovalRefused
-from kvops.models import ApprovalRequest, Contradiction, Role, RoleGrant
+from kvops.models import ApprovalRequest, DatabaseRollback, Role, RoleGrant
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
@@ -112,8 +112,8 @@ def stopped(world: GateWorld, request: ApprovalRequest) -> None:
     emergency.press(world.qa.environment, by=world.people.auditor)
 
 
-def contradicted(world: GateWorld, request: ApprovalRequest) -> None:
-    Contradiction.objects.create(
+def rolled_back(world: GateWorld, request: ApprovalRequest) -> None:
+    DatabaseRollback.objects.create(
         environment=world.qa.environment,
         manifest_key="x",
         modified_at=Now(),
@@ -136,7 +136,7 @@ CHANGES: list[tuple[Callable[[GateWorld, ApprovalRequest], None], str]] = [
     (no_operator, r"^Operator is no longer an operator\.$"),
     (no_reviewer, r"^Reviewer approved this and is no longer a reviewer\.$"),
     (stopped, "mergency"),
-    (contradicted, "older state|contradict"),
+    (rolled_back, "older state|contradict"),
     (longer, "what the record says"),
 ]
 

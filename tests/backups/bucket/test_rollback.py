@@ -29,7 +29,7 @@ from kvops.approvals import gate as approvals
 from kvops.approvals import prepared_changes as changes
 from kvops.approvals import restored_database as accepting
 from kvops.inventory import scan as inventory
-from kvops.models import ApprovalRequest, Category, Contradiction, Run
+from kvops.models import ApprovalRequest, Category, DatabaseRollback, Run
 from kvops.runs import driver as runs
 from kvops.supervision import sweep
 from tests import judge, make
@@ -78,12 +78,12 @@ def restored(qa: make.Estate, people: make.People) -> CleanupStage:
 
 
 @pytest.fixture
-def contradicted(qa: make.Estate) -> Contradiction:
+def rolled_back(qa: make.Estate) -> DatabaseRollback:
     """Somebody looked, and found a manifest of another database."""
-    return contradict(qa)
+    return roll_back(qa)
 
 
-def contradict(estate: make.Estate) -> Contradiction:
+def roll_back(estate: make.Estate) -> DatabaseRollback:
     """Find a manifest of another database in the bucket of QA."""
     theirs = seam.Seen("x.manifest.json", timezone.now(), 9999, "0" * 64)
     found = seam.compare_manifest(estate.qa.environment, theirs)
@@ -91,7 +91,7 @@ def contradict(estate: make.Estate) -> Contradiction:
     return found
 
 
-def look(estate: make.Estate) -> Contradiction | None:
+def look(estate: make.Estate) -> DatabaseRollback | None:
     return contradictions.compare_newest_manifest(estate.qa.environment)
 
 
@@ -111,7 +111,7 @@ def test_yesterdays_dump_is_found_when_the_app_starts_and_its_approval_starts_no
     for row in OrmQ.objects.all():
         if row.func() == "kvops.tasks.look_into_bucket":
             tasks.look_into_bucket(*row.args())
-    found = Contradiction.objects.get()
+    found = DatabaseRollback.objects.get()
     assert found.environment == qa.qa.environment
     assert found.our_hash != found.hash
     with pytest.raises(approvals.ApprovalRefused, match="Read-only: the bucket of QA"):
@@ -130,7 +130,7 @@ def test_a_run_that_starts_before_anybody_looked_looks_itself(
 
 
 def test_nothing_is_asked_for_decided_or_copied(
-    contradicted: Contradiction, qa: make.Estate, people: make.People
+    rolled_back: DatabaseRollback, qa: make.Estate, people: make.People
 ) -> None:
     with pytest.raises(BackupRefused, match="Read-only"):
         back_up(qa)
@@ -148,14 +148,14 @@ def test_nothing_is_asked_for_decided_or_copied(
 def test_no_names_are_frozen(qa: make.Estate, people: make.People) -> None:
     cleaning.scan(qa.qa, qa.production)
     request = cleaning.asked(people)
-    contradict(qa)
+    roll_back(qa)
     with pytest.raises(CleanupRefused, match="Read-only"):
         preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
 
 
 def test_nothing_is_decided(qa: make.Estate, people: make.People) -> None:
     stage = cleaning.submitted(cleaning.asked(people), people)
-    contradict(qa)
+    roll_back(qa)
     with pytest.raises(approvals.ApprovalRefused, match="Read-only"):
         cleaning.approve(stage, people)
 
@@ -166,14 +166,14 @@ def test_a_deletion_sends_no_further_chunk(
     monkeypatch.setattr("backups.deletion.chunks.FIRST_CHUNK", 1)
     run = cleaning.started(cleaning.asked(people), people)
     real = Sender.send
-    monkeypatch.setattr(Sender, "send", lambda self, chunk: (real(self, chunk), contradict(qa)))
+    monkeypatch.setattr(Sender, "send", lambda self, chunk: (real(self, chunk), roll_back(qa)))
     make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code, sent(qa)) == (Run.State.FAILED, "rights_gone", 1)
     assert "Read-only" in run.error
 
 
-def test_scans_go_on(contradicted: Contradiction, qa: make.Estate) -> None:
+def test_scans_go_on(rolled_back: DatabaseRollback, qa: make.Estate) -> None:
     scan = inventory.start_scan(qa.qa, actor=make.SETUP)
     make.work()
     assert Run.objects.get(pk=scan.run_id).state == Run.State.SUCCEEDED
@@ -181,7 +181,7 @@ def test_scans_go_on(contradicted: Contradiction, qa: make.Estate) -> None:
 
 def test_a_copy_under_way_puts_nothing_more(qa: make.Estate) -> None:
     generation = back_up(qa)
-    contradict(qa)
+    roll_back(qa)
     make.work()
     generation.run.refresh_from_db()
     assert (generation.run.state, generation.run.error_code) == (Run.State.STOPPED, seam.CODE)
@@ -189,7 +189,7 @@ def test_a_copy_under_way_puts_nothing_more(qa: make.Estate) -> None:
 
 
 def test_the_pages_say_so_and_lead_every_click_back(
-    contradicted: Contradiction, qa: make.Estate, people: make.People
+    rolled_back: DatabaseRollback, qa: make.Estate, people: make.People
 ) -> None:
     browser = signed_in(people.operator)
     page = browser.post("/cleanup/new/", follow=True)
@@ -376,7 +376,7 @@ def test_the_manifest_of_an_investigation_contradicts_as_well(qa: make.Estate) -
 
 def test_a_run_that_no_worker_took_yet_ends_when_the_database_is_accepted(qa: make.Estate, people: make.People) -> None:
     run = cleaning.started(cleaning.asked(people), people)
-    contradict(qa)
+    roll_back(qa)
     accept()
     run.refresh_from_db()
     assert (run.state, run.error_code) == (Run.State.FAILED, seam.CODE)
