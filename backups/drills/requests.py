@@ -130,7 +130,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
 
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Tell once of a drill that is overdue, for a daily schedule."""
-    mine = rehearsal(environment)
+    mine = status_of(environment)
     if mine.late and mine.scratch and _copies(environment):
         last = mine.passed.finished_at if mine.passed else None
         never = _("No restore drill ever passed. Nobody knows whether a restore would work.")
@@ -214,7 +214,7 @@ def _planned(number: int, generation: Generation, cap: int) -> DrilledCopy:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DrillStatus:
     """How an environment's restores are rehearsed: its scratch namespace, the approval, and the drills so far."""
 
     environment: Environment
@@ -245,16 +245,16 @@ class Rehearsal:
         return clock.now() - self.passed.finished_at > timedelta(seconds=timing.DRILL_LATE)
 
 
-def rehearsals() -> list[Rehearsal]:
+def all_statuses() -> list[DrillStatus]:
     """Every environment, in the order of clean-up."""
-    return [rehearsal(environment) for environment in Environment.objects.order_by("order")]
+    return [status_of(environment) for environment in Environment.objects.order_by("order")]
 
 
-def rehearsal(environment: Environment) -> Rehearsal:
+def status_of(environment: Environment) -> DrillStatus:
     """How one environment stands."""
     drills = Drill.objects.filter(environment=environment).select_related("run").order_by("-pk")
     newest = drills.first()
-    return Rehearsal(
+    return DrillStatus(
         environment=environment,
         scratch=Scratch.objects.filter(environment=environment).first(),
         approval=standing.approval_in_force(KIND, _subject(environment)),

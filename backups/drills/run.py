@@ -46,7 +46,7 @@ TRIES = 10
 """Listings, a settle time apart, until the namespace must show itself empty."""
 
 
-def rehearse(lease: Lease) -> Again | None:
+def run_drill(lease: Lease) -> Again | None:
     """One step of a drill. Raises RunError when the target or a right does not hold."""
     drill = Drill.objects.select_related("environment", "approval").get(run=lease.run)
     scratch = _insist_target(drill, lease)

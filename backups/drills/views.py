@@ -87,7 +87,7 @@ def _list(
     older = DRILLS.filter(pk__lt=after) if after is not None else DRILLS
     found = list(older.order_by("-pk")[: PAGE + 1])
     context = {
-        "rehearsals": [(one, form if form and of == one.environment else RuleForm()) for one in drills.rehearsals()],
+        "statuses": [(one, form if form and of == one.environment else RuleForm()) for one in drills.all_statuses()],
         "drills": found[:PAGE],
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
         "may_operate": request.user.has_perm("kvops.operate"),

@@ -59,7 +59,7 @@ def newest_generations(context: template.Context, environment: Environment) -> d
 @register.inclusion_tag("drills/light.html")
 def drill_light(environment: Environment) -> dict[str, object]:
     """In one line: when did a restore drill of the environment pass last?"""
-    return {"one": drills.rehearsal(environment)}
+    return {"one": drills.status_of(environment)}
 
 
 @register.inclusion_tag("includes/alarms.html")

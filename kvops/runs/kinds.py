@@ -38,7 +38,7 @@ KINDS: dict[str, RunKind] = {
     Run.Kind.UNDO: RunKind("backups.restores.run.put_back", resumed="backups.execution.revalidation.revalidate"),
     Run.Kind.PRUNE: RunKind("backups.retention.run.prune_permanently"),
     Run.Kind.COMPARISON: RunKind("backups.comparisons.start.compare_backups"),
-    Run.Kind.DRILL: RunKind("backups.drills.run.rehearse"),
+    Run.Kind.DRILL: RunKind("backups.drills.run.run_drill"),
     Run.Kind.PRUNE_INVESTIGATION: RunKind(
         "backups.investigations.run.prune_investigation_permanently",
         resumed="backups.investigations.requests.insist_current",

@@ -63,7 +63,7 @@ def written(drill: Drill) -> None:
         runs.drive(drill.run_id)
 
 
-def rehearsed(drill: Drill) -> Drill:
+def drilled(drill: Drill) -> Drill:
     make.work()
     drill.refresh_from_db()
     return drill
@@ -74,7 +74,7 @@ def test_every_key_of_the_newest_copy_is_written_compared_and_removed(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
     allowed(scratch, people)
-    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drills.start(scratch.environment, by=people.operator))
     copy = drill.copies.get()
     assert (drill.passed, copy.compared, copy.differing, copy.problem, copy.good) == (True, 7, 0, "", True)
     written = {name for call in estate.cloudflare.journal for name in call.written}
@@ -101,7 +101,7 @@ def test_a_drill_takes_no_more_requests_at_a_time_than_the_limit_has(
 @pytest.mark.usefixtures("copied")
 def test_a_rule_may_ask_for_less_than_a_whole_copy(scratch: Scratch, people: make.People) -> None:
     allowed(scratch, people, cap=2)
-    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drills.start(scratch.environment, by=people.operator))
     assert (drill.passed, drill.copies.get().keys, drill.copies.get().compared) == (True, 2, 2)
 
 
@@ -113,7 +113,7 @@ def test_a_copy_that_was_damaged_meanwhile_fails_the_drill_and_says_so(
     drill = drills.start(scratch.environment, by=people.operator)
     key = drill.copies.get().generation.parts.get().api_only_key
     estate.s3.objects[key] = estate.s3.objects[key].replace(b"master:text", b"master:tex_")
-    copy = rehearsed(drill).copies.get()
+    copy = drilled(drill).copies.get()
     assert (drill.passed, copy.good) == (False, False)
     assert "does not hold" in copy.problem
     assert held(scratch, estate) == 0
@@ -127,7 +127,7 @@ def test_a_key_that_kv_holds_otherwise_fails_the_drill(
     drill = drills.start(scratch.environment, by=people.operator)
     written(drill)
     estate.cloudflare.put(scratch.namespace_id, "master:text", b"other")
-    copy = rehearsed(drill).copies.get()
+    copy = drilled(drill).copies.get()
     assert (drill.passed, copy.differing, copy.example) == (False, 1, "master:text")
 
 
@@ -137,7 +137,7 @@ def test_nothing_is_written_where_a_key_lies_that_no_drill_put_there(
 ) -> None:
     allowed(scratch, people)
     estate.cloudflare.put(scratch.namespace_id, "somebody's", b"work")
-    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drills.start(scratch.environment, by=people.operator))
     assert (drill.run.state, drill.run.error_code, drill.passed) == ("failed", "scratch_not_empty", None)
     assert not [call for call in estate.cloudflare.journal if call.written or call.deleted]
 
@@ -152,7 +152,7 @@ def test_what_a_broken_off_drill_left_is_removed_by_the_next(
     runs.request_stop(first.run, actor=make.SETUP)
     make.work()
     assert held(scratch, estate) == 7
-    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drills.start(scratch.environment, by=people.operator))
     assert (drill.passed, held(scratch, estate)) == (True, 0)
 
 
@@ -162,7 +162,7 @@ def test_a_key_that_is_never_written_everywhere_is_not_written_for_ever(
 ) -> None:
     allowed(scratch, people)
     estate.cloudflare.fault("bulk_put", "partial", times=1000, names=["master:later"])
-    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drills.start(scratch.environment, by=people.operator))
     assert (drill.run.state, drill.run.error_code) == ("failed", "gave_up")
     assert drill.run.error.endswith("1 keys may not have been written.")
     assert len(estate.cloudflare.calls("bulk_put")) == runs.MAX_TRIES + 1
@@ -178,11 +178,11 @@ def test_a_drill_whose_writer_cannot_connect_gives_up(
     if phase == "remove":
         written(drill)
     with cut_off.writers():
-        rehearsed(drill)
+        drilled(drill)
     run = Run.objects.get(pk=drill.run_id)
     assert (run.state, run.error_code, run.cursor["phase"]) == ("failed", "gave_up", phase)
     runs.resume(run, actor=people.operator.actor)
-    assert rehearsed(drill).passed
+    assert drilled(drill).passed
 
 
 # The approval
@@ -203,7 +203,7 @@ def test_without_an_approval_that_stands_nothing_starts(scratch: Scratch, people
 def test_one_approval_carries_drill_after_drill(scratch: Scratch, people: make.People) -> None:
     request = allowed(scratch, people)
     for _ in range(2):
-        rehearsed(drills.start(scratch.environment, by=people.operator))
+        drilled(drills.start(scratch.environment, by=people.operator))
     request.refresh_from_db()
     assert (request.state, Drill.objects.filter(approval=request, passed=True).count()) == ("approved", 2)
     assert Recorded.objects.filter(action=Action.APPROVAL_CARRIED, digest=request.digest).count() == 2
@@ -250,7 +250,7 @@ def test_a_drill_ends_before_its_next_write_when_the_approval_is_gone(
     drill = drills.start(scratch.environment, by=people.operator)
     act, sentence = GONE[what]
     act(people, request)
-    rehearsed(drill)
+    drilled(drill)
     run = Run.objects.get(pk=drill.run_id)
     assert run.state in {"failed", "stopped"}
     assert sentence in run.error
@@ -273,19 +273,19 @@ def test_without_a_scratch_namespace_it_says_what_to_do(estate: make.Estate, peo
 
 @pytest.mark.usefixtures("copied")
 def test_after_35_days_restores_count_as_not_rehearsed(scratch: Scratch, people: make.People) -> None:
-    assert [(one.environment.slug, one.late) for one in drills.rehearsals()] == [("qa", True), ("production", True)]
+    assert [(one.environment.slug, one.late) for one in drills.all_statuses()] == [("qa", True), ("production", True)]
     allowed(scratch, people)
-    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
-    assert not drills.rehearsals()[0].late
+    drill = drilled(drills.start(scratch.environment, by=people.operator))
+    assert not drills.all_statuses()[0].late
     tampered(drill, finished_at=Now() - timedelta(seconds=timing.DRILL_LATE + 60))
-    assert drills.rehearsals()[0].late
+    assert drills.all_statuses()[0].late
 
 
 def test_a_standing_approval_says_when_it_is_soon_over(scratch: Scratch, people: make.People) -> None:
     request = drills.ask(scratch.environment, days=6, cap=1, by=people.operator)
     approvals.approve(request, by=people.reviewer, shown=request.digest)
     assert standing.soon_over(request)
-    assert drills.rehearsals()[0].soon_over
+    assert drills.all_statuses()[0].soon_over
 
 
 # By schedule
@@ -297,7 +297,7 @@ def test_a_schedule_starts_a_drill(scratch: Scratch, people: make.People) -> Non
     with log.transaction():
         begun = drills.scheduled(scratch.environment, make.SETUP)
     assert (len(begun.runs), begun.refused) == (1, [])
-    assert rehearsed(Drill.objects.get()).passed
+    assert drilled(Drill.objects.get()).passed
 
 
 @pytest.mark.usefixtures("copied")
@@ -323,7 +323,7 @@ def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
     drill = drills.start(scratch.environment, by=people.operator)
     written(drill)
     estate.cloudflare.put(scratch.namespace_id, "master:text", b"other")
-    rehearsed(drill)
+    drilled(drill)
     told = Notification.objects.filter(event=NotificationEvent.DRILL_FAILED)
     assert {note.person for note in told} == {people.operator, people.operator2, people.reviewer}
     assert told[0].link == f"/drills/{drill.pk}/"
@@ -336,7 +336,7 @@ def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.Peo
             drills.in_time(scratch.environment, make.SETUP)
     assert Notification.objects.filter(event=NotificationEvent.DRILL_OVERDUE, person=people.reviewer).count() == 1
     allowed(scratch, people)
-    rehearsed(drills.start(scratch.environment, by=people.operator))
+    drilled(drills.start(scratch.environment, by=people.operator))
     with log.transaction():
         drills.in_time(scratch.environment, make.SETUP)
     assert Notification.objects.filter(event=NotificationEvent.DRILL_OVERDUE, person=people.reviewer).count() == 1
@@ -346,7 +346,7 @@ def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.Peo
 def test_the_overview_says_when_the_last_drill_passed(scratch: Scratch, people: make.People) -> None:
     assert "Nobody knows whether a restore would work" in overview(people)
     allowed(scratch, people)
-    drill = rehearsed(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drills.start(scratch.environment, by=people.operator))
     assert f'href="/drills/{drill.pk}/"' in overview(people)
     with past_the_triggers():
         Drill.objects.update(finished_at=Now() - timedelta(days=36))
@@ -383,7 +383,7 @@ def test_a_worker_that_dies_at_a_write_or_a_removal_is_taken_over(
         make.work()
     monkeypatch.setattr(KVWriter, call, real)
     Run.objects.filter(pk=drill.run_id).update(lease_until=Now() - timedelta(hours=1))
-    assert (rehearsed(drill).passed, held(scratch, estate)) == (True, 0)
+    assert (drilled(drill).passed, held(scratch, estate)) == (True, 0)
 
 
 @pytest.mark.usefixtures("copied")
