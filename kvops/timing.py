@@ -32,7 +32,7 @@ PART = 200.0
 RETRY = max(15.0 * SCALE, 0.2)
 LONGEST_RETRY = max(300.0 * SCALE, 1.0)
 SWEEP = max(5.0 * SCALE, 0.5)
-STALE_DOORBELL = 60.0 * SCALE
+STALE_WAKE_UP_TASK = 60.0 * SCALE
 CANARY = 20.0 * SCALE
 CANARY_LATE = 35.0 if SCALE == 1 else max(35.0 * SCALE, 15.0)
 """With the longest pause between canaries and between looks, a cluster that hangs is noticed within a minute."""

@@ -194,7 +194,7 @@ class Migration(migrations.Migration):
                 ('epoch', models.PositiveIntegerField(default=0)),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('wake_at', models.DateTimeField(blank=True, null=True)),
-                ('rung_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('task_sent_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('starts', models.PositiveIntegerField(default=0)),
                 ('stop_requested_by', models.CharField(blank=True, max_length=200)),
                 ('done', models.BigIntegerField(default=0)),

@@ -82,7 +82,7 @@ class Run(models.Model):
     epoch = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     wake_at = models.DateTimeField(null=True, blank=True)
-    rung_at = models.DateTimeField(db_default=Now())
+    task_sent_at = models.DateTimeField(db_default=Now())
     starts = models.PositiveIntegerField(default=0)
     tries = models.PositiveIntegerField(default=0)
     stop_requested_by = models.CharField(max_length=200, blank=True)

@@ -131,7 +131,7 @@ def _holding(roles: Iterable[Role]) -> Iterable[Person]:
     return held.distinct()
 
 
-def ring() -> int:
+def send_due() -> int:
     """Queue what is due; how many. `sweep` calls it, and must not wait for a service itself.
 
     What a worker has been sending for too long is waiting again, with one more try whose outcome nobody knows.
@@ -141,15 +141,15 @@ def ring() -> int:
     )
     gone.update(state=State.WAITING, unclear=F("unclear") + 1, next_at=Now(), error=NOBODY_KNOWS)
     due = Notification.objects.filter(state=State.WAITING, next_at__lte=Now()).order_by("next_at")
-    rung = 0
+    queued = 0
     for pk in due.values_list("pk", flat=True)[:BATCH]:
         with log.transaction():
             # Pushed back, so that the next round does not ring for it again while the queue has it.
             later = Now() + timedelta(seconds=timing.MESSAGE_CLAIM)
             if Notification.objects.filter(pk=pk, state=State.WAITING, next_at__lte=Now()).update(next_at=later):
                 queue.enqueue("kvops.tasks.deliver", pk)
-                rung += 1
-    return rung
+                queued += 1
+    return queued
 
 
 def deliver(pk: int) -> None:

@@ -257,7 +257,7 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
         stop_requested_by="",
         finished_at=None,
         wake_at=None,
-        rung_at=Now(),
+        task_sent_at=Now(),
         updated_at=Now(),
         foreground=False,
     )

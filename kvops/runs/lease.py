@@ -187,7 +187,7 @@ class Lease:
                 owner="",
                 lease_until=None,
                 updated_at=Now(),
-                rung_at=Now(),
+                task_sent_at=Now(),
                 wake_at=Now() + timedelta(seconds=then.wait) if then.wait else None,
                 **values,
             )

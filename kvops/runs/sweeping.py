@@ -13,33 +13,33 @@ from kvops.runs.driver import fail
 from kvops.runs.lease import take
 
 
-def ring() -> int:
+def wake_due() -> int:
     """Queue every run that is due and has no live owner; how many. `sweep` calls it every few seconds.
 
     Covers waits that are over, leases that ran out, and doorbells that got lost.
     """
-    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL)
+    silent = Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK)
     due = (
-        Q(wake_at__lte=Now(), rung_at__lt=F("wake_at"))
-        | Q(wake_at__lte=Now(), rung_at__lt=silent)
-        | Q(wake_at__isnull=True, owner="", rung_at__lt=silent)
-        | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT), rung_at__lt=silent)
+        Q(wake_at__lte=Now(), task_sent_at__lt=F("wake_at"))
+        | Q(wake_at__lte=Now(), task_sent_at__lt=silent)
+        | Q(wake_at__isnull=True, owner="", task_sent_at__lt=silent)
+        | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT), task_sent_at__lt=silent)
     )
-    rung = 0
+    woken = 0
     for pk in Run.objects.open().filter(due, foreground=False).values_list("pk", flat=True)[:1000]:
         with log.transaction():
-            # Who holds the row works on the run. wake_at stays, take() clears it; rung_at keeps the next sweep from
+            # Who holds the row works on the run. wake_at stays, take() clears it; task_sent_at keeps the next sweep from
             # ringing again.
             free = Run.objects.open().filter(due, pk=pk).select_for_update(skip_locked=True)
-            if Run.objects.filter(pk__in=[run.pk for run in free]).update(rung_at=Now()):
+            if Run.objects.filter(pk__in=[run.pk for run in free]).update(task_sent_at=Now()):
                 queue.enqueue("kvops.tasks.step", pk)
-                rung += 1
-    return rung
+                woken += 1
+    return woken
 
 
 def close_abandoned() -> int:
     """Fail the foreground runs whose command is gone, so that they block nothing; how many. `sweep` calls it."""
-    silent = Now() - timedelta(seconds=timing.STALE_DOORBELL + timing.REQUEST_TIMEOUT)
+    silent = Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + timing.REQUEST_TIMEOUT)
     gone = Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT)) | (
         Q(owner="", updated_at__lt=silent) & (Q(wake_at__isnull=True) | Q(wake_at__lt=silent))
     )

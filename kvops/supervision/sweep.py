@@ -32,9 +32,9 @@ def stand_in() -> bool:
 
 def sweep_once() -> int:
     """One round of the sweep, which is then seen to be alive. Returns how many runs were rung."""
-    rung = _round()
+    woken = _round()
     beat("sweep")
-    return rung
+    return woken
 
 
 def _round() -> int:
@@ -43,9 +43,9 @@ def _round() -> int:
     room = queue.length() < queue.FULL
     if room:
         _have_looked()
-    rung = sweeping.ring() if room else 0
+    woken = sweeping.wake_due() if room else 0
     if room:
-        notifications.ring()
+        notifications.send_due()
     sweeping.close_abandoned()
     approvals.expire()
     announcements.expiring()
@@ -53,7 +53,7 @@ def _round() -> int:
     tidied = age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         beat("tidied")
-    return rung
+    return woken
 
 
 def _have_looked() -> None:

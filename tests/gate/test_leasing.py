@@ -55,7 +55,7 @@ def run(world: GateWorld) -> Run:
             person=operator, environment=world.qa.environment,
         )  # fmt: skip
     OrmQ.objects.all().delete()
-    change(made, updated_at=Now() - timedelta(hours=1), rung_at=Now() - timedelta(hours=1))
+    change(made, updated_at=Now() - timedelta(hours=1), task_sent_at=Now() - timedelta(hours=1))
     return made
 
 
@@ -458,7 +458,7 @@ def queued() -> list[tuple[str, tuple[int, ...]]]:
 
 
 def test_a_step_is_followed_by_another(run: Run, lease: Lease) -> None:
-    past = {"updated_at": Now() - timedelta(hours=1), "rung_at": Now() - timedelta(hours=1)}
+    past = {"updated_at": Now() - timedelta(hours=1), "task_sent_at": Now() - timedelta(hours=1)}
     change(run, note="before", **past)
     with lease.checkpoint(Again()):
         pass
@@ -466,7 +466,7 @@ def test_a_step_is_followed_by_another(run: Run, lease: Lease) -> None:
     assert (mine.state, mine.owner, mine.lease_until, mine.wake_at) == ("running", "", None, None)
     assert (mine.note, lease.over) == ("before", True)
     assert soon(mine.updated_at, 0)
-    assert soon(mine.rung_at, 0)
+    assert soon(mine.task_sent_at, 0)
     assert queued() == [("kvops.tasks.step", (run.pk,))]
 
 

@@ -89,7 +89,9 @@ class HangLane:
 
     def _tell(self, trial: str, never: TimeoutError) -> None:
         """Keep what is known of a trial that did not end, for whoever looks for the reason."""
-        runs = Run.objects.order_by("pk").values("pk", "state", "owner", "lease_until", "rung_at", "starts", "error")
+        runs = Run.objects.order_by("pk").values(
+            "pk", "state", "owner", "lease_until", "task_sent_at", "starts", "error"
+        )
         beats = Heartbeat.objects.order_by("at").values_list("name", "at")
         logs = [(self._folder / name).read_text("utf-8", "replace") for name in ("worker.log", "sweep.log")]
         KEPT.mkdir(exist_ok=True)

@@ -76,7 +76,7 @@ class _MessageTrial:
 
     def _round(self, *, up: bool) -> None:
         """A round of the sweep, and a worker that takes what it rang for, sometimes twice."""
-        notifications.ring()
+        notifications.send_due()
         waiting = [int(row.task["args"][0]) for row in OrmQ.objects.order_by("pk")]
         OrmQ.objects.all().delete()
         for pk in waiting * self.rng.choice([1, 2]):

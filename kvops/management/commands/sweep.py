@@ -40,5 +40,5 @@ class Command(BaseCommand):
             over.wait(timing.SWEEP)
 
     def _sweep(self) -> None:
-        if rung := sweep.sweep_once():
-            self.stdout.write(f"woke {rung} runs")
+        if woken := sweep.sweep_once():
+            self.stdout.write(f"woke {woken} runs")

@@ -65,7 +65,7 @@ def only() -> Notification:
 def deliver() -> None:
     """A round of the sweep and of a worker, whenever the messages are due."""
     Notification.objects.filter(state=State.WAITING).update(next_at=Now())
-    notifications.ring()
+    notifications.send_due()
     for pk in Notification.objects.order_by("pk").values_list("pk", flat=True):
         notifications.deliver(pk)
     OrmQ.objects.all().delete()
@@ -202,7 +202,7 @@ def test_a_person_gets_a_mail_that_can_be_told_from_a_repetition(people: make.Pe
 
 def test_the_sweep_rings_once_for_a_message(qa: Environment) -> None:
     post(qa)
-    assert [notifications.ring(), notifications.ring()] == [1, 0]
+    assert [notifications.send_due(), notifications.send_due()] == [1, 0]
     assert [row.func() for row in OrmQ.objects.all()] == ["kvops.tasks.deliver"]
 
 

@@ -67,7 +67,7 @@ def finished_scan(estate: make.Estate) -> tuple[Run, str]:
     return run, payload
 
 
-def ring(payload: str) -> None:
+def run_task(payload: str) -> None:
     OrmQ.objects.create(key="kvops", payload=payload, lock=timezone.now())
 
 
@@ -91,7 +91,7 @@ def test_an_old_row_that_is_put_back_does_nothing(estate: make.Estate, cluster: 
     run, payload = finished_scan(estate)
     before = seen(estate, run)
     for _ in range(3):
-        ring(payload)
+        run_task(payload)
     cluster()
     assert seen(estate, run) == before
 
@@ -105,7 +105,7 @@ def test_an_old_row_does_not_let_a_deletion_go_on_that_waits_for_a_person(
     runs.request_stop(run, actor=make.SETUP)
     make.work()
     before = seen(estate, run)
-    ring(payload)
+    run_task(payload)
     cluster()
     assert (seen(estate, run), run.state) == (before, "stopped")
     assert cleaning.journal(estate) == {}
@@ -117,7 +117,7 @@ def test_an_old_row_does_not_shorten_a_wait(estate: make.Estate, cluster: Callab
     payload = OrmQ.objects.get().payload
     cluster()
     before = seen(estate, run)
-    ring(payload)
+    run_task(payload)
     cluster()
     assert seen(estate, run) == before
     assert run.wake_at is not None
@@ -128,12 +128,12 @@ def test_a_row_that_nobody_signed_is_thrown_away(forge: str, cluster: Callable[[
     task = {
         "id": "1" * 32,
         "name": "forged",
-        "func": "tests.kvops.runs.test_doorbells.never",
+        "func": "tests.kvops.runs.test_wake_up_tasks.never",
         "args": (1,),
         "kwargs": {},
     }
     signed = SignedPackage.dumps(task)
-    ring(signing.dumps(task, key="x" * 50) if forge == "another key" else signed.rpartition(":")[0])
+    run_task(signing.dumps(task, key="x" * 50) if forge == "another key" else signed.rpartition(":")[0])
     cluster()
     assert (executed, OrmQ.objects.count()) == ([], 0)
 
@@ -142,11 +142,11 @@ def test_a_signed_row_would_have_been_executed(cluster: Callable[[], None]) -> N
     task = {
         "id": "1" * 32,
         "name": "signed",
-        "func": "tests.kvops.runs.test_doorbells.never",
+        "func": "tests.kvops.runs.test_wake_up_tasks.never",
         "args": (1,),
         "kwargs": {},
     }
-    ring(SignedPackage.dumps(task))
+    run_task(SignedPackage.dumps(task))
     cluster()
     assert executed == [1]
     executed.clear()

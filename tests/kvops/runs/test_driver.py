@@ -68,14 +68,14 @@ def again(run: Run) -> Run:
 
 def lose(run: Run, *, seconds: float) -> None:
     """Let the run's lease end so many seconds ago."""
-    Run.objects.filter(pk=run.pk).update(lease_until=Now() - timedelta(seconds=seconds), rung_at=F("created_at"))
+    Run.objects.filter(pk=run.pk).update(lease_until=Now() - timedelta(seconds=seconds), task_sent_at=F("created_at"))
 
 
-def forget_the_doorbell(run: Run) -> None:
+def forget_the_wake_up_task(run: Run) -> None:
     OrmQ.objects.all().delete()
     Run.objects.filter(pk=run.pk).update(
-        rung_at=Now() - timedelta(seconds=timing.STALE_DOORBELL + 1),
-        updated_at=Now() - timedelta(seconds=timing.STALE_DOORBELL + timing.REQUEST_TIMEOUT + 1),
+        task_sent_at=Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + 1),
+        updated_at=Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + timing.REQUEST_TIMEOUT + 1),
     )
 
 
@@ -572,37 +572,37 @@ def test_a_run_is_not_resumed_beside_a_newer_one() -> None:
 
 def test_a_lost_doorbell_is_rung_again_once() -> None:
     run = create()
-    forget_the_doorbell(run)
-    assert (sweeping.ring(), sweeping.ring(), OrmQ.objects.count()) == (1, 0, 1)
+    forget_the_wake_up_task(run)
+    assert (sweeping.wake_due(), sweeping.wake_due(), OrmQ.objects.count()) == (1, 0, 1)
 
 
 def test_a_wait_that_is_over_is_rung_once() -> None:
     run = create()
     OrmQ.objects.all().delete()
     Run.objects.filter(pk=run.pk).update(wake_at=Now())
-    assert (sweeping.ring(), sweeping.ring(), OrmQ.objects.count()) == (1, 0, 1)
+    assert (sweeping.wake_due(), sweeping.wake_due(), OrmQ.objects.count()) == (1, 0, 1)
 
 
 def test_a_lost_worker_is_found_by_the_sweep() -> None:
     run = create()
     leases.take(run.pk)
-    forget_the_doorbell(run)
+    forget_the_wake_up_task(run)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    forget_the_doorbell(run)
-    assert sweeping.ring() == 1
+    forget_the_wake_up_task(run)
+    assert sweeping.wake_due() == 1
 
 
 def test_a_working_run_is_not_rung() -> None:
     run = create()
     leases.take(run.pk)
-    forget_the_doorbell(run)
-    assert sweeping.ring() == 0
+    forget_the_wake_up_task(run)
+    assert sweeping.wake_due() == 0
 
 
 def test_a_foreground_run_is_never_rung() -> None:
     run = create(foreground=True)
-    forget_the_doorbell(run)
-    assert (sweeping.ring(), OrmQ.objects.count()) == (0, 0)
+    forget_the_wake_up_task(run)
+    assert (sweeping.wake_due(), OrmQ.objects.count()) == (0, 0)
 
 
 def test_a_foreground_run_whose_command_is_gone_is_closed_and_can_go_on_in_a_worker() -> None:
@@ -618,14 +618,14 @@ def test_a_foreground_run_whose_command_is_gone_is_closed_and_can_go_on_in_a_wor
 
 def test_a_foreground_run_that_never_started_is_closed() -> None:
     run = create(foreground=True)
-    forget_the_doorbell(run)
+    forget_the_wake_up_task(run)
     assert sweeping.close_abandoned() == 1
 
 
 def test_a_foreground_run_at_work_is_not_closed() -> None:
     run = create(foreground=True)
     leases.take(run.pk, foreground=True)
-    forget_the_doorbell(run)
+    forget_the_wake_up_task(run)
     assert sweeping.close_abandoned() == 0
 
 

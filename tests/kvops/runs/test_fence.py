@@ -56,15 +56,15 @@ def test_nothing_is_begun_behind_the_trust_deadline() -> None:
 
 
 def test_the_fence_gives_the_clock_of_the_process_back() -> None:
-    def ring(*_: object) -> None:
+    def run_task(*_: object) -> None:
         """Somebody else's."""
 
-    theirs, before = signal.signal(signal.SIGALRM, ring), signal.setitimer(signal.ITIMER_REAL, 100, 7)
+    theirs, before = signal.signal(signal.SIGALRM, run_task), signal.setitimer(signal.ITIMER_REAL, 100, 7)
     try:
         with held(time.monotonic()).fence():
             assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
         left, interval = signal.getitimer(signal.ITIMER_REAL)
-        assert signal.getsignal(signal.SIGALRM) is ring
+        assert signal.getsignal(signal.SIGALRM) is run_task
     finally:
         signal.signal(signal.SIGALRM, theirs)
         signal.setitimer(signal.ITIMER_REAL, *before)

@@ -185,7 +185,7 @@ def test_no_step_excuses_silence_for_ever(cluster: supervision.Cluster) -> None:
 def test_the_worker_does_the_rounds_of_a_sweep_that_is_gone(cluster: supervision.Cluster, estate: make.Estate) -> None:
     run = scan(estate)
     OrmQ.objects.all().delete()
-    Run.objects.update(rung_at=Now() - timedelta(seconds=timing.STALE_DOORBELL + 1))
+    Run.objects.update(task_sent_at=Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + 1))
     said = StringIO()
     worker_command.Command(stderr=said)._look_after_sweep()
     assert [row.func() for row in OrmQ.objects.all()].count("kvops.tasks.step") == 1

@@ -45,7 +45,7 @@ def run(estate: make.Estate) -> Run:
     """A scan whose doorbell got lost."""
     run = inventory.start_scan(estate.qa, actor=make.SETUP).run
     OrmQ.objects.all().delete()
-    Run.objects.update(rung_at=Now() - timedelta(seconds=timing.STALE_DOORBELL + 1))
+    Run.objects.update(task_sent_at=Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + 1))
     return run
 
 
