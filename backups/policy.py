@@ -26,7 +26,7 @@ from kvops.environments.toml import (
     DefinitionRefused,
     TomlTable,
     differences,
-    for_the_record,
+    for_the_audit_log,
     insist_unique,
     load,
 )
@@ -208,7 +208,7 @@ def _put_in_force(wanted: Policy, found: Sequence[str], actor: log.Actor) -> Non
         actor=actor,
         subject=f"policy:{version.number}",
         digest=version.digest,
-        details={"changes": for_the_record(found)},
+        details={"changes": for_the_audit_log(found)},
     )
 
 

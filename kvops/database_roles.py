@@ -13,7 +13,7 @@ from psycopg import sql
 from kvops.refusals import Refused
 
 EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
-RECORD = ("audit_entry", "audit_head")
+AUDIT_TABLES = ("audit_entry", "audit_head")
 APPLICATION: Mapping[str, str] = {
     "audit_entry": "SELECT, INSERT",
     # The column is for the row's lock, which needs a right to update; the trigger lets nobody change it.
@@ -79,7 +79,7 @@ def setup(application: Login, verifier: Login | None) -> None:
         # For the tables of later migrations, until this runs again.
         _run(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {{}} GRANT {EVERYTHING} ON TABLES TO {{}}", schema, application.role)
         if verifier:
-            for table in RECORD:
+            for table in AUDIT_TABLES:
                 _run("GRANT SELECT ON {} TO {}", table, verifier.role)
 
 

@@ -23,7 +23,7 @@ from kvops.approvals import prepared_changes as changes
 from kvops.cloudflare import CloudflareError
 from kvops.connections.clients import reader
 from kvops.environments import definition as estate
-from kvops.environments.toml import Applied, DefinitionRefused, TomlTable, for_the_record
+from kvops.environments.toml import Applied, DefinitionRefused, TomlTable, for_the_audit_log
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange, Scratch
 from kvops.wording import say
 
@@ -233,5 +233,5 @@ def _record(wanted: Sequence[estate.EnvironmentDefinition], differences: Sequenc
         actor=actor,
         subject="environments",
         digest=evidence.digest_of(evidence.canonical_evidence(estate.as_data(wanted))),
-        details={"changes": for_the_record(differences)},
+        details={"changes": for_the_audit_log(differences)},
     )

@@ -13,7 +13,7 @@ from kvops.approvals import gate as approvals
 
 type Fields = Mapping[str, object]
 
-_RECORDED = 20
+_MOST_IN_AUDIT_LOG = 20
 
 
 class DefinitionRefused(approvals.ApprovalRefused):
@@ -173,10 +173,10 @@ def differences(before: Mapping[str, Fields], after: Mapping[str, Fields]) -> li
     return changes
 
 
-def for_the_record(changes: Sequence[str]) -> list[str]:
+def for_the_audit_log(changes: Sequence[str]) -> list[str]:
     """The changes as an audit entry can hold them: the first twenty, shortened, and how many there are besides."""
-    short = [change[:200] for change in changes[:_RECORDED]]
-    return short if len(changes) <= _RECORDED else [*short, f"and {len(changes) - _RECORDED} more"]
+    short = [change[:200] for change in changes[:_MOST_IN_AUDIT_LOG]]
+    return short if len(changes) <= _MOST_IN_AUDIT_LOG else [*short, f"and {len(changes) - _MOST_IN_AUDIT_LOG} more"]
 
 
 def _words(fields: Fields) -> str:

@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit import log
-from audit.models import Entry as Recorded
+from audit.models import Entry as AuditEntry
 from backups.deletion import chunks
 from backups.deletion import run as deletion
 from backups.models import CleanupChunk
@@ -373,7 +373,7 @@ def test_then_it_waits_for_a_person(production: deletion._Deletion, kv: Kv) -> N
     assert (run.cursor, run.note) == ({"phase": "delete", "waits": True}, FIRST)
     assert run.stop_requested_by == "system:first-chunk"
     assert Run.objects.get(pk=other.pk).stop_requested_by == ""
-    entry = Recorded.objects.get(action="run.stop_requested")
+    entry = AuditEntry.objects.get(action="run.stop_requested")
     assert (entry.actor, entry.environment, entry.subject) == ("system:first-chunk", "production", f"run:{run.pk}")
 
 

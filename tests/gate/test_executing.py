@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from audit import log
-from audit.models import Entry as Recorded
+from audit.models import Entry as AuditEntry
 from backups import archive as manifest
 from backups.cleanup import requests as cleanup
 from backups.cleanup import stages
@@ -595,7 +595,7 @@ def test_what_equals_its_copy_is_intended_deleted_and_noted(
     assert kv.sent == [(stage.namespace.namespace_id, equal)]
     assert now(chunk).state == "sent"
     assert dict(CleanupException.objects.values_list("name", "outcome")) == {NAMES[1]: "changed"}
-    entry = Recorded.objects.get(action="chunk.intended")
+    entry = AuditEntry.objects.get(action="chunk.intended")
     assert (entry.subject, entry.environment, entry.digest) == (f"stage:{stage.pk}", "qa", intended.names_sha256)
     assert (entry.actor_id, entry.subject_label) == (lease.actor.id, str(stage))
     assert entry.details == {"chunk": 1, "names": 2, "not_sent": 1}
@@ -864,7 +864,7 @@ def test_a_start_claims_and_creates_the_run(world: GateWorld, request_: CleanupR
         world.people.operator2, str(world.people.operator2), world.people.operator2
     )  # fmt: skip
     assert (stage.run, stage.state, approval.state) == (run, "deleting", "used")
-    entry = Recorded.objects.get(action="stage.deleting")
+    entry = AuditEntry.objects.get(action="stage.deleting")
     assert (entry.actor_id, entry.digest) == (world.people.operator2.pk, approval.digest)
 
 

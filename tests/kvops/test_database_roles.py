@@ -26,8 +26,8 @@ from tests.database_roles import Roles, roles
 __all__ = ["roles"]
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-RECORD = sorted(grants.RECORD)
-PROTECTED = [*RECORD, *sorted(grants.FROZEN)]
+AUDIT_TABLES = sorted(grants.AUDIT_TABLES)
+PROTECTED = [*AUDIT_TABLES, *sorted(grants.FROZEN)]
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_an_entry_whose_number_the_owner_chose_is_found_by_the_verification(role
     assert [problem.problem for problem in verify().problems] == ["the entry lies beyond the head"]
 
 
-@pytest.mark.parametrize("table", RECORD)
+@pytest.mark.parametrize("table", AUDIT_TABLES)
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM {}", "TRUNCATE {}", "UPDATE {} SET seq = 0", "INSERT INTO {} DEFAULT VALUES"]
 )
@@ -134,7 +134,7 @@ def test_the_verifier_changes_nothing(verifier: psycopg.Connection, table: str, 
 
 def test_the_verifier_reads_the_record_and_nothing_else(verifier: psycopg.Connection) -> None:
     for (table,) in verifier.execute(TABLES).fetchall():
-        if table in grants.RECORD:
+        if table in grants.AUDIT_TABLES:
             verifier.execute(f'SELECT FROM "{table}"')
         else:
             refused(verifier, f'SELECT FROM "{table}"')

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from audit.models import Entry as Recorded
+from audit.models import Entry as AuditEntry
 from backups.comparisons import start as comparisons
 from backups.models import Comparison, Generation
 from kvops.cloudflare import KvEntry
@@ -109,7 +109,7 @@ def test_a_key_is_shown_on_both_sides(browser: Client, generation: Generation, e
     shown = answer.content.decode()
     assert "&quot;newer&quot;" in shown
     assert answer.headers["Cache-Control"].startswith("max-age=0, no-cache, no-store")
-    assert Recorded.objects.filter(action="value.viewed", details__key="master:2").count() == 1
+    assert AuditEntry.objects.filter(action="value.viewed", details__key="master:2").count() == 1
 
 
 def test_the_value_of_a_setting_stays_masked(browser: Client, generation: Generation, estate: make.Estate) -> None:
@@ -136,7 +136,7 @@ def test_a_copy_that_cannot_be_read_is_said(browser: Client, generation: Generat
         address(comparison, "comparison_value", comparison.entries.get(name="master:2").pk), follow=True
     )
     assert "found no object" in answer.content.decode()
-    assert Recorded.objects.filter(action="refused").count() == 1
+    assert AuditEntry.objects.filter(action="refused").count() == 1
 
 
 def test_a_reviewer_may_compare_and_an_auditor_sees_it(
@@ -156,7 +156,7 @@ def test_what_is_refused_is_said_and_recorded(browser: Client, generation: Gener
     asked = {"against": f"kv:{estate.qa.pk}"}
     answer = browser.post(reverse("backups:comparison_start", args=[generation.pk]), asked)
     assert (answer.status_code, "is already running" in answer.content.decode()) == (409, True)
-    assert Recorded.objects.filter(action="refused").count() == 1
+    assert AuditEntry.objects.filter(action="refused").count() == 1
     wrong = browser.post(reverse("backups:comparison_start", args=[generation.pk]), {"against": "copy:0"})
     assert wrong.status_code == 422
 

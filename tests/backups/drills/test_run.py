@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.actions import Action
-from audit.models import Entry as Recorded
+from audit.models import Entry as AuditEntry
 from backups.drills import requests as drills
 from backups.drills import run as rehearsing
 from backups.models import Drill
@@ -206,7 +206,7 @@ def test_one_approval_carries_drill_after_drill(scratch: Scratch, people: make.P
         drilled(drills.start(scratch.environment, by=people.operator))
     request.refresh_from_db()
     assert (request.state, Drill.objects.filter(approval=request, passed=True).count()) == ("approved", 2)
-    assert Recorded.objects.filter(action=Action.APPROVAL_CARRIED, digest=request.digest).count() == 2
+    assert AuditEntry.objects.filter(action=Action.APPROVAL_CARRIED, digest=request.digest).count() == 2
 
 
 CHANGES: dict[str, Callable[[Scratch], object]] = {

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from audit.models import Entry as Recorded
+from audit.models import Entry as AuditEntry
 from backups import archive as manifest
 from backups.comparisons import start as comparisons
 from backups.comparisons import values as viewing
@@ -415,7 +415,7 @@ def test_a_refusal_is_recorded_with_its_reason(estate: make.Estate, operator: Cl
     settings.AGE_RECIPIENTS = ()
     answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": "system-root"})
     assert answer.status_code == 422
-    assert "KVOPS_AGE_RECIPIENTS" in str(Recorded.objects.filter(action="refused").latest("seq").details)
+    assert "KVOPS_AGE_RECIPIENTS" in str(AuditEntry.objects.filter(action="refused").latest("seq").details)
 
 
 # Comparing two copies

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from audit.models import Entry as Recorded
+from audit.models import Entry as AuditEntry
 from backups.models import Generation, Restore
 from backups.restores import requests as restores
 from backups.restores import undo
@@ -213,7 +213,7 @@ def test_a_refusal_is_said_and_recorded(browser: Client, generation: Generation,
     answer = browser.post(reverse("backups:restore_submit", args=[restore.pk]), {"reason": "x"})
     assert answer.status_code == 409
     assert "Keys that are there and not as in the copy: 1." in answer.content.decode()
-    assert Recorded.objects.filter(action="refused", subject=f"restore:{restore.pk}").count() == 1
+    assert AuditEntry.objects.filter(action="refused", subject=f"restore:{restore.pk}").count() == 1
 
 
 def test_the_reviewer_sees_what_is_overwritten(generation: Generation, people: make.People) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from audit.models import Entry as Recorded
+from audit.models import Entry as AuditEntry
 from backups.execution import prepaid as reserving
 from backups.execution.live_values import live_values
 from backups.generations import start as generations
@@ -419,7 +419,7 @@ def test_of_a_write_whose_answer_contradicts_itself_the_team_is_told(estate: mak
     restore = restoring.done(generation, people)
     told = Notification.objects.get(event=NotificationEvent.ANSWER_CONTRADICTED, person=people.reviewer)
     assert (told.subject, told.link) == (f"restore:{restore.pk}", f"/restores/{restore.pk}/")
-    assert "contradicts" in Recorded.objects.get(action="restore.chunk_settled").details["problem"]
+    assert "contradicts" in AuditEntry.objects.get(action="restore.chunk_settled").details["problem"]
 
 
 def test_three_tries_and_no_more(estate: make.Estate, people: make.People) -> None:
@@ -962,7 +962,9 @@ def test_a_name_outside_the_approved_set_would_be_seen_by_the_judge(estate: make
 def test_every_step_is_in_the_record(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     restore = restoring.done(generation, people)
-    actions = Recorded.objects.filter(subject=f"restore:{restore.pk}").order_by("seq").values_list("action", flat=True)
+    actions = (
+        AuditEntry.objects.filter(subject=f"restore:{restore.pk}").order_by("seq").values_list("action", flat=True)
+    )
     assert [one.removeprefix("restore.") for one in actions] == [
         *("prepared", "compared", "submitted", "approved", "started"),
         *("chunk_intended", "chunk_settled", "finished"),
