@@ -57,7 +57,7 @@ from tests.constraints.estate import change, sql
 from tests.constraints.kvops_rows import (
     APPROVALS,
     CONTRADICTION_ACCEPTED,
-    ESTATE,
+    ENVIRONMENTS,
     REQUEST_DECIDED,
     REQUEST_FROZEN,
     ROLLBACK_FROZEN,
@@ -113,7 +113,7 @@ TABLE = [
     *RUNS,
     *STOPS,
     *ROLLBACKS,
-    *ESTATE,
+    *ENVIRONMENTS,
     *COPIES,
     *STAGES,
     *SHARES,

@@ -338,7 +338,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='preparedchange',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['environment', 'policy'])), name='change_of_the_estate'),
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['environment', 'policy'])), name='change_of_environments_or_policy'),
         ),
         migrations.AddConstraint(
             model_name='preparedchange',

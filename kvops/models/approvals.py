@@ -153,7 +153,9 @@ class PreparedChange(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(name="change_of_the_estate", condition=Q(kind__in=["environment", "policy"])),
+            models.CheckConstraint(
+                name="change_of_environments_or_policy", condition=Q(kind__in=["environment", "policy"])
+            ),
             models.UniqueConstraint(
                 fields=["kind"],
                 condition=Q(applied_at__isnull=True, discarded_at__isnull=True),

@@ -75,7 +75,7 @@ APPROVALS = [
     RowAttempt("approval_digest_is_of_evidence", lambda w: w.approval(evidence="[]")),
     RowAttempt("approval_evidence_size", lambda w: w.of_size(65537), "too large"),
     RowAttempt("approval_evidence_size", lambda w: w.of_size(1), "empty"),
-    RowAttempt("change_of_the_estate", lambda w: w.prepared(kind="delete_keys")),
+    RowAttempt("change_of_environments_or_policy", lambda w: w.prepared(kind="delete_keys")),
     RowAttempt("change_one_open_per_kind", lambda w: again(w.prepared())),
     RowAttempt(
         "kvops_preparedchange_approval_id_key", lambda w: again(w.prepared(approval=w.approval()), kind="environment")
@@ -223,7 +223,7 @@ RUNS = [
     RowAttempt("run_progress_within_total", lambda w: change(w.run(), total=1, done=2)),
 ]
 
-ESTATE = [
+ENVIRONMENTS = [
     RowAttempt("kvops_person_email_key", lambda w: again(w.operator)),
     RowAttempt("person_language_is_known", lambda w: change(w.operator, language="tlh")),
     RowAttempt("person_email_is_case_folded", lambda w: change(w.operator, email="Operator@example.com")),
