@@ -33,7 +33,7 @@ NOTES = (
     gettext_noop("The keys are looked for once more after the settle time."),
     gettext_noop("The keys are looked for once more after a day."),
 )
-PUT_BACK = (
+RESTORED = (
     RestoreEntry.Outcome.SENT,
     RestoreEntry.Outcome.WRITTEN,
     RestoreEntry.Outcome.EQUAL,
@@ -97,8 +97,8 @@ def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
         last_index__gte=OuterRef("index"),
     )
     may_be = Q(outcome__in=MAY_BE) & (Q(restore__run__state__in=Run.OPEN) | Exists(perhaps))
-    put_back = undone.filter(Q(outcome__in=PUT_BACK) | may_be)
-    found = found.exclude(name__in=put_back.values("name"))
+    restored = undone.filter(Q(outcome__in=RESTORED) | may_be)
+    found = found.exclude(name__in=restored.values("name"))
     return list(found.order_by("index").values_list("index", flat=True))
 
 

@@ -9,7 +9,7 @@ NOT_BY_US = (Outcome.CHANGED, Outcome.VANISHED, Outcome.EXPIRED, Outcome.STOPPED
 """Names of a chunk with one of these were not sent, were there all the same, or were written again after they were."""
 
 Restored = RestoreEntry.Outcome
-THERE_AGAIN = (
+PRESENT_AGAIN = (
     Restored.SENT,
     Restored.WRITTEN,
     Restored.EQUAL,
@@ -39,7 +39,7 @@ SELECT e.name, c.intended_at AS at
                                                 AND p.index BETWEEN b.first_index AND b.last_index
                     WHERE r.namespace_id = %(namespace)s AND b.intended_at BETWEEN %(since)s AND %(shown)s
                       AND p.name = e.name AND b.intended_at > c.intended_at
-                      AND (p.outcome IN ({there_again}) OR (b.state = 'intended' AND p.outcome IN ({may_be}))))"""
+                      AND (p.outcome IN ({present_again}) OR (b.state = 'intended' AND p.outcome IN ({may_be}))))"""
 
 
 def deleted_by_us() -> str:
@@ -47,7 +47,7 @@ def deleted_by_us() -> str:
 
     Without those that a restore or an undo put back, or found there, after the deletion and before the listing.
     """
-    return _DELETED.format(not_by_us=_listed(NOT_BY_US), there_again=_listed(THERE_AGAIN), may_be=_listed(MAY_BE))
+    return _DELETED.format(not_by_us=_listed(NOT_BY_US), present_again=_listed(PRESENT_AGAIN), may_be=_listed(MAY_BE))
 
 
 def _listed(outcomes: Iterable[str]) -> str:

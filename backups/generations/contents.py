@@ -87,7 +87,7 @@ def relying_on(generation: Generation) -> Sequence[CleanupStage]:
     return list(stages.order_by("-pk")[:SHOWN])
 
 
-def put_back_from(generation: Generation) -> Sequence[Restore]:
+def restored_from(generation: Generation) -> Sequence[Restore]:
     """The restores and undos that take keys out of this copy, newest first."""
     found = generation.restores.naming().select_related("environment", "namespace")
     return list(found.order_by("-pk")[:SHOWN])

@@ -47,7 +47,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "sections": recovery.sections(recovery.recovery_steps(generation)) if restorable else [],
         "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:CHECKS],
         "stages": catalogue.relying_on(generation),
-        "restores": catalogue.put_back_from(generation),
+        "restores": catalogue.restored_from(generation),
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }

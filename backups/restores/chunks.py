@@ -88,20 +88,20 @@ def of_range(chunk: RestoreChunk, *outcomes: RestoreEntry.Outcome) -> list[Wante
     return wanted(chunk.restore, list(entries.order_by("index").values_list("index", flat=True)))
 
 
-type Became = tuple[RestoreEntry.Outcome, RestoreEntry.Compared]
+type NameResult = tuple[RestoreEntry.Outcome, RestoreEntry.Compared]
 """What became of a name, and how it compares now."""
 
 
-def keep(restore: Restore, became: Mapping[int, Became]) -> None:
+def keep(restore: Restore, results: Mapping[int, NameResult]) -> None:
     """Write down what became of names, by index, in one statement within the caller's transaction."""
-    outcomes = [outcome.value for outcome, _ in became.values()]
-    compared = [how.value for _, how in became.values()]
+    outcomes = [outcome.value for outcome, _ in results.values()]
+    compared = [how.value for _, how in results.values()]
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE backups_restoreentry AS entry SET outcome = f.outcome, compared = f.compared"
             " FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS f(index, outcome, compared)"
             " WHERE entry.restore_id = %s AND entry.index = f.index",
-            [list(became), outcomes, compared, restore.pk],
+            [list(results), outcomes, compared, restore.pk],
         )
 
 

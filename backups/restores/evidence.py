@@ -81,9 +81,9 @@ def _warnings(restore: Restore, generation: Generation) -> list[dict[str, object
         warnings.append({"code": "restore_takes_production", "environment": generation.environment.name})
     elif generation.namespace_id != restore.namespace_id:
         warnings.append({"code": "restore_elsewhere", "environment": generation.environment.name})
-    not_put_back = sum(restore.found.get(kind, 0) for kind in ("expired", "soon"))
-    if not_put_back:
-        warnings.append({"code": "restore_too_late", "count": not_put_back})
+    not_restored = sum(restore.found.get(kind, 0) for kind in ("expired", "soon"))
+    if not_restored:
+        warnings.append({"code": "restore_too_late", "count": not_restored})
     return warnings
 
 

@@ -47,7 +47,7 @@ STALE = gettext_noop(
 )
 
 
-def put_back(lease: Lease) -> Again | Done | None:
+def run_restore(lease: Lease) -> Again | Done | None:
     """One step of a restore or an undo. Raises RunError when the target, a right or the copy does not hold."""
     related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
     restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
@@ -264,11 +264,11 @@ class _RestoreRun:
                 return None
         with self.lease.checkpoint():
             restore.entries.filter(outcome__in=RestoreEntry.UNDER_WAY).update(outcome=Outcome.STOPPED)
-        became = dict(restore.entries.values_list("outcome").annotate(n=Count("pk")))
-        written, equal = became.get(Outcome.WRITTEN, 0), became.get(Outcome.EQUAL, 0)
+        results = dict(restore.entries.values_list("outcome").annotate(n=Count("pk")))
+        written, equal = results.get(Outcome.WRITTEN, 0), results.get(Outcome.EQUAL, 0)
         counts = {"written": written, "equal": equal, "left": restore.names - written - equal}
         with self.lease.checkpoint(
-            Done({**became, **counts}), cursor={}, done=restore.names, calls=self._putter.calls, note=""
+            Done({**results, **counts}), cursor={}, done=restore.names, calls=self._putter.calls, note=""
         ):
             move(
                 restore,

@@ -48,23 +48,23 @@ class Settler:
     def settle(self, chunk: RestoreChunk) -> None:
         """Compare every name of the chunk, close it, and plan another try for what is missing."""
         for block in batched(restore_chunks.of_range(chunk, *LOOKED_AT), BLOCK):
-            became = self._compare(chunk, block)
+            results = self._compare(chunk, block)
             # What is to be written again is read again in the next step.
-            with self.lease.checkpoint(no_further=all(how is Compared.UNKNOWN for _, how in became.values())):
-                restore_chunks.keep(self.restore, became)
+            with self.lease.checkpoint(no_further=all(how is Compared.UNKNOWN for _, how in results.values())):
+                restore_chunks.keep(self.restore, results)
         with self.lease.checkpoint():
             restore_chunks.settled(chunk, lease=self.lease)
             if restore_chunks.of_range(chunk, Outcome.AGAIN):
                 restore_chunks.repeat_chunk(chunk, attempt=chunk.attempt + 1)
 
-    def _compare(self, chunk: RestoreChunk, block: Sequence[Wanted]) -> dict[int, restore_chunks.Became]:
+    def _compare(self, chunk: RestoreChunk, block: Sequence[Wanted]) -> dict[int, restore_chunks.NameResult]:
         read = self.restore.generation.read
         reserve(self.budget, most_calls_for(len(block)))
         self.meter.insist({"read": len(block)})
         safety_digests = self._safety_digests(block)
         found = {}
         for one, live in live_values(self.reader, self.restore.namespace.namespace_id, block, read):
-            found[one.index] = self._became(chunk, one, live, safety_digests.get(one.name))
+            found[one.index] = self._result_of(chunk, one, live, safety_digests.get(one.name))
         return found
 
     def _safety_digests(self, block: Sequence[Wanted]) -> dict[str, bytes]:
@@ -73,9 +73,9 @@ class Settler:
         kept = GenerationEntry.objects.filter(generation=self.restore.safety_id, name__in=[one.name for one in block])
         return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
-    def _became(
+    def _result_of(
         self, chunk: RestoreChunk, one: Wanted, live: KvEntry | None, safety_digests: bytes | None
-    ) -> restore_chunks.Became:
+    ) -> restore_chunks.NameResult:
         """The outcome of a name, and how it compares with the copy now."""
         was = Outcome(one.outcome)
         held = None if live is None else entry_digest(live, self._key)

@@ -234,7 +234,7 @@ def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = N
         "may_end": restore.state in {State.PREPARING, State.PREPARED} or _lies_still(restore),
         "lies_still": _lies_still(restore),
         "found": sorted(restore.found.items()),
-        "became": [(kind, kind.label, n) for kind in RestoreEntry.Outcome if (n := result.get(kind))],
+        "results": [(kind, kind.label, n) for kind in RestoreEntry.Outcome if (n := result.get(kind))],
         "comparisons": restore.comparisons.select_related("run").order_by("-pk")[:COMPARISONS],
         "names_form": names,
         "entries": found[:PAGE],

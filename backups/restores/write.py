@@ -62,7 +62,7 @@ class _Plan:
     bulk: list[KvEntry] = field(default_factory=list)
     single: list[tuple[Wanted, KvEntry]] = field(default_factory=list)
     indexes: dict[str, int] = field(default_factory=dict)
-    became: dict[int, restore_chunks.Became] = field(default_factory=dict)
+    results: dict[int, restore_chunks.NameResult] = field(default_factory=dict)
     soon: set[str] = field(default_factory=set)
     """Names that expire so soon that Cloudflare may refuse them by the time they arrive."""
     gap: float = 0.0
@@ -145,7 +145,7 @@ class Putter:
             if outcome is None and (late := too_late(copy, now)):
                 outcome = Outcome(late.value)
             if outcome is not None:
-                plan.became[one.index] = (outcome, Compared.UNKNOWN)
+                plan.results[one.index] = (outcome, Compared.UNKNOWN)
                 continue
             plan.indexes[copy.name] = one.index
             alone = len(copy.data) > SINGLE or not takes_bulk(copy)
@@ -192,7 +192,7 @@ class Putter:
         progress: RunProgress = {} if plan.indexes else self.progress(chunk)
         with self.lease.checkpoint(no_further=bool(plan.indexes), **progress):
             emergency.hold(self.restore.environment)
-            restore_chunks.keep(self.restore, plan.became)
+            restore_chunks.keep(self.restore, plan.results)
             changed = RestoreChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
                 # What is there already is looked at again after the settle time, like what is written.
                 state=State.INTENDED if plan.indexes else State.SENT,
@@ -210,7 +210,7 @@ class Putter:
                 self.restore,
                 actor=self.lease.actor,
                 digest=sha256,
-                details={"chunk": chunk.number, "names": len(plan.indexes), "not_written": len(plan.became)},
+                details={"chunk": chunk.number, "names": len(plan.indexes), "not_written": len(plan.results)},
             )
         chunk.refresh_from_db()
 
@@ -292,14 +292,14 @@ class Putter:
             "problem": "; ".join(filter(None, (one.problem for one in answers)))[:500],
         }
         unknown = any(one.unknown for one in answers)
-        became: dict[int, restore_chunks.Became] = {}
+        results: dict[int, restore_chunks.NameResult] = {}
         for name, index in plan.indexes.items():
             if name in left:
-                became[index] = (left[name], Compared.UNKNOWN)
+                results[index] = (left[name], Compared.UNKNOWN)
             elif not unknown:
-                became[index] = (Outcome.SENT, Compared.UNKNOWN)
+                results[index] = (Outcome.SENT, Compared.UNKNOWN)
         with self.lease.checkpoint(**self.progress(chunk)):
-            restore_chunks.keep(self.restore, became)
+            restore_chunks.keep(self.restore, results)
             values: dict[str, object] = {} if unknown else {"state": State.SENT, "sent_at": Now()}
             RestoreChunk.objects.filter(pk=chunk.pk, state=State.INTENDED).update(
                 answer=answer, gap_ms=int(plan.gap * 1000), **values

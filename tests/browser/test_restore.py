@@ -18,7 +18,7 @@ LOST, CHANGED, KEPT = "clinic:id:0003", "clinic:id:0005", "clinic:id:0007"
 
 
 @dataclass
-class PuttingBack:
+class RestorePage:
     """A restore on its page, with the operator at the keyboard and the reviewer who decides."""
 
     operator: Page
@@ -49,7 +49,7 @@ class PuttingBack:
     def prepare(self, copy: str, *names: str) -> None:
         """Paste the names and have them compared with KV."""
         page = self.operator
-        page.goto(f"{copy}put-back/")
+        page.goto(f"{copy}restores/new/")
         page.fill("[name=names]", "\n".join(names))
         page.get_by_role("button", name="Compare with KV").click()
         page.wait_for_url(re.compile(r"/restores/\d+/$"))
@@ -68,11 +68,11 @@ class PuttingBack:
 
 
 @pytest.fixture
-def job(sign_in: SignIn) -> PuttingBack:
-    return PuttingBack(sign_in("operator"), sign_in("reviewer"))
+def job(sign_in: SignIn) -> RestorePage:
+    return RestorePage(sign_in("operator"), sign_in("reviewer"))
 
 
-def test_what_was_lost_is_put_back_and_what_changed_is_shown(product: Product, job: PuttingBack) -> None:
+def test_what_was_lost_is_put_back_and_what_changed_is_shown(product: Product, job: RestorePage) -> None:
     copy, page, before = job.copy(), job.operator, product.read(QA, LOST)
     product.remove(QA, LOST)
     product.write(QA, CHANGED, b'{"written": "since the copy"}')
@@ -90,7 +90,7 @@ def test_what_was_lost_is_put_back_and_what_changed_is_shown(product: Product, j
     job.prepare(copy, CHANGED)  # and left there: how one looks before it is submitted
 
 
-def test_a_copy_is_compared_with_kv(job: PuttingBack) -> None:
+def test_a_copy_is_compared_with_kv(job: RestorePage) -> None:
     page = job.operator
     page.goto("/backups/?environment=qa&purpose=routine&prefix=clinic:id:")
     page.locator("main tbody a[href^='/backups/']").first.click()

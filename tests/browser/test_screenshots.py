@@ -65,7 +65,7 @@ LINKED: dict[str, tuple[str, ...]] = {
     "backup": ("/backups/", r"/backups/\d+/"),
     "backup-encrypted": ("/backups/?prefix=mail:", r"/backups/\d+/"),
     "pin": ("/retention/", r"/backups/\d+/pin"),
-    "restore-new": (CLINICS, r"/backups/\d+/", r"/backups/\d+/put-back/"),
+    "restore-new": (CLINICS, r"/backups/\d+/", r"/backups/\d+/restores/new/"),
     "restore": ("/restores/?state=done", r"/restores/\d+/"),
     "restore-open": ("/restores/?state=open", r"/restores/\d+/"),
     "comparisons": (CLINICS, r"/backups/\d+/", r"/backups/\d+/compare/"),

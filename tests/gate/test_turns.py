@@ -129,7 +129,7 @@ def test_what_is_evidence_is_shown(qa: CleanupStage, production: CleanupStage, w
     assert (missing(production), shown(production)) == ("", [qa.pk])
 
 
-def there_again(qa: CleanupStage, index: int = 1) -> Reappearance:
+def reappeared(qa: CleanupStage, index: int = 1) -> Reappearance:
     return Reappearance.objects.create(stage=qa, index=index, name=gate.NAMES[index], same=True)
 
 
@@ -137,7 +137,7 @@ def there_again(qa: CleanupStage, index: int = 1) -> Reappearance:
 def test_keys_that_are_there_again_must_be_noted_first(
     world: GateWorld, qa: CleanupStage, production: CleanupStage
 ) -> None:
-    again = there_again(qa)
+    again = reappeared(qa)
     assert (missing(production), shown(production)) == (AGAIN, [])
     gate.tampered(again, note="a job", acknowledged_by=world.people.operator, acknowledged_at=Now())
     assert (missing(production), shown(production)) == ("", [qa.pk])
@@ -153,7 +153,7 @@ def test_of_several_the_newest_counts_and_none_stands_in_for_what_came_back(
     for stage, days in ((newer, 2), (qa, 1)):
         gate.tampered(stage, accepted_at=Now() - timedelta(days=days))
     assert shown(production) == [qa.pk]
-    there_again(qa)
+    reappeared(qa)
     assert (missing(production), shown(production)) == (AGAIN, [])
 
 
@@ -161,14 +161,14 @@ def test_what_came_back_elsewhere_is_not_said_of_qa(
     world: GateWorld, qa: CleanupStage, production: CleanupStage
 ) -> None:
     gate.tampered(qa, scope_digest="9" * 64)
-    there_again(qa)
+    reappeared(qa)
     assert missing(production) == FIRST
 
 
 def test_what_came_back_of_what_counts_no_more_is_said_all_the_same(qa: CleanupStage, production: CleanupStage) -> None:
     with gate.past_the_triggers():
         left(qa)
-    there_again(qa)
+    reappeared(qa)
     assert (missing(production), shown(production)) == (AGAIN, [])
 
 
@@ -228,7 +228,7 @@ def test_what_came_back_is_said_of_the_environment_that_is_missing(
 ) -> None:
     request = between(world, monkeypatch)
     first, second = accepted_in_both(world, request)
-    there_again(second)
+    reappeared(second)
     assert missing(gate.stage_of(request, "production")).startswith("Keys that were deleted in Staging")
     gate.tampered(first, accepted_at=Now() - timedelta(days=8))
     assert missing(gate.stage_of(request, "production")) == FIRST

@@ -44,7 +44,7 @@ def left_over(note: str) -> Change:
     return change
 
 
-def there_again(note: str) -> Change:
+def reappeared(note: str) -> Change:
     """A name that came back."""
 
     def change(qa: CleanupStage) -> None:
@@ -79,8 +79,8 @@ LEFT: Mapping[str, Change] = {
 }
 BACK: Mapping[str, Change] = {
     "nothing back": nothing,
-    "back and noted": there_again("a writer, stopped"),
-    "back and unseen": there_again(""),
+    "back and noted": reappeared("a writer, stopped"),
+    "back and unseen": reappeared(""),
 }
 KEYS: Mapping[str, Change] = {
     "keys": nothing,

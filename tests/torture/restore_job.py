@@ -21,7 +21,7 @@ def over() -> bool:
     return Restore.objects.filter(state=State.DONE).exists() and not Run.objects.open().exists()
 
 
-class PutBack(TortureJob):
+class RestoreJob(TortureJob):
     """People prepare, submit, approve and start the restore; what would be overwritten is copied by its run."""
 
     def over(self) -> bool:

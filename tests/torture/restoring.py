@@ -72,7 +72,7 @@ def _trial(here: CleanupGround, rng: random.Random, number: int) -> Found:
     refused = _refused(here, [keys[0].name, unnamed])
     here.clock.move(base - 600 - here.clock.time())
     undone = number % 2 == 0
-    restore = _undone(here, base) if undone else _put_back(here, base, keys if number % 4 == 1 else None)
+    restore = _undone(here, base) if undone else _restored(here, base, keys if number % 4 == 1 else None)
     here.work()
     found = _compared(here, RestoreTrial({item.name: item for item in keys}, refused, restore))
     found |= Found(trials=1, undone=undone, exact=exact, unnamed=here.kv.get(unnamed) is not None)
@@ -98,7 +98,7 @@ def _undone(here: CleanupGround, base: int) -> Restore:
     return _seen_through(here, run)
 
 
-def _put_back(here: CleanupGround, base: int, listed: Sequence[Item] | None) -> Restore:
+def _restored(here: CleanupGround, base: int, listed: Sequence[Item] | None) -> Restore:
     """All keys of the copy, or those in a list, approved by another person."""
     operator, names = here.people.operator, [item.name for item in listed] if listed else None
     restore = selecting.prepare_restore(here.copy, names=names, actor=operator.actor, person=operator)

@@ -48,8 +48,8 @@ KINDS = (
         TrialKind("tests.torture.main_job.MainJob", partial(main_job, variant=variant), verdict.of_main_job, 360)
         for variant in range(VARIANTS)
     ),
-    TrialKind("tests.torture.restore_job.PutBack", trial_estate.lost, verdict.of_restore, 60),
-    TrialKind("tests.torture.restore_job.PutBack", trial_estate.lost_alone, verdict.of_restore, 60),
+    TrialKind("tests.torture.restore_job.RestoreJob", trial_estate.lost, verdict.of_restore, 60),
+    TrialKind("tests.torture.restore_job.RestoreJob", trial_estate.lost_alone, verdict.of_restore, 60),
 )
 
 

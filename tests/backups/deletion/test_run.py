@@ -630,7 +630,7 @@ def another_policy(_: CleanupStage) -> None:
     PolicyVersion.objects.create(number=99, digest="9" * 64, definition="{}", applied_by="x")
 
 
-def there_again_in_qa(stage: CleanupStage) -> None:
+def reappeared_in_qa(stage: CleanupStage) -> None:
     qa = stage.request.stages.get(environment__slug="qa")
     Reappearance.objects.create(stage=qa, index=0, name=NAMES[0], same=False, found_at=Now())
 
@@ -640,7 +640,7 @@ def another_copy_of_the_second_key(stage: CleanupStage) -> None:
 
 
 @pytest.mark.hazard("4.2.8", "4.2.9")
-@pytest.mark.parametrize("change", [another_policy, there_again_in_qa, another_copy_of_the_second_key])
+@pytest.mark.parametrize("change", [another_policy, reappeared_in_qa, another_copy_of_the_second_key])
 def test_what_changes_during_the_pause_ends_the_deletion(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, change: Callable[[CleanupStage], None]
 ) -> None:

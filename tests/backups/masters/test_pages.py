@@ -43,7 +43,7 @@ def test_the_export_is_a_run_with_its_own_page(d1: make.Estate, operator: Client
     assert (made.status, made.made_by, made.keys) == ("verified", people.operator, 2)
     page = operator.get(f"/backups/{made.pk}/").content.decode()
     assert "MASTERS_D1.masters" in page
-    assert "put-back" not in page
+    assert "restores/new" not in page
 
 
 def test_a_second_click_is_refused_and_recorded(d1: make.Estate, operator: Client) -> None:
