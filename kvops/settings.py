@@ -201,7 +201,7 @@ Q_CLUSTER = {
 
 AUDIT_SUBJECT_URLS = {
     "run": "run",
-    "missing": "missing-scan",
+    "unexplained": "unexplained-scan",
     "schedule": "schedule",
     "approval": "approval",
     "generation": "backups:generation",

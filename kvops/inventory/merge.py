@@ -28,7 +28,7 @@ WITH gone AS (
   RETURNING k.name, k.expiration, k.category
 ), explained AS MATERIALIZED ({explained}
 ), unexplained AS (
-  INSERT INTO kvops_missingkey (scan_id, name, expiration, category)
+  INSERT INTO kvops_unexplaineddeletion (scan_id, name, expiration, category)
   SELECT %(scan)s, k.name, k.expiration, k.category FROM gone k
    WHERE (k.expiration IS NULL OR k.expiration > extract(epoch FROM clock_timestamp()))
      AND NOT EXISTS (SELECT FROM explained d WHERE d.name = k.name AND (NOT %(narrower)s OR d.at >= (

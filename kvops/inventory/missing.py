@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops.models import MissingKey, Person, Role, Scan
+from kvops.models import Person, Role, Scan, UnexplainedDeletion
 from kvops.names import after_prefix, storable
 from kvops.refusals import Refused
 
@@ -26,11 +26,11 @@ class AcknowledgeRefused(Refused):
     """The deletions cannot be acknowledged this way; the message says why."""
 
 
-def names(scan: Scan, *, prefix: str = "", after: str = "") -> QuerySet[MissingKey]:
+def names(scan: Scan, *, prefix: str = "", after: str = "") -> QuerySet[UnexplainedDeletion]:
     """The keys that vanished without an explanation by this scan, in byte order, under a prefix, after a name."""
     if not (storable(prefix or "x") and storable(after or "x")):
-        return MissingKey.objects.none()
-    found = MissingKey.objects.filter(scan=scan, name__gte=prefix).order_by("name")
+        return UnexplainedDeletion.objects.none()
+    found = UnexplainedDeletion.objects.filter(scan=scan, name__gte=prefix).order_by("name")
     end = after_prefix(prefix) if prefix else None
     if end is not None:
         found = found.filter(name__lt=end)
@@ -55,7 +55,7 @@ def acknowledge_deletions(scan: Scan, *, by: Person, note: str) -> None:
             Action.MISSING_ACKNOWLEDGED,
             actor=log.Actor(by.pk, str(by)),
             environment=scan.namespace.environment.slug,
-            subject=f"missing:{scan.pk}",
+            subject=f"unexplained:{scan.pk}",
             subject_label=str(scan.namespace),
             details={"keys": scan.unexplained, "note": note.strip()[:1000]},
         )

@@ -5,10 +5,10 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from kvops.inventory import missing
-from kvops.models import Environment, MissingKey, Scan
+from kvops.models import Environment, Scan, UnexplainedDeletion
 
 
-class MissingFilter(forms.Form):
+class UnexplainedFilter(forms.Form):
     """Which scans to show; every field may be empty."""
 
     state = forms.ChoiceField(
@@ -46,10 +46,10 @@ class UnexplainedNamesFilter(forms.Form):
     )
     after = forms.CharField(required=False, strip=False, max_length=512, widget=forms.HiddenInput)
 
-    def names(self, scan: Scan) -> QuerySet[MissingKey]:
+    def names(self, scan: Scan) -> QuerySet[UnexplainedDeletion]:
         """The names of a scan that the filter lets through, in order; none while it is wrong."""
         if not self.is_valid():
-            return MissingKey.objects.none()
+            return UnexplainedDeletion.objects.none()
         return missing.names(scan, **self.cleaned_data)
 
 

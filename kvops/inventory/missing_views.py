@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from audit import log
 from audit.actions import Action
 from kvops.inventory import missing
-from kvops.inventory.missing_forms import AcknowledgeForm, MissingFilter, UnexplainedNamesFilter
+from kvops.inventory.missing_forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
 from kvops.models import Scan
 from kvops.people.signin import person_of
 from kvops.web import files as downloads
@@ -26,7 +26,7 @@ FORMATS = {"jsonl": (downloads.json_lines, "application/jsonl"), "csv": (downloa
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """List the scans that found keys gone without an explanation, newest first."""
-    form = MissingFilter(request.GET)
+    form = UnexplainedFilter(request.GET)
     found = form.scans().select_related("namespace__environment", "acknowledged_by")
     scans = list(found[: PAGE + 1])
     context = {
@@ -35,7 +35,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "after": scans[PAGE - 1].pk if len(scans) > PAGE else None,
         "filtered": any(request.GET.values()),
     }
-    return render(request, "missing/list.html", context)
+    return render(request, "unexplained/list.html", context)
 
 
 @require_safe
@@ -57,7 +57,7 @@ def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
         yield from UnexplainedNamesFilter(request.GET).names(scan).values_list("name", flat=True).iterator(10_000)
 
     response = StreamingHttpResponse(lines(names()), content_type=f"{content_type}; charset=utf-8")
-    name = f"{scan.namespace.environment.slug}-{scan.namespace.binding}-missing-{pk}.{ending}"
+    name = f"{scan.namespace.environment.slug}-{scan.namespace.binding}-unexplained-{pk}.{ending}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
@@ -76,11 +76,11 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
         details = {"reason": english(refused)[:500]}
         environment = scan.namespace.environment.slug
         log.refusal(
-            Action.REFUSED, actor=person.actor, environment=environment, subject=f"missing:{pk}", details=details
+            Action.REFUSED, actor=person.actor, environment=environment, subject=f"unexplained:{pk}", details=details
         )
     else:
         messages.success(request, _("Your note is recorded."))
-    return redirect("missing-scan", pk)
+    return redirect("unexplained-scan", pk)
 
 
 def _scan(pk: int) -> Scan:
@@ -100,4 +100,4 @@ def _page(request: HttpRequest, scan: Scan, form: AcknowledgeForm, status: int =
         "after": found[PAGE - 1].name if len(found) > PAGE else None,
         "may_acknowledge": request.user.has_perm("kvops.acknowledge"),
     }
-    return render(request, "missing/detail.html", context, status=status)
+    return render(request, "unexplained/detail.html", context, status=status)

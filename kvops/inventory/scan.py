@@ -200,7 +200,7 @@ def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> outcomes.Again
                     Action.MISSING_FOUND,
                     actor=lease.actor,
                     environment=mine.namespace.environment.slug,
-                    subject=f"missing:{mine.pk}",
+                    subject=f"unexplained:{mine.pk}",
                     subject_label=str(mine.namespace),
                     details={"keys": merged.unexplained},
                 )

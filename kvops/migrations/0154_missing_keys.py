@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="MissingKey",
+            name="UnexplainedDeletion",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("name", models.TextField(db_collation="C")),
@@ -74,14 +74,17 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="missingkey",
+            model_name="unexplaineddeletion",
             name="scan",
             field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="missing", to="kvops.scan"
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="unexplained_deletions",
+                to="kvops.scan",
             ),
         ),
         migrations.AddConstraint(
-            model_name="missingkey",
-            constraint=models.UniqueConstraint(fields=("scan", "name"), name="missing_once_per_scan"),
+            model_name="unexplaineddeletion",
+            constraint=models.UniqueConstraint(fields=("scan", "name"), name="unexplained_once_per_scan"),
         ),
     ]

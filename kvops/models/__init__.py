@@ -5,7 +5,7 @@ from kvops.models.budget import Budget, BudgetSpend
 from kvops.models.categories import Category, Family, PolicyVersion, Read
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace, Scratch
-from kvops.models.inventory import Key, MissingKey, Scan, ScanCount, StagedKey
+from kvops.models.inventory import Key, Scan, ScanCount, StagedKey, UnexplainedDeletion
 from kvops.models.notifications import Notification, NotificationEvent
 from kvops.models.people import Person, Role, RoleGrant, User
 from kvops.models.quota import DailyUse
@@ -30,7 +30,7 @@ __all__ = [
     "Firing",
     "Heartbeat",
     "Key",
-    "MissingKey",
+    "UnexplainedDeletion",
     "Namespace",
     "Notification",
     "Person",

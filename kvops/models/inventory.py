@@ -146,16 +146,16 @@ class Key(models.Model):
         return self.name
 
 
-class MissingKey(models.Model):
+class UnexplainedDeletion(models.Model):
     """A key that a scan found gone: KVOps did not delete it, and by what was known of it, it had not expired."""
 
-    scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="missing", db_index=False)
+    scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="unexplained_deletions", db_index=False)
     name = models.TextField(db_collation="C")
     expiration = models.BigIntegerField(null=True, blank=True)
     category = models.CharField(max_length=20, choices=Category)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["scan", "name"], name="missing_once_per_scan")]
+        constraints = [models.UniqueConstraint(fields=["scan", "name"], name="unexplained_once_per_scan")]
 
     def __str__(self) -> str:
         return self.name

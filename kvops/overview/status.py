@@ -249,7 +249,7 @@ def _unexplained() -> list[Alarm]:
             scan.unexplained,
         ) % {"namespace": scan.namespace, "count": scan.unexplained}
         text = _("KVOps did not delete it, and it had not expired. Somebody may delete past the approvals.")
-        found.append(Alarm("danger", title, text, reverse("missing-scan", args=[scan.pk]), _("See them")))
+        found.append(Alarm("danger", title, text, reverse("unexplained-scan", args=[scan.pk]), _("See them")))
     return found
 
 

@@ -53,7 +53,7 @@ PAGES = {
     "cleanup-new": "/cleanup/new/",
     "cleanup-new-key": "/cleanup/new/?binding=SETTINGS&prefix=mail:bounce&exact=1",
     "approvals": "/approvals/",
-    "unexplained": "/missing/",
+    "unexplained": "/unexplained/",
     "runs": "/runs/",
     "schedules": "/schedules/",
     "notifications": "/notifications/",
@@ -80,7 +80,7 @@ LINKED: dict[str, tuple[str, ...]] = {
     "approval-investigation": ("/investigations/", r"/approvals/\d+/"),
     "schedule": ("/schedules/", r"/schedules/\d+/"),
     "run": ("/runs/", r"/runs/\d+/"),
-    "unexplained-scan": ("/missing/", r"/missing/\d+/"),
+    "unexplained-scan": ("/unexplained/", r"/unexplained/\d+/"),
     "entry": ("/audit/", r"/audit/\d+/"),
 }
 """Pages of one thing each: the list to start from, and what a link to one looks like, page after page."""

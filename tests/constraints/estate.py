@@ -21,7 +21,6 @@ from kvops.models import (
     Environment,
     Family,
     Firing,
-    MissingKey,
     Namespace,
     Notification,
     Person,
@@ -34,6 +33,7 @@ from kvops.models import (
     ScanCount,
     Schedule,
     Skew,
+    UnexplainedDeletion,
     User,
 )
 
@@ -160,9 +160,9 @@ class Prerequisites:
         """A scan."""
         return Scan.objects.create(namespace=self.namespace, run=self.run())
 
-    def missing(self) -> MissingKey:
+    def missing(self) -> UnexplainedDeletion:
         """A key that vanished without an explanation."""
-        return MissingKey.objects.create(scan=self.scan(), name="a", category="legacy")
+        return UnexplainedDeletion.objects.create(scan=self.scan(), name="a", category="legacy")
 
     def counted(self) -> ScanCount:
         """Keys counted by a scan."""

@@ -51,7 +51,7 @@ def gone(estate: make.Estate) -> Scan:
 
 def test_what_somebody_else_deleted_is_kept_with_its_names(gone: Scan) -> None:
     assert (gone.gone, gone.unexplained, found(gone)) == (2, 2, ["master:a:1", "mastercache:x"])
-    assert list(gone.missing.order_by("name").values_list("category", flat=True)) == ["legacy", "cache"]
+    assert list(gone.unexplained_deletions.order_by("name").values_list("category", flat=True)) == ["legacy", "cache"]
 
 
 def test_it_is_recorded_and_shown_with_the_run(gone: Scan) -> None:
@@ -97,7 +97,7 @@ def test_ten_thousand_names_are_kept_and_paged(estate: make.Estate) -> None:
 def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: Scan, people: make.People) -> None:
     operator = signed_in(people.operator)
     assert "qa/SETTINGS: 2 keys vanished without an explanation" in operator.get("/").content.decode()
-    operator.post(reverse("missing-acknowledge", args=[gone.pk]), {"note": "A cron job of the CMS, now off."})
+    operator.post(reverse("unexplained-acknowledge", args=[gone.pk]), {"note": "A cron job of the CMS, now off."})
     assert "vanished without an explanation" not in operator.get("/").content.decode()
     entry = Entry.objects.get(action=Action.MISSING_ACKNOWLEDGED)
     assert (entry.actor_id, entry.details["note"]) == (people.operator.pk, "A cron job of the CMS, now off.")
@@ -117,32 +117,32 @@ def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make
 
 def test_the_pages_list_filter_and_link(gone: Scan, people: make.People) -> None:
     auditor = signed_in(people.auditor)
-    listed = auditor.get("/missing/?state=open&environment=qa").content.decode()
-    assert f"/missing/{gone.pk}/" in listed
-    assert f"/missing/{gone.pk}/" not in auditor.get("/missing/?state=done").content.decode()
-    page = auditor.get(f"/missing/{gone.pk}/?prefix=mastercache:").content.decode()
+    listed = auditor.get("/unexplained/?state=open&environment=qa").content.decode()
+    assert f"/unexplained/{gone.pk}/" in listed
+    assert f"/unexplained/{gone.pk}/" not in auditor.get("/unexplained/?state=done").content.decode()
+    page = auditor.get(f"/unexplained/{gone.pk}/?prefix=mastercache:").content.decode()
     assert "mastercache:x" in page
     assert "master:a:1" not in page
-    assert f"/missing/{gone.pk}/" in auditor.get("/keys/qa/SETTINGS/").content.decode()
+    assert f"/unexplained/{gone.pk}/" in auditor.get("/keys/qa/SETTINGS/").content.decode()
 
 
 def test_the_names_can_be_had_as_files(gone: Scan, people: make.People) -> None:
     browser = signed_in(people.auditor)
-    lines = b"".join(browser.get(f"/missing/{gone.pk}/names")).decode().splitlines()
+    lines = b"".join(browser.get(f"/unexplained/{gone.pk}/names")).decode().splitlines()
     assert [json.loads(line)["name"] for line in lines] == ["master:a:1", "mastercache:x"]
-    table = b"".join(browser.get(f"/missing/{gone.pk}/names?format=csv&prefix=master:")).decode("utf-8-sig")
+    table = b"".join(browser.get(f"/unexplained/{gone.pk}/names?format=csv&prefix=master:")).decode("utf-8-sig")
     assert list(csv.reader(io.StringIO(table))) == [["name"], ["master:a:1"]]
 
 
 @pytest.mark.parametrize("query", ["prefix=%00", "after=%00", "prefix=nothing", "prefix=" + "x" * 600])
 def test_a_filter_that_finds_nothing_is_no_error(gone: Scan, people: make.People, query: str) -> None:
-    assert signed_in(people.auditor).get(f"/missing/{gone.pk}/?{query}").status_code == 200
+    assert signed_in(people.auditor).get(f"/unexplained/{gone.pk}/?{query}").status_code == 200
 
 
 def test_a_refused_acknowledgement_is_said_and_recorded(gone: Scan, people: make.People) -> None:
     missing.acknowledge_deletions(gone, by=people.reviewer, note="x")
     page = signed_in(people.operator).post(
-        reverse("missing-acknowledge", args=[gone.pk]), {"note": "again"}, follow=True
+        reverse("unexplained-acknowledge", args=[gone.pk]), {"note": "again"}, follow=True
     )
     assert "nothing to acknowledge" in page.content.decode()
-    assert Entry.objects.filter(action=Action.REFUSED, subject=f"missing:{gone.pk}").exists()
+    assert Entry.objects.filter(action=Action.REFUSED, subject=f"unexplained:{gone.pk}").exists()
