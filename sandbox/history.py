@@ -28,7 +28,7 @@ def create() -> None:
         raise NotTheSandbox("Backdated copies are for the sandbox.")
     for days in DAYS_AGO:
         for namespace in Namespace.objects.filter(binding="SETTINGS").select_related("environment"):
-            _copy(namespace, timedelta(days=days))
+            _back_up(namespace, timedelta(days=days))
     for environment in Environment.objects.order_by("order"):
         made = masters.start_export(masters.choose(environment), actor=ACTOR, foreground=True)
         for _ in runs.drive_to_the_end(made.run):
@@ -36,7 +36,7 @@ def create() -> None:
         _verify(made)
 
 
-def _copy(namespace: Namespace, ago: timedelta) -> None:
+def _back_up(namespace: Namespace, ago: timedelta) -> None:
     then = clock.now() - ago
     with patch("kvops.clock.now", lambda: then):
         generation = generations.start_backup(namespace, prefixes=["master:"], actor=ACTOR, foreground=True)

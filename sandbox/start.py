@@ -22,7 +22,7 @@ from sandbox.processes import ProcessFailed, Supervisor, say
 
 POLICY = Path(__file__).parent / "policy.toml"
 # What Django is asked for, in this order: `OWNER` as the owner of the tables and `ALWAYS`, at each start, `FIRST` on
-# an empty folder, then the servers, then `SCANS` before and after the rest of the sample data, `COPIES` last.
+# an empty folder, then the servers, then `SCANS` before and after the rest of the sample data, `BACKUPS` last.
 OWNER: Sequence[Sequence[str]] = (("migrate", "--no-input", "-v0"), ("setup_roles",))
 ALWAYS: Sequence[Sequence[str]] = (("collectstatic", "--no-input", "-v0"),)
 FIRST: Sequence[Sequence[str]] = (
@@ -33,7 +33,7 @@ FIRST: Sequence[Sequence[str]] = (
 )
 SCANS: Sequence[Sequence[str]] = tuple(("scan", f"{account.slug}/SETTINGS") for account in environment.accounts())
 SETTINGS = ("--prefix", "system-root", "--prefix", "api-key:", "--prefix", "mail:", "--to-r2")
-COPIES: Sequence[Sequence[str]] = tuple(
+BACKUPS: Sequence[Sequence[str]] = tuple(
     ("kv_dump", f"{account.slug}/SETTINGS", *SETTINGS) for account in environment.accounts()
 )
 GUNICORN = ["-m", "gunicorn", "kvops.wsgi", "--worker-class=gthread", "--threads=8", "--no-control-socket", "--bind"]
@@ -109,7 +109,7 @@ class _Sandbox:
         for account in environment.accounts():
             self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
         self._once("all-scans", self._scan)
-        self._once("copies", self._copy)
+        self._once("backups", self._back_up)
 
     def stay(self) -> None:
         """Until a signal, or until a process ends (ProcessFailed)."""
@@ -146,9 +146,9 @@ class _Sandbox:
         for scan in SCANS:
             self._manage(scan)
 
-    def _copy(self) -> None:
-        for copy in COPIES:
-            self._manage(copy)
+    def _back_up(self) -> None:
+        for backup in BACKUPS:
+            self._manage(backup)
 
     def _once(self, name: str, work: Callable[[], None]) -> None:
         done = self.folder / "done" / name

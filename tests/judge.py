@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 from backups.models import (
     CleanupEntry,
     Drill,
-    DrilledCopy,
+    DrilledBackup,
     Generation,
     Investigation,
     PruneEntry,
@@ -81,14 +81,14 @@ def _of_call(call: ApiCall, sets: list[Approved]) -> Iterator[str]:
         yield f"{call.method} {call.path} is not a call of the product."
     for name, value in call.deleted.items():
         mine = [one for one in sets if one.namespace == call.namespace and name in one.values]
-        copies = [one.values[name] for one in mine]
+        backups = [one.values[name] for one in mine]
         if any(one.scratch for one in mine):
             continue
-        if not copies:
+        if not backups:
             yield f"{name!r} of {call.namespace} was deleted and is in no approved set."
-        elif value is not None and value not in copies:
+        elif value is not None and value not in backups:
             yield f"{name!r} of {call.namespace} had another value than its copy when it was deleted."
-        elif name in call.read and call.read[name].value not in copies:
+        elif name in call.read and call.read[name].value not in backups:
             yield f"{name!r} of {call.namespace} was read with another value than its copy before it was deleted."
 
 
@@ -131,7 +131,7 @@ def _writable(request: ApprovalRequest, objects: Mapping[str, bytes]) -> Writabl
 def _of_generation(generation: Generation, objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
     body = objects.get(generation.manifest_key, b"")
     if generation.status == Generation.Status.VERIFIED and _sha(body) == generation.manifest_sha256:
-        yield from _copied(json.loads(body), objects)
+        yield from _backed_up(json.loads(body), objects)
 
 
 def approved_sets(objects: Mapping[str, bytes]) -> list[Approved]:
@@ -147,7 +147,7 @@ def _drilled(objects: Mapping[str, bytes]) -> Iterator[Approved]:
     for drill in Drill.objects.select_related("approval"):
         rule = json.loads(drill.approval.evidence)
         if drill.approval.approver_id and _sha(drill.approval.evidence.encode()) == drill.approval.digest:
-            for copy in DrilledCopy.objects.filter(drill=drill).select_related("generation"):
+            for copy in DrilledBackup.objects.filter(drill=drill).select_related("generation"):
                 names = copy.generation.entries.values_list("name", flat=True)
                 values = {**dict.fromkeys(names), **dict(_of_generation(copy.generation, objects))}
                 yield Approved(rule["namespace_id"], values, scratch=True)
@@ -170,11 +170,11 @@ def _shown(request: ApprovalRequest, names: list[str], objects: Mapping[str, byt
     )
     if not all(shown):
         return {}
-    copied = dict(_copied(json.loads(objects[evidence["generation"]["manifest"]]), objects))
-    return {name: copied.get(name) for name in names}
+    backed_up = dict(_backed_up(json.loads(objects[evidence["generation"]["manifest"]]), objects))
+    return {name: backed_up.get(name) for name in names}
 
 
-def _copied(manifest: Mapping[str, list[dict[str, str]]], objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+def _backed_up(manifest: Mapping[str, list[dict[str, str]]], objects: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
     """Name and SHA-256 of the value of every entry in the copy's data objects that are as the manifest says."""
     for part in manifest["parts"]:
         body = objects.get(part["key"], b"")

@@ -140,7 +140,7 @@ def settings_with_canaries(estate: make.Estate, monkeypatch: pytest.MonkeyPatch)
 
 def everything_that_happens(estate: make.Estate, people: make.People) -> Iterator[str]:
     """Copies that work and copies that fail, deletions, restores, comparisons; what people and terminals are told."""
-    made = restoring.copy(estate.qa, "mail:")
+    made = restoring.verified_backup(estate.qa, "mail:")
     yield from _failures(estate)
     yield from _commands(estate)
     comparisons.with_kv(made, estate.qa, actor=make.SETUP)
@@ -183,7 +183,7 @@ def _failures(estate: make.Estate) -> Iterator[str]:
     unforeseen.run.refresh_from_db()
     assert unforeseen.run.error_code == "unexpected"
     for forge in FORGERIES:
-        made = restoring.copy(estate.qa, "mail:0")
+        made = restoring.verified_backup(estate.qa, "mail:0")
         key = made.object_keys()[0]
         opened = pyrage.decrypt(estate.s3.objects[key], [keys.OFFLINE])
         estate.s3.objects[key] = pyrage.encrypt(forge(opened), [keys.OPERATIONS.to_public()])
@@ -240,7 +240,7 @@ def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
 
 
 def test_the_search_finds_what_is_there(settings_with_canaries: make.Estate) -> None:
-    made = restoring.copy(settings_with_canaries.qa, "mail:")
+    made = restoring.verified_backup(settings_with_canaries.qa, "mail:")
     opened = pyrage.decrypt(settings_with_canaries.s3.objects[made.object_keys()[0]], [keys.OFFLINE])
     for canary in CANARIES:
         assert canary.encode() in opened or any(one in opened for one in spellings(canary))

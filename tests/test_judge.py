@@ -22,7 +22,7 @@ def delete(deleted: dict[str, str | None], namespace: str = "n1") -> ApiCall:
     return ApiCall("POST", "bulk_delete", "/path", 200, "a", namespace, deleted, {}, 0.0)
 
 
-def test_a_delete_of_approved_and_copied_values_passes() -> None:
+def test_a_delete_of_approved_and_backed_up_values_passes() -> None:
     assert judge.problems([call("GET", "keys"), delete({NAME: VALUE}), delete({NAME: None})], APPROVED) == []
 
 
@@ -43,9 +43,9 @@ def test_a_name_approved_in_another_namespace_is_caught() -> None:
     assert "in no approved set" in sentence
 
 
-@pytest.mark.parametrize("copied", [sha256(b"older").hexdigest(), None])
-def test_a_value_that_is_not_the_copied_one_is_caught(copied: str | None) -> None:
-    [sentence] = judge.problems([delete({NAME: VALUE})], [judge.Approved("n1", {NAME: copied})])
+@pytest.mark.parametrize("backed_up", [sha256(b"older").hexdigest(), None])
+def test_a_value_that_is_not_the_backed_up_one_is_caught(backed_up: str | None) -> None:
+    [sentence] = judge.problems([delete({NAME: VALUE})], [judge.Approved("n1", {NAME: backed_up})])
     assert "had another value than its copy" in sentence
 
 
@@ -64,7 +64,7 @@ def write(written: dict[str, str], replaced: dict[str, str] | None = None, names
     return ApiCall("PUT", "bulk_put", "/path", 200, "a", namespace, {}, written, 0.0, replaced or {})
 
 
-def test_a_write_of_approved_and_copied_values_passes() -> None:
+def test_a_write_of_approved_and_backed_up_values_passes() -> None:
     journal = [write({NAME: VALUE}), write({NAME: VALUE}, {NAME: VALUE}), write({NAME: VALUE}, {NAME: OLDER})]
     assert judge.problems(journal, APPROVED, WRITABLE) == []
 
@@ -109,7 +109,7 @@ def test_what_was_approved_and_not_claimed_is_no_set(estate: make.Estate, people
 
 
 @pytest.mark.parametrize("suffix", [".json", ".manifest.json"])
-def test_a_copy_that_is_not_the_approved_one_covers_nothing(stage: make.Estate, suffix: str) -> None:
+def test_a_backup_that_is_not_the_approved_one_covers_nothing(stage: make.Estate, suffix: str) -> None:
     key = next(key for key in stage.s3.objects if key.endswith(suffix))
     broken = {**stage.s3.objects, key: stage.s3.objects[key].replace(b"1", b"2")}
     [found] = judge.approved_sets(broken)

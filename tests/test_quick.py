@@ -54,7 +54,7 @@ def listed(client: httpx.Client) -> list[list[dict[str, object]]]:
             return pages
 
 
-def test_both_fakes_tell_the_same_guards_of_the_bucket(both: list[httpx.Client]) -> None:
+def test_both_fakes_tell_the_same_protection_of_the_bucket(both: list[httpx.Client]) -> None:
     for guard in "lock", "lifecycle", "domains/custom":
         answers = [client.get(f"/accounts/{ACCOUNT}/r2/buckets/backups/{guard}").json() for client in both]
         assert answers[0] == answers[1]

@@ -229,7 +229,7 @@ def test_the_environments_of_the_sandbox_name_secrets_by_reference_only() -> Non
         assert not [secret for secret in (account.read_token, account.write_token, account.r2_secret) if secret in text]
 
 
-def test_the_web_server_of_the_sandbox_has_nothing_that_opens_copies_or_deletes(tmp_path: Path) -> None:
+def test_the_web_server_of_the_sandbox_has_nothing_that_opens_backups_or_deletes(tmp_path: Path) -> None:
     whole = environment.environ(tmp_path, environment.Ports(web=8000, cloudflare=8787), "postgres://somewhere/kvops")
     again = environment.environ(tmp_path, environment.Ports(web=8000, cloudflare=8787), "postgres://somewhere/kvops")
     assert whole == again

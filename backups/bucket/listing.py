@@ -135,9 +135,9 @@ class ListingMismatch(Exception):
 def stage_objects(run: Run, objects: Sequence[ObjectInfo]) -> None:
     """Add listed objects to the stage, within the caller's transaction."""
     columns = "run_id, key, size, etag, modified_at"
-    with connection.cursor() as cursor, cursor.copy(f"COPY backups_stagedobject ({columns}) FROM STDIN") as copy:
+    with connection.cursor() as cursor, cursor.copy(f"COPY backups_stagedobject ({columns}) FROM STDIN") as rows_in:
         for found in objects:
-            copy.write_row((run.pk, found.key, found.size, found.etag, found.last_modified))
+            rows_in.write_row((run.pk, found.key, found.size, found.etag, found.last_modified))
 
 
 def clear_objects(environment: int) -> None:

@@ -74,7 +74,7 @@ def _key(environment: Environment) -> tuple[int, str, str]:
 def _newest(store: R2Store, environment: Environment, keep: Callable[[], None]) -> contradictions.Seen | None:
     """What the newest manifest says that can be understood; None in a bucket without one."""
     found = {
-        one.key: one for one in (*_listed(store, environment, keep), *_of_copies_in_writing(store, environment, keep))
+        one.key: one for one in (*_listed(store, environment, keep), *_of_backups_in_writing(store, environment, keep))
     }
     for info in nlargest(TRIES, found.values(), key=lambda one: (one.last_modified, one.key)):
         try:
@@ -102,7 +102,7 @@ def _listed(store: R2Store, environment: Environment, keep: Callable[[], None]) 
                 after = max(last, settled.get(last[: last.rindex("/") + 1], ""), key=str.encode)
 
 
-def _of_copies_in_writing(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
+def _of_backups_in_writing(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
     """The manifests of copies that are being written, or were when a run failed, for all this database knows."""
     writing = Generation.objects.filter(
         environment=environment, bucket=environment.r2_bucket, status=Generation.Status.WRITING

@@ -14,10 +14,10 @@ from backups.bucket import protection as guards
 from backups.cleanup import cost
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
 from backups.models import (
+    BackupShare,
     Check,
     CleanupEntry,
     CleanupStage,
-    CopyShare,
     Generation,
     GenerationEntry,
 )
@@ -129,7 +129,7 @@ def _entries_root(generation: Generation) -> str:
 
 def _shared(generation: Generation) -> dict[str, object] | None:
     """How the team was told of the copy: it is recorded once, so it is the same whenever it is read."""
-    share = CopyShare.objects.select_related("by").filter(generation=generation).first()
+    share = BackupShare.objects.select_related("by").filter(generation=generation).first()
     if share is None:
         return None
     by = str(share.by) if share.by else ""

@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from backups.cleanup import preparation, qa
 from backups.cleanup import requests as cleanup
-from backups.cleanup.stages import busy_run, copy_is_fresh, run_of
+from backups.cleanup.stages import backup_is_fresh, busy_run, run_of
 from backups.cleanup.stepper import spelled
-from backups.models import CleanupStage, CopyShare
+from backups.models import BackupShare, CleanupStage
 from kvops import clock, timing
 from kvops.models import ApprovalRequest, Person, Role, Run
 from kvops.runs import emergency
@@ -134,9 +134,9 @@ def _submit(stage: CleanupStage) -> NextAction:
     if stage.request.needs_references and stage.request.references_id is None:
         label = _("State the code references")
         return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment="#references")
-    if not copy_is_fresh(stage):
+    if not backup_is_fresh(stage):
         return NextAction(_("Verify the copy again"), "backups:stage_prepare", stage.pk)
-    if not CopyShare.objects.filter(generation=stage.generation_id).exists():
+    if not BackupShare.objects.filter(generation=stage.generation_id).exists():
         return NextAction(_("Record how the copy was shared"), "backups:stage_share", stage.pk)
     return NextAction(_("Submit for approval"), "backups:stage_submit", stage.pk)
 

@@ -18,7 +18,7 @@ from backups.cleanup import sharing
 from backups.cleanup.stages import (
     By,
     CleanupRefused,
-    copy_is_fresh,
+    backup_is_fresh,
     doer,
     generation_of,
     insist_idle,
@@ -61,7 +61,7 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
             sentence = _("The names cannot be frozen while the stage is: %(state)s.")
             raise CleanupRefused(say(sentence, state=State(mine.state).label))
         CleanupEntry.objects.filter(stage=stage).delete()
-        names = _copy_names(stage)
+        names = _add_names(stage)
         digest = manifest.names_sha256(
             CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("name", flat=True).iterator(10_000)
         )
@@ -89,7 +89,7 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
     return names
 
 
-def _copy_names(stage: CleanupStage) -> int:
+def _add_names(stage: CleanupStage) -> int:
     """The family's keys under the prefix, in byte order; keys of other families below it are left out."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -141,7 +141,7 @@ def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> R
             )
         elif mine.state == State.VERIFIED and mine.request.needs_check:
             run = integrity.create_check(generation_of(mine), actor=actor, person=person, foreground=foreground).run
-        elif mine.state in {State.VERIFIED, State.CHECKED} and not copy_is_fresh(mine):
+        elif mine.state in {State.VERIFIED, State.CHECKED} and not backup_is_fresh(mine):
             run = generations.create_verification(
                 generation_of(mine), actor=actor, person=person, foreground=foreground
             )

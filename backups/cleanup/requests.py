@@ -17,7 +17,7 @@ from backups.cleanup.completion import accept_stage, end, explain_leftovers, lef
 from backups.cleanup.stages import (
     By,
     CleanupRefused,
-    copy_is_fresh,
+    backup_is_fresh,
     doer,
     insist_check,
     insist_idle,
@@ -194,7 +194,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
             raise CleanupRefused(say(_("The stage is not ready to submit: %(state)s."), state=State(mine.state).label))
         if mine.request.needs_references and mine.request.references is None:
             raise CleanupRefused(_("State the code references first: they are part of the evidence."))
-        if not copy_is_fresh(mine):
+        if not backup_is_fresh(mine):
             raise CleanupRefused(_("The copy was verified too long ago. Verify it again."))
         sharing.insist_shared(mine)
         insist_names(mine)
@@ -252,9 +252,9 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         insist_turn(mine)
         insist_names(mine)
         # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
-        copy = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
+        backup = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
         try:
-            guards.insist_known(copy, json.loads(mine.approval.evidence)["lock"])
+            guards.insist_known(backup, json.loads(mine.approval.evidence)["lock"])
         except guards.NotKnown as refused:
             raise CleanupRefused(*refused.args) from refused
         digest = evidence.evidence_digest(mine)

@@ -1,7 +1,7 @@
 """Each copy made for a deletion is shared with the team (policy 5.2b); nothing is submitted before that.
 
 When the copy is complete its message is posted to the channel of the environment. The channel's taking it, or a
-person's statement of where they shared it, whichever is first, becomes the copy's `CopyShare` and part of the evidence.
+person's statement of where they shared it, whichever is first, becomes the copy's `BackupShare` and part of the evidence.
 """
 
 from django.urls import reverse
@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked
-from backups.models import CleanupStage, CopyShare, Generation
+from backups.models import BackupShare, CleanupStage, Generation
 from kvops.models import Notification, NotificationEvent, Person
 from kvops.notifications import outbox as notifications
 from kvops.wording import moment, say
@@ -24,7 +24,7 @@ def post(generation: Generation) -> None:
         return
     environment, prefix = generation.environment, ", ".join(f"{prefix}*" for prefix in generation.prefixes)
     notifications.post(
-        NotificationEvent.COPY_FOR_DELETION,
+        NotificationEvent.BACKUP_FOR_DELETION,
         subject=f"generation:{generation.pk}",
         title=say(_("Copy for a deletion in %(name)s: %(what)s"), name=environment.name, what=prefix),
         lines=[
@@ -46,7 +46,7 @@ def post(generation: Generation) -> None:
 def message(generation: Generation) -> Notification | None:
     """The message to the channel, None when there was no channel when the copy was complete."""
     return Notification.objects.filter(
-        event=NotificationEvent.COPY_FOR_DELETION, subject=f"generation:{generation.pk}", person=None
+        event=NotificationEvent.BACKUP_FOR_DELETION, subject=f"generation:{generation.pk}", person=None
     ).first()
 
 
@@ -57,7 +57,7 @@ def delivered(notification: Notification) -> None:
     _share(generation, SYSTEM, place=f"Slack: {channel}", notification=notification)
 
 
-def state(stage: CleanupStage, *, place: str, by: Person) -> CopyShare:
+def state(stage: CleanupStage, *, place: str, by: Person) -> BackupShare:
     """Record where and with whom a person shared the stage's copy. Raises CleanupRefused."""
     with log.transaction():
         insist_operator(by)
@@ -68,12 +68,12 @@ def state(stage: CleanupStage, *, place: str, by: Person) -> CopyShare:
             raise CleanupRefused(_("Say where and with whom you shared it."))
         if not _share(mine.generation, by.actor, place=place.strip()[:500], by=by):
             raise CleanupRefused(_("It is recorded already how this copy was shared."))
-    return CopyShare.objects.get(generation=mine.generation_id)
+    return BackupShare.objects.get(generation=mine.generation_id)
 
 
 def _share(generation: Generation, actor: log.Actor, **how: object) -> bool:
     """The first to come is recorded; whether this was it."""
-    share, created = CopyShare.objects.get_or_create(generation=generation, defaults=how)
+    share, created = BackupShare.objects.get_or_create(generation=generation, defaults=how)
     if created:
         log.record(
             Action.COPY_SHARED,
@@ -89,6 +89,6 @@ def _share(generation: Generation, actor: log.Actor, **how: object) -> bool:
 
 def insist_shared(stage: CleanupStage) -> None:
     """Raise CleanupRefused unless the stage's copy was shared."""
-    if not CopyShare.objects.filter(generation=stage.generation_id).exists():
+    if not BackupShare.objects.filter(generation=stage.generation_id).exists():
         sentence = _("The copy was not shared with the team yet. Wait until the channel has the message, or share it.")
         raise CleanupRefused(sentence)

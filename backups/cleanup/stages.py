@@ -87,7 +87,7 @@ def generation_of(stage: CleanupStage) -> Generation:
     return Generation.objects.get(stages=stage)
 
 
-def copy_is_fresh(stage: CleanupStage) -> bool:
+def backup_is_fresh(stage: CleanupStage) -> bool:
     """Whether the stage's copy was read back, not too long ago, in the bucket of today."""
     fresh = Now() - timedelta(seconds=timing.VERIFIED_FRESH)
     return Generation.objects.verified().here().filter(stages=stage, verified_at__gte=fresh).exists()

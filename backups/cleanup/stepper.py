@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from backups.cleanup import qa
 from backups.cleanup.stages import run_of
-from backups.models import Check, CleanupStage, CopyShare, Generation
+from backups.models import BackupShare, Check, CleanupStage, Generation
 from kvops.models import Run
 from kvops.wording import said
 
@@ -76,7 +76,7 @@ type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _
 
 def _plan(stage: CleanupStage) -> list[_Planned]:
     """Title, the state that is reached with it, or whether it is done when no state says so, and what is said of it."""
-    share = CopyShare.objects.select_related("by").filter(generation=stage.generation_id).first()
+    share = BackupShare.objects.select_related("by").filter(generation=stage.generation_id).first()
     plan: list[_Planned] = [
         (_("Freeze the names"), State.FROZEN, _frozen),
         (_("Back up"), State.BACKED_UP, _backed_up),
@@ -197,7 +197,7 @@ def _references(stage: CleanupStage) -> _Done:
     return _Done(hits % {"n": spelled(stated.hits), "commit": stated.commit[:12]}, stated.at, address, _("Statement"))
 
 
-def _shared(share: CopyShare | None) -> _Done:
+def _shared(share: BackupShare | None) -> _Done:
     if share is None:
         return _Done()
     if share.by is not None:

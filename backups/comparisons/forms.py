@@ -35,27 +35,29 @@ class ComparisonForm(forms.Form):
             .select_related("environment")
             .order_by("environment__order")
         }
-        self.copies = {f"copy:{one.pk}": one for one in _offered(generation, asked)}
-        before = next((key for key, one in self.copies.items() if one.started_at < generation.started_at), "")
-        first = asked if asked in {*self.copies, *self.namespaces} else before or f"kv:{generation.namespace_id}"
+        self.backups = {f"backup:{one.pk}": one for one in _offered(generation, asked)}
+        before = next((key for key, one in self.backups.items() if one.started_at < generation.started_at), "")
+        first = asked if asked in {*self.backups, *self.namespaces} else before or f"kv:{generation.namespace_id}"
         super().__init__(data, initial={"against": first})
         field = self.fields["against"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
         field.choices = [
             (_("What KV holds now"), [(key, _namespace(one)) for key, one in self.namespaces.items()]),
-            (_("Copies, newest first"), [(key, _copy(one)) for key, one in self.copies.items()]),
+            (_("Copies, newest first"), [(key, _named_backup(one)) for key, one in self.backups.items()]),
         ]
 
     def clean_against(self) -> Generation | Namespace:
         """The thing itself."""
         chosen = self.cleaned_data["against"]
-        return self.copies.get(chosen) or self.namespaces[chosen]
+        return self.backups.get(chosen) or self.namespaces[chosen]
 
 
 def _offered(generation: Generation, asked: str) -> Sequence[Generation]:
     """Copies that have keys in common with this one by their prefixes."""
     found = comparisons.comparable(generation)
-    wanted = found.filter(pk=asked.removeprefix("copy:")) if asked.removeprefix("copy:").isdecimal() else found.none()
+    wanted = (
+        found.filter(pk=asked.removeprefix("backup:")) if asked.removeprefix("backup:").isdecimal() else found.none()
+    )
     offered = [one for one in found[:OFFERED] if common(one.prefixes, generation.prefixes)]
     return [*offered, *(one for one in wanted[:1] if one not in offered)]
 
@@ -64,7 +66,7 @@ def _namespace(one: Namespace) -> str:
     return f"{_('KV now')} · {one.environment.name} · {one.binding} ({one.title})"
 
 
-def _copy(one: Generation) -> str:
+def _named_backup(one: Generation) -> str:
     under = " ".join(f"{prefix}*" for prefix in one.prefixes)
     made = date_format(timezone.localtime(one.started_at), "SHORT_DATETIME_FORMAT")
     status = Generation.Status(one.status).label

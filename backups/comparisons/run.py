@@ -83,8 +83,8 @@ class _TwoBackups:
     def _upto(self, after: str) -> str | None:
         """Where the next stretch ends: neither copy has more than a block of names up to there; None at the end."""
         ends: list[str] = []
-        for copy in (self._comparison.generation_id, self._other.pk):
-            entries = GenerationEntry.objects.filter(generation=copy, name__gt=after).order_by("name")
+        for backup in (self._comparison.generation_id, self._other.pk):
+            entries = GenerationEntry.objects.filter(generation=backup, name__gt=after).order_by("name")
             ends += entries.values_list("name", flat=True)[BLOCK - 1 : BLOCK]
         return min(ends, default=None)
 

@@ -41,9 +41,9 @@ def of_backups(one: Generation, other: Generation, *, actor: log.Actor, person: 
 
     Raises ComparisonRefused and runs.AlreadyOpen.
     """
-    earlier, later = sorted((one, other), key=lambda copy: (copy.started_at, copy.pk))
-    for copy in (earlier, later):
-        _insist_comparable(copy)
+    earlier, later = sorted((one, other), key=lambda backup: (backup.started_at, backup.pk))
+    for backup in (earlier, later):
+        _insist_comparable(backup)
     if earlier.pk == later.pk:
         raise ComparisonRefused(_("A copy does not differ from itself. Choose another one."))
     if earlier.namespace.binding != later.namespace.binding:

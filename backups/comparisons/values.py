@@ -51,11 +51,11 @@ def view_difference(generation: Generation, other: Generation | Namespace, name:
     hidden = _hidden(generation, other, name)
     masked = bool(hidden)
     try:
-        first = _facts(generation, name) if masked else _copied(generation, name)
+        first = _facts(generation, name) if masked else _backed_up(generation, name)
         if isinstance(other, Namespace):
             second = _live(other, name, masked=masked)
         else:
-            second = _facts(other, name) if masked else _copied(other, name)
+            second = _facts(other, name) if masked else _backed_up(other, name)
     except (manifest.Damaged, StoreError, CloudflareError) as problem:
         raise ValueHidden(str(problem)) from problem
     compared = None if masked else lines.compared(first.data, second.data)
@@ -76,7 +76,7 @@ def _facts(generation: Generation, name: str) -> Side:
     return Side(generation, kept is not None, kept.size if kept else None, kept.expiration if kept else None)
 
 
-def _copied(generation: Generation, name: str) -> Side:
+def _backed_up(generation: Generation, name: str) -> Side:
     """The entry as the copy holds it."""
     entry = generations.read_entry(generation, name)
     if entry is None:

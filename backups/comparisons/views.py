@@ -93,7 +93,7 @@ def download(request: HttpRequest, pk: int, comparison: int) -> StreamingHttpRes
     """The names that the filters of the address let through, as CSV or JSON."""
     made = _comparison(pk, comparison)
     rows = _rows(ComparisonFilter(request.GET).entries(made).iterator(2_000))
-    head = {"comparison": made.pk, "copy": made.generation_id, "other_copy": made.other_id, "found": made.found}
+    head = {"comparison": made.pk, "backup": made.generation_id, "other_backup": made.other_id, "found": made.found}
     head |= {"environment": made.namespace.environment.slug, "binding": made.namespace.binding}
     return as_file(request, f"comparison-{made.pk}", head, COLUMNS, rows)
 

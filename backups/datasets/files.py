@@ -57,11 +57,11 @@ class DatasetFile:
         if self._is_array:
             for name, data in self._entries():
                 if self._owner(name) is dataset:
-                    yield dataset.copied(name, data)
+                    yield dataset.key_from_bytes(name, data)
             return
         for heading, position, value in self._elements(self._named):
             if self._named(heading) is dataset:
-                yield dataset.copied_row(f"{heading}[{position}]", value)
+                yield dataset.key_from_row(f"{heading}[{position}]", value)
 
     def values(self) -> Iterator[tuple[Correspondence, str, dict[str, JSON]]]:
         """Every row as its key would hold it: whose it is, the name, the value. Raises BadFile."""

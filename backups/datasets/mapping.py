@@ -105,14 +105,14 @@ class Correspondence:
 
     # The copy
 
-    def copied(self, name: str, data: bytes) -> DatasetKey:
+    def key_from_bytes(self, name: str, data: bytes) -> DatasetKey:
         """A key and its value, as they are in KV or in a copy of it."""
         try:
-            return self.copied_value(name, DECODER.decode(data.decode()))
+            return self.key_from_json(name, DECODER.decode(data.decode()))
         except (ValueError, RecursionError):
             return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
 
-    def copied_value(self, name: str, value: JSON, *, known: Collection[str] = ()) -> DatasetKey:
+    def key_from_json(self, name: str, value: JSON, *, known: Collection[str] = ()) -> DatasetKey:
         """A key and its parsed value; fields in `known` are not compared. May raise RecursionError."""
         if not isinstance(value, dict):
             return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
@@ -126,7 +126,7 @@ class Correspondence:
                 findings.append(Finding(name, UNKNOWN_FIELD, member))
         return DatasetKey(name, digests, tuple(findings))
 
-    def copied_row(self, place: str, value: JSON) -> DatasetKey:
+    def key_from_row(self, place: str, value: JSON) -> DatasetKey:
         """A row of a dataset file; `place` says where it stands, for one whose name cannot be made."""
         if not isinstance(value, dict):
             return DatasetKey(None, None, (Finding(place, NOT_AN_OBJECT),))
@@ -135,7 +135,7 @@ class Correspondence:
         except KeyError as missing:
             return DatasetKey(None, None, (Finding(place, MISSING_IN_D1, missing.args[0]),))
         try:
-            return self.copied_value(name, value, known=self._members_of_key().values())
+            return self.key_from_json(name, value, known=self._members_of_key().values())
         except RecursionError:
             return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
 

@@ -48,8 +48,8 @@ def next_chunk(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
     limit = EXACT_CHUNK if stage.generation.read == Read.EXACT else (FIRST_CHUNK if small else CHUNK)
     limit = min(limit, most)
     names = stage.entries.filter(index__gte=first, index__lt=first + limit).order_by("index")
-    copied = GenerationEntry.objects.filter(generation=stage.generation, name__in=names.values("name"))
-    sizes = dict(copied.values_list("name", "size"))
+    in_backup = GenerationEntry.objects.filter(generation=stage.generation, name__in=names.values("name"))
+    sizes = dict(in_backup.values_list("name", "size"))
     taken: list[int] = []
     total = 0
     for index, name in names.values_list("index", "name"):
@@ -123,13 +123,13 @@ def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
     CleanupException.objects.bulk_create(found)
 
 
-def except_uncopied(chunk: CleanupChunk) -> None:
+def except_not_backed_up(chunk: CleanupChunk) -> None:
     """Names that are not in the copy (they expired while it was made) are never sent."""
     of_range = chunk.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
-    copied = GenerationEntry.objects.filter(
+    in_backup = GenerationEntry.objects.filter(
         generation=chunk.stage.generation, outcome=GenerationEntry.Outcome.KEPT, name__in=of_range.values("name")
     )
-    missing = of_range.exclude(name__in=copied.values("name")).values_list("index", "name")
+    missing = of_range.exclude(name__in=in_backup.values("name")).values_list("index", "name")
     CleanupException.objects.bulk_create(
         [
             CleanupException(stage=chunk.stage, chunk=chunk, index=index, name=name, outcome=Outcome.EXPIRED)

@@ -105,9 +105,9 @@ def read_again(
 
 def _all(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     """As `frozen`; a name that had expired when the copy was made is in none, and differs from whatever is there."""
-    copied = {entry.index: entry for entry in frozen(stage, indexes)}
+    in_backup = {entry.index: entry for entry in frozen(stage, indexes)}
     names = stage.entries.filter(index__in=indexes).order_by("index").values_list("index", "name")
-    return [copied.get(index) or Frozen(index, name, b"", None) for index, name in names]
+    return [in_backup.get(index) or Frozen(index, name, b"", None) for index, name in names]
 
 
 def _left(stage: CleanupStage, verdicts: Mapping[Frozen, KeyVerdict]) -> None:

@@ -148,8 +148,8 @@ class _Deletion:
         return None
 
     def _until_apart(self) -> float:
-        copied = self.generation.finished_at
-        return timing.STALE - (clock.now() - copied).total_seconds() if copied else 0.0
+        backed_up_at = self.generation.finished_at
+        return timing.STALE - (clock.now() - backed_up_at).total_seconds() if backed_up_at else 0.0
 
     def _lay_still(self) -> bool:
         """Whether so much time passed since the check, or since the last chunk, that D1 must be read again."""
@@ -256,7 +256,7 @@ class _Deletion:
             emergency.insist_none(self.stage.environment)
             raise RunError("rights_gone", str(refused)) from refused
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():
-            raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is sent."))
+            raise RunError("backup_damaged", gettext_noop("The copy is not verified any more. Nothing more is sent."))
 
 
 def let_go_on(run: Run, actor: log.Actor) -> None:

@@ -70,7 +70,7 @@ class Sender:
 
     def send(self, chunk: CleanupChunk) -> None:
         """Send what of a planned chunk still equals the copy. Raises CloudflareError when nothing was deleted."""
-        chunks.except_uncopied(chunk)
+        chunks.except_not_backed_up(chunk)
         entries = chunks.names_of(chunk)
         reads = READS * reserving.calls_for(self.generation.read, len(entries))
         # Everything is paid before the first read, so that nothing has to wait between a read and the delete.

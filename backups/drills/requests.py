@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.generations import coverage as protection
-from backups.models import Drill, DrilledCopy, Generation, GenerationEntry
+from backups.models import Drill, DrilledBackup, Generation, GenerationEntry
 from kvops import clock, timing
 from kvops.approvals import evidence, standing
 from kvops.approvals import gate as approvals
@@ -92,8 +92,8 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     until = approval.standing_until or clock.now()
     digest = evidence.digest_of(evidence.canonical_evidence(drill_rule(scratch, cap=shown["cap"], until=until)))
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
-    copies = [_planned(number, copy, shown["cap"]) for number, copy in enumerate(_copies(environment), 1)]
-    if not copies:
+    backups = [_planned(number, backup, shown["cap"]) for number, backup in enumerate(_backups(environment), 1)]
+    if not backups:
         raise DrillRefused(_("There is no verified copy yet for a drill."))
     run = runs.create(
         Run.Kind.DRILL,
@@ -103,24 +103,24 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
         person=person,
         environment=environment,
         approval=carried,
-        total=sum(copy.keys for copy in copies),
+        total=sum(backup.keys for backup in backups),
     )
     drill = Drill.objects.create(
         environment=environment, approval=carried, run=run, namespace_id=scratch.namespace_id, title=scratch.title,
         actor=actor.text, person=person,
     )  # fmt: skip
-    for copy in copies:
-        copy.drill = drill
-    DrilledCopy.objects.bulk_create(copies)
+    for backup in backups:
+        backup.drill = drill
+    DrilledBackup.objects.bulk_create(backups)
     record_drill(
-        Action.DRILL_STARTED, drill, actor=actor, details={"copies": [copy.generation_id for copy in copies][:50]}
+        Action.DRILL_STARTED, drill, actor=actor, details={"backups": [backup.generation_id for backup in backups][:50]}
     )
     return drill
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
     """A drill for a schedule, where there is a scratch namespace and a copy; what is missing else is said."""
-    if not Scratch.objects.filter(environment=environment).exists() or not _copies(environment):
+    if not Scratch.objects.filter(environment=environment).exists() or not _backups(environment):
         return Begun()
     try:
         return Begun([create(environment, actor=actor).run])
@@ -131,7 +131,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Tell once of a drill that is overdue, for a daily schedule."""
     mine = status_of(environment)
-    if mine.late and mine.scratch and _copies(environment):
+    if mine.late and mine.scratch and _backups(environment):
         last = mine.passed.finished_at if mine.passed else None
         never = _("No restore drill ever passed. Nobody knows whether a restore would work.")
         days = _("The last restore drill passed more than 35 days ago, at %(at)s.")
@@ -160,18 +160,24 @@ def record_drill(action: Action, drill: Drill, *, actor: log.Actor, digest: str 
     )
 
 
-def tell_failed(drill: Drill, copies: Sequence[DrilledCopy]) -> None:
+def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:
     """Say which copies could not be restored, within the open transaction."""
-    bad = [copy for copy in copies if not copy.good]
-    sentence = _("Copy %(copy)s: %(differing)s of %(keys)s keys were not as in the copy. %(problem)s")
+    bad = [backup for backup in backups if not backup.good]
+    sentence = _("Copy %(backup)s: %(differing)s of %(keys)s keys were not as in the copy. %(problem)s")
     notifications.post(
         NotificationEvent.DRILL_FAILED,
         subject=f"drill:{drill.pk}",
         environment=drill.environment,
         title=say(_("The restore drill failed: %(environment)s"), environment=drill.environment.name),
         lines=[
-            say(sentence, copy=copy.generation_id, differing=copy.differing, keys=copy.keys, problem=copy.problem)
-            for copy in bad[:10]
+            say(
+                sentence,
+                backup=backup.generation_id,
+                differing=backup.differing,
+                keys=backup.keys,
+                problem=backup.problem,
+            )
+            for backup in bad[:10]
         ],
         link=reverse("backups:drill", args=[drill.pk]),
     )
@@ -193,18 +199,18 @@ def _scratch(environment: Environment) -> Scratch:
     return found
 
 
-def _copies(environment: Environment) -> Sequence[Generation]:
+def _backups(environment: Environment) -> Sequence[Generation]:
     """The newest verified copy of each family, the oldest first; one that is of several families comes once."""
-    found = {copy.generation for _family, copy in protection.in_environment(environment) if copy.generation}
-    return sorted(found, key=lambda copy: copy.pk)
+    found = {backup.generation for _family, backup in protection.in_environment(environment) if backup.generation}
+    return sorted(found, key=lambda backup: backup.pk)
 
 
-def _planned(number: int, generation: Generation, cap: int) -> DrilledCopy:
+def _planned(number: int, generation: Generation, cap: int) -> DrilledBackup:
     kept = GenerationEntry.objects.filter(generation=generation, outcome=GenerationEntry.Outcome.KEPT).order_by("index")
     beyond = kept.values_list("index", flat=True)[cap : cap + 1].first()
     chosen = kept if beyond is None else kept.filter(index__lt=beyond)
     last = chosen.last()
-    return DrilledCopy(
+    return DrilledBackup(
         generation=generation,
         number=number,
         keys=chosen.count(),
@@ -228,8 +234,8 @@ class DrillStatus:
     @property
     def tried(self) -> tuple[int, int]:
         """How many keys the last drill that passed compared, and how many its copies hold."""
-        copies = self.passed.copies.all() if self.passed else DrilledCopy.objects.none()
-        sums = copies.aggregate(compared=Sum("compared"), held=Sum("generation__keys"))
+        backups = self.passed.backups.all() if self.passed else DrilledBackup.objects.none()
+        sums = backups.aggregate(compared=Sum("compared"), held=Sum("generation__keys"))
         return sums["compared"] or 0, sums["held"] or 0
 
     @property

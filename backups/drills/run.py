@@ -24,7 +24,7 @@ from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.generations.reader import GenerationReader, Wanted
-from backups.models import Drill, DrilledCopy, GenerationEntry
+from backups.models import Drill, DrilledBackup, GenerationEntry
 from kvops import clock, timing
 from kvops.approvals import gate as approvals
 from kvops.approvals import standing
@@ -76,23 +76,23 @@ class _DrillRun:
 
     def __init__(self, drill: Drill, lease: Lease, clients: Clients, store: Store, stack: ExitStack) -> None:
         self.drill, self.lease, self.clients, self.store = drill, lease, clients, store
-        self._stack, self._copied = stack, dict[int, GenerationReader]()
+        self._stack, self._reader = stack, dict[int, GenerationReader]()
         self._calls_before = lease.run.calls
 
     def step(self) -> Again | None:
         """Go on where the cursor says, until the step is over."""
         phases = {"empty": self._empty, "write": self._write, "compare": self._compare, "remove": self._remove}
         while not self.lease.tired:
-            copy = self.drill.copies.filter(finished_at=None).select_related("generation").order_by("number").first()
-            if copy is None:
+            backup = self.drill.backups.filter(finished_at=None).select_related("generation").order_by("number").first()
+            if backup is None:
                 self._finish()
                 return None
-            again = phases[self.lease.run.cursor.get("phase", "empty")](copy)
+            again = phases[self.lease.run.cursor.get("phase", "empty")](backup)
             if again is not None:
                 return again
         return Again()
 
-    def _empty(self, copy: DrilledCopy) -> Again | None:
+    def _empty(self, backup: DrilledBackup) -> Again | None:
         """Before a copy is written and after it was removed: the namespace shows itself empty."""
         cursor = self.lease.run.cursor
         left = self._listed()
@@ -100,7 +100,7 @@ class _DrillRun:
             tries = cursor.get("tries", 0) + 1
             if tries > TRIES:
                 raise RunError("scratch_not_empty", f"{len(left)} keys are still listed in the scratch namespace.")
-            self._delete(left, copy)
+            self._delete(left, backup)
             note = gettext_noop("Waiting until the scratch namespace is empty.")
             with self.lease.checkpoint(cursor={**cursor, "phase": "empty", "tries": tries}, note=note):
                 pass
@@ -108,53 +108,53 @@ class _DrillRun:
         over = cursor.get("over", False)
         with self.lease.checkpoint(cursor={} if over else {"phase": "write", "next": 0}, calls=self._calls):
             if over:
-                self._close(copy)
+                self._close(backup)
             else:
-                DrilledCopy.objects.filter(pk=copy.pk, started_at=None).update(started_at=Now())
+                DrilledBackup.objects.filter(pk=backup.pk, started_at=None).update(started_at=Now())
         return None
 
-    def _write(self, copy: DrilledCopy) -> Again | None:
+    def _write(self, backup: DrilledBackup) -> Again | None:
         """The next keys of the copy; those that expire too soon are left out."""
-        wanted = self._wanted(copy, self.lease.run.cursor["next"], LARGE)
+        wanted = self._wanted(backup, self.lease.run.cursor["next"], LARGE)
         if not wanted:
             with self.lease.checkpoint(cursor={"phase": "compare", "next": 0}, calls=self._calls):
-                DrilledCopy.objects.filter(pk=copy.pk).update(written_at=Now())
+                DrilledBackup.objects.filter(pk=backup.pk).update(written_at=Now())
             return Again(timing.SETTLE, gettext_noop("Waiting for the settle time before the keys are compared."))
         try:
-            entries = self._taken(copy, wanted)
+            entries = self._taken(backup, wanted)
         except RunError as damaged:
             with self.lease.checkpoint(cursor={"phase": "remove", "next": 0}):
-                DrilledCopy.objects.filter(pk=copy.pk).update(problem=str(damaged)[:1000])
+                DrilledBackup.objects.filter(pk=backup.pk).update(problem=str(damaged)[:1000])
             return None
         wanted = wanted[: len(entries)]
         now = clock.now().timestamp()
-        self._put([entry for entry in entries if not too_late(entry, now + SOON)], copy)
+        self._put([entry for entry in entries if not too_late(entry, now + SOON)], backup)
         with self.lease.checkpoint(
             cursor={"phase": "write", "next": wanted[-1].source + 1},
             calls=self._calls,
-            note=f"Copy {copy.generation_id}: written up to entry {wanted[-1].source}.",
+            note=f"Copy {backup.generation_id}: written up to entry {wanted[-1].source}.",
         ):
             pass
         return None
 
-    def _taken(self, copy: DrilledCopy, wanted: Sequence[Wanted]) -> list[KvEntry]:
+    def _taken(self, backup: DrilledBackup, wanted: Sequence[Wanted]) -> list[KvEntry]:
         """The first of these as they stand in the copy, up to as many as may go by themselves. Raises RunError."""
         found: list[KvEntry] = []
         alone = 0
         for one in wanted:
-            found.append(self._from_copy(copy).take(one))
+            found.append(self._from_backup(backup).take(one))
             alone += _alone(found[-1])
             if alone == FEW:
                 break
         return found
 
-    def _put(self, entries: Sequence[KvEntry], copy: DrilledCopy) -> None:
+    def _put(self, entries: Sequence[KvEntry], backup: DrilledBackup) -> None:
         """Write these; what was not taken everywhere is written again with the whole chunk. Raises TryLater."""
         alone = [entry for entry in entries if _alone(entry)]
         together = [entry for entry in entries if entry not in alone]
         reserve(self.clients.budget, 1 + len(alone))
         self.clients.meter.insist({"write": len(entries)})
-        self._intend(Action.DRILL_WRITING, [entry.name for entry in entries], copy)
+        self._intend(Action.DRILL_WRITING, [entry.name for entry in entries], backup)
         doubtful = 0
         if together:
             with self.lease.fence():
@@ -168,7 +168,7 @@ class _DrillRun:
         if doubtful:
             raise TryLater(f"{doubtful} keys may not have been written.")
 
-    def _intend(self, action: Action, names: Sequence[str], copy: DrilledCopy) -> None:
+    def _intend(self, action: Action, names: Sequence[str], backup: DrilledBackup) -> None:
         """What is about to be written or removed, in the record; rights and emergency stop are looked at first."""
         try:
             standing.insist_standing(self.drill.approval)
@@ -177,65 +177,65 @@ class _DrillRun:
         sha256 = manifest.names_sha256(sorted(names, key=str.encode))
         with self.lease.checkpoint(no_further=True):
             emergency.hold(self.drill.environment)
-            details = {"names": len(names), "copy": copy.generation_id}
+            details = {"names": len(names), "backup": backup.generation_id}
             drills.record_drill(action, self.drill, actor=self.lease.actor, digest=sha256, details=details)
 
-    def _compare(self, copy: DrilledCopy) -> Again | None:
+    def _compare(self, backup: DrilledBackup) -> Again | None:
         """What KV holds of the next keys against the digests that were taken when the copy was made."""
         cursor = self.lease.run.cursor
-        wanted = self._wanted(copy, cursor["next"], LARGE)[:FEW]
+        wanted = self._wanted(backup, cursor["next"], LARGE)[:FEW]
         if not wanted:
             with self.lease.checkpoint(cursor={"phase": "remove", "next": 0}, calls=self._calls):
                 pass
             return None
         reserve(self.clients.budget, most_calls_for(len(wanted)))
         self.clients.meter.insist({"read": len(wanted)})
-        live = live_values(self.clients.reader, self.drill.namespace_id, wanted, copy.generation.read)
-        key = encryption.digest_key(copy.generation)
+        live = live_values(self.clients.reader, self.drill.namespace_id, wanted, backup.generation.read)
+        key = encryption.digest_key(backup.generation)
         wrong = [one for one, entry in live if entry is None or entry_digest(entry, key) != one.digest]
-        over = self._over(copy, wrong)
+        over = self._over(backup, wrong)
         differing = [one.name for one in wrong if one.name not in over]
         if differing and cursor.get("tries", 0) < 3:
             with self.lease.checkpoint(cursor={**cursor, "tries": cursor.get("tries", 0) + 1}, calls=self._calls):
                 pass
             return Again(timing.SETTLE, gettext_noop("Waiting: KV may still answer with an older state."))
         done = self.lease.run.done + len(wanted)
-        note = f"Copy {copy.generation_id}: compared up to entry {wanted[-1].source}."
+        note = f"Copy {backup.generation_id}: compared up to entry {wanted[-1].source}."
         with self.lease.checkpoint(
             cursor={"phase": "compare", "next": wanted[-1].source + 1}, done=done, calls=self._calls, note=note
         ):
-            DrilledCopy.objects.filter(pk=copy.pk).update(
+            DrilledBackup.objects.filter(pk=backup.pk).update(
                 compared=F("compared") + len(wanted) - len(over),
                 differing=F("differing") + len(differing),
                 expired=F("expired") + len(over),
-                example=copy.example or (differing[0] if differing else ""),
+                example=backup.example or (differing[0] if differing else ""),
             )
         return None
 
-    def _over(self, copy: DrilledCopy, wrong: Sequence[Wanted]) -> set[str]:
+    def _over(self, backup: DrilledBackup, wrong: Sequence[Wanted]) -> set[str]:
         """Of these, the keys whose own time is over, or was when they should have been written."""
         limit = clock.now().timestamp() + SOON
-        entries = copy.generation.entries.filter(name__in=[one.name for one in wrong], expiration__lt=limit)
+        entries = backup.generation.entries.filter(name__in=[one.name for one in wrong], expiration__lt=limit)
         return set(entries.values_list("name", flat=True))
 
-    def _remove(self, copy: DrilledCopy) -> Again | None:
+    def _remove(self, backup: DrilledBackup) -> Again | None:
         """Delete the next keys of the copy."""
-        wanted = self._wanted(copy, self.lease.run.cursor["next"], None)
+        wanted = self._wanted(backup, self.lease.run.cursor["next"], None)
         if not wanted:
             with self.lease.checkpoint(cursor={"phase": "empty", "over": True}, calls=self._calls):
                 pass
             return Again(timing.SETTLE, gettext_noop("Waiting until the scratch namespace is empty."))
-        self._delete([one.name for one in wanted], copy)
+        self._delete([one.name for one in wanted], backup)
         with self.lease.checkpoint(cursor={"phase": "remove", "next": wanted[-1].source + 1}, calls=self._calls):
             pass
         return None
 
-    def _delete(self, names: Sequence[str], copy: DrilledCopy) -> None:
+    def _delete(self, names: Sequence[str], backup: DrilledBackup) -> None:
         """One delete after the other; a listing afterwards says whether the keys are gone."""
         for some in batched(names, MANY):
             reserve(self.clients.budget, 1)
             self.clients.meter.insist({"delete": len(some)})
-            self._intend(Action.DRILL_REMOVING, some, copy)
+            self._intend(Action.DRILL_REMOVING, some, backup)
             with self.lease.fence():
                 self.clients.writer.bulk_delete(self.drill.namespace_id, some)
 
@@ -258,10 +258,10 @@ class _DrillRun:
             raise TryLater("The listing of the scratch namespace goes on without a key.")
         return names
 
-    def _wanted(self, copy: DrilledCopy, first: int, most_bytes: int | None) -> list[Wanted]:
+    def _wanted(self, backup: DrilledBackup, first: int, most_bytes: int | None) -> list[Wanted]:
         """The next entries to be rehearsed, as many as one write takes."""
-        entries = copy.generation.entries.filter(
-            outcome=GenerationEntry.Outcome.KEPT, index__gte=first, index__lte=copy.last_index
+        entries = backup.generation.entries.filter(
+            outcome=GenerationEntry.Outcome.KEPT, index__gte=first, index__lte=backup.last_index
         )
         found: list[Wanted] = []
         size = 0
@@ -274,41 +274,41 @@ class _DrillRun:
             found.append(Wanted(index, name, length or 0, "", "", index, bytes(value or b"")))
         return found
 
-    def _from_copy(self, copy: DrilledCopy) -> GenerationReader:
+    def _from_backup(self, backup: DrilledBackup) -> GenerationReader:
         """The values of the copy, streamed in order for the length of the step."""
-        if copy.pk not in self._copied:
-            storage.insist_here(copy.generation)
-            opened = GenerationReader(copy.generation, self.store, self.lease.keep)
-            self._copied[copy.pk] = self._stack.enter_context(opened)
-        return self._copied[copy.pk]
+        if backup.pk not in self._reader:
+            storage.insist_here(backup.generation)
+            opened = GenerationReader(backup.generation, self.store, self.lease.keep)
+            self._reader[backup.pk] = self._stack.enter_context(opened)
+        return self._reader[backup.pk]
 
-    def _close(self, copy: DrilledCopy) -> None:
+    def _close(self, backup: DrilledBackup) -> None:
         """The copy is done with, within the open transaction."""
-        DrilledCopy.objects.filter(pk=copy.pk, finished_at=None).update(finished_at=Now())
-        copy.refresh_from_db()
+        DrilledBackup.objects.filter(pk=backup.pk, finished_at=None).update(finished_at=Now())
+        backup.refresh_from_db()
         details = {
-            "copy": copy.generation_id,
-            "keys": copy.compared,
-            "differing": copy.differing,
-            "expired": copy.expired,
-            "problem": copy.problem[:300],
+            "backup": backup.generation_id,
+            "keys": backup.compared,
+            "differing": backup.differing,
+            "expired": backup.expired,
+            "problem": backup.problem[:300],
         }
         drills.record_drill(Action.DRILL_REHEARSED, self.drill, actor=self.lease.actor, details=details)
 
     def _finish(self) -> None:
-        copies = list(self.drill.copies.all())
-        passed = all(copy.good for copy in copies)
+        backups = list(self.drill.backups.all())
+        passed = all(backup.good for backup in backups)
         result = {
-            "copies": len(copies),
-            "keys": sum(copy.compared for copy in copies),
-            "differing": sum(copy.differing for copy in copies),
+            "backups": len(backups),
+            "keys": sum(backup.compared for backup in backups),
+            "differing": sum(backup.differing for backup in backups),
         }
         with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, calls=self._calls, note=""):
             Drill.objects.filter(pk=self.drill.pk, finished_at=None).update(finished_at=Now(), passed=passed)
             action = Action.DRILL_PASSED if passed else Action.DRILL_FAILED
             drills.record_drill(action, self.drill, actor=self.lease.actor, details=result)
             if not passed:
-                drills.tell_failed(self.drill, copies)
+                drills.tell_failed(self.drill, backups)
 
     @property
     def _calls(self) -> int:

@@ -96,5 +96,5 @@ def _list(
 
 
 def _context(drill: Drill) -> dict[str, object]:
-    copies = drill.copies.select_related("generation__namespace", "generation__environment").order_by("number")
-    return {"drill": drill, "environment": drill.environment, "run": drill.run, "copies": copies}
+    backups = drill.backups.select_related("generation__namespace", "generation__environment").order_by("number")
+    return {"drill": drill, "environment": drill.environment, "run": drill.run, "backups": backups}

@@ -40,11 +40,11 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     Raises RunError when the key of the copy's digests is not here.
     """
     names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
-    copied = GenerationEntry.objects.filter(generation=stage.generation_id, name__in=names)
+    in_backup = GenerationEntry.objects.filter(generation=stage.generation_id, name__in=names)
     key = encryption.digest_key(stage.generation)
     found = [
         Frozen(names[name], name, bytes(digest), expiration, key)
-        for name, digest, expiration in copied.values_list("name", "digest", "expiration")
+        for name, digest, expiration in in_backup.values_list("name", "digest", "expiration")
         if digest is not None  # by constraint, what is in the copy has one and nothing else
     ]
     return sorted(found, key=lambda entry: entry.index)

@@ -22,22 +22,22 @@ SINGLE = 1024 * 1024
 """Bytes of a value above which it is written by itself: in a bulk call it would be in memory several times."""
 
 
-def difference(copy: KvEntry, live: KvEntry | None) -> RestoreEntry.Found:
+def difference(backup: KvEntry, live: KvEntry | None) -> RestoreEntry.Found:
     """How a key compares with its copy: absent, equal, or the first of value, metadata and expiration that differs."""
     if live is None:
         return Found.ABSENT
-    if live.data != copy.data:
+    if live.data != backup.data:
         return Found.VALUE
-    if live.metadata != copy.metadata:
+    if live.metadata != backup.metadata:
         return Found.METADATA
-    return Found.EQUAL if live.expiration == copy.expiration else Found.EXPIRATION
+    return Found.EQUAL if live.expiration == backup.expiration else Found.EXPIRATION
 
 
-def too_late(copy: KvEntry, now: float) -> RestoreEntry.Found | None:
+def too_late(backup: KvEntry, now: float) -> RestoreEntry.Found | None:
     """Whether the entry's own expiration keeps it from being written at this time (seconds since 1970)."""
-    if copy.expiration is None or copy.expiration >= now + LEAST:
+    if backup.expiration is None or backup.expiration >= now + LEAST:
         return None
-    return Found.EXPIRED if copy.expiration <= now else Found.SOON
+    return Found.EXPIRED if backup.expiration <= now else Found.SOON
 
 
 def live_values(

@@ -56,7 +56,7 @@ class Coverage:
     """A family and its copies, environment after environment."""
 
     family: Family
-    copies: Sequence[NewestBackup]
+    backups: Sequence[NewestBackup]
 
 
 def of_all() -> list[Coverage]:
@@ -66,20 +66,23 @@ def of_all() -> list[Coverage]:
     keys = _keys()
     rows = []
     for family in Family.objects.order_by("binding", "pattern"):
-        copies = [
-            _copy(family, namespace, verified, now, has_keys=keys.get((namespace.pk, family.pk), True))
+        backups = [
+            _newest_backup(family, namespace, verified, now, has_keys=keys.get((namespace.pk, family.pk), True))
             for namespace in namespaces
             if namespace.binding == family.binding
         ]
-        if family.category != Category.CACHE or any(copy.generation for copy in copies):
-            rows.append(Coverage(family, copies))
+        if family.category != Category.CACHE or any(backup.generation for backup in backups):
+            rows.append(Coverage(family, backups))
     return sorted(rows, key=lambda row: ORDER.index(Category(row.family.category)))
 
 
 def in_environment(environment: Environment) -> list[tuple[Family, NewestBackup]]:
     """The same for one environment."""
     return [
-        (row.family, copy) for row in of_all() for copy in row.copies if copy.namespace.environment_id == environment.pk
+        (row.family, backup)
+        for row in of_all()
+        for backup in row.backups
+        if backup.namespace.environment_id == environment.pk
     ]
 
 
@@ -112,7 +115,7 @@ def _keys() -> Mapping[tuple[int, int], bool]:
     }
 
 
-def _copy(
+def _newest_backup(
     family: Family, namespace: Namespace, verified: Sequence[_Verified], now: datetime, *, has_keys: bool
 ) -> NewestBackup:
     mine = [each for each in verified if each.newest.namespace_id == namespace.pk and _covers(each.newest, family)]

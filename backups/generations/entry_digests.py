@@ -24,13 +24,13 @@ class Marks:
         """The digests of the entry at this index. Raises RunError when they are not beside the copy, and StoreError."""
         part = next((part for part in self._parts if part.first_index <= index <= part.last_index), None)
         if part is None:
-            raise RunError("copy_damaged", "The copy has no part that holds this entry. Verify the copy again.")
+            raise RunError("backup_damaged", "The copy has no part that holds this entry. Verify the copy again.")
         if part != self._part:
             self._part, self._lines = part, self._read(part)
         found = self._lines.get(digest)
         if found is None:
             sentence = f"The digests beside {part.object_key} are not those of the copy. Verify the copy again."
-            raise RunError("copy_damaged", sentence)
+            raise RunError("backup_damaged", sentence)
         return found
 
     def _read(self, part: GenerationPart) -> dict[bytes, EntryDigests]:
@@ -42,5 +42,5 @@ class Marks:
                     lines[bytes.fromhex(line.entry)] = line
             except (manifest.Damaged, ObjectMissing) as problem:
                 sentence = f"The digests of the copy cannot be read: {problem} Verify it again."
-                raise RunError("copy_damaged", sentence) from problem
+                raise RunError("backup_damaged", sentence) from problem
         return lines

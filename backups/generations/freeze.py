@@ -175,8 +175,8 @@ def _freeze(generation: Generation, first: int, keys: Sequence[ListedKey]) -> No
         f"{r'\N' if key.expiration is None else key.expiration}\tplanned\n"
         for index, key in enumerate(keys, first)
     ]
-    with connection.cursor() as cursor, cursor.copy(f"COPY backups_generationentry ({columns}) FROM STDIN") as copy:
-        copy.write("".join(rows))
+    with connection.cursor() as cursor, cursor.copy(f"COPY backups_generationentry ({columns}) FROM STDIN") as rows_in:
+        rows_in.write("".join(rows))
 
 
 def freeze_from_stage(generation: Generation, stage: CleanupStage) -> None:

@@ -37,11 +37,11 @@ def wanted(restore: Restore, indexes: Sequence[int]) -> list[Wanted]:
     """The entries at these indexes, in order, with their digests in the copy."""
     rows = restore.entries.filter(index__in=indexes).order_by("index")
     found = list(rows.values_list("index", "name", "size", "found", "outcome"))
-    copied = GenerationEntry.objects.filter(
+    entries = GenerationEntry.objects.filter(
         generation=restore.generation_id, name__in=[row[1] for row in found], outcome=GenerationEntry.Outcome.KEPT
     )
     known = {
-        name: (source, bytes(value or b"")) for name, source, value in copied.values_list("name", "index", "digest")
+        name: (source, bytes(value or b"")) for name, source, value in entries.values_list("name", "index", "digest")
     }
     if len(known) != len(found):
         raise RunError("wrong_set", gettext_noop("A name of the restore is not in its copy."))
@@ -89,7 +89,7 @@ class GenerationReader:
             else:
                 raise self._damaged(one)
         except (manifest.Damaged, ObjectMissing) as problem:
-            raise RunError("copy_damaged", f"The copy cannot be read: {problem} Verify it again.") from problem
+            raise RunError("backup_damaged", f"The copy cannot be read: {problem} Verify it again.") from problem
         if entry.name != one.name or entry_digest(entry, self._key) != one.digest:
             raise self._damaged(one)
         return entry
@@ -119,4 +119,4 @@ class GenerationReader:
 
     def _damaged(self, one: Wanted) -> RunError:
         key = self._part.object_key if self._part else "the copy"
-        return RunError("copy_damaged", f"{key} does not hold {one.name!r} as KV returned it. Verify the copy again.")
+        return RunError("backup_damaged", f"{key} does not hold {one.name!r} as KV returned it. Verify the copy again.")

@@ -31,7 +31,7 @@ WRONG = (NotAsWritten, ManifestError, ObjectMissing)
 """What says that the copy in the store cannot be relied on."""
 
 
-class StoredCopy:
+class StoredBackup:
     """A generation as it lies in a store that can `open` its objects; `keep` is called between their chunks.
 
     Raises RunError when it is encrypted and this process cannot open it: then nothing is known of it.
@@ -129,12 +129,12 @@ class ReadBack:
 
     def __init__(self, generation: Generation, lease: Lease, store: Store) -> None:
         self.generation, self.lease = generation, lease
-        self.copy = StoredCopy(generation, store.open, lease.keep)
+        self.backup = StoredBackup(generation, store.open, lease.keep)
 
     def step(self) -> Again | None:
         """Read parts until the step is over; the last one decides, or the first that is wrong."""
         try:
-            for number, keys in self.copy.compared(self.lease.run.cursor.get("next", 1)):
+            for number, keys in self.backup.compared(self.lease.run.cursor.get("next", 1)):
                 with self.lease.checkpoint(
                     cursor={"next": number + 1}, done=self.lease.run.done + keys, note=f"Part {number} is as written"
                 ):

@@ -134,16 +134,16 @@ def _of_family(family: Family) -> Q:
 
 
 # The copy an entry is about: its own subject, or that of the restore it is about.
-_COPY = """CASE WHEN e.subject LIKE 'restore:%%'
+_GENERATION = """CASE WHEN e.subject LIKE 'restore:%%'
     THEN (SELECT r.generation_id FROM backups_restore AS r WHERE r.id = split_part(e.subject, ':', 2)::bigint)
     ELSE split_part(e.subject, ':', 2)::bigint END"""
 
 # One index per action is read backwards until there are enough: looking each copy up keeps the planner from a join.
 _NEWEST = f"""
-SELECT event.seq, event.copy FROM unnest(%s::text[]) AS wanted (action) CROSS JOIN LATERAL (
-    SELECT e.seq, {_COPY} AS copy FROM audit_entry AS e
+SELECT event.seq, event.generation FROM unnest(%s::text[]) AS wanted (action) CROSS JOIN LATERAL (
+    SELECT e.seq, {_GENERATION} AS generation FROM audit_entry AS e
     WHERE e.action = wanted.action AND e.seq >= %s AND e.seq < %s AND strpos(lower(e.actor), lower(%s)) > 0
-      AND (SELECT true FROM ({{of}}) AS found WHERE found.id = {_COPY})
+      AND (SELECT true FROM ({{of}}) AS found WHERE found.id = {_GENERATION})
     ORDER BY e.seq DESC LIMIT %s
 ) AS event ORDER BY event.seq DESC LIMIT %s
 """  # noqa: S608  (of our own pieces)
@@ -151,7 +151,7 @@ SELECT event.seq, event.copy FROM unnest(%s::text[]) AS wanted (action) CROSS JO
 _COUNTS = f"""
 SELECT (e.at AT TIME ZONE %s)::date, e.action, count(*) FROM audit_entry AS e
 WHERE e.action = ANY(%s) AND e.seq >= %s AND e.seq < %s AND strpos(lower(e.actor), lower(%s)) > 0
-  AND (%s OR {_COPY} IN ({{of}})) GROUP BY 1, 2
+  AND (%s OR {_GENERATION} IN ({{of}})) GROUP BY 1, 2
 """  # noqa: S608  (of our own pieces)
 
 
@@ -175,12 +175,12 @@ def _told(found: Sequence[tuple[Entry, Generation]]) -> list[BackupEvent]:
     return [
         BackupEvent(
             entry,
-            copy,
+            backup,
             approvals.get(entry.details.get("approval")),
             prunes.get(entry.details.get("prune")),
             investigations.get(entry.details.get("investigation")),
         )
-        for entry, copy in found
+        for entry, backup in found
     ]
 
 
@@ -240,14 +240,14 @@ def existed(scope: Scope, *, after: int = 0, limit: int) -> list[Existence]:
     gone = Entry.objects.filter(subject=subject, action__in=DELETED, at__lt=scope.start)
     found = scope.generations().filter(pk__gt=after, started_at__lt=scope.end).exclude(Exists(gone))
     related = found.select_related("environment", "namespace").order_by("pk")[:limit]
-    copies = {f"generation:{copy.pk}": copy for copy in related}
-    about = Entry.objects.filter(subject__in=copies).order_by("seq")
-    deletions = _told([(entry, copies[entry.subject]) for entry in about.filter(action__in=DELETED)])
+    backups = {f"generation:{backup.pk}": backup for backup in related}
+    about = Entry.objects.filter(subject__in=backups).order_by("seq")
+    deletions = _told([(entry, backups[entry.subject]) for entry in about.filter(action__in=DELETED)])
     deleted = {event.generation.pk: event for event in deletions}
-    verified: dict[str, list[Entry]] = {subject: [] for subject in copies}
+    verified: dict[str, list[Entry]] = {subject: [] for subject in backups}
     for entry in about.filter(action=Action.GENERATION_VERIFIED):
         verified[entry.subject].append(entry)
-    return [Existence(copy, verified[subject], deleted.get(copy.pk)) for subject, copy in copies.items()]
+    return [Existence(backup, verified[subject], deleted.get(backup.pk)) for subject, backup in backups.items()]
 
 
 def _ids(scope: Scope) -> tuple[str, tuple[Any, ...]]:

@@ -59,10 +59,18 @@ def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
 
 
 def _cells(event: BackupEvent) -> list[downloads.Cell]:
-    entry, copy, approval = event.entry, event.generation, event.approval
+    entry, backup, approval = event.entry, event.generation, event.approval
     return [
         *(entry.seq, entry.at.isoformat(), event.lane.value, entry.action, entry.environment),
-        *(copy.pk, copy.stem, copy.namespace.binding, " ".join(copy.prefixes), copy.category, copy.keys, copy.bytes),
+        *(
+            backup.pk,
+            backup.stem,
+            backup.namespace.binding,
+            " ".join(backup.prefixes),
+            backup.category,
+            backup.keys,
+            backup.bytes,
+        ),
         *(entry.actor, event.why, approval.pk if approval else None),
         *((str(approval.requester), str(approval.approver or "")) if approval else (None, None)),
     ]

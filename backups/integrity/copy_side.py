@@ -31,17 +31,17 @@ def read_generation(
     with storage.errors_for_a_run(), storage.store_of(generation) as store:
         for part in parts:
             try:
-                copied = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]
+                keys = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]
             except Damaged as error:
                 raise RunError("damaged", f"The copy cannot be read: {error} Verify it, and make a new one.") from error
-            yield part.number, _mine(generation, rule, copied)
+            yield part.number, _mine(generation, rule, keys)
 
 
-def _mine(generation: Generation, rule: Correspondence, copied: list[DatasetKey]) -> list[DatasetKey]:
+def _mine(generation: Generation, rule: Correspondence, keys: list[DatasetKey]) -> list[DatasetKey]:
     """Of a copy of master data the rows of one dataset, of any other all."""
     if generation.purpose != Generation.Purpose.MASTERS:
-        return copied
-    return [each for each in copied if each.name is not None and each.name.startswith(rule.prefix)]
+        return keys
+    return [each for each in keys if each.name is not None and each.name.startswith(rule.prefix)]
 
 
 def _objects(part: GenerationPart) -> list[tuple[str, str]]:
@@ -57,10 +57,10 @@ def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: 
             total.update(chunk)
             yield chunk
 
-    copied = [rule.copied(entry.name, entry.data) for entry in read_entries(opened(chunks()))]
+    keys = [rule.key_from_bytes(entry.name, entry.data) for entry in read_entries(opened(chunks()))]
     if total.hexdigest() != digest:
         raise Damaged(f"{key} is not the object that was written.")
-    return copied
+    return keys
 
 
 def read_file(check: Check, rule: Correspondence, *, after: int) -> Iterator[Sequence[DatasetKey]]:

@@ -19,7 +19,7 @@ class Agreement:
     database: Database | None
     check: Check | None
     other_rules: bool
-    copy: Generation | None
+    backup: Generation | None
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def agreements() -> list[Checked]:
     found = list(Dataset.objects.order_by("name").annotate(**{name: _newest_check(pk) for pk, name in columns.items()}))
     ids = {getattr(dataset, name) for dataset in found for name in columns.values()} - {None}
     checks = Check.objects.select_related("run").in_bulk(ids)
-    copies = newest(Generation.objects.of_kv().whole())
+    backups = newest(Generation.objects.of_kv().whole())
     databases = {(each.environment_id, each.binding): each for each in Database.objects.all()}
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order")
     rows = []
@@ -67,7 +67,7 @@ def agreements() -> list[Checked]:
                     databases.get((namespace.environment_id, dataset.database)),
                     check,
                     other_rules=bool(check and check.definition_digest != digest),
-                    copy=next((each for each in copies if _compares(each, dataset, namespace)), None),
+                    backup=next((each for each in backups if _compares(each, dataset, namespace)), None),
                 )
             )
         rows.append(Checked(dataset, mine))

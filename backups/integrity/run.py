@@ -38,7 +38,7 @@ MAX_RESTARTS = 3
 class CheckProgress:
     """How far a check has come; kept in the cursor of its run."""
 
-    phase: str = "copy"
+    phase: str = "backup"
     parts: int = 0
     keys: int = 0
     rows: int = 0
@@ -80,8 +80,8 @@ class CheckComparison:
             self._start_over(CheckProgress())
         finished = False
         while not finished:
-            if self.progress.phase == "copy":
-                self._read_copy()
+            if self.progress.phase == "backup":
+                self._read_backup()
             elif self.progress.phase == "d1":
                 self._read_d1()
             else:
@@ -118,16 +118,16 @@ class CheckComparison:
 
     # The copy
 
-    def _read_copy(self) -> None:
+    def _read_backup(self) -> None:
         if self.check.generation is None:
             # Only ever in the process of a command, which waits for it: not cut into steps.
             for batch in read_file(self.check, self.rule, after=self.progress.keys):
-                self._keep_copy(batch)
+                self._keep_backup(batch)
         else:
             with closing(read_generation(self.check.generation, self.rule, after=self.progress.parts)) as parts:
                 for number, batch in parts:
                     self.progress.parts = number
-                    self._keep_copy(batch)
+                    self._keep_backup(batch)
                     if self.lease.tired:
                         return
             written = self._written(self.check.generation)
@@ -146,17 +146,17 @@ class CheckComparison:
         rows = {table["dataset"]: int(table["rows"]) for table in generation.tables}
         return rows.get(self.rule.name, generation.keys)
 
-    def _keep_copy(self, batch: Sequence[DatasetKey]) -> None:
-        findings = [finding for copied in batch for finding in copied.findings]
+    def _keep_backup(self, batch: Sequence[DatasetKey]) -> None:
+        findings = [finding for dataset_key in batch for finding in dataset_key.findings]
         rows = []
-        for copied in batch:
-            if copied.name is not None and sides.storable(copied.name):
-                rows.append((copied.name, copied.digests))
-            elif copied.name is not None:
-                findings.append(Finding(copied.name, MISSING_IN_D1))
+        for dataset_key in batch:
+            if dataset_key.name is not None and sides.storable(dataset_key.name):
+                rows.append((dataset_key.name, dataset_key.digests))
+            elif dataset_key.name is not None:
+                findings.append(Finding(dataset_key.name, MISSING_IN_D1))
         self.progress.keys += len(batch)
         self.progress.staged_keys += len(rows)
-        self._keep(Side.COPY, rows, findings)
+        self._keep(Side.BACKUP, rows, findings)
 
     # D1
 
@@ -228,7 +228,7 @@ class CheckComparison:
 
     def _conclude(self) -> bool:
         mine = self.progress
-        there = (sides.staged(self.check, Side.COPY), sides.staged(self.check, Side.D1))
+        there = (sides.staged(self.check, Side.BACKUP), sides.staged(self.check, Side.D1))
         if there != (mine.staged_keys, mine.staged_rows):
             # The table is not logged: a crash of Postgres empties it.
             if mine.restarts >= MAX_RESTARTS:

@@ -15,23 +15,23 @@ MAX_STORED = 10_000
 Side = CheckRow.Side
 
 _FIND = """
-WITH copy AS (
+WITH backup AS (
     SELECT DISTINCT ON (name) name, fields FROM backups_checkrow
-    WHERE check_run_id = %(check)s AND side = 'copy' ORDER BY name
+    WHERE check_run_id = %(check)s AND side = 'backup' ORDER BY name
 ), d1 AS (
     SELECT DISTINCT ON (name) name, fields FROM backups_checkrow
     WHERE check_run_id = %(check)s AND side = 'd1' ORDER BY name
 ), pair AS MATERIALIZED (
-    SELECT copy.name AS in_copy, d1.name AS in_d1, copy.fields AS ours, d1.fields AS theirs
-    FROM copy FULL JOIN d1 ON copy.name = d1.name
-    WHERE copy.name IS NULL OR d1.name IS NULL OR (copy.fields <> d1.fields AND copy.fields <> 'null')
+    SELECT backup.name AS in_backup, d1.name AS in_d1, backup.fields AS ours, d1.fields AS theirs
+    FROM backup FULL JOIN d1 ON backup.name = d1.name
+    WHERE backup.name IS NULL OR d1.name IS NULL OR (backup.fields <> d1.fields AND backup.fields <> 'null')
 ), found (name, kind, field) AS MATERIALIZED (
-    SELECT in_copy, 'missing_in_d1', '' FROM pair WHERE in_d1 IS NULL
+    SELECT in_backup, 'missing_in_d1', '' FROM pair WHERE in_d1 IS NULL
     UNION ALL
-    SELECT in_d1, 'only_in_d1', '' FROM pair WHERE in_copy IS NULL
+    SELECT in_d1, 'only_in_d1', '' FROM pair WHERE in_backup IS NULL
     UNION ALL
-    SELECT in_copy, 'field', field FROM pair, unnest(%(fields)s::text[]) AS field
-    WHERE in_copy IS NOT NULL AND in_d1 IS NOT NULL AND coalesce(ours ->> field, '') NOT IN
+    SELECT in_backup, 'field', field FROM pair, unnest(%(fields)s::text[]) AS field
+    WHERE in_backup IS NOT NULL AND in_d1 IS NOT NULL AND coalesce(ours ->> field, '') NOT IN
         (left(coalesce(theirs ->> field, ''), %(digest)s), right(coalesce(theirs ->> field, ''), %(digest)s))
     UNION ALL
     SELECT name, 'duplicate', '' FROM backups_checkrow
@@ -58,10 +58,10 @@ def stage_side(check: Check, side: Side, rows: Iterable[tuple[str, Mapping[str, 
     """Add names with the digests of their fields; None for a value that is no object."""
     with (
         connection.cursor() as cursor,
-        cursor.copy("COPY backups_checkrow (check_run_id, side, name, fields) FROM STDIN") as copy,
+        cursor.copy("COPY backups_checkrow (check_run_id, side, name, fields) FROM STDIN") as rows_in,
     ):
         for name, digests in rows:
-            copy.write_row((check.pk, side.value, name, json.dumps(digests)))
+            rows_in.write_row((check.pk, side.value, name, json.dumps(digests)))
 
 
 def note_differences(check: Check, findings: Sequence[Finding], *, room: int) -> None:

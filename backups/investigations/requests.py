@@ -260,7 +260,7 @@ def _delete(mine: Investigation, actor: log.Actor) -> Run:
 
 def _never_finished(mine: Investigation, actor: log.Actor) -> None:
     """There is no copy, only what R2 deletes by itself."""
-    over(mine, actor, {"copy": "never finished"})
+    over(mine, actor, {"backup": "never finished"})
 
 
 def over(mine: Investigation, actor: log.Actor, details: dict[str, JSON]) -> None:

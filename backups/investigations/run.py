@@ -66,7 +66,7 @@ class _InvestigationEnd(Erasure):
             self._begin(generation)
         if generation.status != Status.DELETED and not self.delete(generation):
             return Again()
-        with self.lease.checkpoint(Done({"deleted_copies": 1}), cursor={}, done=self.lease.run.total or 0, note=""):
+        with self.lease.checkpoint(Done({"deleted_backups": 1}), cursor={}, done=self.lease.run.total or 0, note=""):
             pass
         return None
 

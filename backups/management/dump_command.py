@@ -48,11 +48,11 @@ class DumpCommand(BaseCommand):
         except environments.UnknownNamespace as error:
             raise CommandError(str(error), returncode=2) from error
 
-    def copy(self, namespace: Namespace, prefixes: Sequence[str], options: dict[str, Any]) -> dict[str, object]:
+    def back_up(self, namespace: Namespace, prefixes: Sequence[str], options: dict[str, Any]) -> dict[str, object]:
         """Copy, and say what was copied; a refusal is recorded. Raises CommandError."""
         actor = Actor.command(getpass.getuser())
         try:
-            return self._copy(namespace, prefixes, actor, options)
+            return self._back_up(namespace, prefixes, actor, options)
         except Refused as refusal:
             dumps.record_refusal_of_dump(namespace, prefixes, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
@@ -67,7 +67,7 @@ class DumpCommand(BaseCommand):
         if outcome.get("status") == Generation.Status.DAMAGED:
             raise CommandError("The copy is damaged: it was not read back as it was written. Copy again.")
 
-    def _copy(
+    def _back_up(
         self, namespace: Namespace, prefixes: Sequence[str], actor: Actor, options: dict[str, Any]
     ) -> dict[str, object]:
         if options["dry_run"]:

@@ -23,7 +23,7 @@ class Clinics:
     namespace: Namespace
     scan: Scan | None
     keys: int
-    copy: Generation | None
+    backup: Generation | None
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
@@ -48,7 +48,7 @@ def overview() -> list[Clinics]:
 
 def _clinics(namespace: Namespace) -> Clinics:
     rows = catalogue.coverage(namespace, [PREFIX])
-    copies = Generation.objects.of_kv().whole().filter(namespace=namespace, prefixes=[PREFIX])
+    backups = Generation.objects.of_kv().whole().filter(namespace=namespace, prefixes=[PREFIX])
     return Clinics(
-        namespace, browse.newest_scan(namespace), sum(row.keys for row in rows), copies.order_by("-pk").first()
+        namespace, browse.newest_scan(namespace), sum(row.keys for row in rows), backups.order_by("-pk").first()
     )

@@ -105,10 +105,10 @@ class MastersExport(Export):
             columns = "generation_id, index, name, outcome"
             with (
                 connection.cursor() as database,
-                database.copy(f"COPY backups_generationentry ({columns}) FROM STDIN") as copy,
+                database.copy(f"COPY backups_generationentry ({columns}) FROM STDIN") as rows_in,
             ):
                 for name, _ in self._rows.entries():
-                    copy.write(f"{self.generation.pk}\t{name.index}\t{escaped(name.name)}\tplanned\n")
+                    rows_in.write(f"{self.generation.pk}\t{name.index}\t{escaped(name.name)}\tplanned\n")
 
     def _from(self, first: int) -> Iterator[tuple[Name, KvEntry | None]]:
         return self._rows.entries(first)

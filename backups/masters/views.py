@@ -49,10 +49,10 @@ def start(request: HttpRequest) -> HttpResponse:
 
 
 def _page(request: HttpRequest, form: MastersForm, *, status: int = 200) -> HttpResponse:
-    copies = Generation.objects.filter(purpose=Generation.Purpose.MASTERS).select_related("environment", "namespace")
+    backups = Generation.objects.filter(purpose=Generation.Purpose.MASTERS).select_related("environment", "namespace")
     context: dict[str, object] = {
         "form": form,
-        "copies": copies.order_by("-pk")[:SHOWN],
+        "backups": backups.order_by("-pk")[:SHOWN],
         "stale_before": catalogue.stale_before(),
         "clinics": clinics.overview(),
         "clinics_prefix": clinics.PREFIX,

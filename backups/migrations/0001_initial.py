@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
             name='CheckRow',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('side', models.CharField(choices=[('copy', 'Copy'), ('d1', 'D1')], max_length=4)),
+                ('side', models.CharField(choices=[('backup', 'Backup'), ('d1', 'D1')], max_length=6)),
                 ('name', models.TextField(db_collation='C')),
                 ('fields', models.JSONField()),
                 ('check_run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='staged', to='backups.check')),

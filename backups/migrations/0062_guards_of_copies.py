@@ -5,8 +5,8 @@ A stage is deleted because a verified copy and a passed check say so; neither ca
 
 from django.db import migrations
 
-COPIES = """
-CREATE FUNCTION backups_copy_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+GENERATIONS = """
+CREATE FUNCTION backups_generation_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'DELETE' THEN
     RAISE EXCEPTION 'a copy is never deleted' USING ERRCODE = 'restrict_violation';
@@ -37,8 +37,8 @@ BEGIN
   END IF;
   RETURN NEW;
 END $$;
-CREATE TRIGGER copy_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_generation
-  FOR EACH ROW EXECUTE FUNCTION backups_copy_guard();
+CREATE TRIGGER generation_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_generation
+  FOR EACH ROW EXECUTE FUNCTION backups_generation_guard();
 """
 
 # Once per statement: names come a million in one COPY. The lock makes a copy wait with finishing, or this with writing.
@@ -55,7 +55,7 @@ END $$;
 EVENTS = [("INSERT", "NEW"), ("UPDATE", "OLD"), ("UPDATE", "NEW"), ("DELETE", "OLD")]
 CONTENT_TRIGGERS = {
     f"{name}_guard_{event}_{side}".lower(): (table, f"AFTER {event} ON {table} REFERENCING {side} TABLE AS changed")
-    for name, table in (("part", "backups_generationpart"), ("copied", "backups_generationentry"))
+    for name, table in (("part", "backups_generationpart"), ("entry", "backups_generationentry"))
     for event, side in EVENTS
 }
 
@@ -84,13 +84,13 @@ CREATE TRIGGER check_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_check
 """
 
 TABLES = {
-    "copy": "backups_generation",
+    "generation": "backups_generation",
     "part": "backups_generationpart",
-    "copied": "backups_generationentry",
+    "entry": "backups_generationentry",
     "check": "backups_check",
 }
 TRUNCATION = """
-CREATE FUNCTION backups_refuse_truncate_copies() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION backups_refuse_truncate_backups() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION 'copies and checks are never truncated' USING ERRCODE = 'restrict_violation';
 END $$;
@@ -125,7 +125,7 @@ class Migration(migrations.Migration):
     dependencies = [("backups", "0061_stage_leftovers")]
 
     operations = [
-        migrations.RunSQL(COPIES, _drop("backups_generation", "copy_guard")),
+        migrations.RunSQL(GENERATIONS, _drop("backups_generation", "generation_guard")),
         migrations.RunSQL(
             CONTENTS
             + "".join(
@@ -140,11 +140,11 @@ class Migration(migrations.Migration):
             TRUNCATION
             + "".join(
                 f"CREATE TRIGGER {name}_guard_truncate BEFORE TRUNCATE ON {table}"
-                f" FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse_truncate_copies();\n"
+                f" FOR EACH STATEMENT EXECUTE FUNCTION backups_refuse_truncate_backups();\n"
                 for name, table in TABLES.items()
             ),
             "".join(f"DROP TRIGGER {name}_guard_truncate ON {table};" for name, table in TABLES.items())
-            + "DROP FUNCTION backups_refuse_truncate_copies;",
+            + "DROP FUNCTION backups_refuse_truncate_backups;",
         ),
         migrations.RunSQL(_names_guard(" FOR SHARE"), _names_guard("")),
     ]

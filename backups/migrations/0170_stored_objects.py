@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(fields=("environment", "key"), name="stored_object_once"),
                     models.CheckConstraint(
                         condition=models.Q(("status", "unknown"), ("generation__isnull", False), _connector="OR"),
-                        name="stored_object_of_a_copy_names_it",
+                        name="stored_object_of_a_backup_names_it",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(

@@ -43,7 +43,7 @@ DELETING = """
 def _copies(moves: str, deleting: str) -> str:
     """The guard of 0062 with more moves."""
     return f"""
-CREATE OR REPLACE FUNCTION backups_copy_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION backups_generation_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'DELETE' THEN
     RAISE EXCEPTION 'a copy is never deleted' USING ERRCODE = 'restrict_violation';

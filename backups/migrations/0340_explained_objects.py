@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RemoveConstraint(
             model_name="storedobject",
-            name="stored_object_of_a_copy_names_it",
+            name="stored_object_of_a_backup_names_it",
         ),
         migrations.AddField(
             model_name="stagedobject",
@@ -91,7 +91,7 @@ class Migration(migrations.Migration):
             model_name="storedobject",
             constraint=models.CheckConstraint(
                 condition=models.Q(("status__in", ["unknown", "gone"]), ("generation__isnull", False), _connector="OR"),
-                name="stored_object_of_a_copy_names_it",
+                name="stored_object_of_a_backup_names_it",
             ),
         ),
         migrations.AddConstraint(

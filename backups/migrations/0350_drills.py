@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="DrilledCopy",
+            name="DrilledBackup",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("number", models.PositiveIntegerField()),
@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 (
                     "drill",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="copies", to="backups.drill"
+                        on_delete=django.db.models.deletion.PROTECT, related_name="backups", to="backups.drill"
                     ),
                 ),
                 (
@@ -92,18 +92,18 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
-            model_name="drilledcopy",
-            constraint=models.UniqueConstraint(fields=("drill", "number"), name="drilled_copy_number_once"),
+            model_name="drilledbackup",
+            constraint=models.UniqueConstraint(fields=("drill", "number"), name="drilled_backup_number_once"),
         ),
         migrations.AddConstraint(
-            model_name="drilledcopy",
-            constraint=models.UniqueConstraint(fields=("drill", "generation"), name="drilled_copy_once"),
+            model_name="drilledbackup",
+            constraint=models.UniqueConstraint(fields=("drill", "generation"), name="drilled_backup_once"),
         ),
         migrations.AddConstraint(
-            model_name="drilledcopy",
+            model_name="drilledbackup",
             constraint=models.CheckConstraint(
                 condition=models.Q(("finished_at__isnull", True), ("started_at__isnull", False), _connector="OR"),
-                name="drilled_copy_in_order",
+                name="drilled_backup_in_order",
             ),
         ),
     ]

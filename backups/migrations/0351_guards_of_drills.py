@@ -15,11 +15,11 @@ BEGIN
 END $$;
 CREATE TRIGGER drill_guard BEFORE UPDATE OR DELETE ON backups_drill
   FOR EACH ROW EXECUTE FUNCTION backups_drill_guard();
-CREATE TRIGGER drilled_guard BEFORE UPDATE OR DELETE ON backups_drilledcopy
+CREATE TRIGGER drilled_guard BEFORE UPDATE OR DELETE ON backups_drilledbackup
   FOR EACH ROW EXECUTE FUNCTION backups_drill_guard();
 CREATE TRIGGER drill_guard_truncate BEFORE TRUNCATE ON backups_drill
   FOR EACH STATEMENT EXECUTE FUNCTION backups_drill_guard();
-CREATE TRIGGER drilled_guard_truncate BEFORE TRUNCATE ON backups_drilledcopy
+CREATE TRIGGER drilled_guard_truncate BEFORE TRUNCATE ON backups_drilledbackup
   FOR EACH STATEMENT EXECUTE FUNCTION backups_drill_guard();
 """
 
@@ -31,9 +31,9 @@ class Migration(migrations.Migration):
         migrations.RunSQL(
             GUARDS,
             """
-            DROP TRIGGER drilled_guard_truncate ON backups_drilledcopy;
+            DROP TRIGGER drilled_guard_truncate ON backups_drilledbackup;
             DROP TRIGGER drill_guard_truncate ON backups_drill;
-            DROP TRIGGER drilled_guard ON backups_drilledcopy;
+            DROP TRIGGER drilled_guard ON backups_drilledbackup;
             DROP TRIGGER drill_guard ON backups_drill;
             DROP FUNCTION backups_drill_guard;
             """,

@@ -15,22 +15,22 @@ BEGIN
   END IF;
   IF NEW.notification_id IS NOT NULL AND NOT EXISTS (
       SELECT FROM kvops_notification n
-      WHERE n.id = NEW.notification_id AND n.event = 'copy.for_deletion' AND n.person_id IS NULL
+      WHERE n.id = NEW.notification_id AND n.event = 'backup.for_deletion' AND n.person_id IS NULL
         AND n.subject = 'generation:' || NEW.generation_id AND n.state = 'delivered') THEN
     RAISE EXCEPTION 'a copy is shared by its own message, which was delivered' USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;
 END $$;
-CREATE TRIGGER share_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_copyshare
+CREATE TRIGGER share_guard BEFORE INSERT OR UPDATE OR DELETE ON backups_backupshare
   FOR EACH ROW EXECUTE FUNCTION backups_share_guard();
-CREATE TRIGGER share_guard_truncate BEFORE TRUNCATE ON backups_copyshare
+CREATE TRIGGER share_guard_truncate BEFORE TRUNCATE ON backups_backupshare
   FOR EACH STATEMENT EXECUTE FUNCTION backups_share_guard();
 """
 
 STAGES = """
 CREATE FUNCTION backups_stage_guard_shared() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM backups_copyshare WHERE generation_id = NEW.generation_id) THEN
+  IF NOT EXISTS (SELECT FROM backups_backupshare WHERE generation_id = NEW.generation_id) THEN
     RAISE EXCEPTION 'a stage is submitted only when its copy was shared' USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="CopyShare",
+            name="BackupShare",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("place", models.CharField(max_length=500)),
@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(
             SHARES,
-            "DROP TRIGGER share_guard_truncate ON backups_copyshare; DROP TRIGGER share_guard ON backups_copyshare;"
+            "DROP TRIGGER share_guard_truncate ON backups_backupshare; DROP TRIGGER share_guard ON backups_backupshare;"
             " DROP FUNCTION backups_share_guard;",
         ),
         migrations.RunSQL(

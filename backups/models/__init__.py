@@ -6,7 +6,7 @@ from backups.models.cleanup import CleanupRequest, CleanupStage
 from backups.models.comparisons import Comparison, ComparisonEntry
 from backups.models.datasets import Dataset
 from backups.models.deletion import CleanupChunk, CleanupEntry, CleanupException
-from backups.models.drills import Drill, DrilledCopy
+from backups.models.drills import Drill, DrilledBackup
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.investigations import Investigation
@@ -14,7 +14,7 @@ from backups.models.pins import Pin
 from backups.models.prunes import PruneEntry, PruneRequest
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
-from backups.models.sharing import CopyShare
+from backups.models.sharing import BackupShare
 
 __all__ = [
     "BucketProtection",
@@ -27,13 +27,13 @@ __all__ = [
     "CleanupStage",
     "Comparison",
     "ComparisonEntry",
-    "CopyShare",
+    "BackupShare",
     "Dataset",
     "Difference",
     "PruneRequest",
     "PruneEntry",
     "Drill",
-    "DrilledCopy",
+    "DrilledBackup",
     "Generation",
     "GenerationEntry",
     "GenerationPart",

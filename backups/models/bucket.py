@@ -56,7 +56,7 @@ class StoredObject(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["environment", "key"], name="stored_object_once"),
             models.CheckConstraint(
-                name="stored_object_of_a_copy_names_it",
+                name="stored_object_of_a_backup_names_it",
                 condition=Q(status__in=["unknown", "gone"]) | Q(generation__isnull=False),
             ),
             models.CheckConstraint(

@@ -51,13 +51,13 @@ class Drill(models.Model):
         return round((self.finished_at - self.started_at).total_seconds()) if self.finished_at else 0
 
 
-class DrilledCopy(models.Model):
+class DrilledBackup(models.Model):
     """One copy of a drill; `last_index` is that of its last entry that is rehearsed.
 
     `example` is the first name that was not as in the copy. `expired` were over before they could be compared.
     """
 
-    drill = models.ForeignKey(Drill, on_delete=models.PROTECT, related_name="copies")
+    drill = models.ForeignKey(Drill, on_delete=models.PROTECT, related_name="backups")
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="drilled")
     number = models.PositiveIntegerField()
     keys = models.BigIntegerField()
@@ -75,10 +75,10 @@ class DrilledCopy(models.Model):
     class Meta:
         verbose_name_plural = "drilled copies"
         constraints = [
-            models.UniqueConstraint(fields=["drill", "number"], name="drilled_copy_number_once"),
-            models.UniqueConstraint(fields=["drill", "generation"], name="drilled_copy_once"),
+            models.UniqueConstraint(fields=["drill", "number"], name="drilled_backup_number_once"),
+            models.UniqueConstraint(fields=["drill", "generation"], name="drilled_backup_once"),
             models.CheckConstraint(
-                name="drilled_copy_in_order",
+                name="drilled_backup_in_order",
                 condition=Q(finished_at__isnull=True) | Q(started_at__isnull=False),
             ),
         ]

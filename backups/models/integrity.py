@@ -70,11 +70,11 @@ class CheckRow(models.Model):
     class Side(models.TextChoices):
         """Where the row comes from."""
 
-        COPY = "copy"
+        BACKUP = "backup"
         D1 = "d1"
 
     check_run = models.ForeignKey(Check, on_delete=models.CASCADE, related_name="staged")
-    side = models.CharField(max_length=4, choices=Side)
+    side = models.CharField(max_length=6, choices=Side)
     name = models.TextField(db_collation="C")
     fields = models.JSONField()
 

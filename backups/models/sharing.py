@@ -8,7 +8,7 @@ from backups.models.generations import Generation
 from kvops.models import Notification, Person
 
 
-class CopyShare(models.Model):
+class BackupShare(models.Model):
     """The first way in which a copy was shared: a message the channel took, or what a person says they did.
 
     One per copy and never changed, because it is part of the evidence of the deletion.

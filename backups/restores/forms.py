@@ -91,7 +91,7 @@ class RestoreForm(forms.Form):
             return chosen
         if chosen.get("prefix"):
             raise forms.ValidationError(_("Give a prefix or a list of names, not both."))
-        self.unknown = selecting.not_in_copy(self.generation, chosen["names"])
+        self.unknown = selecting.not_in_backup(self.generation, chosen["names"])
         if len(self.unknown) == len(chosen["names"]):
             self.add_error("names", _("The copy holds none of these names."))
         elif self.unknown and not chosen["leave_out"]:

@@ -40,9 +40,9 @@ def preview(lease: Lease) -> Again | None:
         storage.errors_for_a_run(),
         storage.store_of(restore.generation) as store,
         KvReader(restore.environment, lease.keep) as reader,
-        GenerationReader(restore.generation, store, lease.keep) as copied,
+        GenerationReader(restore.generation, store, lease.keep) as backup,
     ):
-        comparison, before = _PreviewComparison(restore, reader, copied), lease.run.calls
+        comparison, before = _PreviewComparison(restore, reader, backup), lease.run.calls
         first = int(lease.run.cursor.get("next", 0))
         while first < restore.names:
             if not Restore.objects.filter(pk=restore.pk, state=Restore.State.PREPARING).exists():
@@ -64,8 +64,8 @@ def preview(lease: Lease) -> Again | None:
 class _PreviewComparison:
     """How each name of a restore stands in KV now."""
 
-    def __init__(self, restore: Restore, reader: KvReader, copied: GenerationReader) -> None:
-        self._restore, self._reader, self._copied = restore, reader, copied
+    def __init__(self, restore: Restore, reader: KvReader, backup: GenerationReader) -> None:
+        self._restore, self._reader, self._reader_of_backup = restore, reader, backup
         self._families = Families.of(restore.namespace.binding)
 
     def of(self, block: Sequence[Wanted]) -> Iterator[tuple[int, RestoreEntry.Found]]:
@@ -74,21 +74,21 @@ class _PreviewComparison:
         live = self._reader.values(self._restore.namespace.namespace_id, names, self._restore.generation.read)
         now = clock.now().timestamp()
         for one, (_, entry) in zip(block, live, strict=True):
-            yield one.index, self._one(self._copied.take(one), entry, now)
+            yield one.index, self._one(self._reader_of_backup.take(one), entry, now)
 
-    def _one(self, copy: KvEntry, live: KvEntry | None, now: float) -> RestoreEntry.Found:
-        found = difference(copy, live)
+    def _one(self, backup: KvEntry, live: KvEntry | None, now: float) -> RestoreEntry.Found:
+        found = difference(backup, live)
         if found is Found.EQUAL:
             return found
-        if late := too_late(copy, now):
+        if late := too_late(backup, now):
             return late
         overwrites = self._restore.on_conflict == Restore.OnConflict.OVERWRITE
-        if overwrites and found in RestoreEntry.CONFLICTS and cannot_be_copied(self._families, copy.name):
+        if overwrites and found in RestoreEntry.CONFLICTS and cannot_be_backed_up(self._families, backup.name):
             return Found.SENSITIVE
         return found
 
 
-def cannot_be_copied(families: Families, name: str) -> bool:
+def cannot_be_backed_up(families: Families, name: str) -> bool:
     """Whether what the key holds now cannot be copied first: it needs encryption, and nothing is set for that."""
     return not encryption.possible() and encryption.needed(families.family(name))
 

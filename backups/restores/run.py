@@ -58,10 +58,10 @@ def run_restore(lease: Lease) -> Again | Done | None:
         storage.errors_for_a_run(),
         storage.store(restore.generation.environment) if ending else storage.store_of(restore.generation) as store,
         open_clients(restore.environment) as clients,
-        GenerationReader(restore.generation, store, lease.keep) as copied,
+        GenerationReader(restore.generation, store, lease.keep) as backup,
     ):
         clients.insist_visible(restore.namespace)
-        job = _RestoreRun(restore, lease, clients, copied)
+        job = _RestoreRun(restore, lease, clients, backup)
         phases = {"begin": job.begin, "write": job.write, "settle": job.settle}
         return phases[lease.run.cursor.get("phase", "begin")]()
 
@@ -84,8 +84,8 @@ def _insist_target(restore: Restore, lease: Lease) -> None:
         if shown.get(name) != value:
             raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
     names_sha256 = restore.stage.names_sha256 if restore.stage else restore.names_sha256
-    copy = (restore.generation_id, restore.generation.manifest_sha256)
-    if shown["names"]["sha256"] != names_sha256 or copy != (
+    backup = (restore.generation_id, restore.generation.manifest_sha256)
+    if shown["names"]["sha256"] != names_sha256 or backup != (
         shown["generation"]["id"],
         shown["generation"]["manifest_sha256"],
     ):
@@ -115,10 +115,10 @@ def _insist_in_force(restore: Restore) -> None:
 class _RestoreRun:
     """One step's work on a restore."""
 
-    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: GenerationReader) -> None:
-        self.restore, self.lease, self.copied = restore, lease, copied
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients, backup: GenerationReader) -> None:
+        self.restore, self.lease, self.backup = restore, lease, backup
         self.reader, self.budget = clients.reader, clients.budget
-        self._putter = Putter(restore, lease, clients, copied)
+        self._putter = Putter(restore, lease, clients, backup)
         self._settler = Settler(restore, lease, clients)
         self._ending = bool(lease.run.cursor.get("ending"))
 
@@ -159,7 +159,7 @@ class _RestoreRun:
             self._putter.meter.insist({"read": len(names)})
             live = live_values(self.reader, self.restore.namespace.namespace_id, names, self.restore.generation.read)
             for one, entry in live:
-                if entry is not None and difference(self.copied.take(one), entry) in RestoreEntry.CONFLICTS:
+                if entry is not None and difference(self.backup.take(one), entry) in RestoreEntry.CONFLICTS:
                     raise RunError(
                         "conflict",
                         f"{one.name!r} is there now and not as in the copy. Nothing was written, as this restore asks."
@@ -239,9 +239,11 @@ class _RestoreRun:
         except approvals.ApprovalRefused as refused:
             emergency.insist_none(self.restore.environment)
             raise RunError("rights_gone", str(refused)) from refused
-        copies = Generation.objects.verified().filter(pk=self.restore.generation_id)
-        if not copies.exists() or not protecting.is_backed_up(self.restore):
-            raise RunError("copy_damaged", gettext_noop("The copy is not verified any more. Nothing more is written."))
+        backups = Generation.objects.verified().filter(pk=self.restore.generation_id)
+        if not backups.exists() or not protecting.is_backed_up(self.restore):
+            raise RunError(
+                "backup_damaged", gettext_noop("The copy is not verified any more. Nothing more is written.")
+            )
 
     def settle(self) -> Again | None:
         """Compare what was written, chunk by chunk; what is missing is written again."""

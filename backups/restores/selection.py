@@ -92,7 +92,7 @@ def freeze_restore(restore: Restore, names: list[str] | None = None) -> None:
             " AND name >= %s AND (%s::text IS NULL OR name < %s) AND (%s::text[] IS NULL OR name = ANY(%s))",
             [restore.pk, restore.generation_id, restore.prefix, beyond, beyond, names, names],
         )
-    if names is not None and (unknown := not_in_copy(restore.generation, names)):
+    if names is not None and (unknown := not_in_backup(restore.generation, names)):
         sentence = _("Names that are not in the copy: %(count)s. The first is %(name)s.")
         raise RestoreRefused(say(sentence, count=len(unknown), name=unknown[0]))
     seal(restore)
@@ -108,7 +108,7 @@ def seal(restore: Restore) -> None:
     Restore.objects.filter(pk=restore.pk).update(names=restore.names, names_sha256=restore.names_sha256)
 
 
-def not_in_copy(generation: Generation, names: list[str]) -> list[str]:
+def not_in_backup(generation: Generation, names: list[str]) -> list[str]:
     """Those of the names that the copy does not hold, in their order."""
     kept = generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT, name__in=names)
     known = set(kept.values_list("name", flat=True))

@@ -51,11 +51,11 @@ def why_not(stage: CleanupStage) -> str | Promise:
     if stage.state not in PROVEN:
         return _("KV may still show the keys. Wait until it is proven that they are gone; that takes minutes.")
     if clock.seconds_until(limit) <= 0:
-        sentence = _("The 72 hours after the deletion are over. Put the keys back with a restore of copy %(copy)s.")
-        return say(sentence, copy=stage.generation_id)
+        sentence = _("The 72 hours after the deletion are over. Put the keys back with a restore of copy %(backup)s.")
+        return say(sentence, backup=stage.generation_id)
     if stage.approval is None or "undo" not in json.loads(stage.approval.evidence):
-        sentence = _("The approval says nothing of an undo. Put the keys back with a restore of copy %(copy)s.")
-        return say(sentence, copy=stage.generation_id)
+        sentence = _("The approval says nothing of an undo. Put the keys back with a restore of copy %(backup)s.")
+        return say(sentence, backup=stage.generation_id)
     return ""
 
 

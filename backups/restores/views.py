@@ -98,7 +98,7 @@ def names(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """The names that the filters of the address let through, with what became of each, as CSV or JSON."""
     restore = _restore(pk)
     rows = _rows(RestoreNamesFilter(request.GET).entries(restore).iterator(2_000))
-    head = {"restore": restore.pk, "copy": restore.generation_id, "environment": restore.environment.slug}
+    head = {"restore": restore.pk, "backup": restore.generation_id, "environment": restore.environment.slug}
     head |= {"binding": restore.namespace.binding, "state": restore.state, "names": restore.names}
     return as_file(request, f"restore-{pk}", head, COLUMNS, rows)
 

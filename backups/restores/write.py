@@ -25,7 +25,7 @@ from backups.generations.reader import GenerationReader, Wanted
 from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
 from backups.restores.moves import record_restore
-from backups.restores.preview import cannot_be_copied
+from backups.restores.preview import cannot_be_backed_up
 from kvops import clock, timing
 from kvops.cloudflare import ApiError, CloudflareError, KvEntry, RateLimited, TooLate
 from kvops.cloudflare.writes import BulkOutcome
@@ -87,8 +87,8 @@ class _Plan:
 class Putter:
     """Writes the chunks of one restore, within one step of its run."""
 
-    def __init__(self, restore: Restore, lease: Lease, clients: Clients, copied: GenerationReader) -> None:
-        self.restore, self.lease, self.copied = restore, lease, copied
+    def __init__(self, restore: Restore, lease: Lease, clients: Clients, backup: GenerationReader) -> None:
+        self.restore, self.lease, self.backup = restore, lease, backup
         self.reader, self.writer, self.budget = clients.reader, clients.writer, clients.budget
         self.meter = clients.meter
         self.namespace_id = restore.namespace.namespace_id
@@ -103,10 +103,10 @@ class Putter:
     def put(self, chunk: RestoreChunk) -> None:
         """Write what of a planned chunk may be written. Raises CloudflareError when nothing was written."""
         names = restore_chunks.names_of(chunk)
-        copies = [self.copied.take(one) for one in names]
+        backups = [self.backup.take(one) for one in names]
         self.lease.renew()
         try:
-            plan = self._plan(chunk, names, copies)
+            plan = self._plan(chunk, names, backups)
             if len(plan.single) > MANY and len(names) > 1:
                 self._make_smaller(chunk, names)
                 return
@@ -118,7 +118,7 @@ class Putter:
             if not reserve_more(self.lease):
                 self._make_smaller(chunk, names)
             return
-        del copies
+        del backups
         if plan.old:
             self._make_smaller(chunk, names)
             return
@@ -133,29 +133,29 @@ class Putter:
         with self.lease.checkpoint(note=gettext_noop("Reading takes too long; going on with smaller chunks.")):
             restore_chunks.halve(chunk)
 
-    def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], copies: Sequence[KvEntry]) -> _Plan:
+    def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], backups: Sequence[KvEntry]) -> _Plan:
         """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
         reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
         plan = _Plan(time.monotonic(), clock.now(), self._safety_digests(names))
         now = plan.read_at.timestamp()
         live = live_values(self.reader, self.namespace_id, names, self.restore.generation.read)
-        for copy, (one, entry) in zip(copies, live, strict=True):
-            outcome = self._outcome(chunk, one, copy, entry, plan.safety_digests)
-            if outcome is None and (late := too_late(copy, now)):
+        for backup, (one, entry) in zip(backups, live, strict=True):
+            outcome = self._outcome(chunk, one, backup, entry, plan.safety_digests)
+            if outcome is None and (late := too_late(backup, now)):
                 outcome = Outcome(late.value)
             if outcome is not None:
                 plan.results[one.index] = (outcome, Compared.UNKNOWN)
                 continue
-            plan.indexes[copy.name] = one.index
-            alone = len(copy.data) > SINGLE or not takes_bulk(copy)
-            if copy.expiration is not None and copy.expiration < now + LEAST + timing.REQUEST_TIMEOUT:
-                plan.soon.add(copy.name)
+            plan.indexes[backup.name] = one.index
+            alone = len(backup.data) > SINGLE or not takes_bulk(backup)
+            if backup.expiration is not None and backup.expiration < now + LEAST + timing.REQUEST_TIMEOUT:
+                plan.soon.add(backup.name)
                 alone = True
             if alone:
-                plan.single.append((one, copy))
+                plan.single.append((one, backup))
             else:
-                plan.bulk.append(copy)
+                plan.bulk.append(backup)
         self.lease.renew()
         return plan
 
@@ -171,12 +171,17 @@ class Putter:
         return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
     def _outcome(
-        self, chunk: RestoreChunk, one: Wanted, copy: KvEntry, live: KvEntry | None, safety_digests: Mapping[str, bytes]
+        self,
+        chunk: RestoreChunk,
+        one: Wanted,
+        backup: KvEntry,
+        live: KvEntry | None,
+        safety_digests: Mapping[str, bytes],
     ) -> RestoreEntry.Outcome | None:
         """Why the name is not written; None when it is."""
         if live is None:
             return None
-        how = difference(copy, live)
+        how = difference(backup, live)
         if how is Found.EQUAL:
             return Outcome.EQUAL if chunk.attempt == 1 else Outcome.SENT
         if entry_digest(live, encryption.digest_key(self.restore.safety)) == safety_digests.get(one.name):
@@ -185,7 +190,7 @@ class Putter:
             return Outcome.DIFFERENT
         if self.restore.on_conflict != Restore.OnConflict.OVERWRITE:
             return Outcome(how.value)
-        return Outcome.SENSITIVE if cannot_be_copied(self._families, one.name) else Outcome.CHANGED
+        return Outcome.SENSITIVE if cannot_be_backed_up(self._families, one.name) else Outcome.CHANGED
 
     def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
         sha256 = manifest.names_sha256(plan.names)

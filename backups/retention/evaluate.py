@@ -34,10 +34,10 @@ def successors() -> Successors:
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
     newest = Generation.objects.verified().here().values(*kind).annotate(newest=Max("pk")).values("newest")
     found = Generation.objects.filter(pk__in=newest).select_related("namespace", "environment")
-    return Successors(_copy(each) for each in found)
+    return Successors(_facts(each) for each in found)
 
 
-def _copy(generation: Generation) -> BackupFacts:
+def _facts(generation: Generation) -> BackupFacts:
     given = generation.purpose in Generation.OF_GIVEN_NAMES
     return BackupFacts(
         pk=generation.pk,
@@ -74,7 +74,7 @@ class Retention:
         """The verdict on each of these copies, which are there and come with namespace and environment."""
         found = list(generations)
         held = holds.holds_of([each.pk for each in found])
-        verdicts = decide(map(_copy, found), self.rules, self.successors, held, self.now)
+        verdicts = decide(map(_facts, found), self.rules, self.successors, held, self.now)
         return [Kept(each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
 
     def over(self, found: GenerationQuerySet) -> Iterator[Kept]:

@@ -39,7 +39,7 @@ class RetentionFilter(forms.Form):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.fields["family"].required = False
 
-    def copies(self) -> Iterator[Kept]:
+    def backups(self) -> Iterator[Kept]:
         """The copies the filters let through, oldest first; none while a filter is wrong."""
         if not self.is_valid():
             return

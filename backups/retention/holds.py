@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from backups.models import Check, CleanupStage, Comparison, DrilledCopy, Generation, Pin, Restore
+from backups.models import Check, CleanupStage, Comparison, DrilledBackup, Generation, Pin, Restore
 from backups.retention.rules import Hold
 from kvops import timing
 from kvops.models import Category, Run
@@ -58,7 +58,7 @@ def _runs(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
     pairs = [(int(run.subject.partition(":")[2]), run.pk) for run in about]
     pairs += Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN).values_list("pk", "verify_run")
     pairs += Check.objects.filter(generation__in=pks, run__state__in=Run.OPEN).values_list("generation", "run")
-    pairs += DrilledCopy.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN).values_list(
+    pairs += DrilledBackup.objects.filter(generation__in=pks, drill__run__state__in=Run.OPEN).values_list(
         "generation", "drill__run"
     )
     pairs += Comparison.objects.filter(other__in=pks, run__state__in=Run.OPEN).values_list("other", "run")

@@ -105,44 +105,46 @@ def without_owner(families: Iterable[Family]) -> list[Family]:
 
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Tell of families whose next copy is late or overdue, and of those that too few days are covered of."""
-    for family, copy in protection.in_environment(environment):
-        if copy.light in {Light.LATE, Light.OVERDUE, Light.NEVER}:
-            _late(family, copy)
-        if copy.short:
-            _short(family, copy)
+    for family, backup in protection.in_environment(environment):
+        if backup.light in {Light.LATE, Light.OVERDUE, Light.NEVER}:
+            _late(family, backup)
+        if backup.short:
+            _short(family, backup)
     return Begun()
 
 
-def _late(family: Family, copy: NewestBackup) -> None:
-    what = f"{copy.namespace} {family}"
-    newest = copy.generation
+def _late(family: Family, backup: NewestBackup) -> None:
+    what = f"{backup.namespace} {family}"
+    newest = backup.generation
     title = _("No verified copy of %(what)s yet")
     if newest:
-        title = _("The copy of %(what)s is late") if copy.light == Light.LATE else _("The copy of %(what)s is overdue")
+        title = (
+            _("The copy of %(what)s is late") if backup.light == Light.LATE else _("The copy of %(what)s is overdue")
+        )
     last = say(_("The newest verified one is of %(date)s."), date=_date(newest.started_at)) if newest else ""
     expected = say(_("One is expected every %(hours)s hours."), hours=family.interval_hours)
     notifications.post(
-        NotificationEvent.GENERATION_LATE if copy.light == Light.LATE else NotificationEvent.GENERATION_OVERDUE,
+        NotificationEvent.GENERATION_LATE if backup.light == Light.LATE else NotificationEvent.GENERATION_OVERDUE,
         subject=f"family:{family.pk}",
         title=say(title, what=what),
         lines=[line for line in (last, expected) if line],
         link=reverse("backups:backups"),
-        environment=copy.namespace.environment,
-        occasion=f"{copy.namespace.environment.slug} after {newest.pk if newest else 0}",
-        to=owners([family]) if copy.light.alarming else [],
+        environment=backup.namespace.environment,
+        occasion=f"{backup.namespace.environment.slug} after {newest.pk if newest else 0}",
+        to=owners([family]) if backup.light.alarming else [],
     )
 
 
-def _short(family: Family, copy: NewestBackup) -> None:
-    what = f"{copy.namespace} {family}"
+def _short(family: Family, backup: NewestBackup) -> None:
+    what = f"{backup.namespace} {family}"
     notifications.post(
         NotificationEvent.COVERAGE_SHORT,
         subject=f"family:{family.pk}",
         title=say(_("Fewer than %(days)s days of %(what)s can be restored"), days=timing.RETENTION_DAYS, what=what),
-        lines=[say(_("The oldest verified copy is of %(date)s."), date=_date(copy.since))],
+        lines=[say(_("The oldest verified copy is of %(date)s."), date=_date(backup.since))],
         link=reverse("backups:backups"),
-        environment=copy.namespace.environment,
-        occasion=f"{copy.namespace.environment.slug} since {_date(copy.since)}",
+        environment=backup.namespace.environment,
+        occasion=f"{backup.namespace.environment.slug} since {_date(backup.since)}",
     )
 
 

@@ -103,7 +103,7 @@ class Hold:
 class RetentionVerdict:
     """What retention says of a copy: `may_from` and `due_at` are dates, `reasons` say what stands against them."""
 
-    copy: BackupFacts
+    backup: BackupFacts
     state: State
     may_from: datetime | None
     due_at: datetime | None
@@ -137,69 +137,70 @@ class Successors:
     def __init__(self, verified: Iterable[BackupFacts]) -> None:
         self._listed: dict[tuple[int, str, str], int] = {}
         self._given: dict[tuple[int, str, str], int] = {}
-        for copy in verified:
-            for prefix in copy.prefixes:
-                if copy.purpose in {Purpose.ROUTINE, Purpose.MASTERS}:
-                    self._keep(self._listed, (copy.namespace, prefix, copy.purpose), copy.pk)
-                elif copy.purpose == Purpose.CLEANUP:
-                    for pattern in copy.patterns:
-                        self._keep(self._given, (copy.namespace, prefix, pattern), copy.pk)
+        for backup in verified:
+            for prefix in backup.prefixes:
+                if backup.purpose in {Purpose.ROUTINE, Purpose.MASTERS}:
+                    self._keep(self._listed, (backup.namespace, prefix, backup.purpose), backup.pk)
+                elif backup.purpose == Purpose.CLEANUP:
+                    for pattern in backup.patterns:
+                        self._keep(self._given, (backup.namespace, prefix, pattern), backup.pk)
 
     @staticmethod
     def _keep[K](newest: dict[K, int], key: K, pk: int) -> None:
         newest[key] = max(pk, newest.get(key, 0))
 
-    def of(self, copy: BackupFacts) -> tuple[int, ...]:
+    def of(self, backup: BackupFacts) -> tuple[int, ...]:
         """The newer verified copies that together hold everything the copy was made of; empty when there are none.
 
         Copies of given names stand in for nothing but such copies of the same families, and what was read from D1 for
         nothing that was read from KV.
         """
-        found = {self._newest(copy, prefix) for prefix in copy.prefixes}
-        return tuple(sorted(found)) if found and min(found) > copy.pk else ()
+        found = {self._newest(backup, prefix) for prefix in backup.prefixes}
+        return tuple(sorted(found)) if found and min(found) > backup.pk else ()
 
-    def _newest(self, copy: BackupFacts, prefix: str) -> int:
+    def _newest(self, backup: BackupFacts, prefix: str) -> int:
         shorter = [prefix[:length] for length in range(len(prefix) + 1)]
-        listed = Purpose.MASTERS if copy.purpose == Purpose.MASTERS else Purpose.ROUTINE
-        whole = max(self._listed.get((copy.namespace, start, listed), 0) for start in shorter)
+        listed = Purpose.MASTERS if backup.purpose == Purpose.MASTERS else Purpose.ROUTINE
+        whole = max(self._listed.get((backup.namespace, start, listed), 0) for start in shorter)
         given = [
-            max(self._given.get((copy.namespace, start, pattern), 0) for start in shorter) for pattern in copy.patterns
+            max(self._given.get((backup.namespace, start, pattern), 0) for start in shorter)
+            for pattern in backup.patterns
         ]
         return max(whole, min(given, default=0))
 
 
 def decide(
-    copies: Iterable[BackupFacts],
+    backups: Iterable[BackupFacts],
     rules: Collection[Rule],
     successors: Successors,
     holds: Mapping[int, Sequence[Hold]],
     now: datetime,
 ) -> list[RetentionVerdict]:
     """What happens to each copy, in their order."""
-    return [_decide(copy, rules, successors, tuple(holds.get(copy.pk, ())), now) for copy in copies]
+    return [_decide(backup, rules, successors, tuple(holds.get(backup.pk, ())), now) for backup in backups]
 
 
 def _decide(
-    copy: BackupFacts, rules: Collection[Rule], successors: Successors, holds: tuple[Hold, ...], now: datetime
+    backup: BackupFacts, rules: Collection[Rule], successors: Successors, holds: tuple[Hold, ...], now: datetime
 ) -> RetentionVerdict:
-    mine = tuple(rule for rule in rules if copy.of(rule))
-    newer, may_from = successors.of(copy), copy.may_from
+    mine = tuple(rule for rule in rules if backup.of(rule))
+    newer, may_from = successors.of(backup), backup.may_from
     due_at = None
-    if copy.finished_at and may_from and mine:
-        due_at = max(may_from, copy.after(timedelta(days=max(rule.days for rule in mine))))
-    if copy.elsewhere:
+    if backup.finished_at and may_from and mine:
+        due_at = max(may_from, backup.after(timedelta(days=max(rule.days for rule in mine))))
+    if backup.elsewhere:
         holds = (*holds, Hold(say(_("It lies in a bucket that the environment does not use any more."))))
     if may_from is None:
         state = State.WRITING
-    elif copy.purpose == Purpose.INVESTIGATION:
+    elif backup.purpose == Purpose.INVESTIGATION:
         # Neither a date of the policy nor a newer copy matters.
-        return RetentionVerdict(copy, State.INVESTIGATION, None, copy.retain_until.astimezone(UTC), mine)
+        return RetentionVerdict(backup, State.INVESTIGATION, None, backup.retain_until.astimezone(UTC), mine)
     elif due_at is None:
         state = State.NO_RULE
     elif holds:
         state = State.HELD
-    elif not newer and not copy.cache:
+    elif not newer and not backup.cache:
         state = State.NEWEST
     else:
         state = State.DUE if due_at <= now.astimezone(UTC) else State.WAITING
-    return RetentionVerdict(copy, state, may_from, due_at, mine, holds, newer)
+    return RetentionVerdict(backup, state, may_from, due_at, mine, holds, newer)

@@ -132,7 +132,7 @@ class _PruneRun(Erasure):
     def _finish(self) -> None:
         entries = self.prune.entries
         deleted, kept = (entries.filter(outcome=outcome).count() for outcome in (Outcome.DELETED, Outcome.KEPT))
-        result: dict[str, JSON] = {"deleted_copies": deleted, "kept_copies": kept}
+        result: dict[str, JSON] = {"deleted_backups": deleted, "kept_backups": kept}
         with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, note=""):
             prunes.move(
                 self.prune,

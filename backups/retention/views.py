@@ -30,11 +30,11 @@ PAGE = 50
 def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each copy, oldest first, and the rules behind them."""
     form = RetentionFilter(request.GET)
-    found = list(islice(form.copies(), PAGE + 1))
+    found = list(islice(form.backups(), PAGE + 1))
     families = Family.objects.order_by("binding", "pattern")
     context = {
         "form": form,
-        "copies": found[:PAGE],
+        "backups": found[:PAGE],
         "after": found[PAGE - 1].generation.pk if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
         "pruning": [
@@ -62,7 +62,7 @@ def simulate(request: HttpRequest) -> HttpResponse:
             "family": family,
             "days": days,
             "counts": _counts(found),
-            "copies": shown[:PAGE],
+            "backups": shown[:PAGE],
             "after": shown[PAGE - 1].now.generation.pk if len(shown) > PAGE else None,
         }
     return render(request, "retention/try.html", context, status=422 if form.errors else 200)

@@ -63,7 +63,7 @@ def drill_light(environment: Environment) -> dict[str, object]:
 
 
 @register.inclusion_tag("includes/alarms.html")
-def copies_alarms() -> dict[str, object]:
+def backup_alarms() -> dict[str, object]:
     """The newest copies that are damaged, partial, or were not read back in time; deleted keys that came back."""
     late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
     newest = _newest().exclude(status=Status.WRITING).values("pk")
@@ -88,9 +88,9 @@ def _past_their_end() -> list[Alarm]:
 
 def _not_in_time() -> list[Alarm]:
     """One alarm for all families whose copy is overdue, and one for those of which too few days are covered."""
-    copies = [(f"{copy.namespace} {row.family}", copy) for row in protection.of_all() for copy in row.copies]
-    overdue = [name for name, copy in copies if copy.light.alarming]
-    short = [name for name, copy in copies if copy.short]
+    backups = [(f"{backup.namespace} {row.family}", backup) for row in protection.of_all() for backup in row.backups]
+    overdue = [name for name, backup in backups if backup.light.alarming]
+    short = [name for name, backup in backups if backup.short]
     url, see = f"{reverse('backups:backups')}#coverage", _("See them")
     found = []
     if overdue:

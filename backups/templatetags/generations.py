@@ -34,13 +34,13 @@ def generation_status(generation: Generation, stale_before: datetime) -> dict[st
 def comparison_title(comparison: Comparison) -> str:
     """What is compared with what."""
     facts = {
-        "copy": comparison.generation_id,
+        "backup": comparison.generation_id,
         "other": comparison.other_id,
         "environment": comparison.namespace.environment,
     }
     if comparison.other_id:
-        return _("From copy %(copy)s to copy %(other)s") % facts
-    return _("From copy %(copy)s to what KV of %(environment)s held") % facts
+        return _("From copy %(backup)s to copy %(other)s") % facts
+    return _("From copy %(backup)s to what KV of %(environment)s held") % facts
 
 
 class Checkable(NamedTuple):

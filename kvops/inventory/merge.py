@@ -86,9 +86,9 @@ def stage_keys(scan: Scan, keys: Sequence[ListedKey]) -> None:
     ]
     with (
         connection.cursor() as cursor,
-        cursor.copy("COPY kvops_stagedkey (scan_id, name, expiration, metadata) FROM STDIN") as copy,
+        cursor.copy("COPY kvops_stagedkey (scan_id, name, expiration, metadata) FROM STDIN") as rows_in,
     ):
-        copy.write("".join(rows))
+        rows_in.write("".join(rows))
 
 
 def clear_keys(scan: Scan) -> None:

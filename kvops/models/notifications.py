@@ -17,7 +17,7 @@ class NotificationEvent(models.TextChoices):
     APPROVAL_EXPIRING = "approval.expiring", _("request about to expire")
     RUN_FINISHED = "run.finished", _("run finished")
     RUN_FAILED = "run.failed", _("run failed")
-    COPY_FOR_DELETION = "copy.for_deletion", _("copy made for a deletion")
+    BACKUP_FOR_DELETION = "backup.for_deletion", _("copy made for a deletion")
     GENERATION_MADE = "generation.made", _("copy made")
     GENERATION_FAILED = "generation.failed", _("copy failed")
     GENERATION_LATE = "generation.late", _("copy late")

@@ -50,7 +50,9 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.APPROVAL_EXPIRING: NotificationKind(),
     NotificationEvent.RUN_FINISHED: NotificationKind(),
     NotificationEvent.RUN_FAILED: NotificationKind(),
-    NotificationEvent.COPY_FOR_DELETION: NotificationKind(channel=True, delivered="backups.cleanup.sharing.delivered"),
+    NotificationEvent.BACKUP_FOR_DELETION: NotificationKind(
+        channel=True, delivered="backups.cleanup.sharing.delivered"
+    ),
     NotificationEvent.GENERATION_MADE: NotificationKind(channel=True),
     NotificationEvent.GENERATION_FAILED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.GENERATION_LATE: NotificationKind(roles=(Role.OPERATOR,), channel=True),

@@ -24,9 +24,9 @@ def run_failed(run: Run, sentence: str) -> None:
     A copy that was not made is everybody's business.
     """
     if not run.foreground:
-        copy = run.kind in {Run.Kind.BACKUP, Run.Kind.MASTERS}
-        everybody = copy or run.approval is not None or run.started_by is None
-        event = NotificationEvent.GENERATION_FAILED if copy else NotificationEvent.RUN_FAILED
+        backup = run.kind in {Run.Kind.BACKUP, Run.Kind.MASTERS}
+        everybody = backup or run.approval is not None or run.started_by is None
+        event = NotificationEvent.GENERATION_FAILED if backup else NotificationEvent.RUN_FAILED
         _tell_of(run, event, _("Failed: %(kind)s %(what)s"), [Role.OPERATOR] if everybody else [], sentence)
 
 

@@ -169,7 +169,7 @@ RESULTS: dict[str, str | Promise] = {
     "differences": _("Differences"),
     "only_in_d1": _("Only in D1"),
     # drills
-    "copies": _("Copies"),
+    "backups": _("Copies"),
     "differing": _("Different"),
     # listings of a bucket
     "known_objects": _("Objects of copies"),
@@ -194,8 +194,8 @@ RESULTS: dict[str, str | Promise] = {
     # comparisons of copies
     "removed": _("Removed"),
     # deletions of copies
-    "deleted_copies": _("Copies deleted"),
-    "kept_copies": _("Copies kept"),
+    "deleted_backups": _("Copies deleted"),
+    "kept_backups": _("Copies kept"),
     # deletions
     "deleted": _("Deleted"),
     "skipped": _("Not deleted"),

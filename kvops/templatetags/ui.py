@@ -84,11 +84,11 @@ def approval_title(asked: ApprovalRequest) -> str:
         return _("Release the emergency stop of %(environment)s") % {"environment": asked.environment.name}
     shown = json.loads(asked.evidence)
     if asked.kind == ApprovalRequest.Kind.DELETE_GENERATIONS and asked.environment:
-        copies = shown["generations"]["count"]
+        backups = shown["generations"]["count"]
         text = ngettext(
-            "Delete %(n)s expired copy of %(environment)s", "Delete %(n)s expired copies of %(environment)s", copies
+            "Delete %(n)s expired copy of %(environment)s", "Delete %(n)s expired copies of %(environment)s", backups
         )
-        return text % {"n": count(copies), "environment": asked.environment.name}
+        return text % {"n": count(backups), "environment": asked.environment.name}
     if asked.kind == ApprovalRequest.Kind.DRILL and asked.environment:
         text = _("Restore drills in %(environment)s %(namespace)s")
         return text % {"environment": asked.environment.name, "namespace": shown["namespace_title"]}
@@ -104,14 +104,14 @@ def approval_title(asked: ApprovalRequest) -> str:
     )
     if asked.kind == ApprovalRequest.Kind.RESTORE:
         text = ngettext(
-            "Put %(n)s key of copy %(copy)s back into %(environment)s %(namespace)s",
-            "Put %(n)s keys of copy %(copy)s back into %(environment)s %(namespace)s",
+            "Put %(n)s key of copy %(backup)s back into %(environment)s %(namespace)s",
+            "Put %(n)s keys of copy %(backup)s back into %(environment)s %(namespace)s",
             shown["names"]["count"],
         )
     return text % {
         "n": count(shown["names"]["count"]),
         "prefix": shown["prefix"],
-        "copy": shown["generation"]["id"],
+        "backup": shown["generation"]["id"],
         "environment": asked.environment.name if asked.environment else "",
         "namespace": shown["namespace_title"],
     }
@@ -151,8 +151,8 @@ def sha(digest: str) -> str:
     return format_html('<code class="sha" title="{}">{}</code>', digest, digest) if digest else NOTHING
 
 
-@register.inclusion_tag("includes/copy.html")
-def copy(text: str) -> dict[str, object]:
+@register.inclusion_tag("includes/copy_button.html")
+def copy_button(text: str) -> dict[str, object]:
     """A button that copies the text; only there when scripts run."""
     return {"text": text}
 

@@ -107,7 +107,7 @@ def test_the_clock_of_the_process_counts_for_nothing(
     assert abs(stage.generation.started_at - real_now()) < timedelta(minutes=5)
 
 
-def test_a_clock_that_went_back_lets_nothing_be_asked_for_decided_or_copied(
+def test_a_clock_that_went_back_lets_nothing_be_asked_for_decided_or_backed_up(
     qa: make.Estate, people: make.People
 ) -> None:
     stage = cleaning.submitted(cleaning.asked(people), people)

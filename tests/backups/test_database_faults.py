@@ -119,7 +119,7 @@ def test_on_a_full_disk_nothing_is_deleted_and_with_room_it_goes_on(deletion: Ru
 
 
 @pytest.mark.hazard("B43")
-def test_on_a_full_disk_nothing_is_stored_and_with_room_the_copy_is_whole(estate: make.Estate) -> None:
+def test_on_a_full_disk_nothing_is_stored_and_with_room_the_backup_is_whole(estate: make.Estate) -> None:
     for name in NAMES:
         estate.put(estate.qa, name)
     with place.small_parts(2):

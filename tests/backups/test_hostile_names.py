@@ -70,7 +70,7 @@ def test_a_path_that_is_listed_never_comes_into_the_inventory(estate: make.Estat
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_a_path_that_is_listed_makes_a_copy_partial_and_is_never_asked_for(estate: make.Estate, name: str) -> None:
+def test_a_path_that_is_listed_makes_a_backup_partial_and_is_never_asked_for(estate: make.Estate, name: str) -> None:
     make.family(".", Category.LEGACY)
     estate.put(estate.qa, name)
     estate.put(estate.qa, ".well-known")

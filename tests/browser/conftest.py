@@ -107,7 +107,7 @@ def product() -> Iterator[Product]:
         with output.open("wb") as out:
             process = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out, env=env)
         try:
-            _wait(folder / "done/copies", process, output)
+            _wait(folder / "done/backups", process, output)
             address = re.search(r"KVOps is at (\S+)", output.read_text("utf-8"))
             assert address, output.read_text("utf-8")
             ports = environment.Ports(web=0, cloudflare=int((folder / "ports/cloudflare").read_text()))

@@ -12,7 +12,7 @@ from tests.browser.job import PATIENCE
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 
 
-def test_a_cache_is_copied_and_its_copy_goes_with_the_investigation(sign_in: SignIn) -> None:
+def test_a_cache_is_backed_up_and_its_backup_goes_with_the_investigation(sign_in: SignIn) -> None:
     page, reviewer = sign_in("operator"), sign_in("reviewer")
     page.goto("/investigations/")
     page.get_by_role("link", name="Copy a cache").click()

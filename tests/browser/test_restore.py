@@ -37,7 +37,7 @@ class RestorePage:
         """Until the page says so."""
         self.until(lambda: words in self.operator.locator("main").inner_text())
 
-    def copy(self) -> str:
+    def backup(self) -> str:
         """A verified copy of the clinics; its address."""
         page = self.operator
         page.goto("/backups/new/?env=qa&binding=SETTINGS&prefix=clinic:id:")
@@ -46,10 +46,10 @@ class RestorePage:
         self.until(lambda: page.locator("h1").get_by_text("Verified").count() > 0)
         return page.url
 
-    def prepare(self, copy: str, *names: str) -> None:
+    def prepare(self, backup: str, *names: str) -> None:
         """Paste the names and have them compared with KV."""
         page = self.operator
-        page.goto(f"{copy}restores/new/")
+        page.goto(f"{backup}restores/new/")
         page.fill("[name=names]", "\n".join(names))
         page.get_by_role("button", name="Compare with KV").click()
         page.wait_for_url(re.compile(r"/restores/\d+/$"))
@@ -72,11 +72,11 @@ def job(sign_in: SignIn) -> RestorePage:
     return RestorePage(sign_in("operator"), sign_in("reviewer"))
 
 
-def test_what_was_lost_is_put_back_and_what_changed_is_shown(product: Product, job: RestorePage) -> None:
-    copy, page, before = job.copy(), job.operator, product.read(QA, LOST)
+def test_what_was_lost_is_restored_and_what_changed_is_shown(product: Product, job: RestorePage) -> None:
+    backup, page, before = job.backup(), job.operator, product.read(QA, LOST)
     product.remove(QA, LOST)
     product.write(QA, CHANGED, b'{"written": "since the copy"}')
-    job.prepare(copy, LOST, CHANGED, KEPT)
+    job.prepare(backup, LOST, CHANGED, KEPT)
     page.fill("[name=reason]", "Deleted by a script that should not have run.")
     page.get_by_role("button", name="Submit for approval").click()
     job.approve()
@@ -87,10 +87,10 @@ def test_what_was_lost_is_put_back_and_what_changed_is_shown(product: Product, j
     assert product.read(QA, LOST) == before
     page.get_by_role("button", name="Compare with KV now").click()
     job.says("1 key differs")
-    job.prepare(copy, CHANGED)  # and left there: how one looks before it is submitted
+    job.prepare(backup, CHANGED)  # and left there: how one looks before it is submitted
 
 
-def test_a_copy_is_compared_with_kv(job: RestorePage) -> None:
+def test_a_backup_is_compared_with_kv(job: RestorePage) -> None:
     page = job.operator
     page.goto("/backups/?environment=qa&purpose=routine&prefix=clinic:id:")
     page.locator("main tbody a[href^='/backups/']").first.click()

@@ -12,7 +12,7 @@ from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 
 # What a copy is: every column, also while it goes on to be found damaged.
-COPY_FROZEN: dict[str, object] = {
+GENERATION_FROZEN: dict[str, object] = {
     "id": 0,
     "environment_id": 0,
     "namespace_id": 0,
@@ -41,7 +41,7 @@ COPY_FROZEN: dict[str, object] = {
     "started_at": EPOCH,
     "finished_at": EPOCH,
 }
-COPIED: dict[str, object] = {"index": 9, "name": "x", "expiration": 9, "outcome": "expired", "size": 9}
+ENTRY_FROZEN: dict[str, object] = {"index": 9, "name": "x", "expiration": 9, "outcome": "expired", "size": 9}
 CHECK_FROZEN: dict[str, object] = {
     "environment_id": 0,
     "dataset_id": 0,
@@ -57,14 +57,14 @@ CHECK_FROZEN: dict[str, object] = {
     "started_at": EPOCH,
     "finished_at": EPOCH,
 }
-COPY_EDITED, CONTENTS = (
+GENERATION_EDITED, CONTENTS = (
     "what a finished copy is of cannot be edited",
     "the contents of a finished copy cannot be edited",
 )
 TWO = "a copy is encrypted to two recipients at least"
-COPIES = [
-    *columns(COPY_EDITED, lambda w: w.generation("complete"), COPY_FROZEN, {"status": "damaged"}),
-    *columns(COPY_EDITED, lambda w: w.generation("partial"), COPY_FROZEN),
+GENERATIONS = [
+    *columns(GENERATION_EDITED, lambda w: w.generation("complete"), GENERATION_FROZEN, {"status": "damaged"}),
+    *columns(GENERATION_EDITED, lambda w: w.generation("partial"), GENERATION_FROZEN),
     RowAttempt("a copy starts as writing", lambda w: again(w.generation(), stem="other", run=w.run())),
     RowAttempt(
         "a copy is never deleted", lambda w: Generation.objects.filter(pk=w.generation().pk)._raw_delete("default")
@@ -73,12 +73,14 @@ COPIES = [
         "a copy is never kept for a shorter time",
         lambda w: change(w.generation(), retain_until=F("retain_until") - HOUR),
     ),
-    RowAttempt(CONTENTS, lambda w: again(w.copied("complete"), index=1, name="b"), "one name more"),
-    RowAttempt(CONTENTS, lambda w: w.copied("complete").delete(), "one name less"),
-    RowAttempt(CONTENTS, lambda w: change(w.copied(), generation=w.generation()), "a name moved in"),
-    RowAttempt(CONTENTS, lambda w: change(w.copied("partial"), generation=w.generation("writing")), "a name moved out"),
-    *columns(CONTENTS, lambda w: w.copied("verified"), COPIED),
-    RowAttempt(CONTENTS, lambda w: change(w.copied("verified"), outcome="kept", digest=b"x"), "digest"),
+    RowAttempt(CONTENTS, lambda w: again(w.backed_up_name("complete"), index=1, name="b"), "one name more"),
+    RowAttempt(CONTENTS, lambda w: w.backed_up_name("complete").delete(), "one name less"),
+    RowAttempt(CONTENTS, lambda w: change(w.backed_up_name(), generation=w.generation()), "a name moved in"),
+    RowAttempt(
+        CONTENTS, lambda w: change(w.backed_up_name("partial"), generation=w.generation("writing")), "a name moved out"
+    ),
+    *columns(CONTENTS, lambda w: w.backed_up_name("verified"), ENTRY_FROZEN),
+    RowAttempt(CONTENTS, lambda w: change(w.backed_up_name("verified"), outcome="kept", digest=b"x"), "digest"),
     RowAttempt(CONTENTS, lambda w: again(w.part("complete"), number=2), "one part more"),
     RowAttempt(CONTENTS, lambda w: w.part("complete").delete(), "one part less"),
     RowAttempt(CONTENTS, lambda w: change(w.part(), generation=w.generation()), "a part moved in"),
@@ -109,10 +111,10 @@ COPIES = [
     RowAttempt(TWO, lambda w: w.generation("writing", recipients=["a"], digest_key="a"), "one"),
     RowAttempt(TWO, lambda w: w.generation("writing", recipients={"a": 1}, digest_key="a"), "no list"),
     RowAttempt("part_number_once", lambda w: again(w.part())),
-    RowAttempt("generation_index_once", lambda w: again(w.copied(), name="b")),
-    RowAttempt("generation_name_of_key_once", lambda w: again(w.copied(), index=2)),
-    RowAttempt("generation_entry_kept_has_digest", lambda w: change(w.copied(), outcome="kept"), "kept"),
-    RowAttempt("generation_entry_kept_has_digest", lambda w: change(w.copied(), digest=b"x"), "not kept"),
+    RowAttempt("generation_index_once", lambda w: again(w.backed_up_name(), name="b")),
+    RowAttempt("generation_name_of_key_once", lambda w: again(w.backed_up_name(), index=2)),
+    RowAttempt("generation_entry_kept_has_digest", lambda w: change(w.backed_up_name(), outcome="kept"), "kept"),
+    RowAttempt("generation_entry_kept_has_digest", lambda w: change(w.backed_up_name(), digest=b"x"), "not kept"),
     RowAttempt("backups_bucketprotection_environment_id_key", lambda w: again(w.protection())),
     RowAttempt("protection_is_known_or_says_why_not", lambda w: change(w.protection(), lock="unknown"), "no reason"),
     RowAttempt(
@@ -129,7 +131,7 @@ COPIES = [
     ),
     RowAttempt("stored_object_note_has_person_and_time", lambda w: w.stored(note="x", noted_by=w.operator), "no time"),
     RowAttempt("stored_object_once", lambda w: again(w.stored())),
-    RowAttempt("stored_object_of_a_copy_names_it", lambda w: w.stored("missing", generation=None)),
+    RowAttempt("stored_object_of_a_backup_names_it", lambda w: w.stored("missing", generation=None)),
     RowAttempt("stored_object_is_missing_or_was_seen", lambda w: w.stored("unknown", seen_at=None), "never seen"),
     RowAttempt("stored_object_is_missing_or_was_seen", lambda w: w.stored(size=None), "no size"),
     RowAttempt("backups_dataset_name_key", lambda w: again(w.dataset(), prefix="other:")),
@@ -200,7 +202,7 @@ PROVED: dict[str, object] = {
     "first_listing_at": EPOCH,
     "second_listing_at": EPOCH,
 }
-NOT_BY_THIS_COPY, NOT_BY_THIS_REQUEST = "a stage is not % by this copy", "a stage is not % by this request"
+NOT_BY_THIS_BACKUP, NOT_BY_THIS_REQUEST = "a stage is not % by this copy", "a stage is not % by this request"
 CHECKED_BY = "a stage is checked by a passed check of its copy"
 DELETED_BY = "a stage is deleted by the run of its approval"
 
@@ -249,7 +251,7 @@ SHARES = [
     RowAttempt(ITS_MESSAGE, lambda w: by_message(w, state="waiting"), "waiting"),
     RowAttempt(ITS_MESSAGE, lambda w: by_message(w, subject="x"), "of another"),
     RowAttempt(ITS_MESSAGE, lambda w: by_message(w, event="x"), "of something else"),
-    RowAttempt("backups_copyshare_generation_id_key", lambda w: again(w.share())),
+    RowAttempt("backups_backupshare_generation_id_key", lambda w: again(w.share())),
     RowAttempt("share_by_a_message_or_a_person", lambda w: w.share(by=None)),
     RowAttempt("share_says_where", lambda w: w.share(place="")),
 ]
@@ -258,7 +260,7 @@ SHARES = [
 def by_message(w: BackupsWorld, **values: object) -> None:
     """A copy shared by a message with these differences."""
     generation = w.generation()
-    told = {"event": "copy.for_deletion", "subject": f"generation:{generation.pk}", "state": "delivered", **values}
+    told = {"event": "backup.for_deletion", "subject": f"generation:{generation.pk}", "state": "delivered", **values}
     at = Now() if told["state"] == "delivered" else None
     message = w.notification(person=None, environment=w.environment, delivered_at=at, **told)
     w.share(generation=generation, notification=message, by=None)
@@ -308,12 +310,14 @@ STAGES = [
     *columns("a stage that is over cannot be edited", lambda w: w.stage("ended"), {"leftovers_note": "x"}),
     RowAttempt("the run of a stage cannot be replaced", lambda w: change(w.stage("deleting"), run=w.run())),
     RowAttempt("only a stage without names needs no deletion", lambda w: w.move(w.stage("frozen"), "confirmed")),
-    RowAttempt(NOT_BY_THIS_COPY, lambda w: copied(w, "partial"), "partial"),
-    RowAttempt(NOT_BY_THIS_COPY, lambda w: copied(w, "writing"), "not finished"),
+    RowAttempt(NOT_BY_THIS_BACKUP, lambda w: backed_up(w, "partial"), "partial"),
+    RowAttempt(NOT_BY_THIS_BACKUP, lambda w: backed_up(w, "writing"), "not finished"),
     RowAttempt(
-        NOT_BY_THIS_COPY, lambda w: copied(w, "verified", namespace=w.namespace_of_production), "of another namespace"
+        NOT_BY_THIS_BACKUP,
+        lambda w: backed_up(w, "verified", namespace=w.namespace_of_production),
+        "of another namespace",
     ),
-    RowAttempt(NOT_BY_THIS_COPY, lambda w: w.move(copied(w, "complete"), "verified"), "not read back"),
+    RowAttempt(NOT_BY_THIS_BACKUP, lambda w: w.move(backed_up(w, "complete"), "verified"), "not read back"),
     RowAttempt(CHECKED_BY, lambda w: checked(w, "failed"), "failed"),
     RowAttempt(CHECKED_BY, lambda w: checked(w, "pending"), "not finished"),
     RowAttempt(CHECKED_BY, lambda w: checked(w, generation=w.generation()), "of another copy"),
@@ -360,7 +364,7 @@ def reopen(w: BackupsWorld, **over: object) -> None:
     change(request, **dict.fromkeys(over, None))
 
 
-def copied(w: BackupsWorld, status: str, **values: object) -> CleanupStage:
+def backed_up(w: BackupsWorld, status: str, **values: object) -> CleanupStage:
     """A stage with such a copy."""
     stage = w.stage("frozen")
     w.move(stage, "backed_up", generation=w.generation(status, **values))

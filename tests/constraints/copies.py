@@ -6,6 +6,7 @@ from django.db.models import Model
 from django.db.models.functions import Now
 
 from backups.models import (
+    BackupShare,
     BucketProtection,
     Check,
     CleanupChunk,
@@ -13,7 +14,6 @@ from backups.models import (
     CleanupException,
     CleanupRequest,
     CleanupStage,
-    CopyShare,
     Dataset,
     Generation,
     GenerationEntry,
@@ -30,7 +30,7 @@ from tests.constraints.estate import HOUR, SHA, Prerequisites, change
 
 STAGE_PATH = CleanupStage.State.values[1:-1]
 """From frozen to accepted."""
-COPY_PATHS = {
+GENERATION_PATHS = {
     "complete": ["complete"],
     "partial": ["partial"],
     "verified": ["complete", "verified"],
@@ -70,7 +70,7 @@ class BackupsWorld(Prerequisites):
             "stem": f"s{self.count()}",
             "retain_until": Now() + timedelta(days=15),
         }
-        steps = [self.to(Generation, step) for step in COPY_PATHS.get(status, [])]
+        steps = [self.to(Generation, step) for step in GENERATION_PATHS.get(status, [])]
         early = {name: value for name, value in values.items() if not any(name in step for step in steps)}
         generation = Generation.objects.create(**{**made, **early})
         for step in steps:
@@ -160,7 +160,7 @@ class BackupsWorld(Prerequisites):
         self.finish(part.generation, status)
         return part
 
-    def copied(self, status: str = "writing") -> GenerationEntry:
+    def backed_up_name(self, status: str = "writing") -> GenerationEntry:
         """A name of a copy with this status."""
         entry = GenerationEntry.objects.create(generation=self.generation("writing"), index=0, name="a:1")
         self.finish(entry.generation, status)
@@ -168,13 +168,13 @@ class BackupsWorld(Prerequisites):
 
     def finish(self, generation: Generation, status: str) -> None:
         """The copy goes on from being written to this status."""
-        for step in COPY_PATHS.get(status, []):
+        for step in GENERATION_PATHS.get(status, []):
             change(generation, **self.to(Generation, step))
 
-    def share(self, **values: object) -> CopyShare:
+    def share(self, **values: object) -> BackupShare:
         """What a person says of where a copy was shared."""
         generation = values.pop("generation", None) or self.generation()
-        return CopyShare.objects.create(**{"generation": generation, "place": "#team", "by": self.operator, **values})
+        return BackupShare.objects.create(**{"generation": generation, "place": "#team", "by": self.operator, **values})
 
     def check(self, outcome: str = "passed", /, **values: object) -> Check:
         """A check with this outcome."""

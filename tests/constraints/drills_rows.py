@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.db.models import F, Value
 from django.db.models.functions import Now
 
-from backups.models import Drill, DrilledCopy
+from backups.models import Drill, DrilledBackup
 from kvops.models import ApprovalRequest, Environment, Namespace, Run, Scratch
 from tests.constraints.copies import BackupsWorld
 from tests.constraints.estate import change
@@ -37,24 +37,24 @@ def drill(w: BackupsWorld, **values: object) -> Drill:
     return Drill.objects.create(**{**made, **values})
 
 
-def copy(w: BackupsWorld, **values: object) -> DrilledCopy:
+def drilled_backup(w: BackupsWorld, **values: object) -> DrilledBackup:
     """A copy that is rehearsed."""
     made = {"drill": drill(w), "generation": w.generation(), "number": 1, "keys": 1, "bytes": 1, "last_index": 0}
-    return DrilledCopy.objects.create(**{**made, **values})
+    return DrilledBackup.objects.create(**{**made, **values})
 
 
 def twice(w: BackupsWorld, **values: object) -> None:
     """A second copy of the same drill."""
-    first = copy(w)
-    copy(w, **{"drill": first.drill, "number": 2, **{name: getattr(first, name) for name in values}})
+    first = drilled_backup(w)
+    drilled_backup(w, **{"drill": first.drill, "number": 2, **{name: getattr(first, name) for name in values}})
 
 
 def scratch(w: BackupsWorld, **values: object) -> Scratch:
     """A scratch namespace of an environment of its own."""
-    copied = Environment.objects.get(pk=w.environment.pk)
-    copied.pk, copied.slug, copied.order = None, f"e{w.count()}", 500 + w.count()
-    copied.save()
-    made = {"environment": copied, "binding": "DRILLS", "namespace_id": f"{w.count():032}", "title": "x"}
+    backed_up = Environment.objects.get(pk=w.environment.pk)
+    backed_up.pk, backed_up.slug, backed_up.order = None, f"e{w.count()}", 500 + w.count()
+    backed_up.save()
+    made = {"environment": backed_up, "binding": "DRILLS", "namespace_id": f"{w.count():032}", "title": "x"}
     return Scratch.objects.create(**{**made, **values})
 
 
@@ -89,9 +89,9 @@ DRILLS = [
     RowAttempt(NEEDS, lambda w: w.run(**{**w.used(w.approval("used")), "kind": "drill"}), "approval of something else"),
     RowAttempt("drill_over_has_a_verdict", lambda w: change(drill(w), finished_at=Now()), "no verdict"),
     RowAttempt("drill_over_has_a_verdict", lambda w: change(drill(w), passed=True), "not over"),
-    RowAttempt("drilled_copy_in_order", lambda w: change(copy(w), finished_at=Now())),
-    RowAttempt("drilled_copy_number_once", lambda w: twice(w, number=1)),
-    RowAttempt("drilled_copy_once", lambda w: twice(w, generation=1)),
+    RowAttempt("drilled_backup_in_order", lambda w: change(drilled_backup(w), finished_at=Now())),
+    RowAttempt("drilled_backup_number_once", lambda w: twice(w, number=1)),
+    RowAttempt("drilled_backup_once", lambda w: twice(w, generation=1)),
     RowAttempt("a drill is never deleted", lambda w: drill(w).delete(), "drill"),
     RowAttempt(
         "a drill that is over cannot be edited",

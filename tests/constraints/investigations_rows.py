@@ -27,7 +27,7 @@ FROZEN: dict[str, object] = {
 MOVED = {"closed_at", "closed_by_id", "closed_because", "run_id", "over_at"}
 
 
-def copied(w: BackupsWorld, **values: object) -> Generation:
+def backed_up(w: BackupsWorld, **values: object) -> Generation:
     """A verified copy that was made for an investigation."""
     return w.generation(**{"purpose": "investigation", "category": "cache", **values})
 
@@ -36,7 +36,7 @@ def investigation(w: BackupsWorld, **values: object) -> Investigation:
     """An open investigation."""
     made = {"environment": w.environment, "title": "x", "reason": "x", "asked_by": w.operator}
     if "generation" not in values:
-        values["generation"] = copied(w)
+        values["generation"] = backed_up(w)
     return Investigation.objects.create(**{**made, "ends_at": Now() + timedelta(days=7), **values})
 
 
@@ -138,7 +138,7 @@ INVESTIGATIONS = [
         lambda w: investigation(w, generation=investigation(w).generation),
     ),
     RowAttempt("backups_investigation_run_id_key", same_run),
-    RowAttempt("the copy of an investigation is not pinned", lambda w: w.pin(generation=copied(w))),
+    RowAttempt("the copy of an investigation is not pinned", lambda w: w.pin(generation=backed_up(w))),
     RowAttempt(GOES, lambda w: going(w, investigation(w)), "too early"),
     RowAttempt(GOES, lambda w: change(closed(w).generation, status="deleting"), "no run"),
     RowAttempt(GOES, by_the_run_of_another, "the run of another"),

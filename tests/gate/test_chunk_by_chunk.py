@@ -66,7 +66,7 @@ APART = "Waiting: between the copy and the last reads lie five minutes."
 
 
 @pytest.mark.parametrize("wait", [100.0, 0.5])
-def test_between_the_copy_and_the_reads_lie_five_minutes(
+def test_between_the_backup_and_the_reads_lie_five_minutes(
     mine: deletion._Deletion, at: datetime, looked: list[tuple[object, ...]], wait: float
 ) -> None:
     mine.generation.finished_at = at - timedelta(seconds=300 - wait)
@@ -82,7 +82,7 @@ def test_after_five_minutes_it_begins(
     assert [what for what, *_ in looked] == ["recheck", "bucket_protection"]
 
 
-def test_d1_and_the_bucket_are_asked_about_this_copy(
+def test_d1_and_the_bucket_are_asked_about_this_backup(
     mine: deletion._Deletion, looked: list[tuple[object, ...]]
 ) -> None:
     mine.begin()

@@ -88,7 +88,7 @@ def test_what_was_dealt_with_takes_no_room(mine: deletion._Deletion, monkeypatch
     assert (chunk.first_index, chunk.last_index) == (1, 2)
 
 
-def test_a_name_that_was_not_copied_takes_no_room(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_was_not_backed_up_takes_no_room(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 4)
     with gate.past_the_triggers():
         GenerationEntry.objects.filter(generation=mine.generation, index=1).update(size=None)
@@ -97,7 +97,7 @@ def test_a_name_that_was_not_copied_takes_no_room(mine: deletion._Deletion, monk
     assert chunk.last_index == 2
 
 
-def test_the_sizes_are_those_of_the_stage_s_copy(
+def test_the_sizes_are_those_of_the_stage_s_backup(
     world: GateWorld, mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 6)
@@ -111,16 +111,16 @@ def test_the_sizes_are_those_of_the_stage_s_copy(
 
 
 @pytest.mark.parametrize("what", ["size", "outcome"])
-def test_of_a_million_copied_keys_only_those_of_the_chunk_are_looked_at(mine: deletion._Deletion, what: str) -> None:
+def test_of_a_million_backed_up_keys_only_those_of_the_chunk_are_looked_at(mine: deletion._Deletion, what: str) -> None:
     chunk = chunk_of(mine)
     with CaptureQueriesContext(connection) as asked:
         chunks.next_chunk(mine.stage)
-        chunks.except_uncopied(chunk)
-    [copied] = [query["sql"] for query in asked.captured_queries if f'"{what}"' in query["sql"]]
-    assert copied.count('"name" IN (SELECT') == (1 if what == "size" else 2)
+        chunks.except_not_backed_up(chunk)
+    [backed_up] = [query["sql"] for query in asked.captured_queries if f'"{what}"' in query["sql"]]
+    assert backed_up.count('"name" IN (SELECT') == (1 if what == "size" else 2)
 
 
-def test_without_a_copy_nothing_is_planned(mine: deletion._Deletion) -> None:
+def test_without_a_backup_nothing_is_planned(mine: deletion._Deletion) -> None:
     mine.stage.generation = None
     assert chunks.next_chunk(mine.stage) is None
 
@@ -196,16 +196,16 @@ def test_one_name_is_excepted_for_one_stage(world: GateWorld, mine: deletion._De
 
 
 @pytest.mark.hazard("B15")
-def test_what_expired_while_it_was_copied_is_never_sent(mine: deletion._Deletion) -> None:
+def test_what_expired_while_it_was_backed_up_is_never_sent(mine: deletion._Deletion) -> None:
     """The first has no row in the copy, the second one that says that it expired."""
-    copied = GenerationEntry.objects.filter(generation=mine.generation)
+    backed_up = GenerationEntry.objects.filter(generation=mine.generation)
     with gate.past_the_triggers():
-        copied.filter(index=0).delete()
-        copied.filter(index=1).update(outcome="expired", digest=None, size=None)
+        backed_up.filter(index=0).delete()
+        backed_up.filter(index=1).update(outcome="expired", digest=None, size=None)
     for number, index in enumerate((2, 0), 1):
-        chunks.except_uncopied(chunk_of(mine, number=number, first=index, last=index))
+        chunks.except_not_backed_up(chunk_of(mine, number=number, first=index, last=index))
     assert expired() == [(2, 0, NAMES[0])]
-    chunks.except_uncopied(chunk_of(mine, number=3, last=2))
+    chunks.except_not_backed_up(chunk_of(mine, number=3, last=2))
     assert expired() == [(2, 0, NAMES[0]), (3, 1, NAMES[1])]
 
 
@@ -215,12 +215,12 @@ def expired() -> list[tuple[int, int, str]]:
     return list(found.values_list("chunk__number", "index", "name"))
 
 
-def test_another_copy_of_the_names_is_none_of_the_stage(world: GateWorld, mine: deletion._Deletion) -> None:
+def test_another_backup_of_the_names_is_none_of_the_stage(world: GateWorld, mine: deletion._Deletion) -> None:
     with gate.past_the_triggers():
         GenerationEntry.objects.filter(generation=mine.generation, index=1).delete()
     gate.tampered(mine.stage.request, ended_at=Now())
     gate.checked(gate.asked(world))
-    chunks.except_uncopied(chunk_of(mine, last=2))
+    chunks.except_not_backed_up(chunk_of(mine, last=2))
     assert list(CleanupException.objects.values_list("index", flat=True)) == [1]
 
 

@@ -502,7 +502,7 @@ def rolled_back(world: GateWorld) -> None:
     )  # fmt: skip
 
 
-def test_a_database_that_contradicts_its_copies_decides_nothing(
+def test_a_database_that_contradicts_its_backups_decides_nothing(
     request: pytest.FixtureRequest, world: GateWorld, used: ApprovalRequest
 ) -> None:
     approved = ask(world, subject="stage:2")

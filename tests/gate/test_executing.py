@@ -141,10 +141,10 @@ def test_another_run_than_was_started_is_refused(
 
 
 @pytest.mark.parametrize("what", ["names_sha256", "generation"])
-def test_other_names_or_another_copy_are_refused(stage: CleanupStage, lease: Lease, what: str) -> None:
+def test_other_names_or_another_backup_are_refused(stage: CleanupStage, lease: Lease, what: str) -> None:
     other: object = "9" * 64
     if what == "generation":
-        other = gate._copy(stage, NAMES)
+        other = gate._backed_up(stage, NAMES)
     gate.tampered(stage, **{what: other})
     with pytest.raises(RunError) as refused:
         deletion._insist_target(fresh(stage), lease)
@@ -271,7 +271,7 @@ def job(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
     return deletion._Deletion(fresh(stage), lease, kv.clients())
 
 
-def test_rights_and_copy_hold(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+def test_rights_and_backup_hold(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
     job(stage, lease, kv)._insist_rights()
 
 
@@ -302,13 +302,13 @@ def test_a_stop_stops_it(world: GateWorld, stage: CleanupStage, lease: Lease, kv
 
 
 @pytest.mark.parametrize("status", ["complete", "damaged"])
-def test_a_copy_that_is_not_verified_ends_it(stage: CleanupStage, lease: Lease, kv: Kv, status: str) -> None:
+def test_a_backup_that_is_not_verified_ends_it(stage: CleanupStage, lease: Lease, kv: Kv, status: str) -> None:
     mine = job(stage, lease, kv)
     gate.tampered(mine.generation, status=status)
     with pytest.raises(RunError) as refused:
         mine._insist_rights()
     assert (refused.value.code, str(refused.value)) == (
-        "copy_damaged", "The copy is not verified any more. Nothing more is sent."
+        "backup_damaged", "The copy is not verified any more. Nothing more is sent."
     )  # fmt: skip
 
 
@@ -463,24 +463,24 @@ def test_nobody_lets_a_run_go_on_that_was_moved_meanwhile(world: GateWorld, stag
 # What is compared
 
 
-def copied(stage: CleanupStage) -> list[Frozen]:
+def backed_up(stage: CleanupStage) -> list[Frozen]:
     return current.frozen(stage, [2, 0, 1])
 
 
-def test_what_is_frozen_carries_the_copy_s_digest(stage: CleanupStage) -> None:
+def test_what_is_frozen_carries_the_backup_s_digest(stage: CleanupStage) -> None:
     digest = manifest.entry_digest(NAMES[1], sha256(b"{}").digest(), None, None)
-    assert [(one.index, one.name) for one in copied(stage)] == list(enumerate(NAMES))
-    assert copied(stage)[1] == Frozen(1, NAMES[1], digest, None)
+    assert [(one.index, one.name) for one in backed_up(stage)] == list(enumerate(NAMES))
+    assert backed_up(stage)[1] == Frozen(1, NAMES[1], digest, None)
     assert [one.index for one in current.frozen(stage, [1])] == [1]
 
 
-def test_what_is_frozen_carries_the_copy_s_expiration(stage: CleanupStage) -> None:
+def test_what_is_frozen_carries_the_backup_s_expiration(stage: CleanupStage) -> None:
     entry = GenerationEntry.objects.get(generation=stage.generation, index=1)
     gate.tampered(entry, expiration=1_800_000_000)
-    assert [one.expiration for one in copied(stage)] == [None, 1_800_000_000, None]
+    assert [one.expiration for one in backed_up(stage)] == [None, 1_800_000_000, None]
 
 
-def test_digests_of_an_encrypted_copy_are_compared_with_its_key(
+def test_digests_of_an_encrypted_backup_are_compared_with_its_key(
     stage: CleanupStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = {stage.generation_id: b"k" * 32}
@@ -493,12 +493,12 @@ def test_digests_of_an_encrypted_copy_are_compared_with_its_key(
     assert current.compare_frozen([found], {NAMES[0]: there}) == {found: KeyVerdict.DIFFERENT}
 
 
-def test_what_is_not_in_the_copy_is_left_out(stage: CleanupStage) -> None:
+def test_what_is_not_in_the_backup_is_left_out(stage: CleanupStage) -> None:
     entry = GenerationEntry.objects.get(generation=stage.generation, index=1)
     gate.tampered(entry, outcome="expired", digest=None)
-    other = gate._copy(stage, NAMES)
+    other = gate._backed_up(stage, NAMES)
     assert other.pk != stage.generation_id
-    assert [one.index for one in copied(stage)] == [0, 2]
+    assert [one.index for one in backed_up(stage)] == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -512,10 +512,10 @@ def test_what_is_not_in_the_copy_is_left_out(stage: CleanupStage) -> None:
         (KvEntry(NAMES[0], b"{}", 1_800_000_000, None), KeyVerdict.DIFFERENT),
     ],
 )
-def test_only_what_equals_its_copy_in_everything_is_equal(
+def test_only_what_equals_its_backup_in_everything_is_equal(
     stage: CleanupStage, there: KvEntry | None, verdict: KeyVerdict
 ) -> None:
-    first = copied(stage)[:1]
+    first = backed_up(stage)[:1]
     assert current.compare_frozen(first, {NAMES[0]: there}) == {first[0]: verdict}
 
 
@@ -542,7 +542,7 @@ def test_a_read_gets_old(monkeypatch: pytest.MonkeyPatch, age: float, old: bool)
 def test_the_keys_are_read_and_compared(sender: Sender, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
     del kv.held[NAMES[1]]
     before, until = clock.now(), lease._trusted_until
-    read = sender._read_in_time(copied(stage))
+    read = sender._read_in_time(backed_up(stage))
     assert read is not None
     assert before <= read.at <= clock.now()
     assert list(read.verdicts.values()) == [KeyVerdict.EQUAL, KeyVerdict.ABSENT, KeyVerdict.EQUAL]
@@ -552,7 +552,7 @@ def test_the_keys_are_read_and_compared(sender: Sender, stage: CleanupStage, lea
 
 def test_what_must_be_read_singly_is(sender: Sender, stage: CleanupStage, kv: Kv) -> None:
     sender.generation.read = "exact"
-    read = sender._read_in_time(copied(stage))
+    read = sender._read_in_time(backed_up(stage))
     assert read is not None
     assert set(read.verdicts.values()) == {KeyVerdict.EQUAL}
     assert sorted(kv.asked) == [(stage.namespace.namespace_id, [name]) for name in NAMES]
@@ -568,18 +568,18 @@ def test_a_read_that_took_too_long_is_made_again_once(
             seconds[0] += timing.READ_FRESH + 1 if len(kv.asked) <= slow else 1
 
         kv.during_read = read
-        found = sender._read_in_time(copied(stage))
+        found = sender._read_in_time(backed_up(stage))
     assert len(kv.asked) == min(slow + 1, 2)
     assert (found is None) == (slow == 2)
     assert found is None or found.since == 1000.0 + (timing.READ_FRESH + 1) * slow
 
 
 def read_now(stage: CleanupStage, kv: Kv) -> _Read:
-    entries = copied(stage)
+    entries = backed_up(stage)
     return _Read(monotonic(), clock.now(), current.compare_frozen(entries, kv.held))
 
 
-def test_what_equals_its_copy_is_intended_deleted_and_noted(
+def test_what_equals_its_backup_is_intended_deleted_and_noted(
     sender: Sender, stage: CleanupStage, lease: Lease, chunk: CleanupChunk, kv: Kv
 ) -> None:
     kv.held[NAMES[1]] = KvEntry(NAMES[1], b"new", None, None)
@@ -607,7 +607,7 @@ def test_no_other_chunk_is_intended_with_it(sender: Sender, stage: CleanupStage,
     assert (now(chunk).state, now(other).state) == ("sent", "planned")
 
 
-def test_nothing_is_sent_when_nothing_equals_its_copy(
+def test_nothing_is_sent_when_nothing_equals_its_backup(
     sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, lease: Lease
 ) -> None:
     kv.held.clear()
@@ -842,7 +842,7 @@ def test_a_step_insists_on_the_target_the_database_and_the_namespace_before_it_d
         assert deletion.delete_keys_permanently(lease) == expected
 
 
-def test_a_stage_without_copy_or_approval_has_nothing_to_delete(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
+def test_a_stage_without_backup_or_approval_has_nothing_to_delete(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
     for missing in ("generation", "approval"):
         mine = fresh(stage)
         setattr(mine, missing, None)
@@ -869,7 +869,7 @@ def test_a_start_claims_and_creates_the_run(world: GateWorld, request_: CleanupR
 
 
 @pytest.mark.hazard("4.2.6")
-def test_a_start_locks_the_request_the_stage_and_the_copy_in_this_order(
+def test_a_start_locks_the_request_the_stage_and_the_backup_in_this_order(
     world: GateWorld, request_: CleanupRequest
 ) -> None:
     stage = gate.approved(world, request_)

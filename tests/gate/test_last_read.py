@@ -102,7 +102,7 @@ def test_what_the_day_s_quota_does_not_hold_is_not_read(
     assert (kv.asked, kv.sent) == ([], [])
 
 
-def test_what_is_not_in_the_copy_is_never_sent(
+def test_what_is_not_in_the_backup_is_never_sent(
     sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget
 ) -> None:
     entry = GenerationEntry.objects.get(generation=stage.generation, index=1)

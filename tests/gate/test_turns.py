@@ -134,9 +134,7 @@ def reappeared(qa: CleanupStage, index: int = 1) -> Reappearance:
 
 
 @pytest.mark.hazard("B8")
-def test_keys_that_are_there_again_must_be_noted_first(
-    world: GateWorld, qa: CleanupStage, production: CleanupStage
-) -> None:
+def test_keys_that_reappeared_must_be_noted_first(world: GateWorld, qa: CleanupStage, production: CleanupStage) -> None:
     again = reappeared(qa)
     assert (missing(production), shown(production)) == (AGAIN, [])
     gate.tampered(again, note="a job", acknowledged_by=world.people.operator, acknowledged_at=Now())

@@ -17,12 +17,12 @@ from backups.cleanup import completion as closing
 from backups.cleanup import requests as cleanup
 from backups.datasets import registry as datasets
 from backups.models import (
+    BackupShare,
     BucketProtection,
     Check,
     CleanupEntry,
     CleanupRequest,
     CleanupStage,
-    CopyShare,
     Dataset,
     Generation,
     GenerationEntry,
@@ -146,9 +146,9 @@ def frozen(stage: CleanupStage, names: Sequence[str] = NAMES) -> CleanupStage:
 def checked(request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
     """Frozen, copied, read back and equal to D1."""
     stage = frozen(stage_of(request, slug), names)
-    generation = _copy(stage, names)
+    generation = _backed_up(stage, names)
     stage = go(stage, State.BACKED_UP, generation=generation)
-    CopyShare.objects.create(generation=generation, place="#kv-cleanup", by=request.requested_by)
+    BackupShare.objects.create(generation=generation, place="#kv-cleanup", by=request.requested_by)
     Generation.objects.filter(pk=generation.pk).update(status="verified", verified_at=Now())
     stage = go(stage, State.VERIFIED)
     if request.category != "legacy":
@@ -156,7 +156,7 @@ def checked(request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NA
     return go(stage, State.CHECKED, check_passed=_check(generation))
 
 
-def _copy(stage: CleanupStage, names: Sequence[str]) -> Generation:
+def _backed_up(stage: CleanupStage, names: Sequence[str]) -> Generation:
     generation = Generation.objects.create(
         environment=stage.environment, namespace=stage.namespace, prefixes=[stage.request.prefix],
         category=stage.request.category, purpose="cleanup", actor="tests", bucket=stage.environment.r2_bucket,

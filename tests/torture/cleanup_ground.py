@@ -106,7 +106,7 @@ class CleanupGround:
         return CleanupStage.objects.select_related(*related).get(request=self.request, order=1)
 
     @property
-    def copy(self) -> Generation:
+    def backup(self) -> Generation:
         """The stage's copy."""
         return Generation.objects.select_related("environment", "namespace").get(stages=self.stage)
 

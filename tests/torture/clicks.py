@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from backups.cleanup import requests as cleanup
 from backups.cleanup import stages
-from backups.models import CleanupRequest, CleanupStage, CopyShare, Restore
+from backups.models import BackupShare, CleanupRequest, CleanupStage, Restore
 from backups.restores import undo
 from kvops.models import Namespace, Run, Scan
 
@@ -74,7 +74,7 @@ def _unexplained(stage: CleanupStage) -> bool:
 def _before_the_submit(stage: CleanupStage) -> str:
     if not stage.request.references:
         return "references"
-    return "" if CopyShare.objects.filter(generation=stage.generation_id).exists() else "share"
+    return "" if BackupShare.objects.filter(generation=stage.generation_id).exists() else "share"
 
 
 PREPARING = (State.FROZEN, State.BACKED_UP, State.VERIFIED)

@@ -61,15 +61,15 @@ def _trial(here: CleanupGround, rng: random.Random, kind: str, policy: Restore.O
     Family.objects.filter(pattern=PREFIX).update(read=rng.choice(("bulk", "bulk", "exact")))
     later = int(here.clock.time()) + 10**8
     keys = odd.keys(rng, rng.randrange(10, 60), prefix=PREFIX, base=later, large=rng.random() < 0.1)
-    copies = {item.name: item for item in keys}
+    backups = {item.name: item for item in keys}
     for item in keys:
         here.kv.put(item)
-    generation = _copied(here)
-    names = _change(here, rng, kind, policy, copies)
+    generation = _backed_up(here)
+    names = _change(here, rng, kind, policy, backups)
     operator = here.people.operator
     restore = selecting.prepare_restore(generation, on_conflict=policy, actor=operator.actor, person=operator)
     here.work(late=False)
-    judge = OverwriteJudge(here, copies)
+    judge = OverwriteJudge(here, backups)
     run = _started(here, rng, restore, lambda: _meddle(here, rng, kind, names))
     stopped = run is None or _seen_through(here, restore, run)
     if run is None:
@@ -87,17 +87,17 @@ def _trial(here: CleanupGround, rng: random.Random, kind: str, policy: Restore.O
     }
 
 
-def _copied(here: CleanupGround) -> Generation:
+def _backed_up(here: CleanupGround) -> Generation:
     made = generations.start_backup(here.estate.qa, prefixes=[PREFIX], actor=make.SETUP)
     here.work(late=False)
     return Generation.objects.verified().select_related("environment", "namespace").get(pk=made.pk)
 
 
 def _change(
-    here: CleanupGround, rng: random.Random, kind: str, policy: Restore.OnConflict, copies: Mapping[str, Item]
+    here: CleanupGround, rng: random.Random, kind: str, policy: Restore.OnConflict, backups: Mapping[str, Item]
 ) -> Names:
     """Lose two fifths of the keys, and bring three tenths into conflict."""
-    shuffled = rng.sample(list(copies), len(copies))
+    shuffled = rng.sample(list(backups), len(backups))
     lost, conflict = len(shuffled) * 4 // 10, len(shuffled) * 7 // 10
     names = Names(shuffled[:lost], shuffled[conflict:], shuffled[lost:conflict])
     for name in names.lost:
@@ -105,7 +105,7 @@ def _change(
     for name in names.conflict:
         # Where a conflict would stop everything before, all are equal until somebody meddles.
         if kind in NEWER or (policy is not Policy.STOP and rng.random() < 0.5):
-            here.kv.put(NEWER.get(kind, _other_value)(rng, copies[name]))
+            here.kv.put(NEWER.get(kind, _other_value)(rng, backups[name]))
     return names
 
 
@@ -221,7 +221,7 @@ def _figures(found: Sequence[Found]) -> list[TortureFigure]:
             "gap from the last read to the write, max, s", max(one.get("gap_ms", 0.0) for one in found) / 1000
         ),
         none("writes over what was equal", "was_equal"),
-        none("writes of something else than the copy holds", "not_the_copy"),
+        none("writes of something else than the copy holds", "not_the_backup"),
         none("keys whose result is not what the journal shows", "wrong"),
         none("keys not treated as was chosen", "otherwise"),
         TortureFigure("restores that a conflict stopped", total(found, "stopped")),

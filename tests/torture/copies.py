@@ -61,20 +61,23 @@ def _corruption(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]
         other = stored(estate, back_up(estate))
         fill(estate, seed)
         generation = back_up(estate)
-        copy = stored(estate, generation, other)
+        backup = stored(estate, generation, other)
         for number in numbers:
             whole = not random.Random(f"{seed}:{number}").randrange(WHOLE_ONE_IN)
             if whole:
                 done, untouched, verified = _whole(estate, other, seed, number)
             else:
-                done = damage(copy, seed, number)
-                untouched, verified = _verdict(generation, copy), _verdict(_told(generation, done), copy, done.change)
+                done = damage(backup, seed, number)
+                untouched, verified = (
+                    _verdict(generation, backup),
+                    _verdict(_told(generation, done), backup, done.change),
+                )
             yield number, {"untouched": untouched, "verified": verified, "whole": whole, done.kind: 1}
 
 
-def _verdict(generation: Generation, copy: BackupObjects, change: Change | None = None) -> bool:
+def _verdict(generation: Generation, backup: BackupObjects, change: Change | None = None) -> bool:
     """Whether the read-back's comparing code finds the copy to be as written."""
-    objects = {**copy.objects, **(change or {})}
+    objects = {**backup.objects, **(change or {})}
 
     def opened(key: str) -> Iterator[bytes]:
         body = objects.get(key)
@@ -83,7 +86,7 @@ def _verdict(generation: Generation, copy: BackupObjects, change: Change | None 
         yield body
 
     try:
-        for _ in readback.StoredCopy(generation, opened, lambda: None).compared():
+        for _ in readback.StoredBackup(generation, opened, lambda: None).compared():
             pass
     except readback.WRONG:
         return False
@@ -113,8 +116,8 @@ def _row(done: Damage) -> dict[str, str | int]:
 def _whole(estate: make.Estate, other: BackupObjects, seed: int, number: int) -> tuple[Damage, bool, bool]:
     generation = back_up(estate)
     control = _verified(generation)
-    copy = stored(estate, generation, other)
-    done = damage(copy, seed, number)
+    backup = stored(estate, generation, other)
+    done = damage(backup, seed, number)
     for key, body in done.change.items():
         if body is None:
             del estate.s3.objects[key]
@@ -124,7 +127,7 @@ def _whole(estate: make.Estate, other: BackupObjects, seed: int, number: int) ->
         with triggers_off("backups_generation"):
             Generation.objects.filter(pk=generation.pk).update(**row)
     found = _verified(generation)
-    for key in copy.objects:
+    for key in backup.objects:
         estate.s3.objects.pop(key, None)
     return done, control, found
 

@@ -47,63 +47,63 @@ class Damage:
     document: Manifest | None = None
 
 
-def damage(copy: BackupObjects, seed: int, number: int) -> Damage:
+def damage(backup: BackupObjects, seed: int, number: int) -> Damage:
     """The damage of this number: a third are flipped bits, most others are truncations, the rest are edits."""
     rng = random.Random(f"{seed}/{number}")
     third, rest = divmod(number, 3)
     if rest == 0:
-        return _real(copy, Damage("flip", _flipped(copy, rng)))
+        return _real(backup, Damage("flip", _flipped(backup, rng)))
     at, rest = divmod(third * 2 + rest - 1, 5)
     if rest < 4:
-        return _real(copy, Damage("truncation", _truncated(copy, at * 4 + rest)))
+        return _real(backup, Damage("truncation", _truncated(backup, at * 4 + rest)))
     kind, edit = [*_EDITS.items()][at % len(_EDITS)]
-    return _real(copy, edit(copy, rng, kind))
+    return _real(backup, edit(backup, rng, kind))
 
 
-def truncations(copy: BackupObjects) -> int:
+def truncations(backup: BackupObjects) -> int:
     """How many different truncations there are."""
-    return sum(min(LAST, len(copy.objects[part.key])) for part in copy.parts)
+    return sum(min(LAST, len(backup.objects[part.key])) for part in backup.parts)
 
 
-def _real(copy: BackupObjects, done: Damage) -> Damage:
-    if all(copy.objects.get(key) == body for key, body in done.change.items()):
+def _real(backup: BackupObjects, done: Damage) -> Damage:
+    if all(backup.objects.get(key) == body for key, body in done.change.items()):
         raise AssertionError(f"{done.kind} changed nothing")
     return done
 
 
-def _flipped(copy: BackupObjects, rng: random.Random) -> Change:
+def _flipped(backup: BackupObjects, rng: random.Random) -> Change:
     """One bit, anywhere in the copy."""
-    (key,) = rng.choices([*copy.objects], [len(body) for body in copy.objects.values()])
-    changed = bytearray(copy.objects[key])
+    (key,) = rng.choices([*backup.objects], [len(body) for body in backup.objects.values()])
+    changed = bytearray(backup.objects[key])
     changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
     return {key: bytes(changed)}
 
 
-def _truncated(copy: BackupObjects, number: int) -> Change:
+def _truncated(backup: BackupObjects, number: int) -> Change:
     """A data object without some of its last bytes."""
-    at = number * _STRIDE % truncations(copy)
-    bodies = {part.key: copy.objects[part.key] for part in copy.parts}
+    at = number * _STRIDE % truncations(backup)
+    bodies = {part.key: backup.objects[part.key] for part in backup.parts}
     while at >= min(LAST, len(next(iter(bodies.values())))):
         at -= min(LAST, len(bodies.pop(next(iter(bodies)))))
     key, body = next(iter(bodies.items()))
     return {key: body[: len(body) - at - 1]}
 
 
-def _cut_anywhere(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
-    key = rng.choice([*copy.objects])
-    return Damage(kind, {key: copy.objects[key][: rng.randrange(len(copy.objects[key]))]})
+def _cut_anywhere(backup: BackupObjects, rng: random.Random, kind: str) -> Damage:
+    key = rng.choice([*backup.objects])
+    return Damage(kind, {key: backup.objects[key][: rng.randrange(len(backup.objects[key]))]})
 
 
-def _removed(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
-    return Damage(kind, {rng.choice([*copy.objects]): None})
+def _removed(backup: BackupObjects, rng: random.Random, kind: str) -> Damage:
+    return Damage(kind, {rng.choice([*backup.objects]): None})
 
 
 def _lines(change: Callable[[list[bytes], random.Random], list[bytes]]) -> "_Edit":
     """Something done to the lines of the entries of a data object, which stays an array of entries."""
 
-    def edit(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
-        key = rng.choice([part.key for part in copy.parts if part.keys > 1])
-        lines = [line.removesuffix(b",") for line in copy.objects[key].splitlines()[1:-1]]
+    def edit(backup: BackupObjects, rng: random.Random, kind: str) -> Damage:
+        key = rng.choice([part.key for part in backup.parts if part.keys > 1])
+        lines = [line.removesuffix(b",") for line in backup.objects[key].splitlines()[1:-1]]
         return Damage(kind, {key: b"[\n" + b",\n".join(change(lines, rng)) + b"\n]\n"})
 
     return edit
@@ -112,9 +112,9 @@ def _lines(change: Callable[[list[bytes], random.Random], list[bytes]]) -> "_Edi
 def _digest_lines(change: Callable[[list[bytes], random.Random], list[bytes]]) -> "_Edit":
     """The same of a digests object."""
 
-    def edit(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
-        key = rng.choice([part.digests_key for part in copy.parts if part.keys > 1])
-        header, *lines = copy.objects[key].splitlines(keepends=True)
+    def edit(backup: BackupObjects, rng: random.Random, kind: str) -> Damage:
+        key = rng.choice([part.digests_key for part in backup.parts if part.keys > 1])
+        header, *lines = backup.objects[key].splitlines(keepends=True)
         return Damage(kind, {key: b"".join([header, *change(lines, rng)])})
 
     return edit
@@ -158,30 +158,30 @@ def _members(name: str, value: Callable[[object], object]) -> Callable[[list[byt
     return change
 
 
-def _parts_swapped(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
+def _parts_swapped(backup: BackupObjects, rng: random.Random, kind: str) -> Damage:
     """Two data objects, with or without their digests, each under the other's name."""
-    one, other = rng.sample(copy.parts, 2)
+    one, other = rng.sample(backup.parts, 2)
     pairs = [(one.key, other.key)] + [(one.digests_key, other.digests_key)] * rng.randrange(2)
-    return Damage(kind, {a: copy.objects[b] for pair in pairs for a, b in (pair, pair[::-1])})
+    return Damage(kind, {a: backup.objects[b] for pair in pairs for a, b in (pair, pair[::-1])})
 
 
-def _part_of_another(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
+def _part_of_another(backup: BackupObjects, rng: random.Random, kind: str) -> Damage:
     """A data object of another copy, with or without its digests."""
-    if copy.other is None:
+    if backup.other is None:
         raise AssertionError("there is no other copy")
-    mine, theirs = rng.choice(list(zip(copy.parts, copy.other.parts, strict=True)))
-    change: Change = {mine.key: copy.other.objects[theirs.key]}
+    mine, theirs = rng.choice(list(zip(backup.parts, backup.other.parts, strict=True)))
+    change: Change = {mine.key: backup.other.objects[theirs.key]}
     if rng.randrange(2):
-        change[mine.digests_key] = copy.other.objects[theirs.digests_key]
+        change[mine.digests_key] = backup.other.objects[theirs.digests_key]
     return Damage(kind, change)
 
 
-def _whole_of_another(copy: BackupObjects, _rng: random.Random, kind: str) -> Damage:
+def _whole_of_another(backup: BackupObjects, _rng: random.Random, kind: str) -> Damage:
     """Every object of another copy under this one's names."""
-    if copy.other is None:
+    if backup.other is None:
         raise AssertionError("there is no other copy")
-    theirs = [copy.other.objects[key] for key in sorted(copy.other.objects)]
-    return Damage(kind, dict(zip(sorted(copy.objects), theirs, strict=True)))
+    theirs = [backup.other.objects[key] for key in sorted(backup.other.objects)]
+    return Damage(kind, dict(zip(sorted(backup.objects), theirs, strict=True)))
 
 
 def _resealed(forge: Callable[[list[list[KvEntry]], random.Random], None], *, told: bool) -> "_Edit":
@@ -190,21 +190,21 @@ def _resealed(forge: Callable[[list[list[KvEntry]], random.Random], None], *, to
     Only the database knows better: of the manifest, or, where it was told of the new one, of each entry.
     """
 
-    def edit(copy: BackupObjects, rng: random.Random, kind: str) -> Damage:
-        numbers = sorted({part.number for part in copy.parts})
-        parts = [[e for p in copy.parts if p.number == n for e in _entries(copy, p)] for n in numbers]
+    def edit(backup: BackupObjects, rng: random.Random, kind: str) -> Damage:
+        numbers = sorted({part.number for part in backup.parts})
+        parts = [[e for p in backup.parts if p.number == n for e in _entries(backup, p)] for n in numbers]
         forge(parts, rng)
-        change: Change = dict.fromkeys(copy.objects)
+        change: Change = dict.fromkeys(backup.objects)
         sealed: list[Part] = []
         for number, found in zip(numbers, parts, strict=True):
-            for made in _written(found, copy.document.stem, number):
+            for made in _written(found, backup.document.stem, number):
                 sealed.append(made.part)
                 change |= {made.part.key: made.body, made.part.digests_key: made.digests}
         counts = manifest.Counts(
             keys=sum(p.keys for p in sealed), value_bytes=sum(p.value_bytes for p in sealed), vanished=0
         )
         forged = replace(
-            copy.document, parts=tuple(sealed), counts=counts, digest_root=manifest.parts_root(tuple(sealed))
+            backup.document, parts=tuple(sealed), counts=counts, digest_root=manifest.parts_root(tuple(sealed))
         )
         forged, notes = manifest.with_restore_notes(forged)
         change |= {forged.restore_key: notes, forged.key: forged.to_json()}
@@ -213,8 +213,8 @@ def _resealed(forge: Callable[[list[list[KvEntry]], random.Random], None], *, to
     return edit
 
 
-def _entries(copy: BackupObjects, part: Part) -> Iterator[KvEntry]:
-    return manifest.read_entries([copy.objects[part.key]])
+def _entries(backup: BackupObjects, part: Part) -> Iterator[KvEntry]:
+    return manifest.read_entries([backup.objects[part.key]])
 
 
 def _written(entries: Iterable[KvEntry], stem: str, number: int) -> tuple[manifest.DataObject, ...]:

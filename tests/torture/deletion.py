@@ -63,7 +63,7 @@ def _trial(here: CleanupGround, rng: random.Random, *, tight: bool) -> Found:
     rate, writer.rate = writer.rate, 0.05
     if here.approved() is None:
         here.close()
-        return {**found, "never_copied": 1}
+        return {**found, "never_backed_up": 1}
     writer.rate = rate
     for name in rng.sample(names, 5):
         here.kv.return_after_delete(name, rng.choice((1.0, 30.0, 200.0, 3_600.0, 80_000.0, 200_000.0)))
@@ -102,9 +102,9 @@ def _spend(here: CleanupGround, *, left: int) -> None:
     budget.take(max(0, budget.left().calls - left))
 
 
-def _copied(here: CleanupGround) -> Mapping[str, SeenEntry]:
+def _backed_up(here: CleanupGround) -> Mapping[str, SeenEntry]:
     """What the bucket gives back of the stage's copy, read without the product."""
-    items = contents.of(here.copy, here.estate.s3.objects).values()
+    items = contents.of(here.backup, here.estate.s3.objects).values()
     return {
         item.name: SeenEntry(
             sha256(item.data).hexdigest(), item.expiration, json.loads(item.metadata) if item.metadata else None
@@ -115,26 +115,26 @@ def _copied(here: CleanupGround) -> Mapping[str, SeenEntry]:
 
 def _judged(here: CleanupGround, longest: float) -> Found:
     """What the journal says of every key that was deleted."""
-    copied, counts, gaps = _copied(here), Counter[str](), Counter[str]()
+    backed_up, counts, gaps = _backed_up(here), Counter[str](), Counter[str]()
     longest_gap = 0.0
     for call in here.cloudflare.calls("bulk_delete"):
         for name, value in call.deleted.items():
             counts["sent"] += 1
             if value is not None:
-                counts.update(_of_one(here, call, name, copied.get(name), longest))
+                counts.update(_of_one(here, call, name, backed_up.get(name), longest))
                 gap = call.at - call.read[name].at if name in call.read else 0.0
                 longest_gap = max(longest_gap, gap)
                 gaps[f"gap:{int(gap / STEP) + 1:05}"] += 1
     return {**counts, **gaps, "gap_max": longest_gap}
 
 
-def _of_one(here: CleanupGround, call: ApiCall, name: str, copy: SeenEntry | None, longest: float) -> Iterator[str]:
+def _of_one(here: CleanupGround, call: ApiCall, name: str, backup: SeenEntry | None, longest: float) -> Iterator[str]:
     """What is to be counted of one deleted key."""
     yield "deleted"
     answered = call.read.get(name)
-    if copy is None or answered is None or answered.value != copy.value:
-        yield "not_the_copied_value"
-    elif SeenEntry(answered.value, answered.expiration, json.loads(answered.metadata or "null")) != copy:
+    if backup is None or answered is None or answered.value != backup.value:
+        yield "not_the_value_of_the_backup"
+    elif SeenEntry(answered.value, answered.expiration, json.loads(answered.metadata or "null")) != backup:
         yield "lost"
     if answered is not None and call.deleted[name] != answered.value:
         yield "newer"
@@ -173,7 +173,7 @@ def _drift_figures(found: Sequence[Found]) -> list[TortureFigure]:
         TortureFigure("keys deleted", total(found, "deleted"), ">=", 1),
         TortureFigure(
             "deleted after a last read of another value than the copy holds",
-            total(found, "not_the_copied_value"),
+            total(found, "not_the_value_of_the_backup"),
             "==",
             0,
         ),
@@ -185,7 +185,7 @@ def _drift_figures(found: Sequence[Found]) -> list[TortureFigure]:
         TortureFigure("trials with old answers", total(found, "lagging")),
         TortureFigure("trials with few requests left", total(found, "tight")),
         TortureFigure("waits for the request limit", total(found, "limited")),
-        TortureFigure("trials in which others never let a copy be whole", total(found, "never_copied")),
+        TortureFigure("trials in which others never let a copy be whole", total(found, "never_backed_up")),
         TortureFigure("deletions that did not come to their end", total(found, "failed"), "==", 0),
         TortureFigure("gap from the last read to the delete, p50, s", _percentile(found, 0.5)),
         TortureFigure(

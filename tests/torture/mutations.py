@@ -185,14 +185,14 @@ def swap_names(ground: MutationGround, _rng: random.Random) -> str:
     return "names swapped"
 
 
-def remove_from_the_copy(ground: MutationGround, rng: random.Random) -> str:
+def remove_from_the_backup(ground: MutationGround, rng: random.Random) -> str:
     """An entry of the copy goes."""
     index = rng.randrange(ground.stage.names)
     GenerationEntry.objects.filter(generation=ground.stage.generation, index=index).delete()
     return "a copied entry less"
 
 
-def add_to_the_copy(ground: MutationGround, _rng: random.Random) -> str:
+def add_to_the_backup(ground: MutationGround, _rng: random.Random) -> str:
     """An entry of the copy comes."""
     generation = Generation.objects.get(stages=ground.stage)
     GenerationEntry.objects.create(generation=generation, index=99, name="master:z:9", outcome="planned")
@@ -215,7 +215,7 @@ def remove_the_rule(_ground: MutationGround, _rng: random.Random) -> str:
 
 
 STRUCTURAL = (
-    remove_a_name, add_a_name, swap_names, remove_from_the_copy, add_to_the_copy, replace_the_policy, remove_the_rule,
+    remove_a_name, add_a_name, swap_names, remove_from_the_backup, add_to_the_backup, replace_the_policy, remove_the_rule,
 )  # fmt: skip
 
 

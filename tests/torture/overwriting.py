@@ -27,8 +27,8 @@ LEFT = (Outcome.VALUE, Outcome.METADATA, Outcome.EXPIRATION, Outcome.SENSITIVE, 
 class OverwriteJudge:
     """Watches the writes from now on. `copies` is what the namespace held when it was copied."""
 
-    def __init__(self, here: CleanupGround, copies: Mapping[str, Item]) -> None:
-        self._here, self._copies = here, copies
+    def __init__(self, here: CleanupGround, backups: Mapping[str, Item]) -> None:
+        self._here, self._backups = here, backups
         self._asked: list[int] = []
         for route in ROUTES:
             here.cloudflare.hook(route, self._note)
@@ -60,12 +60,12 @@ class OverwriteJudge:
         history = self._here.kv.states(name)
         index = bisect_right(history, call.at, key=lambda state: state[0]) - 1
         since, before = history[index - 1] if index else (0.0, None)
-        copy = self._copies.get(name)
-        if history[index][1] != copy:
-            return "not_the_copy"
+        backup = self._backups.get(name)
+        if history[index][1] != backup:
+            return "not_the_backup"
         if before is None or (before.expiration is not None and before.expiration <= call.at):
             return "was_absent"
-        if before == copy:
+        if before == backup:
             return "was_equal"
         if protected.get(name) == before:
             return "overwritten"
@@ -98,7 +98,7 @@ class OverwriteJudge:
         last = _told(self._here.cloudflare.last_read(self._here.kv.id, name))
         if last is None:
             return "absent"
-        return "equal" if last == _told(self._copies[name]) else "different"
+        return "equal" if last == _told(self._backups[name]) else "different"
 
 
 def _told(of: Answered | Item | None) -> tuple[str, int | None, str | None] | None:

@@ -169,14 +169,14 @@ class _RateTrial:
         expected = {*self.names, *self.side}
         times = Counter(name for call in journal for name, value in call.deleted.items() if value is not None)
         sent_again = sum(value is None for call in journal for value in call.deleted.values())
-        copied = held(self.estate.s3.objects, side) or {}
+        backed_up = held(self.estate.s3.objects, side) or {}
         own = held(self.estate.s3.objects, stage.generation.stem) if stage.generation else {}
         present = {item.name for item in self.estate.cloudflare.namespace(make.NAMESPACES["qa"]).walk(CLEANED, None)}
         reported = set(stage.exceptions.filter(outcome=Outcome.FAILED).values_list("name", flat=True))
         open_or_failed = Run.objects.exclude(state=Run.State.SUCCEEDED).count()
         return {
             "skipped": len(expected - set(listed))
-            + len(set(self.side) - set(copied))
+            + len(set(self.side) - set(backed_up))
             + len(set(self.names) - set(own or {}))
             + len(set(self.names) - set(times) - (reported & present)),
             "left and reported": len(reported & present),

@@ -85,7 +85,7 @@ def _refused(here: CleanupGround, names: list[str]) -> bool:
     """Whether putting back a name that the database cannot hold is refused, with a sentence, and leaves nothing."""
     restored = Restore.objects.count()
     try:
-        selecting.prepare_restore(here.copy, names=names, actor=here.people.operator.actor)
+        selecting.prepare_restore(here.backup, names=names, actor=here.people.operator.actor)
     except RestoreRefused as refused:
         return "hold NUL" in str(refused) and Restore.objects.count() == restored
     return False
@@ -101,7 +101,7 @@ def _undone(here: CleanupGround, base: int) -> Restore:
 def _restored(here: CleanupGround, base: int, listed: Sequence[Item] | None) -> Restore:
     """All keys of the copy, or those in a list, approved by another person."""
     operator, names = here.people.operator, [item.name for item in listed] if listed else None
-    restore = selecting.prepare_restore(here.copy, names=names, actor=operator.actor, person=operator)
+    restore = selecting.prepare_restore(here.backup, names=names, actor=operator.actor, person=operator)
     here.work(late=False)
     restore = Restore.objects.get(pk=restore.pk)
     approval = restores.submit(restore, reason="torture", by=operator)

@@ -32,7 +32,7 @@ from kvops.models import Family, Run
 from kvops.runs import driver as runs
 from tests import make
 from tests.backups.retention import requesting as way
-from tests.backups.retention.copies_of_any_age import copy
+from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.fakes.s3 import FakeS3
 from tests.gate import world as gate
 from tests.torture import empty_estate as place
@@ -45,12 +45,12 @@ EDGE = 1 / 24
 HOUR, FORTNIGHT = timedelta(hours=1), timedelta(days=14)
 
 
-def _copies(estate: make.Estate, chance: random.Random) -> list[Generation]:
+def _backups(estate: make.Estate, chance: random.Random) -> list[Generation]:
     """Up to ten copies, oldest first, many of them within an hour, or a day, of a date that matters."""
     near = [edge + late for edge in (14.0, 30.0) for late in (-1, -EDGE, EDGE, 1)]
     ages = sorted((chance.choice([*near, chance.uniform(0, 120)]) for _ in range(chance.randint(2, 10))), reverse=True)
     return [
-        copy(estate.qa, age, prefixes=chance.choice(PREFIXES), status=chance.choice(KINDS), s3=estate.s3)
+        backup_of_age(estate.qa, age, prefixes=chance.choice(PREFIXES), status=chance.choice(KINDS), s3=estate.s3)
         for age in ages
     ]
 
@@ -189,7 +189,7 @@ def _whole(s3: FakeS3) -> int:
 
 
 def _interleaved(estate: make.Estate, people: make.People, chance: random.Random) -> Found:
-    _copies(estate, chance)
+    _backups(estate, chance)
     judge = RetentionJudge(estate)
     try:
         prune = way.started(estate, people)
@@ -202,7 +202,7 @@ def _interleaved(estate: make.Estate, people: make.People, chance: random.Random
         print(sentence)
     return {
         "deleted_early": len(judge.wrong),
-        "copies_deleted": Generation.objects.filter(status="deleted").count(),
+        "backups_deleted": Generation.objects.filter(status="deleted").count(),
         "broken_restores": _whole(estate.s3),
         "acts": meanwhile.done,
         "unfinished": float(PruneRequest.objects.get().state != "done"),
@@ -211,8 +211,8 @@ def _interleaved(estate: make.Estate, people: make.People, chance: random.Random
 
 def _raced(estate: make.Estate, people: make.People, chance: random.Random) -> Found:
     """A restore of the one copy that is due begins in another thread, a moment sooner or later than its deletion."""
-    old = copy(estate.qa, 40, s3=estate.s3)
-    copy(estate.qa, 1, s3=estate.s3)
+    old = backup_of_age(estate.qa, 40, s3=estate.s3)
+    backup_of_age(estate.qa, 1, s3=estate.s3)
     way.started(estate, people)
     later = chance.uniform(0, 0.15)
 
@@ -251,7 +251,7 @@ def _retention(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]
 
 def _judged(found: Sequence[Found]) -> list[TortureFigure]:
     return [
-        TortureFigure("copies deleted", total(found, "copies_deleted"), ">=", 1),
+        TortureFigure("copies deleted", total(found, "backups_deleted"), ">=", 1),
         TortureFigure("things that happened between two deletes", total(found, "acts"), ">=", 1),
         TortureFigure("objects deleted that might not be", total(found, "deleted_early"), "==", 0),
         TortureFigure("races of a restore with a deletion", total(found, "races")),
@@ -263,7 +263,7 @@ def _judged(found: Sequence[Found]) -> list[TortureFigure]:
 
 
 def _simulated(estate: make.Estate, people: make.People, chance: random.Random) -> Found:
-    for one in _copies(estate, chance):
+    for one in _backups(estate, chance):
         if one.status != "writing" and chance.random() < 0.2:
             pins.pin(one, reason="x", by=people.auditor)
     family, days = Family.objects.get(pattern="master:"), chance.randint(14, 60)

@@ -27,7 +27,7 @@ def test_nothing_is_lost_or_done_twice_wherever_a_process_dies_or_is_paused(foun
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_verdict_on_a_restore_tells_what_was_not_put_back_and_what_was_written_past_the_product() -> None:
+def test_the_verdict_on_a_restore_tells_what_was_not_restored_and_what_was_written_past_the_product() -> None:
     with FakeCloudflare() as cloudflare, JournalledBucket() as bucket:
         trial = trial_estate.lost(cloudflare, bucket, Random(1))
         assert verdict.of_restore(trial)["keys lost"] == trial_estate.GONE + trial_estate.DIFFERENT

@@ -203,7 +203,7 @@ def lost(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random) -
     """An estate whose production was copied and then changed past the product."""
     trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
     estate, names = trial.estate, trial.names["production"]
-    restoring.copy(estate.production)
+    restoring.verified_backup(estate.production)
     restoring.wipe(estate, estate.production, *names[:GONE])
     for name in names[GONE : GONE + DIFFERENT]:
         estate.put(estate.production, name, b"written by mistake")
@@ -216,7 +216,7 @@ def lost_alone(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Ran
     trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
     estate, name = trial.estate, trial.names["production"][0]
     estate.put(estate.production, name, cleaning.master(name), metadata="[1]")
-    restoring.copy(estate.production)
+    restoring.verified_backup(estate.production)
     restoring.wipe(estate, estate.production, name)
     cloudflare.fault("put_value", "effect_then_reset")
     return trial

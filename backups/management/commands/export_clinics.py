@@ -49,14 +49,14 @@ class Command(DumpCommand):
         if options["delete"] and not options["dry_run"]:
             outcome = self._with_deletion(namespace, options)
         else:
-            outcome = self.copy(namespace, [options["prefix"]], options)
+            outcome = self.back_up(namespace, [options["prefix"]], options)
         self.report(outcome, options)
 
     def _with_deletion(self, namespace: Namespace, options: dict[str, Any]) -> dict[str, object]:
         actor = Actor.command(getpass.getuser())
         try:
             stage = cleanup.open_stage(namespace, prefix=options["prefix"], reason=options["reason"], by=actor)
-            outcome = {} if options["to_r2"] else self.copy(namespace, [options["prefix"]], options)
+            outcome = {} if options["to_r2"] else self.back_up(namespace, [options["prefix"]], options)
             self._prepare(stage, actor)
         except CleanupRefused as refused:
             cleanup.record_refusal_of_cleanup(namespace, options["prefix"], refused, actor=actor)

@@ -53,7 +53,7 @@ class Command(BaseCommand):
         actor = Actor.command(getpass.getuser())
         try:
             chosen = masters.choose(environment, options["name"])
-            outcome = self._copy(chosen, actor, options)
+            outcome = self._back_up(chosen, actor, options)
         except BackupRefused as refusal:
             masters.record_refusal_of_masters(environment, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
@@ -63,7 +63,7 @@ class Command(BaseCommand):
         if outcome.get("status") == Generation.Status.DAMAGED:
             raise CommandError("The copy is damaged: it was not read back as it was written. Copy again.")
 
-    def _copy(self, chosen: Masters, actor: Actor, options: dict[str, Any]) -> dict[str, object]:
+    def _back_up(self, chosen: Masters, actor: Actor, options: dict[str, Any]) -> dict[str, object]:
         source: str = options["source"]
         if options["output"]:
             plain_file.insist_free(options["output"])

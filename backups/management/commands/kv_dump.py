@@ -18,4 +18,4 @@ class Command(DumpCommand):
         super().add_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.report(self.copy(self.namespace(options["namespace"]), options["prefix"], options), options)
+        self.report(self.back_up(self.namespace(options["namespace"]), options["prefix"], options), options)

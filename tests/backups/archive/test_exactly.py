@@ -529,7 +529,7 @@ def test_a_known_manifest_has_known_bytes() -> None:
 MANIFEST = "49c04e4bc70a727dfed97766d43dbc1e8d9d5a486d719d78a24109e79e0ac80e"
 
 
-def test_the_root_of_a_copy_is_that_of_its_parts_roots() -> None:
+def test_the_root_of_a_backup_is_that_of_its_parts_roots() -> None:
     parts = (part(), part(2, digest_root=THREE.hex()))
     assert parts_root(parts) == digest_root([TWO, THREE])
 

@@ -103,7 +103,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 # Names of objects
 
 
-def test_a_copy_of_a_prefix_is_named_by_prefix_and_microsecond() -> None:
+def test_a_backup_of_a_prefix_is_named_by_prefix_and_microsecond() -> None:
     assert stem(kv_template("master:"), "master:") == STEM
 
 
@@ -157,7 +157,7 @@ def test_a_name_longer_than_r2_takes_is_refused() -> None:
         stem(prefix="医" * 170)
 
 
-def test_the_longest_name_leaves_room_for_every_object_of_the_copy() -> None:
+def test_the_longest_name_leaves_room_for_every_object_of_the_backup() -> None:
     room = 1024 - len(".part-00002.try-99.api-only.json.age.digests") - len("backups/kv//20261125T031500.123456Z")
     longest = stem(prefix="x" * room)
     assert len(digests_key(part_key(longest, 2, api_only=True, attempt=99, encrypted=True))) == 1024

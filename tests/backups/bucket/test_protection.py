@@ -180,7 +180,7 @@ def back_up(estate: make.Estate) -> Generation:
     return made
 
 
-def test_each_copy_is_preceded_by_a_look_and_made_whatever_it_finds(
+def test_each_backup_is_preceded_by_a_look_and_made_whatever_it_finds(
     estate: make.Estate, qa: Environment, bucket: FakeBucket
 ) -> None:
     bucket.rules.clear()
@@ -195,14 +195,14 @@ def test_each_copy_is_preceded_by_a_look_and_made_whatever_it_finds(
 # Until when
 
 
-def test_a_copy_is_locked_until_its_newest_object_is_let_go(estate: make.Estate) -> None:
+def test_a_backup_is_locked_until_its_newest_object_is_let_go(estate: make.Estate) -> None:
     made = back_up(estate)
     assert made.finished_at is not None
     assert guards.locked_until(made) == Locked(made.finished_at + timedelta(days=30))
     assert guards.lock_of(made) == "held"
 
 
-def test_of_a_copy_in_an_unlocked_bucket_it_is_said_and_without_an_answer_nothing_is(
+def test_of_a_backup_in_an_unlocked_bucket_it_is_said_and_without_an_answer_nothing_is(
     estate: make.Estate, bucket: FakeBucket
 ) -> None:
     bucket.rules.clear()
@@ -212,7 +212,7 @@ def test_of_a_copy_in_an_unlocked_bucket_it_is_said_and_without_an_answer_nothin
     assert (guards.locked_until(made), guards.lock_of(made)) == (None, "unknown")
 
 
-def test_of_a_copy_in_a_bucket_that_is_used_no_more_nothing_is_known(estate: make.Estate, qa: Environment) -> None:
+def test_of_a_backup_in_a_bucket_that_is_used_no_more_nothing_is_known(estate: make.Estate, qa: Environment) -> None:
     made = back_up(estate)
     Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
     BucketProtection.objects.update(of=guards._of(Environment.objects.get(pk=qa.pk)), read_at=Now())
@@ -281,7 +281,7 @@ def test_the_button_asks_cloudflare(estate: make.Estate, operator: Client) -> No
     assert len(estate.cloudflare.calls("bucket_lock")) == 1
 
 
-def test_the_page_of_a_copy_says_until_when_it_is_locked(
+def test_the_page_of_a_backup_says_until_when_it_is_locked(
     estate: make.Estate, operator: Client, bucket: FakeBucket
 ) -> None:
     bucket.rules.clear()

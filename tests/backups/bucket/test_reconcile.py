@@ -61,7 +61,7 @@ def of(key: str) -> StoredObject:
     return StoredObject.objects.get(key=key)
 
 
-def test_what_a_copy_put_is_known_from_the_moment_it_was_put(estate: make.Estate) -> None:
+def test_what_a_backup_put_is_known_from_the_moment_it_was_put(estate: make.Estate) -> None:
     made = back_up(estate)
     rows = StoredObject.objects.filter(generation=made, status="known")
     assert {row.key: (row.size, row.written_size) for row in rows} == {
@@ -77,14 +77,14 @@ def test_a_bucket_as_it_was_written_is_all_known(estate: make.Estate) -> None:
     assert AuditEntry.objects.get(action="storage.reconciled").details == status(known=4)
 
 
-def test_copies_made_before_the_table_was_there_are_known_by_their_parts(estate: make.Estate) -> None:
+def test_backups_made_before_the_table_was_there_are_known_by_their_parts(estate: make.Estate) -> None:
     back_up(estate)
     StoredObject.objects.all().delete()
     assert listed(estate) == status(known=4)
     assert set(StoredObject.objects.values_list("key", flat=True)) == set(estate.s3.objects)
 
 
-def test_an_object_of_no_copy_is_listed_and_stays(estate: make.Estate) -> None:
+def test_an_object_of_no_backup_is_listed_and_stays(estate: make.Estate) -> None:
     back_up(estate)
     estate.s3.objects["qa/backups/kv/left-behind.json"] = b"[]"
     assert listed(estate) == status(known=4, unknown=1)
@@ -94,7 +94,7 @@ def test_an_object_of_no_copy_is_listed_and_stays(estate: make.Estate) -> None:
     assert estate.s3.calls("DELETE") == []
 
 
-def test_a_part_that_was_written_again_leaves_an_orphan_that_names_its_copy(
+def test_a_part_that_was_written_again_leaves_an_orphan_that_names_its_backup(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Export._commit
@@ -112,7 +112,7 @@ def test_a_part_that_was_written_again_leaves_an_orphan_that_names_its_copy(
     assert of(f"{made.stem}.json.digests").status == "unknown"
 
 
-def test_what_a_failed_copy_left_is_unknown_and_what_one_at_work_puts_is_not(estate: make.Estate) -> None:
+def test_what_a_failed_backup_left_is_unknown_and_what_one_at_work_puts_is_not(estate: make.Estate) -> None:
     made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     estate.s3.objects[f"{made.stem}.json"] = b"torn"
     assert listed_only(estate) == status(known=1)
@@ -181,7 +181,7 @@ def test_an_orphan_that_somebody_deleted_stays_on_the_list_as_gone(estate: make.
     assert listed(estate) == status(known=4, unknown=1)
 
 
-def test_a_part_that_a_failed_copy_never_put_is_forgotten(estate: make.Estate) -> None:
+def test_a_part_that_a_failed_backup_never_put_is_forgotten(estate: make.Estate) -> None:
     made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     StoredObject.objects.create(
         environment=estate.qa.environment, key=f"{made.stem}.json", status="missing", generation=made
@@ -325,7 +325,7 @@ def test_without_a_narrow_filter_nothing_is_explained_at_once(
     assert of("qa/backups/x").note == ""
 
 
-def test_an_empty_note_and_one_on_a_part_of_a_copy_are_refused(estate: make.Estate, operator: Client) -> None:
+def test_an_empty_note_and_one_on_a_part_of_a_backup_are_refused(estate: make.Estate, operator: Client) -> None:
     row = of(back_up(estate).manifest_key)
     assert operator.post(f"/storage/objects/{row.pk}/note", {"note": " "}).status_code == 422
     assert "None of these objects needs a note" in note(operator, f"/storage/objects/{row.pk}/note")[0]
@@ -376,7 +376,7 @@ def test_only_what_is_under_the_environments_prefix_is_listed(estate: make.Estat
     assert listed(estate, estate.production.environment) == status(unknown=1)
 
 
-def test_copies_under_an_earlier_key_template_are_listed_too(estate: make.Estate) -> None:
+def test_backups_under_an_earlier_key_template_are_listed_too(estate: make.Estate) -> None:
     back_up(estate)
     Environment.objects.filter(slug="qa").update(key_template="{environment}/elsewhere")
     estate.s3.objects["qa/elsewhere/x"] = b""
@@ -410,7 +410,7 @@ def test_a_long_listing_goes_on_where_it_was_after_a_crash(
     assert len(pages) == len(set(pages)) == 6
 
 
-def test_a_copy_finished_while_the_listing_ran_is_not_missing(
+def test_a_backup_finished_while_the_listing_ran_is_not_missing(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
@@ -487,7 +487,7 @@ def test_a_store_that_cannot_be_reached_only_delays_and_refused_credentials_fail
 # By the sweep, by command, on the pages
 
 
-def test_a_schedule_lists_each_bucket_with_copies_once_a_day(estate: make.Estate) -> None:
+def test_a_schedule_lists_each_bucket_with_backups_once_a_day(estate: make.Estate) -> None:
     back_up(estate)
     schedules.provide()
     due = Schedule.objects.filter(job="reconcile").earliest("next_at").next_at

@@ -129,7 +129,7 @@ def test_a_run_that_starts_before_anybody_looked_looks_itself(
     assert (run.state, run.error_code, sent(qa)) == (Run.State.STOPPED, seam.CODE, 0)
 
 
-def test_nothing_is_asked_for_decided_or_copied(
+def test_nothing_is_asked_for_decided_or_backed_up(
     rolled_back: DatabaseRollback, qa: make.Estate, people: make.People
 ) -> None:
     with pytest.raises(BackupRefused, match="Read-only"):
@@ -179,7 +179,7 @@ def test_scans_go_on(rolled_back: DatabaseRollback, qa: make.Estate) -> None:
     assert Run.objects.get(pk=scan.run_id).state == Run.State.SUCCEEDED
 
 
-def test_a_copy_under_way_puts_nothing_more(qa: make.Estate) -> None:
+def test_a_backup_under_way_puts_nothing_more(qa: make.Estate) -> None:
     generation = back_up(qa)
     roll_back(qa)
     make.work()
@@ -242,7 +242,7 @@ def test_another_entry_of_the_same_number_is_found_too(qa: make.Estate) -> None:
     assert found.our_hash == bytes(Entry.objects.get(seq=1).row_hash).hex()
 
 
-def test_a_database_that_made_the_copies_is_not_suspected(qa: make.Estate) -> None:
+def test_a_database_that_made_the_backups_is_not_suspected(qa: make.Estate) -> None:
     back_up(qa)
     make.work()
     assert look(qa) is None
@@ -289,7 +289,7 @@ def days_old(generation: Generation, days: int) -> None:
         )
 
 
-def copied(estate: make.Estate, *, days: int = 0) -> Generation:
+def backed_up(estate: make.Estate, *, days: int = 0) -> Generation:
     made = back_up(estate)
     make.work()
     days_old(made, days)
@@ -307,9 +307,11 @@ def listings(estate: make.Estate) -> int:
     return len([call for call in estate.s3.calls("GET") if not call.key])
 
 
-def test_a_bucket_full_of_copies_that_are_known_is_not_listed(qa: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_full_of_backups_that_are_known_is_not_listed(
+    qa: make.Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(qa.s3, "page_size", 10)
-    made = [copied(qa, days=9) for _ in range(contradictions.TRIES)]
+    made = [backed_up(qa, days=9) for _ in range(contradictions.TRIES)]
     folder = made[0].stem.rpartition("/")[0]
     qa.s3.objects |= {f"{folder}/20200101T000000.{number:06}Z.manifest.json": b"{}" for number in range(500)}
     before = listings(qa)
@@ -326,7 +328,7 @@ def test_whoever_looks_keeps_a_lease_between_the_pages(qa: make.Estate) -> None:
 
 def test_folders_this_database_does_not_know_are_listed_whole(qa: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qa.s3, "page_size", 10)
-    made = copied(qa, days=9)
+    made = backed_up(qa, days=9)
     theirs = "qa/backups/kv/another/20200101T000000.000000Z"
     qa.s3.objects |= {f"qa/backups/kv/another/2019.{number}": b"" for number in range(30)}
     qa.s3.objects[f"{theirs}.manifest.json"] = of_another_database(qa, made)
@@ -336,11 +338,11 @@ def test_folders_this_database_does_not_know_are_listed_whole(qa: make.Estate, m
     assert found.manifest_key == f"{theirs}.manifest.json"
 
 
-def test_a_copy_that_was_being_written_is_asked_for_by_its_name(
+def test_a_backup_that_was_being_written_is_asked_for_by_its_name(
     qa: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(qa.s3, "page_size", 10)
-    made = [copied(qa, days=9) for _ in range(contradictions.TRIES)]
+    made = [backed_up(qa, days=9) for _ in range(contradictions.TRIES)]
     folder = made[0].stem.rpartition("/")[0]
     qa.s3.objects |= {f"{folder}/2019.{number}": b"" for number in range(30)}
     slow = back_up(qa)
@@ -354,10 +356,10 @@ def test_a_copy_that_was_being_written_is_asked_for_by_its_name(
     assert found.manifest_key == theirs
 
 
-def test_a_copy_of_its_own_does_not_hide_a_manifest_that_nobody_saw(qa: make.Estate) -> None:
+def test_a_backup_of_its_own_does_not_hide_a_manifest_that_nobody_saw(qa: make.Estate) -> None:
     """As by a command, before any process looked."""
     theirs = "qa/backups/kv/stock/20200101T000000.000000Z.manifest.json"
-    qa.s3.objects[theirs] = of_another_database(qa, copied(qa))
+    qa.s3.objects[theirs] = of_another_database(qa, backed_up(qa))
     qa.s3.stored_at[theirs] = timezone.now() + timedelta(minutes=1)
     mine = generations.start_backup(qa.qa, prefixes=["stock:"], actor=make.SETUP, foreground=True)
     list(runs.drive_to_the_end(mine.run))
@@ -369,7 +371,7 @@ def test_a_copy_of_its_own_does_not_hide_a_manifest_that_nobody_saw(qa: make.Est
 
 def test_the_manifest_of_an_investigation_contradicts_as_well(qa: make.Estate) -> None:
     theirs = "investigations/qa/mastercache/20991231T000000.000000Z.manifest.json"
-    qa.s3.objects[theirs] = of_another_database(qa, copied(qa))
+    qa.s3.objects[theirs] = of_another_database(qa, backed_up(qa))
     qa.s3.stored_at[theirs] = timezone.now() + timedelta(minutes=1)
     assert look(qa)
 

@@ -46,7 +46,7 @@ def aged(hours: float) -> None:
     BucketProtection.objects.update(read_at=F("read_at") - timedelta(hours=hours))
 
 
-def test_a_locked_copy_is_shown_and_names_no_risk(bucket: FakeBucket, people: make.People) -> None:
+def test_a_locked_backup_is_shown_and_names_no_risk(bucket: FakeBucket, people: make.People) -> None:
     stage = cleaning.submitted(cleaning.asked(people), people)
     assert stage.generation is not None
     assert stage.generation.finished_at is not None

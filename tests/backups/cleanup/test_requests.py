@@ -160,7 +160,7 @@ def test_names_can_be_frozen_again_until_they_are_submitted(request_: CleanupReq
 # Preparing
 
 
-def test_one_click_leads_to_a_checked_copy(request_: CleanupRequest, people: make.People) -> None:
+def test_one_click_leads_to_a_checked_backup(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.prepared(request_, people)
     assert stage.state == State.CHECKED
     assert actions(f"stage:{stage.pk}") == ["stage.frozen", "stage.backed_up", "stage.verified", "stage.checked"]
@@ -203,7 +203,7 @@ def test_a_difference_with_d1_holds_the_stage_until_it_is_corrected(
     assert cleaning.stage_of(request_).state == State.CHECKED
 
 
-def test_a_partial_copy_satisfies_nothing(request_: CleanupRequest, estate: make.Estate, people: make.People) -> None:
+def test_a_partial_backup_satisfies_nothing(request_: CleanupRequest, estate: make.Estate, people: make.People) -> None:
     preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
     estate.cloudflare.namespace(estate.qa.namespace_id).delete(NAMES[0])
     preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
@@ -213,7 +213,7 @@ def test_a_partial_copy_satisfies_nothing(request_: CleanupRequest, estate: make
     assert "partial" in stage.returned_because
 
 
-def test_a_damaged_copy_leads_back_to_the_names(
+def test_a_damaged_backup_leads_back_to_the_names(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
     stage = cleaning.prepared(request_, people)
@@ -267,7 +267,7 @@ def test_submitting_needs_the_references(request_: CleanupRequest, people: make.
         cleanup.submit(stage, by=people.operator)
 
 
-def test_submitting_needs_a_copy_verified_within_a_day(request_: CleanupRequest, people: make.People) -> None:
+def test_submitting_needs_a_backup_verified_within_a_day(request_: CleanupRequest, people: make.People) -> None:
     stage = cleaning.prepared(request_, people)
     Generation.objects.update(verified_at=Now() - timedelta(hours=25))
     with pytest.raises(CleanupRefused, match="Verify it again"):
@@ -347,7 +347,7 @@ CHANGES: dict[str, Callable[[CleanupStage], object]] = {
     "title": lambda stage: Namespace.objects.filter(pk=stage.namespace_id).update(title="another"),
     "policy": lambda _: PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests"),
     "dataset": lambda _: Dataset.objects.update(ignore=[]),
-    "copy": lambda _: Generation.objects.update(status="damaged"),
+    "backup": lambda _: Generation.objects.update(status="damaged"),
     "manifest": another_manifest,
     "references": lambda _: ReferenceStatement.objects.update(hits=F("hits") + 1),
 }
@@ -575,7 +575,7 @@ def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequ
 
 
 @pytest.mark.usefixtures("not_read_back")
-def test_a_copy_that_is_finished_after_the_end_moves_nothing(request_: CleanupRequest, people: make.People) -> None:
+def test_a_backup_that_is_finished_after_the_end_moves_nothing(request_: CleanupRequest, people: make.People) -> None:
     preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
     preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
     cleanup.end(request_, reason="a mistake", by=people.operator)
@@ -622,9 +622,9 @@ def test_a_production_stage_without_one_before_it_is_refused_at_every_step(
         preparation.freeze_stage(stage, by=people.operator)
 
 
-def test_a_copy_in_another_bucket_is_not_fresh(estate: make.Estate, people: make.People) -> None:
+def test_a_backup_in_another_bucket_is_not_fresh(estate: make.Estate, people: make.People) -> None:
     cleaning.estate_with_masters(estate)
     stage = cleaning.prepared(cleaning.asked(people), people)
-    assert stages.copy_is_fresh(stage)
+    assert stages.backup_is_fresh(stage)
     Environment.objects.update(r2_bucket="another")
-    assert not stages.copy_is_fresh(stage)
+    assert not stages.backup_is_fresh(stage)

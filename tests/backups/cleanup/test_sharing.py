@@ -10,7 +10,7 @@ from audit.models import Entry
 from backups.cleanup import evidence, preparation, sharing
 from backups.cleanup import requests as cleanup
 from backups.cleanup.stages import CleanupRefused
-from backups.models import CleanupRequest, CleanupStage, CopyShare
+from backups.models import BackupShare, CleanupRequest, CleanupStage
 from kvops.models import Environment, Notification, NotificationEvent
 from kvops.notifications import outbox as notifications
 from tests import make
@@ -53,11 +53,11 @@ def checked(request: CleanupRequest, people: make.People) -> CleanupStage:
 
 def deliver() -> None:
     Notification.objects.filter(state="waiting").update(next_at=Now())
-    for pk in Notification.objects.filter(event=NotificationEvent.COPY_FOR_DELETION).values_list("pk", flat=True):
+    for pk in Notification.objects.filter(event=NotificationEvent.BACKUP_FOR_DELETION).values_list("pk", flat=True):
         notifications.deliver(pk)
 
 
-def test_nothing_is_submitted_before_its_copy_was_shared(request_: CleanupRequest, people: make.People) -> None:
+def test_nothing_is_submitted_before_its_backup_was_shared(request_: CleanupRequest, people: make.People) -> None:
     stage = checked(request_, people)
     with pytest.raises(CleanupRefused, match="not shared with the team"):
         cleanup.submit(stage, by=people.operator)
@@ -65,7 +65,7 @@ def test_nothing_is_submitted_before_its_copy_was_shared(request_: CleanupReques
     cleanup.submit(stage, by=people.operator)
 
 
-def test_the_channel_is_told_who_copied_what_where(
+def test_the_channel_is_told_who_backed_up_what_where(
     channel: FakeSlack, request_: CleanupRequest, people: make.People
 ) -> None:
     stage = checked(request_, people)
@@ -85,7 +85,7 @@ def test_the_channels_taking_it_is_the_share_and_part_of_the_evidence(
         cleanup.submit(stage, by=people.operator)
     deliver()
     approval = cleanup.submit(stage, by=people.operator)
-    share = CopyShare.objects.get()
+    share = BackupShare.objects.get()
     assert (share.place, share.by) == ("Slack: env:TEST_SLACK", None)
     assert f'"notification":{share.notification_id}' in approval.evidence
     assert Entry.objects.get(action="copy.shared").details == {"place": "Slack: env:TEST_SLACK"}
@@ -101,12 +101,12 @@ def test_what_a_person_says_stays_when_the_channel_takes_it_later(
     approval = cleanup.submit(stage, by=people.operator)
     channel.down = None
     deliver()
-    assert Notification.objects.get(event=NotificationEvent.COPY_FOR_DELETION).state == "delivered"
+    assert Notification.objects.get(event=NotificationEvent.BACKUP_FOR_DELETION).state == "delivered"
     assert evidence.evidence_digest(cleaning.stage_of(request_)) == approval.digest
-    assert CopyShare.objects.get().by == people.operator
+    assert BackupShare.objects.get().by == people.operator
 
 
-def test_it_is_said_once_by_an_operator_and_of_a_verified_copy(request_: CleanupRequest, people: make.People) -> None:
+def test_it_is_said_once_by_an_operator_and_of_a_verified_backup(request_: CleanupRequest, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="no verified copy"):
         sharing.state(cleaning.stage_of(request_), place="x", by=people.operator)
     stage = checked(request_, people)
@@ -119,7 +119,7 @@ def test_it_is_said_once_by_an_operator_and_of_a_verified_copy(request_: Cleanup
         sharing.state(stage, place="y", by=people.operator)
 
 
-def test_a_new_copy_is_shared_anew(request_: CleanupRequest, people: make.People) -> None:
+def test_a_new_backup_is_shared_anew(request_: CleanupRequest, people: make.People) -> None:
     sharing.state(checked(request_, people), place="x", by=people.operator)
     with pytest.raises(CleanupRefused, match="not shared"):
         cleanup.submit(checked(request_, people), by=people.operator)

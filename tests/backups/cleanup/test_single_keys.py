@@ -68,7 +68,7 @@ def test_one_key_is_deleted_in_qa_and_then_in_production(mail: make.Estate, peop
     assert set(restoring.held(mail, mail.qa)) == set(restoring.held(mail, mail.production)) == {SIBLING}
 
 
-def test_its_copy_is_encrypted_and_verified_before_another_person_sees_it(
+def test_its_backup_is_encrypted_and_verified_before_another_person_sees_it(
     mail: make.Estate, people: make.People
 ) -> None:
     stage = prepared(asked(people), people)
@@ -100,7 +100,7 @@ def test_the_family_of_one_key_needs_no_more_than_its_name(mail: make.Estate, pe
     assert (request.exact, str(request)) == (True, "SETTINGS system-root")
 
 
-def test_a_value_that_changed_since_the_copy_stays(mail: make.Estate, people: make.People) -> None:
+def test_a_value_that_changed_since_the_backup_stays(mail: make.Estate, people: make.People) -> None:
     request = asked(people)
     cleanup.submit(prepared(request, people), by=people.operator)
     cleaning.approve(cleaning.stage_of(request), people)
@@ -126,7 +126,7 @@ def test_nothing_is_deleted_where_the_key_of_the_digests_is_lost(
     assert set(restoring.held(mail, mail.qa)) == {KEY, SIBLING}
 
 
-def test_it_is_put_back_by_an_undo(mail: make.Estate, people: make.People) -> None:
+def test_it_is_restored_by_an_undo(mail: make.Estate, people: make.People) -> None:
     before = restoring.held(mail, mail.qa)
     stage = deleted(asked(people), people)
     undo.start_undo(stage, by=people.operator2)
@@ -143,7 +143,7 @@ def test_an_environment_without_the_key_is_proven_empty_beside_its_siblings(
     assert (stage.state, stage.names) == (State.CONFIRMED, 0)
 
 
-def test_without_recipients_it_is_not_copied_and_not_deleted(
+def test_without_recipients_it_is_not_backed_up_and_not_deleted(
     mail: make.Estate, people: make.People, settings: Settings
 ) -> None:
     settings.AGE_RECIPIENTS = ()

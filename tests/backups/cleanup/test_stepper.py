@@ -138,7 +138,9 @@ def test_a_checked_stage_needs_the_references_before_the_submit(request_: Cleanu
     assert action(stage, people.operator).url == f"/cleanup/{request_.pk}/#references"
 
 
-def test_a_copy_that_was_verified_too_long_ago_is_verified_again(request_: CleanupRequest, people: make.People) -> None:
+def test_a_backup_that_was_verified_too_long_ago_is_verified_again(
+    request_: CleanupRequest, people: make.People
+) -> None:
     stage = cleaning.prepared(request_, people)
     Generation.objects.update(verified_at=Now() - timedelta(hours=25))
     assert action(stage, people.operator).label == "Verify the copy again"

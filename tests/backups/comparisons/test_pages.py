@@ -23,7 +23,7 @@ ENTRIES = tuple(KvEntry(f"master:{n}", b'{"id":"%d"}' % n, None, None) for n in 
 def generation(estate: make.Estate) -> Generation:
     """A copy of four keys; since then the first was removed, the second changed and a fifth added."""
     restoring.put(estate, estate.qa, *ENTRIES)
-    made = restoring.copy(estate.qa)
+    made = restoring.verified_backup(estate.qa)
     restoring.wipe(estate, estate.qa, ENTRIES[0].name)
     restoring.put(
         estate, estate.qa, KvEntry("master:2", b'{"id":"newer"}', None, None), KvEntry("master:5", b"x", None, None)
@@ -53,7 +53,7 @@ def address(comparison: Comparison, name: str = "comparison", *more: int) -> str
     return reverse(f"backups:{name}", args=[comparison.generation_id, comparison.pk, *more])
 
 
-def test_a_copy_offers_to_be_compared(browser: Client, generation: Generation, estate: make.Estate) -> None:
+def test_a_backup_offers_to_be_compared(browser: Client, generation: Generation, estate: make.Estate) -> None:
     listed = reverse("backups:comparisons", args=[generation.pk])
     assert listed in text(browser, reverse("backups:generation", args=[generation.pk]))
     shown = text(browser, listed)
@@ -61,12 +61,12 @@ def test_a_copy_offers_to_be_compared(browser: Client, generation: Generation, e
     assert f'value="kv:{estate.qa.pk}" selected' in shown
 
 
-def test_another_copy_of_the_same_keys_is_offered_first(
+def test_another_backup_of_the_same_keys_is_offered_first(
     browser: Client, generation: Generation, estate: make.Estate
 ) -> None:
-    later = restoring.copy(estate.qa)
+    later = restoring.verified_backup(estate.qa)
     shown = text(browser, reverse("backups:comparisons", args=[later.pk]))
-    assert f'value="copy:{generation.pk}" selected' in shown
+    assert f'value="backup:{generation.pk}" selected' in shown
     asked = text(browser, reverse("backups:comparisons", args=[later.pk]) + f"?with=kv:{estate.production.pk}")
     assert f'value="kv:{estate.production.pk}" selected' in asked
 
@@ -121,7 +121,7 @@ def test_the_value_of_a_setting_stays_masked(browser: Client, generation: Genera
     assert "newer" not in shown
 
 
-def test_an_entry_of_a_copy_is_shown_beside_kv(browser: Client, generation: Generation) -> None:
+def test_an_entry_of_a_backup_is_shown_beside_kv(browser: Client, generation: Generation) -> None:
     asked = {name: generation.entries.get(name=name).index for name in ("master:1", "master:3")}
     gone = browser.post(reverse("backups:entry_compare", args=[generation.pk, asked["master:1"]])).content.decode()
     assert "&quot;id&quot;: &quot;1&quot;" in gone
@@ -129,7 +129,7 @@ def test_an_entry_of_a_copy_is_shown_beside_kv(browser: Client, generation: Gene
     assert "The values are equal" in same
 
 
-def test_a_copy_that_cannot_be_read_is_said(browser: Client, generation: Generation, estate: make.Estate) -> None:
+def test_a_backup_that_cannot_be_read_is_said(browser: Client, generation: Generation, estate: make.Estate) -> None:
     comparison = started(browser, generation, f"kv:{estate.qa.pk}")
     del estate.s3.objects[generation.parts.get().object_key]
     answer = browser.post(
@@ -157,7 +157,7 @@ def test_what_is_refused_is_said_and_recorded(browser: Client, generation: Gener
     answer = browser.post(reverse("backups:comparison_start", args=[generation.pk]), asked)
     assert (answer.status_code, "is already running" in answer.content.decode()) == (409, True)
     assert AuditEntry.objects.filter(action="refused").count() == 1
-    wrong = browser.post(reverse("backups:comparison_start", args=[generation.pk]), {"against": "copy:0"})
+    wrong = browser.post(reverse("backups:comparison_start", args=[generation.pk]), {"against": "backup:0"})
     assert wrong.status_code == 422
 
 
@@ -170,11 +170,11 @@ def test_progress_is_shown_until_it_is_over(browser: Client, generation: Generat
     assert f'href="{address(comparison)}"' in text(browser, reverse("run", args=[comparison.run_id]))
 
 
-def test_a_comparison_is_found_under_its_own_copies_only(
+def test_a_comparison_is_found_under_its_own_backups_only(
     browser: Client, generation: Generation, estate: make.Estate
 ) -> None:
-    later = restoring.copy(estate.qa)
-    comparison = started(browser, generation, f"copy:{later.pk}")
-    other = restoring.copy(estate.qa)
+    later = restoring.verified_backup(estate.qa)
+    comparison = started(browser, generation, f"backup:{later.pk}")
+    other = restoring.verified_backup(estate.qa)
     assert browser.get(reverse("backups:comparison", args=[later.pk, comparison.pk])).status_code == 200
     assert browser.get(reverse("backups:comparison", args=[other.pk, comparison.pk])).status_code == 404

@@ -60,7 +60,7 @@ def change(estate: make.Estate) -> None:
 @pytest.fixture
 def generation(estate: make.Estate) -> Generation:
     restoring.put(estate, estate.qa, *BEFORE)
-    return restoring.copy(estate.qa)
+    return restoring.verified_backup(estate.qa)
 
 
 def finished(comparison: Comparison) -> Comparison:
@@ -77,17 +77,17 @@ def kinds(comparison: Comparison) -> dict[str, str]:
 def with_later(estate: make.Estate, generation: Generation) -> Comparison:
     """The copy against one of AFTER."""
     change(estate)
-    return finished(comparisons.of_backups(restoring.copy(estate.qa), generation, actor=make.SETUP))
+    return finished(comparisons.of_backups(restoring.verified_backup(estate.qa), generation, actor=make.SETUP))
 
 
-def test_two_copies_differ_by_what_happened_between_them(estate: make.Estate, generation: Generation) -> None:
+def test_two_backups_differ_by_what_happened_between_them(estate: make.Estate, generation: Generation) -> None:
     comparison = with_later(estate, generation)
     assert kinds(comparison) == DIFFERENCES
     assert comparison.found == FOUND
     assert (comparison.generation, comparison.differences) == (generation, 5)
 
 
-def test_two_copies_are_compared_once(estate: make.Estate, generation: Generation) -> None:
+def test_two_backups_are_compared_once(estate: make.Estate, generation: Generation) -> None:
     comparison = with_later(estate, generation)
     assert comparison.other is not None
     assert comparisons.of_backups(generation, comparison.other, actor=make.SETUP) == comparison
@@ -100,7 +100,7 @@ def test_a_comparison_stretch_by_stretch_finds_the_same(
     assert with_later(estate, generation).found == FOUND
 
 
-def test_a_copy_is_compared_with_what_kv_holds(estate: make.Estate, generation: Generation) -> None:
+def test_a_backup_is_compared_with_what_kv_holds(estate: make.Estate, generation: Generation) -> None:
     change(estate)
     comparison = finished(comparisons.with_kv(generation, estate.qa, actor=make.SETUP))
     assert kinds(comparison) == DIFFERENCES
@@ -116,7 +116,7 @@ def test_what_kv_holds_is_compared_step_by_step(
     assert finished(comparisons.with_kv(generation, estate.qa, actor=make.SETUP)).found == FOUND
 
 
-def test_a_copy_is_compared_with_another_environment(estate: make.Estate, generation: Generation) -> None:
+def test_a_backup_is_compared_with_another_environment(estate: make.Estate, generation: Generation) -> None:
     restoring.put(estate, estate.production, *BEFORE[:4])
     comparison = finished(comparisons.with_kv(generation, estate.production, actor=make.SETUP))
     assert kinds(comparison) == {"master:expiration": "removed"}
@@ -124,20 +124,20 @@ def test_a_copy_is_compared_with_another_environment(estate: make.Estate, genera
 
 def test_a_key_whose_time_is_over_was_not_removed(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     restoring.put(estate, estate.qa, entry("short", expiration=SOON), entry("long"))
-    copy = restoring.copy(estate.qa)
+    backup = restoring.verified_backup(estate.qa)
     restoring.wipe(estate, estate.qa, "master:short")
     days_later = SimpleNamespace(now=lambda: clock.now() + timedelta(days=2))
     monkeypatch.setattr(contrasting, "clock", days_later)
-    comparison = finished(comparisons.with_kv(copy, estate.qa, actor=make.SETUP))
+    comparison = finished(comparisons.with_kv(backup, estate.qa, actor=make.SETUP))
     assert kinds(comparison) == {"master:short": "expired"}
 
 
-def test_copies_in_another_bucket_are_compared_until_something_must_be_read_of_them(
+def test_backups_in_another_bucket_are_compared_until_something_must_be_read_of_them(
     estate: make.Estate, generation: Generation
 ) -> None:
-    same = restoring.copy(estate.qa)
+    same = restoring.verified_backup(estate.qa)
     change(estate)
-    newer = restoring.copy(estate.qa)
+    newer = restoring.verified_backup(estate.qa)
     Environment.objects.update(r2_bucket="another")
     assert kinds(finished(comparisons.of_backups(generation, same, actor=make.SETUP))) == {}
     comparison = comparisons.of_backups(generation, newer, actor=make.SETUP)
@@ -146,9 +146,9 @@ def test_copies_in_another_bucket_are_compared_until_something_must_be_read_of_t
     assert (comparison.run.error_code, "lies in bucket" in comparison.run.error) == ("store", True)
 
 
-def test_only_what_both_copies_cover_is_compared(estate: make.Estate, generation: Generation) -> None:
+def test_only_what_both_backups_cover_is_compared(estate: make.Estate, generation: Generation) -> None:
     restoring.put(estate, estate.qa, entry("a:1"))
-    narrow = restoring.copy(estate.qa, "master:a:")
+    narrow = restoring.verified_backup(estate.qa, "master:a:")
     assert kinds(finished(comparisons.of_backups(generation, narrow, actor=make.SETUP))) == {"master:a:1": "added"}
 
 
@@ -166,17 +166,17 @@ def test_the_prefixes_both_cover(left: list[str], right: list[str], both: list[s
     assert common(right, left) == both
 
 
-def test_a_copy_of_given_names_says_nothing_of_others(estate: make.Estate, people: make.People) -> None:
+def test_a_backup_of_given_names_says_nothing_of_others(estate: make.Estate, people: make.People) -> None:
     cleaning.estate_with_masters(estate)
     stage = cleaning.prepared(cleaning.asked(people), people)
     assert stage.generation is not None
     restoring.put(estate, estate.qa, entry("new"))
-    later = restoring.copy(estate.qa)
+    later = restoring.verified_backup(estate.qa)
     assert kinds(finished(comparisons.of_backups(stage.generation, later, actor=make.SETUP))) == {}
     assert kinds(finished(comparisons.with_kv(stage.generation, estate.qa, actor=make.SETUP))) == {}
 
 
-def test_what_a_restore_put_back_is_compared_by_itself(
+def test_what_a_restore_restored_is_compared_by_itself(
     estate: make.Estate, generation: Generation, people: make.People
 ) -> None:
     restoring.wipe(estate, estate.qa, "master:gone", "master:value")
@@ -186,18 +186,18 @@ def test_what_a_restore_put_back_is_compared_by_itself(
     assert kinds(finished(comparison)) == {"master:gone": "value"}
 
 
-def test_digests_that_are_not_the_copy_s_are_not_believed(estate: make.Estate, generation: Generation) -> None:
+def test_digests_that_are_not_the_backup_s_are_not_believed(estate: make.Estate, generation: Generation) -> None:
     change(estate)
     key = generation.parts.get().digests_key
     estate.s3.objects[key] = estate.s3.objects[key].replace(b" ", b"  ", 1)
     comparison = comparisons.with_kv(generation, estate.qa, actor=make.SETUP)
     make.work()
     run = Run.objects.get(pk=comparison.run_id)
-    assert (run.state, run.error_code) == ("failed", "copy_damaged")
+    assert (run.state, run.error_code) == ("failed", "backup_damaged")
     assert ComparisonEntry.objects.count() == 0
 
 
-def test_a_copy_is_not_compared_with_itself_or_another_binding(generation: Generation, estate: make.Estate) -> None:
+def test_a_backup_is_not_compared_with_itself_or_another_binding(generation: Generation, estate: make.Estate) -> None:
     with pytest.raises(comparisons.ComparisonRefused, match="does not differ from itself"):
         comparisons.of_backups(generation, generation, actor=make.SETUP)
     estate.production.binding = "OTHER"

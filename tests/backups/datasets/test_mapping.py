@@ -121,7 +121,7 @@ def test_spacing_and_order_of_members_never_matter(value: object) -> None:
 
 
 def test_a_field_that_is_neither_compared_nor_ignored_is_a_difference() -> None:
-    found = rule().copied("master:a:1", b'{"id": "1", "type": "a", "updated_at": 5, "secret": null}')
+    found = rule().key_from_bytes("master:a:1", b'{"id": "1", "type": "a", "updated_at": 5, "secret": null}')
     assert found.findings == (Finding("master:a:1", "unknown_field", "secret"),)
 
 
@@ -129,33 +129,33 @@ def test_a_field_that_is_neither_compared_nor_ignored_is_a_difference() -> None:
     "data", [b"[]", b'"text"', b"", b"{", b"\xff", b'\xef\xbb\xbf{"id": "1"}', b'{"a": NaN}', b"[" * 200_000]
 )
 def test_a_value_that_is_no_json_object_is_a_difference(data: bytes) -> None:
-    found = rule().copied("master:a:1", data)
+    found = rule().key_from_bytes("master:a:1", data)
     assert (found.digests, found.findings) == (None, (Finding("master:a:1", "not_an_object"),))
 
 
 def test_digests_hold_no_value() -> None:
-    found = rule().copied("master:a:1", b'{"id": "1", "type": "a", "name": "canary-5f2c"}')
+    found = rule().key_from_bytes("master:a:1", b'{"id": "1", "type": "a", "name": "canary-5f2c"}')
     assert "canary" not in repr(found)
 
 
 def test_the_last_of_two_equal_members_counts_as_for_a_worker() -> None:
-    twice = rule().copied("master:a:1", b'{"name": "old", "name": "new"}')
-    assert twice.digests == rule().copied("master:a:1", b'{"name": "new"}').digests
+    twice = rule().key_from_bytes("master:a:1", b'{"name": "old", "name": "new"}')
+    assert twice.digests == rule().key_from_bytes("master:a:1", b'{"name": "new"}').digests
 
 
 def test_the_name_of_a_file_row_comes_from_the_json_fields_of_its_columns() -> None:
     mapped = rule(fields={"code": "id", "kind": "type"})
-    assert mapped.copied_row("masters[0]", DECODER.decode('{"kind": "shop", "code": 7}')).name == "master:shop:7"
+    assert mapped.key_from_row("masters[0]", DECODER.decode('{"kind": "shop", "code": 7}')).name == "master:shop:7"
 
 
 def test_a_file_row_may_carry_a_key_column_that_is_not_compared() -> None:
     uncompared = rule(fields={"name": "name"})
-    found = uncompared.copied_row("masters[0]", DECODER.decode('{"type": "shop", "id": "7", "name": "x"}'))
+    found = uncompared.key_from_row("masters[0]", DECODER.decode('{"type": "shop", "id": "7", "name": "x"}'))
     assert (found.name, found.findings) == ("master:shop:7", ())
 
 
 def test_a_file_row_without_its_key_is_a_difference_at_its_place() -> None:
-    found = rule().copied_row("masters[3]", DECODER.decode('{"type": "shop", "id": null}'))
+    found = rule().key_from_row("masters[3]", DECODER.decode('{"type": "shop", "id": null}'))
     assert found.findings == (Finding("masters[3]", "missing_in_d1", "id"),)
 
 

@@ -61,7 +61,7 @@ def test_a_proof_leaves_a_run_that_looks_again(confirmed: CleanupStage) -> None:
 
 @pytest.mark.hazard("B8")
 @pytest.mark.parametrize("same", [True, False])
-def test_a_deleted_key_that_is_there_again_is_reported_and_not_deleted(
+def test_a_deleted_key_that_reappeared_is_reported_and_not_deleted(
     estate: make.Estate, confirmed: CleanupStage, same: bool
 ) -> None:
     estate.put(estate.qa, NAMES[0], cleaning.master(NAMES[0]) if same else b"somebody's")
@@ -116,7 +116,7 @@ def test_a_listing_whose_every_cursor_is_refused_is_given_up(estate: make.Estate
     assert late_run(confirmed).cursor["restarts"] == 0
 
 
-def test_what_an_undo_did_not_put_back_is_still_looked_for(
+def test_what_an_undo_did_not_restored_is_still_looked_for(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
     estate.put(estate.qa, NAMES[0], b"somebody's")
@@ -125,7 +125,7 @@ def test_what_an_undo_did_not_put_back_is_still_looked_for(
     assert looked(confirmed) == {NAMES[0]: False}
 
 
-def test_what_an_undo_may_have_put_back_did_not_come_back(
+def test_what_an_undo_may_have_restored_did_not_come_back(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
     restoring.stop_in_doubt(estate, undo.start_undo(confirmed, by=people.operator2))
@@ -167,7 +167,7 @@ def test_a_key_that_looked_absent_and_was_just_created_again_is_found(estate: ma
 
 
 @pytest.mark.hazard("B5")
-def test_a_key_that_expired_before_its_copy_and_is_written_anew_is_found(
+def test_a_key_that_expired_before_its_backup_and_is_written_anew_is_found(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = clock.now

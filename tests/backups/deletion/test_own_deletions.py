@@ -113,7 +113,7 @@ def test_a_key_that_was_written_again_and_vanishes_later_is_not_explained(cleane
 
 
 @pytest.mark.parametrize("meanwhile", [None, b"written again by the application"])
-def test_a_key_that_an_undo_put_back_or_found_there_and_vanishes_later_is_not_explained(
+def test_a_key_that_an_undo_restored_or_found_there_and_vanishes_later_is_not_explained(
     cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, meanwhile: bytes | None
 ) -> None:
     monkeypatch.setattr(timing, "LIST_LAG", 0.0)
@@ -124,7 +124,7 @@ def test_a_key_that_an_undo_put_back_or_found_there_and_vanishes_later_is_not_ex
     assert found(cleaned) == [NAMES[1]]
 
 
-def test_a_key_that_a_restore_put_back_before_it_was_deleted_is_explained(
+def test_a_key_that_a_restore_restored_before_it_was_deleted_is_explained(
     estate: make.Estate, people: make.People, approved: CleanupStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "LIST_LAG", 0.0)
@@ -136,7 +136,7 @@ def test_a_key_that_a_restore_put_back_before_it_was_deleted_is_explained(
     assert found(estate) == []
 
 
-def test_what_was_put_back_so_late_that_the_listing_may_not_show_it_is_explained(
+def test_what_was_restored_so_late_that_the_listing_may_not_show_it_is_explained(
     cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "LIST_LAG", 300.0)
@@ -162,7 +162,7 @@ def test_a_deletion_of_one_environment_explains_nothing_in_another(cleaned: make
     assert list(missing.names(made).values_list("name", flat=True)) == [NAMES[1]]
 
 
-def test_a_key_that_an_undo_may_have_put_back_is_not_explained(
+def test_a_key_that_an_undo_may_have_restored_is_not_explained(
     cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "LIST_LAG", 0.0)
@@ -177,7 +177,7 @@ def test_a_restore_into_one_environment_says_nothing_of_another(
     cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "LIST_LAG", 0.0)
-    copy = restoring.copy(cleaned.production)
+    backup = restoring.verified_backup(cleaned.production)
     restoring.wipe(cleaned, cleaned.production, NAMES[1])
-    assert restoring.outcomes(restoring.done(copy, people))[NAMES[1]] == "written"
+    assert restoring.outcomes(restoring.done(backup, people))[NAMES[1]] == "written"
     assert found(cleaned) == []

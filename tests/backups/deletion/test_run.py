@@ -230,7 +230,9 @@ def test_a_key_that_expired_is_reported_as_expired(
 
 
 @pytest.mark.hazard("B11")
-@pytest.mark.parametrize("step", ["freeze", "prepare", "copy", "state", "share", "submit", "approve", "start", "work"])
+@pytest.mark.parametrize(
+    "step", ["freeze", "prepare", "backup", "state", "share", "submit", "approve", "start", "work"]
+)
 def test_a_key_whose_time_is_over_on_the_way_is_never_sent(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -248,7 +250,7 @@ def test_a_key_whose_time_is_over_on_the_way_is_never_sent(
     steps: Mapping[str, Callable[[CleanupStage], object]] = {
         "freeze": lambda stage: preparation.freeze_stage(stage, by=people.operator),
         "prepare": lambda stage: preparation.prepare_stage(stage, by=people.operator),
-        "copy": lambda _: make.work(),
+        "backup": lambda _: make.work(),
         "state": lambda _: cleaning.state_references(request, people),
         "share": lambda stage: cleaning.share(stage, people),
         "submit": lambda stage: cleanup.submit(stage, by=people.operator),
@@ -597,7 +599,7 @@ def test_a_run_without_the_stage_s_approval_deletes_nothing(estate: make.Estate,
     assert sent(estate) == []
 
 
-def test_a_copy_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
+def test_a_backup_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
@@ -610,10 +612,10 @@ def test_a_copy_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
 
     monkeypatch.setattr(KVWriter, "bulk_delete", damage_meanwhile)
     delete(stage, people)
-    assert (run_of(stage).error_code, len(sent(estate))) == ("copy_damaged", 1)
+    assert (run_of(stage).error_code, len(sent(estate))) == ("backup_damaged", 1)
 
 
-def test_a_copy_that_is_damaged_by_the_start_starts_nothing(estate: make.Estate, people: make.People) -> None:
+def test_a_backup_that_is_damaged_by_the_start_starts_nothing(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     Generation.objects.filter(stages=stage).update(status="damaged")
     with pytest.raises(CleanupRefused, match="no longer what was approved"):
@@ -635,12 +637,12 @@ def reappeared_in_qa(stage: CleanupStage) -> None:
     Reappearance.objects.create(stage=qa, index=0, name=NAMES[0], same=False, found_at=Now())
 
 
-def another_copy_of_the_second_key(stage: CleanupStage) -> None:
+def another_backup_of_the_second_key(stage: CleanupStage) -> None:
     tampered(GenerationEntry.objects.get(generation=stage.generation, index=1), digest=b"9" * 32)
 
 
 @pytest.mark.hazard("4.2.8", "4.2.9")
-@pytest.mark.parametrize("change", [another_policy, reappeared_in_qa, another_copy_of_the_second_key])
+@pytest.mark.parametrize("change", [another_policy, reappeared_in_qa, another_backup_of_the_second_key])
 def test_what_changes_during_the_pause_ends_the_deletion(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, change: Callable[[CleanupStage], None]
 ) -> None:

@@ -149,7 +149,7 @@ def test_reads_that_grow_old_while_the_intent_is_committed_are_not_relied_on(
     assert (unsent_.attempt, unsent_.names, unsent_.state) == (attempt, 4, "settled")
 
 
-def test_between_the_copy_and_the_last_reads_lie_five_minutes(
+def test_between_the_backup_and_the_last_reads_lie_five_minutes(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 2)
@@ -239,7 +239,7 @@ def test_a_cloudflare_that_only_answers_with_errors_is_not_asked_for_ever(
 # What is unknown
 
 
-def test_large_values_that_are_there_again_are_read_and_reported(
+def test_large_values_that_reappeared_are_read_and_reported(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Together they do not fit into one answer, and none is UTF-8: seven requests for the two."""

@@ -39,11 +39,11 @@ def scratch(estate: make.Estate) -> Scratch:
 
 
 @pytest.fixture
-def copied(estate: make.Estate) -> None:
+def backed_up(estate: make.Estate) -> None:
     entries = [KvEntry(name, bytes([0, 255, n]), None, '{"v":1.0}') for n, name in enumerate(ODD)]
     later = KvEntry("master:later", b"", 4_000_000_000, None)
     restoring.put(estate, estate.qa, *entries, later, KvEntry("master:text", "値".encode(), None, "[1]"))
-    restoring.copy(estate.qa)
+    restoring.verified_backup(estate.qa)
 
 
 def allowed(scratch: Scratch, people: make.People, *, cap: int = 1000) -> ApprovalRequest:
@@ -69,14 +69,14 @@ def drilled(drill: Drill) -> Drill:
     return drill
 
 
-@pytest.mark.usefixtures("copied")
-def test_every_key_of_the_newest_copy_is_written_compared_and_removed(
+@pytest.mark.usefixtures("backed_up")
+def test_every_key_of_the_newest_backup_is_written_compared_and_removed(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
     allowed(scratch, people)
     drill = drilled(drills.start(scratch.environment, by=people.operator))
-    copy = drill.copies.get()
-    assert (drill.passed, copy.compared, copy.differing, copy.problem, copy.good) == (True, 7, 0, "", True)
+    backup = drill.backups.get()
+    assert (drill.passed, backup.compared, backup.differing, backup.problem, backup.good) == (True, 7, 0, "", True)
     written = {name for call in estate.cloudflare.journal for name in call.written}
     assert written == {*ODD, "master:later", "master:text"}
     assert {call.namespace for call in estate.cloudflare.journal if call.written} == {scratch.namespace_id}
@@ -88,38 +88,38 @@ def test_a_drill_takes_no_more_requests_at_a_time_than_the_limit_has(
 ) -> None:
     entries = [KvEntry(f"master:{n:02}", bytes([255, n]), None, f"[{n}]") for n in range(25)]
     restoring.put(estate, estate.qa, *entries)
-    restoring.copy(estate.qa)
+    restoring.verified_backup(estate.qa)
     allowed(scratch, people)
     monkeypatch.setattr(rehearsing, "FEW", 10)
     monkeypatch.setattr(timing, "BUDGET_CALLS", 50)  # a read of all, or a write of all, and what it may cost is more
     drill = drills.start(scratch.environment, by=people.operator)
     make.work()
     drill.refresh_from_db()
-    assert (drill.passed, drill.copies.get().compared) == (True, 25)
+    assert (drill.passed, drill.backups.get().compared) == (True, 25)
 
 
-@pytest.mark.usefixtures("copied")
-def test_a_rule_may_ask_for_less_than_a_whole_copy(scratch: Scratch, people: make.People) -> None:
+@pytest.mark.usefixtures("backed_up")
+def test_a_rule_may_ask_for_less_than_a_whole_backup(scratch: Scratch, people: make.People) -> None:
     allowed(scratch, people, cap=2)
     drill = drilled(drills.start(scratch.environment, by=people.operator))
-    assert (drill.passed, drill.copies.get().keys, drill.copies.get().compared) == (True, 2, 2)
+    assert (drill.passed, drill.backups.get().keys, drill.backups.get().compared) == (True, 2, 2)
 
 
-@pytest.mark.usefixtures("copied")
-def test_a_copy_that_was_damaged_meanwhile_fails_the_drill_and_says_so(
+@pytest.mark.usefixtures("backed_up")
+def test_a_backup_that_was_damaged_meanwhile_fails_the_drill_and_says_so(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
     allowed(scratch, people)
     drill = drills.start(scratch.environment, by=people.operator)
-    key = drill.copies.get().generation.parts.get().api_only_key
+    key = drill.backups.get().generation.parts.get().api_only_key
     estate.s3.objects[key] = estate.s3.objects[key].replace(b"master:text", b"master:tex_")
-    copy = drilled(drill).copies.get()
-    assert (drill.passed, copy.good) == (False, False)
-    assert "does not hold" in copy.problem
+    backup = drilled(drill).backups.get()
+    assert (drill.passed, backup.good) == (False, False)
+    assert "does not hold" in backup.problem
     assert held(scratch, estate) == 0
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_a_key_that_kv_holds_otherwise_fails_the_drill(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
@@ -127,11 +127,11 @@ def test_a_key_that_kv_holds_otherwise_fails_the_drill(
     drill = drills.start(scratch.environment, by=people.operator)
     written(drill)
     estate.cloudflare.put(scratch.namespace_id, "master:text", b"other")
-    copy = drilled(drill).copies.get()
-    assert (drill.passed, copy.differing, copy.example) == (False, 1, "master:text")
+    backup = drilled(drill).backups.get()
+    assert (drill.passed, backup.differing, backup.example) == (False, 1, "master:text")
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_nothing_is_written_where_a_key_lies_that_no_drill_put_there(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
@@ -142,7 +142,7 @@ def test_nothing_is_written_where_a_key_lies_that_no_drill_put_there(
     assert not [call for call in estate.cloudflare.journal if call.written or call.deleted]
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_what_a_broken_off_drill_left_is_removed_by_the_next(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
@@ -156,7 +156,7 @@ def test_what_a_broken_off_drill_left_is_removed_by_the_next(
     assert (drill.passed, held(scratch, estate)) == (True, 0)
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_a_key_that_is_never_written_everywhere_is_not_written_for_ever(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
@@ -168,7 +168,7 @@ def test_a_key_that_is_never_written_everywhere_is_not_written_for_ever(
     assert len(estate.cloudflare.calls("bulk_put")) == runs.MAX_TRIES + 1
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 @pytest.mark.parametrize("phase", ["write", "remove"])
 def test_a_drill_whose_writer_cannot_connect_gives_up(
     scratch: Scratch, people: make.People, estate: make.Estate, phase: str
@@ -188,7 +188,7 @@ def test_a_drill_whose_writer_cannot_connect_gives_up(
 # The approval
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_without_an_approval_that_stands_nothing_starts(scratch: Scratch, people: make.People) -> None:
     with pytest.raises(drills.DrillRefused, match="No standing approval is in force"):
         drills.start(scratch.environment, by=people.operator)
@@ -199,7 +199,7 @@ def test_without_an_approval_that_stands_nothing_starts(scratch: Scratch, people
         approvals.approve(request, by=people.operator, shown=request.digest)
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_one_approval_carries_drill_after_drill(scratch: Scratch, people: make.People) -> None:
     request = allowed(scratch, people)
     for _ in range(2):
@@ -217,7 +217,7 @@ CHANGES: dict[str, Callable[[Scratch], object]] = {
 }
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 @pytest.mark.parametrize("what", CHANGES)
 def test_another_target_than_was_approved_is_refused(scratch: Scratch, people: make.People, what: str) -> None:
     allowed(scratch, people)
@@ -241,7 +241,7 @@ def over(request: ApprovalRequest) -> None:
         ApprovalRequest.objects.filter(pk=request.pk).update(standing_until=Now(), use_by=Now())
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 @pytest.mark.parametrize("what", GONE)
 def test_a_drill_ends_before_its_next_write_when_the_approval_is_gone(
     scratch: Scratch, people: make.People, estate: make.Estate, what: str
@@ -271,7 +271,7 @@ def test_without_a_scratch_namespace_it_says_what_to_do(estate: make.Estate, peo
 # How it stands
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_after_35_days_restores_count_as_not_rehearsed(scratch: Scratch, people: make.People) -> None:
     assert [(one.environment.slug, one.late) for one in drills.all_statuses()] == [("qa", True), ("production", True)]
     allowed(scratch, people)
@@ -291,7 +291,7 @@ def test_a_standing_approval_says_when_it_is_soon_over(scratch: Scratch, people:
 # By schedule
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_a_schedule_starts_a_drill(scratch: Scratch, people: make.People) -> None:
     allowed(scratch, people)
     with log.transaction():
@@ -300,7 +300,7 @@ def test_a_schedule_starts_a_drill(scratch: Scratch, people: make.People) -> Non
     assert drilled(Drill.objects.get()).passed
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_a_schedule_says_what_a_drill_lacks(scratch: Scratch) -> None:
     with log.transaction():
         begun = drills.scheduled(scratch.environment, make.SETUP)
@@ -308,14 +308,14 @@ def test_a_schedule_says_what_a_drill_lacks(scratch: Scratch) -> None:
     assert "No standing approval is in force" in str(begun.refused[0])
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_without_a_scratch_namespace_a_schedule_does_nothing(estate: make.Estate) -> None:
     with log.transaction():
         begun = drills.scheduled(estate.qa.environment, make.SETUP)
     assert (begun.runs, begun.refused) == ([], [])
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
@@ -329,7 +329,7 @@ def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
     assert told[0].link == f"/drills/{drill.pk}/"
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.People) -> None:
     for _ in range(2):
         with log.transaction():
@@ -342,7 +342,7 @@ def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.Peo
     assert Notification.objects.filter(event=NotificationEvent.DRILL_OVERDUE, person=people.reviewer).count() == 1
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 def test_the_overview_says_when_the_last_drill_passed(scratch: Scratch, people: make.People) -> None:
     assert "Nobody knows whether a restore would work" in overview(people)
     allowed(scratch, people)
@@ -361,7 +361,7 @@ class KilledInDrill(BaseException):
     """The worker is gone, whatever would catch an exception."""
 
 
-@pytest.mark.usefixtures("copied")
+@pytest.mark.usefixtures("backed_up")
 @pytest.mark.parametrize(
     "at", [f"{moment} {call}" for call in ("bulk_put", "put_value", "bulk_delete") for moment in ("before", "after")]
 )
@@ -386,12 +386,12 @@ def test_a_worker_that_dies_at_a_write_or_a_removal_is_taken_over(
     assert (drilled(drill).passed, held(scratch, estate)) == (True, 0)
 
 
-@pytest.mark.usefixtures("copied")
-def test_a_drill_that_failed_holds_its_copies_no_longer(scratch: Scratch, people: make.People) -> None:
+@pytest.mark.usefixtures("backed_up")
+def test_a_drill_that_failed_holds_its_backups_no_longer(scratch: Scratch, people: make.People) -> None:
     allowed(scratch, people)
     drill = drills.start(scratch.environment, by=people.operator)
-    copy = drill.copies.get().generation_id
-    assert holds.holds_of([copy])
+    backup = drill.backups.get().generation_id
+    assert holds.holds_of([backup])
     runs.request_stop(drill.run, actor=make.SETUP)
     make.work()
-    assert holds.holds_of([copy]) == {}
+    assert holds.holds_of([backup]) == {}

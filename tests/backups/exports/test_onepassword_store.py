@@ -80,10 +80,10 @@ def test_what_is_too_large_is_refused(account: OnePassword, monkeypatch: pytest.
 
 
 @pytest.fixture
-def copy(estate: make.Estate, encrypting: None) -> Generation:
+def backup(estate: make.Estate, encrypting: None) -> Generation:
     """A verified copy of one secret."""
     estate.put(estate.qa, "system-root", b"hunter2")
-    return restoring.copy(estate.qa, "system-root")
+    return restoring.verified_backup(estate.qa, "system-root")
 
 
 def keep(generation: Generation) -> str:
@@ -92,34 +92,34 @@ def keep(generation: Generation) -> str:
     return out.getvalue()
 
 
-def test_a_copy_is_kept_with_its_steps_and_opens_with_the_identity(copy: Generation, account: OnePassword) -> None:
-    assert "Kept in the vault Operations" in keep(copy)
+def test_a_backup_is_kept_with_its_steps_and_opens_with_the_identity(backup: Generation, account: OnePassword) -> None:
+    assert "Kept in the vault Operations" in keep(backup)
     [item] = account.items.values()
     assert b"hunter2" in pyrage.decrypt(item.document.content, [keys.OFFLINE])
-    assert (item.title, "age --decrypt" in item.notes) == (copy.object_keys()[0], True)
+    assert (item.title, "age --decrypt" in item.notes) == (backup.object_keys()[0], True)
     assert "hunter2" not in item.notes
-    assert Entry.objects.get(action="generation.elsewhere").subject == f"generation:{copy.pk}"
+    assert Entry.objects.get(action="generation.elsewhere").subject == f"generation:{backup.pk}"
 
 
-def test_keeping_it_again_changes_nothing(copy: Generation, account: OnePassword) -> None:
-    assert keep(copy) == keep(copy)
+def test_keeping_it_again_changes_nothing(backup: Generation, account: OnePassword) -> None:
+    assert keep(backup) == keep(backup)
     assert len(account.items) == 1
 
 
 @pytest.mark.usefixtures("account")
-def test_only_a_small_encrypted_copy_that_was_verified_is_kept(
-    copy: Generation, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
+def test_only_a_small_encrypted_backup_that_was_verified_is_kept(
+    backup: Generation, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estate.put(estate.qa, "master:1", b"{}")
     with pytest.raises(CommandError, match="Only an encrypted copy that was verified"):
-        keep(restoring.copy(estate.qa, "master:"))
+        keep(restoring.verified_backup(estate.qa, "master:"))
     monkeypatch.setattr(documents, "LIMIT", 10)
     with pytest.raises(CommandError, match="of at most 10 bytes"):
-        keep(copy)
+        keep(backup)
 
 
 @pytest.mark.usefixtures("account")
-def test_an_object_that_was_exchanged_in_the_bucket_is_not_kept(copy: Generation, estate: make.Estate) -> None:
-    estate.s3.objects[copy.object_keys()[0]] = b"forged"
+def test_an_object_that_was_exchanged_in_the_bucket_is_not_kept(backup: Generation, estate: make.Estate) -> None:
+    estate.s3.objects[backup.object_keys()[0]] = b"forged"
     with pytest.raises(CommandError, match="not the one that was written"):
-        keep(copy)
+        keep(backup)

@@ -235,7 +235,7 @@ def test_to_r2_makes_a_verified_generation_in_the_foreground(estate: make.Estate
     assert set(Run.objects.values_list("foreground", "state")) == {(True, "succeeded")}
 
 
-def test_to_r2_fails_when_the_copy_is_partial(estate: make.Estate) -> None:
+def test_to_r2_fails_when_the_backup_is_partial(estate: make.Estate) -> None:
     estate.put(estate.qa, "master:nul\0")
     with pytest.raises(CommandError, match="1 keys vanished"):
         dump("qa/SETTINGS", "--prefix", "master:", "--to-r2")

@@ -54,7 +54,7 @@ def master(type_: str, id_: object, name: object, **more: object) -> KvEntry:
     return entry(f"master:{type_}:{id_}", {"type": type_, "id": id_, "name": name, **more})
 
 
-def copy_of(
+def backup_of(
     estate: make.Estate,
     *entries: KvEntry,
     namespace: Namespace | None = None,
@@ -67,8 +67,8 @@ def copy_of(
     ordered = sorted(entries, key=lambda one: one.name.encode())
     run = Run.objects.create(
         kind=Run.Kind.BACKUP,
-        subject=f"copy:{Run.objects.count()}",
-        label="copy",
+        subject=f"backup:{Run.objects.count()}",
+        label="backup",
         actor="tests",
         state="succeeded",
         finished_at=Now(),

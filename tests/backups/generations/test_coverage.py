@@ -13,7 +13,7 @@ from backups.retention import pins
 from kvops.models import Environment, Family, Notification, NotificationEvent
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
-from tests.backups.retention.copies_of_any_age import copy
+from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -36,38 +36,38 @@ def of_masters(estate: make.Estate) -> NewestBackup:
 @pytest.mark.parametrize(
     ("hours", "light"), [(23, Light.ON_TIME), (25, Light.LATE), (35, Light.LATE), (37, Light.OVERDUE)]
 )
-def test_the_newest_verified_copy_says_whether_the_next_is_late(daily: make.Estate, hours: int, light: Light) -> None:
-    copy(daily.qa, hours / 24)
-    copy(daily.qa, 0, status="complete")
+def test_the_newest_verified_backup_says_whether_the_next_is_late(daily: make.Estate, hours: int, light: Light) -> None:
+    backup_of_age(daily.qa, hours / 24)
+    backup_of_age(daily.qa, 0, status="complete")
     assert of_masters(daily).light == light
 
 
-def test_a_family_that_was_never_copied_is_an_alarm(daily: make.Estate, people: make.People) -> None:
+def test_a_family_that_was_never_backed_up_is_an_alarm(daily: make.Estate, people: make.People) -> None:
     assert of_masters(daily).light == Light.NEVER
     assert "Copies of 2 families are overdue" in signed_in(people.auditor).get("/").text
 
 
-def test_a_copy_in_another_bucket_protects_nothing(daily: make.Estate) -> None:
-    copy(daily.qa, 0)
+def test_a_backup_in_another_bucket_protects_nothing(daily: make.Estate) -> None:
+    backup_of_age(daily.qa, 0)
     Environment.objects.update(r2_bucket="another")
     assert (of_masters(daily).light, of_masters(daily).generation) == (Light.NEVER, None)
 
 
-def test_a_family_without_keys_needs_no_copy(daily: make.Estate) -> None:
+def test_a_family_without_keys_needs_no_backup(daily: make.Estate) -> None:
     cleaning.scan(daily.qa)
     assert of_masters(daily).light == Light.UNEXPECTED
 
 
 def test_less_than_14_days_is_an_alarm(daily: make.Estate, people: make.People) -> None:
-    copy(daily.qa, 13), copy(daily.qa, 0.5)
+    backup_of_age(daily.qa, 13), backup_of_age(daily.qa, 0.5)
     assert of_masters(daily).short
     assert "fewer than 14 days can be restored" in signed_in(people.auditor).get("/").text
-    copy(daily.qa, 15)
+    backup_of_age(daily.qa, 15)
     assert not of_masters(daily).short
 
 
 def test_the_overview_says_to_which_moment_and_since_when(daily: make.Estate, people: make.People) -> None:
-    newest = copy(daily.qa, 0.5)
+    newest = backup_of_age(daily.qa, 0.5)
     page = signed_in(people.auditor).get("/").text
     assert f'href="/backups/{newest.pk}/"' in page
     assert "On time" in page
@@ -89,8 +89,8 @@ def tell(estate: make.Estate) -> set[tuple[str, str, str]]:
 
 def test_operators_reviewers_and_the_owner_are_told_once(estate: make.Estate, people: make.People) -> None:
     Family.objects.filter(pattern="master:").update(owner="nobody@example.com")
-    old = copy(estate.qa, 28)
-    copy(estate.qa, 1)
+    old = backup_of_age(estate.qa, 28)
+    backup_of_age(estate.qa, 1)
     told = tell(estate)
     assert told == {
         (NotificationEvent.GENERATION_DEADLINE, f"generation:{old.pk}", name)
@@ -99,23 +99,23 @@ def test_operators_reviewers_and_the_owner_are_told_once(estate: make.Estate, pe
     assert set(Notification.objects.values_list("link", flat=True)) == {f"/backups/{old.pk}/pin?notice=1"}
 
 
-def test_a_copy_that_is_held_or_the_newest_is_not_announced(estate: make.Estate, people: make.People) -> None:
-    pinned = copy(estate.qa, 29)
-    copy(estate.qa, 29)
+def test_a_backup_that_is_held_or_the_newest_is_not_announced(estate: make.Estate, people: make.People) -> None:
+    pinned = backup_of_age(estate.qa, 29)
+    backup_of_age(estate.qa, 29)
     pins.pin(pinned, reason="x", by=people.auditor)
     assert tell(estate) == set()
 
 
-def test_a_copy_past_its_date_is_told_once(estate: make.Estate, people: make.People) -> None:
-    old = copy(estate.qa, 31)
-    copy(estate.qa, 1)
+def test_a_backup_past_its_date_is_told_once(estate: make.Estate, people: make.People) -> None:
+    old = backup_of_age(estate.qa, 31)
+    backup_of_age(estate.qa, 1)
     assert {(event, subject) for event, subject, _ in tell(estate)} == {
         (NotificationEvent.GENERATION_PAST_DEADLINE, f"generation:{old.pk}")
     }
 
 
 def test_late_then_overdue_then_short_are_told(daily: make.Estate, people: make.People) -> None:
-    late = copy(daily.qa, 26 / 24)
+    late = backup_of_age(daily.qa, 26 / 24)
     assert {event for event, *_ in tell(daily)} == {NotificationEvent.GENERATION_LATE, NotificationEvent.COVERAGE_SHORT}
     Family.objects.update(grace_hours=0)
     assert {event for event, *_ in tell(daily)} >= {NotificationEvent.GENERATION_OVERDUE}

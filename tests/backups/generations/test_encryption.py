@@ -45,7 +45,7 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SETTLE", 0.02)
 
 
-def copied(estate: make.Estate, *entries: KvEntry, prefix: str = "system-root") -> Generation:
+def backed_up(estate: make.Estate, *entries: KvEntry, prefix: str = "system-root") -> Generation:
     """A copy of these, or of one secret, in QA."""
     restoring.put(estate, estate.qa, *(entries or [SYSTEM_ROOT]))
     made = generations.start_backup(estate.qa, prefixes=[prefix], actor=make.SETUP)
@@ -65,8 +65,8 @@ def document(estate: make.Estate, generation: Generation) -> Mapping[str, object
     return found
 
 
-def test_a_copy_of_settings_is_encrypted_to_everybody_and_verified(estate: make.Estate) -> None:
-    made = copied(estate)
+def test_a_backup_of_settings_is_encrypted_to_everybody_and_verified(estate: make.Estate) -> None:
+    made = backed_up(estate)
     assert (made.status, made.category, made.patterns) == ("verified", "settings", ["system-root"])
     assert made.object_keys() == [f"{made.stem}.json.age"]
     assert opened(estate, made) == {"system-root": SYSTEM_ROOT}
@@ -74,26 +74,26 @@ def test_a_copy_of_settings_is_encrypted_to_everybody_and_verified(estate: make.
     assert document(estate, made)["digest_key"] == made.digest_key == manifest.key_id(keys.DIGEST_KEY.encode())
 
 
-def test_one_unclassified_key_makes_the_whole_copy_encrypted(estate: make.Estate) -> None:
-    made = copied(estate, copies.entry("master:1", 1), copies.entry("mystery", 2), prefix="m")
+def test_one_unclassified_key_makes_the_whole_backup_encrypted(estate: make.Estate) -> None:
+    made = backed_up(estate, copies.entry("master:1", 1), copies.entry("mystery", 2), prefix="m")
     assert (made.status, made.category, made.patterns) == ("verified", "unclassified", ["master:*"])
     assert set(opened(estate, made)) == {"master:1", "mystery"}
 
 
 def test_a_family_may_ask_for_encryption(estate: make.Estate) -> None:
     Family.objects.filter(pattern="master:").update(encrypt=True)
-    made = copied(estate, copies.entry("master:1", "Jane"), prefix="master:")
+    made = backed_up(estate, copies.entry("master:1", "Jane"), prefix="master:")
     assert (made.status, made.category, made.encrypted) == ("verified", "legacy", True)
 
 
-def test_a_copy_of_settings_without_keys_is_finished_too(estate: make.Estate) -> None:
+def test_a_backup_of_settings_without_keys_is_finished_too(estate: make.Estate) -> None:
     made = generations.start_backup(estate.qa, prefixes=["system-root"], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert (made.status, made.keys, made.category, made.encrypted) == ("verified", 0, "settings", True)
 
 
-def test_an_empty_namespace_is_copied_in_the_clear_where_nothing_is_set_for_encryption(
+def test_an_empty_namespace_is_backed_up_in_the_clear_where_nothing_is_set_for_encryption(
     estate: make.Estate, settings: Settings
 ) -> None:
     settings.AGE_RECIPIENTS = ()
@@ -103,12 +103,12 @@ def test_an_empty_namespace_is_copied_in_the_clear_where_nothing_is_set_for_encr
     assert (made.status, made.category, made.encrypted) == ("verified", "legacy", False)
 
 
-def test_what_a_restore_overwrites_beside_settings_is_copied_in_the_clear(
+def test_what_a_restore_overwrites_beside_settings_is_backed_up_in_the_clear(
     estate: make.Estate, people: make.People
 ) -> None:
     make.family("mail:", Category.SETTINGS)
     make.family("mab:", Category.CACHE)
-    made = copied(estate, copies.entry("mab:1", 1), copies.entry("master:1", 1), prefix="ma")
+    made = backed_up(estate, copies.entry("mab:1", 1), copies.entry("master:1", 1), prefix="ma")
     for name in ("mab:1", "master:1"):
         estate.put(estate.qa, name, b"newer")
     restore = restoring.done(made, people, on_conflict=Policy.OVERWRITE)
@@ -116,20 +116,20 @@ def test_what_a_restore_overwrites_beside_settings_is_copied_in_the_clear(
     assert (restore.safety.status, restore.safety.category, restore.safety.encrypted) == ("verified", "legacy", False)
 
 
-def test_other_copies_stay_in_the_clear(estate: make.Estate) -> None:
-    made = copied(estate, copies.entry("master:1", 1), prefix="master:")
+def test_other_backups_stay_in_the_clear(estate: make.Estate) -> None:
+    made = backed_up(estate, copies.entry("master:1", 1), prefix="master:")
     assert (made.status, made.recipients, made.digest_key) == ("verified", [], "")
     assert "digest_key" not in document(estate, made)
 
 
 def test_what_wrangler_refuses_is_encrypted_beside_the_rest(estate: make.Estate) -> None:
-    made = copied(estate, SYSTEM_ROOT, KvEntry("system-root2", b"x", None, "[1]"))
+    made = backed_up(estate, SYSTEM_ROOT, KvEntry("system-root2", b"x", None, "[1]"))
     assert [key.removeprefix(made.stem) for key in made.object_keys()] == [".json.age", ".api-only.json.age"]
     assert (made.status, len(opened(estate, made))) == ("verified", 2)
 
 
 def test_neither_digests_nor_rows_tell_what_a_short_secret_is(estate: make.Estate) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     metadata = '{"owner":"op"}'
     told = {
         sha256(SECRET).hexdigest(),
@@ -148,11 +148,11 @@ def test_neither_digests_nor_rows_tell_what_a_short_secret_is(estate: make.Estat
 
 @pytest.mark.hazard("B42")
 @pytest.mark.parametrize("identity", ["", str(keys.STRANGER)], ids=["none", "another"])
-def test_a_copy_nobody_here_can_open_is_not_verified_and_not_damaged(
+def test_a_backup_nobody_here_can_open_is_not_verified_and_not_damaged(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch, identity: str
 ) -> None:
     monkeypatch.setenv("TEST_AGE_IDENTITY", identity)
-    made = copied(estate)
+    made = backed_up(estate)
     run = Run.objects.get(verified_generations=made)
     assert (made.status, run.state, run.error_code) == ("complete", "failed", "encryption")
     assert "KVOPS_AGE_IDENTITY" in run.error
@@ -167,20 +167,20 @@ def test_a_copy_nobody_here_can_open_is_not_verified_and_not_damaged(
 def test_an_older_identity_and_an_older_key_may_stand_below_the_newer_ones(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     settings.AGE_RECIPIENTS = (str(keys.STRANGER.to_public()), keys.RECIPIENTS[1])
     monkeypatch.setenv("TEST_AGE_IDENTITY", f"{keys.STRANGER}\n{keys.OPERATIONS}")
     monkeypatch.setenv("TEST_DIGEST_KEY", f"{'n' * 40}\n{keys.DIGEST_KEY}")
     generations.start_verification(made, actor=make.SETUP)
     make.work()
-    newer = copied(estate)
+    newer = backed_up(estate)
     made.refresh_from_db()
     assert (made.status, newer.status, newer.digest_key == made.digest_key) == ("verified", "verified", False)
 
 
 @pytest.mark.hazard("B42")
 def test_a_lost_key_of_digests_is_named(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     monkeypatch.setenv("TEST_DIGEST_KEY", "n" * 40)
     run = generations.start_verification(made, actor=make.SETUP)
     make.work()
@@ -189,11 +189,11 @@ def test_a_lost_key_of_digests_is_named(estate: make.Estate, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("key", ["", "short"])
-def test_no_copy_is_made_without_a_good_key_of_digests(
+def test_no_backup_is_made_without_a_good_key_of_digests(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setenv("TEST_DIGEST_KEY", key)
-    made = copied(estate)
+    made = backed_up(estate)
     assert (made.status, made.run.error_code) == ("writing", "encryption")
     assert "KVOPS_DIGEST_KEY" in made.run.error
     assert estate.s3.objects == {}
@@ -201,7 +201,7 @@ def test_no_copy_is_made_without_a_good_key_of_digests(
 
 @pytest.mark.parametrize("at", [10, 150, -1])
 def test_an_encrypted_object_that_was_changed_is_damaged(estate: make.Estate, at: int) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     key = made.object_keys()[0]
     body = bytearray(estate.s3.objects[key])
     body[at] ^= 1
@@ -213,7 +213,7 @@ def test_an_encrypted_object_that_was_changed_is_damaged(estate: make.Estate, at
 
 
 def test_an_object_that_was_encrypted_by_somebody_else_is_damaged(estate: make.Estate) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     forged = pyrage.encrypt(b'[\n{"key":"system-root","value":"forged"}\n]\n', [keys.OPERATIONS.to_public()])
     estate.s3.objects[made.object_keys()[0]] = forged
     generations.start_verification(made, actor=make.SETUP)
@@ -233,27 +233,27 @@ def test_a_part_that_is_encrypted_anew_after_a_crash_has_the_name_of_the_next_at
         raise outcomes.TryLater("The worker is gone.")
 
     monkeypatch.setattr(Export, "_commit", crash)
-    made = copied(estate)
+    made = backed_up(estate)
     assert (made.status, made.object_keys()) == ("verified", [f"{made.stem}.try-2.json.age"])
 
 
 def test_many_parts_are_encrypted_one_by_one(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (manifest, manifest.writing):
         monkeypatch.setattr(module, "MAX_KEYS", 2)
-    made = copied(estate, *(copies.entry(f"system:{n}", n) for n in range(5)), prefix="system:")
+    made = backed_up(estate, *(copies.entry(f"system:{n}", n) for n in range(5)), prefix="system:")
     assert (made.status, len(made.object_keys()), len(opened(estate, made))) == ("verified", 3, 5)
 
 
 # Without recipients
 
 
-def test_nothing_is_copied_while_there_is_nobody_to_encrypt_to(estate: make.Estate, settings: Settings) -> None:
+def test_nothing_is_backed_up_while_there_is_nobody_to_encrypt_to(estate: make.Estate, settings: Settings) -> None:
     settings.AGE_RECIPIENTS = ()
     with pytest.raises(generations.BackupRefused, match="Set KVOPS_AGE_RECIPIENTS"):
-        copied(estate)
+        backed_up(estate)
 
 
-def test_a_copy_of_what_is_only_copied_encrypted_never_goes_to_a_plain_file(
+def test_a_backup_of_what_is_only_backed_up_encrypted_never_goes_to_a_plain_file(
     estate: make.Estate, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     estate.put(estate.qa, "system-root", SECRET)
@@ -263,7 +263,7 @@ def test_a_copy_of_what_is_only_copied_encrypted_never_goes_to_a_plain_file(
     assert not file.exists()
 
 
-def test_a_command_copies_settings_to_r2_and_reads_them_back(estate: make.Estate) -> None:
+def test_a_command_backups_settings_to_r2_and_reads_them_back(estate: make.Estate) -> None:
     estate.put(estate.qa, "system-root", SECRET)
     out = StringIO()
     arguments = ["qa/SETTINGS", "--prefix", "system-root", "--to-r2", "--json"]
@@ -276,8 +276,8 @@ def test_a_command_copies_settings_to_r2_and_reads_them_back(estate: make.Estate
 # Putting back, and comparing
 
 
-def test_settings_are_put_back_from_their_encrypted_copy(estate: make.Estate, people: make.People) -> None:
-    made = copied(estate)
+def test_settings_are_restored_from_their_encrypted_backup(estate: make.Estate, people: make.People) -> None:
+    made = backed_up(estate)
     before = restoring.held(estate, estate.qa)
     restoring.wipe(estate, estate.qa)
     restore = restoring.done(made, people)
@@ -285,10 +285,10 @@ def test_settings_are_put_back_from_their_encrypted_copy(estate: make.Estate, pe
     assert (restore.written, restore.left) == (1, 0)
 
 
-def test_what_a_restore_overwrites_of_settings_is_copied_encrypted_first(
+def test_what_a_restore_overwrites_of_settings_is_backed_up_encrypted_first(
     estate: make.Estate, people: make.People
 ) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     estate.put(estate.qa, "system-root", b"newer")
     restore = restoring.done(made, people, on_conflict=Policy.OVERWRITE)
     assert restoring.outcomes(restore) == {"system-root": "written"}
@@ -300,7 +300,7 @@ def test_what_a_restore_overwrites_of_settings_is_copied_encrypted_first(
 def test_a_restore_without_the_identity_writes_nothing_and_says_why(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     restoring.wipe(estate, estate.qa)
     run = restoring.started(restoring.prepared(made, people), people)
     monkeypatch.setenv("TEST_AGE_IDENTITY", str(keys.STRANGER))
@@ -320,11 +320,11 @@ def test_master_data_of_a_family_that_asks_for_it_is_encrypted_too(estate: make.
     assert "age --decrypt" in estate.s3.objects[f"{made.stem}.RESTORE.md"].decode()
 
 
-def test_an_encrypted_copy_is_checked_against_d1(estate: make.Estate) -> None:
+def test_an_encrypted_backup_is_checked_against_d1(estate: make.Estate) -> None:
     Family.objects.filter(pattern="master:").update(encrypt=True)
     copies.dataset()
     copies.rows(estate, ("a", "1", "One"))
-    made = copied(estate, copies.master("a", "1", "One"), prefix="master:")
+    made = backed_up(estate, copies.master("a", "1", "One"), prefix="master:")
     check = integrity.start_check(made, actor=make.SETUP)
     make.work()
     check.refresh_from_db()
@@ -335,7 +335,7 @@ def test_an_encrypted_copy_is_checked_against_d1(estate: make.Estate) -> None:
 
 
 def test_the_recovery_steps_say_which_identity_opens_it(estate: make.Estate) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     steps = estate.s3.objects[f"{made.stem}.RESTORE.md"].decode()
     assert recovery.recovery_steps(made) == steps
     assert all(f"- `{recipient}`" in steps for recipient in keys.RECIPIENTS)
@@ -350,7 +350,7 @@ def operator(people: make.People) -> Client:
 
 def test_the_page_names_the_recipients_and_offers_no_value(estate: make.Estate, operator: Client) -> None:
     Family.objects.filter(pattern="system-root").update(category=Category.LEGACY, encrypt=True)
-    made = copied(estate)
+    made = backed_up(estate)
     page = operator.get(f"/backups/{made.pk}/").content.decode()
     assert keys.RECIPIENTS[0] in page
     assert "Show value" not in page
@@ -359,9 +359,9 @@ def test_the_page_names_the_recipients_and_offers_no_value(estate: make.Estate, 
     assert "hunter2" not in answer
 
 
-def test_a_value_of_an_encrypted_copy_is_never_read_for_a_person(estate: make.Estate, people: make.People) -> None:
+def test_a_value_of_an_encrypted_backup_is_never_read_for_a_person(estate: make.Estate, people: make.People) -> None:
     Family.objects.filter(pattern="system-root").update(category=Category.LEGACY, encrypt=True)
-    made = copied(estate)
+    made = backed_up(estate)
     before = len(estate.s3.calls("GET"))
     with pytest.raises(generation_values.ValueHidden, match="encrypted"):
         generation_values.view_entry(made, "system-root", by=people.operator)
@@ -372,7 +372,7 @@ def test_a_value_of_an_encrypted_copy_is_never_read_for_a_person(estate: make.Es
 
 
 @pytest.mark.parametrize("setting", ["AGE_IDENTITY", "DIGEST_KEY"])
-def test_the_web_server_does_not_start_with_what_opens_copies(settings: Settings, setting: str) -> None:
+def test_the_web_server_does_not_start_with_what_opens_backups(settings: Settings, setting: str) -> None:
     settings.AGE_IDENTITY, settings.DIGEST_KEY = "", ""
     setattr(settings, setting, "file:/run/secrets/it")
     with pytest.raises(SettingError, match="for the worker"):
@@ -421,26 +421,26 @@ def test_a_refusal_is_recorded_with_its_reason(estate: make.Estate, operator: Cl
 # Comparing two copies
 
 
-def test_an_encrypted_copy_is_compared_with_what_kv_holds(estate: make.Estate) -> None:
-    made = copied(estate)
+def test_an_encrypted_backup_is_compared_with_what_kv_holds(estate: make.Estate) -> None:
+    made = backed_up(estate)
     estate.put(estate.qa, "system-root", b"newer")
     comparison = comparisons.with_kv(made, estate.qa, actor=make.SETUP)
     make.work()
     assert [(one.name, one.kind) for one in comparison.entries.all()] == [("system-root", "value")]
 
 
-def test_copies_whose_digests_have_different_keys_are_not_compared(
+def test_backups_whose_digests_have_different_keys_are_not_compared(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = copied(estate)
+    made = backed_up(estate)
     monkeypatch.setenv("TEST_DIGEST_KEY", f"{'n' * 40}\n{keys.DIGEST_KEY}")
-    newer = copied(estate)
+    newer = backed_up(estate)
     with pytest.raises(comparisons.ComparisonRefused, match="different keys"):
         comparisons.of_backups(made, newer, actor=make.SETUP)
 
 
-def test_a_value_of_an_encrypted_copy_is_not_shown_beside_another(estate: make.Estate, people: make.People) -> None:
+def test_a_value_of_an_encrypted_backup_is_not_shown_beside_another(estate: make.Estate, people: make.People) -> None:
     Family.objects.filter(pattern="system-root").update(category=Category.LEGACY, encrypt=True)
-    made = copied(estate)
+    made = backed_up(estate)
     difference = viewing.view_difference(made, estate.qa, "system-root", by=people.operator)
     assert (difference.compared, "encrypted" in str(difference.hidden)) == (None, True)

@@ -55,7 +55,7 @@ def fill(estate: make.Estate, count: int) -> None:
         estate.put(estate.qa, f"master:{index:05}", b'{"n": %d}' % index)
 
 
-def copied(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
+def backed_up(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
     bodies = [estate.s3.objects[key] for key in generation.object_keys()]
     return {entry.name: entry for body in bodies for entry in manifest.read_entries([body])}
 
@@ -81,23 +81,23 @@ def small_parts(monkeypatch: pytest.MonkeyPatch, keys: int) -> None:
     monkeypatch.setattr(manifest.writing, "MAX_KEYS", keys)
 
 
-def test_a_copy_holds_exactly_what_kv_holds(estate: make.Estate) -> None:
+def test_a_backup_holds_exactly_what_kv_holds(estate: make.Estate) -> None:
     for number, name in enumerate(ODD_NAMES):
         estate.put(estate.qa, name, bytes(range(256)) * number, metadata={"日本": [1, 1.0, None]})
     made = back_up(estate)
     stored = estate.cloudflare.namespace(estate.qa.namespace_id)
     assert made.status == "complete"
-    assert {name: entry.data for name, entry in copied(estate, made).items()} == {
+    assert {name: entry.data for name, entry in backed_up(estate, made).items()} == {
         name: item.data for name in ODD_NAMES if (item := stored.get(name))
     }
-    assert {entry.metadata for entry in copied(estate, made).values()} == {'{"日本":[1,1.0,null]}'}
+    assert {entry.metadata for entry in backed_up(estate, made).values()} == {'{"日本":[1,1.0,null]}'}
 
 
-def test_expirations_are_copied_and_kept_with_the_names(estate: make.Estate) -> None:
+def test_expirations_are_backed_up_and_kept_with_the_names(estate: make.Estate) -> None:
     soon = int(time.time()) + 500
     estate.put(estate.qa, "master:a", b"{}", expiration=soon)
     made = back_up(estate)
-    assert copied(estate, made)["master:a"].expiration == soon
+    assert backed_up(estate, made)["master:a"].expiration == soon
     assert made.entries.get().expiration == soon
 
 
@@ -119,7 +119,7 @@ def test_metadata_that_wrangler_refuses_goes_into_a_sibling(estate: make.Estate)
 
 def test_damaged_text_is_read_again_as_bytes(estate: make.Estate) -> None:
     estate.put(estate.qa, "master:a", b"\xff\xfe\x00 and \xef\xbf\xbd")
-    assert copied(estate, back_up(estate))["master:a"].data == b"\xff\xfe\x00 and \xef\xbf\xbd"
+    assert backed_up(estate, back_up(estate))["master:a"].data == b"\xff\xfe\x00 and \xef\xbf\xbd"
 
 
 def test_a_lost_byte_order_mark_in_the_sample_makes_all_reads_exact(estate: make.Estate) -> None:
@@ -128,7 +128,7 @@ def test_a_lost_byte_order_mark_in_the_sample_makes_all_reads_exact(estate: make
         estate.put(estate.qa, f"master:{index:05}", b"\xef\xbb\xbf%d" % index)
     made = back_up(estate)
     assert made.read == "exact"
-    assert copied(estate, made)["master:00029"].data == b"\xef\xbb\xbf29"
+    assert backed_up(estate, made)["master:00029"].data == b"\xef\xbb\xbf29"
 
 
 def test_a_write_between_the_two_reads_of_the_sample_changes_nothing(estate: make.Estate) -> None:
@@ -147,11 +147,11 @@ def test_a_write_between_the_two_reads_of_the_sample_changes_nothing(estate: mak
 def test_a_family_that_says_exact_is_never_read_in_bulk(estate: make.Estate) -> None:
     make.family("master:bin:", Category.LEGACY, read="exact")
     estate.put(estate.qa, "master:bin:a", b"\xef\xbb\xbf")
-    assert copied(estate, back_up(estate))["master:bin:a"].data == b"\xef\xbb\xbf"
+    assert backed_up(estate, back_up(estate))["master:bin:a"].data == b"\xef\xbb\xbf"
     assert estate.cloudflare.calls("bulk_get") == []
 
 
-def test_a_vanished_key_makes_the_copy_partial(estate: make.Estate) -> None:
+def test_a_vanished_key_makes_the_backup_partial(estate: make.Estate) -> None:
     fill(estate, 3)
 
     def delete(_: Request) -> None:
@@ -163,7 +163,7 @@ def test_a_vanished_key_makes_the_copy_partial(estate: make.Estate) -> None:
     assert made.entries.get(name="master:00001").outcome == "vanished"
 
 
-def test_an_expired_key_leaves_the_copy_complete(estate: make.Estate) -> None:
+def test_an_expired_key_leaves_the_backup_complete(estate: make.Estate) -> None:
     fill(estate, 2)
     estate.put(estate.qa, "master:short", b"{}", expiration=int(time.time()) - 1)
     estate.cloudflare.clock = lambda: time.time() - 60  # the listing still shows it
@@ -176,19 +176,19 @@ def test_an_expired_key_leaves_the_copy_complete(estate: make.Estate) -> None:
     assert (made.status, made.expired, made.vanished, made.keys) == ("complete", 1, 0, 2)
 
 
-def test_names_postgres_cannot_hold_make_the_copy_partial(estate: make.Estate) -> None:
+def test_names_postgres_cannot_hold_make_the_backup_partial(estate: make.Estate) -> None:
     fill(estate, 1)
     estate.put(estate.qa, "master:nul\0", b"{}")
     made = back_up(estate)
     assert (made.status, made.vanished, made.keys) == ("partial", 1, 1)
 
 
-def test_an_empty_prefix_is_a_complete_copy_of_nothing(estate: make.Estate) -> None:
+def test_an_empty_prefix_is_a_complete_backup_of_nothing(estate: make.Estate) -> None:
     made = back_up(estate)
     assert (made.status, made.keys, len(made.object_keys())) == ("complete", 0, 1)
 
 
-def test_several_prefixes_are_one_copy_and_overlaps_count_once(estate: make.Estate) -> None:
+def test_several_prefixes_are_one_backup_and_overlaps_count_once(estate: make.Estate) -> None:
     fill(estate, 2)
     estate.put(estate.qa, "mastercache:a", b"{}")
     made = back_up(estate, "mastercache:", "master:", "master:00000")
@@ -280,7 +280,7 @@ def frozen_stage(estate: make.Estate, *names: str) -> CleanupStage:
     return stage
 
 
-def test_a_clean_ups_copy_is_of_its_frozen_names_and_lists_nothing(estate: make.Estate) -> None:
+def test_a_clean_ups_backup_is_of_its_frozen_names_and_lists_nothing(estate: make.Estate) -> None:
     fill(estate, 3)
     stage = frozen_stage(estate, "master:00000", "master:00002")
     with log.transaction():
@@ -290,7 +290,7 @@ def test_a_clean_ups_copy_is_of_its_frozen_names_and_lists_nothing(estate: make.
     make.work()
     made.refresh_from_db()
     assert (made.status, made.patterns, made.category) == ("complete", ["master:*"], "legacy")
-    assert list(copied(estate, made)) == ["master:00000", "master:00002"]
+    assert list(backed_up(estate, made)) == ["master:00000", "master:00002"]
     assert estate.cloudflare.calls("keys") == []
 
 
@@ -332,7 +332,7 @@ def test_a_prefix_without_a_family_is_refused(estate: make.Estate) -> None:
         start(estate, "unknown:")
 
 
-def test_the_same_copy_is_not_started_twice(estate: make.Estate) -> None:
+def test_the_same_backup_is_not_started_twice(estate: make.Estate) -> None:
     start(estate)
     with pytest.raises(runs.AlreadyOpen):
         start(estate)
@@ -386,7 +386,7 @@ def test_values_that_changed_after_a_crash_are_stored_under_the_next_attempt(
     made = back_up(estate)
     verify(made)
     assert made.object_keys() == [f"{made.stem}.try-2.json"]
-    assert (made.status, copied(estate, made)["master:00001"].data) == ("verified", b"changed")
+    assert (made.status, backed_up(estate, made)["master:00001"].data) == ("verified", b"changed")
 
 
 def test_a_foreign_object_with_a_parts_name_is_a_hard_stop(estate: make.Estate) -> None:
@@ -453,7 +453,7 @@ def test_a_long_part_ends_when_its_time_is_up(estate: make.Estate, monkeypatch: 
 # Reading one value from a copy
 
 
-def test_one_value_is_read_from_the_copy(estate: make.Estate) -> None:
+def test_one_value_is_read_from_the_backup(estate: make.Estate) -> None:
     fill(estate, 3)
     estate.put(estate.qa, "master:odd", b"api", metadata="1")
     made = back_up(estate)

@@ -45,7 +45,7 @@ def scanned(estate: make.Estate) -> None:
     make.work()
 
 
-def copied(estate: make.Estate, *prefixes: str, verify: bool = True) -> Generation:
+def backed_up(estate: make.Estate, *prefixes: str, verify: bool = True) -> Generation:
     made = generations.start_backup(estate.qa, prefixes=prefixes or ["master:"], actor=make.SETUP)
     make.work()
     if verify:
@@ -68,17 +68,17 @@ def numbers(client: Client, query: str = "") -> list[int]:
     return [generation.pk for generation in client.get(f"/backups/{query}").context["generations"]]
 
 
-def test_without_a_copy_the_page_says_what_comes_next(operator: Client, estate: make.Estate) -> None:
+def test_without_a_backup_the_page_says_what_comes_next(operator: Client, estate: make.Estate) -> None:
     page = text(operator, "/backups/")
     assert "No copy yet" in page
     assert 'href="/backups/new/"' in page
 
 
-def test_the_newest_copies_come_first_and_pages_follow(
+def test_the_newest_backups_come_first_and_pages_follow(
     operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backups.generations.list_views.PAGE", 2)
-    made = [copies.copy_of(estate).pk for _ in range(3)]
+    made = [copies.backup_of(estate).pk for _ in range(3)]
     assert numbers(operator) == [made[2], made[1]]
     assert f"?status=complete&amp;after={made[1]}" in text(operator, "/backups/?status=complete")
     assert numbers(operator, f"?after={made[1]}") == [made[0]]
@@ -102,56 +102,58 @@ def test_the_newest_copies_come_first_and_pages_follow(
 )
 def test_the_address_filters(operator: Client, estate: make.Estate, query: str, found: list[str]) -> None:
     made = {
-        "clinic": copies.copy_of(
+        "clinic": copies.backup_of(
             estate, prefixes=["clinic:id:"], status="verified", verified_at="2026-01-01T00:00:00+00:00"
         ),
-        "master": copies.copy_of(estate),
-        "production": copies.copy_of(estate, namespace=estate.production),
+        "master": copies.backup_of(estate),
+        "production": copies.backup_of(estate, namespace=estate.production),
     }
     assert sorted(numbers(operator, query)) == sorted(made[name].pk for name in found)
 
 
-def test_the_strip_names_the_newest_verified_copy_of_each_family(operator: Client, estate: make.Estate) -> None:
-    old = copies.copy_of(estate, status="verified", verified_at=Now())
-    new = copies.copy_of(estate, status="verified", verified_at=Now())
-    copies.copy_of(estate)
+def test_the_strip_names_the_newest_verified_backup_of_each_family(operator: Client, estate: make.Estate) -> None:
+    old = copies.backup_of(estate, status="verified", verified_at=Now())
+    new = copies.backup_of(estate, status="verified", verified_at=Now())
+    copies.backup_of(estate)
     row, settings = operator.get("/backups/").context["coverage"]
     assert (str(row.family), str(settings.family)) == ("master:*", "system-root")
-    assert [copy.generation for copy in row.copies] == [new, None]
+    assert [backup.generation for backup in row.backups] == [new, None]
     assert old.pk < new.pk
 
 
-def test_a_family_that_a_clean_ups_copy_left_out_is_not_protected_by_it(estate: make.Estate, operator: Client) -> None:
+def test_a_family_that_a_clean_ups_backup_left_out_is_not_protected_by_it(
+    estate: make.Estate, operator: Client
+) -> None:
     make.family("master:drug:", Category.LEGACY)
-    mine = copies.copy_of(estate, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"])
+    mine = copies.backup_of(estate, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"])
     master, drug, _ = operator.get("/backups/").context["coverage"]
-    assert (master.copies[0].generation, drug.copies[0].generation) == (mine, None)
+    assert (master.backups[0].generation, drug.backups[0].generation) == (mine, None)
 
 
-def test_a_cache_without_a_copy_is_not_missed(estate: make.Estate, operator: Client) -> None:
+def test_a_cache_without_a_backup_is_not_missed(estate: make.Estate, operator: Client) -> None:
     rows = operator.get("/backups/").context["coverage"]
     assert [row.family.category for row in rows] == ["legacy", "settings"]
-    copies.copy_of(estate, prefixes=["mastercache:"], status="verified", verified_at=Now())
+    copies.backup_of(estate, prefixes=["mastercache:"], status="verified", verified_at=Now())
     rows = operator.get("/backups/").context["coverage"]
     assert [row.family.category for row in rows] == ["legacy", "settings", "cache"]
 
 
-def test_many_copies_take_no_more_queries_than_one(operator: Client, estate: make.Estate) -> None:
+def test_many_backups_take_no_more_queries_than_one(operator: Client, estate: make.Estate) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
             operator.get("/backups/")
         return len(captured)
 
-    copies.copy_of(estate)
+    copies.backup_of(estate)
     one = queries()
     for _ in range(8):
-        copies.copy_of(estate)
+        copies.backup_of(estate)
     assert queries() == one
 
 
 def test_the_list_is_there_as_csv_with_nothing_a_spreadsheet_would_run(operator: Client, estate: make.Estate) -> None:
-    made = copies.copy_of(estate, prefixes=["=1+1"])
-    copies.copy_of(estate, namespace=estate.production)
+    made = copies.backup_of(estate, prefixes=["=1+1"])
+    copies.backup_of(estate, namespace=estate.production)
     answer = operator.get("/backups/csv?environment=qa")
     head, row, rest = b"".join(answer.streaming_content).decode().split("\r\n")  # type: ignore[attr-defined]
     assert head.startswith("\ufeffid,environment,binding,prefixes,")
@@ -274,9 +276,9 @@ def test_what_cannot_be_a_backup_is_said_at_its_field(
     assert sentence in answer.content.decode()
 
 
-def test_a_copy_says_all_that_is_known_of_it(operator: Client, estate: make.Estate) -> None:
+def test_a_backup_says_all_that_is_known_of_it(operator: Client, estate: make.Estate) -> None:
     filled(estate)
-    made = copied(estate)
+    made = backed_up(estate)
     page = text(operator, f"/backups/{made.pk}/")
     part = made.parts.get()
     for fact in (
@@ -306,7 +308,7 @@ def test_the_moving_part_stays_the_same_while_nothing_moves_and_reloads_the_page
 
 def test_the_steps_to_restore_are_those_in_the_bucket(operator: Client, estate: make.Estate) -> None:
     filled(estate)
-    made = copied(estate)
+    made = backed_up(estate)
     steps = operator.get(f"/backups/{made.pk}/restore").content
     assert steps == estate.s3.objects[f"{made.stem}.RESTORE.md"]
     page = text(operator, f"/backups/{made.pk}/")
@@ -325,7 +327,7 @@ def test_entries_are_paged_by_name_and_filtered(
     names = ["master:a", "master:a b&c", "master:b", "master:日本"]
     filled(estate, *names)
     vanishing(estate, "master:b")
-    made = copied(estate, verify=False)
+    made = backed_up(estate, verify=False)
 
     def shown(query: str = "") -> list[str]:
         return [entry.name for entry in operator.get(f"/backups/{made.pk}/{query}").context["entries"]]
@@ -343,11 +345,11 @@ def value_of(client: Client, generation: Generation, name: str) -> str:
     return client.post(f"/backups/{generation.pk}/entries/{index}/value", follow=True).content.decode()
 
 
-def test_a_value_is_shown_from_the_copy_on_request_recorded_and_not_stored(
+def test_a_value_is_shown_from_the_backup_on_request_recorded_and_not_stored(
     operator: Client, estate: make.Estate
 ) -> None:
     filled(estate)
-    made = copied(estate)
+    made = backed_up(estate)
     estate.put(estate.qa, "master:city:1", b"newer")
     assert "東京" not in text(operator, f"/backups/{made.pk}/")
     answer = operator.post(f"/backups/{made.pk}/entries/0/value")
@@ -359,19 +361,19 @@ def test_a_value_is_shown_from_the_copy_on_request_recorded_and_not_stored(
 
 def test_bytes_are_shown_as_bytes(operator: Client, estate: make.Estate) -> None:
     estate.put(estate.qa, "master:1", bytes(range(255)), metadata="[1]")
-    assert "00000010  10 11 12" in value_of(operator, copied(estate), "master:1")
+    assert "00000010  10 11 12" in value_of(operator, backed_up(estate), "master:1")
 
 
 def test_a_long_text_is_shown_from_its_beginning(operator: Client, estate: make.Estate) -> None:
     estate.put(estate.qa, "master:1", b"a" + "あ".encode() * 30_000)
-    page = value_of(operator, copied(estate), "master:1")
+    page = value_of(operator, backed_up(estate), "master:1")
     assert "The first 64.0 KiB of 87.9 KiB." in page
     assert "\ufffd" not in page
 
 
 def test_a_value_that_needs_masking_by_now_is_not_shown(operator: Client, estate: make.Estate) -> None:
     filled(estate)
-    made = copied(estate)
+    made = backed_up(estate)
     make.family("master:city:", Category.SETTINGS)
     page = value_of(operator, made, "master:city:1")
     assert "東京" not in page
@@ -381,23 +383,23 @@ def test_a_value_that_needs_masking_by_now_is_not_shown(operator: Client, estate
 
 def test_a_value_that_is_not_what_was_written_is_not_shown(operator: Client, estate: make.Estate) -> None:
     filled(estate)
-    made = copied(estate)
+    made = backed_up(estate)
     estate.s3.objects[made.parts.get().object_key] = b"[]"
     assert "do not hold" in value_of(operator, made, "master:city:1")
 
 
-def test_an_auditor_sees_the_copy_and_no_value(client: Client, estate: make.Estate, people: make.People) -> None:
+def test_an_auditor_sees_the_backup_and_no_value(client: Client, estate: make.Estate, people: make.People) -> None:
     filled(estate)
-    made = copied(estate)
+    made = backed_up(estate)
     auditor = signed_in(client, people.auditor)
     assert "Show value" not in text(auditor, f"/backups/{made.pk}/")
     assert auditor.post(f"/backups/{made.pk}/entries/0/value").status_code == 403
 
 
 @pytest.mark.usefixtures("not_read_back")
-def test_a_copy_is_read_back_again_from_its_page(operator: Client, estate: make.Estate) -> None:
+def test_a_backup_is_read_back_again_from_its_page(operator: Client, estate: make.Estate) -> None:
     filled(estate)
-    made = copied(estate, verify=False)
+    made = backed_up(estate, verify=False)
     operator.post(f"/backups/{made.pk}/verify")
     make.work()
     assert "Verified" in text(operator, f"/backups/{made.pk}/")
@@ -405,7 +407,7 @@ def test_a_copy_is_read_back_again_from_its_page(operator: Client, estate: make.
     assert run.actor == "Operator <operator@example.com>"
 
 
-def test_a_copy_in_writing_cannot_be_read_back(operator: Client, estate: make.Estate) -> None:
+def test_a_backup_in_writing_cannot_be_read_back(operator: Client, estate: make.Estate) -> None:
     made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     page = operator.post(f"/backups/{made.pk}/verify", follow=True).content.decode()
     assert "Only a complete copy can be verified" in page
@@ -413,15 +415,15 @@ def test_a_copy_in_writing_cannot_be_read_back(operator: Client, estate: make.Es
 
 
 @pytest.mark.parametrize("status", ["partial", "damaged"])
-def test_a_copy_that_proves_nothing_says_what_to_do(operator: Client, estate: make.Estate, status: str) -> None:
-    made = copies.copy_of(estate, status=status, problem="Something is missing.")
+def test_a_backup_that_proves_nothing_says_what_to_do(operator: Client, estate: make.Estate, status: str) -> None:
+    made = copies.backup_of(estate, status=status, problem="Something is missing.")
     page = text(operator, f"/backups/{made.pk}/")
     assert "Something is missing." in page
     assert f"This copy is {status}" in page
     assert "?env=qa&amp;binding=SETTINGS&amp;prefix=master%3A" in page
 
 
-def test_a_copy_whose_run_failed_says_what_to_do(operator: Client, estate: make.Estate) -> None:
+def test_a_backup_whose_run_failed_says_what_to_do(operator: Client, estate: make.Estate) -> None:
     made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     Run.objects.update(state="running")
     Run.objects.update(state="failed", error_code="store", error="R2 said no.", finished_at=Now())
@@ -430,18 +432,18 @@ def test_a_copy_whose_run_failed_says_what_to_do(operator: Client, estate: make.
     assert "Open the run to try again" in page
 
 
-def test_a_copy_is_checked_against_d1_from_its_page(operator: Client, estate: make.Estate) -> None:
+def test_a_backup_is_checked_against_d1_from_its_page(operator: Client, estate: make.Estate) -> None:
     filled(estate)
     copies.dataset()
-    made = copied(estate)
+    made = backed_up(estate)
     answer = operator.post(f"/backups/{made.pk}/check")
     assert answer.headers["Location"] == f"/integrity/{made.checks.get().pk}/"
     make.work()
     assert "2 differences" in text(operator, f"/backups/{made.pk}/")
 
 
-def test_a_copy_without_a_dataset_says_why_it_cannot_be_checked(operator: Client, estate: make.Estate) -> None:
-    made = copies.copy_of(estate)
+def test_a_backup_without_a_dataset_says_why_it_cannot_be_checked(operator: Client, estate: make.Estate) -> None:
+    made = copies.backup_of(estate)
     page = text(operator, f"/backups/{made.pk}/")
     assert "No one dataset covers master:*" in page
     assert "Check against D1</button>" not in page
@@ -449,7 +451,7 @@ def test_a_copy_without_a_dataset_says_why_it_cannot_be_checked(operator: Client
     assert Entry.objects.get(action="refused").subject == f"generation:{made.pk}"
 
 
-def test_a_copy_names_the_clean_up_that_relies_on_it(
+def test_a_backup_names_the_clean_up_that_relies_on_it(
     operator: Client, estate: make.Estate, people: make.People
 ) -> None:
     cleaning.estate_with_masters(estate)
@@ -462,7 +464,7 @@ def test_a_copy_names_the_clean_up_that_relies_on_it(
 def test_who_may_not_operate_sees_why_the_buttons_are_off(
     client: Client, estate: make.Estate, people: make.People
 ) -> None:
-    made = copies.copy_of(estate)
+    made = copies.backup_of(estate)
     reviewer = signed_in(client, people.reviewer)
     assert "Only an operator can start a backup." in text(reviewer, "/backups/")
     assert "Only an operator can start it." in text(reviewer, f"/backups/{made.pk}/")

@@ -43,7 +43,7 @@ def told() -> list[str]:
     return sorted(Notification.objects.filter(person=None).values_list("event", flat=True))
 
 
-def test_a_family_that_expects_a_copy_gets_one_which_is_read_back(qa: Environment) -> None:
+def test_a_family_that_expects_a_backup_gets_one_which_is_read_back(qa: Environment) -> None:
     (run,) = fire("backup")
     make.work()
     made = Generation.objects.get(run=run)
@@ -51,7 +51,7 @@ def test_a_family_that_expects_a_copy_gets_one_which_is_read_back(qa: Environmen
     assert told() == [NotificationEvent.GENERATION_MADE]
 
 
-def test_a_family_with_a_young_copy_or_without_keys_or_interval_gets_none(qa: Environment) -> None:
+def test_a_family_with_a_young_backup_or_without_keys_or_interval_gets_none(qa: Environment) -> None:
     fire("backup")
     make.work()
     assert routine.back_up_due(qa, make.SETUP).runs == []
@@ -59,7 +59,7 @@ def test_a_family_with_a_young_copy_or_without_keys_or_interval_gets_none(qa: En
     assert routine.back_up_due(qa, make.SETUP).runs == []
 
 
-def test_what_cannot_be_copied_says_why_and_the_rest_is_copied(qa: Environment, estate: make.Estate) -> None:
+def test_what_cannot_be_backed_up_says_why_and_the_rest_is_backed_up(qa: Environment, estate: make.Estate) -> None:
     estate.put(estate.qa, "system-root", b"{}")
     cleaning.scan(estate.qa)
     Family.objects.filter(pattern="system-root").update(**HOURS)
@@ -69,7 +69,7 @@ def test_what_cannot_be_copied_says_why_and_the_rest_is_copied(qa: Environment, 
     assert NotificationEvent.SCHEDULE_REFUSED in told()
 
 
-def test_the_newest_copy_is_read_back_again_and_checked_against_d1(qa: Environment) -> None:
+def test_the_newest_backup_is_read_back_again_and_checked_against_d1(qa: Environment) -> None:
     fire("backup")
     make.work()
     kinds = [run.kind for job in ("verify", "check") for run in fire(job)]
@@ -78,7 +78,7 @@ def test_the_newest_copy_is_read_back_again_and_checked_against_d1(qa: Environme
     assert Generation.objects.get().checks.get().outcome == "passed"
 
 
-def test_a_copy_that_is_damaged_is_told(qa: Environment, estate: make.Estate) -> None:
+def test_a_backup_that_is_damaged_is_told(qa: Environment, estate: make.Estate) -> None:
     fire("backup")
     make.work()
     key = Generation.objects.get().parts.get().object_key
@@ -88,7 +88,7 @@ def test_a_copy_that_is_damaged_is_told(qa: Environment, estate: make.Estate) ->
     assert NotificationEvent.GENERATION_DAMAGED in told()
 
 
-def test_a_partial_copy_is_told_as_failed(qa: Environment) -> None:
+def test_a_partial_backup_is_told_as_failed(qa: Environment) -> None:
     (run,) = fire("backup")
     partial = Generation.objects.get(run=run)
     partial.status, partial.vanished = "partial", 2
@@ -97,7 +97,7 @@ def test_a_partial_copy_is_told_as_failed(qa: Environment) -> None:
     assert told() == [NotificationEvent.GENERATION_FAILED]
 
 
-def test_in_another_bucket_everything_is_copied_anew_and_nothing_of_before_is_read_back(qa: Environment) -> None:
+def test_in_another_bucket_everything_is_backed_up_anew_and_nothing_of_before_is_read_back(qa: Environment) -> None:
     fire("backup")
     make.work()
     Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")

@@ -48,7 +48,7 @@ def fill(estate: make.Estate, count: int, prefix: str = "master:") -> None:
         estate.put(estate.qa, f"{prefix}{index:05}", b'{"n": %d}' % index)
 
 
-def copied(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
+def backed_up(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
     bodies = [estate.s3.objects[key] for key in generation.object_keys()]
     return {entry.name: entry for body in bodies for entry in manifest.read_entries([body])}
 
@@ -69,7 +69,7 @@ def scanned(estate: make.Estate) -> set[str]:
 
 LISTINGS: dict[str, Callable[[make.Estate], set[str]]] = {
     "scan": scanned,
-    "copy": lambda estate: set(copied(estate, back_up(estate))),
+    "backup": lambda estate: set(backed_up(estate, back_up(estate))),
 }
 by_each_lister = pytest.mark.parametrize("names", LISTINGS.values(), ids=LISTINGS)
 type Lister = Callable[[make.Estate], set[str]]
@@ -118,7 +118,7 @@ def test_the_prefix_stands_in_every_page_asked_for(estate: make.Estate) -> None:
     fill(estate, 3, "mastercache:")
     asked: list[str] = []
     estate.cloudflare.hook("keys", lambda request: asked.extend(parse_qs(request.query)["prefix"]))
-    assert set(copied(estate, back_up(estate))) == {name for name in in_kv(estate) if name.startswith("master:")}
+    assert set(backed_up(estate, back_up(estate))) == {name for name in in_kv(estate) if name.startswith("master:")}
     assert asked == ["master:"] * 3
 
 
@@ -126,7 +126,7 @@ def test_the_prefix_stands_in_every_page_asked_for(estate: make.Estate) -> None:
 
 
 @pytest.mark.hazard("B12")
-def test_random_bytes_are_copied_exactly_although_the_family_is_read_in_bulk(estate: make.Estate) -> None:
+def test_random_bytes_are_backed_up_exactly_although_the_family_is_read_in_bulk(estate: make.Estate) -> None:
     rng = random.Random(12)
     for number in range(60):
         data = rng.randbytes(rng.randrange(300))
@@ -137,23 +137,23 @@ def test_random_bytes_are_copied_exactly_although_the_family_is_read_in_bulk(est
         estate.put(estate.qa, f"master:odd:{number}", data)
     made = back_up(estate)
     assert (made.status, made.read) == ("verified", "bulk")
-    assert copied(estate, made) == in_kv(estate)
+    assert backed_up(estate, made) == in_kv(estate)
 
 
 @pytest.mark.hazard("B14")
-def test_metadata_of_every_spelling_is_copied_as_the_text_it_was(estate: make.Estate) -> None:
+def test_metadata_of_every_spelling_is_backed_up_as_the_text_it_was(estate: make.Estate) -> None:
     for number, text in enumerate(METADATA):
         estate.put(estate.qa, f"master:{number:02}", b"{}", metadata=text)
     estate.put(estate.qa, "master:null", b"{}", metadata="null")
     made = back_up(estate)
     assert made.status == "verified"
-    found = copied(estate, made)
+    found = backed_up(estate, made)
     assert [found[f"master:{number:02}"].metadata for number in range(len(METADATA))] == METADATA
     assert found["master:null"].metadata is None
 
 
 @pytest.mark.hazard("B14")
-def test_two_spellings_of_the_same_metadata_are_two_different_copies(estate: make.Estate) -> None:
+def test_two_spellings_of_the_same_metadata_are_two_different_backups(estate: make.Estate) -> None:
     roots = set()
     for text in ('{"v":1}', '{"v":1.0}', '{"v":1e0}', '{"v":1,"v":1}'):
         estate.put(estate.qa, "master:a", b"{}", metadata=text)
@@ -164,7 +164,7 @@ def test_two_spellings_of_the_same_metadata_are_two_different_copies(estate: mak
 # Keys that change under the export
 
 
-def test_a_value_that_changes_during_the_export_is_in_the_copy_as_it_was_read(estate: make.Estate) -> None:
+def test_a_value_that_changes_during_the_export_is_in_the_backup_as_it_was_read(estate: make.Estate) -> None:
     fill(estate, 250)
     reads: list[Request] = []
 
@@ -177,13 +177,13 @@ def test_a_value_that_changes_during_the_export_is_in_the_copy_as_it_was_read(es
     estate.cloudflare.hook("bulk_get", write)
     made = back_up(estate)
     assert made.status == "verified"
-    found = copied(estate, made)
+    found = backed_up(estate, made)
     assert found["master:00001"].data in (b'{"n": 1}', b"too late")
     digests = {entry.name: bytes(entry.digest or b"") for entry in made.entries.all()}
     assert digests == {name: export.entry_digest(entry, None) for name, entry in found.items()}
 
 
-def test_each_key_of_a_copy_is_marked_with_what_became_of_it(estate: make.Estate) -> None:
+def test_each_key_of_a_backup_is_marked_with_what_became_of_it(estate: make.Estate) -> None:
     fill(estate, 3)
     estate.put(estate.qa, "master:short", b"{}", expiration=int(time.time()) - 1)
     estate.cloudflare.clock = lambda: time.time() - 60  # the listing still shows it
@@ -304,7 +304,7 @@ MOST = 335 * 1024 * 1024
 @pytest.mark.hazard("B13")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("not_read_back")
-def test_values_of_25_mib_are_copied_in_bounded_memory(estate: make.Estate) -> None:
+def test_values_of_25_mib_are_backed_up_in_bounded_memory(estate: make.Estate) -> None:
     text, binary = b"0123456789abcdef" * (LARGE // 16), random.Random(13).randbytes(16) * (LARGE // 16)
     for number in range(12):
         estate.put(estate.qa, f"master:{number:02}", binary if number % 2 else text)

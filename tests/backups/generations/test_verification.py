@@ -21,7 +21,7 @@ ACTOR = log.Actor.system("tests")
 
 
 @pytest.fixture
-def copy(estate: make.Estate) -> Generation:
+def backup(estate: make.Estate) -> Generation:
     """Three keys, one of them for the API only."""
     for name, metadata in (("master:a", None), ("master:b", '{"n": 1}'), ("master:c", "[1]")):
         estate.put(estate.qa, name, name.encode(), metadata=metadata)
@@ -44,15 +44,15 @@ def command(*args: object) -> str:
     return out.getvalue()
 
 
-def test_an_intact_copy_is_verified_with_a_date(copy: Generation) -> None:
-    assert verify(copy).status == "verified"
-    assert copy.verified_at is not None
-    assert Run.objects.get(verified_generations=copy).done == 3
+def test_an_intact_backup_is_verified_with_a_date(backup: Generation) -> None:
+    assert verify(backup).status == "verified"
+    assert backup.verified_at is not None
+    assert Run.objects.get(verified_generations=backup).done == 3
 
 
-def test_a_verified_copy_can_be_verified_again(copy: Generation) -> None:
-    first = verify(copy).verified_at
-    again = verify(copy).verified_at
+def test_a_verified_backup_can_be_verified_again(backup: Generation) -> None:
+    first = verify(backup).verified_at
+    again = verify(backup).verified_at
     assert first is not None
     assert again is not None
     assert again > first
@@ -62,66 +62,66 @@ SUFFIXES = [".json", ".json.digests", ".api-only.json", ".api-only.json.digests"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_one_flipped_bit_anywhere_is_damage(estate: make.Estate, copy: Generation, suffix: str) -> None:
-    key = copy.stem + suffix
+def test_one_flipped_bit_anywhere_is_damage(estate: make.Estate, backup: Generation, suffix: str) -> None:
+    key = backup.stem + suffix
     estate.s3.corrupt(key, len(estate.s3.objects[key]) * 4)
-    assert verify(copy).status == "damaged"
-    assert copy.problem
-    assert AuditEntry.objects.get(action="generation.damaged").digest == copy.manifest_sha256
+    assert verify(backup).status == "damaged"
+    assert backup.problem
+    assert AuditEntry.objects.get(action="generation.damaged").digest == backup.manifest_sha256
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_missing_object_is_damage(estate: make.Estate, copy: Generation, suffix: str) -> None:
-    del estate.s3.objects[copy.stem + suffix]
-    assert verify(copy).status == "damaged"
-    assert suffix in copy.problem
+def test_a_missing_object_is_damage(estate: make.Estate, backup: Generation, suffix: str) -> None:
+    del estate.s3.objects[backup.stem + suffix]
+    assert verify(backup).status == "damaged"
+    assert suffix in backup.problem
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_object_cut_off_is_damage(estate: make.Estate, copy: Generation, suffix: str) -> None:
-    key = copy.stem + suffix
+def test_an_object_cut_off_is_damage(estate: make.Estate, backup: Generation, suffix: str) -> None:
+    key = backup.stem + suffix
     estate.s3.objects[key] = estate.s3.objects[key][:-4]
-    assert verify(copy).status == "damaged"
+    assert verify(backup).status == "damaged"
 
 
-def test_another_value_in_postgres_than_in_the_copy_is_damage(copy: Generation) -> None:
+def test_another_value_in_postgres_than_in_the_backup_is_damage(backup: Generation) -> None:
     with triggers_off("backups_generationentry"):
-        copy.entries.filter(name="master:a").update(digest=b"x" * 32)
-    assert "KV did not return" in verify(copy).problem
+        backup.entries.filter(name="master:a").update(digest=b"x" * 32)
+    assert "KV did not return" in verify(backup).problem
 
 
-def test_an_entry_that_kv_returned_and_the_copy_lacks_is_damage(copy: Generation) -> None:
+def test_an_entry_that_kv_returned_and_the_backup_lacks_is_damage(backup: Generation) -> None:
     with triggers_off("backups_generationentry"):
-        copy.entries.filter(name="master:a").update(name="master:0")
-    assert verify(copy).status == "damaged"
+        backup.entries.filter(name="master:a").update(name="master:0")
+    assert verify(backup).status == "damaged"
 
 
-def test_a_consistent_forgery_of_everything_in_the_bucket_is_damage(estate: make.Estate, copy: Generation) -> None:
+def test_a_consistent_forgery_of_everything_in_the_bucket_is_damage(estate: make.Estate, backup: Generation) -> None:
     """Data, digests and manifest agree with each other, but not with what KV returned."""
     writer = manifest.PartWriter()
-    for key in copy.object_keys():
+    for key in backup.object_keys():
         for entry in manifest.read_entries([estate.s3.objects[key]]):
             forged = type(entry)(entry.name, b"forged", entry.expiration, entry.metadata)
             writer.add(forged)
-    for stored in writer.finish(copy.stem, 1):
+    for stored in writer.finish(backup.stem, 1):
         estate.s3.objects[stored.part.key] = stored.body
         estate.s3.objects[stored.part.digests_key] = stored.digests
-    assert verify(copy).status == "damaged"
+    assert verify(backup).status == "damaged"
 
 
-def test_a_copy_of_another_namespace_is_damage(estate: make.Estate, copy: Generation) -> None:
+def test_a_backup_of_another_namespace_is_damage(estate: make.Estate, backup: Generation) -> None:
     with triggers_off("backups_generation"):
-        Generation.objects.filter(pk=copy.pk).update(namespace=estate.production)
-    assert "namespace" in verify(copy).problem
+        Generation.objects.filter(pk=backup.pk).update(namespace=estate.production)
+    assert "namespace" in verify(backup).problem
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(("kind", "times"), [("503", 4), ("torn", 2)])
 def test_a_store_that_fails_for_a_while_only_delays(
-    estate: make.Estate, copy: Generation, suffix: str, kind: FaultKind, times: int
+    estate: make.Estate, backup: Generation, suffix: str, kind: FaultKind, times: int
 ) -> None:
-    estate.s3.fault(kind, "GET", key=copy.stem + suffix, after=10, times=times)
-    assert verify(copy).status == "verified"
+    estate.s3.fault(kind, "GET", key=backup.stem + suffix, after=10, times=times)
+    assert verify(backup).status == "verified"
 
 
 @pytest.mark.usefixtures("not_read_back")
@@ -159,31 +159,31 @@ def unfinished(estate: make.Estate) -> Generation:
 
 
 @pytest.mark.parametrize("made", [partial, damaged, unfinished])
-def test_only_a_complete_copy_can_be_verified(estate: make.Estate, made: Callable[[make.Estate], Generation]) -> None:
+def test_only_a_complete_backup_can_be_verified(estate: make.Estate, made: Callable[[make.Estate], Generation]) -> None:
     with pytest.raises(generations.NotVerifiable):
         generations.start_verification(made(estate), actor=ACTOR)
 
 
-def test_the_command_says_what_was_verified(copy: Generation) -> None:
-    said = json.loads(command(copy.pk, "--json"))
-    copy.refresh_from_db()
-    assert copy.verified_at
+def test_the_command_says_what_was_verified(backup: Generation) -> None:
+    said = json.loads(command(backup.pk, "--json"))
+    backup.refresh_from_db()
+    assert backup.verified_at
     assert said == {
-        "generation": copy.pk,
+        "generation": backup.pk,
         "ok": True,
         "status": "verified",
         "keys": 3,
         "bytes": 24,
-        "manifest": copy.manifest_key,
-        "verified_at": copy.verified_at.isoformat(),
+        "manifest": backup.manifest_key,
+        "verified_at": backup.verified_at.isoformat(),
         "problem": "",
     }
 
 
-def test_the_command_fails_on_damage(estate: make.Estate, copy: Generation) -> None:
-    estate.s3.corrupt(copy.stem + ".json", 100)
+def test_the_command_fails_on_damage(estate: make.Estate, backup: Generation) -> None:
+    estate.s3.corrupt(backup.stem + ".json", 100)
     with pytest.raises(CommandError, match="Damaged") as failure:
-        command(copy.pk)
+        command(backup.pk)
     assert failure.value.returncode == 1
 
 
@@ -199,7 +199,7 @@ def test_the_command_refuses_a_partial_generation(estate: make.Estate) -> None:
     assert failure.value.returncode == 1
 
 
-def test_a_routine_copy_is_read_back_as_soon_as_it_is_complete(estate: make.Estate) -> None:
+def test_a_routine_backup_is_read_back_as_soon_as_it_is_complete(estate: make.Estate) -> None:
     estate.put(estate.qa, "master:a")
     made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     make.work()
@@ -207,11 +207,11 @@ def test_a_routine_copy_is_read_back_as_soon_as_it_is_complete(estate: make.Esta
     assert made.status == "verified"
 
 
-def test_what_another_bucket_lacks_is_not_called_damaged(copy: Generation) -> None:
+def test_what_another_bucket_lacks_is_not_called_damaged(backup: Generation) -> None:
     Environment.objects.update(r2_bucket="another")
-    run = generations.start_verification(copy, actor=ACTOR)
+    run = generations.start_verification(backup, actor=ACTOR)
     make.work()
     run.refresh_from_db()
-    copy.refresh_from_db()
-    assert (copy.status, run.state, run.error_code) == ("verified", "failed", "store")
-    assert f"lies in bucket {copy.bucket}; qa has another now" in run.error
+    backup.refresh_from_db()
+    assert (backup.status, run.state, run.error_code) == ("verified", "failed", "store")
+    assert f"lies in bucket {backup.bucket}; qa has another now" in run.error

@@ -36,17 +36,17 @@ def auditor(people: make.People) -> Client:
 
 
 @pytest.fixture
-def copied(estate: make.Estate, people: make.People) -> Generation:
+def backed_up(estate: make.Estate, people: make.People) -> Generation:
     """A verified copy of master: in QA, made by the operator; and one of stock: in production."""
     estate.put(estate.qa, "master:a")
     make.family("stock:", Category.LEGACY)
     estate.put(estate.production, "stock:a")
-    made = copy(estate.qa, "master:", people)
-    copy(estate.production, "stock:", people)
+    made = backup(estate.qa, "master:", people)
+    backup(estate.production, "stock:", people)
     return made
 
 
-def copy(namespace: Any, prefix: str, people: make.People) -> Generation:
+def backup(namespace: Any, prefix: str, people: make.People) -> Generation:
     made = generations.start_backup(
         namespace, prefixes=[prefix], actor=log.Actor(people.operator.pk, str(people.operator)), person=people.operator
     )
@@ -70,57 +70,57 @@ def read(answer: Any) -> str:
     return b"".join(chunks).decode("utf-8-sig")
 
 
-def test_every_action_on_a_copy_is_on_a_line_or_only_a_beginning() -> None:
+def test_every_action_on_a_backup_is_on_a_line_or_only_a_beginning() -> None:
     shown = {action for actions in LANES.values() for action in actions}
     of_copies = {action for action in Action if action.value.startswith("generation.")}
     assert of_copies - shown == {Action.GENERATION_STARTED, Action.GENERATION_KEPT, Action.GENERATION_ELSEWHERE}
 
 
-def test_it_tells_what_happened_newest_first(copied: Generation, people: make.People) -> None:
-    pins.pin(copied, reason="for the audit", by=people.auditor)
-    mine = [lane for pk, lane in told() if pk == copied.pk]
+def test_it_tells_what_happened_newest_first(backed_up: Generation, people: make.People) -> None:
+    pins.pin(backed_up, reason="for the audit", by=people.auditor)
+    mine = [lane for pk, lane in told() if pk == backed_up.pk]
     assert mine == ["pinned", "verified", "taken"]
     (pinned,) = history.events(scope(lane=TimelineLane.PINNED), limit=10)
     assert (pinned.why, pinned.entry.actor) == ("for the audit", str(people.auditor))
 
 
-def test_a_restore_is_told_of_its_copy(copied: Generation) -> None:
-    restore = selecting.prepare_restore(copied, actor=make.SETUP)
+def test_a_restore_is_told_of_its_backup(backed_up: Generation) -> None:
+    restore = selecting.prepare_restore(backed_up, actor=make.SETUP)
     log.refusal(Action.RESTORE_FINISHED, actor=make.SETUP, subject=f"restore:{restore.pk}")
-    assert told(lane=TimelineLane.RESTORED) == [(copied.pk, "restored")]
+    assert told(lane=TimelineLane.RESTORED) == [(backed_up.pk, "restored")]
 
 
 def test_it_is_filtered_by_family_environment_person_and_day(
-    copied: Generation, estate: make.Estate, people: make.People
+    backed_up: Generation, estate: make.Estate, people: make.People
 ) -> None:
     masters = Family.objects.get(pattern="master:")
-    assert {pk for pk, _ in told(family=masters)} == {copied.pk}
-    assert {pk for pk, _ in told(environment=estate.qa.environment)} == {copied.pk}
+    assert {pk for pk, _ in told(family=masters)} == {backed_up.pk}
+    assert {pk for pk, _ in told(environment=estate.qa.environment)} == {backed_up.pk}
     assert told(actor="AUDITOR@") == []
     assert len(told(actor="operator@")) == 4
     assert told(since=timezone.localdate() + timedelta(days=1), until=timezone.localdate() + timedelta(days=2)) == []
 
 
-def test_pages_go_on_where_the_last_one_ended(copied: Generation) -> None:
+def test_pages_go_on_where_the_last_one_ended(backed_up: Generation) -> None:
     first = history.events(scope(), limit=3)
     rest = history.events(scope(), before=first[-1].entry.seq, limit=3)
     assert [event.entry.seq for event in [*first, *rest]] == [event.entry.seq for event in history.all_events(scope())]
     assert len(rest) == 1
 
 
-def test_the_page_links_to_entry_copy_and_person(copied: Generation, auditor: Client, people: make.People) -> None:
+def test_the_page_links_to_entry_backup_and_person(backed_up: Generation, auditor: Client, people: make.People) -> None:
     page = auditor.get(AT, {"family": "SETTINGS/master:*"}).content.decode()
     (verified,) = history.events(
         scope(lane=TimelineLane.VERIFIED, family=Family.objects.get(pattern="master:")), limit=5
     )
     assert f'href="/audit/{verified.entry.seq}/"' in page
-    assert f'href="/backups/{copied.pk}/"' in page
+    assert f'href="/backups/{backed_up.pk}/"' in page
     assert str(people.operator).replace("<", "&lt;").replace(">", "&gt;") in page
     assert 'class="chart-verified"' in page
     assert "style=" not in page
 
 
-def test_every_family_and_copy_leads_to_its_history(copied: Generation, auditor: Client) -> None:
+def test_every_family_and_backup_leads_to_its_history(backed_up: Generation, auditor: Client) -> None:
     for address in ("/categories/", "/backups/"):
         assert "/backups/history/?family=SETTINGS/master%3A%2A" in auditor.get(address).content.decode()
 
@@ -144,47 +144,47 @@ def test_a_period_without_events_says_what_comes_next(estate: make.Estate, audit
     assert "Choose a longer period" in page
 
 
-def test_the_view_comes_as_csv_and_json(copied: Generation, auditor: Client) -> None:
+def test_the_view_comes_as_csv_and_json(backed_up: Generation, auditor: Client) -> None:
     asked = {"family": "SETTINGS/master:*", "lane": "verified"}
     (row,) = csv.DictReader(StringIO(read(auditor.get(f"{AT}events.csv", asked))))
-    assert (row["generation"], row["event"], row["prefixes"]) == (str(copied.pk), "verified", "master:")
+    assert (row["generation"], row["event"], row["prefixes"]) == (str(backed_up.pk), "verified", "master:")
     found = json.loads(read(auditor.get(f"{AT}events.json", asked)))
-    assert [each["generation"] for each in found["rows"]] == [copied.pk]
+    assert [each["generation"] for each in found["rows"]] == [backed_up.pk]
     assert len(json.loads(read(auditor.get(f"{AT}events.json", {"all": "1", **asked})))["rows"]) == 4
 
 
 def test_a_reason_that_looks_like_a_formula_is_none_in_a_spreadsheet(
-    copied: Generation, auditor: Client, people: make.People
+    backed_up: Generation, auditor: Client, people: make.People
 ) -> None:
-    pins.pin(copied, reason="=1+1", by=people.auditor)
+    pins.pin(backed_up, reason="=1+1", by=people.auditor)
     (row,) = csv.DictReader(StringIO(read(auditor.get(f"{AT}events.csv", {"lane": "pinned"}))))
     assert row["why"] == "'=1+1"
 
 
 def test_the_report_says_from_when_until_when_and_how_often_verified(
-    copied: Generation, auditor: Client, people: make.People
+    backed_up: Generation, auditor: Client, people: make.People
 ) -> None:
-    generations.start_verification(copied, actor=make.SETUP)
+    generations.start_verification(backed_up, actor=make.SETUP)
     make.work()
     (row,) = history.existed(scope(family=Family.objects.get(pattern="master:")), limit=10)
-    assert (row.generation, len(row.verified), row.until) == (copied, 2, None)
+    assert (row.generation, len(row.verified), row.until) == (backed_up, 2, None)
     page = auditor.get(f"{AT}report/", {"family": "SETTINGS/master:*"}).content.decode()
     assert "2 times" in page
     assert "still there" in page
 
 
-def test_an_auditor_finds_who_deleted_a_copy_and_why_within_three_clicks(
+def test_an_auditor_finds_who_deleted_a_backup_and_why_within_three_clicks(
     estate: make.Estate, auditor: Client, people: make.People
 ) -> None:
-    (copy_of_old,) = pruning.expired(estate, 40)
+    (backup_of_old,) = pruning.expired(estate, 40)
     prune = pruning.started(estate, people)
     make.work()
-    found = clicked(auditor, "/backups/", f"/backups/{copy_of_old.pk}/")
+    found = clicked(auditor, "/backups/", f"/backups/{backup_of_old.pk}/")
     assert f"Asked by {people.operator.name}: Their date has come" in found
     assert f"decided by {people.reviewer.name}" in found
     found = clicked(auditor, "/backups/", "/backups/history/?", f"/approvals/{prune.approval_id}/")
     assert people.reviewer.name in found
-    (row,) = [each for each in history.existed(scope(), limit=10) if each.generation == copy_of_old]
+    (row,) = [each for each in history.existed(scope(), limit=10) if each.generation == backup_of_old]
     assert row.deletion is not None
     assert (row.deletion.why, row.deletion.approval) == ("Their date has come", prune.approval)
     counted = [each.events for each in history.counts_by_day(scope(lane=TimelineLane.DELETED))]
@@ -202,7 +202,7 @@ def clicked(browser: Client, start: str, *links: str) -> str:
     return page
 
 
-def test_a_copy_that_came_after_the_period_is_not_in_its_report(copied: Generation) -> None:
+def test_a_backup_that_came_after_the_period_is_not_in_its_report(backed_up: Generation) -> None:
     yesterday = timezone.localdate() - timedelta(days=1)
     assert history.existed(scope(until=yesterday), limit=10) == []
 
@@ -217,7 +217,7 @@ def test_marks_are_days_weeks_or_months_by_the_length_of_the_period() -> None:
         assert 1 <= len(drawn) <= marks
 
 
-def test_the_curves_end_at_the_newest_copy(copied: Generation, estate: make.Estate) -> None:
+def test_the_curves_end_at_the_newest_backup(backed_up: Generation, estate: make.Estate) -> None:
     drawn = charts.trend(scope(), history.trend(scope()), "keys")
     lines = drawn["lines"]
     assert isinstance(lines, list)
@@ -227,7 +227,9 @@ def test_the_curves_end_at_the_newest_copy(copied: Generation, estate: make.Esta
     ]
 
 
-def test_another_days_copies_are_another_point(copied: Generation, estate: make.Estate, people: make.People) -> None:
-    copy(estate.qa, "master:", people)
+def test_another_days_backups_are_another_point(
+    backed_up: Generation, estate: make.Estate, people: make.People
+) -> None:
+    backup(estate.qa, "master:", people)
     points = history.trend(scope(family=Family.objects.get(pattern="master:")))
     assert [point.generation.pk for point in points] == [Generation.objects.latest("pk").pk]

@@ -29,8 +29,8 @@ def text(client: Client, address: str) -> str:
     return answer.content.decode()
 
 
-def copied(estate: make.Estate, **more: object) -> Generation:
-    return copies.copy_of(
+def backed_up(estate: make.Estate, **more: object) -> Generation:
+    return copies.backup_of(
         estate,
         copies.master("city", 1, "Kyoto"),
         copies.master("city", 2, "Nara"),
@@ -56,7 +56,7 @@ def test_without_a_dataset_the_page_says_where_one_comes_from(operator: Client, 
 
 def test_each_dataset_has_its_newest_check_per_environment(operator: Client, estate: make.Estate) -> None:
     copies.dataset()
-    generation = copied(estate)
+    generation = backed_up(estate)
     checked(generation)
     newest = checked(generation)
     assert agreements(operator) == {"masters": [newest, None]}
@@ -69,13 +69,13 @@ def test_differences_come_first_then_what_was_never_checked(operator: Client, es
     copies.dataset(name="a-passed", binding="OTHER", prefix="x:")
     copies.dataset(name="b-never", prefix="never:")
     copies.dataset(name="c-failed")
-    checked(copied(estate))
+    checked(backed_up(estate))
     assert list(agreements(operator)) == ["c-failed", "b-never", "a-passed"]
 
 
 def test_the_definition_and_a_check_by_earlier_rules_are_shown(operator: Client, estate: make.Estate) -> None:
     copies.dataset()
-    checked(copied(estate))
+    checked(backed_up(estate))
     assert "by earlier rules" not in text(operator, "/integrity/")
     Dataset.objects.update(ignore=["updated_at", "note"])
     page = text(operator, "/integrity/")
@@ -84,9 +84,11 @@ def test_the_definition_and_a_check_by_earlier_rules_are_shown(operator: Client,
     assert "name = name" in page
 
 
-def test_the_newest_copy_can_be_checked_and_without_one_it_is_made_first(operator: Client, estate: make.Estate) -> None:
+def test_the_newest_backup_can_be_checked_and_without_one_it_is_made_first(
+    operator: Client, estate: make.Estate
+) -> None:
     copies.dataset()
-    generation = copied(estate)
+    generation = backed_up(estate)
     page = text(operator, "/integrity/")
     assert f'action="/backups/{generation.pk}/check"' in page
     assert "/backups/new/?env=production&amp;binding=SETTINGS&amp;prefix=master%3A" in page
@@ -100,7 +102,7 @@ def test_an_environment_without_the_database_says_so(operator: Client, estate: m
 def test_a_passed_check_says_what_agrees(operator: Client, estate: make.Estate) -> None:
     copies.dataset()
     copies.rows(estate, ("city", "1", "Kyoto"), ("city", "2", "Nara"))
-    check = checked(copies.copy_of(estate, copies.master("city", "1", "Kyoto"), copies.master("city", "2", "Nara")))
+    check = checked(copies.backup_of(estate, copies.master("city", "1", "Kyoto"), copies.master("city", "2", "Nara")))
     page = text(operator, f"/integrity/{check.pk}/")
     assert "All 2 keys of the copy agree with D1." in page
     assert f'/audit/?subject=check:{check.pk}"' in page
@@ -110,7 +112,7 @@ def failed(estate: make.Estate) -> Check:
     """One row is missing, one field differs, one row has no key."""
     copies.dataset()
     copies.rows(estate, ("city", "2", "Osaka"), ("city", "3", "Kobe"))
-    return checked(copies.copy_of(estate, copies.master("city", "1", "Kyoto"), copies.master("city", "2", "Nara")))
+    return checked(copies.backup_of(estate, copies.master("city", "1", "Kyoto"), copies.master("city", "2", "Nara")))
 
 
 def test_differences_are_named_by_key_and_field(operator: Client, estate: make.Estate) -> None:
@@ -159,7 +161,7 @@ def test_a_check_says_when_not_every_difference_is_kept(
 
 def test_a_check_under_way_is_polled_until_it_is_over(operator: Client, estate: make.Estate) -> None:
     copies.dataset()
-    check = integrity.start_check(copied(estate), actor=make.SETUP)
+    check = integrity.start_check(backed_up(estate), actor=make.SETUP)
     assert f'hx-get="/integrity/{check.pk}/live"' in text(operator, f"/integrity/{check.pk}/")
     first, second = (operator.get(f"/integrity/{check.pk}/live") for _ in range(2))
     assert first.content == second.content
@@ -169,7 +171,7 @@ def test_a_check_under_way_is_polled_until_it_is_over(operator: Client, estate: 
 
 def test_a_check_whose_run_failed_shows_why(operator: Client, estate: make.Estate) -> None:
     copies.dataset()
-    check = integrity.start_check(copied(estate), actor=make.SETUP)
+    check = integrity.start_check(backed_up(estate), actor=make.SETUP)
     Run.objects.filter(pk=check.run_id).update(state="running")
     Run.objects.filter(pk=check.run_id).update(
         state="failed", error_code="store", error="R2 is away.", finished_at="2026-01-01T00:00:00+00:00"
@@ -187,9 +189,9 @@ def test_a_check_is_made_again_by_an_operator(operator: Client, estate: make.Est
     assert (again.pk > check.pk, again.generation) == (True, check.generation)
 
 
-def test_two_checks_of_a_copy_do_not_run_at_once(operator: Client, estate: make.Estate) -> None:
+def test_two_checks_of_a_backup_do_not_run_at_once(operator: Client, estate: make.Estate) -> None:
     copies.dataset()
-    check = integrity.start_check(copied(estate), actor=make.SETUP)
+    check = integrity.start_check(backed_up(estate), actor=make.SETUP)
     operator.post(f"/integrity/{check.pk}/again")
     assert Check.objects.count() == 1
     assert Entry.objects.get(action="refused").subject == f"check:{check.pk}"

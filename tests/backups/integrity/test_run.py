@@ -22,7 +22,7 @@ from kvops.runs import driver as runs
 from kvops.runs import kinds
 from tests import make
 from tests.audit.make import triggers_off
-from tests.backups.generations.helpers import copy_of, d1, dataset, entry, master, rows
+from tests.backups.generations.helpers import backup_of, d1, dataset, entry, master, rows
 from tests.fakes.http import Request
 
 ACTOR = log.Actor.command("tests")
@@ -66,10 +66,10 @@ def statements(estate: make.Estate) -> list[str]:
     return seen
 
 
-def test_a_copy_that_agrees_with_d1_passes(estate: make.Estate) -> None:
+def test_a_backup_that_agrees_with_d1_passes(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"), ("shop", "2", "大阪"))
-    check = checked(copy_of(estate, TOKYO, OSAKA))
+    check = checked(backup_of(estate, TOKYO, OSAKA))
     assert (check.outcome, check.keys, check.rows, check.differences) == ("passed", 2, 2, 0)
     assert check.run.state == Run.State.SUCCEEDED
 
@@ -78,13 +78,13 @@ def test_the_order_of_fields_does_not_matter(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
     value = '{"name":"東京", "id" : "1", "type":"shop"}'.encode()
-    assert checked(copy_of(estate, entry("master:shop:1", value))).outcome == "passed"
+    assert checked(backup_of(estate, entry("master:shop:1", value))).outcome == "passed"
 
 
 def test_a_missing_row_an_extra_row_and_a_differing_field_are_named(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "2", "おおさか"), ("shop", "3", "extra"))
-    check = checked(copy_of(estate, TOKYO, OSAKA))
+    check = checked(backup_of(estate, TOKYO, OSAKA))
     assert check.outcome == "failed"
     assert differences(check) == [
         ("master:shop:1", "missing_in_d1", ""),
@@ -96,7 +96,7 @@ def test_a_missing_row_an_extra_row_and_a_differing_field_are_named(estate: make
 def test_unknown_fields_and_values_that_are_no_objects_are_named(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "1", "a"), ("shop", "2", "b"))
-    check = checked(copy_of(estate, master("shop", "1", "a", color="red"), entry("master:shop:2", b"\x00\x01")))
+    check = checked(backup_of(estate, master("shop", "1", "a", color="red"), entry("master:shop:2", b"\x00\x01")))
     assert differences(check) == [("master:shop:1", "unknown_field", "color"), ("master:shop:2", "not_an_object", "")]
 
 
@@ -104,14 +104,14 @@ def test_a_missing_field_equals_null_and_nothing_else(estate: make.Estate) -> No
     dataset()
     rows(estate, ("shop", "1", None), ("shop", "2", ""), ("shop", "3", "x"))
     empty = [entry(f"master:shop:{n}", {"id": n, "type": "shop"}) for n in ("1", "2")]
-    check = checked(copy_of(estate, *empty, master("shop", "3", None)))
+    check = checked(backup_of(estate, *empty, master("shop", "3", None)))
     assert differences(check) == [("master:shop:2", "field", "name"), ("master:shop:3", "field", "name")]
 
 
 def test_two_rows_of_one_name_are_a_difference(estate: make.Estate) -> None:
     dataset(key="master:{type}{id}", fields={}, ignore=["id", "type", "name", "updated_at"])
     rows(estate, ("sh", "op1", ""), ("shop", "1", ""))
-    check = checked(copy_of(estate, entry("master:shop1", {})))
+    check = checked(backup_of(estate, entry("master:shop1", {})))
     assert differences(check) == [("master:shop1", "duplicate", "")]
 
 
@@ -120,27 +120,27 @@ def test_rows_of_one_key_are_found_across_pages(estate: make.Estate, small_pages
     d1(estate).executescript(
         "CREATE TABLE loose (id TEXT); INSERT INTO loose VALUES ('a'), ('b'), ('c'), ('c'), ('d');"
     )
-    check = checked(copy_of(estate, *(entry(f"master:{n}", {"id": n}) for n in "abcd")))
+    check = checked(backup_of(estate, *(entry(f"master:{n}", {"id": n}) for n in "abcd")))
     assert (differences(check), check.rows) == ([("master:c", "duplicate", "")], 5)
 
 
 def test_a_row_with_a_null_in_its_key_is_a_difference(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", None, "?"), ("shop", "1", "東京"))
-    check = checked(copy_of(estate, TOKYO))
+    check = checked(backup_of(estate, TOKYO))
     assert differences(check) == [("master:shop:", "only_in_d1", "id")]
 
 
 def test_rows_only_in_d1_may_be_allowed_and_are_counted(estate: make.Estate) -> None:
     dataset(only_in_d1="allow")
     rows(estate, ("shop", "1", "東京"), ("shop", "9", "new"))
-    check = checked(copy_of(estate, TOKYO))
+    check = checked(backup_of(estate, TOKYO))
     assert (check.outcome, check.differences, check.only_in_d1, differences(check)) == ("passed", 0, 1, [])
 
 
 def test_an_empty_table_is_no_agreement(estate: make.Estate) -> None:
     dataset()
-    check = checked(copy_of(estate, TOKYO, OSAKA))
+    check = checked(backup_of(estate, TOKYO, OSAKA))
     assert (check.outcome, check.differences, check.rows) == ("failed", 2, 0)
 
 
@@ -150,15 +150,15 @@ def test_many_rows_with_integer_keys_agree_over_many_pages(estate: make.Estate, 
     ids = [1, 9, 10, 11, 99, 100, 101, 1000, 9007199254740993]
     rows(estate, *((n, 1.5, 1) for n in ids), table="numbered")
     seen = statements(estate)
-    check = checked(copy_of(estate, *(entry(f"master:{n}", {"id": n, "price": 1.5, "on": True}) for n in ids)))
+    check = checked(backup_of(estate, *(entry(f"master:{n}", {"id": n, "price": 1.5, "on": True}) for n in ids)))
     assert (check.outcome, check.rows) == ("passed", len(ids))
     assert len(seen) > 4
 
 
-def test_only_rows_under_the_copied_prefix_are_compared(estate: make.Estate, small_pages: None) -> None:
+def test_only_rows_under_the_backed_up_prefix_are_compared(estate: make.Estate, small_pages: None) -> None:
     dataset()
     rows(estate, *(("clinic", str(n), "x") for n in range(7)), ("shop", "1", "東京"), (None, "5", "could be"))
-    check = checked(copy_of(estate, TOKYO, prefixes=["master:shop:"]))
+    check = checked(backup_of(estate, TOKYO, prefixes=["master:shop:"]))
     assert (check.rows, differences(check)) == (2, [("master:", "only_in_d1", "type")])
 
 
@@ -167,7 +167,7 @@ def test_a_generation_of_several_parts_with_api_only_entries_is_read_whole(estat
     entries = [master("shop", str(n), "x") for n in range(10)]
     odd = type(entries[0])(entries[4].name, entries[4].data, None, '"not an object"')
     rows(estate, *(("shop", str(n), "x") for n in range(10)))
-    generation = copy_of(estate, *entries[:4], odd, *entries[5:], per_part=3)
+    generation = backup_of(estate, *entries[:4], odd, *entries[5:], per_part=3)
     assert generation.parts.exclude(api_only_key="").count() == 1
     assert checked(generation).keys == 10
 
@@ -184,19 +184,19 @@ def test_a_real_backup_agrees_with_the_d1_it_came_from(estate: make.Estate) -> N
     assert (generation.status, check.outcome, check.keys, check.rows) == ("complete", "passed", 2, 2)
 
 
-def test_a_copy_whose_object_was_changed_is_not_compared(estate: make.Estate) -> None:
+def test_a_backup_whose_object_was_changed_is_not_compared(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
-    generation = copy_of(estate, TOKYO)
+    generation = backup_of(estate, TOKYO)
     key = generation.parts.get().object_key
     estate.s3.objects[key] = estate.s3.objects[key].replace("東京".encode(), "京都".encode())
     check = checked(generation)
     assert (check.outcome, check.run.state, check.run.error_code) == ("pending", "failed", "damaged")
 
 
-def test_a_copy_that_lost_a_part_is_not_compared(estate: make.Estate) -> None:
+def test_a_backup_that_lost_a_part_is_not_compared(estate: make.Estate) -> None:
     dataset()
-    generation = copy_of(estate, TOKYO, OSAKA, per_part=1)
+    generation = backup_of(estate, TOKYO, OSAKA, per_part=1)
     with triggers_off("backups_generationpart"):
         generation.parts.get(number=2).delete()
     check = checked(generation)
@@ -208,7 +208,7 @@ def test_an_answer_d1_fails_to_give_is_asked_for_again(estate: make.Estate, kind
     dataset()
     rows(estate, ("shop", "1", "東京"))
     estate.cloudflare.fault("query", kind, nth=2, seconds=0.01)
-    check = checked(copy_of(estate, TOKYO))
+    check = checked(backup_of(estate, TOKYO))
     assert (check.outcome, len(estate.cloudflare.calls("query"))) == ("passed", 3)
 
 
@@ -217,13 +217,13 @@ def test_an_answer_that_is_too_large_is_asked_for_in_smaller_pages(estate: make.
     rows(estate, ("shop", "1", "東京"))
     estate.cloudflare.fault("query", "too_large", nth=2)
     seen = statements(estate)
-    assert checked(copy_of(estate, TOKYO)).outcome == "passed"
+    assert checked(backup_of(estate, TOKYO)).outcome == "passed"
     assert [sql.rpartition(" ")[2] for sql in seen[1:]] == ["500", "125"]
 
 
 def test_a_table_that_is_not_there_fails_the_run_and_passes_nothing(estate: make.Estate) -> None:
     dataset(table="nowhere")
-    check = checked(copy_of(estate, TOKYO))
+    check = checked(backup_of(estate, TOKYO))
     assert (check.outcome, check.run.state) == ("pending", "failed")
     assert "no such table" in check.run.error
 
@@ -232,7 +232,7 @@ def test_only_select_statements_reach_d1(estate: make.Estate, small_pages: None)
     dataset()
     rows(estate, *(("shop", str(n), "x") for n in range(10)))
     seen = statements(estate)
-    checked(copy_of(estate, TOKYO))
+    checked(backup_of(estate, TOKYO))
     assert len(seen) > 3
     assert all(sql.startswith("SELECT ") and ";" not in sql for sql in seen)
     assert estate.cloudflare.journal_routes() == {("POST", "query")}
@@ -259,14 +259,14 @@ def test_no_value_is_ever_in_postgres(estate: make.Estate, monkeypatch: pytest.M
         return find(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sides, "find", spy)
-    checked(copy_of(estate, master("shop", "1", "canary-in-kv"), master("shop", "2", "canary-in-both")))
+    checked(backup_of(estate, master("shop", "1", "canary-in-kv"), master("shop", "2", "canary-in-both")))
     assert "master:shop:1" in during[0]
     assert "canary" not in during[0] + everything_in_postgres()
 
 
 def test_nothing_staged_is_left_behind(estate: make.Estate) -> None:
     dataset()
-    checked(copy_of(estate, TOKYO))
+    checked(backup_of(estate, TOKYO))
     assert not CheckRow.objects.exists()
 
 
@@ -274,7 +274,7 @@ def test_more_differences_than_are_kept_are_counted(estate: make.Estate, monkeyp
     dataset()
     monkeypatch.setattr(comparison, "MAX_STORED", 4)
     odd = [master("odd", str(n), "x", color=1) for n in range(3)]
-    check = checked(copy_of(estate, *odd, *(master("shop", str(n), "x") for n in range(9))))
+    check = checked(backup_of(estate, *odd, *(master("shop", str(n), "x") for n in range(9))))
     assert (check.differences, check.found.count()) == (15, 4)
 
 
@@ -285,7 +285,9 @@ def test_memory_does_not_grow_with_the_table(estate: make.Estate, monkeypatch: p
     for count in (1_000, 4_000):
         found = [("shop", f"{count}-{n}", "x" * 200) for n in range(count)]
         rows(estate, *found)
-        generation = copy_of(estate, *(master(*row) for row in found), per_part=500, prefixes=[f"master:shop:{count}-"])
+        generation = backup_of(
+            estate, *(master(*row) for row in found), per_part=500, prefixes=[f"master:shop:{count}-"]
+        )
         tracemalloc.start()
         assert checked(generation).outcome == "passed"
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -299,7 +301,7 @@ def test_a_check_of_many_steps_goes_on_where_it_was(
     dataset()
     monkeypatch.setattr(timing, "STEP", 0.0)
     rows(estate, *(("shop", str(n), "x") for n in range(10)))
-    generation = copy_of(estate, *(master("shop", str(n), "x") for n in range(10)), per_part=4)
+    generation = backup_of(estate, *(master("shop", str(n), "x") for n in range(10)), per_part=4)
     check = checked(generation)
     assert (check.outcome, check.keys, check.rows) == ("passed", 10, 10)
     assert len(estate.s3.calls("GET")) == 3
@@ -308,7 +310,7 @@ def test_a_check_of_many_steps_goes_on_where_it_was(
 def test_a_check_that_lay_still_reads_everything_again(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
-    check = integrity.start_check(copy_of(estate, TOKYO, OSAKA), actor=ACTOR)
+    check = integrity.start_check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
     monkeypatch.setattr(timing, "STEP", 0.0)
     for _ in range(3):
         runs.drive(check.run.pk)
@@ -325,7 +327,7 @@ def test_a_check_that_lay_still_reads_everything_again(estate: make.Estate, monk
 def test_rows_that_postgres_lost_are_read_again(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
     rows(estate, ("shop", "2", "大阪"))
-    check = integrity.start_check(copy_of(estate, TOKYO, OSAKA), actor=ACTOR)
+    check = integrity.start_check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
     monkeypatch.setattr(timing, "STEP", 0.0)
     runs.drive(check.run.pk)
     CheckRow.objects.all().delete()
@@ -336,7 +338,7 @@ def test_rows_that_postgres_lost_are_read_again(estate: make.Estate, monkeypatch
 def test_a_changed_rule_does_not_reach_into_a_running_check(estate: make.Estate) -> None:
     made = dataset()
     rows(estate, ("shop", "1", "other"))
-    check = integrity.start_check(copy_of(estate, TOKYO), actor=ACTOR)
+    check = integrity.start_check(backup_of(estate, TOKYO), actor=ACTOR)
     made.fields, made.ignore = {}, ["id", "type", "name", "updated_at"]
     made.save()
     make.work()
@@ -347,7 +349,7 @@ def test_a_changed_rule_does_not_reach_into_a_running_check(estate: make.Estate)
 def test_start_and_outcome_are_in_the_audit_log_with_the_rule(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
-    check = checked(copy_of(estate, TOKYO, OSAKA))
+    check = checked(backup_of(estate, TOKYO, OSAKA))
     started, failed = AuditEntry.objects.filter(subject=f"check:{check.pk}").order_by("seq")
     assert (started.action, failed.action) == ("check.started", "check.failed")
     assert started.digest == failed.digest == check.definition_digest
@@ -364,7 +366,7 @@ def test_the_digest_of_what_d1_held_follows_its_content_and_not_the_pages(
 ) -> None:
     dataset()
     rows(estate, *(("shop", str(n), "x") for n in range(9)))
-    generation = copy_of(estate, TOKYO)
+    generation = backup_of(estate, TOKYO)
     first = rows_digest(checked(generation))
     monkeypatch.setattr(tables, "MOST_ROWS", 3)
     assert rows_digest(checked(generation)) == first
@@ -373,34 +375,34 @@ def test_the_digest_of_what_d1_held_follows_its_content_and_not_the_pages(
 
 
 @pytest.mark.parametrize("status", ["partial", "damaged"])
-def test_a_copy_that_is_not_whole_is_refused(estate: make.Estate, status: str) -> None:
+def test_a_backup_that_is_not_whole_is_refused(estate: make.Estate, status: str) -> None:
     dataset()
     with pytest.raises(CheckRefused, match="only a whole"):
-        integrity.start_check(copy_of(estate, TOKYO, status=status), actor=ACTOR)
+        integrity.start_check(backup_of(estate, TOKYO, status=status), actor=ACTOR)
 
 
-def test_a_copy_in_writing_is_refused(estate: make.Estate) -> None:
+def test_a_backup_in_writing_is_refused(estate: make.Estate) -> None:
     dataset()
     generation = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
     with pytest.raises(CheckRefused, match="only a whole"):
         integrity.start_check(generation, actor=ACTOR)
 
 
-def test_a_copy_no_dataset_covers_is_refused(estate: make.Estate) -> None:
+def test_a_backup_no_dataset_covers_is_refused(estate: make.Estate) -> None:
     dataset()
     with pytest.raises(CheckRefused, match="No one dataset covers"):
-        integrity.start_check(copy_of(estate, TOKYO, prefixes=["master:", "clinic:"]), actor=ACTOR)
+        integrity.start_check(backup_of(estate, TOKYO, prefixes=["master:", "clinic:"]), actor=ACTOR)
 
 
-def test_a_copy_whose_database_is_missing_is_refused(estate: make.Estate) -> None:
+def test_a_backup_whose_database_is_missing_is_refused(estate: make.Estate) -> None:
     dataset(database="STAFF_D1")
     with pytest.raises(CheckRefused, match="no D1 database bound as STAFF_D1"):
-        integrity.start_check(copy_of(estate, TOKYO), actor=ACTOR)
+        integrity.start_check(backup_of(estate, TOKYO), actor=ACTOR)
 
 
-def test_a_second_check_of_the_same_copy_waits_for_the_first(estate: make.Estate) -> None:
+def test_a_second_check_of_the_same_backup_waits_for_the_first(estate: make.Estate) -> None:
     dataset()
-    generation = copy_of(estate, TOKYO)
+    generation = backup_of(estate, TOKYO)
     integrity.start_check(generation, actor=ACTOR)
     with pytest.raises(runs.AlreadyOpen):
         integrity.start_check(generation, actor=ACTOR)
@@ -423,7 +425,7 @@ def test_another_run_checks_again_step_by_step_and_keeps_its_own_place(
     dataset()
     monkeypatch.setattr(timing, "STEP", 0.0)
     rows(estate, *(("shop", str(n), "x") for n in range(7)))
-    generation = copy_of(estate, *(master("shop", str(n), "x") for n in range(7)), per_part=3)
+    generation = backup_of(estate, *(master("shop", str(n), "x") for n in range(7)), per_part=3)
     run = another_run(estate, monkeypatch, {"generation": generation.pk})
     make.work()
     run.refresh_from_db()
@@ -434,7 +436,7 @@ def test_another_run_checks_again_step_by_step_and_keeps_its_own_place(
 
 def test_a_recheck_after_a_correction_is_a_new_one(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
-    run = another_run(estate, monkeypatch, {"generation": copy_of(estate, TOKYO).pk})
+    run = another_run(estate, monkeypatch, {"generation": backup_of(estate, TOKYO).pk})
     make.work()
     rows(estate, ("shop", "1", "東京"))
     run.refresh_from_db()
@@ -447,7 +449,7 @@ def test_a_recheck_after_a_correction_is_a_new_one(estate: make.Estate, monkeypa
 def test_a_foreground_check_queues_nothing(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
-    check = integrity.start_check(copy_of(estate, TOKYO), actor=ACTOR, foreground=True)
+    check = integrity.start_check(backup_of(estate, TOKYO), actor=ACTOR, foreground=True)
     assert [run.state for run in runs.drive_to_the_end(check.run)][-1] == "succeeded"
     assert not OrmQ.objects.exists()
 
@@ -455,11 +457,11 @@ def test_a_foreground_check_queues_nothing(estate: make.Estate) -> None:
 def test_names_that_postgres_cannot_hold_are_differences(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "a\0b", "x"))
-    check = checked(copy_of(estate))
+    check = checked(backup_of(estate))
     assert (check.rows, differences(check)) == (1, [("master:shop:a\\0b", "only_in_d1", "")])
 
 
 def test_differences_are_named_by_the_check_they_belong_to(estate: make.Estate) -> None:
     dataset()
-    first, second = checked(copy_of(estate, TOKYO)), checked(copy_of(estate, OSAKA))
+    first, second = checked(backup_of(estate, TOKYO)), checked(backup_of(estate, OSAKA))
     assert (first.found.count(), second.found.count(), Difference.objects.count()) == (1, 1, 2)

@@ -86,14 +86,14 @@ def look(environment: Environment) -> None:
     make.work()
 
 
-def test_a_cache_is_copied_where_r2_deletes_it(cached: make.Estate, people: make.People) -> None:
+def test_a_cache_is_backed_up_where_r2_deletes_it(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     assert (made.generation.status, made.generation.keys, made.state) == ("verified", 2, "open")
     assert {key.split("/")[0] for key in cached.s3.objects} == {"investigations"}
     assert made.generation.retain_until == made.ends_at
 
 
-def test_people_are_told_of_the_copy_and_of_one_that_was_not_made(cached: make.Estate, people: make.People) -> None:
+def test_people_are_told_of_the_backup_and_of_one_that_was_not_made(cached: make.Estate, people: make.People) -> None:
     Environment.objects.update(slack="env:TEST_SLACK")
     made = start(cached, people)
     told = Notification.objects.filter(event="generation.made", subject=f"generation:{made.generation_id}")
@@ -104,7 +104,7 @@ def test_people_are_told_of_the_copy_and_of_one_that_was_not_made(cached: make.E
     assert {one.person for one in told} >= {people.operator, people.operator2}
 
 
-def test_closing_deletes_the_copy_under_the_approval_that_stands(cached: make.Estate, people: make.People) -> None:
+def test_closing_deletes_the_backup_under_the_approval_that_stands(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     request = approve(made, people)
     over = close(made, people)
@@ -114,7 +114,7 @@ def test_closing_deletes_the_copy_under_the_approval_that_stands(cached: make.Es
     assert verify.verify().ok
 
 
-def test_its_end_deletes_the_copy_without_anybody(
+def test_its_end_deletes_the_backup_without_anybody(
     cached: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long_ago = clock.now() - timedelta(days=7) + timedelta(seconds=3)
@@ -139,7 +139,9 @@ def test_each_object_is_in_the_record_before_it_goes(cached: make.Estate, people
     assert {entry.details["investigation"] for entry in told} == {made.pk}
 
 
-def test_without_an_approval_the_copy_stays_and_people_are_told_once(cached: make.Estate, people: make.People) -> None:
+def test_without_an_approval_the_backup_stays_and_people_are_told_once(
+    cached: make.Estate, people: make.People
+) -> None:
     made = close(start(cached, people), people)
     for _ in range(2):
         look(made.environment)
@@ -194,7 +196,7 @@ def bucket(estate: make.Estate) -> FakeBucket:
 
 
 @pytest.mark.parametrize("change", [no_rule, disabled, too_late, too_early, elsewhere])
-def test_nothing_is_copied_that_r2_would_not_delete_in_time(
+def test_nothing_is_backed_up_that_r2_would_not_delete_in_time(
     cached: make.Estate, people: make.People, change: Callable[[make.Estate], None]
 ) -> None:
     change(cached)
@@ -204,12 +206,12 @@ def test_nothing_is_copied_that_r2_would_not_delete_in_time(
     assert not Generation.objects.exists()
 
 
-def test_nothing_is_copied_into_a_bucket_nothing_is_known_of(estate: make.Estate, people: make.People) -> None:
+def test_nothing_is_backed_up_into_a_bucket_nothing_is_known_of(estate: make.Estate, people: make.People) -> None:
     with pytest.raises(InvestigationRefused, match="not asked yet"):
         start(estate, people)
 
 
-def test_a_lifecycle_rule_that_deletes_copies_is_told(cached: make.Estate, people: make.People) -> None:
+def test_a_lifecycle_rule_that_deletes_backups_is_told(cached: make.Estate, people: make.People) -> None:
     bucket(cached).expire("qa/", days=90)
     protection = guards.ask_cloudflare(cached.qa.environment)
     assert (protection.deletes, protection.good) == (["expiry-2"], False)
@@ -218,7 +220,7 @@ def test_a_lifecycle_rule_that_deletes_copies_is_told(cached: make.Estate, peopl
 
 
 @pytest.mark.parametrize("pattern", ["master:", "mastercache:secret"])
-def test_only_caches_are_copied(cached: make.Estate, people: make.People, pattern: str) -> None:
+def test_only_caches_are_backed_up(cached: make.Estate, people: make.People, pattern: str) -> None:
     category = Category.LEGACY if pattern == "master:" else Category.SETTINGS
     Family.objects.get_or_create(binding="SETTINGS", pattern=pattern, defaults={"category": category})
     family = Family.objects.get(pattern="mastercache:" if category == Category.SETTINGS else "master:")
@@ -226,7 +228,7 @@ def test_only_caches_are_copied(cached: make.Estate, people: make.People, patter
         investigations.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
 
 
-def test_a_key_that_is_no_cache_after_all_fails_the_copy(cached: make.Estate, people: make.People) -> None:
+def test_a_key_that_is_no_cache_after_all_fails_the_backup(cached: make.Estate, people: make.People) -> None:
     family = Family.objects.get(pattern="mastercache:")
     made = investigations.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
     Family.objects.filter(pk=family.pk).update(category=Category.LEGACY)
@@ -235,7 +237,7 @@ def test_a_key_that_is_no_cache_after_all_fails_the_copy(cached: make.Estate, pe
     assert (run.state, run.error_code, cached.s3.objects) == ("failed", "not_a_cache", {})
 
 
-def test_an_investigation_whose_copy_was_never_finished_is_over_when_it_is_closed(
+def test_an_investigation_whose_backup_was_never_finished_is_over_when_it_is_closed(
     cached: make.Estate, people: make.People
 ) -> None:
     cached.cloudflare.fault("bulk_get", "refusal", status=403, code=10000, times=99)
@@ -246,7 +248,7 @@ def test_an_investigation_whose_copy_was_never_finished_is_over_when_it_is_close
         runs.resume(made.generation.run, actor=make.SETUP)
 
 
-def test_a_routine_copy_of_a_cache_is_refused(cached: make.Estate) -> None:
+def test_a_routine_backup_of_a_cache_is_refused(cached: make.Estate) -> None:
     with pytest.raises(generations.BackupRefused, match="investigation"):
         generations.start_backup(cached.qa, prefixes=["mastercache:"], actor=make.SETUP)
 
@@ -320,7 +322,7 @@ def test_whoever_approved_does_not_close_it(cached: make.Estate, people: make.Pe
         investigations.close(made, reason="x", by=people.reviewer)
 
 
-def test_whoever_reads_the_copy_is_waited_for(cached: make.Estate, people: make.People) -> None:
+def test_whoever_reads_the_backup_is_waited_for(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     approve(made, people)
     generations.start_verification(made.generation, actor=make.SETUP)
@@ -331,7 +333,7 @@ def test_whoever_reads_the_copy_is_waited_for(cached: make.Estate, people: make.
     assert now(made).state == "over"
 
 
-def test_retention_leaves_the_copy_to_its_investigation(cached: make.Estate, people: make.People) -> None:
+def test_retention_leaves_the_backup_to_its_investigation(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     (kept,) = Retention().of([made.generation])
     assert (kept.verdict.state, kept.verdict.due_at, kept.verdict.may_from) == ("investigation", made.ends_at, None)
@@ -339,14 +341,14 @@ def test_retention_leaves_the_copy_to_its_investigation(cached: make.Estate, peo
         pins.pin(made.generation, reason="x", by=people.operator)
 
 
-def test_the_database_lets_no_copy_go_before_the_end(cached: make.Estate, people: make.People) -> None:
+def test_the_database_lets_no_backup_go_before_the_end(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     approve(made, people)
     with pytest.raises(IntegrityError, match="at its end"), atomic():
         Generation.objects.filter(pk=made.generation_id).update(status="deleting")
 
 
-def test_an_auditor_finds_in_the_history_why_the_copy_went(cached: make.Estate, people: make.People) -> None:
+def test_an_auditor_finds_in_the_history_why_the_backup_went(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     approve(made, people)
     close(made, people)
@@ -368,7 +370,7 @@ def test_an_operator_opens_one_on_its_page(cached: make.Estate, people: make.Peo
     assert now(made).closed_because == "Found"
 
 
-def test_its_page_moves_until_the_copy_is_read_back(cached: make.Estate, people: make.People) -> None:
+def test_its_page_moves_until_the_backup_is_read_back(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people, work=lambda: None)
     runs.drive(made.generation.run_id)
     assert now(made).generation.status == "complete"
@@ -404,7 +406,9 @@ def test_the_list_says_how_to_add_the_missing_rule(cached: make.Estate, people: 
     assert "npx wrangler r2 bucket lifecycle add" in page(people.operator, "/investigations/")
 
 
-def test_a_copy_that_is_still_there_an_hour_after_its_end_is_an_alarm(cached: make.Estate, people: make.People) -> None:
+def test_a_backup_that_is_still_there_an_hour_after_its_end_is_an_alarm(
+    cached: make.Estate, people: make.People
+) -> None:
     made = close(start(cached, people), people)
     assert "should be gone" not in page(people.auditor, "/")
     with past_the_triggers():
@@ -438,7 +442,7 @@ def test_a_worker_that_dies_at_an_object_is_taken_over(
     assert Entry.objects.filter(action="object.deleting").count() == 4
 
 
-def test_an_approval_that_is_over_is_followed_by_another_and_the_copy_goes(
+def test_an_approval_that_is_over_is_followed_by_another_and_the_backup_goes(
     cached: make.Estate, people: make.People
 ) -> None:
     made = start(cached, people)

@@ -145,7 +145,7 @@ def test_delete_wants_a_reason(records: make.Estate) -> None:
     assert refusal.value.returncode == 2
 
 
-def test_a_schedule_copies_what_the_newest_scan_knows_of(records: make.Estate) -> None:
+def test_a_schedule_backups_what_the_newest_scan_knows_of(records: make.Estate) -> None:
     with log.transaction():
         assert clinics.scheduled(records.qa.environment, make.SETUP).runs == []
     cleaning.scan(records.qa)

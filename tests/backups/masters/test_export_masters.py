@@ -105,7 +105,7 @@ def test_the_integrity_check_takes_the_file(d1: make.Estate, output: Path) -> No
         command("verify_masters", "qa", "--dataset", output, "--db", "MASTERS_D1")
 
 
-def test_each_table_of_a_copy_is_checked_against_d1(d1: make.Estate) -> None:
+def test_each_table_of_a_backup_is_checked_against_d1(d1: make.Estate) -> None:
     copies.d1(d1).executescript("PRAGMA query_only = 0; CREATE TABLE staff (id TEXT, name TEXT);")
     copies.dataset(name="staff", prefix="staff:", table="staff", key="staff:{id}", fields={"id": "id", "name": "name"})
     copies.rows(d1, ("7", "Aoi"), table="staff (id, name)")
@@ -194,14 +194,14 @@ def test_what_is_in_kv_is_not_taken_from_it(d1: make.Estate, people: make.People
 
 def test_retention_lets_only_newer_masters_take_their_place(d1: make.Estate) -> None:
     first = Generation.objects.get(pk=exported("qa", "--to-r2")["generation"])
-    copies.copy_of(d1, copies.master("area", "1", "x"), status="verified", verified_at=Now())
+    copies.backup_of(d1, copies.master("area", "1", "x"), status="verified", verified_at=Now())
     (alone,) = Retention().of([first])
     newer = exported("qa", "--to-r2")["generation"]
     (kept,) = Retention().of([first])
     assert (alone.verdict.newer, kept.verdict.newer) == ((), (newer,))
 
 
-def test_a_dry_run_tells_the_numbers_and_copies_nothing(d1: make.Estate, output: Path) -> None:
+def test_a_dry_run_tells_the_numbers_and_backups_nothing(d1: make.Estate, output: Path) -> None:
     said = exported("qa", "--output", output, "--dry-run")
     assert (said["tables"], said["keys"], said["sha256"]) == ({"masters": 3}, 3, None)
     assert not output.exists()
@@ -240,7 +240,7 @@ def test_a_worker_goes_on_where_the_same_rows_are_read_again(d1: make.Estate, hu
     assert len([call for call in d1.cloudflare.journal if call.route == "query"]) == 2 * 3
 
 
-def test_a_copy_starts_over_when_the_rows_changed_between_two_steps(d1: make.Estate, hurried: None) -> None:
+def test_a_backup_starts_over_when_the_rows_changed_between_two_steps(d1: make.Estate, hurried: None) -> None:
     made = started(d1)
     runs.drive(made.run_id)
     copies.rows(d1, ("area", "0", "new"))
@@ -269,7 +269,7 @@ def refused(*args: object) -> str:
     return str(refusal.value)
 
 
-def test_two_rows_of_one_name_are_no_copy(estate: make.Estate, output: Path) -> None:
+def test_two_rows_of_one_name_are_no_backup(estate: make.Estate, output: Path) -> None:
     copies.dataset(key="master:{type}", fields={"type": "type"})
     copies.rows(estate, *ROWS)
     assert "Two rows of masters stand for the key 'master:area'" in refused("qa", "--output", output)
@@ -277,12 +277,12 @@ def test_two_rows_of_one_name_are_no_copy(estate: make.Estate, output: Path) -> 
     assert "Two rows" in refused("qa", "--to-r2")
 
 
-def test_a_row_without_a_key_is_no_copy(d1: make.Estate, output: Path) -> None:
+def test_a_row_without_a_key_is_no_backup(d1: make.Estate, output: Path) -> None:
     copies.rows(d1, (None, "4", "x"))
     assert "no value in a column of the key" in refused("qa", "--output", output)
 
 
-def test_a_blob_is_no_copy(d1: make.Estate, output: Path) -> None:
+def test_a_blob_is_no_backup(d1: make.Estate, output: Path) -> None:
     copies.rows(d1, ("area", "4", b"\x00"))
     said = refused("qa", "--output", output)
     assert "'master:area:4' cannot be written as JSON" in said
@@ -307,7 +307,7 @@ def test_an_unknown_dataset_is_named_with_the_known_ones(d1: make.Estate, output
     assert AuditEntry.objects.filter(action="dump.refused").count() == 1
 
 
-def test_datasets_of_two_databases_are_two_copies(d1: make.Estate, output: Path) -> None:
+def test_datasets_of_two_databases_are_two_backups(d1: make.Estate, output: Path) -> None:
     copies.dataset(name="other", prefix="other:", key="other:{id}", database="OTHER_D1")
     assert "MASTERS_D1/SETTINGS, OTHER_D1/SETTINGS" in refused("qa", "--output", output)
     assert exported("qa", "--name", "masters", "--output", output)["keys"] == 3
@@ -329,7 +329,7 @@ def test_the_api_gives_the_same_bytes_as_d1(d1: make.Estate, api: FakeApi, outpu
     assert (output.read_bytes(), said["tables"]) == (FILE, {"masters": 3})
 
 
-def test_the_api_is_asked_with_its_token_and_copied_to_r2(
+def test_the_api_is_asked_with_its_token_and_backed_up_to_r2(
     d1: make.Estate, api: FakeApi, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MASTERS_TOKEN", "for-the-masters")
@@ -372,7 +372,7 @@ def test_other_addresses_are_never_asked(d1: make.Estate, output: Path, settings
         ({"body": b"{}"}, "nothing for masters"),
     ],
 )
-def test_an_answer_that_is_not_the_masters_is_no_copy(
+def test_an_answer_that_is_not_the_masters_is_no_backup(
     d1: make.Estate, api: FakeApi, output: Path, answer: dict[str, Any], why: str
 ) -> None:
     api.next = answer
@@ -403,7 +403,7 @@ def test_the_day_is_counted_from_the_database(d1: make.Estate) -> None:
 # By schedule
 
 
-def test_a_schedule_copies_every_dataset_from_d1(d1: make.Estate) -> None:
+def test_a_schedule_backups_every_dataset_from_d1(d1: make.Estate) -> None:
     with log.transaction():
         begun = masters.scheduled(d1.qa.environment, make.SETUP)
     make.work()

@@ -25,7 +25,7 @@ def put(estate: make.Estate, namespace: Namespace, *entries: KvEntry) -> None:
         estate.put(namespace, one.name, one.data, expiration=one.expiration, metadata=one.metadata)
 
 
-def copy(namespace: Namespace, *prefixes: str) -> Generation:
+def verified_backup(namespace: Namespace, *prefixes: str) -> Generation:
     """A verified copy of what the namespace holds now."""
     made = generations.start_backup(namespace, prefixes=prefixes or ["master:"], actor=make.SETUP)
     make.work()

@@ -86,10 +86,10 @@ def test_settings_come_back_by_following_their_recovery_steps_to_the_letter(
     Family.objects.update(category=Category.SETTINGS)
     before, out = _everything(sandbox_api), StringIO()
     call_command("kv_dump", "qa/SETTINGS", "--prefix", "odd:", "--to-r2", "--json", stdout=out, stderr=StringIO())
-    copy = Generation.objects.get(pk=json.loads(out.getvalue())["generation"])
-    assert (copy.status, copy.encrypted) == ("verified", True)
+    backup = Generation.objects.get(pk=json.loads(out.getvalue())["generation"])
+    assert (backup.status, backup.encrypted) == ("verified", True)
     _send(sandbox_api, "POST", "bulk/delete", [entry["key"] for entry in ODD])
-    _follow(sandbox_api, f"{copy.bucket}/{copy.stem}.RESTORE.md", tmp_path)
+    _follow(sandbox_api, f"{backup.bucket}/{backup.stem}.RESTORE.md", tmp_path)
     assert _everything(sandbox_api) == before
     assert [one.name for one in tmp_path.glob("part-*")] == ["part-00001.json.age"]  # nothing readable is left
 

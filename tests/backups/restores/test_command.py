@@ -18,9 +18,9 @@ pytestmark = pytest.mark.django_db
 ENTRIES = tuple(KvEntry(name, b"v", None, None) for name in ("master:a:1", "master:\u2028\n", "master:b:1"))
 
 
-def copied(estate: make.Estate) -> int:
+def backed_up(estate: make.Estate) -> int:
     restoring.put(estate, estate.qa, *ENTRIES)
-    generation = restoring.copy(estate.qa)
+    generation = restoring.verified_backup(estate.qa)
     restoring.wipe(estate, estate.qa, ENTRIES[0].name)
     return generation.pk
 
@@ -32,7 +32,7 @@ def run(*arguments: object) -> str:
 
 
 def test_it_counts_and_says_where_to_submit(estate: make.Estate, people: make.People) -> None:
-    said = run(copied(estate))
+    said = run(backed_up(estate))
     restore = Restore.objects.get()
     assert "3 keys" in said
     assert "1 would be added" in said
@@ -42,13 +42,13 @@ def test_it_counts_and_says_where_to_submit(estate: make.Estate, people: make.Pe
 
 
 def test_json_tells_the_same(estate: make.Estate) -> None:
-    said = json.loads(run(copied(estate), "--json", "--on-conflict", "overwrite", "--prefix", "master:a:"))
+    said = json.loads(run(backed_up(estate), "--json", "--on-conflict", "overwrite", "--prefix", "master:a:"))
     assert (said["names"], said["absent"], said["equal"], said["on_conflict"]) == (1, 1, 0, "overwrite")
     assert said["restore"] == Restore.objects.get().pk
 
 
 def test_a_dry_run_keeps_nothing_to_submit(estate: make.Estate) -> None:
-    said = json.loads(run(copied(estate), "--json", "--dry-run"))
+    said = json.loads(run(backed_up(estate), "--json", "--dry-run"))
     assert (said["restore"], said["url"], said["absent"], said["equal"]) == (None, None, 1, 2)
     assert Restore.objects.get().state == "ended"
 
@@ -56,25 +56,25 @@ def test_a_dry_run_keeps_nothing_to_submit(estate: make.Estate) -> None:
 def test_names_come_from_a_file_with_a_json_string_a_line(estate: make.Estate, tmp_path: Path) -> None:
     file = tmp_path / "names.jsonl"
     file.write_text("".join(f"{json.dumps(one.name, ensure_ascii=False)}\n" for one in ENTRIES[:2]), "utf-8")
-    assert json.loads(run(copied(estate), "--json", "--names", file))["names"] == 2
+    assert json.loads(run(backed_up(estate), "--json", "--names", file))["names"] == 2
 
 
 @pytest.mark.parametrize("content", ["plain text\n", "[1]\n", '"a"\n"a"\n', "7\n"])
 def test_a_file_of_something_else_is_bad_usage(estate: make.Estate, tmp_path: Path, content: str) -> None:
     (tmp_path / "names").write_text(content)
     with pytest.raises(CommandError) as error:
-        run(copied(estate), "--names", tmp_path / "names")
+        run(backed_up(estate), "--names", tmp_path / "names")
     assert error.value.returncode == 2
 
 
 def test_another_environment_is_named(estate: make.Estate) -> None:
-    run(copied(estate), "--to", "production")
+    run(backed_up(estate), "--to", "production")
     assert Restore.objects.get().namespace == estate.production
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["99"], 2), (["--to", "nowhere"], 2), (["--prefix", "nothing:"], 1)])
 def test_what_cannot_be_prepared_is_said(estate: make.Estate, arguments: list[str], code: int) -> None:
-    given = arguments if arguments[0] == "99" else [copied(estate), *arguments]
+    given = arguments if arguments[0] == "99" else [backed_up(estate), *arguments]
     with pytest.raises(CommandError) as error:
         run(*given)
     assert error.value.returncode == code
@@ -83,4 +83,4 @@ def test_what_cannot_be_prepared_is_said(estate: make.Estate, arguments: list[st
 def test_production_s_keys_are_not_prepared_for_qa(estate: make.Estate) -> None:
     restoring.put(estate, estate.production, *ENTRIES)
     with pytest.raises(CommandError, match="no family of SETTINGS says qa_may_take"):
-        run(restoring.copy(estate.production).pk, "--to", "qa")
+        run(restoring.verified_backup(estate.production).pk, "--to", "qa")

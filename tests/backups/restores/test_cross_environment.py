@@ -41,7 +41,7 @@ def generation(estate: make.Estate) -> Generation:
     """A copy of production's keys, whose family QA may take."""
     restoring.put(estate, estate.production, *ENTRIES)
     Family.objects.filter(pattern="master:").update(qa_may_take=True)
-    return restoring.copy(estate.production)
+    return restoring.verified_backup(estate.production)
 
 
 def into_qa(generation: Generation, people: make.People, estate: make.Estate, **more: object) -> Restore:

@@ -36,7 +36,7 @@ def browser(people: make.People) -> Client:
 def generation(estate: make.Estate) -> Generation:
     """A verified copy of three keys, of which the first is lost and the second changed."""
     restoring.put(estate, estate.qa, *ENTRIES)
-    made = restoring.copy(estate.qa)
+    made = restoring.verified_backup(estate.qa)
     restoring.wipe(estate, estate.qa, ENTRIES[0].name)
     restoring.put(estate, estate.qa, KvEntry(ENTRIES[1].name, b"newer", None, None))
     return made
@@ -57,7 +57,7 @@ def test_without_a_restore_the_list_says_what_to_do(browser: Client, estate: mak
     assert "Nothing matches" in text(browser, "/restores/?state=done")
 
 
-def test_a_verified_copy_offers_to_be_put_back(browser: Client, generation: Generation, people: make.People) -> None:
+def test_a_verified_backup_offers_to_be_restored(browser: Client, generation: Generation, people: make.People) -> None:
     address = reverse("backups:restore_new", args=[generation.pk])
     assert address in text(browser, reverse("backups:generation", args=[generation.pk]))
     assert address not in text(signed_in(people.reviewer), reverse("backups:generation", args=[generation.pk]))
@@ -96,12 +96,12 @@ def listed(restore: Restore) -> list[str]:
     return list(restore.entries.order_by("index").values_list("name", flat=True))
 
 
-def test_a_pasted_list_is_put_back(browser: Client, generation: Generation) -> None:
+def test_a_pasted_list_is_restored(browser: Client, generation: Generation) -> None:
     restore = posted(browser, generation, names="master:a:3\r\n\r\nmaster:a:1\nmaster:a:3")
     assert (listed(restore), restore.listed) == (["master:a:1", "master:a:3"], True)
 
 
-def test_what_the_copy_does_not_hold_is_said_and_left_out_on_request(browser: Client, generation: Generation) -> None:
+def test_what_the_backup_does_not_hold_is_said_and_left_out_on_request(browser: Client, generation: Generation) -> None:
     asked = {"names": "master:a:1\nmaster:b:1 ", "namespace": generation.namespace_id, "on_conflict": "skip"}
     answer = browser.post(reverse("backups:restore_new", args=[generation.pk]), asked)
     shown = " ".join(answer.content.decode().split())
@@ -112,7 +112,7 @@ def test_what_the_copy_does_not_hold_is_said_and_left_out_on_request(browser: Cl
     assert listed(posted(browser, generation, names=asked["names"], leave_out="on")) == ["master:a:1"]
 
 
-def test_one_key_is_put_back_from_its_own_page(browser: Client, generation: Generation) -> None:
+def test_one_key_is_restored_from_its_own_page(browser: Client, generation: Generation) -> None:
     offered = reverse("backups:restore_new", args=[generation.pk]) + "?name=master%3Aa%3A1"
     assert offered in browser.get("/key/qa/SETTINGS/?name=master:a:1").content.decode()
     assert 'name="names"' not in text(browser, offered)
@@ -123,7 +123,7 @@ def test_one_key_is_put_back_from_its_own_page(browser: Client, generation: Gene
 
 def test_a_name_with_a_line_break_is_one_key(browser: Client, estate: make.Estate) -> None:
     restoring.put(estate, estate.qa, KvEntry("master:a\nb", b"x", None, None))
-    assert listed(posted(browser, restoring.copy(estate.qa), "?name=master%3Aa%0Ab")) == ["master:a\nb"]
+    assert listed(posted(browser, restoring.verified_backup(estate.qa), "?name=master%3Aa%0Ab")) == ["master:a\nb"]
 
 
 def test_the_names_are_filtered_and_a_file(browser: Client, generation: Generation, people: make.People) -> None:
@@ -142,7 +142,7 @@ def test_a_key_is_shown_beside_what_kv_holds(browser: Client, generation: Genera
     assert ("<code>value 2</code>" in shown, "<code>newer</code>" in shown) == (True, True)
 
 
-def test_what_was_put_back_is_compared_with_kv_again(
+def test_what_was_restored_is_compared_with_kv_again(
     browser: Client, generation: Generation, people: make.People, estate: make.Estate
 ) -> None:
     restore = restoring.done(generation, people, names=["master:a:1"])
@@ -153,7 +153,7 @@ def test_what_was_put_back_is_compared_with_kv_again(
     assert restore.comparisons.get().found["value"] == 1
 
 
-def test_before_anything_was_put_back_there_is_nothing_to_compare(
+def test_before_anything_was_restored_there_is_nothing_to_compare(
     browser: Client, generation: Generation, people: make.People
 ) -> None:
     restore = restoring.prepared(generation, people)
@@ -174,7 +174,7 @@ def test_before_anything_was_put_back_there_is_nothing_to_compare(
         ({"namespace": 0}, "Select a valid choice"),
     ],
 )
-def test_what_cannot_be_put_back_is_said(
+def test_what_cannot_be_restored_is_said(
     browser: Client, generation: Generation, estate: make.Estate, asked: dict[str, object], said: str
 ) -> None:
     given = {"prefix": "", "namespace": estate.qa.pk, "on_conflict": "skip", **asked}
@@ -184,15 +184,15 @@ def test_what_cannot_be_put_back_is_said(
     assert Restore.objects.count() == 0
 
 
-def test_production_s_copy_is_offered_to_production_only(browser: Client, estate: make.Estate) -> None:
+def test_production_s_backup_is_offered_to_production_only(browser: Client, estate: make.Estate) -> None:
     restoring.put(estate, estate.production, *ENTRIES)
-    copy = restoring.copy(estate.production)
-    shown = text(browser, reverse("backups:restore_new", args=[copy.pk]))
+    backup = restoring.verified_backup(estate.production)
+    shown = text(browser, reverse("backups:restore_new", args=[backup.pk]))
     assert f'value="{estate.production.pk}"' in shown
     assert f'value="{estate.qa.pk}"' not in shown
 
 
-def test_a_copy_lists_what_was_put_back_from_it(browser: Client, generation: Generation, people: make.People) -> None:
+def test_a_backup_lists_what_was_restored_from_it(browser: Client, generation: Generation, people: make.People) -> None:
     address = reverse("backups:generation", args=[generation.pk])
     assert "Nothing yet. “Restore…” above" in text(browser, address)
     restore = restoring.prepared(generation, people, names=["master:a:1"])

@@ -63,15 +63,15 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SETTLE", 0.02)
 
 
-def copied(estate: make.Estate, *entries: KvEntry) -> Generation:
+def backed_up(estate: make.Estate, *entries: KvEntry) -> Generation:
     """A verified copy of these, or of three masters, in QA."""
     restoring.put(estate, estate.qa, *(entries or ENTRIES))
-    return restoring.copy(estate.qa)
+    return restoring.verified_backup(estate.qa)
 
 
 def lost(estate: make.Estate, *entries: KvEntry) -> tuple[Generation, dict[str, Item]]:
     """The same, deleted past the product; and what was there."""
-    generation = copied(estate, *entries)
+    generation = backed_up(estate, *entries)
     before = restoring.held(estate, estate.qa)
     restoring.wipe(estate, estate.qa)
     return generation, before
@@ -84,7 +84,7 @@ def run_of(restore: Restore) -> Run:
 # The way it should go
 
 
-def test_what_was_lost_is_there_again(estate: make.Estate, people: make.People) -> None:
+def test_what_was_lost_reappeared(estate: make.Estate, people: make.People) -> None:
     generation, before = lost(estate)
     restore = restoring.done(generation, people)
     assert restoring.held(estate, estate.qa) == before
@@ -117,19 +117,19 @@ def test_a_byte_order_mark_comes_back_where_the_family_is_read_exactly(
     assert restoring.held(estate, estate.qa) == before
 
 
-def test_only_what_is_under_the_prefix_is_put_back(estate: make.Estate, people: make.People) -> None:
+def test_only_what_is_under_the_prefix_is_restored(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate, *ENTRIES, KvEntry("master:b:1", b"b", None, None))
     restoring.done(generation, people, prefix="master:b:")
     assert set(restoring.held(estate, estate.qa)) == {"master:b:1"}
 
 
-def test_only_listed_names_are_put_back(estate: make.Estate, people: make.People) -> None:
+def test_only_listed_names_are_restored(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     restoring.done(generation, people, names=[NAMES[2], NAMES[0]])
     assert set(restoring.held(estate, estate.qa)) == {NAMES[0], NAMES[2]}
 
 
-def test_names_that_are_not_in_the_copy_are_refused(estate: make.Estate, people: make.People) -> None:
+def test_names_that_are_not_in_the_backup_are_refused(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     with pytest.raises(RestoreRefused, match=r"not in the copy: 1. The first is master:b:1"):
         restoring.prepared(generation, people, names=[NAMES[0], "master:b:1"])
@@ -138,7 +138,7 @@ def test_names_that_are_not_in_the_copy_are_refused(estate: make.Estate, people:
 
 @pytest.mark.hazard("B2")
 @pytest.mark.parametrize("name", ["", "master:a\0", "master:\ud800"], ids=ascii)
-def test_names_that_no_copy_can_hold_are_refused_with_a_sentence(
+def test_names_that_no_backup_can_hold_are_refused_with_a_sentence(
     estate: make.Estate, people: make.People, name: str
 ) -> None:
     generation, _ = lost(estate)
@@ -155,8 +155,8 @@ def test_a_prefix_that_no_name_can_begin_with_is_refused(estate: make.Estate, pe
         restoring.prepared(generation, people, prefix=prefix)
 
 
-def test_qa_s_copy_can_go_into_production_with_a_warning(estate: make.Estate, people: make.People) -> None:
-    restore = restoring.prepared(copied(estate), people, namespace=estate.production)
+def test_qa_s_backup_can_go_into_production_with_a_warning(estate: make.Estate, people: make.People) -> None:
+    restore = restoring.prepared(backed_up(estate), people, namespace=estate.production)
     restoring.started(restore, people)
     make.work()
     assert set(restoring.held(estate, estate.production)) == set(NAMES)
@@ -165,7 +165,7 @@ def test_qa_s_copy_can_go_into_production_with_a_warning(estate: make.Estate, pe
 
 def test_production_s_keys_go_into_no_other_environment(estate: make.Estate, people: make.People) -> None:
     restoring.put(estate, estate.production, *ENTRIES)
-    generation = restoring.copy(estate.production)
+    generation = restoring.verified_backup(estate.production)
     with pytest.raises(RestoreRefused, match="no family of SETTINGS says qa_may_take"):
         restoring.prepared(generation, people, namespace=estate.qa)
 
@@ -173,14 +173,14 @@ def test_production_s_keys_go_into_no_other_environment(estate: make.Estate, peo
 def test_another_binding_is_refused(estate: make.Estate, people: make.People) -> None:
     other = Namespace.objects.create(environment=estate.qa.environment, binding="OTHER", namespace_id="3" * 32)
     with pytest.raises(RestoreRefused, match="goes back into SETTINGS"):
-        restoring.prepared(copied(estate), people, namespace=other)
+        restoring.prepared(backed_up(estate), people, namespace=other)
 
 
 @pytest.mark.usefixtures("not_read_back")
-def test_a_copy_that_was_not_verified_is_refused(estate: make.Estate, people: make.People) -> None:
+def test_a_backup_that_was_not_verified_is_refused(estate: make.Estate, people: make.People) -> None:
     restoring.put(estate, estate.qa, *ENTRIES)
     with pytest.raises(AssertionError, match="complete"):
-        restoring.copy(estate.qa)
+        restoring.verified_backup(estate.qa)
     with pytest.raises(RestoreRefused, match="Only a verified copy"):
         restoring.prepared(Generation.objects.get(), people)
 
@@ -286,7 +286,7 @@ def test_what_is_there_is_treated_as_was_chosen(
     estate: make.Estate, people: make.People, kind: str, policy: Policy
 ) -> None:
     generation, now = conflict(estate, kind)
-    copies = {one.name: Item(one.name, one.data, one.expiration, one.metadata) for one in ENTRIES}
+    backups = {one.name: Item(one.name, one.data, one.expiration, one.metadata) for one in ENTRIES}
     if kind in CONFLICTS and policy is Policy.STOP:
         restore = restoring.prepared(generation, people, on_conflict=policy)
         with pytest.raises(RestoreRefused, match="not as in the copy: 1"):
@@ -294,14 +294,14 @@ def test_what_is_there_is_treated_as_was_chosen(
         assert restoring.held(estate, estate.qa) == now
         return
     restore = restoring.done(generation, people, on_conflict=policy)
-    kept = now[NAMES[1]] if kind in CONFLICTS and policy is Policy.SKIP else copies[NAMES[1]]
-    assert restoring.held(estate, estate.qa) == {**copies, NAMES[1]: kept}
+    kept = now[NAMES[1]] if kind in CONFLICTS and policy is Policy.SKIP else backups[NAMES[1]]
+    assert restoring.held(estate, estate.qa) == {**backups, NAMES[1]: kept}
     outcome = {"equal": "equal", "absent": "written"}.get(kind, kind if policy is Policy.SKIP else "written")
     assert restoring.outcomes(restore) == {NAMES[0]: "equal", NAMES[1]: outcome, NAMES[2]: "written"}
 
 
 @pytest.mark.hazard("B16")
-def test_what_is_overwritten_is_in_a_verified_copy_first(estate: make.Estate, people: make.People) -> None:
+def test_what_is_overwritten_is_in_a_verified_backup_first(estate: make.Estate, people: make.People) -> None:
     generation, now = conflict(estate, "value")
     restore = restoring.done(generation, people, on_conflict=Policy.OVERWRITE)
     assert restore.safety is not None
@@ -349,13 +349,13 @@ def test_a_key_that_appears_right_before_the_write_is_never_overwritten(
     assert restoring.held(estate, estate.qa)[NAMES[2]].data == b"newer"
 
 
-def test_a_key_that_changes_after_it_was_copied_is_not_overwritten(estate: make.Estate, people: make.People) -> None:
+def test_a_key_that_changes_after_it_was_backed_up_is_not_overwritten(estate: make.Estate, people: make.People) -> None:
     generation, _ = conflict(estate, "value")
     restore = restoring.prepared(generation, people, on_conflict=Policy.OVERWRITE)
     restoring.started(restore, people)
     runs.drive(run_of(restore).pk)  # the copy is begun
     Run.objects.filter(pk=run_of(restore).pk).update(wake_at=Now() + timing_of(3_600))
-    drive_copies()
+    drive_backups()
     restoring.put(estate, estate.qa, KvEntry(NAMES[1], b"newest", None, None))
     make.work()
     assert restoring.outcomes(restore)[NAMES[1]] == "changed"
@@ -366,7 +366,7 @@ def timing_of(seconds: int) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def drive_copies() -> None:
+def drive_backups() -> None:
     """Do what is queued of copies and their verification."""
     for _ in range(20):
         for run in Run.objects.open().filter(kind__in=[Run.Kind.BACKUP, Run.Kind.VERIFY]):
@@ -453,7 +453,7 @@ def test_a_restore_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with(
     assert restoring.held(estate, estate.qa) == before
 
 
-def test_a_copy_of_what_would_be_overwritten_that_cannot_be_made_is_not_tried_for_ever(
+def test_a_backup_of_what_would_be_overwritten_that_cannot_be_made_is_not_tried_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, now = conflict(estate, "value")
@@ -570,7 +570,7 @@ def test_more_entries_that_are_written_singly_than_the_request_limit_allows_at_o
 def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generation = copied(estate, KvEntry("master:a", b"x", None, None))
+    generation = backed_up(estate, KvEntry("master:a", b"x", None, None))
     restoring.wipe(estate, estate.qa, "master:a")
     intend = Putter._intend
 
@@ -619,7 +619,7 @@ def test_more_is_reserved_for_binary_values_and_only_then_chunks_get_smaller(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, most: int, chunks: int
 ) -> None:
     binary = [KvEntry(f"master:{number}", bytes([255, number]), None, None) for number in range(8)]
-    generation = copied(estate, *binary)
+    generation = backed_up(estate, *binary)
     restoring.wipe(estate, estate.qa, binary[0].name)
     monkeypatch.setattr(reserving, "SPARE", 4)
     monkeypatch.setattr(reserving, "SPARE_SINGLY", most)
@@ -735,7 +735,7 @@ def test_a_namespace_that_was_renamed_meanwhile_stops_the_run(estate: make.Estat
     assert (run.error_code, writes(estate)) == ("wrong_target", [])
 
 
-def test_a_copy_that_was_found_damaged_stops_the_run(estate: make.Estate, people: make.People) -> None:
+def test_a_backup_that_was_found_damaged_stops_the_run(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     run = restoring.started(restoring.prepared(generation, people), people)
     Generation.objects.filter(pk=generation.pk).update(status="damaged")
@@ -744,7 +744,7 @@ def test_a_copy_that_was_found_damaged_stops_the_run(estate: make.Estate, people
     assert (run.error_code, writes(estate)) == ("stale", [])
 
 
-def test_a_copy_that_is_found_damaged_meanwhile_stops_the_rest(
+def test_a_backup_that_is_found_damaged_meanwhile_stops_the_rest(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restore_chunks, "CHUNK", 1)
@@ -760,7 +760,7 @@ def test_a_copy_that_is_found_damaged_meanwhile_stops_the_rest(
     monkeypatch.setattr(approvals, "still_valid", damage)
     make.work()
     run.refresh_from_db()
-    assert (run.error_code, writes(estate)) == ("copy_damaged", [{NAMES[0]}])
+    assert (run.error_code, writes(estate)) == ("backup_damaged", [{NAMES[0]}])
 
 
 def test_reads_that_grow_too_old_write_nothing(
@@ -774,14 +774,14 @@ def test_reads_that_grow_too_old_write_nothing(
     assert (run.error_code, writes(estate)) == ("too_slow", [])
 
 
-def test_a_value_that_is_not_the_copied_one_is_never_written(estate: make.Estate, people: make.People) -> None:
+def test_a_value_that_is_not_the_backed_up_one_is_never_written(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     run = restoring.started(restoring.prepared(generation, people), people)
     key = generation.object_keys()[0]
     estate.s3.objects[key] = estate.s3.objects[key].replace(b"value of master:a:2", b"VALUE of master:a:2")
     make.work()
     run.refresh_from_db()
-    assert (run.error_code, writes(estate)) == ("copy_damaged", [])
+    assert (run.error_code, writes(estate)) == ("backup_damaged", [])
 
 
 def test_names_changed_past_the_database_s_guards_are_not_started(
@@ -795,7 +795,7 @@ def test_names_changed_past_the_database_s_guards_are_not_started(
 
 
 def test_a_restore_with_nothing_to_write_is_not_submitted(estate: make.Estate, people: make.People) -> None:
-    restore = restoring.prepared(copied(estate), people)
+    restore = restoring.prepared(backed_up(estate), people)
     with pytest.raises(RestoreRefused, match="nothing to write"):
         restores.submit(restore, reason="x", by=people.operator)
 
@@ -836,7 +836,7 @@ def test_a_restore_that_lies_still_can_be_ended_early(estate: make.Estate, peopl
     assert (restoring.fresh(restore).state, writes(estate)) == (State.DONE, [])
 
 
-def test_a_restore_is_ended_early_although_its_copy_lies_in_another_bucket(
+def test_a_restore_is_ended_early_although_its_backup_lies_in_another_bucket(
     estate: make.Estate, people: make.People
 ) -> None:
     generation, _ = lost(estate)
@@ -875,10 +875,10 @@ def test_what_a_deletion_sent_just_now_is_waited_for(
     cleaning.estate_with_masters(estate)
     make.family("stock:", Category.LEGACY)
     estate.put(estate.qa, "stock:x")
-    copies = [restoring.copy(estate.qa, prefix) for prefix in ("master:", "stock:")]
+    backups = [restoring.verified_backup(estate.qa, prefix) for prefix in ("master:", "stock:")]
     restoring.wipe(estate, estate.qa, "stock:x")
     cleaning.confirmed(cleaning.asked(people), people)
-    prepared = [restoring.prepared(copy, people) for copy in copies]
+    prepared = [restoring.prepared(backup, people) for backup in backups]
     run, another = (restoring.started(restore, people) for restore in prepared)
     monkeypatch.setattr(timing, "STALE", 300.0)
     for each in (run, another):
@@ -943,7 +943,7 @@ def test_an_early_end_that_is_refused_changes_nothing(estate: make.Estate, peopl
     assert "ending" not in run.cursor
 
 
-def test_settings_are_put_back_but_never_overwritten(estate: make.Estate, people: make.People) -> None:
+def test_settings_are_restored_but_never_overwritten(estate: make.Estate, people: make.People) -> None:
     generation, _ = conflict(estate, "value")
     Family.objects.filter(pattern="master:").update(category="settings")
     restore = restoring.done(generation, people, on_conflict=Policy.OVERWRITE)

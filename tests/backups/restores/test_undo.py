@@ -43,7 +43,7 @@ def undone(stage: CleanupStage, people: make.People) -> Restore:
     return Restore.objects.get(stage=stage)
 
 
-def test_exactly_what_was_deleted_is_put_back(estate: make.Estate, people: make.People) -> None:
+def test_exactly_what_was_deleted_is_restored(estate: make.Estate, people: make.People) -> None:
     cleaning.estate_with_masters(estate)
     stage = cleaning.approved(cleaning.asked(people), people)
     estate.put(estate.qa, NAMES[1], b"changed after the backup")
@@ -82,7 +82,7 @@ def test_the_stage_stays_where_it_was(estate: make.Estate, people: make.People) 
     cleanup.accept_stage(stage, note="put back, the pages needed them", by=people.operator)
 
 
-def test_what_was_put_back_in_qa_proves_nothing_for_production(estate: make.Estate, people: make.People) -> None:
+def test_what_was_restored_in_qa_proves_nothing_for_production(estate: make.Estate, people: make.People) -> None:
     cleaning.estate_with_masters(estate)
     request = cleaning.asked(people)
     stage = cleaning.accepted(request, people)
@@ -155,7 +155,7 @@ def test_not_when_the_approver_is_no_reviewer_any_more(estate: make.Estate, peop
         undo.start_undo(stage, by=people.operator)
 
 
-def test_not_from_a_copy_that_was_found_damaged(estate: make.Estate, people: make.People) -> None:
+def test_not_from_a_backup_that_was_found_damaged(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     Generation.objects.filter(stages=stage).update(status="damaged")
     with pytest.raises(CleanupRefused, match="not verified any more"):
@@ -197,7 +197,7 @@ def test_the_run_can_be_resumed_but_not_by_the_approver(estate: make.Estate, peo
     assert set(restoring.held(estate, estate.qa)) == set(NAMES)
 
 
-def test_keys_that_were_put_back_are_not_reported_as_having_come_back(estate: make.Estate, people: make.People) -> None:
+def test_keys_that_were_restored_are_not_reported_as_having_come_back(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     undone(stage, people)
     make.work()

@@ -12,7 +12,7 @@ from tests.fakes.s3 import FakeS3
 SHA = "0" * 64
 
 
-def copy(
+def backup_of_age(
     namespace: Namespace,
     days: float,
     *,

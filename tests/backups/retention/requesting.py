@@ -5,13 +5,13 @@ from backups.retention import requests as prunes
 from kvops.approvals import gate as approvals
 from kvops.models import ApprovalRequest
 from tests import make
-from tests.backups.retention.copies_of_any_age import copy
+from tests.backups.retention.copies_of_any_age import backup_of_age
 
 
 def expired(estate: make.Estate, *days: float) -> list[Generation]:
     """Copies of these ages in QA, and one of yesterday that takes their place."""
-    made = [copy(estate.qa, each, s3=estate.s3) for each in days]
-    copy(estate.qa, 1, s3=estate.s3)
+    made = [backup_of_age(estate.qa, each, s3=estate.s3) for each in days]
+    backup_of_age(estate.qa, 1, s3=estate.s3)
     return made
 
 

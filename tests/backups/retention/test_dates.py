@@ -21,7 +21,7 @@ RULES = [Rule(1, "S", "a:", exact=False, days=30), Rule(2, "S", "a:b:", exact=Fa
 
 
 @some.composite
-def copies(draw: some.DrawFn) -> BackupFacts:
+def backups(draw: some.DrawFn) -> BackupFacts:
     at = draw(some.none() | MOMENTS)
     kept = draw(MOMENTS)
     return BackupFacts(
@@ -38,29 +38,31 @@ def copies(draw: some.DrawFn) -> BackupFacts:
 
 
 @settings(max_examples=500, deadline=None)
-@given(some.lists(copies(), max_size=8, unique_by=lambda copy: copy.pk), MOMENTS, some.integers(-24, 24))
+@given(some.lists(backups(), max_size=8, unique_by=lambda backup: backup.pk), MOMENTS, some.integers(-24, 24))
 def test_nothing_is_due_before_its_date_or_as_the_newest(found: list[BackupFacts], moment: datetime, skew: int) -> None:
     at = moment + timedelta(hours=skew)
-    successors = Successors(copy for copy in found if copy.verified)
+    successors = Successors(backup for backup in found if backup.verified)
     for verdict in decide(found, RULES, successors, {}, at):
         if verdict.state != State.DUE:
             continue
-        copy = verdict.copy
-        assert copy.finished_at is not None
-        assert at.astimezone(UTC) >= copy.finished_at.astimezone(UTC) + AT_LEAST
-        for prefix in copy.prefixes:
+        backup = verdict.backup
+        assert backup.finished_at is not None
+        assert at.astimezone(UTC) >= backup.finished_at.astimezone(UTC) + AT_LEAST
+        for prefix in backup.prefixes:
             assert any(
-                other.verified and other.pk > copy.pk and other.purpose == copy.purpose and prefix.startswith(start)
+                other.verified and other.pk > backup.pk and other.purpose == backup.purpose and prefix.startswith(start)
                 for other in found
                 for start in other.prefixes
             )
 
 
 @settings(max_examples=200, deadline=None)
-@given(copies(), MOMENTS)
-def test_whatever_is_held_stays(copy: BackupFacts, moment: datetime) -> None:
-    newer = BackupFacts(10**7, 1, "S", ("",), (), copy.purpose, verified=True, finished_at=moment, retain_until=moment)
-    (verdict,) = decide([copy], RULES, Successors([newer]), {copy.pk: [Hold("x")]}, moment)
+@given(backups(), MOMENTS)
+def test_whatever_is_held_stays(backup: BackupFacts, moment: datetime) -> None:
+    newer = BackupFacts(
+        10**7, 1, "S", ("",), (), backup.purpose, verified=True, finished_at=moment, retain_until=moment
+    )
+    (verdict,) = decide([backup], RULES, Successors([newer]), {backup.pk: [Hold("x")]}, moment)
     assert verdict.state != State.DUE
 
 

@@ -25,7 +25,7 @@ from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
 from kvops.runs import driver as runs
 from kvops.runs import emergency
 from tests import make
-from tests.backups.retention.copies_of_any_age import copy
+from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.backups.retention.requesting import approved, asked, expired, now, started
 from tests.fakes.s3 import S3Answer
 from tests.signing import fresh, signed_in
@@ -44,7 +44,7 @@ def deleted(estate: make.Estate) -> list[str]:
     return list(dict.fromkeys(call.key for call in estate.s3.calls("DELETE")))
 
 
-def test_expired_copies_are_deleted_the_manifest_first(estate: make.Estate, people: make.People) -> None:
+def test_expired_backups_are_deleted_the_manifest_first(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
     prune = started(estate, people)
     make.work()
@@ -92,7 +92,7 @@ def test_a_second_request_for_the_environment_is_refused(estate: make.Estate, pe
         asked(estate, people)
 
 
-def test_a_rejection_ends_it_and_the_copies_can_be_collected_again(estate: make.Estate, people: make.People) -> None:
+def test_a_rejection_ends_it_and_the_backups_can_be_collected_again(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
     request = ApprovalRequest.objects.get(prune=asked(estate, people))
     approvals.reject(request, by=people.reviewer, shown=request.digest, reason="Not now")
@@ -138,7 +138,7 @@ def test_what_changed_since_the_approval_refuses_the_start(estate: make.Estate, 
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_changed_since_the_start_keeps_the_copy(estate: make.Estate, people: make.People, what: str) -> None:
+def test_what_changed_since_the_start_keeps_the_backup(estate: make.Estate, people: make.People, what: str) -> None:
     (old,) = expired(estate, 40)
     prune = started(estate, people)
     CHANGES[what](old, estate, people)
@@ -147,7 +147,7 @@ def test_what_changed_since_the_start_keeps_the_copy(estate: make.Estate, people
     assert prune.entries.get().because
 
 
-def test_a_copy_that_is_being_deleted_takes_nothing_on(estate: make.Estate, people: make.People) -> None:
+def test_a_backup_that_is_being_deleted_takes_nothing_on(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
     started(estate, people)
     estate.s3.fault("503", "DELETE", times=1000)
@@ -222,7 +222,7 @@ def test_an_object_that_does_not_go_is_never_done(
     assert Run.objects.get(kind="prune").error_code == "still_there"
 
 
-def test_a_stopped_deletion_can_be_ended_with_the_copy_it_began(estate: make.Estate, people: make.People) -> None:
+def test_a_stopped_deletion_can_be_ended_with_the_backup_it_began(estate: make.Estate, people: make.People) -> None:
     first, second = expired(estate, 50, 40)
     prune = started(estate, people)
     estate.s3.fault("403", "DELETE")
@@ -233,7 +233,7 @@ def test_a_stopped_deletion_can_be_ended_with_the_copy_it_began(estate: make.Est
     assert (now(prune).deleted, now(prune).kept) == (1, 1)
 
 
-def test_the_emergency_stop_holds_for_copies(estate: make.Estate, people: make.People) -> None:
+def test_the_emergency_stop_holds_for_backups(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
     started(estate, people)
     emergency.press(estate.qa.environment, by=people.auditor)
@@ -288,7 +288,7 @@ def test_the_listing_misses_nothing_that_was_deleted(estate: make.Estate, people
 # Ways around it
 
 
-def test_no_page_deletes_a_copy_before_the_decision(estate: make.Estate, people: make.People) -> None:
+def test_no_page_deletes_a_backup_before_the_decision(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
     prune = asked(estate, people)
     browser = fresh(people.operator)
@@ -311,7 +311,7 @@ def test_who_asked_cannot_approve_and_who_approved_cannot_start(estate: make.Est
 
 
 @pytest.mark.parametrize("kind", ["delete", "restore", "prune"])
-def test_no_task_deletes_a_copy_without_an_approval(estate: make.Estate, people: make.People, kind: str) -> None:
+def test_no_task_deletes_a_backup_without_an_approval(estate: make.Estate, people: make.People, kind: str) -> None:
     expired(estate, 40)
     prune = asked(estate, people)
     with pytest.raises(IntegrityError, match="run_destructive_is_approved"), atomic():
@@ -339,7 +339,7 @@ def test_one_module_alone_can_delete_an_object() -> None:
 # Pages
 
 
-def test_an_auditor_finds_who_deleted_a_copy_and_why(estate: make.Estate, people: make.People) -> None:
+def test_an_auditor_finds_who_deleted_a_backup_and_why(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
     started(estate, people)
     make.work()
@@ -366,9 +366,9 @@ def test_the_whole_way_on_the_pages(estate: make.Estate, people: make.People) ->
     assert "Deleted" in operator.get(f"/retention/prunes/{prune.pk}/").text
 
 
-def test_a_deleted_copy_is_no_copy_that_holds_a_key(estate: make.Estate, people: make.People) -> None:
+def test_a_deleted_backup_is_no_backup_that_holds_a_key(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
     started(estate, people)
     make.work()
     assert old not in Generation.objects.there()
-    assert copy(estate.qa, 0) in Generation.objects.there()
+    assert backup_of_age(estate.qa, 0) in Generation.objects.there()

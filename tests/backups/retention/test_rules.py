@@ -6,7 +6,7 @@ import pytest
 
 from audit.models import Entry
 from backups import policy
-from backups.models import Drill, DrilledCopy, Generation, Pin
+from backups.models import Drill, DrilledBackup, Generation, Pin
 from backups.retention import evaluate as retained
 from backups.retention import pins
 from backups.retention.evaluate import Kept, Retention
@@ -15,7 +15,7 @@ from kvops.environments.toml import DefinitionRefused
 from kvops.models import ApprovalRequest, Category, Environment, Family, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
-from tests.backups.retention.copies_of_any_age import copy
+from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.backups.retention.requesting import asked, expired
 from tests.gate.world import past_the_triggers
 from tests.signing import signed_in
@@ -31,100 +31,100 @@ def state(generation: Generation) -> State:
     return kept(generation).verdict.state
 
 
-def test_a_copy_waits_until_the_days_of_its_family_are_over(estate: make.Estate) -> None:
-    young, old = copy(estate.qa, 29), copy(estate.qa, 31)
-    copy(estate.qa, 1)
+def test_a_backup_waits_until_the_days_of_its_family_are_over(estate: make.Estate) -> None:
+    young, old = backup_of_age(estate.qa, 29), backup_of_age(estate.qa, 31)
+    backup_of_age(estate.qa, 1)
     assert (state(young), state(old)) == (State.WAITING, State.DUE)
 
 
-def test_the_dates_are_counted_from_the_end_of_the_copy(estate: make.Estate) -> None:
-    found = kept(copy(estate.qa, 3)).verdict
-    made = found.copy.finished_at
+def test_the_dates_are_counted_from_the_end_of_the_backup(estate: make.Estate) -> None:
+    found = kept(backup_of_age(estate.qa, 3)).verdict
+    made = found.backup.finished_at
     assert made is not None
     assert (found.may_from, found.due_at) == (made + timedelta(days=14), made + timedelta(days=30))
 
 
-def test_copies_of_caches_go_at_their_date_without_a_newer_one(estate: make.Estate) -> None:
-    made = [copy(estate.qa, days, prefixes=["mastercache:"]) for days in (31, 29)]
+def test_backups_of_caches_go_at_their_date_without_a_newer_one(estate: make.Estate) -> None:
+    made = [backup_of_age(estate.qa, days, prefixes=["mastercache:"]) for days in (31, 29)]
     with past_the_triggers():
         Generation.objects.update(category="cache")
     old, young = (Generation.objects.get(pk=each.pk) for each in made)
     assert (state(old), state(young)) == (State.DUE, State.WAITING)
 
 
-def test_the_newest_verified_copy_of_a_family_stays_whatever_its_age(estate: make.Estate) -> None:
-    older, newest = copy(estate.qa, 500), copy(estate.qa, 400)
-    copy(estate.qa, 300, status="damaged")
-    copy(estate.production, 1)
+def test_the_newest_verified_backup_of_a_family_stays_whatever_its_age(estate: make.Estate) -> None:
+    older, newest = backup_of_age(estate.qa, 500), backup_of_age(estate.qa, 400)
+    backup_of_age(estate.qa, 300, status="damaged")
+    backup_of_age(estate.production, 1)
     assert (state(older), state(newest)) == (State.DUE, State.NEWEST)
 
 
-def test_a_thousand_newer_copies_that_prove_nothing_push_nothing_out(estate: make.Estate) -> None:
-    good = copy(estate.qa, 400)
+def test_a_thousand_newer_backups_that_prove_nothing_push_nothing_out(estate: make.Estate) -> None:
+    good = backup_of_age(estate.qa, 400)
     for _ in range(20):
-        copy(estate.qa, 0, status="partial")
+        backup_of_age(estate.qa, 0, status="partial")
     assert state(good) == State.NEWEST
 
 
-def test_nothing_stands_in_for_a_copy_that_does_not_cover_it(estate: make.Estate) -> None:
-    whole = copy(estate.qa, 400)
-    copy(estate.qa, 1, prefixes=["master:a:"])
-    copy(estate.qa, 1, purpose="cleanup", patterns=["master:*"])
+def test_nothing_stands_in_for_a_backup_that_does_not_cover_it(estate: make.Estate) -> None:
+    whole = backup_of_age(estate.qa, 400)
+    backup_of_age(estate.qa, 1, prefixes=["master:a:"])
+    backup_of_age(estate.qa, 1, purpose="cleanup", patterns=["master:*"])
     assert state(whole) == State.NEWEST
 
 
 def test_what_d1_holds_stands_in_for_nothing_of_kv(estate: make.Estate) -> None:
-    of_kv, of_d1 = copy(estate.qa, 400), copy(estate.qa, 300, purpose="masters")
+    of_kv, of_d1 = backup_of_age(estate.qa, 400), backup_of_age(estate.qa, 300, purpose="masters")
     assert (state(of_kv), state(of_d1)) == (State.NEWEST, State.NEWEST)
-    copy(estate.qa, 1, purpose="masters")
+    backup_of_age(estate.qa, 1, purpose="masters")
     assert (state(of_kv), state(of_d1)) == (State.NEWEST, State.DUE)
 
 
-def test_copies_that_cover_it_together_stand_in_for_it(estate: make.Estate) -> None:
+def test_backups_that_cover_it_together_stand_in_for_it(estate: make.Estate) -> None:
     make.family("other:", Category.LEGACY)
-    both = copy(estate.qa, 400, prefixes=["master:", "other:"])
-    first = copy(estate.qa, 2)
+    both = backup_of_age(estate.qa, 400, prefixes=["master:", "other:"])
+    first = backup_of_age(estate.qa, 2)
     assert state(both) == State.NEWEST
-    second = copy(estate.qa, 1, prefixes=[""])
+    second = backup_of_age(estate.qa, 1, prefixes=[""])
     assert kept(both).verdict.newer == (second.pk,)
     assert first.pk not in kept(both).verdict.newer
 
 
-def test_the_longest_rule_of_what_a_copy_holds_counts(estate: make.Estate) -> None:
+def test_the_longest_rule_of_what_a_backup_holds_counts(estate: make.Estate) -> None:
     Family.objects.filter(pattern="master:").update(retain_days=90)
-    everything = copy(estate.qa, 60, prefixes=[""])
-    copy(estate.qa, 1, prefixes=[""])
+    everything = backup_of_age(estate.qa, 60, prefixes=[""])
+    backup_of_age(estate.qa, 1, prefixes=[""])
     assert state(everything) == State.WAITING
 
 
 def test_what_no_family_covers_is_kept(estate: make.Estate) -> None:
-    lost = copy(estate.qa, 400, prefixes=["gone:"])
-    copy(estate.qa, 1, prefixes=["gone:"])
+    lost = backup_of_age(estate.qa, 400, prefixes=["gone:"])
+    backup_of_age(estate.qa, 1, prefixes=["gone:"])
     assert state(lost) == State.NO_RULE
 
 
 def test_what_lies_in_another_bucket_is_kept(estate: make.Estate) -> None:
-    moved = copy(estate.qa, 400)
-    copy(estate.qa, 1)
+    moved = backup_of_age(estate.qa, 400)
+    backup_of_age(estate.qa, 1)
     estate.qa.environment.r2_bucket = "another"
     estate.qa.environment.save()
     moved.refresh_from_db()
     assert state(Generation.objects.select_related("environment", "namespace").get(pk=moved.pk)) == State.HELD
 
 
-def test_a_newer_copy_in_another_bucket_takes_nobody_s_place(estate: make.Estate) -> None:
-    here = copy(estate.qa, 400)
+def test_a_newer_backup_in_another_bucket_takes_nobody_s_place(estate: make.Estate) -> None:
+    here = backup_of_age(estate.qa, 400)
     before = estate.qa.environment.r2_bucket
     Environment.objects.filter(slug="qa").update(r2_bucket="another")
     estate.qa.environment.refresh_from_db()
-    copy(estate.qa, 1)
+    backup_of_age(estate.qa, 1)
     Environment.objects.filter(slug="qa").update(r2_bucket=before)
     assert state(Generation.objects.select_related("environment", "namespace").get(pk=here.pk)) == State.NEWEST
 
 
-def test_a_pin_holds_a_copy_until_it_is_taken_off(estate: make.Estate, people: make.People) -> None:
-    old = copy(estate.qa, 400)
-    copy(estate.qa, 1)
+def test_a_pin_holds_a_backup_until_it_is_taken_off(estate: make.Estate, people: make.People) -> None:
+    old = backup_of_age(estate.qa, 400)
+    backup_of_age(estate.qa, 1)
     pin = pins.pin(old, reason="An audit asks for it", by=people.auditor)
     assert "An audit asks for it" in str(kept(old).verdict.reasons[0].text)
     pins.remove(pin, reason="The audit is over", by=people.operator)
@@ -137,7 +137,7 @@ def test_a_pin_holds_a_copy_until_it_is_taken_off(estate: make.Estate, people: m
 
 
 def test_a_pin_is_refused_without_a_reason_or_twice(estate: make.Estate, people: make.People) -> None:
-    old = copy(estate.qa, 400)
+    old = backup_of_age(estate.qa, 400)
     with pytest.raises(pins.PinRefused, match="Say why"):
         pins.pin(old, reason=" ", by=people.reviewer)
     pins.pin(old, reason="x", by=people.reviewer)
@@ -148,25 +148,25 @@ def test_a_pin_is_refused_without_a_reason_or_twice(estate: make.Estate, people:
 
 
 def test_a_reviewer_cannot_take_somebody_elses_pin_off(estate: make.Estate, people: make.People) -> None:
-    pin = pins.pin(copy(estate.qa, 1), reason="x", by=people.auditor)
+    pin = pins.pin(backup_of_age(estate.qa, 1), reason="x", by=people.auditor)
     with pytest.raises(pins.PinRefused, match="Only whoever"):
         pins.remove(pin, reason="y", by=people.reviewer)
     assert Pin.objects.in_force().count() == 1
 
 
-def test_a_deletion_that_relied_on_a_copy_holds_it(estate: make.Estate, people: make.People) -> None:
+def test_a_deletion_that_relied_on_a_backup_holds_it(estate: make.Estate, people: make.People) -> None:
     cleaning.estate_with_masters(estate)
     stage = cleaning.submitted(cleaning.asked(people), people)
     assert stage.generation is not None
     assert "needs it" in str(kept(stage.generation).verdict.reasons[0].text)
 
 
-def test_a_drill_under_way_holds_its_copies(estate: make.Estate, people: make.People) -> None:
+def test_a_drill_under_way_holds_its_backups(estate: make.Estate, people: make.People) -> None:
     (old,) = expired(estate, 40)
     approval = ApprovalRequest.objects.get(prune=asked(estate, people))
     run = Run.objects.create(kind="verify", subject="drill:1", label="x", actor="x")
     drill = Drill.objects.create(environment=estate.qa.environment, approval=approval, run=run, namespace_id="x")
-    DrilledCopy.objects.create(drill=drill, generation=old, number=1, keys=0, bytes=0, last_index=0)
+    DrilledBackup.objects.create(drill=drill, generation=old, number=1, keys=0, bytes=0, last_index=0)
     assert f"Run {run.pk} reads it" in str(kept(old).verdict.reasons[0].text)
 
 
@@ -179,7 +179,7 @@ def test_a_shorter_rule_than_14_days_or_an_empty_one_is_refused() -> None:
 
 
 def test_the_simulator_shows_what_another_rule_would_do(estate: make.Estate, people: make.People) -> None:
-    copy(estate.qa, 40), copy(estate.qa, 20), copy(estate.qa, 1)
+    backup_of_age(estate.qa, 40), backup_of_age(estate.qa, 20), backup_of_age(estate.qa, 1)
     family = Family.objects.get(pattern="master:")
     found = [(each.now.verdict.state, each.then.verdict.state) for each in retained.tried(family, 15)]
     assert found == [(State.DUE, State.DUE), (State.WAITING, State.DUE), (State.NEWEST, State.NEWEST)]
@@ -194,8 +194,8 @@ def test_the_simulator_refuses_less_than_14_days(estate: make.Estate, people: ma
 
 
 def test_the_page_filters_by_state_and_family(estate: make.Estate, people: make.People) -> None:
-    due, waiting = copy(estate.qa, 40), copy(estate.qa, 20)
-    copy(estate.qa, 1)
+    due, waiting = backup_of_age(estate.qa, 40), backup_of_age(estate.qa, 20)
+    backup_of_age(estate.qa, 1)
     family = Family.objects.get(pattern="master:")
     page = signed_in(people.auditor).get(f"/retention/?environment=qa&family={family.pk}&state=due").text
     assert f"/backups/{due.pk}/pin" in page
@@ -212,8 +212,8 @@ def test_the_page_says_whose_owner_is_nobody(estate: make.Estate, people: make.P
     assert page.count("no person") == 1
 
 
-def test_a_copy_is_pinned_and_released_on_its_page(estate: make.Estate, people: make.People) -> None:
-    old, browser = copy(estate.qa, 400), signed_in(people.operator)
+def test_a_backup_is_pinned_and_released_on_its_page(estate: make.Estate, people: make.People) -> None:
+    old, browser = backup_of_age(estate.qa, 400), signed_in(people.operator)
     assert browser.post(f"/backups/{old.pk}/pin", {"reason": "Keep it"}).status_code == 302
     assert "Keep it" in browser.get(f"/backups/{old.pk}/").text
     pin = Pin.objects.get()
@@ -222,7 +222,7 @@ def test_a_copy_is_pinned_and_released_on_its_page(estate: make.Estate, people: 
 
 
 def test_who_comes_from_a_notice_only_confirms_the_pin(estate: make.Estate, people: make.People) -> None:
-    old = copy(estate.qa, 40)
+    old = backup_of_age(estate.qa, 40)
     browser = signed_in(people.operator)
     assert "Still needed" in browser.get(f"/backups/{old.pk}/pin?notice=1").content.decode()
     assert "Still needed" not in browser.get(f"/backups/{old.pk}/pin").content.decode()

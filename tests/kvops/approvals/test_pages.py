@@ -196,7 +196,7 @@ def test_a_cache_has_no_check_and_the_first_environment_no_example(
     assert "This is the first environment" in shown
 
 
-def test_the_page_leads_to_copy_check_names_and_record(people: make.People, asked: ApprovalRequest) -> None:
+def test_the_page_leads_to_backup_check_names_and_record(people: make.People, asked: ApprovalRequest) -> None:
     shown = page(people.reviewer, asked)
     assert 'href="/backups/4/"' in shown
     assert f'href="/audit/?subject=approval:{asked.pk}"' in shown

@@ -17,7 +17,7 @@ from kvops.supervision import heartbeats
 from tests import make
 from tests.backups.cleanup import helpers as cleaning
 from tests.backups.generations import helpers as copies
-from tests.backups.retention.copies_of_any_age import copy
+from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.kvops.approvals.evidence import EVIDENCE
 from tests.signing import signed_in
 
@@ -102,9 +102,9 @@ def test_the_first_steps_are_ticked_off_and_go(estate: make.Estate, people: make
     assert states() == []
 
 
-def test_the_newest_verified_copy_of_every_family_is_shown(estate: make.Estate, people: make.People) -> None:
+def test_the_newest_verified_backup_of_every_family_is_shown(estate: make.Estate, people: make.People) -> None:
     assert "No: there is no verified copy." in page(people.auditor)
-    old, new, other = copy(estate.qa, 2), copy(estate.qa, 1), copy(estate.production, 1)
+    old, new, other = backup_of_age(estate.qa, 2), backup_of_age(estate.qa, 1), backup_of_age(estate.production, 1)
     shown = page(people.auditor)
     assert f'href="/backups/{new.pk}/"' in shown
     assert f'href="/backups/{other.pk}/"' in shown
@@ -244,28 +244,28 @@ def test_keys_nobody_classified_are_an_alarm(estate: make.Estate, people: make.P
     assert alarm.url == "/keys/qa/SETTINGS/?category=unclassified"
 
 
-def test_a_damaged_copy_is_an_alarm_with_its_reason(estate: make.Estate, people: make.People) -> None:
-    copies.copy_of(estate, status="damaged", problem="Entry 3 differs.")
+def test_a_damaged_backup_is_an_alarm_with_its_reason(estate: make.Estate, people: make.People) -> None:
+    copies.backup_of(estate, status="damaged", problem="Entry 3 differs.")
     shown = page(people.auditor)
     assert "is damaged" in shown
     assert "Entry 3 differs." in shown
 
 
-def test_a_partial_copy_is_an_alarm(estate: make.Estate, people: make.People) -> None:
-    copies.copy_of(estate, status="partial", vanished=2)
+def test_a_partial_backup_is_an_alarm(estate: make.Estate, people: make.People) -> None:
+    copies.backup_of(estate, status="partial", vanished=2)
     assert "is partial" in page(people.auditor)
 
 
-def test_a_copy_nobody_read_back_for_a_day_is_an_alarm(estate: make.Estate, people: make.People) -> None:
-    copies.copy_of(estate)
+def test_a_backup_nobody_read_back_for_a_day_is_an_alarm(estate: make.Estate, people: make.People) -> None:
+    copies.backup_of(estate)
     assert "was never read back" not in page(people.auditor)
-    copies.copy_of(estate, finished_at=Now() - timedelta(days=2))
+    copies.backup_of(estate, finished_at=Now() - timedelta(days=2))
     assert "was never read back" in page(people.auditor)
 
 
-def test_a_good_copy_ends_the_alarm_of_an_older_one(estate: make.Estate, people: make.People) -> None:
-    copies.copy_of(estate, status="partial", vanished=2)
-    copies.copy_of(estate, status="verified", verified_at=Now())
+def test_a_good_backup_ends_the_alarm_of_an_older_one(estate: make.Estate, people: make.People) -> None:
+    copies.backup_of(estate, status="partial", vanished=2)
+    copies.backup_of(estate, status="verified", verified_at=Now())
     assert "is partial" not in page(people.auditor)
 
 
@@ -278,7 +278,7 @@ def test_the_page_counts_no_keys_and_does_not_grow_with_them(estate: make.Estate
     with CaptureQueriesContext(connection) as few:
         browser.get("/")
     for number in range(20):
-        copies.copy_of(estate, prefixes=[f"master:{number}:"])
+        copies.backup_of(estate, prefixes=[f"master:{number}:"])
         scanned(estate.qa, legacy=10_000_000)
     with CaptureQueriesContext(connection) as many:
         browser.get("/")

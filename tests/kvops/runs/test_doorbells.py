@@ -87,7 +87,7 @@ def test_a_task_that_is_submitted_again_does_nothing(estate: make.Estate, cluste
     assert seen(estate, run) == before
 
 
-def test_an_old_row_that_is_put_back_does_nothing(estate: make.Estate, cluster: Callable[[], None]) -> None:
+def test_an_old_row_that_is_restored_does_nothing(estate: make.Estate, cluster: Callable[[], None]) -> None:
     run, payload = finished_scan(estate)
     before = seen(estate, run)
     for _ in range(3):

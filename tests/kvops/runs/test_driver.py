@@ -93,7 +93,7 @@ def raising(error: Exception) -> Step:
 # Creating
 
 
-def test_a_run_its_doorbell_and_its_entry_are_one_transaction() -> None:
+def test_a_run_its_wake_up_task_and_its_entry_are_one_transaction() -> None:
     def create_and_fail() -> None:
         with log.transaction():
             runs.create(Run.Kind.SCAN, subject="namespace:1", label="x", actor=OPERATOR)
@@ -115,7 +115,7 @@ def test_a_subject_has_one_open_run_of_a_kind() -> None:
         create()
 
 
-def test_a_foreground_run_rings_no_doorbell() -> None:
+def test_a_foreground_run_has_no_wake_up_task() -> None:
     create(foreground=True)
     assert OrmQ.objects.count() == 0
 
@@ -261,7 +261,7 @@ def test_a_run_is_not_finished_when_what_follows_fails(monkeypatch: pytest.Monke
     assert actions(run) == ["run.created", "run.failed"]
 
 
-def test_a_run_that_is_over_is_not_started_again_by_a_late_doorbell() -> None:
+def test_a_run_that_is_over_is_not_started_again_by_a_late_wake_up_task() -> None:
     run = create()
     runs.drive(run.pk)
     runs.drive(run.pk)
@@ -570,7 +570,7 @@ def test_a_run_is_not_resumed_beside_a_newer_one() -> None:
 # The sweep
 
 
-def test_a_lost_doorbell_is_rung_again_once() -> None:
+def test_a_lost_wake_up_task_is_rung_again_once() -> None:
     run = create()
     forget_the_wake_up_task(run)
     assert (sweeping.wake_due(), sweeping.wake_due(), OrmQ.objects.count()) == (1, 0, 1)
