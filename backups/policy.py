@@ -18,8 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import Dataset
-from kvops.approvals import evidence
-from kvops.approvals import prepared_changes as changes
+from kvops.approvals import evidence, prepared_changes
 from kvops.environments.definition import BINDING
 from kvops.environments.toml import (
     Applied,
@@ -30,7 +29,7 @@ from kvops.environments.toml import (
     insist_unique,
     load,
 )
-from kvops.inventory import families as categories
+from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, Person, PolicyVersion, PreparedChange
 from kvops.wording import say
 
@@ -61,7 +60,7 @@ class DatasetDefinition:
 class Policy:
     """Everything a policy defines."""
 
-    families: tuple[categories.FamilyDefinition, ...]
+    families: tuple[key_families.FamilyDefinition, ...]
     datasets: tuple[DatasetDefinition, ...]
 
     def as_data(self) -> dict[str, object]:
@@ -90,7 +89,7 @@ def parse_policy(text: str) -> Policy:
 
 def policy_of_table(top: TomlTable) -> Policy:
     """The same from a table that was read already. Raises DefinitionRefused."""
-    families = categories.read_families(top)
+    families = key_families.read_families(top)
     datasets = sorted((_dataset(table, families) for table in top.tables("dataset")), key=lambda d: d.name)
     top.done()
     if not families:
@@ -100,7 +99,7 @@ def policy_of_table(top: TomlTable) -> Policy:
     return Policy(families, tuple(datasets))
 
 
-def _dataset(table: TomlTable, families: Sequence[categories.FamilyDefinition]) -> DatasetDefinition:
+def _dataset(table: TomlTable, families: Sequence[key_families.FamilyDefinition]) -> DatasetDefinition:
     dataset = DatasetDefinition(
         name=table.text("name", pattern=r"[a-z0-9][a-z0-9_-]*", takes="takes a-z, 0-9, - and _", longest=60),
         binding=_binding(table, "binding"),
@@ -150,13 +149,13 @@ def policy_in_force() -> Policy:
         DatasetDefinition(**{**row, "ignore": tuple(row["ignore"])})
         for row in Dataset.objects.order_by("name").values(*fields)
     ]
-    return Policy(categories.families_in_force(), tuple(datasets))
+    return Policy(key_families.families_in_force(), tuple(datasets))
 
 
 def apply_policy(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
     """Put the policy of a TOML text in force, or prepare the change for a second person.
 
-    Raises DefinitionRefused and its kinds DatasetInUse and categories.FamilyInUse, and approvals.ApprovalRefused.
+    Raises DefinitionRefused and its kinds DatasetInUse and key_families.FamilyInUse, and approvals.ApprovalRefused.
     """
     wanted = parse_policy(text)
     found = differences(policy_in_force().things(), wanted.things())
@@ -166,7 +165,7 @@ def apply_policy(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
         with log.transaction():  # a rehearsal: what the database refuses is better known before a reviewer decides
             _write(wanted)
             transaction.set_rollback(True)
-        return changes.prepare_change(
+        return prepared_changes.prepare_change(
             ApprovalRequest.Kind.POLICY, definition=wanted.as_data(), summary=found, actor=actor
         )
     with log.transaction():
@@ -184,7 +183,7 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     with log.transaction():
         _lock()
         found = differences(policy_in_force().things(), wanted.things())
-        changes.claim_change(change, by=by)
+        prepared_changes.claim_change(change, by=by)
         _put_in_force(wanted, found, by.actor)
     return Applied(tuple(found))
 
@@ -213,7 +212,7 @@ def _put_in_force(wanted: Policy, found: Sequence[str], actor: log.Actor) -> Non
 
 
 def _write(wanted: Policy) -> None:
-    categories.replace(wanted.families)
+    key_families.replace(wanted.families)
     for dataset in Dataset.objects.exclude(name__in=[d.name for d in wanted.datasets]):
         try:
             dataset.delete()

@@ -8,13 +8,13 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from audit import log
-from backups.bucket import listing as matching
-from backups.bucket import reconcile as reconciling
-from backups.bucket import rollback as contradictions
+from backups.bucket import listing as bucket_listing
+from backups.bucket import reconcile as bucket_reconcile
+from backups.bucket import rollback as bucket_rollback
 from backups.models import Generation, StoredObject
 from bench.objects import name
 from kvops.models import Environment, Namespace, Person, Role, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.signing import signed_in
 
@@ -27,7 +27,7 @@ type Measured = dict[str, float]
 def reconcile() -> Measured:
     """List the bucket and settle the difference; the seconds of all, and of settling."""
     settling: list[float] = []
-    real = matching.settle
+    real = bucket_listing.settle
 
     def settle(run: Run, **more: object) -> dict[str, int]:
         begun = time.perf_counter()
@@ -37,9 +37,9 @@ def reconcile() -> Measured:
             settling.append(time.perf_counter() - begun)
 
     begun = time.perf_counter()
-    with mock.patch.object(matching, "settle", settle):
-        run = reconciling.start(_environment(), actor=ACTOR, foreground=True)
-        for _ in runs.drive_to_the_end(run):
+    with mock.patch.object(bucket_listing, "settle", settle):
+        run = bucket_reconcile.start(_environment(), actor=ACTOR, foreground=True)
+        for _ in run_driver.drive_to_the_end(run):
             pass
     if run.state != Run.State.SUCCEEDED:
         raise SystemExit(f"The run {run.get_state_display()}: {run.error}")
@@ -49,12 +49,14 @@ def reconcile() -> Measured:
 def look() -> Measured:
     """Look for the newest manifest where copies are known that lie at the end of what the bucket holds."""
     with log.transaction():
-        run = runs.create(Run.Kind.BACKUP, subject="bench", label="bench", actor=ACTOR, environment=_environment())
-    for number in range(contradictions.TRIES):
+        run = run_driver.create(
+            Run.Kind.BACKUP, subject="bench", label="bench", actor=ACTOR, environment=_environment()
+        )
+    for number in range(bucket_rollback.TRIES):
         stem = name(10**12 - 10 + number).removesuffix(".json")
         _copy(stem, run if number == 0 else _another(run, number))
     begun = time.perf_counter()
-    contradictions.compare_newest_manifest(_environment())
+    bucket_rollback.compare_newest_manifest(_environment())
     return {"seconds": time.perf_counter() - begun}
 
 

@@ -5,12 +5,12 @@ import time
 from django.db.models import F
 
 from backups.cleanup import preparation, sharing
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupStage
 from bench.fakes import PREFIX
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Category, Family, Person, Role, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 
 type Measured = dict[str, float]
@@ -22,13 +22,13 @@ def prepare() -> Measured:
     Family.objects.update(category=Category.CACHE, note="for the bench")
     operator = make.person("operator", Role.OPERATOR)
     make.person("reviewer", Role.REVIEWER)
-    asked = cleanup.request(binding="SETTINGS", prefix=PREFIX, reason="bench", by=operator)
+    asked = cleanup_requests.request(binding="SETTINGS", prefix=PREFIX, reason="bench", by=operator)
     begun = time.perf_counter()
     names = preparation.freeze_stage(CleanupStage.objects.get(), by=operator)
     frozen = time.perf_counter() - begun
     preparation.prepare_stage(CleanupStage.objects.get(), by=operator)
     _work(CleanupStage.State.VERIFIED)
-    cleanup.state_references(asked, commit="0000000", command="rg", hits=0, answer="none", by=operator)
+    cleanup_requests.state_references(asked, commit="0000000", command="rg", hits=0, answer="none", by=operator)
     sharing.state(CleanupStage.objects.get(), place="bench", by=operator)
     return {"names": names, "freeze": frozen}
 
@@ -36,17 +36,17 @@ def prepare() -> Measured:
 def submit() -> Measured:
     """Submit the deletion and approve it, at the budget of which the reviewer is told."""
     begun = time.perf_counter()
-    cleanup.submit(CleanupStage.objects.get(), by=Person.objects.get(name="Operator"))
+    cleanup_requests.submit(CleanupStage.objects.get(), by=Person.objects.get(name="Operator"))
     submitted = time.perf_counter() - begun
     request = ApprovalRequest.objects.get()
-    approvals.approve(request, by=Person.objects.get(name="Reviewer"), shown=request.digest)
+    approval_gate.approve(request, by=Person.objects.get(name="Reviewer"), shown=request.digest)
     return {"seconds": submitted}
 
 
 def delete() -> Measured:
     """Start the approved deletion and work until the keys are proven gone."""
     begun = time.perf_counter()
-    cleanup.start_deletion(CleanupStage.objects.get(), by=Person.objects.get(name="Operator"))
+    cleanup_requests.start_deletion(CleanupStage.objects.get(), by=Person.objects.get(name="Operator"))
     _work(CleanupStage.State.CONFIRMED)
     stage = CleanupStage.objects.get()
     gaps = sorted(gap for gap in stage.chunks.values_list("gap_ms", flat=True) if gap is not None)
@@ -67,4 +67,4 @@ def _work(until: CleanupStage.State) -> None:
             raise SystemExit([f"{run.get_kind_display()}: {run.error}" for run in Run.objects.filter(state="failed")])
         if run.wake_at is not None:
             time.sleep(max(0.0, run.wake_at.timestamp() - time.time()))
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)

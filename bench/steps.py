@@ -9,14 +9,14 @@ from unittest import mock
 from django.db import connection
 
 from audit import log
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import Generation
 from bench import bucket, stage
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
-from kvops.inventory import merge as merging
-from kvops.inventory import scan as inventory
+from kvops.inventory import merge as inventory_merge
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Category, Environment, Family, Namespace, PolicyVersion, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 ACTOR = log.Actor.system("bench")
 SLUGS = ("bench", "bench2")
@@ -57,12 +57,12 @@ def scan() -> Measured:
     staging: list[float] = []
     merge: list[float] = []
     with (
-        mock.patch.object(inventory, "_list", _timed(inventory._list, listing)),
-        mock.patch.object(merging, "stage_keys", _timed(merging.stage_keys, staging)),
-        mock.patch.object(merging, "analyze", _timed(merging.analyze, merge)),
-        mock.patch.object(merging, "merge", _timed(merging.merge, merge)),
+        mock.patch.object(inventory_scan, "_list", _timed(inventory_scan._list, listing)),
+        mock.patch.object(inventory_merge, "stage_keys", _timed(inventory_merge.stage_keys, staging)),
+        mock.patch.object(inventory_merge, "analyze", _timed(inventory_merge.analyze, merge)),
+        mock.patch.object(inventory_merge, "merge", _timed(inventory_merge.merge, merge)),
     ):
-        whole = _drive(inventory.start_scan(_namespace(), actor=ACTOR, foreground=True).run)
+        whole = _drive(inventory_scan.start_scan(_namespace(), actor=ACTOR, foreground=True).run)
     return {**whole, "listing": sum(listing), "staging": sum(staging), "merge": sum(merge)}
 
 
@@ -84,13 +84,13 @@ def copy() -> Measured:
 
 def backup() -> Measured:
     """Copy all keys to the bucket."""
-    started = generations.start_backup(_namespace(), prefixes=[PREFIX], actor=ACTOR, foreground=True)
+    started = generation_start.start_backup(_namespace(), prefixes=[PREFIX], actor=ACTOR, foreground=True)
     return _drive(started.run)
 
 
 def verify() -> Measured:
     """Read the newest copy back."""
-    return _drive(generations.start_verification(Generation.objects.latest("pk"), actor=ACTOR, foreground=True))
+    return _drive(generation_start.start_verification(Generation.objects.latest("pk"), actor=ACTOR, foreground=True))
 
 
 STEPS: dict[str, Callable[[], Measured]] = {
@@ -114,7 +114,7 @@ def _namespace() -> Namespace:
 
 def _drive(run: Run) -> Measured:
     begun = time.perf_counter()
-    for _ in runs.drive_to_the_end(run):
+    for _ in run_driver.drive_to_the_end(run):
         pass
     if run.state != Run.State.SUCCEEDED:
         raise SystemExit(f"The run {run.get_state_display()}: {run.error}")

@@ -7,23 +7,23 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops.approvals import gate as approvals
-from kvops.inventory import missing
-from kvops.notifications import outbox as notifications
+from kvops.approvals import gate as approval_gate
+from kvops.inventory import missing as unexplained_deletions
+from kvops.notifications import outbox
 from kvops.runs import kinds
-from kvops.schedules import jobs as schedules
+from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision import sweep
 
 
 def _named() -> Iterator[str]:
     for kind in kinds.KINDS.values():
         yield from filter(None, (kind.handler, *kind.finished, kind.resumed))
-    for gate in approvals.KINDS.values():
+    for gate in approval_gate.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
-    yield from filter(None, (event.delivered for event in notifications.EVENTS.values()))
-    yield from missing.EXPLAINED
+    yield from filter(None, (event.delivered for event in outbox.EVENTS.values()))
+    yield from unexplained_deletions.EXPLAINED
     yield from (f"kvops.tasks.{task}" for task in ("step", "canary", "look", "deliver"))
-    yield from (*sweep.LOOKS, *(job.function for job in schedules.JOBS.values()))
+    yield from (*sweep.LOOKS, *(job.function for job in schedule_jobs.JOBS.values()))
 
 
 @register()

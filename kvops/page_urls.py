@@ -2,54 +2,53 @@
 
 from django.urls import URLPattern, path
 
-from kvops.approvals import views as approvals
-from kvops.environments import views as environments
-from kvops.inventory import family_views as categories
-from kvops.inventory import key_views as key
-from kvops.inventory import missing_views as missing
-from kvops.inventory import views as keys
-from kvops.notifications import views as notifications
-from kvops.overview import views as overview
-from kvops.runs import views as runs
-from kvops.schedules import views as schedules
+from kvops.approvals import views as approval_views
+from kvops.environments import views as environment_views
+from kvops.inventory import family_views, key_views
+from kvops.inventory import missing_views as unexplained_views
+from kvops.inventory import views as inventory_views
+from kvops.notifications import views as notification_views
+from kvops.overview import views as overview_views
+from kvops.runs import views as run_views
+from kvops.schedules import views as schedule_views
 from kvops.site import health
 
 urlpatterns: list[URLPattern] = [
-    path("", overview.index, name="home"),
-    path("live", overview.live, name="home-live"),
-    path("approvals/", approvals.index, name="approvals"),
-    path("approvals/<int:pk>/", approvals.detail, name="approval"),
-    path("approvals/<int:pk>/apply", approvals.apply, name="approval-apply"),
-    path("approvals/<int:pk>/decide", approvals.decide, name="approval-decide"),
-    path("approvals/<int:pk>/withdraw", approvals.withdraw, name="approval-withdraw"),
-    path("approvals/changes/<int:pk>/submit", approvals.submit_change, name="change-submit"),
-    path("categories/", categories.index, name="categories"),
-    path("environments/", environments.index, name="environments"),
-    path("environments/<slug:environment>/check", environments.check, name="environment-check"),
-    path("environments/<slug:environment>/release", environments.release, name="environment-release"),
-    path("environments/<slug:environment>/stop", environments.stop, name="environment-stop"),
+    path("", overview_views.index, name="home"),
+    path("live", overview_views.live, name="home-live"),
+    path("approvals/", approval_views.index, name="approvals"),
+    path("approvals/<int:pk>/", approval_views.detail, name="approval"),
+    path("approvals/<int:pk>/apply", approval_views.apply, name="approval-apply"),
+    path("approvals/<int:pk>/decide", approval_views.decide, name="approval-decide"),
+    path("approvals/<int:pk>/withdraw", approval_views.withdraw, name="approval-withdraw"),
+    path("approvals/changes/<int:pk>/submit", approval_views.submit_change, name="change-submit"),
+    path("categories/", family_views.index, name="categories"),
+    path("environments/", environment_views.index, name="environments"),
+    path("environments/<slug:environment>/check", environment_views.check, name="environment-check"),
+    path("environments/<slug:environment>/release", environment_views.release, name="environment-release"),
+    path("environments/<slug:environment>/stop", environment_views.stop, name="environment-stop"),
     path("healthz", health.healthz, name="healthz"),
-    path("key/<slug:environment>/<str:binding>/", key.detail, name="key"),
-    path("key/<slug:environment>/<str:binding>/value", key.value, name="key-value"),
-    path("keys/<slug:environment>/<str:binding>/", keys.index, name="keys"),
-    path("keys/<slug:environment>/<str:binding>/names", keys.download, name="keys-download"),
-    path("keys/<slug:environment>/<str:binding>/scan", keys.scan, name="scan"),
-    path("unexplained/", missing.index, name="unexplained"),
-    path("unexplained/<int:pk>/", missing.detail, name="unexplained-scan"),
-    path("unexplained/<int:pk>/acknowledge", missing.acknowledge, name="unexplained-acknowledge"),
-    path("unexplained/<int:pk>/names", missing.download, name="unexplained-names"),
-    path("notifications/", notifications.index, name="notifications"),
-    path("notifications/<int:pk>/again", notifications.again, name="notification-again"),
-    path("notifications/<int:pk>/drop", notifications.drop, name="notification-drop"),
+    path("key/<slug:environment>/<str:binding>/", key_views.detail, name="key"),
+    path("key/<slug:environment>/<str:binding>/value", key_views.value, name="key-value"),
+    path("keys/<slug:environment>/<str:binding>/", inventory_views.index, name="keys"),
+    path("keys/<slug:environment>/<str:binding>/names", inventory_views.download, name="keys-download"),
+    path("keys/<slug:environment>/<str:binding>/scan", inventory_views.scan, name="scan"),
+    path("unexplained/", unexplained_views.index, name="unexplained"),
+    path("unexplained/<int:pk>/", unexplained_views.detail, name="unexplained-scan"),
+    path("unexplained/<int:pk>/acknowledge", unexplained_views.acknowledge, name="unexplained-acknowledge"),
+    path("unexplained/<int:pk>/names", unexplained_views.download, name="unexplained-names"),
+    path("notifications/", notification_views.index, name="notifications"),
+    path("notifications/<int:pk>/again", notification_views.again, name="notification-again"),
+    path("notifications/<int:pk>/drop", notification_views.drop, name="notification-drop"),
     path("readyz", health.readyz, name="readyz"),
-    path("runs/", runs.index, name="runs"),
-    path("runs/<int:pk>/", runs.detail, name="run"),
-    path("runs/<int:pk>/live", runs.live, name="run-live"),
-    path("runs/<int:pk>/resume", runs.resume, name="run-resume"),
-    path("runs/<int:pk>/stop", runs.stop, name="run-stop"),
-    path("schedules/", schedules.index, name="schedules"),
-    path("schedules/<int:pk>/", schedules.detail, name="schedule"),
-    path("schedules/<int:pk>/change", schedules.change, name="schedule-change"),
-    path("schedules/<int:pk>/pause", schedules.pause, name="schedule-pause"),
-    path("schedules/<int:pk>/unpause", schedules.unpause, name="schedule-unpause"),
+    path("runs/", run_views.index, name="runs"),
+    path("runs/<int:pk>/", run_views.detail, name="run"),
+    path("runs/<int:pk>/live", run_views.live, name="run-live"),
+    path("runs/<int:pk>/resume", run_views.resume, name="run-resume"),
+    path("runs/<int:pk>/stop", run_views.stop, name="run-stop"),
+    path("schedules/", schedule_views.index, name="schedules"),
+    path("schedules/<int:pk>/", schedule_views.detail, name="schedule"),
+    path("schedules/<int:pk>/change", schedule_views.change, name="schedule-change"),
+    path("schedules/<int:pk>/pause", schedule_views.pause, name="schedule-pause"),
+    path("schedules/<int:pk>/unpause", schedule_views.unpause, name="schedule-unpause"),
 ]

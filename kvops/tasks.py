@@ -1,13 +1,13 @@
 """What the queue may call: an id in, one call."""
 
-from kvops.notifications import outbox as notifications
-from kvops.runs import driver as runs
+from kvops.notifications import outbox
+from kvops.runs import driver as run_driver
 from kvops.supervision import heartbeats, sweep
 
 
 def step(run_id: int) -> None:
     """Work on a run for one step."""
-    runs.drive(run_id)
+    run_driver.drive(run_id)
 
 
 def look_into_bucket(environment_id: int) -> None:
@@ -17,7 +17,7 @@ def look_into_bucket(environment_id: int) -> None:
 
 def deliver(notification_id: int) -> None:
     """Send a notification."""
-    notifications.deliver(notification_id)
+    outbox.deliver(notification_id)
 
 
 def canary(_pk: int) -> None:

@@ -10,12 +10,12 @@ from django.conf import settings
 from django.db.models import F
 
 from audit import log
-from backups.generations import start as generations
-from backups.masters import start as masters
+from backups.generations import start as generation_start
+from backups.masters import start as masters_start
 from backups.models import Generation
 from kvops import clock
 from kvops.models import Environment, Namespace
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from sandbox.people import NotTheSandbox
 
 ACTOR = log.Actor.command("sandbox")
@@ -30,8 +30,8 @@ def create() -> None:
         for namespace in Namespace.objects.filter(binding="SETTINGS").select_related("environment"):
             _back_up(namespace, timedelta(days=days))
     for environment in Environment.objects.order_by("order"):
-        made = masters.start_export(masters.choose(environment), actor=ACTOR, foreground=True)
-        for _ in runs.drive_to_the_end(made.run):
+        made = masters_start.start_export(masters_start.choose(environment), actor=ACTOR, foreground=True)
+        for _ in run_driver.drive_to_the_end(made.run):
             pass
         _verify(made)
 
@@ -39,8 +39,8 @@ def create() -> None:
 def _back_up(namespace: Namespace, ago: timedelta) -> None:
     then = clock.now() - ago
     with patch("kvops.clock.now", lambda: then):
-        generation = generations.start_backup(namespace, prefixes=["master:"], actor=ACTOR, foreground=True)
-        for _ in runs.drive_to_the_end(generation.run):
+        generation = generation_start.start_backup(namespace, prefixes=["master:"], actor=ACTOR, foreground=True)
+        for _ in run_driver.drive_to_the_end(generation.run):
             pass
     _verify(generation)
     Generation.objects.filter(pk=generation.pk).update(verified_at=F("verified_at") - ago)
@@ -48,5 +48,5 @@ def _back_up(namespace: Namespace, ago: timedelta) -> None:
 
 def _verify(generation: Generation) -> None:
     generation.refresh_from_db()
-    for _ in runs.drive_to_the_end(generations.start_verification(generation, actor=ACTOR, foreground=True)):
+    for _ in run_driver.drive_to_the_end(generation_start.start_verification(generation, actor=ACTOR, foreground=True)):
         pass

@@ -4,7 +4,7 @@ from django.conf import settings
 
 from audit import log
 from kvops.models import Role
-from kvops.people import setup as people
+from kvops.people import setup as people_setup
 from sandbox.environment import PEOPLE
 
 
@@ -18,6 +18,6 @@ def create() -> None:
         raise NotTheSandbox("Accounts with known passwords are for the sandbox; use `manage.py setup_people`.")
     with log.transaction():
         for email, (role, password) in PEOPLE.items():
-            user = people.add(email, Role(role), actor=log.Actor.command("sandbox"))
+            user = people_setup.add(email, Role(role), actor=log.Actor.command("sandbox"))
             user.set_password(password)
             user.save()

@@ -24,7 +24,7 @@ from kvops.models import (
     Scratch,
     User,
 )
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
 
@@ -170,5 +170,5 @@ def work(*, late: bool = False) -> None:
         if not due:
             return
         for pk in due:
-            runs.drive(pk)
+            run_driver.drive(pk)
     raise AssertionError("the work does not come to an end")

@@ -25,18 +25,18 @@ from django.db import connection
 from django.test import Client
 
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
-from backups.comparisons import start as comparisons
-from backups.generations import start as generations
+from backups.cleanup import requests as cleanup_requests
+from backups.comparisons import start as comparison_start
+from backups.generations import start as generation_start
 from backups.models import Generation
-from backups.restores import undo
+from backups.restores import undo as stage_undo
 from kvops import timing
 from kvops.logs import Formatter
 from kvops.models import Category, Environment, Notification, Run
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from tests import keys, make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.restores import helpers as restoring
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.backups.restores.helpers import Policy
 from tests.fakes.slack import FakeSlack
 from tests.signing import signed_in
@@ -134,31 +134,33 @@ def settings_with_canaries(estate: make.Estate, monkeypatch: pytest.MonkeyPatch)
     for namespace in (estate.qa, estate.production):
         for name, value in zip(names(), values(), strict=True):
             estate.put(namespace, name, value)
-    cleaning.scan(estate.qa, estate.production)
+    cleanup_helpers.scan(estate.qa, estate.production)
     return estate
 
 
 def everything_that_happens(estate: make.Estate, people: make.People) -> Iterator[str]:
     """Copies that work and copies that fail, deletions, restores, comparisons; what people and terminals are told."""
-    made = restoring.verified_backup(estate.qa, "mail:")
+    made = restore_helpers.verified_backup(estate.qa, "mail:")
     yield from _failures(estate)
     yield from _commands(estate)
-    comparisons.with_kv(made, estate.qa, actor=make.SETUP)
-    request = cleanup.request(binding="SETTINGS", prefix=names()[0], exact=True, reason="x", by=people.operator)
-    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
-    preparation.prepare_stage(cleaning.stage_of(request), by=people.operator)
+    comparison_start.with_kv(made, estate.qa, actor=make.SETUP)
+    request = cleanup_requests.request(
+        binding="SETTINGS", prefix=names()[0], exact=True, reason="x", by=people.operator
+    )
+    preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
+    preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
-    cleaning.share(cleaning.stage_of(request), people)
-    cleanup.submit(cleaning.stage_of(request), by=people.operator)
-    cleaning.approve(cleaning.stage_of(request), people)
-    cleanup.start_deletion(cleaning.stage_of(request), by=people.operator)
+    cleanup_helpers.share(cleanup_helpers.stage_of(request), people)
+    cleanup_requests.submit(cleanup_helpers.stage_of(request), by=people.operator)
+    cleanup_helpers.approve(cleanup_helpers.stage_of(request), people)
+    cleanup_requests.start_deletion(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
-    undo.start_undo(cleaning.stage_of(request), by=people.operator2)
+    stage_undo.start_undo(cleanup_helpers.stage_of(request), by=people.operator2)
     make.work()
     for name, value in zip(names(), reversed(list(values())), strict=True):
         estate.put(estate.qa, name, value)
-    restore = restoring.done(made, people, on_conflict=Policy.OVERWRITE)
-    yield str(restoring.outcomes(restore))
+    restore = restore_helpers.done(made, people, on_conflict=Policy.OVERWRITE)
+    yield str(restore_helpers.outcomes(restore))
 
 
 FORGERIES: list[Callable[[bytes], bytes]] = [
@@ -172,18 +174,18 @@ FORGERIES: list[Callable[[bytes], bytes]] = [
 def _failures(estate: make.Estate) -> Iterator[str]:
     """A copy whose store refuses it, and copies that somebody with the recipients wrote anew, and wrongly."""
     estate.s3.fault("403", "PUT", times=50)
-    failed = generations.start_backup(estate.qa, prefixes=["mail:1"], actor=make.SETUP)
+    failed = generation_start.start_backup(estate.qa, prefixes=["mail:1"], actor=make.SETUP)
     make.work()
     estate.s3._faults.clear()
     failed.run.refresh_from_db()
     assert failed.run.state == Run.State.FAILED
     with patch("backups.generations.export.Export.step", side_effect=ValueError(CANARIES[0])):
-        unforeseen = generations.start_backup(estate.qa, prefixes=["mail:1"], actor=make.SETUP)
+        unforeseen = generation_start.start_backup(estate.qa, prefixes=["mail:1"], actor=make.SETUP)
         make.work()
     unforeseen.run.refresh_from_db()
     assert unforeseen.run.error_code == "unexpected"
     for forge in FORGERIES:
-        made = restoring.verified_backup(estate.qa, "mail:0")
+        made = restore_helpers.verified_backup(estate.qa, "mail:0")
         key = made.object_keys()[0]
         opened = pyrage.decrypt(estate.s3.objects[key], [keys.OFFLINE])
         estate.s3.objects[key] = pyrage.encrypt(forge(opened), [keys.OPERATIONS.to_public()])
@@ -226,7 +228,7 @@ def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
         places[f"asked by {who}"] = b"".join(asked_for(client, newest))
         places |= pages(client, str(who))
     for pk in Notification.objects.values_list("pk", flat=True):
-        notifications.deliver(pk)
+        outbox.deliver(pk)
     places |= {f"mail {at}": one.message().as_bytes() for at, one in enumerate(mail.outbox)}
     places |= {f"slack {at}": json.dumps(one, ensure_ascii=False).encode() for at, one in enumerate(slack.taken)}
     logging.getLogger().removeHandler(written)
@@ -240,7 +242,7 @@ def test_no_secret_is_anywhere_but_in_kv_and_in_encrypted_objects(
 
 
 def test_the_search_finds_what_is_there(settings_with_canaries: make.Estate) -> None:
-    made = restoring.verified_backup(settings_with_canaries.qa, "mail:")
+    made = restore_helpers.verified_backup(settings_with_canaries.qa, "mail:")
     opened = pyrage.decrypt(settings_with_canaries.s3.objects[made.object_keys()[0]], [keys.OFFLINE])
     for canary in CANARIES:
         assert canary.encode() in opened or any(one in opened for one in spellings(canary))

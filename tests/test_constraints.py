@@ -32,12 +32,11 @@ from backups.models import (
     RestoreChunk,
 )
 from kvops.models import ApprovalRequest, DatabaseRollback, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import kinds, outcomes
-from kvops.runs import lease as leases
+from kvops.runs import lease as run_lease
 from tests.constraints import comparisons_rows as comparisons_rows
-from tests.constraints import drills_rows, investigations_rows, restores_rows
-from tests.constraints import retention_rows as prunes_rows
+from tests.constraints import drills_rows, investigations_rows, restores_rows, retention_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,
@@ -121,7 +120,7 @@ TABLE = [
     *REAPPEARANCES,
     *PINS,
     *restores_rows.RESTORES,
-    *prunes_rows.PRUNES,
+    *retention_rows.PRUNES,
     *comparisons_rows.COMPARISONS,
     *drills_rows.DRILLS,
     *investigations_rows.INVESTIGATIONS,
@@ -140,8 +139,8 @@ FROZEN = [
         {*GENERATION_FROZEN},
         {"status", "verify_run_id", "verified_at", "problem", "retain_until", "deleted_at"},
     ),
-    (PruneRequest, {*prunes_rows.FROZEN}, prunes_rows.MOVED),
-    (PruneEntry, {*prunes_rows.ENTRY_FROZEN}, prunes_rows.ENTRY_MOVED),
+    (PruneRequest, {*retention_rows.FROZEN}, retention_rows.MOVED),
+    (PruneEntry, {*retention_rows.ENTRY_FROZEN}, retention_rows.ENTRY_MOVED),
     (Pin, {*PIN_FROZEN}, {*PIN_REMOVED}),
     (Investigation, {*investigations_rows.FROZEN}, investigations_rows.MOVED),
     (Reappearance, {*REAPPEARED}, {*ACKNOWLEDGED}),
@@ -319,11 +318,11 @@ CREATE TRIGGER note AFTER UPDATE ON kvops_run FOR EACH ROW
 """
 
 
-def finish(lease: leases.Lease) -> outcomes.Done:
+def finish(lease: run_lease.Lease) -> outcomes.Done:
     return outcomes.Done()
 
 
-def fail(lease: leases.Lease) -> None:
+def fail(lease: run_lease.Lease) -> None:
     raise outcomes.RunError("x", "It did not work.")
 
 
@@ -335,12 +334,12 @@ def test_the_code_moves_runs_along_every_arrow_and_no_other(
     sql(NOTE_MOVES)
     for kind in ("scan", "backup"):
         run = world.run(kind=kind)
-        runs.drive(run.pk)
-        with suppress(runs.NotResumable):
-            runs.resume(run, actor=log.Actor.system("tests"))
-            runs.request_stop(run, actor=log.Actor.system("tests"))
-            runs.drive(run.pk)
-            runs.resume(run, actor=log.Actor.system("tests"))
+        run_driver.drive(run.pk)
+        with suppress(run_driver.NotResumable):
+            run_driver.resume(run, actor=log.Actor.system("tests"))
+            run_driver.request_stop(run, actor=log.Actor.system("tests"))
+            run_driver.drive(run.pk)
+            run_driver.resume(run, actor=log.Actor.system("tests"))
     assert set(rows("SELECT * FROM moved")) == drawn(Run)
 
 

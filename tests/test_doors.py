@@ -15,21 +15,21 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit import log
-from backups.bucket import protection as guards
-from backups.comparisons import start as comparisons
-from backups.drills import requests as drills
-from backups.investigations import requests as investigations
+from backups.bucket import protection as bucket_protection
+from backups.comparisons import start as comparison_start
+from backups.drills import requests as drill_requests
+from backups.investigations import requests as investigation_requests
 from backups.models import CleanupStage, ComparisonEntry, Generation, PlainDump, StoredObject
-from backups.restores import selection as selecting
+from backups.restores import selection as restore_selection
 from backups.retention import pins
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
+from kvops.approvals import gate as approval_gate
+from kvops.approvals import prepared_changes
 from kvops.models import ApprovalRequest, Family, Notification, Role, Run, Scan, Schedule
-from kvops.runs import driver as runs
-from kvops.schedules import jobs as schedules
+from kvops.runs import driver as run_driver
+from kvops.schedules import jobs as schedule_jobs
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.retention import requesting as pruning
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.retention import requesting
 from tests.signing import signed_in
 
 LOGIN = 0
@@ -63,35 +63,37 @@ class DoorsWorld:
 
 @pytest.fixture
 def world(estate: make.Estate, people: make.People) -> DoorsWorld:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     assert stage.generation is not None
     assert stage.approval is not None
-    change = changes.prepare_change(ApprovalRequest.Kind.POLICY, definition={}, summary=["x"], actor=make.SETUP)
+    change = prepared_changes.prepare_change(
+        ApprovalRequest.Kind.POLICY, definition={}, summary=["x"], actor=make.SETUP
+    )
     dump = PlainDump.objects.create(
         namespace=estate.qa, prefixes=["master:"], host="h", path="/p", sha256="0" * 64, keys=1, bytes=1, actor="cli:x"
     )
     with log.transaction():
-        run = runs.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP)
+        run = run_driver.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP)
     scan = Scan.objects.filter(namespace=estate.qa).latest("pk")
     Scan.objects.filter(pk=scan.pk).update(unexplained=1)
-    schedules.provide()
+    schedule_jobs.provide()
     note = Notification.objects.create(event="run.failed", subject="run:0", person=people.operator, title="x")
-    asked = drills.ask(make.scratch(estate).environment, days=30, cap=10, by=people.operator)
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
-    drill = drills.start(estate.qa.environment, by=people.operator)
+    asked = drill_requests.ask(make.scratch(estate).environment, days=30, cap=10, by=people.operator)
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
+    drill = drill_requests.start(estate.qa.environment, by=people.operator)
     make.scratch(estate, "production")
-    restore = selecting.prepare_restore(stage.generation, actor=make.SETUP)
-    compared = comparisons.with_kv(stage.generation, estate.qa, actor=make.SETUP)
+    restore = restore_selection.prepare_restore(stage.generation, actor=make.SETUP)
+    compared = comparison_start.with_kv(stage.generation, estate.qa, actor=make.SETUP)
     compared.entries.create(name="master:a:1", kind="value")
     comparison: list[object] = [stage.generation.pk, compared.pk]
-    guards.ask_cloudflare(estate.qa.environment)
+    bucket_protection.ask_cloudflare(estate.qa.environment)
     cache = Family.objects.get(pattern="mastercache:")
     asked_for = {"title": "x", "reason": "x", "days": 7}
-    investigation = investigations.start(estate.qa, family=cache, by=people.operator, **asked_for)  # type: ignore[arg-type]
+    investigation = investigation_requests.start(estate.qa, family=cache, by=people.operator, **asked_for)  # type: ignore[arg-type]
     check = stage.generation.checks.get().pk
-    pruning.expired(estate, 40)
-    prune = pruning.asked(estate, people).pk
+    requesting.expired(estate, 40)
+    prune = requesting.asked(estate, people).pk
     pin = pins.pin(stage.generation, reason="x", by=people.operator)
     return DoorsWorld(
         stage,

@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from tests import judge, make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare import ApiCall
 from tests.fakes.cloudflare_api import Answered
 
@@ -92,19 +92,19 @@ def test_an_approved_deletion_is_no_permission_to_write() -> None:
 @pytest.fixture
 def stage(estate: make.Estate, people: make.People) -> make.Estate:
     """A deletion of three masters of QA that was approved and claimed."""
-    cleaning.estate_with_masters(estate)
-    cleaning.started(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    cleanup_helpers.started(cleanup_helpers.asked(people), people)
     return estate
 
 
 def test_an_approved_set_is_read_from_the_evidence_and_the_bucket(stage: make.Estate) -> None:
-    values = {name: cleaning.digest(cleaning.master(name)) for name in cleaning.NAMES}
+    values = {name: cleanup_helpers.digest(cleanup_helpers.master(name)) for name in cleanup_helpers.NAMES}
     assert judge.approved_sets(stage.s3.objects) == [judge.Approved(make.NAMESPACES["qa"], values)]
 
 
 def test_what_was_approved_and_not_claimed_is_no_set(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    cleaning.approved(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     assert judge.approved_sets(estate.s3.objects) == []
 
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from backups import archive as manifest
+from backups import archive
 from backups.bucket.r2 import (
     AccessRefused,
     Elsewhere,
@@ -116,9 +116,9 @@ def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
 
 
 def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:
-    """The name of a new generation, from the environment's key template. Raises manifest.LayoutError."""
-    template = manifest.kv_template(prefixes[0] if len(prefixes) == 1 else "")
-    return manifest.object_stem(
+    """The name of a new generation, from the environment's key template. Raises archive.LayoutError."""
+    template = archive.kv_template(prefixes[0] if len(prefixes) == 1 else "")
+    return archive.object_stem(
         environment.key_template + template.removeprefix("backups"),
         environment=environment.slug,
         prefix="_".join(prefix.removesuffix(":") for prefix in prefixes),
@@ -128,9 +128,9 @@ def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str
 
 
 def investigation_stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:
-    """The name of a new copy for an investigation. Raises manifest.LayoutError."""
-    return manifest.object_stem(
-        manifest.INVESTIGATIONS_TEMPLATE,
+    """The name of a new copy for an investigation. Raises archive.LayoutError."""
+    return archive.object_stem(
+        archive.INVESTIGATIONS_TEMPLATE,
         environment=environment.slug,
         prefix="_".join(prefix.removesuffix(":") for prefix in prefixes),
         at=at,
@@ -140,13 +140,13 @@ def investigation_stem(environment: Environment, prefixes: Sequence[str], at: da
 def masters_stem(environment: Environment, at: datetime) -> str:
     """The name of a new copy of master data: the team's day, with the time for a later one of that day.
 
-    Raises manifest.LayoutError.
+    Raises archive.LayoutError.
     """
-    template = environment.key_template + manifest.MASTERS_TEMPLATE.removeprefix("backups")
+    template = environment.key_template + archive.MASTERS_TEMPLATE.removeprefix("backups")
 
     def named(*, later: bool) -> str:
         zone = timezone.get_default_timezone()
-        return manifest.object_stem(template, environment=environment.slug, prefix="", at=at, zone=zone, later=later)
+        return archive.object_stem(template, environment=environment.slug, prefix="", at=at, zone=zone, later=later)
 
     first = named(later=False)
     if Generation.objects.filter(bucket=environment.r2_bucket, stem=first).exists():

@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import access as storage
-from backups.bucket import lock_rules as locks
+from backups.bucket import access as bucket_access
+from backups.bucket import lock_rules
 from backups.bucket.lock_rules import Locked
 from backups.models import BucketProtection, Generation
 from kvops import clock, timing
@@ -36,7 +36,7 @@ from kvops.cloudflare import (
 )
 from kvops.connections.calls import Calls
 from kvops.models import Environment, NotificationEvent
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.wording import say
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,9 @@ def locked_until(generation: Generation) -> Locked | None:
     protection = known(generation.environment)
     if not protection.known or generation.bucket != generation.environment.r2_bucket:
         return None
-    return locks.locked_until_by(rules_of(protection), generation.stem, generation.finished_at or generation.started_at)
+    return lock_rules.locked_until_by(
+        rules_of(protection), generation.stem, generation.finished_at or generation.started_at
+    )
 
 
 def lock_of(generation: Generation) -> BucketProtection.Lock:
@@ -80,7 +82,7 @@ def lock_of(generation: Generation) -> BucketProtection.Lock:
     if not protection.known or generation.bucket != generation.environment.r2_bucket:
         return Lock.UNKNOWN
     put_at = generation.finished_at or generation.started_at
-    return Lock(locks.judge(rules_of(protection), generation.stem, put_at=put_at, least=RETENTION))
+    return Lock(lock_rules.judge(rules_of(protection), generation.stem, put_at=put_at, least=RETENTION))
 
 
 def shown(generation: Generation) -> dict[str, object]:
@@ -160,7 +162,7 @@ class _AnotherAccount(ConfigurationError):
 
 
 def _ask(environment: Environment, keep: Callable[[], None]) -> _ProtectionAnswer:
-    bucket, root = environment.r2_bucket, storage.root(environment)
+    bucket, root = environment.r2_bucket, bucket_access.root(environment)
     jurisdiction = _jurisdiction(environment)
     with Calls(environment, keep) as calls:
         client = calls.client
@@ -172,12 +174,12 @@ def _ask(environment: Environment, keep: Callable[[], None]) -> _ProtectionAnswe
         deleting = [rule for rule in calls.outcome(lifecycle) if rule.enabled]
         domains = [calls.outcome(managed), *calls.outcome(custom)]
     return _ProtectionAnswer(
-        Lock(locks.judge(rules, root, put_at=clock.now(), least=RETENTION)),
+        Lock(lock_rules.judge(rules, root, put_at=clock.now(), least=RETENTION)),
         tuple(rules),
-        tuple(rule.id for rule in locks.wider(rules, root, environment.key_template.partition("{")[0])),
+        tuple(rule.id for rule in lock_rules.wider(rules, root, environment.key_template.partition("{")[0])),
         tuple(domain.name for domain in domains if domain.enabled),
-        tuple(rule.id for rule in deleting if locks.meet(rule.prefix, root)),
-        locks.expiry(deleting, storage.investigations_root(environment)),
+        tuple(rule.id for rule in deleting if lock_rules.meet(rule.prefix, root)),
+        lock_rules.expiry(deleting, bucket_access.investigations_root(environment)),
     )
 
 
@@ -205,7 +207,7 @@ def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> Buc
                 actor=log.Actor.system("guards"),
                 environment=environment.slug,
                 subject=f"environment:{environment.slug}",
-                subject_label=f"{environment.r2_bucket}/{storage.root(environment)}",
+                subject_label=f"{environment.r2_bucket}/{bucket_access.root(environment)}",
                 details={
                     "lock": protection.lock,
                     "rules": [rule.id[:100] for rule in found.rules[:20]],
@@ -234,7 +236,7 @@ def _tell(protection: BucketProtection) -> None:
     if protection.public:
         lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(protection.public)))
     title = _("The bucket of %(environment)s is not guarded as it should be")
-    notifications.post(
+    outbox.post(
         NotificationEvent.BUCKET_UNPROTECTED,
         subject=f"environment:{protection.environment.slug}",
         title=say(title, environment=protection.environment.name),
@@ -252,7 +254,9 @@ def _action(protection: BucketProtection) -> Action:
 
 
 def _of(environment: Environment) -> str:
-    return f"{environment.account_id} {environment.r2_endpoint} {environment.r2_bucket}/{storage.root(environment)}"
+    return (
+        f"{environment.account_id} {environment.r2_endpoint} {environment.r2_bucket}/{bucket_access.root(environment)}"
+    )
 
 
 def _is_old(protection: BucketProtection) -> bool:

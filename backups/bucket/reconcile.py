@@ -17,15 +17,15 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import access as storage
-from backups.bucket import listing as matching
+from backups.bucket import access as bucket_access
+from backups.bucket import listing as bucket_listing
 from backups.bucket.r2 import NotOffered, R2Store, Upload
 from backups.models import Generation, StoredObject
 from kvops import clock
 from kvops.models import Environment, NotificationEvent, Person, Run
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.prefixes import distinct
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
 from kvops.schedules.jobs import Begun
@@ -63,7 +63,7 @@ TOLD: dict[str, tuple[NotificationEvent, Promise]] = {
 
 
 def start(environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False) -> Run:
-    """Start listing the environment's bucket in a new run. Raises runs.AlreadyOpen."""
+    """Start listing the environment's bucket in a new run. Raises run_driver.AlreadyOpen."""
     with log.transaction():
         return _create(environment, actor=actor, person=person, foreground=foreground)
 
@@ -71,10 +71,10 @@ def start(environment: Environment, *, actor: log.Actor, person: Person | None =
 def _create(
     environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
 ) -> Run:
-    return runs.create(
+    return run_driver.create(
         Run.Kind.RECONCILE,
         subject=_subject(environment),
-        label=f"{environment.r2_bucket}/{storage.root(environment)}"[:300],
+        label=f"{environment.r2_bucket}/{bucket_access.root(environment)}"[:300],
         actor=actor,
         person=person,
         environment=environment,
@@ -88,7 +88,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
         return Begun()
     try:
         return Begun([_create(environment, actor=actor)])
-    except runs.AlreadyOpen as open_:
+    except run_driver.AlreadyOpen as open_:
         return Begun(refused=[*open_.args])
 
 
@@ -142,10 +142,10 @@ def reconcile(lease: Lease) -> Again | None:
     environment = lease.run.environment
     if environment is None:
         raise RunError("no_environment", gettext_noop("The environment of this run is gone."))
-    with storage.errors_for_a_run():
+    with bucket_access.errors_for_a_run():
         if lease.run.cursor.get("bucket") != environment.r2_bucket:
             _begin(lease, environment)
-        with storage.store(environment) as store:
+        with bucket_access.store(environment) as store:
             while lease.run.cursor["roots"]:
                 _page(lease, store)
                 if lease.tired:
@@ -165,15 +165,15 @@ def _uploads(store: R2Store, environment: Environment) -> list[Upload] | None:
 
 def _roots(environment: Environment) -> list[str]:
     """What the names of the environment's objects begin with."""
-    return [storage.root(environment), storage.investigations_root(environment)]
+    return [bucket_access.root(environment), bucket_access.investigations_root(environment)]
 
 
 def _begin(lease: Lease, environment: Environment) -> None:
     bucket = environment.r2_bucket
-    prefixes = distinct([*_roots(environment), *matching.roots(environment.pk, bucket)])
+    prefixes = distinct([*_roots(environment), *bucket_listing.roots(environment.pk, bucket)])
     place = {"roots": prefixes, "bucket": bucket, "after": "", "staged": 0}
     with lease.checkpoint(cursor={**lease.run.cursor, **place}, done=0):
-        matching.clear_objects(environment.pk)
+        bucket_listing.clear_objects(environment.pk)
 
 
 def _page(lease: Lease, store: R2Store) -> None:
@@ -184,7 +184,7 @@ def _page(lease: Lease, store: R2Store) -> None:
     staged = at["staged"] + len(page.objects)
     following = {"after": page.objects[-1].key} if page.more else {"after": "", "roots": at["roots"][1:]}
     with lease.checkpoint(cursor={**at, "staged": staged, **following}, done=staged, note=f"Listed {staged} objects"):
-        matching.stage_objects(lease.run, page.objects)
+        bucket_listing.stage_objects(lease.run, page.objects)
 
 
 def _tell(run: Run, environment: Environment, begun: datetime) -> None:
@@ -194,7 +194,7 @@ def _tell(run: Run, environment: Environment, begun: datetime) -> None:
         names = list(new.order_by("key").values_list("key", flat=True)[:5])
         n = new[: COUNTED + 1].count()
         if names:
-            notifications.post(
+            outbox.post(
                 event,
                 subject=f"run:{run.pk}",
                 title=say(title, environment=environment.name, n=n if n <= COUNTED else f"> {COUNTED}"),
@@ -207,18 +207,18 @@ def _tell(run: Run, environment: Environment, begun: datetime) -> None:
 
 def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None) -> Again | None:
     at, before, begun = lease.run.cursor, newest_listing(environment), clock.now()
-    matching.analyze()
+    bucket_listing.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it
     try:
         with lease.checkpoint(Done(result), note=""):
-            counts = matching.settle(
+            counts = bucket_listing.settle(
                 lease.run, bucket=at["bucket"], staged=at["staged"], before=before.created_at if before else None
             )
             result.update({f"{status}_objects": count for status, count in counts.items()})
             if uploads is not None:
-                matching.keep_uploads(environment, uploads)
+                bucket_listing.keep_uploads(environment, uploads)
                 result["unfinished_uploads"] = len(uploads)
-            found = matching.found_since(lease.run, begun, NAMED)
+            found = bucket_listing.found_since(lease.run, begun, NAMED)
             _tell(lease.run, environment, begun)
             differs = bool(uploads or found or sum(counts.values()) > counts[Status.KNOWN])
             log.record(
@@ -229,12 +229,12 @@ def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None
                 subject_label=lease.run.label[:200],
                 details={**result, **({"new": [f"{one.status}: {one.key[:200]}" for one in found]} if found else {})},
             )
-    except matching.ListingMismatch as mismatch:
+    except bucket_listing.ListingMismatch as mismatch:
         restarts = at.get("restarts", 0) + 1
         too_often = restarts > MAX_RESTARTS
         note = gettext_noop("What was listed got lost; listing from the beginning.")
         with lease.checkpoint(cursor={} if too_often else {"restarts": restarts}, done=0, note=note):
-            matching.clear_objects(environment.pk)
+            bucket_listing.clear_objects(environment.pk)
         if too_often:
             sentence = f"{mismatch} Nothing was changed; try again to list anew."
             raise RunError("stage_mismatch", sentence) from mismatch

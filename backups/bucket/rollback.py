@@ -1,7 +1,7 @@
 """What the bucket says of the record: the newest manifest of each environment, read for `kvops.rollback`.
 
 A bucket of a million objects is not listed for that. The names of copies carry their times, so in each folder those
-begin where the copies this database has known for days end: `matching.settled`. Only a copy that was being written may
+begin where the copies this database has known for days end: `bucket_listing.settled`. Only a copy that was being written may
 get its manifest under an older name; whether it has one is asked by that name.
 """
 
@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from heapq import nlargest
 
-from backups import archive as manifest
-from backups.bucket import access as storage
-from backups.bucket import listing as matching
+from backups import archive
+from backups.bucket import access as bucket_access
+from backups.bucket import listing as bucket_listing
 from backups.bucket.r2 import ObjectInfo, ObjectMissing, R2Store, StoreError
 from backups.models import Generation
-from kvops import prefixes, timing
-from kvops import rollback as contradictions
+from kvops import prefixes, rollback, timing
 from kvops.connections import skew
 from kvops.models import DatabaseRollback, Environment, Skew
 from kvops.runs.outcomes import RunError, Stopped
@@ -44,11 +43,11 @@ def compare_newest_manifest(
     environment: Environment, keep: Callable[[], None] = lambda: None
 ) -> DatabaseRollback | None:
     """As `look_for_rollback`; `keep` is called between the pages. Raises StoreError when the bucket cannot be read."""
-    with storage.store(environment) as store:
+    with bucket_access.store(environment) as store:
         seen = _newest(store, environment, keep)
         skew.measure(environment, Skew.Service.R2, store.time())
     _looked[_key(environment)] = time.monotonic()
-    return contradictions.compare_manifest(environment, seen) if seen else None
+    return rollback.compare_manifest(environment, seen) if seen else None
 
 
 def insist_none(environment: Environment) -> None:
@@ -59,10 +58,10 @@ def insist_none(environment: Environment) -> None:
     looked = _looked.get(_key(environment))
     wrong = skew.why_skewed(environment, Skew.Service.R2)
     if wrong or looked is None or time.monotonic() - looked > timing.LOOK:
-        with storage.errors_for_a_run():
+        with bucket_access.errors_for_a_run():
             compare_newest_manifest(environment)
-    if why := contradictions.why_read_only():
-        raise Stopped(contradictions.CODE, english(why))
+    if why := rollback.why_read_only():
+        raise Stopped(rollback.CODE, english(why))
     if why := skew.why_skewed(environment, Skew.Service.R2):
         raise RunError(skew.CODE, english(why))
 
@@ -71,31 +70,31 @@ def _key(environment: Environment) -> tuple[int, str, str]:
     return (environment.pk, environment.r2_endpoint, environment.r2_bucket)
 
 
-def _newest(store: R2Store, environment: Environment, keep: Callable[[], None]) -> contradictions.Seen | None:
+def _newest(store: R2Store, environment: Environment, keep: Callable[[], None]) -> rollback.Seen | None:
     """What the newest manifest says that can be understood; None in a bucket without one."""
     found = {
         one.key: one for one in (*_listed(store, environment, keep), *_of_backups_in_writing(store, environment, keep))
     }
     for info in nlargest(TRIES, found.values(), key=lambda one: (one.last_modified, one.key)):
         try:
-            document = manifest.parse_manifest(store.get(info.key))
-        except (manifest.ManifestError, ObjectMissing) as problem:
+            document = archive.parse_manifest(store.get(info.key))
+        except (archive.ManifestError, ObjectMissing) as problem:
             logger.warning("%s is passed over: %s", info.key, problem)
             continue
-        return contradictions.Seen(info.key, info.last_modified, document.audit_sequence, document.audit_hash)
+        return rollback.Seen(info.key, info.last_modified, document.audit_sequence, document.audit_hash)
     return None
 
 
 def _listed(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
     """The manifests in the bucket, but for those this database has long known, as far as they need not be listed."""
-    settled = matching.settled(environment.pk, environment.r2_bucket, keep=TRIES)
-    mine = [storage.root(environment), storage.investigations_root(environment)]
-    for root in prefixes.distinct([*mine, *matching.roots(environment.pk, environment.r2_bucket)]):
+    settled = bucket_listing.settled(environment.pk, environment.r2_bucket, keep=TRIES)
+    mine = [bucket_access.root(environment), bucket_access.investigations_root(environment)]
+    for root in prefixes.distinct([*mine, *bucket_listing.roots(environment.pk, environment.r2_bucket)]):
         after, more = "", True
         while more:
             keep()
             page = store.page(root, after=after)
-            yield from (one for one in page.objects if one.key.endswith(manifest.manifest_key("")))
+            yield from (one for one in page.objects if one.key.endswith(archive.manifest_key("")))
             more = page.more
             if page.objects:
                 last = page.objects[-1].key
@@ -109,5 +108,5 @@ def _of_backups_in_writing(store: R2Store, environment: Environment, keep: Calla
     )
     for stem in writing.values_list("stem", flat=True):
         keep()
-        if info := store.head(manifest.manifest_key(stem)):
+        if info := store.head(archive.manifest_key(stem)):
             yield info

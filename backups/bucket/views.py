@@ -13,15 +13,15 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import Entry
-from backups.bucket import notes as noting
+from backups.bucket import notes as bucket_notes
 from backups.bucket import protection as bucket_protection
-from backups.bucket import reconcile as reconciling
+from backups.bucket import reconcile as bucket_reconcile
 from backups.bucket.forms import NoteForm, ObjectFilter
 from backups.models import StoredObject, UnfinishedUpload
 from kvops.models import Environment
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
-from kvops.web import files as downloads
+from kvops.runs import driver as run_driver
+from kvops.web import files as web_files
 from kvops.web.acting import refuse
 
 PAGE = 50
@@ -47,7 +47,7 @@ def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpR
     context = {
         "form": form,
         "note_form": note_form,
-        "buckets": list(reconciling.buckets()),
+        "buckets": list(bucket_reconcile.buckets()),
         "uploads": UnfinishedUpload.objects.select_related("environment").order_by("key", "pk")[:UPLOADS],
         "objects": found[:PAGE],
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
@@ -71,12 +71,12 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def table(request: HttpRequest) -> StreamingHttpResponse:
     """The filtered list as CSV, written while it is read."""
     found = ObjectFilter(request.GET).objects()
-    response = StreamingHttpResponse(downloads.csv_table(COLUMNS, _rows(found)), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(web_files.csv_table(COLUMNS, _rows(found)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="objects.csv"'
     return response
 
 
-def _rows(found: QuerySet[StoredObject]) -> Iterator[list[downloads.Cell]]:
+def _rows(found: QuerySet[StoredObject]) -> Iterator[list[web_files.Cell]]:
     for row in found.iterator(10_000):
         times = {
             name: at and at.isoformat()
@@ -116,8 +116,8 @@ def note_all(request: HttpRequest) -> HttpResponse:
 
 def _note(request: HttpRequest, found: QuerySet[StoredObject], environment: Environment, text: str) -> None:
     try:
-        noted = noting.note_objects(found, environment, text=text, by=person_of(request))
-    except noting.NoteRefused as refused:
+        noted = bucket_notes.note_objects(found, environment, text=text, by=person_of(request))
+    except bucket_notes.NoteRefused as refused:
         messages.error(request, str(refused))
         refuse(request, refused, environment, f"environment:{environment.slug}")
         return
@@ -144,8 +144,8 @@ def reconcile(request: HttpRequest, environment: str) -> HttpResponse:
     """List the environment's bucket anew and compare it with the copies."""
     found, person = get_object_or_404(Environment, slug=environment), person_of(request)
     try:
-        run = reconciling.start(found, actor=person.actor, person=person)
-    except runs.AlreadyOpen as refused:
+        run = bucket_reconcile.start(found, actor=person.actor, person=person)
+    except run_driver.AlreadyOpen as refused:
         messages.error(request, str(refused))
         refuse(request, refused, found, f"environment:{environment}")
         return redirect("backups:storage")
@@ -162,7 +162,7 @@ def _object(request: HttpRequest, found: StoredObject, form: NoteForm, status: i
         "object": found,
         "environment": found.environment,
         "form": form,
-        "listed": reconciling.newest_listing(found.environment),
+        "listed": bucket_reconcile.newest_listing(found.environment),
         "entries": Entry.objects.filter(subject=f"object:{found.pk}").order_by("-seq")[:ENTRIES],
         "may_note": request.user.has_perm("kvops.acknowledge"),
     }

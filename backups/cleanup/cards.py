@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
 
 from backups.cleanup import preparation, qa, sharing
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ReappearedForm, ShareForm
 from backups.cleanup.next_action import NEXT, NextAction, next_action
 from backups.cleanup.stages import busy_run
@@ -94,7 +94,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         run=run,
         scan=preparation.scan_of(stage) if may_freeze else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
-        leftovers=cleanup.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
+        leftovers=cleanup_requests.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
         reappeared=again["keys"],
         reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
         may_operate=may_operate,
@@ -131,7 +131,7 @@ def row(request: CleanupRequest) -> CleanupListRow:
 
 def may_state_references(request: CleanupRequest) -> bool:
     """Whether no stage was submitted with the present statement."""
-    return request.is_open and not request.stages.exclude(state__in=cleanup.UNSUBMITTED).exists()
+    return request.is_open and not request.stages.exclude(state__in=cleanup_requests.UNSUBMITTED).exists()
 
 
 def may_end(request: CleanupRequest) -> bool:

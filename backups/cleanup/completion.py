@@ -11,7 +11,7 @@ from audit.actions import Action
 from backups.cleanup import qa
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked, move
 from backups.models import CleanupException, CleanupRequest, CleanupStage
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person
 
 State = CleanupStage.State
@@ -74,7 +74,7 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
     for approval in ApprovalRequest.objects.filter(
         cleanupstage__request=cleanup, state__in=[ApprovalRequest.State.PENDING, ApprovalRequest.State.APPROVED]
     ):
-        approvals.withdraw(approval, by=by, reason=reason)
+        approval_gate.withdraw(approval, by=by, reason=reason)
     with log.transaction():
         stages = CleanupStage.objects.select_for_update().filter(request=cleanup)
         _insist_not_begun(stages)

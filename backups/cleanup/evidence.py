@@ -9,8 +9,8 @@ from hashlib import sha256
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from backups import archive as manifest
-from backups.bucket import protection as guards
+from backups import archive
+from backups.bucket import protection as bucket_protection
 from backups.cleanup import cost
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
 from backups.models import (
@@ -43,7 +43,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
     """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
     request, environment, namespace = stage.request, stage.environment, stage.namespace
     generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
-    newest, lock = policy.newest(), guards.shown(generation)
+    newest, lock = policy.newest(), bucket_protection.shown(generation)
     return {
         "format": FORMAT,
         "action": "delete_keys",
@@ -119,7 +119,7 @@ def _generation(generation: Generation) -> dict[str, object]:
 def _entries_root(generation: Generation) -> str:
     """The root over all that Postgres holds of the copy's entries: a deletion compares KV with these rows."""
     columns = ("index", "name", "expiration", "outcome", "size", "digest")
-    root = manifest.Root()
+    root = archive.Root()
     rows = GenerationEntry.objects.filter(generation=generation).order_by("index").values_list(*columns)
     for index, name, expiration, outcome, size, entry in rows.iterator(10_000):
         line = f"{index} {expiration} {outcome} {size} {bytes(entry or b'').hex()} {name}"
@@ -228,7 +228,7 @@ def _warnings(stage: CleanupStage, generation: Generation) -> list[dict[str, obj
             warnings.append({"code": "qa_reappeared", "environment": found.environment.name, "count": again})
     if generation.expired:
         warnings.append({"code": "expired", "count": generation.expired})
-    if public := guards.known(generation.environment).public:
+    if public := bucket_protection.known(generation.environment).public:
         warnings.append({"code": "bucket_public", "hosts": public})
     if generation.read == "bulk":
         warnings.append({"code": "read_in_bulk"})

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from backups.cleanup.stepper import spelled
 from backups.models import CleanupRequest, CleanupStage
 from kvops.cloudflare import MAX_NAME_BYTES
-from kvops.inventory import families as categories
+from kvops.inventory import families as key_families
 from kvops.models import Category, Family, Namespace
 from kvops.names import storable
 
@@ -96,7 +96,7 @@ class AskForm(forms.Form):
     def _asked_for(self, asked: QueryDict) -> dict[str, str | bool]:
         """What a link from the pages of the keys fills in."""
         binding, prefix = asked.get("binding", ""), asked.get("prefix", "")
-        family = categories.family_of(binding, prefix) if storable(prefix) else None
+        family = key_families.family_of(binding, prefix) if storable(prefix) else None
         if family is None or str(family.pk) not in self.families:
             return {"binding": binding, "prefix": prefix}
         below = "" if prefix == family.pattern else prefix
@@ -127,7 +127,7 @@ def _by_binding(families: Iterable[Family]) -> list[tuple[str, list[tuple[str, s
     counted = {
         (row.family_id, namespace.pk): row.keys
         for namespace in Namespace.objects.all()
-        for row in categories.keys_by_family(namespace)
+        for row in key_families.keys_by_family(namespace)
     }
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order"))
     for family in families:

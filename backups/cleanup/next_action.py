@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from backups.cleanup import preparation, qa
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import backup_is_fresh, busy_run, run_of
 from backups.cleanup.stepper import spelled
 from backups.models import BackupShare, CleanupStage
@@ -167,6 +167,6 @@ def _again(stage: CleanupStage) -> NextAction:
 
 
 def _accept(stage: CleanupStage) -> NextAction:
-    if cleanup.leftovers(stage).exists() and not stage.leftovers_note:
+    if cleanup_requests.leftovers(stage).exists() and not stage.leftovers_note:
         return NextAction(_("Explain what was left"), "backups:stage_leftovers", stage.pk)
     return NextAction(_("Accept"), "backups:stage_accept", stage.pk)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
+from backups import archive
 from backups.cleanup import sharing
 from backups.cleanup.stages import (
     By,
@@ -31,14 +31,14 @@ from backups.cleanup.stages import (
     run_of,
     send_back,
 )
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations.start import NotVerifiable
-from backups.integrity import start as integrity
+from backups.integrity import start as check_start
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
 from kvops.models import Namespace, Person, Run, Scan
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.wording import say
 
 State = CleanupStage.State
@@ -62,7 +62,7 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
             raise CleanupRefused(say(sentence, state=State(mine.state).label))
         CleanupEntry.objects.filter(stage=stage).delete()
         names = _add_names(stage)
-        digest = manifest.names_sha256(
+        digest = archive.names_sha256(
             CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("name", flat=True).iterator(10_000)
         )
         move(
@@ -109,14 +109,14 @@ def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> R
     """Start what must be true before a submit: the copy, then its read-back, then the check; or the empty listings.
 
     Picks up where the stage is, so it is also "try again"; a run that failed or was stopped goes on. Raises
-    CleanupRefused, BackupRefused, CheckRefused, runs.AlreadyOpen and runs.NotResumable.
+    CleanupRefused, BackupRefused, CheckRefused, run_driver.AlreadyOpen and run_driver.NotResumable.
     """
     insist_operator(by)
     actor, person = doer(by)
     stage.refresh_from_db()
     last = run_of(stage)
     if last is not None and last.state in Run.RESUMABLE and stage.state not in {State.DELETING, State.DELETED}:
-        runs.resume(last, actor=actor)
+        run_driver.resume(last, actor=actor)
         return last
     with log.transaction():
         mine = locked(stage)
@@ -124,7 +124,7 @@ def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> R
         if mine.state == State.FROZEN and mine.names == 0:
             run = _prove_empty(mine, actor=actor, person=person, foreground=foreground)
         elif mine.state == State.FROZEN:
-            generation = generations.create_backup(
+            generation = generation_start.create_backup(
                 mine.namespace,
                 prefixes=[mine.request.prefix],
                 actor=actor,
@@ -136,13 +136,13 @@ def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> R
             CleanupStage.objects.filter(pk=mine.pk).update(generation=generation, returned_because="")
             run = generation.run
         elif mine.state == State.BACKED_UP:
-            run = generations.create_verification(
+            run = generation_start.create_verification(
                 generation_of(mine), actor=actor, person=person, foreground=foreground
             )
         elif mine.state == State.VERIFIED and mine.request.needs_check:
-            run = integrity.create_check(generation_of(mine), actor=actor, person=person, foreground=foreground).run
+            run = check_start.create_check(generation_of(mine), actor=actor, person=person, foreground=foreground).run
         elif mine.state in {State.VERIFIED, State.CHECKED} and not backup_is_fresh(mine):
-            run = generations.create_verification(
+            run = generation_start.create_verification(
                 generation_of(mine), actor=actor, person=person, foreground=foreground
             )
         else:
@@ -152,7 +152,7 @@ def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> R
 
 
 def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person | None, foreground: bool) -> Run:
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.CONFIRM,
         subject=f"stage:{stage.pk}",
         label=str(stage),
@@ -180,8 +180,8 @@ def backup_finished(run: Run) -> None:
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)
     try:
-        generations.create_verification(generation, actor=actor, person=run.started_by, foreground=run.foreground)
-    except (NotVerifiable, runs.AlreadyOpen) as refused:
+        generation_start.create_verification(generation, actor=actor, person=run.started_by, foreground=run.foreground)
+    except (NotVerifiable, run_driver.AlreadyOpen) as refused:
         note_blocked(stage, str(refused))
 
 
@@ -203,8 +203,8 @@ def verify_finished(run: Run) -> None:
     )
     if stage.request.needs_check:
         try:
-            integrity.create_check(generation, actor=actor, person=run.started_by, foreground=run.foreground)
-        except (CheckRefused, runs.AlreadyOpen) as refused:
+            check_start.create_check(generation, actor=actor, person=run.started_by, foreground=run.foreground)
+        except (CheckRefused, run_driver.AlreadyOpen) as refused:
             note_blocked(stage, str(refused))
 
 

@@ -7,7 +7,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.models import CleanupException, CleanupStage, Reappearance
 from kvops import timing
 from kvops.approvals import evidence
@@ -26,7 +26,7 @@ _NOTHING_DELETED = Q(names__gt=0, deleted=0)
 def scope_digest(stage: CleanupStage) -> str:
     """SHA-256 over what is cleaned up and by which rules, equal in every environment."""
     family = stage.request.family
-    dataset = datasets.dataset_for(stage.request.binding, stage.request.prefix)
+    dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
     scope = {
         "format": FORMAT,
         "binding": stage.request.binding,
@@ -35,7 +35,7 @@ def scope_digest(stage: CleanupStage) -> str:
         "prefix": stage.request.prefix,
         "exact": stage.request.exact,
         "policy": policy.newest().digest,
-        "dataset": datasets.definition_digest(dataset) if dataset else None,
+        "dataset": dataset_registry.definition_digest(dataset) if dataset else None,
     }
     return sha256(evidence.canonical_evidence(scope).encode()).hexdigest()
 

@@ -11,8 +11,9 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import protection as guards
-from backups.cleanup import evidence, qa, sharing
+from backups.bucket import protection as bucket_protection
+from backups.cleanup import evidence as cleanup_evidence
+from backups.cleanup import qa, sharing
 from backups.cleanup.completion import accept_stage, end, explain_leftovers, leftovers
 from backups.cleanup.stages import (
     By,
@@ -29,12 +30,12 @@ from backups.cleanup.stages import (
     move,
     send_back,
 )
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.models import CleanupRequest, CleanupStage, Generation
-from kvops.approvals import gate as approvals
-from kvops.inventory import families as categories
+from kvops.approvals import gate as approval_gate
+from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.wording import english, say
 
 __all__ = [
@@ -70,7 +71,7 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
     """The same within the caller's `audit.log.transaction()`. Raises CleanupRefused."""
     log.insist()
     insist_writable()
-    family = categories.family_of(binding, prefix)
+    family = key_families.family_of(binding, prefix)
     if family is None:
         raise CleanupRefused(
             say(
@@ -86,7 +87,7 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
                 family=family,
             )
         )
-    if family.category == "legacy" and datasets.dataset_for(binding, prefix) is None:
+    if family.category == "legacy" and dataset_registry.dataset_for(binding, prefix) is None:
         raise CleanupRefused(
             say(
                 _("%(family)s has no dataset, so it cannot be checked against D1. Add one to the policy first."),
@@ -201,11 +202,11 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         if ready == State.CHECKED:
             insist_check(mine)
         mine.scope_digest = qa.scope_digest(mine)
-        approval = approvals.submit(
+        approval = approval_gate.submit(
             ApprovalRequest.Kind.DELETE_KEYS,
             subject=f"stage:{mine.pk}",
-            title=evidence.title(mine),
-            evidence=evidence.build(mine),
+            title=cleanup_evidence.title(mine),
+            evidence=cleanup_evidence.build(mine),
             requester=by,
             environment=mine.environment,
         )
@@ -254,21 +255,21 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
         backup = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
         try:
-            guards.insist_known(backup, json.loads(mine.approval.evidence)["lock"])
-        except guards.NotKnown as refused:
+            bucket_protection.insist_known(backup, json.loads(mine.approval.evidence)["lock"])
+        except bucket_protection.NotKnown as refused:
             raise CleanupRefused(*refused.args) from refused
-        digest = evidence.evidence_digest(mine)
+        digest = cleanup_evidence.evidence_digest(mine)
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, digest=digest, by=by)
     stale = "What would be deleted is no longer what was approved."
-    approvals.withdraw(mine.approval, by=by, reason=stale)
+    approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise CleanupRefused(_("What would be deleted is no longer what was approved. Prepare the stage again."))
 
 
 def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, digest: str, by: Person) -> Run:
     kind = ApprovalRequest.Kind.DELETE_KEYS
-    approval = approvals.claim(approved, kind=kind, subject=f"stage:{mine.pk}", digest=digest, by=by)
-    run = runs.create(
+    approval = approval_gate.claim(approved, kind=kind, subject=f"stage:{mine.pk}", digest=digest, by=by)
+    run = run_driver.create(
         Run.Kind.DELETE,
         subject=f"stage:{mine.pk}",
         label=str(mine)[:300],

@@ -12,7 +12,7 @@ from audit.actions import Action
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked
 from backups.models import BackupShare, CleanupStage, Generation
 from kvops.models import Notification, NotificationEvent, Person
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.wording import moment, say
 
 SYSTEM = log.Actor.system("notifications")
@@ -23,7 +23,7 @@ def post(generation: Generation) -> None:
     if (generation.purpose, generation.status) != (Generation.Purpose.CLEANUP, Generation.Status.COMPLETE):
         return
     environment, prefix = generation.environment, ", ".join(f"{prefix}*" for prefix in generation.prefixes)
-    notifications.post(
+    outbox.post(
         NotificationEvent.BACKUP_FOR_DELETION,
         subject=f"generation:{generation.pk}",
         title=say(_("Copy for a deletion in %(name)s: %(what)s"), name=environment.name, what=prefix),

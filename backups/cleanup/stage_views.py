@@ -11,13 +11,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.cleanup import cards, cost, preparation, sharing
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, ShareForm
 from backups.cleanup.stages import CleanupRefused, run_of
 from backups.cleanup.views import act_on_cleanup
 from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage, Reappearance
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 PAGE = 50
 type _Listed = Sequence[CleanupEntry] | Sequence[CleanupChunk] | Sequence[CleanupException] | Sequence[Reappearance]
@@ -133,7 +133,7 @@ def submit(request: HttpRequest, pk: int) -> HttpResponse:
     stage, person = cards.stage_or_404(pk), person_of(request)
     done = _("Another person is asked to approve exactly this set.")
     return act_on_cleanup(
-        request, stage.request, None, lambda: cleanup.submit(stage, by=person), done=done, stage=stage
+        request, stage.request, None, lambda: cleanup_requests.submit(stage, by=person), done=done, stage=stage
     )
 
 
@@ -147,7 +147,7 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         stage.request,
         form,
-        lambda: cleanup.start_deletion(stage, by=person),
+        lambda: cleanup_requests.start_deletion(stage, by=person),
         done=_("The deletion has begun."),
         stage=stage,
         typed={f"stage-{pk}": form},
@@ -164,7 +164,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
         run = run_of(stage)
         if run is None:
             raise CleanupRefused(_("There is nothing that could go on."))
-        runs.resume(run, actor=person.actor)
+        run_driver.resume(run, actor=person.actor)
 
     return act_on_cleanup(
         request, stage.request, None, resume, done=_("The run goes on from where it was."), stage=stage
@@ -180,7 +180,7 @@ def leftovers(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         stage.request,
         form,
-        lambda: cleanup.explain_leftovers(stage, note=form.cleaned_data["note"], by=person),
+        lambda: cleanup_requests.explain_leftovers(stage, note=form.cleaned_data["note"], by=person),
         done=_("Your explanation is recorded."),
         stage=stage,
         typed={f"stage-{pk}": form},
@@ -197,7 +197,7 @@ def accept(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         stage.request,
         form,
-        lambda: cleanup.accept_stage(stage, note=form.cleaned_data["note"], by=person),
+        lambda: cleanup_requests.accept_stage(stage, note=form.cleaned_data["note"], by=person),
         done=_("The stage is accepted."),
         stage=stage,
         typed={f"stage-{pk}": form},

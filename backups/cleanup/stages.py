@@ -11,12 +11,12 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups import archive as manifest
+from backups import archive
 from backups.cleanup import qa
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import Person, PolicyVersion, Role, Run
 from kvops.refusals import Refused
 from kvops.wording import say
@@ -127,8 +127,8 @@ def insist_operator(by: By) -> None:
 def insist_writable() -> None:
     """Raise CleanupRefused while the product only reads."""
     try:
-        approvals.insist_writable()
-    except approvals.ApprovalRefused as refused:
+        approval_gate.insist_writable()
+    except approval_gate.ApprovalRefused as refused:
         raise CleanupRefused(str(refused)) from refused
 
 
@@ -145,9 +145,9 @@ def insist_turn(stage: CleanupStage) -> None:
 
 def insist_check(stage: CleanupStage) -> None:
     """Raise CleanupRefused unless the check was made by the dataset's rules that are in force."""
-    dataset = datasets.dataset_for(stage.request.binding, stage.request.prefix)
+    dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
     check = stage.check_passed
-    if check is None or dataset is None or check.definition_digest != datasets.definition_digest(dataset):
+    if check is None or dataset is None or check.definition_digest != dataset_registry.definition_digest(dataset):
         raise CleanupRefused(_("The dataset's rules changed since the check. Freeze the names and prepare again."))
 
 
@@ -167,8 +167,8 @@ def insist_idle(stage: CleanupStage) -> None:
 
 def insist_names(stage: CleanupStage) -> None:
     """Raise CleanupRefused unless the frozen names are what their digest says."""
-    with suppress(manifest.ManifestError):
-        if manifest.names_sha256(_numbered(stage)) == stage.names_sha256:
+    with suppress(archive.ManifestError):
+        if archive.names_sha256(_numbered(stage)) == stage.names_sha256:
             return
     raise CleanupRefused(_("The frozen names are not what was frozen. Have the database looked at."))
 
@@ -179,8 +179,8 @@ def _numbered(stage: CleanupStage) -> Iterator[str]:
     rows = CleanupEntry.objects.filter(stage=stage).order_by("index").values_list("index", "name")
     for index, name in rows.iterator():
         if index != expected:
-            raise manifest.ManifestError
+            raise archive.ManifestError
         expected += 1
         yield name
     if expected != stage.names:
-        raise manifest.ManifestError
+        raise archive.ManifestError

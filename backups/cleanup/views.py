@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from audit import log
 from audit.actions import Action
 from backups.cleanup import cards
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.forms import AskForm, CleanupFilter, EndForm, ReferencesForm
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
@@ -51,7 +51,7 @@ def new(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         chosen, person = form.cleaned_data, person_of(request)
         try:
-            made = cleanup.request(
+            made = cleanup_requests.request(
                 binding=chosen["binding"],
                 prefix=chosen["prefix"],
                 exact=chosen["exact"],
@@ -83,7 +83,7 @@ def references(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         mine,
         form,
-        lambda: cleanup.state_references(mine, **form.cleaned_data, by=person),
+        lambda: cleanup_requests.state_references(mine, **form.cleaned_data, by=person),
         done=_("Your statement is recorded."),
         typed={"references": form},
     )
@@ -98,7 +98,7 @@ def end(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         mine,
         form,
-        lambda: cleanup.end(mine, reason=form.cleaned_data["reason"], by=person),
+        lambda: cleanup_requests.end(mine, reason=form.cleaned_data["reason"], by=person),
         done=_("The clean-up is ended."),
         typed={"end": form},
     )

@@ -10,7 +10,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from backups.comparisons import start as comparisons
+from backups.comparisons import start as comparison_start
 from backups.models import Comparison, ComparisonEntry, Generation
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
@@ -54,7 +54,7 @@ class ComparisonForm(forms.Form):
 
 def _offered(generation: Generation, asked: str) -> Sequence[Generation]:
     """Copies that have keys in common with this one by their prefixes."""
-    found = comparisons.comparable(generation)
+    found = comparison_start.comparable(generation)
     wanted = (
         found.filter(pk=asked.removeprefix("backup:")) if asked.removeprefix("backup:").isdecimal() else found.none()
     )

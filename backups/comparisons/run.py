@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from backups.archive import EntryDigests
-from backups.bucket import access as storage
+from backups.bucket import access as bucket_access
 from backups.generations import encryption
 from backups.generations.entry_digests import Marks
 from backups.generations.export import entry_digest
@@ -50,12 +50,14 @@ _EQUAL = f"SELECT count(*) FROM {_JOIN.format(how='INNER')} WHERE l.digest = r.d
 
 def step(comparison: Comparison, lease: Lease) -> Again | int:
     """Work until the step is over; the number of names that do not differ once everything was compared."""
-    with storage.errors_for_a_run(), ExitStack() as stack:
-        marks = Marks(comparison.generation, stack.enter_context(storage.store(comparison.generation.environment)))
+    with bucket_access.errors_for_a_run(), ExitStack() as stack:
+        marks = Marks(
+            comparison.generation, stack.enter_context(bucket_access.store(comparison.generation.environment))
+        )
         if comparison.other is None:
             reader = stack.enter_context(KvReader(comparison.namespace.environment, lease.keep))
             return _Live(comparison, lease, marks, reader).step()
-        others = Marks(comparison.other, stack.enter_context(storage.store(comparison.other.environment)))
+        others = Marks(comparison.other, stack.enter_context(bucket_access.store(comparison.other.environment)))
         return _TwoBackups(comparison, lease, marks, others, comparison.other).step()
 
 

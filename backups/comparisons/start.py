@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.comparisons import run as contrasting
+from backups.comparisons import run as comparison_run
 from backups.models import Comparison, ComparisonEntry, Generation, Restore
 from kvops.models import Namespace, Person, Run
 from kvops.prefixes import common
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
 from kvops.wording import say
@@ -39,7 +39,7 @@ def comparable(generation: Generation) -> QuerySet[Generation]:
 def of_backups(one: Generation, other: Generation, *, actor: log.Actor, person: Person | None = None) -> Comparison:
     """Compare two copies, the later against the earlier; what was compared before is not compared again.
 
-    Raises ComparisonRefused and runs.AlreadyOpen.
+    Raises ComparisonRefused and run_driver.AlreadyOpen.
     """
     earlier, later = sorted((one, other), key=lambda backup: (backup.started_at, backup.pk))
     for backup in (earlier, later):
@@ -69,7 +69,7 @@ def with_kv(
 ) -> Comparison:
     """Compare a copy with what a namespace holds now; with a restore, only what that one put back, where it did.
 
-    Raises ComparisonRefused and runs.AlreadyOpen.
+    Raises ComparisonRefused and run_driver.AlreadyOpen.
     """
     _insist_comparable(generation)
     if namespace.binding != generation.namespace.binding:
@@ -94,7 +94,7 @@ def _start(
     person: Person | None,
 ) -> Comparison:
     against = f"copy {other.pk}" if other else f"{namespace} now"
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.COMPARISON,
         subject=f"generation:{generation.pk}",
         label=f"Copy {generation.pk} and {against}"[:300],
@@ -120,7 +120,7 @@ def compare_backups(lease: Lease) -> Again | None:
     """One step of a comparison; the last one counts what differs."""
     related = ("generation__environment", "other__environment", "namespace__environment", "restore")
     mine = Comparison.objects.select_related(*related).get(run=lease.run)
-    equal = contrasting.step(mine, lease)
+    equal = comparison_run.step(mine, lease)
     if isinstance(equal, Again):
         return equal
     kinds = Counter(dict(mine.entries.values_list("kind").annotate(n=Count("pk"))))

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from backups import archive as manifest
+from backups import archive
 from backups.bucket.r2 import StoreError
-from backups.comparisons import text_diff as lines
-from backups.generations import start as generations
+from backups.comparisons import text_diff
+from backups.generations import start as generation_start
 from backups.generations.values import ENCRYPTED, ValueHidden, record_view
 from backups.models import Generation, GenerationEntry
 from kvops.cloudflare import CloudflareError
 from kvops.connections import clients
-from kvops.inventory import value as values
+from kvops.inventory import value as key_value
 from kvops.models import Namespace, Person
 
 
@@ -37,7 +37,7 @@ class TwoSides:
     first: Side
     second: Side
     hidden: str | Promise
-    compared: lines.Compared | None
+    compared: text_diff.Compared | None
     equal: bool
 
 
@@ -56,15 +56,15 @@ def view_difference(generation: Generation, other: Generation | Namespace, name:
             second = _live(other, name, masked=masked)
         else:
             second = _facts(other, name) if masked else _backed_up(other, name)
-    except (manifest.Damaged, StoreError, CloudflareError) as problem:
+    except (archive.Damaged, StoreError, CloudflareError) as problem:
         raise ValueHidden(str(problem)) from problem
-    compared = None if masked else lines.compared(first.data, second.data)
+    compared = None if masked else text_diff.compared(first.data, second.data)
     return TwoSides(name, first, second, hidden, compared, not masked and first.data == second.data)
 
 
 def _hidden(generation: Generation, other: Generation | Namespace, name: str) -> str | Promise:
     """Why the values are not shown; empty where they are."""
-    if values.category_of(generation.namespace, name).sensitive:
+    if key_value.category_of(generation.namespace, name).sensitive:
         return _("Masked: the key is a setting, or nobody classified it.")
     encrypted = generation.encrypted or (isinstance(other, Generation) and other.encrypted)
     return ENCRYPTED if encrypted else ""
@@ -78,7 +78,7 @@ def _facts(generation: Generation, name: str) -> Side:
 
 def _backed_up(generation: Generation, name: str) -> Side:
     """The entry as the copy holds it."""
-    entry = generations.read_entry(generation, name)
+    entry = generation_start.read_entry(generation, name)
     if entry is None:
         return Side(generation, there=False)
     return Side(generation, True, len(entry.data), entry.expiration, entry.metadata, entry.data)

@@ -10,15 +10,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.comparisons import start as comparisons
-from backups.comparisons import values as viewing
+from backups.comparisons import start as comparison_start
+from backups.comparisons import values as comparison_values
 from backups.comparisons.forms import ComparisonFilter, ComparisonForm
 from backups.generations import values as generation_values
 from backups.models import Comparison, ComparisonEntry, Generation
 from kvops.models import Namespace
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
-from kvops.web import files as downloads
+from kvops.runs import driver as run_driver
+from kvops.web import files as web_files
 from kvops.web.acting import refuse
 from kvops.web.files import as_file
 
@@ -46,10 +46,10 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
     against, actor = form.cleaned_data["against"], person.actor
     try:
         if isinstance(against, Namespace):
-            made = comparisons.with_kv(generation, against, actor=actor, person=person)
+            made = comparison_start.with_kv(generation, against, actor=actor, person=person)
         else:
-            made = comparisons.of_backups(generation, against, actor=actor, person=person)
-    except (comparisons.ComparisonRefused, runs.AlreadyOpen) as refused:
+            made = comparison_start.of_backups(generation, against, actor=actor, person=person)
+    except (comparison_start.ComparisonRefused, run_driver.AlreadyOpen) as refused:
         form.add_error(None, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
         return _choose(request, generation, form, status=409)
@@ -129,7 +129,7 @@ def difference(
 ) -> HttpResponse:
     """A key in a copy beside the other side; a refusal leads back to where it was asked."""
     try:
-        found = viewing.view_difference(generation, other, name, by=person_of(request))
+        found = comparison_values.view_difference(generation, other, name, by=person_of(request))
     except generation_values.ValueHidden as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{generation.pk}")
@@ -143,14 +143,14 @@ def _choose(request: HttpRequest, generation: Generation, form: ComparisonForm, 
         "generation": generation,
         "environment": generation.environment,
         "form": form,
-        "comparable": generation.status in comparisons.COMPARABLE,
-        "made": comparisons.made_with(generation)[:MADE],
+        "comparable": generation.status in comparison_start.COMPARABLE,
+        "made": comparison_start.made_with(generation)[:MADE],
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
     return render(request, "comparisons/list.html", context, status=status)
 
 
-def _rows(entries: Iterator[ComparisonEntry]) -> Iterator[list[downloads.Cell]]:
+def _rows(entries: Iterator[ComparisonEntry]) -> Iterator[list[web_files.Cell]]:
     for entry in entries:
         yield [entry.name, entry.kind, entry.size, entry.other_size]
 

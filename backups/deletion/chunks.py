@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from backups import archive as manifest
+from backups import archive
 from backups.cleanup.cost import CHUNK, CHUNK_BYTES, EXACT_CHUNK, FIRST_CHUNK
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
@@ -87,7 +87,7 @@ def plan_again(chunk: CleanupChunk, ranges: Sequence[tuple[int, int]]) -> None:
 def leave(*planned: CleanupChunk) -> None:
     """Settle planned chunks without having sent anything."""
     CleanupChunk.objects.filter(pk__in=[chunk.pk for chunk in planned], state=State.PLANNED).update(
-        state=State.SETTLED, settled_at=Now(), names_sha256=manifest.names_sha256([])
+        state=State.SETTLED, settled_at=Now(), names_sha256=archive.names_sha256([])
     )
 
 

@@ -6,10 +6,10 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from backups.cleanup.stages import CleanupRefused, insist_operator, locked
-from backups.deletion import chunks
+from backups.deletion import chunks as deletion_chunks
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops.models import Person, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 State = CleanupStage.State
 
@@ -29,14 +29,14 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
         mine = locked(stage)
         if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
             raise CleanupRefused(_("Only a deletion that was stopped or failed can be ended early. Stop it first."))
-        chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
+        deletion_chunks.leave(*mine.chunks.filter(state=CleanupChunk.State.PLANNED))
         # They were sent, and were there when it was early to say so: they are looked at with all that was sent.
         mine.exceptions.filter(outcome=CleanupException.Outcome.ALIVE).delete()
         # Chunks go through the names in order: what lies behind the last one that had something to send was not sent.
-        last = chunks.sent(mine).aggregate(last=Max("last_index"))["last"]
+        last = deletion_chunks.sent(mine).aggregate(last=Max("last_index"))["last"]
         with connection.cursor() as cursor:
             cursor.execute(_STOP, {"stage": mine.pk, "last": -1 if last is None else last})
         ending = {"phase": "delete", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
             raise CleanupRefused(_("The deletion goes on already. Load the page again."))
-        runs.go_on(mine.run, actor=by.actor)
+        run_driver.go_on(mine.run, actor=by.actor)

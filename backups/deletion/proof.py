@@ -19,9 +19,9 @@ from backups.models import CleanupException, CleanupStage
 from kvops import clock, timing
 from kvops.cloudflare import Cloudflare, CursorRefused, KeyPage
 from kvops.connections import clients
-from kvops.inventory import families as categories
+from kvops.inventory import families as key_families
 from kvops.models import Read, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
 
@@ -71,7 +71,7 @@ def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
     """What should not be listed: sent names, or, for a stage without names, any that it would have."""
     if stage.names:
         return sent_among(stage, page)
-    request, families = stage.request, categories.Families.of(stage.request.binding)
+    request, families = stage.request, key_families.Families.of(stage.request.binding)
     return [
         position
         for position, key in enumerate(page.keys)
@@ -154,7 +154,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
 
 def _late_check(stage: CleanupStage, lease: Lease) -> Run:
     """The run that looks for the keys again later; with a subject of its own, so that nothing waits for it."""
-    return runs.create(
+    return run_driver.create(
         Run.Kind.LATE_CHECK,
         subject=f"stage:{stage.pk}/late",
         label=str(stage)[:300],

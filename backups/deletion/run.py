@@ -16,20 +16,21 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import protection as guards
-from backups.bucket import rollback as contradictions
-from backups.cleanup import evidence, qa
+from backups.bucket import protection as bucket_protection
+from backups.bucket import rollback as bucket_rollback
+from backups.cleanup import evidence as cleanup_evidence
+from backups.cleanup import qa
 from backups.cleanup.cost import CHUNK
 from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn
-from backups.deletion import chunks
-from backups.deletion import settle as settling
+from backups.deletion import chunks as deletion_chunks
+from backups.deletion import settle as deletion_settle
 from backups.deletion.send import Sender
-from backups.execution import revalidation as deriving
+from backups.execution import revalidation
 from backups.execution.clients import Clients, open_clients
-from backups.integrity import start as integrity
+from backups.integrity import start as check_start
 from backups.models import Check, CleanupChunk, CleanupStage, Generation
 from kvops import clock, timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import Run
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
@@ -46,7 +47,7 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
     related = ("environment", "namespace", "request__family", "generation", "approval")
     stage = CleanupStage.objects.select_related(*related).get(run=lease.run)
     _insist_target(stage, lease)
-    contradictions.insist_none(stage.environment)
+    bucket_rollback.insist_none(stage.environment)
     with open_clients(stage.environment) as clients:
         clients.insist_visible(stage.namespace)
         deletion = _Deletion(stage, lease, clients)
@@ -55,7 +56,7 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
             return deletion.begin()
         if phase == "delete":
             return deletion.delete()
-        return settling.settle(stage, lease, clients.reader, clients.budget)
+        return deletion_settle.settle(stage, lease, clients.reader, clients.budget)
 
 
 def _insist_target(stage: CleanupStage, lease: Lease) -> None:
@@ -93,7 +94,7 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
     except CleanupRefused as refused:
         raise RunError("wrong_set", str(refused)) from refused
     lease.renew()
-    if stage.approval is None or evidence.evidence_digest(stage) != stage.approval.digest:
+    if stage.approval is None or cleanup_evidence.evidence_digest(stage) != stage.approval.digest:
         raise RunError("stale", STALE)
 
 
@@ -125,23 +126,23 @@ class _Deletion:
         if wait > 0:
             return Again(wait, gettext_noop("Waiting: between the copy and the last reads lie five minutes."))
         if self.stage.request.category == "legacy":
-            check = integrity.recheck(self.lease, self.generation)
+            check = check_start.recheck(self.lease, self.generation)
             if check is None:
                 return Again()
             if check.outcome != Check.Outcome.PASSED:
-                begun = chunks.sent(self.stage).exists()
+                begun = deletion_chunks.sent(self.stage).exists()
                 raise RunError(
                     "differences",
                     f"Check {check.pk}, right before {'going on' if begun else 'the start'}, found {check.differences}"
                     f" differences with D1. Nothing {'more ' if begun else ''}was deleted. Correct them and try again.",
                 )
-        guards.ask_cloudflare(self.stage.environment, self.lease.keep)
+        bucket_protection.ask_cloudflare(self.stage.environment, self.lease.keep)
         with self.lease.checkpoint(
             Again(),
             no_further=True,
             starts=self.lease.run.cursor.get("starts", 0),
             tries=self.lease.run.cursor.get("tries", 0),
-            cursor={**settling.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},
+            cursor={**deletion_settle.phase(self.lease, "delete"), "checked_at": clock.now().isoformat()},
             note=gettext_noop("Checked; deleting."),
         ):
             pass
@@ -181,18 +182,18 @@ class _Deletion:
                 then = Again(
                     self._patience(tries), gettext_noop("Nothing is left to send; waiting to see what was sent gone.")
                 )
-                with self.lease.checkpoint(then, cursor=settling.phase(self.lease, "settle")):
+                with self.lease.checkpoint(then, cursor=deletion_settle.phase(self.lease, "settle")):
                     pass
                 return None
-            if self._careful and chunk.attempt == 1 and chunks.gone(self.stage):
+            if self._careful and chunk.attempt == 1 and deletion_chunks.gone(self.stage):
                 return self._wait_for_a_person()
             if self._lay_still():
                 # Reading D1 again gets nothing deleted: the starts and tries of before count on.
                 before = {"starts": max(0, self.lease.run.starts - 1), "tries": self.lease.run.tries}
-                begin = {**settling.phase(self.lease, "begin"), **before}
+                begin = {**deletion_settle.phase(self.lease, "begin"), **before}
                 with self.lease.checkpoint(Again(), no_further=True, cursor=begin):
                     return None
-            deriving.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
+            revalidation.derived(self.lease, partial(_insist_as_approved, self.stage, self.lease))
             self._send(chunk)
         return Again()
 
@@ -212,7 +213,7 @@ class _Deletion:
         return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
 
     def _patience(self, attempt: int | None) -> float:
-        return deriving.patience(attempt, ending=bool(self.lease.run.cursor.get("ending")))
+        return revalidation.patience(attempt, ending=bool(self.lease.run.cursor.get("ending")))
 
     def _doubtful(self, *, everything: bool = False, all_sent: bool = False) -> CleanupChunk | None:
         """A chunk to be settled by reading before anything else is sent.
@@ -234,7 +235,7 @@ class _Deletion:
         if planned is not None:
             return planned
         with self.lease.checkpoint(no_further=True):
-            return chunks.next_chunk(self.stage, self.lease.run.cursor.get("most", CHUNK))
+            return deletion_chunks.next_chunk(self.stage, self.lease.run.cursor.get("most", CHUNK))
 
     def _wait_for_a_person(self) -> Again:
         """Stop once production's first chunk is seen to be gone, until a person lets it go on (`let_go_on`)."""
@@ -251,8 +252,8 @@ class _Deletion:
 
     def _insist_rights(self) -> None:
         try:
-            approvals.still_valid(self.approval)
-        except approvals.ApprovalRefused as refused:
+            approval_gate.still_valid(self.approval)
+        except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.stage.environment)
             raise RunError("rights_gone", str(refused)) from refused
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():
@@ -264,7 +265,7 @@ def let_go_on(run: Run, actor: log.Actor) -> None:
 
     Only a person can; the run of anybody else stops there again. What was approved is derived again for all.
     """
-    deriving.forget(run)
+    revalidation.forget(run)
     stopped = Run.objects.get(pk=run.pk)
     if stopped.cursor.get("waits") and actor.id is not None:
         cursor = {**stopped.cursor, "waits": False, "go_on": actor.text}

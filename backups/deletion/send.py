@@ -15,11 +15,10 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
-from backups.deletion import chunks
-from backups.deletion import settle as settling
-from backups.execution import announcements
-from backups.execution import prepaid as reserving
+from backups import archive
+from backups.deletion import chunks as deletion_chunks
+from backups.deletion import settle as deletion_settle
+from backups.execution import announcements, prepaid
 from backups.execution.clients import Clients
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen, read_and_compare
 from backups.models import CleanupChunk, CleanupStage, Generation
@@ -70,11 +69,11 @@ class Sender:
 
     def send(self, chunk: CleanupChunk) -> None:
         """Send what of a planned chunk still equals the copy. Raises CloudflareError when nothing was deleted."""
-        chunks.except_not_backed_up(chunk)
-        entries = chunks.names_of(chunk)
-        reads = READS * reserving.calls_for(self.generation.read, len(entries))
+        deletion_chunks.except_not_backed_up(chunk)
+        entries = deletion_chunks.names_of(chunk)
+        reads = READS * prepaid.calls_for(self.generation.read, len(entries))
         # Everything is paid before the first read, so that nothing has to wait between a read and the delete.
-        reserving.reserve(self.budget, reads + reserving.spare(self.lease))
+        prepaid.reserve(self.budget, reads + prepaid.spare(self.lease))
         self.meter.insist({"read": READS * len(entries), "delete": len(entries)})
         try:
             read = self._read_in_time(entries)
@@ -83,7 +82,7 @@ class Sender:
                 raise
             # So many values must be read singly that what was reserved does not suffice.
             read = None
-        if not self.budget.paid and reserving.reserve_more(self.lease):
+        if not self.budget.paid and prepaid.reserve_more(self.lease):
             return  # the chunk is still planned
         if read is None or not self.budget.paid:
             self._make_smaller(chunk)
@@ -111,16 +110,16 @@ class Sender:
             cursor["most"] = min(half, cursor.get("most", half))
         note = gettext_noop("Reading takes too long; going on with smaller chunks.")
         with self.lease.checkpoint(cursor=cursor, note=note):
-            chunks.halve(chunk)
+            deletion_chunks.halve(chunk)
 
     def _intend_and_delete(self, chunk: CleanupChunk, read: _Read) -> None:
         verdicts = read.verdicts
         equal = [entry for entry, verdict in verdicts.items() if verdict is KeyVerdict.EQUAL]
-        digest = manifest.names_sha256(entry.name for entry in equal)
+        digest = archive.names_sha256(entry.name for entry in equal)
         progress: RunProgress = {} if equal else self._progress(chunk)
         with self.lease.checkpoint(no_further=bool(equal), **progress):
             emergency.hold(self.stage.environment)
-            chunks.except_(chunk, verdicts)
+            deletion_chunks.except_(chunk, verdicts)
             changed = CleanupChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
                 state=State.INTENDED if equal else State.SETTLED,
                 names=len(equal),
@@ -158,14 +157,14 @@ class Sender:
             return
         except CloudflareError as refused:
             with self.lease.checkpoint(no_further=True):
-                settling.settle_unsent(chunk, equal, str(refused), lease=self.lease)
+                deletion_settle.settle_unsent(chunk, equal, str(refused), lease=self.lease)
             raise
         self._sent(chunk, outcome, gap_ms=int((self.writer.written_at - read.since) * 1000))
 
     def _too_old(self, chunk: CleanupChunk, equal: Sequence[Frozen]) -> None:
         """Close a chunk that was not sent because its reads grew too old, and plan its halves."""
         with self.lease.checkpoint(no_further=True):
-            settling.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
+            deletion_settle.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
         if chunk.first_index == chunk.last_index:
             raise RunError("too_slow", TOO_SLOW)
 
@@ -200,11 +199,11 @@ class Sender:
         )
         for piece in batched(indexes.order_by("index").values_list("index", flat=True), BULK_GET_LIMIT):
             entries = frozen(self.stage, piece)
-            reserving.reserve(self.budget, reserving.most_calls_for(len(entries)))
+            prepaid.reserve(self.budget, prepaid.most_calls_for(len(entries)))
             verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
             # What is gone leaves no trace: it is read again in the next step.
             no_further = all(verdict is KeyVerdict.ABSENT for verdict in verdicts.values())
             with self.lease.checkpoint(no_further=no_further):
-                settling.except_(self.stage, verdicts, self.lease)
+                deletion_settle.except_(self.stage, verdicts, self.lease)
         with self.lease.checkpoint():
-            settling.settle_chunk(self.stage, chunk, lease=self.lease)
+            deletion_settle.settle_chunk(self.stage, chunk, lease=self.lease)

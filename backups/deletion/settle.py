@@ -13,7 +13,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups.cleanup.stages import move
-from backups.deletion import chunks
+from backups.deletion import chunks as deletion_chunks
 from backups.deletion.listing import deleted_and_not, list_again, sent_among
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen, read_and_compare
 from backups.execution.prepaid import most_calls_for, reserve
@@ -23,7 +23,7 @@ from kvops import clock
 from kvops.cloudflare import BULK_GET_LIMIT, Cloudflare, CursorRefused, KeyPage
 from kvops.connections.budget import Prepaid
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
 
@@ -132,7 +132,9 @@ def settle_unsent(
     CleanupChunk.objects.filter(pk=chunk.pk, state=Chunk.INTENDED).update(
         state=Chunk.SETTLED, settled_at=Now(), answer={"unsent": True, "problem": problem[:500]}
     )
-    chunks.plan_again(chunk, chunks.halves(chunk) if smaller else [(chunk.first_index, chunk.last_index)])
+    deletion_chunks.plan_again(
+        chunk, deletion_chunks.halves(chunk) if smaller else [(chunk.first_index, chunk.last_index)]
+    )
     _record(stage, chunk, lease)
 
 
@@ -185,7 +187,7 @@ def _settled(stage: CleanupStage, lease: Lease, clean_since: str | None) -> Agai
         if survivors:
             _again(stage, _newest_per_range(stage))
             return None
-        confirm = runs.create(
+        confirm = run_driver.create(
             Run.Kind.CONFIRM,
             subject=f"stage:{stage.pk}",
             label=str(stage),

@@ -9,7 +9,7 @@ from backups.cleanup.cards import stage_or_404
 from backups.cleanup.forms import ReappearedForm
 from backups.cleanup.views import act_on_cleanup
 from backups.deletion import end as ending
-from backups.deletion import late_check as reappearance
+from backups.deletion import late_check
 from kvops.people.signin import person_of
 
 
@@ -33,7 +33,7 @@ def reappeared(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         stage.request,
         form,
-        lambda: reappearance.acknowledge_reappearances(stage, **form.cleaned_data, by=person),
+        lambda: late_check.acknowledge_reappearances(stage, **form.cleaned_data, by=person),
         done=_("Your note is recorded."),
         stage=stage,
         typed={f"reappeared-{pk}": form},

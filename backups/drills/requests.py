@@ -15,15 +15,15 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups.generations import coverage as protection
+from backups.generations import coverage as family_coverage
 from backups.models import Drill, DrilledBackup, Generation, GenerationEntry
 from kvops import clock, timing
 from kvops.approvals import evidence, standing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Role, Run, Scratch
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
 from kvops.wording import moment, say
 
@@ -62,7 +62,7 @@ def ask(environment: Environment, *, days: int, cap: int, by: Person) -> Approva
     scratch = _scratch(environment)
     with log.transaction():
         until = clock.now() + timedelta(days=days)
-        return approvals.submit(
+        return approval_gate.submit(
             KIND,
             subject=_subject(environment),
             title=f"Restore drills in {environment.name} {scratch.title} for {days} days",
@@ -74,7 +74,7 @@ def ask(environment: Environment, *, days: int, cap: int, by: Person) -> Approva
 
 
 def start(environment: Environment, *, by: Person) -> Drill:
-    """Start a drill now. Raises DrillRefused, approvals.ApprovalRefused and runs.AlreadyOpen."""
+    """Start a drill now. Raises DrillRefused, approval_gate.ApprovalRefused and run_driver.AlreadyOpen."""
     if not by.holds(Role.OPERATOR):
         raise DrillRefused(_("Only an operator can start a drill."))
     with log.transaction():
@@ -95,7 +95,7 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     backups = [_planned(number, backup, shown["cap"]) for number, backup in enumerate(_backups(environment), 1)]
     if not backups:
         raise DrillRefused(_("There is no verified copy yet for a drill."))
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.DRILL,
         subject=_subject(environment),
         label=f"{environment.slug} {scratch.title}"[:300],
@@ -124,7 +124,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
         return Begun()
     try:
         return Begun([create(environment, actor=actor).run])
-    except (DrillRefused, approvals.ApprovalRefused, runs.AlreadyOpen) as refused:
+    except (DrillRefused, approval_gate.ApprovalRefused, run_driver.AlreadyOpen) as refused:
         return Begun(refused=[*refused.args])
 
 
@@ -135,7 +135,7 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
         last = mine.passed.finished_at if mine.passed else None
         never = _("No restore drill ever passed. Nobody knows whether a restore would work.")
         days = _("The last restore drill passed more than 35 days ago, at %(at)s.")
-        notifications.post(
+        outbox.post(
             NotificationEvent.DRILL_OVERDUE,
             subject=f"environment:{environment.slug}",
             occasion=last.date().isoformat() if last else "never",
@@ -164,7 +164,7 @@ def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:
     """Say which copies could not be restored, within the open transaction."""
     bad = [backup for backup in backups if not backup.good]
     sentence = _("Copy %(backup)s: %(differing)s of %(keys)s keys were not as in the copy. %(problem)s")
-    notifications.post(
+    outbox.post(
         NotificationEvent.DRILL_FAILED,
         subject=f"drill:{drill.pk}",
         environment=drill.environment,
@@ -201,7 +201,7 @@ def _scratch(environment: Environment) -> Scratch:
 
 def _backups(environment: Environment) -> Sequence[Generation]:
     """The newest verified copy of each family, the oldest first; one that is of several families comes once."""
-    found = {backup.generation for _family, backup in protection.in_environment(environment) if backup.generation}
+    found = {backup.generation for _family, backup in family_coverage.in_environment(environment) if backup.generation}
     return sorted(found, key=lambda backup: backup.pk)
 
 

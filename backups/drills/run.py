@@ -13,11 +13,11 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups import archive as manifest
-from backups.bucket import access as storage
-from backups.bucket import rollback as contradictions
+from backups import archive
+from backups.bucket import access as bucket_access
+from backups.bucket import rollback as bucket_rollback
 from backups.bucket.r2 import Store
-from backups.drills import requests as drills
+from backups.drills import requests as drill_requests
 from backups.execution.clients import Clients, open_clients
 from backups.execution.live_values import SINGLE, live_values, takes_bulk, too_late
 from backups.execution.prepaid import most_calls_for, reserve
@@ -26,7 +26,7 @@ from backups.generations.export import entry_digest
 from backups.generations.reader import GenerationReader, Wanted
 from backups.models import Drill, DrilledBackup, GenerationEntry
 from kvops import clock, timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.approvals import standing
 from kvops.cloudflare import KvEntry
 from kvops.models import Scratch
@@ -50,10 +50,10 @@ def run_drill(lease: Lease) -> Again | None:
     """One step of a drill. Raises RunError when the target or a right does not hold."""
     drill = Drill.objects.select_related("environment", "approval").get(run=lease.run)
     scratch = _insist_target(drill, lease)
-    contradictions.insist_none(drill.environment)
+    bucket_rollback.insist_none(drill.environment)
     with (
-        storage.errors_for_a_run(),
-        storage.store(drill.environment) as store,
+        bucket_access.errors_for_a_run(),
+        bucket_access.store(drill.environment) as store,
         open_clients(drill.environment) as clients,
         ExitStack() as stack,
     ):
@@ -172,13 +172,13 @@ class _DrillRun:
         """What is about to be written or removed, in the record; rights and emergency stop are looked at first."""
         try:
             standing.insist_standing(self.drill.approval)
-        except approvals.ApprovalRefused as refused:
+        except approval_gate.ApprovalRefused as refused:
             raise RunError("rights_gone", str(refused)) from refused
-        sha256 = manifest.names_sha256(sorted(names, key=str.encode))
+        sha256 = archive.names_sha256(sorted(names, key=str.encode))
         with self.lease.checkpoint(no_further=True):
             emergency.hold(self.drill.environment)
             details = {"names": len(names), "backup": backup.generation_id}
-            drills.record_drill(action, self.drill, actor=self.lease.actor, digest=sha256, details=details)
+            drill_requests.record_drill(action, self.drill, actor=self.lease.actor, digest=sha256, details=details)
 
     def _compare(self, backup: DrilledBackup) -> Again | None:
         """What KV holds of the next keys against the digests that were taken when the copy was made."""
@@ -277,7 +277,7 @@ class _DrillRun:
     def _from_backup(self, backup: DrilledBackup) -> GenerationReader:
         """The values of the copy, streamed in order for the length of the step."""
         if backup.pk not in self._reader:
-            storage.insist_here(backup.generation)
+            bucket_access.insist_here(backup.generation)
             opened = GenerationReader(backup.generation, self.store, self.lease.keep)
             self._reader[backup.pk] = self._stack.enter_context(opened)
         return self._reader[backup.pk]
@@ -293,7 +293,7 @@ class _DrillRun:
             "expired": backup.expired,
             "problem": backup.problem[:300],
         }
-        drills.record_drill(Action.DRILL_REHEARSED, self.drill, actor=self.lease.actor, details=details)
+        drill_requests.record_drill(Action.DRILL_REHEARSED, self.drill, actor=self.lease.actor, details=details)
 
     def _finish(self) -> None:
         backups = list(self.drill.backups.all())
@@ -306,9 +306,9 @@ class _DrillRun:
         with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, calls=self._calls, note=""):
             Drill.objects.filter(pk=self.drill.pk, finished_at=None).update(finished_at=Now(), passed=passed)
             action = Action.DRILL_PASSED if passed else Action.DRILL_FAILED
-            drills.record_drill(action, self.drill, actor=self.lease.actor, details=result)
+            drill_requests.record_drill(action, self.drill, actor=self.lease.actor, details=result)
             if not passed:
-                drills.tell_failed(self.drill, backups)
+                drill_requests.tell_failed(self.drill, backups)
 
     @property
     def _calls(self) -> int:

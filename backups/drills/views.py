@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.drills import requests as drills
+from backups.drills import requests as drill_requests
 from backups.drills.forms import DrillFilter, RuleForm
 from backups.models import Drill
 from kvops.models import Environment
@@ -53,7 +53,9 @@ def ask(request: HttpRequest, environment: str) -> HttpResponse:
     if not form.is_valid():
         return _list(request, form=form, of=found, status=422)
     try:
-        made = drills.ask(found, days=form.cleaned_data["days"], cap=form.cleaned_data["cap"], by=person_of(request))
+        made = drill_requests.ask(
+            found, days=form.cleaned_data["days"], cap=form.cleaned_data["cap"], by=person_of(request)
+        )
     except Refused as refused:
         return _refused(request, refused, found)
     messages.success(request, _("A reviewer is asked to decide."))
@@ -66,7 +68,7 @@ def start(request: HttpRequest, environment: str) -> HttpResponse:
     """Start a drill."""
     found = get_object_or_404(Environment, slug=environment)
     try:
-        drill = drills.start(found, by=person_of(request))
+        drill = drill_requests.start(found, by=person_of(request))
     except Refused as refused:
         return _refused(request, refused, found)
     messages.success(request, _("The drill has begun."))
@@ -87,7 +89,9 @@ def _list(
     older = DRILLS.filter(pk__lt=after) if after is not None else DRILLS
     found = list(older.order_by("-pk")[: PAGE + 1])
     context = {
-        "statuses": [(one, form if form and of == one.environment else RuleForm()) for one in drills.all_statuses()],
+        "statuses": [
+            (one, form if form and of == one.environment else RuleForm()) for one in drill_requests.all_statuses()
+        ],
         "drills": found[:PAGE],
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
         "may_operate": request.user.has_perm("kvops.operate"),

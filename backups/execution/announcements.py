@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models import CleanupStage, Restore
 from kvops.models import NotificationEvent
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.wording import say
 
 
@@ -14,7 +14,7 @@ def contradicted(work: CleanupStage | Restore, problem: str) -> None:
     subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
     if isinstance(work, CleanupStage):
         subject, page, pk = f"stage:{work.pk}", "backups:cleanup", work.request_id
-    notifications.post(
+    outbox.post(
         NotificationEvent.ANSWER_CONTRADICTED,
         subject=subject,
         environment=work.environment,

@@ -6,9 +6,9 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import access as storage
+from backups.bucket import access as bucket_access
 from backups.bucket.r2 import StoreError
-from backups.exports import onepassword_store as documents
+from backups.exports import onepassword_store
 from backups.exports.onepassword_store import DocumentStore
 from backups.generations import recovery
 from backups.models import Generation
@@ -28,10 +28,10 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
         raise NotKept(_("Only an encrypted copy that was verified is kept in 1Password."))
     keys = generation.object_keys()
     part = generation.parts.order_by("number").first()
-    if len(keys) != 1 or part is None or part.size > documents.LIMIT:
+    if len(keys) != 1 or part is None or part.size > onepassword_store.LIMIT:
         sentence = _("Only a copy of one object of at most %(size)s bytes is kept in 1Password.")
-        raise NotKept(say(sentence, size=documents.LIMIT))
-    with storage.store_of(generation) as bucket:
+        raise NotKept(say(sentence, size=onepassword_store.LIMIT))
+    with bucket_access.store_of(generation) as bucket:
         body = bucket.get(part.object_key)
     place = DocumentStore(vault, notes=_notes(generation))
     if sha256(body).hexdigest() != part.sha256:

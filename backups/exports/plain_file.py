@@ -10,7 +10,7 @@ from typing import Self
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
+from backups import archive
 from backups.models import PlainDump
 from kvops.cloudflare import KvEntry
 from kvops.models import Namespace
@@ -84,7 +84,7 @@ class PlainFile:
     def add(self, entry: KvEntry) -> None:
         """Write an entry."""
         self._write(b",\n" if self.keys else b"[\n")
-        self._write(manifest.encode_entry(entry))
+        self._write(archive.encode_entry(entry))
         self.keys += 1
         self.value_bytes += len(entry.data)
 

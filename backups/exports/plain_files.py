@@ -13,10 +13,9 @@ from typing import IO, Self
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
+from backups import archive
 from backups.exports.plain_file import PlainFile, insist_free, publish
-from backups.generations import encryption, scope
-from backups.generations import kv_reader as values
+from backups.generations import encryption, kv_reader, scope
 from backups.generations.export import gone
 from backups.generations.freeze import MAX_RESTARTS
 from backups.generations.kv_reader import KvReader, Name
@@ -60,7 +59,7 @@ def plan_dump(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -
     with _reader(namespace) as reader, _Names() as names:
         families = _list(namespace, distinct(prefixes), reader, names, plain=plain)
         calls = reader.client.calls
-    sampled = len(values.sample("", names.count))
+    sampled = len(kv_reader.sample("", names.count))
     if scope.read_mode(families) == Read.EXACT:
         return Plan(names.count, calls + 2 * names.count)
     bulk = -(-names.count // BULK_GET_LIMIT) + -(-sampled // BULK_GET_LIMIT)
@@ -72,7 +71,7 @@ def write(
 ) -> WrittenDump:
     """Write all keys under the prefixes to a new file, whole or not at all, readable by its owner only.
 
-    Raises BackupRefused when a key needs encryption, PathRefused, manifest.BadEntry, CloudflareError and OSError.
+    Raises BackupRefused when a key needs encryption, PathRefused, archive.BadEntry, CloudflareError and OSError.
     """
     prefixes = distinct(prefixes)
     sibling = path.with_name(f"{path.name.removesuffix('.json')}.api-only.json")
@@ -87,7 +86,7 @@ def write(
             if entry is None:
                 lost[gone(name)] += 1
             else:
-                (plain if manifest.wrangler_keeps(entry.metadata) else api_only).add(entry)
+                (plain if archive.wrangler_keeps(entry.metadata) else api_only).add(entry)
             if name.index % 1_000 == 0:
                 progress(f"Read {name.index} of {names.count} keys")
         files = [plain, api_only] if api_only.keys else [plain]
@@ -174,7 +173,7 @@ def _refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> Backu
 def _how_to_read(namespace: Namespace, families: Collection[Family], reader: KvReader, names: "_Names") -> Read:
     if scope.read_mode(families) == Read.EXACT:
         return Read.EXACT
-    indexes = values.sample(manifest.names_sha256(name.name for name in names), names.count)
+    indexes = kv_reader.sample(archive.names_sha256(name.name for name in names), names.count)
     wanted = set(indexes)
     chosen = [name for name in names if name.index in wanted]
     return Read.EXACT if reader.differ(namespace.namespace_id, chosen) else Read.BULK

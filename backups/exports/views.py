@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from backups.exports import kept as keeping
+from backups.exports import kept as kept_files
 from backups.exports.forms import PlaceForm
 from backups.models import PlainDump
 from kvops.people.signin import person_of
@@ -24,8 +24,8 @@ def kept(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, _("Say where the file is kept encrypted, in at most 300 characters."))
         return redirect("backups:backups")
     try:
-        keeping.record_place(dump, place=form.cleaned_data["kept_at"], by=person_of(request))
-    except keeping.AlreadyKept as refused:
+        kept_files.record_place(dump, place=form.cleaned_data["kept_at"], by=person_of(request))
+    except kept_files.AlreadyKept as refused:
         messages.error(request, str(refused))
         refuse(request, refused, dump.namespace.environment, f"dump:{pk}")
     else:

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
 from kvops.models import NotificationEvent
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.wording import moment, say, translated
 
 Purpose = Generation.Purpose
@@ -30,7 +30,7 @@ def _tell(generation: Generation, event: NotificationEvent, title: str | Promise
     what = f"{generation.namespace} {' '.join(f'{prefix}*' for prefix in generation.prefixes)}"
     keys = say(_("%(n)s keys, made by %(who)s, %(time)s"), n=generation.keys, who=generation.actor,
                time=moment(generation.finished_at))  # fmt: skip
-    notifications.post(
+    outbox.post(
         event,
         subject=f"generation:{generation.pk}",
         environment=generation.environment,

@@ -13,7 +13,7 @@ from backups.generations import encryption
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
 from backups.models.generations import GenerationQuerySet
 from kvops import clock, timing
-from kvops.inventory import families as categories
+from kvops.inventory import families as key_families
 from kvops.models import Category, Key, Namespace, ScanCount
 from kvops.prefixes import distinct
 
@@ -52,7 +52,7 @@ def newest(found: GenerationQuerySet) -> list[Generation]:
 def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:
     """What of the inventory is under the prefixes, family by family. Raises scope.BackupRefused."""
     wanted = distinct(prefixes)
-    rows = (_covered(namespace, wanted, row) for row in categories.keys_by_family(namespace))
+    rows = (_covered(namespace, wanted, row) for row in key_families.keys_by_family(namespace))
     return [row for row in rows if row and row.keys]
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
 from kvops import clock, timing
-from kvops.inventory import families as categories
+from kvops.inventory import families as key_families
 from kvops.models import Category, Environment, Family, Namespace
 
 ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
@@ -108,7 +108,7 @@ def _keys() -> Mapping[tuple[int, int], bool]:
     """Whether a family had keys in a namespace at its newest scan; nothing is said before the first."""
     return {
         (holding.namespace.pk, row.family.pk): holding.keys > 0
-        for row in categories.in_environments()
+        for row in key_families.in_environments()
         if row.family
         for holding in row.holdings
         if holding.keys is not None

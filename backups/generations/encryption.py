@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 from pyrage import IdentityError, x25519
 
-from backups import archive as manifest
+from backups import archive
 from backups.models import Generation
 from kvops.connections import credentials
 from kvops.models import Category, Family
@@ -50,7 +50,7 @@ def seal(needs: bool) -> dict[str, object]:
         return {"recipients": [], "digest_key": ""}
     if not possible():
         raise RunError(CODE, english(HOW))
-    return {"recipients": list(settings.AGE_RECIPIENTS), "digest_key": manifest.key_id(_digest_keys()[0])}
+    return {"recipients": list(settings.AGE_RECIPIENTS), "digest_key": archive.key_id(_digest_keys()[0])}
 
 
 def digest_key(generation: Generation | None) -> bytes | None:
@@ -58,7 +58,7 @@ def digest_key(generation: Generation | None) -> bytes | None:
     if generation is None or not generation.encrypted:
         return None
     for key in _digest_keys():
-        if manifest.key_id(key) == generation.digest_key:
+        if archive.key_id(key) == generation.digest_key:
             return key
     raise RunError(
         CODE,
@@ -81,7 +81,7 @@ def opener(generation: Generation) -> Opener:
             f"Copy {generation.pk} is encrypted to {', '.join(generation.recipients)}; KVOPS_AGE_IDENTITY names no"
             " identity of these. Add the right one, each on a line, and try again.",
         )
-    return partial(manifest.decrypt, identities=mine)
+    return partial(archive.decrypt, identities=mine)
 
 
 def _lines(setting: str, reference: str, what: str) -> list[str]:

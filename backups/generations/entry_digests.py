@@ -3,9 +3,9 @@
 One part's lines are held at a time. A line counts only when its entry's digest is the one that is kept in Postgres.
 """
 
-from backups import archive as manifest
+from backups import archive
 from backups.archive import EntryDigests
-from backups.bucket import access as storage
+from backups.bucket import access as bucket_access
 from backups.bucket.r2 import ObjectMissing, Store
 from backups.models import Generation, GenerationPart
 from kvops.runs.outcomes import RunError
@@ -34,13 +34,13 @@ class Marks:
         return found
 
     def _read(self, part: GenerationPart) -> dict[bytes, EntryDigests]:
-        storage.insist_here(part.generation)
+        bucket_access.insist_here(part.generation)
         lines: dict[bytes, EntryDigests] = {}
         for stored in part.stored:
             try:
-                for line in manifest.read_digests(self._store.get(stored["digests_key"])):
+                for line in archive.read_digests(self._store.get(stored["digests_key"])):
                     lines[bytes.fromhex(line.entry)] = line
-            except (manifest.Damaged, ObjectMissing) as problem:
+            except (archive.Damaged, ObjectMissing) as problem:
                 sentence = f"The digests of the copy cannot be read: {problem} Verify it again."
                 raise RunError("backup_damaged", sentence) from problem
         return lines

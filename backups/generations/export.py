@@ -26,17 +26,16 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from audit.models import Head
-from backups import archive as manifest
-from backups.bucket import access as storage
-from backups.bucket import protection as guards
-from backups.bucket import rollback as bucket
+from backups import archive
+from backups.bucket import access as bucket_access
+from backups.bucket import protection as bucket_protection
+from backups.bucket import rollback as bucket_rollback
 from backups.bucket.r2 import ObjectConflict
 from backups.generations import encryption, recovery
 from backups.generations.freeze import Freezing
 from backups.generations.kv_reader import KvReader, Name
 from backups.models import Generation, GenerationEntry, GenerationPart
-from kvops import clock, timing
-from kvops import rollback as contradictions
+from kvops import clock, rollback, timing
 from kvops.cloudflare import CloudflareError, KvEntry, RateLimited
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
@@ -63,7 +62,7 @@ class Export(Freezing):
         """Work until the step is over or the generation is finished."""
         phases = {"list": self.list_names, "sample": self.sample, "parts": self.part, "close": self.close}
         try:
-            with storage.errors_for_a_run():
+            with bucket_access.errors_for_a_run():
                 while not self.lease.over:
                     phases[self.lease.run.cursor.get("phase", "list")]()
                     if self.lease.tired and not self.lease.over:
@@ -91,7 +90,7 @@ class Export(Freezing):
         if at["next"] >= (self.lease.run.total or 0) and at["number"] > 1:
             self._begin_to_close()
             return
-        writer = manifest.PartWriter(self._key)
+        writer = archive.PartWriter(self._key)
         found, limited = self._read(at["next"], writer)
         if not found and at["number"] > 1:
             return
@@ -101,11 +100,11 @@ class Export(Freezing):
         if limited:
             raise limited
 
-    def _read(self, first: int, writer: manifest.PartWriter) -> tuple[list[Found], RateLimited | None]:
+    def _read(self, first: int, writer: archive.PartWriter) -> tuple[list[Found], RateLimited | None]:
         """As many entries as fit into a part, and the request limit if it was what ended it."""
         found: list[Found] = []
         until = time.monotonic() + timing.PART
-        self._part_end = first + manifest.MAX_KEYS
+        self._part_end = first + archive.MAX_KEYS
         try:
             for name, entry in self._entries(first):
                 if entry is None:
@@ -115,13 +114,13 @@ class Export(Freezing):
                 else:
                     self._over = [(name, entry)]
                     break
-                if len(found) == manifest.MAX_KEYS or time.monotonic() > until:
+                if len(found) == archive.MAX_KEYS or time.monotonic() > until:
                     break
         except RateLimited as limited:
             if found:  # kept, so that a small budget still gets everything done
                 return found, limited
             raise
-        except manifest.BadEntry as bad:
+        except archive.BadEntry as bad:
             raise RunError("bad_entry", str(bad)) from bad
         return found, None
 
@@ -146,7 +145,7 @@ class Export(Freezing):
                 yield Name(*row)
             first += NAMES
 
-    def _store(self, at: dict[str, Any], writer: manifest.PartWriter) -> list[manifest.Part]:
+    def _store(self, at: dict[str, Any], writer: archive.PartWriter) -> list[archive.Part]:
         """Put the part's objects; the module says what happens when a name is taken."""
         objects = writer.finish(self.generation.stem, at["number"], self.generation.recipients)
         self._written.clear()
@@ -167,20 +166,20 @@ class Export(Freezing):
                 return [each.part for each in named]
 
     def _put(self, key: str, body: bytes, content_type: str = "application/json") -> None:
-        if why := contradictions.why_read_only():
-            raise Stopped(contradictions.CODE, english(why))
+        if why := rollback.why_read_only():
+            raise Stopped(rollback.CODE, english(why))
         with self.lease.fence():
             info = self.reader.run(lambda: self.store.put(key, body, content_type=content_type))
         self._written.append(info)
 
-    def _commit(self, at: dict[str, Any], stored: list[manifest.Part], found: list[Found]) -> None:
+    def _commit(self, at: dict[str, Any], stored: list[archive.Part], found: list[Found]) -> None:
         following = at["next"] + len(found)
         cursor = {**at, "next": following, "number": at["number"] + 1, "attempt": 1, "storing": False}
         count = Counter(outcome for _, outcome, _, _ in found)
         with self.checkpoint(cursor, done=following, note=f"Copied {following} of {self.lease.run.total} keys"):
             _row(self.generation, stored, at["next"], following - 1).save()
             _settle(self.generation, found)
-            storage.remember(self.generation, self._written)
+            bucket_access.remember(self.generation, self._written)
             self.update(
                 keys=F("keys") + count[Outcome.KEPT],
                 bytes=F("bytes") + sum(part.value_bytes for part in stored),
@@ -202,8 +201,8 @@ class Export(Freezing):
 
         The manifest will be the newest in the bucket, and what lies behind it nobody looks at: hence a look before.
         """
-        bucket.compare_newest_manifest(self.generation.environment, self.lease.keep)
-        document, notes = manifest.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
+        bucket_rollback.compare_newest_manifest(self.generation.environment, self.lease.keep)
+        document, notes = archive.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
         body = document.to_json()
         self._written.clear()
         self._put(document.restore_key, notes, "text/markdown; charset=utf-8")
@@ -220,7 +219,7 @@ class Export(Freezing):
                 finished_at=document.finished_at,
                 problem=_missing(document.counts.vanished),
             )
-            storage.remember(self.generation, self._written)
+            bucket_access.remember(self.generation, self._written)
             log.record(
                 Action.GENERATION_PARTIAL if status == Status.PARTIAL else Action.GENERATION_COMPLETED,
                 actor=self.lease.actor,
@@ -244,7 +243,7 @@ class Export(Freezing):
 
 def entry_digest(entry: KvEntry, key: bytes | None) -> bytes:
     """The digest of an entry as KV returned it; the key is that of its copy, None where it is not encrypted."""
-    return manifest.entry_digest(entry.name, manifest.hashed(entry.data, key), entry.metadata, entry.expiration, key)
+    return archive.entry_digest(entry.name, archive.hashed(entry.data, key), entry.metadata, entry.expiration, key)
 
 
 def gone(name: Name) -> Outcome:
@@ -259,7 +258,7 @@ def _missing(vanished: int) -> str:
     return f"{vanished} listed keys are not in the copy: they vanished, or their names cannot be stored."
 
 
-def _row(generation: Generation, stored: list[manifest.Part], first: int, last: int) -> GenerationPart:
+def _row(generation: Generation, stored: list[archive.Part], first: int, last: int) -> GenerationPart:
     plain, sibling = stored[0], stored[1] if len(stored) > 1 else None
     return GenerationPart(
         generation=generation,
@@ -301,10 +300,10 @@ def step_of(lease: Lease, work: type[Export]) -> Again | None:
     """Do a step of the work that fills the generation of the run."""
     generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
     if not lease.run.cursor:
-        guards.ask_cloudflare(generation.environment, lease.keep)
+        bucket_protection.ask_cloudflare(generation.environment, lease.keep)
     with (
-        storage.errors_for_a_run(),
-        storage.store_of(generation) as store,
+        bucket_access.errors_for_a_run(),
+        bucket_access.store_of(generation) as store,
         KvReader(generation.environment, lease.keep) as reader,
     ):
         return work(generation, lease, reader, store).step()

@@ -5,10 +5,10 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from backups.generations import contents as catalogue
+from backups.generations import contents as generation_contents
 from backups.models import Generation, GenerationEntry
 from kvops.cloudflare import MAX_NAME_BYTES
-from kvops.environments import apply as environments
+from kvops.environments import apply as environments_apply
 from kvops.models import Environment, Namespace
 from kvops.names import after_prefix, storable
 
@@ -56,7 +56,7 @@ class GenerationFilter(forms.Form):
             if chosen[name]:
                 found = found.filter(**{name: chosen[name]})
         if chosen["status"] == STALE:
-            found = found.verified().filter(verified_at__lt=catalogue.stale_before())
+            found = found.verified().filter(verified_at__lt=generation_contents.stale_before())
         elif chosen["status"]:
             found = found.filter(status=chosen["status"])
         if prefix := chosen["prefix"]:
@@ -118,7 +118,7 @@ class BackupForm(forms.Form):
 
     def clean_namespace(self) -> Namespace:
         """The namespace itself."""
-        return environments.find_namespace(self.cleaned_data["namespace"])
+        return environments_apply.find_namespace(self.cleaned_data["namespace"])
 
     def clean_prefix(self) -> list[str]:
         """The prefixes as they are written, without empty lines."""

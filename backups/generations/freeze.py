@@ -10,10 +10,9 @@ from typing import Any, Unpack
 from django.db import connection
 from django.utils.translation import gettext_noop
 
-from backups import archive as manifest
+from backups import archive
 from backups.bucket.r2 import ObjectInfo, R2Store
-from backups.generations import encryption, scope
-from backups.generations import kv_reader as values
+from backups.generations import encryption, kv_reader, scope
 from backups.generations.kv_reader import KvReader, Name
 from backups.models import CleanupStage, Generation, Restore, RestoreEntry
 from kvops import names
@@ -145,7 +144,7 @@ class Freezing:
         if not families:  # no key at all: it is as it would be with keys, where that is possible
             reached = scope.reached(self.generation.namespace, self.generation.prefixes)
             families = [one for one in reached if encryption.possible() or not encryption.needed(one)]
-        seed = manifest.names_sha256(self._all_names())
+        seed = archive.names_sha256(self._all_names())
         cursor = {"phase": "sample", "seed": seed, "next": 0}
         sealed = encryption.seal(any(map(encryption.needed, families)))
         total = self.generation.entries.count()
@@ -155,7 +154,7 @@ class Freezing:
     def sample(self) -> None:
         """A bulk read of the sample's keys, and the same singly: one that differs, and all are read singly."""
         at = self.lease.run.cursor
-        indexes = values.sample(at["seed"], self.lease.run.total or 0)
+        indexes = kv_reader.sample(at["seed"], self.lease.run.total or 0)
         wanted = indexes[at["next"] : at["next"] + BULK_GET_LIMIT]
         if not wanted or self.generation.read == Read.EXACT:
             with self.checkpoint({"phase": "parts", "next": 0, "number": 1, "attempt": 1}):

@@ -10,10 +10,10 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from backups.generations import contents as catalogue
-from backups.generations import coverage as protection
+from backups.generations import contents as generation_contents
+from backups.generations import coverage as family_coverage
 from backups.generations import encryption
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations.forms import BackupForm, GenerationFilter
 from backups.models import Generation, PlainDump
 from kvops.inventory import browse
@@ -44,8 +44,8 @@ def index(request: HttpRequest) -> HttpResponse:
         "generations": found[:PAGE],
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
-        "stale_before": catalogue.stale_before(),
-        "coverage": protection.of_all(),
+        "stale_before": generation_contents.stale_before(),
+        "coverage": family_coverage.of_all(),
         "dumps": PlainDump.objects.filter(kept_at="").select_related("namespace__environment").order_by("pk")[:SHOWN],
         "may_operate": request.user.has_perm("kvops.operate"),
     }
@@ -58,7 +58,7 @@ def table(request: HttpRequest) -> StreamingHttpResponse:
     """All generations that the filters of the address let through, as CSV."""
     found = GenerationFilter(request.GET).generations().iterator(1_000)
     response = StreamingHttpResponse(_lines(found), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="generations.csv"'
+    response["Content-Disposition"] = 'attachment; filename="generation_start.csv"'
     return response
 
 
@@ -102,7 +102,7 @@ def new(request: HttpRequest) -> HttpResponse:
         return _new(request, form, status=422)
     person, namespace = person_of(request), form.cleaned_data["namespace"]
     try:
-        generation = generations.start_backup(
+        generation = generation_start.start_backup(
             namespace, prefixes=form.cleaned_data["prefix"], actor=person.actor, person=person
         )
     except Refused as refused:
@@ -118,7 +118,7 @@ def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpRe
     chosen = getattr(form, "cleaned_data", {})  # there is none of a form that was not filled in
     context: dict[str, object] = {"form": form, "encryption": encryption.possible(), "how": encryption.HOW}
     if {"namespace", "prefix"} <= chosen.keys():
-        rows = catalogue.coverage(chosen["namespace"], chosen["prefix"])
+        rows = generation_contents.coverage(chosen["namespace"], chosen["prefix"])
         context |= {
             "namespace": chosen["namespace"],
             "environment": chosen["namespace"].environment,

@@ -11,7 +11,7 @@ from typing import Self
 
 from django.utils.translation import gettext_noop
 
-from backups import archive as manifest
+from backups import archive
 from backups.bucket.r2 import ObjectMissing, Store
 from backups.generations import encryption
 from backups.generations.export import entry_digest
@@ -88,7 +88,7 @@ class GenerationReader:
                     break
             else:
                 raise self._damaged(one)
-        except (manifest.Damaged, ObjectMissing) as problem:
+        except (archive.Damaged, ObjectMissing) as problem:
             raise RunError("backup_damaged", f"The copy cannot be read: {problem} Verify it again.") from problem
         if entry.name != one.name or entry_digest(entry, self._key) != one.digest:
             raise self._damaged(one)
@@ -99,7 +99,7 @@ class GenerationReader:
         self._part = part
         keys = [key for key in (part.object_key, part.api_only_key) if key]
         self._open = [self._chunks(key) for key in keys]
-        opened = [manifest.read_entries(self._opened(chunks)) for chunks in self._open]
+        opened = [archive.read_entries(self._opened(chunks)) for chunks in self._open]
         self._entries = merge(*opened, key=lambda entry: entry.name)
 
     def _chunks(self, key: str) -> Iterator[bytes]:

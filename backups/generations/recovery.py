@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from backups import archive as manifest
+from backups import archive
 from backups.models import Generation
 
 MAX_PARTS = 20
@@ -22,11 +22,11 @@ class Section:
     text: Sequence[str]
 
 
-def document(generation: Generation, closing: Mapping[str, Any]) -> manifest.Manifest:
+def document(generation: Generation, closing: Mapping[str, Any]) -> archive.Manifest:
     """The manifest before its recovery steps are known; `closing` is what the export's run committed at the end."""
     rows = generation.parts.order_by("number").values_list("stored", flat=True)
-    parts = tuple(manifest.Part(**part) for stored in rows for part in stored)
-    return manifest.Manifest(
+    parts = tuple(archive.Part(**part) for stored in rows for part in stored)
+    return archive.Manifest(
         environment=generation.environment.slug,
         account_id=generation.environment.account_id,
         binding=generation.namespace.binding,
@@ -36,9 +36,9 @@ def document(generation: Generation, closing: Mapping[str, Any]) -> manifest.Man
         stem=generation.stem,
         prefixes=tuple(generation.prefixes),
         families=tuple(generation.patterns),
-        counts=manifest.Counts(keys=generation.keys, value_bytes=generation.bytes, vanished=generation.vanished),
+        counts=archive.Counts(keys=generation.keys, value_bytes=generation.bytes, vanished=generation.vanished),
         parts=parts,
-        digest_root=manifest.parts_root(parts),
+        digest_root=archive.parts_root(parts),
         started_at=generation.started_at,
         finished_at=datetime.fromisoformat(closing["finished_at"]),
         retain_until=generation.retain_until,
@@ -50,7 +50,7 @@ def document(generation: Generation, closing: Mapping[str, Any]) -> manifest.Man
         digest_key=generation.digest_key,
         source=generation.source,
         tables=tuple(
-            manifest.ManifestTable(**{**table, "fields": tuple(sorted(table["fields"].items()))})
+            archive.ManifestTable(**{**table, "fields": tuple(sorted(table["fields"].items()))})
             for table in generation.tables
         ),
     )
@@ -61,7 +61,7 @@ def recovery_steps(generation: Generation) -> str:
     closing = generation.run.cursor
     if generation.status == Generation.Status.WRITING or closing.get("phase") != "close":
         return ""
-    return manifest.restore_commands(document(generation, closing))
+    return archive.restore_commands(document(generation, closing))
 
 
 def sections(markdown: str) -> list[Section]:

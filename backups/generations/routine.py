@@ -5,11 +5,11 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from audit import log
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations.start import BackupRefused, NotVerifiable
 from backups.models import Generation
 from kvops.models import Environment, Family, Key, Namespace
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
 
 SLACK = timedelta(hours=1)
@@ -24,8 +24,8 @@ def back_up_due(environment: Environment, actor: log.Actor) -> Begun:
             if not Key.objects.filter(namespace=namespace, family=family).exists() or _young(namespace, family):
                 continue
             try:
-                made = generations.create_backup(namespace, prefixes=[family.pattern], actor=actor)
-            except (BackupRefused, runs.AlreadyOpen) as refused:
+                made = generation_start.create_backup(namespace, prefixes=[family.pattern], actor=actor)
+            except (BackupRefused, run_driver.AlreadyOpen) as refused:
                 begun.refused += refused.args[:1]
             else:
                 begun.runs.append(made.run)
@@ -43,8 +43,8 @@ def verify_newest(environment: Environment, actor: log.Actor) -> Begun:
     begun = Begun()
     for generation in newest(environment):
         try:
-            begun.runs.append(generations.create_verification(generation, actor=actor))
-        except (NotVerifiable, runs.AlreadyOpen) as refused:
+            begun.runs.append(generation_start.create_verification(generation, actor=actor))
+        except (NotVerifiable, run_driver.AlreadyOpen) as refused:
             begun.refused += refused.args[:1]
     return begun
 

@@ -11,22 +11,22 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
+from backups import archive
 from backups.archive import Damaged
-from backups.bucket import access as storage
-from backups.generations import announcements, encryption, scope
+from backups.bucket import access as bucket_access
+from backups.generations import announcements as generation_announcements
+from backups.generations import encryption, scope
 from backups.generations.export import entry_digest
 from backups.generations.freeze import freeze_from_restore, freeze_from_stage
 from backups.generations.scope import BackupRefused
 from backups.generations.verification import ReadBack
 from backups.models import CleanupStage, Generation, GenerationEntry, Restore
-from kvops import clock, timing
-from kvops import rollback as contradictions
+from kvops import clock, rollback, timing
 from kvops.cloudflare import KvEntry
 from kvops.models import Category, Family, Namespace, Person, Read, Run
 from kvops.prefixes import distinct
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again
 from kvops.wording import say
@@ -59,7 +59,7 @@ def start_backup(
     person: Person | None = None,
     foreground: bool = False,
 ) -> Generation:
-    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and runs.AlreadyOpen."""
+    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and run_driver.AlreadyOpen."""
     with log.transaction():
         return create_backup(namespace, prefixes=prefixes, actor=actor, person=person, foreground=foreground)
 
@@ -83,10 +83,10 @@ def create_backup(
 
     Whether it is encrypted is decided by the run, when it knows all names. Where nothing is set for that, keys that are
     only copied encrypted make it fail before it reads a value. Raises BackupRefused when the newest scan knows of such
-    keys already, and runs.AlreadyOpen.
+    keys already, and run_driver.AlreadyOpen.
     """
     log.insist()
-    if why := contradictions.why_read_only():
+    if why := rollback.why_read_only():
         raise BackupRefused(why)
     prefixes = distinct(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
@@ -96,9 +96,9 @@ def create_backup(
         _insist_in_the_clear(namespace, prefixes, families, listed=stage is None and restore is None)
     at = insist_time(namespace)
     try:
-        named = storage.investigation_stem if purpose == Generation.Purpose.INVESTIGATION else storage.stem
+        named = bucket_access.investigation_stem if purpose == Generation.Purpose.INVESTIGATION else bucket_access.stem
         stem = named(namespace.environment, prefixes, at)
-    except manifest.LayoutError as error:
+    except archive.LayoutError as error:
         raise BackupRefused(str(error)) from error
     generation = begin(
         Generation(
@@ -139,9 +139,9 @@ def begin(
     foreground: bool,
     kind: Run.Kind = Run.Kind.BACKUP,
 ) -> Generation:
-    """Save a new generation with its run and its entry, in the caller's transaction. Raises runs.AlreadyOpen."""
+    """Save a new generation with its run and its entry, in the caller's transaction. Raises run_driver.AlreadyOpen."""
     namespace, prefixes = generation.namespace, generation.prefixes
-    generation.run = runs.create(
+    generation.run = run_driver.create(
         kind,
         subject=_subject(namespace, prefixes, generation.purpose),
         label=f"{namespace} {' '.join(f'{prefix}*' for prefix in prefixes)}"[:300],
@@ -198,7 +198,7 @@ def backup_finished(run: Run) -> None:
     The copy of a clean-up's stage is read back when its stage has moved on, that of a command by the command.
     """
     generation = Generation.objects.select_related("environment", "namespace__environment").get(run=run)
-    announcements.made(generation)
+    generation_announcements.made(generation)
     awaited = CleanupStage.objects.filter(generation=generation, state=CleanupStage.State.FROZEN).exists()
     if generation.status == Generation.Status.COMPLETE and not run.foreground and not awaited:
         create_verification(generation, actor=log.Actor(run.started_by_id, run.actor), person=run.started_by)
@@ -208,13 +208,13 @@ def verify_finished(run: Run) -> None:
     """Hook: tell of a copy that was found damaged."""
     generation = Generation.objects.select_related("environment", "namespace__environment").get(verify_run=run)
     if generation.status == Generation.Status.DAMAGED:
-        announcements.damaged(generation)
+        generation_announcements.damaged(generation)
 
 
 def start_verification(
     generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
 ) -> Run:
-    """Start reading a complete copy back. Raises NotVerifiable and runs.AlreadyOpen."""
+    """Start reading a complete copy back. Raises NotVerifiable and run_driver.AlreadyOpen."""
     with log.transaction():
         return create_verification(generation, actor=actor, person=person, foreground=foreground)
 
@@ -225,7 +225,7 @@ def create_verification(
     """The same within the caller's `audit.log.transaction()`."""
     log.insist()
     generation.refresh_from_db()
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.VERIFY,
         subject=f"generation:{generation.pk}",
         label=generation.stem[:300],
@@ -246,22 +246,22 @@ def create_verification(
 def read_back(lease: Lease) -> Again | None:
     """Do a step of a verification; see `backups.generations.verification`."""
     generation = Generation.objects.select_related("environment", "namespace").get(verify_run=lease.run)
-    with storage.errors_for_a_run(), storage.store_of(generation) as store:
+    with bucket_access.errors_for_a_run(), bucket_access.store_of(generation) as store:
         return ReadBack(generation, lease, store).step()
 
 
 def read_entry(generation: Generation, name: str) -> KvEntry | None:
     """One entry as a copy that is not encrypted holds it, None when it does not. Memory is bounded by the entry.
 
-    Raises manifest.Damaged when it is not what KV returned, and StoreError.
+    Raises archive.Damaged when it is not what KV returned, and StoreError.
     """
     wanted = generation.entries.filter(name=name, outcome=GenerationEntry.Outcome.KEPT).first()
     if wanted is None:
         return None
     part = generation.parts.get(first_index__lte=wanted.index, last_index__gte=wanted.index)
-    with storage.store_of(generation) as store:
+    with bucket_access.store_of(generation) as store:
         for key in filter(None, (part.object_key, part.api_only_key)):
-            entry = next((each for each in manifest.read_entries(store.open(key)) if each.name >= name), None)
+            entry = next((each for each in archive.read_entries(store.open(key)) if each.name >= name), None)
             if entry is None or entry.name != name:
                 continue
             if entry_digest(entry, None) != bytes(wanted.digest or b""):

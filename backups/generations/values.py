@@ -5,10 +5,10 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import Generation
 from kvops.cloudflare import KvEntry
-from kvops.inventory import value as values
+from kvops.inventory import value as key_value
 from kvops.models import Person
 from kvops.refusals import Refused
 
@@ -23,10 +23,10 @@ def view_entry(generation: Generation, name: str, *, by: Person) -> KvEntry:
     """The entry as the copy holds it. Raises ValueHidden, manifest.Damaged and StoreError."""
     if generation.encrypted:
         raise ValueHidden(ENCRYPTED)
-    if values.category_of(generation.namespace, name).sensitive:
+    if key_value.category_of(generation.namespace, name).sensitive:
         raise ValueHidden(_("This key is settings or unclassified now: its value is not shown."))
     record_view(generation, name, by, {})
-    entry = generations.read_entry(generation, name)
+    entry = generation_start.read_entry(generation, name)
     if entry is None:
         raise ValueHidden(_("The copy holds no value of this key."))
     return entry

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
+from backups import archive
 from backups.archive import Manifest, ManifestError, Part
 from backups.bucket.r2 import ObjectMissing, Store
 from backups.generations import encryption
@@ -56,7 +56,7 @@ class StoredBackup:
         data = self._get(generation.manifest_key)
         if sha256(data).hexdigest() != generation.manifest_sha256:
             raise NotAsWritten("The manifest is not the one that was written.")
-        document = manifest.parse_manifest(data)
+        document = archive.parse_manifest(data)
         expected = {
             "environment": (document.environment, generation.environment.slug),
             "account": (document.account_id, generation.environment.account_id),
@@ -94,11 +94,11 @@ class StoredBackup:
         for part in parts:
             lines = self._get(part.digests_key)
             chunks = self._kept(self._open(part.key))
-            check = manifest.check_part(chunks, lines, part, opened=self._opened, key=self._key)
+            check = archive.check_part(chunks, lines, part, opened=self._opened, key=self._key)
             if check.problems:
                 raise NotAsWritten(f"{part.key}: {check.problems[0]}")
             # The object was just found equal to these lines, entry by entry.
-            for line in manifest.read_digests(lines):
+            for line in archive.read_digests(lines):
                 if expected.pop(line.name, None) != line.entry:
                     raise NotAsWritten(f"{part.key} holds an entry that KV did not return.")
         if expected:
@@ -111,7 +111,7 @@ class StoredBackup:
             outcome=GenerationEntry.Outcome.KEPT, index__gte=row.first_index, index__lte=row.last_index
         )
         return {
-            manifest.hashed(name.encode(), self._key).hex(): bytes(digest or b"").hex()
+            archive.hashed(name.encode(), self._key).hex(): bytes(digest or b"").hex()
             for name, digest in entries.values_list("name", "digest").iterator(2_000)
         }
 

@@ -8,16 +8,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from backups import archive as manifest
+from backups import archive
 from backups.bucket.r2 import StoreError
-from backups.generations import contents as catalogue
+from backups.generations import contents as generation_contents
 from backups.generations import recovery
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations import values as generation_values
 from backups.generations.forms import EntryFilter
 from backups.models import Generation
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.web.acting import refuse
 
 PAGE = 50
@@ -37,7 +37,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "generation": generation,
         "environment": generation.environment,
         "run": generation.work,
-        "stale_before": catalogue.stale_before(),
+        "stale_before": generation_contents.stale_before(),
         "form": form,
         "entries": found[:PAGE],
         "after": found[PAGE - 1].name if len(found) > PAGE else None,
@@ -46,8 +46,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "more_parts": len(parts) > recovery.MAX_PARTS,
         "sections": recovery.sections(recovery.recovery_steps(generation)) if restorable else [],
         "checks": generation.checks.select_related("dataset", "run").order_by("-pk")[:CHECKS],
-        "stages": catalogue.relying_on(generation),
-        "restores": catalogue.restored_from(generation),
+        "stages": generation_contents.relying_on(generation),
+        "restores": generation_contents.restored_from(generation),
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
@@ -84,7 +84,7 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
     asked = get_object_or_404(generation.entries, index=index)
     try:
         entry = generation_values.view_entry(generation, asked.name, by=person_of(request))
-    except (generation_values.ValueHidden, manifest.Damaged, StoreError) as refused:
+    except (generation_values.ValueHidden, archive.Damaged, StoreError) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
         return redirect("backups:generation", pk)
@@ -98,8 +98,8 @@ def verify(request: HttpRequest, pk: int) -> HttpResponse:
     """Read the copy back and compare it with what KV returned."""
     generation, person = _generation(pk), person_of(request)
     try:
-        generations.start_verification(generation, actor=person.actor, person=person)
-    except (generations.NotVerifiable, runs.AlreadyOpen) as refused:
+        generation_start.start_verification(generation, actor=person.actor, person=person)
+    except (generation_start.NotVerifiable, run_driver.AlreadyOpen) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
     else:

@@ -7,11 +7,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from audit.models import Head
-from backups.history import events as history
+from backups.history import events as history_events
 from backups.history.events import BackupEvent
 from backups.history.forms import BackupHistoryFilter, everything
 from kvops.models import PolicyVersion
-from kvops.web import files as downloads
+from kvops.web import files as web_files
 
 PAGE = 50
 REPORTED = 200
@@ -31,13 +31,13 @@ def index(request: HttpRequest) -> HttpResponse:
     scope = form.scope()
     context: dict[str, object] = {"form": form, "scope": scope, "filtered": any(request.GET.values())}
     if scope:
-        found = history.events(scope, before=form.cleaned_data["after"], limit=PAGE + 1)
+        found = history_events.events(scope, before=form.cleaned_data["after"], limit=PAGE + 1)
         context |= {
             "events": found[:PAGE],
             "after": found[PAGE - 1].entry.seq if len(found) > PAGE else None,
-            "counts": history.counts_by_day(scope),
+            "counts": history_events.counts_by_day(scope),
             # Of copies of different families there is none.
-            "trend": history.trend(scope) if scope.family else [],
+            "trend": history_events.trend(scope) if scope.family else [],
         }
     return render(request, "history/index.html", context)
 
@@ -49,16 +49,16 @@ def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     scope = everything() if "all" in request.GET else BackupHistoryFilter(request.GET).scope()
     if scope is None:
         raise Http404
-    rows = map(_cells, history.all_events(scope))
+    rows = map(_cells, history_events.all_events(scope))
     head = {"since": scope.since.isoformat(), "until": scope.until.isoformat()}
-    lines = downloads.json_table(head, COLUMNS, rows) if kind == "json" else downloads.csv_table(COLUMNS, rows)
+    lines = web_files.json_table(head, COLUMNS, rows) if kind == "json" else web_files.csv_table(COLUMNS, rows)
     content_type = {"json": "application/json", "csv": "text/csv; charset=utf-8"}[kind]
     response = StreamingHttpResponse(lines, content_type=content_type)
     response["Content-Disposition"] = f'attachment; filename="backup-history.{kind}"'
     return response
 
 
-def _cells(event: BackupEvent) -> list[downloads.Cell]:
+def _cells(event: BackupEvent) -> list[web_files.Cell]:
     entry, backup, approval = event.entry, event.generation, event.approval
     return [
         *(entry.seq, entry.at.isoformat(), event.lane.value, entry.action, entry.environment),
@@ -84,7 +84,7 @@ def report(request: HttpRequest) -> HttpResponse:
     scope = form.scope()
     context: dict[str, object] = {"form": form, "scope": scope, "now": timezone.now(), "head": Head.objects.first()}
     if scope:
-        found = history.existed(scope, after=form.cleaned_data["after"] or 0, limit=REPORTED + 1)
+        found = history_events.existed(scope, after=form.cleaned_data["after"] or 0, limit=REPORTED + 1)
         context |= {
             "rows": found[:REPORTED],
             "after": found[REPORTED - 1].generation.pk if len(found) > REPORTED else None,

@@ -6,9 +6,9 @@ from itertools import batched, islice
 from pathlib import Path
 
 from backups.archive import Damaged, read_entries
-from backups.bucket import access as storage
+from backups.bucket import access as bucket_access
 from backups.bucket.r2 import Store
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.datasets.files import BadFile, DatasetFile
 from backups.datasets.mapping import Correspondence, DatasetKey
 from backups.generations import encryption
@@ -28,7 +28,7 @@ def read_generation(
     """
     parts = GenerationPart.objects.filter(generation=generation, number__gt=after).order_by("number")
     opened = encryption.opener(generation)
-    with storage.errors_for_a_run(), storage.store_of(generation) as store:
+    with bucket_access.errors_for_a_run(), bucket_access.store_of(generation) as store:
         for part in parts:
             try:
                 keys = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]
@@ -65,7 +65,7 @@ def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: 
 
 def read_file(check: Check, rule: Correspondence, *, after: int) -> Iterator[Sequence[DatasetKey]]:
     """Batches of the rows in the check's file that are its dataset's, without the first `after`. Raises RunError."""
-    others = [other for other in datasets.of_database(check.dataset.database) if other.name != rule.name]
+    others = [other for other in dataset_registry.of_database(check.dataset.database) if other.name != rule.name]
     try:
         rows = DatasetFile(Path(check.source), [rule, *others]).rows(rule)
         yield from batched(islice(rows, after, None), FILE_BATCH)

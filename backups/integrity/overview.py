@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.db.models import OuterRef, Subquery
 
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.generations.contents import newest
 from backups.models import Check, Dataset, Generation
 from kvops.models import Database, Environment, Namespace
@@ -55,7 +55,7 @@ def agreements() -> list[Checked]:
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order")
     rows = []
     for dataset in found:
-        digest = datasets.definition_digest(dataset)
+        digest = dataset_registry.definition_digest(dataset)
         mine = []
         for namespace in namespaces:
             if namespace.binding != dataset.binding:

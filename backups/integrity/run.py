@@ -17,10 +17,10 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import MISSING_IN_D1, ONLY_IN_D1, Correspondence, DatasetKey, DatasetRow, Finding
 from backups.datasets.paging import MOST_ROWS, next_rows
-from backups.integrity import staging as sides
+from backups.integrity import staging as check_staging
 from backups.integrity.copy_side import read_file, read_generation
 from backups.integrity.staging import MAX_STORED, Side
 from backups.models import Check, Dataset, Generation
@@ -104,7 +104,7 @@ class CheckComparison:
     def _start_over(self, progress: CheckProgress) -> None:
         self.progress = progress
         with self._checkpoint():
-            sides.clear_sides(self.check, findings=True)
+            check_staging.clear_sides(self.check, findings=True)
             Check.objects.filter(pk=self.check.pk).update(started_at=Now())
 
     def _keep(
@@ -113,8 +113,8 @@ class CheckComparison:
         room = MAX_STORED - self.progress.found
         self.progress.found += len(findings)
         with self._checkpoint():
-            sides.stage_side(self.check, side, rows)
-            sides.note_differences(self.check, findings, room=room)
+            check_staging.stage_side(self.check, side, rows)
+            check_staging.note_differences(self.check, findings, room=room)
 
     # The copy
 
@@ -150,7 +150,7 @@ class CheckComparison:
         findings = [finding for dataset_key in batch for finding in dataset_key.findings]
         rows = []
         for dataset_key in batch:
-            if dataset_key.name is not None and sides.storable(dataset_key.name):
+            if dataset_key.name is not None and check_staging.storable(dataset_key.name):
                 rows.append((dataset_key.name, dataset_key.digests))
             elif dataset_key.name is not None:
                 findings.append(Finding(dataset_key.name, MISSING_IN_D1))
@@ -162,8 +162,8 @@ class CheckComparison:
 
     def _read_d1(self) -> None:
         try:
-            database = datasets.environment_database(self.check.environment, self.check.dataset)
-        except datasets.NoDatabase as error:
+            database = dataset_registry.environment_database(self.check.environment, self.check.dataset)
+        except dataset_registry.NoDatabase as error:
             raise RunError("no_database", str(error)) from error
         with clients.reader(self.check.environment) as client:
             if self.blocks and not self.progress.looked_for_keyless:
@@ -209,7 +209,7 @@ class CheckComparison:
             self.progress.rows += 1
             text = json.dumps([row.name, row.digests], sort_keys=True)
             self.progress.rows_sha256 = sha256((self.progress.rows_sha256 + text).encode()).hexdigest()
-            if row.name is not None and sides.storable(row.name):
+            if row.name is not None and check_staging.storable(row.name):
                 named.append((row.name, row.digests))
                 continue
             self.progress.nameless += 1
@@ -228,7 +228,7 @@ class CheckComparison:
 
     def _conclude(self) -> bool:
         mine = self.progress
-        there = (sides.staged(self.check, Side.BACKUP), sides.staged(self.check, Side.D1))
+        there = (check_staging.staged(self.check, Side.BACKUP), check_staging.staged(self.check, Side.D1))
         if there != (mine.staged_keys, mine.staged_rows):
             # The table is not logged: a crash of Postgres empties it.
             if mine.restarts >= MAX_RESTARTS:
@@ -237,7 +237,7 @@ class CheckComparison:
             return False
         result: dict[str, JSON] = {}
         with self._checkpoint(None if self.within_another_run else Done(result), finished=True):
-            counts = sides.find(
+            counts = check_staging.find(
                 self.check,
                 list(self.rule.fields),
                 allowed=[] if self.blocks else [ONLY_IN_D1],
@@ -254,7 +254,7 @@ class CheckComparison:
                 "rows_read": mine.rows_read,
             }
             self._record(result, passed=differences == 0)
-            sides.clear_sides(self.check)
+            check_staging.clear_sides(self.check)
         return True
 
     def _record(self, result: Mapping[str, JSON], *, passed: bool) -> None:

@@ -15,14 +15,14 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import BadDataset
 from backups.integrity.run import CheckComparison, CheckProgress
 from backups.models import Check, CheckRow, Dataset, Generation
 from kvops.approvals import evidence
 from kvops.models import Environment, Person, Run
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError
 from kvops.wording import say
@@ -37,7 +37,7 @@ class CheckRefused(Refused):
 def start_check(
     generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
 ) -> Check:
-    """Start the comparison of a generation with D1. Raises CheckRefused and runs.AlreadyOpen."""
+    """Start the comparison of a generation with D1. Raises CheckRefused and run_driver.AlreadyOpen."""
     with log.transaction():
         return create_check(generation, actor=actor, person=person, foreground=foreground)
 
@@ -61,7 +61,7 @@ def create_check(
     log.insist()
     dataset = dataset or dataset_of(generation)
     of_masters = generation.purpose == Generation.Purpose.MASTERS
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.CHECK,
         subject=f"generation:{generation.pk}/{dataset.name}" if of_masters else f"generation:{generation.pk}",
         label=f"{dataset.name}: {generation.stem}"[:300],
@@ -82,7 +82,7 @@ def start_file_check(environment: Environment, dataset: Dataset, path: Path, *, 
     except OSError as error:
         raise CheckRefused(f"{path} cannot be read ({error.strerror}).") from error
     with log.transaction():
-        run = runs.create(
+        run = run_driver.create(
             Run.Kind.CHECK,
             # Not one at a time: each has rows of its own, and a command that was killed must block no other.
             subject=f"dataset:{environment.pk}/{dataset.pk}:{token_hex(4)}",
@@ -155,7 +155,7 @@ def dataset_of(generation: Generation) -> Dataset:
     """The one dataset that covers the generation. Raises CheckRefused."""
     _insist_checkable(generation)
     binding = generation.namespace.binding
-    found = {datasets.dataset_for(binding, prefix) for prefix in generation.prefixes}
+    found = {dataset_registry.dataset_for(binding, prefix) for prefix in generation.prefixes}
     dataset = found.pop() if len(found) == 1 else None
     if dataset is None:
         prefixes = ", ".join(f"{prefix}*" for prefix in generation.prefixes)
@@ -167,9 +167,9 @@ def dataset_of(generation: Generation) -> Dataset:
 
 def _insist_usable(dataset: Dataset, environment: Environment) -> None:
     try:
-        datasets.correspondence(dataset)
-        datasets.environment_database(environment, dataset)
-    except (BadDataset, datasets.NoDatabase) as error:
+        dataset_registry.correspondence(dataset)
+        dataset_registry.environment_database(environment, dataset)
+    except (BadDataset, dataset_registry.NoDatabase) as error:
         raise CheckRefused(*error.args) from error
 
 
@@ -185,7 +185,7 @@ def _create(
 ) -> Check:
     """The check and its entry. It keeps the rule as it is now, so that a change of the dataset cannot reach in."""
     _forget_abandoned(dataset, environment)
-    definition = datasets.definition(dataset)
+    definition = dataset_registry.definition(dataset)
     check = Check.objects.create(
         environment=environment,
         dataset=dataset,

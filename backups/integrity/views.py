@@ -9,12 +9,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.integrity import overview
-from backups.integrity import staging as sides
-from backups.integrity import start as integrity
+from backups.integrity import staging as check_staging
+from backups.integrity import start as check_start
 from backups.integrity.forms import DifferenceFilter
 from backups.models import Check, Difference, Generation
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.web.acting import refuse
 
 PAGE = 100
@@ -44,7 +44,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "differences": found[:PAGE],
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
         "kinds": [(kind, Difference.Kind(kind).label, number) for kind, number in counts],
-        "stored": sides.MAX_STORED if check.differences > sides.MAX_STORED else None,
+        "stored": check_staging.MAX_STORED if check.differences > check_staging.MAX_STORED else None,
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "integrity/detail.html", context)
@@ -69,8 +69,8 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     if earlier.generation is None:
         raise Http404
     try:
-        started = integrity.start_checks(earlier.generation, actor=person.actor, person=person)[0]
-    except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
+        started = check_start.start_checks(earlier.generation, actor=person.actor, person=person)[0]
+    except (check_start.CheckRefused, run_driver.AlreadyOpen) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, earlier.environment, f"check:{pk}")
         return redirect("backups:check", pk)
@@ -90,8 +90,8 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
     """Compare the copy with D1."""
     generation, person = get_object_or_404(Generation, pk=pk), person_of(request)
     try:
-        started = integrity.start_checks(generation, actor=person.actor, person=person)
-    except (integrity.CheckRefused, runs.AlreadyOpen) as refused:
+        started = check_start.start_checks(generation, actor=person.actor, person=person)
+    except (check_start.CheckRefused, run_driver.AlreadyOpen) as refused:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
         return redirect("backups:generation", pk)

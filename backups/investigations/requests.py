@@ -15,18 +15,18 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.archive.digests import objects_sha256
-from backups.bucket import protection as guards
+from backups.bucket import protection as bucket_protection
 from backups.generations import scope
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import BucketProtection, Generation, Investigation
 from backups.retention import holds
 from kvops import clock, timing
 from kvops.approvals import evidence, standing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, NotificationEvent, Person, Role, Run
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.wording import moment, say
 
 FORMAT = 1
@@ -65,7 +65,7 @@ def investigation_rule(investigation: Investigation) -> dict[str, object]:
 def start(namespace: Namespace, *, family: Family, title: str, reason: str, days: int, by: Person) -> Investigation:
     """Copy a cache for an investigation, and ask another person to approve how its copy goes.
 
-    Raises InvestigationRefused, generations.BackupRefused, approvals.ApprovalRefused and runs.AlreadyOpen.
+    Raises InvestigationRefused, generation_start.BackupRefused, approval_gate.ApprovalRefused and run_driver.AlreadyOpen.
     """
     if not title.strip() or not reason.strip():
         raise InvestigationRefused(_("Give the investigation a name, and say what the copy is needed for."))
@@ -76,7 +76,7 @@ def start(namespace: Namespace, *, family: Family, title: str, reason: str, days
     _insist_expiry(namespace.environment, days)
     with log.transaction():
         ends_at = clock.now() + timedelta(days=days)
-        generation = generations.create_backup(
+        generation = generation_start.create_backup(
             namespace,
             prefixes=[family.pattern],
             purpose=Generation.Purpose.INVESTIGATION,
@@ -116,7 +116,7 @@ def _insist_cache(namespace: Namespace, family: Family) -> None:
 
 def _insist_expiry(environment: Environment, days: int) -> None:
     """R2 deletes the copy by itself, in time and not too early."""
-    protection = guards.known(environment)
+    protection = bucket_protection.known(environment)
     if not protection.known:
         sentence = _("Whether the bucket of %(environment)s deletes such copies by itself is not known. %(why)s")
         raise InvestigationRefused(say(sentence, environment=environment.name, why=protection.why))
@@ -138,7 +138,7 @@ def expires(protection: BucketProtection) -> bool:
 
 def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:
     """Ask another person to approve how the copy goes, in the caller's transaction. Raises ApprovalRefused."""
-    return approvals.submit(
+    return approval_gate.submit(
         KIND,
         subject=investigation.subject,
         title=f"Delete the copy of investigation {investigation.title!r} in {investigation.environment.name}",
@@ -180,21 +180,21 @@ def close(investigation: Investigation, *, reason: str, by: Person) -> None:
             raise InvestigationRefused(_("The investigation is over already."))
         _record(Action.INVESTIGATION_CLOSED, mine, by.actor, details={"reason": reason.strip()[:500]})
     if mine.generation.run.is_open:
-        runs.request_stop(mine.generation.run, actor=by.actor)
+        run_driver.request_stop(mine.generation.run, actor=by.actor)
     end(mine, actor=by.actor)
 
 
 def insist_open(run: Run, _actor: log.Actor) -> None:
-    """A copy is not gone on with once its investigation is over. Raises runs.NotResumable."""
+    """A copy is not gone on with once its investigation is over. Raises run_driver.NotResumable."""
     mine = Investigation.objects.filter(generation__run=run)
     if mine.exclude(closed_at=None, over_at=None).exists():
-        raise runs.NotResumable(_("The investigation is over; its copy is no longer made."))
+        raise run_driver.NotResumable(_("The investigation is over; its copy is no longer made."))
 
 
 def insist_current(run: Run, _actor: log.Actor) -> None:
-    """A run is not gone on with once another deletes the copy. Raises runs.NotResumable."""
+    """A run is not gone on with once another deletes the copy. Raises run_driver.NotResumable."""
     if not Investigation.objects.filter(run=run).exists():
-        raise runs.NotResumable(_("Another run is already doing this."))
+        raise run_driver.NotResumable(_("Another run is already doing this."))
 
 
 def end_due(environment: Environment) -> None:
@@ -220,9 +220,9 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
             return None
         try:
             return _delete(mine, actor)
-        except runs.AlreadyOpen:  # somebody resumed the one of before
+        except run_driver.AlreadyOpen:  # somebody resumed the one of before
             return mine.run
-        except approvals.ApprovalRefused as refused:
+        except approval_gate.ApprovalRefused as refused:
             because = str(refused)
     _tell(mine, because)
     return None
@@ -240,11 +240,13 @@ def _delete(mine: Investigation, actor: log.Actor) -> Run:
     """The run that deletes the copy, under the approval that stands. Raises ApprovalRefused."""
     approval = standing.approval_in_force(KIND, mine.subject)
     if approval is None:
-        raise approvals.ApprovalRefused(_("Nobody approved that the copy goes. An operator asks, a reviewer decides."))
+        raise approval_gate.ApprovalRefused(
+            _("Nobody approved that the copy goes. An operator asks, a reviewer decides.")
+        )
     digest = evidence.digest_of(evidence.canonical_evidence(investigation_rule(mine)))
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
     objects = mine.generation.every_object()
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.PRUNE_INVESTIGATION,
         subject=mine.subject,
         label=mine.generation.stem[:300],
@@ -272,7 +274,7 @@ def over(mine: Investigation, actor: log.Actor, details: dict[str, JSON]) -> Non
 def _tell(investigation: Investigation, because: str) -> None:
     """Once: the copy is past its end and still there."""
     with log.transaction():
-        notifications.post(
+        outbox.post(
             NotificationEvent.GENERATION_PAST_DEADLINE,
             subject=investigation.subject,
             title=say(_("The copy of investigation %(title)s should be gone"), title=investigation.title),

@@ -11,16 +11,16 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.bucket import access as storage
-from backups.bucket import rollback as contradictions
+from backups.bucket import access as bucket_access
+from backups.bucket import rollback as bucket_rollback
 from backups.bucket.r2 import R2Store
-from backups.investigations import requests as investigations
+from backups.investigations import requests as investigation_requests
 from backups.models import Generation, Investigation
 from backups.retention import holds
 from backups.retention.erasure import Erasure
 from kvops import clock
 from kvops.approvals import evidence, standing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, TryLater
@@ -33,15 +33,15 @@ def prune_investigation_permanently(lease: Lease) -> Again | None:
     related = ("environment", "generation__namespace", "generation__environment")
     investigation = Investigation.objects.select_related(*related).get(run=lease.run)
     _insist_target(investigation, lease)
-    contradictions.insist_none(investigation.environment)
-    with storage.errors_for_a_run(), storage.store(investigation.environment) as store:
+    bucket_rollback.insist_none(investigation.environment)
+    with bucket_access.errors_for_a_run(), bucket_access.store(investigation.environment) as store:
         return _InvestigationEnd(investigation, lease, store).step()
 
 
 def _insist_target(investigation: Investigation, lease: Lease) -> None:
     """The investigation is over, and the run carries the approval of its rule as that is derived now."""
     run, generation = lease.run, investigation.generation
-    digest = evidence.digest_of(evidence.canonical_evidence(investigations.investigation_rule(investigation)))
+    digest = evidence.digest_of(evidence.canonical_evidence(investigation_requests.investigation_rule(investigation)))
     if run.subject != investigation.subject or run.approval is None or run.approval_digest != digest:
         raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
     if investigation.closed_at is None and clock.seconds_until(investigation.ends_at) > 0:
@@ -89,13 +89,13 @@ class _InvestigationEnd(Erasure):
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
         try:
             standing.insist_standing(self.lease.run.approval)
-        except approvals.ApprovalRefused as refused:
+        except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
             raise RunError("rights_gone", str(refused)) from refused
 
     def settled(self, generation: Generation) -> None:
         """With its copy the investigation is over."""
-        investigations.over(self.investigation, self.lease.actor, {"keys": generation.keys})
+        investigation_requests.over(self.investigation, self.lease.actor, {"keys": generation.keys})
 
     def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
         """An entry that names the investigation and its approval."""

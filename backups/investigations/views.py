@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups.bucket import protection as guards
-from backups.investigations import requests as investigations
+from backups.bucket import protection as bucket_protection
+from backups.investigations import requests as investigation_requests
 from backups.investigations.forms import CloseForm, InvestigationFilter, InvestigationForm
 from backups.investigations.requests import KIND
 from backups.models import Investigation
@@ -39,19 +39,19 @@ def index(request: HttpRequest) -> HttpResponse:
         "investigations": [(each, standing.newest_request(KIND, each.subject)) for each in found[:PAGE]],
         "after": found[PAGE - 1].pk if len(found) > PAGE else None,
         "buckets": [_bucket(environment) for environment in Environment.objects.order_by("order")],
-        "days": investigations.LONGEST,
+        "days": investigation_requests.LONGEST,
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "investigations/list.html", context)
 
 
 def _bucket(environment: Environment) -> dict[str, object]:
-    protection = guards.known(environment)
+    protection = bucket_protection.known(environment)
     days = None if protection.expiry is None else protection.expiry / 86_400
     return {
         "environment": environment,
         "protection": protection,
-        "expires": investigations.expires(protection),
+        "expires": investigation_requests.expires(protection),
         "days": days,
     }
 
@@ -73,7 +73,7 @@ def new(request: HttpRequest) -> HttpResponse:
         return _new(request, form, status=422)
     asked = {name: chosen[name] for name in ("family", "title", "reason", "days")}
     try:
-        made = investigations.start(namespace, by=person_of(request), **asked)
+        made = investigation_requests.start(namespace, by=person_of(request), **asked)
     except Refused as refused:
         form.add_error(None, str(refused))
         refuse(request, refused, environment, f"namespace:{namespace.pk}")
@@ -113,7 +113,7 @@ def close(request: HttpRequest, pk: int) -> HttpResponse:
     return _act(
         request,
         found,
-        lambda: investigations.close(found, reason=form.cleaned_data["reason"], by=person),
+        lambda: investigation_requests.close(found, reason=form.cleaned_data["reason"], by=person),
         done=_("The investigation is closed. Its copy goes as soon as it may."),
         form=form,
     )
@@ -125,7 +125,10 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask another person once more to approve how the copy goes."""
     found, person = get_object_or_404(INVESTIGATIONS, pk=pk), person_of(request)
     return _act(
-        request, found, lambda: investigations.ask_again(found, by=person), done=_("A reviewer is asked to decide.")
+        request,
+        found,
+        lambda: investigation_requests.ask_again(found, by=person),
+        done=_("A reviewer is asked to decide."),
     )
 
 

@@ -16,13 +16,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.datasets.files import BadFile, DatasetFile
 from backups.datasets.mapping import BadDataset
-from backups.integrity import start as integrity
+from backups.integrity import start as check_start
 from backups.models import Check, Dataset
 from kvops.models import Environment, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 MAX_DETAILS = 100
 
@@ -49,7 +49,7 @@ class VerifyCommand(BaseCommand):
         if not path.is_file():
             raise CommandError(f"There is no file {path}.", returncode=2)
         try:
-            return [rule.name for rule in DatasetFile(path, datasets.of_database(database)).mentioned()]
+            return [rule.name for rule in DatasetFile(path, dataset_registry.of_database(database)).mentioned()]
         except (BadFile, BadDataset) as error:
             raise CommandError(str(error)) from error
 
@@ -72,11 +72,11 @@ class VerifyCommand(BaseCommand):
 
     def _compare(self, environment: Environment, dataset: Dataset, path: Path) -> Check:
         try:
-            check = integrity.start_file_check(environment, dataset, path, actor=Actor.command(getpass.getuser()))
-        except integrity.CheckRefused as refused:
+            check = check_start.start_file_check(environment, dataset, path, actor=Actor.command(getpass.getuser()))
+        except check_start.CheckRefused as refused:
             raise CommandError(str(refused)) from refused
         run = check.run
-        for run in runs.drive_to_the_end(check.run):
+        for run in run_driver.drive_to_the_end(check.run):
             if self.stderr.isatty():
                 self.stderr.write(f"{dataset.name}: {run.done} rows read. {run.note}")
         if run.state != Run.State.SUCCEEDED:

@@ -18,16 +18,15 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from backups.archive import ManifestError
-from backups.exports import plain_file
-from backups.exports import plain_files as dumps
-from backups.generations import start as generations
-from backups.management import run_to_end as driving
+from backups.exports import plain_file, plain_files
+from backups.generations import start as generation_start
+from backups.management import run_to_end
 from backups.models import Generation
 from kvops.cloudflare import CloudflareError
-from kvops.environments import apply as environments
+from kvops.environments import apply as environments_apply
 from kvops.models import Namespace
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 
 class DumpCommand(BaseCommand):
@@ -44,8 +43,8 @@ class DumpCommand(BaseCommand):
     def namespace(self, address: str) -> Namespace:
         """The namespace at ENV/BINDING; raises CommandError."""
         try:
-            return environments.find_namespace(address)
-        except environments.UnknownNamespace as error:
+            return environments_apply.find_namespace(address)
+        except environments_apply.UnknownNamespace as error:
             raise CommandError(str(error), returncode=2) from error
 
     def back_up(self, namespace: Namespace, prefixes: Sequence[str], options: dict[str, Any]) -> dict[str, object]:
@@ -54,9 +53,9 @@ class DumpCommand(BaseCommand):
         try:
             return self._back_up(namespace, prefixes, actor, options)
         except Refused as refusal:
-            dumps.record_refusal_of_dump(namespace, prefixes, refusal, actor=actor)
+            plain_files.record_refusal_of_dump(namespace, prefixes, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
-        except (plain_file.PathRefused, runs.AlreadyOpen, CloudflareError, ManifestError, OSError) as error:
+        except (plain_file.PathRefused, run_driver.AlreadyOpen, CloudflareError, ManifestError, OSError) as error:
             raise CommandError(str(error)) from error
 
     def report(self, outcome: dict[str, object], options: dict[str, Any]) -> None:
@@ -71,16 +70,16 @@ class DumpCommand(BaseCommand):
         self, namespace: Namespace, prefixes: Sequence[str], actor: Actor, options: dict[str, Any]
     ) -> dict[str, object]:
         if options["dry_run"]:
-            plan = dumps.plan_dump(namespace, prefixes=prefixes, plain=not options["to_r2"])
+            plan = plain_files.plan_dump(namespace, prefixes=prefixes, plain=not options["to_r2"])
             return {"keys": plan.keys, "bytes": None, "calls": plan.calls, "sha256": None}
         if options["to_r2"]:
             return self._to_r2(namespace, prefixes, actor)
-        dump = dumps.write(
+        dump = plain_files.write(
             namespace,
             prefixes=prefixes,
             path=options["output"],
             actor=actor,
-            progress=lambda note: driving.progress(self.stderr, note),
+            progress=lambda note: run_to_end.progress(self.stderr, note),
         )
         return {
             "keys": dump.keys,
@@ -94,13 +93,13 @@ class DumpCommand(BaseCommand):
         }
 
     def _to_r2(self, namespace: Namespace, prefixes: Sequence[str], actor: Actor) -> dict[str, object]:
-        generation = generations.start_backup(namespace, prefixes=prefixes, actor=actor, foreground=True)
+        generation = generation_start.start_backup(namespace, prefixes=prefixes, actor=actor, foreground=True)
         run = generation.run
         try:
-            calls = driving.until_verified(generation, self.stderr, actor)
+            calls = run_to_end.until_verified(generation, self.stderr, actor)
         except CommandError as failure:
             if run.error_code == "encryption":
-                raise generations.BackupRefused(run.error) from failure
+                raise generation_start.BackupRefused(run.error) from failure
             raise
         return {
             "keys": generation.keys,

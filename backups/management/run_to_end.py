@@ -3,10 +3,10 @@
 from django.core.management.base import CommandError, OutputWrapper
 
 from audit.log import Actor
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import Generation
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 
 def progress(stderr: OutputWrapper, note: str) -> None:
@@ -17,7 +17,7 @@ def progress(stderr: OutputWrapper, note: str) -> None:
 
 def to_the_end(run: Run, stderr: OutputWrapper) -> None:
     """Work on a foreground run until it is over; it is refreshed then. Raises CommandError unless it succeeded."""
-    for now in runs.drive_to_the_end(run):
+    for now in run_driver.drive_to_the_end(run):
         progress(stderr, now.note)
     if run.state != Run.State.SUCCEEDED:
         raise CommandError(run.error or f"The {run.get_kind_display()} was stopped.")
@@ -31,6 +31,6 @@ def until_verified(generation: Generation, stderr: OutputWrapper, actor: Actor) 
     to_the_end(generation.run, stderr)
     generation.refresh_from_db()
     if generation.status == Generation.Status.COMPLETE:
-        to_the_end(generations.start_verification(generation, actor=actor, foreground=True), stderr)
+        to_the_end(generation_start.start_verification(generation, actor=actor, foreground=True), stderr)
         generation.refresh_from_db()
     return generation.run.calls

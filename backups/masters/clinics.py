@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from audit import log
-from backups.generations import contents as catalogue
-from backups.generations import start as generations
+from backups.generations import contents as generation_contents
+from backups.generations import start as generation_start
 from backups.generations.scope import BackupRefused
 from backups.models import Generation
 from kvops.inventory import browse
 from kvops.models import Environment, Namespace, Scan
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
 
 BINDING = "SETTINGS"
@@ -32,8 +32,8 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
     begun = Begun()
     for each in found:
         try:
-            made = generations.create_backup(each.namespace, prefixes=[PREFIX], actor=actor)
-        except (BackupRefused, runs.AlreadyOpen) as refused:
+            made = generation_start.create_backup(each.namespace, prefixes=[PREFIX], actor=actor)
+        except (BackupRefused, run_driver.AlreadyOpen) as refused:
             begun.refused += refused.args
         else:
             begun.runs.append(made.run)
@@ -47,7 +47,7 @@ def overview() -> list[Clinics]:
 
 
 def _clinics(namespace: Namespace) -> Clinics:
-    rows = catalogue.coverage(namespace, [PREFIX])
+    rows = generation_contents.coverage(namespace, [PREFIX])
     backups = Generation.objects.of_kv().whole().filter(namespace=namespace, prefixes=[PREFIX])
     return Clinics(
         namespace, browse.newest_scan(namespace), sum(row.keys for row in rows), backups.order_by("-pk").first()

@@ -6,12 +6,12 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from backups.generations.scope import BackupRefused
-from backups.masters import start as masters
+from backups.masters import start as masters_start
 from backups.masters.rows import API
 from backups.models import Dataset
 from kvops.models import Environment
 
-SOURCES = [(masters.FROM_D1, _("D1, through Cloudflare")), ("api", _("the team’s own API"))]
+SOURCES = [(masters_start.FROM_D1, _("D1, through Cloudflare")), ("api", _("the team’s own API"))]
 
 
 def _datasets() -> list[tuple[str, str]]:
@@ -52,10 +52,10 @@ class MastersForm(forms.Form):
         if "environment" not in chosen or "source" not in chosen:
             return chosen
         api = chosen["source"] == "api"
-        source = f"{API}{chosen.get('url', '')}" if api else masters.FROM_D1
+        source = f"{API}{chosen.get('url', '')}" if api else masters_start.FROM_D1
         for field, look in (
-            ("url" if api else "source", lambda: masters.insist_source(source)),
-            ("name", lambda: masters.choose(chosen["environment"], chosen.get("name") or [])),
+            ("url" if api else "source", lambda: masters_start.insist_source(source)),
+            ("name", lambda: masters_start.choose(chosen["environment"], chosen.get("name") or [])),
         ):
             try:
                 chosen["masters" if field == "name" else "kept_source"] = look()

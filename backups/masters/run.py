@@ -12,8 +12,8 @@ from django.db import connection
 from django.utils.translation import gettext_noop
 
 from audit.chain import JSON
-from backups.bucket import access as storage
-from backups.datasets import registry as datasets
+from backups.bucket import access as bucket_access
+from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import BadDataset, Correspondence
 from backups.generations import encryption, scope
 from backups.generations.export import Export, step_of
@@ -44,7 +44,7 @@ class MastersExport(Export):
         """Collect the rows, store what a step has time for; the last one finishes the generation."""
         self._until = time.monotonic() + timing.PART
         try:
-            with storage.errors_for_a_run(), MastersRows() as self._rows:
+            with bucket_access.errors_for_a_run(), MastersRows() as self._rows:
                 if self._phase != "close":
                     self._collect()
                 while not self.lease.over:
@@ -80,8 +80,8 @@ class MastersExport(Export):
         if dataset is None:
             raise RunError("no_dataset", gettext_noop("The policy has these datasets no more: start a new copy."))
         try:
-            database = datasets.environment_database(self.generation.environment, dataset)
-        except datasets.NoDatabase as error:
+            database = dataset_registry.environment_database(self.generation.environment, dataset)
+        except dataset_registry.NoDatabase as error:
             raise RunError("no_database", str(error)) from error
 
         def began(table: Correspondence) -> None:
@@ -120,6 +120,6 @@ class MastersExport(Export):
 
 def _known(generation: Generation) -> list[Correspondence]:
     try:
-        return datasets.of_database(generation.tables[0]["database"])
+        return dataset_registry.of_database(generation.tables[0]["database"])
     except BadDataset as error:
         raise RunError("bad_dataset", str(error)) from error

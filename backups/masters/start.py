@@ -14,24 +14,23 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
-from backups.bucket import access as storage
-from backups.datasets import registry as datasets
+from backups import archive
+from backups.bucket import access as bucket_access
+from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import BadDataset, Correspondence
 from backups.exports import plain_file
 from backups.generations import scope
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations.kv_reader import KvReader
 from backups.generations.scope import BackupRefused
 from backups.masters import api as masters_api
 from backups.masters.rows import API, D1Source, MastersRows, collect_rows
 from backups.models import Dataset, Generation
-from kvops import rollback as contradictions
-from kvops import timing
+from kvops import rollback, timing
 from kvops.models import Category, Database, Environment, Namespace, Person, Run
 from kvops.prefixes import distinct
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.outcomes import RunError
 from kvops.schedules.jobs import Begun
 from kvops.wording import english, say
@@ -94,9 +93,9 @@ def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
         sentence = _("%(environment)s has no binding %(binding)s, which the datasets name.")
         raise BackupRefused(say(sentence, environment=environment.name, binding=chosen[0].binding))
     try:
-        database = datasets.environment_database(environment, chosen[0])
-        known = datasets.of_database(chosen[0].database)
-    except (datasets.NoDatabase, BadDataset) as error:
+        database = dataset_registry.environment_database(environment, chosen[0])
+        known = dataset_registry.of_database(chosen[0].database)
+    except (dataset_registry.NoDatabase, BadDataset) as error:
         raise BackupRefused(*error.args) from error
     wanted = {dataset.name for dataset in chosen}
     return Masters(namespace, database, [rule for rule in known if rule.name in wanted], known)
@@ -137,7 +136,7 @@ def start_export(
     person: Person | None = None,
     foreground: bool = False,
 ) -> Generation:
-    """Start a copy of the tables into the bucket. Raises BackupRefused and runs.AlreadyOpen."""
+    """Start a copy of the tables into the bucket. Raises BackupRefused and run_driver.AlreadyOpen."""
     with log.transaction():
         return create_export(masters, source=source, actor=actor, person=person, foreground=foreground)
 
@@ -152,14 +151,14 @@ def create_export(
 ) -> Generation:
     """The same within the caller's `audit.log.transaction()`."""
     log.insist()
-    if why := contradictions.why_read_only():
+    if why := rollback.why_read_only():
         raise BackupRefused(why)
-    namespace, at = masters.namespace, generations.insist_time(masters.namespace)
+    namespace, at = masters.namespace, generation_start.insist_time(masters.namespace)
     try:
-        stem = storage.masters_stem(namespace.environment, at)
-    except manifest.LayoutError as error:
+        stem = bucket_access.masters_stem(namespace.environment, at)
+    except archive.LayoutError as error:
         raise BackupRefused(str(error)) from error
-    return generations.begin(
+    return generation_start.begin(
         Generation(
             namespace=namespace,
             prefixes=masters.prefixes,
@@ -198,7 +197,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
         return Begun()
     try:
         return Begun([create_export(choose(environment), actor=actor).run])
-    except (BackupRefused, runs.AlreadyOpen) as refused:
+    except (BackupRefused, run_driver.AlreadyOpen) as refused:
         return Begun(refused=[*refused.args])
 
 

@@ -7,15 +7,15 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.generations import contents as catalogue
+from backups.generations import contents as generation_contents
 from backups.generations.scope import BackupRefused
 from backups.masters import clinics
-from backups.masters import start as masters
+from backups.masters import start as masters_start
 from backups.masters.forms import MastersForm
 from backups.models import Dataset, Generation
 from kvops.cloudflare import CloudflareError
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.web.acting import refuse
 
 SHOWN = 10
@@ -26,7 +26,7 @@ SHOWN = 10
 def index(request: HttpRequest) -> HttpResponse:
     """Choose what to export; with a choice in the address, how many rows that is now."""
     asked = "environment" in request.GET and request.user.has_perm("kvops.operate")
-    form = MastersForm(request.GET) if asked else MastersForm(initial={"source": masters.FROM_D1})
+    form = MastersForm(request.GET) if asked else MastersForm(initial={"source": masters_start.FROM_D1})
     return _page(request, form)
 
 
@@ -39,8 +39,8 @@ def start(request: HttpRequest) -> HttpResponse:
         return _page(request, form, status=422)
     chosen, source = form.cleaned_data["masters"], form.cleaned_data["kept_source"]
     try:
-        made = masters.start_export(chosen, source=source, actor=person.actor, person=person)
-    except (BackupRefused, runs.AlreadyOpen) as refused:
+        made = masters_start.start_export(chosen, source=source, actor=person.actor, person=person)
+    except (BackupRefused, run_driver.AlreadyOpen) as refused:
         form.add_error(None, str(refused))
         refuse(request, refused, form.cleaned_data["environment"], f"namespace:{chosen.namespace.pk}")
         return _page(request, form, status=422)
@@ -53,7 +53,7 @@ def _page(request: HttpRequest, form: MastersForm, *, status: int = 200) -> Http
     context: dict[str, object] = {
         "form": form,
         "backups": backups.order_by("-pk")[:SHOWN],
-        "stale_before": catalogue.stale_before(),
+        "stale_before": generation_contents.stale_before(),
         "clinics": clinics.overview(),
         "clinics_prefix": clinics.PREFIX,
         "datasets": Dataset.objects.exists(),
@@ -68,7 +68,7 @@ def _counted(form: MastersForm) -> dict[str, object]:
     """How many rows the choice is, or why nobody knows."""
     chosen = form.cleaned_data["masters"]
     try:
-        counts = masters.rows_by_table(chosen, source=form.cleaned_data["kept_source"])
+        counts = masters_start.rows_by_table(chosen, source=form.cleaned_data["kept_source"])
     except (BackupRefused, CloudflareError) as error:
         return {"failure": str(error)}
     return {

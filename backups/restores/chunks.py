@@ -6,7 +6,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from audit.actions import Action
-from backups import archive as manifest
+from backups import archive
 from backups.generations.reader import Wanted, wanted
 from backups.models import Restore, RestoreChunk, RestoreEntry
 from backups.restores.moves import record_restore
@@ -59,7 +59,7 @@ def halves(chunk: RestoreChunk) -> None:
 def leave(chunk: RestoreChunk) -> None:
     """Settle a planned chunk without having written anything."""
     RestoreChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
-        state=State.SETTLED, settled_at=Now(), names_sha256=manifest.names_sha256([])
+        state=State.SETTLED, settled_at=Now(), names_sha256=archive.names_sha256([])
     )
 
 

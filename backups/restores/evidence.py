@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from backups.models import Generation, Restore
-from backups.restores import cross_environment as crossing
+from backups.restores import cross_environment
 from kvops.inventory import policy
 
 SAMPLE = 20
@@ -36,7 +36,7 @@ def build(restore: Restore) -> dict[str, object]:
         "listed": restore.listed,
         "on_conflict": restore.on_conflict,
         "reason": restore.reason,
-        "qa_may_take": crossing.crossing_rule(restore),
+        "qa_may_take": cross_environment.crossing_rule(restore),
         "policy": {"version": newest.number, "digest": newest.digest},
         "names": _names(restore),
         "compared": {"at": _time(restore.compared_at), "found": restore.found},
@@ -77,7 +77,7 @@ def _warnings(restore: Restore, generation: Generation) -> list[dict[str, object
     warnings: list[dict[str, object]] = []
     if restore.overwritten:
         warnings.append({"code": "restore_overwrites", "count": restore.overwritten})
-    if crossing.crosses(generation, restore.environment):
+    if cross_environment.crosses(generation, restore.environment):
         warnings.append({"code": "restore_takes_production", "environment": generation.environment.name})
     elif generation.namespace_id != restore.namespace_id:
         warnings.append({"code": "restore_elsewhere", "environment": generation.environment.name})

@@ -8,8 +8,8 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation, Restore, RestoreEntry
-from backups.restores import cross_environment as crossing
-from backups.restores import selection as selecting
+from backups.restores import cross_environment
+from backups.restores import selection as restore_selection
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
 from kvops.names import after_prefix, storable
@@ -60,7 +60,7 @@ class RestoreForm(forms.Form):
         field = self.fields["namespace"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101  (for the type checker)
         into = Namespace.objects.filter(binding=generation.namespace.binding).select_related("environment")
-        allowing = crossing.allowing(generation.namespace.binding) if generation.environment.production else []
+        allowing = cross_environment.allowing(generation.namespace.binding) if generation.environment.production else []
         if generation.environment.production and not allowing:
             into = into.filter(environment__production=True)
             field.help_text = _("Another environment takes production’s keys only where a family says qa_may_take.")
@@ -91,7 +91,7 @@ class RestoreForm(forms.Form):
             return chosen
         if chosen.get("prefix"):
             raise forms.ValidationError(_("Give a prefix or a list of names, not both."))
-        self.unknown = selecting.not_in_backup(self.generation, chosen["names"])
+        self.unknown = restore_selection.not_in_backup(self.generation, chosen["names"])
         if len(self.unknown) == len(chosen["names"]):
             self.add_error("names", _("The copy holds none of these names."))
         elif self.unknown and not chosen["leave_out"]:
@@ -100,7 +100,7 @@ class RestoreForm(forms.Form):
         return chosen
 
     def wanted(self) -> dict[str, Any]:
-        """What `selecting.prepare_restore` takes."""
+        """What `restore_selection.prepare_restore` takes."""
         chosen = self.cleaned_data
         names: list[str] | None = [self.only] if self.only else None
         if chosen["names"] and not self.only:

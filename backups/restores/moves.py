@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups import archive as manifest
+from backups import archive
 from backups.models import Restore
 from kvops.models import Person, Role
 from kvops.refusals import Refused
@@ -79,7 +79,7 @@ def insist_operator(person: Person) -> None:
 def insist_names(restore: Restore) -> None:
     """Raise RestoreRefused unless the frozen names are what their digest says."""
     names = restore.entries.order_by("index").values_list("name", flat=True)
-    if manifest.names_sha256(names.iterator(10_000)) != restore.names_sha256:
+    if archive.names_sha256(names.iterator(10_000)) != restore.names_sha256:
         raise RestoreRefused(_("The frozen names are not what was frozen. Have the database looked at."))
 
 

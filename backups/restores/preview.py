@@ -9,8 +9,8 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
-from backups.bucket import access as storage
+from backups import archive
+from backups.bucket import access as bucket_access
 from backups.execution.live_values import difference, too_late
 from backups.generations import encryption
 from backups.generations.kv_reader import KvReader, Name
@@ -37,8 +37,8 @@ def preview(lease: Lease) -> Again | None:
     )
     size = EXACT_BLOCK if restore.generation.read == Read.EXACT else BLOCK
     with (
-        storage.errors_for_a_run(),
-        storage.store_of(restore.generation) as store,
+        bucket_access.errors_for_a_run(),
+        bucket_access.store_of(restore.generation) as store,
         KvReader(restore.environment, lease.keep) as reader,
         GenerationReader(restore.generation, store, lease.keep) as backup,
     ):
@@ -112,7 +112,7 @@ def _finish(restore: Restore, lease: Lease) -> None:
         "found": dict(counts),
         "compared_at": Now(),
         "overwritten": overwritten.count() if overwritten is not None else 0,
-        "overwritten_sha256": manifest.names_sha256(overwritten.iterator(10_000)) if overwritten is not None else "",
+        "overwritten_sha256": archive.names_sha256(overwritten.iterator(10_000)) if overwritten is not None else "",
     }
     with lease.checkpoint(Done(dict(counts)), note=""):
         changed = Restore.objects.filter(pk=restore.pk, state=Restore.State.PREPARING).update(

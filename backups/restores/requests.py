@@ -11,15 +11,15 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import Generation, Restore
-from backups.restores import cross_environment as crossing
+from backups.restores import cross_environment
 from backups.restores import evidence as restore_evidence
 from backups.restores.moves import RestoreRefused, insist_names, insist_operator, label, locked, move
 from backups.restores.selection import insist_source
 from kvops import timing
 from kvops.approvals import evidence
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.wording import english, say
 
 State = Restore.State
@@ -36,10 +36,10 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
         if not reason.strip():
             raise RestoreRefused(_("Say why these keys are put back: the reviewer reads it."))
         insist_source(mine.generation, mine.namespace)
-        crossing.insist_all(mine)
+        cross_environment.insist_all(mine)
         _insist_compared(mine)
         mine.reason = reason.strip()
-        approval = approvals.submit(
+        approval = approval_gate.submit(
             ApprovalRequest.Kind.RESTORE,
             subject=f"restore:{mine.pk}",
             title=restore_evidence.title(mine),
@@ -115,15 +115,15 @@ def start(restore: Restore, *, by: Person) -> Run:
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be put back is no longer what was approved."
-    approvals.withdraw(mine.approval, by=by, reason=stale)
+    approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise RestoreRefused(_("What would be put back is no longer what was approved. Compare and submit it again."))
 
 
 def _claim_and_run(mine: Restore, approved: ApprovalRequest, *, by: Person) -> Run:
-    approval = approvals.claim(
+    approval = approval_gate.claim(
         approved, kind=ApprovalRequest.Kind.RESTORE, subject=f"restore:{mine.pk}", digest=approved.digest, by=by
     )
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.RESTORE,
         subject=f"restore:{mine.pk}",
         label=str(mine)[:300],
@@ -168,4 +168,4 @@ def end_early(restore: Restore, *, by: Person) -> None:
         ending = {"phase": "write", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
             raise RestoreRefused(_("The restore goes on already. Load the page again."))
-        runs.go_on(mine.run, actor=by.actor)
+        run_driver.go_on(mine.run, actor=by.actor)

@@ -13,10 +13,10 @@ from django.db.models.functions import Greatest, Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups.bucket import access as storage
-from backups.bucket import rollback as contradictions
+from backups.bucket import access as bucket_access
+from backups.bucket import rollback as bucket_rollback
 from backups.cleanup import stages
-from backups.execution import revalidation as deriving
+from backups.execution import revalidation
 from backups.execution.clients import Clients, open_clients
 from backups.execution.live_values import difference, live_values
 from backups.execution.prepaid import most_calls_for, reserve
@@ -24,14 +24,14 @@ from backups.generations.reader import GenerationReader, wanted
 from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
 from backups.restores import evidence as restore_evidence
-from backups.restores import safety_copy as protecting
-from backups.restores import undo
+from backups.restores import safety_copy as safety_backup
+from backups.restores import undo as stage_undo
 from backups.restores.moves import RestoreRefused, insist_names, move
 from backups.restores.verification import Settler
 from backups.restores.write import Putter
 from kvops import clock, timing
 from kvops.approvals import evidence
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.inventory import policy
 from kvops.prefixes import common
 from kvops.runs import emergency
@@ -52,11 +52,13 @@ def run_restore(lease: Lease) -> Again | Done | None:
     related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
     restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
     _insist_target(restore, lease)
-    contradictions.insist_none(restore.environment)
+    bucket_rollback.insist_none(restore.environment)
     ending = bool(lease.run.cursor.get("ending"))  # reads nothing of the copy
     with (
-        storage.errors_for_a_run(),
-        storage.store(restore.generation.environment) if ending else storage.store_of(restore.generation) as store,
+        bucket_access.errors_for_a_run(),
+        bucket_access.store(restore.generation.environment)
+        if ending
+        else bucket_access.store_of(restore.generation) as store,
         open_clients(restore.environment) as clients,
         GenerationReader(restore.generation, store, lease.keep) as backup,
     ):
@@ -130,7 +132,7 @@ class _RestoreRun:
             return Again(gone_in, gettext_noop("Waiting: KV may still show what was deleted a moment ago."))
         self._derive()
         if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
-            wait = protecting.back_up_first(self.restore, self.lease)
+            wait = safety_backup.back_up_first(self.restore, self.lease)
             if wait is not None:
                 return wait
         if self.restore.on_conflict == Restore.OnConflict.STOP:
@@ -206,13 +208,13 @@ class _RestoreRun:
                 raise
 
     def _derive(self) -> None:
-        deriving.derived(self.lease, lambda: _insist_as_approved(self.restore))
+        revalidation.derived(self.lease, lambda: _insist_as_approved(self.restore))
 
     def _wait(self, chunk: RestoreChunk) -> float:
         """Seconds until what the chunk wrote can be read."""
         last = self.restore.chunks.aggregate(at=Max(Greatest("intended_at", "sent_at")))["at"]
         since = chunk.sent_at or chunk.intended_at or last or clock.now()
-        return deriving.patience(chunk.attempt, ending=self._ending) - (clock.now() - since).total_seconds()
+        return revalidation.patience(chunk.attempt, ending=self._ending) - (clock.now() - since).total_seconds()
 
     def _next(self) -> RestoreChunk | None:
         """The chunk to write now; None when everything was, or nothing more may be."""
@@ -233,14 +235,14 @@ class _RestoreRun:
         if approval is None:
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
         try:
-            approvals.still_valid(approval)
+            approval_gate.still_valid(approval)
             if self.restore.stage:
-                undo.insist_in_time(self.restore.stage)
-        except approvals.ApprovalRefused as refused:
+                stage_undo.insist_in_time(self.restore.stage)
+        except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.restore.environment)
             raise RunError("rights_gone", str(refused)) from refused
         backups = Generation.objects.verified().filter(pk=self.restore.generation_id)
-        if not backups.exists() or not protecting.is_backed_up(self.restore):
+        if not backups.exists() or not safety_backup.is_backed_up(self.restore):
             raise RunError(
                 "backup_damaged", gettext_noop("The copy is not verified any more. Nothing more is written.")
             )
@@ -282,5 +284,5 @@ class _RestoreRun:
                 details=counts,
             )
             if restore.stage:
-                undo.record_undo(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
+                stage_undo.record_undo(Action.STAGE_UNDONE, restore.stage, restore, actor=self.lease.actor)
         return None

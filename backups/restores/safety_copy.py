@@ -8,13 +8,13 @@ from itertools import takewhile
 
 from django.utils.translation import gettext_noop
 
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations.scope import BackupRefused
 from backups.models import Generation, Restore
 from backups.restores.preview import conflicting
 from kvops import clock, timing
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError, TryLater
 
@@ -62,7 +62,7 @@ def _back_up(restore: Restore, lease: Lease) -> None:
     first, last = names.first() or "", names.last() or ""
     with lease.checkpoint(note=gettext_noop("Copying what would be overwritten.")):
         try:
-            generation = generations.create_backup(
+            generation = generation_start.create_backup(
                 restore.namespace,
                 prefixes=[_common(first, last)],
                 purpose=Generation.Purpose.RESTORE,
@@ -70,7 +70,7 @@ def _back_up(restore: Restore, lease: Lease) -> None:
                 person=lease.run.started_by,
                 restore=restore,
             )
-        except (BackupRefused, runs.AlreadyOpen) as refused:
+        except (BackupRefused, run_driver.AlreadyOpen) as refused:
             raise TryLater(str(refused)) from refused
         Restore.objects.filter(pk=restore.pk, state=Restore.State.WRITING).update(safety=generation)
 

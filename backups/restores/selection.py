@@ -5,13 +5,13 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups import archive as manifest
+from backups import archive
 from backups.models import Generation, GenerationEntry, Restore
-from backups.restores import cross_environment as crossing
+from backups.restores import cross_environment
 from backups.restores.moves import RestoreRefused, insist_operator, locked, move, record_restore
 from kvops.models import Namespace, Person, Run
 from kvops.names import after_prefix, storable
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.wording import say
 
 State = Restore.State
@@ -49,7 +49,7 @@ def prepare_restore(
             person=person,
         )
         freeze_restore(restore, names)
-        crossing.insist_all(restore)
+        cross_environment.insist_all(restore)
         _start_preview(restore, actor=actor, person=person, foreground=foreground)
         record_restore(Action.RESTORE_PREPARED, restore, actor=actor, details={"names": restore.names})
     return restore
@@ -78,7 +78,7 @@ def insist_source(generation: Generation, into: Namespace) -> None:
                 binding=generation.namespace.binding,
             )
         )
-    crossing.insist_some(generation, into.environment)
+    cross_environment.insist_some(generation, into.environment)
 
 
 def freeze_restore(restore: Restore, names: list[str] | None = None) -> None:
@@ -104,7 +104,7 @@ def seal(restore: Restore) -> None:
     restore.names = entries.count()
     if not restore.names:
         raise RestoreRefused(_("The copy holds no such key."))
-    restore.names_sha256 = manifest.names_sha256(entries.iterator(10_000))
+    restore.names_sha256 = archive.names_sha256(entries.iterator(10_000))
     Restore.objects.filter(pk=restore.pk).update(names=restore.names, names_sha256=restore.names_sha256)
 
 
@@ -116,7 +116,7 @@ def not_in_backup(generation: Generation, names: list[str]) -> list[str]:
 
 
 def _start_preview(restore: Restore, *, actor: log.Actor, person: Person | None, foreground: bool) -> None:
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.PREVIEW,
         subject=f"restore:{restore.pk}",
         label=str(restore)[:300],

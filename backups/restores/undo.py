@@ -19,9 +19,9 @@ from backups.models import CleanupStage, Generation, Restore
 from backups.restores.moves import RestoreRefused, move
 from backups.restores.selection import seal
 from kvops import clock, timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Role, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.wording import say
 
 PROVEN = (CleanupStage.State.CONFIRMED, CleanupStage.State.ACCEPTED)
@@ -83,10 +83,10 @@ def offer(stage: CleanupStage, person: Person) -> Offer | None:
 
 
 def insist_in_time(stage: CleanupStage) -> None:
-    """Raise approvals.ApprovalRefused when the approval of the deletion covers nothing any more."""
+    """Raise approval_gate.ApprovalRefused when the approval of the deletion covers nothing any more."""
     limit = until(stage)
     if limit is None or clock.seconds_until(limit) <= 0:
-        raise approvals.ApprovalRefused(_("The 72 hours after the deletion are over."))
+        raise approval_gate.ApprovalRefused(_("The 72 hours after the deletion are over."))
 
 
 def start_undo(stage: CleanupStage, *, by: Person) -> Run:
@@ -100,7 +100,7 @@ def start_undo(stage: CleanupStage, *, by: Person) -> Run:
         insist_idle(mine)
         insist_names(mine)
         restore = _restore(mine, by)
-        run = runs.create(
+        run = run_driver.create(
             Run.Kind.UNDO,
             subject=f"stage:{mine.pk}",
             label=str(mine)[:300],
@@ -128,7 +128,7 @@ def _valid_approval(stage: CleanupStage, by: Person) -> ApprovalRequest:
     if stage.approval is None:
         raise CleanupRefused(_("Nothing was deleted."))
     approval = ApprovalRequest.objects.get(pk=stage.approval.pk)
-    approvals.still_valid(approval)
+    approval_gate.still_valid(approval)
     if approval.approver_id == by.pk:
         raise CleanupRefused(_("You approved this; another person must do it."))
     return approval

@@ -14,18 +14,18 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from backups.cleanup.cards import stage_or_404
 from backups.cleanup.views import act_on_cleanup
-from backups.comparisons import start as comparisons
+from backups.comparisons import start as comparison_start
 from backups.comparisons.views import difference
 from backups.models import Generation, Restore, RestoreEntry
-from backups.restores import requests as restores
-from backups.restores import selection as selecting
-from backups.restores import undo as undoing
+from backups.restores import requests as restore_requests
+from backups.restores import selection as restore_selection
+from backups.restores import undo as stage_undo
 from backups.restores.forms import RestoreFilter, RestoreForm, RestoreNamesFilter, RestoreStartForm, SubmitForm
 from backups.restores.moves import RestoreRefused
 from kvops import clock
 from kvops.models import Person, Run
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.web.acting import act, refuse
 from kvops.web.files import Cell, as_file
 
@@ -62,7 +62,7 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
     if form.is_valid():
         person = person_of(request)
         try:
-            made = selecting.prepare_restore(generation, **form.wanted(), actor=person.actor, person=person)
+            made = restore_selection.prepare_restore(generation, **form.wanted(), actor=person.actor, person=person)
         except RestoreRefused as refused:
             form.add_error(None, str(refused))
             refuse(request, refused, generation.environment, f"generation:{pk}")
@@ -129,7 +129,9 @@ def look(request: HttpRequest, pk: int) -> HttpResponse:
     def compare_now() -> None:
         if restore.state != State.DONE:
             raise RestoreRefused(_("Nothing was put back yet that could be compared."))
-        comparisons.with_kv(restore.generation, restore.namespace, restore=restore, actor=person.actor, person=person)
+        comparison_start.with_kv(
+            restore.generation, restore.namespace, restore=restore, actor=person.actor, person=person
+        )
 
     return _act(request, restore, compare_now, done=_("What was put back is being compared with what KV holds now."))
 
@@ -142,9 +144,9 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
 
     def again() -> None:
         if restore.state == State.PREPARING and restore.preview_run:
-            runs.resume(restore.preview_run, actor=person.actor)
+            run_driver.resume(restore.preview_run, actor=person.actor)
         else:
-            selecting.compare_again(restore, by=person)
+            restore_selection.compare_again(restore, by=person)
 
     return _act(request, restore, again, done=_("The keys are being compared with what KV holds."))
 
@@ -157,7 +159,7 @@ def submit(request: HttpRequest, pk: int) -> HttpResponse:
     return _act(
         request,
         restore,
-        lambda: restores.submit(restore, reason=form.cleaned_data["reason"], by=person),
+        lambda: restore_requests.submit(restore, reason=form.cleaned_data["reason"], by=person),
         done=_("Another person is asked to approve exactly this."),
         form=form,
     )
@@ -170,7 +172,11 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
     restore, person = _restore(pk), person_of(request)
     form = RestoreStartForm(request.POST, restore=restore)
     return _act(
-        request, restore, lambda: restores.start(restore, by=person), done=_("The restore has begun."), form=form
+        request,
+        restore,
+        lambda: restore_requests.start(restore, by=person),
+        done=_("The restore has begun."),
+        form=form,
     )
 
 
@@ -183,7 +189,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     def resume() -> None:
         if restore.run is None:
             raise RestoreRefused(_("There is nothing that could go on."))
-        runs.resume(restore.run, actor=person.actor)
+        run_driver.resume(restore.run, actor=person.actor)
 
     return _act(request, restore, resume, done=_("The run goes on from where it was."))
 
@@ -196,9 +202,9 @@ def end(request: HttpRequest, pk: int) -> HttpResponse:
 
     def stop() -> None:
         if restore.state == State.WRITING:
-            restores.end_early(restore, by=person)
+            restore_requests.end_early(restore, by=person)
         else:
-            restores.give_up(restore, actor=person.actor)
+            restore_requests.give_up(restore, actor=person.actor)
 
     return _act(request, restore, stop, done=_("Nothing more is written."))
 
@@ -285,5 +291,5 @@ def undo(request: HttpRequest, pk: int) -> HttpResponse:
     stage, person = stage_or_404(pk), person_of(request)
     done = _("The deleted keys are being put back.")
     return act_on_cleanup(
-        request, stage.request, None, lambda: undoing.start_undo(stage, by=person), done=done, stage=stage
+        request, stage.request, None, lambda: stage_undo.start_undo(stage, by=person), done=done, stage=stage
     )

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups import archive as manifest
+from backups import archive
 from backups.execution import announcements
 from backups.execution.clients import Clients
 from backups.execution.live_values import LEAST, SINGLE, difference, live_values, takes_bulk, too_late
@@ -193,7 +193,7 @@ class Putter:
         return Outcome.SENSITIVE if cannot_be_backed_up(self._families, one.name) else Outcome.CHANGED
 
     def _intend(self, chunk: RestoreChunk, plan: _Plan) -> None:
-        sha256 = manifest.names_sha256(plan.names)
+        sha256 = archive.names_sha256(plan.names)
         progress: RunProgress = {} if plan.indexes else self.progress(chunk)
         with self.lease.checkpoint(no_further=bool(plan.indexes), **progress):
             emergency.hold(self.restore.environment)

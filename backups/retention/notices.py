@@ -1,6 +1,6 @@
 """Notices about copies: before one is deleted, when it is past its date, late, overdue, when too few days are covered.
 
-Jobs of schedules: each calls `notifications.post`, which tells every recipient once per copy and occasion.
+Jobs of schedules: each calls `outbox.post`, which tells every recipient once per copy and occasion.
 """
 
 import math
@@ -13,14 +13,14 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
-from backups.generations import coverage as protection
+from backups.generations import coverage as family_coverage
 from backups.generations.coverage import Light, NewestBackup
 from backups.models import Generation
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State
 from kvops import timing
 from kvops.models import Environment, Family, NotificationEvent, Person
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.schedules.jobs import Begun
 from kvops.wording import say
 
@@ -56,7 +56,7 @@ def due_notice(days: Iterable[int], due_at: datetime, now: datetime) -> int | No
 
 def _tell(kept: Kept, due_at: datetime, days: int, families: Sequence[Family]) -> None:
     generation = kept.generation
-    notifications.post(
+    outbox.post(
         NotificationEvent.GENERATION_DEADLINE,
         subject=f"generation:{generation.pk}",
         title=say(_("Copy %(pk)s will be deleted on %(date)s"), pk=generation.pk, date=_date(due_at)),
@@ -70,7 +70,7 @@ def _tell(kept: Kept, due_at: datetime, days: int, families: Sequence[Family]) -
 
 def _past(kept: Kept, due_at: datetime, families: Sequence[Family]) -> None:
     generation = kept.generation
-    notifications.post(
+    outbox.post(
         NotificationEvent.GENERATION_PAST_DEADLINE,
         subject=f"generation:{generation.pk}",
         title=say(_("Copy %(pk)s is past its date, %(date)s"), pk=generation.pk, date=_date(due_at)),
@@ -105,7 +105,7 @@ def without_owner(families: Iterable[Family]) -> list[Family]:
 
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
     """Tell of families whose next copy is late or overdue, and of those that too few days are covered of."""
-    for family, backup in protection.in_environment(environment):
+    for family, backup in family_coverage.in_environment(environment):
         if backup.light in {Light.LATE, Light.OVERDUE, Light.NEVER}:
             _late(family, backup)
         if backup.short:
@@ -123,7 +123,7 @@ def _late(family: Family, backup: NewestBackup) -> None:
         )
     last = say(_("The newest verified one is of %(date)s."), date=_date(newest.started_at)) if newest else ""
     expected = say(_("One is expected every %(hours)s hours."), hours=family.interval_hours)
-    notifications.post(
+    outbox.post(
         NotificationEvent.GENERATION_LATE if backup.light == Light.LATE else NotificationEvent.GENERATION_OVERDUE,
         subject=f"family:{family.pk}",
         title=say(title, what=what),
@@ -137,7 +137,7 @@ def _late(family: Family, backup: NewestBackup) -> None:
 
 def _short(family: Family, backup: NewestBackup) -> None:
     what = f"{backup.namespace} {family}"
-    notifications.post(
+    outbox.post(
         NotificationEvent.COVERAGE_SHORT,
         subject=f"family:{family.pk}",
         title=say(_("Fewer than %(days)s days of %(what)s can be restored"), days=timing.RETENTION_DAYS, what=what),

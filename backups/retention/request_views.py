@@ -12,14 +12,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.models import PruneRequest
-from backups.retention import requests as prunes
+from backups.retention import requests as prune_requests
 from backups.retention.request_forms import CollectForm, PruneFilter, PruneStartForm
 from backups.retention.requests import PruneRefused
 from kvops import clock
 from kvops.models import Environment, Person, Run
 from kvops.people.signin import person_of
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.web.acting import act, refuse
 
 PAGE = 50
@@ -50,7 +50,7 @@ def collect(request: HttpRequest, environment: str) -> HttpResponse:
         messages.error(request, _("Say why these copies can go: the reviewer reads it."))
         return redirect("backups:retention")
     try:
-        prune = prunes.collect(found, reason=form.cleaned_data["reason"], by=person_of(request))
+        prune = prune_requests.collect(found, reason=form.cleaned_data["reason"], by=person_of(request))
     except Refused as refused:
         messages.error(request, str(refused))
         refuse(request, refused, found, f"environment:{environment}")
@@ -98,7 +98,9 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
     """Start the deletion that was approved."""
     prune, person = _prune(pk), person_of(request)
     form = PruneStartForm(request.POST, prune=prune)
-    return _act(request, prune, lambda: prunes.start(prune, by=person), done=_("The deletion has begun."), form=form)
+    return _act(
+        request, prune, lambda: prune_requests.start(prune, by=person), done=_("The deletion has begun."), form=form
+    )
 
 
 @require_POST
@@ -110,7 +112,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     def resume() -> None:
         if prune.run is None:
             raise PruneRefused(_("There is nothing that could go on."))
-        runs.resume(prune.run, actor=person.actor)
+        run_driver.resume(prune.run, actor=person.actor)
 
     return _act(request, prune, resume, done=_("The run goes on from where it was."))
 
@@ -120,7 +122,9 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
 def end(request: HttpRequest, pk: int) -> HttpResponse:
     """Begin with no further copy of a deletion that lies still."""
     prune, person = _prune(pk), person_of(request)
-    return _act(request, prune, lambda: prunes.end_early(prune, by=person), done=_("No further copy is deleted."))
+    return _act(
+        request, prune, lambda: prune_requests.end_early(prune, by=person), done=_("No further copy is deleted.")
+    )
 
 
 def _act(

@@ -16,15 +16,15 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.archive import digests
 from backups.models import Generation, PruneEntry, PruneRequest
-from backups.retention import evaluate as retained
-from backups.retention import evidence as disposal_evidence
+from backups.retention import evaluate as retention_evaluate
+from backups.retention import evidence as prune_evidence
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State as Keeping
 from kvops.approvals import evidence
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
 from kvops.wording import english, say
 
@@ -39,7 +39,7 @@ class PruneRefused(Refused):
 
 def due(environment: Environment) -> list[Kept]:
     """The oldest copies of the environment that can be deleted now, one more than a prune takes."""
-    return list(islice(retained.due(Generation.objects.filter(environment=environment)), CAP + 1))
+    return list(islice(retention_evaluate.due(Generation.objects.filter(environment=environment)), CAP + 1))
 
 
 def open_prune(environment: Environment) -> PruneRequest | None:
@@ -99,11 +99,11 @@ def _date(kept: Kept) -> datetime:
 
 
 def _submit(prune: PruneRequest, by: Person) -> None:
-    approval = approvals.submit(
+    approval = approval_gate.submit(
         ApprovalRequest.Kind.DELETE_GENERATIONS,
         subject=f"prune:{prune.pk}",
-        title=disposal_evidence.title(prune.environment, prune.generations),
-        evidence=disposal_evidence.build(prune),
+        title=prune_evidence.title(prune.environment, prune.generations),
+        evidence=prune_evidence.build(prune),
         requester=by,
         environment=prune.environment,
     )
@@ -147,11 +147,11 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
         if mine.state != State.APPROVED or mine.approval is None:
             raise PruneRefused(say(_("The prune is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
-        digest = evidence.digest_of(evidence.canonical_evidence(disposal_evidence.build(mine)))
+        digest = evidence.digest_of(evidence.canonical_evidence(prune_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be deleted is no longer what was approved."
-    approvals.withdraw(mine.approval, by=by, reason=stale)
+    approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise PruneRefused(_("What would be deleted is no longer what was approved. Collect the copies again."))
 
 
@@ -171,8 +171,8 @@ def _all_due(prune: PruneRequest) -> bool:
 def _claim_and_run(mine: PruneRequest, approved: ApprovalRequest, *, by: Person) -> Run:
     subject = f"prune:{mine.pk}"
     kind = ApprovalRequest.Kind.DELETE_GENERATIONS
-    approval = approvals.claim(approved, kind=kind, subject=subject, digest=approved.digest, by=by)
-    run = runs.create(
+    approval = approval_gate.claim(approved, kind=kind, subject=subject, digest=approved.digest, by=by)
+    run = run_driver.create(
         Run.Kind.PRUNE,
         subject=subject,
         label=f"{mine.environment.r2_bucket}: {mine.generations} copies"[:300],
@@ -188,7 +188,7 @@ def _claim_and_run(mine: PruneRequest, approved: ApprovalRequest, *, by: Person)
 
 
 def end_early(prune: PruneRequest, *, by: Person) -> None:
-    """Begin with no further copy of a stopped or failed prune. Raises PruneRefused and runs.NotResumable.
+    """Begin with no further copy of a stopped or failed prune. Raises PruneRefused and run_driver.NotResumable.
 
     A copy whose deletion began is deleted to its end: it is of no use any more.
     """
@@ -200,7 +200,7 @@ def end_early(prune: PruneRequest, *, by: Person) -> None:
         cursor = {**mine.run.cursor, "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=cursor) != 1:
             raise PruneRefused(_("The prune goes on already. Load the page again."))
-        runs.go_on(mine.run, actor=by.actor)
+        run_driver.go_on(mine.run, actor=by.actor)
 
 
 def locked(prune: PruneRequest) -> PruneRequest:

@@ -15,15 +15,15 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.archive.digests import objects_sha256
-from backups.bucket import access as storage
-from backups.bucket import rollback as contradictions
+from backups.bucket import access as bucket_access
+from backups.bucket import rollback as bucket_rollback
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, PruneEntry, PruneRequest
-from backups.retention import requests as prunes
+from backups.retention import requests as prune_requests
 from backups.retention.erasure import Erasure
 from backups.retention.evaluate import Retention
 from backups.retention.rules import State as Keeping
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError
@@ -37,8 +37,8 @@ def prune_permanently(lease: Lease) -> Again | Done | None:
     """One step of a prune. Raises RunError when the target, a right or the bucket does not allow it."""
     prune = PruneRequest.objects.select_related("environment", "approval").get(run=lease.run)
     _insist_target(prune, lease)
-    contradictions.insist_none(prune.environment)
-    with storage.errors_for_a_run(), storage.store(prune.environment) as store:
+    bucket_rollback.insist_none(prune.environment)
+    with bucket_access.errors_for_a_run(), bucket_access.store(prune.environment) as store:
         return _PruneRun(prune, lease, store).step()
 
 
@@ -91,8 +91,8 @@ class _PruneRun(Erasure):
         if self.prune.approval is None:
             raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
         try:
-            approvals.still_valid(self.prune.approval)
-        except approvals.ApprovalRefused as refused:
+            approval_gate.still_valid(self.prune.approval)
+        except approval_gate.ApprovalRefused as refused:
             emergency.insist_none(self.environment)
             raise RunError("rights_gone", str(refused)) from refused
 
@@ -134,7 +134,7 @@ class _PruneRun(Erasure):
         deleted, kept = (entries.filter(outcome=outcome).count() for outcome in (Outcome.DELETED, Outcome.KEPT))
         result: dict[str, JSON] = {"deleted_backups": deleted, "kept_backups": kept}
         with self.lease.checkpoint(Done(result), cursor={}, done=self.lease.run.total or 0, note=""):
-            prunes.move(
+            prune_requests.move(
                 self.prune,
                 [PruneRequest.State.DELETING],
                 PruneRequest.State.DONE,

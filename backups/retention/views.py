@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.models import Generation, Pin
-from backups.retention import evaluate as retained
-from backups.retention import notices as deadlines
+from backups.retention import evaluate as retention_evaluate
+from backups.retention import notices as retention_notices
 from backups.retention import pins
-from backups.retention import requests as prunes
+from backups.retention import requests as prune_requests
 from backups.retention.evaluate import Tried
 from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.rules import State
@@ -38,12 +38,12 @@ def index(request: HttpRequest) -> HttpResponse:
         "after": found[PAGE - 1].generation.pk if len(found) > PAGE else None,
         "filtered": any(request.GET.values()),
         "pruning": [
-            (environment, prunes.due(environment), prunes.open_prune(environment))
+            (environment, prune_requests.due(environment), prune_requests.open_prune(environment))
             for environment in Environment.objects.order_by("order")
         ],
         "may_operate": request.user.has_perm("kvops.operate"),
         "families": families,
-        "without_owner": deadlines.without_owner(families),
+        "without_owner": retention_notices.without_owner(families),
     }
     return render(request, "retention/list.html", context)
 
@@ -56,7 +56,7 @@ def simulate(request: HttpRequest) -> HttpResponse:
     context: dict[str, object] = {"form": form}
     if form.is_valid():
         family, days, after = (form.cleaned_data[name] for name in ("family", "days", "after"))
-        found = list(retained.tried(family, days))
+        found = list(retention_evaluate.tried(family, days))
         shown = [each for each in found if each.now.generation.pk > (after or 0)]
         context |= {
             "family": family,

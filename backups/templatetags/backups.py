@@ -13,13 +13,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from backups.cleanup.next_action import NEXT
-from backups.drills import requests as drills
-from backups.generations import contents as catalogue
-from backups.generations import coverage as protection
-from backups.investigations import requests as investigations
+from backups.drills import requests as drill_requests
+from backups.generations import contents as generation_contents
+from backups.generations import coverage as family_coverage
+from backups.investigations import requests as investigation_requests
 from backups.models import CleanupStage, Comparison, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet
-from backups.templatetags import bucket as buckets
+from backups.templatetags import bucket
 from kvops import timing
 from kvops.models import Environment, Family, Namespace, Run
 from kvops.overview.status import Alarm
@@ -51,7 +51,7 @@ def _newest() -> GenerationQuerySet:
 @register.inclusion_tag("overview/generations.html", takes_context=True)
 def newest_generations(context: template.Context, environment: Environment) -> dict[str, object]:
     """For every family of an environment: can it be restored, to which moment, since when is that proven?"""
-    rows = protection.in_environment(environment)
+    rows = family_coverage.in_environment(environment)
     may_operate = context["request"].user.has_perm("kvops.operate")
     return {"environment": environment, "rows": rows, "may_operate": may_operate}
 
@@ -59,7 +59,7 @@ def newest_generations(context: template.Context, environment: Environment) -> d
 @register.inclusion_tag("drills/light.html")
 def drill_light(environment: Environment) -> dict[str, object]:
     """In one line: when did a restore drill of the environment pass last?"""
-    return {"one": drills.status_of(environment)}
+    return {"one": drill_requests.status_of(environment)}
 
 
 @register.inclusion_tag("includes/alarms.html")
@@ -69,12 +69,12 @@ def backup_alarms() -> dict[str, object]:
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
     found = [_alarm(one) for one in bad.select_related("namespace__environment").order_by("-pk")[:SHOWN]]
-    return {"alarms": [*_reappeared(), *found, *_not_in_time(), *_past_their_end(), *buckets.alarms()]}
+    return {"alarms": [*_reappeared(), *found, *_not_in_time(), *_past_their_end(), *bucket.alarms()]}
 
 
 def _past_their_end() -> list[Alarm]:
     """One alarm for all investigations that are over, whose copies are still there after an hour."""
-    found = investigations.past_their_end()
+    found = investigation_requests.past_their_end()
     if not found:
         return []
     title = ngettext(
@@ -88,7 +88,9 @@ def _past_their_end() -> list[Alarm]:
 
 def _not_in_time() -> list[Alarm]:
     """One alarm for all families whose copy is overdue, and one for those of which too few days are covered."""
-    backups = [(f"{backup.namespace} {row.family}", backup) for row in protection.of_all() for backup in row.backups]
+    backups = [
+        (f"{backup.namespace} {row.family}", backup) for row in family_coverage.of_all() for backup in row.backups
+    ]
     overdue = [name for name, backup in backups if backup.light.alarming]
     short = [name for name, backup in backups if backup.short]
     url, see = f"{reverse('backups:backups')}#coverage", _("See them")
@@ -176,7 +178,7 @@ def generations_holding(
 ) -> dict[str, object]:
     """The newest copies of the namespace that hold a value of the key, and what the reader may do with them."""
     return {
-        "held": catalogue.holding(namespace, name),
+        "held": generation_contents.holding(namespace, name),
         "namespace": namespace,
         "name": name,
         "may_operate": may_operate,

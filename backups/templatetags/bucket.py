@@ -7,9 +7,9 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from backups.bucket import access as storage
-from backups.bucket import protection as guards
-from backups.bucket import reconcile as reconciling
+from backups.bucket import access as bucket_access
+from backups.bucket import protection as bucket_protection
+from backups.bucket import reconcile as bucket_reconcile
 from backups.bucket.lock_rules import Locked
 from backups.models import BucketProtection, Generation, StoredObject
 from kvops import timing
@@ -33,14 +33,14 @@ def bucket_alarms() -> dict[str, object]:
 def alarms() -> list[Alarm]:
     """Buckets that differ from the copies, that are not locked or not private, and those nothing is known of."""
     found: list[Alarm] = []
-    for bucket in reconciling.buckets():
+    for bucket in bucket_reconcile.buckets():
         found += _differences(bucket)
     for environment in Environment.objects.order_by("order"):
-        found += _unprotected(environment, guards.known(environment))
+        found += _unprotected(environment, bucket_protection.known(environment))
     return found
 
 
-def _differences(bucket: reconciling.BucketListings) -> Iterator[Alarm]:
+def _differences(bucket: bucket_reconcile.BucketListings) -> Iterator[Alarm]:
     name = {"environment": bucket.environment.name}
     if wrong := bucket.wrong:
         title = _("The bucket of %(environment)s differs from its copies") % name
@@ -56,8 +56,8 @@ def _differences(bucket: reconciling.BucketListings) -> Iterator[Alarm]:
 
 def _up_to(n: int) -> str:
     """A number of objects, as far as they were counted."""
-    most = number_format(reconciling.COUNTED, force_grouping=True)
-    return _("more than %(n)s") % {"n": most} if n > reconciling.COUNTED else number_format(n)
+    most = number_format(bucket_reconcile.COUNTED, force_grouping=True)
+    return _("more than %(n)s") % {"n": most} if n > bucket_reconcile.COUNTED else number_format(n)
 
 
 def _unprotected(environment: Environment, protection: BucketProtection) -> Iterator[Alarm]:
@@ -91,12 +91,12 @@ def _unprotected(environment: Environment, protection: BucketProtection) -> Iter
 @register.inclusion_tag("storage/protection.html")
 def bucket_protection_card(environment: Environment) -> dict[str, object]:
     """How the bucket of an environment is guarded, since when that is known, and what to do about what is wrong."""
-    protection = guards.known(environment)
-    root = storage.root(environment)
+    protection = bucket_protection.known(environment)
+    root = bucket_access.root(environment)
     return {
         "environment": environment,
         "protection": protection,
-        "rules": [(rule, root.startswith(rule.prefix)) for rule in guards.rules_of(protection)]
+        "rules": [(rule, root.startswith(rule.prefix)) for rule in bucket_protection.rules_of(protection)]
         if protection.known
         else [],
         "root": root,
@@ -108,11 +108,11 @@ def bucket_protection_card(environment: Environment) -> dict[str, object]:
 @register.inclusion_tag("storage/light.html")
 def bucket_light(environment: Environment) -> dict[str, object]:
     """In one line: is the environment's bucket locked, private, and what the copies are made of?"""
-    bucket = next(one for one in reconciling.buckets() if one.environment == environment)
+    bucket = next(one for one in bucket_reconcile.buckets() if one.environment == environment)
     looks = "object_known" if bucket.listed else "bucket_unknown"
     return {
         "environment": environment,
-        "protection": guards.known(environment),
+        "protection": bucket_protection.known(environment),
         "listed": bucket.listed,
         "state": "bucket_differs" if bucket.wrong or bucket.uploads else looks,
     }
@@ -145,5 +145,5 @@ def lasts(rule: LockRule) -> str:
 @register.inclusion_tag("storage/locked_until.html")
 def locked_until(generation: Generation) -> dict[str, object]:
     """Until when R2 refuses to delete a copy: a moment, for ever, not at all, or not known."""
-    found = guards.locked_until(generation)
+    found = bucket_protection.locked_until(generation)
     return {"known": found is not None, "locked": found or Locked()}

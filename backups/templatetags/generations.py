@@ -8,9 +8,9 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
-from backups.integrity import start as integrity
+from backups.integrity import start as check_start
 from backups.models import Check, Comparison, Dataset, Generation
-from kvops.inventory import value as values
+from kvops.inventory import value as key_value
 from kvops.templatetags.ui import key_name, state_badge
 
 register = template.Library()
@@ -54,8 +54,8 @@ class Checkable(NamedTuple):
 def checkable(generation: Generation) -> Checkable:
     """The dataset that the backup can be checked with, or why it cannot be checked."""
     try:
-        return Checkable(integrity.datasets_of(generation)[0], "")
-    except integrity.CheckRefused as refused:
+        return Checkable(check_start.datasets_of(generation)[0], "")
+    except check_start.CheckRefused as refused:
         return Checkable(None, str(refused))
 
 
@@ -79,9 +79,9 @@ def value_bytes(data: bytes) -> dict[str, object]:
         is_text = "\0" not in data.decode()
     except UnicodeDecodeError:
         is_text = False
-    limit = values.SHOWN if is_text else values.SHOWN_IN_HEX
+    limit = key_value.SHOWN if is_text else key_value.SHOWN_IN_HEX
     # Of a text, only the last character can be cut in two.
-    shown = data[:limit].decode("utf-8", "ignore") if is_text else values.in_hex(data[:limit])
+    shown = data[:limit].decode("utf-8", "ignore") if is_text else key_value.in_hex(data[:limit])
     return {"is_text": is_text, "shown": shown, "size": len(data), "limit": limit if len(data) > limit else None}
 
 

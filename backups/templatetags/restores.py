@@ -6,7 +6,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from backups.models import CleanupStage, Restore, RestoreEntry
-from backups.restores import undo
+from backups.restores import undo as stage_undo
 from kvops.people.signin import person_of
 from kvops.templatetags.ui import count, key_name
 
@@ -23,9 +23,9 @@ def restored_names(restore: Restore) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def undo_offer(context: Context, stage: CleanupStage) -> undo.Offer | None:
+def undo_offer(context: Context, stage: CleanupStage) -> stage_undo.Offer | None:
     """The undo of a stage's deletion, as the person who looks at the page may take it."""
-    return undo.offer(stage, person_of(context["request"]))
+    return stage_undo.offer(stage, person_of(context["request"]))
 
 
 @register.filter

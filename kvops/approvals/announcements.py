@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from kvops import timing
 from kvops.models import ApprovalRequest, Notification, NotificationEvent, Person, Role
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.wording import moment, say
 
 State = ApprovalRequest.State
@@ -58,7 +58,7 @@ def expiring() -> int:
         state=State.APPROVED, use_by__lt=Now() + timedelta(seconds=timing.USE_SOON)
     )
     found = ApprovalRequest.objects.filter(soon, ~Exists(told)).select_related("environment", "requester", "approver")
-    for request in found[: notifications.BATCH]:
+    for request in found[: outbox.BATCH]:
         pending = request.state == State.PENDING
         sentence = _("To be decided by %(time)s.") if pending else _("To be used by %(time)s.")
         with log.transaction():
@@ -87,7 +87,7 @@ def _tell(
     but: Person | None = None,
 ) -> None:
     asked_by = say(_("Asked for by %(name)s."), name=request.requester.name)
-    notifications.post(
+    outbox.post(
         event,
         subject=f"approval:{request.pk}",
         occasion=occasion,

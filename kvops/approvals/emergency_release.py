@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from kvops.approvals import evidence as canonical_evidence
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, EmergencyStop, Environment, Person
 from kvops.runs import emergency
 from kvops.wording import say
@@ -17,10 +17,10 @@ from kvops.wording import say
 def ask(environment: Environment, *, by: Person, reason: str) -> ApprovalRequest:
     """Ask another person to let the environment's stop be released. Raises ApprovalRefused."""
     if not reason.strip():
-        raise approvals.ApprovalRefused(_("Say why it can go on: it is what the reviewer decides by."))
+        raise approval_gate.ApprovalRefused(_("Say why it can go on: it is what the reviewer decides by."))
     with log.transaction():
         stop = _in_force(environment)
-        return approvals.submit(
+        return approval_gate.submit(
             ApprovalRequest.Kind.RELEASE_STOP,
             subject=f"stop:{stop.pk}",
             title=f"Release the emergency stop of {environment.name}",
@@ -47,19 +47,21 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
     """Release the stop that was approved to be released; no run goes on by itself. Raises ApprovalRefused."""
     with log.transaction():
         if request.environment is None:
-            raise approvals.ApprovalRefused(_("The request names no environment."))
+            raise approval_gate.ApprovalRefused(_("The request names no environment."))
         stop = _in_force(request.environment)
         if request.subject != f"stop:{stop.pk}":
-            raise approvals.ApprovalRefused(_("The approval is for another stop than the one that is on. Ask again."))
+            raise approval_gate.ApprovalRefused(
+                _("The approval is for another stop than the one that is on. Ask again.")
+            )
         shown = evidence(stop, json.loads(request.evidence)["reason"])
         kind, digest = (
             ApprovalRequest.Kind.RELEASE_STOP,
             canonical_evidence.digest_of(canonical_evidence.canonical_evidence(shown)),
         )
-        used = approvals.claim(request, kind=kind, subject=f"stop:{stop.pk}", digest=digest, by=by)
+        used = approval_gate.claim(request, kind=kind, subject=f"stop:{stop.pk}", digest=digest, by=by)
         changed = EmergencyStop.objects.in_force().filter(pk=stop.pk).update(approval=used, released_at=Now())
         if changed != 1:
-            raise approvals.ApprovalRefused(_("The stop was released by somebody else."))
+            raise approval_gate.ApprovalRefused(_("The stop was released by somebody else."))
         log.record(
             Action.EMERGENCY_RELEASED,
             actor=by.actor,
@@ -74,5 +76,5 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
 def _in_force(environment: Environment) -> EmergencyStop:
     stop = emergency.stop_in_force(environment)
     if stop is None:
-        raise approvals.ApprovalRefused(say(_("%(environment)s is not stopped."), environment=environment.name))
+        raise approval_gate.ApprovalRefused(say(_("%(environment)s is not stopped."), environment=environment.name))
     return stop

@@ -17,8 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from kvops import clock, timing
-from kvops import rollback as contradictions
+from kvops import clock, rollback, timing
 from kvops.approvals import announcements, risks
 from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.models import ApprovalRequest, Environment, Person, Role
@@ -281,7 +280,7 @@ def _slug(request: ApprovalRequest) -> str:
 
 def insist_writable() -> None:
     """Nothing is asked for, decided or begun by a database that contradicts its copies, or whose clock went back."""
-    if why := contradictions.why_read_only():
+    if why := rollback.why_read_only():
         raise ApprovalRefused(why)
     if clock.went_back():
         raise ApprovalRefused(_("The database's clock is behind the newest entry of the record. Set it right first."))

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from kvops.approvals import evidence as canonical_evidence
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, PreparedChange
 
 ACTIONS = {
@@ -26,10 +26,10 @@ def prepare_change(
     Raises ApprovalRefused while a submitted one waits for its decision, or while the product only reads.
     """
     with log.transaction():
-        approvals.insist_writable()
+        approval_gate.insist_writable()
         undone = PreparedChange.objects.filter(kind=kind, applied_at__isnull=True, discarded_at__isnull=True)
         if undone.filter(approval__state__in=["pending", "approved"]).exists():
-            raise approvals.ApprovalRefused(_("An earlier change is waiting for its decision. Withdraw it first."))
+            raise approval_gate.ApprovalRefused(_("An earlier change is waiting for its decision. Withdraw it first."))
         undone.update(discarded_at=Now())
         change = PreparedChange.objects.create(
             kind=kind,
@@ -51,8 +51,8 @@ def submit_change(change: PreparedChange, *, by: Person) -> ApprovalRequest:
     """Ask a reviewer to decide on a prepared change. Raises ApprovalRefused."""
     with log.transaction():
         if change.approval_id or change.applied_at or change.discarded_at:
-            raise approvals.ApprovalRefused(_("This change was already submitted, applied or discarded."))
-        request = approvals.submit(
+            raise approval_gate.ApprovalRefused(_("This change was already submitted, applied or discarded."))
+        request = approval_gate.submit(
             ApprovalRequest.Kind(change.kind),
             subject=f"change:{change.pk}",
             title=change.summary.splitlines()[0],
@@ -75,10 +75,10 @@ def evidence(change: PreparedChange) -> dict[str, object]:
 def claim_change(change: PreparedChange, *, by: Person) -> None:
     """Use the approval of this very change, in the caller's transaction that applies it. Raises ApprovalRefused."""
     if change.approval is None:
-        raise approvals.ApprovalRefused(_("This change was not submitted."))
+        raise approval_gate.ApprovalRefused(_("This change was not submitted."))
     digest = canonical_evidence.digest_of(canonical_evidence.canonical_evidence(evidence(change)))
     kind = ApprovalRequest.Kind(change.kind)
-    approvals.claim(change.approval, kind=kind, subject=f"change:{change.pk}", digest=digest, by=by)
+    approval_gate.claim(change.approval, kind=kind, subject=f"change:{change.pk}", digest=digest, by=by)
     PreparedChange.objects.filter(pk=change.pk).update(applied_at=Now())
 
 

@@ -7,8 +7,8 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops import rollback as contradictions
-from kvops.approvals import gate as approvals
+from kvops import rollback
+from kvops.approvals import gate as approval_gate
 from kvops.models import DatabaseRollback, Run
 from kvops.refusals import Refused
 from kvops.runs.lease import slug
@@ -32,7 +32,7 @@ def accept_restored_database(*, actor: log.Actor, reason: str) -> list[DatabaseR
         found = list(DatabaseRollback.objects.in_force().select_for_update(of=("self",)).select_related("environment"))
         if not found:
             raise NothingToAccept(_("Nothing contradicts this database."))
-        approvals.withdraw_all(actor=actor, reason=WITHDRAWN)
+        approval_gate.withdraw_all(actor=actor, reason=WITHDRAWN)
         _end_runs(actor)
         for one in found:
             DatabaseRollback.objects.filter(pk=one.pk).update(
@@ -54,7 +54,7 @@ def _end_runs(actor: log.Actor) -> None:
     """Runs that carry an approval: the open ones fail, and those that a person could resume are marked as well."""
     approved = Run.objects.filter(approval__isnull=False).select_related("environment")
     for run in approved.filter(state__in=Run.RESUMABLE):
-        Run.objects.filter(pk=run.pk).update(error_code=contradictions.CODE, error=ENDED)
+        Run.objects.filter(pk=run.pk).update(error_code=rollback.CODE, error=ENDED)
     for run in approved.filter(Q(state__in=Run.OPEN)):
         # One that no worker took yet ends as if one had: a run only fails while it is running.
         Run.objects.filter(pk=run.pk, state=Run.State.QUEUED).update(state=Run.State.RUNNING)
@@ -65,7 +65,7 @@ def _end_runs(actor: log.Actor) -> None:
             lease_until=None,
             wake_at=None,
             stop_requested_by="",
-            error_code=contradictions.CODE,
+            error_code=rollback.CODE,
             error=ENDED,
             finished_at=Now(),
             updated_at=Now(),
@@ -75,5 +75,5 @@ def _end_runs(actor: log.Actor) -> None:
             actor=actor,
             environment=slug(run),
             subject=f"run:{run.pk}",
-            details={"code": contradictions.CODE, "error": ENDED},
+            details={"code": rollback.CODE, "error": ENDED},
         )

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Role
 from kvops.runs import emergency
@@ -66,8 +66,8 @@ def insist_standing(request: ApprovalRequest) -> None:
     Raises ApprovalRefused; an emergency stop of the environment refuses, too.
     """
     fresh = _fresh(request)
-    approvals.insist_writable()
-    approvals.insist_not_stopped(fresh)
+    approval_gate.insist_writable()
+    approval_gate.insist_not_stopped(fresh)
     stands = ApprovalRequest.objects.filter(pk=fresh.pk, state=State.APPROVED, standing_until__gt=Now()).exists()
     # By constraint an approved request has an approver.
     if fresh.approver is None or not stands:
@@ -78,7 +78,7 @@ def insist_standing(request: ApprovalRequest) -> None:
         raise ApprovalRefused(say(_("%(name)s is no longer an operator."), name=fresh.requester.name))
     if not fresh.approver.holds(Role.REVIEWER):
         raise ApprovalRefused(say(_("%(name)s approved this and is no longer a reviewer."), name=fresh.approver.name))
-    approvals.insist_recorded(fresh)
+    approval_gate.insist_recorded(fresh)
 
 
 def soon_over(request: ApprovalRequest) -> bool:

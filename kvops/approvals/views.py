@@ -16,9 +16,8 @@ from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from kvops import clock
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
-from kvops.approvals import risks
+from kvops.approvals import gate as approval_gate
+from kvops.approvals import prepared_changes, risks
 from kvops.approvals.forms import DecidedFilter, DecisionForm
 from kvops.cloudflare import CloudflareError
 from kvops.models import ApprovalRequest, Person, PreparedChange
@@ -89,10 +88,10 @@ def _decide(request: HttpRequest, pk: int) -> HttpResponse:
     decision = {"by": person_of(request), "shown": chosen["shown"], "reason": chosen["reason"]}
     try:
         if chosen["decision"] == "approve":
-            approvals.approve(approval, **decision, accepted=form.accepted())
+            approval_gate.approve(approval, **decision, accepted=form.accepted())
         else:
-            approvals.reject(approval, **decision)
-    except approvals.ApprovalRefused as refused:
+            approval_gate.reject(approval, **decision)
+    except approval_gate.ApprovalRefused as refused:
         _refuse(request, approval, refused, Action.APPROVAL_REFUSED)
     else:
         messages.success(request, _("Your decision is recorded."))
@@ -105,8 +104,8 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the request back."""
     approval = get_object_or_404(REQUESTS, pk=pk)
     try:
-        approvals.withdraw(approval, by=person_of(request), reason=request.POST.get("reason", "")[:2000])
-    except approvals.ApprovalRefused as refused:
+        approval_gate.withdraw(approval, by=person_of(request), reason=request.POST.get("reason", "")[:2000])
+    except approval_gate.ApprovalRefused as refused:
         _refuse(request, approval, refused)
     else:
         messages.success(request, _("The request is withdrawn."))
@@ -118,11 +117,11 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 def apply(request: HttpRequest, pk: int) -> HttpResponse:
     """Put an approved change of the environments or of the policy in force."""
     approval = get_object_or_404(
-        REQUESTS.filter(kind__in=[k for k, kind in approvals.KINDS.items() if kind.use]), pk=pk
+        REQUESTS.filter(kind__in=[k for k, kind in approval_gate.KINDS.items() if kind.use]), pk=pk
     )
     try:
-        import_string(approvals.KINDS[approval.kind].use)(approval, by=person_of(request))
-    except (approvals.ApprovalRefused, CloudflareError) as refused:
+        import_string(approval_gate.KINDS[approval.kind].use)(approval, by=person_of(request))
+    except (approval_gate.ApprovalRefused, CloudflareError) as refused:
         _refuse(request, approval, refused)
     else:
         messages.success(request, _("The change is in force."))
@@ -135,8 +134,8 @@ def submit_change(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask a reviewer to decide on a change that a command prepared."""
     change = get_object_or_404(PreparedChange, pk=pk)
     try:
-        approval = changes.submit_change(change, by=person_of(request))
-    except approvals.ApprovalRefused as refused:
+        approval = prepared_changes.submit_change(change, by=person_of(request))
+    except approval_gate.ApprovalRefused as refused:
         messages.error(request, str(refused))
         details = {"reason": english(refused)[:500]}
         actor = person_of(request).actor
@@ -158,7 +157,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
         "accepted": [risks.sentence(risk) for risk in approval.accepted],
         "why_not": why_not(approval, person, may_review=request.user.has_perm("kvops.review")),
         "may_operate": request.user.has_perm("kvops.operate"),
-        "applies_itself": bool(approvals.KINDS[approval.kind].use),
+        "applies_itself": bool(approval_gate.KINDS[approval.kind].use),
         "is_approver": approval.approver == person,
         "in_time": approval.use_by is not None and clock.seconds_until(approval.use_by) > 0,
         "entries": Entry.objects.filter(subject=f"approval:{approval.pk}").order_by("seq")[:SHOWN],

@@ -17,12 +17,11 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import evidence
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
+from kvops.approvals import evidence, prepared_changes
+from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import CloudflareError
 from kvops.connections.clients import reader
-from kvops.environments import definition as estate
+from kvops.environments import definition as environments_definition
 from kvops.environments.toml import Applied, DefinitionRefused, TomlTable, for_the_audit_log
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange, Scratch
 from kvops.wording import say
@@ -57,10 +56,10 @@ def find_namespace(address: str) -> Namespace:
 def apply_environments(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
     """Put the environments of a TOML text in force, or prepare the change for a second person.
 
-    Raises DefinitionRefused and its kinds NotVisible and StillInUse, and approvals.ApprovalRefused.
+    Raises DefinitionRefused and its kinds NotVisible and StillInUse, and approval_gate.ApprovalRefused.
     """
-    wanted = estate.parse_environments(text)
-    differences = estate.changes(environments_in_force(), wanted)
+    wanted = environments_definition.parse_environments(text)
+    differences = environments_definition.changes(environments_in_force(), wanted)
     if not differences:
         return Applied(())
     titles = _probe(wanted)
@@ -68,9 +67,9 @@ def apply_environments(text: str, *, actor: log.Actor) -> Applied | PreparedChan
         with transaction.atomic():  # a rehearsal: what the database refuses is better known before a reviewer decides
             _write(wanted, titles)
             transaction.set_rollback(True)
-        return changes.prepare_change(
+        return prepared_changes.prepare_change(
             ApprovalRequest.Kind.ENVIRONMENT,
-            definition=estate.as_data(wanted),
+            definition=environments_definition.as_data(wanted),
             summary=[*differences, *_titles(wanted, titles)],
             actor=actor,
         )
@@ -86,16 +85,16 @@ def apply_environments(text: str, *, actor: log.Actor) -> Applied | PreparedChan
 def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
     change = PreparedChange.objects.get(approval=request)
-    wanted = estate.environments_of_table(TomlTable(json.loads(change.definition)))
+    wanted = environments_definition.environments_of_table(TomlTable(json.loads(change.definition)))
     titles = _probe(wanted)
     if renamed := [line for line in _titles(wanted, titles) if line not in change.summary]:
-        raise approvals.ApprovalRefused(
+        raise approval_gate.ApprovalRefused(
             say(_("%(what)s now, which nobody approved. Apply the file again."), what=renamed[0])
         )
     with log.transaction():
         _lock()
-        differences = estate.changes(environments_in_force(), wanted)
-        changes.claim_change(change, by=by)
+        differences = environments_definition.changes(environments_in_force(), wanted)
+        prepared_changes.claim_change(change, by=by)
         _write(wanted, titles)
         _record(wanted, differences, by.actor)
     return Applied(tuple(differences))
@@ -108,31 +107,36 @@ def probe(environment: Environment) -> int:
     return sum(len(definition.kv) + len(definition.d1) for definition in mine)
 
 
-def environments_in_force() -> list[estate.EnvironmentDefinition]:
+def environments_in_force() -> list[environments_definition.EnvironmentDefinition]:
     """The environments in force, as definitions."""
     rows = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")
     scratches = {one.environment_id: one for one in Scratch.objects.all()}
     return [
-        estate.EnvironmentDefinition(
+        environments_definition.EnvironmentDefinition(
             **{name: getattr(row, name) for name in _FIELDS},
             kv=_bindings(row, scratches.get(row.pk)),
-            d1=tuple(estate.D1Definition(d.binding, d.database_id) for d in row.databases.all()),
+            d1=tuple(environments_definition.D1Definition(d.binding, d.database_id) for d in row.databases.all()),
         )
         for row in rows
     ]
 
 
-def _bindings(row: Environment, scratch: Scratch | None) -> tuple[estate.KVDefinition, ...]:
-    found = [estate.KVDefinition(one.binding, one.namespace_id, one.unpaired) for one in row.namespaces.all()]
+def _bindings(row: Environment, scratch: Scratch | None) -> tuple[environments_definition.KVDefinition, ...]:
+    found = [
+        environments_definition.KVDefinition(one.binding, one.namespace_id, one.unpaired)
+        for one in row.namespaces.all()
+    ]
     if scratch:
-        found.append(estate.KVDefinition(scratch.binding, scratch.namespace_id, "", scratch=True))
+        found.append(environments_definition.KVDefinition(scratch.binding, scratch.namespace_id, "", scratch=True))
     return tuple(found)
 
 
-_FIELDS = [name for name in estate.EnvironmentDefinition.__dataclass_fields__ if name not in {"kv", "d1"}]
+_FIELDS = [
+    name for name in environments_definition.EnvironmentDefinition.__dataclass_fields__ if name not in {"kv", "d1"}
+]
 
 
-def _probe(wanted: Sequence[estate.EnvironmentDefinition]) -> dict[str, str]:
+def _probe(wanted: Sequence[environments_definition.EnvironmentDefinition]) -> dict[str, str]:
     """The title of every namespace by its id, as the environment's own read token sees it. Raises NotVisible."""
     titles: dict[str, str] = {}
     for definition in wanted:
@@ -176,7 +180,7 @@ def _probe(wanted: Sequence[estate.EnvironmentDefinition]) -> dict[str, str]:
     return titles
 
 
-def _titles(wanted: Sequence[estate.EnvironmentDefinition], titles: Mapping[str, str]) -> list[str]:
+def _titles(wanted: Sequence[environments_definition.EnvironmentDefinition], titles: Mapping[str, str]) -> list[str]:
     return [
         f"{d.slug}/{kv.binding} is the namespace “{titles[kv.namespace_id]}” ({kv.namespace_id})"
         for d in wanted
@@ -189,7 +193,7 @@ def _lock() -> None:
         cursor.execute("LOCK TABLE kvops_environment IN SHARE ROW EXCLUSIVE MODE")
 
 
-def _write(wanted: Sequence[estate.EnvironmentDefinition], titles: Mapping[str, str]) -> None:
+def _write(wanted: Sequence[environments_definition.EnvironmentDefinition], titles: Mapping[str, str]) -> None:
     """Make the rows what the definitions say, within the caller's transaction. Raises StillInUse."""
     bindings = {(d.slug, kv.binding, kv.namespace_id) for d in wanted for kv in d.kv if not kv.scratch}
     for namespace in Namespace.objects.select_related("environment"):
@@ -227,11 +231,13 @@ def _remove(row: Model, sentence: Promise) -> None:
         raise StillInUse(say(sentence, what=row)) from error
 
 
-def _record(wanted: Sequence[estate.EnvironmentDefinition], differences: Sequence[str], actor: log.Actor) -> None:
+def _record(
+    wanted: Sequence[environments_definition.EnvironmentDefinition], differences: Sequence[str], actor: log.Actor
+) -> None:
     log.record(
         Action.ENVIRONMENT_APPLIED,
         actor=actor,
         subject="environments",
-        digest=evidence.digest_of(evidence.canonical_evidence(estate.as_data(wanted))),
+        digest=evidence.digest_of(evidence.canonical_evidence(environments_definition.as_data(wanted))),
         details={"changes": for_the_audit_log(differences)},
     )

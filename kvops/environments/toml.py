@@ -9,14 +9,14 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 
 type Fields = Mapping[str, object]
 
 _MOST_IN_AUDIT_LOG = 20
 
 
-class DefinitionRefused(approvals.ApprovalRefused):
+class DefinitionRefused(approval_gate.ApprovalRefused):
     """The definition cannot be used as it is; the message names the place and says what it takes."""
 
 

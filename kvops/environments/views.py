@@ -10,12 +10,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import emergency_release as releasing
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
+from kvops.approvals import emergency_release, prepared_changes
+from kvops.approvals import gate as approval_gate
 from kvops.connections import quota
 from kvops.connections.budget import SharedBudget
-from kvops.environments import apply as environments
+from kvops.environments import apply as environments_apply
 from kvops.models import ApprovalRequest, Environment
 from kvops.people.signin import person_of
 from kvops.runs import emergency
@@ -34,7 +33,7 @@ def index(request: HttpRequest) -> HttpResponse:
     context = {
         "environments": [(one, SharedBudget(one.account_id).left(), quota.spent(one)) for one in found],
         "budget_calls": SharedBudget("").calls,
-        "change": changes.waiting_change(ApprovalRequest.Kind.ENVIRONMENT),
+        "change": prepared_changes.waiting_change(ApprovalRequest.Kind.ENVIRONMENT),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "environments/index.html", context)
@@ -46,8 +45,8 @@ def check(request: HttpRequest, environment: str) -> HttpResponse:
     """Look at every namespace and database with the environment's own read token."""
     found = get_object_or_404(Environment, slug=environment)
     try:
-        seen = environments.probe(found)
-    except environments.NotVisible as error:
+        seen = environments_apply.probe(found)
+    except environments_apply.NotVisible as error:
         messages.error(request, str(error))
     else:
         text = ngettext(
@@ -77,8 +76,8 @@ def release(request: HttpRequest, environment: str) -> HttpResponse:
     """Ask another person to let the emergency stop be released."""
     found = get_object_or_404(Environment, slug=environment)
     try:
-        asked = releasing.ask(found, by=person_of(request), reason=request.POST.get("reason", ""))
-    except approvals.ApprovalRefused as refused:
+        asked = emergency_release.ask(found, by=person_of(request), reason=request.POST.get("reason", ""))
+    except approval_gate.ApprovalRefused as refused:
         _refuse(request, found, refused)
         return redirect("environments")
     messages.success(request, _("Another person is asked to approve the release."))

@@ -8,7 +8,7 @@ from django.db.models import Max, Q, TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from kvops import timing
-from kvops.inventory import families as categories
+from kvops.inventory import families as key_families
 from kvops.models import Category, Family, Key, Namespace, Scan
 from kvops.names import after_prefix, storable
 
@@ -102,7 +102,7 @@ def keys(
 def by_category(namespace: Namespace) -> dict[str, int]:
     """Keys per category as of the newest scan, every category named."""
     totals = dict.fromkeys(Category.values, 0)
-    for row in categories.keys_by_family(namespace):
+    for row in key_families.keys_by_family(namespace):
         totals[row.category] += row.keys
     return totals
 

@@ -5,8 +5,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from kvops.approvals import prepared_changes as changes
-from kvops.inventory import families as categories
+from kvops.approvals import prepared_changes
+from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, PolicyVersion
 
 
@@ -15,9 +15,9 @@ from kvops.models import ApprovalRequest, PolicyVersion
 def index(request: HttpRequest) -> HttpResponse:
     """Show the families in force, their keys, and the change that is prepared."""
     context = {
-        "rows": categories.in_environments(),
+        "rows": key_families.in_environments(),
         "policy": PolicyVersion.objects.order_by("-number").first(),
-        "change": changes.waiting_change(ApprovalRequest.Kind.POLICY),
+        "change": prepared_changes.waiting_change(ApprovalRequest.Kind.POLICY),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "categories/index.html", context)

@@ -9,8 +9,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kvops.cloudflare import MAX_NAME_BYTES, CloudflareError
 from kvops.inventory import browse
-from kvops.inventory import families as categories
-from kvops.inventory import value as values
+from kvops.inventory import families as key_families
+from kvops.inventory import value as key_value
 from kvops.inventory.views import named
 from kvops.models import Category, Key, Namespace
 from kvops.names import storable
@@ -31,7 +31,7 @@ def value(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the same with the value as Cloudflare has it now."""
     namespace, name = named(environment, binding), _name(request.POST.get("name", ""))
     try:
-        live = values.view(namespace, name, by=person_of(request), formatted=request.POST.get("as") == "json")
+        live = key_value.view(namespace, name, by=person_of(request), formatted=request.POST.get("as") == "json")
     except CloudflareError as error:
         return _page(request, namespace, name, failure=str(error))
     return _page(request, namespace, name, live=live, failure="" if live else _("The key does not exist any more."))
@@ -44,10 +44,10 @@ def _name(name: str) -> str:
 
 
 def _page(
-    request: HttpRequest, namespace: Namespace, name: str, *, live: values.Live | None = None, failure: str = ""
+    request: HttpRequest, namespace: Namespace, name: str, *, live: key_value.Live | None = None, failure: str = ""
 ) -> HttpResponse:
     key = Key.objects.filter(namespace=namespace, name=name).select_related("first_seen").first()
-    family = categories.family_of(namespace.binding, name)
+    family = key_families.family_of(namespace.binding, name)
     category = Category(family.category) if family else Category.UNCLASSIFIED
     context = {
         "namespace": namespace,
@@ -57,7 +57,7 @@ def _page(
         "family": family,
         "category": category,
         "scan": browse.newest_scan(namespace),
-        "command": values.fetch_command(namespace, name),
+        "command": key_value.fetch_command(namespace, name),
         "may_view": request.user.has_perm("kvops.view_values"),
         "may_operate": request.user.has_perm("kvops.operate"),
         "live": live,

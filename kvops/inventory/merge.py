@@ -12,8 +12,8 @@ from django.utils.module_loading import import_string
 from audit import log
 from kvops import timing
 from kvops.cloudflare import ListedKey
-from kvops.inventory import families as categories
-from kvops.inventory import missing
+from kvops.inventory import families as key_families
+from kvops.inventory import missing as unexplained_deletions
 from kvops.models import Namespace, Scan, StagedKey
 from kvops.names import after_prefix, escaped
 
@@ -52,7 +52,7 @@ WITH differing AS MATERIALIZED (
   RETURNING 1
 ), added AS (
   INSERT INTO kvops_key (namespace_id, name, expiration, metadata, family_id, category, first_seen_id)
-  SELECT %(namespace)s, name, expiration, metadata, {categories.ASSIGNED}, %(scan)s FROM differing WHERE id IS NULL
+  SELECT %(namespace)s, name, expiration, metadata, {key_families.ASSIGNED}, %(scan)s FROM differing WHERE id IS NULL
   RETURNING 1
 )
 SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM added)
@@ -116,7 +116,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         "namespace": namespace.pk,
         "low": scan.prefix,
         "high": after_prefix(scan.prefix) if scan.prefix else None,
-        **categories.Families.of(namespace.binding).params(),
+        **key_families.Families.of(namespace.binding).params(),
     }
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '64MB'")  # the joins hold a million names in memory
@@ -138,7 +138,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         unstorable=unstorable,
         calls=calls,
     )
-    categories.count_keys(scan)
+    key_families.count_keys(scan)
     # Also what earlier scans of the namespace left behind when they failed.
     StagedKey.objects.filter(scan__in=Scan.objects.filter(namespace=namespace)).delete()
     return merged
@@ -165,7 +165,7 @@ def _delete_gone(cursor: CursorWrapper, params: _Params, scan: Scan) -> tuple[in
         "shown": str(scan.created_at - lag),
         "lag": timing.LIST_LAG,
     }
-    explained = " UNION ALL ".join(import_string(name)() for name in missing.EXPLAINED)
+    explained = " UNION ALL ".join(import_string(name)() for name in unexplained_deletions.EXPLAINED)
     cursor.execute(_GONE.format(of_scan=_OF_SCAN, explained=explained), {**params, **last})
     gone, unexplained = cursor.fetchone()
     return int(gone), int(unexplained)

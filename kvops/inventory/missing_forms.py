@@ -4,7 +4,7 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from kvops.inventory import missing
+from kvops.inventory import missing as unexplained_deletions
 from kvops.models import Environment, Scan, UnexplainedDeletion
 
 
@@ -50,7 +50,7 @@ class UnexplainedNamesFilter(forms.Form):
         """The names of a scan that the filter lets through, in order; none while it is wrong."""
         if not self.is_valid():
             return UnexplainedDeletion.objects.none()
-        return missing.names(scan, **self.cleaned_data)
+        return unexplained_deletions.names(scan, **self.cleaned_data)
 
 
 class AcknowledgeForm(forms.Form):

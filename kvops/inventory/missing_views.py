@@ -11,15 +11,15 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit import log
 from audit.actions import Action
-from kvops.inventory import missing
+from kvops.inventory import missing as unexplained_deletions
 from kvops.inventory.missing_forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
 from kvops.models import Scan
 from kvops.people.signin import person_of
-from kvops.web import files as downloads
+from kvops.web import files as web_files
 from kvops.wording import english
 
 PAGE = 50
-FORMATS = {"jsonl": (downloads.json_lines, "application/jsonl"), "csv": (downloads.csv_lines, "text/csv")}
+FORMATS = {"jsonl": (web_files.json_lines, "application/jsonl"), "csv": (web_files.csv_lines, "text/csv")}
 
 
 @require_safe
@@ -70,8 +70,8 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, scan, form, status=422)
     try:
-        missing.acknowledge_deletions(scan, by=person, note=form.cleaned_data["note"])
-    except missing.AcknowledgeRefused as refused:
+        unexplained_deletions.acknowledge_deletions(scan, by=person, note=form.cleaned_data["note"])
+    except unexplained_deletions.AcknowledgeRefused as refused:
         messages.error(request, str(refused))
         details = {"reason": english(refused)[:500]}
         environment = scan.namespace.environment.slug

@@ -16,12 +16,12 @@ from audit.actions import Action
 from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
 from kvops.cloudflare import ListedKey as Listed
 from kvops.connections.calls import Calls
-from kvops.inventory import merge as merging
+from kvops.inventory import merge as inventory_merge
 from kvops.models import Environment, Namespace, Person, Run, Scan
 from kvops.names import storable, workable
 from kvops.refusals import Refused
-from kvops.runs import driver as runs
-from kvops.runs import lease as leases
+from kvops.runs import driver as run_driver
+from kvops.runs import lease as run_lease
 from kvops.runs import outcomes
 from kvops.schedules.jobs import Begun
 from kvops.wording import say
@@ -37,7 +37,7 @@ class ScanRefused(Refused):
 def start_scan(
     namespace: Namespace, *, actor: log.Actor, person: Person | None = None, prefix: str = "", foreground: bool = False
 ) -> Scan:
-    """List a namespace, or a prefix of it, in a new run. Raises ScanRefused and runs.AlreadyOpen."""
+    """List a namespace, or a prefix of it, in a new run. Raises ScanRefused and run_driver.AlreadyOpen."""
     if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
         raise ScanRefused(say(_("A prefix is text without NUL of at most %(most)s bytes."), most=MAX_NAME_BYTES))
     with log.transaction():
@@ -48,7 +48,7 @@ def _create_scan(
     namespace: Namespace, *, actor: log.Actor, person: Person | None = None, prefix: str = "", foreground: bool = False
 ) -> Scan:
     environment = Namespace.objects.select_for_update(of=["self"], no_key=True).get(pk=namespace.pk).environment
-    run = runs.create(
+    run = run_driver.create(
         Run.Kind.SCAN,
         subject=f"namespace:{namespace.pk}",
         label=f"{namespace} {prefix}".strip()[:300],
@@ -75,7 +75,7 @@ def scan_all(environment: Environment, actor: log.Actor) -> Begun:
     for namespace in environment.namespaces.select_related("environment").order_by("binding"):
         try:
             begun.runs.append(_create_scan(namespace, actor=actor).run)
-        except runs.AlreadyOpen as open_:
+        except run_driver.AlreadyOpen as open_:
             begun.refused.extend(open_.args)
     return begun
 
@@ -109,7 +109,7 @@ class _Listing:
         return after, keys
 
 
-def scan(lease: leases.Lease) -> outcomes.Again | None:
+def scan(lease: run_lease.Lease) -> outcomes.Again | None:
     """Work on a scan for a step: list, and when everything is listed, merge."""
     mine = Scan.objects.select_related("namespace__environment").get(run=lease.run)
     if Scan.objects.complete().filter(namespace=mine.namespace, pk__gt=mine.pk).exists():
@@ -122,7 +122,7 @@ def scan(lease: leases.Lease) -> outcomes.Again | None:
     return _merge(lease, mine, listing) if listing.complete else outcomes.Again()
 
 
-def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
+def _list(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> _Listing:
     """List until the end of the step; every page and the cursor behind it are one transaction.
 
     The page after it is on its way meanwhile.
@@ -154,32 +154,32 @@ def _list(lease: leases.Lease, mine: Scan, listing: _Listing) -> _Listing:
                 calls=before + calls.client.calls,
                 note=f"{listing.staged:,} keys listed.",
             ):
-                merging.stage_keys(mine, keys)
+                inventory_merge.stage_keys(mine, keys)
             if last:
                 return listing
 
 
 def _from_the_beginning(
-    lease: leases.Lease, mine: Scan, listing: _Listing, note: str, over: outcomes.RunError
+    lease: run_lease.Lease, mine: Scan, listing: _Listing, note: str, over: outcomes.RunError
 ) -> _Listing:
     """Empty the stage, because a new listing may differ from the old one. Raises `over` after too many tries."""
     too_often = listing.restarts >= MAX_RESTARTS
     fresh = _Listing(restarts=0 if too_often else listing.restarts + 1)
     with lease.checkpoint(cursor=asdict(fresh), done=0, note=note):
-        merging.clear_keys(mine)
+        inventory_merge.clear_keys(mine)
     if too_often:
         raise over
     return fresh
 
 
-def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> outcomes.Again | None:
+def _merge(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> outcomes.Again | None:
     with lease.checkpoint(no_further=True, note=gettext_noop("Comparing with the inventory.")):
         pass  # the merge begins with a fresh lease
-    merging.analyze()
+    inventory_merge.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it
     try:
         with lease.checkpoint(outcomes.Done(result), done=listing.staged, total=listing.staged):
-            merged = merging.merge(
+            merged = inventory_merge.merge(
                 mine,
                 staged=listing.staged,
                 ordered=listing.ordered,
@@ -204,7 +204,7 @@ def _merge(lease: leases.Lease, mine: Scan, listing: _Listing) -> outcomes.Again
                     subject_label=str(mine.namespace),
                     details={"keys": merged.unexplained},
                 )
-    except merging.ScanMismatch as mismatch:
+    except inventory_merge.ScanMismatch as mismatch:
         note = gettext_noop("What was listed got lost; listing from the beginning.")
         over = outcomes.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.")
         _from_the_beginning(lease, mine, listing, note, over)

@@ -13,7 +13,7 @@ from audit import log
 from audit.actions import Action
 from kvops.cloudflare import KvEntry
 from kvops.connections import clients
-from kvops.inventory import families as categories
+from kvops.inventory import families as key_families
 from kvops.models import Category, Key, Namespace, Person
 
 SHOWN = 64 * 1024
@@ -53,7 +53,7 @@ class Live:
 
 def category_of(namespace: Namespace, name: str) -> Category:
     """The category of a name by the policy in force."""
-    family = categories.family_of(namespace.binding, name)
+    family = key_families.family_of(namespace.binding, name)
     return Category(family.category) if family else Category.UNCLASSIFIED
 
 

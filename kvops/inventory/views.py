@@ -14,22 +14,22 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.inventory import browse
-from kvops.inventory import families as categories
-from kvops.inventory import scan as inventory
-from kvops.inventory import value as values
+from kvops.inventory import families as key_families
+from kvops.inventory import scan as inventory_scan
+from kvops.inventory import value as key_value
 from kvops.inventory.forms import KeyFilter
 from kvops.models import Category, Namespace, Run, ScanCount
 from kvops.models.runs import RunQuerySet
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
-from kvops.web import files as downloads
+from kvops.runs import driver as run_driver
+from kvops.web import files as web_files
 
 PAGE = 50
 MOST = 100_000
 """Names in one file at most; the next file goes on after the last of them."""
 _STRETCH = 5_000
 
-FORMATS = {"jsonl": (downloads.json_lines, "application/jsonl"), "csv": (downloads.csv_lines, "text/csv")}
+FORMATS = {"jsonl": (web_files.json_lines, "application/jsonl"), "csv": (web_files.csv_lines, "text/csv")}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     """Show the keys of a namespace, filtered and paged by the address."""
     namespace = named(environment, binding)
     form = KeyFilter(namespace, request.GET.dict())
-    counts = categories.keys_by_family(namespace)
+    counts = key_families.keys_by_family(namespace)
     context = {
         "namespace": namespace,
         "environment": namespace.environment,
@@ -63,7 +63,7 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         "families": [row for row in counts if row.family],
         "path": _path(form.chosen_prefix),
         "tree": _tree(namespace, form.chosen_prefix, counts),
-        "cleanable": form.scope and not values.category_of(namespace, form.scope).sensitive,
+        "cleanable": form.scope and not key_value.category_of(namespace, form.scope).sensitive,
         "may_operate": request.user.has_perm("kvops.operate"),
         "page_size": PAGE,
         "most": MOST,
@@ -92,8 +92,8 @@ def scan(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
     namespace = named(environment, binding)
     person = person_of(request)
     try:
-        inventory.start_scan(namespace, actor=person.actor, person=person)
-    except runs.AlreadyOpen:
+        inventory_scan.start_scan(namespace, actor=person.actor, person=person)
+    except run_driver.AlreadyOpen:
         run = _scans(namespace).open().first()
         url = reverse("run", args=[run.pk]) if run else reverse("runs")
         text = _("A scan of this namespace is under way already.")

@@ -23,7 +23,7 @@ from audit.actions import Action
 from kvops import queue, timing
 from kvops.connections import credentials
 from kvops.models import Environment, Notification, NotificationEvent, Person, Role
-from kvops.notifications import senders as messengers
+from kvops.notifications import senders
 from kvops.notifications.senders import Message, MessageRefused, MessageTryLater, NotDelivered, Unclear
 from kvops.refusals import Refused
 
@@ -185,9 +185,9 @@ def _send(mine: Notification) -> None:
             again=_("Sent again: whether an earlier try arrived is not known.") if mine.unclear else "",
         )
     if mine.person is not None:
-        messengers.mail(message, mine.person.email)
+        senders.mail(message, mine.person.email)
     elif mine.environment is not None and mine.environment.slack:
-        messengers.slack(message, credentials.resolve(mine.environment.slack))
+        senders.slack(message, credentials.resolve(mine.environment.slack))
     else:
         raise MessageRefused(NO_CHANNEL)
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from audit import log
 from audit.actions import Action
 from kvops.models import Environment, Notification
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.notifications.forms import NotificationFilter
 from kvops.people.signin import person_of
 from kvops.wording import english
@@ -41,21 +41,21 @@ def index(request: HttpRequest) -> HttpResponse:
 @permission_required("kvops.operate", raise_exception=True)
 def again(request: HttpRequest, pk: int) -> HttpResponse:
     """Have a notification that failed sent again."""
-    return _act(request, pk, notifications.try_again, _("The notification is sent again."))
+    return _act(request, pk, outbox.try_again, _("The notification is sent again."))
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def drop(request: HttpRequest, pk: int) -> HttpResponse:
     """Give up a notification that failed."""
-    return _act(request, pk, notifications.drop, _("The notification is given up."))
+    return _act(request, pk, outbox.drop, _("The notification is given up."))
 
 
 def _act(request: HttpRequest, pk: int, act: Callable[..., None], done: str) -> HttpResponse:
     mine, actor = get_object_or_404(Notification.objects.newest_first(), pk=pk), person_of(request).actor
     try:
         act(mine, actor=actor)
-    except notifications.NotFailed as refused:
+    except outbox.NotFailed as refused:
         messages.error(request, str(refused))
         reason = f"notification {pk}: {english(refused)}"
         log.refusal(Action.REFUSED, actor=actor, subject=mine.subject, details={"reason": reason})

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import (
     ApprovalRequest,
     Category,
@@ -130,7 +130,7 @@ def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[Approval
     if Role.OPERATOR in roles:
         requests |= ApprovalRequest.objects.filter(
             state=ApprovalRequest.State.APPROVED,
-            kind__in=[name for name, kind in approvals.KINDS.items() if kind.use],
+            kind__in=[name for name, kind in approval_gate.KINDS.items() if kind.use],
             use_by__gt=Now(),
         ).exclude(approver=person)
     return requests.select_related("environment", "requester").order_by("decide_by")[:SHOWN]

@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from kvops.overview import status as overview
+from kvops.overview import status as overview_status
 from kvops.people.signin import person_of
 
 
@@ -14,13 +14,13 @@ from kvops.people.signin import person_of
 def index(request: HttpRequest) -> HttpResponse:
     """Show every environment, what waits for the person, what runs, and what is wrong."""
     person = person_of(request)
-    shown = overview.columns()
+    shown = overview_status.columns()
     context = {
         "columns": shown,
-        "waiting": overview.waiting_requests(person, person.roles()),
-        "running": overview.running(),
-        "first_steps": overview.first_steps(shown),
-        "alarms": overview.alarms(shown),
+        "waiting": overview_status.waiting_requests(person, person.roles()),
+        "running": overview_status.running(),
+        "first_steps": overview_status.first_steps(shown),
+        "alarms": overview_status.alarms(shown),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "overview/index.html", context)
@@ -30,7 +30,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest) -> HttpResponse:
     """The work under way; when nothing is, the whole page is loaded again."""
-    running = overview.running()
+    running = overview_status.running()
     response = render(request, "overview/index.html#live", {"running": running})
     if not running:
         response["HX-Refresh"] = "true"

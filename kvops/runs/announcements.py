@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops import clock, timing
 from kvops.models import NotificationEvent, Role, Run
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.wording import say, translated
 
 
@@ -31,7 +31,7 @@ def run_failed(run: Run, sentence: str) -> None:
 
 
 def _tell_of(run: Run, event: NotificationEvent, title: str | Promise, roles: Sequence[Role], *lines: str) -> None:
-    notifications.post(
+    outbox.post(
         event,
         subject=f"run:{run.pk}",
         # A run that is resumed can end once more.

@@ -13,8 +13,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops import queue, timing
-from kvops import rollback as contradictions
+from kvops import queue, rollback, timing
 from kvops.cloudflare import ApiError, CloudflareError, DailyLimitReached, RateLimited, TransportError
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.outages import AWAY
@@ -219,16 +218,14 @@ def insist_not_approver(run: Run, actor: log.Actor) -> None:
 
 def insist_not_stopped(run: Run) -> None:
     """Raise NotResumable when the run carries an approval and its environment is stopped, or nothing may change."""
-    if run.approval_id is not None and (
-        why := contradictions.why_read_only() or emergency.why_stopped(run.environment)
-    ):
+    if run.approval_id is not None and (why := rollback.why_read_only() or emergency.why_stopped(run.environment)):
         raise NotResumable(why)
 
 
 def _insist_not_of_before(run: Run) -> None:
     """A run with an approval that was under way when the database was restored only ends what it sent."""
     now = Run.objects.get(pk=run.pk)
-    if now.error_code == contradictions.CODE and now.approval_id is not None and not now.cursor.get("ending"):
+    if now.error_code == rollback.CODE and now.approval_id is not None and not now.cursor.get("ending"):
         raise NotResumable(now.error)
 
 

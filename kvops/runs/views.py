@@ -14,7 +14,7 @@ from audit.templatetags.audit import subject_url
 from kvops.connections.budget import SharedBudget
 from kvops.models import Namespace, Run
 from kvops.people.signin import person_of
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs.forms import RunFilter
 from kvops.wording import english
 
@@ -69,8 +69,8 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask the run to stop."""
     run = _run(pk)
     try:
-        runs.request_stop(run, actor=person_of(request).actor)
-    except runs.NotResumable as refused:
+        run_driver.request_stop(run, actor=person_of(request).actor)
+    except run_driver.NotResumable as refused:
         _refuse(request, run, refused)
     else:
         messages.success(request, _("The run stops at its next checkpoint."))
@@ -83,8 +83,8 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Queue the run again."""
     run = _run(pk)
     try:
-        runs.resume(run, actor=person_of(request).actor)
-    except runs.NotResumable as refused:
+        run_driver.resume(run, actor=person_of(request).actor)
+    except run_driver.NotResumable as refused:
         _refuse(request, run, refused)
     else:
         messages.success(request, _("The run goes on from where it was."))

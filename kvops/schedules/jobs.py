@@ -24,7 +24,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from kvops import clock, timing
 from kvops.models import Environment, Firing, NotificationEvent, Person, Role, Run, Schedule
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.schedules import cron
@@ -210,7 +210,7 @@ def _missed(firing: Firing, now: datetime) -> list[str]:
 
 
 def _tell(event: NotificationEvent, firing: Firing, title: str, lines: Sequence[str]) -> None:
-    notifications.post(
+    outbox.post(
         event,
         subject=f"schedule:{firing.schedule_id}",
         occasion=firing.due_at.isoformat(),

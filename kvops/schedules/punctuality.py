@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from kvops import clock, timing
 from kvops.models import Environment, Firing, Run, Schedule
 from kvops.schedules import cron
-from kvops.schedules import jobs as schedules
+from kvops.schedules import jobs as schedule_jobs
 
 SHOWN = 3
 """How many due times are shown beforehand."""
@@ -37,7 +37,7 @@ class Standing:
     @property
     def label(self) -> str:
         """What is started."""
-        return str(schedules.job_label(self.schedule.job))
+        return str(schedule_jobs.job_label(self.schedule.job))
 
     @property
     def words(self) -> str:
@@ -59,8 +59,8 @@ def punctuality_of(found: Iterable[Schedule]) -> Iterator[Standing]:
 
 def all_() -> list[tuple[Environment | None, list[Standing]]]:
     """Every schedule this version knows, by environment in the order of clean-up; those for all come first."""
-    known = Schedule.objects.filter(job__in=schedules.JOBS).select_related("environment", "paused_by")
-    order = {name: place for place, name in enumerate(schedules.JOBS)}
+    known = Schedule.objects.filter(job__in=schedule_jobs.JOBS).select_related("environment", "paused_by")
+    order = {name: place for place, name in enumerate(schedule_jobs.JOBS)}
     found: dict[int | None, tuple[Environment | None, list[Standing]]] = {}
     for one in punctuality_of(
         sorted(known, key=lambda one: (one.environment.order if one.environment else 0, order[one.job]))

@@ -13,7 +13,7 @@ from audit import log
 from audit.actions import Action
 from kvops.models import Schedule
 from kvops.people.signin import person_of
-from kvops.schedules import jobs as schedules
+from kvops.schedules import jobs as schedule_jobs
 from kvops.schedules import punctuality
 from kvops.schedules.forms import ChangeForm, FiringFilter, PauseForm
 from kvops.wording import english
@@ -43,7 +43,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, schedule, change_form=form, status=422)
     return _act(
-        request, schedule, lambda: schedules.change(schedule, by=person, **form.cleaned_data), _("It is changed.")
+        request, schedule, lambda: schedule_jobs.change(schedule, by=person, **form.cleaned_data), _("It is changed.")
     )
 
 
@@ -55,7 +55,7 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, schedule, pause_form=form, status=422)
     return _act(
-        request, schedule, lambda: schedules.pause(schedule, by=person, **form.cleaned_data), _("It is paused.")
+        request, schedule, lambda: schedule_jobs.pause(schedule, by=person, **form.cleaned_data), _("It is paused.")
     )
 
 
@@ -64,7 +64,7 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
 def unpause(request: HttpRequest, pk: int) -> HttpResponse:
     """End the pause."""
     schedule, person = _schedule(pk), person_of(request)
-    return _act(request, schedule, lambda: schedules.unpause(schedule, by=person), _("It is due again."))
+    return _act(request, schedule, lambda: schedule_jobs.unpause(schedule, by=person), _("It is due again."))
 
 
 def _schedule(pk: int) -> Schedule:
@@ -98,7 +98,7 @@ def _page(
 def _act(request: HttpRequest, schedule: Schedule, act: Callable[[], None], done: str) -> HttpResponse:
     try:
         act()
-    except schedules.ScheduleRefused as refused:
+    except schedule_jobs.ScheduleRefused as refused:
         messages.error(request, str(refused))
         log.refusal(
             Action.REFUSED,

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from kvops import rollback as contradictions
+from kvops import rollback
 from kvops.supervision import heartbeats
 from kvops.wording import english
 
@@ -32,7 +32,7 @@ def readyz(_request: HttpRequest) -> HttpResponse:
     try:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        unseen = [] if missing else [*filter(None, [english(contradictions.why_read_only())]), *heartbeats.missing()]
+        unseen = [] if missing else [*filter(None, [english(rollback.why_read_only())]), *heartbeats.missing()]
     except DatabaseError:
         return HttpResponse("The database does not answer.\n", content_type="text/plain", status=503)
     if missing:

@@ -10,7 +10,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from audit import log
 from audit.actions import Action
-from kvops import rollback as contradictions
+from kvops import rollback
 from kvops.models import User
 from kvops.wording import english
 
@@ -57,7 +57,7 @@ class ReadOnlyMiddleware:
         name = request.resolver_match.view_name if request.resolver_match else ""
         if request.method != "POST" or name in SAFE or name.startswith("account_"):
             return None
-        if not isinstance(request.user, User) or not (why := contradictions.why_read_only()):
+        if not isinstance(request.user, User) or not (why := rollback.why_read_only()):
             return None
         messages.error(request, why)
         log.refusal(

@@ -31,7 +31,7 @@ from django_q.signals import post_spawn
 from kvops import clock, env, queue, timing
 from kvops.models import Heartbeat, Run
 from kvops.outages import AWAY
-from kvops.runs import lease as leases
+from kvops.runs import lease as run_lease
 from kvops.supervision.heartbeats import age, beat
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Cluster:
 
     def _works(self) -> bool:
         """Whether one of its processes holds the lease of a run."""
-        host = leases.worker_name().rpartition(":")[0]
+        host = run_lease.worker_name().rpartition(":")[0]
         owners = [f"{host}:{pid}" for pid in self._parts]
         return Run.objects.filter(state=Run.State.RUNNING, owner__in=owners, lease_until__gt=Now()).exists()
 

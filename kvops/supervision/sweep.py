@@ -5,11 +5,11 @@ from django.utils.module_loading import import_string
 
 from kvops import queue, timing
 from kvops.approvals import announcements
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import Environment
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from kvops.runs import sweeping
-from kvops.schedules import jobs as schedules
+from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision.heartbeats import age, beat
 
 LOOKS = (
@@ -45,11 +45,11 @@ def _round() -> int:
         _have_looked()
     woken = sweeping.wake_due() if room else 0
     if room:
-        notifications.send_due()
+        outbox.send_due()
     sweeping.close_abandoned()
-    approvals.expire()
+    approval_gate.expire()
     announcements.expiring()
-    schedules.fire_due()
+    schedule_jobs.fire_due()
     tidied = age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
         beat("tidied")

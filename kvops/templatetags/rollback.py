@@ -3,7 +3,7 @@
 from django import template
 from django.template import Context
 
-from kvops import rollback as contradictions
+from kvops import rollback
 from kvops.models import User
 
 register = template.Library()
@@ -14,4 +14,4 @@ def rollback_banner(context: Context) -> dict[str, object]:
     """That the database contradicts a bucket, what that means and what to do."""
     user = context.get("user")
     may_view = isinstance(user, User) and user.has_perm("kvops.view")
-    return {"found": contradictions.rollback_in_force() if may_view else None}
+    return {"found": rollback.rollback_in_force() if may_view else None}

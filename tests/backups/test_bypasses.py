@@ -9,14 +9,14 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from audit.models import Entry
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupChunk, CleanupStage
 from kvops import tasks, timing
 from kvops.models import ApprovalRequest, PolicyVersion, Run
-from kvops.runs import driver as runs
-from kvops.runs import lease as leases
+from kvops.runs import driver as run_driver
+from kvops.runs import lease as run_lease
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.http import Request
 from tests.gate.world import past_the_triggers
 from tests.signing import fresh, signed_in
@@ -34,7 +34,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def masters(estate: make.Estate) -> make.Estate:
-    return cleaning.estate_with_masters(estate)
+    return cleanup_helpers.estate_with_masters(estate)
 
 
 def run_of(stage: CleanupStage) -> Run:
@@ -52,27 +52,27 @@ type Prepared = Callable[[make.People], CleanupStage]
 ACTS: Mapping[str, tuple[str, Prepared, Callable[[CleanupStage], tuple[str, dict[str, str]]]]] = {
     "submit": (
         "operator2",
-        lambda people: cleaning.prepared(cleaning.asked(people), people),
+        lambda people: cleanup_helpers.prepared(cleanup_helpers.asked(people), people),
         lambda stage: (f"/cleanup/stages/{stage.pk}/submit", {}),
     ),
     "approve": (
         "reviewer",
-        lambda people: cleaning.submitted(cleaning.asked(people), people),
+        lambda people: cleanup_helpers.submitted(cleanup_helpers.asked(people), people),
         lambda stage: (f"/approvals/{stage.approval_id}/decide", approving(stage)),
     ),
     "withdraw": (
         "operator2",
-        lambda people: cleaning.submitted(cleaning.asked(people), people),
+        lambda people: cleanup_helpers.submitted(cleanup_helpers.asked(people), people),
         lambda stage: (f"/approvals/{stage.approval_id}/withdraw", {}),
     ),
     "start": (
         "operator2",
-        lambda people: cleaning.approved(cleaning.asked(people), people),
+        lambda people: cleanup_helpers.approved(cleanup_helpers.asked(people), people),
         lambda stage: (f"/cleanup/stages/{stage.pk}/start", {"confirm": stage.namespace.title}),
     ),
     "accept": (
         "operator2",
-        lambda people: cleaning.confirmed(cleaning.asked(people), people),
+        lambda people: cleanup_helpers.confirmed(cleanup_helpers.asked(people), people),
         lambda stage: (f"/cleanup/stages/{stage.pk}/accept", {"note": "Opened the pages, all well"}),
     ),
 }
@@ -103,7 +103,7 @@ def test_whoever_is_signed_in_is_who_acted_whatever_is_sent_along(
 
 @pytest.mark.hazard("4.2.3")
 def test_a_header_signs_nobody_in(masters: make.Estate, people: make.People) -> None:
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     browser = signed_in(people.reviewer)
     browser.logout()
     headers = dict.fromkeys(HEADERS, people.reviewer.email) | {"Authorization": "Basic cmV2aWV3ZXI6eA=="}
@@ -119,24 +119,24 @@ def test_a_header_signs_nobody_in(masters: make.Estate, people: make.People) -> 
 def test_a_start_that_is_posted_before_the_decision_is_refused_and_recorded(
     masters: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     answer = signed_in(people.operator).post(
         f"/cleanup/stages/{stage.pk}/start", {"confirm": stage.namespace.title}
     )  # fmt: skip
     make.work()
-    assert (answer.status_code, cleaning.journal(masters)) == (409, {})
+    assert (answer.status_code, cleanup_helpers.journal(masters)) == (409, {})
     assert Entry.objects.latest("seq").action == "refused"
 
 
 @pytest.mark.hazard("4.2.5")
 def test_the_rounds_of_the_sweep_decide_and_start_nothing(masters: make.Estate, people: make.People) -> None:
-    waiting = cleaning.submitted(cleaning.asked(people), people)
+    waiting = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     call_command("sweep", "--once")
     assert ApprovalRequest.objects.get(cleanupstage=waiting).state == "pending"
-    cleaning.approve(waiting, people)
+    cleanup_helpers.approve(waiting, people)
     call_command("sweep", "--once")
     make.work()
-    assert cleaning.stage_of(waiting.request).state == State.APPROVED
+    assert cleanup_helpers.stage_of(waiting.request).state == State.APPROVED
     assert not Run.objects.filter(kind="delete").exists()
 
 
@@ -144,7 +144,7 @@ def test_the_rounds_of_the_sweep_decide_and_start_nothing(masters: make.Estate, 
 @pytest.mark.parametrize("state", ["submitted", "approved"])
 def test_a_run_that_sql_put_there_deletes_nothing(masters: make.Estate, people: make.People, state: str) -> None:
     """As if the owner of the database had switched every trigger off: the stage even says that it is being deleted."""
-    stage = getattr(cleaning, state)(cleaning.asked(people), people)
+    stage = getattr(cleanup_helpers, state)(cleanup_helpers.asked(people), people)
     asked = ApprovalRequest.objects.get(cleanupstage=stage)
     with past_the_triggers():
         run = Run.objects.create(
@@ -155,7 +155,7 @@ def test_a_run_that_sql_put_there_deletes_nothing(masters: make.Estate, people: 
     for _ in range(3):
         tasks.step(run.pk)
     run.refresh_from_db()
-    assert (run.error_code, cleaning.journal(masters)) == ("not_approved", {})
+    assert (run.error_code, cleanup_helpers.journal(masters)) == ("not_approved", {})
 
 
 # 4.2.7: acting before the claim, and starting twice
@@ -163,7 +163,7 @@ def test_a_run_that_sql_put_there_deletes_nothing(masters: make.Estate, people: 
 
 @pytest.mark.hazard("4.2.7", "B26")
 def test_a_double_click_starts_one_deletion(masters: make.Estate, people: make.People) -> None:
-    stage = cleaning.approved(cleaning.asked(people), people)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     browser, form = signed_in(people.operator), {"confirm": stage.namespace.title}
     codes = [browser.post(f"/cleanup/stages/{stage.pk}/start", form).status_code for _ in range(2)]
     make.work()
@@ -176,7 +176,7 @@ def test_a_double_click_starts_one_deletion(masters: make.Estate, people: make.P
 def test_at_the_delete_everybody_can_see_the_claim_the_run_and_the_intent(
     masters: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.approved(cleaning.asked(people), people)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     seen: list[tuple[str, str, str]] = []
 
     def look(_request: Request) -> None:
@@ -186,7 +186,7 @@ def test_at_the_delete_everybody_can_see_the_claim_the_run_and_the_intent(
         connection.close()
 
     masters.cloudflare.hook("bulk_delete", look)
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     assert seen == [("used", "running", "intended")]
 
@@ -195,16 +195,16 @@ def test_at_the_delete_everybody_can_see_the_claim_the_run_and_the_intent(
 def test_a_worker_that_dies_between_the_claim_and_the_first_call_loses_nothing_and_doubles_nothing(
     masters: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.approved(cleaning.asked(people), people)
-    run = cleanup.start_deletion(stage, by=people.operator)
-    assert leases.take(run.pk) is not None
-    with pytest.raises(cleanup.CleanupRefused, match="not approved"):
-        cleanup.start_deletion(stage, by=people.operator2)
-    runs.drive(run.pk)
-    assert cleaning.journal(masters) == {}
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
+    run = cleanup_requests.start_deletion(stage, by=people.operator)
+    assert run_lease.take(run.pk) is not None
+    with pytest.raises(cleanup_requests.CleanupRefused, match="not approved"):
+        cleanup_requests.start_deletion(stage, by=people.operator2)
+    run_driver.drive(run.pk)
+    assert cleanup_helpers.journal(masters) == {}
     Run.objects.filter(pk=run.pk).update(lease_until=Now() - timedelta(hours=1))
     make.work()
-    assert set(cleaning.journal(masters)) == set(cleaning.NAMES)
+    assert set(cleanup_helpers.journal(masters)) == set(cleanup_helpers.NAMES)
     assert len(masters.cloudflare.calls("bulk_delete")) == 1
 
 
@@ -215,11 +215,11 @@ def test_a_worker_that_dies_between_the_claim_and_the_first_call_loses_nothing_a
 def test_a_policy_that_is_replaced_after_the_start_stops_it_before_anything_is_sent(
     masters: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.approved(cleaning.asked(people), people)
-    cleanup.start_deletion(stage, by=people.operator)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests")
     make.work()
-    assert (run_of(stage).error_code, cleaning.journal(masters)) == ("stale", {})
+    assert (run_of(stage).error_code, cleanup_helpers.journal(masters)) == ("stale", {})
 
 
 # B26: stop and go on at once
@@ -229,11 +229,11 @@ def test_a_policy_that_is_replaced_after_the_start_stops_it_before_anything_is_s
 def test_a_deletion_that_is_stopped_before_its_first_step_deletes_nothing(
     masters: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.approved(cleaning.asked(people), people)
-    cleanup.start_deletion(stage, by=people.operator)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     browser = signed_in(people.operator2)
     codes = [browser.post(f"/runs/{run_of(stage).pk}/stop").status_code for _ in range(2)]
     make.work()
     assert codes == [302, 302]
-    assert (run_of(stage).state, cleaning.journal(masters)) == ("stopped", {})
+    assert (run_of(stage).state, cleanup_helpers.journal(masters)) == ("stopped", {})
     assert Entry.objects.filter(action="run.stop_requested").count() == 1

@@ -9,17 +9,17 @@ from django.utils import timezone
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import rollback as contradictions
-from backups.generations import start as generations
+from backups.bucket import rollback as bucket_rollback
+from backups.generations import start as generation_start
 from backups.models import CleanupStage
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.connections import skew
 from kvops.models import Run, Skew
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
-from tests.torture import movable_clock as movable
+from tests.torture import movable_clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B20")]
 
@@ -28,7 +28,7 @@ APART = (3_600.0, -3_600.0, 86_400.0, -86_400.0)
 
 @pytest.fixture
 def qa(estate: make.Estate) -> make.Estate:
-    return cleaning.estate_with_masters(estate)
+    return cleanup_helpers.estate_with_masters(estate)
 
 
 def apart(seconds: float) -> float:
@@ -36,11 +36,11 @@ def apart(seconds: float) -> float:
 
 
 def deletion(people: make.People) -> Run:
-    return cleaning.started(cleaning.asked(people), people)
+    return cleanup_helpers.started(cleanup_helpers.asked(people), people)
 
 
 def worked(run: Run) -> Run:
-    contradictions._looked.clear()  # as in a process that was just started
+    bucket_rollback._looked.clear()  # as in a process that was just started
     make.work()
     run.refresh_from_db()
     return run
@@ -87,7 +87,7 @@ def test_set_right_again_the_run_goes_on(qa: make.Estate, people: make.People) -
     qa.cloudflare.dates = qa.s3.dates = partial(apart, 90.0)
     worked(run)
     qa.cloudflare.dates = qa.s3.dates = time.time
-    runs.resume(run, actor=make.SETUP)
+    run_driver.resume(run, actor=make.SETUP)
     assert worked(run).state == Run.State.SUCCEEDED
 
 
@@ -98,8 +98,8 @@ def test_the_clock_of_the_process_counts_for_nothing(
     real, real_now = time.time, timezone.now
     monkeypatch.setattr(time, "time", lambda: real() + seconds)
     monkeypatch.setattr(timezone, "now", lambda: real_now() + timedelta(seconds=seconds))
-    stage = cleaning.confirmed(cleaning.asked(people), people)
-    assert (stage.state, stage.deleted) == (CleanupStage.State.CONFIRMED, len(cleaning.NAMES))
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
+    assert (stage.state, stage.deleted) == (CleanupStage.State.CONFIRMED, len(cleanup_helpers.NAMES))
     assert stage.approval
     assert stage.approval.use_by
     assert timedelta(hours=23) < stage.approval.use_by - real_now() < timedelta(hours=25)
@@ -110,11 +110,11 @@ def test_the_clock_of_the_process_counts_for_nothing(
 def test_a_clock_that_went_back_lets_nothing_be_asked_for_decided_or_backed_up(
     qa: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.submitted(cleaning.asked(people), people)
-    with movable.clock() as clock:
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
+    with movable_clock.clock() as clock:
         clock.move(3_600)
         log.refusal(Action.REFUSED, actor=make.SETUP, subject="later")
-    with pytest.raises(approvals.ApprovalRefused, match="behind the newest entry"):
-        cleaning.approve(stage, people)
-    with pytest.raises(generations.BackupRefused, match="clock is behind"):
-        generations.start_backup(qa.qa, prefixes=["master:zz"], actor=make.SETUP)
+    with pytest.raises(approval_gate.ApprovalRefused, match="behind the newest entry"):
+        cleanup_helpers.approve(stage, people)
+    with pytest.raises(generation_start.BackupRefused, match="clock is behind"):
+        generation_start.start_backup(qa.qa, prefixes=["master:zz"], actor=make.SETUP)

@@ -10,14 +10,14 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from audit import verify
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import CleanupStage, Generation
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups import faulty_database as faulty
-from tests.backups.cleanup import helpers as cleaning
-from tests.torture import empty_estate as place
+from tests.backups import faulty_database
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.torture import empty_estate
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -38,15 +38,15 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def deletion(estate: make.Estate, people: make.People, one_by_one: None) -> Run:
     """A deletion in QA that was just started."""
-    cleaning.estate_with_masters(estate, NAMES)
-    return cleaning.started(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate, NAMES)
+    return cleanup_helpers.started(cleanup_helpers.asked(people), people)
 
 
 def drive(run: Run, fail: Fail) -> int:
     """A step of the run on such a database, whatever becomes of it; how many points it passed."""
-    place.fresh_budget()  # what was paid by a step that died comes back after five minutes only
-    with faulty.Faulty(fail).hooked() as watched, suppress(OperationalError, InterfaceError):
-        runs.drive(run.pk)
+    empty_estate.fresh_budget()  # what was paid by a step that died comes back after five minutes only
+    with faulty_database.Faulty(fail).hooked() as watched, suppress(OperationalError, InterfaceError):
+        run_driver.drive(run.pk)
     return watched.passed
 
 
@@ -60,7 +60,7 @@ def until_over(run: Run, faults: Iterable[Fail]) -> None:
         run.refresh_from_db()
         if run.state == Run.State.FAILED:
             assert run.error_code == "gave_up"
-            runs.resume(run, actor=make.SETUP)
+            run_driver.resume(run, actor=make.SETUP)
         elif not run.is_open:
             break
     make.work()
@@ -76,7 +76,7 @@ def kill(number: int) -> Fail:
 
     def fail(passed: int, _writes: bool) -> str:
         if passed == number:
-            faulty.kill_connection()
+            faulty_database.kill_connection()
         return ""
 
     return fail
@@ -91,7 +91,7 @@ def full_disks(numbers: Iterable[int], outside: Callable[[], int]) -> Iterator[F
             if passed < number or not writes:
                 return ""
             before.append(outside())
-            return faulty.FULL
+            return faulty_database.FULL
 
         yield fail
         assert not before or outside() == before[0], f"something was sent in the dark, after point {number}"
@@ -122,8 +122,8 @@ def test_on_a_full_disk_nothing_is_deleted_and_with_room_it_goes_on(deletion: Ru
 def test_on_a_full_disk_nothing_is_stored_and_with_room_the_backup_is_whole(estate: make.Estate) -> None:
     for name in NAMES:
         estate.put(estate.qa, name)
-    with place.small_parts(2):
-        generation = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    with empty_estate.small_parts(2):
+        generation = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
         until_over(generation.run, full_disks(range(1, 300, 3), lambda: len(estate.s3.calls("PUT"))))
     assert Generation.objects.get().status == Generation.Status.VERIFIED
     assert verify.verify().ok

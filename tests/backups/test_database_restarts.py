@@ -16,9 +16,9 @@ from audit import verify
 from backups.models import CleanupStage
 from kvops import env
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import judge, make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
 from tests.fakes.s3 import FakeS3
@@ -53,7 +53,7 @@ def estate(database: LosablePostgres) -> Iterator[make.Estate]:
     with FakeCloudflare() as cloudflare, FakeS3() as s3:
         made = make.estate(cloudflare, s3)
         make.policy()
-        yield cleaning.estate_with_masters(made, NAMES)
+        yield cleanup_helpers.estate_with_masters(made, NAMES)
 
 
 class Deaths:
@@ -86,7 +86,7 @@ class Deaths:
 def drive(run: Run, deaths: Deaths) -> None:
     """A step, whatever becomes of it; a lease that nobody could give back runs out."""
     with suppress(OperationalError, InterfaceError):
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
     deaths.over()
     Run.objects.filter(pk=run.pk).exclude(owner="").update(lease_until=datetime(2000, 1, 1, tzinfo=UTC))
     Run.objects.filter(pk=run.pk).update(wake_at=None)
@@ -97,7 +97,7 @@ def test_postgres_is_killed_during_a_read_and_during_a_delete_and_the_deletion_g
 ) -> None:
     monkeypatch.setattr("backups.deletion.chunks.FIRST_CHUNK", 2)
     people = make.everybody()
-    run = cleaning.started(cleaning.asked(people), people)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     deaths = Deaths(database, estate.cloudflare, "bulk_get", "bulk_delete")
     while deaths.left:
         drive(run, deaths)

@@ -9,14 +9,14 @@ from django.db.transaction import atomic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import CleanupEntry
 from kvops.cloudflare import Cloudflare, CloudflareError, KvEntry
 from kvops.cloudflare.writes import KVWriter
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Category, Key
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.kvops.cloudflare.estate import NS, reader, writer
 from tests.kvops.cloudflare.estate import estate as served
@@ -63,7 +63,7 @@ def test_a_path_that_is_listed_never_comes_into_the_inventory(estate: make.Estat
     make.family(name, Category.LEGACY, exact=True)
     estate.put(estate.qa, name)
     estate.put(estate.qa, "master:a")
-    scan = inventory.start_scan(estate.qa, actor=make.SETUP)
+    scan = inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
     scan.refresh_from_db()
     assert (list(Key.objects.values_list("name", flat=True)), scan.unstorable) == (["master:a"], 1)
@@ -74,7 +74,7 @@ def test_a_path_that_is_listed_makes_a_backup_partial_and_is_never_asked_for(est
     make.family(".", Category.LEGACY)
     estate.put(estate.qa, name)
     estate.put(estate.qa, ".well-known")
-    made = generations.start_backup(estate.qa, prefixes=["."], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["."], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert (made.status, made.keys, made.vanished) == ("partial", 1, 1)
@@ -83,7 +83,7 @@ def test_a_path_that_is_listed_makes_a_backup_partial_and_is_never_asked_for(est
 
 @pytest.mark.parametrize("name", ["", *PATHS])
 def test_no_path_can_be_put_on_the_list_of_what_to_delete(estate: make.Estate, people: make.People, name: str) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.asked(people).stages.get(order=1)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.asked(people).stages.get(order=1)
     with pytest.raises(IntegrityError, match="cleanup_name_is_no_path"), atomic():
         CleanupEntry.objects.create(stage=stage, index=0, name=name)

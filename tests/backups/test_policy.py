@@ -12,12 +12,11 @@ from audit.actions import Action
 from audit.models import Entry
 from backups import policy
 from backups.models import Check, CleanupRequest, Dataset
-from kvops.approvals import evidence
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
+from kvops.approvals import evidence, prepared_changes
+from kvops.approvals import gate as approval_gate
 from kvops.environments.toml import Applied, DefinitionRefused, TomlTable
 from kvops.inventory import browse
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Category, Family, Key, PolicyVersion, PreparedChange, Run
 from tests import make
 
@@ -52,8 +51,8 @@ def prepared(text: str) -> PreparedChange:
 
 
 def use(text: str, people: make.People) -> Applied:
-    request = changes.submit_change(prepared(text), by=people.operator)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    request = prepared_changes.submit_change(prepared(text), by=people.operator)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     return policy.use_change(request, by=people.operator)
 
 
@@ -163,7 +162,7 @@ def test_an_approved_policy_takes_effect_and_is_the_next_version(db: None, peopl
 
 def test_an_approved_policy_reassigns_the_inventory(estate: make.Estate, people: make.People) -> None:
     estate.put(estate.qa, "master:1")
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
     use(TEXT.replace('"legacy"', '"settings"'), people)
     assert Key.objects.get().category == Category.SETTINGS
@@ -172,15 +171,15 @@ def test_an_approved_policy_reassigns_the_inventory(estate: make.Estate, people:
 
 def test_a_policy_nobody_approved_cannot_be_used(db: None, people: make.People) -> None:
     policy.apply_policy(TEXT, actor=make.SETUP)
-    request = changes.submit_change(prepared(TEXT.replace('"block"', '"allow"')), by=people.operator)
-    with pytest.raises(approvals.ApprovalRefused):
+    request = prepared_changes.submit_change(prepared(TEXT.replace('"block"', '"allow"')), by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused):
         policy.use_change(request, by=people.operator)
     assert Dataset.objects.get().only_in_d1 == "block"
 
 
 def test_the_rehearsal_of_a_later_policy_changes_nothing(estate: make.Estate) -> None:
     estate.put(estate.qa, "mastercache:1")
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
     prepared(TEXT)
     assert Key.objects.get().category == Category.CACHE

@@ -2,8 +2,8 @@
 
 import pytest
 
-from backups.deletion import chunks
-from backups.deletion import run as deletion
+from backups.deletion import chunks as deletion_chunks
+from backups.deletion import run as deletion_run
 from backups.deletion.send import Sender
 from backups.models import CleanupChunk, CleanupRequest, CleanupStage
 from kvops.cloudflare import KvEntry
@@ -47,19 +47,19 @@ def sender(stage: CleanupStage, lease: Lease, kv: Kv) -> Sender:
 
 @pytest.fixture
 def chunk(stage: CleanupStage) -> CleanupChunk:
-    found = chunks.next_chunk(stage)
+    found = deletion_chunks.next_chunk(stage)
     assert found is not None
     return found
 
 
 @pytest.fixture
-def mine(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
+def mine(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion_run._Deletion:
     """The deletion of QA; its copy is old enough."""
     return deletion_of(stage, lease, kv)
 
 
 @pytest.fixture
-def production(world: GateWorld, request_: CleanupRequest, kv: Kv) -> deletion._Deletion:
+def production(world: GateWorld, request_: CleanupRequest, kv: Kv) -> deletion_run._Deletion:
     """The deletion of production, after QA was accepted."""
     gate.accepted(world, request_)
     stage = gate.started(world, request_, "production")

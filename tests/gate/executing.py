@@ -8,8 +8,8 @@ from typing import cast
 
 from django.db.models.functions import Now
 
-from backups.deletion import run as deletion
-from backups.deletion import send as sending
+from backups.deletion import run as deletion_run
+from backups.deletion import send as deletion_send
 from backups.execution.clients import Clients
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import clock
@@ -65,19 +65,25 @@ def now(chunk: CleanupChunk) -> CleanupChunk:
 
 
 def monotonic() -> float:
-    return float(vars(sending)["time"].monotonic())
+    return float(vars(deletion_send)["time"].monotonic())
 
 
-def deletion_of(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
+def deletion_of(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion_run._Deletion:
     related = ("environment", "namespace", "request__family", "generation", "approval")
-    found = deletion._Deletion(CleanupStage.objects.select_related(*related).get(pk=stage.pk), lease, kv.clients())
+    found = deletion_run._Deletion(CleanupStage.objects.select_related(*related).get(pk=stage.pk), lease, kv.clients())
     found.generation.finished_at = clock.now() - timedelta(hours=1)
     lease.run.cursor = {"phase": "delete"}
     return found
 
 
 def chunk_of(
-    mine: deletion._Deletion, state: str = "planned", *, number: int = 1, first: int = 0, last: int = 0, **more: object
+    mine: deletion_run._Deletion,
+    state: str = "planned",
+    *,
+    number: int = 1,
+    first: int = 0,
+    last: int = 0,
+    **more: object,
 ) -> CleanupChunk:
     """A chunk of the stage past the triggers."""
     found = CleanupChunk.objects.create(stage=mine.stage, number=number, first_index=first, last_index=last)
@@ -86,7 +92,7 @@ def chunk_of(
     return now(found)
 
 
-def alive(mine: deletion._Deletion, *indexes: int, outcome: str = "alive") -> None:
+def alive(mine: deletion_run._Deletion, *indexes: int, outcome: str = "alive") -> None:
     CleanupException.objects.bulk_create(
         CleanupException(stage=mine.stage, index=index, name=NAMES[index], outcome=outcome) for index in indexes
     )

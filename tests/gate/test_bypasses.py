@@ -12,11 +12,11 @@ from django.db import IntegrityError, connection
 from django.db.models.functions import Now
 from django.db.transaction import atomic
 
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import run as deletion
+from backups.deletion import run as deletion_run
 from backups.models import CleanupRequest, CleanupStage, Dataset
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, PolicyVersion, Role, Run
 from kvops.runs.outcomes import RunError
 from tests import make
@@ -86,7 +86,7 @@ def test_the_service_starts_only_what_is_approved(world: GateWorld, request_: Cl
     stage = UNAPPROVED[state](world, request_)
     before = Run.objects.filter(kind="delete").count()
     with pytest.raises(CleanupRefused, match="The stage is not approved"):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
     assert Run.objects.filter(kind="delete").count() == before
 
 
@@ -101,8 +101,8 @@ def test_the_database_moves_no_stage_to_deleting_without_a_run(world: GateWorld,
 def test_a_stage_that_sql_moved_carries_no_deletion(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.submitted(world, request_)
     gate.tampered(stage, state="approved")
-    with pytest.raises(approvals.ApprovalRefused, match="not approved"):
-        cleanup.start_deletion(stage, by=world.people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="not approved"):
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
 
 
 # 4.2.7: acting before the claim
@@ -115,10 +115,10 @@ def test_a_start_that_does_not_come_to_its_end_claimed_nothing(
     stage = gate.approved(world, request_)
     monkeypatch.setattr("backups.cleanup.requests.runs.create", partial(int, "crash"))
     with pytest.raises(TypeError):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
     assert gate.approval_of(stage).state == "approved"
     monkeypatch.undo()
-    assert cleanup.start_deletion(stage, by=world.people.operator).approval == gate.approval_of(stage)
+    assert cleanup_requests.start_deletion(stage, by=world.people.operator).approval == gate.approval_of(stage)
 
 
 # 4.2.8 and 4.2.9: what changes between the decision and the execution
@@ -159,7 +159,7 @@ def test_an_approval_is_good_for_the_rules_that_it_was_given_under(
     with gate.past_the_triggers():
         do()
     with pytest.raises(CleanupRefused, match=why):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
     assert not Run.objects.filter(kind="delete").exists()
 
 
@@ -172,7 +172,7 @@ def test_and_is_looked_at_once_more_before_anything_is_sent(
     with gate.past_the_triggers():
         RULES[change][0]()
     with pytest.raises(RunError) as refused:
-        deletion._insist_as_approved(stage, gate.lease_of(stage))
+        deletion_run._insist_as_approved(stage, gate.lease_of(stage))
     assert refused.value.code in {"stale", "wrong_set"}
 
 
@@ -183,13 +183,13 @@ def test_an_edit_at_the_same_moment_as_the_start_is_noticed_whichever_comes_firs
     request_ = gate.asked(world)
     for _ in range(8):
         stage = gate.approved(world, request_)
-        start = partial(cleanup.start_deletion, stage, by=world.people.operator)
+        start = partial(cleanup_requests.start_deletion, stage, by=world.people.operator)
         edited, started = at_once(replace_the_policy, start)
         assert edited
         stage = gate.stage_of(request_)
         if started:
             with pytest.raises(RunError, match="no longer what was approved"):
-                deletion._insist_as_approved(stage, gate.lease_of(stage))
+                deletion_run._insist_as_approved(stage, gate.lease_of(stage))
             return
         assert stage.state == "frozen"
 
@@ -202,7 +202,7 @@ def at_once(*acts: Callable[[], object]) -> list[bool]:
         try:
             start.wait(10)
             act()
-        except (CleanupRefused, approvals.ApprovalRefused):
+        except (CleanupRefused, approval_gate.ApprovalRefused):
             return False
         else:
             return True
@@ -225,9 +225,9 @@ def test_of_two_decisions_on_a_stage_at_once_one_is_made(second: str) -> None:
     request_ = gate.asked(world)
     for _ in range(5):
         asked = gate.approval_of(gate.submitted(world, request_))
-        decide = getattr(approvals, second)
+        decide = getattr(approval_gate, second)
         won = at_once(
-            partial(approvals.approve, asked, by=world.people.reviewer, shown=asked.digest),
+            partial(approval_gate.approve, asked, by=world.people.reviewer, shown=asked.digest),
             partial(decide, asked, by=other, shown=asked.digest, reason="no"),
         )
         asked.refresh_from_db()
@@ -235,7 +235,7 @@ def test_of_two_decisions_on_a_stage_at_once_one_is_made(second: str) -> None:
         assert asked.approver == (world.people.reviewer if won[0] else other)
         assert asked.state == ("approved" if won[0] else f"{second.rstrip('e')}ed")
         if asked.state == "approved":
-            approvals.withdraw(asked, by=world.people.operator)
+            approval_gate.withdraw(asked, by=world.people.operator)
 
 
 @pytest.mark.hazard("4.2.14")
@@ -244,8 +244,8 @@ def test_an_approval_of_before_says_nothing_for_the_same_stage_prepared_again(
 ) -> None:
     stage = gate.approved(world, request_)
     first = gate.approval_of(stage)
-    approvals.withdraw(first, by=world.people.operator)
+    approval_gate.withdraw(first, by=world.people.operator)
     gate.submitted(world, request_)
     with pytest.raises(CleanupRefused, match="not approved"):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
     assert ApprovalRequest.objects.filter(pk=first.pk, used_at=None, decide_by__gt=Now()).exists()

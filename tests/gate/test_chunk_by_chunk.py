@@ -9,12 +9,12 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups.deletion import chunks
-from backups.deletion import run as deletion
+from backups.deletion import chunks as deletion_chunks
+from backups.deletion import run as deletion_run
 from backups.models import CleanupChunk
 from kvops import clock, timing
 from kvops.models import Role, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
 from kvops.runs.outcomes import Again, RunError, Stopped
 from tests import make
@@ -39,7 +39,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> datetime:
     return moment
 
 
-def run_of(mine: deletion._Deletion) -> Run:
+def run_of(mine: deletion_run._Deletion) -> Run:
     return Run.objects.get(pk=mine.lease.run.pk)
 
 
@@ -67,7 +67,7 @@ APART = "Waiting: between the copy and the last reads lie five minutes."
 
 @pytest.mark.parametrize("wait", [100.0, 0.5])
 def test_between_the_backup_and_the_reads_lie_five_minutes(
-    mine: deletion._Deletion, at: datetime, looked: list[tuple[object, ...]], wait: float
+    mine: deletion_run._Deletion, at: datetime, looked: list[tuple[object, ...]], wait: float
 ) -> None:
     mine.generation.finished_at = at - timedelta(seconds=300 - wait)
     assert (mine.begin(), looked) == (Again(wait, APART), [])
@@ -75,7 +75,7 @@ def test_between_the_backup_and_the_reads_lie_five_minutes(
 
 @pytest.mark.parametrize("finished", [timedelta(seconds=300), None])
 def test_after_five_minutes_it_begins(
-    mine: deletion._Deletion, at: datetime, looked: list[tuple[object, ...]], finished: timedelta | None
+    mine: deletion_run._Deletion, at: datetime, looked: list[tuple[object, ...]], finished: timedelta | None
 ) -> None:
     mine.generation.finished_at = at - finished if finished else None
     assert mine.begin() is None
@@ -83,7 +83,7 @@ def test_after_five_minutes_it_begins(
 
 
 def test_d1_and_the_bucket_are_asked_about_this_backup(
-    mine: deletion._Deletion, looked: list[tuple[object, ...]]
+    mine: deletion_run._Deletion, looked: list[tuple[object, ...]]
 ) -> None:
     mine.begin()
     assert looked == [
@@ -94,14 +94,14 @@ def test_d1_and_the_bucket_are_asked_about_this_backup(
 
 @pytest.mark.parametrize("category", ["cache", "settings"])
 def test_what_is_not_in_d1_is_not_compared_with_it(
-    mine: deletion._Deletion, looked: list[tuple[object, ...]], category: str
+    mine: deletion_run._Deletion, looked: list[tuple[object, ...]], category: str
 ) -> None:
     mine.stage.request.category = category
     mine.begin()
     assert [what for what, *_ in looked] == ["bucket_protection"]
 
 
-def test_a_comparison_that_is_not_over_goes_on(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comparison_that_is_not_over_goes_on(mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backups.integrity.start.recheck", lambda *_: None)
     assert mine.begin() == Again()
     assert (mine.lease.over, mine.lease.run.cursor) == (False, {"phase": "delete"})
@@ -109,7 +109,9 @@ def test_a_comparison_that_is_not_over_goes_on(mine: deletion._Deletion, monkeyp
 
 @pytest.mark.hazard("B10")
 @pytest.mark.parametrize("outcome", ["failed", "pending"])
-def test_a_difference_with_d1_stops_it(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
+def test_a_difference_with_d1_stops_it(
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
     check = SimpleNamespace(outcome=outcome, pk=7, differences=2)
     monkeypatch.setattr("backups.integrity.start.recheck", lambda *_: check)
     with pytest.raises(RunError) as refused:
@@ -124,7 +126,7 @@ def test_a_difference_with_d1_stops_it(mine: deletion._Deletion, monkeypatch: py
 
 
 def test_a_difference_after_something_was_sent_does_not_say_that_nothing_was_deleted(
-    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunk_of(mine, "sent")
     check = SimpleNamespace(outcome="failed", pk=7, differences=2)
@@ -138,7 +140,7 @@ def test_a_difference_after_something_was_sent_does_not_say_that_nothing_was_del
 
 
 def test_then_it_deletes_in_another_step_with_its_starts_and_tries_counted_anew(
-    mine: deletion._Deletion, at: datetime, looked: list[tuple[object, ...]]
+    mine: deletion_run._Deletion, at: datetime, looked: list[tuple[object, ...]]
 ) -> None:
     Run.objects.filter(pk=mine.lease.run.pk).update(starts=2, tries=3)
     mine.lease.run.cursor = {"phase": "begin", "go_on": "x"}
@@ -152,7 +154,9 @@ def test_then_it_deletes_in_another_step_with_its_starts_and_tries_counted_anew(
 
 
 @pytest.mark.parametrize("numbers", [(1, 2, 3), (1, 3, 2)])
-def test_what_is_planned_comes_in_the_order_of_the_names(mine: deletion._Deletion, numbers: tuple[int, ...]) -> None:
+def test_what_is_planned_comes_in_the_order_of_the_names(
+    mine: deletion_run._Deletion, numbers: tuple[int, ...]
+) -> None:
     made = {number: chunk_of(mine, number=number, first=2 // number, last=2) for number in numbers}
     for number in (3, 2, 1):
         assert mine._next() == made[number]
@@ -161,7 +165,7 @@ def test_what_is_planned_comes_in_the_order_of_the_names(mine: deletion._Deletio
 
 @pytest.mark.parametrize(("cursor", "last"), [({}, 2), ({"most": 2}, 1)])
 def test_a_new_chunk_is_as_large_as_proved_small_enough(
-    mine: deletion._Deletion, cursor: dict[str, object], last: int
+    mine: deletion_run._Deletion, cursor: dict[str, object], last: int
 ) -> None:
     mine.lease.run.cursor = cursor
     chunk = mine._next()
@@ -169,7 +173,7 @@ def test_a_new_chunk_is_as_large_as_proved_small_enough(
     assert (chunk.first_index, chunk.last_index) == (0, last)
 
 
-def test_that_nothing_is_left_to_plan_is_no_step_forward(mine: deletion._Deletion) -> None:
+def test_that_nothing_is_left_to_plan_is_no_step_forward(mine: deletion_run._Deletion) -> None:
     chunk_of(mine, "sent", last=2)
     Run.objects.filter(pk=mine.lease.run.pk).update(starts=2, tries=3)
     assert mine._next() is None
@@ -177,7 +181,7 @@ def test_that_nothing_is_left_to_plan_is_no_step_forward(mine: deletion._Deletio
     assert (run.starts, run.tries) == (2, 3)
 
 
-def test_nothing_is_sent_of_a_deletion_that_was_ended(mine: deletion._Deletion) -> None:
+def test_nothing_is_sent_of_a_deletion_that_was_ended(mine: deletion_run._Deletion) -> None:
     chunk_of(mine)
     mine.lease.run.cursor = {"phase": "delete", "ending": True}
     assert mine._next() is None
@@ -201,13 +205,13 @@ Doubts = dict[str, bool]
     ],
 )
 def test_what_is_not_known_is_doubtful(
-    mine: deletion._Deletion, state: str, elsewhere: int, doubts: Doubts, *, is_doubtful: bool
+    mine: deletion_run._Deletion, state: str, elsewhere: int, doubts: Doubts, *, is_doubtful: bool
 ) -> None:
     chunk = chunk_of(mine, state, answer={"not_everywhere": elsewhere})
     assert mine._doubtful(**doubts) == (chunk if is_doubtful else None)
 
 
-def test_of_two_the_first_is_settled_first(mine: deletion._Deletion) -> None:
+def test_of_two_the_first_is_settled_first(mine: deletion_run._Deletion) -> None:
     _, first = (chunk_of(mine, "intended", number=number) for number in (2, 1))
     assert mine._doubtful() == first
 
@@ -234,7 +238,7 @@ READING = "Waiting to read again what became of the keys that were sent."
 @pytest.mark.parametrize("how", [(1, {}, 60.0), (2, {}, 60.0), (3, {}, 300.0), (1, {"ending": True}, 300.0)])
 @pytest.mark.parametrize("left", [50.0, 0.5])
 def test_what_was_sent_is_read_when_it_can_be_seen(
-    mine: deletion._Deletion, at: datetime, how: tuple[int, dict[str, object], float], left: float
+    mine: deletion_run._Deletion, at: datetime, how: tuple[int, dict[str, object], float], left: float
 ) -> None:
     attempt, cursor, wait = how
     mine.lease.run.cursor = {"phase": "delete", **cursor}
@@ -242,14 +246,14 @@ def test_what_was_sent_is_read_when_it_can_be_seen(
     assert (mine.delete(), mine.stage.chunks.count()) == (Again(left, READING), 1)
 
 
-def test_it_is_counted_from_when_it_was_sent(production: deletion._Deletion, at: datetime) -> None:
+def test_it_is_counted_from_when_it_was_sent(production: deletion_run._Deletion, at: datetime) -> None:
     before = at - timedelta(seconds=30)
     chunk_of(production, "sent", intended_at=before, sent_at=at - timedelta(seconds=20))
     assert production.delete() == Again(40.0, READING)
 
 
 def test_once_it_was_read_the_next_is_sent(
-    mine: deletion._Deletion, at: datetime, settled: list[CleanupChunk], kv: Kv
+    mine: deletion_run._Deletion, at: datetime, settled: list[CleanupChunk], kv: Kv
 ) -> None:
     chunk = chunk_of(mine, "intended", intended_at=at - timedelta(seconds=60))
     mine.delete()
@@ -257,7 +261,7 @@ def test_once_it_was_read_the_next_is_sent(
 
 
 def test_what_is_not_gone_everywhere_is_read_after_the_rest_was_sent(
-    mine: deletion._Deletion, at: datetime, settled: list[CleanupChunk], kv: Kv
+    mine: deletion_run._Deletion, at: datetime, settled: list[CleanupChunk], kv: Kv
 ) -> None:
     before = at - timedelta(seconds=60)
     chunk = chunk_of(mine, "sent", answer={"not_everywhere": 1}, intended_at=before, sent_at=before)
@@ -271,7 +275,7 @@ def test_what_is_not_gone_everywhere_is_read_after_the_rest_was_sent(
 
 
 def test_under_a_stop_what_was_sent_is_read_and_nothing_is_planned(
-    world: GateWorld, mine: deletion._Deletion, at: datetime, settled: list[CleanupChunk], kv: Kv
+    world: GateWorld, mine: deletion_run._Deletion, at: datetime, settled: list[CleanupChunk], kv: Kv
 ) -> None:
     long_ago = at - timedelta(hours=1)
     chunk = chunk_of(mine, "sent", intended_at=long_ago, sent_at=long_ago)
@@ -282,7 +286,7 @@ def test_under_a_stop_what_was_sent_is_read_and_nothing_is_planned(
 
 
 def test_a_stop_pressed_after_the_look_leaves_nothing_unsettled(
-    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, at: datetime, settled: list[CleanupChunk], kv: Kv
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, at: datetime, settled: list[CleanupChunk], kv: Kv
 ) -> None:
     before = at - timedelta(seconds=60)
     chunk = chunk_of(mine, "sent", intended_at=before, sent_at=before)
@@ -297,7 +301,9 @@ def test_a_stop_pressed_after_the_look_leaves_nothing_unsettled(
     assert (stopped.value.code, settled, kv.sent) == (emergency.CODE, [chunk], [])
 
 
-def test_what_else_stops_it_stops_it_at_once(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv) -> None:
+def test_what_else_stops_it_stops_it_at_once(
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv
+) -> None:
     def stop(*_: object) -> None:
         raise Stopped("restored_database", "older")
 
@@ -308,7 +314,7 @@ def test_what_else_stops_it_stops_it_at_once(mine: deletion._Deletion, monkeypat
 
 
 def test_a_stop_that_is_released_meanwhile_lets_it_go_on(
-    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, kv: Kv
 ) -> None:
     stops = iter(["a stop"])
     monkeypatch.setattr("kvops.runs.emergency.stop_in_force", lambda _: next(stops, None))
@@ -322,7 +328,7 @@ def test_a_stop_that_is_released_meanwhile_lets_it_go_on(
 GONE = "Nothing is left to send; waiting to see what was sent gone."
 
 
-def test_all_names_are_sent_and_then_it_waits(mine: deletion._Deletion, kv: Kv) -> None:
+def test_all_names_are_sent_and_then_it_waits(mine: deletion_run._Deletion, kv: Kv) -> None:
     mine.lease.run.cursor = {"phase": "delete", "most": 2, "go_on": "x"}
     assert mine.delete() is None
     run = run_of(mine)
@@ -333,7 +339,7 @@ def test_all_names_are_sent_and_then_it_waits(mine: deletion._Deletion, kv: Kv) 
 
 
 @pytest.mark.parametrize(("state", "least"), [("sent", 290), ("settled", 50)])
-def test_after_a_third_try_it_waits_longer(mine: deletion._Deletion, state: str, least: int) -> None:
+def test_after_a_third_try_it_waits_longer(mine: deletion_run._Deletion, state: str, least: int) -> None:
     chunk_of(mine, state, last=2, attempt=3, sent_at=Now())
     mine.delete()
     wake_at = run_of(mine).wake_at
@@ -341,7 +347,7 @@ def test_after_a_third_try_it_waits_longer(mine: deletion._Deletion, state: str,
     assert least < clock.seconds_until(wake_at) <= least + 10
 
 
-def test_a_step_that_is_over_sends_nothing_more(mine: deletion._Deletion, kv: Kv) -> None:
+def test_a_step_that_is_over_sends_nothing_more(mine: deletion_run._Deletion, kv: Kv) -> None:
     mine.lease._step_until = 0.0
     assert (mine.delete(), kv.sent) == (Again(), [])
 
@@ -354,20 +360,20 @@ FIRST = "The first keys are gone. Look at the application, then let the run go o
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
 
 
 @pytest.mark.usefixtures("small")
-def test_production_sends_one_chunk_and_looks_what_became_of_it(production: deletion._Deletion, kv: Kv) -> None:
+def test_production_sends_one_chunk_and_looks_what_became_of_it(production: deletion_run._Deletion, kv: Kv) -> None:
     wait = production.delete()
     assert wait is not None
     assert (wait.note, [names for _, names in kv.sent]) == (READING, [[NAMES[0]]])
 
 
-def test_then_it_waits_for_a_person(production: deletion._Deletion, kv: Kv) -> None:
+def test_then_it_waits_for_a_person(production: deletion_run._Deletion, kv: Kv) -> None:
     chunk_of(production, "settled")
     with log.transaction():
-        other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
+        other = run_driver.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
     assert (production.delete(), kv.sent) == (Again(), [])
     run = run_of(production)
     assert (run.cursor, run.note) == ({"phase": "delete", "waits": True}, FIRST)
@@ -379,7 +385,7 @@ def test_then_it_waits_for_a_person(production: deletion._Deletion, kv: Kv) -> N
 
 @pytest.mark.parametrize("nothing", [{"names": 0}, {"answer": {"unsent": True}}])
 def test_it_does_not_wait_before_something_was_sent(
-    production: deletion._Deletion, kv: Kv, nothing: dict[str, Any]
+    production: deletion_run._Deletion, kv: Kv, nothing: dict[str, Any]
 ) -> None:
     chunk_of(production, "settled", **nothing)
     production.delete()
@@ -387,7 +393,7 @@ def test_it_does_not_wait_before_something_was_sent(
 
 
 @pytest.mark.usefixtures("small")
-def test_it_does_not_wait_after_a_chunk_of_which_nothing_is_gone(production: deletion._Deletion, kv: Kv) -> None:
+def test_it_does_not_wait_after_a_chunk_of_which_nothing_is_gone(production: deletion_run._Deletion, kv: Kv) -> None:
     chunk_of(production, "settled")
     alive(production, 0, outcome="failed")
     production.delete()
@@ -395,14 +401,14 @@ def test_it_does_not_wait_after_a_chunk_of_which_nothing_is_gone(production: del
 
 
 @pytest.mark.usefixtures("small")
-def test_it_waits_when_somebody_wrote_again_what_was_deleted(production: deletion._Deletion, kv: Kv) -> None:
+def test_it_waits_when_somebody_wrote_again_what_was_deleted(production: deletion_run._Deletion, kv: Kv) -> None:
     chunk_of(production, "settled")
     alive(production, 0, outcome="reappeared")
     production.delete()
     assert (kv.sent, run_of(production).note) == ([], FIRST)
 
 
-def test_the_first_chunk_s_survivors_are_sent_again_first(production: deletion._Deletion, kv: Kv) -> None:
+def test_the_first_chunk_s_survivors_are_sent_again_first(production: deletion_run._Deletion, kv: Kv) -> None:
     chunk_of(production, "settled")
     chunk_of(production, number=2, attempt=2)
     alive(production, 0)

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from backups.bucket import rollback as contradictions
+from backups.bucket import rollback as bucket_rollback
 from backups.bucket.r2 import StoreUnavailable
-from backups.deletion import run as deletion
+from backups.deletion import run as deletion_run
 from kvops import rollback as rollback
 from kvops import timing
 from kvops.connections import skew
@@ -20,35 +20,42 @@ pytestmark = pytest.mark.django_db
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Environment]:
     """The environments whose buckets were looked into; no process has looked yet, and the clocks agree."""
     found: list[Environment] = []
-    monkeypatch.setattr(contradictions, "_looked", {})
-    monkeypatch.setattr(contradictions, "compare_newest_manifest", found.append)
+    monkeypatch.setattr(bucket_rollback, "_looked", {})
+    monkeypatch.setattr(bucket_rollback, "compare_newest_manifest", found.append)
     return found
 
 
-def looked_ago(mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+def looked_ago(mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """This process looked into the bucket so long ago."""
-    monkeypatch.setattr(contradictions, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
-    contradictions._looked[contradictions._key(mine.stage.environment)] = 1_000.0 - seconds
+    monkeypatch.setattr(bucket_rollback, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
+    bucket_rollback._looked[bucket_rollback._key(mine.stage.environment)] = 1_000.0 - seconds
 
 
 @pytest.mark.hazard("B32")
-def test_a_process_that_never_looked_into_the_bucket_does(mine: deletion._Deletion, reads: list[Environment]) -> None:
-    contradictions.insist_none(mine.stage.environment)
+def test_a_process_that_never_looked_into_the_bucket_does(
+    mine: deletion_run._Deletion, reads: list[Environment]
+) -> None:
+    bucket_rollback.insist_none(mine.stage.environment)
     assert reads == [mine.stage.environment]
 
 
 @pytest.mark.parametrize(("later", "again"), [(-1.0, False), (0.0, False), (1.0, True)])
 def test_it_looks_again_after_a_while(
-    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment], later: float, *, again: bool
+    mine: deletion_run._Deletion,
+    monkeypatch: pytest.MonkeyPatch,
+    reads: list[Environment],
+    later: float,
+    *,
+    again: bool,
 ) -> None:
     looked_ago(mine, monkeypatch, timing.LOOK + later)
-    contradictions.insist_none(mine.stage.environment)
+    bucket_rollback.insist_none(mine.stage.environment)
     assert len(reads) == again
 
 
 @pytest.mark.hazard("B20")
 def test_clocks_that_are_apart_are_asked_again_and_stop_it(
-    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
 ) -> None:
     looked_ago(mine, monkeypatch, 0.0)
     asked: list[tuple[object, ...]] = []
@@ -59,37 +66,37 @@ def test_clocks_that_are_apart_are_asked_again_and_stop_it(
 
     monkeypatch.setattr("kvops.connections.skew.why_skewed", why)
     with pytest.raises(RunError, match=r"^apart$") as refused:
-        contradictions.insist_none(mine.stage.environment)
+        bucket_rollback.insist_none(mine.stage.environment)
     assert (refused.value.code, reads) == (skew.CODE, [mine.stage.environment])
     assert asked == 2 * [(mine.stage.environment, Skew.Service.R2)]
 
 
 def test_clocks_that_agree_again_stop_nothing(
-    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
 ) -> None:
     looked_ago(mine, monkeypatch, 0.0)
     said = iter(["apart"])
     monkeypatch.setattr("kvops.connections.skew.why_skewed", lambda *_: next(said, ""))
-    contradictions.insist_none(mine.stage.environment)
+    bucket_rollback.insist_none(mine.stage.environment)
     assert len(reads) == 1
 
 
 @pytest.mark.hazard("B32")
 def test_a_database_that_contradicts_the_bucket_stops_it(
-    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
 ) -> None:
     monkeypatch.setattr("kvops.rollback.why_read_only", lambda: "older than its bucket")
     with pytest.raises(Stopped, match=r"^older than its bucket$") as stopped:
-        contradictions.insist_none(mine.stage.environment)
+        bucket_rollback.insist_none(mine.stage.environment)
     assert stopped.value.code == rollback.CODE
 
 
 def test_a_bucket_that_does_not_answer_lets_nothing_begin(
-    mine: deletion._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
+    mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
 ) -> None:
     def silent(_: Environment) -> None:
         raise StoreUnavailable("no answer")
 
-    monkeypatch.setattr(contradictions, "compare_newest_manifest", silent)
+    monkeypatch.setattr(bucket_rollback, "compare_newest_manifest", silent)
     with pytest.raises(TryLater):
-        contradictions.insist_none(mine.stage.environment)
+        bucket_rollback.insist_none(mine.stage.environment)

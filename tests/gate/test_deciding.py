@@ -13,11 +13,11 @@ from pytest_django import DjangoAssertNumQueries
 from audit import log
 from audit.models import Entry, Head
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, DatabaseRollback, Notification, Person, Role, User
-from kvops.people import setup as people
+from kvops.people import setup as people_setup
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
@@ -34,7 +34,7 @@ def ask(
     world: GateWorld, by: Person | None = None, *, subject: str = "stage:1", title: str = "Delete"
 ) -> ApprovalRequest:
     with log.transaction():
-        return approvals.submit(
+        return approval_gate.submit(
             DELETE, subject=subject, title=title, evidence=EVIDENCE, requester=by or world.people.operator,
             environment=world.qa.environment,
         )  # fmt: skip
@@ -43,7 +43,7 @@ def ask(
 def claim(request: ApprovalRequest, by: Person, **other: object) -> ApprovalRequest:
     what: dict[str, object] = {"kind": DELETE, "subject": request.subject, "digest": request.digest, **other}
     with log.transaction():
-        return approvals.claim(request, by=by, **what)  # type: ignore[arg-type]
+        return approval_gate.claim(request, by=by, **what)  # type: ignore[arg-type]
 
 
 def entries(request: ApprovalRequest) -> list[Entry]:
@@ -57,7 +57,7 @@ def hours_ago(request: ApprovalRequest, hours: float) -> None:
 
 
 def revoke(person: Person, role: Role) -> None:
-    people.revoke(person, role, actor=make.SETUP)
+    people_setup.revoke(person, role, actor=make.SETUP)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def asked(world: GateWorld) -> ApprovalRequest:
 
 @pytest.fixture
 def approved(world: GateWorld, asked: ApprovalRequest) -> ApprovalRequest:
-    approvals.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="  seen  ")
+    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="  seen  ")
     return asked
 
 
@@ -97,14 +97,16 @@ def test_only_an_operator_asks(world: GateWorld, who: str) -> None:
         ask(world, getattr(world.people, who))
 
 
-@pytest.mark.parametrize(("size", "fits"), [(approvals.MAX_EVIDENCE, True), (approvals.MAX_EVIDENCE + 1, False)])
+@pytest.mark.parametrize(
+    ("size", "fits"), [(approval_gate.MAX_EVIDENCE, True), (approval_gate.MAX_EVIDENCE + 1, False)]
+)
 def test_evidence_has_at_most_64_kib(world: GateWorld, size: int, fits: bool) -> None:
     evidence = {"x": "é" * ((size - 8) // 2) + "y" * (size % 2)}
     assert len(canonical_evidence(evidence).encode()) == size
 
     def attempt() -> None:
         with log.transaction():
-            approvals.submit(DELETE, subject="s", title="x", evidence=evidence, requester=world.people.operator)
+            approval_gate.submit(DELETE, subject="s", title="x", evidence=evidence, requester=world.people.operator)
 
     if fits:
         attempt()
@@ -131,7 +133,7 @@ def test_one_request_waits_for_a_subject(world: GateWorld, asked: ApprovalReques
 
 def test_another_kind_of_request_waits_beside_it(world: GateWorld, asked: ApprovalRequest) -> None:
     with log.transaction():
-        approvals.submit(
+        approval_gate.submit(
             ApprovalRequest.Kind.RESTORE, subject="stage:1", title="x", evidence=EVIDENCE,
             requester=world.people.operator,
         )  # fmt: skip
@@ -153,7 +155,7 @@ def test_an_approval_says_who_when_and_until_when(world: GateWorld, approved: Ap
 
 
 def test_a_rejection_says_who_when_and_why_and_no_until(world: GateWorld, asked: ApprovalRequest) -> None:
-    approvals.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" no ")
+    approval_gate.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" no ")
     assert (asked.state, asked.approver, asked.reason) == (State.REJECTED, world.people.reviewer, "no")
     assert asked.decided_at is not None
     assert asked.use_by is None
@@ -162,13 +164,13 @@ def test_a_rejection_says_who_when_and_why_and_no_until(world: GateWorld, asked:
 
 def test_a_rejection_needs_words(world: GateWorld, asked: ApprovalRequest) -> None:
     with pytest.raises(ApprovalRefused, match=r"^Say why, so that the operator knows what to change\.$"):
-        approvals.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" \n")
+        approval_gate.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" \n")
 
 
 def decisions() -> list[Callable[[ApprovalRequest, Person, str], None]]:
     return [
-        lambda request, by, shown: approvals.approve(request, by=by, shown=shown),
-        lambda request, by, shown: approvals.reject(request, by=by, shown=shown, reason="no"),
+        lambda request, by, shown: approval_gate.approve(request, by=by, shown=shown),
+        lambda request, by, shown: approval_gate.reject(request, by=by, shown=shown, reason="no"),
     ]
 
 
@@ -219,7 +221,7 @@ def test_nothing_is_decided_after_its_time(
 
 def test_up_to_its_last_moment_it_is_decided(world: GateWorld, asked: ApprovalRequest) -> None:
     hours_ago(asked, timing.DECIDE_WITHIN / 3600 - 0.01)
-    approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
 
 def test_another_digest_than_the_database_holds_is_not_decided(world: GateWorld, asked: ApprovalRequest) -> None:
@@ -227,7 +229,7 @@ def test_another_digest_than_the_database_holds_is_not_decided(world: GateWorld,
     with pytest.raises(
         ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
     ):
-        approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
+        approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
 
 def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: GateWorld, asked: ApprovalRequest) -> None:
@@ -236,7 +238,7 @@ def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: GateWorld
     with pytest.raises(
         ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
     ):
-        approvals.approve(asked, by=both, shown=asked.digest)
+        approval_gate.approve(asked, by=both, shown=asked.digest)
 
 
 # Withdrawing and expiring
@@ -245,28 +247,28 @@ def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: GateWorld
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_withdraws(world: GateWorld, asked: ApprovalRequest, who: str) -> None:
     with pytest.raises(ApprovalRefused, match=r"^Only an operator can withdraw a request\.$"):
-        approvals.withdraw(asked, by=getattr(world.people, who))
+        approval_gate.withdraw(asked, by=getattr(world.people, who))
 
 
 @pytest.mark.parametrize(("reason", "kept"), [(" not now ", "not now"), (" ", "seen")])
 def test_an_operator_withdraws_what_was_not_used(
     world: GateWorld, approved: ApprovalRequest, reason: str, kept: str
 ) -> None:
-    approvals.withdraw(approved, by=world.people.operator2, reason=reason)
+    approval_gate.withdraw(approved, by=world.people.operator2, reason=reason)
     assert (approved.state, approved.reason) == (State.WITHDRAWN, kept)
     assert entries(approved)[-1].action == "approval.withdrawn"
 
 
 def test_what_was_used_is_not_withdrawn(world: GateWorld, used: ApprovalRequest) -> None:
     with pytest.raises(ApprovalRefused, match=r"^The request is over; there is nothing to withdraw\.$"):
-        approvals.withdraw(used, by=world.people.operator)
+        approval_gate.withdraw(used, by=world.people.operator)
 
 
 @pytest.mark.hazard("4.2.14")
 @pytest.mark.parametrize(("hours", "over"), [(71.99, 0), (72.01, 1)])
 def test_what_nobody_decides_runs_out(asked: ApprovalRequest, hours: float, over: int) -> None:
     hours_ago(asked, hours)
-    assert approvals.expire() == over
+    assert approval_gate.expire() == over
     asked.refresh_from_db()
     assert asked.state == (State.EXPIRED if over else State.PENDING)
     assert [entry.actor for entry in entries(asked)][1:] == ["system:sweep"] * over
@@ -276,14 +278,14 @@ def test_what_nobody_decides_runs_out(asked: ApprovalRequest, hours: float, over
 @pytest.mark.parametrize(("hours", "over"), [(23.99, 0), (24.01, 1)])
 def test_what_nobody_uses_runs_out(approved: ApprovalRequest, hours: float, over: int) -> None:
     hours_ago(approved, hours)
-    assert approvals.expire() == over
+    assert approval_gate.expire() == over
 
 
 def test_each_that_runs_out_is_told_and_counted(world: GateWorld, asked: ApprovalRequest) -> None:
     other, young = ask(world, subject="stage:2"), ask(world, subject="stage:3")
     for one in (asked, other):
         hours_ago(one, 73)
-    assert approvals.expire() == 2
+    assert approval_gate.expire() == 2
     told = [entries(one)[-1].action for one in (asked, other, young)]
     assert told == ["approval.expired", "approval.expired", "approval.requested"]
 
@@ -301,19 +303,19 @@ def test_what_somebody_decided_meanwhile_is_left_alone(
         other = next(one for one in both if one.pk != request.pk)
         tampered(other, state="rejected", approver=world.people.reviewer, decided_at=F("created_at"))
 
-    monkeypatch.setattr(approvals, "_told", decide_the_other)
+    monkeypatch.setattr(approval_gate, "_told", decide_the_other)
     if act == "expire":
-        assert approvals.expire() == 1
+        assert approval_gate.expire() == 1
     else:
         with log.transaction():
-            approvals.withdraw_all(actor=make.SETUP, reason="restored")
+            approval_gate.withdraw_all(actor=make.SETUP, reason="restored")
     found = ApprovalRequest.objects.order_by("state").values_list("state", flat=True)
     assert list(found) == (["expired", "rejected"] if act == "expire" else ["rejected", "withdrawn"])
 
 
 def test_what_was_used_never_runs_out(used: ApprovalRequest) -> None:
     hours_ago(used, 1000)
-    assert approvals.expire() == 0
+    assert approval_gate.expire() == 0
 
 
 # Using
@@ -327,7 +329,7 @@ def test_a_use_says_who_and_when(world: GateWorld, used: ApprovalRequest) -> Non
 
 def test_a_use_outside_a_recorded_transaction_is_refused(world: GateWorld, approved: ApprovalRequest) -> None:
     with pytest.raises(log.OutsideTransactionError):
-        approvals.claim(approved, kind=DELETE, subject="stage:1", digest=approved.digest, by=world.people.operator)
+        approval_gate.claim(approved, kind=DELETE, subject="stage:1", digest=approved.digest, by=world.people.operator)
 
 
 def test_nobody_presses_the_emergency_stop_between_the_look_and_the_use(
@@ -379,7 +381,7 @@ def test_a_right_that_went_before_the_use(
 def test_whoever_approved_does_not_use(world: GateWorld) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     request = ask(world)
-    approvals.approve(request, by=both, shown=request.digest)
+    approval_gate.approve(request, by=both, shown=request.digest)
     with pytest.raises(ApprovalRefused, match=r"^You approved this; another person must start it\.$"):
         claim(request, both)
     assert claim(request, world.people.operator).starter == world.people.operator
@@ -425,20 +427,20 @@ def test_what_changes_after_the_last_look_is_not_used(
         "use_by": {"use_by": F("use_by") - timedelta(hours=25), "decided_at": F("decided_at") - timedelta(hours=26)},
         "approver": {"approver": world.people.operator2},
     }
-    monkeypatch.setattr(approvals, "insist_recorded", lambda request: tampered(request, **values[what]))
+    monkeypatch.setattr(approval_gate, "insist_recorded", lambda request: tampered(request, **values[what]))
     with pytest.raises(ApprovalRefused, match=r"^The approval was used, withdrawn or has expired\.$"):
         claim(approved, world.people.operator2)
 
 
 def test_no_other_request_is_moved_with_it(world: GateWorld, approved: ApprovalRequest) -> None:
     other = ask(world, subject="stage:2")
-    approvals.approve(other, by=world.people.reviewer, shown=other.digest)
+    approval_gate.approve(other, by=world.people.reviewer, shown=other.digest)
     third = ask(world, subject="stage:3")
-    approvals.still_valid(claim(approved, world.people.operator))
-    approvals.withdraw(other, by=world.people.operator)
+    approval_gate.still_valid(claim(approved, world.people.operator))
+    approval_gate.withdraw(other, by=world.people.operator)
     found = ApprovalRequest.objects.order_by("pk").values_list("state", flat=True)
     assert list(found) == ["used", "withdrawn", "pending"]
-    approvals.reject(third, by=world.people.reviewer, shown=third.digest, reason="no")
+    approval_gate.reject(third, by=world.people.reviewer, shown=third.digest, reason="no")
     assert list(found.all()) == ["used", "withdrawn", "rejected"]
 
 
@@ -462,9 +464,9 @@ def test_a_move_is_told_with_everything_that_it_is_about(world: GateWorld, used:
 def test_a_restored_database_takes_every_open_request_back(world: GateWorld, approved: ApprovalRequest) -> None:
     pending, rejected = ask(world, subject="stage:2"), ask(world, subject="stage:3")
     another = ask(world, subject="stage:4")
-    approvals.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
+    approval_gate.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
     with log.transaction():
-        approvals.withdraw_all(actor=make.SETUP, reason="restored")
+        approval_gate.withdraw_all(actor=make.SETUP, reason="restored")
     for one in (approved, pending, rejected):
         one.refresh_from_db()
     assert [one.state for one in (approved, pending, rejected)] == ["withdrawn", "withdrawn", "rejected"]
@@ -477,7 +479,7 @@ def test_a_restored_database_takes_every_open_request_back(world: GateWorld, app
 
 def test_taking_all_back_belongs_to_a_recorded_transaction(world: GateWorld) -> None:
     with pytest.raises(log.OutsideTransactionError):
-        approvals.withdraw_all(actor=make.SETUP, reason="restored")
+        approval_gate.withdraw_all(actor=make.SETUP, reason="restored")
 
 
 def test_a_stage_hears_of_every_move_of_its_request(world: GateWorld) -> None:
@@ -486,11 +488,11 @@ def test_a_stage_hears_of_every_move_of_its_request(world: GateWorld) -> None:
     stage = gate.approved(world, request)
     assert gate.stage_of(request).state == "approved"
     with log.transaction():
-        approvals.withdraw_all(actor=make.SETUP, reason="restored")
+        approval_gate.withdraw_all(actor=make.SETUP, reason="restored")
     assert gate.stage_of(request).state == "frozen"
     gate.submitted(world, request)
     hours_ago(gate.approval_of(stage), 73)
-    assert approvals.expire() == 1
+    assert approval_gate.expire() == 1
     assert gate.stage_of(request).state == "frozen"
 
 
@@ -506,15 +508,15 @@ def test_a_database_that_contradicts_its_backups_decides_nothing(
     request: pytest.FixtureRequest, world: GateWorld, used: ApprovalRequest
 ) -> None:
     approved = ask(world, subject="stage:2")
-    approvals.approve(approved, by=world.people.reviewer, shown=approved.digest)
+    approval_gate.approve(approved, by=world.people.reviewer, shown=approved.digest)
     pending = ask(world, subject="stage:3")
     request.getfixturevalue("rolled_back")
     acts: list[Callable[[], object]] = [
         lambda: ask(world, subject="stage:4"),
-        lambda: approvals.approve(pending, by=world.people.reviewer, shown=pending.digest),
-        lambda: approvals.reject(pending, by=world.people.reviewer, shown=pending.digest, reason="no"),
+        lambda: approval_gate.approve(pending, by=world.people.reviewer, shown=pending.digest),
+        lambda: approval_gate.reject(pending, by=world.people.reviewer, shown=pending.digest, reason="no"),
         lambda: claim(approved, world.people.operator),
-        lambda: approvals.still_valid(used),
+        lambda: approval_gate.still_valid(used),
     ]
     for act in acts:
         with pytest.raises(ApprovalRefused, match="Read-only: the bucket of Qa"):
@@ -527,7 +529,7 @@ def test_a_database_whose_clock_went_back_decides_nothing(world: GateWorld, aske
         Entry.objects.update(at=Now() + timedelta(hours=1))
     why = r"^The database's clock is behind the newest entry of the record\. Set it right first\.$"
     with pytest.raises(ApprovalRefused, match=why):
-        approvals.approve(asked, by=world.people.reviewer, shown=asked.digest)
+        approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
 
 # Risks
@@ -536,7 +538,7 @@ def test_a_database_whose_clock_went_back_decides_nothing(world: GateWorld, aske
 @pytest.fixture
 def risky(world: GateWorld) -> ApprovalRequest:
     with log.transaction():
-        return approvals.submit(
+        return approval_gate.submit(
             DELETE, subject="stage:7", title="x", evidence={"risks": ["a", "b"]}, requester=world.people.operator
         )
 
@@ -547,25 +549,25 @@ def test_whoever_approves_accepts_each_risk_and_no_other(
 ) -> None:
     why = r"^The request names risks\. Accept each of them by its name, or reject the request\.$"
     with pytest.raises(ApprovalRefused, match=why):
-        approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=accepted)
+        approval_gate.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=accepted)
     risky.refresh_from_db()
     assert (risky.state, risky.accepted) == (State.PENDING, [])
 
 
 def test_what_was_accepted_is_kept_and_recorded(world: GateWorld, risky: ApprovalRequest) -> None:
-    approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["b", "a"])
+    approval_gate.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["b", "a"])
     told = Entry.objects.get(subject=f"approval:{risky.pk}", action="approval.approved")
     assert risky.accepted == told.details["accepted"] == ["a", "b"]
-    approvals.still_valid(claim(risky, world.people.operator))
+    approval_gate.still_valid(claim(risky, world.people.operator))
 
 
 def test_a_request_with_risks_is_rejected_like_any_other(world: GateWorld, risky: ApprovalRequest) -> None:
-    approvals.reject(risky, by=world.people.reviewer, shown=risky.digest, reason="no")
+    approval_gate.reject(risky, by=world.people.reviewer, shown=risky.digest, reason="no")
     assert (risky.state, risky.accepted) == (State.REJECTED, [])
 
 
 def test_what_the_record_does_not_say_was_accepted_carries_nothing(world: GateWorld, risky: ApprovalRequest) -> None:
-    approvals.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["a", "b"])
+    approval_gate.approve(risky, by=world.people.reviewer, shown=risky.digest, accepted=["a", "b"])
     tampered(risky, accepted=["a"])
     with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
         claim(risky, world.people.operator)
@@ -590,11 +592,11 @@ def test_a_decision_of_an_earlier_version_still_carries(world: GateWorld, approv
 def test_a_right_that_went_after_the_use(
     world: GateWorld, used: ApprovalRequest, who: str, role: str, how: str
 ) -> None:
-    approvals.still_valid(used)
+    approval_gate.still_valid(used)
     person = getattr(world.people, who)
     revoke(person, Role(role)) if how == "role" else User.objects.filter(person=person).update(is_active=False)
     with pytest.raises(ApprovalRefused, match=rf"^{person.name} (approved this and )?is no longer an? {role}\.$"):
-        approvals.still_valid(used)
+        approval_gate.still_valid(used)
 
 
 def test_what_is_claimed_is_read_with_its_people_and_its_environment(
@@ -608,13 +610,13 @@ def test_what_is_in_use_is_read_with_its_people_and_its_environment(
     used: ApprovalRequest, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(13):
-        approvals.still_valid(used)
+        approval_gate.still_valid(used)
 
 
 @pytest.mark.parametrize("state", ["asked", "approved"])
 def test_what_is_not_used_carries_no_work(request: pytest.FixtureRequest, state: str) -> None:
     with pytest.raises(ApprovalRefused, match=r"^The approval behind this run is not in use\.$"):
-        approvals.still_valid(request.getfixturevalue(state))
+        approval_gate.still_valid(request.getfixturevalue(state))
 
 
 # The record
@@ -652,7 +654,7 @@ def test_whatever_of_a_row_differs_from_the_record_it_carries_nothing(
     found = request.getfixturevalue(state)
     change(found, name, OTHERS[name])
     with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
-        approvals.still_valid(found) if state == "used" else claim(found, world.people.operator2, kind=found.kind)
+        approval_gate.still_valid(found) if state == "used" else claim(found, world.people.operator2, kind=found.kind)
 
 
 @pytest.mark.parametrize("name", ["requester", "approver", "starter"])
@@ -665,7 +667,7 @@ def test_nobody_is_put_in_anothers_place(
     found = request.getfixturevalue(state)
     tampered(found, **{name: make.person("other", Role.OPERATOR, Role.REVIEWER)})
     with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
-        approvals.still_valid(found) if state == "used" else claim(found, world.people.operator2)
+        approval_gate.still_valid(found) if state == "used" else claim(found, world.people.operator2)
 
 
 @pytest.mark.parametrize("action", ["approval.requested", "approval.approved", "approval.used"])
@@ -677,7 +679,7 @@ def test_each_move_is_told_once(used: ApprovalRequest, action: str, how: str) ->
         entry.seq += 1000
         entry.save(force_insert=True) if how == "twice" else None
     with pytest.raises(ApprovalRefused, match=NOT_RECORDED):
-        approvals.still_valid(used)
+        approval_gate.still_valid(used)
 
 
 def test_a_decision_written_by_sql_alone_carries_nothing(world: GateWorld, asked: ApprovalRequest) -> None:
@@ -695,18 +697,18 @@ def test_less_time_than_the_record_gives_is_no_harm(world: GateWorld, approved: 
 
 
 def test_a_long_reason_is_recorded_by_its_beginning(world: GateWorld, asked: ApprovalRequest) -> None:
-    approvals.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="x" * 900)
+    approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest, reason="x" * 900)
     assert claim(asked, world.people.operator).state == State.USED
 
 
 def test_what_has_no_environment_is_recorded_without_one(world: GateWorld) -> None:
     with log.transaction():
-        request = approvals.submit(
+        request = approval_gate.submit(
             DELETE, subject="stage:9", title="x", evidence=EVIDENCE, requester=world.people.operator
         )
-    approvals.approve(request, by=world.people.reviewer, shown=request.digest)
+    approval_gate.approve(request, by=world.people.reviewer, shown=request.digest)
     used = claim(request, world.people.operator)
-    approvals.still_valid(used)
+    approval_gate.still_valid(used)
     assert [(entry.environment, entry.digest, entry.subject_label) for entry in entries(used)] == [
         ("", used.digest, "x")
     ] * 3
@@ -724,12 +726,12 @@ def told(world: GateWorld) -> list[str]:
 
 def test_whoever_asked_is_told_who_decided(world: GateWorld, approved: ApprovalRequest) -> None:
     rejected = ask(world, subject="stage:2")
-    approvals.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
-    approvals.withdraw(approved, by=world.people.operator2)
+    approval_gate.reject(rejected, by=world.people.reviewer, shown=rejected.digest, reason="no")
+    approval_gate.withdraw(approved, by=world.people.operator2)
     names = [title.partition(":")[0] for title in told(world)]
     assert names == ["Approved by Reviewer", "Rejected by Reviewer", f"Withdrawn by {world.people.operator2.name}"]
 
 
 def test_nobody_is_told_what_they_did_themselves(world: GateWorld, asked: ApprovalRequest) -> None:
-    approvals.withdraw(asked, by=world.people.operator)
+    approval_gate.withdraw(asked, by=world.people.operator)
     assert told(world) == []

@@ -10,7 +10,8 @@ import pytest
 from backups.archive import digests
 from backups.archive.digests import EntryDigests
 from backups.archive.errors import Damaged, ManifestError
-from backups.cleanup import evidence, qa
+from backups.cleanup import evidence as cleanup_evidence
+from backups.cleanup import qa
 from backups.models import CleanupRequest, CleanupStage, Dataset
 from kvops.models import Family, PolicyVersion
 from tests.gate import world as gate
@@ -156,4 +157,4 @@ def test_another_rule_is_another_scope(request_: CleanupRequest, change: str) ->
 @pytest.mark.django_db
 def test_the_digest_of_a_stage_is_that_of_its_evidence(request_: CleanupRequest) -> None:
     stage: CleanupStage = gate.checked(request_)
-    assert evidence.evidence_digest(stage) == sha256(text(evidence.build(stage))).hexdigest()
+    assert cleanup_evidence.evidence_digest(stage) == sha256(text(cleanup_evidence.build(stage))).hexdigest()

@@ -17,16 +17,15 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups import archive as manifest
-from backups.cleanup import requests as cleanup
+from backups import archive
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup import stages
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import run as deletion
-from backups.deletion import send as sending
-from backups.deletion import settle as settling
+from backups.deletion import run as deletion_run
+from backups.deletion import send as deletion_send
+from backups.deletion import settle as deletion_settle
 from backups.deletion.send import Sender, _Read
-from backups.execution import live_digests as current
-from backups.execution import revalidation as deriving
+from backups.execution import live_digests, revalidation
 from backups.execution.clients import Clients
 from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.generations import encryption
@@ -44,8 +43,8 @@ from backups.models import (
 from kvops import clock, timing
 from kvops.cloudflare import CloudflareError, KvEntry, TooLate
 from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
-from kvops.people import setup as people
-from kvops.runs import driver as runs
+from kvops.people import setup as people_setup
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, LeaseLost, RunError, Stopped
@@ -61,12 +60,12 @@ pytestmark = pytest.mark.django_db
 
 
 def insist(stage: CleanupStage, lease: Lease) -> None:
-    deletion._insist_target(gate.stage_of(stage.request, stage.environment.slug), lease)
+    deletion_run._insist_target(gate.stage_of(stage.request, stage.environment.slug), lease)
 
 
 def test_what_was_approved_is_let_through(stage: CleanupStage, lease: Lease) -> None:
     insist(stage, lease)
-    deletion._insist_as_approved(stage, lease)
+    deletion_run._insist_as_approved(stage, lease)
 
 
 TARGETS: dict[str, tuple[Callable[[CleanupStage], object], str]] = {
@@ -95,7 +94,7 @@ def test_another_target_than_was_approved_is_refused(stage: CleanupStage, lease:
     change, why = TARGETS[what]
     change(stage)
     with pytest.raises(RunError, match=f"^{why}") as refused:
-        deletion._insist_target(fresh(stage), lease)
+        deletion_run._insist_target(fresh(stage), lease)
     assert refused.value.code == "wrong_target"
 
 
@@ -121,10 +120,10 @@ RUNS: dict[str, tuple[Callable[[GateWorld, CleanupStage, Lease], object], str]] 
 def test_a_stage_without_an_approval_deletes_nothing(stage: CleanupStage, lease: Lease) -> None:
     stage.approval = None
     with pytest.raises(RunError) as refused:
-        deletion._insist_target(stage, lease)
+        deletion_run._insist_target(stage, lease)
     assert (refused.value.code, str(refused.value)) == ("not_approved", CARRIED)
     with pytest.raises(RunError) as refused:
-        deletion._insist_as_approved(stage, lease)
+        deletion_run._insist_as_approved(stage, lease)
     assert refused.value.code == "stale"
 
 
@@ -136,7 +135,7 @@ def test_another_run_than_was_started_is_refused(
     change, why = RUNS[what]
     change(world, stage, lease)
     with pytest.raises(RunError) as refused:
-        deletion._insist_target(fresh(stage), lease)
+        deletion_run._insist_target(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == ("not_approved", why)
 
 
@@ -147,7 +146,7 @@ def test_other_names_or_another_backup_are_refused(stage: CleanupStage, lease: L
         other = gate._backed_up(stage, NAMES)
     gate.tampered(stage, **{what: other})
     with pytest.raises(RunError) as refused:
-        deletion._insist_target(fresh(stage), lease)
+        deletion_run._insist_target(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == (
         "wrong_set", "The names or the copy are not those that were approved."
     )  # fmt: skip
@@ -164,14 +163,14 @@ STALE = (
 def test_everything_that_was_shown_is_derived_once_more(stage: CleanupStage, lease: Lease) -> None:
     Generation.objects.filter(stages=stage).update(status="damaged")
     with pytest.raises(RunError) as refused:
-        deletion._insist_as_approved(stage, lease)
+        deletion_run._insist_as_approved(stage, lease)
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
 
 
 def test_a_clean_up_that_is_over_deletes_nothing(stage: CleanupStage, lease: Lease) -> None:
     gate.tampered(stage.request, ended_at=Now())
     with pytest.raises(RunError) as refused:
-        deletion._insist_as_approved(fresh(stage), lease)
+        deletion_run._insist_as_approved(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == ("wrong_set", "The clean-up is over.")
 
 
@@ -192,7 +191,7 @@ def test_the_names_are_exactly_those_that_were_frozen(stage: CleanupStage, lease
     with gate.past_the_triggers():
         NAMES_CHANGED[what](stage)
     with pytest.raises(RunError) as refused:
-        deletion._insist_as_approved(fresh(stage), lease)
+        deletion_run._insist_as_approved(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == (
         "wrong_set", "The frozen names are not what was frozen. Have the database looked at."
     )  # fmt: skip
@@ -201,7 +200,7 @@ def test_the_names_are_exactly_those_that_were_frozen(stage: CleanupStage, lease
 def test_while_it_is_derived_the_lease_is_kept(stage: CleanupStage, lease: Lease) -> None:
     Run.objects.filter(pk=lease.run.pk).update(epoch=F("epoch") + 1)
     with pytest.raises(LeaseLost):
-        deletion._insist_as_approved(stage, lease)
+        deletion_run._insist_as_approved(stage, lease)
 
 
 class Derive:
@@ -225,7 +224,7 @@ def test_what_was_shown_is_derived_when_that_was_not_done_shortly_before(
     before = now - timedelta(seconds=timing.CHECK_PAUSE + (ago or 0))
     lease.run.cursor = {"phase": "delete"} | ({} if ago is None else {"derived_at": before.isoformat()})
     Run.objects.filter(pk=lease.run.pk).update(tries=3)
-    deriving.derived(lease, derive)
+    revalidation.derived(lease, derive)
     assert (derive.asked, Run.objects.get(pk=lease.run.pk).tries) == (asked, 3)
     at = now if asked else before
     assert lease.run.cursor == {"phase": "delete", "derived_at": at.isoformat()}
@@ -235,7 +234,7 @@ def test_what_was_shown_is_derived_when_that_was_not_done_shortly_before(
 def test_what_is_refused_was_not_derived(stage: CleanupStage, lease: Lease) -> None:
     lease.run.cursor = {"phase": "delete"}
     with pytest.raises(RunError, match="no longer what was approved"):
-        deriving.derived(lease, Derive(refusing=True))
+        revalidation.derived(lease, Derive(refusing=True))
     assert lease.run.cursor == {"phase": "delete"}
 
 
@@ -243,32 +242,32 @@ def test_what_is_refused_was_not_derived(stage: CleanupStage, lease: Lease) -> N
 
 
 def test_by_the_approved_rules_it_is_still_its_turn(stage: CleanupStage) -> None:
-    deletion._insist_in_force(fresh(stage))
+    deletion_run._insist_in_force(fresh(stage))
 
 
 def test_other_rules_than_the_approved_ones_end_it(stage: CleanupStage) -> None:
     gate.tampered(stage.request.family, note="else")
     with pytest.raises(RunError) as refused:
-        deletion._insist_in_force(fresh(stage))
+        deletion_run._insist_in_force(fresh(stage))
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
 
 
 def test_without_an_approval_nothing_is_in_force(stage: CleanupStage) -> None:
     stage.approval = None
     with pytest.raises(RunError) as refused:
-        deletion._insist_in_force(stage)
+        deletion_run._insist_in_force(stage)
     assert (refused.value.code, str(refused.value)) == ("stale", STALE)
 
 
 def test_a_clean_up_that_is_over_ends_it(stage: CleanupStage) -> None:
     gate.tampered(stage.request, ended_at=Now())
     with pytest.raises(RunError) as refused:
-        deletion._insist_in_force(fresh(stage))
+        deletion_run._insist_in_force(fresh(stage))
     assert (refused.value.code, str(refused.value)) == ("stale", "The clean-up is over.")
 
 
-def job(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion._Deletion:
-    return deletion._Deletion(fresh(stage), lease, kv.clients())
+def job(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion_run._Deletion:
+    return deletion_run._Deletion(fresh(stage), lease, kv.clients())
 
 
 def test_rights_and_backup_hold(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
@@ -276,7 +275,7 @@ def test_rights_and_backup_hold(stage: CleanupStage, lease: Lease, kv: Kv) -> No
 
 
 def test_a_right_that_is_gone_ends_it(world: GateWorld, stage: CleanupStage, lease: Lease, kv: Kv) -> None:
-    people.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+    people_setup.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
     with pytest.raises(RunError, match=r"^Reviewer approved this and is no longer a reviewer\.$") as refused:
         job(stage, lease, kv)._insist_rights()
     assert refused.value.code == "rights_gone"
@@ -286,9 +285,9 @@ def test_rights_that_go_while_what_was_approved_is_derived_send_nothing(
     world: GateWorld, stage: CleanupStage, lease: Lease, kv: Kv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def derive(*_: object) -> None:
-        people.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+        people_setup.revoke(world.people.reviewer, Role.REVIEWER, actor=make.SETUP)
 
-    monkeypatch.setattr(deletion, "_insist_as_approved", derive)
+    monkeypatch.setattr(deletion_run, "_insist_as_approved", derive)
     with pytest.raises(RunError) as refused:
         job(stage, lease, kv).delete()
     assert (refused.value.code, kv.asked, kv.sent) == ("rights_gone", [], [])
@@ -382,7 +381,7 @@ def waiting(stage: CleanupStage, lease: Lease, **cursor: object) -> Run:
 
 def test_a_person_lets_production_go_on(world: GateWorld, stage: CleanupStage, lease: Lease) -> None:
     run = waiting(stage, lease, waits=True)
-    deletion.let_go_on(run, world.people.operator2.actor)
+    deletion_run.let_go_on(run, world.people.operator2.actor)
     name = str(world.people.operator2)
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", "waits": False, "go_on": name}
 
@@ -396,7 +395,7 @@ def test_nothing_else_lets_it_go_on(
     person = by == "person"
     if person and cursor.get("waits"):
         Run.objects.filter(pk=run.pk).update(state="running")
-    deletion.let_go_on(run, world.people.operator2.actor if person else make.SETUP)
+    deletion_run.let_go_on(run, world.people.operator2.actor if person else make.SETUP)
     assert "go_on" not in Run.objects.get(pk=run.pk).cursor
 
 
@@ -405,14 +404,14 @@ def test_whoever_lets_it_go_on_what_was_shown_is_derived_again(
     stage: CleanupStage, lease: Lease, cursor: dict[str, object]
 ) -> None:
     run = waiting(stage, lease, derived_at="2026-01-01T00:00:00+00:00", **cursor)
-    deletion.let_go_on(run, make.SETUP)
+    deletion_run.let_go_on(run, make.SETUP)
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", **cursor}
 
 
 @pytest.mark.parametrize("word", ["derived_at", "looked", "starts", "tries"])
 def test_nothing_of_before_counts_against_a_run_that_is_resumed(stage: CleanupStage, lease: Lease, word: str) -> None:
     run = waiting(stage, lease, **{word: 5})
-    deriving.revalidate(run, make.SETUP)
+    revalidation.revalidate(run, make.SETUP)
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete"}
 
 
@@ -424,24 +423,24 @@ def test_a_run_that_was_moved_meanwhile_is_not_touched(
     stopped = Run.objects.get(pk=run.pk)
     Run.objects.filter(pk=run.pk).update(**moved)
     monkeypatch.setattr("backups.execution.revalidation.Run.objects.get", lambda **_: stopped)
-    deriving.revalidate(run, make.SETUP)
+    revalidation.revalidate(run, make.SETUP)
     monkeypatch.undo()
     assert Run.objects.get(pk=run.pk).cursor == {"phase": "delete", "derived_at": "x"}
 
 
 def test_it_derives_again_for_that_run_alone(stage: CleanupStage, lease: Lease) -> None:
     with log.transaction():
-        other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
+        other = run_driver.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
     gate.tampered(other, epoch=lease.run.epoch, cursor={"derived_at": "x"})
-    deriving.revalidate(waiting(stage, lease), make.SETUP)
+    revalidation.revalidate(waiting(stage, lease), make.SETUP)
     assert Run.objects.get(pk=other.pk).cursor == {"derived_at": "x"}
 
 
 def test_it_lets_go_on_that_run_alone(world: GateWorld, stage: CleanupStage, lease: Lease) -> None:
     with log.transaction():
-        other = runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
+        other = run_driver.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=make.SETUP)
     gate.tampered(other, epoch=lease.run.epoch)
-    deletion.let_go_on(waiting(stage, lease, waits=True), world.people.operator2.actor)
+    deletion_run.let_go_on(waiting(stage, lease, waits=True), world.people.operator2.actor)
     assert Run.objects.get(pk=other.pk).cursor == {}
 
 
@@ -456,7 +455,7 @@ def test_nobody_lets_a_run_go_on_that_was_moved_meanwhile(world: GateWorld, stag
             Run.objects.filter(pk=run.pk).update(epoch=F("epoch") + 1)
             return "Late"
 
-    deletion.let_go_on(run, cast("log.Actor", Late()))
+    deletion_run.let_go_on(run, cast("log.Actor", Late()))
     assert "go_on" not in Run.objects.get(pk=run.pk).cursor
 
 
@@ -464,14 +463,14 @@ def test_nobody_lets_a_run_go_on_that_was_moved_meanwhile(world: GateWorld, stag
 
 
 def backed_up(stage: CleanupStage) -> list[Frozen]:
-    return current.frozen(stage, [2, 0, 1])
+    return live_digests.frozen(stage, [2, 0, 1])
 
 
 def test_what_is_frozen_carries_the_backup_s_digest(stage: CleanupStage) -> None:
-    digest = manifest.entry_digest(NAMES[1], sha256(b"{}").digest(), None, None)
+    digest = archive.entry_digest(NAMES[1], sha256(b"{}").digest(), None, None)
     assert [(one.index, one.name) for one in backed_up(stage)] == list(enumerate(NAMES))
     assert backed_up(stage)[1] == Frozen(1, NAMES[1], digest, None)
-    assert [one.index for one in current.frozen(stage, [1])] == [1]
+    assert [one.index for one in live_digests.frozen(stage, [1])] == [1]
 
 
 def test_what_is_frozen_carries_the_backup_s_expiration(stage: CleanupStage) -> None:
@@ -486,11 +485,11 @@ def test_digests_of_an_encrypted_backup_are_compared_with_its_key(
     keys = {stage.generation_id: b"k" * 32}
     monkeypatch.setattr(encryption, "digest_key", lambda generation: keys[generation.pk])
     there = KvEntry(NAMES[0], b"{}", None, None)
-    [found] = current.frozen(stage, [0])
+    [found] = live_digests.frozen(stage, [0])
     assert found.key == b"k" * 32
     made = replace(found, digest=entry_digest(there, found.key))
-    assert current.compare_frozen([made], {NAMES[0]: there}) == {made: KeyVerdict.EQUAL}
-    assert current.compare_frozen([found], {NAMES[0]: there}) == {found: KeyVerdict.DIFFERENT}
+    assert live_digests.compare_frozen([made], {NAMES[0]: there}) == {made: KeyVerdict.EQUAL}
+    assert live_digests.compare_frozen([found], {NAMES[0]: there}) == {found: KeyVerdict.DIFFERENT}
 
 
 def test_what_is_not_in_the_backup_is_left_out(stage: CleanupStage) -> None:
@@ -516,7 +515,7 @@ def test_only_what_equals_its_backup_in_everything_is_equal(
     stage: CleanupStage, there: KvEntry | None, verdict: KeyVerdict
 ) -> None:
     first = backed_up(stage)[:1]
-    assert current.compare_frozen(first, {NAMES[0]: there}) == {first[0]: verdict}
+    assert live_digests.compare_frozen(first, {NAMES[0]: there}) == {first[0]: verdict}
 
 
 # The delete
@@ -527,7 +526,7 @@ def passing(monkeypatch: pytest.MonkeyPatch, start: float = 1000.0) -> Iterator[
     """Seconds of the process, as reading sees them."""
     seconds = [start]
     with monkeypatch.context() as patch:
-        patch.setattr(sending, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+        patch.setattr(deletion_send, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
         yield seconds
 
 
@@ -576,7 +575,7 @@ def test_a_read_that_took_too_long_is_made_again_once(
 
 def read_now(stage: CleanupStage, kv: Kv) -> _Read:
     entries = backed_up(stage)
-    return _Read(monotonic(), clock.now(), current.compare_frozen(entries, kv.held))
+    return _Read(monotonic(), clock.now(), live_digests.compare_frozen(entries, kv.held))
 
 
 def test_what_equals_its_backup_is_intended_deleted_and_noted(
@@ -590,7 +589,7 @@ def test_what_equals_its_backup_is_intended_deleted_and_noted(
     equal = [NAMES[0], NAMES[2]]
     [intended] = seen
     assert (intended.state, intended.names, intended.epoch) == ("intended", 2, lease.epoch)
-    assert intended.names_sha256 == manifest.names_sha256(equal)
+    assert intended.names_sha256 == archive.names_sha256(equal)
     assert (intended.read_at, intended.settled_at, intended.intended_at is None) == (read.at, None, False)
     assert kv.sent == [(stage.namespace.namespace_id, equal)]
     assert now(chunk).state == "sent"
@@ -725,7 +724,7 @@ def test_a_read_that_grew_old_is_not_relied_on(
         seconds[0] += timing.READ_FRESH + 1
         sender._intend_and_delete(chunk, read)
     assert (kv.sent, now(chunk).state) == ([], "settled")
-    assert now(chunk).answer == {"unsent": True, "problem": sending.TOO_SLOW}
+    assert now(chunk).answer == {"unsent": True, "problem": deletion_send.TOO_SLOW}
     halves = CleanupChunk.objects.filter(state="planned").order_by("first_index")
     assert list(halves.values_list("first_index", "last_index")) == [(0, 1), (2, 2)]
 
@@ -736,11 +735,11 @@ def test_a_single_key_that_cannot_be_read_in_time_ends_it(
     gate.tampered(chunk, first_index=1, last_index=1)
     chunk.refresh_from_db()
     with passing(monkeypatch) as seconds:
-        read = _Read(seconds[0], clock.now(), current.compare_frozen(current.frozen(stage, [1]), kv.held))
+        read = _Read(seconds[0], clock.now(), live_digests.compare_frozen(live_digests.frozen(stage, [1]), kv.held))
         seconds[0] += timing.READ_FRESH + 1
         with pytest.raises(RunError) as refused:
             sender._intend_and_delete(chunk, read)
-    assert (refused.value.code, str(refused.value), kv.sent) == ("too_slow", sending.TOO_SLOW, [])
+    assert (refused.value.code, str(refused.value), kv.sent) == ("too_slow", deletion_send.TOO_SLOW, [])
 
 
 @pytest.mark.parametrize("last", [1, 2])
@@ -754,7 +753,7 @@ def test_a_delete_that_could_not_be_sent_in_time_is_made_smaller_or_ends_it(
         sender._intend_and_delete(chunk, read_now(stage, kv))
     planned = CleanupChunk.objects.filter(state="planned").order_by("first_index")
     assert list(planned.values_list("first_index", "last_index")) == [(1, 1), (2, 2)][:last]
-    assert now(chunk).answer == {"unsent": True, "problem": sending.TOO_SLOW}
+    assert now(chunk).answer == {"unsent": True, "problem": deletion_send.TOO_SLOW}
 
 
 def test_the_gap_between_read_and_delete_is_kept(
@@ -828,18 +827,18 @@ def test_a_step_insists_on_the_target_the_database_and_the_namespace_before_it_d
         seen.append(environment)
         yield clients
 
-    monkeypatch.setattr(deletion, "open_clients", opened)
+    monkeypatch.setattr(deletion_run, "open_clients", opened)
     monkeypatch.setattr("backups.bucket.rollback.insist_none", lambda environment: seen.append(("none", environment)))
     for phase in ("begin", "delete"):
-        monkeypatch.setattr(deletion._Deletion, phase, lambda _self, phase=phase: Again(1, phase))
+        monkeypatch.setattr(deletion_run._Deletion, phase, lambda _self, phase=phase: Again(1, phase))
     monkeypatch.setattr(
-        settling, "settle", lambda *given: Again(2, str(given == (fresh(stage), lease, kv, clients.budget)))
+        deletion_settle, "settle", lambda *given: Again(2, str(given == (fresh(stage), lease, kv, clients.budget)))
     )
-    assert deletion.delete_keys_permanently(lease) == Again(1, "begin")
+    assert deletion_run.delete_keys_permanently(lease) == Again(1, "begin")
     assert seen == [("none", stage.environment), stage.environment, stage.namespace]
     for phase, expected in (("begin", Again(1, "begin")), ("delete", Again(1, "delete")), ("settle", Again(2, "True"))):
         lease.run.cursor = {"phase": phase}
-        assert deletion.delete_keys_permanently(lease) == expected
+        assert deletion_run.delete_keys_permanently(lease) == expected
 
 
 def test_a_stage_without_backup_or_approval_has_nothing_to_delete(stage: CleanupStage, lease: Lease, kv: Kv) -> None:
@@ -847,7 +846,7 @@ def test_a_stage_without_backup_or_approval_has_nothing_to_delete(stage: Cleanup
         mine = fresh(stage)
         setattr(mine, missing, None)
         with pytest.raises(RunError) as refused:
-            deletion._Deletion(mine, lease, kv.clients())
+            deletion_run._Deletion(mine, lease, kv.clients())
         assert (refused.value.code, str(refused.value)) == ("not_backed_up", "The stage has no verified copy.")
 
 
@@ -856,7 +855,7 @@ def test_a_stage_without_backup_or_approval_has_nothing_to_delete(stage: Cleanup
 
 def test_a_start_claims_and_creates_the_run(world: GateWorld, request_: CleanupRequest) -> None:
     before = gate.approved(world, request_)
-    run = cleanup.start_deletion(before, by=world.people.operator2)
+    run = cleanup_requests.start_deletion(before, by=world.people.operator2)
     stage, approval = gate.stage_of(request_), gate.approval_of(before)
     assert (run.kind, run.subject, run.label, run.total) == ("delete", f"stage:{stage.pk}", str(stage), 3)
     assert (run.environment, run.approval, run.approval_digest) == (stage.environment, approval, approval.digest)
@@ -874,7 +873,7 @@ def test_a_start_locks_the_request_the_stage_and_the_backup_in_this_order(
 ) -> None:
     stage = gate.approved(world, request_)
     with CaptureQueriesContext(connection) as asked:
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
     locks = [query["sql"].rsplit(" FOR ", 1) for query in asked.captured_queries if "UPDATE OF" in query["sql"]]
     assert [how for _, how in locks][:3] == [
         'NO KEY UPDATE OF "kvops_approvalrequest"', 'UPDATE OF "backups_cleanupstage"', 'UPDATE OF "backups_generation"'
@@ -885,7 +884,7 @@ def test_a_start_locks_the_request_the_stage_and_the_backup_in_this_order(
 
 def test_a_long_name_of_a_stage_is_cut_on_its_run(world: GateWorld) -> None:
     request = gate.asked(world, f"master:{'x' * 400}")
-    run = cleanup.start_deletion(gate.approved(world, request), by=world.people.operator)
+    run = cleanup_requests.start_deletion(gate.approved(world, request), by=world.people.operator)
     assert run.label == str(gate.stage_of(request))[:300]
     assert len(run.label) == 300
 
@@ -895,18 +894,18 @@ def test_without_a_policy_nothing_starts(world: GateWorld, request_: CleanupRequ
     PolicyVersion.objects.all().delete()
     why = r"^There is no policy in force, so nothing may be deleted\. Apply one first\.$"
     with pytest.raises(CleanupRefused, match=why):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_starts(world: GateWorld, request_: CleanupRequest, who: str) -> None:
     with pytest.raises(CleanupRefused, match=r"^Only an operator can do this\.$"):
-        cleanup.start_deletion(gate.approved(world, request_), by=getattr(world.people, who))
+        cleanup_requests.start_deletion(gate.approved(world, request_), by=getattr(world.people, who))
 
 
 def test_a_stage_says_why_it_does_not_start(world: GateWorld, request_: CleanupRequest) -> None:
     with pytest.raises(CleanupRefused, match=r"^The stage is not approved: waiting for approval\.$"):
-        cleanup.start_deletion(gate.submitted(world, request_), by=world.people.operator)
+        cleanup_requests.start_deletion(gate.submitted(world, request_), by=world.people.operator)
 
 
 def test_a_lock_the_reviewer_was_shown_and_nobody_knows_of_any_more_starts_nothing(
@@ -915,7 +914,7 @@ def test_a_lock_the_reviewer_was_shown_and_nobody_knows_of_any_more_starts_nothi
     stage = gate.approved(world, request_)
     BucketProtection.objects.update(read_at=clock.now() - timedelta(hours=2))
     with pytest.raises(CleanupRefused, match=r"^Whether R2 still locks copy \d+ is not known: "):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
 
 
 def test_a_stale_start_leads_back_and_says_so(world: GateWorld, request_: CleanupRequest) -> None:
@@ -923,7 +922,7 @@ def test_a_stale_start_leads_back_and_says_so(world: GateWorld, request_: Cleanu
     PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="x")
     stale = "What would be deleted is no longer what was approved."
     with pytest.raises(CleanupRefused, match=rf"^{stale} Prepare the stage again\.$"):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
     asked = ApprovalRequest.objects.get(subject=f"stage:{stage.pk}")
     assert (asked.state, asked.reason, gate.stage_of(request_).state) == ("withdrawn", stale, "frozen")
 
@@ -932,7 +931,7 @@ def test_a_start_of_a_clean_up_that_is_over_is_refused(world: GateWorld, request
     stage = gate.approved(world, request_)
     gate.tampered(request_, ended_at=Now())
     with pytest.raises(CleanupRefused, match=r"^The clean-up is over\.$"):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
 
 
 def test_production_does_not_start_once_qa_counts_no_more(world: GateWorld, request_: CleanupRequest) -> None:
@@ -940,7 +939,7 @@ def test_production_does_not_start_once_qa_counts_no_more(world: GateWorld, requ
     stage = gate.approved(world, request_, "production")
     gate.tampered(qa, accepted_at=Now() - timedelta(days=8))
     with pytest.raises(CleanupRefused, match="Qa comes first"):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)
 
 
 def test_names_that_are_not_those_that_were_frozen_are_not_started(world: GateWorld, request_: CleanupRequest) -> None:
@@ -948,4 +947,4 @@ def test_names_that_are_not_those_that_were_frozen_are_not_started(world: GateWo
     with gate.past_the_triggers():
         NAMES_CHANGED["renamed"](stage)
     with pytest.raises(CleanupRefused, match="not what was frozen"):
-        cleanup.start_deletion(stage, by=world.people.operator)
+        cleanup_requests.start_deletion(stage, by=world.people.operator)

@@ -7,10 +7,9 @@ from typing import cast
 
 import pytest
 
-from backups.deletion import send as sending
+from backups.deletion import send as deletion_send
 from backups.deletion.send import Sender
-from backups.execution import live_digests as current
-from backups.execution import prepaid as reserving
+from backups.execution import live_digests, prepaid
 from backups.execution.live_digests import Frozen, KeyVerdict
 from backups.generations.export import entry_digest
 from backups.models import CleanupChunk, CleanupException, CleanupStage, GenerationEntry
@@ -69,7 +68,7 @@ def test_a_chunk_is_paid_read_and_sent(
     sender: Sender, stage: CleanupStage, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget
 ) -> None:
     sender.send(chunk)
-    assert budget.reserved == [2 + reserving.SPARE]
+    assert budget.reserved == [2 + prepaid.SPARE]
     assert cast("FakeMeter", sender.meter).wanted == [{"read": 6, "delete": 3}]
     assert kv.sent == [(stage.namespace.namespace_id, list(NAMES))]
 
@@ -80,7 +79,7 @@ def test_single_reads_are_paid_twice_over(
     sender.generation.read = "exact"
     lease.run.cursor["singly"] = True
     sender.send(chunk)
-    assert budget.reserved == [12 + reserving.SPARE_SINGLY]
+    assert budget.reserved == [12 + prepaid.SPARE_SINGLY]
 
 
 def test_what_is_not_paid_is_not_read(sender: Sender, chunk: CleanupChunk, kv: Kv, budget: PrepaidBudget) -> None:
@@ -182,7 +181,7 @@ def test_a_single_key_that_cannot_be_read_in_time_ends_it(
     monkeypatch.setattr(Sender, "_read_in_time", lambda *_: None)
     with pytest.raises(RunError) as refused:
         sender.send(chunk)
-    assert (refused.value.code, str(refused.value), kv.sent) == ("too_slow", sending.TOO_SLOW, [])
+    assert (refused.value.code, str(refused.value), kv.sent) == ("too_slow", deletion_send.TOO_SLOW, [])
 
 
 # How it is read
@@ -216,7 +215,7 @@ def many(count: int) -> list[Frozen]:
 
 
 def read(reader: FakeReader, entries: Sequence[Frozen], how: str) -> dict[Frozen, KeyVerdict]:
-    return current.read_and_compare(cast("Cloudflare", reader), "ns", entries, how)
+    return live_digests.read_and_compare(cast("Cloudflare", reader), "ns", entries, how)
 
 
 @pytest.mark.parametrize(("how", "sizes"), [("bulk", [50, 100, 100]), ("exact", [1] * 250)])
@@ -234,9 +233,9 @@ def test_every_key_is_read_and_compared(how: str, sizes: list[int]) -> None:
 
 
 def test_keys_are_read_side_by_side_so_that_the_oldest_read_stays_young() -> None:
-    entries = many(current.SIDE_BY_SIDE)
+    entries = many(live_digests.SIDE_BY_SIDE)
     reader = FakeReader(entries)
-    reader.together = Barrier(current.SIDE_BY_SIDE)
+    reader.together = Barrier(live_digests.SIDE_BY_SIDE)
     assert set(read(reader, entries, "exact").values()) == {KeyVerdict.EQUAL}
 
 

@@ -19,9 +19,9 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops import clock, timing
 from kvops.models import Notification, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import kinds
-from kvops.runs import lease as leases
+from kvops.runs import lease as run_lease
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped
 from tests.gate.world import GateWorld
@@ -42,7 +42,7 @@ class ProcessClock:
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> ProcessClock:
     found = ProcessClock()
-    monkeypatch.setattr(leases, "time", found)
+    monkeypatch.setattr(run_lease, "time", found)
     return found
 
 
@@ -50,7 +50,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> ProcessClock:
 def run(world: GateWorld) -> Run:
     operator = world.people.operator
     with log.transaction():
-        made = runs.create(
+        made = run_driver.create(
             Run.Kind.SCAN, subject="namespace:1", label="x", actor=log.Actor(operator.pk, str(operator)),
             person=operator, environment=world.qa.environment,
         )  # fmt: skip
@@ -61,7 +61,7 @@ def run(world: GateWorld) -> Run:
 
 @pytest.fixture
 def lease(run: Run, seconds: ProcessClock) -> Lease:
-    found = leases.take(run.pk)
+    found = run_lease.take(run.pk)
     assert found is not None
     return found
 
@@ -95,11 +95,11 @@ def test_errors_carry_their_code_and_their_sentence() -> None:
 
 
 def test_an_owner_is_a_process_of_a_machine() -> None:
-    assert leases.worker_name() == f"{socket.gethostname()}:{os.getpid()}"
+    assert run_lease.worker_name() == f"{socket.gethostname()}:{os.getpid()}"
 
 
 def test_the_environment_is_named_when_there_is_one(run: Run) -> None:
-    assert (leases.slug(run), leases.slug(Run())) == ("qa", "")
+    assert (run_lease.slug(run), run_lease.slug(Run())) == ("qa", "")
 
 
 # Taking
@@ -107,11 +107,11 @@ def test_the_environment_is_named_when_there_is_one(run: Run) -> None:
 
 def test_a_run_is_taken_once(run: Run, lease: Lease, seconds: ProcessClock) -> None:
     mine = row(run)
-    assert (mine.state, mine.owner, mine.epoch, mine.starts) == ("running", leases.worker_name(), 1, 1)
+    assert (mine.state, mine.owner, mine.epoch, mine.starts) == ("running", run_lease.worker_name(), 1, 1)
     assert soon(mine.lease_until, timing.LEASE)
     assert soon(mine.updated_at, 0)
     assert (lease.run.pk, lease.epoch, lease.foreground, lease.over) == (run.pk, 1, False, False)
-    assert leases.take(run.pk) is None
+    assert run_lease.take(run.pk) is None
     assert [entry.action for entry in told(run)] == ["run.created"]
 
 
@@ -122,7 +122,7 @@ def test_a_lease_loads_what_its_work_needs(lease: Lease, django_assert_num_queri
 
 def test_each_taking_is_another_epoch_and_another_start(run: Run, lease: Lease) -> None:
     change(run, owner="", lease_until=None)
-    again = leases.take(run.pk)
+    again = run_lease.take(run.pk)
     assert again is not None
     assert (again.epoch, row(run).epoch, row(run).starts) == (2, 2, 2)
 
@@ -130,7 +130,7 @@ def test_each_taking_is_another_epoch_and_another_start(run: Run, lease: Lease) 
 @pytest.mark.parametrize(("wait", "taken"), [(-1, True), (0, True), (1, False)])
 def test_a_run_that_waits_is_not_taken_before_its_time(run: Run, wait: int, taken: bool) -> None:
     change(run, wake_at=Now() + timedelta(seconds=wait))
-    assert (leases.take(run.pk) is not None) == taken
+    assert (run_lease.take(run.pk) is not None) == taken
     assert (row(run).wake_at is None) == taken
 
 
@@ -138,13 +138,13 @@ def test_a_run_that_waits_is_not_taken_before_its_time(run: Run, wait: int, take
 def test_what_is_over_is_not_taken(run: Run, state: str) -> None:
     change(run, state="running")
     change(run, state=state, finished_at=Now(), error_code="x", error="x")
-    assert leases.take(run.pk) is None
+    assert run_lease.take(run.pk) is None
 
 
 def test_a_run_of_a_command_is_taken_by_it_alone(run: Run) -> None:
     change(run, foreground=True)
-    assert leases.take(run.pk) is None
-    lease = leases.take(run.pk, foreground=True)
+    assert run_lease.take(run.pk) is None
+    lease = run_lease.take(run.pk, foreground=True)
     assert lease is not None
     assert lease.foreground
 
@@ -154,13 +154,13 @@ def test_a_run_of_a_command_is_taken_by_it_alone(run: Run) -> None:
 def test_it_is_taken_over_after_the_lease_and_one_longest_request(run: Run, late: float, taken: bool) -> None:
     ago = timedelta(seconds=timing.REQUEST_TIMEOUT + late)
     change(run, state="running", owner="elsewhere:1", epoch=7, lease_until=Now() - ago)
-    assert (leases.take(run.pk) is not None) == taken
-    assert row(run).owner == (leases.worker_name() if taken else "elsewhere:1")
+    assert (run_lease.take(run.pk) is not None) == taken
+    assert row(run).owner == (run_lease.worker_name() if taken else "elsewhere:1")
 
 
 def test_a_takeover_is_in_the_record(world: GateWorld, run: Run) -> None:
     change(run, state="running", owner="elsewhere:1", epoch=7, lease_until=Now() - timedelta(hours=1))
-    leases.take(run.pk)
+    run_lease.take(run.pk)
     entry = told(run)[-1]
     assert (entry.action, entry.environment, entry.actor_id) == (
         Action.RUN_TAKEN_OVER, "qa", world.people.operator.pk
@@ -172,12 +172,12 @@ def test_a_takeover_is_in_the_record(world: GateWorld, run: Run) -> None:
 def other(world: GateWorld) -> Run:
     """A run that is older than the run at hand, and as far."""
     with log.transaction():
-        return runs.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=log.Actor.system("tests"))
+        return run_driver.create(Run.Kind.SCAN, subject="namespace:2", label="y", actor=log.Actor.system("tests"))
 
 
 def test_no_other_run_is_taken(other: Run, run: Run) -> None:
     change(other, epoch=5)
-    lease = leases.take(run.pk)
+    lease = run_lease.take(run.pk)
     assert lease is not None
     assert (row(run).epoch, row(run).state) == (1, "running")
     assert (row(other).epoch, row(other).state) == (5, "queued")
@@ -186,23 +186,23 @@ def test_no_other_run_is_taken(other: Run, run: Run) -> None:
 @pytest.mark.parametrize("act", ["renew", "again", "done", "close"])
 def test_no_other_run_is_touched(other: Run, run: Run, act: str) -> None:
     """Not even one that is held in the same epoch."""
-    lease, theirs = leases.take(run.pk), leases.take(other.pk)
+    lease, theirs = run_lease.take(run.pk), run_lease.take(other.pk)
     assert lease is not None
     assert theirs is not None
     if act == "renew":
         lease.renew(note="mine")
     elif act == "close":
-        leases.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
+        run_lease.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
     else:
         with lease.checkpoint(Again(note="mine") if act == "again" else Done()):
             pass
     held = row(other)
-    assert (held.state, held.epoch, held.note, held.owner) == ("running", 1, "", leases.worker_name())
+    assert (held.state, held.epoch, held.note, held.owner) == ("running", 1, "", run_lease.worker_name())
 
 
 def test_whoever_holds_the_row_is_not_waited_for(run: Run) -> None:
     with CaptureQueriesContext(connection) as asked:
-        leases.take(run.pk)
+        run_lease.take(run.pk)
     [lock] = [
         query["sql"] for query in asked.captured_queries if "FOR UPDATE" in query["sql"] and "_run" in query["sql"]
     ]
@@ -245,7 +245,7 @@ def test_trust_counts_from_when_it_was_asked_for(
         return real(skip_locked=skip_locked)
 
     monkeypatch.setattr(Run.objects, "select_for_update", slow)
-    lease = leases.take(run.pk)
+    lease = run_lease.take(run.pk)
     assert lease is not None
     assert (lease._trusted_until, lease._step_until) == (1000.0 + timing.TRUST, 1000.0 + timing.STEP)
 
@@ -405,7 +405,7 @@ def test_a_checkpoint_commits_effects_and_progress_and_forgets_the_tries(run: Ru
         log.record(Action.RUN_STOP_REQUESTED, actor=lease.actor, subject="run:0")
     mine = row(run)
     assert (mine.starts, mine.tries, mine.cursor, mine.done) == (0, 0, {"at": 5}, 5)
-    assert (mine.state, mine.owner, lease.over) == ("running", leases.worker_name(), False)
+    assert (mine.state, mine.owner, lease.over) == ("running", run_lease.worker_name(), False)
     assert Entry.objects.filter(subject="run:0").exists()
 
 
@@ -480,7 +480,7 @@ def test_a_run_that_must_wait_wakes_by_itself(run: Run, lease: Lease) -> None:
 
 def test_a_run_of_a_command_queues_nothing(run: Run) -> None:
     change(run, foreground=True)
-    lease = leases.take(run.pk, foreground=True)
+    lease = run_lease.take(run.pk, foreground=True)
     assert lease is not None
     with lease.checkpoint(Again()):
         pass
@@ -503,7 +503,7 @@ def test_what_was_taken_over_within_the_checkpoint_commits_nothing(
 
 def test_a_run_that_failed_says_why(world: GateWorld, run: Run, lease: Lease) -> None:
     change(run, stop_requested_by="x", updated_at=Now() - timedelta(hours=1), wake_at=Now())
-    leases.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "gave_up", "Started 5 times." + "x" * 600)
+    run_lease.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "gave_up", "Started 5 times." + "x" * 600)
     mine = row(run)
     assert (mine.state, mine.owner, mine.lease_until, mine.wake_at) == ("failed", "", None, None)
     assert (mine.error_code, mine.error, mine.stop_requested_by) == ("gave_up", "Started 5 times." + "x" * 600, "")
@@ -524,7 +524,7 @@ def test_a_run_that_failed_says_why(world: GateWorld, run: Run, lease: Lease) ->
 def test_that_a_run_failed_is_told_and_why(
     world: GateWorld, lease: Lease, state: Run.State, action: Action, words: list[list[str]]
 ) -> None:
-    leases.close_failed(lease, state, action, "gave_up", "Started 5 times.")
+    run_lease.close_failed(lease, state, action, "gave_up", "Started 5 times.")
     told_of = Notification.objects.filter(event="run.failed", person=world.people.operator)
     assert [one.lines[1:] for one in told_of] == words
 
@@ -542,7 +542,7 @@ def test_whoever_holds_the_lease_no_more_closes_nothing(
     run: Run, lease: Lease, lost: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     change(run, **lost)
-    leases.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
+    run_lease.close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, "x", "x")
     assert row(run).state != "failed"
     assert [entry.action for entry in told(run)] == ["run.created"]
     assert caplog.messages[-1] == f"Run {run.pk} was given back or taken over before it could be closed."

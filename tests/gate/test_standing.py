@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from kvops import clock
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.approvals import standing
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, DatabaseRollback, Role, RoleGrant
@@ -27,7 +27,7 @@ SUBJECT = "drill:qa"
 
 def asked(world: GateWorld, subject: str = SUBJECT, *, nowhere: bool = False, **more: object) -> ApprovalRequest:
     with log.transaction():
-        return approvals.submit(
+        return approval_gate.submit(
             KIND,
             subject=subject,
             title="Drills",
@@ -39,7 +39,7 @@ def asked(world: GateWorld, subject: str = SUBJECT, *, nowhere: bool = False, **
 
 
 def allowed(world: GateWorld, request: ApprovalRequest) -> ApprovalRequest:
-    approvals.approve(request, by=world.people.reviewer, shown=request.digest)
+    approval_gate.approve(request, by=world.people.reviewer, shown=request.digest)
     request.refresh_from_db()
     return request
 
@@ -90,7 +90,7 @@ def test_one_that_nobody_approved_carries_nothing(world: GateWorld) -> None:
 
 
 def withdrawn(world: GateWorld, request: ApprovalRequest) -> None:
-    approvals.withdraw(request, by=world.people.operator, reason="x")
+    approval_gate.withdraw(request, by=world.people.operator, reason="x")
 
 
 def over(world: GateWorld, request: ApprovalRequest) -> None:

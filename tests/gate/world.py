@@ -11,11 +11,11 @@ from django.db.models import F, Model
 from django.db.models.functions import Now
 from django.db.transaction import atomic, set_rollback
 
-from backups import archive as manifest
-from backups.bucket import protection as guards
-from backups.cleanup import completion as closing
-from backups.cleanup import requests as cleanup
-from backups.datasets import registry as datasets
+from backups import archive
+from backups.bucket import protection as bucket_protection
+from backups.cleanup import completion as cleanup_completion
+from backups.cleanup import requests as cleanup_requests
+from backups.datasets import registry as dataset_registry
 from backups.models import (
     BackupShare,
     BucketProtection,
@@ -27,10 +27,10 @@ from backups.models import (
     Generation,
     GenerationEntry,
 )
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import LockRule
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, Run, Scan
-from kvops.runs import lease as leases
+from kvops.runs import lease as run_lease
 from kvops.runs.lease import Lease
 from tests import make
 
@@ -81,7 +81,7 @@ def _lock(environment: Environment) -> None:
     rule = asdict(LockRule("everything", "", enabled=True, forever=True))
     said = {"rules": [rule], "wider": [], "public": [], "problem": "", "read_at": Now() + timedelta(days=365)}
     BucketProtection.objects.update_or_create(
-        environment=environment, defaults={"of": guards.known(environment).of, "lock": "held", **said}
+        environment=environment, defaults={"of": bucket_protection.known(environment).of, "lock": "held", **said}
     )
 
 
@@ -101,8 +101,10 @@ def _environment(slug: str, order: int) -> Namespace:
 def asked(world: GateWorld, prefix: str = "master:", *, by: Person | None = None) -> CleanupRequest:
     """A clean-up with its references stated."""
     operator = by or world.people.operator
-    request = cleanup.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=operator)
-    cleanup.state_references(request, commit="4f2a91c", command="rg master:", hits=0, answer="none", by=operator)
+    request = cleanup_requests.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=operator)
+    cleanup_requests.state_references(
+        request, commit="4f2a91c", command="rg master:", hits=0, answer="none", by=operator
+    )
     request.refresh_from_db()
     return request
 
@@ -138,7 +140,7 @@ def frozen(stage: CleanupStage, names: Sequence[str] = NAMES) -> CleanupStage:
     CleanupEntry.objects.bulk_create(
         CleanupEntry(stage=stage, index=index, name=name) for index, name in enumerate(names)
     )
-    digest = manifest.names_sha256(names)
+    digest = archive.names_sha256(names)
     what = {"scan": scan, "names": len(names), "names_sha256": digest}
     return go(stage, State.FROZEN, frozen_at=Now(), generation=None, check_passed=None, **what)
 
@@ -166,7 +168,7 @@ def _backed_up(stage: CleanupStage, names: Sequence[str]) -> Generation:
     GenerationEntry.objects.bulk_create(
         GenerationEntry(
             generation=generation, index=index, name=name, outcome="kept", size=2,
-            digest=manifest.entry_digest(name, sha256(b"{}").digest(), None, None),
+            digest=archive.entry_digest(name, sha256(b"{}").digest(), None, None),
         )
         for index, name in enumerate(names)
     )  # fmt: skip
@@ -180,8 +182,8 @@ def _backed_up(stage: CleanupStage, names: Sequence[str]) -> Generation:
 def _check(generation: Generation) -> Check:
     dataset = Dataset.objects.get(name="masters")
     check = Check.objects.create(
-        environment=generation.environment, dataset=dataset, definition=datasets.definition(dataset),
-        definition_digest=datasets.definition_digest(dataset), generation=generation, source=generation.stem,
+        environment=generation.environment, dataset=dataset, definition=dataset_registry.definition(dataset),
+        definition_digest=dataset_registry.definition_digest(dataset), generation=generation, source=generation.stem,
         run=over(Run.Kind.CHECK, f"generation:{generation.pk}", generation.environment),
     )  # fmt: skip
     Check.objects.filter(pk=check.pk).update(outcome="passed", keys=3, rows=3, finished_at=Now())
@@ -192,7 +194,7 @@ def submitted(
     world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES
 ) -> CleanupStage:
     """Waiting for the reviewer."""
-    cleanup.submit(checked(request, slug, names), by=world.people.operator)
+    cleanup_requests.submit(checked(request, slug, names), by=world.people.operator)
     return stage_of(request, slug)
 
 
@@ -210,19 +212,19 @@ def approval_of(stage: CleanupStage) -> ApprovalRequest:
 
 def approve(world: GateWorld, request: ApprovalRequest) -> None:
     """The reviewer says yes."""
-    approvals.approve(request, by=world.people.reviewer, shown=request.digest)
+    approval_gate.approve(request, by=world.people.reviewer, shown=request.digest)
 
 
 def started(world: GateWorld, request: CleanupRequest, slug: str = "qa", names: Sequence[str] = NAMES) -> CleanupStage:
     """Claimed, with its run."""
-    cleanup.start_deletion(approved(world, request, slug, names), by=world.people.operator)
+    cleanup_requests.start_deletion(approved(world, request, slug, names), by=world.people.operator)
     return stage_of(request, slug)
 
 
 def lease_of(stage: CleanupStage) -> Lease:
     """A worker's right to the stage's run."""
     assert stage.run is not None
-    lease = leases.take(stage.run.pk)
+    lease = run_lease.take(stage.run.pk)
     assert lease is not None
     return lease
 
@@ -237,7 +239,7 @@ def proven(stage: CleanupStage) -> CleanupStage:
 
 def accept(world: GateWorld, stage: CleanupStage) -> CleanupStage:
     """An operator tried the application."""
-    closing.accept_stage(stage, note="Opened the pages, all well", by=world.people.operator)
+    cleanup_completion.accept_stage(stage, note="Opened the pages, all well", by=world.people.operator)
     return stage_of(stage.request, stage.environment.slug)
 
 

@@ -12,22 +12,21 @@ from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
 from audit.verify import verify
 from backups.models import CleanupStage
-from kvops import database_roles as grants
-from kvops import queue
+from kvops import database_roles, queue
 from kvops.models import Key
-from kvops.supervision import cluster as supervision
+from kvops.supervision import cluster as worker_cluster
 from kvops.supervision import heartbeats, sweep
 from tests import make
 from tests.audit.make import sql, triggers_off, write
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.constraints.kvops_rows import REQUEST_FROZEN
 from tests.database_roles import Roles, roles
 
 __all__ = ["roles"]
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-AUDIT_TABLES = sorted(grants.AUDIT_TABLES)
-PROTECTED = [*AUDIT_TABLES, *sorted(grants.FROZEN)]
+AUDIT_TABLES = sorted(database_roles.AUDIT_TABLES)
+PROTECTED = [*AUDIT_TABLES, *sorted(database_roles.FROZEN)]
 
 
 @pytest.fixture
@@ -73,7 +72,7 @@ def test_the_application_cannot_edit_what_a_reviewer_is_shown(application: psyco
 
 
 def test_the_columns_without_grant_are_those_the_trigger_freezes() -> None:
-    assert grants.FROZEN["kvops_approvalrequest"] == {*REQUEST_FROZEN, "standing_until"}
+    assert database_roles.FROZEN["kvops_approvalrequest"] == {*REQUEST_FROZEN, "standing_until"}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +133,7 @@ def test_the_verifier_changes_nothing(verifier: psycopg.Connection, table: str, 
 
 def test_the_verifier_reads_the_record_and_nothing_else(verifier: psycopg.Connection) -> None:
     for (table,) in verifier.execute(TABLES).fetchall():
-        if table in grants.AUDIT_TABLES:
+        if table in database_roles.AUDIT_TABLES:
             verifier.execute(f'SELECT FROM "{table}"')
         else:
             refused(verifier, f'SELECT FROM "{table}"')
@@ -150,19 +149,19 @@ def test_the_verifier_verifies(roles: Roles) -> None:
 
 def test_the_application_does_all_of_the_work(roles: Roles, estate: make.Estate, people: make.People) -> None:
     with roles.working_as(roles.application):
-        cleaning.estate_with_masters(estate)
-        request = cleaning.asked(people)
-        cleaning.accepted(request, people)
-        stage = cleaning.confirmed(request, people, "production")
-        cleaning.scan(estate.production)
+        cleanup_helpers.estate_with_masters(estate)
+        request = cleanup_helpers.asked(people)
+        cleanup_helpers.accepted(request, people)
+        stage = cleanup_helpers.confirmed(request, people, "production")
+        cleanup_helpers.scan(estate.production)
     assert stage.state == CleanupStage.State.CONFIRMED
     assert not Key.objects.under("master:").filter(namespace=estate.production).exists()
 
 
 def test_the_application_supervises_and_tidies_up(roles: Roles, people: make.People) -> None:
     with roles.working_as(roles.application):
-        supervision.send_canary()
-        supervision.send_canary()
+        worker_cluster.send_canary()
+        worker_cluster.send_canary()
         sweep.sweep_once()
         Task.objects.all().delete()
         OrmQ.objects.all().delete()

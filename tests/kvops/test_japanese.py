@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from audit.models import Entry
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest
 from kvops.wording import english, said, say
 from tests import make
@@ -77,7 +77,7 @@ def test_a_stored_sentence_is_read_in_the_readers_language() -> None:
 
 
 def test_a_sentence_with_facts_waits_for_its_reader() -> None:
-    refused = approvals.ApprovalRefused(say("Run %(pk)s", pk=7))
+    refused = approval_gate.ApprovalRefused(say("Run %(pk)s", pk=7))
     with translation.override("ja"):
         assert str(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "実行 7"
         assert english(say(translation.gettext_lazy("Run %(pk)s"), pk=7)) == "Run 7"

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from audit import log
-from backups.cleanup import completion as closing
-from backups.cleanup import requests as cleanup
+from backups.cleanup import completion as cleanup_completion
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupEntry, CleanupStage, Generation
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, PolicyVersion, Role, Run, User
-from kvops.people import setup as people
-from kvops.runs import driver as runs
+from kvops.people import setup as people_setup
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.audit import flush
 from tests.gate import world as gate
@@ -36,7 +36,7 @@ from tests.torture.model import Model
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 EXAMPLES, STEPS = 10, 50
-REFUSED = (CleanupRefused, approvals.ApprovalRefused, runs.AlreadyOpen, people.SetupRefused)
+REFUSED = (CleanupRefused, approval_gate.ApprovalRefused, run_driver.AlreadyOpen, people_setup.SetupRefused)
 counted: Counter[str] = Counter()
 
 PEOPLE = {
@@ -93,11 +93,11 @@ class Gate(RuleBasedStateMachine):
     def change_a_role(self, name: str, role: str) -> None:
         person, roles = self.people[name], self.model.roles[name]
         if role in roles:
-            people.revoke(person, Role(role), actor=make.SETUP)
+            people_setup.revoke(person, Role(role), actor=make.SETUP)
             roles.remove(role)
         else:
             with log.transaction():
-                people.add(person.email, Role(role), actor=make.SETUP)
+                people_setup.add(person.email, Role(role), actor=make.SETUP)
             roles.add(role)
 
     @rule(name=who)
@@ -144,7 +144,9 @@ class Gate(RuleBasedStateMachine):
 
     @rule(slug=slugs, by=who)
     def submit(self, slug: str, by: str) -> None:
-        self.both("submit", self.model.submit(slug, by), lambda: cleanup.submit(self.stage(slug), by=self.people[by]))
+        self.both(
+            "submit", self.model.submit(slug, by), lambda: cleanup_requests.submit(self.stage(slug), by=self.people[by])
+        )
 
     @rule(slug=slugs, by=who, yes=st.booleans(), shown=st.sampled_from((True, True, True, False)))
     def decide(self, slug: str, by: str, yes: bool, shown: bool) -> None:
@@ -152,7 +154,7 @@ class Gate(RuleBasedStateMachine):
         if asked is None:
             return
         digest = asked.digest if shown else "0" * 64
-        act = approvals.approve if yes else approvals.reject
+        act = approval_gate.approve if yes else approval_gate.reject
         allowed = self.model.decide(slug, by, shown=shown, yes=yes)
         name = "approve" if yes else "reject"
         self.both(name, allowed, lambda: act(asked, by=self.people[by], shown=digest, reason="so"))
@@ -162,25 +164,25 @@ class Gate(RuleBasedStateMachine):
         asked = self.newest(slug)
         if asked is not None:
             allowed = self.model.withdraw(slug, by)
-            self.both("withdraw", allowed, lambda: approvals.withdraw(asked, by=self.people[by]))
+            self.both("withdraw", allowed, lambda: approval_gate.withdraw(asked, by=self.people[by]))
 
     @rule()
     def sweep(self) -> None:
         expected = self.model.expire()
-        assert approvals.expire() == expected
+        assert approval_gate.expire() == expected
         counted["expired"] += expected
 
     @rule(slug=slugs, by=who)
     def start(self, slug: str, by: str) -> None:
         allowed = self.model.start(slug, by)
-        self.both("start", allowed, lambda: cleanup.start_deletion(self.stage(slug), by=self.people[by]))
+        self.both("start", allowed, lambda: cleanup_requests.start_deletion(self.stage(slug), by=self.people[by]))
         counted["production"] += allowed and slug == "production"
 
     @rule(slug=slugs)
     def send_a_chunk(self, slug: str) -> None:
         asked = self.newest(slug)
         if asked is not None and self.model.stages[slug].state not in {"confirmed", "accepted"}:
-            self.both("chunk", self.model.chunk(slug), lambda: approvals.still_valid(asked))
+            self.both("chunk", self.model.chunk(slug), lambda: approval_gate.still_valid(asked))
 
     @rule(slug=slugs)
     def finish(self, slug: str) -> None:
@@ -191,13 +193,17 @@ class Gate(RuleBasedStateMachine):
     def accept(self, slug: str, by: str) -> None:
         act = self.people[by]
         self.both(
-            "accept", self.model.accept(slug, by), lambda: closing.accept_stage(self.stage(slug), note="ok", by=act)
+            "accept",
+            self.model.accept(slug, by),
+            lambda: cleanup_completion.accept_stage(self.stage(slug), note="ok", by=act),
         )
 
     @rule(by=who, common=st.integers(0, 5))
     def end(self, by: str, common: int) -> None:
         if common == 0:
-            self.both("end", self.model.end(by), lambda: closing.end(self.request, reason="x", by=self.people[by]))
+            self.both(
+                "end", self.model.end(by), lambda: cleanup_completion.end(self.request, reason="x", by=self.people[by])
+            )
 
     @rule()
     def ask_again(self) -> None:
@@ -266,10 +272,10 @@ class Gate(RuleBasedStateMachine):
     @rule(slug=slugs, by=who)
     def run_without_a_claim(self, slug: str, by: str) -> None:
         asked = self.newest(slug)
-        with contextlib.suppress(IntegrityError, runs.AlreadyOpen):
+        with contextlib.suppress(IntegrityError, run_driver.AlreadyOpen):
             with log.transaction():
                 person = self.people[by]
-                runs.create(
+                run_driver.create(
                     Run.Kind.DELETE, subject=f"stage:{self.stage(slug).pk}", label="x", person=person, approval=asked,
                     actor=person.actor, environment=self.stage(slug).environment,
                 )  # fmt: skip
@@ -285,7 +291,7 @@ class Gate(RuleBasedStateMachine):
     def claim(self, asked: ApprovalRequest, by: Person) -> None:
         with log.transaction():
             kind = ApprovalRequest.Kind.DELETE_KEYS
-            approvals.claim(asked, kind=kind, subject=asked.subject, digest=asked.digest, by=by)
+            approval_gate.claim(asked, kind=kind, subject=asked.subject, digest=asked.digest, by=by)
 
     def newest(self, slug: str) -> ApprovalRequest | None:
         """The stage's newest request."""

@@ -9,19 +9,18 @@ from django.db.models import F
 from django_q.models import OrmQ
 
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
-from backups.deletion import late_check as reappearance
+from backups.cleanup import requests as cleanup_requests
+from backups.deletion import late_check
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import clock
-from kvops.approvals import gate as approvals
-from kvops.inventory import scan as inventory
+from kvops.approvals import gate as approval_gate
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Family, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.past import Remembering
-from tests.torture import empty_estate as place
-from tests.torture import movable_clock as movable
+from tests.torture import empty_estate, movable_clock
 
 State = CleanupStage.State
 UNSCALED = {
@@ -38,7 +37,7 @@ LIMITED = "Waiting for Cloudflare's request limit."
 class CleanupGround:
     """QA with a namespace that remembers, and its people. The family `mastercache:` needs no D1."""
 
-    def __init__(self, estate: make.Estate, moving: movable.MovableClock) -> None:
+    def __init__(self, estate: make.Estate, moving: movable_clock.MovableClock) -> None:
         self.estate, self.clock, self.people = estate, moving, make.everybody()
         self.cloudflare = estate.cloudflare
         self.cloudflare.clock = self.cloudflare.dates = estate.s3.dates = moving.time
@@ -47,7 +46,7 @@ class CleanupGround:
 
     def begin(self, *, read: str = "bulk") -> None:
         """An empty namespace, nothing asked yet, nothing spent."""
-        place.fresh_budget()
+        empty_estate.fresh_budget()
         self.cloudflare.forget()
         self.between, self.limited = lambda _seconds: None, 0
         qa = self.estate.qa
@@ -68,26 +67,28 @@ class CleanupGround:
                 self.clock.move(wait + 0.01)
                 self.between(wait)
                 self.limited += first.note == LIMITED
-            runs.drive(first.pk)
+            run_driver.drive(first.pk)
             self.between(0.0)
         raise AssertionError("The work does not come to an end.")
 
     def approved(self, tries: int = 6, *, prefix: str = "mastercache:") -> CleanupStage | None:
         """A stage of the keys there are, approved; None when their copy is never whole because somebody deletes."""
-        self.request = cleanup.request(binding="SETTINGS", prefix=prefix, reason="torture", by=self.people.operator)
-        cleanup.state_references(
+        self.request = cleanup_requests.request(
+            binding="SETTINGS", prefix=prefix, reason="torture", by=self.people.operator
+        )
+        cleanup_requests.state_references(
             self.request, commit="4f2a91c", command="rg mastercache:", hits=0, answer="none", by=self.people.operator
         )
         for _ in range(tries):
-            inventory.start_scan(self.estate.qa, actor=make.SETUP)
+            inventory_scan.start_scan(self.estate.qa, actor=make.SETUP)
             self.work(late=False)
             preparation.freeze_stage(self.stage, by=self.people.operator)
             preparation.prepare_stage(self.stage, by=self.people.operator)
             self.work(late=False)
             if self.stage.state == State.VERIFIED:
-                cleaning.share(self.stage, self.people)
-                approval = cleanup.submit(self.stage, by=self.people.operator)
-                approvals.approve(approval, by=self.people.reviewer, shown=approval.digest)
+                cleanup_helpers.share(self.stage, self.people)
+                approval = cleanup_requests.submit(self.stage, by=self.people.operator)
+                approval_gate.approve(approval, by=self.people.reviewer, shown=approval.digest)
                 return self.stage
         return None
 
@@ -112,24 +113,24 @@ class CleanupGround:
 
     def deleted(self, *, resumes: int = 3) -> None:
         """Start the deletion and see it through, with its proof; what failed is tried again so often."""
-        cleanup.start_deletion(self.stage, by=self.people.operator)
+        cleanup_requests.start_deletion(self.stage, by=self.people.operator)
         for _ in range(resumes + 1):
             self.work(late=False)
             failed = Run.objects.filter(subject=f"stage:{self.stage.pk}", state__in=Run.RESUMABLE).first()
             if failed is None:
                 return
-            runs.resume(failed, actor=self.people.operator.actor)
+            run_driver.resume(failed, actor=self.people.operator.actor)
 
     def close(self) -> None:
         """Accept the stage, so that the next clean-up may be asked for."""
         stage = self.stage
         if stage.state == State.CONFIRMED:
-            if cleanup.leftovers(stage).exists():
-                cleanup.explain_leftovers(stage, note="torture", by=self.people.operator)
+            if cleanup_requests.leftovers(stage).exists():
+                cleanup_requests.explain_leftovers(stage, note="torture", by=self.people.operator)
             if stage.reappearances.unseen().exists():
-                reappearance.acknowledge_reappearances(stage, note="torture", last=10**12, by=self.people.operator)
-            cleanup.accept_stage(stage, note="torture", by=self.people.operator)
-        cleanup.end(CleanupRequest.objects.get(pk=self.request.pk), reason="torture", by=self.people.operator)
+                late_check.acknowledge_reappearances(stage, note="torture", last=10**12, by=self.people.operator)
+            cleanup_requests.accept_stage(stage, note="torture", by=self.people.operator)
+        cleanup_requests.end(CleanupRequest.objects.get(pk=self.request.pk), reason="torture", by=self.people.operator)
 
 
 @contextmanager
@@ -138,8 +139,8 @@ def ground() -> Iterator[CleanupGround]:
     with ExitStack() as stack:
         for name, seconds in UNSCALED.items():
             stack.enter_context(patch(f"kvops.timing.{name}", seconds))
-        estate = stack.enter_context(place.estate())
-        yield CleanupGround(estate, stack.enter_context(movable.clock()))
+        estate = stack.enter_context(empty_estate.estate())
+        yield CleanupGround(estate, stack.enter_context(movable_clock.clock()))
 
 
 def rng_of(row: str, seed: int, number: int) -> random.Random:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup import stages
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Restore
-from backups.restores import undo
+from backups.restores import undo as stage_undo
 from kvops.models import Namespace, Run, Scan
 
 State = CleanupStage.State
@@ -49,7 +49,7 @@ def due() -> Click | None:
 
 def _undo(asked: CleanupRequest) -> Click | None:
     stage = asked.stages.get(environment__slug="production")
-    return Click("start-undo", stage=stage) if undo.undo_of(stage) is None else None
+    return Click("start-undo", stage=stage) if stage_undo.undo_of(stage) is None else None
 
 
 def _move(stage: CleanupStage) -> Click | None:
@@ -68,7 +68,7 @@ def _pauses(run: Run | None) -> bool:
 
 
 def _unexplained(stage: CleanupStage) -> bool:
-    return cleanup.leftovers(stage).exists() and not stage.leftovers_note
+    return cleanup_requests.leftovers(stage).exists() and not stage.leftovers_note
 
 
 def _before_the_submit(stage: CleanupStage) -> str:

@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from itertools import product
 from unittest.mock import patch
 
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import Generation, Restore
-from backups.restores import requests as restores
-from backups.restores import selection as selecting
+from backups.restores import requests as restore_requests
+from backups.restores import selection as restore_selection
 from backups.restores.moves import RestoreRefused
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import Family, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.fakes.namespaces import Item
 from tests.fakes.writers import Writer
-from tests.torture import odd_keys as odd
+from tests.torture import odd_keys
 from tests.torture.cleanup_ground import CleanupGround, ground, rng_of
 from tests.torture.overwriting import ROUTES, OverwriteJudge
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
@@ -60,20 +60,20 @@ def _trial(here: CleanupGround, rng: random.Random, kind: str, policy: Restore.O
     here.begin()
     Family.objects.filter(pattern=PREFIX).update(read=rng.choice(("bulk", "bulk", "exact")))
     later = int(here.clock.time()) + 10**8
-    keys = odd.keys(rng, rng.randrange(10, 60), prefix=PREFIX, base=later, large=rng.random() < 0.1)
+    keys = odd_keys.keys(rng, rng.randrange(10, 60), prefix=PREFIX, base=later, large=rng.random() < 0.1)
     backups = {item.name: item for item in keys}
     for item in keys:
         here.kv.put(item)
     generation = _backed_up(here)
     names = _change(here, rng, kind, policy, backups)
     operator = here.people.operator
-    restore = selecting.prepare_restore(generation, on_conflict=policy, actor=operator.actor, person=operator)
+    restore = restore_selection.prepare_restore(generation, on_conflict=policy, actor=operator.actor, person=operator)
     here.work(late=False)
     judge = OverwriteJudge(here, backups)
     run = _started(here, rng, restore, lambda: _meddle(here, rng, kind, names))
     stopped = run is None or _seen_through(here, restore, run)
     if run is None:
-        restores.give_up(restore, actor=operator.actor)
+        restore_requests.give_up(restore, actor=operator.actor)
     restore = Restore.objects.get(pk=restore.pk)
     found = judge.verdict(restore)
     return {
@@ -88,7 +88,7 @@ def _trial(here: CleanupGround, rng: random.Random, kind: str, policy: Restore.O
 
 
 def _backed_up(here: CleanupGround) -> Generation:
-    made = generations.start_backup(here.estate.qa, prefixes=[PREFIX], actor=make.SETUP)
+    made = generation_start.start_backup(here.estate.qa, prefixes=[PREFIX], actor=make.SETUP)
     here.work(late=False)
     return Generation.objects.verified().select_related("environment", "namespace").get(pk=made.pk)
 
@@ -114,7 +114,7 @@ def _other_value(rng: random.Random, item: Item) -> Item:
 
 
 def _other_metadata(rng: random.Random, item: Item) -> Item:
-    return replace(item, metadata=_other(item.metadata, (None, *odd.METADATA), rng))
+    return replace(item, metadata=_other(item.metadata, (None, *odd_keys.METADATA), rng))
 
 
 def _other_expiration(rng: random.Random, item: Item) -> Item:
@@ -161,13 +161,13 @@ def _started(here: CleanupGround, rng: random.Random, restore: Restore, meddle: 
     if moment == 0:
         meddle()
     try:
-        approval = restores.submit(Restore.objects.get(pk=restore.pk), reason="torture", by=operator)
+        approval = restore_requests.submit(Restore.objects.get(pk=restore.pk), reason="torture", by=operator)
     except RestoreRefused:
         return None
-    approvals.approve(approval, by=here.people.reviewer, shown=approval.digest)
+    approval_gate.approve(approval, by=here.people.reviewer, shown=approval.digest)
     if moment == 1:
         meddle()
-    run = restores.start(restore, by=operator)
+    run = restore_requests.start(restore, by=operator)
     if moment == 2:
         meddle()
     return run
@@ -183,9 +183,9 @@ def _seen_through(here: CleanupGround, restore: Restore, run: Run) -> bool:
             break
         conflict = conflict or run.error_code == "conflict"
         if conflict or attempt == 2:
-            restores.end_early(restore, by=here.people.operator)
+            restore_requests.end_early(restore, by=here.people.operator)
         else:
-            runs.resume(run, actor=here.people.operator.actor)
+            run_driver.resume(run, actor=here.people.operator.actor)
     return conflict
 
 

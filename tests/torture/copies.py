@@ -10,13 +10,13 @@ from copy import copy as copied
 from hashlib import sha256
 
 from backups.bucket.r2 import ObjectMissing
-from backups.generations import start as generations
-from backups.generations import verification as readback
+from backups.generations import start as generation_start
+from backups.generations import verification as generation_verification
 from backups.models import Generation
 from kvops.models import Run
 from tests import make
 from tests.audit.make import triggers_off
-from tests.torture import empty_estate as place
+from tests.torture import empty_estate
 from tests.torture.damage import BackupObjects, Change, Damage, damage
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
@@ -40,8 +40,8 @@ def fill(estate: make.Estate, seed: int, keys: int = KEYS) -> None:
 
 def back_up(estate: make.Estate) -> Generation:
     """A complete copy that nothing has read back yet."""
-    place.fresh_budget()
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    empty_estate.fresh_budget()
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     if made.status != Generation.Status.COMPLETE:
@@ -56,7 +56,7 @@ def stored(estate: make.Estate, generation: Generation, other: BackupObjects | N
 
 
 def _corruption(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
-    with place.estate() as estate, place.small_parts(PART), place.not_read_back():
+    with empty_estate.estate() as estate, empty_estate.small_parts(PART), empty_estate.not_read_back():
         fill(estate, seed + 1)
         other = stored(estate, back_up(estate))
         fill(estate, seed)
@@ -86,9 +86,9 @@ def _verdict(generation: Generation, backup: BackupObjects, change: Change | Non
         yield body
 
     try:
-        for _ in readback.StoredBackup(generation, opened, lambda: None).compared():
+        for _ in generation_verification.StoredBackup(generation, opened, lambda: None).compared():
             pass
-    except readback.WRONG:
+    except generation_verification.WRONG:
         return False
     return True
 
@@ -134,7 +134,7 @@ def _whole(estate: make.Estate, other: BackupObjects, seed: int, number: int) ->
 
 def _verified(generation: Generation) -> bool:
     """Whether a verification run over HTTP ends with "verified"."""
-    run = generations.start_verification(generation, actor=make.SETUP)
+    run = generation_start.start_verification(generation, actor=make.SETUP)
     make.work()
     run.refresh_from_db()
     generation.refresh_from_db()

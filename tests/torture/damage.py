@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from backups import archive as manifest
+from backups import archive
 from backups.archive import Manifest, Part
 from kvops.cloudflare import KvEntry
 
@@ -30,7 +30,7 @@ class BackupObjects:
     @property
     def document(self) -> Manifest:
         """The manifest."""
-        return manifest.parse_manifest(self.objects[self.manifest_key])
+        return archive.parse_manifest(self.objects[self.manifest_key])
 
     @property
     def parts(self) -> list[Part]:
@@ -200,13 +200,13 @@ def _resealed(forge: Callable[[list[list[KvEntry]], random.Random], None], *, to
             for made in _written(found, backup.document.stem, number):
                 sealed.append(made.part)
                 change |= {made.part.key: made.body, made.part.digests_key: made.digests}
-        counts = manifest.Counts(
+        counts = archive.Counts(
             keys=sum(p.keys for p in sealed), value_bytes=sum(p.value_bytes for p in sealed), vanished=0
         )
         forged = replace(
-            backup.document, parts=tuple(sealed), counts=counts, digest_root=manifest.parts_root(tuple(sealed))
+            backup.document, parts=tuple(sealed), counts=counts, digest_root=archive.parts_root(tuple(sealed))
         )
-        forged, notes = manifest.with_restore_notes(forged)
+        forged, notes = archive.with_restore_notes(forged)
         change |= {forged.restore_key: notes, forged.key: forged.to_json()}
         return Damage(kind, change, forged if told else None)
 
@@ -214,11 +214,11 @@ def _resealed(forge: Callable[[list[list[KvEntry]], random.Random], None], *, to
 
 
 def _entries(backup: BackupObjects, part: Part) -> Iterator[KvEntry]:
-    return manifest.read_entries([backup.objects[part.key]])
+    return archive.read_entries([backup.objects[part.key]])
 
 
-def _written(entries: Iterable[KvEntry], stem: str, number: int) -> tuple[manifest.DataObject, ...]:
-    writer = manifest.PartWriter()
+def _written(entries: Iterable[KvEntry], stem: str, number: int) -> tuple[archive.DataObject, ...]:
+    writer = archive.PartWriter()
     for entry in sorted(entries, key=lambda one: one.name.encode()):
         if not writer.add(entry):
             raise AssertionError("the forged part is too large")

@@ -53,14 +53,14 @@ def main() -> None:
     os.environ["LOG_LEVEL"] = "ERROR"
     os.environ["KVOPS_TIME_SCALE"] = sys.argv[2]
     django.setup()
-    from kvops.runs import driver as runs  # noqa: PLC0415
-    from tests.torture import empty_estate as place  # noqa: PLC0415
+    from kvops.runs import driver as run_driver  # noqa: PLC0415
+    from tests.torture import empty_estate  # noqa: PLC0415
 
-    with place.no_waiting(), place.small_parts(int(sys.argv[1])), place.not_read_back():
+    with empty_estate.no_waiting(), empty_estate.small_parts(int(sys.argv[1])), empty_estate.not_read_back():
         for line in sys.stdin:
             child = os.fork()
             if not child:
-                runs.drive(int(line))
+                run_driver.drive(int(line))
                 os._exit(0)
             print(child, flush=True)
             print(os.wait4(child, 0)[2].ru_maxrss * 1024, flush=True)

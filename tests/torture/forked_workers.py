@@ -122,11 +122,11 @@ def _load() -> None:
 
     from backups.bucket.r2 import R2Store  # noqa: PLC0415
     from backups.cleanup import cost  # noqa: PLC0415
-    from backups.deletion import chunks  # noqa: PLC0415
+    from backups.deletion import chunks as deletion_chunks  # noqa: PLC0415
     from tests.torture import boundaries  # noqa: F401, PLC0415
 
     # So that a handful of keys goes through everything that more than a hundred would.
-    for module in (chunks, cost):
+    for module in (deletion_chunks, cost):
         vars(module)["FIRST_CHUNK"] = FIRST_CHUNK
     for kind in kinds.KINDS.values():
         import_string(kind.handler)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from functools import partial
 
-from tests.torture import lanes_with_postgres as apart
+from tests.torture import lanes_with_postgres
 from tests.torture.rows import Found, TortureFigure, TortureRow
 
 KINDS = ("pusher", "database", "worker", "monitor", "sentinel")
@@ -41,7 +41,7 @@ def figures(found: Sequence[Found], *, bounds: bool) -> list[TortureFigure]:
 
 
 def _row(name: str, n: int, slice_: int, *, scale: float, lanes: int) -> TortureRow:
-    trials = partial(apart.trials, lane=LANE, scale=scale, lanes=lanes)
+    trials = partial(lanes_with_postgres.trials, lane=LANE, scale=scale, lanes=lanes)
     return TortureRow(name, "A10", n, slice_, trials, partial(figures, bounds=scale == 1), scale)
 
 

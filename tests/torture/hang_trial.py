@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from kvops import timing
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Heartbeat, Run
 from tests import make
 from tests.clusters import MANAGE, Worker, alive
@@ -148,7 +148,7 @@ class HangLane:
         self._noticed_at = time.monotonic()
 
     def _scan(self, slug: str) -> Run:
-        return inventory.start_scan(getattr(self._estate, slug), actor=make.SETUP).run
+        return inventory_scan.start_scan(getattr(self._estate, slug), actor=make.SETUP).run
 
     def _done(self, run: Run) -> bool:
         return Run.objects.filter(pk=run.pk, state=Run.State.SUCCEEDED).exists()

@@ -17,10 +17,10 @@ from django_q.signing import SignedPackage
 from backups.cleanup import stages
 from backups.restores import moves as restore_moves
 from kvops import clock, tasks, timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import Person, Run
 from kvops.outages import AWAY
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.supervision import sweep
 from tests.torture.clicks import Stuck
 
@@ -31,9 +31,9 @@ SWEEPS = 3
 LOAD_AGAIN = (
     stages.CleanupRefused,
     restore_moves.RestoreRefused,
-    approvals.ApprovalRefused,
-    runs.AlreadyOpen,
-    runs.NotResumable,
+    approval_gate.ApprovalRefused,
+    run_driver.AlreadyOpen,
+    run_driver.NotResumable,
 )
 """What a person reads who was overtaken by another."""
 

@@ -1,6 +1,6 @@
 """A2, A9, A11, A18: SIGKILLs at random moments of the main job: worker, cluster, sweep, web server, Postgres.
 
-All of them are real processes, in lanes with a Postgres of their own (`apart.py`); the fakes, the people and the judge
+All of them are real processes, in lanes with a Postgres of their own (`lanes_with_postgres.py`); the fakes, the people and the judge
 are in the lane's. A trial has up to eight kills; n is chosen so that there are more than a thousand in all. What a
 killed worker leaves behind is left alone for a trial: systemd and Docker would end it too.
 """
@@ -8,8 +8,7 @@ killed worker leaves behind is left alone for a trial: systemd and Docker would 
 from collections.abc import Sequence
 from functools import partial
 
-from tests.torture import crashes
-from tests.torture import lanes_with_postgres as apart
+from tests.torture import crashes, lanes_with_postgres
 from tests.torture.lanes import SCALE
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
@@ -36,5 +35,5 @@ def figures(found: Sequence[Found]) -> list[TortureFigure]:
     ]
 
 
-_trials = partial(apart.trials, lane="tests.torture.kill_trial.KillLane", scale=SCALE, lanes=2)
+_trials = partial(lanes_with_postgres.trials, lane="tests.torture.kill_trial.KillLane", scale=SCALE, lanes=2)
 ROWS = (TortureRow("kills", "A2, A9, A11, A18", 144, 0, _trials, figures, SCALE),)

@@ -7,13 +7,13 @@ chunk.
 from collections.abc import Callable
 
 from backups.cleanup import preparation, sharing
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupStage
-from backups.restores import undo
-from kvops.approvals import gate as approvals
-from kvops.inventory import scan as inventory
+from backups.restores import undo as stage_undo
+from kvops.approvals import gate as approval_gate
+from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Person
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests.torture import clicks
 from tests.torture.job import TortureJob
 
@@ -32,35 +32,35 @@ class MainJob(TortureJob):
         self._say(click.what)
         namespace, stage = click.namespace, click.stage
         if namespace is not None:
-            inventory.start_scan(namespace, actor=self._operator.actor, person=self._operator)
+            inventory_scan.start_scan(namespace, actor=self._operator.actor, person=self._operator)
         elif stage is not None:
             _MOVES[click.what](stage, self._operator, self._reviewer)
         else:
-            cleanup.request(binding="SETTINGS", prefix="master:", reason="moved to D1", by=self._operator)
+            cleanup_requests.request(binding="SETTINGS", prefix="master:", reason="moved to D1", by=self._operator)
         return True
 
 
 def _references(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
     searched = {"commit": "4f2a91c", "command": 'rg "master:"', "answer": "none"}
-    cleanup.state_references(stage.request, **searched, hits=0, by=operator)
+    cleanup_requests.state_references(stage.request, **searched, hits=0, by=operator)
 
 
 def _approve(stage: CleanupStage, _operator: Person, reviewer: Person) -> None:
     asked = ApprovalRequest.objects.get(cleanupstage=stage)
-    approvals.approve(asked, by=reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=reviewer, shown=asked.digest)
 
 
 def _resume(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
     assert stage.run
-    runs.resume(stage.run, actor=operator.actor)
+    run_driver.resume(stage.run, actor=operator.actor)
 
 
 def _explain(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
-    cleanup.explain_leftovers(stage, note="written again by the shop", by=operator)
+    cleanup_requests.explain_leftovers(stage, note="written again by the shop", by=operator)
 
 
 def _accept(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
-    cleanup.accept_stage(stage, note="Opened the pages, all well", by=operator)
+    cleanup_requests.accept_stage(stage, note="Opened the pages, all well", by=operator)
 
 
 _MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {
@@ -68,12 +68,12 @@ _MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {
     "prepare": lambda stage, operator, _: preparation.prepare_stage(stage, by=operator),
     "references": _references,
     "share": lambda stage, operator, _: sharing.state(stage, place="#kv-cleanup, with Reviewer", by=operator),
-    "submit": lambda stage, operator, _: cleanup.submit(stage, by=operator),
+    "submit": lambda stage, operator, _: cleanup_requests.submit(stage, by=operator),
     "approve": _approve,
-    "claim": lambda stage, operator, _: cleanup.start_deletion(stage, by=operator),
+    "claim": lambda stage, operator, _: cleanup_requests.start_deletion(stage, by=operator),
     "resume": _resume,
     "explain": _explain,
     "accept": _accept,
-    "start-undo": lambda stage, operator, _: undo.start_undo(stage, by=operator),
+    "start-undo": lambda stage, operator, _: stage_undo.start_undo(stage, by=operator),
 }
 """What a click on a stage does, given the operator and the reviewer."""

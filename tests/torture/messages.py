@@ -18,7 +18,7 @@ from django_q.models import OrmQ
 from audit import log
 from kvops import timing
 from kvops.models import Environment, Notification, NotificationEvent
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from tests.audit import flush
 from tests.fakes.http import Reply
 from tests.fakes.slack import FakeSlack
@@ -64,7 +64,7 @@ class _MessageTrial:
         title, fails = f"message {number}", self.rng.random() < 0.2
         with suppress(RolledBack), log.transaction():
             for _ in range(self.rng.choice([1, 2])):
-                notifications.post(
+                outbox.post(
                     NotificationEvent.GENERATION_MADE,
                     subject=f"generation:{number}",
                     title=title,
@@ -76,7 +76,7 @@ class _MessageTrial:
 
     def _round(self, *, up: bool) -> None:
         """A round of the sweep, and a worker that takes what it rang for, sometimes twice."""
-        notifications.send_due()
+        outbox.send_due()
         waiting = [int(row.task["args"][0]) for row in OrmQ.objects.order_by("pk")]
         OrmQ.objects.all().delete()
         for pk in waiting * self.rng.choice([1, 2]):
@@ -86,9 +86,9 @@ class _MessageTrial:
             dies = up and self.rng.random() < 0.05
             with (
                 suppress(DiedBeforeWriting),
-                patch.object(notifications, "_delivered", self._die if dies else notifications._delivered),
+                patch.object(outbox, "_delivered", self._die if dies else outbox._delivered),
             ):
-                notifications.deliver(pk)
+                outbox.deliver(pk)
             self.slack.script.clear()
 
     def _die(self, _mine: Notification) -> None:

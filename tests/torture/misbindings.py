@@ -15,21 +15,21 @@ from unittest.mock import patch
 import httpx
 from django.db import IntegrityError
 
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
-from kvops.approvals import gate as approvals
-from kvops.environments import apply as environments
-from kvops.environments import definition as estate
+from kvops.approvals import gate as approval_gate
+from kvops.environments import apply as environments_apply
+from kvops.environments import definition as environments_definition
 from kvops.environments.toml import Applied, DefinitionRefused
 from kvops.models import Database, Environment, Namespace, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import judge, make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.gate import world as gate
-from tests.torture import empty_estate as place
+from tests.torture import empty_estate
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 QA, PRODUCTION = "qa", "production"
@@ -48,7 +48,7 @@ class MisbindingGround:
 
     def stage(self) -> CleanupStage:
         """As it is now."""
-        return cleaning.stage_of(self.request, PRODUCTION)
+        return cleanup_helpers.stage_of(self.request, PRODUCTION)
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,8 @@ def _in_force(ground: MisbindingGround, case: Misbinding) -> bool:
     """Whether the wrong file takes effect without a second person."""
     assert case.text
     try:
-        applied = environments.apply_environments(case.text(_file(), ground), actor=make.SETUP)
-    except (DefinitionRefused, approvals.ApprovalRefused):
+        applied = environments_apply.apply_environments(case.text(_file(), ground), actor=make.SETUP)
+    except (DefinitionRefused, approval_gate.ApprovalRefused):
         return False
     return isinstance(applied, Applied)
 
@@ -229,7 +229,7 @@ def _file() -> str:
 
 
 def _data() -> list[dict[str, Any]]:
-    data: dict[str, Any] = estate.as_data(environments.environments_in_force())
+    data: dict[str, Any] = environments_definition.as_data(environments_apply.environments_in_force())
     return list(data["environment"])
 
 
@@ -245,45 +245,45 @@ def _carry_out(ground: MisbindingGround, case: Misbinding, moment: str) -> bool:
     """Start the deletion and let a worker come to an end with it; whether the database itself refused the binding."""
     try:
         if moment == "claimed":
-            cleanup.start_deletion(ground.stage(), by=ground.people.operator)
+            cleanup_requests.start_deletion(ground.stage(), by=ground.people.operator)
         case.rows(ground)
         if moment == "approved":
-            cleanup.start_deletion(ground.stage(), by=ground.people.operator)
+            cleanup_requests.start_deletion(ground.stage(), by=ground.people.operator)
     except IntegrityError:
         return True
-    except (CleanupRefused, approvals.ApprovalRefused):
+    except (CleanupRefused, approval_gate.ApprovalRefused):
         return False
     run = Run.objects.get(approval_id=ground.stage().approval_id)
     for _ in range(10):
         Run.objects.filter(pk=run.pk).update(wake_at=None)
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
     return False
 
 
 def _misbindings(_seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     with ExitStack() as stack:
-        made = stack.enter_context(place.estate())
+        made = stack.enter_context(empty_estate.estate())
         stack.enter_context(patch.object(timing, "SETTLE", 0.02))
         stack.enter_context(patch.object(timing, "STALE", 0.0))
         foreign = stack.enter_context(FakeCloudflare())
         stack.enter_context(gate.undone())
         people = make.everybody()
-        cleaning.estate_with_masters(made)
-        request = cleaning.asked(people)
-        cleaning.accepted(request, people)
-        cleaning.approved(request, people, PRODUCTION)
+        cleanup_helpers.estate_with_masters(made)
+        request = cleanup_helpers.asked(people)
+        cleanup_helpers.accepted(request, people)
+        cleanup_helpers.approved(request, people, PRODUCTION)
         ground = MisbindingGround(made, people, request, foreign)
         for number in numbers:
-            place.fresh_budget()
+            empty_estate.fresh_budget()
             yield number, _trial(ground, number)
         _untouched(ground)
 
 
 def _untouched(ground: MisbindingGround) -> None:
     """Rightly bound it is carried out, or the trials would prove nothing."""
-    cleanup.start_deletion(ground.stage(), by=ground.people.operator)
+    cleanup_requests.start_deletion(ground.stage(), by=ground.people.operator)
     make.work()
-    if set(cleaning.journal(ground.estate, PRODUCTION)) != set(cleaning.NAMES):
+    if set(cleanup_helpers.journal(ground.estate, PRODUCTION)) != set(cleanup_helpers.NAMES):
         raise AssertionError("The deletion that is bound rightly was not carried out.")
 
 

@@ -15,7 +15,7 @@ from django.db.models import Field, Model
 from django.db.models.functions import Now
 from django.db.transaction import atomic
 
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import (
     BucketProtection,
@@ -28,7 +28,7 @@ from backups.models import (
     GenerationEntry,
 )
 from kvops import clock
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import (
     ApprovalRequest,
     Database,
@@ -38,10 +38,10 @@ from kvops.models import (
     PolicyVersion,
     Run,
 )
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.gate import world as gate
-from tests.torture import empty_estate as place
+from tests.torture import empty_estate
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 LATER = "frozen_at confirm_run late_run deleted skipped first_listing_at second_listing_at empty_reason leftovers_note"
@@ -256,11 +256,11 @@ def _carry_out(ground: MutationGround) -> bool:
     try:
         if ground.stage.run is None:
             stage = CleanupStage.objects.get(pk=ground.stage.pk)
-            _to_the_first_chunk(cleanup.start_deletion(stage, by=ground.world.people.operator))
+            _to_the_first_chunk(cleanup_requests.start_deletion(stage, by=ground.world.people.operator))
         run = Run.objects.get(approval_id=ground.stage.approval_id)
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
         run.refresh_from_db()
-    except (CleanupRefused, approvals.ApprovalRefused):
+    except (CleanupRefused, approval_gate.ApprovalRefused):
         return False
     except Exception:  # noqa: BLE001 # whatever it was, the journal tells whether anything was deleted
         return True
@@ -278,16 +278,16 @@ def _refill(estate: make.Estate) -> None:
 
 
 def _mutations(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
-    with place.estate() as estate, gate.undone():
+    with empty_estate.estate() as estate, gate.undone():
         world = gate.around(estate.qa, estate.production)
         _refill(estate)
         request = gate.asked(world)
         gate.accepted(world, request)
         stage = gate.approved(world, request, "production")
-        place.fresh_budget()
+        empty_estate.fresh_budget()
         for number in (number for number in numbers if not number % 2):
             yield number, _trial(MutationGround(world, estate, stage), seed, number)
-        _to_the_first_chunk(cleanup.start_deletion(stage, by=world.people.operator))
+        _to_the_first_chunk(cleanup_requests.start_deletion(stage, by=world.people.operator))
         stage = gate.stage_of(request, "production")
         for number in (number for number in numbers if number % 2):
             yield number, _trial(MutationGround(world, estate, stage), seed, number)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.deletion import end as ending
-from backups.deletion import settle as settling
+from backups.deletion import settle as deletion_settle
 from backups.deletion.send import Sender
 from kvops.models import Run
 from tests.fakes.past import Lag
@@ -103,7 +103,7 @@ def _end_early(here: CleanupGround, case: PartialAnswer, rng: random.Random, nam
     _leave_all(here, case, names)
     here.cloudflare.fault("bulk_delete", "effect_then_reset")
     with _stopped(here, case, looked=rng.random() < 0.5):
-        cleanup.start_deletion(here.stage, by=here.people.operator)
+        cleanup_requests.start_deletion(here.stage, by=here.people.operator)
         here.work(late=False)
     ending.end_early(here.stage, by=here.people.operator)
 
@@ -111,7 +111,7 @@ def _end_early(here: CleanupGround, case: PartialAnswer, rng: random.Random, nam
 @contextmanager
 def _stopped(here: CleanupGround, case: PartialAnswer, *, looked: bool) -> Iterator[None]:
     """A person asks the deletion to stop once it has sent as many deletes as the case has tries."""
-    where, name = (settling, "settle_chunk") if looked else (Sender, "_sent")
+    where, name = (deletion_settle, "settle_chunk") if looked else (Sender, "_sent")
     real = getattr(where, name)
 
     def ask_first(*args: object, **more: object) -> None:

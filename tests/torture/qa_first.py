@@ -12,11 +12,11 @@ from itertools import product
 from django.db import IntegrityError
 from django.db.models.functions import Now
 
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupException, CleanupRequest, CleanupStage, Dataset, Reappearance
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import Family, PolicyVersion
 from tests.audit import flush
 from tests.gate import world as gate
@@ -128,10 +128,10 @@ def _trial(world: gate.GateWorld, request: CleanupRequest, number: int) -> Found
 def _submits(world: gate.GateWorld, request: CleanupRequest) -> bool:
     """The stage is prepared anew, with everything but QA's evidence as it must be."""
     with gate.undone():
-        approvals.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
+        approval_gate.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
         try:
-            cleanup.submit(gate.checked(request, "production"), by=world.people.operator)
-        except (CleanupRefused, approvals.ApprovalRefused):
+            cleanup_requests.submit(gate.checked(request, "production"), by=world.people.operator)
+        except (CleanupRefused, approval_gate.ApprovalRefused):
             return False
         return True
 
@@ -141,18 +141,18 @@ def _starts(world: gate.GateWorld, request: CleanupRequest) -> bool:
     stage = gate.stage_of(request, "production")
     with gate.undone():
         try:
-            cleanup.start_deletion(stage, by=world.people.operator)
-        except (CleanupRefused, approvals.ApprovalRefused):
+            cleanup_requests.start_deletion(stage, by=world.people.operator)
+        except (CleanupRefused, approval_gate.ApprovalRefused):
             return False
         return True
 
 
 def _starts_anew(world: gate.GateWorld, request: CleanupRequest) -> bool:
     """Approved once more, with QA's evidence as it is now."""
-    approvals.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
+    approval_gate.withdraw(gate.approval_of(gate.stage_of(request, "production")), by=world.people.operator)
     try:
         gate.approved(world, request, "production")
-    except (CleanupRefused, approvals.ApprovalRefused):
+    except (CleanupRefused, approval_gate.ApprovalRefused):
         return False
     return _starts(world, request)
 

@@ -10,17 +10,17 @@ from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.db.transaction import atomic
 
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.deletion import end as ending
 from backups.models import CleanupEntry, CleanupStage
 from kvops import clock, timing
 from kvops.approvals import evidence
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person, PolicyVersion, Role, Run
-from kvops.people import setup as people
-from kvops.runs import driver as runs
+from kvops.people import setup as people_setup
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
-from kvops.runs import lease as leases
+from kvops.runs import lease as run_lease
 from tests import make
 from tests.gate import world as gate
 
@@ -70,13 +70,13 @@ def checked(_ground: RaceGround) -> None:
 
 def submitted(ground: RaceGround) -> None:
     """A request waits for a decision."""
-    cleanup.submit(ground.now(), by=ground.operators[0])
+    cleanup_requests.submit(ground.now(), by=ground.operators[0])
 
 
 def approve(ground: RaceGround) -> None:
     """The reviewer says yes."""
     asked = ground.asked()
-    approvals.approve(asked, by=ground.people.reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=ground.people.reviewer, shown=asked.digest)
 
 
 def approved(ground: RaceGround) -> None:
@@ -95,14 +95,14 @@ def about_to_run_out(ground: RaceGround) -> None:
 def started(ground: RaceGround) -> None:
     """The deletion is queued, as if D1 had been checked just now."""
     approved(ground)
-    to_the_first_chunk(cleanup.start_deletion(ground.now(), by=ground.operators[0]))
+    to_the_first_chunk(cleanup_requests.start_deletion(ground.now(), by=ground.operators[0]))
 
 
 def stopped(ground: RaceGround) -> None:
     """The deletion was stopped before it sent anything."""
     started(ground)
-    runs.request_stop(ground.run(), actor=make.SETUP)
-    runs.drive(ground.run().pk)
+    run_driver.request_stop(ground.run(), actor=make.SETUP)
+    run_driver.drive(ground.run().pk)
 
 
 def to_the_first_chunk(run: Run) -> None:
@@ -118,7 +118,7 @@ def decide(side: int, yes: bool) -> Act:
 
     def ready(ground: RaceGround) -> Callable[[], object]:
         asked, by = ground.asked(), (ground.people.reviewer, ground.reviewer2)[side]
-        act = approvals.approve if yes else approvals.reject
+        act = approval_gate.approve if yes else approval_gate.reject
         return lambda: act(asked, by=by, shown=asked.digest, reason="so")
 
     return ready
@@ -127,14 +127,14 @@ def decide(side: int, yes: bool) -> Act:
 def withdraw(ground: RaceGround) -> Callable[[], object]:
     """Take the request back."""
     asked = ground.asked()
-    return lambda: approvals.withdraw(asked, by=ground.operators[1])
+    return lambda: approval_gate.withdraw(asked, by=ground.operators[1])
 
 
 def expire(_ground: RaceGround) -> Callable[[], object]:
     """The sweep closes what is over."""
 
     def act() -> None:
-        if not approvals.expire():
+        if not approval_gate.expire():
             raise NotDone
 
     return act
@@ -171,7 +171,7 @@ def submit(side: int) -> Act:
 
     def ready(ground: RaceGround) -> Callable[[], object]:
         stage, by = ground.now(), ground.operators[side]
-        return lambda: cleanup.submit(stage, by=by)
+        return lambda: cleanup_requests.submit(stage, by=by)
 
     return ready
 
@@ -181,7 +181,7 @@ def start(side: int) -> Act:
 
     def ready(ground: RaceGround) -> Callable[[], object]:
         stage, by = ground.now(), ground.operators[side]
-        return lambda: cleanup.start_deletion(stage, by=by)
+        return lambda: cleanup_requests.start_deletion(stage, by=by)
 
     return ready
 
@@ -194,7 +194,7 @@ def replace_the_policy(_ground: RaceGround) -> Callable[[], object]:
 
 def revoke(ground: RaceGround) -> Callable[[], object]:
     """Whoever approved is no reviewer any more."""
-    return lambda: people.revoke(ground.people.reviewer, Role.REVIEWER, actor=make.SETUP)
+    return lambda: people_setup.revoke(ground.people.reviewer, Role.REVIEWER, actor=make.SETUP)
 
 
 def press(ground: RaceGround) -> Callable[[], object]:
@@ -206,7 +206,7 @@ def press(ground: RaceGround) -> Callable[[], object]:
 def ask_to_stop(ground: RaceGround) -> Callable[[], object]:
     """Stop the run."""
     run, actor = ground.run(), ground.operators[1].actor
-    return lambda: runs.request_stop(run, actor=actor)
+    return lambda: run_driver.request_stop(run, actor=actor)
 
 
 def resume(side: int) -> Act:
@@ -214,7 +214,7 @@ def resume(side: int) -> Act:
 
     def ready(ground: RaceGround) -> Callable[[], object]:
         run, actor = ground.run(), ground.operators[side].actor
-        return lambda: runs.resume(run, actor=actor)
+        return lambda: run_driver.resume(run, actor=actor)
 
     return ready
 
@@ -228,7 +228,7 @@ def end_early(ground: RaceGround) -> Callable[[], object]:
 def send(ground: RaceGround) -> Callable[[], object]:
     """A worker sends the chunk."""
     run = ground.run()
-    return lambda: runs.drive(run.pk)
+    return lambda: run_driver.drive(run.pk)
 
 
 def take(ground: RaceGround) -> Callable[[], object]:
@@ -236,7 +236,7 @@ def take(ground: RaceGround) -> Callable[[], object]:
     run = ground.run()
 
     def act() -> None:
-        if leases.take(run.pk) is None:
+        if run_lease.take(run.pk) is None:
             raise NotDone
 
     return act

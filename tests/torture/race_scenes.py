@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kvops.models import Person
-from tests.torture import race_acts as acts
+from tests.torture import race_acts
 from tests.torture.race_acts import Act, RaceGround
 
 
@@ -80,66 +80,66 @@ def going(entries: str = "", deleted: int | None = None) -> After:
 INTENDED, ENDED, ASKED = "chunk.intended 0", "run.stopped 0", "run.stop_requested 1"
 SCENES: Mapping[str, Scene] = {
     "approve/approve": Scene(
-        acts.submitted, acts.decide(0, True), acts.decide(1, True), reviewers,
+        race_acts.submitted, race_acts.decide(0, True), race_acts.decide(1, True), reviewers,
         {FIRST: [APPROVE], SECOND: [as_second(APPROVE)]},
     ),
     "approve/reject": Scene(
-        acts.submitted, acts.decide(0, True), acts.decide(1, False), reviewers,
+        race_acts.submitted, race_acts.decide(0, True), race_acts.decide(1, False), reviewers,
         {FIRST: [APPROVE], SECOND: [REJECTED]},
     ),
     "approve/withdraw": Scene(
-        acts.submitted, acts.decide(0, True), acts.withdraw, both_roles,
+        race_acts.submitted, race_acts.decide(0, True), race_acts.withdraw, both_roles,
         {SECOND: [WITHDRAWN], BOTH: [After("withdrawn", "frozen", f"{APPROVE.entries}, {WITHDRAWN.entries}")]},
     ),
     "reject/withdraw": Scene(
-        acts.submitted, acts.decide(0, False), acts.withdraw, both_roles,
+        race_acts.submitted, race_acts.decide(0, False), race_acts.withdraw, both_roles,
         {FIRST: [After("rejected", "frozen", "approval.rejected 0, stage.returned 0")], SECOND: [WITHDRAWN]},
     ),
-    "approve/edit": Scene(acts.submitted, acts.decide(0, True), acts.edit, both_roles, {FIRST: [APPROVE]}),
+    "approve/edit": Scene(race_acts.submitted, race_acts.decide(0, True), race_acts.edit, both_roles, {FIRST: [APPROVE]}),
     "submit/submit": Scene(
-        acts.checked, acts.submit(0), acts.submit(1), operators,
+        race_acts.checked, race_acts.submit(0), race_acts.submit(1), operators,
         {
             FIRST: [After("pending", "submitted", "approval.requested 0, stage.submitted 0")],
             SECOND: [After("pending", "submitted", "approval.requested 1, stage.submitted 1")],
         },
     ),
     "start/start": Scene(
-        acts.approved, acts.start(0), acts.start(1), operators,
+        race_acts.approved, race_acts.start(0), race_acts.start(1), operators,
         {FIRST: [STARTED], SECOND: [as_second(STARTED)]},
     ),
     "start/withdraw": Scene(
-        acts.approved, acts.start(0), acts.withdraw, operators, {FIRST: [STARTED], SECOND: [WITHDRAWN]}
+        race_acts.approved, race_acts.start(0), race_acts.withdraw, operators, {FIRST: [STARTED], SECOND: [WITHDRAWN]}
     ),
     "start/expire": Scene(
-        acts.about_to_run_out, acts.start(0), acts.expire, operators,
+        race_acts.about_to_run_out, race_acts.start(0), race_acts.expire, operators,
         # Too late for the start and too early for the sweep: the next one closes it.
         {FIRST: [STARTED], SECOND: [After("expired", "frozen", "approval.expired -, stage.returned -")], NONE: [STILL]},
     ),
     "start/another policy": Scene(
-        acts.approved, acts.start(0), acts.replace_the_policy, operators,
+        race_acts.approved, race_acts.start(0), race_acts.replace_the_policy, operators,
         # The first looks once more before anything is sent.
         {BOTH: [STARTED_BUT], SECOND: [After("withdrawn", "frozen", "approval.withdrawn 0, stage.returned -")]},
     ),
     "start/right taken away": Scene(
-        acts.approved, acts.start(0), acts.revoke, operators, {BOTH: [STARTED_BUT], SECOND: [STILL]}
+        race_acts.approved, race_acts.start(0), race_acts.revoke, operators, {BOTH: [STARTED_BUT], SECOND: [STILL]}
     ),
     "start/emergency stop": Scene(
-        acts.approved, acts.start(0), acts.press, operators, {BOTH: [STARTED_BUT], SECOND: [STILL]}
+        race_acts.approved, race_acts.start(0), race_acts.press, operators, {BOTH: [STARTED_BUT], SECOND: [STILL]}
     ),
     "send/emergency stop": Scene(
-        acts.started, acts.send, acts.press, operators, {BOTH: [going(INTENDED), going(ENDED), going()]}
+        race_acts.started, race_acts.send, race_acts.press, operators, {BOTH: [going(INTENDED), going(ENDED), going()]}
     ),
     "send/stop": Scene(
-        acts.started, acts.send, acts.ask_to_stop, operators,
+        race_acts.started, race_acts.send, race_acts.ask_to_stop, operators,
         {BOTH: [going(ASKED + more) for more in ("", f", {INTENDED}", f", {ENDED}", f", {INTENDED}, {ENDED}")]},
     ),
-    "take/take": Scene(acts.started, acts.take, acts.take, operators, {FIRST: [going()], SECOND: [going()]}),
+    "take/take": Scene(race_acts.started, race_acts.take, race_acts.take, operators, {FIRST: [going()], SECOND: [going()]}),
     "resume/resume": Scene(
-        acts.stopped, acts.resume(0), acts.resume(1), operators,
+        race_acts.stopped, race_acts.resume(0), race_acts.resume(1), operators,
         {FIRST: [going("run.resumed 0", 1)], SECOND: [going("run.resumed 1", 1)]},
     ),
     "resume/end early": Scene(
-        acts.stopped, acts.resume(0), acts.end_early, operators,
+        race_acts.stopped, race_acts.resume(0), race_acts.end_early, operators,
         {FIRST: [going("run.resumed 0", 1)], SECOND: [going("run.resumed 1", 0)]},
     ),
 }  # fmt: skip

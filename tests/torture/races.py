@@ -22,7 +22,7 @@ from audit.models import Entry
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import (
     ApprovalRequest,
     BudgetSpend,
@@ -32,20 +32,20 @@ from kvops.models import (
     RoleGrant,
     Run,
 )
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
 from tests import make
 from tests.gate import world as gate
-from tests.torture import empty_estate as place
+from tests.torture import empty_estate
 from tests.torture.race_acts import NotDone, RaceGround, to_the_first_chunk
 from tests.torture.race_scenes import FIRST, SCENES, SECOND, After, Scene
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 REFUSED = (
     CleanupRefused,
-    approvals.ApprovalRefused,
-    runs.AlreadyOpen,
-    runs.NotResumable,
+    approval_gate.ApprovalRefused,
+    run_driver.AlreadyOpen,
+    run_driver.NotResumable,
     emergency.StopRefused,
     NotDone,
 )
@@ -102,7 +102,7 @@ def _work(ground: RaceGround) -> int:
     for run in Run.objects.filter(approval=ground.asked()):
         to_the_first_chunk(run) if not run.cursor.get("ending") else None
         for _ in range(2):
-            runs.drive(run.pk)
+            run_driver.drive(run.pk)
     return len(ground.estate.cloudflare.calls("bulk_delete"))
 
 
@@ -151,7 +151,7 @@ def _as_before(ground: RaceGround) -> None:
 
 def _races(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     with ExitStack() as stack:
-        estate = stack.enter_context(place.estate())
+        estate = stack.enter_context(empty_estate.estate())
         stack.enter_context(patch.object(timing, "STALE", 0.0))
         world = gate.around(estate.qa, estate.production)
         reviewer2 = make.person("reviewer2", Role.REVIEWER)

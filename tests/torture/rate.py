@@ -18,18 +18,18 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
-from backups.generations import start as generations
+from backups.cleanup import requests as cleanup_requests
+from backups.generations import start as generation_start
 from backups.models import CleanupException, CleanupStage
 from kvops import clock
 from kvops.cloudflare import CloudflareError, RateLimited
 from kvops.connections import clients
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Budget, Family, Key, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import judge, make
-from tests.backups.cleanup import helpers as cleaning
-from tests.torture import empty_estate as place
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.torture import empty_estate
 from tests.torture.bucket import held
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
@@ -54,7 +54,7 @@ def _storms(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
             stack.enter_context(patch("kvops.timing.BUDGET_WINDOW", WINDOW))
             stack.enter_context(patch("backups.execution.prepaid.SPARE", 10))
             stack.enter_context(patch("backups.execution.prepaid.SPARE_SINGLY", 10))
-            estate = stack.enter_context(place.estate())
+            estate = stack.enter_context(empty_estate.estate())
             yield number, _RateTrial(estate, random.Random(f"{seed}/{number}"), read, keys, limit).found()
 
 
@@ -76,22 +76,22 @@ class _RateTrial:
     def found(self) -> Found:
         """What came of it."""
         self._storm()
-        inventory.start_scan(self.estate.qa, actor=make.SETUP)
+        inventory_scan.start_scan(self.estate.qa, actor=make.SETUP)
         self._work()
         listed = Counter(Key.objects.values_list("name", flat=True))
-        side = generations.start_backup(self.estate.qa, prefixes=[SIDE], actor=make.SETUP)
-        request = cleaning.asked(self.people, CLEANED)
-        preparation.freeze_stage(cleaning.stage_of(request), by=self.people.operator)
-        preparation.prepare_stage(cleaning.stage_of(request), by=self.people.operator)
+        side = generation_start.start_backup(self.estate.qa, prefixes=[SIDE], actor=make.SETUP)
+        request = cleanup_helpers.asked(self.people, CLEANED)
+        preparation.freeze_stage(cleanup_helpers.stage_of(request), by=self.people.operator)
+        preparation.prepare_stage(cleanup_helpers.stage_of(request), by=self.people.operator)
         self._beside()
-        cleaning.state_references(request, self.people)
-        cleaning.share(cleaning.stage_of(request), self.people)
-        cleanup.submit(cleaning.stage_of(request), by=self.people.operator)
-        cleaning.approve(cleaning.stage_of(request), self.people)
-        cleanup.start_deletion(cleaning.stage_of(request), by=self.people.operator)
+        cleanup_helpers.state_references(request, self.people)
+        cleanup_helpers.share(cleanup_helpers.stage_of(request), self.people)
+        cleanup_requests.submit(cleanup_helpers.stage_of(request), by=self.people.operator)
+        cleanup_helpers.approve(cleanup_helpers.stage_of(request), self.people)
+        cleanup_requests.start_deletion(cleanup_helpers.stage_of(request), by=self.people.operator)
         self._work()
         side.refresh_from_db()
-        return self._judged(cleaning.stage_of(request), listed, side.stem)
+        return self._judged(cleanup_helpers.stage_of(request), listed, side.stem)
 
     def _storm(self) -> None:
         """Refusals of every route, in bursts, with every kind of header."""
@@ -153,7 +153,7 @@ class _RateTrial:
                 return
             due = [pk for pk, at in waiting.items() if at is None or clock.seconds_until(at) <= 0]
             for pk in due:
-                runs.drive(pk)
+                run_driver.drive(pk)
             if not due:
                 self._wait(min(clock.seconds_until(at) for at in waiting.values() if at), list(waiting))
 

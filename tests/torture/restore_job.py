@@ -5,9 +5,9 @@ one is gone that no bulk call can write, and four are as they were. The answer t
 """
 
 from backups.models import Generation, Restore
-from backups.restores import requests as restores
-from backups.restores import selection as selecting
-from kvops.approvals import gate as approvals
+from backups.restores import requests as restore_requests
+from backups.restores import selection as restore_selection
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Run
 from tests.torture.clicks import Stuck
 from tests.torture.job import TortureJob
@@ -41,21 +41,21 @@ class RestoreJob(TortureJob):
         match restore.state:
             case State.PREPARED:
                 self._say("submit")
-                restores.submit(restore, reason="lost by mistake", by=self._operator)
+                restore_requests.submit(restore, reason="lost by mistake", by=self._operator)
             case State.SUBMITTED:
                 self._say("approve")
                 asked = ApprovalRequest.objects.get(subject=f"restore:{restore.pk}")
-                approvals.approve(asked, by=self._reviewer, shown=asked.digest)
+                approval_gate.approve(asked, by=self._reviewer, shown=asked.digest)
             case State.APPROVED:
                 self._say("claim")
-                restores.start(restore, by=self._operator)
+                restore_requests.start(restore, by=self._operator)
             case _:
                 return False
         return True
 
     def _prepare(self) -> None:
         self._say("prepare")
-        selecting.prepare_restore(
+        restore_selection.prepare_restore(
             Generation.objects.get(purpose=PURPOSE),
             on_conflict=Restore.OnConflict.OVERWRITE,
             actor=self._operator.actor,

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backups.models import Restore, RestoreEntry
-from backups.restores import requests as restores
-from backups.restores import selection as selecting
-from backups.restores import undo
+from backups.restores import requests as restore_requests
+from backups.restores import selection as restore_selection
+from backups.restores import undo as stage_undo
 from backups.restores.moves import RestoreRefused
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import Category, Family, Run
 from tests import make
 from tests.fakes.namespaces import Item
-from tests.torture import odd_keys as odd
+from tests.torture import odd_keys
 from tests.torture.cleanup_ground import CleanupGround, ground, rng_of
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
@@ -61,7 +61,7 @@ def _trial(here: CleanupGround, rng: random.Random, number: int) -> Found:
     Family.objects.filter(pattern=prefix).update(read="exact" if exact else "bulk")
     base = int(here.clock.time()) + LATER
     large = number % LARGE_ONE_IN == LARGE_ONE_IN - 1
-    keys = odd.keys(rng, KEYS, prefix=prefix, base=base, bom=exact, large=3, largest=large)
+    keys = odd_keys.keys(rng, KEYS, prefix=prefix, base=base, bom=exact, large=3, largest=large)
     unnamed = f"{prefix}\0"
     for item in (*keys, Item(unnamed, b"it cannot be named")):
         here.kv.put(item)
@@ -85,7 +85,7 @@ def _refused(here: CleanupGround, names: list[str]) -> bool:
     """Whether putting back a name that the database cannot hold is refused, with a sentence, and leaves nothing."""
     restored = Restore.objects.count()
     try:
-        selecting.prepare_restore(here.backup, names=names, actor=here.people.operator.actor)
+        restore_selection.prepare_restore(here.backup, names=names, actor=here.people.operator.actor)
     except RestoreRefused as refused:
         return "hold NUL" in str(refused) and Restore.objects.count() == restored
     return False
@@ -94,20 +94,20 @@ def _refused(here: CleanupGround, names: list[str]) -> bool:
 def _undone(here: CleanupGround, base: int) -> Restore:
     """The deletion's own approval covers it."""
     here.clock.move(base - here.clock.time())
-    run = undo.start_undo(here.stage, by=here.people.operator2)
+    run = stage_undo.start_undo(here.stage, by=here.people.operator2)
     return _seen_through(here, run)
 
 
 def _restored(here: CleanupGround, base: int, listed: Sequence[Item] | None) -> Restore:
     """All keys of the copy, or those in a list, approved by another person."""
     operator, names = here.people.operator, [item.name for item in listed] if listed else None
-    restore = selecting.prepare_restore(here.backup, names=names, actor=operator.actor, person=operator)
+    restore = restore_selection.prepare_restore(here.backup, names=names, actor=operator.actor, person=operator)
     here.work(late=False)
     restore = Restore.objects.get(pk=restore.pk)
-    approval = restores.submit(restore, reason="torture", by=operator)
-    approvals.approve(approval, by=here.people.reviewer, shown=approval.digest)
+    approval = restore_requests.submit(restore, reason="torture", by=operator)
+    approval_gate.approve(approval, by=here.people.reviewer, shown=approval.digest)
     here.clock.move(base - here.clock.time())
-    return _seen_through(here, restores.start(restore, by=operator))
+    return _seen_through(here, restore_requests.start(restore, by=operator))
 
 
 def _seen_through(here: CleanupGround, run: Run) -> Restore:
@@ -132,20 +132,20 @@ def _compared(here: CleanupGround, trial: RestoreTrial) -> Found:
         counts["reported_wrongly"] += now is not None and not _reported(item, outcome, trial.restore)
         if now is not None:
             counts["restored"] += name in deleted
-            counts["large"] += len(item.data) == odd.LARGEST
+            counts["large"] += len(item.data) == odd_keys.LARGEST
             counts["data"] += now.data != item.data
             counts["metadata"] += now.metadata != item.metadata
             counts["expiration"] += now.expiration != item.expiration
             counts["twice"] += written[name] > 1
         elif outcome in {Outcome.EXPIRED, Outcome.SOON} and not written[name]:
             counts[outcome] += 1
-            counts["without_need"] += item.expiration is None or item.expiration >= last + odd.LEAST
+            counts["without_need"] += item.expiration is None or item.expiration >= last + odd_keys.LEAST
         else:
             counts["lost"] += 1
     return {
         **counts,
         "refused": trial.refused,
-        "largest": sum(len(item.data) == odd.LARGEST for item in trial.before.values()),
+        "largest": sum(len(item.data) == odd_keys.LARGEST for item in trial.before.values()),
     }
 
 

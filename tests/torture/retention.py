@@ -23,20 +23,18 @@ from django.db import IntegrityError, connection
 from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, Pin, PruneRequest, Restore
-from backups.retention import erasure as erasing
-from backups.retention import evaluate as retained
-from backups.retention import pins
-from backups.retention import requests as prunes
+from backups.retention import erasure, pins
+from backups.retention import evaluate as retention_evaluate
+from backups.retention import requests as prune_requests
 from kvops import clock
 from kvops.models import Family, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.retention import requesting as way
+from tests.backups.retention import requesting
 from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.fakes.s3 import FakeS3
 from tests.gate import world as gate
-from tests.torture import empty_estate as place
-from tests.torture import later
+from tests.torture import empty_estate, later
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 PREFIXES = (("master:",), ("master:a:",), ("",), ("mastercache:",), ("master:", "mastercache:"))
@@ -168,7 +166,7 @@ class Meanwhile:
 
 def _drive(prune: PruneRequest, meanwhile: Meanwhile) -> None:
     """The run to its end, resumed whenever it failed."""
-    with patch.object(erasing, "erase_permanently", meanwhile.remove):
+    with patch.object(erasure, "erase_permanently", meanwhile.remove):
         for _ in range(30):
             meanwhile.allowed = meanwhile.judge.before()
             make.work()
@@ -176,7 +174,7 @@ def _drive(prune: PruneRequest, meanwhile: Meanwhile) -> None:
             if not run.is_open and run.state == Run.State.SUCCEEDED:
                 return
             meanwhile.estate.s3.heal()
-            runs.resume(run, actor=make.SETUP)
+            run_driver.resume(run, actor=make.SETUP)
 
 
 def _whole(s3: FakeS3) -> int:
@@ -192,8 +190,8 @@ def _interleaved(estate: make.Estate, people: make.People, chance: random.Random
     _backups(estate, chance)
     judge = RetentionJudge(estate)
     try:
-        prune = way.started(estate, people)
-    except prunes.PruneRefused:
+        prune = requesting.started(estate, people)
+    except prune_requests.PruneRefused:
         return {"nothing_due": 1}
     meanwhile = Meanwhile(estate, people, chance, judge)
     _drive(prune, meanwhile)
@@ -213,7 +211,7 @@ def _raced(estate: make.Estate, people: make.People, chance: random.Random) -> F
     """A restore of the one copy that is due begins in another thread, a moment sooner or later than its deletion."""
     old = backup_of_age(estate.qa, 40, s3=estate.s3)
     backup_of_age(estate.qa, 1, s3=estate.s3)
-    way.started(estate, people)
+    requesting.started(estate, people)
     later = chance.uniform(0, 0.15)
 
     def begin() -> bool:
@@ -244,7 +242,7 @@ def _raced(estate: make.Estate, people: make.People, chance: random.Random) -> F
 def _retention(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     for number in numbers:
         chance = random.Random(f"retention {seed} {number}")
-        with place.estate() as estate:
+        with empty_estate.estate() as estate:
             people = make.everybody()
             yield number, (_raced if number % 3 == 2 else _interleaved)(estate, people, chance)
 
@@ -267,7 +265,7 @@ def _simulated(estate: make.Estate, people: make.People, chance: random.Random) 
         if one.status != "writing" and chance.random() < 0.2:
             pins.pin(one, reason="x", by=people.auditor)
     family, days = Family.objects.get(pattern="master:"), chance.randint(14, 60)
-    verdicts = {one.then.generation.pk: one.then.verdict for one in retained.tried(family, days)}
+    verdicts = {one.then.generation.pk: one.then.verdict for one in retention_evaluate.tried(family, days)}
     dates = {pk: one.due_at for pk, one in verdicts.items() if one.state.goes and one.due_at}
     begun, others = clock.now(), set[int]()
     Family.objects.filter(pk=family.pk).update(retain_days=days)
@@ -276,7 +274,7 @@ def _simulated(estate: make.Estate, people: make.People, chance: random.Random) 
     for hours in moments:
         later.by(hours)
         estate.s3.dates = partial(_so_much_later, hours)
-        others |= {kept.generation.pk for kept in prunes.due(estate.qa.environment)} - verdicts.keys()
+        others |= {kept.generation.pk for kept in prune_requests.due(estate.qa.environment)} - verdicts.keys()
         _pruned(estate, people)
         gone = set(Generation.objects.filter(status="deleted").values_list("pk", flat=True))
         shown = {pk for pk, date in dates.items() if date <= begun + hours * HOUR}
@@ -301,8 +299,8 @@ def _so_much_later(hours: float) -> float:
 def _pruned(estate: make.Estate, people: make.People) -> None:
     """What is due goes, if anything is."""
     try:
-        way.started(estate, people)
-    except prunes.PruneRefused:
+        requesting.started(estate, people)
+    except prune_requests.PruneRefused:
         return
     make.work()
 
@@ -310,7 +308,7 @@ def _pruned(estate: make.Estate, people: make.People) -> None:
 def _simulator(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     for number in numbers:
         chance = random.Random(f"simulator {seed} {number}")
-        with place.estate() as estate, gate.undone(), later.clock():
+        with empty_estate.estate() as estate, gate.undone(), later.clock():
             yield number, _simulated(estate, make.everybody(), chance)
 
 

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 from audit import log
 from kvops.models import Environment, Firing, Run, Schedule
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.schedules import cron
-from kvops.schedules import jobs as schedules
+from kvops.schedules import jobs as schedule_jobs
 from kvops.schedules.jobs import Begun, ScheduledJob
 from tests import make
 from tests.audit import flush
@@ -96,7 +96,7 @@ class _ScheduleTrial:
     def begin(self, _environment: Environment | None, actor: log.Actor) -> Begun:
         """The job: a run; sometimes the sweep dies right after it was made."""
         self.begun += 1
-        run = runs.create(Run.Kind.VERIFY, subject=f"x:{self.number}/{self.begun}", label="x", actor=actor)
+        run = run_driver.create(Run.Kind.VERIFY, subject=f"x:{self.number}/{self.begun}", label="x", actor=actor)
         if self.rng.random() < 0.15:
             self.deaths += 1
             raise DiedWhileStarting
@@ -114,7 +114,9 @@ class _ScheduleTrial:
         )
         begin, last = now, now
         with (
-            patch.dict(schedules.JOBS, {schedule.job: ScheduledJob("x", "tests.torture.schedules.begin", "* * * * *")}),
+            patch.dict(
+                schedule_jobs.JOBS, {schedule.job: ScheduledJob("x", "tests.torture.schedules.begin", "* * * * *")}
+            ),
             patch("tests.torture.schedules.begin", self.begin, create=True),
         ):
             for _ in range(40):
@@ -123,7 +125,7 @@ class _ScheduleTrial:
                 )
                 for _sweep in range(rng.choice([1, 1, 2])):
                     with suppress(DiedWhileStarting):
-                        schedules.fire(schedule.pk, now)
+                        schedule_jobs.fire(schedule.pk, now)
                         last = now
         return self._judged(schedule, _truth(due, zone, begin, last))
 

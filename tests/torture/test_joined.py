@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from kvops import timing
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.torture import joined
 from tests.torture.trial_estate import EstateTrial, JournalledBucket, main_job
@@ -19,9 +19,9 @@ def trial(db: None) -> Iterator[EstateTrial]:
     """Three keys of QA, deleted in two calls."""
     with FakeCloudflare() as cloudflare, JournalledBucket() as bucket:
         made = main_job(cloudflare, bucket, Random(1), 0, {"qa": 3, "production": 0})
-        cleaning.scan(made.estate.qa, made.estate.production)
+        cleanup_helpers.scan(made.estate.qa, made.estate.production)
         joined.note_leases()
-        cleaning.confirmed(cleaning.asked(made.people), made.people)
+        cleanup_helpers.confirmed(cleanup_helpers.asked(made.people), made.people)
         yield made
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from audit import verify
 from audit.models import Entry
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupStage
 from tests import clusters, judge
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.torture import joined
 from tests.torture.installation import Machine
@@ -24,8 +24,10 @@ def trial(transactional_db: None) -> Iterator[EstateTrial]:
     """Three keys in QA whose deletion is approved."""
     with FakeCloudflare() as cloudflare, JournalledBucket() as bucket:
         made = main_job(cloudflare, bucket, Random(1), 0, {"qa": 3, "production": 0})
-        cleaning.scan(made.estate.qa, made.estate.production)
-        cleanup.start_deletion(cleaning.approved(cleaning.asked(made.people), made.people), by=made.people.operator)
+        cleanup_helpers.scan(made.estate.qa, made.estate.production)
+        cleanup_requests.start_deletion(
+            cleanup_helpers.approved(cleanup_helpers.asked(made.people), made.people), by=made.people.operator
+        )
         yield made
 
 

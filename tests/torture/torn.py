@@ -15,13 +15,13 @@ from threading import Event
 
 from django.db.models.functions import Now
 
-from backups.bucket import reconcile as reconciling
-from backups.generations import start as generations
+from backups.bucket import reconcile as bucket_reconcile
+from backups.generations import start as generation_start
 from backups.models import Generation, StoredObject
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.torture import empty_estate as place
+from tests.torture import empty_estate
 from tests.torture.bucket import Held, canonical, held, named
 from tests.torture.copies import fill
 from tests.torture.exporting import Exporter, exporter
@@ -64,7 +64,7 @@ def _torn(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     with ExitStack() as stack:
         process: Exporter | None = None
         for batch in (numbers[at : at + TOGETHER] for at in range(0, len(numbers), TOGETHER)):
-            with place.estate() as estate, place.small_parts(PART), place.not_read_back():
+            with empty_estate.estate() as estate, empty_estate.small_parts(PART), empty_estate.not_read_back():
                 process = process or stack.enter_context(exporter(PART))
                 possible = _possible(estate)
                 for number in batch:
@@ -74,7 +74,7 @@ def _torn(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
 def _possible(estate: make.Estate) -> list[Cut]:
     """The cuts of an export of these keys, from one that nothing cuts."""
     fill(estate, 0, KEYS)
-    generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     make.work()
     routes = ("keys", "bulk_get", "value", "metadata")
     found = cuts(len(estate.s3.calls("PUT")), {route: len(estate.cloudflare.calls(route)) for route in routes})
@@ -97,10 +97,10 @@ class TornExportTrial:
     def found(self, possible: Sequence[Cut]) -> Found:
         """What came of it."""
         cut = possible[self.number % len(possible)]
-        place.fresh_budget()
+        empty_estate.fresh_budget()
         fill(self.estate, self.rng.randrange(2**32), KEYS)
         self._remember()
-        generation = generations.start_backup(self.estate.qa, prefixes=["master:"], actor=make.SETUP)
+        generation = generation_start.start_backup(self.estate.qa, prefixes=["master:"], actor=make.SETUP)
         self._cut(generation, cut)
         torn = int(self._false(generation))
         self.estate.s3.heal()
@@ -136,7 +136,7 @@ class TornExportTrial:
                 self._known.clear()
                 self.process.drive(generation.run.pk, self._started)
             else:
-                runs.drive(generation.run.pk)
+                run_driver.drive(generation.run.pk)
             generation.run.refresh_from_db()
 
     def _arrived(self, cut: Cut, method: str, key: str) -> None:
@@ -187,7 +187,7 @@ class TornExportTrial:
 
     def _orphans(self, generation: Generation) -> tuple[set[str], set[str]]:
         """What the bucket holds of this copy beyond its manifest, and what the listing says of that."""
-        reconciling.start(generation.environment, actor=make.SETUP)
+        bucket_reconcile.start(generation.environment, actor=make.SETUP)
         make.work()
         under = f"{generation.stem}."
         mine = {key for key in self.estate.s3.objects if key.startswith(under)}
@@ -206,7 +206,7 @@ def _finish(generation: Generation) -> None:
 
 
 def _verified(generation: Generation) -> bool:
-    generations.start_verification(generation, actor=make.SETUP)
+    generation_start.start_verification(generation, actor=make.SETUP)
     make.work()
     generation.refresh_from_db()
     return generation.status == Status.VERIFIED

@@ -16,9 +16,9 @@ from django.db import connection, connections
 
 from kvops import timing
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.generations import helpers as copies
-from tests.backups.restores import helpers as restoring
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.http import Request
 from tests.fakes.s3 import FakeS3, S3Answer
@@ -142,10 +142,10 @@ def set_up(
     people = make.everybody()
     estate = make.estate(cloudflare, bucket)
     make.policy()
-    copies.dataset()
+    generation_helpers.dataset()
     names = {slug: _names(random, count) for slug, count in keys.items()}
     for slug, mine in names.items():
-        cleaning.fill(estate, *mine, slugs=[slug])
+        cleanup_helpers.fill(estate, *mine, slugs=[slug])
         for name in OTHERS:
             estate.put(getattr(estate, slug), name, b"stays")
     trial = EstateTrial(estate, bucket, people, names)
@@ -203,8 +203,8 @@ def lost(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Random) -
     """An estate whose production was copied and then changed past the product."""
     trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
     estate, names = trial.estate, trial.names["production"]
-    restoring.verified_backup(estate.production)
-    restoring.wipe(estate, estate.production, *names[:GONE])
+    restore_helpers.verified_backup(estate.production)
+    restore_helpers.wipe(estate, estate.production, *names[:GONE])
     for name in names[GONE : GONE + DIFFERENT]:
         estate.put(estate.production, name, b"written by mistake")
     cloudflare.fault("bulk_put", "effect_then_reset")
@@ -215,8 +215,8 @@ def lost_alone(cloudflare: FakeCloudflare, bucket: JournalledBucket, random: Ran
     """An estate of whose production a key is gone that is written by itself: its metadata is no object."""
     trial = set_up(cloudflare, bucket, random, {"qa": 0, "production": 5})
     estate, name = trial.estate, trial.names["production"][0]
-    estate.put(estate.production, name, cleaning.master(name), metadata="[1]")
-    restoring.verified_backup(estate.production)
-    restoring.wipe(estate, estate.production, name)
+    estate.put(estate.production, name, cleanup_helpers.master(name), metadata="[1]")
+    restore_helpers.verified_backup(estate.production)
+    restore_helpers.wipe(estate, estate.production, name)
     cloudflare.fault("put_value", "effect_then_reset")
     return trial

@@ -9,9 +9,8 @@ from audit import verify
 from audit.actions import Action
 from audit.models import Entry
 from tests import judge, make
-from tests.backups.cleanup import helpers as cleaning
-from tests.torture import clicks, joined
-from tests.torture import restore_job as putback
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.torture import clicks, joined, restore_job
 from tests.torture.rows import Found
 from tests.torture.trial_estate import OTHERS, EstateTrial
 
@@ -24,7 +23,7 @@ def of_main_job(trial: EstateTrial) -> Found:
 
 def of_restore(trial: EstateTrial) -> Found:
     """The same of the restore job: everything that was copied is there, whatever was written in between."""
-    return _verdict(trial, effects=_written(trial), over=putback.over())
+    return _verdict(trial, effects=_written(trial), over=restore_job.over())
 
 
 def _verdict(trial: EstateTrial, *, effects: Counter[tuple[str, str]], over: bool) -> Found:
@@ -42,7 +41,7 @@ def _verdict(trial: EstateTrial, *, effects: Counter[tuple[str, str]], over: boo
 
 def _missing(trial: EstateTrial) -> int:
     """Keys that are not there with their value: nobody approved them, they were written anew, or they were put back."""
-    expected = {("production", name): cleaning.master(name) for name in trial.names["production"]}
+    expected = {("production", name): cleanup_helpers.master(name) for name in trial.names["production"]}
     expected |= {(slug, name): b"stays" for slug in make.NAMESPACES for name in OTHERS} | trial.written
     return sum(_held(trial, slug, name) != value for (slug, name), value in expected.items())
 

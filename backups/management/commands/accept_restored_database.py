@@ -10,9 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups.bucket import rollback as contradictions
+from backups.bucket import rollback as bucket_rollback
 from backups.bucket.r2 import StoreError
-from kvops.approvals import restored_database as accepting
+from kvops.approvals import restored_database
 from kvops.models import Environment
 
 
@@ -29,9 +29,11 @@ class Command(BaseCommand):
         try:
             # All of them, so that what is accepted is everything there is.
             for environment in Environment.objects.order_by("order"):
-                contradictions.compare_newest_manifest(environment)
-            found = accepting.accept_restored_database(actor=Actor.command(getpass.getuser()), reason=options["reason"])
-        except (StoreError, accepting.NothingToAccept) as refused:
+                bucket_rollback.compare_newest_manifest(environment)
+            found = restored_database.accept_restored_database(
+                actor=Actor.command(getpass.getuser()), reason=options["reason"]
+            )
+        except (StoreError, restored_database.NothingToAccept) as refused:
             raise CommandError(str(refused)) from refused
         for one in found:
             self.stdout.write(f"Accepted although {one.manifest_key} tells of entry {one.sequence}.")

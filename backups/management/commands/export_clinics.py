@@ -16,16 +16,16 @@ from django.urls import reverse
 
 from audit.log import Actor
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused, busy_run
-from backups.integrity import start as integrity
-from backups.management import run_to_end as driving
+from backups.integrity import start as check_start
+from backups.management import run_to_end
 from backups.management.dump_command import DumpCommand
 from backups.masters import clinics
 from backups.models import CleanupStage
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Namespace
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 State = CleanupStage.State
 READY = {State.VERIFIED, State.CHECKED, State.CONFIRMED}
@@ -55,13 +55,18 @@ class Command(DumpCommand):
     def _with_deletion(self, namespace: Namespace, options: dict[str, Any]) -> dict[str, object]:
         actor = Actor.command(getpass.getuser())
         try:
-            stage = cleanup.open_stage(namespace, prefix=options["prefix"], reason=options["reason"], by=actor)
+            stage = cleanup_requests.open_stage(namespace, prefix=options["prefix"], reason=options["reason"], by=actor)
             outcome = {} if options["to_r2"] else self.back_up(namespace, [options["prefix"]], options)
             self._prepare(stage, actor)
         except CleanupRefused as refused:
-            cleanup.record_refusal_of_cleanup(namespace, options["prefix"], refused, actor=actor)
+            cleanup_requests.record_refusal_of_cleanup(namespace, options["prefix"], refused, actor=actor)
             raise CommandError(str(refused)) from refused
-        except (integrity.CheckRefused, inventory.ScanRefused, runs.AlreadyOpen, runs.NotResumable) as refused:
+        except (
+            check_start.CheckRefused,
+            inventory_scan.ScanRefused,
+            run_driver.AlreadyOpen,
+            run_driver.NotResumable,
+        ) as refused:
             raise CommandError(str(refused)) from refused
         made = stage.generation
         if made:
@@ -76,14 +81,14 @@ class Command(DumpCommand):
 
     def _prepare(self, stage: CleanupStage, actor: Actor) -> None:
         """Freeze, back up, verify, check. Raises CommandError when a step failed, CleanupRefused and its like."""
-        scan = inventory.start_scan(stage.namespace, actor=actor, prefix=stage.request.prefix, foreground=True)
-        driving.to_the_end(scan.run, self.stderr)
+        scan = inventory_scan.start_scan(stage.namespace, actor=actor, prefix=stage.request.prefix, foreground=True)
+        run_to_end.to_the_end(scan.run, self.stderr)
         preparation.freeze_stage(stage, by=actor)
         preparation.prepare_stage(stage, by=actor, foreground=True)
         while run := busy_run(stage):
             if not run.foreground:
                 raise CommandError(f"Run {run.pk} of the stage is a worker's: wait for it, then look at the stage.")
-            driving.to_the_end(run, self.stderr)
+            run_to_end.to_the_end(run, self.stderr)
         stage.refresh_from_db()
         if stage.state not in READY or stage.returned_because:
             raise CommandError(stage.returned_because or f"The stage is: {stage.get_state_display()}.")

@@ -20,13 +20,13 @@ from django.core.management.base import BaseCommand, CommandError
 from audit.log import Actor
 from backups.exports import plain_file
 from backups.generations.scope import BackupRefused
-from backups.management import run_to_end as driving
-from backups.masters import start as masters
+from backups.management import run_to_end
+from backups.masters import start as masters_start
 from backups.masters.start import Masters, TableCount
 from backups.models import Generation
 from kvops.cloudflare import CloudflareError
 from kvops.models import Environment
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 
 class Command(BaseCommand):
@@ -35,7 +35,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("environment", metavar="ENV")
         parser.add_argument(
-            "--source", default=masters.FROM_D1, metavar="d1 | api:URL", help="where the rows come from"
+            "--source", default=masters_start.FROM_D1, metavar="d1 | api:URL", help="where the rows come from"
         )
         parser.add_argument("--name", action="append", default=[], help="only this dataset; may be repeated")
         target = parser.add_mutually_exclusive_group(required=True)
@@ -52,12 +52,12 @@ class Command(BaseCommand):
             raise CommandError(f"There is no environment {options['environment']}. Known: {known}.", returncode=2)
         actor = Actor.command(getpass.getuser())
         try:
-            chosen = masters.choose(environment, options["name"])
+            chosen = masters_start.choose(environment, options["name"])
             outcome = self._back_up(chosen, actor, options)
         except BackupRefused as refusal:
-            masters.record_refusal_of_masters(environment, refusal, actor=actor)
+            masters_start.record_refusal_of_masters(environment, refusal, actor=actor)
             raise CommandError(str(refusal)) from refusal
-        except (plain_file.PathRefused, runs.AlreadyOpen, CloudflareError, OSError) as error:
+        except (plain_file.PathRefused, run_driver.AlreadyOpen, CloudflareError, OSError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(json.dumps(outcome) if options["json"] else _in_words(outcome))
         if outcome.get("status") == Generation.Status.DAMAGED:
@@ -68,18 +68,18 @@ class Command(BaseCommand):
         if options["output"]:
             plain_file.insist_free(options["output"])
         if options["dry_run"] or not options["json"]:
-            tables = masters.rows_by_table(chosen, source=source)
+            tables = masters_start.rows_by_table(chosen, source=source)
             if options["dry_run"]:
                 return _outcome(source, tables, keys=sum(each.rows for each in tables), bytes=None, sha256=None)
             self._ask(tables, options)
         if options["to_r2"]:
             return self._to_r2(chosen, source, actor)
-        dump = masters.write(
+        dump = masters_start.write(
             chosen,
             source=source,
             path=options["output"],
             actor=actor,
-            progress=lambda note: driving.progress(self.stderr, note),
+            progress=lambda note: run_to_end.progress(self.stderr, note),
         )
         facts = {"keys": dump.keys, "bytes": dump.bytes, "calls": dump.calls, "sha256": dump.sha256}
         return _outcome(source, dump.tables, **facts, output=str(dump.path))
@@ -94,8 +94,8 @@ class Command(BaseCommand):
             raise CommandError("Nothing was copied.")
 
     def _to_r2(self, chosen: Masters, source: str, actor: Actor) -> dict[str, object]:
-        made = masters.start_export(chosen, source=source, actor=actor, foreground=True)
-        calls = driving.until_verified(made, self.stderr, actor)
+        made = masters_start.start_export(chosen, source=source, actor=actor, foreground=True)
+        calls = run_to_end.until_verified(made, self.stderr, actor)
         return _outcome(
             source,
             [TableCount(table["dataset"], table["table"], table["rows"]) for table in made.tables],

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from backups.bucket.r2 import StoreError
-from backups.exports import onepassword as vaults
+from backups.exports import onepassword as onepassword_vaults
 from backups.models import Generation
 
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         if generation is None:
             raise CommandError(f"There is no copy {options['generation']}.", returncode=2)
         try:
-            title = vaults.keep(generation, vault=options["vault"], actor=Actor.command(getpass.getuser()))
-        except (vaults.NotKept, StoreError) as refused:
+            title = onepassword_vaults.keep(generation, vault=options["vault"], actor=Actor.command(getpass.getuser()))
+        except (onepassword_vaults.NotKept, StoreError) as refused:
             raise CommandError(str(refused)) from refused
         self.stdout.write(f"Kept in the vault {options['vault']} as {title}.")

@@ -14,10 +14,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups.bucket import reconcile as reconciling
-from backups.management import run_to_end as driving
+from backups.bucket import reconcile as bucket_reconcile
+from backups.management import run_to_end
 from kvops.models import Environment
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 
 class Command(BaseCommand):
@@ -32,11 +32,11 @@ class Command(BaseCommand):
         if environment is None:
             raise CommandError(f"There is no environment {options['environment']!r}.", returncode=2)
         try:
-            run = reconciling.start(environment, actor=Actor.command(getpass.getuser()), foreground=True)
-        except runs.AlreadyOpen as error:
+            run = bucket_reconcile.start(environment, actor=Actor.command(getpass.getuser()), foreground=True)
+        except run_driver.AlreadyOpen as error:
             raise CommandError(str(error)) from error
-        driving.to_the_end(run, self.stderr)
-        bucket = reconciling.BucketListings(environment, listed=run, running=None)
+        run_to_end.to_the_end(run, self.stderr)
+        bucket = bucket_reconcile.BucketListings(environment, listed=run, running=None)
         counts, wrong = dict(bucket.counts), bool(bucket.wrong or bucket.uploads)
         if options["json"]:
             found = {"environment": environment.slug, "ok": not wrong, **counts, "unfinished_uploads": bucket.uploads}

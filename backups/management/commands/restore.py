@@ -19,14 +19,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
 
 from audit.log import Actor
-from backups.management import run_to_end as driving
+from backups.management import run_to_end
 from backups.models import Generation, Restore, RestoreEntry
-from backups.restores import requests as restores
-from backups.restores import selection as selecting
+from backups.restores import requests as restore_requests
+from backups.restores import selection as restore_selection
 from backups.restores.moves import RestoreRefused
 from kvops.cloudflare import CloudflareError
 from kvops.models import Namespace
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 IN_WORDS = {
     "absent": "would be added",
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no generation {options['generation']}.", returncode=2)
         actor = Actor.command(getpass.getuser())
         try:
-            restore = selecting.prepare_restore(
+            restore = restore_selection.prepare_restore(
                 source,
                 namespace=_target(source, options["to"]),
                 prefix=options["prefix"],
@@ -70,10 +70,10 @@ class Command(BaseCommand):
                 foreground=True,
             )
             if restore.preview_run:
-                driving.to_the_end(restore.preview_run, self.stderr)
+                run_to_end.to_the_end(restore.preview_run, self.stderr)
             if options["dry_run"]:
-                restores.give_up(restore, actor=actor)
-        except (RestoreRefused, runs.AlreadyOpen, CloudflareError) as error:
+                restore_requests.give_up(restore, actor=actor)
+        except (RestoreRefused, run_driver.AlreadyOpen, CloudflareError) as error:
             raise CommandError(str(error)) from error
         restore.refresh_from_db()
         outcome = _outcome(restore, dry=options["dry_run"])

@@ -12,10 +12,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups.generations import start as generations
-from backups.management import run_to_end as driving
+from backups.generations import start as generation_start
+from backups.management import run_to_end
 from backups.models import Generation
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 
 class Command(BaseCommand):
@@ -30,10 +30,12 @@ class Command(BaseCommand):
         if generation is None:
             raise CommandError(f"There is no generation {options['generation']}.", returncode=2)
         try:
-            run = generations.start_verification(generation, actor=Actor.command(getpass.getuser()), foreground=True)
-        except (generations.NotVerifiable, runs.AlreadyOpen) as error:
+            run = generation_start.start_verification(
+                generation, actor=Actor.command(getpass.getuser()), foreground=True
+            )
+        except (generation_start.NotVerifiable, run_driver.AlreadyOpen) as error:
             raise CommandError(str(error)) from error
-        driving.to_the_end(run, self.stderr)
+        run_to_end.to_the_end(run, self.stderr)
         generation.refresh_from_db()
         ok = generation.status == Generation.Status.VERIFIED
         self.stdout.write(_json(generation, ok=ok) if options["json"] else f"{generation}: {generation.status}")

@@ -1,4 +1,4 @@
-"""Put environments.toml in force, or prepare the change.
+"""Put environments_apply.toml in force, or prepare the change.
 
 Exit 0 when it is applied, prepared or already in force, 1 when it is refused, 2 for bad usage. `--json` prints one
 object: `state` (applied | prepared | unchanged), `changes` (a list of sentences), `change` (the prepared change's
@@ -14,12 +14,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from kvops.approvals.gate import ApprovalRefused
-from kvops.environments import apply as environments
+from kvops.environments import apply as environments_apply
 from kvops.management.apply_command import read_file, report
 
 
 class Command(BaseCommand):
-    help = "Applies environments.toml; where environments exist already, the change waits for a second person."
+    help = "Applies environments_apply.toml; where environments exist already, the change waits for a second person."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         text = read_file(options["file"])
         try:
-            outcome = environments.apply_environments(text, actor=Actor.command(getpass.getuser()))
+            outcome = environments_apply.apply_environments(text, actor=Actor.command(getpass.getuser()))
         except ApprovalRefused as refused:
             raise CommandError(str(refused)) from refused
         report(self.stdout, outcome, as_json=options["json"])

@@ -12,11 +12,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from kvops.environments import apply as environments
+from kvops.environments import apply as environments_apply
 from kvops.inventory import browse
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Run, Scan
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 
 
 class Command(BaseCommand):
@@ -29,18 +29,18 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            namespace = environments.find_namespace(options["namespace"])
-            scan = inventory.start_scan(
+            namespace = environments_apply.find_namespace(options["namespace"])
+            scan = inventory_scan.start_scan(
                 namespace,
                 actor=Actor.command(getpass.getuser()),
                 prefix=options["prefix"],
                 foreground=True,
             )
-        except (environments.UnknownNamespace, inventory.ScanRefused) as error:
+        except (environments_apply.UnknownNamespace, inventory_scan.ScanRefused) as error:
             raise CommandError(str(error), returncode=2) from error
-        except runs.AlreadyOpen as error:
+        except run_driver.AlreadyOpen as error:
             raise CommandError(str(error)) from error
-        for run in runs.drive_to_the_end(scan.run):
+        for run in run_driver.drive_to_the_end(scan.run):
             if self.stderr.isatty():
                 self.stderr.write(run.note)
         if scan.run.state != Run.State.SUCCEEDED:

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from audit.log import Actor
 from kvops.models import User
-from kvops.people import setup as people
+from kvops.people import setup as people_setup
 
 
 class Command(BaseCommand):
@@ -25,13 +25,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            users = people.set_up(
+            users = people_setup.set_up(
                 operator=options["operator"],
                 reviewer=options["reviewer"],
                 auditors=options["auditor"],
                 actor=Actor.command(getpass.getuser()),
             )
-        except people.SetupRefused as refused:
+        except people_setup.SetupRefused as refused:
             raise CommandError(str(refused)) from refused
         self.stdout.write("Each opens their own link once and chooses a password:")
         for user in users:

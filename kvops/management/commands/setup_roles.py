@@ -5,8 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 
-from kvops import database_roles as grants
-from kvops import env
+from kvops import database_roles, env
 
 APPLICATION, VERIFIER = "KVOPS_APP_DATABASE_URL", "KVOPS_VERIFIER_DATABASE_URL"
 
@@ -21,8 +20,8 @@ class Command(BaseCommand):
         application = _login(APPLICATION)
         verifier = _login(VERIFIER) if env.text(VERIFIER, "") else None
         try:
-            grants.setup(application, verifier)
-        except grants.GrantsRefused as refused:
+            database_roles.setup(application, verifier)
+        except database_roles.GrantsRefused as refused:
             raise CommandError(str(refused)) from refused
         except ProgrammingError as error:
             raise CommandError(
@@ -33,8 +32,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{' and '.join(roles)} may do what {'they need' if verifier else 'it needs'}, and no more.")
 
 
-def _login(name: str) -> grants.Login:
+def _login(name: str) -> database_roles.Login:
     found = env.database(name)
     if not found["USER"]:
         raise CommandError(f"{name} names no role: it takes postgres://role:password@host:port/name.")
-    return grants.Login(str(found["USER"]), str(found["PASSWORD"]))
+    return database_roles.Login(str(found["USER"]), str(found["PASSWORD"]))

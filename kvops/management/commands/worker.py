@@ -11,7 +11,7 @@ from django.db import close_old_connections
 
 from kvops import timing
 from kvops.outages import AWAY
-from kvops.supervision import cluster as supervision
+from kvops.supervision import cluster as worker_cluster
 from kvops.supervision import heartbeats, sweep
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-        cluster = supervision.Cluster()
+        cluster = worker_cluster.Cluster()
         cluster.start()
         try:
             while not self._over.wait(min(timing.SWEEP, 2.0)):
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         finally:
             cluster.stop()
 
-    def _look_after(self, cluster: supervision.Cluster) -> None:
+    def _look_after(self, cluster: worker_cluster.Cluster) -> None:
         close_old_connections()
         trouble = ""
         try:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from backups.bucket import lock_rules as locks
+from backups.bucket import lock_rules
 from kvops.cloudflare import LockRule
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ def rule(prefix: str = "backups/", *, enabled: bool = True, **condition: object)
     ],
 )
 def test_rules_are_judged_by_the_strictest_that_covers_everything(rules: list[LockRule], found: str) -> None:
-    assert locks.judge(rules, "backups/", put_at=AT, least=LEAST) == found
+    assert lock_rules.judge(rules, "backups/", put_at=AT, least=LEAST) == found
 
 
 def test_an_object_stays_locked_until_the_last_of_its_rules_lets_go() -> None:
@@ -48,15 +48,15 @@ def test_an_object_stays_locked_until_the_last_of_its_rules_lets_go() -> None:
         rule(enabled=False, forever=True),
         rule("other", forever=True),
     ]
-    assert locks.locked_until_by(rules, "backups/x", AT) == locks.Locked(AT + timedelta(days=3))
+    assert lock_rules.locked_until_by(rules, "backups/x", AT) == lock_rules.Locked(AT + timedelta(days=3))
 
 
 def test_an_object_may_never_be_let_go_or_not_be_locked_at_all() -> None:
-    assert locks.locked_until_by([rule(), rule(forever=True)], "backups/x", AT) == locks.Locked(forever=True)
-    assert locks.locked_until_by([rule(seconds=2**62)], "backups/x", AT) == locks.Locked(forever=True)
-    assert locks.locked_until_by([], "backups/x", AT) == locks.Locked()
+    assert lock_rules.locked_until_by([rule(), rule(forever=True)], "backups/x", AT) == lock_rules.Locked(forever=True)
+    assert lock_rules.locked_until_by([rule(seconds=2**62)], "backups/x", AT) == lock_rules.Locked(forever=True)
+    assert lock_rules.locked_until_by([], "backups/x", AT) == lock_rules.Locked()
 
 
 def test_rules_that_lock_other_data_are_told() -> None:
     wide = [rule(""), rule("backups")]
-    assert locks.wider([rule(), rule("backups/kv/"), rule("", enabled=False), *wide], "backups/") == wide
+    assert lock_rules.wider([rule(), rule("backups/kv/"), rule("", enabled=False), *wide], "backups/") == wide

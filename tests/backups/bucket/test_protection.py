@@ -8,9 +8,9 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from audit.models import Entry
-from backups.bucket import protection as guards
+from backups.bucket import protection as bucket_protection
 from backups.bucket.lock_rules import Locked
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import BucketProtection, Generation
 from kvops import tasks
 from kvops.models import Environment, Notification
@@ -44,16 +44,16 @@ def aged(**by: float) -> None:
 
 
 def test_a_bucket_that_was_never_looked_at_is_not_known(qa: Environment) -> None:
-    protection = guards.known(qa)
+    protection = bucket_protection.known(qa)
     assert (protection.lock, protection.good, protection.problem) == ("unknown", False, "never")
     assert "not asked yet" in protection.why
 
 
 def test_a_locked_and_private_bucket_is_good_and_recorded_once(qa: Environment) -> None:
     for _ in range(3):
-        assert guards.ask_cloudflare(qa).good
+        assert bucket_protection.ask_cloudflare(qa).good
     assert recorded() == ["bucket.guarded"]
-    assert guards.known(qa).lock == "held"
+    assert bucket_protection.known(qa).lock == "held"
 
 
 @pytest.mark.parametrize(
@@ -73,22 +73,22 @@ def test_each_kind_of_rule_is_understood(
 ) -> None:
     bucket.rules.clear()
     bucket.lock(**lock)  # type: ignore[arg-type]
-    assert guards.ask_cloudflare(qa).lock == found
+    assert bucket_protection.ask_cloudflare(qa).lock == found
     assert recorded() == ["bucket.guarded" if found == "held" else "bucket.unguarded"]
 
 
 def test_a_drift_is_recorded_when_it_comes_and_when_it_goes(qa: Environment, bucket: FakeBucket) -> None:
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     rules, bucket.rules = bucket.rules, []
-    assert guards.ask_cloudflare(qa).lock == "missing"
+    assert bucket_protection.ask_cloudflare(qa).lock == "missing"
     bucket.rules = rules
-    assert guards.ask_cloudflare(qa).good
+    assert bucket_protection.ask_cloudflare(qa).good
     assert recorded() == ["bucket.guarded", "bucket.unguarded", "bucket.guarded"]
 
 
 def test_a_rule_that_locks_other_data_too_is_told(qa: Environment, bucket: FakeBucket) -> None:
     bucket.lock("qa/")
-    protection = guards.ask_cloudflare(qa)
+    protection = bucket_protection.ask_cloudflare(qa)
     assert (protection.lock, protection.wider, protection.good) == ("held", ["rule-2"], False)
 
 
@@ -96,7 +96,7 @@ def test_a_bucket_that_anybody_can_read_is_told(qa: Environment, bucket: FakeBuc
     bucket.r2_dev = True
     bucket.connect("copies.example.com")
     bucket.connect("off.example.com", enabled=False)
-    protection = guards.ask_cloudflare(qa)
+    protection = bucket_protection.ask_cloudflare(qa)
     assert [name.partition(".")[2] for name in protection.public] == ["r2.dev", "example.com"]
     assert not protection.good
     assert Entry.objects.get(action="bucket.unguarded").details["public"] == protection.public
@@ -108,9 +108,9 @@ def test_a_bucket_that_anybody_can_read_is_told(qa: Environment, bucket: FakeBuc
 def test_what_cloudflare_does_not_tell_is_not_known_and_says_what_to_do(
     estate: make.Estate, qa: Environment, status: int, code: int, problem: str
 ) -> None:
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     estate.cloudflare.fault("bucket_lock", "refusal", status=status, code=code, times=9)
-    protection = guards.ask_cloudflare(qa)
+    protection = bucket_protection.ask_cloudflare(qa)
     assert (protection.lock, protection.problem, protection.good) == ("unknown", problem, False)
     assert protection.why
     assert recorded() == ["bucket.guarded", "bucket.guard_unknown"]
@@ -118,39 +118,39 @@ def test_what_cloudflare_does_not_tell_is_not_known_and_says_what_to_do(
 
 def test_an_answer_nobody_understands_is_not_known(qa: Environment, bucket: FakeBucket) -> None:
     bucket.rules[0]["condition"] = {"type": "Whenever"}
-    assert guards.ask_cloudflare(qa).problem == "refused"
+    assert bucket_protection.ask_cloudflare(qa).problem == "refused"
 
 
 def test_an_outage_changes_nothing_for_an_hour_and_then_nothing_is_known(estate: make.Estate, qa: Environment) -> None:
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     estate.cloudflare.fault("managed_domain", "error", times=99)
-    assert guards.ask_cloudflare(qa).good
+    assert bucket_protection.ask_cloudflare(qa).good
     aged(seconds=3601)
-    assert (guards.known(qa).lock, guards.known(qa).problem) == ("unknown", "silent")
-    guards.ask_cloudflare(qa)
+    assert (bucket_protection.known(qa).lock, bucket_protection.known(qa).problem) == ("unknown", "silent")
+    bucket_protection.ask_cloudflare(qa)
     assert recorded() == ["bucket.guarded", "bucket.guard_unknown"]
     estate.cloudflare.heal()
-    assert guards.ask_cloudflare(qa).good
+    assert bucket_protection.ask_cloudflare(qa).good
 
 
 def test_of_another_bucket_nothing_is_known(qa: Environment) -> None:
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
-    assert guards.known(Environment.objects.get(pk=qa.pk)).problem == "never"
+    assert bucket_protection.known(Environment.objects.get(pk=qa.pk)).problem == "never"
 
 
 def test_a_bucket_of_another_account_is_not_asked_about(estate: make.Estate, qa: Environment) -> None:
     qa.r2_endpoint = f"https://{'c' * 32}.r2.cloudflarestorage.com"
-    assert guards.ask_cloudflare(qa).problem == "another_account"
+    assert bucket_protection.ask_cloudflare(qa).problem == "another_account"
     assert not estate.cloudflare.calls("bucket_lock")
 
 
 def test_a_bucket_kept_in_the_union_is_asked_about_there(estate: make.Estate, qa: Environment) -> None:
     asked: list[str | None] = []
     estate.cloudflare.hook("bucket_lock", lambda request: asked.append(request.headers.get("cf-r2-jurisdiction")))
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     qa.r2_endpoint = f"https://{qa.account_id}.eu.r2.cloudflarestorage.com"
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     assert asked == [None, "eu"]
 
 
@@ -169,12 +169,12 @@ def test_what_is_not_known_is_asked_at_every_look(estate: make.Estate, qa: Envir
     estate.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000)
     tasks.look_into_bucket(qa.pk)
     tasks.look_into_bucket(qa.pk)
-    assert guards.known(qa).good
+    assert bucket_protection.known(qa).good
 
 
 def back_up(estate: make.Estate) -> Generation:
     estate.put(estate.qa, "master:a")
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     return made
@@ -185,10 +185,10 @@ def test_each_backup_is_preceded_by_a_look_and_made_whatever_it_finds(
 ) -> None:
     bucket.rules.clear()
     assert back_up(estate).status == "verified"
-    assert guards.known(qa).lock == "missing"
+    assert bucket_protection.known(qa).lock == "missing"
     estate.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000, times=9)
     assert back_up(estate).status == "verified"
-    assert guards.known(qa).problem == "permission"
+    assert bucket_protection.known(qa).problem == "permission"
     assert len(estate.cloudflare.calls("bucket_lock")) == 2
 
 
@@ -198,8 +198,8 @@ def test_each_backup_is_preceded_by_a_look_and_made_whatever_it_finds(
 def test_a_backup_is_locked_until_its_newest_object_is_let_go(estate: make.Estate) -> None:
     made = back_up(estate)
     assert made.finished_at is not None
-    assert guards.locked_until(made) == Locked(made.finished_at + timedelta(days=30))
-    assert guards.lock_of(made) == "held"
+    assert bucket_protection.locked_until(made) == Locked(made.finished_at + timedelta(days=30))
+    assert bucket_protection.lock_of(made) == "held"
 
 
 def test_of_a_backup_in_an_unlocked_bucket_it_is_said_and_without_an_answer_nothing_is(
@@ -207,16 +207,16 @@ def test_of_a_backup_in_an_unlocked_bucket_it_is_said_and_without_an_answer_noth
 ) -> None:
     bucket.rules.clear()
     made = back_up(estate)
-    assert (guards.locked_until(made), guards.lock_of(made)) == (Locked(), "missing")
+    assert (bucket_protection.locked_until(made), bucket_protection.lock_of(made)) == (Locked(), "missing")
     aged(hours=2)
-    assert (guards.locked_until(made), guards.lock_of(made)) == (None, "unknown")
+    assert (bucket_protection.locked_until(made), bucket_protection.lock_of(made)) == (None, "unknown")
 
 
 def test_of_a_backup_in_a_bucket_that_is_used_no_more_nothing_is_known(estate: make.Estate, qa: Environment) -> None:
     made = back_up(estate)
     Environment.objects.filter(pk=qa.pk).update(r2_bucket="another")
-    BucketProtection.objects.update(of=guards._of(Environment.objects.get(pk=qa.pk)), read_at=Now())
-    assert guards.locked_until(Generation.objects.select_related("environment").get(pk=made.pk)) is None
+    BucketProtection.objects.update(of=bucket_protection._of(Environment.objects.get(pk=qa.pk)), read_at=Now())
+    assert bucket_protection.locked_until(Generation.objects.select_related("environment").get(pk=made.pk)) is None
 
 
 # On the pages
@@ -228,7 +228,7 @@ def operator(people: make.People) -> Client:
 
 
 def test_a_good_bucket_is_shown_without_an_alarm(qa: Environment, operator: Client) -> None:
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     page = operator.get("/storage/").content.decode()
     assert "30 days each" in page
     assert "What to do" not in page
@@ -240,7 +240,7 @@ def test_what_is_wrong_is_an_alarm_with_what_to_do(qa: Environment, bucket: Fake
     bucket.lock("")
     bucket.lock(ROOT, enabled=False)
     bucket.r2_dev = True
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     for address in ("/", "/backups/"):
         page = operator.get(address).content.decode()
         assert "A lock of QA covers more than the copies" in page
@@ -262,7 +262,7 @@ def test_every_lack_of_a_lock_is_an_alarm(
 ) -> None:
     bucket.rules.clear()
     bucket.lock(**lock)  # type: ignore[arg-type]
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     assert title in operator.get("/").content.decode()
     assert "kvops-copies-qa qa/backups/ --retention-days 14" in operator.get("/storage/").content.decode()
 
@@ -290,25 +290,25 @@ def test_the_page_of_a_backup_says_until_when_it_is_locked(
     address = f"/backups/{made.pk}/"
     assert "for ever" in operator.get(address).content.decode()
     bucket.rules.clear()
-    guards.ask_cloudflare(made.environment)
+    bucket_protection.ask_cloudflare(made.environment)
     assert "not locked" in operator.get(address).content.decode()
 
 
 def test_people_are_told_of_each_drift(
     estate: make.Estate, qa: Environment, bucket: FakeBucket, people: make.People
 ) -> None:
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     bucket.rules.clear()
     bucket.connect("copies.example.com")
     for _ in range(2):
-        guards.ask_cloudflare(qa)
+        bucket_protection.ask_cloudflare(qa)
     told = Notification.objects.get(event="bucket.unprotected", person=people.operator)
     assert told.title == "The bucket of QA is not guarded as it should be"
     assert told.lines == ["Lock: not locked", "Public at: copies.example.com"]
 
 
 def test_the_overview_shows_a_light_for_each_bucket(qa: Environment, bucket: FakeBucket, operator: Client) -> None:
-    guards.ask_cloudflare(qa)
+    bucket_protection.ask_cloudflare(qa)
     page = operator.get("/").content.decode()
     assert page.count("Public access") == 2
     assert all(word in page for word in ("Private", "Locked", "Not known", "Never listed."))
@@ -318,5 +318,5 @@ def test_a_lock_on_what_several_environments_share_is_not_too_wide(qa: Environme
     Environment.objects.filter(pk=qa.pk).update(key_template="backups/{environment}")
     bucket.rules.clear()
     bucket.lock("backups/", days=30)
-    protection = guards.ask_cloudflare(Environment.objects.get(pk=qa.pk))
+    protection = bucket_protection.ask_cloudflare(Environment.objects.get(pk=qa.pk))
     assert (protection.lock, protection.wider, protection.good) == ("held", [], True)

@@ -11,18 +11,18 @@ from django.test import Client
 from django.utils import timezone
 
 from audit.models import Entry as AuditEntry
-from backups import archive as manifest
-from backups.bucket import listing as matching
-from backups.bucket import reconcile as reconciling
+from backups import archive
+from backups.bucket import listing as bucket_listing
+from backups.bucket import reconcile as bucket_reconcile
 from backups.bucket.views import COLUMNS
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations.export import Export
 from backups.models import Generation, StagedObject, StoredObject
 from kvops import timing
 from kvops.models import Environment, Firing, Notification, Run, Schedule
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import outcomes
-from kvops.schedules import jobs as schedules
+from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.fakes.s3 import S3Fault
 from tests.signing import said, signed_in
@@ -38,14 +38,14 @@ def operator(people: make.People) -> Client:
 def back_up(estate: make.Estate, *names: str) -> Generation:
     for name in names or ("master:a", "master:b"):
         estate.put(estate.qa, name, name.encode())
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     return made
 
 
 def listed(estate: make.Estate, environment: Environment | None = None) -> dict[str, object]:
-    run = reconciling.start(environment or estate.qa.environment, actor=make.SETUP)
+    run = bucket_reconcile.start(environment or estate.qa.environment, actor=make.SETUP)
     make.work()
     run.refresh_from_db()
     assert run.state == "succeeded", run.error
@@ -113,10 +113,10 @@ def test_a_part_that_was_written_again_leaves_an_orphan_that_names_its_backup(
 
 
 def test_what_a_failed_backup_left_is_unknown_and_what_one_at_work_puts_is_not(estate: make.Estate) -> None:
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     estate.s3.objects[f"{made.stem}.json"] = b"torn"
     assert listed_only(estate) == status(known=1)
-    runs.request_stop(made.run, actor=make.SETUP)
+    run_driver.request_stop(made.run, actor=make.SETUP)
     make.work()
     assert listed(estate) == status(unknown=1)
     assert of(f"{made.stem}.json").generation == made
@@ -124,9 +124,9 @@ def test_what_a_failed_backup_left_is_unknown_and_what_one_at_work_puts_is_not(e
 
 def listed_only(estate: make.Estate) -> dict[str, object]:
     """A listing while other runs stand still."""
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     while run.is_open:
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
         run.refresh_from_db()
     return dict(run.result)
 
@@ -182,11 +182,11 @@ def test_an_orphan_that_somebody_deleted_stays_on_the_list_as_gone(estate: make.
 
 
 def test_a_part_that_a_failed_backup_never_put_is_forgotten(estate: make.Estate) -> None:
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     StoredObject.objects.create(
         environment=estate.qa.environment, key=f"{made.stem}.json", status="missing", generation=made
     )
-    runs.request_stop(made.run, actor=make.SETUP)
+    run_driver.request_stop(made.run, actor=make.SETUP)
     make.work()
     assert listed(estate) == status()
 
@@ -244,7 +244,7 @@ def test_a_store_that_lists_no_uploads_is_said_not_to_know(
     estate: make.Estate, operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_up(estate)
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     faults = iter([None, None, S3Fault("501", "GET", None, 0, 1)])  # two listings come first
     monkeypatch.setattr(estate.s3, "take_fault", lambda *_: next(faults, None))
     make.work()
@@ -363,7 +363,7 @@ def test_the_view_is_downloaded_as_it_is_filtered(estate: make.Estate, operator:
 def test_more_than_an_alarm_counts_is_said_so(
     estate: make.Estate, operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciling, "COUNTED", 3)
+    monkeypatch.setattr(bucket_reconcile, "COUNTED", 3)
     estate.s3.objects = {f"qa/backups/{number}": b"" for number in range(5)}
     listed(estate)
     assert "In no copy: more than 3" in operator.get("/backups/").content.decode()
@@ -393,13 +393,13 @@ def test_names_with_everything_in_them_are_listed_as_they_are(estate: make.Estat
 def test_a_long_listing_goes_on_where_it_was_after_a_crash(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciling, "PAGE", 2)
+    monkeypatch.setattr(bucket_reconcile, "PAGE", 2)
     back_up(estate)
     estate.s3.objects |= {f"qa/backups/x{number}": b"" for number in range(7)}
     before = len(estate.s3.calls("GET"))
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     estate.s3.fault("503", "GET", after=0, times=3)  # the first page, three times
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     monkeypatch.setattr(timing, "STEP", 0.0)
     make.work()
     run.refresh_from_db()
@@ -413,25 +413,25 @@ def test_a_long_listing_goes_on_where_it_was_after_a_crash(
 def test_a_backup_finished_while_the_listing_ran_is_not_missing(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
 
     def finish_meanwhile() -> None:
-        runs.drive(made.run.pk)
+        run_driver.drive(made.run.pk)
         StoredObject.objects.all().delete()
 
-    monkeypatch.setattr(matching, "analyze", finish_meanwhile)
-    runs.drive(run.pk)
+    monkeypatch.setattr(bucket_listing, "analyze", finish_meanwhile)
+    run_driver.drive(run.pk)
     made.refresh_from_db()
     run.refresh_from_db()
     assert (made.status, run.result) == ("complete", status())
 
 
 def test_a_row_written_while_the_listing_ran_stays(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
-    monkeypatch.setattr(matching, "analyze", lambda: runs.drive(made.run.pk))
-    runs.drive(run.pk)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
+    monkeypatch.setattr(bucket_listing, "analyze", lambda: run_driver.drive(made.run.pk))
+    run_driver.drive(run.pk)
     run.refresh_from_db()
     assert run.result == status(known=4)
 
@@ -440,9 +440,9 @@ def test_a_listing_begins_anew_by_itself_when_a_database_that_crashed_forgot_its
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_up(estate)
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     losses = iter([True, True])
-    monkeypatch.setattr(matching, "analyze", lambda: next(losses, False) and StagedObject.objects.all().delete())
+    monkeypatch.setattr(bucket_listing, "analyze", lambda: next(losses, False) and StagedObject.objects.all().delete())
     make.work()
     run.refresh_from_db()
     assert (run.result, run.cursor["restarts"]) == (status(known=4), 2)
@@ -452,15 +452,15 @@ def test_a_stage_that_loses_rows_again_and_again_changes_nothing_and_is_tried_ag
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_up(estate)
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
-    monkeypatch.setattr(matching, "analyze", lambda: StagedObject.objects.filter(key__endswith=".json").delete())
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
+    monkeypatch.setattr(bucket_listing, "analyze", lambda: StagedObject.objects.filter(key__endswith=".json").delete())
     make.work()
     run.refresh_from_db()
     assert (run.error_code, run.cursor) == ("stage_mismatch", {})
     assert "4 objects were listed, but 2" in run.error
     assert StoredObject.objects.filter(status="known").count() == 4
     monkeypatch.undo()
-    runs.resume(run, actor=make.SETUP)
+    run_driver.resume(run, actor=make.SETUP)
     make.work()
     run.refresh_from_db()
     assert run.result == status(known=4)
@@ -468,7 +468,7 @@ def test_a_stage_that_loses_rows_again_and_again_changes_nothing_and_is_tried_ag
 
 def test_a_listing_of_another_bucket_begins_anew(estate: make.Estate) -> None:
     back_up(estate)
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     Run.objects.filter(pk=run.pk).update(cursor={"roots": [], "bucket": "other", "after": "", "staged": 9})
     make.work()
     run.refresh_from_db()
@@ -476,7 +476,7 @@ def test_a_listing_of_another_bucket_begins_anew(estate: make.Estate) -> None:
 
 
 def test_a_store_that_cannot_be_reached_only_delays_and_refused_credentials_fail_the_run(estate: make.Estate) -> None:
-    run = reconciling.start(estate.qa.environment, actor=make.SETUP)
+    run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     estate.s3.fault("403", "GET")
     make.work()
     run.refresh_from_db()
@@ -489,26 +489,26 @@ def test_a_store_that_cannot_be_reached_only_delays_and_refused_credentials_fail
 
 def test_a_schedule_lists_each_bucket_with_backups_once_a_day(estate: make.Estate) -> None:
     back_up(estate)
-    schedules.provide()
+    schedule_jobs.provide()
     due = Schedule.objects.filter(job="reconcile").earliest("next_at").next_at
     for _ in range(2):
-        schedules.fire_due(due)
+        schedule_jobs.fire_due(due)
     make.work()
     started = Run.objects.filter(kind="reconcile")
     assert [(run.subject, run.actor, run.state) for run in started] == [
         ("environment:qa", "system:schedule", "succeeded")
     ]
-    schedules.fire_due(due + timedelta(days=1))
-    schedules.fire_due(due + timedelta(days=2))
+    schedule_jobs.fire_due(due + timedelta(days=1))
+    schedule_jobs.fire_due(due + timedelta(days=2))
     assert started.all().count() == 2
     refused = Firing.objects.get(outcome="refused", schedule__job="reconcile", schedule__environment__slug="qa")
     assert "already running" in refused.reason
 
 
 def test_one_listing_of_a_bucket_is_under_way_at_a_time(estate: make.Estate) -> None:
-    reconciling.start(estate.qa.environment, actor=make.SETUP)
-    with pytest.raises(runs.AlreadyOpen):
-        reconciling.start(estate.qa.environment, actor=make.SETUP)
+    bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
+    with pytest.raises(run_driver.AlreadyOpen):
+        bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
 
 
 def command(*args: str) -> str:
@@ -592,7 +592,7 @@ def test_the_list_goes_on_page_by_page(estate: make.Estate, operator: Client, mo
 
 def test_the_manifest_knows_no_orphan(estate: make.Estate) -> None:
     made = back_up(estate)
-    document = manifest.parse_manifest(estate.s3.objects[made.manifest_key])
+    document = archive.parse_manifest(estate.s3.objects[made.manifest_key])
     named = {document.key, document.restore_key, *(p.key for p in document.parts)}
     named |= {p.digests_key for p in document.parts}
     listed(estate)

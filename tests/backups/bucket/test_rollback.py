@@ -13,29 +13,27 @@ from django_q.models import OrmQ
 from audit import log
 from audit.actions import Action
 from audit.models import Entry
-from backups import archive as manifest
-from backups.bucket import rollback as contradictions
+from backups import archive
+from backups.bucket import rollback as bucket_rollback
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import end as ending
 from backups.deletion.send import Sender
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations.start import BackupRefused
 from backups.models import CleanupStage, Generation
-from kvops import rollback as seam
-from kvops import tasks
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
-from kvops.approvals import restored_database as accepting
-from kvops.inventory import scan as inventory
+from kvops import rollback, tasks
+from kvops.approvals import gate as approval_gate
+from kvops.approvals import prepared_changes, restored_database
+from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Category, DatabaseRollback, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.supervision import sweep
 from tests import judge, make
 from tests.audit.make import triggers_off
 from tests.backups.bucket import yesterday
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import said, signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B32")]
@@ -47,7 +45,7 @@ NAMES = ("master:a:1", "master:a:2", "master:b:1")
 
 def back_up(estate: make.Estate) -> Generation:
     """A copy of other keys of QA."""
-    return generations.start_backup(estate.qa, prefixes=["stock:"], actor=make.SETUP)
+    return generation_start.start_backup(estate.qa, prefixes=["stock:"], actor=make.SETUP)
 
 
 def forget_what_was_allowed(estate: make.Estate) -> None:
@@ -61,20 +59,20 @@ def qa(estate: make.Estate) -> make.Estate:
     """Something to delete in QA, and a key for a copy."""
     make.family("stock:", Category.LEGACY)
     estate.put(estate.qa, "stock:x")
-    return cleaning.estate_with_masters(estate, NAMES)
+    return cleanup_helpers.estate_with_masters(estate, NAMES)
 
 
 @pytest.fixture
 def restored(qa: make.Estate, people: make.People) -> CleanupStage:
     """A stage that was approved when the dump was made; since then its keys were deleted, and a copy was made."""
-    stage = cleaning.approved(cleaning.asked(people), people)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     with yesterday.dumped() as dump:
-        cleanup.start_deletion(stage, by=people.operator)
+        cleanup_requests.start_deletion(stage, by=people.operator)
         back_up(qa)
         make.work()
         forget_what_was_allowed(qa)
         dump.restore()
-    return cleaning.stage_of(stage.request)
+    return cleanup_helpers.stage_of(stage.request)
 
 
 @pytest.fixture
@@ -85,14 +83,14 @@ def rolled_back(qa: make.Estate) -> DatabaseRollback:
 
 def roll_back(estate: make.Estate) -> DatabaseRollback:
     """Find a manifest of another database in the bucket of QA."""
-    theirs = seam.Seen("x.manifest.json", timezone.now(), 9999, "0" * 64)
-    found = seam.compare_manifest(estate.qa.environment, theirs)
+    theirs = rollback.Seen("x.manifest.json", timezone.now(), 9999, "0" * 64)
+    found = rollback.compare_manifest(estate.qa.environment, theirs)
     assert found
     return found
 
 
 def look(estate: make.Estate) -> DatabaseRollback | None:
-    return contradictions.compare_newest_manifest(estate.qa.environment)
+    return bucket_rollback.compare_newest_manifest(estate.qa.environment)
 
 
 def accept() -> None:
@@ -114,19 +112,19 @@ def test_yesterdays_dump_is_found_when_the_app_starts_and_its_approval_starts_no
     found = DatabaseRollback.objects.get()
     assert found.environment == qa.qa.environment
     assert found.our_hash != found.hash
-    with pytest.raises(approvals.ApprovalRefused, match="Read-only: the bucket of QA"):
-        cleanup.start_deletion(restored, by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="Read-only: the bucket of QA"):
+        cleanup_requests.start_deletion(restored, by=people.operator)
 
 
 @RESTORES
 def test_a_run_that_starts_before_anybody_looked_looks_itself(
     restored: CleanupStage, qa: make.Estate, people: make.People
 ) -> None:
-    contradictions._looked.clear()  # as in a process that was just started
-    run = cleanup.start_deletion(restored, by=people.operator)
+    bucket_rollback._looked.clear()  # as in a process that was just started
+    run = cleanup_requests.start_deletion(restored, by=people.operator)
     make.work()
     run.refresh_from_db()
-    assert (run.state, run.error_code, sent(qa)) == (Run.State.STOPPED, seam.CODE, 0)
+    assert (run.state, run.error_code, sent(qa)) == (Run.State.STOPPED, rollback.CODE, 0)
 
 
 def test_nothing_is_asked_for_decided_or_backed_up(
@@ -134,37 +132,37 @@ def test_nothing_is_asked_for_decided_or_backed_up(
 ) -> None:
     with pytest.raises(BackupRefused, match="Read-only"):
         back_up(qa)
-    with pytest.raises(approvals.ApprovalRefused, match="Read-only"), log.transaction():
-        approvals.submit(
+    with pytest.raises(approval_gate.ApprovalRefused, match="Read-only"), log.transaction():
+        approval_gate.submit(
             ApprovalRequest.Kind.POLICY, subject="policy", title="x", evidence={}, requester=people.operator
         )
     with pytest.raises(CleanupRefused, match="Read-only"):
-        cleaning.asked(people)
-    with pytest.raises(approvals.ApprovalRefused, match="Read-only"):
-        changes.prepare_change(ApprovalRequest.Kind.POLICY, definition={}, summary=[], actor=make.SETUP)
+        cleanup_helpers.asked(people)
+    with pytest.raises(approval_gate.ApprovalRefused, match="Read-only"):
+        prepared_changes.prepare_change(ApprovalRequest.Kind.POLICY, definition={}, summary=[], actor=make.SETUP)
     assert not qa.s3.calls("PUT")
 
 
 def test_no_names_are_frozen(qa: make.Estate, people: make.People) -> None:
-    cleaning.scan(qa.qa, qa.production)
-    request = cleaning.asked(people)
+    cleanup_helpers.scan(qa.qa, qa.production)
+    request = cleanup_helpers.asked(people)
     roll_back(qa)
     with pytest.raises(CleanupRefused, match="Read-only"):
-        preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
+        preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
 
 
 def test_nothing_is_decided(qa: make.Estate, people: make.People) -> None:
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     roll_back(qa)
-    with pytest.raises(approvals.ApprovalRefused, match="Read-only"):
-        cleaning.approve(stage, people)
+    with pytest.raises(approval_gate.ApprovalRefused, match="Read-only"):
+        cleanup_helpers.approve(stage, people)
 
 
 def test_a_deletion_sends_no_further_chunk(
     qa: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backups.deletion.chunks.FIRST_CHUNK", 1)
-    run = cleaning.started(cleaning.asked(people), people)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     real = Sender.send
     monkeypatch.setattr(Sender, "send", lambda self, chunk: (real(self, chunk), roll_back(qa)))
     make.work()
@@ -174,7 +172,7 @@ def test_a_deletion_sends_no_further_chunk(
 
 
 def test_scans_go_on(rolled_back: DatabaseRollback, qa: make.Estate) -> None:
-    scan = inventory.start_scan(qa.qa, actor=make.SETUP)
+    scan = inventory_scan.start_scan(qa.qa, actor=make.SETUP)
     make.work()
     assert Run.objects.get(pk=scan.run_id).state == Run.State.SUCCEEDED
 
@@ -184,7 +182,7 @@ def test_a_backup_under_way_puts_nothing_more(qa: make.Estate) -> None:
     roll_back(qa)
     make.work()
     generation.run.refresh_from_db()
-    assert (generation.run.state, generation.run.error_code) == (Run.State.STOPPED, seam.CODE)
+    assert (generation.run.state, generation.run.error_code) == (Run.State.STOPPED, rollback.CODE)
     assert not qa.s3.calls("PUT")
 
 
@@ -219,9 +217,9 @@ def test_accepted_it_goes_on_and_nothing_of_before_revives(
 
 @RESTORES
 def test_a_deletion_of_before_only_ends_what_it_sent(qa: make.Estate, people: make.People) -> None:
-    request = cleaning.asked(people)
-    run = cleaning.started(request, people)
-    runs.drive(run.pk)
+    request = cleanup_helpers.asked(people)
+    run = cleanup_helpers.started(request, people)
+    run_driver.drive(run.pk)
     with yesterday.dumped() as dump:
         back_up(qa)
         make.work()
@@ -229,15 +227,15 @@ def test_a_deletion_of_before_only_ends_what_it_sent(qa: make.Estate, people: ma
     before = sent(qa)
     look(qa)
     accept()
-    with pytest.raises(runs.NotResumable, match="restored to an older state"):
-        runs.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
-    ending.end_early(cleaning.stage_of(request), by=people.operator)
+    with pytest.raises(run_driver.NotResumable, match="restored to an older state"):
+        run_driver.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
+    ending.end_early(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
     assert (Run.objects.get(pk=run.pk).state, sent(qa)) == (Run.State.SUCCEEDED, before)
 
 
 def test_another_entry_of_the_same_number_is_found_too(qa: make.Estate) -> None:
-    found = seam.compare_manifest(qa.qa.environment, seam.Seen("x.manifest.json", timezone.now(), 1, "0" * 64))
+    found = rollback.compare_manifest(qa.qa.environment, rollback.Seen("x.manifest.json", timezone.now(), 1, "0" * 64))
     assert found
     assert found.our_hash == bytes(Entry.objects.get(seq=1).row_hash).hex()
 
@@ -246,7 +244,7 @@ def test_a_database_that_made_the_backups_is_not_suspected(qa: make.Estate) -> N
     back_up(qa)
     make.work()
     assert look(qa) is None
-    assert not seam.why_read_only()
+    assert not rollback.why_read_only()
 
 
 def test_a_manifest_that_is_none_is_passed_over(qa: make.Estate, caplog: pytest.LogCaptureFixture) -> None:
@@ -259,13 +257,13 @@ def test_a_manifest_that_is_none_is_passed_over(qa: make.Estate, caplog: pytest.
 
 
 def test_a_bucket_that_does_not_answer_lets_no_deletion_go_on(qa: make.Estate, people: make.People) -> None:
-    run = cleaning.started(cleaning.asked(people), people)
-    contradictions._looked.clear()
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
+    bucket_rollback._looked.clear()
     qa.s3.fault("503", "GET", times=100)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     run.refresh_from_db()
     assert "Waiting to try again" in run.note
-    assert contradictions.look_for_rollback(qa.qa.environment) is None
+    assert bucket_rollback.look_for_rollback(qa.qa.environment) is None
     with pytest.raises(CommandError, match="cannot be served"):
         accept()
     assert sent(qa) == 0
@@ -274,8 +272,8 @@ def test_a_bucket_that_does_not_answer_lets_no_deletion_go_on(qa: make.Estate, p
 def test_only_what_is_there_is_accepted_and_with_a_reason(qa: make.Estate) -> None:
     with pytest.raises(CommandError, match="Nothing contradicts"):
         accept()
-    with pytest.raises(accepting.NothingToAccept, match="Say why"):
-        accepting.accept_restored_database(actor=make.SETUP, reason=" ")
+    with pytest.raises(restored_database.NothingToAccept, match="Say why"):
+        restored_database.accept_restored_database(actor=make.SETUP, reason=" ")
 
 
 # How much is read for it
@@ -299,7 +297,7 @@ def backed_up(estate: make.Estate, *, days: int = 0) -> Generation:
 
 def of_another_database(estate: make.Estate, made: Generation) -> bytes:
     """A manifest like that of the copy, made with more entries in the record than there are."""
-    document = manifest.parse_manifest(estate.s3.objects[made.manifest_key])
+    document = archive.parse_manifest(estate.s3.objects[made.manifest_key])
     return replace(document, audit_sequence=9999).to_json()
 
 
@@ -311,7 +309,7 @@ def test_a_bucket_full_of_backups_that_are_known_is_not_listed(
     qa: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(qa.s3, "page_size", 10)
-    made = [backed_up(qa, days=9) for _ in range(contradictions.TRIES)]
+    made = [backed_up(qa, days=9) for _ in range(bucket_rollback.TRIES)]
     folder = made[0].stem.rpartition("/")[0]
     qa.s3.objects |= {f"{folder}/20200101T000000.{number:06}Z.manifest.json": b"{}" for number in range(500)}
     before = listings(qa)
@@ -322,7 +320,7 @@ def test_a_bucket_full_of_backups_that_are_known_is_not_listed(
 def test_whoever_looks_keeps_a_lease_between_the_pages(qa: make.Estate) -> None:
     kept: list[int] = []
     before = listings(qa)
-    contradictions.compare_newest_manifest(qa.qa.environment, lambda: kept.append(1))
+    bucket_rollback.compare_newest_manifest(qa.qa.environment, lambda: kept.append(1))
     assert len(kept) == listings(qa) - before > 0
 
 
@@ -342,7 +340,7 @@ def test_a_backup_that_was_being_written_is_asked_for_by_its_name(
     qa: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(qa.s3, "page_size", 10)
-    made = [backed_up(qa, days=9) for _ in range(contradictions.TRIES)]
+    made = [backed_up(qa, days=9) for _ in range(bucket_rollback.TRIES)]
     folder = made[0].stem.rpartition("/")[0]
     qa.s3.objects |= {f"{folder}/2019.{number}": b"" for number in range(30)}
     slow = back_up(qa)
@@ -361,12 +359,12 @@ def test_a_backup_of_its_own_does_not_hide_a_manifest_that_nobody_saw(qa: make.E
     theirs = "qa/backups/kv/stock/20200101T000000.000000Z.manifest.json"
     qa.s3.objects[theirs] = of_another_database(qa, backed_up(qa))
     qa.s3.stored_at[theirs] = timezone.now() + timedelta(minutes=1)
-    mine = generations.start_backup(qa.qa, prefixes=["stock:"], actor=make.SETUP, foreground=True)
-    list(runs.drive_to_the_end(mine.run))
+    mine = generation_start.start_backup(qa.qa, prefixes=["stock:"], actor=make.SETUP, foreground=True)
+    list(run_driver.drive_to_the_end(mine.run))
     mine.refresh_from_db()
-    assert (mine.status, mine.run.error_code) == ("writing", seam.CODE)
+    assert (mine.status, mine.run.error_code) == ("writing", rollback.CODE)
     assert f"{mine.stem}.manifest.json" not in qa.s3.objects
-    assert "Read-only: the bucket of QA" in seam.why_read_only()
+    assert "Read-only: the bucket of QA" in rollback.why_read_only()
 
 
 def test_the_manifest_of_an_investigation_contradicts_as_well(qa: make.Estate) -> None:
@@ -377,8 +375,8 @@ def test_the_manifest_of_an_investigation_contradicts_as_well(qa: make.Estate) -
 
 
 def test_a_run_that_no_worker_took_yet_ends_when_the_database_is_accepted(qa: make.Estate, people: make.People) -> None:
-    run = cleaning.started(cleaning.asked(people), people)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     roll_back(qa)
     accept()
     run.refresh_from_db()
-    assert (run.state, run.error_code) == (Run.State.FAILED, seam.CODE)
+    assert (run.state, run.error_code) == (Run.State.FAILED, rollback.CODE)

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from backups.cleanup import preparation, sharing
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupRequest, CleanupStage
-from kvops.approvals import gate as approvals
-from kvops.inventory import scan as inventory
+from kvops.approvals import gate as approval_gate
+from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Namespace, Run
 from tests import make
-from tests.backups.generations import helpers as copies
+from tests.backups.generations import helpers as generation_helpers
 
 NAMES = ("master:a:1", "master:a:2", "master:b:1")
 
@@ -28,7 +28,7 @@ def fill(estate: make.Estate, *names: str, slugs: Iterable[str] = ("qa", "produc
         for name in names:
             estate.put(getattr(estate, slug), name, master(name))
             _, type_, id_ = name.split(":")
-            database = copies.d1(estate, slug)
+            database = generation_helpers.d1(estate, slug)
             database.execute("PRAGMA query_only = 0")
             database.execute("INSERT INTO masters (type, id, name) VALUES (?, ?, ?)", (type_, id_, f"No. {id_}"))
             database.commit()
@@ -37,13 +37,13 @@ def fill(estate: make.Estate, *names: str, slugs: Iterable[str] = ("qa", "produc
 def scan(*namespaces: Namespace) -> None:
     """A complete scan of each."""
     for namespace in namespaces:
-        inventory.start_scan(namespace, actor=make.SETUP)
+        inventory_scan.start_scan(namespace, actor=make.SETUP)
     make.work()
 
 
 def estate_with_masters(estate: make.Estate, names: Iterable[str] = NAMES) -> make.Estate:
     """QA and production, each with these masters in KV and D1, scanned."""
-    copies.dataset()
+    generation_helpers.dataset()
     fill(estate, *names)
     scan(estate.qa, estate.production)
     return estate
@@ -51,7 +51,7 @@ def estate_with_masters(estate: make.Estate, names: Iterable[str] = NAMES) -> ma
 
 def asked(people: make.People, prefix: str = "master:") -> CleanupRequest:
     """The request for a clean-up."""
-    return cleanup.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=people.operator)
+    return cleanup_requests.request(binding="SETTINGS", prefix=prefix, reason="moved to D1", by=people.operator)
 
 
 def stage_of(request: CleanupRequest, slug: str = "qa") -> CleanupStage:
@@ -63,7 +63,7 @@ def stage_of(request: CleanupRequest, slug: str = "qa") -> CleanupStage:
 
 def state_references(request: CleanupRequest, people: make.People) -> None:
     """The operator's statement."""
-    cleanup.state_references(
+    cleanup_requests.state_references(
         request, commit="4f2a91c", command='rg "master:" functions/', hits=0, answer="none", by=people.operator
     )
 
@@ -88,7 +88,7 @@ def share(stage: CleanupStage, people: make.People) -> None:
 
 def submitted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Prepared, and waiting for another person."""
-    cleanup.submit(prepared(request, people, slug), by=people.operator)
+    cleanup_requests.submit(prepared(request, people, slug), by=people.operator)
     return stage_of(request, slug)
 
 
@@ -101,13 +101,13 @@ def approved(request: CleanupRequest, people: make.People, slug: str = "qa") -> 
 def approve(stage: CleanupStage, people: make.People) -> ApprovalRequest:
     """The reviewer says yes to what is submitted."""
     request = ApprovalRequest.objects.get(cleanupstage=stage)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     return request
 
 
 def started(request: CleanupRequest, people: make.People, slug: str = "qa") -> Run:
     """Approved, and the deletion queued."""
-    return cleanup.start_deletion(approved(request, people, slug), by=people.operator)
+    return cleanup_requests.start_deletion(approved(request, people, slug), by=people.operator)
 
 
 def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
@@ -120,7 +120,7 @@ def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") ->
 def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted, proven and accepted."""
     stage = confirmed(request, people, slug)
-    cleanup.accept_stage(stage, note="Opened the pages, all well", by=people.operator)
+    cleanup_requests.accept_stage(stage, note="Opened the pages, all well", by=people.operator)
     return stage_of(request, slug)
 
 

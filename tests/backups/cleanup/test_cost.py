@@ -5,15 +5,16 @@ import json
 import pytest
 from django.utils import translation
 
-from backups.cleanup import cost, evidence
-from backups.cleanup import requests as cleanup
+from backups.cleanup import cost
+from backups.cleanup import evidence as cleanup_evidence
+from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupStage, Generation
 from kvops.connections import quota
 from kvops.connections.prices import Cost
 from kvops.models import Environment
 from kvops.templatetags.prices import dollars, duration
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import signed_in
 
 
@@ -62,13 +63,13 @@ def test_a_duration_is_said_in_the_unit_that_says_enough(seconds: int, words: st
 @pytest.mark.parametrize("plan", Environment.Plan)
 def test_the_deletion_sends_what_was_said_before(estate: make.Estate, people: make.People, plan: str) -> None:
     Environment.objects.update(plan=plan)
-    cleaning.estate_with_masters(estate, [f"master:a:{number:04}" for number in range(250)])
-    request = cleaning.asked(people)
-    stage = cleaning.approved(request, people)
+    cleanup_helpers.estate_with_masters(estate, [f"master:a:{number:04}" for number in range(250)])
+    request = cleanup_helpers.asked(people)
+    stage = cleanup_helpers.approved(request, people)
     assert stage.approval is not None
     said = json.loads(stage.approval.evidence)["cost"]
     before = quota.today(make.ACCOUNTS["qa"])
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     sent = {name: count - before[name] for name, count in quota.today(make.ACCOUNTS["qa"]).items()}
     assert (sent["delete"], sent["read"], sent["list"]) == (said["deletes"], said["reads"], said["lists"])
@@ -77,9 +78,9 @@ def test_the_deletion_sends_what_was_said_before(estate: make.Estate, people: ma
 @pytest.mark.django_db
 def test_the_evidence_and_the_pages_show_it(estate: make.Estate, people: make.People) -> None:
     Environment.objects.update(plan="free")
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.submitted(cleaning.asked(people), people)
-    assert evidence.build(stage)["cost"] == cost.shown(stage, Generation.objects.get(stages=stage))
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
+    assert cleanup_evidence.build(stage)["cost"] == cost.shown(stage, Generation.objects.get(stages=stage))
     for address in (f"/cleanup/stages/{stage.pk}/", f"/approvals/{stage.approval_id}/"):
         text = signed_in(people.reviewer).get(address).content.decode()
         assert "What the deletion costs" in text

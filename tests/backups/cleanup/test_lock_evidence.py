@@ -6,13 +6,13 @@ from datetime import UTC, timedelta
 import pytest
 from django.db.models import F
 
-from backups.bucket import protection as guards
-from backups.cleanup import requests as cleanup
+from backups.bucket import protection as bucket_protection
+from backups.cleanup import requests as cleanup_requests
 from backups.models import BucketProtection, CleanupStage
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Run
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare_api import FakeBucket
 
 pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B19")]
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.hazard("B19")]
 @pytest.fixture
 def qa(estate: make.Estate) -> make.Estate:
     estate.put(estate.qa, "mastercache:x")
-    return cleaning.estate_with_masters(estate)
+    return cleanup_helpers.estate_with_masters(estate)
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def shown(stage: CleanupStage) -> dict[str, object]:
 def approved(stage: CleanupStage, people: make.People) -> CleanupStage:
     request = ApprovalRequest.objects.get(cleanupstage=stage)
     accepted = shown(stage)["risks"]
-    approvals.approve(request, by=people.reviewer, shown=request.digest, accepted=accepted)  # type: ignore[arg-type]
-    return cleaning.stage_of(stage.request)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest, accepted=accepted)  # type: ignore[arg-type]
+    return cleanup_helpers.stage_of(stage.request)
 
 
 def aged(hours: float) -> None:
@@ -47,7 +47,7 @@ def aged(hours: float) -> None:
 
 
 def test_a_locked_backup_is_shown_and_names_no_risk(bucket: FakeBucket, people: make.People) -> None:
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     assert stage.generation is not None
     assert stage.generation.finished_at is not None
     until = stage.generation.finished_at + timedelta(days=30)
@@ -70,11 +70,11 @@ def test_without_a_lock_the_deletion_needs_the_reviewers_acceptance(
 ) -> None:
     bucket.rules.clear()
     bucket.lock(**lock)  # type: ignore[arg-type]
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     assert shown(stage)["risks"] == [risk]
-    with pytest.raises(approvals.ApprovalRefused, match="names risks"):
-        cleaning.approve(stage, people)
-    run = cleanup.start_deletion(approved(stage, people), by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="names risks"):
+        cleanup_helpers.approve(stage, people)
+    run = cleanup_requests.start_deletion(approved(stage, people), by=people.operator)
     make.work()
     run.refresh_from_db()
     assert run.state == Run.State.SUCCEEDED, run.error
@@ -82,48 +82,48 @@ def test_without_a_lock_the_deletion_needs_the_reviewers_acceptance(
 
 def test_what_is_not_known_is_a_risk_too(qa: make.Estate, people: make.People) -> None:
     qa.cloudflare.fault("bucket_lock", "refusal", status=403, code=10000, times=99)
-    assert shown(cleaning.submitted(cleaning.asked(people), people))["risks"] == ["lock_unknown"]
+    assert shown(cleanup_helpers.submitted(cleanup_helpers.asked(people), people))["risks"] == ["lock_unknown"]
 
 
 def test_a_cache_needs_no_lock(bucket: FakeBucket, people: make.People) -> None:
     bucket.rules.clear()
-    found = shown(cleaning.submitted(cleaning.asked(people, "mastercache:"), people))
+    found = shown(cleanup_helpers.submitted(cleanup_helpers.asked(people, "mastercache:"), people))
     assert (found["lock"]["state"], found["risks"]) == ("missing", [])  # type: ignore[index]
 
 
 def test_a_public_bucket_is_a_warning(bucket: FakeBucket, people: make.People) -> None:
     bucket.connect("copies.example.com")
-    found = shown(cleaning.submitted(cleaning.asked(people), people))
+    found = shown(cleanup_helpers.submitted(cleanup_helpers.asked(people), people))
     assert {"code": "bucket_public", "hosts": ["copies.example.com"]} in found["warnings"]  # type: ignore[operator]
 
 
 def test_a_lock_that_went_after_the_approval_starts_nothing(
     qa: make.Estate, bucket: FakeBucket, people: make.People
 ) -> None:
-    stage = cleaning.approved(cleaning.asked(people), people)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     bucket.rules.clear()
-    guards.ask_cloudflare(qa.qa.environment)
-    with pytest.raises(cleanup.CleanupRefused, match="no longer what was approved"):
-        cleanup.start_deletion(stage, by=people.operator)
-    assert cleaning.stage_of(stage.request).state == CleanupStage.State.FROZEN
+    bucket_protection.ask_cloudflare(qa.qa.environment)
+    with pytest.raises(cleanup_requests.CleanupRefused, match="no longer what was approved"):
+        cleanup_requests.start_deletion(stage, by=people.operator)
+    assert cleanup_helpers.stage_of(stage.request).state == CleanupStage.State.FROZEN
 
 
 def test_a_lock_nobody_can_tell_of_any_more_starts_nothing_and_costs_no_approval(
     qa: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.approved(cleaning.asked(people), people)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     aged(hours=2)
-    with pytest.raises(cleanup.CleanupRefused, match="did not answer for an hour"):
-        cleanup.start_deletion(stage, by=people.operator)
-    assert cleaning.stage_of(stage.request).state == CleanupStage.State.APPROVED
-    guards.ask_cloudflare(qa.qa.environment)
-    assert cleanup.start_deletion(stage, by=people.operator).state == Run.State.QUEUED
+    with pytest.raises(cleanup_requests.CleanupRefused, match="did not answer for an hour"):
+        cleanup_requests.start_deletion(stage, by=people.operator)
+    assert cleanup_helpers.stage_of(stage.request).state == CleanupStage.State.APPROVED
+    bucket_protection.ask_cloudflare(qa.qa.environment)
+    assert cleanup_requests.start_deletion(stage, by=people.operator).state == Run.State.QUEUED
 
 
 def test_a_lock_that_goes_after_the_start_is_seen_before_the_first_delete(
     qa: make.Estate, bucket: FakeBucket, people: make.People
 ) -> None:
-    run = cleaning.started(cleaning.asked(people), people)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     bucket.rules.clear()
     make.work()
     run.refresh_from_db()

@@ -11,14 +11,14 @@ from django.utils.html import escape
 from audit.actions import Action
 from audit.models import Entry
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupRequest, CleanupStage
 from backups.templatetags.backups import waiting_stages
 from kvops import timing
 from kvops.models import Category, Family, Run, Scan
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.signing import said, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -32,8 +32,8 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
-    cleaning.estate_with_masters(estate)
-    return cleaning.asked(people)
+    cleanup_helpers.estate_with_masters(estate)
+    return cleanup_helpers.asked(people)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_filters_stand_in_the_address(operator: Client, request_: CleanupReq
 def test_ended_and_completed_ones_are_found_by_their_state(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    cleanup.end(request_, reason="a mistake", by=people.operator)
+    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
     assert len(operator.get("/cleanup/?state=ended").context["rows"]) == 1
     assert len(operator.get("/cleanup/?state=open").context["rows"]) == 0
 
@@ -183,7 +183,7 @@ def test_an_auditor_sees_everything_and_no_button_that_works(people: make.People
 
 def test_the_whole_way_by_the_buttons(operator: Client, people: make.People, request_: CleanupRequest) -> None:
     for slug in ("qa", "production"):
-        stage = cleaning.stage_of(request_, slug)
+        stage = cleanup_helpers.stage_of(request_, slug)
         post(operator, stage, "freeze")
         post(operator, stage, "prepare")
         make.work()
@@ -192,7 +192,7 @@ def test_the_whole_way_by_the_buttons(operator: Client, people: make.People, req
         )
         post(operator, stage, "share", place="#kv-cleanup, with Reviewer")
         post(operator, stage, "submit")
-        cleaning.approve(stage, people)
+        cleanup_helpers.approve(stage, people)
         post(operator, stage, "start", confirm=stage.namespace.title)
         make.work()
         assert "Accepted" in post(operator, stage, "accept", note="Opened the pages")
@@ -203,7 +203,7 @@ def test_the_whole_way_by_the_buttons(operator: Client, people: make.People, req
 def test_the_confirmation_must_be_the_title_exactly(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    stage = cleaning.approved(request_, people)
+    stage = cleanup_helpers.approved(request_, people)
     page = post(operator, stage, "start", confirm="QA-settings ")
     assert "Type it exactly as it is shown." in page
     assert not Run.objects.filter(kind=Run.Kind.DELETE).exists()
@@ -212,8 +212,8 @@ def test_the_confirmation_must_be_the_title_exactly(
 def test_production_says_so_where_the_deletion_is_started(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    cleaning.accepted(request_, people)
-    cleaning.approved(request_, people, "production")
+    cleanup_helpers.accepted(request_, people)
+    cleanup_helpers.approved(request_, people, "production")
     page = shown(operator, f"/cleanup/{request_.pk}/")
     assert "PRODUCTION 本番" in page
     assert 'data-confirm="production-settings"' in page
@@ -222,7 +222,7 @@ def test_production_says_so_where_the_deletion_is_started(
 def test_a_refused_step_is_said_on_the_page_and_recorded(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    stage = cleaning.stage_of(request_, "production")
+    stage = cleanup_helpers.stage_of(request_, "production")
     answer = operator.post(f"/cleanup/stages/{stage.pk}/freeze")
     assert answer.status_code == 409
     assert said(answer)[0].startswith("QA comes first")
@@ -231,7 +231,7 @@ def test_a_refused_step_is_said_on_the_page_and_recorded(
 
 
 def test_a_note_that_is_missing_is_asked_for(operator: Client, people: make.People, request_: CleanupRequest) -> None:
-    stage = cleaning.confirmed(request_, people)
+    stage = cleanup_helpers.confirmed(request_, people)
     answer = operator.post(f"/cleanup/stages/{stage.pk}/accept", {"note": "  "})
     assert answer.status_code == 422
     assert "This field is required" in answer.content.decode()
@@ -240,7 +240,7 @@ def test_a_note_that_is_missing_is_asked_for(operator: Client, people: make.Peop
 def test_references_that_are_refused_stay_typed(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    cleaning.submitted(request_, people)
+    cleanup_helpers.submitted(request_, people)
     fields = {"commit": "abc", "command": "rg", "hits": 1, "answer": "a long answer"}
     answer = operator.post(f"/cleanup/{request_.pk}/references", fields)
     assert answer.status_code == 409
@@ -250,7 +250,7 @@ def test_references_that_are_refused_stay_typed(
 def test_a_failed_run_says_its_sentence_and_offers_another_try(
     operator: Client, estate: make.Estate, people: make.People, request_: CleanupRequest
 ) -> None:
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     post(operator, stage, "freeze")
     estate.cloudflare.fault("bulk_get", "challenge")
     post(operator, stage, "prepare")
@@ -261,16 +261,16 @@ def test_a_failed_run_says_its_sentence_and_offers_another_try(
     assert "Try again" in page
     post(operator, stage, "prepare")
     make.work()
-    assert cleaning.stage_of(request_).state == State.CHECKED
+    assert cleanup_helpers.stage_of(request_).state == State.CHECKED
 
 
 def test_a_stopped_deletion_goes_on_or_is_ended(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    run = cleaning.started(request_, people)
-    runs.request_stop(run, actor=make.SETUP)
+    run = cleanup_helpers.started(request_, people)
+    run_driver.request_stop(run, actor=make.SETUP)
     make.work()
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert "Send nothing more" in shown(operator, f"/cleanup/{request_.pk}/")
     post(operator, stage, "end-early")
     make.work()
@@ -282,16 +282,16 @@ def test_a_stopped_deletion_goes_on_or_is_ended(
 
 
 def test_a_stopped_deletion_can_go_on(operator: Client, people: make.People, request_: CleanupRequest) -> None:
-    run = cleaning.started(request_, people)
-    runs.request_stop(run, actor=make.SETUP)
+    run = cleanup_helpers.started(request_, people)
+    run_driver.request_stop(run, actor=make.SETUP)
     make.work()
-    post(operator, cleaning.stage_of(request_), "again")
+    post(operator, cleanup_helpers.stage_of(request_), "again")
     make.work()
-    assert cleaning.stage_of(request_).state == State.CONFIRMED
+    assert cleanup_helpers.stage_of(request_).state == State.CONFIRMED
 
 
 def test_a_stage_with_nothing_to_go_on_with_says_so(operator: Client, request_: CleanupRequest) -> None:
-    answer = operator.post(f"/cleanup/stages/{cleaning.stage_of(request_).pk}/again")
+    answer = operator.post(f"/cleanup/stages/{cleanup_helpers.stage_of(request_).pk}/again")
     assert (answer.status_code, len(said(answer))) == (409, 1)
 
 
@@ -308,7 +308,7 @@ def test_a_clean_up_is_ended_with_a_reason(operator: Client, request_: CleanupRe
 def test_nobody_but_an_operator_takes_a_step(
     people: make.People, request_: CleanupRequest, who: str, verb: str
 ) -> None:
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert signed_in(getattr(people, who)).post(f"/cleanup/stages/{stage.pk}/{verb}").status_code == 403
 
 
@@ -318,7 +318,7 @@ def test_nobody_but_an_operator_takes_a_step(
 def test_the_card_moves_while_a_run_works_and_then_offers_what_is_next(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     preparation.freeze_stage(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)
     first, second = (operator.get(f"/cleanup/stages/{stage.pk}/live").content for _ in range(2))
@@ -335,7 +335,7 @@ def test_the_card_moves_while_a_run_works_and_then_offers_what_is_next(
 
 
 def test_a_stage_shows_its_evidence(operator: Client, people: make.People, request_: CleanupRequest) -> None:
-    stage = cleaning.accepted(request_, people)
+    stage = cleanup_helpers.accepted(request_, people)
     page = shown(operator, f"/cleanup/stages/{stage.pk}/")
     for digest in (stage.names_sha256, stage.scope_digest, stage.approval and stage.approval.digest):
         assert f">{digest}</code>" in page
@@ -348,15 +348,15 @@ def test_a_stage_shows_its_evidence(operator: Client, people: make.People, reque
 def test_a_stage_lists_names_chunks_and_exceptions(
     operator: Client, people: make.People, request_: CleanupRequest, show: str, text: str
 ) -> None:
-    stage = cleaning.confirmed(request_, people)
+    stage = cleanup_helpers.confirmed(request_, people)
     assert text in shown(operator, f"/cleanup/stages/{stage.pk}/?show={show}")
 
 
 def test_names_are_paged_by_the_last_one_shown(operator: Client, estate: make.Estate, people: make.People) -> None:
     for number in range(60):
         estate.put(estate.qa, f"mastercache:{number:02}")
-    cleaning.scan(estate.qa, estate.production)
-    stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people, "mastercache:"))
     preparation.freeze_stage(stage, by=people.operator)
     answer = operator.get(f"/cleanup/stages/{stage.pk}/")
     assert (len(answer.context["found"]), answer.context["after"]) == (50, 49)
@@ -366,7 +366,7 @@ def test_names_are_paged_by_the_last_one_shown(operator: Client, estate: make.Es
 
 
 def test_a_wrong_address_shows_the_beginning(operator: Client, request_: CleanupRequest) -> None:
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert operator.get(f"/cleanup/stages/{stage.pk}/?show=x&after=y").context["show"] == "names"
 
 
@@ -374,8 +374,8 @@ def test_all_names_are_one_json_string_a_line(operator: Client, estate: make.Est
     names = ['mastercache:"q"', "mastercache:line\nbreak", "mastercache:日本語"]
     for name in names:
         estate.put(estate.qa, name)
-    cleaning.scan(estate.qa, estate.production)
-    stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people, "mastercache:"))
     preparation.freeze_stage(stage, by=people.operator)
     answer = operator.get(f"/cleanup/stages/{stage.pk}/names")
     lines = b"".join(answer.streaming_content).decode().split("\n")  # type: ignore[attr-defined]
@@ -386,9 +386,9 @@ def test_all_names_are_one_json_string_a_line(operator: Client, estate: make.Est
 def test_exceptions_say_why(
     operator: Client, estate: make.Estate, people: make.People, request_: CleanupRequest
 ) -> None:
-    stage = cleaning.approved(request_, people)
-    estate.put(estate.qa, cleaning.NAMES[0], b"new")
-    cleanup.start_deletion(stage, by=people.operator)
+    stage = cleanup_helpers.approved(request_, people)
+    estate.put(estate.qa, cleanup_helpers.NAMES[0], b"new")
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     assert "Changed since the backup" in shown(operator, f"/cleanup/stages/{stage.pk}/?show=exceptions")
 
@@ -397,7 +397,7 @@ def test_exceptions_say_why(
 
 
 def test_the_overview_lists_what_waits_for_an_operator(people: make.People, request_: CleanupRequest) -> None:
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert [(found.pk, str(step)) for found, step in waiting_stages()] == [(stage.pk, "Freeze the names")]
     preparation.freeze_stage(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)

@@ -9,16 +9,17 @@ from django.db.models.functions import Now
 
 from audit.actions import Action
 from audit.models import Entry
-from backups import archive as manifest
-from backups.cleanup import evidence, preparation, stages
+from backups import archive
+from backups.cleanup import evidence as cleanup_evidence
+from backups.cleanup import preparation, stages
 from backups.cleanup import qa as qa_first
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.generations import start as generations
-from backups.integrity import start as integrity
+from backups.generations import start as generation_start
+from backups.integrity import start as check_start
 from backups.models import CleanupRequest, CleanupStage, Dataset, Generation
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.approvals.evidence import canonical_evidence, digest_of
 from kvops.models import (
     ApprovalRequest,
@@ -32,15 +33,15 @@ from kvops.models import (
     Run,
     Scan,
 )
-from kvops.people import setup as staff
+from kvops.people import setup as people_setup
 from tests import make
 from tests.audit.make import triggers_off
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.generations import helpers as copies
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
-NAMES = cleaning.NAMES
+NAMES = cleanup_helpers.NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +52,8 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
     """A clean-up of `master:`, asked for and nothing more."""
-    cleaning.estate_with_masters(estate)
-    return cleaning.asked(people)
+    cleanup_helpers.estate_with_masters(estate)
+    return cleanup_helpers.asked(people)
 
 
 def actions(subject: str) -> list[str]:
@@ -76,29 +77,29 @@ def test_only_cache_and_legacy_can_be_cleaned_up(
 ) -> None:
     make.family("mail:", Category.SETTINGS)
     with pytest.raises(CleanupRefused, match=why):
-        cleaning.asked(people, prefix)
+        cleanup_helpers.asked(people, prefix)
 
 
 def test_a_legacy_family_needs_a_dataset(estate: make.Estate, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="no dataset"):
-        cleaning.asked(people)
+        cleanup_helpers.asked(people)
 
 
 def test_a_cache_family_needs_none(estate: make.Estate, people: make.People) -> None:
-    assert cleaning.asked(people, "mastercache:").category == "cache"
+    assert cleanup_helpers.asked(people, "mastercache:").category == "cache"
 
 
 def test_one_clean_up_of_a_family_is_open_at_a_time(request_: CleanupRequest, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="already open"):
-        cleaning.asked(people, "master:a:")
-    cleanup.end(request_, reason="a mistake", by=people.operator)
-    assert cleaning.asked(people, "master:a:").pk != request_.pk
+        cleanup_helpers.asked(people, "master:a:")
+    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
+    assert cleanup_helpers.asked(people, "master:a:").pk != request_.pk
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_asks(estate: make.Estate, people: make.People, who: str) -> None:
     with pytest.raises(CleanupRefused, match="operator"):
-        cleanup.request(binding="SETTINGS", prefix="mastercache:", reason="?", by=getattr(people, who))
+        cleanup_requests.request(binding="SETTINGS", prefix="mastercache:", reason="?", by=getattr(people, who))
 
 
 def test_there_is_a_stage_for_every_environment_in_order(request_: CleanupRequest) -> None:
@@ -115,28 +116,28 @@ def test_the_names_are_the_family_s_and_no_others(
     make.family("master:kept:", Category.CACHE)
     for name in ("master:kept:1", "mastercache:1", "system-root"):
         estate.put(estate.qa, name)
-    cleaning.scan(estate.qa)
-    stage = cleaning.stage_of(request_)
+    cleanup_helpers.scan(estate.qa)
+    stage = cleanup_helpers.stage_of(request_)
     assert preparation.freeze_stage(stage, by=people.operator) == 3
     assert list(stage.entries.order_by("index").values_list("name", flat=True)) == list(NAMES)
 
 
 def test_a_prefix_of_the_family_takes_only_what_is_below_it(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.stage_of(cleaning.asked(people, "master:a:"))
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people, "master:a:"))
     assert preparation.freeze_stage(stage, by=people.operator) == 2
 
 
 def test_the_digest_of_the_names_can_be_made_by_anybody(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     preparation.freeze_stage(stage, by=people.operator)
-    assert stage.names_sha256 == manifest.names_sha256(sorted(NAMES))
+    assert stage.names_sha256 == archive.names_sha256(sorted(NAMES))
 
 
 def test_names_come_from_a_scan_within_a_day(request_: CleanupRequest, people: make.People) -> None:
     Scan.objects.update(completed_at=Now() - timedelta(hours=25))
     with pytest.raises(CleanupRefused, match="Scan it first"):
-        preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+        preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
 
 
 def test_a_scan_of_another_prefix_does_not_count(
@@ -144,15 +145,15 @@ def test_a_scan_of_another_prefix_does_not_count(
 ) -> None:
     Scan.objects.update(prefix="mastercache:")
     with pytest.raises(CleanupRefused, match="Scan it first"):
-        preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+        preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
 
 
 def test_names_can_be_frozen_again_until_they_are_submitted(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     assert stage.state == State.CHECKED
     preparation.freeze_stage(stage, by=people.operator)
     assert (stage.state, stage.generation, stage.check_passed) == (State.FROZEN, None, None)
-    cleanup.submit(cleaning.prepared(request_, people), by=people.operator)
+    cleanup_requests.submit(cleanup_helpers.prepared(request_, people), by=people.operator)
     with pytest.raises(CleanupRefused, match="cannot be frozen"):
         preparation.freeze_stage(stage, by=people.operator)
 
@@ -161,38 +162,40 @@ def test_names_can_be_frozen_again_until_they_are_submitted(request_: CleanupReq
 
 
 def test_one_click_leads_to_a_checked_backup(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     assert stage.state == State.CHECKED
     assert actions(f"stage:{stage.pk}") == ["stage.frozen", "stage.backed_up", "stage.verified", "stage.checked"]
 
 
 def test_cache_needs_no_check(estate: make.Estate, people: make.People) -> None:
     estate.put(estate.qa, "mastercache:1")
-    cleaning.scan(estate.qa, estate.production)
-    assert cleaning.prepared(cleaning.asked(people, "mastercache:"), people).state == State.VERIFIED
+    cleanup_helpers.scan(estate.qa, estate.production)
+    assert cleanup_helpers.prepared(cleanup_helpers.asked(people, "mastercache:"), people).state == State.VERIFIED
 
 
 def test_a_check_made_on_the_side_does_not_move_a_cache_stage(estate: make.Estate, people: make.People) -> None:
-    copies.dataset(prefix="mastercache:", key="mastercache:{id}", fields={"id": "id"}, ignore=["type", "name"])
-    copies.rows(estate, ("a", "1", "x"))
+    generation_helpers.dataset(
+        prefix="mastercache:", key="mastercache:{id}", fields={"id": "id"}, ignore=["type", "name"]
+    )
+    generation_helpers.rows(estate, ("a", "1", "x"))
     estate.put(estate.qa, "mastercache:1", b'{"id": "1"}')
-    cleaning.scan(estate.qa, estate.production)
-    stage = cleaning.prepared(cleaning.asked(people, "mastercache:"), people)
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.prepared(cleanup_helpers.asked(people, "mastercache:"), people)
     assert stage.generation is not None
-    check = integrity.start_check(stage.generation, actor=make.SETUP)
+    check = check_start.start_check(stage.generation, actor=make.SETUP)
     make.work()
     check.refresh_from_db()
-    assert (check.outcome, cleaning.stage_of(stage.request).state) == ("passed", State.VERIFIED)
+    assert (check.outcome, cleanup_helpers.stage_of(stage.request).state) == ("passed", State.VERIFIED)
 
 
 def test_a_difference_with_d1_holds_the_stage_until_it_is_corrected(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    database = copies.d1(estate)
+    database = generation_helpers.d1(estate)
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'else' WHERE type = 'b'")
     database.commit()
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     assert stage.state == State.VERIFIED
     assert "1 differences" in stage.returned_because
     database.execute("PRAGMA query_only = 0")
@@ -200,15 +203,15 @@ def test_a_difference_with_d1_holds_the_stage_until_it_is_corrected(
     database.commit()
     preparation.prepare_stage(stage, by=people.operator)
     make.work()
-    assert cleaning.stage_of(request_).state == State.CHECKED
+    assert cleanup_helpers.stage_of(request_).state == State.CHECKED
 
 
 def test_a_partial_backup_satisfies_nothing(request_: CleanupRequest, estate: make.Estate, people: make.People) -> None:
-    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     estate.cloudflare.namespace(estate.qa.namespace_id).delete(NAMES[0])
-    preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
+    preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     make.work()
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert stage.state == State.FROZEN
     assert "partial" in stage.returned_because
 
@@ -216,43 +219,43 @@ def test_a_partial_backup_satisfies_nothing(request_: CleanupRequest, estate: ma
 def test_a_damaged_backup_leads_back_to_the_names(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     assert stage.generation is not None
     key = stage.generation.parts.get().object_key
     estate.s3.objects[key] = estate.s3.objects[key].replace(b"No. 1", b"No. 9")
-    generations.start_verification(stage.generation, actor=make.SETUP)
+    generation_start.start_verification(stage.generation, actor=make.SETUP)
     make.work()
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert (stage.state, stage.returned_because[:18]) == (State.FROZEN, "The copy is damage")
 
 
 def test_a_failed_step_is_tried_again_where_it_failed(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     estate.cloudflare.fault("bulk_get", "challenge")
-    first = preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
+    first = preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     make.work()
     first.refresh_from_db()
     assert first.state == Run.State.FAILED
-    assert preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator) == first
+    assert preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator) == first
     make.work()
-    assert cleaning.stage_of(request_).state == State.CHECKED
+    assert cleanup_helpers.stage_of(request_).state == State.CHECKED
 
 
 def test_nothing_is_prepared_while_a_run_works_for_the_stage(request_: CleanupRequest, people: make.People) -> None:
-    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
-    run = preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
-    for step in (preparation.freeze_stage, preparation.prepare_stage, cleanup.submit):
+    preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
+    run = preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
+    for step in (preparation.freeze_stage, preparation.prepare_stage, cleanup_requests.submit):
         with pytest.raises(CleanupRefused, match=f"Wait for run {run.pk}"):
-            step(cleaning.stage_of(request_), by=people.operator)
+            step(cleanup_helpers.stage_of(request_), by=people.operator)
 
 
 def test_a_dataset_without_its_database_is_said_on_the_stage(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
     Dataset.objects.update(database="NOWHERE")
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     assert stage.state == State.VERIFIED
     assert "NOWHERE" in stage.returned_because
 
@@ -261,20 +264,20 @@ def test_a_dataset_without_its_database_is_said_on_the_stage(
 
 
 def test_submitting_needs_the_references(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     CleanupRequest.objects.update(references=None)
     with pytest.raises(CleanupRefused, match="references"):
-        cleanup.submit(stage, by=people.operator)
+        cleanup_requests.submit(stage, by=people.operator)
 
 
 def test_submitting_needs_a_backup_verified_within_a_day(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     Generation.objects.update(verified_at=Now() - timedelta(hours=25))
     with pytest.raises(CleanupRefused, match="Verify it again"):
-        cleanup.submit(stage, by=people.operator)
+        cleanup_requests.submit(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)
     make.work()
-    cleanup.submit(stage, by=people.operator)
+    cleanup_requests.submit(stage, by=people.operator)
 
 
 @pytest.mark.parametrize(("slug", "why"), [("qa", "not ready"), ("production", "QA comes first")])
@@ -282,26 +285,26 @@ def test_submitting_needs_a_stage_that_is_ready(
     request_: CleanupRequest, people: make.People, slug: str, why: str
 ) -> None:
     with pytest.raises(CleanupRefused, match=why):
-        cleanup.submit(cleaning.stage_of(request_, slug), by=people.operator)
+        cleanup_requests.submit(cleanup_helpers.stage_of(request_, slug), by=people.operator)
 
 
 def test_only_an_operator_submits(request_: CleanupRequest, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="operator"):
-        cleanup.submit(cleaning.prepared(request_, people), by=people.reviewer)
+        cleanup_requests.submit(cleanup_helpers.prepared(request_, people), by=people.reviewer)
 
 
 def test_references_cannot_change_under_a_submitted_stage(request_: CleanupRequest, people: make.People) -> None:
-    cleaning.submitted(request_, people)
+    cleanup_helpers.submitted(request_, people)
     with pytest.raises(CleanupRefused, match="Withdraw it first"):
-        cleaning.state_references(request_, people)
+        cleanup_helpers.state_references(request_, people)
 
 
 def test_a_decision_the_operator_does_not_like_leads_back_to_the_names(
     request_: CleanupRequest, people: make.People
 ) -> None:
-    stage = cleaning.submitted(request_, people)
+    stage = cleanup_helpers.submitted(request_, people)
     pending = ApprovalRequest.objects.get(cleanupstage=stage)
-    approvals.reject(pending, by=people.reviewer, shown=pending.digest, reason="not this week")
+    approval_gate.reject(pending, by=people.reviewer, shown=pending.digest, reason="not this week")
     stage.refresh_from_db()
     assert (stage.state, stage.approval) == (State.FROZEN, None)
     assert "not this week" in stage.returned_because
@@ -311,8 +314,8 @@ def test_a_decision_the_operator_does_not_like_leads_back_to_the_names(
 def test_withdrawing_leads_back_and_nobody_is_said_to_have_decided(
     request_: CleanupRequest, people: make.People, moment: str
 ) -> None:
-    stage = getattr(cleaning, moment)(request_, people)
-    approvals.withdraw(ApprovalRequest.objects.get(cleanupstage=stage), by=people.operator)
+    stage = getattr(cleanup_helpers, moment)(request_, people)
+    approval_gate.withdraw(ApprovalRequest.objects.get(cleanupstage=stage), by=people.operator)
     stage.refresh_from_db()
     assert stage.state == State.FROZEN
     assert Entry.objects.get(action=Action.STAGE_RETURNED).actor == "system:approvals"
@@ -322,8 +325,8 @@ def test_time_that_is_over_leads_back(
     request_: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "DECIDE_WITHIN", 0)
-    stage = cleaning.submitted(request_, people)
-    assert approvals.expire() == 1
+    stage = cleanup_helpers.submitted(request_, people)
+    assert approval_gate.expire() == 1
     stage.refresh_from_db()
     assert stage.state == State.FROZEN
 
@@ -354,11 +357,11 @@ CHANGES: dict[str, Callable[[CleanupStage], object]] = {
 
 
 def digest(stage: CleanupStage) -> str:
-    return digest_of(canonical_evidence(evidence.build(cleaning.stage_of(stage.request))))
+    return digest_of(canonical_evidence(cleanup_evidence.build(cleanup_helpers.stage_of(stage.request))))
 
 
 def test_the_evidence_is_the_same_when_it_is_derived_again(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.approved(request_, people)
+    stage = cleanup_helpers.approved(request_, people)
     assert stage.approval is not None
     assert digest(stage) == stage.approval.digest
 
@@ -368,10 +371,10 @@ def test_the_evidence_is_the_same_when_it_is_derived_again(request_: CleanupRequ
 def test_whatever_changes_after_the_approval_the_deletion_does_not_start(
     request_: CleanupRequest, estate: make.Estate, people: make.People, change: str
 ) -> None:
-    stage = cleaning.approved(request_, people)
+    stage = cleanup_helpers.approved(request_, people)
     CHANGES[change](stage)
     with pytest.raises(CleanupRefused, match="no longer what was approved"):
-        cleanup.start_deletion(stage, by=people.operator)
+        cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     assert estate.cloudflare.calls("bulk_delete") == []
     stage.refresh_from_db()
@@ -379,24 +382,24 @@ def test_whatever_changes_after_the_approval_the_deletion_does_not_start(
 
 
 def test_other_names_than_were_frozen_are_noticed(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     CleanupStage.objects.filter(pk=stage.pk).update(returned_because="x")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifest, "names_sha256", lambda _: "0" * 64)
+        patch.setattr(archive, "names_sha256", lambda _: "0" * 64)
         with pytest.raises(CleanupRefused, match="not what was frozen"):
-            cleanup.submit(stage, by=people.operator)
+            cleanup_requests.submit(stage, by=people.operator)
 
 
 def test_the_scope_is_equal_in_qa_and_production(request_: CleanupRequest) -> None:
-    qa, production = cleaning.stage_of(request_), cleaning.stage_of(request_, "production")
+    qa, production = cleanup_helpers.stage_of(request_), cleanup_helpers.stage_of(request_, "production")
     assert qa_first.scope_digest(qa) == qa_first.scope_digest(production)
 
 
 def test_the_evidence_says_what_a_reviewer_asks(request_: CleanupRequest, people: make.People) -> None:
-    shown = evidence.build(cleaning.submitted(request_, people))
+    shown = cleanup_evidence.build(cleanup_helpers.submitted(request_, people))
     assert shown["names"] == {
         "count": 3,
-        "sha256": manifest.names_sha256(NAMES),
+        "sha256": archive.names_sha256(NAMES),
         "first": NAMES[0],
         "last": NAMES[2],
         "sample": list(NAMES),
@@ -410,102 +413,102 @@ def test_the_evidence_says_what_a_reviewer_asks(request_: CleanupRequest, people
 
 def test_a_stage_without_an_approval_cannot_start(request_: CleanupRequest, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="not approved"):
-        cleanup.start_deletion(cleaning.submitted(request_, people), by=people.operator)
+        cleanup_requests.start_deletion(cleanup_helpers.submitted(request_, people), by=people.operator)
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_starts(request_: CleanupRequest, people: make.People, who: str) -> None:
     with pytest.raises(CleanupRefused, match="operator"):
-        cleanup.start_deletion(cleaning.approved(request_, people), by=getattr(people, who))
+        cleanup_requests.start_deletion(cleanup_helpers.approved(request_, people), by=getattr(people, who))
 
 
 def test_the_approver_does_not_start(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.approved(request_, people)
+    stage = cleanup_helpers.approved(request_, people)
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
-    with pytest.raises(approvals.ApprovalRefused, match="You approved this"):
-        cleanup.start_deletion(stage, by=people.reviewer)
+    with pytest.raises(approval_gate.ApprovalRefused, match="You approved this"):
+        cleanup_requests.start_deletion(stage, by=people.reviewer)
 
 
 def test_an_approval_is_not_used_after_its_time(
     request_: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "USE_WITHIN", 0)
-    stage = cleaning.approved(request_, people)
-    with pytest.raises(approvals.ApprovalRefused, match="expired"):
-        cleanup.start_deletion(stage, by=people.operator)
+    stage = cleanup_helpers.approved(request_, people)
+    with pytest.raises(approval_gate.ApprovalRefused, match="expired"):
+        cleanup_requests.start_deletion(stage, by=people.operator)
 
 
 @pytest.mark.parametrize("who", ["operator", "reviewer"])
 def test_a_role_taken_away_after_the_approval_is_noticed(
     request_: CleanupRequest, people: make.People, who: str
 ) -> None:
-    stage = cleaning.approved(request_, people)
-    staff.revoke(getattr(people, who), Role(who), actor=make.SETUP)
-    with pytest.raises(approvals.ApprovalRefused, match="no longer"):
-        cleanup.start_deletion(stage, by=people.operator2)
+    stage = cleanup_helpers.approved(request_, people)
+    people_setup.revoke(getattr(people, who), Role(who), actor=make.SETUP)
+    with pytest.raises(approval_gate.ApprovalRefused, match="no longer"):
+        cleanup_requests.start_deletion(stage, by=people.operator2)
 
 
 def test_a_deletion_starts_once(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.approved(request_, people)
-    cleanup.start_deletion(stage, by=people.operator)
+    stage = cleanup_helpers.approved(request_, people)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     with pytest.raises(CleanupRefused, match="not approved"):
-        cleanup.start_deletion(stage, by=people.operator2)
+        cleanup_requests.start_deletion(stage, by=people.operator2)
     assert Run.objects.filter(kind=Run.Kind.DELETE).count() == 1
 
 
 # Production
 
 
-@pytest.mark.parametrize("step", [preparation.freeze_stage, cleanup.submit])
+@pytest.mark.parametrize("step", [preparation.freeze_stage, cleanup_requests.submit])
 def test_production_comes_after_qa(request_: CleanupRequest, people: make.People, step: Callable[..., object]) -> None:
-    cleaning.confirmed(request_, people)
+    cleanup_helpers.confirmed(request_, people)
     with pytest.raises(CleanupRefused, match="QA comes first"):
-        step(cleaning.stage_of(request_, "production"), by=people.operator)
+        step(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
 def test_qa_evidence_is_good_for_seven_days(
     request_: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cleaning.accepted(request_, people)
+    cleanup_helpers.accepted(request_, people)
     monkeypatch.setattr(timing, "QA_EVIDENCE", 0)
     with pytest.raises(CleanupRefused, match="QA comes first"):
-        preparation.freeze_stage(cleaning.stage_of(request_, "production"), by=people.operator)
+        preparation.freeze_stage(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
 @pytest.mark.hazard("B28")
 def test_qa_evidence_is_of_the_same_scope(request_: CleanupRequest, people: make.People) -> None:
-    cleaning.accepted(request_, people)
+    cleanup_helpers.accepted(request_, people)
     PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests")
     with pytest.raises(CleanupRefused, match="QA comes first"):
-        preparation.freeze_stage(cleaning.stage_of(request_, "production"), by=people.operator)
+        preparation.freeze_stage(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
 @pytest.mark.hazard("B28")
 def test_qa_evidence_is_of_code_that_decides_by_the_same_rules(
     request_: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cleaning.accepted(request_, people)
+    cleanup_helpers.accepted(request_, people)
     monkeypatch.setattr(qa_first, "FORMAT", qa_first.FORMAT + 1)
     with pytest.raises(CleanupRefused, match="QA comes first"):
-        preparation.freeze_stage(cleaning.stage_of(request_, "production"), by=people.operator)
+        preparation.freeze_stage(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
 @pytest.mark.hazard("B28")
 def test_the_reviewer_of_production_sees_how_its_list_differs_from_that_of_qa(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    cleaning.accepted(request_, people)
-    cleaning.fill(estate, "master:c:1", slugs=["production"])
-    cleaning.scan(estate.production)
-    shown = evidence.build(cleaning.submitted(request_, people, "production"))
+    cleanup_helpers.accepted(request_, people)
+    cleanup_helpers.fill(estate, "master:c:1", slugs=["production"])
+    cleanup_helpers.scan(estate.production)
+    shown = cleanup_evidence.build(cleanup_helpers.submitted(request_, people, "production"))
     assert isinstance(shown["qa"], list)
     compared = {name: shown["qa"][0][name] for name in ("only_here", "only_there", "sample_here", "sample_there")}
     assert compared == {"only_here": 1, "only_there": 0, "sample_here": ["master:c:1"], "sample_there": []}
 
 
 def test_the_reviewer_of_production_sees_what_was_tried_in_qa(request_: CleanupRequest, people: make.People) -> None:
-    cleaning.accepted(request_, people)
-    shown = evidence.build(cleaning.submitted(request_, people, "production"))
+    cleanup_helpers.accepted(request_, people)
+    shown = cleanup_evidence.build(cleanup_helpers.submitted(request_, people, "production"))
     assert isinstance(shown["qa"], list)
     assert shown["qa"][0]["note"] == "Opened the pages, all well"
     assert shown["qa"][0]["deleted"] == 3
@@ -513,15 +516,15 @@ def test_the_reviewer_of_production_sees_what_was_tried_in_qa(request_: CleanupR
 
 @pytest.mark.hazard("B28")
 def test_an_empty_qa_is_a_warning_for_production(estate: make.Estate, people: make.People) -> None:
-    copies.dataset()
-    cleaning.fill(estate, *NAMES, slugs=["production"])
-    cleaning.scan(estate.qa, estate.production)
-    request = cleaning.asked(people)
-    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
-    preparation.prepare_stage(cleaning.stage_of(request), by=people.operator)
+    generation_helpers.dataset()
+    cleanup_helpers.fill(estate, *NAMES, slugs=["production"])
+    cleanup_helpers.scan(estate.qa, estate.production)
+    request = cleanup_helpers.asked(people)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
+    preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
-    cleanup.accept_stage(cleaning.stage_of(request), note="QA has no masters", by=people.operator)
-    shown = evidence.build(cleaning.submitted(request, people, "production"))
+    cleanup_requests.accept_stage(cleanup_helpers.stage_of(request), note="QA has no masters", by=people.operator)
+    shown = cleanup_evidence.build(cleanup_helpers.submitted(request, people, "production"))
     assert {"code": "qa_empty", "environment": "QA"} in shown["warnings"]  # type: ignore[operator]
 
 
@@ -529,63 +532,63 @@ def test_an_empty_qa_is_a_warning_for_production(estate: make.Estate, people: ma
 
 
 def test_accepting_needs_a_note_and_an_operator(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.confirmed(request_, people)
+    stage = cleanup_helpers.confirmed(request_, people)
     with pytest.raises(CleanupRefused, match="what you tried"):
-        cleanup.accept_stage(stage, note="  ", by=people.operator)
+        cleanup_requests.accept_stage(stage, note="  ", by=people.operator)
     with pytest.raises(CleanupRefused, match="operator"):
-        cleanup.accept_stage(stage, note="fine", by=people.reviewer)
+        cleanup_requests.accept_stage(stage, note="fine", by=people.reviewer)
 
 
 @pytest.mark.hazard("B28")
 def test_leftovers_are_explained_before_the_stage_is_accepted(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.approved(request_, people)
+    stage = cleanup_helpers.approved(request_, people)
     estate.put(estate.qa, NAMES[0], b"new")
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     with pytest.raises(CleanupRefused, match="Explain the leftovers"):
-        cleanup.accept_stage(stage, note="fine", by=people.operator)
-    cleanup.explain_leftovers(stage, note="written by the old job", by=people.operator)
-    cleanup.accept_stage(stage, note="fine", by=people.operator)
-    assert cleaning.stage_of(request_).state == State.ACCEPTED
+        cleanup_requests.accept_stage(stage, note="fine", by=people.operator)
+    cleanup_requests.explain_leftovers(stage, note="written by the old job", by=people.operator)
+    cleanup_requests.accept_stage(stage, note="fine", by=people.operator)
+    assert cleanup_helpers.stage_of(request_).state == State.ACCEPTED
 
 
 def test_ending_withdraws_what_is_pending(request_: CleanupRequest, people: make.People) -> None:
-    cleaning.submitted(request_, people)
-    cleanup.end(request_, reason="not needed", by=people.operator)
+    cleanup_helpers.submitted(request_, people)
+    cleanup_requests.end(request_, reason="not needed", by=people.operator)
     assert ApprovalRequest.objects.get().state == ApprovalRequest.State.WITHDRAWN
     assert set(request_.stages.values_list("state", flat=True)) == {"ended"}
 
 
 def test_a_clean_up_whose_deletion_began_only_goes_forward(request_: CleanupRequest, people: make.People) -> None:
-    cleaning.started(request_, people)
+    cleanup_helpers.started(request_, people)
     with pytest.raises(CleanupRefused, match="only goes forward"):
-        cleanup.end(request_, reason="too late", by=people.operator)
+        cleanup_requests.end(request_, reason="too late", by=people.operator)
 
 
 def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequest, people: make.People) -> None:
-    cleanup.end(request_, reason="a mistake", by=people.operator)
+    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
     with pytest.raises(CleanupRefused, match="already over"):
-        cleanup.end(request_, reason="again", by=people.operator)
+        cleanup_requests.end(request_, reason="again", by=people.operator)
     with pytest.raises(CleanupRefused, match="over"):
-        preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+        preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     with pytest.raises(CleanupRefused, match="over"):
-        cleaning.state_references(request_, people)
+        cleanup_helpers.state_references(request_, people)
 
 
 @pytest.mark.usefixtures("not_read_back")
 def test_a_backup_that_is_finished_after_the_end_moves_nothing(request_: CleanupRequest, people: make.People) -> None:
-    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
-    preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
-    cleanup.end(request_, reason="a mistake", by=people.operator)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
+    preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
+    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
     make.work()
     assert Generation.objects.get().status == "complete"
-    assert cleaning.stage_of(request_).state == State.ENDED
+    assert cleanup_helpers.stage_of(request_).state == State.ENDED
 
 
 def test_the_record_tells_the_whole_story(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.accepted(request_, people)
+    stage = cleanup_helpers.accepted(request_, people)
     assert actions(f"stage:{stage.pk}") == [
         "stage.frozen",
         "stage.backed_up",
@@ -606,25 +609,25 @@ def test_the_record_tells_the_whole_story(request_: CleanupRequest, people: make
 def test_production_is_never_cleaned_up_without_another_environment_before_it(
     estate: make.Estate, people: make.People
 ) -> None:
-    cleaning.estate_with_masters(estate)
+    cleanup_helpers.estate_with_masters(estate)
     Environment.objects.filter(slug="production").update(order=0)
     with pytest.raises(CleanupRefused, match="exists in no other"):
-        cleaning.asked(people)
+        cleanup_helpers.asked(people)
 
 
 def test_a_production_stage_without_one_before_it_is_refused_at_every_step(
     estate: make.Estate, people: make.People
 ) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.stage_of(cleaning.asked(people))
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people))
     Environment.objects.filter(slug="qa").update(production=True)
     with pytest.raises(CleanupRefused, match="exists in no other"):
         preparation.freeze_stage(stage, by=people.operator)
 
 
 def test_a_backup_in_another_bucket_is_not_fresh(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.prepared(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.prepared(cleanup_helpers.asked(people), people)
     assert stages.backup_is_fresh(stage)
     Environment.objects.update(r2_bucket="another")
     assert not stages.backup_is_fresh(stage)

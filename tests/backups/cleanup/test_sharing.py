@@ -7,14 +7,15 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry
-from backups.cleanup import evidence, preparation, sharing
-from backups.cleanup import requests as cleanup
+from backups.cleanup import evidence as cleanup_evidence
+from backups.cleanup import preparation, sharing
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import BackupShare, CleanupRequest, CleanupStage
 from kvops.models import Environment, Notification, NotificationEvent
-from kvops.notifications import outbox as notifications
+from kvops.notifications import outbox
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.http import Reply
 from tests.fakes.slack import FakeSlack
 from tests.signing import signed_in
@@ -29,9 +30,9 @@ def slack() -> Iterator[FakeSlack]:
 @pytest.fixture
 def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
     """A clean-up with its references stated."""
-    cleaning.estate_with_masters(estate)
-    asked = cleaning.asked(people)
-    cleaning.state_references(asked, people)
+    cleanup_helpers.estate_with_masters(estate)
+    asked = cleanup_helpers.asked(people)
+    cleanup_helpers.state_references(asked, people)
     return asked
 
 
@@ -45,24 +46,24 @@ def channel(slack: FakeSlack, request_: CleanupRequest) -> FakeSlack:
 
 def checked(request: CleanupRequest, people: make.People) -> CleanupStage:
     """Frozen, copied, read back and checked; nobody was told by hand."""
-    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
-    preparation.prepare_stage(cleaning.stage_of(request), by=people.operator)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
+    preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
-    return cleaning.stage_of(request)
+    return cleanup_helpers.stage_of(request)
 
 
 def deliver() -> None:
     Notification.objects.filter(state="waiting").update(next_at=Now())
     for pk in Notification.objects.filter(event=NotificationEvent.BACKUP_FOR_DELETION).values_list("pk", flat=True):
-        notifications.deliver(pk)
+        outbox.deliver(pk)
 
 
 def test_nothing_is_submitted_before_its_backup_was_shared(request_: CleanupRequest, people: make.People) -> None:
     stage = checked(request_, people)
     with pytest.raises(CleanupRefused, match="not shared with the team"):
-        cleanup.submit(stage, by=people.operator)
+        cleanup_requests.submit(stage, by=people.operator)
     sharing.state(stage, place="#kv-cleanup", by=people.operator)
-    cleanup.submit(stage, by=people.operator)
+    cleanup_requests.submit(stage, by=people.operator)
 
 
 def test_the_channel_is_told_who_backed_up_what_where(
@@ -82,9 +83,9 @@ def test_the_channels_taking_it_is_the_share_and_part_of_the_evidence(
 ) -> None:
     stage = checked(request_, people)
     with pytest.raises(CleanupRefused):
-        cleanup.submit(stage, by=people.operator)
+        cleanup_requests.submit(stage, by=people.operator)
     deliver()
-    approval = cleanup.submit(stage, by=people.operator)
+    approval = cleanup_requests.submit(stage, by=people.operator)
     share = BackupShare.objects.get()
     assert (share.place, share.by) == ("Slack: env:TEST_SLACK", None)
     assert f'"notification":{share.notification_id}' in approval.evidence
@@ -98,17 +99,17 @@ def test_what_a_person_says_stays_when_the_channel_takes_it_later(
     stage = checked(request_, people)
     deliver()
     sharing.state(stage, place="by phone, with Reviewer", by=people.operator)
-    approval = cleanup.submit(stage, by=people.operator)
+    approval = cleanup_requests.submit(stage, by=people.operator)
     channel.down = None
     deliver()
     assert Notification.objects.get(event=NotificationEvent.BACKUP_FOR_DELETION).state == "delivered"
-    assert evidence.evidence_digest(cleaning.stage_of(request_)) == approval.digest
+    assert cleanup_evidence.evidence_digest(cleanup_helpers.stage_of(request_)) == approval.digest
     assert BackupShare.objects.get().by == people.operator
 
 
 def test_it_is_said_once_by_an_operator_and_of_a_verified_backup(request_: CleanupRequest, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="no verified copy"):
-        sharing.state(cleaning.stage_of(request_), place="x", by=people.operator)
+        sharing.state(cleanup_helpers.stage_of(request_), place="x", by=people.operator)
     stage = checked(request_, people)
     with pytest.raises(CleanupRefused, match="operator"):
         sharing.state(stage, place="x", by=people.reviewer)
@@ -122,7 +123,7 @@ def test_it_is_said_once_by_an_operator_and_of_a_verified_backup(request_: Clean
 def test_a_new_backup_is_shared_anew(request_: CleanupRequest, people: make.People) -> None:
     sharing.state(checked(request_, people), place="x", by=people.operator)
     with pytest.raises(CleanupRefused, match="not shared"):
-        cleanup.submit(checked(request_, people), by=people.operator)
+        cleanup_requests.submit(checked(request_, people), by=people.operator)
 
 
 def test_the_page_asks_for_it_and_says_why(request_: CleanupRequest, people: make.People) -> None:
@@ -145,6 +146,6 @@ def test_the_page_says_how_the_message_fares(channel: FakeSlack, request_: Clean
 def test_the_reviewer_reads_how_it_was_shared(request_: CleanupRequest, people: make.People) -> None:
     stage = checked(request_, people)
     sharing.state(stage, place="#kv-cleanup, thread of 3 July", by=people.operator)
-    approval = cleanup.submit(stage, by=people.operator)
+    approval = cleanup_requests.submit(stage, by=people.operator)
     page = signed_in(people.reviewer).get(f"/approvals/{approval.pk}/").content.decode()
     assert "#kv-cleanup, thread of 3 July" in page

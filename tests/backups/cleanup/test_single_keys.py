@@ -4,16 +4,16 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.generations.start import BackupRefused
 from backups.models import CleanupRequest, CleanupStage, Generation
-from backups.restores import undo
+from backups.restores import undo as stage_undo
 from kvops import timing
 from kvops.models import Category, Run
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.restores import helpers as restoring
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.signing import signed_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting")]
@@ -33,39 +33,39 @@ def mail(estate: make.Estate) -> make.Estate:
     for namespace in (estate.qa, estate.production):
         estate.put(namespace, KEY, b'{"password":"hunter2"}')
         estate.put(namespace, SIBLING, b"{}")
-    cleaning.scan(estate.qa, estate.production)
+    cleanup_helpers.scan(estate.qa, estate.production)
     return estate
 
 
 def asked(people: make.People) -> CleanupRequest:
-    return cleanup.request(binding="SETTINGS", prefix=KEY, exact=True, reason="not used", by=people.operator)
+    return cleanup_requests.request(binding="SETTINGS", prefix=KEY, exact=True, reason="not used", by=people.operator)
 
 
 def prepared(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Names frozen, copied, read back; nothing was stated about code."""
-    preparation.freeze_stage(cleaning.stage_of(request, slug), by=people.operator)
-    preparation.prepare_stage(cleaning.stage_of(request, slug), by=people.operator)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request, slug), by=people.operator)
+    preparation.prepare_stage(cleanup_helpers.stage_of(request, slug), by=people.operator)
     make.work()
-    cleaning.share(cleaning.stage_of(request, slug), people)
-    return cleaning.stage_of(request, slug)
+    cleanup_helpers.share(cleanup_helpers.stage_of(request, slug), people)
+    return cleanup_helpers.stage_of(request, slug)
 
 
 def deleted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Approved by another person, deleted and proven."""
-    cleanup.submit(prepared(request, people, slug), by=people.operator)
-    cleaning.approve(cleaning.stage_of(request, slug), people)
-    cleanup.start_deletion(cleaning.stage_of(request, slug), by=people.operator)
+    cleanup_requests.submit(prepared(request, people, slug), by=people.operator)
+    cleanup_helpers.approve(cleanup_helpers.stage_of(request, slug), people)
+    cleanup_requests.start_deletion(cleanup_helpers.stage_of(request, slug), by=people.operator)
     make.work()
-    return cleaning.stage_of(request, slug)
+    return cleanup_helpers.stage_of(request, slug)
 
 
 def test_one_key_is_deleted_in_qa_and_then_in_production(mail: make.Estate, people: make.People) -> None:
     request = asked(people)
     qa = deleted(request, people)
     assert (qa.state, qa.names, qa.deleted) == (State.CONFIRMED, 1, 1)
-    cleanup.accept_stage(qa, note="Mail still goes out", by=people.operator)
+    cleanup_requests.accept_stage(qa, note="Mail still goes out", by=people.operator)
     assert deleted(request, people, "production").state == State.CONFIRMED
-    assert set(restoring.held(mail, mail.qa)) == set(restoring.held(mail, mail.production)) == {SIBLING}
+    assert set(restore_helpers.held(mail, mail.qa)) == set(restore_helpers.held(mail, mail.production)) == {SIBLING}
 
 
 def test_its_backup_is_encrypted_and_verified_before_another_person_sees_it(
@@ -79,7 +79,7 @@ def test_its_backup_is_encrypted_and_verified_before_another_person_sees_it(
 
 def test_the_reviewer_sees_the_key_and_no_value_of_it(mail: make.Estate, people: make.People) -> None:
     request = asked(people)
-    approval = cleanup.submit(prepared(request, people), by=people.operator)
+    approval = cleanup_requests.submit(prepared(request, people), by=people.operator)
     page = signed_in(people.reviewer).get(f"/approvals/{approval.pk}/").content.decode()
     assert "Not needed for one key of settings." in page
     assert (KEY in page, "hunter2" in page) == (True, False)
@@ -87,58 +87,58 @@ def test_the_reviewer_sees_the_key_and_no_value_of_it(mail: make.Estate, people:
 
 def test_a_family_of_settings_is_never_cleaned_up(mail: make.Estate, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="one key at a time"):
-        cleanup.request(binding="SETTINGS", prefix="mail:", reason="x", by=people.operator)
+        cleanup_requests.request(binding="SETTINGS", prefix="mail:", reason="x", by=people.operator)
 
 
 def test_an_unclassified_key_is_never_deleted(mail: make.Estate, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="not classified"):
-        cleanup.request(binding="SETTINGS", prefix="mystery", exact=True, reason="x", by=people.operator)
+        cleanup_requests.request(binding="SETTINGS", prefix="mystery", exact=True, reason="x", by=people.operator)
 
 
 def test_the_family_of_one_key_needs_no_more_than_its_name(mail: make.Estate, people: make.People) -> None:
-    request = cleanup.request(binding="SETTINGS", prefix="system-root", reason="x", by=people.operator)
+    request = cleanup_requests.request(binding="SETTINGS", prefix="system-root", reason="x", by=people.operator)
     assert (request.exact, str(request)) == (True, "SETTINGS system-root")
 
 
 def test_a_value_that_changed_since_the_backup_stays(mail: make.Estate, people: make.People) -> None:
     request = asked(people)
-    cleanup.submit(prepared(request, people), by=people.operator)
-    cleaning.approve(cleaning.stage_of(request), people)
+    cleanup_requests.submit(prepared(request, people), by=people.operator)
+    cleanup_helpers.approve(cleanup_helpers.stage_of(request), people)
     mail.put(mail.qa, KEY, b"newer")
-    cleanup.start_deletion(cleaning.stage_of(request), by=people.operator)
+    cleanup_requests.start_deletion(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
-    stage = cleaning.stage_of(request)
+    stage = cleanup_helpers.stage_of(request)
     assert (stage.deleted, stage.skipped) == (0, 1)
-    assert restoring.held(mail, mail.qa)[KEY].data == b"newer"
+    assert restore_helpers.held(mail, mail.qa)[KEY].data == b"newer"
 
 
 def test_nothing_is_deleted_where_the_key_of_the_digests_is_lost(
     mail: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = asked(people)
-    cleanup.submit(prepared(request, people), by=people.operator)
-    cleaning.approve(cleaning.stage_of(request), people)
+    cleanup_requests.submit(prepared(request, people), by=people.operator)
+    cleanup_helpers.approve(cleanup_helpers.stage_of(request), people)
     monkeypatch.setenv("TEST_DIGEST_KEY", "n" * 40)
-    run = cleanup.start_deletion(cleaning.stage_of(request), by=people.operator)
+    run = cleanup_requests.start_deletion(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code) == (Run.State.FAILED, "encryption")
-    assert set(restoring.held(mail, mail.qa)) == {KEY, SIBLING}
+    assert set(restore_helpers.held(mail, mail.qa)) == {KEY, SIBLING}
 
 
 def test_it_is_restored_by_an_undo(mail: make.Estate, people: make.People) -> None:
-    before = restoring.held(mail, mail.qa)
+    before = restore_helpers.held(mail, mail.qa)
     stage = deleted(asked(people), people)
-    undo.start_undo(stage, by=people.operator2)
+    stage_undo.start_undo(stage, by=people.operator2)
     make.work()
-    assert restoring.held(mail, mail.qa) == before
+    assert restore_helpers.held(mail, mail.qa) == before
 
 
 def test_an_environment_without_the_key_is_proven_empty_beside_its_siblings(
     mail: make.Estate, people: make.People
 ) -> None:
-    restoring.wipe(mail, mail.qa, KEY)
-    cleaning.scan(mail.qa)
+    restore_helpers.wipe(mail, mail.qa, KEY)
+    cleanup_helpers.scan(mail.qa)
     stage = prepared(asked(people), people)
     assert (stage.state, stage.names) == (State.CONFIRMED, 0)
 
@@ -148,9 +148,9 @@ def test_without_recipients_it_is_not_backed_up_and_not_deleted(
 ) -> None:
     settings.AGE_RECIPIENTS = ()
     request = asked(people)
-    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
     with pytest.raises(BackupRefused, match="KVOPS_AGE_RECIPIENTS"):
-        preparation.prepare_stage(cleaning.stage_of(request), by=people.operator)
+        preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)
     assert not Generation.objects.exists()
 
 

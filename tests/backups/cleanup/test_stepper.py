@@ -6,15 +6,15 @@ import pytest
 from django.db.models.functions import Now
 
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.next_action import NextAction, next_action
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import timing
 from kvops.models import Person, Role, RoleGrant, Run, Scan
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.generations import helpers as copies
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
@@ -40,8 +40,8 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def request_(estate: make.Estate, people: make.People) -> CleanupRequest:
-    cleaning.estate_with_masters(estate)
-    return cleaning.asked(people)
+    cleanup_helpers.estate_with_masters(estate)
+    return cleanup_helpers.asked(people)
 
 
 def marks(stage: CleanupStage) -> str:
@@ -61,40 +61,40 @@ def offered(stage: CleanupStage, person: Person) -> tuple[str, str]:
 
 
 def test_a_new_stage_begins_with_its_names(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert [step.title for step in steps_of_stage(stage)] == TITLES
     assert marks(stage) == "ctttttttttt"
     assert offered(stage, people.operator) == ("stage_freeze", "")
 
 
 def test_production_waits_for_qa(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.stage_of(request_, "production")
+    stage = cleanup_helpers.stage_of(request_, "production")
     assert marks(stage) == "t" * 11
     assert offered(stage, people.operator)[1].startswith("QA comes first")
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor"])
 def test_only_an_operator_gets_a_button(request_: CleanupRequest, people: make.People, who: str) -> None:
-    assert offered(cleaning.stage_of(request_), getattr(people, who))[1] == "You are not an operator."
+    assert offered(cleanup_helpers.stage_of(request_), getattr(people, who))[1] == "You are not an operator."
 
 
 def test_names_need_a_scan_within_a_day(request_: CleanupRequest, people: make.People) -> None:
     Scan.objects.update(completed_at=Now() - timedelta(hours=25))
-    assert "Scan it first" in offered(cleaning.stage_of(request_), people.operator)[1]
+    assert "Scan it first" in offered(cleanup_helpers.stage_of(request_), people.operator)[1]
 
 
 def test_frozen_names_are_backed_up_next(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     preparation.freeze_stage(stage, by=people.operator)
-    assert marks(cleaning.stage_of(request_)) == "dcttttttttt"
+    assert marks(cleanup_helpers.stage_of(request_)) == "dcttttttttt"
     assert steps_of_stage(stage)[0].note == "3 names"
     assert offered(stage, people.operator) == ("stage_prepare", "")
 
 
 def test_while_a_run_works_one_waits_for_it(request_: CleanupRequest, people: make.People) -> None:
-    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
-    run = preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
-    stage = cleaning.stage_of(request_)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
+    run = preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
+    stage = cleanup_helpers.stage_of(request_)
     assert steps_of_stage(stage)[1].link == f"Run {run.pk}"
     assert offered(stage, people.operator)[1].startswith(f"Wait for run {run.pk} (backup)")
 
@@ -102,12 +102,12 @@ def test_while_a_run_works_one_waits_for_it(request_: CleanupRequest, people: ma
 def test_a_failed_run_says_why_and_can_be_tried_again(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    preparation.freeze_stage(cleaning.stage_of(request_), by=people.operator)
+    preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     estate.cloudflare.fault("bulk_get", "challenge")
-    run = preparation.prepare_stage(cleaning.stage_of(request_), by=people.operator)
+    run = preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     make.work()
     run.refresh_from_db()
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "dfttttttttt"
     assert steps_of_stage(stage)[1].note == run.error
     assert action(stage, people.operator).label == "Try again"
@@ -116,11 +116,11 @@ def test_a_failed_run_says_why_and_can_be_tried_again(
 def test_a_difference_is_a_failed_step_that_leads_to_the_check(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    database = copies.d1(estate)
+    database = generation_helpers.d1(estate)
     database.execute("PRAGMA query_only = 0")
     database.execute("DELETE FROM masters WHERE type = 'b'")
     database.commit()
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     assert marks(stage) == "dddfddttttt"
     assert steps_of_stage(stage)[3].note == "1 difference with D1."
     assert steps_of_stage(stage)[3].url.startswith("/integrity/")
@@ -128,12 +128,12 @@ def test_a_difference_is_a_failed_step_that_leads_to_the_check(
 
 
 def test_a_checked_stage_needs_the_references_before_the_submit(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     assert marks(stage) == "ddddddctttt"
     assert offered(stage, people.operator) == ("stage_submit", "")
     request_.references = None
     request_.save()
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "ddddcdttttt"
     assert action(stage, people.operator).url == f"/cleanup/{request_.pk}/#references"
 
@@ -141,27 +141,27 @@ def test_a_checked_stage_needs_the_references_before_the_submit(request_: Cleanu
 def test_a_backup_that_was_verified_too_long_ago_is_verified_again(
     request_: CleanupRequest, people: make.People
 ) -> None:
-    stage = cleaning.prepared(request_, people)
+    stage = cleanup_helpers.prepared(request_, people)
     Generation.objects.update(verified_at=Now() - timedelta(hours=25))
     assert action(stage, people.operator).label == "Verify the copy again"
 
 
 def test_cache_has_no_step_for_d1(estate: make.Estate, people: make.People) -> None:
     estate.put(estate.qa, "mastercache:1")
-    cleaning.scan(estate.qa, estate.production)
-    stage = cleaning.prepared(cleaning.asked(people, "mastercache:"), people)
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.prepared(cleanup_helpers.asked(people, "mastercache:"), people)
     assert "Check against D1" not in [step.title for step in steps_of_stage(stage)]
     assert offered(stage, people.operator) == ("stage_submit", "")
 
 
 def test_a_submitted_stage_leads_everybody_to_the_request(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.submitted(request_, people)
+    stage = cleanup_helpers.submitted(request_, people)
     assert marks(stage) == "dddddddcttt"
     assert action(stage, people.auditor).url == f"/approvals/{stage.approval_id}/"
 
 
 def test_an_approved_stage_is_started_by_whoever_did_not_approve(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.approved(request_, people)
+    stage = cleanup_helpers.approved(request_, people)
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
     assert action(stage, people.operator).label == "Delete 3 keys"
     assert offered(stage, people.reviewer)[1] == "You approved this; another person must start it."
@@ -171,14 +171,14 @@ def test_an_approval_whose_time_is_over_is_no_button(
     request_: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "USE_WITHIN", 0)
-    assert "time to use" in offered(cleaning.approved(request_, people), people.operator)[1]
+    assert "time to use" in offered(cleanup_helpers.approved(request_, people), people.operator)[1]
 
 
 def test_a_deletion_that_stopped_can_go_on(request_: CleanupRequest, people: make.People) -> None:
-    run = cleaning.started(request_, people)
+    run = cleanup_helpers.started(request_, people)
     Run.objects.filter(pk=run.pk).update(stop_requested_by="tests")
     make.work()
-    stage = cleaning.stage_of(request_)
+    stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "ddddddddftt"
     assert offered(stage, people.operator) == ("stage_again", "")
 
@@ -186,17 +186,17 @@ def test_a_deletion_that_stopped_can_go_on(request_: CleanupRequest, people: mak
 def test_leftovers_are_explained_before_the_stage_is_accepted(
     request_: CleanupRequest, estate: make.Estate, people: make.People
 ) -> None:
-    stage = cleaning.approved(request_, people)
-    estate.put(estate.qa, cleaning.NAMES[0], b"new")
-    cleanup.start_deletion(stage, by=people.operator)
+    stage = cleanup_helpers.approved(request_, people)
+    estate.put(estate.qa, cleanup_helpers.NAMES[0], b"new")
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
-    assert offered(cleaning.stage_of(request_), people.operator) == ("stage_leftovers", "")
-    cleanup.explain_leftovers(cleaning.stage_of(request_), note="an old job", by=people.operator)
-    assert offered(cleaning.stage_of(request_), people.operator) == ("stage_accept", "")
+    assert offered(cleanup_helpers.stage_of(request_), people.operator) == ("stage_leftovers", "")
+    cleanup_requests.explain_leftovers(cleanup_helpers.stage_of(request_), note="an old job", by=people.operator)
+    assert offered(cleanup_helpers.stage_of(request_), people.operator) == ("stage_accept", "")
 
 
 def test_an_accepted_stage_is_done(request_: CleanupRequest, people: make.People) -> None:
-    stage = cleaning.accepted(request_, people)
+    stage = cleanup_helpers.accepted(request_, people)
     assert marks(stage) == "ddddddddddd"
     assert next_action(stage, people.operator) is None
     assert steps_of_stage(stage)[8].note == "3 deleted, 0 not"
@@ -204,20 +204,20 @@ def test_an_accepted_stage_is_done(request_: CleanupRequest, people: make.People
 
 
 def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make.People) -> None:
-    cleaning.scan(estate.qa, estate.production)
-    stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people, "mastercache:"))
     preparation.freeze_stage(stage, by=people.operator)
     assert [step.state for step in steps_of_stage(stage)] == ["done", "current", "todo"]
     assert action(stage, people.operator).label == "Prove that there is nothing"
     estate.put(estate.qa, "mastercache:1")
     preparation.prepare_stage(stage, by=people.operator)
     make.work()
-    assert offered(cleaning.stage_of(stage.request), people.operator) == ("stage_freeze", "")
+    assert offered(cleanup_helpers.stage_of(stage.request), people.operator) == ("stage_freeze", "")
 
 
 def test_an_ended_stage_keeps_what_it_reached(request_: CleanupRequest, people: make.People) -> None:
-    cleaning.prepared(request_, people)
-    cleanup.end(request_, reason="a mistake", by=people.operator)
-    stage = cleaning.stage_of(request_)
+    cleanup_helpers.prepared(request_, people)
+    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
+    stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "ddddddttttt"
     assert next_action(stage, people.operator) is None

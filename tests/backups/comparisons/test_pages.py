@@ -7,12 +7,12 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import Entry as AuditEntry
-from backups.comparisons import start as comparisons
+from backups.comparisons import start as comparison_start
 from backups.models import Comparison, Generation
 from kvops.cloudflare import KvEntry
 from kvops.models import Category, Family
 from tests import make
-from tests.backups.restores import helpers as restoring
+from tests.backups.restores import helpers as restore_helpers
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -22,10 +22,10 @@ ENTRIES = tuple(KvEntry(f"master:{n}", b'{"id":"%d"}' % n, None, None) for n in 
 @pytest.fixture
 def generation(estate: make.Estate) -> Generation:
     """A copy of four keys; since then the first was removed, the second changed and a fifth added."""
-    restoring.put(estate, estate.qa, *ENTRIES)
-    made = restoring.verified_backup(estate.qa)
-    restoring.wipe(estate, estate.qa, ENTRIES[0].name)
-    restoring.put(
+    restore_helpers.put(estate, estate.qa, *ENTRIES)
+    made = restore_helpers.verified_backup(estate.qa)
+    restore_helpers.wipe(estate, estate.qa, ENTRIES[0].name)
+    restore_helpers.put(
         estate, estate.qa, KvEntry("master:2", b'{"id":"newer"}', None, None), KvEntry("master:5", b"x", None, None)
     )
     return made
@@ -64,7 +64,7 @@ def test_a_backup_offers_to_be_compared(browser: Client, generation: Generation,
 def test_another_backup_of_the_same_keys_is_offered_first(
     browser: Client, generation: Generation, estate: make.Estate
 ) -> None:
-    later = restoring.verified_backup(estate.qa)
+    later = restore_helpers.verified_backup(estate.qa)
     shown = text(browser, reverse("backups:comparisons", args=[later.pk]))
     assert f'value="backup:{generation.pk}" selected' in shown
     asked = text(browser, reverse("backups:comparisons", args=[later.pk]) + f"?with=kv:{estate.production.pk}")
@@ -152,7 +152,7 @@ def test_a_reviewer_may_compare_and_an_auditor_sees_it(
 
 
 def test_what_is_refused_is_said_and_recorded(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    comparisons.with_kv(generation, estate.qa, actor=make.SETUP)
+    comparison_start.with_kv(generation, estate.qa, actor=make.SETUP)
     asked = {"against": f"kv:{estate.qa.pk}"}
     answer = browser.post(reverse("backups:comparison_start", args=[generation.pk]), asked)
     assert (answer.status_code, "is already running" in answer.content.decode()) == (409, True)
@@ -162,7 +162,7 @@ def test_what_is_refused_is_said_and_recorded(browser: Client, generation: Gener
 
 
 def test_progress_is_shown_until_it_is_over(browser: Client, generation: Generation, estate: make.Estate) -> None:
-    comparison = comparisons.with_kv(generation, estate.qa, actor=make.SETUP)
+    comparison = comparison_start.with_kv(generation, estate.qa, actor=make.SETUP)
     shown = text(browser, address(comparison))
     assert ("Nothing found yet" in shown, f'hx-get="{address(comparison, "comparison_live")}"' in shown) == (True, True)
     make.work()
@@ -173,8 +173,8 @@ def test_progress_is_shown_until_it_is_over(browser: Client, generation: Generat
 def test_a_comparison_is_found_under_its_own_backups_only(
     browser: Client, generation: Generation, estate: make.Estate
 ) -> None:
-    later = restoring.verified_backup(estate.qa)
+    later = restore_helpers.verified_backup(estate.qa)
     comparison = started(browser, generation, f"backup:{later.pk}")
-    other = restoring.verified_backup(estate.qa)
+    other = restore_helpers.verified_backup(estate.qa)
     assert browser.get(reverse("backups:comparison", args=[later.pk, comparison.pk])).status_code == 200
     assert browser.get(reverse("backups:comparison", args=[other.pk, comparison.pk])).status_code == 404

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backups.datasets import registry as datasets
+from backups.datasets import registry as dataset_registry
 from backups.datasets.canonical import DECODER, DIGEST, canonical_field, cell_digests, field_digest, number
 from backups.datasets.mapping import BadDataset, Correspondence, Finding
 from kvops.cloudflare import Cell
 from tests import make
-from tests.backups.generations import helpers as copies
+from tests.backups.generations import helpers as generation_helpers
 
 DEFINITION: dict[str, object] = {
     "name": "masters",
@@ -252,10 +252,11 @@ def test_a_column_that_is_not_there_is_an_error_and_never_a_text() -> None:
 
 
 def test_the_longest_covering_prefix_is_the_dataset_of_a_prefix(db: None) -> None:
-    copies.dataset()
-    copies.dataset(name="shops", prefix="master:shop:")
+    generation_helpers.dataset()
+    generation_helpers.dataset(name="shops", prefix="master:shop:")
     found = [
-        datasets.dataset_for("SETTINGS", prefix) for prefix in ("master:", "master:shop:", "master:shop:1", "master:x")
+        dataset_registry.dataset_for("SETTINGS", prefix)
+        for prefix in ("master:", "master:shop:", "master:shop:1", "master:x")
     ]
     assert [one and one.name for one in found] == ["masters", "shops", "shops", "masters"]
 
@@ -264,21 +265,21 @@ def test_the_longest_covering_prefix_is_the_dataset_of_a_prefix(db: None) -> Non
     ("binding", "prefix"), [("SETTINGS", "mast"), ("SETTINGS", "mastercache:"), ("OTHER", "master:")]
 )
 def test_a_prefix_that_is_not_covered_has_no_dataset(db: None, binding: str, prefix: str) -> None:
-    copies.dataset()
-    assert datasets.dataset_for(binding, prefix) is None
+    generation_helpers.dataset()
+    assert dataset_registry.dataset_for(binding, prefix) is None
 
 
 def test_the_digest_of_a_definition_follows_its_content_and_not_its_row(db: None) -> None:
-    first = copies.dataset()
-    digests = {datasets.definition_digest(first)}
+    first = generation_helpers.dataset()
+    digests = {dataset_registry.definition_digest(first)}
     first.delete()
-    digests.add(datasets.definition_digest(copies.dataset()))
+    digests.add(dataset_registry.definition_digest(generation_helpers.dataset()))
     assert len(digests) == 1
     first.only_in_d1 = "allow"
-    assert datasets.definition_digest(first) not in digests
+    assert dataset_registry.definition_digest(first) not in digests
 
 
 def test_an_environment_without_the_database_says_what_to_do(estate: make.Estate) -> None:
-    elsewhere = copies.dataset(database="STAFF_D1")
-    with pytest.raises(datasets.NoDatabase, match="QA has no D1 database bound as STAFF_D1"):
-        datasets.environment_database(estate.qa.environment, elsewhere)
+    elsewhere = generation_helpers.dataset(database="STAFF_D1")
+    with pytest.raises(dataset_registry.NoDatabase, match="QA has no D1 database bound as STAFF_D1"):
+        dataset_registry.environment_database(estate.qa.environment, elsewhere)

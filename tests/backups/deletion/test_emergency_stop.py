@@ -6,16 +6,16 @@ import pytest
 from django.db import connection
 
 from audit import log
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.deletion import end as ending
 from backups.models import CleanupChunk, CleanupException, CleanupStage
-from kvops.approvals import emergency_release as releasing
-from kvops.approvals import gate as approvals
+from kvops.approvals import emergency_release
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.http import Request
 
 pytestmark = pytest.mark.django_db
@@ -26,14 +26,14 @@ NAMES = tuple(f"master:a:{number:04}" for number in range(130))
 
 @pytest.fixture
 def qa(estate: make.Estate) -> Environment:
-    cleaning.estate_with_masters(estate, NAMES)
+    cleanup_helpers.estate_with_masters(estate, NAMES)
     return estate.qa.environment
 
 
 def release(environment: Environment, people: make.People) -> None:
-    asked = releasing.ask(environment, by=people.operator, reason="All well")
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
-    releasing.use(asked, by=people.operator)
+    asked = emergency_release.ask(environment, by=people.operator, reason="All well")
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
+    emergency_release.use(asked, by=people.operator)
 
 
 def press_before(estate: make.Estate, environment: Environment, people: make.People, route: str, nth: int) -> None:
@@ -59,16 +59,16 @@ def _press(environment: Environment, people: make.People) -> None:
 
 
 def deleted(estate: make.Estate) -> int:
-    return len(cleaning.journal(estate))
+    return len(cleanup_helpers.journal(estate))
 
 
 def test_no_deletion_starts_while_it_is_on(qa: Environment, people: make.People, estate: make.Estate) -> None:
-    stage = cleaning.approved(cleaning.asked(people), people)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     emergency.press(qa, by=people.auditor)
-    with pytest.raises(approvals.ApprovalRefused, match="QA is stopped"):
-        cleanup.start_deletion(stage, by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="QA is stopped"):
+        cleanup_requests.start_deletion(stage, by=people.operator)
     release(qa, people)
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     assert deleted(estate) == len(NAMES)
 
@@ -77,8 +77,8 @@ def test_no_deletion_starts_while_it_is_on(qa: Environment, people: make.People,
 def test_pressed_between_two_chunks_the_next_one_is_not_sent(
     qa: Environment, people: make.People, estate: make.Estate
 ) -> None:
-    request = cleaning.asked(people)
-    run = cleaning.started(request, people)
+    request = cleanup_helpers.asked(people)
+    run = cleanup_helpers.started(request, people)
     press_before(estate, qa, people, "bulk_delete", 1)
     make.work()
     run.refresh_from_db()
@@ -92,7 +92,7 @@ def test_pressed_between_two_chunks_the_next_one_is_not_sent(
 def test_pressed_while_a_chunk_is_read_that_chunk_is_not_sent(
     qa: Environment, people: make.People, estate: make.Estate
 ) -> None:
-    run = cleaning.started(cleaning.asked(people), people)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     press_before(estate, qa, people, "bulk_get", 1)
     make.work()
     run.refresh_from_db()
@@ -103,7 +103,7 @@ def test_pressed_while_a_chunk_is_read_that_chunk_is_not_sent(
 def test_pressed_while_the_second_chunk_is_read_the_first_is_settled_before_the_run_ends(
     qa: Environment, people: make.People, estate: make.Estate
 ) -> None:
-    run = cleaning.started(cleaning.asked(people), people)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     press_before(estate, qa, people, "bulk_get", 2)
     make.work()
     run.refresh_from_db()
@@ -116,14 +116,14 @@ def test_pressed_while_the_second_chunk_is_read_the_first_is_settled_before_the_
 def test_pressed_right_before_the_rights_are_checked_the_run_is_stopped_and_not_failed(
     qa: Environment, people: make.People, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = cleaning.started(cleaning.asked(people), people)
-    real = approvals.still_valid
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
+    real = approval_gate.still_valid
 
     def press_first(approval: ApprovalRequest) -> None:
         emergency.press(qa, by=people.auditor)
         real(approval)
 
-    monkeypatch.setattr(approvals, "still_valid", press_first)
+    monkeypatch.setattr(approval_gate, "still_valid", press_first)
     make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code, deleted(estate)) == (Run.State.STOPPED, emergency.CODE, 0)
@@ -131,16 +131,16 @@ def test_pressed_right_before_the_rights_are_checked_the_run_is_stopped_and_not_
 
 @pytest.mark.django_db(transaction=True)
 def test_after_the_release_the_run_goes_on_and_ends(qa: Environment, people: make.People, estate: make.Estate) -> None:
-    request = cleaning.asked(people)
-    run = cleaning.started(request, people)
+    request = cleanup_helpers.asked(people)
+    run = cleanup_helpers.started(request, people)
     press_before(estate, qa, people, "bulk_delete", 1)
     make.work()
-    with pytest.raises(runs.NotResumable, match="QA is stopped"):
-        runs.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
+    with pytest.raises(run_driver.NotResumable, match="QA is stopped"):
+        run_driver.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
     release(qa, people)
-    runs.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
+    run_driver.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
     make.work()
-    stage = cleaning.stage_of(request)
+    stage = cleanup_helpers.stage_of(request)
     assert (stage.state, stage.deleted, deleted(estate)) == ("confirmed", len(NAMES), len(NAMES))
 
 
@@ -148,7 +148,7 @@ def test_after_the_release_the_run_goes_on_and_ends(qa: Environment, people: mak
 def test_what_was_sent_is_settled_by_reading_although_the_answer_was_lost(
     qa: Environment, people: make.People, estate: make.Estate
 ) -> None:
-    run = cleaning.started(cleaning.asked(people), people)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     estate.cloudflare.fault("bulk_delete", "effect_then_reset")
     press_before(estate, qa, people, "bulk_delete", 1)
     make.work()
@@ -161,7 +161,7 @@ def test_what_was_sent_is_settled_by_reading_although_the_answer_was_lost(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_run_that_rests_is_woken_to_notice(qa: Environment, people: make.People) -> None:
-    run = cleaning.started(cleaning.asked(people), people)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     Run.objects.filter(pk=run.pk).update(wake_at="2100-01-01T00:00:00Z")
     emergency.press(qa, by=people.operator)
     make.work()
@@ -170,12 +170,12 @@ def test_a_run_that_rests_is_woken_to_notice(qa: Environment, people: make.Peopl
 
 
 def test_a_stopped_deletion_is_not_ended_early_while_it_is_on(qa: Environment, people: make.People) -> None:
-    request = cleaning.asked(people)
-    run = cleaning.started(request, people)
+    request = cleanup_helpers.asked(people)
+    run = cleanup_helpers.started(request, people)
     emergency.press(qa, by=people.operator)
     make.work()
-    with pytest.raises(runs.NotResumable, match="QA is stopped"):
-        ending.end_early(cleaning.stage_of(request), by=people.operator)
+    with pytest.raises(run_driver.NotResumable, match="QA is stopped"):
+        ending.end_early(cleanup_helpers.stage_of(request), by=people.operator)
     assert Run.objects.get(pk=run.pk).cursor.get("ending") is None
 
 

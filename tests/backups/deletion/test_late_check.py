@@ -8,25 +8,25 @@ from django.test import Client
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.cleanup import evidence, preparation, qa
-from backups.cleanup import requests as cleanup
+from backups.cleanup import evidence as cleanup_evidence
+from backups.cleanup import preparation, qa
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import late_check as reappearance
-from backups.deletion import listing, proof
+from backups.deletion import late_check, listing, proof
 from backups.models import CleanupStage, Reappearance, RestoreChunk, RestoreEntry
-from backups.restores import undo
+from backups.restores import undo as stage_undo
 from kvops import clock, timing
 from kvops.models import Category, Family, Run
-from kvops.overview import status as overview
-from kvops.runs import driver as runs
+from kvops.overview import status as overview_status
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.restores import helpers as restoring
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.gate.world import past_the_triggers
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
-NAMES = cleaning.NAMES
+NAMES = cleanup_helpers.NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +38,8 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def confirmed(estate: make.Estate, people: make.People) -> CleanupStage:
     """QA, proven gone; its late check waits."""
-    cleaning.estate_with_masters(estate)
-    return cleaning.confirmed(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    return cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
 
 
 def looked(stage: CleanupStage) -> dict[str, bool]:
@@ -64,7 +64,7 @@ def test_a_proof_leaves_a_run_that_looks_again(confirmed: CleanupStage) -> None:
 def test_a_deleted_key_that_reappeared_is_reported_and_not_deleted(
     estate: make.Estate, confirmed: CleanupStage, same: bool
 ) -> None:
-    estate.put(estate.qa, NAMES[0], cleaning.master(NAMES[0]) if same else b"somebody's")
+    estate.put(estate.qa, NAMES[0], cleanup_helpers.master(NAMES[0]) if same else b"somebody's")
     deletes = len(estate.cloudflare.calls("bulk_delete"))
     assert looked(confirmed) == {NAMES[0]: same}
     assert len(estate.cloudflare.calls("bulk_delete")) == deletes
@@ -79,7 +79,7 @@ def test_the_second_look_is_a_day_after_the_proof(
     monkeypatch.setattr(timing, "LATE_CHECK", 86400.0)
     for _ in range(20):
         Run.objects.filter(pk=late_run(confirmed).pk).update(wake_at=None)
-        runs.drive(late_run(confirmed).pk)
+        run_driver.drive(late_run(confirmed).pk)
     assert late_run(confirmed).cursor["look"] == 1
     estate.put(estate.qa, NAMES[0])
     now = clock.now
@@ -96,9 +96,9 @@ def test_a_key_is_reported_once(estate: make.Estate, confirmed: CleanupStage) ->
 def test_more_keys_than_one_window_has_requests_for_are_all_reported(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cleaning.estate_with_masters(estate)
+    cleanup_helpers.estate_with_masters(estate)
     Family.objects.filter(pattern="master:").update(read="exact")
-    stage = cleaning.confirmed(cleaning.asked(people), people)
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
     for name in NAMES:
         estate.put(estate.qa, name)
     monkeypatch.setattr(proof, "EXACTLY", 2)
@@ -120,7 +120,7 @@ def test_what_an_undo_did_not_restored_is_still_looked_for(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
     estate.put(estate.qa, NAMES[0], b"somebody's")
-    undo.start_undo(confirmed, by=people.operator2)
+    stage_undo.start_undo(confirmed, by=people.operator2)
     make.work()
     assert looked(confirmed) == {NAMES[0]: False}
 
@@ -128,7 +128,7 @@ def test_what_an_undo_did_not_restored_is_still_looked_for(
 def test_what_an_undo_may_have_restored_did_not_come_back(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    restoring.stop_in_doubt(estate, undo.start_undo(confirmed, by=people.operator2))
+    restore_helpers.stop_in_doubt(estate, stage_undo.start_undo(confirmed, by=people.operator2))
     assert looked(confirmed) == {}
 
 
@@ -136,7 +136,7 @@ def test_what_an_undo_was_to_send_again_did_not_come_back(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
     """It was written and not to be seen yet when the undo was stopped."""
-    restoring.stop_in_doubt(estate, undo.start_undo(confirmed, by=people.operator2))
+    restore_helpers.stop_in_doubt(estate, stage_undo.start_undo(confirmed, by=people.operator2))
     with past_the_triggers():
         RestoreChunk.objects.update(state="settled", settled_at=clock.now())
         RestoreEntry.objects.update(outcome="again")
@@ -156,14 +156,14 @@ def test_a_key_that_is_only_listed_is_gone(estate: make.Estate, confirmed: Clean
 
 @pytest.mark.hazard("B5")
 def test_a_key_that_looked_absent_and_was_just_created_again_is_found(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    stage = cleaning.approved(request, people)
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    stage = cleanup_helpers.approved(request, people)
     estate.cloudflare.namespace(estate.qa.namespace_id).delete(NAMES[0])
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     estate.put(estate.qa, NAMES[0], b"anew")
-    assert looked(cleaning.stage_of(request)) == {NAMES[0]: False}
+    assert looked(cleanup_helpers.stage_of(request)) == {NAMES[0]: False}
 
 
 @pytest.mark.hazard("B5")
@@ -174,24 +174,24 @@ def test_a_key_that_expired_before_its_backup_and_is_written_anew_is_found(
     for slug in make.NAMESPACES.values():
         estate.cloudflare.put(slug, "mastercache:1", b"1", expiration=int(time.time()) + 30)
         estate.cloudflare.put(slug, "mastercache:2", b"2")
-    cleaning.scan(estate.qa, estate.production)
-    request = cleaning.asked(people, "mastercache:")
-    preparation.freeze_stage(cleaning.stage_of(request), by=people.operator)
+    cleanup_helpers.scan(estate.qa, estate.production)
+    request = cleanup_helpers.asked(people, "mastercache:")
+    preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
     estate.cloudflare.clock = lambda: time.time() + 60
     monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=60))
-    stage = cleaning.confirmed(request, people)
+    stage = cleanup_helpers.confirmed(request, people)
     estate.put(estate.qa, "mastercache:1", b"anew")
     assert looked(stage) == {"mastercache:1": False}
 
 
 def test_leftovers_did_not_come_back(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    stage = cleaning.approved(request, people)
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    stage = cleanup_helpers.approved(request, people)
     estate.put(estate.qa, NAMES[0], b"changed")
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
-    assert looked(cleaning.stage_of(request)) == {}
+    assert looked(cleanup_helpers.stage_of(request)) == {}
 
 
 def test_a_refused_cursor_starts_the_look_again(estate: make.Estate, confirmed: CleanupStage) -> None:
@@ -203,25 +203,25 @@ def test_a_refused_cursor_starts_the_look_again(estate: make.Estate, confirmed: 
 
 def test_a_stage_without_names_is_not_looked_at(estate: make.Estate, people: make.People) -> None:
     make.family("mastercache:qa:", Category.CACHE)
-    cleaning.scan(estate.qa, estate.production)
-    stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people, "mastercache:"))
     preparation.freeze_stage(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)
     make.work()
-    assert cleaning.stage_of(stage.request).state == State.CONFIRMED
+    assert cleanup_helpers.stage_of(stage.request).state == State.CONFIRMED
     assert not Run.objects.filter(kind=Run.Kind.LATE_CHECK).exists()
 
 
 def test_the_look_holds_nothing_up(confirmed: CleanupStage, people: make.People) -> None:
-    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
-    assert late_run(confirmed) not in list(overview.running())
+    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
+    assert late_run(confirmed) not in list(overview_status.running())
     assert looked(confirmed) == {}
 
 
 def test_after_the_stage_is_accepted_it_is_still_looked_for(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
+    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
     estate.put(estate.qa, NAMES[1])
     assert looked(confirmed) == {NAMES[1]: False}
 
@@ -231,7 +231,7 @@ def test_a_look_that_failed_can_be_tried_again(estate: make.Estate, confirmed: C
     estate.put(estate.qa, NAMES[0])
     assert looked(confirmed) == {}
     assert late_run(confirmed).state == Run.State.FAILED
-    runs.resume(late_run(confirmed), actor=make.SETUP)
+    run_driver.resume(late_run(confirmed), actor=make.SETUP)
     assert looked(confirmed) == {NAMES[0]: False}
 
 
@@ -240,14 +240,14 @@ def test_a_look_that_failed_can_be_tried_again(estate: make.Estate, confirmed: C
 
 def acknowledge(stage: CleanupStage, people: make.People, note: str = "an old job wrote it") -> None:
     newest = Reappearance.objects.latest("pk").pk
-    reappearance.acknowledge_reappearances(stage, note=note, last=newest, by=people.operator2)
+    late_check.acknowledge_reappearances(stage, note=note, last=newest, by=people.operator2)
 
 
 def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
-    production = cleaning.stage_of(confirmed.request, "production")
+    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
+    production = cleanup_helpers.stage_of(confirmed.request, "production")
     assert qa.missing_qa(production) == ""
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
@@ -261,25 +261,25 @@ def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
 def test_what_came_back_in_qa_after_the_approval_stops_the_start(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
-    production = cleaning.approved(confirmed.request, people, "production")
+    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
+    production = cleanup_helpers.approved(confirmed.request, people, "production")
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     with pytest.raises(CleanupRefused, match="are there again"):
-        cleanup.start_deletion(production, by=people.operator)
+        cleanup_requests.start_deletion(production, by=people.operator)
     acknowledge(confirmed, people)
     with pytest.raises(CleanupRefused, match="no longer what was approved"):
-        cleanup.start_deletion(production, by=people.operator)
+        cleanup_requests.start_deletion(production, by=people.operator)
 
 
 def test_the_reviewer_of_production_reads_what_came_back(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup.accept_stage(confirmed, note="all well", by=people.operator)
+    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     acknowledge(confirmed, people)
-    shown = evidence.build(cleaning.prepared(confirmed.request, people, "production"))
+    shown = cleanup_evidence.build(cleanup_helpers.prepared(confirmed.request, people, "production"))
     assert {"code": "qa_reappeared", "environment": "QA", "count": 1} in shown["warnings"]  # type: ignore[operator]
     assert shown["qa"][0]["reappeared_notes"] == ["an old job wrote it"]  # type: ignore[index]
 
@@ -291,7 +291,7 @@ def test_only_what_the_person_saw_is_acknowledged(
     estate.put(estate.qa, NAMES[1])
     looked(confirmed)
     first = Reappearance.objects.earliest("pk")
-    reappearance.acknowledge_reappearances(confirmed, note="known", last=first.pk, by=people.operator)
+    late_check.acknowledge_reappearances(confirmed, note="known", last=first.pk, by=people.operator)
     assert confirmed.reappearances.unseen().count() == 1
     assert Entry.objects.get(action=Action.REAPPEARANCES_ACKNOWLEDGED).details["note"] == "known"
 
@@ -303,14 +303,14 @@ def test_only_an_operator_acknowledges(
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     with pytest.raises(CleanupRefused, match="operator"):
-        reappearance.acknowledge_reappearances(confirmed, note="x", last=10**9, by=getattr(people, who))
+        late_check.acknowledge_reappearances(confirmed, note="x", last=10**9, by=getattr(people, who))
 
 
 def test_a_note_and_something_to_acknowledge_are_needed(confirmed: CleanupStage, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="Say what you found out"):
-        reappearance.acknowledge_reappearances(confirmed, note=" ", last=10**9, by=people.operator)
+        late_check.acknowledge_reappearances(confirmed, note=" ", last=10**9, by=people.operator)
     with pytest.raises(CleanupRefused, match="nothing new"):
-        reappearance.acknowledge_reappearances(confirmed, note="x", last=10**9, by=people.operator)
+        late_check.acknowledge_reappearances(confirmed, note="x", last=10**9, by=people.operator)
 
 
 # On the pages

@@ -5,18 +5,18 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.deletion.send import Sender
 from backups.models import CleanupStage
-from backups.restores import undo
+from backups.restores import undo as stage_undo
 from kvops import timing
-from kvops.inventory import missing
-from kvops.inventory import scan as inventory
+from kvops.inventory import missing as unexplained_deletions
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Scan
 from kvops.runs import outcomes
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.restores import helpers as restoring
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.fakes.namespaces import Stored
 
 pytestmark = pytest.mark.django_db
@@ -27,18 +27,18 @@ NAMES = tuple(f"master:a:{number}" for number in range(5))
 @pytest.fixture
 def approved(estate: make.Estate, people: make.People) -> CleanupStage:
     """The deletion of QA's masters, approved and not started."""
-    cleaning.estate_with_masters(estate, NAMES)
-    return cleaning.approved(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate, NAMES)
+    return cleanup_helpers.approved(cleanup_helpers.asked(people), people)
 
 
 @pytest.fixture
 def cleaned(estate: make.Estate, people: make.People) -> make.Estate:
     """QA's masters deleted by an approved deletion, except one that was changed."""
-    cleaning.estate_with_masters(estate, NAMES)
-    request = cleaning.asked(people)
-    cleaning.approved(request, people)
+    cleanup_helpers.estate_with_masters(estate, NAMES)
+    request = cleanup_helpers.asked(people)
+    cleanup_helpers.approved(request, people)
     estate.put(estate.qa, NAMES[0], b"changed")
-    cleanup.start_deletion(cleaning.stage_of(request), by=people.operator)
+    cleanup_requests.start_deletion(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
     return estate
 
@@ -50,13 +50,13 @@ def vanish(estate: make.Estate, name: str) -> None:
 
 
 def found(estate: make.Estate, prefix: str = "") -> list[str]:
-    made = inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
+    made = inventory_scan.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
     make.work()
-    return list(missing.names(Scan.objects.get(pk=made.pk)).values_list("name", flat=True))
+    return list(unexplained_deletions.names(Scan.objects.get(pk=made.pk)).values_list("name", flat=True))
 
 
 def undone(people: make.People) -> None:
-    undo.start_undo(CleanupStage.objects.get(environment__slug="qa"), by=people.operator2)
+    stage_undo.start_undo(CleanupStage.objects.get(environment__slug="qa"), by=people.operator2)
     make.work()
 
 
@@ -84,7 +84,7 @@ def test_a_chunk_that_was_surely_not_sent_explains_nothing(
     estate: make.Estate, people: make.People, approved: CleanupStage
 ) -> None:
     estate.cloudflare.fault("bulk_delete", "refusal", status=403)
-    cleanup.start_deletion(approved, by=people.operator)
+    cleanup_requests.start_deletion(approved, by=people.operator)
     make.work()
     assert approved.chunks.get(answer__unsent=True).names == len(NAMES)
     vanish(estate, NAMES[1])
@@ -96,7 +96,7 @@ def test_a_chunk_whose_answer_never_came_explains_what_it_may_have_deleted(
 ) -> None:
     estate.cloudflare.fault("bulk_delete", "effect_then_reset")
     monkeypatch.setattr(Sender, "settle_by_reading", stopped)
-    cleanup.start_deletion(approved, by=people.operator)
+    cleanup_requests.start_deletion(approved, by=people.operator)
     make.work()
     assert approved.chunks.get().state == "intended"
     assert found(estate) == []
@@ -130,8 +130,8 @@ def test_a_key_that_a_restore_restored_before_it_was_deleted_is_explained(
     monkeypatch.setattr(timing, "LIST_LAG", 0.0)
     vanish(estate, NAMES[1])
     assert approved.generation is not None
-    assert restoring.outcomes(restoring.done(approved.generation, people))[NAMES[1]] == "written"
-    cleanup.start_deletion(approved, by=people.operator)
+    assert restore_helpers.outcomes(restore_helpers.done(approved.generation, people))[NAMES[1]] == "written"
+    cleanup_requests.start_deletion(approved, by=people.operator)
     make.work()
     assert found(estate) == []
 
@@ -157,17 +157,17 @@ def test_a_deletion_of_one_environment_explains_nothing_in_another(cleaned: make
     namespace = cleaned.cloudflare.namespace(cleaned.production.namespace_id)
     assert isinstance(namespace, Stored)
     namespace.delete(NAMES[1])
-    made = inventory.start_scan(cleaned.production, actor=make.SETUP)
+    made = inventory_scan.start_scan(cleaned.production, actor=make.SETUP)
     make.work()
-    assert list(missing.names(made).values_list("name", flat=True)) == [NAMES[1]]
+    assert list(unexplained_deletions.names(made).values_list("name", flat=True)) == [NAMES[1]]
 
 
 def test_a_key_that_an_undo_may_have_restored_is_not_explained(
     cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "LIST_LAG", 0.0)
-    restoring.stop_in_doubt(
-        cleaned, undo.start_undo(CleanupStage.objects.get(environment__slug="qa"), by=people.operator2)
+    restore_helpers.stop_in_doubt(
+        cleaned, stage_undo.start_undo(CleanupStage.objects.get(environment__slug="qa"), by=people.operator2)
     )
     vanish(cleaned, NAMES[1])
     assert found(cleaned) == [NAMES[1]]
@@ -177,7 +177,7 @@ def test_a_restore_into_one_environment_says_nothing_of_another(
     cleaned: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "LIST_LAG", 0.0)
-    backup = restoring.verified_backup(cleaned.production)
-    restoring.wipe(cleaned, cleaned.production, NAMES[1])
-    assert restoring.outcomes(restoring.done(backup, people))[NAMES[1]] == "written"
+    backup = restore_helpers.verified_backup(cleaned.production)
+    restore_helpers.wipe(cleaned, cleaned.production, NAMES[1])
+    assert restore_helpers.outcomes(restore_helpers.done(backup, people))[NAMES[1]] == "written"
     assert found(cleaned) == []

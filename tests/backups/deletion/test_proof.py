@@ -5,17 +5,17 @@ from collections.abc import Callable
 import pytest
 
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupException, CleanupStage
 from kvops import timing
 from kvops.models import Category, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
-NAMES = cleaning.NAMES
+NAMES = cleanup_helpers.NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -26,20 +26,20 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def deleting(estate: make.Estate, people: make.People) -> CleanupStage:
     """QA, with its deletion queued."""
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    cleaning.started(request, people)
-    return cleaning.stage_of(request)
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    cleanup_helpers.started(request, people)
+    return cleanup_helpers.stage_of(request)
 
 
 @pytest.fixture
 def empty(estate: make.Estate, people: make.People) -> CleanupStage:
     """QA without a key of the family, and its names frozen."""
-    cleaning.estate_with_masters(estate)
+    cleanup_helpers.estate_with_masters(estate)
     for name in NAMES:
         estate.cloudflare.namespace(estate.qa.namespace_id).delete(name)
-    cleaning.scan(estate.qa)
-    stage = cleaning.stage_of(cleaning.asked(people))
+    cleanup_helpers.scan(estate.qa)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people))
     assert preparation.freeze_stage(stage, by=people.operator) == 0
     return stage
 
@@ -75,7 +75,7 @@ def test_it_takes_two_listings_a_settle_time_apart(estate: make.Estate, deleting
 def test_a_listing_that_still_shows_a_name_is_not_the_first(estate: make.Estate, deleting: CleanupStage) -> None:
     """As a stale listing does: the name is there, its value is not."""
     kv = estate.cloudflare.namespace(estate.qa.namespace_id)
-    estate.cloudflare.hook("keys", nth(1, lambda: estate.put(estate.qa, NAMES[0], cleaning.master(NAMES[0]))))
+    estate.cloudflare.hook("keys", nth(1, lambda: estate.put(estate.qa, NAMES[0], cleanup_helpers.master(NAMES[0]))))
     estate.cloudflare.hook("bulk_get", nth(2, lambda: kv.delete(NAMES[0])))
     before = len(estate.cloudflare.calls("keys"))
     stage = worked(deleting)
@@ -154,7 +154,7 @@ def test_keys_of_another_family_below_the_prefix_do_not_count(
 
 def test_an_empty_stage_is_accepted_with_the_reason(people: make.People, empty: CleanupStage) -> None:
     preparation.prepare_stage(empty, by=people.operator)
-    cleanup.accept_stage(worked(empty), note="QA never had masters", by=people.operator)
+    cleanup_requests.accept_stage(worked(empty), note="QA never had masters", by=people.operator)
     empty.refresh_from_db()
     assert (empty.state, empty.empty_reason) == (State.ACCEPTED, "QA never had masters")
     assert empty.scope_digest
@@ -168,7 +168,7 @@ def test_a_proof_that_failed_can_be_tried_again(
     assert stage.state == State.DELETED
     assert stage.confirm_run is not None
     assert stage.confirm_run.state == Run.State.FAILED
-    runs.resume(stage.confirm_run, actor=make.SETUP)
+    run_driver.resume(stage.confirm_run, actor=make.SETUP)
     assert worked(stage).state == State.CONFIRMED
 
 
@@ -177,7 +177,7 @@ def test_a_name_listed_to_the_end_is_read(
     estate: make.Estate, deleting: CleanupStage, there: bool, outcome: list[str]
 ) -> None:
     kv = estate.cloudflare.namespace(estate.qa.namespace_id)
-    estate.cloudflare.hook("keys", nth(2, lambda: estate.put(estate.qa, NAMES[0], cleaning.master(NAMES[0]))))
+    estate.cloudflare.hook("keys", nth(2, lambda: estate.put(estate.qa, NAMES[0], cleanup_helpers.master(NAMES[0]))))
     if not there:
         estate.cloudflare.hook("bulk_get", nth(2, lambda: kv.delete(NAMES[0])))
     assert worked(deleting).state == State.CONFIRMED

@@ -12,29 +12,29 @@ from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
 from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import chunks
+from backups.deletion import chunks as deletion_chunks
 from backups.deletion import end as ending
-from backups.deletion import run as deletion
-from backups.deletion import settle as settling
-from backups.execution import prepaid as reserving
+from backups.deletion import run as deletion_run
+from backups.deletion import settle as deletion_settle
+from backups.execution import prepaid
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from kvops import clock, queue, timing
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Environment, Family, PolicyVersion, Role, RoleGrant, Run
-from kvops.people import setup as staff
-from kvops.runs import driver as runs
-from kvops.runs import lease as leases
+from kvops.people import setup as people_setup
+from kvops.runs import driver as run_driver
+from kvops.runs import lease as run_lease
 from kvops.runs import outcomes as run_outcomes
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.generations import helpers as copies
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
 from tests.gate.world import tampered
 
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
-NAMES = cleaning.NAMES
+NAMES = cleanup_helpers.NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +44,13 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ready(estate: make.Estate, people: make.People, *names: str) -> CleanupStage:
     """QA with these masters, approved to be deleted."""
-    cleaning.estate_with_masters(estate, names or NAMES)
-    return cleaning.approved(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate, names or NAMES)
+    return cleanup_helpers.approved(cleanup_helpers.asked(people), people)
 
 
 def delete(stage: CleanupStage, people: make.People) -> CleanupStage:
     """Start the deletion, do all work, and give the stage as it is then."""
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
     return stage
@@ -81,13 +81,15 @@ def remove_past_the_product(estate: make.Estate, name: str) -> None:
 
 
 def test_qa_is_cleaned_first_and_production_after(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    cleaning.accepted(request, people)
-    assert cleaning.journal(estate) == {name: cleaning.digest(cleaning.master(name)) for name in NAMES}
-    assert cleaning.journal(estate, "production") == {}
-    cleaning.accepted(request, people, "production")
-    assert set(cleaning.journal(estate, "production")) == set(NAMES)
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    cleanup_helpers.accepted(request, people)
+    assert cleanup_helpers.journal(estate) == {
+        name: cleanup_helpers.digest(cleanup_helpers.master(name)) for name in NAMES
+    }
+    assert cleanup_helpers.journal(estate, "production") == {}
+    cleanup_helpers.accepted(request, people, "production")
+    assert set(cleanup_helpers.journal(estate, "production")) == set(NAMES)
     request.refresh_from_db()
     assert request.completed_at is not None
 
@@ -98,7 +100,7 @@ def test_what_is_left_out_stays(estate: make.Estate, people: make.People) -> Non
     stage = ready(estate, people)
     put_past_the_product(estate, "master:later:1")
     delete(stage, people)
-    assert set(cleaning.journal(estate)) == set(NAMES)
+    assert set(cleanup_helpers.journal(estate)) == set(NAMES)
 
 
 def test_the_counts_say_what_happened(estate: make.Estate, people: make.People) -> None:
@@ -139,7 +141,7 @@ def test_the_first_chunk_is_small(estate: make.Estate, people: make.People) -> N
 def test_a_chunk_is_small_in_bytes_too(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 2 * len(cleaning.master("master:a:1")))
+    monkeypatch.setattr(deletion_chunks, "CHUNK_BYTES", 2 * len(cleanup_helpers.master("master:a:1")))
     delete(ready(estate, people), people)
     assert [len(names) for names in sent(estate)] == [2, 1]
 
@@ -147,14 +149,14 @@ def test_a_chunk_is_small_in_bytes_too(
 def test_production_waits_for_a_person_after_its_first_chunk(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    stage = delete(cleaning.production(estate, people), people)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
+    stage = delete(cleanup_helpers.production(estate, people), people)
     assert (stage.state, run_of(stage).state) == (State.DELETING, Run.State.STOPPED)
-    assert len(cleaning.journal(estate, "production")) == 1
+    assert len(cleanup_helpers.journal(estate, "production")) == 1
     assert CleanupChunk.objects.get(stage=stage, number=1).state == "settled"
-    runs.resume(run_of(stage), actor=people.operator.actor)
+    run_driver.resume(run_of(stage), actor=people.operator.actor)
     make.work()
-    assert len(cleaning.journal(estate, "production")) == 3
+    assert len(cleanup_helpers.journal(estate, "production")) == 3
     stage.refresh_from_db()
     assert stage.state == State.CONFIRMED
 
@@ -162,8 +164,8 @@ def test_production_waits_for_a_person_after_its_first_chunk(
 def test_production_waits_after_the_first_chunk_that_sent_something(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    stage = cleaning.production(estate, people)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
+    stage = cleanup_helpers.production(estate, people)
     estate.cloudflare.namespace(estate.production.namespace_id).delete(NAMES[0])
     delete(stage, people)
     assert (run_of(stage).state, run_of(stage).cursor["waits"]) == (Run.State.STOPPED, True)
@@ -179,14 +181,14 @@ def test_a_value_that_changed_after_the_backup_is_left_alone(estate: make.Estate
     put_past_the_product(estate, NAMES[1], b'{"new": true}')
     delete(stage, people)
     assert outcomes(stage) == {NAMES[1]: "changed"}
-    assert set(cleaning.journal(estate)) == {NAMES[0], NAMES[2]}
+    assert set(cleanup_helpers.journal(estate)) == {NAMES[0], NAMES[2]}
     assert (stage.deleted, stage.skipped) == (2, 1)
 
 
 def test_a_change_back_and_forth_is_no_change(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
     put_past_the_product(estate, NAMES[1], b"{}")
-    put_past_the_product(estate, NAMES[1], cleaning.master(NAMES[1]))
+    put_past_the_product(estate, NAMES[1], cleanup_helpers.master(NAMES[1]))
     assert outcomes(delete(stage, people)) == {}
 
 
@@ -196,7 +198,7 @@ def test_changed_metadata_or_expiration_count_as_a_change(
     estate: make.Estate, people: make.People, change: dict[str, object]
 ) -> None:
     stage = ready(estate, people)
-    put_past_the_product(estate, NAMES[0], cleaning.master(NAMES[0]), **change)
+    put_past_the_product(estate, NAMES[0], cleanup_helpers.master(NAMES[0]), **change)
     assert outcomes(delete(stage, people)) == {NAMES[0]: "changed"}
 
 
@@ -211,18 +213,18 @@ def test_a_key_that_vanished_is_reported_and_needs_no_explanation(estate: make.E
     stage = ready(estate, people)
     remove_past_the_product(estate, NAMES[0])
     assert outcomes(delete(stage, people)) == {NAMES[0]: "vanished"}
-    assert not cleanup.leftovers(stage).exists()
+    assert not cleanup_requests.leftovers(stage).exists()
 
 
 @pytest.mark.hazard("B11")
 def test_a_key_that_expired_is_reported_as_expired(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copies.dataset()
-    cleaning.fill(estate, *NAMES)
-    put_past_the_product(estate, NAMES[0], cleaning.master(NAMES[0]), expiration=int(time.time()) + 30)
-    cleaning.scan(estate.qa, estate.production)
-    stage = cleaning.approved(cleaning.asked(people), people)
+    generation_helpers.dataset()
+    cleanup_helpers.fill(estate, *NAMES)
+    put_past_the_product(estate, NAMES[0], cleanup_helpers.master(NAMES[0]), expiration=int(time.time()) + 30)
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     now = clock.now
     monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=60))
     estate.cloudflare.clock = lambda: time.time() + 60
@@ -245,24 +247,24 @@ def test_a_key_whose_time_is_over_on_the_way_is_never_sent(
     for name in ("mastercache:1", "mastercache:2"):
         put_past_the_product(estate, name, b"{}")
     put_past_the_product(estate, "mastercache:1", b"{}", expiration=int(time.time()) + 30)
-    cleaning.scan(estate.qa, estate.production)
-    request = cleaning.asked(people, "mastercache:")
+    cleanup_helpers.scan(estate.qa, estate.production)
+    request = cleanup_helpers.asked(people, "mastercache:")
     steps: Mapping[str, Callable[[CleanupStage], object]] = {
         "freeze": lambda stage: preparation.freeze_stage(stage, by=people.operator),
         "prepare": lambda stage: preparation.prepare_stage(stage, by=people.operator),
         "backup": lambda _: make.work(),
-        "state": lambda _: cleaning.state_references(request, people),
-        "share": lambda stage: cleaning.share(stage, people),
-        "submit": lambda stage: cleanup.submit(stage, by=people.operator),
-        "approve": lambda stage: cleaning.approve(stage, people),
-        "start": lambda stage: cleanup.start_deletion(stage, by=people.operator),
+        "state": lambda _: cleanup_helpers.state_references(request, people),
+        "share": lambda stage: cleanup_helpers.share(stage, people),
+        "submit": lambda stage: cleanup_requests.submit(stage, by=people.operator),
+        "approve": lambda stage: cleanup_helpers.approve(stage, people),
+        "start": lambda stage: cleanup_requests.start_deletion(stage, by=people.operator),
         "work": lambda _: make.work(),
     }
     for name, take in steps.items():
         if name == step:
             pass_by()
-        take(cleaning.stage_of(request))
-    assert outcomes(cleaning.stage_of(request)) == {"mastercache:1": "expired"}
+        take(cleanup_helpers.stage_of(request))
+    assert outcomes(cleanup_helpers.stage_of(request)) == {"mastercache:1": "expired"}
     assert sent(estate) == [{"mastercache:2"}]
 
 
@@ -282,17 +284,17 @@ def test_keys_written_and_removed_while_they_are_listed_are_left_alone_and_repor
             remove_past_the_product(estate, "mastercache:0001")
 
     estate.cloudflare.hook("keys", meanwhile)
-    cleaning.scan(estate.qa, estate.production)
-    stage = cleaning.stage_of(cleaning.asked(people, "mastercache:"))
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people, "mastercache:"))
     assert preparation.freeze_stage(stage, by=people.operator) == 1002
     preparation.prepare_stage(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
     assert (stage.state, stage.generation and stage.generation.status) == (State.FROZEN, "partial")
-    cleaning.scan(estate.qa)
-    stage = delete(cleaning.approved(stage.request, people), people)
+    cleanup_helpers.scan(estate.qa)
+    stage = delete(cleanup_helpers.approved(stage.request, people), people)
     assert (stage.deleted, outcomes(stage)) == (1002, {})
-    assert "mastercache:0001" not in cleaning.journal(estate)
+    assert "mastercache:0001" not in cleanup_helpers.journal(estate)
 
 
 # Answers that say little
@@ -390,7 +392,7 @@ def test_a_worker_that_dies_after_the_intent_leaves_a_chunk_that_is_read_first(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people)
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
 
     def die(*_: object, **__: object) -> None:
         raise SystemExit
@@ -415,22 +417,22 @@ def test_exact_families_go_in_small_chunks(estate: make.Estate, people: make.Peo
     names = [f"mastercache:{number:02}" for number in range(12)]
     for name in names:
         put_past_the_product(estate, name, b"\xef\xbb\xbf\xff\x00" + name.encode())
-    cleaning.scan(estate.qa, estate.production)
-    delete(cleaning.approved(cleaning.asked(people, "mastercache:"), people), people)
+    cleanup_helpers.scan(estate.qa, estate.production)
+    delete(cleanup_helpers.approved(cleanup_helpers.asked(people, "mastercache:"), people), people)
     assert [len(sent_) for sent_ in sent(estate)] == [10, 2]
 
 
 def test_many_binary_values_make_smaller_chunks_instead_of_waiting_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reserving, "SPARE", 6)
-    monkeypatch.setattr(reserving, "SPARE_SINGLY", 6)
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 10)
-    monkeypatch.setattr(chunks, "CHUNK", 10)
+    monkeypatch.setattr(prepaid, "SPARE", 6)
+    monkeypatch.setattr(prepaid, "SPARE_SINGLY", 6)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 10)
+    monkeypatch.setattr(deletion_chunks, "CHUNK", 10)
     for number in range(20):
         put_past_the_product(estate, f"mastercache:{number:02}", bytes([255, number]))
-    cleaning.scan(estate.qa, estate.production)
-    stage = delete(cleaning.approved(cleaning.asked(people, "mastercache:"), people), people)
+    cleanup_helpers.scan(estate.qa, estate.production)
+    stage = delete(cleanup_helpers.approved(cleanup_helpers.asked(people, "mastercache:"), people), people)
     assert (stage.state, stage.deleted) == (State.CONFIRMED, 20)
     assert [len(names) for names in sent(estate)] == [5, 5, 5, 5]
     planned = stage.chunks.order_by("number").values_list("first_index", "last_index")
@@ -441,9 +443,9 @@ def test_names_nobody_would_think_of_are_deleted_as_they_are(estate: make.Estate
     names = ["..", "a/b", "100%", "?x#y", "日本語", "👩‍⚕️", " lead", "tab\there", "line\nbreak", "%2e%2e"]
     for name in names:
         put_past_the_product(estate, f"mastercache:{name}", b"v", metadata={"名": [1.0, None]})
-    cleaning.scan(estate.qa, estate.production)
-    delete(cleaning.approved(cleaning.asked(people, "mastercache:"), people), people)
-    assert set(cleaning.journal(estate)) == {f"mastercache:{name}" for name in names}
+    cleanup_helpers.scan(estate.qa, estate.production)
+    delete(cleanup_helpers.approved(cleanup_helpers.asked(people, "mastercache:"), people), people)
+    assert set(cleanup_helpers.journal(estate)) == {f"mastercache:{name}" for name in names}
 
 
 # What holds must go on holding
@@ -451,7 +453,7 @@ def test_names_nobody_would_think_of_are_deleted_as_they_are(estate: make.Estate
 
 def test_a_difference_with_d1_right_before_the_start_deletes_nothing(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
-    database = copies.d1(estate)
+    database = generation_helpers.d1(estate)
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'else' WHERE id = '1' AND type = 'a'")
     database.commit()
@@ -461,7 +463,7 @@ def test_a_difference_with_d1_right_before_the_start_deletes_nothing(estate: mak
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'No. 1' WHERE id = '1' AND type = 'a'")
     database.commit()
-    runs.resume(run, actor=make.SETUP)
+    run_driver.resume(run, actor=make.SETUP)
     make.work()
     stage.refresh_from_db()
     assert stage.deleted == 3
@@ -471,7 +473,7 @@ def test_a_difference_with_d1_right_before_the_start_deletes_nothing(estate: mak
 def test_a_role_that_is_taken_away_stops_the_deletion_at_the_next_chunk(
     estate: make.Estate, people: make.People, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
     stage = ready(estate, people)
     person = getattr(people, who)
     real = KVWriter.bulk_delete
@@ -479,7 +481,7 @@ def test_a_role_that_is_taken_away_stops_the_deletion_at_the_next_chunk(
     def revoke_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
         outcome = real(self, namespace_id, names, until=until)
         if person.holds(Role(who)):
-            staff.revoke(person, Role(who), actor=make.SETUP)
+            people_setup.revoke(person, Role(who), actor=make.SETUP)
         return outcome
 
     monkeypatch.setattr(KVWriter, "bulk_delete", revoke_meanwhile)
@@ -490,14 +492,14 @@ def test_a_role_that_is_taken_away_stops_the_deletion_at_the_next_chunk(
 def test_ended_early_what_was_not_sent_is_left_and_the_rest_is_proven(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
     stage = ready(estate, people)
-    monkeypatch.setattr(chunks, "CHUNK", 1)
+    monkeypatch.setattr(deletion_chunks, "CHUNK", 1)
     real = KVWriter.bulk_delete
 
     def stop_meanwhile(self: KVWriter, namespace_id: str, names: Sequence[str], *, until: float) -> BulkOutcome:
         outcome = real(self, namespace_id, names, until=until)
-        runs.request_stop(run_of(stage), actor=make.SETUP)
+        run_driver.request_stop(run_of(stage), actor=make.SETUP)
         return outcome
 
     monkeypatch.setattr(KVWriter, "bulk_delete", stop_meanwhile)
@@ -517,14 +519,14 @@ def test_ended_early_nothing_that_survived_is_sent_again(
 ) -> None:
     stage = ready(estate, people)
     estate.cloudflare.fault("bulk_delete", "partial", times=9, names=[NAMES[0]])
-    real = settling.settle_chunk
+    real = deletion_settle.settle_chunk
 
-    def stop_then(stage: CleanupStage, chunk: CleanupChunk, *, lease: leases.Lease) -> None:
+    def stop_then(stage: CleanupStage, chunk: CleanupChunk, *, lease: run_lease.Lease) -> None:
         real(stage, chunk, lease=lease)
         Run.objects.filter(pk=lease.run.pk).update(stop_requested_by="tests")
 
     with monkeypatch.context() as patch:
-        patch.setattr(settling, "settle_chunk", stop_then)
+        patch.setattr(deletion_settle, "settle_chunk", stop_then)
         delete(stage, people)
     assert stage.chunks.filter(attempt=2, state="planned").exists()
     ending.end_early(stage, by=people.operator)
@@ -539,20 +541,20 @@ def test_an_early_end_that_does_not_come_to_its_end_did_nothing(
 ) -> None:
     """As when somebody lets the run go on at the same moment."""
     stage = ready(estate, people)
-    runs.request_stop(cleanup.start_deletion(stage, by=people.operator), actor=make.SETUP)
+    run_driver.request_stop(cleanup_requests.start_deletion(stage, by=people.operator), actor=make.SETUP)
     make.work()
     with monkeypatch.context() as patch:
         patch.setattr(queue, "enqueue", partial(int, "crash"))
         with pytest.raises(TypeError):
             ending.end_early(stage, by=people.operator)
-    runs.resume(run_of(stage), actor=people.operator.actor)
+    run_driver.resume(run_of(stage), actor=people.operator.actor)
     make.work()
-    assert set(cleaning.journal(estate)) == set(NAMES)
+    assert set(cleanup_helpers.journal(estate)) == set(NAMES)
 
 
 def test_only_a_deletion_that_lies_still_can_be_ended_early(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     with pytest.raises(CleanupRefused, match="Stop it first"):
         ending.end_early(stage, by=people.operator)
 
@@ -572,7 +574,7 @@ def test_a_target_that_is_not_what_was_approved_fails_before_anything_is_sent(
 ) -> None:
     os.environ["QA_SAME"] = "qa-read-token"
     stage = ready(estate, people)
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     Environment.objects.filter(pk=stage.environment_id).update(**change)
     make.work()
     assert (run_of(stage).error_code, sent(estate)) == (code, [])
@@ -590,19 +592,19 @@ def test_a_namespace_that_was_renamed_is_not_the_one_that_was_approved(
 @pytest.mark.hazard("4.2.5")
 def test_a_run_without_the_stage_s_approval_deletes_nothing(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
-    cleanup.start_deletion(stage, by=people.operator)
-    lease = leases.take(run_of(stage).pk)
+    cleanup_requests.start_deletion(stage, by=people.operator)
+    lease = run_lease.take(run_of(stage).pk)
     assert lease is not None
     lease.run.approval_digest = "0" * 64
     with pytest.raises(run_outcomes.RunError, match="approval"):
-        deletion.delete_keys_permanently(lease)
+        deletion_run.delete_keys_permanently(lease)
     assert sent(estate) == []
 
 
 def test_a_backup_that_is_found_damaged_stops_the_deletion_at_the_next_chunk(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
     stage = ready(estate, people)
     real = KVWriter.bulk_delete
 
@@ -619,13 +621,13 @@ def test_a_backup_that_is_damaged_by_the_start_starts_nothing(estate: make.Estat
     stage = ready(estate, people)
     Generation.objects.filter(stages=stage).update(status="damaged")
     with pytest.raises(CleanupRefused, match="no longer what was approved"):
-        cleanup.start_deletion(stage, by=people.operator)
+        cleanup_requests.start_deletion(stage, by=people.operator)
 
 
 def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> CleanupStage:
     """Production, its first key deleted, waiting for a person."""
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    return delete(cleaning.production(estate, people), people)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
+    return delete(cleanup_helpers.production(estate, people), people)
 
 
 def another_policy(_: CleanupStage) -> None:
@@ -648,9 +650,12 @@ def test_what_changes_during_the_pause_ends_the_deletion(
 ) -> None:
     stage = waiting(estate, people, monkeypatch)
     change(stage)
-    runs.resume(run_of(stage), actor=people.operator.actor)
+    run_driver.resume(run_of(stage), actor=people.operator.actor)
     make.work()
-    assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) in [("stale", 1), ("wrong_set", 1)]
+    assert (run_of(stage).error_code, len(cleanup_helpers.journal(estate, "production"))) in [
+        ("stale", 1),
+        ("wrong_set", 1),
+    ]
 
 
 @pytest.mark.hazard("4.2.8", "4.2.9")
@@ -658,16 +663,16 @@ def test_what_changes_while_a_refused_chunk_waits_ends_the_deletion(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people)
-    real = settling.settle_unsent
+    real = deletion_settle.settle_unsent
 
     def meanwhile(*args: Any, **more: Any) -> None:
         another_policy(stage)
         real(*args, **more)
 
     estate.cloudflare.fault("bulk_delete", "429", seconds=0)
-    monkeypatch.setattr(settling, "settle_unsent", meanwhile)
+    monkeypatch.setattr(deletion_settle, "settle_unsent", meanwhile)
     delete(stage, people)
-    assert (run_of(stage).error_code, cleaning.journal(estate)) == ("stale", {})
+    assert (run_of(stage).error_code, cleanup_helpers.journal(estate)) == ("stale", {})
 
 
 def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
@@ -675,9 +680,9 @@ def test_whoever_approved_cannot_let_a_deletion_go_on_or_end_it(
 ) -> None:
     stage = waiting(estate, people, monkeypatch)
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
-    with pytest.raises(runs.NotResumable, match="You approved this"):
-        runs.resume(run_of(stage), actor=people.reviewer.actor)
-    with pytest.raises(runs.NotResumable, match="You approved this"):
+    with pytest.raises(run_driver.NotResumable, match="You approved this"):
+        run_driver.resume(run_of(stage), actor=people.reviewer.actor)
+    with pytest.raises(run_driver.NotResumable, match="You approved this"):
         ending.end_early(stage, by=people.reviewer)
 
 
@@ -687,28 +692,28 @@ def test_after_a_long_pause_d1_is_checked_again_before_the_next_chunk(
     stage = waiting(estate, people, monkeypatch)
     now = clock.now
     monkeypatch.setattr(clock, "now", lambda: now() + timedelta(seconds=timing.CHECK_PAUSE + 60))
-    database = copies.d1(estate, "production")
+    database = generation_helpers.d1(estate, "production")
     database.execute("PRAGMA query_only = 0")
     database.execute("UPDATE masters SET name = 'else'")
     database.commit()
-    runs.resume(run_of(stage), actor=people.operator.actor)
+    run_driver.resume(run_of(stage), actor=people.operator.actor)
     make.work()
-    assert (run_of(stage).error_code, len(cleaning.journal(estate, "production"))) == ("differences", 1)
+    assert (run_of(stage).error_code, len(cleanup_helpers.journal(estate, "production"))) == ("differences", 1)
     assert "right before going on, found 3 differences with D1. Nothing more was deleted." in run_of(stage).error
 
 
 def test_whoever_tries_again_has_all_starts_and_tries_again(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people)
-    run = cleanup.start_deletion(stage, by=people.operator)
+    run = cleanup_requests.start_deletion(stage, by=people.operator)
     cursor = {"phase": "begin", "starts": 5, "tries": 20}
     Run.objects.filter(pk=run.pk).update(state="running")
     Run.objects.filter(pk=run.pk).update(
         state="failed", cursor=cursor, error_code="gave_up", error="x", finished_at=Now()
     )
-    runs.resume(run, actor=people.operator.actor)
+    run_driver.resume(run, actor=people.operator.actor)
     assert run_of(stage).cursor == {"phase": "begin"}
     make.work()
-    assert cleaning.stage_of(stage.request).deleted == 3
+    assert cleanup_helpers.stage_of(stage.request).deleted == 3
 
 
 def test_refused_calls_are_no_tries(estate: make.Estate, people: make.People) -> None:

@@ -9,13 +9,13 @@ from types import ModuleType
 import pytest
 
 from audit.models import Entry as AuditEntry
-from backups import archive as manifest
-from backups.cleanup import requests as cleanup
-from backups.deletion import chunks, listing
-from backups.deletion import send as sending
-from backups.deletion import settle as settling
-from backups.execution import prepaid as reserving
-from backups.execution import revalidation
+from backups import archive
+from backups.cleanup import requests as cleanup_requests
+from backups.deletion import chunks as deletion_chunks
+from backups.deletion import listing
+from backups.deletion import send as deletion_send
+from backups.deletion import settle as deletion_settle
+from backups.execution import prepaid, revalidation
 from backups.execution.live_digests import Frozen, KeyVerdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import clock, timing
@@ -23,10 +23,10 @@ from kvops.cloudflare import Cloudflare, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.connections.budget import SharedBudget
 from kvops.models import Notification, NotificationEvent, Run
-from kvops.runs import driver as runs
-from kvops.runs import lease as leases
+from kvops.runs import driver as run_driver
+from kvops.runs import lease as run_lease
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.deletion import cut_off
 from tests.fakes.http import Request
 
@@ -44,12 +44,12 @@ def ready(estate: make.Estate, people: make.People, count: int, *, binary: bool 
     """QA with so many keys of a cache, approved to be deleted."""
     for number in range(count):
         estate.put(estate.qa, f"{PREFIX}{number:03}", bytes([255, number]) if binary else b"{}")
-    cleaning.scan(estate.qa, estate.production)
-    return cleaning.approved(cleaning.asked(people, PREFIX), people)
+    cleanup_helpers.scan(estate.qa, estate.production)
+    return cleanup_helpers.approved(cleanup_helpers.asked(people, PREFIX), people)
 
 
 def delete(stage: CleanupStage, people: make.People) -> CleanupStage:
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
     return stage
@@ -115,7 +115,7 @@ def test_a_key_that_cannot_be_read_quickly_enough_stops_the_run_with_nothing_sen
     delete(stage, people)
     assert (run_of(stage).state, run_of(stage).error_code, sent(estate)) == (Run.State.FAILED, "too_slow", [])
     fresh_for(monkeypatch, 5.0)
-    runs.resume(run_of(stage), actor=make.SETUP)
+    run_driver.resume(run_of(stage), actor=make.SETUP)
     make.work()
     assert sum(sent(estate)) == 2
 
@@ -124,7 +124,7 @@ def test_a_key_that_cannot_be_read_quickly_enough_stops_the_run_with_nothing_sen
 def test_reads_that_grow_old_while_the_intent_is_committed_are_not_relied_on(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, attempt: int
 ) -> None:
-    stage, late, real, unsent = ready(estate, people, 4), [True], manifest.names_sha256, settling.settle_unsent
+    stage, late, real, unsent = ready(estate, people, 4), [True], archive.names_sha256, deletion_settle.settle_unsent
     for _ in range(attempt - 1):
         estate.cloudflare.fault("bulk_delete", "partial", names={f"{PREFIX}{number:03}" for number in range(4)})
 
@@ -136,13 +136,13 @@ def test_reads_that_grow_old_while_the_intent_is_committed_are_not_relied_on(
         return real(names)
 
     def in_time(
-        chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: leases.Lease, smaller: bool
+        chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: run_lease.Lease, smaller: bool
     ) -> None:
         fresh_for(monkeypatch, 5.0)
         unsent(chunk, equal, problem, lease=lease, smaller=smaller)
 
-    monkeypatch.setattr(manifest, "names_sha256", slowly)
-    monkeypatch.setattr(settling, "settle_unsent", in_time)
+    monkeypatch.setattr(archive, "names_sha256", slowly)
+    monkeypatch.setattr(deletion_settle, "settle_unsent", in_time)
     assert delete(stage, people).deleted == 4
     assert sent(estate) == [*[0] * (attempt - 1), 2, 2]
     unsent_ = stage.chunks.get(answer__has_key="unsent")
@@ -154,8 +154,8 @@ def test_between_the_backup_and_the_last_reads_lie_five_minutes(
 ) -> None:
     stage = ready(estate, people, 2)
     monkeypatch.setattr(timing, "STALE", 300.0)
-    run, reads = cleanup.start_deletion(stage, by=people.operator), len(estate.cloudflare.calls("bulk_get"))
-    runs.drive(run.pk)
+    run, reads = cleanup_requests.start_deletion(stage, by=people.operator), len(estate.cloudflare.calls("bulk_get"))
+    run_driver.drive(run.pk)
     run.refresh_from_db()
     assert run.wake_at is not None
     assert 290 < clock.seconds_until(run.wake_at) < 300
@@ -171,13 +171,13 @@ def test_between_the_backup_and_the_last_reads_lie_five_minutes(
 
 def test_without_requests_for_all_of_it_nothing_of_a_chunk_is_read(estate: make.Estate, people: make.People) -> None:
     stage = ready(estate, people, 2)
-    run = cleanup.start_deletion(stage, by=people.operator)
+    run = cleanup_requests.start_deletion(stage, by=people.operator)
     while run.cursor.get("phase") != "delete":
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
         run.refresh_from_db()
     budget, reads = SharedBudget(estate.qa.environment.account_id), len(estate.cloudflare.calls("bulk_get"))
-    budget.take(budget.left().calls - reserving.SPARE)
-    runs.drive(run.pk)
+    budget.take(budget.left().calls - prepaid.SPARE)
+    run_driver.drive(run.pk)
     run.refresh_from_db()
     assert run.note == "Waiting for Cloudflare's request limit."
     assert len(estate.cloudflare.calls("bulk_get")) == reads
@@ -190,8 +190,8 @@ def test_a_chunk_that_leaves_nothing_for_its_delete_is_made_smaller(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 8, binary=True)
-    monkeypatch.setattr(reserving, "SPARE", 7)  # with two bulk reads exactly one and eight single ones
-    monkeypatch.setattr(reserving, "SPARE_SINGLY", 7)
+    monkeypatch.setattr(prepaid, "SPARE", 7)  # with two bulk reads exactly one and eight single ones
+    monkeypatch.setattr(prepaid, "SPARE_SINGLY", 7)
     assert delete(stage, people).deleted == 8
     assert sent(estate) == [4, 4]
 
@@ -200,7 +200,7 @@ def test_more_is_reserved_once_a_chunk_had_more_binary_values_than_that_sufficed
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 8, binary=True)
-    monkeypatch.setattr(reserving, "SPARE", 4)
+    monkeypatch.setattr(prepaid, "SPARE", 4)
     assert delete(stage, people).deleted == 8
     assert (sent(estate), stage.chunks.count()) == ([8], 1)
 
@@ -218,17 +218,17 @@ def test_a_deletion_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with
     assert (run.state, run.error_code, sent(estate)) == (Run.State.FAILED, "gave_up", [])
     assert "No answer from Cloudflare to bulk_delete (ConnectError" in run.error
     chunks_ = list(stage.chunks.order_by("number").values_list("state", "attempt"))
-    assert chunks_ == [("settled", 1)] * (runs.MAX_TRIES + 1) + [("planned", 1)]
-    runs.resume(run, actor=people.operator.actor)
+    assert chunks_ == [("settled", 1)] * (run_driver.MAX_TRIES + 1) + [("planned", 1)]
+    run_driver.resume(run, actor=people.operator.actor)
     make.work()
-    assert (cleaning.stage_of(stage.request).deleted, sent(estate)) == (3, [3])
+    assert (cleanup_helpers.stage_of(stage.request).deleted, sent(estate)) == (3, [3])
 
 
 @pytest.mark.parametrize("route", ["namespace", "keys"])
 def test_a_cloudflare_that_only_answers_with_errors_is_not_asked_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
-    monkeypatch.setattr(runs, "MAX_TRIES", 2)
+    monkeypatch.setattr(run_driver, "MAX_TRIES", 2)
     stage = ready(estate, people, 3)
     estate.cloudflare.fault(route, "error", times=100)
     delete(stage, people)
@@ -244,7 +244,7 @@ def test_large_values_that_reappeared_are_read_and_reported(
 ) -> None:
     """Together they do not fit into one answer, and none is UTF-8: seven requests for the two."""
     stage = ready(estate, people, 2)
-    monkeypatch.setattr(settling, "BULK_GET_LIMIT", 2)
+    monkeypatch.setattr(deletion_settle, "BULK_GET_LIMIT", 2)
 
     def fill_again(_request: Request) -> None:
         if sent(estate):
@@ -270,9 +270,9 @@ def test_values_that_must_be_read_singly_are_settled_piece_by_piece(
             patch.setattr(KVWriter, "bulk_delete", real)
             outcome = self.bulk_delete(namespace_id, names, until=until)
         monkeypatch.setattr(KVWriter, "bulk_delete", real)
-        monkeypatch.setattr(reserving, "SPARE", 4)
-        monkeypatch.setattr(reserving, "SPARE_SINGLY", 4)
-        monkeypatch.setattr(sending, "BULK_GET_LIMIT", 4)
+        monkeypatch.setattr(prepaid, "SPARE", 4)
+        monkeypatch.setattr(prepaid, "SPARE_SINGLY", 4)
+        monkeypatch.setattr(deletion_send, "BULK_GET_LIMIT", 4)
         return outcome
 
     monkeypatch.setattr(KVWriter, "bulk_delete", lost)
@@ -288,7 +288,7 @@ def test_names_that_cannot_be_read_after_they_were_sent_are_not_tried_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch, fault: str, state: str
 ) -> None:
     stage = ready(estate, people, 4)
-    unreadable_once_sent(estate, monkeypatch, sending)
+    unreadable_once_sent(estate, monkeypatch, deletion_send)
     estate.cloudflare.fault("bulk_delete", fault, names=[f"{PREFIX}000"])
     delete(stage, people)
     assert (run_of(stage).error_code, stage.chunks.get().state) == ("gave_up", state)
@@ -298,7 +298,7 @@ def test_names_that_cannot_be_read_although_they_are_listed_are_not_tried_for_ev
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 4)
-    unreadable_once_sent(estate, monkeypatch, settling)
+    unreadable_once_sent(estate, monkeypatch, deletion_settle)
     monkeypatch.setattr(listing, "sent_among", lambda *_: [0, 1, 2, 3])
     delete(stage, people)
     assert run_of(stage).error_code == "gave_up"
@@ -374,7 +374,7 @@ def test_a_chunk_with_many_changed_keys_writes_them_down_in_one_statement(
     chunk = CleanupChunk.objects.create(stage=stage, number=1, first_index=0, last_index=999)
     verdicts = {Frozen(index, f"{PREFIX}{index}", b"", None): KeyVerdict.DIFFERENT for index in range(1000)}
     with django_assert_max_num_queries(6):  # type: ignore[attr-defined]
-        chunks.except_(chunk, verdicts)
+        deletion_chunks.except_(chunk, verdicts)
     assert CleanupException.objects.filter(outcome="changed").count() == 1000
 
 
@@ -383,8 +383,8 @@ def test_a_chunk_with_many_changed_keys_writes_them_down_in_one_statement(
 
 def waiting(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Production, its first key deleted, waiting for a person."""
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    return run_of(delete(cleaning.production(estate, people), people))
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
+    return run_of(delete(cleanup_helpers.production(estate, people), people))
 
 
 def test_nobody_but_a_person_lets_production_go_on(
@@ -392,32 +392,32 @@ def test_nobody_but_a_person_lets_production_go_on(
 ) -> None:
     run = waiting(estate, people, monkeypatch)
     assert (run.cursor["waits"], run.cursor.get("go_on")) == (True, None)
-    runs.resume(run, actor=make.SETUP)
+    run_driver.resume(run, actor=make.SETUP)
     make.work()
     run.refresh_from_db()
-    assert (run.state, len(cleaning.journal(estate, "production"))) == (Run.State.STOPPED, 1)
-    runs.resume(run, actor=people.operator.actor)
+    assert (run.state, len(cleanup_helpers.journal(estate, "production"))) == (Run.State.STOPPED, 1)
+    run_driver.resume(run, actor=people.operator.actor)
     make.work()
-    assert len(cleaning.journal(estate, "production")) == 3
+    assert len(cleanup_helpers.journal(estate, "production")) == 3
 
 
 def test_a_person_who_went_on_before_the_first_chunk_was_seen_does_not_let_it_go_on(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "FIRST_CHUNK", 1)
-    run = cleanup.start_deletion(cleaning.production(estate, people), by=people.operator)
-    runs.request_stop(run, actor=people.operator.actor)
+    monkeypatch.setattr(deletion_chunks, "FIRST_CHUNK", 1)
+    run = cleanup_requests.start_deletion(cleanup_helpers.production(estate, people), by=people.operator)
+    run_driver.request_stop(run, actor=people.operator.actor)
     make.work()
-    runs.resume(run, actor=people.operator.actor)
+    run_driver.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()
-    assert (run.cursor["waits"], len(cleaning.journal(estate, "production"))) == (True, 1)
+    assert (run.cursor["waits"], len(cleanup_helpers.journal(estate, "production"))) == (True, 1)
 
 
 def test_who_let_it_go_on_stays_with_the_run(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = waiting(estate, people, monkeypatch)
-    runs.resume(run, actor=people.operator.actor)
+    run_driver.resume(run, actor=people.operator.actor)
     run.refresh_from_db()
     assert run.cursor["go_on"] == people.operator.actor.text

@@ -9,22 +9,22 @@ from django.db.models.functions import Now
 from audit import log
 from audit.actions import Action
 from audit.models import Entry as AuditEntry
-from backups.drills import requests as drills
-from backups.drills import run as rehearsing
+from backups.drills import requests as drill_requests
+from backups.drills import run as drill_run
 from backups.models import Drill
 from backups.retention import holds
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.approvals import standing
 from kvops.cloudflare import KvEntry
 from kvops.cloudflare.writes import KVWriter
 from kvops.models import ApprovalRequest, Environment, Notification, NotificationEvent, Role, Run, Scratch
-from kvops.people import setup as persons
-from kvops.runs import driver as runs
+from kvops.people import setup as people_setup
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
 from tests import make
 from tests.backups.deletion import cut_off
-from tests.backups.restores import helpers as restoring
+from tests.backups.restores import helpers as restore_helpers
 from tests.gate.world import past_the_triggers, tampered
 from tests.signing import signed_in
 
@@ -42,13 +42,13 @@ def scratch(estate: make.Estate) -> Scratch:
 def backed_up(estate: make.Estate) -> None:
     entries = [KvEntry(name, bytes([0, 255, n]), None, '{"v":1.0}') for n, name in enumerate(ODD)]
     later = KvEntry("master:later", b"", 4_000_000_000, None)
-    restoring.put(estate, estate.qa, *entries, later, KvEntry("master:text", "値".encode(), None, "[1]"))
-    restoring.verified_backup(estate.qa)
+    restore_helpers.put(estate, estate.qa, *entries, later, KvEntry("master:text", "値".encode(), None, "[1]"))
+    restore_helpers.verified_backup(estate.qa)
 
 
 def allowed(scratch: Scratch, people: make.People, *, cap: int = 1000) -> ApprovalRequest:
-    request = drills.ask(scratch.environment, days=30, cap=cap, by=people.operator)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    request = drill_requests.ask(scratch.environment, days=30, cap=cap, by=people.operator)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     return request
 
 
@@ -60,7 +60,7 @@ def written(drill: Drill) -> None:
     """Steps until the first copy is written."""
     while Run.objects.get(pk=drill.run_id).cursor.get("phase") != "compare":
         Run.objects.filter(pk=drill.run_id).update(wake_at=None)
-        runs.drive(drill.run_id)
+        run_driver.drive(drill.run_id)
 
 
 def drilled(drill: Drill) -> Drill:
@@ -74,7 +74,7 @@ def test_every_key_of_the_newest_backup_is_written_compared_and_removed(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
     allowed(scratch, people)
-    drill = drilled(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
     backup = drill.backups.get()
     assert (drill.passed, backup.compared, backup.differing, backup.problem, backup.good) == (True, 7, 0, "", True)
     written = {name for call in estate.cloudflare.journal for name in call.written}
@@ -87,12 +87,12 @@ def test_a_drill_takes_no_more_requests_at_a_time_than_the_limit_has(
     scratch: Scratch, people: make.People, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = [KvEntry(f"master:{n:02}", bytes([255, n]), None, f"[{n}]") for n in range(25)]
-    restoring.put(estate, estate.qa, *entries)
-    restoring.verified_backup(estate.qa)
+    restore_helpers.put(estate, estate.qa, *entries)
+    restore_helpers.verified_backup(estate.qa)
     allowed(scratch, people)
-    monkeypatch.setattr(rehearsing, "FEW", 10)
+    monkeypatch.setattr(drill_run, "FEW", 10)
     monkeypatch.setattr(timing, "BUDGET_CALLS", 50)  # a read of all, or a write of all, and what it may cost is more
-    drill = drills.start(scratch.environment, by=people.operator)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
     make.work()
     drill.refresh_from_db()
     assert (drill.passed, drill.backups.get().compared) == (True, 25)
@@ -101,7 +101,7 @@ def test_a_drill_takes_no_more_requests_at_a_time_than_the_limit_has(
 @pytest.mark.usefixtures("backed_up")
 def test_a_rule_may_ask_for_less_than_a_whole_backup(scratch: Scratch, people: make.People) -> None:
     allowed(scratch, people, cap=2)
-    drill = drilled(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
     assert (drill.passed, drill.backups.get().keys, drill.backups.get().compared) == (True, 2, 2)
 
 
@@ -110,7 +110,7 @@ def test_a_backup_that_was_damaged_meanwhile_fails_the_drill_and_says_so(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
     allowed(scratch, people)
-    drill = drills.start(scratch.environment, by=people.operator)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
     key = drill.backups.get().generation.parts.get().api_only_key
     estate.s3.objects[key] = estate.s3.objects[key].replace(b"master:text", b"master:tex_")
     backup = drilled(drill).backups.get()
@@ -124,7 +124,7 @@ def test_a_key_that_kv_holds_otherwise_fails_the_drill(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
     allowed(scratch, people)
-    drill = drills.start(scratch.environment, by=people.operator)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
     written(drill)
     estate.cloudflare.put(scratch.namespace_id, "master:text", b"other")
     backup = drilled(drill).backups.get()
@@ -137,7 +137,7 @@ def test_nothing_is_written_where_a_key_lies_that_no_drill_put_there(
 ) -> None:
     allowed(scratch, people)
     estate.cloudflare.put(scratch.namespace_id, "somebody's", b"work")
-    drill = drilled(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
     assert (drill.run.state, drill.run.error_code, drill.passed) == ("failed", "scratch_not_empty", None)
     assert not [call for call in estate.cloudflare.journal if call.written or call.deleted]
 
@@ -147,12 +147,12 @@ def test_what_a_broken_off_drill_left_is_removed_by_the_next(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
     allowed(scratch, people)
-    first = drills.start(scratch.environment, by=people.operator)
+    first = drill_requests.start(scratch.environment, by=people.operator)
     written(first)
-    runs.request_stop(first.run, actor=make.SETUP)
+    run_driver.request_stop(first.run, actor=make.SETUP)
     make.work()
     assert held(scratch, estate) == 7
-    drill = drilled(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
     assert (drill.passed, held(scratch, estate)) == (True, 0)
 
 
@@ -162,10 +162,10 @@ def test_a_key_that_is_never_written_everywhere_is_not_written_for_ever(
 ) -> None:
     allowed(scratch, people)
     estate.cloudflare.fault("bulk_put", "partial", times=1000, names=["master:later"])
-    drill = drilled(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
     assert (drill.run.state, drill.run.error_code) == ("failed", "gave_up")
     assert drill.run.error.endswith("1 keys may not have been written.")
-    assert len(estate.cloudflare.calls("bulk_put")) == runs.MAX_TRIES + 1
+    assert len(estate.cloudflare.calls("bulk_put")) == run_driver.MAX_TRIES + 1
 
 
 @pytest.mark.usefixtures("backed_up")
@@ -174,14 +174,14 @@ def test_a_drill_whose_writer_cannot_connect_gives_up(
     scratch: Scratch, people: make.People, estate: make.Estate, phase: str
 ) -> None:
     allowed(scratch, people)
-    drill = drills.start(scratch.environment, by=people.operator)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
     if phase == "remove":
         written(drill)
     with cut_off.writers():
         drilled(drill)
     run = Run.objects.get(pk=drill.run_id)
     assert (run.state, run.error_code, run.cursor["phase"]) == ("failed", "gave_up", phase)
-    runs.resume(run, actor=people.operator.actor)
+    run_driver.resume(run, actor=people.operator.actor)
     assert drilled(drill).passed
 
 
@@ -190,20 +190,20 @@ def test_a_drill_whose_writer_cannot_connect_gives_up(
 
 @pytest.mark.usefixtures("backed_up")
 def test_without_an_approval_that_stands_nothing_starts(scratch: Scratch, people: make.People) -> None:
-    with pytest.raises(drills.DrillRefused, match="No standing approval is in force"):
-        drills.start(scratch.environment, by=people.operator)
-    request = drills.ask(scratch.environment, days=1, cap=10, by=people.operator)
-    with pytest.raises(drills.DrillRefused, match="No standing approval is in force"):
-        drills.start(scratch.environment, by=people.operator)
-    with pytest.raises(approvals.ApprovalRefused, match="Only a reviewer can decide"):
-        approvals.approve(request, by=people.operator, shown=request.digest)
+    with pytest.raises(drill_requests.DrillRefused, match="No standing approval is in force"):
+        drill_requests.start(scratch.environment, by=people.operator)
+    request = drill_requests.ask(scratch.environment, days=1, cap=10, by=people.operator)
+    with pytest.raises(drill_requests.DrillRefused, match="No standing approval is in force"):
+        drill_requests.start(scratch.environment, by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="Only a reviewer can decide"):
+        approval_gate.approve(request, by=people.operator, shown=request.digest)
 
 
 @pytest.mark.usefixtures("backed_up")
 def test_one_approval_carries_drill_after_drill(scratch: Scratch, people: make.People) -> None:
     request = allowed(scratch, people)
     for _ in range(2):
-        drilled(drills.start(scratch.environment, by=people.operator))
+        drilled(drill_requests.start(scratch.environment, by=people.operator))
     request.refresh_from_db()
     assert (request.state, Drill.objects.filter(approval=request, passed=True).count()) == ("approved", 2)
     assert AuditEntry.objects.filter(action=Action.APPROVAL_CARRIED, digest=request.digest).count() == 2
@@ -222,14 +222,20 @@ CHANGES: dict[str, Callable[[Scratch], object]] = {
 def test_another_target_than_was_approved_is_refused(scratch: Scratch, people: make.People, what: str) -> None:
     allowed(scratch, people)
     CHANGES[what](scratch)
-    with pytest.raises(approvals.ApprovalRefused, match="The rule is no longer the one that was approved"):
-        drills.start(Environment.objects.get(pk=scratch.environment_id), by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="The rule is no longer the one that was approved"):
+        drill_requests.start(Environment.objects.get(pk=scratch.environment_id), by=people.operator)
 
 
 GONE: dict[str, tuple[Callable[[make.People, ApprovalRequest], object], str]] = {
-    "withdrawn": (lambda p, r: approvals.withdraw(r, by=p.operator2), "The standing approval is over"),
-    "no operator": (lambda p, _: persons.revoke(p.operator, Role.OPERATOR, actor=make.SETUP), "no longer an operator"),
-    "no reviewer": (lambda p, _: persons.revoke(p.reviewer, Role.REVIEWER, actor=make.SETUP), "no longer a reviewer"),
+    "withdrawn": (lambda p, r: approval_gate.withdraw(r, by=p.operator2), "The standing approval is over"),
+    "no operator": (
+        lambda p, _: people_setup.revoke(p.operator, Role.OPERATOR, actor=make.SETUP),
+        "no longer an operator",
+    ),
+    "no reviewer": (
+        lambda p, _: people_setup.revoke(p.reviewer, Role.REVIEWER, actor=make.SETUP),
+        "no longer a reviewer",
+    ),
     "stopped": (lambda p, _: emergency.press(Environment.objects.get(slug="qa"), by=p.auditor), "is stopped"),
     "over": (lambda _, r: over(r), "The standing approval is over"),
     "edited": (lambda _, r: tampered(r, title="other"), "not what the record says"),
@@ -247,7 +253,7 @@ def test_a_drill_ends_before_its_next_write_when_the_approval_is_gone(
     scratch: Scratch, people: make.People, estate: make.Estate, what: str
 ) -> None:
     request = allowed(scratch, people)
-    drill = drills.start(scratch.environment, by=people.operator)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
     act, sentence = GONE[what]
     act(people, request)
     drilled(drill)
@@ -259,13 +265,13 @@ def test_a_drill_ends_before_its_next_write_when_the_approval_is_gone(
 
 def test_it_stands_for_90_days_at_most(scratch: Scratch, people: make.People) -> None:
     for days, cap in ((0, 10), (91, 10), (30, 0), (30, 1_000_001)):
-        with pytest.raises(drills.DrillRefused, match="1 to 90 days"):
-            drills.ask(scratch.environment, days=days, cap=cap, by=people.operator)
+        with pytest.raises(drill_requests.DrillRefused, match="1 to 90 days"):
+            drill_requests.ask(scratch.environment, days=days, cap=cap, by=people.operator)
 
 
 def test_without_a_scratch_namespace_it_says_what_to_do(estate: make.Estate, people: make.People) -> None:
-    with pytest.raises(drills.DrillRefused, match=r"Bind one .* with scratch = true"):
-        drills.ask(estate.qa.environment, days=1, cap=1, by=people.operator)
+    with pytest.raises(drill_requests.DrillRefused, match=r"Bind one .* with scratch = true"):
+        drill_requests.ask(estate.qa.environment, days=1, cap=1, by=people.operator)
 
 
 # How it stands
@@ -273,19 +279,22 @@ def test_without_a_scratch_namespace_it_says_what_to_do(estate: make.Estate, peo
 
 @pytest.mark.usefixtures("backed_up")
 def test_after_35_days_restores_count_as_not_rehearsed(scratch: Scratch, people: make.People) -> None:
-    assert [(one.environment.slug, one.late) for one in drills.all_statuses()] == [("qa", True), ("production", True)]
+    assert [(one.environment.slug, one.late) for one in drill_requests.all_statuses()] == [
+        ("qa", True),
+        ("production", True),
+    ]
     allowed(scratch, people)
-    drill = drilled(drills.start(scratch.environment, by=people.operator))
-    assert not drills.all_statuses()[0].late
+    drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
+    assert not drill_requests.all_statuses()[0].late
     tampered(drill, finished_at=Now() - timedelta(seconds=timing.DRILL_LATE + 60))
-    assert drills.all_statuses()[0].late
+    assert drill_requests.all_statuses()[0].late
 
 
 def test_a_standing_approval_says_when_it_is_soon_over(scratch: Scratch, people: make.People) -> None:
-    request = drills.ask(scratch.environment, days=6, cap=1, by=people.operator)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    request = drill_requests.ask(scratch.environment, days=6, cap=1, by=people.operator)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     assert standing.soon_over(request)
-    assert drills.all_statuses()[0].soon_over
+    assert drill_requests.all_statuses()[0].soon_over
 
 
 # By schedule
@@ -295,7 +304,7 @@ def test_a_standing_approval_says_when_it_is_soon_over(scratch: Scratch, people:
 def test_a_schedule_starts_a_drill(scratch: Scratch, people: make.People) -> None:
     allowed(scratch, people)
     with log.transaction():
-        begun = drills.scheduled(scratch.environment, make.SETUP)
+        begun = drill_requests.scheduled(scratch.environment, make.SETUP)
     assert (len(begun.runs), begun.refused) == (1, [])
     assert drilled(Drill.objects.get()).passed
 
@@ -303,7 +312,7 @@ def test_a_schedule_starts_a_drill(scratch: Scratch, people: make.People) -> Non
 @pytest.mark.usefixtures("backed_up")
 def test_a_schedule_says_what_a_drill_lacks(scratch: Scratch) -> None:
     with log.transaction():
-        begun = drills.scheduled(scratch.environment, make.SETUP)
+        begun = drill_requests.scheduled(scratch.environment, make.SETUP)
     assert (begun.runs, len(begun.refused)) == ([], 1)
     assert "No standing approval is in force" in str(begun.refused[0])
 
@@ -311,7 +320,7 @@ def test_a_schedule_says_what_a_drill_lacks(scratch: Scratch) -> None:
 @pytest.mark.usefixtures("backed_up")
 def test_without_a_scratch_namespace_a_schedule_does_nothing(estate: make.Estate) -> None:
     with log.transaction():
-        begun = drills.scheduled(estate.qa.environment, make.SETUP)
+        begun = drill_requests.scheduled(estate.qa.environment, make.SETUP)
     assert (begun.runs, begun.refused) == ([], [])
 
 
@@ -320,7 +329,7 @@ def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
     scratch: Scratch, people: make.People, estate: make.Estate
 ) -> None:
     allowed(scratch, people)
-    drill = drills.start(scratch.environment, by=people.operator)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
     written(drill)
     estate.cloudflare.put(scratch.namespace_id, "master:text", b"other")
     drilled(drill)
@@ -333,12 +342,12 @@ def test_operators_and_reviewers_are_told_of_a_drill_that_failed(
 def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.People) -> None:
     for _ in range(2):
         with log.transaction():
-            drills.in_time(scratch.environment, make.SETUP)
+            drill_requests.in_time(scratch.environment, make.SETUP)
     assert Notification.objects.filter(event=NotificationEvent.DRILL_OVERDUE, person=people.reviewer).count() == 1
     allowed(scratch, people)
-    drilled(drills.start(scratch.environment, by=people.operator))
+    drilled(drill_requests.start(scratch.environment, by=people.operator))
     with log.transaction():
-        drills.in_time(scratch.environment, make.SETUP)
+        drill_requests.in_time(scratch.environment, make.SETUP)
     assert Notification.objects.filter(event=NotificationEvent.DRILL_OVERDUE, person=people.reviewer).count() == 1
 
 
@@ -346,7 +355,7 @@ def test_a_drill_that_is_overdue_is_told_once(scratch: Scratch, people: make.Peo
 def test_the_overview_says_when_the_last_drill_passed(scratch: Scratch, people: make.People) -> None:
     assert "Nobody knows whether a restore would work" in overview(people)
     allowed(scratch, people)
-    drill = drilled(drills.start(scratch.environment, by=people.operator))
+    drill = drilled(drill_requests.start(scratch.environment, by=people.operator))
     assert f'href="/drills/{drill.pk}/"' in overview(people)
     with past_the_triggers():
         Drill.objects.update(finished_at=Now() - timedelta(days=36))
@@ -369,7 +378,7 @@ def test_a_worker_that_dies_at_a_write_or_a_removal_is_taken_over(
     scratch: Scratch, people: make.People, estate: make.Estate, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     allowed(scratch, people)
-    drill = drills.start(scratch.environment, by=people.operator)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
     moment, call = at.split()
     real = getattr(KVWriter, call)
 
@@ -389,9 +398,9 @@ def test_a_worker_that_dies_at_a_write_or_a_removal_is_taken_over(
 @pytest.mark.usefixtures("backed_up")
 def test_a_drill_that_failed_holds_its_backups_no_longer(scratch: Scratch, people: make.People) -> None:
     allowed(scratch, people)
-    drill = drills.start(scratch.environment, by=people.operator)
+    drill = drill_requests.start(scratch.environment, by=people.operator)
     backup = drill.backups.get().generation_id
     assert holds.holds_of([backup])
-    runs.request_stop(drill.run, actor=make.SETUP)
+    run_driver.request_stop(drill.run, actor=make.SETUP)
     make.work()
     assert holds.holds_of([backup]) == {}

@@ -8,12 +8,12 @@ from django.core.management import CommandError, call_command
 
 from audit.models import Entry
 from backups.bucket.r2 import ObjectConflict, ObjectMissing, Store, StoreError, StoreUnavailable
-from backups.exports import onepassword_store as documents
+from backups.exports import onepassword_store
 from backups.exports.onepassword_store import DocumentStore
 from backups.models import Generation
 from kvops.connections import onepassword
 from tests import keys, make
-from tests.backups.restores import helpers as restoring
+from tests.backups.restores import helpers as restore_helpers
 from tests.fakes.onepassword import OnePassword
 
 pytestmark = pytest.mark.django_db
@@ -71,7 +71,7 @@ def test_a_vault_that_cannot_be_seen_and_a_service_that_refuses_say_so(
 
 
 def test_what_is_too_large_is_refused(account: OnePassword, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents, "LIMIT", 2)
+    monkeypatch.setattr(onepassword_store, "LIMIT", 2)
     with pytest.raises(StoreError, match="3 bytes; 2 at most"):
         store().put("a", b"one")
 
@@ -83,7 +83,7 @@ def test_what_is_too_large_is_refused(account: OnePassword, monkeypatch: pytest.
 def backup(estate: make.Estate, encrypting: None) -> Generation:
     """A verified copy of one secret."""
     estate.put(estate.qa, "system-root", b"hunter2")
-    return restoring.verified_backup(estate.qa, "system-root")
+    return restore_helpers.verified_backup(estate.qa, "system-root")
 
 
 def keep(generation: Generation) -> str:
@@ -112,8 +112,8 @@ def test_only_a_small_encrypted_backup_that_was_verified_is_kept(
 ) -> None:
     estate.put(estate.qa, "master:1", b"{}")
     with pytest.raises(CommandError, match="Only an encrypted copy that was verified"):
-        keep(restoring.verified_backup(estate.qa, "master:"))
-    monkeypatch.setattr(documents, "LIMIT", 10)
+        keep(restore_helpers.verified_backup(estate.qa, "master:"))
+    monkeypatch.setattr(onepassword_store, "LIMIT", 10)
     with pytest.raises(CommandError, match="of at most 10 bytes"):
         keep(backup)
 

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from audit.models import Entry as AuditEntry
 from backups.models import Generation, PlainDump
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.fakes.cloudflare import ApiCall
 from tests.fakes.http import Request
@@ -243,7 +243,7 @@ def test_to_r2_fails_when_the_backup_is_partial(estate: make.Estate) -> None:
 
 
 def test_to_r2_fails_when_the_run_fails(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "MAX_STARTS", 1)
+    monkeypatch.setattr(run_driver, "MAX_STARTS", 1)
     estate.s3.fault("403", "PUT", times=9)
     estate.put(estate.qa, "master:a")
     with pytest.raises(CommandError, match="refused"):

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from backups import archive as manifest
+from backups import archive
 from backups.models import Dataset, Generation, GenerationPart
 from kvops.cloudflare import KvEntry
 from kvops.models import Category, Namespace, Run
@@ -108,7 +108,7 @@ def _finish(made: Generation, facts: Mapping[str, object]) -> None:
 
 
 def _part(estate: make.Estate, generation: Generation, number: int, entries: Sequence[KvEntry]) -> None:
-    writer = manifest.PartWriter()
+    writer = archive.PartWriter()
     for one in entries:
         assert writer.add(one)
     objects = writer.finish(generation.stem, number)

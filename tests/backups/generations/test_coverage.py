@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from audit import log
-from backups.generations import coverage as protection
+from backups.generations import coverage as family_coverage
 from backups.generations.coverage import Light, NewestBackup
 from backups.models import Generation
-from backups.retention import notices as deadlines
+from backups.retention import notices as retention_notices
 from backups.retention import pins
 from kvops.models import Environment, Family, Notification, NotificationEvent
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.signing import signed_in
 
@@ -29,7 +29,7 @@ def daily(estate: make.Estate) -> make.Estate:
 
 
 def of_masters(estate: make.Estate) -> NewestBackup:
-    found = dict(protection.in_environment(estate.qa.environment))
+    found = dict(family_coverage.in_environment(estate.qa.environment))
     return found[Family.objects.get(pattern="master:")]
 
 
@@ -54,7 +54,7 @@ def test_a_backup_in_another_bucket_protects_nothing(daily: make.Estate) -> None
 
 
 def test_a_family_without_keys_needs_no_backup(daily: make.Estate) -> None:
-    cleaning.scan(daily.qa)
+    cleanup_helpers.scan(daily.qa)
     assert of_masters(daily).light == Light.UNEXPECTED
 
 
@@ -75,15 +75,15 @@ def test_the_overview_says_to_which_moment_and_since_when(daily: make.Estate, pe
 
 @pytest.mark.parametrize(("left", "told"), [(7.5, None), (6.9, 7), (3.5, 7), (2.9, 3), (1.0, 1), (0.2, 1)])
 def test_a_notice_is_due_on_its_day_and_the_nearest_counts(left: float, told: int | None) -> None:
-    assert deadlines.due_notice([7, 3, 1], EPOCH + timedelta(days=left), EPOCH) == told
+    assert retention_notices.due_notice([7, 3, 1], EPOCH + timedelta(days=left), EPOCH) == told
 
 
 def tell(estate: make.Estate) -> set[tuple[str, str, str]]:
     """What was told by the job, after it ran twice."""
     for _ in range(2):
         with log.transaction():
-            deadlines.before_deletion(estate.qa.environment, make.SETUP)
-            deadlines.in_time(estate.qa.environment, make.SETUP)
+            retention_notices.before_deletion(estate.qa.environment, make.SETUP)
+            retention_notices.in_time(estate.qa.environment, make.SETUP)
     return set(Notification.objects.values_list("event", "subject", "person__name"))
 
 

@@ -13,25 +13,25 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from audit.models import Entry as AuditEntry
-from backups import archive as manifest
-from backups.comparisons import start as comparisons
-from backups.comparisons import values as viewing
+from backups import archive
+from backups.comparisons import start as comparison_start
+from backups.comparisons import values as comparison_values
 from backups.generations import recovery
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations import values as generation_values
 from backups.generations.export import Export
-from backups.integrity import start as integrity
-from backups.masters import start as masters
+from backups.integrity import start as check_start
+from backups.masters import start as masters_start
 from backups.models import Check, Generation
 from kvops import timing
 from kvops.cloudflare import KvEntry
 from kvops.env import SettingError, recipients, reference
 from kvops.models import Category, Family, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import outcomes
 from tests import keys, make
-from tests.backups.generations import helpers as copies
-from tests.backups.restores import helpers as restoring
+from tests.backups.generations import helpers as generation_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.backups.restores.helpers import Policy
 from tests.signing import signed_in
 
@@ -47,8 +47,8 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def backed_up(estate: make.Estate, *entries: KvEntry, prefix: str = "system-root") -> Generation:
     """A copy of these, or of one secret, in QA."""
-    restoring.put(estate, estate.qa, *(entries or [SYSTEM_ROOT]))
-    made = generations.start_backup(estate.qa, prefixes=[prefix], actor=make.SETUP)
+    restore_helpers.put(estate, estate.qa, *(entries or [SYSTEM_ROOT]))
+    made = generation_start.start_backup(estate.qa, prefixes=[prefix], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     return made
@@ -57,7 +57,7 @@ def backed_up(estate: make.Estate, *entries: KvEntry, prefix: str = "system-root
 def opened(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
     """What the copy holds, by the identity that is kept offline."""
     bodies = [pyrage.decrypt(estate.s3.objects[key], [keys.OFFLINE]) for key in generation.object_keys()]
-    return {entry.name: entry for body in bodies for entry in manifest.read_entries([body])}
+    return {entry.name: entry for body in bodies for entry in archive.read_entries([body])}
 
 
 def document(estate: make.Estate, generation: Generation) -> Mapping[str, object]:
@@ -71,23 +71,25 @@ def test_a_backup_of_settings_is_encrypted_to_everybody_and_verified(estate: mak
     assert made.object_keys() == [f"{made.stem}.json.age"]
     assert opened(estate, made) == {"system-root": SYSTEM_ROOT}
     assert (made.recipients, document(estate, made)["recipients"]) == ([*keys.RECIPIENTS], [*keys.RECIPIENTS])
-    assert document(estate, made)["digest_key"] == made.digest_key == manifest.key_id(keys.DIGEST_KEY.encode())
+    assert document(estate, made)["digest_key"] == made.digest_key == archive.key_id(keys.DIGEST_KEY.encode())
 
 
 def test_one_unclassified_key_makes_the_whole_backup_encrypted(estate: make.Estate) -> None:
-    made = backed_up(estate, copies.entry("master:1", 1), copies.entry("mystery", 2), prefix="m")
+    made = backed_up(
+        estate, generation_helpers.entry("master:1", 1), generation_helpers.entry("mystery", 2), prefix="m"
+    )
     assert (made.status, made.category, made.patterns) == ("verified", "unclassified", ["master:*"])
     assert set(opened(estate, made)) == {"master:1", "mystery"}
 
 
 def test_a_family_may_ask_for_encryption(estate: make.Estate) -> None:
     Family.objects.filter(pattern="master:").update(encrypt=True)
-    made = backed_up(estate, copies.entry("master:1", "Jane"), prefix="master:")
+    made = backed_up(estate, generation_helpers.entry("master:1", "Jane"), prefix="master:")
     assert (made.status, made.category, made.encrypted) == ("verified", "legacy", True)
 
 
 def test_a_backup_of_settings_without_keys_is_finished_too(estate: make.Estate) -> None:
-    made = generations.start_backup(estate.qa, prefixes=["system-root"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["system-root"], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert (made.status, made.keys, made.category, made.encrypted) == ("verified", 0, "settings", True)
@@ -97,7 +99,7 @@ def test_an_empty_namespace_is_backed_up_in_the_clear_where_nothing_is_set_for_e
     estate: make.Estate, settings: Settings
 ) -> None:
     settings.AGE_RECIPIENTS = ()
-    made = generations.start_backup(estate.qa, prefixes=[""], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=[""], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert (made.status, made.category, made.encrypted) == ("verified", "legacy", False)
@@ -108,16 +110,16 @@ def test_what_a_restore_overwrites_beside_settings_is_backed_up_in_the_clear(
 ) -> None:
     make.family("mail:", Category.SETTINGS)
     make.family("mab:", Category.CACHE)
-    made = backed_up(estate, copies.entry("mab:1", 1), copies.entry("master:1", 1), prefix="ma")
+    made = backed_up(estate, generation_helpers.entry("mab:1", 1), generation_helpers.entry("master:1", 1), prefix="ma")
     for name in ("mab:1", "master:1"):
         estate.put(estate.qa, name, b"newer")
-    restore = restoring.done(made, people, on_conflict=Policy.OVERWRITE)
+    restore = restore_helpers.done(made, people, on_conflict=Policy.OVERWRITE)
     assert restore.safety is not None
     assert (restore.safety.status, restore.safety.category, restore.safety.encrypted) == ("verified", "legacy", False)
 
 
 def test_other_backups_stay_in_the_clear(estate: make.Estate) -> None:
-    made = backed_up(estate, copies.entry("master:1", 1), prefix="master:")
+    made = backed_up(estate, generation_helpers.entry("master:1", 1), prefix="master:")
     assert (made.status, made.recipients, made.digest_key) == ("verified", [], "")
     assert "digest_key" not in document(estate, made)
 
@@ -134,9 +136,9 @@ def test_neither_digests_nor_rows_tell_what_a_short_secret_is(estate: make.Estat
     told = {
         sha256(SECRET).hexdigest(),
         sha256(metadata.encode()).hexdigest(),
-        (entry := manifest.entry_digest("system-root", sha256(SECRET).digest(), metadata, None)).hex(),
-        (root := manifest.digest_root([entry])),
-        manifest.digest_root([bytes.fromhex(root)]),
+        (entry := archive.entry_digest("system-root", sha256(SECRET).digest(), metadata, None)).hex(),
+        (root := archive.digest_root([entry])),
+        archive.digest_root([bytes.fromhex(root)]),
     }
     bucket = b"".join(estate.s3.objects.values()).decode("latin-1")
     rows = f"{made.__dict__} {list(made.parts.values())} {[bytes(e.digest or b'').hex() for e in made.entries.all()]}"
@@ -157,7 +159,7 @@ def test_a_backup_nobody_here_can_open_is_not_verified_and_not_damaged(
     assert (made.status, run.state, run.error_code) == ("complete", "failed", "encryption")
     assert "KVOPS_AGE_IDENTITY" in run.error
     monkeypatch.setenv("TEST_AGE_IDENTITY", str(keys.OPERATIONS))
-    runs.resume(run, actor=make.SETUP)
+    run_driver.resume(run, actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert made.status == "verified"
@@ -171,7 +173,7 @@ def test_an_older_identity_and_an_older_key_may_stand_below_the_newer_ones(
     settings.AGE_RECIPIENTS = (str(keys.STRANGER.to_public()), keys.RECIPIENTS[1])
     monkeypatch.setenv("TEST_AGE_IDENTITY", f"{keys.STRANGER}\n{keys.OPERATIONS}")
     monkeypatch.setenv("TEST_DIGEST_KEY", f"{'n' * 40}\n{keys.DIGEST_KEY}")
-    generations.start_verification(made, actor=make.SETUP)
+    generation_start.start_verification(made, actor=make.SETUP)
     make.work()
     newer = backed_up(estate)
     made.refresh_from_db()
@@ -182,7 +184,7 @@ def test_an_older_identity_and_an_older_key_may_stand_below_the_newer_ones(
 def test_a_lost_key_of_digests_is_named(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     made = backed_up(estate)
     monkeypatch.setenv("TEST_DIGEST_KEY", "n" * 40)
-    run = generations.start_verification(made, actor=make.SETUP)
+    run = generation_start.start_verification(made, actor=make.SETUP)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, made.digest_key in run.error) == ("encryption", True)
@@ -206,7 +208,7 @@ def test_an_encrypted_object_that_was_changed_is_damaged(estate: make.Estate, at
     body = bytearray(estate.s3.objects[key])
     body[at] ^= 1
     estate.s3.objects[key] = bytes(body)
-    generations.start_verification(made, actor=make.SETUP)
+    generation_start.start_verification(made, actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert made.status == "damaged"
@@ -216,7 +218,7 @@ def test_an_object_that_was_encrypted_by_somebody_else_is_damaged(estate: make.E
     made = backed_up(estate)
     forged = pyrage.encrypt(b'[\n{"key":"system-root","value":"forged"}\n]\n', [keys.OPERATIONS.to_public()])
     estate.s3.objects[made.object_keys()[0]] = forged
-    generations.start_verification(made, actor=make.SETUP)
+    generation_start.start_verification(made, actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert made.status == "damaged"
@@ -238,9 +240,9 @@ def test_a_part_that_is_encrypted_anew_after_a_crash_has_the_name_of_the_next_at
 
 
 def test_many_parts_are_encrypted_one_by_one(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (manifest, manifest.writing):
+    for module in (archive, archive.writing):
         monkeypatch.setattr(module, "MAX_KEYS", 2)
-    made = backed_up(estate, *(copies.entry(f"system:{n}", n) for n in range(5)), prefix="system:")
+    made = backed_up(estate, *(generation_helpers.entry(f"system:{n}", n) for n in range(5)), prefix="system:")
     assert (made.status, len(made.object_keys()), len(opened(estate, made))) == ("verified", 3, 5)
 
 
@@ -249,7 +251,7 @@ def test_many_parts_are_encrypted_one_by_one(estate: make.Estate, monkeypatch: p
 
 def test_nothing_is_backed_up_while_there_is_nobody_to_encrypt_to(estate: make.Estate, settings: Settings) -> None:
     settings.AGE_RECIPIENTS = ()
-    with pytest.raises(generations.BackupRefused, match="Set KVOPS_AGE_RECIPIENTS"):
+    with pytest.raises(generation_start.BackupRefused, match="Set KVOPS_AGE_RECIPIENTS"):
         backed_up(estate)
 
 
@@ -278,10 +280,10 @@ def test_a_command_backups_settings_to_r2_and_reads_them_back(estate: make.Estat
 
 def test_settings_are_restored_from_their_encrypted_backup(estate: make.Estate, people: make.People) -> None:
     made = backed_up(estate)
-    before = restoring.held(estate, estate.qa)
-    restoring.wipe(estate, estate.qa)
-    restore = restoring.done(made, people)
-    assert restoring.held(estate, estate.qa) == before
+    before = restore_helpers.held(estate, estate.qa)
+    restore_helpers.wipe(estate, estate.qa)
+    restore = restore_helpers.done(made, people)
+    assert restore_helpers.held(estate, estate.qa) == before
     assert (restore.written, restore.left) == (1, 0)
 
 
@@ -290,8 +292,8 @@ def test_what_a_restore_overwrites_of_settings_is_backed_up_encrypted_first(
 ) -> None:
     made = backed_up(estate)
     estate.put(estate.qa, "system-root", b"newer")
-    restore = restoring.done(made, people, on_conflict=Policy.OVERWRITE)
-    assert restoring.outcomes(restore) == {"system-root": "written"}
+    restore = restore_helpers.done(made, people, on_conflict=Policy.OVERWRITE)
+    assert restore_helpers.outcomes(restore) == {"system-root": "written"}
     assert restore.safety is not None
     assert (restore.safety.status, restore.safety.encrypted) == ("verified", True)
     assert opened(estate, restore.safety)["system-root"].data == b"newer"
@@ -301,19 +303,19 @@ def test_a_restore_without_the_identity_writes_nothing_and_says_why(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = backed_up(estate)
-    restoring.wipe(estate, estate.qa)
-    run = restoring.started(restoring.prepared(made, people), people)
+    restore_helpers.wipe(estate, estate.qa)
+    run = restore_helpers.started(restore_helpers.prepared(made, people), people)
     monkeypatch.setenv("TEST_AGE_IDENTITY", str(keys.STRANGER))
     make.work()
     run.refresh_from_db()
-    assert (run.state, run.error_code, restoring.held(estate, estate.qa)) == ("failed", "encryption", {})
+    assert (run.state, run.error_code, restore_helpers.held(estate, estate.qa)) == ("failed", "encryption", {})
 
 
 def test_master_data_of_a_family_that_asks_for_it_is_encrypted_too(estate: make.Estate) -> None:
     Family.objects.filter(pattern="master:").update(encrypt=True)
-    copies.dataset()
-    copies.rows(estate, ("a", "1", "One"))
-    made = masters.start_export(masters.choose(estate.qa.environment), actor=make.SETUP)
+    generation_helpers.dataset()
+    generation_helpers.rows(estate, ("a", "1", "One"))
+    made = masters_start.start_export(masters_start.choose(estate.qa.environment), actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert (made.status, made.encrypted, set(opened(estate, made))) == ("verified", True, {"master:a:1"})
@@ -322,10 +324,10 @@ def test_master_data_of_a_family_that_asks_for_it_is_encrypted_too(estate: make.
 
 def test_an_encrypted_backup_is_checked_against_d1(estate: make.Estate) -> None:
     Family.objects.filter(pattern="master:").update(encrypt=True)
-    copies.dataset()
-    copies.rows(estate, ("a", "1", "One"))
-    made = backed_up(estate, copies.master("a", "1", "One"), prefix="master:")
-    check = integrity.start_check(made, actor=make.SETUP)
+    generation_helpers.dataset()
+    generation_helpers.rows(estate, ("a", "1", "One"))
+    made = backed_up(estate, generation_helpers.master("a", "1", "One"), prefix="master:")
+    check = check_start.start_check(made, actor=make.SETUP)
     make.work()
     check.refresh_from_db()
     assert (made.encrypted, check.outcome, check.keys) == (True, Check.Outcome.PASSED, 1)
@@ -424,7 +426,7 @@ def test_a_refusal_is_recorded_with_its_reason(estate: make.Estate, operator: Cl
 def test_an_encrypted_backup_is_compared_with_what_kv_holds(estate: make.Estate) -> None:
     made = backed_up(estate)
     estate.put(estate.qa, "system-root", b"newer")
-    comparison = comparisons.with_kv(made, estate.qa, actor=make.SETUP)
+    comparison = comparison_start.with_kv(made, estate.qa, actor=make.SETUP)
     make.work()
     assert [(one.name, one.kind) for one in comparison.entries.all()] == [("system-root", "value")]
 
@@ -435,12 +437,12 @@ def test_backups_whose_digests_have_different_keys_are_not_compared(
     made = backed_up(estate)
     monkeypatch.setenv("TEST_DIGEST_KEY", f"{'n' * 40}\n{keys.DIGEST_KEY}")
     newer = backed_up(estate)
-    with pytest.raises(comparisons.ComparisonRefused, match="different keys"):
-        comparisons.of_backups(made, newer, actor=make.SETUP)
+    with pytest.raises(comparison_start.ComparisonRefused, match="different keys"):
+        comparison_start.of_backups(made, newer, actor=make.SETUP)
 
 
 def test_a_value_of_an_encrypted_backup_is_not_shown_beside_another(estate: make.Estate, people: make.People) -> None:
     Family.objects.filter(pattern="system-root").update(category=Category.LEGACY, encrypt=True)
     made = backed_up(estate)
-    difference = viewing.view_difference(made, estate.qa, "system-root", by=people.operator)
+    difference = comparison_values.view_difference(made, estate.qa, "system-root", by=people.operator)
     assert (difference.compared, "encrypted" in str(difference.hidden)) == (None, True)

@@ -10,15 +10,15 @@ import pytest
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups import archive as manifest
-from backups.generations import start as generations
+from backups import archive
+from backups.generations import start as generation_start
 from backups.generations.export import Export
 from backups.models import CleanupEntry, CleanupRequest, CleanupStage, Generation, GenerationEntry
 from kvops import timing
 from kvops.cloudflare import KvEntry
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Budget, Category, Family, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import outcomes
 from tests import make
 from tests.fakes.http import Request
@@ -40,7 +40,7 @@ READ_ONLY = {("GET", "keys"), ("GET", "value"), ("GET", "metadata"), ("POST", "b
 
 
 def start(estate: make.Estate, *prefixes: str) -> Generation:
-    return generations.start_backup(estate.qa, prefixes=prefixes or ["master:"], actor=ACTOR)
+    return generation_start.start_backup(estate.qa, prefixes=prefixes or ["master:"], actor=ACTOR)
 
 
 def back_up(estate: make.Estate, *prefixes: str) -> Generation:
@@ -57,7 +57,7 @@ def fill(estate: make.Estate, count: int) -> None:
 
 def backed_up(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
     bodies = [estate.s3.objects[key] for key in generation.object_keys()]
-    return {entry.name: entry for body in bodies for entry in manifest.read_entries([body])}
+    return {entry.name: entry for body in bodies for entry in archive.read_entries([body])}
 
 
 def run_of(generation: Generation) -> Run:
@@ -77,8 +77,8 @@ def crash_once(monkeypatch: pytest.MonkeyPatch, method: str, after: Callable[[],
 
 
 def small_parts(monkeypatch: pytest.MonkeyPatch, keys: int) -> None:
-    monkeypatch.setattr(manifest, "MAX_KEYS", keys)
-    monkeypatch.setattr(manifest.writing, "MAX_KEYS", keys)
+    monkeypatch.setattr(archive, "MAX_KEYS", keys)
+    monkeypatch.setattr(archive.writing, "MAX_KEYS", keys)
 
 
 def test_a_backup_holds_exactly_what_kv_holds(estate: make.Estate) -> None:
@@ -104,7 +104,7 @@ def test_expirations_are_backed_up_and_kept_with_the_names(estate: make.Estate) 
 def test_digests_in_postgres_are_those_of_what_kv_returned(estate: make.Estate) -> None:
     estate.put(estate.qa, "master:a", b"value", metadata="7")
     made = back_up(estate)
-    expected = manifest.entry_digest("master:a", sha256(b"value").digest(), "7", None)
+    expected = archive.entry_digest("master:a", sha256(b"value").digest(), "7", None)
     entry = made.entries.get()
     assert (bytes(entry.digest or b""), entry.size, entry.outcome) == (expected, 5, "kept")
 
@@ -208,7 +208,7 @@ def test_the_manifest_says_what_the_row_says(estate: make.Estate) -> None:
     fill(estate, 3)
     made = back_up(estate)
     body = estate.s3.objects[made.manifest_key]
-    document = manifest.parse_manifest(body)
+    document = archive.parse_manifest(body)
     assert sha256(body).hexdigest() == made.manifest_sha256
     assert (document.digest_root, document.counts.keys, document.stem) == (made.digest_root, 3, made.stem)
     assert document.retain_until == made.retain_until
@@ -258,7 +258,7 @@ def test_every_step_is_in_the_record(estate: make.Estate) -> None:
 
 
 def verify(generation: Generation) -> None:
-    generations.start_verification(generation, actor=ACTOR)
+    generation_start.start_verification(generation, actor=ACTOR)
     make.work()
     generation.refresh_from_db()
 
@@ -284,7 +284,7 @@ def test_a_clean_ups_backup_is_of_its_frozen_names_and_lists_nothing(estate: mak
     fill(estate, 3)
     stage = frozen_stage(estate, "master:00000", "master:00002")
     with log.transaction():
-        made = generations.create_backup(
+        made = generation_start.create_backup(
             estate.qa, prefixes=["master:"], actor=ACTOR, purpose=Generation.Purpose.CLEANUP, stage=stage
         )
     make.work()
@@ -300,9 +300,9 @@ def test_a_clean_ups_backup_is_of_its_frozen_names_and_lists_nothing(estate: mak
 def test_settings_known_to_the_inventory_are_refused_with_their_number(estate: make.Estate) -> None:
     estate.put(estate.qa, "system-root")
     estate.put(estate.qa, "unknown")
-    inventory.start_scan(estate.qa, actor=ACTOR)
+    inventory_scan.start_scan(estate.qa, actor=ACTOR)
     make.work()
-    with pytest.raises(generations.BackupRefused, match=r"2 keys .* only copied encrypted") as refusal:
+    with pytest.raises(generation_start.BackupRefused, match=r"2 keys .* only copied encrypted") as refusal:
         start(estate, "")
     assert refusal.value.count == 2
     assert not Generation.objects.exists()
@@ -321,27 +321,27 @@ def test_a_refused_listing_goes_on_once_the_keys_are_classified(estate: make.Est
     estate.put(estate.qa, "mastery", b"{}")
     made = back_up(estate, "master")
     make.family("mastery", Category.CACHE, exact=True)
-    runs.resume(run_of(made), actor=ACTOR)
+    run_driver.resume(run_of(made), actor=ACTOR)
     make.work()
     made.refresh_from_db()
     assert (made.status, made.keys, made.category) == ("complete", 1, "cache")
 
 
 def test_a_prefix_without_a_family_is_refused(estate: make.Estate) -> None:
-    with pytest.raises(generations.BackupRefused, match="What SETTINGS may have under unknown:"):
+    with pytest.raises(generation_start.BackupRefused, match="What SETTINGS may have under unknown:"):
         start(estate, "unknown:")
 
 
 def test_the_same_backup_is_not_started_twice(estate: make.Estate) -> None:
     start(estate)
-    with pytest.raises(runs.AlreadyOpen):
+    with pytest.raises(run_driver.AlreadyOpen):
         start(estate)
 
 
 def test_a_clock_that_went_back_is_refused(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     before = back_up(estate).started_at - timedelta(hours=1)
     monkeypatch.setattr("kvops.clock.now", lambda: before)
-    with pytest.raises(generations.BackupRefused, match="clock"):
+    with pytest.raises(generation_start.BackupRefused, match="clock"):
         start(estate)
 
 
@@ -428,7 +428,7 @@ def test_a_spent_budget_closes_the_part_and_goes_on_later(estate: make.Estate, m
     fill(estate, 700)
     made = start(estate)
     estate.cloudflare.fault("bulk_get", "429", nth=7, seconds=30)  # the sample is one of them
-    runs.drive(made.run.pk)
+    run_driver.drive(made.run.pk)
     assert 0 < run_of(made).done < 700
     Budget.objects.update(blocked_until=None)
     make.work()
@@ -457,9 +457,9 @@ def test_one_value_is_read_from_the_backup(estate: make.Estate) -> None:
     fill(estate, 3)
     estate.put(estate.qa, "master:odd", b"api", metadata="1")
     made = back_up(estate)
-    assert generations.read_entry(made, "master:00001") == KvEntry("master:00001", b'{"n": 1}', None, None)
-    assert generations.read_entry(made, "master:odd") == KvEntry("master:odd", b"api", None, "1")
-    assert generations.read_entry(made, "master:none") is None
+    assert generation_start.read_entry(made, "master:00001") == KvEntry("master:00001", b'{"n": 1}', None, None)
+    assert generation_start.read_entry(made, "master:odd") == KvEntry("master:odd", b"api", None, "1")
+    assert generation_start.read_entry(made, "master:none") is None
 
 
 def test_a_value_that_was_changed_in_the_bucket_is_not_shown(estate: make.Estate) -> None:
@@ -467,8 +467,8 @@ def test_a_value_that_was_changed_in_the_bucket_is_not_shown(estate: make.Estate
     made = back_up(estate)
     key = made.object_keys()[0]
     estate.s3.objects[key] = json.dumps([{"key": "master:00000", "value": "forged"}]).encode()
-    with pytest.raises(manifest.Damaged):
-        generations.read_entry(made, "master:00000")
+    with pytest.raises(archive.Damaged):
+        generation_start.read_entry(made, "master:00000")
 
 
 def test_the_newest_of_each_and_the_holders_of_a_key(estate: make.Estate) -> None:

@@ -7,13 +7,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from audit.models import Entry
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import Generation, PlainDump
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Category, Namespace, Person, Run
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.generations import helpers as copies
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
 from tests.fakes.http import Request
 
 MASTER = b'{"type": "city", "id": "1", "name": "\xe6\x9d\xb1\xe4\xba\xac"}'
@@ -41,15 +41,15 @@ def filled(estate: make.Estate, *names: str, namespace: Namespace | None = None)
 
 
 def scanned(estate: make.Estate) -> None:
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
 
 
 def backed_up(estate: make.Estate, *prefixes: str, verify: bool = True) -> Generation:
-    made = generations.start_backup(estate.qa, prefixes=prefixes or ["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=prefixes or ["master:"], actor=make.SETUP)
     make.work()
     if verify:
-        generations.start_verification(made, actor=make.SETUP)
+        generation_start.start_verification(made, actor=make.SETUP)
         make.work()
     made.refresh_from_db()
     return made
@@ -78,7 +78,7 @@ def test_the_newest_backups_come_first_and_pages_follow(
     operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backups.generations.list_views.PAGE", 2)
-    made = [copies.backup_of(estate).pk for _ in range(3)]
+    made = [generation_helpers.backup_of(estate).pk for _ in range(3)]
     assert numbers(operator) == [made[2], made[1]]
     assert f"?status=complete&amp;after={made[1]}" in text(operator, "/backups/?status=complete")
     assert numbers(operator, f"?after={made[1]}") == [made[0]]
@@ -102,19 +102,19 @@ def test_the_newest_backups_come_first_and_pages_follow(
 )
 def test_the_address_filters(operator: Client, estate: make.Estate, query: str, found: list[str]) -> None:
     made = {
-        "clinic": copies.backup_of(
+        "clinic": generation_helpers.backup_of(
             estate, prefixes=["clinic:id:"], status="verified", verified_at="2026-01-01T00:00:00+00:00"
         ),
-        "master": copies.backup_of(estate),
-        "production": copies.backup_of(estate, namespace=estate.production),
+        "master": generation_helpers.backup_of(estate),
+        "production": generation_helpers.backup_of(estate, namespace=estate.production),
     }
     assert sorted(numbers(operator, query)) == sorted(made[name].pk for name in found)
 
 
 def test_the_strip_names_the_newest_verified_backup_of_each_family(operator: Client, estate: make.Estate) -> None:
-    old = copies.backup_of(estate, status="verified", verified_at=Now())
-    new = copies.backup_of(estate, status="verified", verified_at=Now())
-    copies.backup_of(estate)
+    old = generation_helpers.backup_of(estate, status="verified", verified_at=Now())
+    new = generation_helpers.backup_of(estate, status="verified", verified_at=Now())
+    generation_helpers.backup_of(estate)
     row, settings = operator.get("/backups/").context["coverage"]
     assert (str(row.family), str(settings.family)) == ("master:*", "system-root")
     assert [backup.generation for backup in row.backups] == [new, None]
@@ -125,7 +125,9 @@ def test_a_family_that_a_clean_ups_backup_left_out_is_not_protected_by_it(
     estate: make.Estate, operator: Client
 ) -> None:
     make.family("master:drug:", Category.LEGACY)
-    mine = copies.backup_of(estate, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"])
+    mine = generation_helpers.backup_of(
+        estate, status="verified", verified_at=Now(), purpose="cleanup", patterns=["master:*"]
+    )
     master, drug, _ = operator.get("/backups/").context["coverage"]
     assert (master.backups[0].generation, drug.backups[0].generation) == (mine, None)
 
@@ -133,7 +135,7 @@ def test_a_family_that_a_clean_ups_backup_left_out_is_not_protected_by_it(
 def test_a_cache_without_a_backup_is_not_missed(estate: make.Estate, operator: Client) -> None:
     rows = operator.get("/backups/").context["coverage"]
     assert [row.family.category for row in rows] == ["legacy", "settings"]
-    copies.backup_of(estate, prefixes=["mastercache:"], status="verified", verified_at=Now())
+    generation_helpers.backup_of(estate, prefixes=["mastercache:"], status="verified", verified_at=Now())
     rows = operator.get("/backups/").context["coverage"]
     assert [row.family.category for row in rows] == ["legacy", "settings", "cache"]
 
@@ -144,16 +146,16 @@ def test_many_backups_take_no_more_queries_than_one(operator: Client, estate: ma
             operator.get("/backups/")
         return len(captured)
 
-    copies.backup_of(estate)
+    generation_helpers.backup_of(estate)
     one = queries()
     for _ in range(8):
-        copies.backup_of(estate)
+        generation_helpers.backup_of(estate)
     assert queries() == one
 
 
 def test_the_list_is_there_as_csv_with_nothing_a_spreadsheet_would_run(operator: Client, estate: make.Estate) -> None:
-    made = copies.backup_of(estate, prefixes=["=1+1"])
-    copies.backup_of(estate, namespace=estate.production)
+    made = generation_helpers.backup_of(estate, prefixes=["=1+1"])
+    generation_helpers.backup_of(estate, namespace=estate.production)
     answer = operator.get("/backups/csv?environment=qa")
     head, row, rest = b"".join(answer.streaming_content).decode().split("\r\n")  # type: ignore[attr-defined]
     assert head.startswith("\ufeffid,environment,binding,prefixes,")
@@ -297,7 +299,7 @@ def test_a_backup_says_all_that_is_known_of_it(operator: Client, estate: make.Es
 def test_the_moving_part_stays_the_same_while_nothing_moves_and_reloads_the_page_at_the_end(
     operator: Client, estate: make.Estate
 ) -> None:
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     first, second = (operator.get(f"/backups/{made.pk}/live") for _ in range(2))
     assert first.content == second.content
     assert "HX-Refresh" not in first.headers
@@ -408,7 +410,7 @@ def test_a_backup_is_read_back_again_from_its_page(operator: Client, estate: mak
 
 
 def test_a_backup_in_writing_cannot_be_read_back(operator: Client, estate: make.Estate) -> None:
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     page = operator.post(f"/backups/{made.pk}/verify", follow=True).content.decode()
     assert "Only a complete copy can be verified" in page
     assert Entry.objects.get(action="refused").subject == f"generation:{made.pk}"
@@ -416,7 +418,7 @@ def test_a_backup_in_writing_cannot_be_read_back(operator: Client, estate: make.
 
 @pytest.mark.parametrize("status", ["partial", "damaged"])
 def test_a_backup_that_proves_nothing_says_what_to_do(operator: Client, estate: make.Estate, status: str) -> None:
-    made = copies.backup_of(estate, status=status, problem="Something is missing.")
+    made = generation_helpers.backup_of(estate, status=status, problem="Something is missing.")
     page = text(operator, f"/backups/{made.pk}/")
     assert "Something is missing." in page
     assert f"This copy is {status}" in page
@@ -424,7 +426,7 @@ def test_a_backup_that_proves_nothing_says_what_to_do(operator: Client, estate: 
 
 
 def test_a_backup_whose_run_failed_says_what_to_do(operator: Client, estate: make.Estate) -> None:
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     Run.objects.update(state="running")
     Run.objects.update(state="failed", error_code="store", error="R2 said no.", finished_at=Now())
     page = text(operator, f"/backups/{made.pk}/")
@@ -434,7 +436,7 @@ def test_a_backup_whose_run_failed_says_what_to_do(operator: Client, estate: mak
 
 def test_a_backup_is_checked_against_d1_from_its_page(operator: Client, estate: make.Estate) -> None:
     filled(estate)
-    copies.dataset()
+    generation_helpers.dataset()
     made = backed_up(estate)
     answer = operator.post(f"/backups/{made.pk}/check")
     assert answer.headers["Location"] == f"/integrity/{made.checks.get().pk}/"
@@ -443,7 +445,7 @@ def test_a_backup_is_checked_against_d1_from_its_page(operator: Client, estate: 
 
 
 def test_a_backup_without_a_dataset_says_why_it_cannot_be_checked(operator: Client, estate: make.Estate) -> None:
-    made = copies.backup_of(estate)
+    made = generation_helpers.backup_of(estate)
     page = text(operator, f"/backups/{made.pk}/")
     assert "No one dataset covers master:*" in page
     assert "Check against D1</button>" not in page
@@ -454,8 +456,8 @@ def test_a_backup_without_a_dataset_says_why_it_cannot_be_checked(operator: Clie
 def test_a_backup_names_the_clean_up_that_relies_on_it(
     operator: Client, estate: make.Estate, people: make.People
 ) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     page = text(operator, f"/backups/{stage.generation_id}/")
     assert f'href="/cleanup/stages/{stage.pk}/"' in page
     assert numbers(operator, "?purpose=cleanup") == [stage.generation_id]
@@ -464,7 +466,7 @@ def test_a_backup_names_the_clean_up_that_relies_on_it(
 def test_who_may_not_operate_sees_why_the_buttons_are_off(
     client: Client, estate: make.Estate, people: make.People
 ) -> None:
-    made = copies.backup_of(estate)
+    made = generation_helpers.backup_of(estate)
     reviewer = signed_in(client, people.reviewer)
     assert "Only an operator can start a backup." in text(reviewer, "/backups/")
     assert "Only an operator can start it." in text(reviewer, f"/backups/{made.pk}/")

@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 
 from audit import log
-from backups.generations import announcements, routine
+from backups.generations import announcements as generation_announcements
+from backups.generations import routine
 from backups.models import Generation
 from kvops.models import Environment, Family, Notification, NotificationEvent, Run, Schedule
-from kvops.schedules import jobs as schedules
+from kvops.schedules import jobs as schedule_jobs
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 
 HOURS = {"interval_hours": 24, "grace_hours": 6}
 
@@ -19,7 +20,7 @@ HOURS = {"interval_hours": 24, "grace_hours": 6}
 @pytest.fixture
 def qa(estate: make.Estate) -> Environment:
     """QA with masters in KV and D1, of which a copy is expected each day, and a channel."""
-    cleaning.estate_with_masters(estate)
+    cleanup_helpers.estate_with_masters(estate)
     Family.objects.filter(pattern="master:").update(**HOURS)
     os.environ["TEST_SLACK"] = "http://127.0.0.1:9/x"
     Environment.objects.update(slack="env:TEST_SLACK")
@@ -33,9 +34,9 @@ def _nobody_was_told_yet(qa: Environment) -> None:
 
 def fire(job: str, *, days: int = 0) -> list[Run]:
     """The runs that QA's schedule of this job starts."""
-    schedules.provide()
+    schedule_jobs.provide()
     schedule = Schedule.objects.get(job=job, environment__slug="qa")
-    schedules.fire(schedule.pk, schedule.next_at + timedelta(days=days))
+    schedule_jobs.fire(schedule.pk, schedule.next_at + timedelta(days=days))
     return list(Run.objects.filter(firing__schedule=schedule).order_by("pk"))
 
 
@@ -61,7 +62,7 @@ def test_a_family_with_a_young_backup_or_without_keys_or_interval_gets_none(qa: 
 
 def test_what_cannot_be_backed_up_says_why_and_the_rest_is_backed_up(qa: Environment, estate: make.Estate) -> None:
     estate.put(estate.qa, "system-root", b"{}")
-    cleaning.scan(estate.qa)
+    cleanup_helpers.scan(estate.qa)
     Family.objects.filter(pattern="system-root").update(**HOURS)
     assert len(fire("backup")) == 1
     (firing,) = Schedule.objects.get(job="backup", environment=qa).firings.all()
@@ -93,7 +94,7 @@ def test_a_partial_backup_is_told_as_failed(qa: Environment) -> None:
     partial = Generation.objects.get(run=run)
     partial.status, partial.vanished = "partial", 2
     with log.transaction():
-        announcements.made(partial)
+        generation_announcements.made(partial)
     assert told() == [NotificationEvent.GENERATION_FAILED]
 
 

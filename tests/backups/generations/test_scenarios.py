@@ -12,12 +12,12 @@ from urllib.parse import parse_qs
 import pytest
 from django.db.models.functions import Now
 
-from backups import archive as manifest
+from backups import archive
 from backups.generations import export
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import Generation
 from kvops.cloudflare import KvEntry
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Key, Run
 from tests import make
 from tests.fakes.http import Request
@@ -32,7 +32,7 @@ METADATA = [
 
 
 def start(estate: make.Estate, *prefixes: str) -> Generation:
-    return generations.start_backup(estate.qa, prefixes=prefixes or ["master:"], actor=make.SETUP)
+    return generation_start.start_backup(estate.qa, prefixes=prefixes or ["master:"], actor=make.SETUP)
 
 
 def back_up(estate: make.Estate, *prefixes: str) -> Generation:
@@ -50,7 +50,7 @@ def fill(estate: make.Estate, count: int, prefix: str = "master:") -> None:
 
 def backed_up(estate: make.Estate, generation: Generation) -> dict[str, KvEntry]:
     bodies = [estate.s3.objects[key] for key in generation.object_keys()]
-    return {entry.name: entry for body in bodies for entry in manifest.read_entries([body])}
+    return {entry.name: entry for body in bodies for entry in archive.read_entries([body])}
 
 
 def in_kv(estate: make.Estate) -> dict[str, KvEntry]:
@@ -60,7 +60,7 @@ def in_kv(estate: make.Estate) -> dict[str, KvEntry]:
 
 
 def scanned(estate: make.Estate) -> set[str]:
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
     return set(Key.objects.values_list("name", flat=True))
 
@@ -287,8 +287,8 @@ def test_a_worker_killed_after_any_part_leaves_no_backup_and_the_next_one_finish
     estate.s3.heal()
     Run.objects.filter(pk=made.run.pk).exclude(owner="").update(lease_until=Now() - timedelta(hours=1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifest, "MAX_KEYS", 5)
-        patch.setattr(manifest.writing, "MAX_KEYS", 5)
+        patch.setattr(archive, "MAX_KEYS", 5)
+        patch.setattr(archive.writing, "MAX_KEYS", 5)
         make.work()
     made.refresh_from_db()
     assert made.status == "complete"

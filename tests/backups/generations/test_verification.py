@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups import archive as manifest
-from backups.generations import start as generations
+from backups import archive
+from backups.generations import start as generation_start
 from backups.models import Generation
 from kvops.models import Environment, Run
 from tests import make
@@ -25,14 +25,14 @@ def backup(estate: make.Estate) -> Generation:
     """Three keys, one of them for the API only."""
     for name, metadata in (("master:a", None), ("master:b", '{"n": 1}'), ("master:c", "[1]")):
         estate.put(estate.qa, name, name.encode(), metadata=metadata)
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
     make.work()
     made.refresh_from_db()
     return made
 
 
 def verify(generation: Generation) -> Generation:
-    generations.start_verification(generation, actor=ACTOR)
+    generation_start.start_verification(generation, actor=ACTOR)
     make.work()
     generation.refresh_from_db()
     return generation
@@ -98,9 +98,9 @@ def test_an_entry_that_kv_returned_and_the_backup_lacks_is_damage(backup: Genera
 
 def test_a_consistent_forgery_of_everything_in_the_bucket_is_damage(estate: make.Estate, backup: Generation) -> None:
     """Data, digests and manifest agree with each other, but not with what KV returned."""
-    writer = manifest.PartWriter()
+    writer = archive.PartWriter()
     for key in backup.object_keys():
-        for entry in manifest.read_entries([estate.s3.objects[key]]):
+        for entry in archive.read_entries([estate.s3.objects[key]]):
             forged = type(entry)(entry.name, b"forged", entry.expiration, entry.metadata)
             writer.add(forged)
     for stored in writer.finish(backup.stem, 1):
@@ -128,11 +128,11 @@ def test_a_store_that_fails_for_a_while_only_delays(
 def test_parts_already_read_are_not_read_again_after_a_pause(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifest, "MAX_KEYS", 1)
-    monkeypatch.setattr(manifest.writing, "MAX_KEYS", 1)
+    monkeypatch.setattr(archive, "MAX_KEYS", 1)
+    monkeypatch.setattr(archive.writing, "MAX_KEYS", 1)
     for name in ("master:a", "master:b"):
         estate.put(estate.qa, name)
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
     make.work()
     estate.s3.fault("503", "GET", key=f"{made.stem}.part-00002.json", times=3)
     assert verify(made).status == "verified"
@@ -141,27 +141,27 @@ def test_parts_already_read_are_not_read_again_after_a_pause(
 
 def partial(estate: make.Estate) -> Generation:
     estate.put(estate.qa, "master:nul\0")
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
     make.work()
     return made
 
 
 def damaged(estate: make.Estate) -> Generation:
     estate.put(estate.qa, "master:a")
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
     make.work()
     estate.s3.objects.clear()
     return verify(made)
 
 
 def unfinished(estate: make.Estate) -> Generation:
-    return generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    return generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
 
 
 @pytest.mark.parametrize("made", [partial, damaged, unfinished])
 def test_only_a_complete_backup_can_be_verified(estate: make.Estate, made: Callable[[make.Estate], Generation]) -> None:
-    with pytest.raises(generations.NotVerifiable):
-        generations.start_verification(made(estate), actor=ACTOR)
+    with pytest.raises(generation_start.NotVerifiable):
+        generation_start.start_verification(made(estate), actor=ACTOR)
 
 
 def test_the_command_says_what_was_verified(backup: Generation) -> None:
@@ -201,7 +201,7 @@ def test_the_command_refuses_a_partial_generation(estate: make.Estate) -> None:
 
 def test_a_routine_backup_is_read_back_as_soon_as_it_is_complete(estate: make.Estate) -> None:
     estate.put(estate.qa, "master:a")
-    made = generations.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert made.status == "verified"
@@ -209,7 +209,7 @@ def test_a_routine_backup_is_read_back_as_soon_as_it_is_complete(estate: make.Es
 
 def test_what_another_bucket_lacks_is_not_called_damaged(backup: Generation) -> None:
     Environment.objects.update(r2_bucket="another")
-    run = generations.start_verification(backup, actor=ACTOR)
+    run = generation_start.start_verification(backup, actor=ACTOR)
     make.work()
     run.refresh_from_db()
     backup.refresh_from_db()

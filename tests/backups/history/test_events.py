@@ -15,16 +15,16 @@ from django.utils import timezone
 
 from audit import log
 from audit.actions import Action
-from backups.generations import start as generations
-from backups.history import events as history
+from backups.generations import start as generation_start
+from backups.history import events as history_events
 from backups.history.events import LANES, Scope, TimelineLane
 from backups.models import Generation
-from backups.restores import selection as selecting
+from backups.restores import selection as restore_selection
 from backups.retention import pins
 from backups.templatetags import charts
 from kvops.models import Category, Family
 from tests import make
-from tests.backups.retention import requesting as pruning
+from tests.backups.retention import requesting
 from tests.signing import signed_in
 
 AT = "/backups/history/"
@@ -47,7 +47,7 @@ def backed_up(estate: make.Estate, people: make.People) -> Generation:
 
 
 def backup(namespace: Any, prefix: str, people: make.People) -> Generation:
-    made = generations.start_backup(
+    made = generation_start.start_backup(
         namespace, prefixes=[prefix], actor=log.Actor(people.operator.pk, str(people.operator)), person=people.operator
     )
     make.work()
@@ -61,7 +61,7 @@ def scope(**more: Any) -> Scope:
 
 
 def told(**more: Any) -> list[tuple[int, str]]:
-    return [(event.generation.pk, event.lane.value) for event in history.events(scope(**more), limit=100)]
+    return [(event.generation.pk, event.lane.value) for event in history_events.events(scope(**more), limit=100)]
 
 
 def read(answer: Any) -> str:
@@ -80,12 +80,12 @@ def test_it_tells_what_happened_newest_first(backed_up: Generation, people: make
     pins.pin(backed_up, reason="for the audit", by=people.auditor)
     mine = [lane for pk, lane in told() if pk == backed_up.pk]
     assert mine == ["pinned", "verified", "taken"]
-    (pinned,) = history.events(scope(lane=TimelineLane.PINNED), limit=10)
+    (pinned,) = history_events.events(scope(lane=TimelineLane.PINNED), limit=10)
     assert (pinned.why, pinned.entry.actor) == ("for the audit", str(people.auditor))
 
 
 def test_a_restore_is_told_of_its_backup(backed_up: Generation) -> None:
-    restore = selecting.prepare_restore(backed_up, actor=make.SETUP)
+    restore = restore_selection.prepare_restore(backed_up, actor=make.SETUP)
     log.refusal(Action.RESTORE_FINISHED, actor=make.SETUP, subject=f"restore:{restore.pk}")
     assert told(lane=TimelineLane.RESTORED) == [(backed_up.pk, "restored")]
 
@@ -102,15 +102,17 @@ def test_it_is_filtered_by_family_environment_person_and_day(
 
 
 def test_pages_go_on_where_the_last_one_ended(backed_up: Generation) -> None:
-    first = history.events(scope(), limit=3)
-    rest = history.events(scope(), before=first[-1].entry.seq, limit=3)
-    assert [event.entry.seq for event in [*first, *rest]] == [event.entry.seq for event in history.all_events(scope())]
+    first = history_events.events(scope(), limit=3)
+    rest = history_events.events(scope(), before=first[-1].entry.seq, limit=3)
+    assert [event.entry.seq for event in [*first, *rest]] == [
+        event.entry.seq for event in history_events.all_events(scope())
+    ]
     assert len(rest) == 1
 
 
 def test_the_page_links_to_entry_backup_and_person(backed_up: Generation, auditor: Client, people: make.People) -> None:
     page = auditor.get(AT, {"family": "SETTINGS/master:*"}).content.decode()
-    (verified,) = history.events(
+    (verified,) = history_events.events(
         scope(lane=TimelineLane.VERIFIED, family=Family.objects.get(pattern="master:")), limit=5
     )
     assert f'href="/audit/{verified.entry.seq}/"' in page
@@ -164,9 +166,9 @@ def test_a_reason_that_looks_like_a_formula_is_none_in_a_spreadsheet(
 def test_the_report_says_from_when_until_when_and_how_often_verified(
     backed_up: Generation, auditor: Client, people: make.People
 ) -> None:
-    generations.start_verification(backed_up, actor=make.SETUP)
+    generation_start.start_verification(backed_up, actor=make.SETUP)
     make.work()
-    (row,) = history.existed(scope(family=Family.objects.get(pattern="master:")), limit=10)
+    (row,) = history_events.existed(scope(family=Family.objects.get(pattern="master:")), limit=10)
     assert (row.generation, len(row.verified), row.until) == (backed_up, 2, None)
     page = auditor.get(f"{AT}report/", {"family": "SETTINGS/master:*"}).content.decode()
     assert "2 times" in page
@@ -176,18 +178,18 @@ def test_the_report_says_from_when_until_when_and_how_often_verified(
 def test_an_auditor_finds_who_deleted_a_backup_and_why_within_three_clicks(
     estate: make.Estate, auditor: Client, people: make.People
 ) -> None:
-    (backup_of_old,) = pruning.expired(estate, 40)
-    prune = pruning.started(estate, people)
+    (backup_of_old,) = requesting.expired(estate, 40)
+    prune = requesting.started(estate, people)
     make.work()
     found = clicked(auditor, "/backups/", f"/backups/{backup_of_old.pk}/")
     assert f"Asked by {people.operator.name}: Their date has come" in found
     assert f"decided by {people.reviewer.name}" in found
     found = clicked(auditor, "/backups/", "/backups/history/?", f"/approvals/{prune.approval_id}/")
     assert people.reviewer.name in found
-    (row,) = [each for each in history.existed(scope(), limit=10) if each.generation == backup_of_old]
+    (row,) = [each for each in history_events.existed(scope(), limit=10) if each.generation == backup_of_old]
     assert row.deletion is not None
     assert (row.deletion.why, row.deletion.approval) == ("Their date has come", prune.approval)
-    counted = [each.events for each in history.counts_by_day(scope(lane=TimelineLane.DELETED))]
+    counted = [each.events for each in history_events.counts_by_day(scope(lane=TimelineLane.DELETED))]
     assert counted == [1]
     report = auditor.get(f"{AT}report/").content.decode()
     assert f"Approval {prune.approval_id}" in report
@@ -204,12 +206,12 @@ def clicked(browser: Client, start: str, *links: str) -> str:
 
 def test_a_backup_that_came_after_the_period_is_not_in_its_report(backed_up: Generation) -> None:
     yesterday = timezone.localdate() - timedelta(days=1)
-    assert history.existed(scope(until=yesterday), limit=10) == []
+    assert history_events.existed(scope(until=yesterday), limit=10) == []
 
 
 def test_marks_are_days_weeks_or_months_by_the_length_of_the_period() -> None:
     today = timezone.localdate()
-    counted = [history.DayCount(today - timedelta(days=days), TimelineLane.TAKEN, 1) for days in range(14)]
+    counted = [history_events.DayCount(today - timedelta(days=days), TimelineLane.TAKEN, 1) for days in range(14)]
     for days, marks in ((30, 14), (400, 3), (2000, 2)):
         long = Scope(since=today - timedelta(days=days), until=today)
         drawn = charts.timeline(long, counted)["marks"]
@@ -218,7 +220,7 @@ def test_marks_are_days_weeks_or_months_by_the_length_of_the_period() -> None:
 
 
 def test_the_curves_end_at_the_newest_backup(backed_up: Generation, estate: make.Estate) -> None:
-    drawn = charts.trend(scope(), history.trend(scope()), "keys")
+    drawn = charts.trend(scope(), history_events.trend(scope()), "keys")
     lines = drawn["lines"]
     assert isinstance(lines, list)
     assert [(line.name, line.production, len(line.dots)) for line in lines] == [
@@ -231,5 +233,5 @@ def test_another_days_backups_are_another_point(
     backed_up: Generation, estate: make.Estate, people: make.People
 ) -> None:
     backup(estate.qa, "master:", people)
-    points = history.trend(scope(family=Family.objects.get(pattern="master:")))
+    points = history_events.trend(scope(family=Family.objects.get(pattern="master:")))
     assert [point.generation.pk for point in points] == [Generation.objects.latest("pk").pk]

@@ -6,11 +6,11 @@ import pytest
 from django.test import Client
 
 from audit.models import Entry
-from backups.integrity import start as integrity
+from backups.integrity import start as check_start
 from backups.models import Check, Dataset, Difference, Generation
 from kvops.models import Person, Run
 from tests import make
-from tests.backups.generations import helpers as copies
+from tests.backups.generations import helpers as generation_helpers
 
 
 def signed_in(client: Client, person: Person) -> Client:
@@ -30,16 +30,16 @@ def text(client: Client, address: str) -> str:
 
 
 def backed_up(estate: make.Estate, **more: object) -> Generation:
-    return copies.backup_of(
+    return generation_helpers.backup_of(
         estate,
-        copies.master("city", 1, "Kyoto"),
-        copies.master("city", 2, "Nara"),
+        generation_helpers.master("city", 1, "Kyoto"),
+        generation_helpers.master("city", 2, "Nara"),
         **more,  # type: ignore[arg-type]
     )
 
 
 def checked(generation: Generation) -> Check:
-    check = integrity.start_check(generation, actor=make.SETUP)
+    check = check_start.start_check(generation, actor=make.SETUP)
     make.work()
     check.refresh_from_db()
     return check
@@ -55,7 +55,7 @@ def test_without_a_dataset_the_page_says_where_one_comes_from(operator: Client, 
 
 
 def test_each_dataset_has_its_newest_check_per_environment(operator: Client, estate: make.Estate) -> None:
-    copies.dataset()
+    generation_helpers.dataset()
     generation = backed_up(estate)
     checked(generation)
     newest = checked(generation)
@@ -66,15 +66,15 @@ def test_each_dataset_has_its_newest_check_per_environment(operator: Client, est
 
 
 def test_differences_come_first_then_what_was_never_checked(operator: Client, estate: make.Estate) -> None:
-    copies.dataset(name="a-passed", binding="OTHER", prefix="x:")
-    copies.dataset(name="b-never", prefix="never:")
-    copies.dataset(name="c-failed")
+    generation_helpers.dataset(name="a-passed", binding="OTHER", prefix="x:")
+    generation_helpers.dataset(name="b-never", prefix="never:")
+    generation_helpers.dataset(name="c-failed")
     checked(backed_up(estate))
     assert list(agreements(operator)) == ["c-failed", "b-never", "a-passed"]
 
 
 def test_the_definition_and_a_check_by_earlier_rules_are_shown(operator: Client, estate: make.Estate) -> None:
-    copies.dataset()
+    generation_helpers.dataset()
     checked(backed_up(estate))
     assert "by earlier rules" not in text(operator, "/integrity/")
     Dataset.objects.update(ignore=["updated_at", "note"])
@@ -87,7 +87,7 @@ def test_the_definition_and_a_check_by_earlier_rules_are_shown(operator: Client,
 def test_the_newest_backup_can_be_checked_and_without_one_it_is_made_first(
     operator: Client, estate: make.Estate
 ) -> None:
-    copies.dataset()
+    generation_helpers.dataset()
     generation = backed_up(estate)
     page = text(operator, "/integrity/")
     assert f'action="/backups/{generation.pk}/check"' in page
@@ -95,14 +95,18 @@ def test_the_newest_backup_can_be_checked_and_without_one_it_is_made_first(
 
 
 def test_an_environment_without_the_database_says_so(operator: Client, estate: make.Estate) -> None:
-    copies.dataset(database="OTHER_D1")
+    generation_helpers.dataset(database="OTHER_D1")
     assert "There is no D1 database OTHER_D1 here." in text(operator, "/integrity/")
 
 
 def test_a_passed_check_says_what_agrees(operator: Client, estate: make.Estate) -> None:
-    copies.dataset()
-    copies.rows(estate, ("city", "1", "Kyoto"), ("city", "2", "Nara"))
-    check = checked(copies.backup_of(estate, copies.master("city", "1", "Kyoto"), copies.master("city", "2", "Nara")))
+    generation_helpers.dataset()
+    generation_helpers.rows(estate, ("city", "1", "Kyoto"), ("city", "2", "Nara"))
+    check = checked(
+        generation_helpers.backup_of(
+            estate, generation_helpers.master("city", "1", "Kyoto"), generation_helpers.master("city", "2", "Nara")
+        )
+    )
     page = text(operator, f"/integrity/{check.pk}/")
     assert "All 2 keys of the copy agree with D1." in page
     assert f'/audit/?subject=check:{check.pk}"' in page
@@ -110,9 +114,13 @@ def test_a_passed_check_says_what_agrees(operator: Client, estate: make.Estate) 
 
 def failed(estate: make.Estate) -> Check:
     """One row is missing, one field differs, one row has no key."""
-    copies.dataset()
-    copies.rows(estate, ("city", "2", "Osaka"), ("city", "3", "Kobe"))
-    return checked(copies.backup_of(estate, copies.master("city", "1", "Kyoto"), copies.master("city", "2", "Nara")))
+    generation_helpers.dataset()
+    generation_helpers.rows(estate, ("city", "2", "Osaka"), ("city", "3", "Kobe"))
+    return checked(
+        generation_helpers.backup_of(
+            estate, generation_helpers.master("city", "1", "Kyoto"), generation_helpers.master("city", "2", "Nara")
+        )
+    )
 
 
 def test_differences_are_named_by_key_and_field(operator: Client, estate: make.Estate) -> None:
@@ -160,8 +168,8 @@ def test_a_check_says_when_not_every_difference_is_kept(
 
 
 def test_a_check_under_way_is_polled_until_it_is_over(operator: Client, estate: make.Estate) -> None:
-    copies.dataset()
-    check = integrity.start_check(backed_up(estate), actor=make.SETUP)
+    generation_helpers.dataset()
+    check = check_start.start_check(backed_up(estate), actor=make.SETUP)
     assert f'hx-get="/integrity/{check.pk}/live"' in text(operator, f"/integrity/{check.pk}/")
     first, second = (operator.get(f"/integrity/{check.pk}/live") for _ in range(2))
     assert first.content == second.content
@@ -170,8 +178,8 @@ def test_a_check_under_way_is_polled_until_it_is_over(operator: Client, estate: 
 
 
 def test_a_check_whose_run_failed_shows_why(operator: Client, estate: make.Estate) -> None:
-    copies.dataset()
-    check = integrity.start_check(backed_up(estate), actor=make.SETUP)
+    generation_helpers.dataset()
+    check = check_start.start_check(backed_up(estate), actor=make.SETUP)
     Run.objects.filter(pk=check.run_id).update(state="running")
     Run.objects.filter(pk=check.run_id).update(
         state="failed", error_code="store", error="R2 is away.", finished_at="2026-01-01T00:00:00+00:00"
@@ -190,8 +198,8 @@ def test_a_check_is_made_again_by_an_operator(operator: Client, estate: make.Est
 
 
 def test_two_checks_of_a_backup_do_not_run_at_once(operator: Client, estate: make.Estate) -> None:
-    copies.dataset()
-    check = integrity.start_check(backed_up(estate), actor=make.SETUP)
+    generation_helpers.dataset()
+    check = check_start.start_check(backed_up(estate), actor=make.SETUP)
     operator.post(f"/integrity/{check.pk}/again")
     assert Check.objects.count() == 1
     assert Entry.objects.get(action="refused").subject == f"check:{check.pk}"
@@ -200,7 +208,7 @@ def test_two_checks_of_a_backup_do_not_run_at_once(operator: Client, estate: mak
 def test_a_check_of_a_file_is_not_repeated_from_its_page(operator: Client, estate: make.Estate, tmp_path: Path) -> None:
     file = tmp_path / "masters.json"
     file.write_text("[]")
-    check = integrity.start_file_check(estate.qa.environment, copies.dataset(), file, actor=make.SETUP)
+    check = check_start.start_file_check(estate.qa.environment, generation_helpers.dataset(), file, actor=make.SETUP)
     assert "A file is checked by the command that read it." in text(operator, f"/integrity/{check.pk}/")
     assert operator.post(f"/integrity/{check.pk}/again").status_code == 404
 

@@ -9,16 +9,16 @@ from django_q.models import OrmQ
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups.datasets import paging as tables
-from backups.generations import start as generations
-from backups.integrity import run as comparison
-from backups.integrity import staging as sides
-from backups.integrity import start as integrity
+from backups.datasets import paging as dataset_paging
+from backups.generations import start as generation_start
+from backups.integrity import run as check_run
+from backups.integrity import staging as check_staging
+from backups.integrity import start as check_start
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CheckRow, Difference, Generation
 from kvops import timing
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import kinds
 from tests import make
 from tests.audit.make import triggers_off
@@ -39,12 +39,12 @@ def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "FIRST_ROWS", 3)
-    monkeypatch.setattr(tables, "MOST_ROWS", 3)
+    monkeypatch.setattr(dataset_paging, "FIRST_ROWS", 3)
+    monkeypatch.setattr(dataset_paging, "MOST_ROWS", 3)
 
 
 def checked(generation: Generation) -> Check:
-    check = integrity.start_check(generation, actor=ACTOR)
+    check = check_start.start_check(generation, actor=ACTOR)
     make.work()
     check.refresh_from_db()
     check.run.refresh_from_db()
@@ -177,7 +177,7 @@ def test_a_real_backup_agrees_with_the_d1_it_came_from(estate: make.Estate) -> N
     rows(estate, ("shop", "1", "東京"), ("shop", "2", "大阪"))
     for one in (TOKYO, OSAKA):
         estate.put(estate.qa, one.name, one.data, metadata='"text"' if one is OSAKA else {"a": 1})
-    generation = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    generation = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
     make.work()
     generation.refresh_from_db()
     check = checked(generation)
@@ -252,13 +252,13 @@ def test_no_value_is_ever_in_postgres(estate: make.Estate, monkeypatch: pytest.M
     dataset()
     rows(estate, ("shop", "1", "canary-in-d1"), ("shop", "2", "canary-in-both"))
     during: list[str] = []
-    find = sides.find
+    find = check_staging.find
 
     def spy(*args: object, **kwargs: object) -> dict[str, int]:
         during.append(everything_in_postgres())
         return find(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sides, "find", spy)
+    monkeypatch.setattr(check_staging, "find", spy)
     checked(backup_of(estate, master("shop", "1", "canary-in-kv"), master("shop", "2", "canary-in-both")))
     assert "master:shop:1" in during[0]
     assert "canary" not in during[0] + everything_in_postgres()
@@ -272,7 +272,7 @@ def test_nothing_staged_is_left_behind(estate: make.Estate) -> None:
 
 def test_more_differences_than_are_kept_are_counted(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
-    monkeypatch.setattr(comparison, "MAX_STORED", 4)
+    monkeypatch.setattr(check_run, "MAX_STORED", 4)
     odd = [master("odd", str(n), "x", color=1) for n in range(3)]
     check = checked(backup_of(estate, *odd, *(master("shop", str(n), "x") for n in range(9))))
     assert (check.differences, check.found.count()) == (15, 4)
@@ -280,7 +280,7 @@ def test_more_differences_than_are_kept_are_counted(estate: make.Estate, monkeyp
 
 def test_memory_does_not_grow_with_the_table(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
-    monkeypatch.setattr(tables, "MOST_ROWS", 500)
+    monkeypatch.setattr(dataset_paging, "MOST_ROWS", 500)
     peaks = []
     for count in (1_000, 4_000):
         found = [("shop", f"{count}-{n}", "x" * 200) for n in range(count)]
@@ -310,10 +310,10 @@ def test_a_check_of_many_steps_goes_on_where_it_was(
 def test_a_check_that_lay_still_reads_everything_again(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
-    check = integrity.start_check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
+    check = check_start.start_check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
     monkeypatch.setattr(timing, "STEP", 0.0)
     for _ in range(3):
-        runs.drive(check.run.pk)
+        run_driver.drive(check.run.pk)
     check.run.refresh_from_db()
     assert check.run.cursor["phase"] == "compare"
     rows(estate, ("shop", "2", "大阪"))
@@ -327,9 +327,9 @@ def test_a_check_that_lay_still_reads_everything_again(estate: make.Estate, monk
 def test_rows_that_postgres_lost_are_read_again(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
     rows(estate, ("shop", "2", "大阪"))
-    check = integrity.start_check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
+    check = check_start.start_check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
     monkeypatch.setattr(timing, "STEP", 0.0)
-    runs.drive(check.run.pk)
+    run_driver.drive(check.run.pk)
     CheckRow.objects.all().delete()
     make.work()
     assert differences(check) == [("master:shop:1", "missing_in_d1", "")]
@@ -338,7 +338,7 @@ def test_rows_that_postgres_lost_are_read_again(estate: make.Estate, monkeypatch
 def test_a_changed_rule_does_not_reach_into_a_running_check(estate: make.Estate) -> None:
     made = dataset()
     rows(estate, ("shop", "1", "other"))
-    check = integrity.start_check(backup_of(estate, TOKYO), actor=ACTOR)
+    check = check_start.start_check(backup_of(estate, TOKYO), actor=ACTOR)
     made.fields, made.ignore = {}, ["id", "type", "name", "updated_at"]
     made.save()
     make.work()
@@ -368,7 +368,7 @@ def test_the_digest_of_what_d1_held_follows_its_content_and_not_the_pages(
     rows(estate, *(("shop", str(n), "x") for n in range(9)))
     generation = backup_of(estate, TOKYO)
     first = rows_digest(checked(generation))
-    monkeypatch.setattr(tables, "MOST_ROWS", 3)
+    monkeypatch.setattr(dataset_paging, "MOST_ROWS", 3)
     assert rows_digest(checked(generation)) == first
     rows(estate, ("shop", "9", "y"))
     assert rows_digest(checked(generation)) != first
@@ -378,41 +378,41 @@ def test_the_digest_of_what_d1_held_follows_its_content_and_not_the_pages(
 def test_a_backup_that_is_not_whole_is_refused(estate: make.Estate, status: str) -> None:
     dataset()
     with pytest.raises(CheckRefused, match="only a whole"):
-        integrity.start_check(backup_of(estate, TOKYO, status=status), actor=ACTOR)
+        check_start.start_check(backup_of(estate, TOKYO, status=status), actor=ACTOR)
 
 
 def test_a_backup_in_writing_is_refused(estate: make.Estate) -> None:
     dataset()
-    generation = generations.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
+    generation = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
     with pytest.raises(CheckRefused, match="only a whole"):
-        integrity.start_check(generation, actor=ACTOR)
+        check_start.start_check(generation, actor=ACTOR)
 
 
 def test_a_backup_no_dataset_covers_is_refused(estate: make.Estate) -> None:
     dataset()
     with pytest.raises(CheckRefused, match="No one dataset covers"):
-        integrity.start_check(backup_of(estate, TOKYO, prefixes=["master:", "clinic:"]), actor=ACTOR)
+        check_start.start_check(backup_of(estate, TOKYO, prefixes=["master:", "clinic:"]), actor=ACTOR)
 
 
 def test_a_backup_whose_database_is_missing_is_refused(estate: make.Estate) -> None:
     dataset(database="STAFF_D1")
     with pytest.raises(CheckRefused, match="no D1 database bound as STAFF_D1"):
-        integrity.start_check(backup_of(estate, TOKYO), actor=ACTOR)
+        check_start.start_check(backup_of(estate, TOKYO), actor=ACTOR)
 
 
 def test_a_second_check_of_the_same_backup_waits_for_the_first(estate: make.Estate) -> None:
     dataset()
     generation = backup_of(estate, TOKYO)
-    integrity.start_check(generation, actor=ACTOR)
-    with pytest.raises(runs.AlreadyOpen):
-        integrity.start_check(generation, actor=ACTOR)
+    check_start.start_check(generation, actor=ACTOR)
+    with pytest.raises(run_driver.AlreadyOpen):
+        check_start.start_check(generation, actor=ACTOR)
 
 
 def another_run(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cursor: dict[str, object]) -> Run:
     """A run of another kind that asks for the comparison."""
     monkeypatch.setitem(kinds.KINDS, Run.Kind.CONFIRM, kinds.RunKind("tests.backups.integrity.rechecking.work"))
     with log.transaction():
-        run = runs.create(
+        run = run_driver.create(
             Run.Kind.CONFIRM, subject="stage:1", label="x", actor=ACTOR, environment=estate.qa.environment
         )
     Run.objects.filter(pk=run.pk).update(cursor=cursor)
@@ -441,7 +441,7 @@ def test_a_recheck_after_a_correction_is_a_new_one(estate: make.Estate, monkeypa
     rows(estate, ("shop", "1", "東京"))
     run.refresh_from_db()
     assert (run.state, run.error_code) == ("failed", "differences")
-    runs.resume(run, actor=ACTOR)
+    run_driver.resume(run, actor=ACTOR)
     make.work()
     assert list(Check.objects.order_by("pk").values_list("outcome", flat=True)) == ["failed", "passed"]
 
@@ -449,8 +449,8 @@ def test_a_recheck_after_a_correction_is_a_new_one(estate: make.Estate, monkeypa
 def test_a_foreground_check_queues_nothing(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
-    check = integrity.start_check(backup_of(estate, TOKYO), actor=ACTOR, foreground=True)
-    assert [run.state for run in runs.drive_to_the_end(check.run)][-1] == "succeeded"
+    check = check_start.start_check(backup_of(estate, TOKYO), actor=ACTOR, foreground=True)
+    assert [run.state for run in run_driver.drive_to_the_end(check.run)][-1] == "succeeded"
     assert not OrmQ.objects.exists()
 
 

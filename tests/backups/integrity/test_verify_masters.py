@@ -8,11 +8,11 @@ from django.core.management import CommandError, call_command
 from django_q.models import OrmQ
 
 from audit.models import Entry as AuditEntry
-from backups import archive as manifest
+from backups import archive
 from backups.datasets import files as dataset_files
 from backups.datasets.files import BadFile, DatasetFile
 from backups.datasets.mapping import Correspondence
-from backups.integrity import copy_side as reading
+from backups.integrity import copy_side
 from backups.models import Check, CheckRow
 from kvops.models import Run
 from kvops.runs import kinds
@@ -74,7 +74,7 @@ def test_an_object_of_arrays_that_agrees_ends_well(
 def test_the_array_kv_dump_writes_is_read_too(
     masters: make.Estate, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write_bytes(manifest.encode_part([master("shop", "1", "東京"), master("shop", "2", "大阪")]))
+    file.write_bytes(archive.encode_part([master("shop", "1", "東京"), master("shop", "2", "大阪")]))
     verify(file, "--json")
     assert json.loads(capsys.readouterr().out)["ok"] is True
 
@@ -202,7 +202,7 @@ def test_the_check_is_recorded_with_its_file_and_needs_no_worker(masters: make.E
 def test_a_long_file_is_compared_in_batches(
     clinics: make.Estate, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reading, "FILE_BATCH", 3)
+    monkeypatch.setattr(copy_side, "FILE_BATCH", 3)
     rows(clinics, *((n,) for n in range(11, 21)), table="clinic")
     verify(written(file, {"masters": ROWS, "clinics": [{"id": n} for n in range(9, 21)]}))
     assert "clinics: 12 in the file, 12 in D1, 0 differences." in capsys.readouterr().out
@@ -246,7 +246,7 @@ def test_a_file_is_read_alike_however_it_arrives(file: Path, monkeypatch: pytest
 
 def test_a_key_belongs_to_the_dataset_with_the_longest_prefix(file: Path) -> None:
     mine = [rule(), rule(name="shops", prefix="master:shop:", key="master:shop:{id}")]
-    file.write_bytes(manifest.encode_part([entry("master:1", {}), entry("master:shop:1", {})]))
+    file.write_bytes(archive.encode_part([entry("master:1", {}), entry("master:shop:1", {})]))
     assert [one.name for one in DatasetFile(file, mine).rows(mine[0])] == ["master:1"]
 
 

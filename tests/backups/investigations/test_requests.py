@@ -12,24 +12,24 @@ from django.db.transaction import atomic
 
 from audit import verify
 from audit.models import Entry
-from backups.bucket import protection as guards
+from backups.bucket import protection as bucket_protection
 from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
-from backups.generations import start as generations
-from backups.investigations import requests as investigations
+from backups.generations import start as generation_start
+from backups.investigations import requests as investigation_requests
 from backups.investigations.requests import KIND, InvestigationRefused
 from backups.models import Generation, Investigation
 from backups.retention import pins
 from backups.retention.evaluate import Retention
 from backups.retention.pins import PinRefused
 from kvops import clock
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.approvals import standing
 from kvops.models import ApprovalRequest, Category, Environment, Family, Notification, Person, Role, RoleGrant, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare_api import FakeBucket
 from tests.gate.world import past_the_triggers
 from tests.signing import fresh, signed_in
@@ -44,7 +44,7 @@ def cached(estate: make.Estate, people: make.People) -> make.Estate:
     """QA with two keys of a cache, and a bucket whose guards are known."""
     for name in NAMES:
         estate.put(estate.qa, name)
-    guards.ask_cloudflare(estate.qa.environment)
+    bucket_protection.ask_cloudflare(estate.qa.environment)
     return estate
 
 
@@ -53,7 +53,7 @@ def start(
 ) -> Investigation:
     asked: dict[str, object] = {"title": "Wrong totals", "reason": "Customers see zero", "days": 7} | values
     family = Family.objects.get(pattern="mastercache:")
-    made = investigations.start(estate.qa, family=family, by=people.operator, **asked)  # type: ignore[arg-type]
+    made = investigation_requests.start(estate.qa, family=family, by=people.operator, **asked)  # type: ignore[arg-type]
     work()
     return now(made)
 
@@ -66,13 +66,13 @@ def now(investigation: Investigation) -> Investigation:
 def approve(investigation: Investigation, people: make.People) -> ApprovalRequest:
     request = standing.newest_request(KIND, investigation.subject)
     assert request
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     request.refresh_from_db()
     return request
 
 
 def close(investigation: Investigation, people: make.People) -> Investigation:
-    investigations.close(investigation, reason="A join was wrong", by=people.operator)
+    investigation_requests.close(investigation, reason="A join was wrong", by=people.operator)
     make.work()
     return now(investigation)
 
@@ -82,7 +82,7 @@ def page(person: Person, address: str) -> str:
 
 
 def look(environment: Environment) -> None:
-    investigations.end_due(environment)
+    investigation_requests.end_due(environment)
     make.work()
 
 
@@ -118,7 +118,7 @@ def test_its_end_deletes_the_backup_without_anybody(
     cached: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long_ago = clock.now() - timedelta(days=7) + timedelta(seconds=3)
-    monkeypatch.setattr(investigations, "clock", SimpleNamespace(now=lambda: long_ago))
+    monkeypatch.setattr(investigation_requests, "clock", SimpleNamespace(now=lambda: long_ago))
     made = start(cached, people)
     monkeypatch.undo()
     approve(made, people)
@@ -160,11 +160,11 @@ def test_after_a_rejection_an_operator_asks_again(cached: make.Estate, people: m
     made = start(cached, people)
     request = standing.newest_request(KIND, made.subject)
     assert request
-    approvals.reject(request, by=people.reviewer, shown=request.digest, reason="Why a week?")
-    investigations.ask_again(made, by=people.operator)
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="Why a week?")
+    investigation_requests.ask_again(made, by=people.operator)
     approve(made, people)
     with pytest.raises(InvestigationRefused, match="approval is in force"):
-        investigations.ask_again(made, by=people.operator)
+        investigation_requests.ask_again(made, by=people.operator)
 
 
 def no_rule(estate: make.Estate) -> None:
@@ -200,7 +200,7 @@ def test_nothing_is_backed_up_that_r2_would_not_delete_in_time(
     cached: make.Estate, people: make.People, change: Callable[[make.Estate], None]
 ) -> None:
     change(cached)
-    guards.ask_cloudflare(cached.qa.environment)
+    bucket_protection.ask_cloudflare(cached.qa.environment)
     with pytest.raises(InvestigationRefused, match=r"R2 deletes copies|no lifecycle rule"):
         start(cached, people)
     assert not Generation.objects.exists()
@@ -213,7 +213,7 @@ def test_nothing_is_backed_up_into_a_bucket_nothing_is_known_of(estate: make.Est
 
 def test_a_lifecycle_rule_that_deletes_backups_is_told(cached: make.Estate, people: make.People) -> None:
     bucket(cached).expire("qa/", days=90)
-    protection = guards.ask_cloudflare(cached.qa.environment)
+    protection = bucket_protection.ask_cloudflare(cached.qa.environment)
     assert (protection.deletes, protection.good) == (["expiry-2"], False)
     assert Entry.objects.filter(action="bucket.unguarded").exists()
     assert "deletes copies by itself" in page(people.auditor, "/backups/")
@@ -225,12 +225,12 @@ def test_only_caches_are_backed_up(cached: make.Estate, people: make.People, pat
     Family.objects.get_or_create(binding="SETTINGS", pattern=pattern, defaults={"category": category})
     family = Family.objects.get(pattern="mastercache:" if category == Category.SETTINGS else "master:")
     with pytest.raises(InvestigationRefused, match="no cache"):
-        investigations.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
+        investigation_requests.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
 
 
 def test_a_key_that_is_no_cache_after_all_fails_the_backup(cached: make.Estate, people: make.People) -> None:
     family = Family.objects.get(pattern="mastercache:")
-    made = investigations.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
+    made = investigation_requests.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
     Family.objects.filter(pk=family.pk).update(category=Category.LEGACY)
     make.work()
     run = now(made).generation.run
@@ -244,13 +244,13 @@ def test_an_investigation_whose_backup_was_never_finished_is_over_when_it_is_clo
     made = start(cached, people)
     assert made.generation.status == "writing"
     assert close(made, people).state == "over"
-    with pytest.raises(runs.NotResumable, match="no longer made"):
-        runs.resume(made.generation.run, actor=make.SETUP)
+    with pytest.raises(run_driver.NotResumable, match="no longer made"):
+        run_driver.resume(made.generation.run, actor=make.SETUP)
 
 
 def test_a_routine_backup_of_a_cache_is_refused(cached: make.Estate) -> None:
-    with pytest.raises(generations.BackupRefused, match="investigation"):
-        generations.start_backup(cached.qa, prefixes=["mastercache:"], actor=make.SETUP)
+    with pytest.raises(generation_start.BackupRefused, match="investigation"):
+        generation_start.start_backup(cached.qa, prefixes=["mastercache:"], actor=make.SETUP)
 
 
 @pytest.mark.parametrize(("days", "title", "reason"), [(0, "x", "x"), (31, "x", "x"), (1, " ", "x"), (1, "x", " ")])
@@ -265,10 +265,10 @@ def test_an_investigation_has_a_name_a_reason_and_an_end(
 def test_only_an_operator_opens_or_closes_one(cached: make.Estate, people: make.People, who: str) -> None:
     person, family = getattr(people, who), Family.objects.get(pattern="mastercache:")
     with pytest.raises(InvestigationRefused, match="operator"):
-        investigations.start(cached.qa, family=family, title="x", reason="x", days=1, by=person)
+        investigation_requests.start(cached.qa, family=family, title="x", reason="x", days=1, by=person)
     made = start(cached, people)
     with pytest.raises(InvestigationRefused, match="operator"):
-        investigations.close(made, reason="x", by=person)
+        investigation_requests.close(made, reason="x", by=person)
 
 
 def stopped(made: Investigation, people: make.People) -> None:
@@ -286,7 +286,7 @@ def moved(made: Investigation, people: make.People) -> None:
 def withdrawn(made: Investigation, people: make.People) -> None:
     request = standing.newest_request(KIND, made.subject)
     assert request
-    approvals.withdraw(request, by=people.operator, reason="x")
+    approval_gate.withdraw(request, by=people.operator, reason="x")
 
 
 @pytest.mark.parametrize("change", [stopped, rights_gone, moved, withdrawn])
@@ -307,7 +307,7 @@ def test_a_run_that_was_begun_looks_again(
 ) -> None:
     made = start(cached, people)
     approve(made, people)
-    investigations.close(made, reason="x", by=people.operator)
+    investigation_requests.close(made, reason="x", by=people.operator)
     change(now(made), people)
     make.work()
     assert now(made).generation.status == "verified"
@@ -319,14 +319,14 @@ def test_whoever_approved_does_not_close_it(cached: make.Estate, people: make.Pe
     made = start(cached, people)
     approve(made, people)
     with pytest.raises(InvestigationRefused, match="another person"):
-        investigations.close(made, reason="x", by=people.reviewer)
+        investigation_requests.close(made, reason="x", by=people.reviewer)
 
 
 def test_whoever_reads_the_backup_is_waited_for(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people)
     approve(made, people)
-    generations.start_verification(made.generation, actor=make.SETUP)
-    investigations.close(made, reason="x", by=people.operator)
+    generation_start.start_verification(made.generation, actor=make.SETUP)
+    investigation_requests.close(made, reason="x", by=people.operator)
     assert now(made).run is None
     make.work()
     look(made.environment)
@@ -372,7 +372,7 @@ def test_an_operator_opens_one_on_its_page(cached: make.Estate, people: make.Peo
 
 def test_its_page_moves_until_the_backup_is_read_back(cached: make.Estate, people: make.People) -> None:
     made = start(cached, people, work=lambda: None)
-    runs.drive(made.generation.run_id)
+    run_driver.drive(made.generation.run_id)
     assert now(made).generation.status == "complete"
     address, operator = f"/investigations/{made.pk}/live", signed_in(people.operator)
     assert "HX-Refresh" not in operator.get(address)
@@ -394,7 +394,7 @@ def test_the_reviewer_is_shown_what_would_go_and_when(cached: make.Estate, peopl
 
 
 def test_who_wants_to_back_up_a_cache_is_led_here(cached: make.Estate, people: make.People) -> None:
-    cleaning.scan(cached.qa)
+    cleanup_helpers.scan(cached.qa)
     shown = page(people.operator, "/backups/new/?env=qa&binding=SETTINGS&prefix=mastercache:")
     assert "/investigations/new/?environment=qa" in shown
     assert "Start the backup" not in shown
@@ -402,7 +402,7 @@ def test_who_wants_to_back_up_a_cache_is_led_here(cached: make.Estate, people: m
 
 def test_the_list_says_how_to_add_the_missing_rule(cached: make.Estate, people: make.People) -> None:
     no_rule(cached)
-    guards.ask_cloudflare(cached.qa.environment)
+    bucket_protection.ask_cloudflare(cached.qa.environment)
     assert "npx wrangler r2 bucket lifecycle add" in page(people.operator, "/investigations/")
 
 
@@ -447,15 +447,15 @@ def test_an_approval_that_is_over_is_followed_by_another_and_the_backup_goes(
 ) -> None:
     made = start(cached, people)
     request = approve(made, people)
-    investigations.close(made, reason="Found", by=people.operator)
-    approvals.withdraw(request, by=people.operator, reason="Not yet")
+    investigation_requests.close(made, reason="Found", by=people.operator)
+    approval_gate.withdraw(request, by=people.operator, reason="Not yet")
     make.work()
     look(made.environment)
     before = Run.objects.get(kind="prune_investigation")
     assert (before.error_code, now(made).state) == ("rights_gone", "deleting")
-    investigations.ask_again(now(made), by=people.operator)
+    investigation_requests.ask_again(now(made), by=people.operator)
     approve(made, people)
     look(made.environment)
     assert (now(made).state, cached.s3.objects) == ("over", {})
-    with pytest.raises(runs.NotResumable):
-        runs.resume(before, actor=make.SETUP)
+    with pytest.raises(run_driver.NotResumable):
+        run_driver.resume(before, actor=make.SETUP)

@@ -11,13 +11,13 @@ from django.core.management import CommandError, call_command
 
 from audit import log
 from audit.models import Entry
-from backups.cleanup import requests as cleanup
+from backups.cleanup import requests as cleanup_requests
 from backups.masters import clinics
 from backups.models import CleanupRequest, CleanupStage, Generation, PlainDump
 from kvops.models import Category, Run
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.generations import helpers as copies
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
 
 NAMES = ("clinic:id:1", "clinic:id:2")
 WHY = ("--delete", "--reason", "moved to D1")
@@ -42,11 +42,11 @@ def records(estate: make.Estate) -> make.Estate:
     """Two clinic records in KV and D1 of QA and production, and a summary that is none."""
     make.family("clinic:id:", Category.LEGACY)
     make.family("clinic:summary:", Category.CACHE, expiry="ttl:3600")
-    copies.dataset(
+    generation_helpers.dataset(
         name="clinics", prefix="clinic:id:", key="clinic:id:{id}", fields={"id": "id", "name": "name"}, ignore=[]
     )
     for slug in ("qa", "production"):
-        database = copies.d1(estate, slug)
+        database = generation_helpers.d1(estate, slug)
         database.execute("PRAGMA query_only = 0")
         for number in ("1", "2"):
             value = json.dumps({"id": number, "name": f"Clinic {number}"}).encode()
@@ -98,14 +98,14 @@ def test_delete_prepares_a_stage_and_deletes_nothing(records: make.Estate) -> No
     assert Generation.objects.get().stem.startswith("qa/backups/kv/clinics/")
     assert (stage.request.requested_by, stage.request.asker[:4]) == (None, "cli:")
     assert not Run.objects.filter(kind="delete").exists()
-    assert cleaning.journal(records) == {}
+    assert cleanup_helpers.journal(records) == {}
 
 
 def test_a_person_submits_what_a_command_prepared(records: make.Estate, people: make.People) -> None:
     stage = CleanupStage.objects.get(pk=exported("qa", "--to-r2", *WHY)["stage"])
-    cleaning.state_references(stage.request, people)
-    cleaning.share(cleaning.stage_of(stage.request), people)
-    request = cleanup.submit(cleaning.stage_of(stage.request), by=people.operator)
+    cleanup_helpers.state_references(stage.request, people)
+    cleanup_helpers.share(cleanup_helpers.stage_of(stage.request), people)
+    request = cleanup_requests.submit(cleanup_helpers.stage_of(stage.request), by=people.operator)
     evidence = json.loads(request.evidence)
     assert (request.requester, evidence["asked_by"][:4]) == (people.operator, "cli:")
 
@@ -132,8 +132,8 @@ def test_production_waits_until_qa_is_accepted(records: make.Estate) -> None:
 
 def test_production_is_prepared_after_qa(records: make.Estate, people: make.People) -> None:
     stage = CleanupStage.objects.get(pk=exported("qa", "--to-r2", *WHY)["stage"])
-    cleaning.state_references(stage.request, people)
-    cleaning.accepted(CleanupRequest.objects.get(), people)
+    cleanup_helpers.state_references(stage.request, people)
+    cleanup_helpers.accepted(CleanupRequest.objects.get(), people)
     said = exported("production", "--to-r2", *WHY)
     assert (said["state"], said["names"]) == ("checked", 2)
     assert CleanupRequest.objects.count() == 1
@@ -148,7 +148,7 @@ def test_delete_wants_a_reason(records: make.Estate) -> None:
 def test_a_schedule_backups_what_the_newest_scan_knows_of(records: make.Estate) -> None:
     with log.transaction():
         assert clinics.scheduled(records.qa.environment, make.SETUP).runs == []
-    cleaning.scan(records.qa)
+    cleanup_helpers.scan(records.qa)
     with log.transaction():
         begun = clinics.scheduled(records.qa.environment, make.SETUP)
     make.work()

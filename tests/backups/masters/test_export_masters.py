@@ -19,19 +19,19 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups import archive as manifest
-from backups.datasets import paging as tables
-from backups.integrity import start as integrity
-from backups.masters import run as masters_export
-from backups.masters import start as masters
+from backups import archive
+from backups.datasets import paging as dataset_paging
+from backups.integrity import start as check_start
+from backups.masters import run as masters_run
+from backups.masters import start as masters_start
 from backups.models import Generation, PlainDump
-from backups.restores import selection as selecting
+from backups.restores import selection as restore_selection
 from backups.restores.moves import RestoreRefused
 from backups.retention.evaluate import Retention
 from kvops import clock
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.generations import helpers as copies
+from tests.backups.generations import helpers as generation_helpers
 from tests.fakes.api import FakeApi
 
 ROWS = [("area", "1", "東京"), ("area", "2", 'a "quoted" name'), ("kind", "10", None)]
@@ -57,8 +57,8 @@ def exported(*args: object) -> dict[str, Any]:
 @pytest.fixture
 def d1(estate: make.Estate) -> make.Estate:
     """Three rows in QA."""
-    copies.dataset()
-    copies.rows(estate, *ROWS)
+    generation_helpers.dataset()
+    generation_helpers.rows(estate, *ROWS)
     return estate
 
 
@@ -72,7 +72,7 @@ def api(settings: Any) -> Iterator[FakeApi]:
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    return tmp_path / "masters.json"
+    return tmp_path / "masters_start.json"
 
 
 def test_the_file_holds_the_rows_and_nothing_else(d1: make.Estate, output: Path) -> None:
@@ -91,8 +91,8 @@ def test_the_file_holds_the_rows_and_nothing_else(d1: make.Estate, output: Path)
 
 def test_the_order_in_d1_does_not_change_a_byte(d1: make.Estate, output: Path, tmp_path: Path) -> None:
     first = exported("qa", "--output", output)
-    copies.d1(d1).executescript("PRAGMA query_only = 0; DELETE FROM masters;")
-    copies.rows(d1, *reversed(ROWS))
+    generation_helpers.d1(d1).executescript("PRAGMA query_only = 0; DELETE FROM masters;")
+    generation_helpers.rows(d1, *reversed(ROWS))
     assert exported("qa", "--output", tmp_path / "again.json")["sha256"] == first["sha256"]
 
 
@@ -100,24 +100,26 @@ def test_the_integrity_check_takes_the_file(d1: make.Estate, output: Path) -> No
     exported("qa", "--output", output)
     said = json.loads(command("verify_masters", "qa", "--dataset", output, "--db", "MASTERS_D1", "--json"))
     assert (said["ok"], said["datasets"]["masters"]["file"]) == (True, 3)
-    copies.rows(d1, ("area", "3", "new"))
+    generation_helpers.rows(d1, ("area", "3", "new"))
     with pytest.raises(CommandError, match="1 differences"):
         command("verify_masters", "qa", "--dataset", output, "--db", "MASTERS_D1")
 
 
 def test_each_table_of_a_backup_is_checked_against_d1(d1: make.Estate) -> None:
-    copies.d1(d1).executescript("PRAGMA query_only = 0; CREATE TABLE staff (id TEXT, name TEXT);")
-    copies.dataset(name="staff", prefix="staff:", table="staff", key="staff:{id}", fields={"id": "id", "name": "name"})
-    copies.rows(d1, ("7", "Aoi"), table="staff (id, name)")
+    generation_helpers.d1(d1).executescript("PRAGMA query_only = 0; CREATE TABLE staff (id TEXT, name TEXT);")
+    generation_helpers.dataset(
+        name="staff", prefix="staff:", table="staff", key="staff:{id}", fields={"id": "id", "name": "name"}
+    )
+    generation_helpers.rows(d1, ("7", "Aoi"), table="staff (id, name)")
     made = Generation.objects.get(pk=exported("qa", "--to-r2")["generation"])
-    integrity.start_checks(made, actor=make.SETUP)
+    check_start.start_checks(made, actor=make.SETUP)
     make.work()
     assert [(each.dataset.name, each.outcome, each.keys) for each in made.checks.order_by("dataset__name")] == [
         ("masters", "passed", 3),
         ("staff", "passed", 1),
     ]
-    copies.rows(d1, ("8", "Ren"), table="staff (id, name)")
-    integrity.start_checks(made, actor=make.SETUP)
+    generation_helpers.rows(d1, ("8", "Ren"), table="staff (id, name)")
+    check_start.start_checks(made, actor=make.SETUP)
     make.work()
     assert [each.differences for each in made.checks.order_by("-pk")[:2]] == [1, 0]
 
@@ -157,7 +159,7 @@ def test_a_later_one_of_the_day_has_the_time_in_its_name(d1: make.Estate) -> Non
 
 def test_the_manifest_says_what_it_is_of(d1: make.Estate) -> None:
     said = exported("qa", "--to-r2")
-    found = manifest.parse_manifest(d1.s3.objects[said["manifest"]])
+    found = archive.parse_manifest(d1.s3.objects[said["manifest"]])
     (table,) = found.tables
     assert (found.source, table.database, table.table, table.rows) == ("d1", "MASTERS_D1", "masters", 3)
     assert dict(table.fields) == {"id": "id", "name": "name", "type": "type"}  # type: ignore[arg-type]
@@ -188,13 +190,13 @@ def test_what_is_in_kv_is_not_taken_from_it(d1: make.Estate, people: make.People
     said = exported("qa", "--to-r2")
     made = Generation.objects.get(pk=said["generation"])
     with pytest.raises(RestoreRefused, match="rows of D1"):
-        selecting.prepare_restore(made, actor=make.SETUP)
+        restore_selection.prepare_restore(made, actor=make.SETUP)
     assert not Generation.objects.holding("master:area:1").exists()
 
 
 def test_retention_lets_only_newer_masters_take_their_place(d1: make.Estate) -> None:
     first = Generation.objects.get(pk=exported("qa", "--to-r2")["generation"])
-    copies.backup_of(d1, copies.master("area", "1", "x"), status="verified", verified_at=Now())
+    generation_helpers.backup_of(d1, generation_helpers.master("area", "1", "x"), status="verified", verified_at=Now())
     (alone,) = Retention().of([first])
     newer = exported("qa", "--to-r2")["generation"]
     (kept,) = Retention().of([first])
@@ -224,10 +226,10 @@ def test_on_a_terminal_it_is_asked_first(d1: make.Estate, output: Path) -> None:
 
 
 def test_many_rows_are_read_in_pages_and_stored_in_parts(d1: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "FIRST_ROWS", 7)
-    monkeypatch.setattr(tables, "MOST_ROWS", 7)
-    monkeypatch.setattr(manifest.writing, "MAX_KEYS", 10)
-    copies.rows(d1, *[("many", f"{number:03}", str(number)) for number in range(25)])
+    monkeypatch.setattr(dataset_paging, "FIRST_ROWS", 7)
+    monkeypatch.setattr(dataset_paging, "MOST_ROWS", 7)
+    monkeypatch.setattr(archive.writing, "MAX_KEYS", 10)
+    generation_helpers.rows(d1, *[("many", f"{number:03}", str(number)) for number in range(25)])
     said = exported("qa", "--to-r2")
     assert (said["keys"], said["status"], len(said["objects"])) == (28, "verified", 3)
 
@@ -242,8 +244,8 @@ def test_a_worker_goes_on_where_the_same_rows_are_read_again(d1: make.Estate, hu
 
 def test_a_backup_starts_over_when_the_rows_changed_between_two_steps(d1: make.Estate, hurried: None) -> None:
     made = started(d1)
-    runs.drive(made.run_id)
-    copies.rows(d1, ("area", "0", "new"))
+    run_driver.drive(made.run_id)
+    generation_helpers.rows(d1, ("area", "0", "new"))
     make.work()
     made.refresh_from_db()
     assert (made.status, made.keys, made.tables[0]["rows"]) == ("verified", 4, 4)
@@ -253,13 +255,13 @@ def test_a_backup_starts_over_when_the_rows_changed_between_two_steps(d1: make.E
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows are a part, and a part is a step."""
-    monkeypatch.setattr(manifest.writing, "MAX_KEYS", 2)
-    monkeypatch.setattr(masters_export.MastersExport, "_out_of_time", True)
+    monkeypatch.setattr(archive.writing, "MAX_KEYS", 2)
+    monkeypatch.setattr(masters_run.MastersExport, "_out_of_time", True)
 
 
 def started(estate: make.Estate) -> Generation:
-    chosen = masters.choose(estate.qa.environment)
-    return masters.start_export(chosen, actor=make.SETUP)
+    chosen = masters_start.choose(estate.qa.environment)
+    return masters_start.start_export(chosen, actor=make.SETUP)
 
 
 def refused(*args: object) -> str:
@@ -270,33 +272,33 @@ def refused(*args: object) -> str:
 
 
 def test_two_rows_of_one_name_are_no_backup(estate: make.Estate, output: Path) -> None:
-    copies.dataset(key="master:{type}", fields={"type": "type"})
-    copies.rows(estate, *ROWS)
+    generation_helpers.dataset(key="master:{type}", fields={"type": "type"})
+    generation_helpers.rows(estate, *ROWS)
     assert "Two rows of masters stand for the key 'master:area'" in refused("qa", "--output", output)
     assert not output.exists()
     assert "Two rows" in refused("qa", "--to-r2")
 
 
 def test_a_row_without_a_key_is_no_backup(d1: make.Estate, output: Path) -> None:
-    copies.rows(d1, (None, "4", "x"))
+    generation_helpers.rows(d1, (None, "4", "x"))
     assert "no value in a column of the key" in refused("qa", "--output", output)
 
 
 def test_a_blob_is_no_backup(d1: make.Estate, output: Path) -> None:
-    copies.rows(d1, ("area", "4", b"\x00"))
+    generation_helpers.rows(d1, ("area", "4", b"\x00"))
     said = refused("qa", "--output", output)
     assert "'master:area:4' cannot be written as JSON" in said
 
 
 def test_numbers_keep_their_digits(estate: make.Estate, output: Path) -> None:
-    copies.dataset()
-    copies.rows(estate, ("area", "1", 2**62), ("area", "2", 1.5), ("area", "3", 1e300))
-    d1 = copies.d1(estate)
+    generation_helpers.dataset()
+    generation_helpers.rows(estate, ("area", "1", 2**62), ("area", "2", 1.5), ("area", "3", 1e300))
+    d1 = generation_helpers.d1(estate)
     d1.execute("PRAGMA query_only = 0")
     d1.execute("CREATE TABLE free (type, id, name)")
     d1.execute("INSERT INTO free VALUES ('n', 1, 9007199254740993), ('n', 2, 1.5)")
     d1.commit()
-    copies.dataset(name="free", prefix="free:", table="free", key="free:{id}")
+    generation_helpers.dataset(name="free", prefix="free:", table="free", key="free:{id}")
     exported("qa", "--name", "free", "--output", output)
     values = [json.loads(entry["value"])["name"] for entry in json.loads(output.read_text())]
     assert values == [9007199254740993, 1.5]
@@ -308,7 +310,7 @@ def test_an_unknown_dataset_is_named_with_the_known_ones(d1: make.Estate, output
 
 
 def test_datasets_of_two_databases_are_two_backups(d1: make.Estate, output: Path) -> None:
-    copies.dataset(name="other", prefix="other:", key="other:{id}", database="OTHER_D1")
+    generation_helpers.dataset(name="other", prefix="other:", key="other:{id}", database="OTHER_D1")
     assert "MASTERS_D1/SETTINGS, OTHER_D1/SETTINGS" in refused("qa", "--output", output)
     assert exported("qa", "--name", "masters", "--output", output)["keys"] == 3
 
@@ -347,13 +349,13 @@ def test_the_api_is_asked_with_its_token_and_backed_up_to_r2(
     [
         ("https://elsewhere.example/masters", "elsewhere.example is not an allowed host"),
         ("http://masters.example/", "by https"),
-        ("https://user:secret@masters.example/", "not an allowed host"),
+        ("https://user:secret@masters_start.example/", "not an allowed host"),
         ("https://masters.example:port/", "cannot be read"),
         ("ftp://masters.example/", "by https"),
     ],
 )
 def test_other_addresses_are_never_asked(d1: make.Estate, output: Path, settings: Any, url: str, why: str) -> None:
-    settings.KVOPS_MASTERS_API_HOSTS = ["masters.example"]
+    settings.KVOPS_MASTERS_API_HOSTS = ["masters_start.example"]
     said = refused("qa", "--source", f"api:{url}", "--output", output)
     assert why in said
     assert "secret" not in said
@@ -405,7 +407,7 @@ def test_the_day_is_counted_from_the_database(d1: make.Estate) -> None:
 
 def test_a_schedule_backups_every_dataset_from_d1(d1: make.Estate) -> None:
     with log.transaction():
-        begun = masters.scheduled(d1.qa.environment, make.SETUP)
+        begun = masters_start.scheduled(d1.qa.environment, make.SETUP)
     make.work()
     made = Generation.objects.get()
     assert (begun.runs, begun.refused, made.status, made.source) == ([made.run], [], "verified", "d1")
@@ -413,12 +415,12 @@ def test_a_schedule_backups_every_dataset_from_d1(d1: make.Estate) -> None:
 
 def test_a_schedule_without_a_dataset_has_nothing_to_do(estate: make.Estate) -> None:
     with log.transaction():
-        begun = masters.scheduled(estate.qa.environment, make.SETUP)
+        begun = masters_start.scheduled(estate.qa.environment, make.SETUP)
     assert (begun.runs, begun.refused) == ([], [])
 
 
 def test_a_schedule_says_why_it_cannot_begin(d1: make.Estate) -> None:
     started(d1)
     with log.transaction():
-        begun = masters.scheduled(d1.qa.environment, make.SETUP)
+        begun = masters_start.scheduled(d1.qa.environment, make.SETUP)
     assert "already running" in str(begun.refused[0])

@@ -6,7 +6,7 @@ from django.test import Client
 from audit.models import Entry
 from backups.models import Generation
 from tests import make
-from tests.backups.generations import helpers as copies
+from tests.backups.generations import helpers as generation_helpers
 from tests.fakes.api import FakeApi
 from tests.signing import signed_in
 
@@ -22,8 +22,8 @@ def operator(people: make.People) -> Client:
 @pytest.fixture
 def d1(estate: make.Estate) -> make.Estate:
     """Two rows in QA."""
-    copies.dataset()
-    copies.rows(estate, ("area", "1", "x"), ("area", "2", "y"))
+    generation_helpers.dataset()
+    generation_helpers.rows(estate, ("area", "1", "x"), ("area", "2", "y"))
     return estate
 
 
@@ -76,7 +76,7 @@ def test_an_address_that_is_not_allowed_is_an_error_at_its_field(d1: make.Estate
 
 
 def test_a_d1_that_does_not_answer_is_said(d1: make.Estate, operator: Client) -> None:
-    copies.dataset(name="gone", prefix="gone:", key="gone:{id}", table="gone")
+    generation_helpers.dataset(name="gone", prefix="gone:", key="gone:{id}", table="gone")
     page = operator.get(AT, D1).content.decode()
     assert "could not be counted" in page
     assert "no such table" in page

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from unittest.mock import patch
 
 from audit import log
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
-from backups.restores import requests as restores
-from backups.restores import selection as selecting
+from backups.restores import requests as restore_requests
+from backups.restores import selection as restore_selection
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
 from kvops.models import ApprovalRequest, Namespace, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.fakes.namespaces import Item
 
@@ -27,7 +27,7 @@ def put(estate: make.Estate, namespace: Namespace, *entries: KvEntry) -> None:
 
 def verified_backup(namespace: Namespace, *prefixes: str) -> Generation:
     """A verified copy of what the namespace holds now."""
-    made = generations.start_backup(namespace, prefixes=prefixes or ["master:"], actor=make.SETUP)
+    made = generation_start.start_backup(namespace, prefixes=prefixes or ["master:"], actor=make.SETUP)
     make.work()
     made.refresh_from_db()
     assert made.status == Generation.Status.VERIFIED, (made.status, made.problem, made.run.error)
@@ -49,21 +49,21 @@ def held(estate: make.Estate, namespace: Namespace) -> dict[str, Item]:
 def prepared(generation: Generation, people: make.People, **more: object) -> Restore:
     """A restore that was compared with KV."""
     actor = log.Actor(people.operator.pk, str(people.operator))
-    restore = selecting.prepare_restore(generation, actor=actor, person=people.operator, **more)  # type: ignore[arg-type]
+    restore = restore_selection.prepare_restore(generation, actor=actor, person=people.operator, **more)  # type: ignore[arg-type]
     make.work()
     return fresh(restore)
 
 
 def approved(restore: Restore, people: make.People) -> Restore:
     """Submitted by the operator and approved by the reviewer."""
-    request = restores.submit(restore, reason="lost by mistake", by=people.operator)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    request = restore_requests.submit(restore, reason="lost by mistake", by=people.operator)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     return fresh(restore)
 
 
 def started(restore: Restore, people: make.People) -> Run:
     """Approved and queued."""
-    return restores.start(approved(restore, people), by=people.operator)
+    return restore_requests.start(approved(restore, people), by=people.operator)
 
 
 def done(generation: Generation, people: make.People, **more: object) -> Restore:
@@ -100,8 +100,8 @@ def stop_in_doubt(estate: make.Estate, run: Run) -> None:
     with patch.object(timing, "SETTLE", 3600.0):
         while not RestoreChunk.objects.filter(restore__run=run, state=RestoreChunk.State.INTENDED).exists():
             Run.objects.filter(pk=run.pk).update(wake_at=None)
-            runs.drive(run.pk)
-    runs.request_stop(run, actor=make.SETUP)
-    runs.drive(run.pk)
+            run_driver.drive(run.pk)
+    run_driver.request_stop(run, actor=make.SETUP)
+    run_driver.drive(run.pk)
     run.refresh_from_db()
     assert run.state == Run.State.STOPPED

@@ -9,19 +9,19 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from backups.models import Restore
-from backups.restores import requests as restores
+from backups.restores import requests as restore_requests
 from kvops.cloudflare import KvEntry
 from tests import make
-from tests.backups.restores import helpers as restoring
+from tests.backups.restores import helpers as restore_helpers
 
 pytestmark = pytest.mark.django_db
 ENTRIES = tuple(KvEntry(name, b"v", None, None) for name in ("master:a:1", "master:\u2028\n", "master:b:1"))
 
 
 def backed_up(estate: make.Estate) -> int:
-    restoring.put(estate, estate.qa, *ENTRIES)
-    generation = restoring.verified_backup(estate.qa)
-    restoring.wipe(estate, estate.qa, ENTRIES[0].name)
+    restore_helpers.put(estate, estate.qa, *ENTRIES)
+    generation = restore_helpers.verified_backup(estate.qa)
+    restore_helpers.wipe(estate, estate.qa, ENTRIES[0].name)
     return generation.pk
 
 
@@ -38,7 +38,7 @@ def test_it_counts_and_says_where_to_submit(estate: make.Estate, people: make.Pe
     assert "1 would be added" in said
     assert f"Submit it at http://localhost:8000/restores/{restore.pk}/" in said
     assert all(not call.written for call in estate.cloudflare.journal)
-    assert restores.submit(restore, reason="x", by=people.operator).state == "pending"
+    assert restore_requests.submit(restore, reason="x", by=people.operator).state == "pending"
 
 
 def test_json_tells_the_same(estate: make.Estate) -> None:
@@ -81,6 +81,6 @@ def test_what_cannot_be_prepared_is_said(estate: make.Estate, arguments: list[st
 
 
 def test_production_s_keys_are_not_prepared_for_qa(estate: make.Estate) -> None:
-    restoring.put(estate, estate.production, *ENTRIES)
+    restore_helpers.put(estate, estate.production, *ENTRIES)
     with pytest.raises(CommandError, match="no family of SETTINGS says qa_may_take"):
-        run(restoring.verified_backup(estate.production).pk, "--to", "qa")
+        run(restore_helpers.verified_backup(estate.production).pk, "--to", "qa")

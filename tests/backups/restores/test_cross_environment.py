@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from backups.models import Generation, Restore
-from backups.restores import requests as restores
+from backups.restores import requests as restore_requests
 from backups.restores.moves import RestoreRefused
 from kvops import timing
 from kvops.cloudflare import KvEntry
@@ -14,7 +14,7 @@ from kvops.environments.toml import DefinitionRefused, load
 from kvops.inventory.families import read_families
 from kvops.models import Category, Family, Run
 from tests import make
-from tests.backups.restores import helpers as restoring
+from tests.backups.restores import helpers as restore_helpers
 from tests.gate.world import past_the_triggers
 from tests.signing import signed_in
 
@@ -39,13 +39,13 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def generation(estate: make.Estate) -> Generation:
     """A copy of production's keys, whose family QA may take."""
-    restoring.put(estate, estate.production, *ENTRIES)
+    restore_helpers.put(estate, estate.production, *ENTRIES)
     Family.objects.filter(pattern="master:").update(qa_may_take=True)
-    return restoring.verified_backup(estate.production)
+    return restore_helpers.verified_backup(estate.production)
 
 
 def into_qa(generation: Generation, people: make.People, estate: make.Estate, **more: object) -> Restore:
-    return restoring.prepared(generation, people, namespace=estate.qa, **more)
+    return restore_helpers.prepared(generation, people, namespace=estate.qa, **more)
 
 
 def narrow(pattern: str) -> None:
@@ -57,10 +57,10 @@ def test_qa_takes_production_s_keys_where_a_rule_says_so(
     generation: Generation, estate: make.Estate, people: make.People
 ) -> None:
     restore = into_qa(generation, people, estate)
-    restoring.started(restore, people)
+    restore_helpers.started(restore, people)
     make.work()
-    assert set(restoring.held(estate, estate.qa)) == {one.name for one in ENTRIES}
-    shown = json.loads(restoring.request_of(restore).evidence)
+    assert set(restore_helpers.held(estate, estate.qa)) == {one.name for one in ENTRIES}
+    shown = json.loads(restore_helpers.request_of(restore).evidence)
     assert shown["qa_may_take"] == ["SETTINGS master:*"]
     assert [warning["code"] for warning in shown["warnings"]] == ["restore_takes_production"]
 
@@ -77,25 +77,25 @@ def test_a_rule_that_is_gone_submits_nothing(generation: Generation, estate: mak
     restore = into_qa(generation, people, estate)
     narrow("master:a:")
     with pytest.raises(RestoreRefused, match="does not say qa_may_take"):
-        restores.submit(restore, reason="QA is empty", by=people.operator)
+        restore_requests.submit(restore, reason="QA is empty", by=people.operator)
 
 
 def test_a_rule_that_is_gone_starts_nothing(generation: Generation, estate: make.Estate, people: make.People) -> None:
-    restore = restoring.approved(into_qa(generation, people, estate), people)
+    restore = restore_helpers.approved(into_qa(generation, people, estate), people)
     narrow("master:a:")
     with pytest.raises(RestoreRefused, match="no longer what was approved"):
-        restores.start(restore, by=people.operator)
-    assert restoring.fresh(restore).state == "prepared"
+        restore_requests.start(restore, by=people.operator)
+    assert restore_helpers.fresh(restore).state == "prepared"
 
 
 def test_a_rule_that_goes_after_the_start_writes_nothing(
     generation: Generation, estate: make.Estate, people: make.People
 ) -> None:
-    run = restoring.started(into_qa(generation, people, estate), people)
+    run = restore_helpers.started(into_qa(generation, people, estate), people)
     with past_the_triggers():
         Family.objects.filter(pattern="master:").update(qa_may_take=False)
     make.work()
-    assert (Run.objects.get(pk=run.pk).error_code, restoring.held(estate, estate.qa)) == ("stale", {})
+    assert (Run.objects.get(pk=run.pk).error_code, restore_helpers.held(estate, estate.qa)) == ("stale", {})
 
 
 def test_the_form_offers_qa_and_says_what_it_may_take(
@@ -108,7 +108,7 @@ def test_the_form_offers_qa_and_says_what_it_may_take(
 
 
 def test_the_reviewer_sees_by_which_rule(generation: Generation, people: make.People, estate: make.Estate) -> None:
-    request = restores.submit(into_qa(generation, people, estate), reason="QA is empty", by=people.operator)
+    request = restore_requests.submit(into_qa(generation, people, estate), reason="QA is empty", by=people.operator)
     shown = signed_in(people.reviewer).get(f"/approvals/{request.pk}/").content.decode()
     assert "Data of Production goes into another environment" in shown
     assert "Families that QA may take" in shown

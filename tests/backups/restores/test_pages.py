@@ -6,15 +6,15 @@ from django.urls import reverse
 
 from audit.models import Entry as AuditEntry
 from backups.models import Generation, Restore
-from backups.restores import requests as restores
-from backups.restores import undo
+from backups.restores import requests as restore_requests
+from backups.restores import undo as stage_undo
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
 from kvops.models import Run
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.restores import helpers as restoring
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
 from tests.backups.restores.helpers import Policy
 from tests.signing import fresh, signed_in
 
@@ -35,10 +35,10 @@ def browser(people: make.People) -> Client:
 @pytest.fixture
 def generation(estate: make.Estate) -> Generation:
     """A verified copy of three keys, of which the first is lost and the second changed."""
-    restoring.put(estate, estate.qa, *ENTRIES)
-    made = restoring.verified_backup(estate.qa)
-    restoring.wipe(estate, estate.qa, ENTRIES[0].name)
-    restoring.put(estate, estate.qa, KvEntry(ENTRIES[1].name, b"newer", None, None))
+    restore_helpers.put(estate, estate.qa, *ENTRIES)
+    made = restore_helpers.verified_backup(estate.qa)
+    restore_helpers.wipe(estate, estate.qa, ENTRIES[0].name)
+    restore_helpers.put(estate, estate.qa, KvEntry(ENTRIES[1].name, b"newer", None, None))
     return made
 
 
@@ -74,12 +74,12 @@ def test_from_the_form_to_the_result(
     assert "<strong>1</strong> not there: written" in shown
     assert "<strong>1</strong> there with another value: left as they are" in shown
     browser.post(reverse("backups:restore_submit", args=[restore.pk]), {"reason": "lost by mistake"})
-    request = restoring.request_of(restore)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    request = restore_helpers.request_of(restore)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     browser.post(reverse("backups:restore_start", args=[restore.pk]), {"confirm": "qa-settings"})
     make.work()
     assert "There with another value, left as it is" in page(browser, restore, "?outcome=left")
-    assert (restoring.fresh(restore).written, restoring.fresh(restore).left) == (1, 1)
+    assert (restore_helpers.fresh(restore).written, restore_helpers.fresh(restore).left) == (1, 1)
     assert "master:" in text(browser, "/restores/?state=done")
 
 
@@ -122,12 +122,14 @@ def test_one_key_is_restored_from_its_own_page(browser: Client, generation: Gene
 
 
 def test_a_name_with_a_line_break_is_one_key(browser: Client, estate: make.Estate) -> None:
-    restoring.put(estate, estate.qa, KvEntry("master:a\nb", b"x", None, None))
-    assert listed(posted(browser, restoring.verified_backup(estate.qa), "?name=master%3Aa%0Ab")) == ["master:a\nb"]
+    restore_helpers.put(estate, estate.qa, KvEntry("master:a\nb", b"x", None, None))
+    assert listed(posted(browser, restore_helpers.verified_backup(estate.qa), "?name=master%3Aa%0Ab")) == [
+        "master:a\nb"
+    ]
 
 
 def test_the_names_are_filtered_and_a_file(browser: Client, generation: Generation, people: make.People) -> None:
-    restore = restoring.done(generation, people)
+    restore = restore_helpers.done(generation, people)
     only = page(browser, restore, "?found=conflicts")
     assert ("master:a:2" in only, "master:a:1" in only) == (True, False)
     assert "Nothing matches" in page(browser, restore, "?prefix=other:")
@@ -136,7 +138,7 @@ def test_the_names_are_filtered_and_a_file(browser: Client, generation: Generati
 
 
 def test_a_key_is_shown_beside_what_kv_holds(browser: Client, generation: Generation, people: make.People) -> None:
-    restore = restoring.prepared(generation, people)
+    restore = restore_helpers.prepared(generation, people)
     answer = browser.post(reverse("backups:restore_value", args=[restore.pk, 1]))
     shown = answer.content.decode()
     assert ("<code>value 2</code>" in shown, "<code>newer</code>" in shown) == (True, True)
@@ -145,8 +147,8 @@ def test_a_key_is_shown_beside_what_kv_holds(browser: Client, generation: Genera
 def test_what_was_restored_is_compared_with_kv_again(
     browser: Client, generation: Generation, people: make.People, estate: make.Estate
 ) -> None:
-    restore = restoring.done(generation, people, names=["master:a:1"])
-    restoring.put(estate, estate.qa, KvEntry("master:a:1", b"written since", None, None))
+    restore = restore_helpers.done(generation, people, names=["master:a:1"])
+    restore_helpers.put(estate, estate.qa, KvEntry("master:a:1", b"written since", None, None))
     browser.post(reverse("backups:restore_look", args=[restore.pk]))
     make.work()
     assert "1 key differs" in page(browser, restore)
@@ -156,7 +158,7 @@ def test_what_was_restored_is_compared_with_kv_again(
 def test_before_anything_was_restored_there_is_nothing_to_compare(
     browser: Client, generation: Generation, people: make.People
 ) -> None:
-    restore = restoring.prepared(generation, people)
+    restore = restore_helpers.prepared(generation, people)
     answer = browser.post(reverse("backups:restore_look", args=[restore.pk]))
     assert (answer.status_code, restore.comparisons.count()) == (409, 0)
 
@@ -185,8 +187,8 @@ def test_what_cannot_be_restored_is_said(
 
 
 def test_production_s_backup_is_offered_to_production_only(browser: Client, estate: make.Estate) -> None:
-    restoring.put(estate, estate.production, *ENTRIES)
-    backup = restoring.verified_backup(estate.production)
+    restore_helpers.put(estate, estate.production, *ENTRIES)
+    backup = restore_helpers.verified_backup(estate.production)
     shown = text(browser, reverse("backups:restore_new", args=[backup.pk]))
     assert f'value="{estate.production.pk}"' in shown
     assert f'value="{estate.qa.pk}"' not in shown
@@ -195,21 +197,21 @@ def test_production_s_backup_is_offered_to_production_only(browser: Client, esta
 def test_a_backup_lists_what_was_restored_from_it(browser: Client, generation: Generation, people: make.People) -> None:
     address = reverse("backups:generation", args=[generation.pk])
     assert "Nothing yet. “Restore…” above" in text(browser, address)
-    restore = restoring.prepared(generation, people, names=["master:a:1"])
+    restore = restore_helpers.prepared(generation, people, names=["master:a:1"])
     assert f'href="{reverse("backups:restore", args=[restore.pk])}"' in text(browser, address)
 
 
 def test_the_title_is_typed_before_anything_is_written(
     browser: Client, generation: Generation, people: make.People
 ) -> None:
-    restore = restoring.approved(restoring.prepared(generation, people), people)
+    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
     answer = browser.post(reverse("backups:restore_start", args=[restore.pk]), {"confirm": "production-settings"})
-    assert (answer.status_code, restoring.fresh(restore).state) == (422, "approved")
+    assert (answer.status_code, restore_helpers.fresh(restore).state) == (422, "approved")
     assert "Type it exactly as it is shown." in answer.content.decode()
 
 
 def test_a_refusal_is_said_and_recorded(browser: Client, generation: Generation, people: make.People) -> None:
-    restore = restoring.prepared(generation, people, on_conflict=Policy.STOP)
+    restore = restore_helpers.prepared(generation, people, on_conflict=Policy.STOP)
     answer = browser.post(reverse("backups:restore_submit", args=[restore.pk]), {"reason": "x"})
     assert answer.status_code == 409
     assert "Keys that are there and not as in the copy: 1." in answer.content.decode()
@@ -217,8 +219,8 @@ def test_a_refusal_is_said_and_recorded(browser: Client, generation: Generation,
 
 
 def test_the_reviewer_sees_what_is_overwritten(generation: Generation, people: make.People) -> None:
-    restore = restoring.prepared(generation, people, on_conflict=Policy.OVERWRITE)
-    request = restores.submit(restore, reason="the newer ones are wrong", by=people.operator)
+    restore = restore_helpers.prepared(generation, people, on_conflict=Policy.OVERWRITE)
+    request = restore_requests.submit(restore, reason="the newer ones are wrong", by=people.operator)
     shown = text(signed_in(people.reviewer), f"/approvals/{request.pk}/")
     assert "Put 3 keys of copy" in shown
     assert "1 key that holds something else now is overwritten." in shown
@@ -227,7 +229,7 @@ def test_the_reviewer_sees_what_is_overwritten(generation: Generation, people: m
 
 
 def test_a_reviewer_approves_with_the_title_typed(generation: Generation, people: make.People) -> None:
-    request = restores.submit(restoring.prepared(generation, people), reason="x", by=people.operator)
+    request = restore_requests.submit(restore_helpers.prepared(generation, people), reason="x", by=people.operator)
     given = {"decision": "approve", "shown": request.digest, "confirm": "qa-settings"}
     fresh(people.reviewer).post(f"/approvals/{request.pk}/decide", given)
     assert Restore.objects.get().state == "approved"
@@ -237,16 +239,16 @@ def test_a_reviewer_approves_with_the_title_typed(generation: Generation, people
 
 
 def test_a_withdrawn_request_leads_back(browser: Client, generation: Generation, people: make.People) -> None:
-    restore = restoring.approved(restoring.prepared(generation, people), people)
+    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
     browser.post(f"/approvals/{restore.approval_id}/withdraw", {"reason": "not needed"})
     assert "The request is withdrawn. not needed" in page(browser, restore)
-    assert restoring.fresh(restore).state == "prepared"
+    assert restore_helpers.fresh(restore).state == "prepared"
 
 
 def test_a_restore_can_be_given_up(browser: Client, generation: Generation, people: make.People) -> None:
-    restore = restoring.prepared(generation, people)
+    restore = restore_helpers.prepared(generation, people)
     browser.post(reverse("backups:restore_end", args=[restore.pk]))
-    assert restoring.fresh(restore).state == "ended"
+    assert restore_helpers.fresh(restore).state == "ended"
     assert browser.post(reverse("backups:restore_compare", args=[restore.pk])).status_code == 409
 
 
@@ -262,18 +264,18 @@ def test_a_comparison_can_be_given_up_and_stops(
 
 
 def test_a_stopped_restore_goes_on_or_is_ended(browser: Client, generation: Generation, people: make.People) -> None:
-    restore = restoring.prepared(generation, people)
-    run = restoring.started(restore, people)
+    restore = restore_helpers.prepared(generation, people)
+    run = restore_helpers.started(restore, people)
     browser.post(f"/runs/{run.pk}/stop")
     make.work()
     assert "Write nothing more" in page(browser, restore)
     browser.post(reverse("backups:restore_again", args=[restore.pk]))
     make.work()
-    assert restoring.fresh(restore).state == "done"
+    assert restore_helpers.fresh(restore).state == "done"
 
 
 def test_the_approver_is_told_that_somebody_else_starts_it(generation: Generation, people: make.People) -> None:
-    restore = restoring.approved(restoring.prepared(generation, people), people)
+    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
     shown = page(signed_in(people.reviewer), restore)
     assert "You are not an operator." in shown
 
@@ -281,7 +283,7 @@ def test_the_approver_is_told_that_somebody_else_starts_it(generation: Generatio
 def test_the_live_part_reloads_the_page_at_the_end(
     browser: Client, generation: Generation, people: make.People
 ) -> None:
-    restore = restoring.prepared(generation, people)
+    restore = restore_helpers.prepared(generation, people)
     assert browser.get(reverse("backups:restore_live", args=[restore.pk]))["HX-Refresh"] == "true"
 
 
@@ -289,8 +291,8 @@ def test_the_live_part_reloads_the_page_at_the_end(
 
 
 def test_a_proven_deletion_can_be_undone_on_its_page(browser: Client, estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.confirmed(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
     address = reverse("backups:stage", args=[stage.pk])
     offered = text(browser, address)
     assert "Undo this deletion" in offered
@@ -306,8 +308,8 @@ def test_a_proven_deletion_can_be_undone_on_its_page(browser: Client, estate: ma
 def test_after_72_hours_the_page_says_what_to_do_instead(
     browser: Client, estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.confirmed(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
     monkeypatch.setattr(timing, "UNDO_WITHIN", 0.0)
     shown = text(browser, reverse("backups:stage", args=[stage.pk]))
     assert f'href="{reverse("backups:restore_new", args=[stage.generation_id])}"' in shown
@@ -317,15 +319,15 @@ def test_after_72_hours_the_page_says_what_to_do_instead(
 
 
 def test_the_approver_of_the_deletion_is_not_offered_the_undo(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.confirmed(cleaning.asked(people), people)
-    offered = undo.offer(stage, people.reviewer)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
+    offered = stage_undo.offer(stage, people.reviewer)
     assert offered is not None
     assert str(offered.why_not) == "You are not an operator."
 
 
 def test_the_approval_of_a_deletion_says_that_it_covers_an_undo(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     shown = text(signed_in(people.reviewer), f"/approvals/{stage.approval_id}/")
     assert "For 72 hours after the deletion, an operator who is not you may put back exactly the keys" in shown

@@ -10,21 +10,21 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
-from backups.execution import prepaid as reserving
+from backups.execution import prepaid
 from backups.execution.live_values import live_values
-from backups.generations import start as generations
+from backups.generations import start as generation_start
 from backups.generations.reader import Wanted
 from backups.generations.scope import BackupRefused
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
 from backups.restores import chunks as restore_chunks
-from backups.restores import requests as restores
-from backups.restores import selection as selecting
-from backups.restores import verification as comparing_back
-from backups.restores import write as putting
+from backups.restores import requests as restore_requests
+from backups.restores import selection as restore_selection
+from backups.restores import verification as restore_verification
+from backups.restores import write as restore_write
 from backups.restores.moves import RestoreRefused
 from backups.restores.write import Putter, _Plan
 from kvops import clock, timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry, TooLate, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import (
@@ -40,13 +40,13 @@ from kvops.models import (
     RoleGrant,
     Run,
 )
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency, outcomes
-from kvops.runs import lease as leases
+from kvops.runs import lease as run_lease
 from tests import judge, make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.deletion import cut_off
-from tests.backups.restores import helpers as restoring
+from tests.backups.restores import helpers as restore_helpers
 from tests.backups.restores.helpers import Policy
 from tests.fakes.namespaces import Item
 from tests.fakes.s3 import FakeS3
@@ -65,15 +65,15 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def backed_up(estate: make.Estate, *entries: KvEntry) -> Generation:
     """A verified copy of these, or of three masters, in QA."""
-    restoring.put(estate, estate.qa, *(entries or ENTRIES))
-    return restoring.verified_backup(estate.qa)
+    restore_helpers.put(estate, estate.qa, *(entries or ENTRIES))
+    return restore_helpers.verified_backup(estate.qa)
 
 
 def lost(estate: make.Estate, *entries: KvEntry) -> tuple[Generation, dict[str, Item]]:
     """The same, deleted past the product; and what was there."""
     generation = backed_up(estate, *entries)
-    before = restoring.held(estate, estate.qa)
-    restoring.wipe(estate, estate.qa)
+    before = restore_helpers.held(estate, estate.qa)
+    restore_helpers.wipe(estate, estate.qa)
     return generation, before
 
 
@@ -86,8 +86,8 @@ def run_of(restore: Restore) -> Run:
 
 def test_what_was_lost_reappeared(estate: make.Estate, people: make.People) -> None:
     generation, before = lost(estate)
-    restore = restoring.done(generation, people)
-    assert restoring.held(estate, estate.qa) == before
+    restore = restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa) == before
     assert (restore.state, restore.written, restore.equal, restore.left) == (State.DONE, 3, 0, 0)
 
 
@@ -103,8 +103,8 @@ def test_odd_names_values_and_metadata_come_back_as_they_were(estate: make.Estat
         KvEntry("master:..", b"\r\n--\r\n", soon + 1, "true"),
     ]
     generation, before = lost(estate, *odd)
-    restoring.done(generation, people)
-    assert restoring.held(estate, estate.qa) == before
+    restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa) == before
     assert {call.route for call in estate.cloudflare.journal if call.written} == {"bulk_put", "put_value"}
 
 
@@ -113,26 +113,26 @@ def test_a_byte_order_mark_comes_back_where_the_family_is_read_exactly(
 ) -> None:
     Family.objects.filter(pattern="master:").update(read="exact")
     generation, before = lost(estate, KvEntry("master:bom", b"\xef\xbb\xbftext", None, None), *ENTRIES)
-    restoring.done(generation, people)
-    assert restoring.held(estate, estate.qa) == before
+    restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa) == before
 
 
 def test_only_what_is_under_the_prefix_is_restored(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate, *ENTRIES, KvEntry("master:b:1", b"b", None, None))
-    restoring.done(generation, people, prefix="master:b:")
-    assert set(restoring.held(estate, estate.qa)) == {"master:b:1"}
+    restore_helpers.done(generation, people, prefix="master:b:")
+    assert set(restore_helpers.held(estate, estate.qa)) == {"master:b:1"}
 
 
 def test_only_listed_names_are_restored(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    restoring.done(generation, people, names=[NAMES[2], NAMES[0]])
-    assert set(restoring.held(estate, estate.qa)) == {NAMES[0], NAMES[2]}
+    restore_helpers.done(generation, people, names=[NAMES[2], NAMES[0]])
+    assert set(restore_helpers.held(estate, estate.qa)) == {NAMES[0], NAMES[2]}
 
 
 def test_names_that_are_not_in_the_backup_are_refused(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     with pytest.raises(RestoreRefused, match=r"not in the copy: 1. The first is master:b:1"):
-        restoring.prepared(generation, people, names=[NAMES[0], "master:b:1"])
+        restore_helpers.prepared(generation, people, names=[NAMES[0], "master:b:1"])
     assert Restore.objects.count() == 0
 
 
@@ -143,7 +143,7 @@ def test_names_that_no_backup_can_hold_are_refused_with_a_sentence(
 ) -> None:
     generation, _ = lost(estate)
     with pytest.raises(RestoreRefused, match=r"hold NUL or have no UTF-8 form: 1\."):
-        restoring.prepared(generation, people, names=[NAMES[0], name])
+        restore_helpers.prepared(generation, people, names=[NAMES[0], name])
     assert Restore.objects.count() == 0
 
 
@@ -152,37 +152,37 @@ def test_names_that_no_backup_can_hold_are_refused_with_a_sentence(
 def test_a_prefix_that_no_name_can_begin_with_is_refused(estate: make.Estate, people: make.People, prefix: str) -> None:
     generation, _ = lost(estate)
     with pytest.raises(RestoreRefused, match="A prefix holds NUL or has no UTF-8 form"):
-        restoring.prepared(generation, people, prefix=prefix)
+        restore_helpers.prepared(generation, people, prefix=prefix)
 
 
 def test_qa_s_backup_can_go_into_production_with_a_warning(estate: make.Estate, people: make.People) -> None:
-    restore = restoring.prepared(backed_up(estate), people, namespace=estate.production)
-    restoring.started(restore, people)
+    restore = restore_helpers.prepared(backed_up(estate), people, namespace=estate.production)
+    restore_helpers.started(restore, people)
     make.work()
-    assert set(restoring.held(estate, estate.production)) == set(NAMES)
-    assert '"restore_elsewhere"' in restoring.request_of(restore).evidence
+    assert set(restore_helpers.held(estate, estate.production)) == set(NAMES)
+    assert '"restore_elsewhere"' in restore_helpers.request_of(restore).evidence
 
 
 def test_production_s_keys_go_into_no_other_environment(estate: make.Estate, people: make.People) -> None:
-    restoring.put(estate, estate.production, *ENTRIES)
-    generation = restoring.verified_backup(estate.production)
+    restore_helpers.put(estate, estate.production, *ENTRIES)
+    generation = restore_helpers.verified_backup(estate.production)
     with pytest.raises(RestoreRefused, match="no family of SETTINGS says qa_may_take"):
-        restoring.prepared(generation, people, namespace=estate.qa)
+        restore_helpers.prepared(generation, people, namespace=estate.qa)
 
 
 def test_another_binding_is_refused(estate: make.Estate, people: make.People) -> None:
     other = Namespace.objects.create(environment=estate.qa.environment, binding="OTHER", namespace_id="3" * 32)
     with pytest.raises(RestoreRefused, match="goes back into SETTINGS"):
-        restoring.prepared(backed_up(estate), people, namespace=other)
+        restore_helpers.prepared(backed_up(estate), people, namespace=other)
 
 
 @pytest.mark.usefixtures("not_read_back")
 def test_a_backup_that_was_not_verified_is_refused(estate: make.Estate, people: make.People) -> None:
-    restoring.put(estate, estate.qa, *ENTRIES)
+    restore_helpers.put(estate, estate.qa, *ENTRIES)
     with pytest.raises(AssertionError, match="complete"):
-        restoring.verified_backup(estate.qa)
+        restore_helpers.verified_backup(estate.qa)
     with pytest.raises(RestoreRefused, match="Only a verified copy"):
-        restoring.prepared(Generation.objects.get(), people)
+        restore_helpers.prepared(Generation.objects.get(), people)
 
 
 def test_the_preview_counts_what_would_happen(estate: make.Estate, people: make.People) -> None:
@@ -193,8 +193,8 @@ def test_the_preview_counts_what_would_happen(estate: make.Estate, people: make.
         KvEntry("master:late", b"x", now + 3_600, None),
         KvEntry("master:soon", b"x", now + 3_600, None),
     )
-    restoring.put(estate, estate.qa, ENTRIES[0], KvEntry(NAMES[1], b"other", None, None))
-    restore = restoring.prepared(generation, people)
+    restore_helpers.put(estate, estate.qa, ENTRIES[0], KvEntry(NAMES[1], b"other", None, None))
+    restore = restore_helpers.prepared(generation, people)
     assert restore.found == {"equal": 1, "value": 1, "absent": 3}
     assert estate.cloudflare.journal_routes() & {("PUT", "bulk_put"), ("PUT", "put_value")} == set()
 
@@ -212,13 +212,13 @@ def test_an_expiration_is_kept_exactly_or_the_key_is_listed(
 ) -> None:
     at = int(time.time()) + 4_000
     generation, before = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
-    restore = restoring.prepared(generation, people)
-    run = restoring.started(restore, people)
+    restore = restore_helpers.prepared(generation, people)
+    run = restore_helpers.started(restore, people)
     move_time(estate, monkeypatch, at - left)
     make.work()
     run.refresh_from_db()
-    assert (run.state, restoring.outcomes(restore)) == ("succeeded", {NAMES[0]: outcome, NAMES[1]: "written"})
-    held = restoring.held(estate, estate.qa)
+    assert (run.state, restore_helpers.outcomes(restore)) == ("succeeded", {NAMES[0]: outcome, NAMES[1]: "written"})
+    held = restore_helpers.held(estate, estate.qa)
     assert held == (before if outcome == "written" else {NAMES[1]: before[NAMES[1]]})
 
 
@@ -235,12 +235,12 @@ def test_sixty_seconds_left_is_for_cloudflare_to_decide(
 ) -> None:
     at = int(time.time()) + 4_000
     generation, _ = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
-    restore = restoring.prepared(generation, people)
-    restoring.started(restore, people)
+    restore = restore_helpers.prepared(generation, people)
+    restore_helpers.started(restore, people)
     move_time(estate, monkeypatch, at - 60)
     estate.cloudflare.clock = lambda: at - 59.5  # it is a little later there
     make.work()
-    assert restoring.outcomes(restore) == {NAMES[0]: "soon", NAMES[1]: "written"}
+    assert restore_helpers.outcomes(restore) == {NAMES[0]: "soon", NAMES[1]: "written"}
 
 
 @pytest.mark.hazard("B15")
@@ -249,14 +249,14 @@ def test_a_key_that_expires_before_it_is_read_back_is_reported_as_expired(
 ) -> None:
     at = int(time.time()) + 4_000
     generation, _ = lost(estate, KvEntry(NAMES[0], b"x", at, None), ENTRIES[1])
-    restore = restoring.prepared(generation, people)
-    run = restoring.started(restore, people)
+    restore = restore_helpers.prepared(generation, people)
+    run = restore_helpers.started(restore, people)
     move_time(estate, monkeypatch, at - 100)
     while not writes(estate):
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
     move_time(estate, monkeypatch, at + 1)
     make.work()
-    assert restoring.outcomes(restore) == {NAMES[0]: "expired", NAMES[1]: "written"}
+    assert restore_helpers.outcomes(restore) == {NAMES[0]: "expired", NAMES[1]: "written"}
     assert [str(one.get_outcome_display()) for one in restore.entries.filter(name=NAMES[0])] == ["its time is over"]
 
 
@@ -276,8 +276,8 @@ def conflict(estate: make.Estate, kind: str) -> tuple[Generation, dict[str, Item
     """A copy of three keys, of which the second is now as `kind` says; and what KV holds."""
     generation, _ = lost(estate)
     now = OTHERS[kind](ENTRIES[1])
-    restoring.put(estate, estate.qa, ENTRIES[0], *([now] if now else []))
-    return generation, restoring.held(estate, estate.qa)
+    restore_helpers.put(estate, estate.qa, ENTRIES[0], *([now] if now else []))
+    return generation, restore_helpers.held(estate, estate.qa)
 
 
 @pytest.mark.hazard("B16")
@@ -288,33 +288,33 @@ def test_what_is_there_is_treated_as_was_chosen(
     generation, now = conflict(estate, kind)
     backups = {one.name: Item(one.name, one.data, one.expiration, one.metadata) for one in ENTRIES}
     if kind in CONFLICTS and policy is Policy.STOP:
-        restore = restoring.prepared(generation, people, on_conflict=policy)
+        restore = restore_helpers.prepared(generation, people, on_conflict=policy)
         with pytest.raises(RestoreRefused, match="not as in the copy: 1"):
-            restores.submit(restore, reason="x", by=people.operator)
-        assert restoring.held(estate, estate.qa) == now
+            restore_requests.submit(restore, reason="x", by=people.operator)
+        assert restore_helpers.held(estate, estate.qa) == now
         return
-    restore = restoring.done(generation, people, on_conflict=policy)
+    restore = restore_helpers.done(generation, people, on_conflict=policy)
     kept = now[NAMES[1]] if kind in CONFLICTS and policy is Policy.SKIP else backups[NAMES[1]]
-    assert restoring.held(estate, estate.qa) == {**backups, NAMES[1]: kept}
+    assert restore_helpers.held(estate, estate.qa) == {**backups, NAMES[1]: kept}
     outcome = {"equal": "equal", "absent": "written"}.get(kind, kind if policy is Policy.SKIP else "written")
-    assert restoring.outcomes(restore) == {NAMES[0]: "equal", NAMES[1]: outcome, NAMES[2]: "written"}
+    assert restore_helpers.outcomes(restore) == {NAMES[0]: "equal", NAMES[1]: outcome, NAMES[2]: "written"}
 
 
 @pytest.mark.hazard("B16")
 def test_what_is_overwritten_is_in_a_verified_backup_first(estate: make.Estate, people: make.People) -> None:
     generation, now = conflict(estate, "value")
-    restore = restoring.done(generation, people, on_conflict=Policy.OVERWRITE)
+    restore = restore_helpers.done(generation, people, on_conflict=Policy.OVERWRITE)
     assert restore.safety is not None
     assert (restore.safety.status, restore.safety.purpose, restore.safety.keys) == ("verified", "restore", 1)
-    back = restoring.done(restore.safety, people, on_conflict=Policy.OVERWRITE)
-    assert restoring.held(estate, estate.qa)[NAMES[1]] == now[NAMES[1]]
+    back = restore_helpers.done(restore.safety, people, on_conflict=Policy.OVERWRITE)
+    assert restore_helpers.held(estate, estate.qa)[NAMES[1]] == now[NAMES[1]]
     assert back.written == 1
 
 
 def test_the_approval_says_that_keys_are_overwritten(estate: make.Estate, people: make.People) -> None:
     generation, _ = conflict(estate, "value")
-    restore = restoring.prepared(generation, people, on_conflict=Policy.OVERWRITE)
-    request = restores.submit(restore, reason="x", by=people.operator)
+    restore = restore_helpers.prepared(generation, people, on_conflict=Policy.OVERWRITE)
+    request = restore_requests.submit(restore, reason="x", by=people.operator)
     assert '"on_conflict":"overwrite"' in request.evidence
     assert '"overwritten":{"count":1,"sha256":"' in request.evidence
     assert '{"code":"restore_overwrites","count":1}' in request.evidence
@@ -322,12 +322,12 @@ def test_the_approval_says_that_keys_are_overwritten(estate: make.Estate, people
 
 def test_a_key_that_appears_before_a_stopping_restore_begins_stops_it(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people, on_conflict=Policy.STOP), people)
-    restoring.put(estate, estate.qa, KvEntry(NAMES[2], b"newer", None, None))
+    run = restore_helpers.started(restore_helpers.prepared(generation, people, on_conflict=Policy.STOP), people)
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[2], b"newer", None, None))
     make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code) == ("failed", "conflict")
-    assert set(restoring.held(estate, estate.qa)) == {NAMES[2]}
+    assert set(restore_helpers.held(estate, estate.qa)) == {NAMES[2]}
 
 
 @pytest.mark.parametrize("policy", Policy)
@@ -335,31 +335,31 @@ def test_a_key_that_appears_right_before_the_write_is_never_overwritten(
     estate: make.Estate, people: make.People, policy: Policy
 ) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people, on_conflict=policy), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people, on_conflict=policy), people)
     looks = iter(range(100))
 
     def appear(_: object) -> None:
         if next(looks) == (1 if policy is Policy.STOP else 0):  # after the first look at everything
-            restoring.put(estate, estate.qa, KvEntry(NAMES[2], b"newer", None, None))
+            restore_helpers.put(estate, estate.qa, KvEntry(NAMES[2], b"newer", None, None))
 
     estate.cloudflare.hook("bulk_get", appear)
     make.work()
     run.refresh_from_db()
     assert run.state == "succeeded"
-    assert restoring.held(estate, estate.qa)[NAMES[2]].data == b"newer"
+    assert restore_helpers.held(estate, estate.qa)[NAMES[2]].data == b"newer"
 
 
 def test_a_key_that_changes_after_it_was_backed_up_is_not_overwritten(estate: make.Estate, people: make.People) -> None:
     generation, _ = conflict(estate, "value")
-    restore = restoring.prepared(generation, people, on_conflict=Policy.OVERWRITE)
-    restoring.started(restore, people)
-    runs.drive(run_of(restore).pk)  # the copy is begun
+    restore = restore_helpers.prepared(generation, people, on_conflict=Policy.OVERWRITE)
+    restore_helpers.started(restore, people)
+    run_driver.drive(run_of(restore).pk)  # the copy is begun
     Run.objects.filter(pk=run_of(restore).pk).update(wake_at=Now() + timing_of(3_600))
     drive_backups()
-    restoring.put(estate, estate.qa, KvEntry(NAMES[1], b"newest", None, None))
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[1], b"newest", None, None))
     make.work()
-    assert restoring.outcomes(restore)[NAMES[1]] == "changed"
-    assert restoring.held(estate, estate.qa)[NAMES[1]].data == b"newest"
+    assert restore_helpers.outcomes(restore)[NAMES[1]] == "changed"
+    assert restore_helpers.held(estate, estate.qa)[NAMES[1]].data == b"newest"
 
 
 def timing_of(seconds: int) -> timedelta:
@@ -370,7 +370,7 @@ def drive_backups() -> None:
     """Do what is queued of copies and their verification."""
     for _ in range(20):
         for run in Run.objects.open().filter(kind__in=[Run.Kind.BACKUP, Run.Kind.VERIFY]):
-            runs.drive(run.pk)
+            run_driver.drive(run.pk)
 
 
 # Answers that are lost, late or wrong
@@ -388,9 +388,9 @@ def test_a_lost_answer_is_settled_by_reading_and_never_sent_again(
     monkeypatch.setattr(timing, "REQUEST_TIMEOUT", 0.3)
     generation, before = lost(estate)
     estate.cloudflare.fault("bulk_put", kind)
-    restore = restoring.done(generation, people)
-    assert (restoring.held(estate, estate.qa), writes(estate)) == (before, [set(NAMES)])
-    assert set(restoring.outcomes(restore).values()) == {"written"}
+    restore = restore_helpers.done(generation, people)
+    assert (restore_helpers.held(estate, estate.qa), writes(estate)) == (before, [set(NAMES)])
+    assert set(restore_helpers.outcomes(restore).values()) == {"written"}
 
 
 @pytest.mark.parametrize("kind", ["error", "html_524", "reset"])
@@ -399,8 +399,8 @@ def test_an_answer_without_an_effect_is_tried_again_after_reading(
 ) -> None:
     generation, before = lost(estate)
     estate.cloudflare.fault("bulk_put", kind)
-    restore = restoring.done(generation, people)
-    assert restoring.held(estate, estate.qa) == before
+    restore = restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa) == before
     assert [chunk.attempt for chunk in restore.chunks.order_by("number")] == [1, 2]
 
 
@@ -408,15 +408,15 @@ def test_an_answer_without_an_effect_is_tried_again_after_reading(
 def test_what_was_not_written_everywhere_is_written_again(estate: make.Estate, people: make.People, kind: str) -> None:
     generation, before = lost(estate)
     estate.cloudflare.fault("bulk_put", kind)
-    restoring.done(generation, people)
-    assert restoring.held(estate, estate.qa) == before
+    restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa) == before
 
 
 @pytest.mark.hazard("B7")
 def test_of_a_write_whose_answer_contradicts_itself_the_team_is_told(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     estate.cloudflare.fault("bulk_put", "wrong_count")
-    restore = restoring.done(generation, people)
+    restore = restore_helpers.done(generation, people)
     told = Notification.objects.get(event=NotificationEvent.ANSWER_CONTRADICTED, person=people.reviewer)
     assert (told.subject, told.link) == (f"restore:{restore.pk}", f"/restores/{restore.pk}/")
     assert "contradicts" in AuditEntry.objects.get(action="restore.chunk_settled").details["problem"]
@@ -425,17 +425,17 @@ def test_of_a_write_whose_answer_contradicts_itself_the_team_is_told(estate: mak
 def test_three_tries_and_no_more(estate: make.Estate, people: make.People) -> None:
     generation, before = lost(estate)
     estate.cloudflare.fault("bulk_put", "partial", times=3, names=[NAMES[1]])
-    restore = restoring.done(generation, people)
-    assert restoring.outcomes(restore) == {NAMES[0]: "written", NAMES[1]: "failed", NAMES[2]: "written"}
-    assert set(restoring.held(estate, estate.qa)) == set(before) - {NAMES[1]}
+    restore = restore_helpers.done(generation, people)
+    assert restore_helpers.outcomes(restore) == {NAMES[0]: "written", NAMES[1]: "failed", NAMES[2]: "written"}
+    assert set(restore_helpers.held(estate, estate.qa)) == set(before) - {NAMES[1]}
     assert (restore.written, restore.left) == (2, 1)
 
 
 def test_a_call_that_was_refused_uses_up_no_try(estate: make.Estate, people: make.People) -> None:
     generation, before = lost(estate)
     estate.cloudflare.fault("bulk_put", "429", times=4, seconds=0.0)
-    restore = restoring.done(generation, people)
-    assert restoring.held(estate, estate.qa) == before
+    restore = restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa) == before
     assert {chunk.attempt for chunk in restore.chunks.all()} == {1}
 
 
@@ -443,29 +443,29 @@ def test_a_restore_whose_writer_cannot_connect_gives_up_and_can_be_gone_on_with(
     estate: make.Estate, people: make.People
 ) -> None:
     generation, before = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     with cut_off.writers():
         make.work()
     run.refresh_from_db()
-    assert (run.state, run.error_code, restoring.held(estate, estate.qa)) == ("failed", "gave_up", {})
-    runs.resume(run, actor=people.operator.actor)
+    assert (run.state, run.error_code, restore_helpers.held(estate, estate.qa)) == ("failed", "gave_up", {})
+    run_driver.resume(run, actor=people.operator.actor)
     make.work()
-    assert restoring.held(estate, estate.qa) == before
+    assert restore_helpers.held(estate, estate.qa) == before
 
 
 def test_a_backup_of_what_would_be_overwritten_that_cannot_be_made_is_not_tried_for_ever(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, now = conflict(estate, "value")
-    run = restoring.started(restoring.prepared(generation, people, on_conflict=Policy.OVERWRITE), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people, on_conflict=Policy.OVERWRITE), people)
 
     def refuse(*_: object, **__: object) -> None:
         raise BackupRefused("The database's clock is behind the newest copy.")
 
-    monkeypatch.setattr(generations, "create_backup", refuse)
+    monkeypatch.setattr(generation_start, "create_backup", refuse)
     make.work()
     run.refresh_from_db()
-    assert (run.state, run.error_code, restoring.held(estate, estate.qa)) == ("failed", "gave_up", now)
+    assert (run.state, run.error_code, restore_helpers.held(estate, estate.qa)) == ("failed", "gave_up", now)
     assert "behind the newest copy" in run.error
 
 
@@ -479,10 +479,10 @@ def test_a_name_that_cannot_be_read_back_is_not_tried_for_ever(
             raise TransportError("No answer.", outcome_unknown=True)
         return live_values(*args)
 
-    monkeypatch.setattr(comparing_back, "BLOCK", 1)
-    monkeypatch.setattr(comparing_back, "live_values", read)
+    monkeypatch.setattr(restore_verification, "BLOCK", 1)
+    monkeypatch.setattr(restore_verification, "live_values", read)
     estate.cloudflare.fault("bulk_put", "reset")
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code, len(estate.cloudflare.calls("bulk_put"))) == ("failed", "gave_up", 1)
@@ -490,49 +490,49 @@ def test_a_name_that_cannot_be_read_back_is_not_tried_for_ever(
 
 def test_somebody_who_writes_after_us_is_reported(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     while not writes(estate):
         Run.objects.filter(pk=run.pk).update(wake_at=None)
-        runs.drive(run.pk)
-    restoring.put(estate, estate.qa, KvEntry(NAMES[0], b"newer", None, None))
+        run_driver.drive(run.pk)
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[0], b"newer", None, None))
     make.work()
     restore = Restore.objects.get()
-    assert restoring.outcomes(restore)[NAMES[0]] == "different"
-    assert restoring.held(estate, estate.qa)[NAMES[0]].data == b"newer"
+    assert restore_helpers.outcomes(restore)[NAMES[0]] == "different"
+    assert restore_helpers.held(estate, estate.qa)[NAMES[0]].data == b"newer"
     assert restore.entries.get(name=NAMES[0]).compared == "different"
 
 
 @pytest.mark.hazard("B16")
 def test_a_key_that_only_seemed_to_be_there_is_written_after_all(estate: make.Estate, people: make.People) -> None:
     generation, before = lost(estate)
-    restoring.put(estate, estate.qa, ENTRIES[0])  # an old state, as KV may show it for a minute
-    run = restoring.started(restoring.prepared(generation, people), people)
+    restore_helpers.put(estate, estate.qa, ENTRIES[0])  # an old state, as KV may show it for a minute
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     while not writes(estate):
         Run.objects.filter(pk=run.pk).update(wake_at=None)
-        runs.drive(run.pk)
-    restoring.wipe(estate, estate.qa, NAMES[0])
+        run_driver.drive(run.pk)
+    restore_helpers.wipe(estate, estate.qa, NAMES[0])
     make.work()
-    assert restoring.held(estate, estate.qa) == before
+    assert restore_helpers.held(estate, estate.qa) == before
 
 
 def test_a_worker_that_dies_after_the_call_leaves_it_to_be_read(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, before = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
 
     def die(*_: object, **__: object) -> None:
         raise outcomes.LeaseLost("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(putting.Putter, "_written", die)
+        patch.setattr(restore_write.Putter, "_written", die)
         while not writes(estate):
             Run.objects.filter(pk=run.pk).update(wake_at=None)
-            runs.drive(run.pk)
+            run_driver.drive(run.pk)
     assert RestoreChunk.objects.get().state == "intended"
     Run.objects.filter(pk=run.pk).update(lease_until=Now() - timedelta(hours=1))
     make.work()
-    assert (restoring.held(estate, estate.qa), writes(estate)) == (before, [set(NAMES)])
+    assert (restore_helpers.held(estate, estate.qa), writes(estate)) == (before, [set(NAMES)])
 
 
 def test_chunks_are_small_in_names_and_bytes(
@@ -542,36 +542,36 @@ def test_chunks_are_small_in_names_and_bytes(
     monkeypatch.setattr(restore_chunks, "CHUNK_BYTES", 1_000)
     big = [KvEntry(f"master:b:{n}", b"x" * 990, None, None) for n in range(2)]
     generation, before = lost(estate, *ENTRIES, *big)
-    restoring.done(generation, people)
-    assert restoring.held(estate, estate.qa) == before
+    restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa) == before
     assert [len(names) for names in writes(estate)] == [2, 1, 1, 1]
 
 
 def test_many_entries_that_are_written_singly_are_halved(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(putting, "MANY", 2)
+    monkeypatch.setattr(restore_write, "MANY", 2)
     generation, before = lost(estate, *(KvEntry(f"master:a:{n}", b"x", None, f"{n}") for n in range(5)))
-    restore = restoring.done(generation, people)
-    assert restoring.held(estate, estate.qa) == before
+    restore = restore_helpers.done(generation, people)
+    assert restore_helpers.held(estate, estate.qa) == before
     assert restore.left == 0
 
 
 def test_more_entries_that_are_written_singly_than_the_request_limit_allows_at_once_are_halved(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(putting, "MANY", 8)
+    monkeypatch.setattr(restore_write, "MANY", 8)
     generation, before = lost(estate, *(KvEntry(f"master:a:{n:02}", b"x", None, f"{n}") for n in range(30)))
     monkeypatch.setattr(timing, "BUDGET_CALLS", 80)  # thirty of them would need 91
-    restore = restoring.done(generation, people)
-    assert (restoring.held(estate, estate.qa), restore.left) == (before, 0)
+    restore = restore_helpers.done(generation, people)
+    assert (restore_helpers.held(estate, estate.qa), restore.left) == (before, 0)
 
 
 def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = backed_up(estate, KvEntry("master:a", b"x", None, None))
-    restoring.wipe(estate, estate.qa, "master:a")
+    restore_helpers.wipe(estate, estate.qa, "master:a")
     intend = Putter._intend
 
     def slowly(self: Putter, chunk: RestoreChunk, plan: _Plan) -> None:
@@ -579,12 +579,12 @@ def test_a_single_name_whose_read_grows_old_after_the_intent_ends_the_restore(
         plan.since -= timing.READ_FRESH
 
     monkeypatch.setattr(Putter, "_intend", slowly)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("too_slow", [])
     monkeypatch.setattr(Putter, "_intend", intend)
-    runs.resume(run, actor=people.operator.actor)
+    run_driver.resume(run, actor=people.operator.actor)
     make.work()
     assert writes(estate) == [{"master:a"}]
 
@@ -601,15 +601,15 @@ def test_a_write_that_could_not_be_sent_in_time_is_made_smaller(
         return real(self, namespace_id, entries, until=until)
 
     monkeypatch.setattr(KVWriter, "bulk_put", late)
-    restore = restoring.done(generation, people)
-    assert (restoring.held(estate, estate.qa), restore.left) == (before, 0)
+    restore = restore_helpers.done(generation, people)
+    assert (restore_helpers.held(estate, estate.qa), restore.left) == (before, 0)
     assert [len(names) for names in writes(estate)] == [2, 1]
 
 
 def test_the_gap_from_the_read_to_the_last_write_is_kept(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate, *(KvEntry(f"master:a:{n}", b"x", None, f"{n}") for n in range(4)))
     estate.cloudflare.latency = 0.05
-    restore = restoring.done(generation, people)
+    restore = restore_helpers.done(generation, people)
     gaps = [chunk.gap_ms or 0 for chunk in restore.chunks.order_by("number")]
     assert 200 <= gaps[0] < 5_000
 
@@ -620,10 +620,10 @@ def test_more_is_reserved_for_binary_values_and_only_then_chunks_get_smaller(
 ) -> None:
     binary = [KvEntry(f"master:{number}", bytes([255, number]), None, None) for number in range(8)]
     generation = backed_up(estate, *binary)
-    restoring.wipe(estate, estate.qa, binary[0].name)
-    monkeypatch.setattr(reserving, "SPARE", 4)
-    monkeypatch.setattr(reserving, "SPARE_SINGLY", most)
-    restore = restoring.done(generation, people)
+    restore_helpers.wipe(estate, estate.qa, binary[0].name)
+    monkeypatch.setattr(prepaid, "SPARE", 4)
+    monkeypatch.setattr(prepaid, "SPARE_SINGLY", most)
+    restore = restore_helpers.done(generation, people)
     assert (restore.written, restore.equal) == (1, 7)
     assert RestoreChunk.objects.filter(restore=restore).count() == chunks
 
@@ -636,15 +636,15 @@ def test_what_changes_while_a_refused_chunk_waits_ends_the_restore(
     estate: make.Estate, people: make.People, what: str
 ) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     estate.cloudflare.fault("bulk_put", "429" if what == "the policy" else "refusal", status=403, seconds=0)
     while not RestoreChunk.objects.exists():
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
     if what == "the policy":
         PolicyVersion.objects.create(number=100, digest="8" * 64, definition="{}", applied_by="x")
     else:
         tampered(Restore.objects.get(run=run), reason="another")
-        runs.resume(run, actor=people.operator.actor)
+        run_driver.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("stale", [])
@@ -653,24 +653,24 @@ def test_what_changes_while_a_refused_chunk_waits_ends_the_restore(
 def test_nobody_approves_what_they_asked_for(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
-    request = restores.submit(restoring.prepared(generation, people), reason="x", by=people.operator)
-    with pytest.raises(approvals.ApprovalRefused, match="You asked for this yourself"):
-        approvals.approve(request, by=people.operator, shown=request.digest)
+    request = restore_requests.submit(restore_helpers.prepared(generation, people), reason="x", by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="You asked for this yourself"):
+        approval_gate.approve(request, by=people.operator, shown=request.digest)
 
 
 def test_nobody_starts_what_they_approved(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
-    restore = restoring.approved(restoring.prepared(generation, people), people)
-    with pytest.raises(approvals.ApprovalRefused, match="You approved this"):
-        restores.start(restore, by=people.reviewer)
+    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
+    with pytest.raises(approval_gate.ApprovalRefused, match="You approved this"):
+        restore_requests.start(restore, by=people.reviewer)
     assert writes(estate) == []
 
 
 @pytest.mark.parametrize("role", ["operator", "reviewer"])
 def test_a_right_that_is_gone_stops_the_writing(estate: make.Estate, people: make.People, role: str) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     getattr(people, role).grants.update(revoked_at=Now(), revoked_by="tests")
     make.work()
     run.refresh_from_db()
@@ -679,7 +679,7 @@ def test_a_right_that_is_gone_stops_the_writing(estate: make.Estate, people: mak
 
 def test_an_emergency_stop_stops_the_writing(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     emergency.press(estate.qa.environment, by=people.auditor)
     make.work()
     run.refresh_from_db()
@@ -691,15 +691,15 @@ def test_a_stop_pressed_before_the_second_chunk_leaves_the_first_settled(
 ) -> None:
     monkeypatch.setattr(restore_chunks, "CHUNK", 1)
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
-    real = approvals.still_valid
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
+    real = approval_gate.still_valid
 
     def press_first(approval: ApprovalRequest) -> None:
         if writes(estate) and emergency.stop_in_force(estate.qa.environment) is None:
             emergency.press(estate.qa.environment, by=people.auditor)
         real(approval)
 
-    monkeypatch.setattr(approvals, "still_valid", press_first)
+    monkeypatch.setattr(approval_gate, "still_valid", press_first)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, len(writes(estate))) == ("emergency_stop", 1)
@@ -719,16 +719,16 @@ def test_another_target_than_the_approved_one_is_refused(
     estate: make.Estate, people: make.People, change: Callable[[make.Estate], object]
 ) -> None:
     generation, _ = lost(estate)
-    restore = restoring.approved(restoring.prepared(generation, people), people)
+    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
     change(estate)
     with pytest.raises(RestoreRefused, match="no longer what was approved"):
-        restores.start(restore, by=people.operator)
-    assert restoring.fresh(restore).state == State.PREPARED
+        restore_requests.start(restore, by=people.operator)
+    assert restore_helpers.fresh(restore).state == State.PREPARED
 
 
 def test_a_namespace_that_was_renamed_meanwhile_stops_the_run(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     estate.cloudflare.namespace(estate.qa.namespace_id).title = "another"
     make.work()
     run.refresh_from_db()
@@ -737,7 +737,7 @@ def test_a_namespace_that_was_renamed_meanwhile_stops_the_run(estate: make.Estat
 
 def test_a_backup_that_was_found_damaged_stops_the_run(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     Generation.objects.filter(pk=generation.pk).update(status="damaged")
     make.work()
     run.refresh_from_db()
@@ -749,15 +749,15 @@ def test_a_backup_that_is_found_damaged_meanwhile_stops_the_rest(
 ) -> None:
     monkeypatch.setattr(restore_chunks, "CHUNK", 1)
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
-    still_valid, asked = approvals.still_valid, iter(range(9))
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
+    still_valid, asked = approval_gate.still_valid, iter(range(9))
 
     def damage(request: ApprovalRequest) -> None:
         still_valid(request)
         if next(asked) == 1:  # before the second chunk
             Generation.objects.filter(pk=generation.pk).update(status="damaged")
 
-    monkeypatch.setattr(approvals, "still_valid", damage)
+    monkeypatch.setattr(approval_gate, "still_valid", damage)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("backup_damaged", [{NAMES[0]}])
@@ -768,7 +768,7 @@ def test_reads_that_grow_too_old_write_nothing(
 ) -> None:
     monkeypatch.setattr(timing, "READ_FRESH", -1.0)
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, writes(estate)) == ("too_slow", [])
@@ -776,7 +776,7 @@ def test_reads_that_grow_too_old_write_nothing(
 
 def test_a_value_that_is_not_the_backed_up_one_is_never_written(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people), people)
+    run = restore_helpers.started(restore_helpers.prepared(generation, people), people)
     key = generation.object_keys()[0]
     estate.s3.objects[key] = estate.s3.objects[key].replace(b"value of master:a:2", b"VALUE of master:a:2")
     make.work()
@@ -788,68 +788,68 @@ def test_names_changed_past_the_database_s_guards_are_not_started(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, _ = lost(estate)
-    restore = restoring.approved(restoring.prepared(generation, people), people)
+    restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
     monkeypatch.setattr("backups.restores.moves.manifest.names_sha256", lambda _: "0" * 64)
     with pytest.raises(RestoreRefused, match="not what was frozen"):
-        restores.start(restore, by=people.operator)
+        restore_requests.start(restore, by=people.operator)
 
 
 def test_a_restore_with_nothing_to_write_is_not_submitted(estate: make.Estate, people: make.People) -> None:
-    restore = restoring.prepared(backed_up(estate), people)
+    restore = restore_helpers.prepared(backed_up(estate), people)
     with pytest.raises(RestoreRefused, match="nothing to write"):
-        restores.submit(restore, reason="x", by=people.operator)
+        restore_requests.submit(restore, reason="x", by=people.operator)
 
 
 def test_a_comparison_of_yesterday_is_made_again(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation, _ = lost(estate)
-    restore = restoring.prepared(generation, people)
+    restore = restore_helpers.prepared(generation, people)
     with monkeypatch.context() as patch:
         patch.setattr(timing, "SCAN_FRESH", -1.0)
         with pytest.raises(RestoreRefused, match="Compare again"):
-            restores.submit(restore, reason="x", by=people.operator)
-    selecting.compare_again(restore, by=people.operator)
+            restore_requests.submit(restore, reason="x", by=people.operator)
+    restore_selection.compare_again(restore, by=people.operator)
     make.work()
-    assert restoring.fresh(restore).state == State.PREPARED
+    assert restore_helpers.fresh(restore).state == State.PREPARED
 
 
 def test_a_rejected_restore_can_be_submitted_again(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    restore = restoring.prepared(generation, people)
-    request = restores.submit(restore, reason="x", by=people.operator)
-    approvals.reject(request, by=people.reviewer, shown=request.digest, reason="too many")
-    restore = restoring.fresh(restore)
+    restore = restore_helpers.prepared(generation, people)
+    request = restore_requests.submit(restore, reason="x", by=people.operator)
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="too many")
+    restore = restore_helpers.fresh(restore)
     assert (restore.state, restore.returned_because) == (State.PREPARED, "The request is rejected. too many")
-    assert restores.submit(restore, reason="fewer", by=people.operator).pk != request.pk
+    assert restore_requests.submit(restore, reason="fewer", by=people.operator).pk != request.pk
 
 
 def test_a_restore_that_lies_still_can_be_ended_early(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    restore = restoring.prepared(generation, people)
-    run = restoring.started(restore, people)
-    runs.request_stop(run, actor=make.SETUP)
+    restore = restore_helpers.prepared(generation, people)
+    run = restore_helpers.started(restore, people)
+    run_driver.request_stop(run, actor=make.SETUP)
     make.work()
-    restores.end_early(restore, by=people.operator)
+    restore_requests.end_early(restore, by=people.operator)
     make.work()
-    assert set(restoring.outcomes(restore).values()) == {"stopped"}
-    assert (restoring.fresh(restore).state, writes(estate)) == (State.DONE, [])
+    assert set(restore_helpers.outcomes(restore).values()) == {"stopped"}
+    assert (restore_helpers.fresh(restore).state, writes(estate)) == (State.DONE, [])
 
 
 def test_a_restore_is_ended_early_although_its_backup_lies_in_another_bucket(
     estate: make.Estate, people: make.People
 ) -> None:
     generation, _ = lost(estate)
-    restore = restoring.prepared(generation, people)
-    run = restoring.started(restore, people)
+    restore = restore_helpers.prepared(generation, people)
+    run = restore_helpers.started(restore, people)
     with FakeS3("another") as another:
         Environment.objects.filter(slug="qa").update(r2_bucket="another", r2_endpoint=another.endpoint)
         make.work()
         run.refresh_from_db()
         assert (run.error_code, "lies in bucket" in run.error) == ("store", True)
-        restores.end_early(restore, by=people.operator)
+        restore_requests.end_early(restore, by=people.operator)
         make.work()
-    assert (restoring.fresh(restore).state, writes(estate)) == (State.DONE, [])
+    assert (restore_helpers.fresh(restore).state, writes(estate)) == (State.DONE, [])
 
 
 def test_who_resumes_a_restore_that_stops_at_differences_has_all_looked_at_again(
@@ -857,12 +857,12 @@ def test_who_resumes_a_restore_that_stops_at_differences_has_all_looked_at_again
 ) -> None:
     monkeypatch.setattr("backups.restores.run.BLOCK", 1)
     generation, _ = lost(estate)
-    run = restoring.started(restoring.prepared(generation, people, on_conflict=Policy.STOP), people)
-    restoring.put(estate, estate.qa, KvEntry(NAMES[1], b"another", None, None))
+    run = restore_helpers.started(restore_helpers.prepared(generation, people, on_conflict=Policy.STOP), people)
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[1], b"another", None, None))
     make.work()
-    restoring.wipe(estate, estate.qa, NAMES[1])
-    restoring.put(estate, estate.qa, KvEntry(NAMES[0], b"another", None, None))
-    runs.resume(run, actor=people.operator.actor)
+    restore_helpers.wipe(estate, estate.qa, NAMES[1])
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[0], b"another", None, None))
+    run_driver.resume(run, actor=people.operator.actor)
     make.work()
     run.refresh_from_db()
     assert (run.error_code, NAMES[0] in run.error, writes(estate)) == ("conflict", True, [])
@@ -872,17 +872,17 @@ def test_what_a_deletion_sent_just_now_is_waited_for(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """KV may still show it, and it would count as there already."""
-    cleaning.estate_with_masters(estate)
+    cleanup_helpers.estate_with_masters(estate)
     make.family("stock:", Category.LEGACY)
     estate.put(estate.qa, "stock:x")
-    backups = [restoring.verified_backup(estate.qa, prefix) for prefix in ("master:", "stock:")]
-    restoring.wipe(estate, estate.qa, "stock:x")
-    cleaning.confirmed(cleaning.asked(people), people)
-    prepared = [restoring.prepared(backup, people) for backup in backups]
-    run, another = (restoring.started(restore, people) for restore in prepared)
+    backups = [restore_helpers.verified_backup(estate.qa, prefix) for prefix in ("master:", "stock:")]
+    restore_helpers.wipe(estate, estate.qa, "stock:x")
+    cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
+    prepared = [restore_helpers.prepared(backup, people) for backup in backups]
+    run, another = (restore_helpers.started(restore, people) for restore in prepared)
     monkeypatch.setattr(timing, "STALE", 300.0)
     for each in (run, another):
-        runs.drive(each.pk)
+        run_driver.drive(each.pk)
         each.refresh_from_db()
     assert (run.note, another.note) == ("Waiting: KV may still show what was deleted a moment ago.", "Writing.")
     assert run.wake_at is not None
@@ -896,49 +896,49 @@ def test_ended_early_no_old_answer_passes_for_a_key_that_was_not_written(
     """Nor does one that came before it was ended."""
     estate.cloudflare.add_remembering(make.ACCOUNTS["qa"], make.NAMESPACES["qa"], estate.qa.title)
     generation, before = lost(estate)
-    restore = restoring.prepared(generation, people)
-    run = restoring.started(restore, people)
-    restoring.stop_in_doubt(estate, run)
+    restore = restore_helpers.prepared(generation, people)
+    run = restore_helpers.started(restore, people)
+    restore_helpers.stop_in_doubt(estate, run)
     written = time.time()
     monkeypatch.setattr(timing, "STALE", 300.0)
     estate.cloudflare.lag = lambda _route, _name: 250.0
     move_time(estate, monkeypatch, written + 1)
     if looked:
         look_and_stop(run, monkeypatch)
-        assert set(restoring.outcomes(restore).values()) == {"again"}
-    restores.end_early(restore, by=people.operator)
+        assert set(restore_helpers.outcomes(restore).values()) == {"again"}
+    restore_requests.end_early(restore, by=people.operator)
     for _ in range(3):
         Run.objects.filter(pk=run.pk).update(wake_at=None)
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
     move_time(estate, monkeypatch, written + 301)
     make.work()
-    assert set(restoring.outcomes(restore).values()) == {"written"}
-    assert (restoring.held(estate, estate.qa), len(writes(estate))) == (before, 1)
+    assert set(restore_helpers.outcomes(restore).values()) == {"written"}
+    assert (restore_helpers.held(estate, estate.qa), len(writes(estate))) == (before, 1)
 
 
 def look_and_stop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the run go on until it has compared a chunk, and stop it there."""
     real = restore_chunks.settled
 
-    def stop_then(chunk: RestoreChunk, *, lease: leases.Lease) -> None:
+    def stop_then(chunk: RestoreChunk, *, lease: run_lease.Lease) -> None:
         real(chunk, lease=lease)
         Run.objects.filter(pk=run.pk).update(stop_requested_by="tests")
 
     with monkeypatch.context() as patch:
         patch.setattr(restore_chunks, "settled", stop_then)
-        runs.resume(run, actor=make.SETUP)
+        run_driver.resume(run, actor=make.SETUP)
         make.work()
 
 
 def test_an_early_end_that_is_refused_changes_nothing(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    restore = restoring.prepared(generation, people)
-    run = restoring.started(restore, people)
-    runs.request_stop(run, actor=make.SETUP)
+    restore = restore_helpers.prepared(generation, people)
+    run = restore_helpers.started(restore, people)
+    run_driver.request_stop(run, actor=make.SETUP)
     make.work()
     emergency.press(estate.qa.environment, by=people.auditor)
-    with pytest.raises(runs.NotResumable, match="QA is stopped"):
-        restores.end_early(restore, by=people.operator)
+    with pytest.raises(run_driver.NotResumable, match="QA is stopped"):
+        restore_requests.end_early(restore, by=people.operator)
     run.refresh_from_db()
     assert "ending" not in run.cursor
 
@@ -946,13 +946,13 @@ def test_an_early_end_that_is_refused_changes_nothing(estate: make.Estate, peopl
 def test_settings_are_restored_but_never_overwritten(estate: make.Estate, people: make.People) -> None:
     generation, _ = conflict(estate, "value")
     Family.objects.filter(pattern="master:").update(category="settings")
-    restore = restoring.done(generation, people, on_conflict=Policy.OVERWRITE)
-    assert restoring.outcomes(restore) == {NAMES[0]: "equal", NAMES[1]: "sensitive", NAMES[2]: "written"}
+    restore = restore_helpers.done(generation, people, on_conflict=Policy.OVERWRITE)
+    assert restore_helpers.outcomes(restore) == {NAMES[0]: "equal", NAMES[1]: "sensitive", NAMES[2]: "written"}
 
 
 def test_a_name_outside_the_approved_set_would_be_seen_by_the_judge(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate, *ENTRIES, KvEntry("master:b:1", b"b", None, None))
-    restoring.done(generation, people, prefix="master:a:")
+    restore_helpers.done(generation, people, prefix="master:a:")
     [covered] = judge.writable_sets(estate.s3.objects)
     assert set(covered.values) == set(NAMES)
     forged = {key: body + b" " if key in generation.object_keys() else body for key, body in estate.s3.objects.items()}
@@ -961,7 +961,7 @@ def test_a_name_outside_the_approved_set_would_be_seen_by_the_judge(estate: make
 
 def test_every_step_is_in_the_record(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    restore = restoring.done(generation, people)
+    restore = restore_helpers.done(generation, people)
     actions = (
         AuditEntry.objects.filter(subject=f"restore:{restore.pk}").order_by("seq").values_list("action", flat=True)
     )

@@ -6,23 +6,24 @@ import pytest
 from django.db import IntegrityError
 from django.db.models.functions import Now
 
-from backups.cleanup import evidence, qa
-from backups.cleanup import requests as cleanup
+from backups.cleanup import evidence as cleanup_evidence
+from backups.cleanup import qa
+from backups.cleanup import requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupStage, Generation, Restore
-from backups.restores import selection as selecting
-from backups.restores import undo
+from backups.restores import selection as restore_selection
+from backups.restores import undo as stage_undo
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry
 from kvops.models import Role, RoleGrant, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.restores import helpers as restoring
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.restores import helpers as restore_helpers
 
 pytestmark = pytest.mark.django_db
-NAMES = cleaning.NAMES
+NAMES = cleanup_helpers.NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -32,45 +33,45 @@ def settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def deleted(estate: make.Estate, people: make.People) -> CleanupStage:
     """QA, cleaned and proven."""
-    cleaning.estate_with_masters(estate)
-    return cleaning.confirmed(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    return cleanup_helpers.confirmed(cleanup_helpers.asked(people), people)
 
 
 def undone(stage: CleanupStage, people: make.People) -> Restore:
     """The undo, brought to its end."""
-    undo.start_undo(stage, by=people.operator2)
+    stage_undo.start_undo(stage, by=people.operator2)
     make.work()
     return Restore.objects.get(stage=stage)
 
 
 def test_exactly_what_was_deleted_is_restored(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.approved(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     estate.put(estate.qa, NAMES[1], b"changed after the backup")
-    before = restoring.held(estate, estate.qa)
-    cleanup.start_deletion(stage, by=people.operator)
+    before = restore_helpers.held(estate, estate.qa)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     stage.refresh_from_db()
-    assert set(restoring.held(estate, estate.qa)) == {NAMES[1]}
+    assert set(restore_helpers.held(estate, estate.qa)) == {NAMES[1]}
     restore = undone(stage, people)
-    assert restoring.held(estate, estate.qa) == before
-    assert restoring.outcomes(restore) == {NAMES[0]: "written", NAMES[2]: "written"}
+    assert restore_helpers.held(estate, estate.qa) == before
+    assert restore_helpers.outcomes(restore) == {NAMES[0]: "written", NAMES[2]: "written"}
 
 
 @pytest.mark.hazard("B16")
 def test_a_key_that_was_written_again_meanwhile_stays(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
-    restoring.put(estate, estate.qa, KvEntry(NAMES[0], b"newer", None, None))
+    restore_helpers.put(estate, estate.qa, KvEntry(NAMES[0], b"newer", None, None))
     restore = undone(stage, people)
-    assert restoring.held(estate, estate.qa)[NAMES[0]].data == b"newer"
-    assert restoring.outcomes(restore) == {NAMES[0]: "value", NAMES[1]: "written", NAMES[2]: "written"}
+    assert restore_helpers.held(estate, estate.qa)[NAMES[0]].data == b"newer"
+    assert restore_helpers.outcomes(restore) == {NAMES[0]: "value", NAMES[1]: "written", NAMES[2]: "written"}
 
 
 def test_the_reviewer_was_shown_that_the_approval_covers_it(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     assert stage.approval is not None
     assert json.loads(stage.approval.evidence)["undo"] == {"hours": 72, "on_conflict": "skip"}
-    run = undo.start_undo(stage, by=people.operator)
+    run = stage_undo.start_undo(stage, by=people.operator)
     assert (run.kind, run.approval_id, run.approval_digest) == ("undo", stage.approval_id, stage.approval.digest)
 
 
@@ -79,96 +80,96 @@ def test_the_stage_stays_where_it_was(estate: make.Estate, people: make.People) 
     undone(stage, people)
     stage.refresh_from_db()
     assert stage.state == "confirmed"
-    cleanup.accept_stage(stage, note="put back, the pages needed them", by=people.operator)
+    cleanup_requests.accept_stage(stage, note="put back, the pages needed them", by=people.operator)
 
 
 def test_what_was_restored_in_qa_proves_nothing_for_production(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    stage = cleaning.accepted(request, people)
-    production = cleaning.stage_of(request, "production")
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    stage = cleanup_helpers.accepted(request, people)
+    production = cleanup_helpers.stage_of(request, "production")
     assert qa.missing_qa(production) == ""
-    undo.start_undo(stage, by=people.operator)
+    stage_undo.start_undo(stage, by=people.operator)
     assert "QA comes first" in qa.missing_qa(production)
 
 
 def test_an_undo_of_qa_stops_the_start_in_production(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
-    stage = cleaning.accepted(request, people)
-    production = cleaning.approved(request, people, "production")
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
+    stage = cleanup_helpers.accepted(request, people)
+    production = cleanup_helpers.approved(request, people, "production")
     undone(stage, people)
     with pytest.raises(CleanupRefused, match="QA comes first"):
-        cleanup.start_deletion(production, by=people.operator)
-    assert cleaning.journal(estate, "production") == {}
+        cleanup_requests.start_deletion(production, by=people.operator)
+    assert cleanup_helpers.journal(estate, "production") == {}
 
 
 def test_only_once(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     undone(stage, people)
     with pytest.raises(CleanupRefused, match="undone already"):
-        undo.start_undo(stage, by=people.operator)
+        stage_undo.start_undo(stage, by=people.operator)
 
 
 def test_not_after_72_hours(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = deleted(estate, people)
     monkeypatch.setattr(timing, "UNDO_WITHIN", 0.0)
     with pytest.raises(CleanupRefused, match=r"72 hours after the deletion are over.*restore of copy"):
-        undo.start_undo(stage, by=people.operator)
+        stage_undo.start_undo(stage, by=people.operator)
 
 
 def test_an_undo_that_lay_still_too_long_writes_nothing_more(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = deleted(estate, people)
-    run = undo.start_undo(stage, by=people.operator)
+    run = stage_undo.start_undo(stage, by=people.operator)
     monkeypatch.setattr(timing, "UNDO_WITHIN", 0.0)
     make.work()
     run.refresh_from_db()
-    assert (run.error_code, restoring.held(estate, estate.qa)) == ("rights_gone", {})
+    assert (run.error_code, restore_helpers.held(estate, estate.qa)) == ("rights_gone", {})
 
 
 def test_not_before_it_is_proven_that_the_keys_are_gone(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.approved(cleaning.asked(people), people)
-    cleanup.start_deletion(stage, by=people.operator)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
+    cleanup_requests.start_deletion(stage, by=people.operator)
     with pytest.raises(CleanupRefused, match="Nothing was deleted"):
-        undo.start_undo(stage, by=people.operator)
+        stage_undo.start_undo(stage, by=people.operator)
 
 
 def test_not_by_who_approved_the_deletion(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
     with pytest.raises(CleanupRefused, match="You approved this"):
-        undo.start_undo(stage, by=people.reviewer)
+        stage_undo.start_undo(stage, by=people.reviewer)
 
 
 def test_not_by_somebody_who_is_no_operator(estate: make.Estate, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="Only an operator"):
-        undo.start_undo(deleted(estate, people), by=people.auditor)
+        stage_undo.start_undo(deleted(estate, people), by=people.auditor)
 
 
 def test_not_when_the_approver_is_no_reviewer_any_more(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     people.reviewer.grants.update(revoked_at=Now(), revoked_by="tests")
-    with pytest.raises(approvals.ApprovalRefused, match="no longer a reviewer"):
-        undo.start_undo(stage, by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="no longer a reviewer"):
+        stage_undo.start_undo(stage, by=people.operator)
 
 
 def test_not_from_a_backup_that_was_found_damaged(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     Generation.objects.filter(stages=stage).update(status="damaged")
     with pytest.raises(CleanupRefused, match="not verified any more"):
-        undo.start_undo(stage, by=people.operator)
+        stage_undo.start_undo(stage, by=people.operator)
 
 
 def test_not_what_an_approval_without_an_undo_covered(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = evidence.build
-    monkeypatch.setattr(evidence, "build", lambda stage: {k: v for k, v in real(stage).items() if k != "undo"})
+    real = cleanup_evidence.build
+    monkeypatch.setattr(cleanup_evidence, "build", lambda stage: {k: v for k, v in real(stage).items() if k != "undo"})
     with pytest.raises(CleanupRefused, match="says nothing of an undo"):
-        undo.start_undo(deleted(estate, people), by=people.operator)
+        stage_undo.start_undo(deleted(estate, people), by=people.operator)
 
 
 def test_the_database_refuses_one_name_too_many(
@@ -178,23 +179,23 @@ def test_the_database_refuses_one_name_too_many(
 
     def one_more(restore: Restore) -> None:
         restore.entries.create(index=9, name="master:z:1", size=1)
-        selecting.seal(restore)
+        restore_selection.seal(restore)
 
     monkeypatch.setattr("backups.restores.undo.seal", one_more)
     with pytest.raises(IntegrityError, match="an undo is of what its deletion deleted"):
-        undo.start_undo(stage, by=people.operator)
+        stage_undo.start_undo(stage, by=people.operator)
 
 
 def test_the_run_can_be_resumed_but_not_by_the_approver(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
-    run = undo.start_undo(stage, by=people.operator)
-    runs.request_stop(run, actor=make.SETUP)
+    run = stage_undo.start_undo(stage, by=people.operator)
+    run_driver.request_stop(run, actor=make.SETUP)
     make.work()
-    with pytest.raises(runs.NotResumable, match="You approved this"):
-        runs.resume(Run.objects.get(pk=run.pk), actor=people.reviewer.actor)
-    runs.resume(Run.objects.get(pk=run.pk), actor=people.operator2.actor)
+    with pytest.raises(run_driver.NotResumable, match="You approved this"):
+        run_driver.resume(Run.objects.get(pk=run.pk), actor=people.reviewer.actor)
+    run_driver.resume(Run.objects.get(pk=run.pk), actor=people.operator2.actor)
     make.work()
-    assert set(restoring.held(estate, estate.qa)) == set(NAMES)
+    assert set(restore_helpers.held(estate, estate.qa)) == set(NAMES)
 
 
 def test_keys_that_were_restored_are_not_reported_as_having_come_back(estate: make.Estate, people: make.People) -> None:

@@ -1,8 +1,8 @@
 """A prune on its way, for the tests of the deletion of copies."""
 
 from backups.models import Generation, PruneRequest
-from backups.retention import requests as prunes
-from kvops.approvals import gate as approvals
+from backups.retention import requests as prune_requests
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest
 from tests import make
 from tests.backups.retention.copies_of_any_age import backup_of_age
@@ -17,21 +17,21 @@ def expired(estate: make.Estate, *days: float) -> list[Generation]:
 
 def asked(estate: make.Estate, people: make.People) -> PruneRequest:
     """What is due in QA, submitted."""
-    return prunes.collect(estate.qa.environment, reason="Their date has come", by=people.operator)
+    return prune_requests.collect(estate.qa.environment, reason="Their date has come", by=people.operator)
 
 
 def approved(estate: make.Estate, people: make.People) -> PruneRequest:
     """The same, approved."""
     prune = asked(estate, people)
     request = ApprovalRequest.objects.get(prune=prune)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     return now(prune)
 
 
 def started(estate: make.Estate, people: make.People) -> PruneRequest:
     """The same, started; nothing was done yet."""
     prune = approved(estate, people)
-    prunes.start(prune, by=people.operator)
+    prune_requests.start(prune, by=people.operator)
     return now(prune)
 
 

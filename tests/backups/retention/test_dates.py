@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from backups.models import Generation
 from backups.retention.rules import BackupFacts, Hold, Rule, State, Successors, decide
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.retention.requesting import expired, now, started
 
@@ -76,6 +76,6 @@ def test_a_clock_that_is_not_the_buckets_deletes_nothing(estate: make.Estate, pe
     assert estate.s3.calls("DELETE") == []
     assert Run.objects.get(kind="prune").error_code == "clock_skew"
     estate.s3.dates = time.time
-    runs.resume(Run.objects.get(kind="prune"), actor=make.SETUP)
+    run_driver.resume(Run.objects.get(kind="prune"), actor=make.SETUP)
     make.work()
     assert (Generation.objects.get(pk=old.pk).status, now(prune).deleted) == ("deleted", 1)

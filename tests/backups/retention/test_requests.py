@@ -10,19 +10,18 @@ from django.db.models.functions import Now
 from django.db.transaction import atomic
 
 from audit.models import Entry
-from backups.bucket import reconcile as reconciling
+from backups.bucket import reconcile as bucket_reconcile
 from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, PruneRequest, Restore, StoredObject
-from backups.restores import selection as selecting
+from backups.restores import selection as restore_selection
 from backups.restores.moves import RestoreRefused
-from backups.retention import erasure as erasing
-from backups.retention import pins
-from backups.retention import requests as prunes
+from backups.retention import erasure, pins
+from backups.retention import requests as prune_requests
 from backups.retention.requests import PruneRefused
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import emergency
 from tests import make
 from tests.backups.retention.copies_of_any_age import backup_of_age
@@ -95,7 +94,7 @@ def test_a_second_request_for_the_environment_is_refused(estate: make.Estate, pe
 def test_a_rejection_ends_it_and_the_backups_can_be_collected_again(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
     request = ApprovalRequest.objects.get(prune=asked(estate, people))
-    approvals.reject(request, by=people.reviewer, shown=request.digest, reason="Not now")
+    approval_gate.reject(request, by=people.reviewer, shown=request.digest, reason="Not now")
     assert PruneRequest.objects.get().state == State.ENDED
     assert asked(estate, people).state == State.SUBMITTED
 
@@ -133,7 +132,7 @@ def test_what_changed_since_the_approval_refuses_the_start(estate: make.Estate, 
     prune = approved(estate, people)
     CHANGES[what](old, estate, people)
     with pytest.raises(PruneRefused, match="no longer what was approved"):
-        prunes.start(prune, by=people.operator)
+        prune_requests.start(prune, by=people.operator)
     assert (now(prune).state, deleted(estate)) == (State.ENDED, [])
 
 
@@ -156,14 +155,14 @@ def test_a_backup_that_is_being_deleted_takes_nothing_on(estate: make.Estate, pe
     with pytest.raises(pins.PinRefused, match="being deleted"):
         pins.pin(old, reason="x", by=people.auditor)
     with pytest.raises(RestoreRefused):
-        selecting.prepare_restore(old, actor=make.SETUP)
+        restore_selection.prepare_restore(old, actor=make.SETUP)
     with pytest.raises(IntegrityError, match="nothing relies on"), atomic():
         restored(old, estate, people)
 
 
 def make_one_step() -> None:
     for run in Run.objects.open().filter(kind="prune"):
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
 
 
 def test_a_delete_that_fails_is_reported_and_tried_again(estate: make.Estate, people: make.People) -> None:
@@ -174,7 +173,7 @@ def test_a_delete_that_fails_is_reported_and_tried_again(estate: make.Estate, pe
     run = now(prune).run
     assert run is not None
     assert (run.state, "bucket's locks" in run.error, status(old)) == ("failed", True, "deleting")
-    runs.resume(run, actor=people.operator.actor)
+    run_driver.resume(run, actor=people.operator.actor)
     make.work()
     assert (status(old), now(prune).state) == ("deleted", State.DONE)
     assert Entry.objects.filter(action="object.deleting").count() == 4
@@ -227,7 +226,7 @@ def test_a_stopped_deletion_can_be_ended_with_the_backup_it_began(estate: make.E
     prune = started(estate, people)
     estate.s3.fault("403", "DELETE")
     make.work()
-    prunes.end_early(now(prune), by=people.operator)
+    prune_requests.end_early(now(prune), by=people.operator)
     make.work()
     assert (status(first), status(second)) == ("deleted", "verified")
     assert (now(prune).deleted, now(prune).kept) == (1, 1)
@@ -262,25 +261,25 @@ def test_what_somebody_started_who_lost_the_role_can_be_ended_early(
             erase_permanently(store, key)
         people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
 
-    monkeypatch.setattr(erasing, "erase_permanently", remove)
+    monkeypatch.setattr(erasure, "erase_permanently", remove)
     if not objects:
         people.reviewer.grants.update(revoked_at=people.reviewer.created_at, revoked_by="tests")
     make.work()
     assert Run.objects.get(kind="prune").error_code == "rights_gone"
     monkeypatch.undo()
-    prunes.end_early(now(prune), by=people.operator)
+    prune_requests.end_early(now(prune), by=people.operator)
     make.work()
     assert (now(prune).state, status(old)) == ("done", "deleted" if objects else "verified")
 
 
 def test_the_listing_misses_nothing_that_was_deleted(estate: make.Estate, people: make.People) -> None:
     expired(estate, 40)
-    reconciling.start(estate.qa.environment, actor=make.SETUP)
+    bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     make.work()
     assert StoredObject.objects.filter(status="known").count() == 8
     started(estate, people)
     make.work()
-    reconciling.start(estate.qa.environment, actor=make.SETUP)
+    bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
     make.work()
     assert list(StoredObject.objects.values_list("status").distinct()) == [("known",)]
 
@@ -303,11 +302,11 @@ def test_who_asked_cannot_approve_and_who_approved_cannot_start(estate: make.Est
     request = ApprovalRequest.objects.get(prune=asked(estate, people))
     RoleGrant.objects.create(person=people.operator, role=Role.REVIEWER, granted_by="tests")
     RoleGrant.objects.create(person=people.reviewer, role=Role.OPERATOR, granted_by="tests")
-    with pytest.raises(approvals.ApprovalRefused, match="another person must decide"):
-        approvals.approve(request, by=people.operator, shown=request.digest)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
-    with pytest.raises(approvals.ApprovalRefused, match="another person must start"):
-        prunes.start(PruneRequest.objects.get(), by=people.reviewer)
+    with pytest.raises(approval_gate.ApprovalRefused, match="another person must decide"):
+        approval_gate.approve(request, by=people.operator, shown=request.digest)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
+    with pytest.raises(approval_gate.ApprovalRefused, match="another person must start"):
+        prune_requests.start(PruneRequest.objects.get(), by=people.reviewer)
 
 
 @pytest.mark.parametrize("kind", ["delete", "restore", "prune"])

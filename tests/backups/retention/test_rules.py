@@ -7,14 +7,14 @@ import pytest
 from audit.models import Entry
 from backups import policy
 from backups.models import Drill, DrilledBackup, Generation, Pin
-from backups.retention import evaluate as retained
+from backups.retention import evaluate as retention_evaluate
 from backups.retention import pins
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State
 from kvops.environments.toml import DefinitionRefused
 from kvops.models import ApprovalRequest, Category, Environment, Family, Run
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.backups.retention.requesting import asked, expired
 from tests.gate.world import past_the_triggers
@@ -155,8 +155,8 @@ def test_a_reviewer_cannot_take_somebody_elses_pin_off(estate: make.Estate, peop
 
 
 def test_a_deletion_that_relied_on_a_backup_holds_it(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    stage = cleaning.submitted(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     assert stage.generation is not None
     assert "needs it" in str(kept(stage.generation).verdict.reasons[0].text)
 
@@ -181,7 +181,7 @@ def test_a_shorter_rule_than_14_days_or_an_empty_one_is_refused() -> None:
 def test_the_simulator_shows_what_another_rule_would_do(estate: make.Estate, people: make.People) -> None:
     backup_of_age(estate.qa, 40), backup_of_age(estate.qa, 20), backup_of_age(estate.qa, 1)
     family = Family.objects.get(pattern="master:")
-    found = [(each.now.verdict.state, each.then.verdict.state) for each in retained.tried(family, 15)]
+    found = [(each.now.verdict.state, each.then.verdict.state) for each in retention_evaluate.tried(family, 15)]
     assert found == [(State.DUE, State.DUE), (State.WAITING, State.DUE), (State.NEWEST, State.NEWEST)]
     page = signed_in(people.auditor).get(f"/retention/try/?family={family.pk}&days=15")
     assert "retain_days = 15" in page.text

@@ -16,11 +16,11 @@ from audit import log
 from audit.models import Entry
 from kvops import timing
 from kvops.approvals import evidence
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
-from kvops.people import setup as people
-from kvops.runs import driver as runs
+from kvops.people import setup as people_setup
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.audit.make import sql, triggers_off
 
@@ -33,19 +33,21 @@ State = ApprovalRequest.State
 
 def ask(by: Person, *, subject: str = "stage:1", **more: object) -> ApprovalRequest:
     with log.transaction():
-        return approvals.submit(DELETE, subject=subject, title="Delete 3 keys", evidence=EVIDENCE | more, requester=by)
+        return approval_gate.submit(
+            DELETE, subject=subject, title="Delete 3 keys", evidence=EVIDENCE | more, requester=by
+        )
 
 
 def approve(request: ApprovalRequest, by: Person) -> None:
-    approvals.approve(request, by=by, shown=request.digest)
+    approval_gate.approve(request, by=by, shown=request.digest)
 
 
 def reject(request: ApprovalRequest, by: Person) -> None:
-    approvals.reject(request, by=by, shown=request.digest, reason="The caches still read them.")
+    approval_gate.reject(request, by=by, shown=request.digest, reason="The caches still read them.")
 
 
 def claim_within(request: ApprovalRequest, by: Person, digest: str | None = None) -> ApprovalRequest:
-    return approvals.claim(request, kind=DELETE, subject=request.subject, digest=digest or request.digest, by=by)
+    return approval_gate.claim(request, kind=DELETE, subject=request.subject, digest=digest or request.digest, by=by)
 
 
 def claim(request: ApprovalRequest, by: Person, digest: str | None = None) -> ApprovalRequest:
@@ -115,7 +117,7 @@ def test_a_closed_request_blocks_no_successor(request_: ApprovalRequest, people:
 
 def test_an_expired_request_blocks_no_successor(request_: ApprovalRequest, people: make.People) -> None:
     later(request_, 100)
-    approvals.expire()
+    approval_gate.expire()
     assert ask(people.operator).pk != request_.pk
 
 
@@ -132,7 +134,7 @@ def test_a_clock_that_went_back_is_refused(request_: ApprovalRequest, people: ma
 
 def test_asking_outside_a_recorded_transaction_is_refused(people: make.People) -> None:
     with pytest.raises(log.OutsideTransactionError):
-        approvals.submit(DELETE, subject="stage:1", title="x", evidence=EVIDENCE, requester=people.operator)
+        approval_gate.submit(DELETE, subject="stage:1", title="x", evidence=EVIDENCE, requester=people.operator)
 
 
 # Deciding
@@ -150,7 +152,7 @@ def test_another_person_approves(request_: ApprovalRequest, people: make.People)
 
 def test_a_rejection_says_why(request_: ApprovalRequest, people: make.People) -> None:
     with pytest.raises(ApprovalRefused, match="Say why"):
-        approvals.reject(request_, by=people.reviewer, shown=request_.digest, reason="  ")
+        approval_gate.reject(request_, by=people.reviewer, shown=request_.digest, reason="  ")
     reject(request_, people.reviewer)
     assert (state(request_), request_.reason) == (State.REJECTED, "The caches still read them.")
 
@@ -193,7 +195,7 @@ def test_the_database_refuses_the_requester_as_approver(request_: ApprovalReques
 
 def test_a_decision_on_other_evidence_than_was_shown_is_refused(request_: ApprovalRequest, people: make.People) -> None:
     with pytest.raises(ApprovalRefused, match="other evidence"):
-        approvals.approve(request_, by=people.reviewer, shown="0" * 64)
+        approval_gate.approve(request_, by=people.reviewer, shown="0" * 64)
     assert state(request_) == State.PENDING
 
 
@@ -256,7 +258,7 @@ def test_the_requester_cannot_be_replaced(request_: ApprovalRequest, people: mak
 @pytest.mark.parametrize("who", ["operator", "operator2"])
 def test_an_operator_withdraws(request: pytest.FixtureRequest, people: make.People, when: str, who: str) -> None:
     found = request.getfixturevalue(when)
-    approvals.withdraw(found, by=getattr(people, who), reason="Later.")
+    approval_gate.withdraw(found, by=getattr(people, who), reason="Later.")
     assert state(found) == State.WITHDRAWN
     assert actions(found)[-1] == "approval.withdrawn"
 
@@ -264,20 +266,20 @@ def test_an_operator_withdraws(request: pytest.FixtureRequest, people: make.Peop
 @pytest.mark.parametrize("who", ["reviewer", "auditor", "nobody"])
 def test_only_an_operator_withdraws(request_: ApprovalRequest, people: make.People, who: str) -> None:
     with pytest.raises(ApprovalRefused, match="operator"):
-        approvals.withdraw(request_, by=getattr(people, who))
+        approval_gate.withdraw(request_, by=getattr(people, who))
 
 
 def test_what_is_over_is_not_withdrawn(request_: ApprovalRequest, people: make.People) -> None:
     reject(request_, people.reviewer)
     with pytest.raises(ApprovalRefused, match="nothing to withdraw"):
-        approvals.withdraw(request_, by=people.operator)
+        approval_gate.withdraw(request_, by=people.operator)
 
 
 @pytest.mark.parametrize(("when", "hours"), [("request_", 73), ("approved", 25)])
 def test_what_nobody_decided_or_used_in_time_expires(request: pytest.FixtureRequest, when: str, hours: int) -> None:
     found = request.getfixturevalue(when)
     later(found, hours)
-    assert (approvals.expire(), approvals.expire()) == (1, 0)
+    assert (approval_gate.expire(), approval_gate.expire()) == (1, 0)
     assert state(found) == State.EXPIRED
     assert actions(found)[-1] == "approval.expired"
 
@@ -286,7 +288,7 @@ def test_what_nobody_decided_or_used_in_time_expires(request: pytest.FixtureRequ
 def test_nothing_expires_before_its_time(request: pytest.FixtureRequest, when: str, hours: int) -> None:
     found = request.getfixturevalue(when)
     later(found, hours)
-    assert approvals.expire() == 0
+    assert approval_gate.expire() == 0
 
 
 # Using
@@ -358,15 +360,15 @@ def test_a_used_approval_holds_only_while_all_three_keep_their_rights(
     approved: ApprovalRequest, people: make.People, who: str
 ) -> None:
     claim(approved, people.operator2)
-    approvals.still_valid(approved)
+    approval_gate.still_valid(approved)
     revoke(getattr(people, who), Role.REVIEWER if who == "reviewer" else Role.OPERATOR)
     with pytest.raises(ApprovalRefused, match="no longer"):
-        approvals.still_valid(approved)
+        approval_gate.still_valid(approved)
 
 
 def test_an_approval_that_is_not_used_carries_no_work(approved: ApprovalRequest) -> None:
     with pytest.raises(ApprovalRefused, match="not in use"):
-        approvals.still_valid(approved)
+        approval_gate.still_valid(approved)
 
 
 # Acting
@@ -391,7 +393,7 @@ def of_qa(people: make.People) -> ApprovalRequest:
         r2_endpoint="http://127.0.0.1", r2_bucket="b", r2_access_key_id="env:C", r2_secret_access_key="env:D",
     )  # fmt: skip
     with log.transaction():
-        request = approvals.submit(
+        request = approval_gate.submit(
             DELETE, subject="stage:1", title="x", evidence=EVIDENCE, requester=people.operator, environment=qa
         )
     approve(request, people.reviewer)
@@ -443,7 +445,7 @@ def test_a_run_is_started_by_whoever_claimed(of_qa: ApprovalRequest, people: mak
 @pytest.mark.hazard("4.2.5")
 def test_a_deletion_cannot_be_created_around_the_gate(people: make.People) -> None:
     with pytest.raises(IntegrityError, match="run_destructive_is_approved"), log.transaction():
-        runs.create(
+        run_driver.create(
             Run.Kind.DELETE, subject="stage:1", label="x", actor=log.Actor.command("root"), person=people.operator
         )
 
@@ -532,9 +534,9 @@ def test_a_start_and_a_withdrawal_at_once_do_not_both_happen(people: make.People
     for number in range(15):
         request = ask(people.operator, subject=f"stage:{number}")
         approve(request, people.reviewer)
-        withdraw = partial(approvals.withdraw, request, by=people.operator2)
+        withdraw = partial(approval_gate.withdraw, request, by=people.operator2)
         assert sum(both_at_once(partial(claim, request, people.operator), withdraw)) == 1
 
 
 def revoke(person: Person, role: Role) -> None:
-    people.revoke(person, role, actor=make.SETUP)
+    people_setup.revoke(person, role, actor=make.SETUP)

@@ -11,13 +11,13 @@ from django.test import Client
 from audit import log
 from audit.models import Entry
 from kvops import timing
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
+from kvops.approvals import gate as approval_gate
+from kvops.approvals import prepared_changes
 from kvops.models import ApprovalRequest, Environment, Person, PreparedChange, Role, User
 from kvops.people.setup import revoke
 from tests import make
 from tests.audit.make import sql, triggers_off
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.kvops.approvals.evidence import EVIDENCE
 from tests.signing import fresh, give_password, said, signed_in
 
@@ -37,7 +37,7 @@ def production(db: None) -> Environment:
 
 def ask(by: Person, environment: Environment, subject: str = "stage:2", **more: object) -> ApprovalRequest:
     with log.transaction():
-        return approvals.submit(
+        return approval_gate.submit(
             ApprovalRequest.Kind.DELETE_KEYS,
             subject=subject,
             title="Delete 4300 keys",
@@ -101,7 +101,7 @@ def test_the_badge_counts_what_waits_for_me(people: make.People, asked: Approval
 
 
 def test_the_history_is_filtered_by_the_address(people: make.People, asked: ApprovalRequest) -> None:
-    approvals.reject(asked, by=people.reviewer, shown=asked.digest, reason="No.")
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="No.")
     for query in ("?state=rejected", "?kind=delete_keys", "?environment=production"):
         assert inbox(people.auditor, query)["history"] == [asked.pk]
     for query in ("?state=used", "?kind=policy"):
@@ -114,7 +114,7 @@ def test_a_long_history_is_read_in_pages(
     monkeypatch.setattr("kvops.approvals.views.PAGE", 2)
     made = [ask(people.operator, production, f"stage:{number}") for number in range(3)]
     for one in made:
-        approvals.withdraw(one, by=people.operator)
+        approval_gate.withdraw(one, by=people.operator)
     assert inbox(people.auditor)["history"] == [made[2].pk, made[1].pk]
     assert inbox(people.auditor, f"?after={made[1].pk}")["history"] == [made[0].pk]
 
@@ -208,8 +208,8 @@ def shape(value: object) -> object:
 
 
 def test_the_evidence_of_these_tests_is_what_a_stage_submits(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    cleaning.submitted(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     asked = ApprovalRequest.objects.get()
     assert shape(json.loads(asked.evidence)) == shape(EVIDENCE)
     shown = page(people.reviewer, asked)
@@ -248,7 +248,7 @@ def test_the_page_says_when_the_time_is_over(people: make.People, asked: Approva
 
 
 def test_a_decided_request_offers_no_decision(people: make.People, asked: ApprovalRequest) -> None:
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert "/decide" not in page(make.person("reviewer2", Role.REVIEWER), asked)
 
 
@@ -338,7 +338,7 @@ def test_who_asked_decides_nothing_whatever_the_form_says(people: make.People, p
 
 @pytest.mark.hazard("B26")
 def test_a_second_decision_is_said_to_be_late(people: make.People, asked: ApprovalRequest) -> None:
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     late = make.person("reviewer2", Role.REVIEWER)
     answer = fresh(late).post(f"/approvals/{asked.pk}/decide", decision(asked), follow=True)
     assert "no longer waiting" in said(answer)[0]
@@ -415,7 +415,7 @@ def test_a_wrong_password_decides_nothing(people: make.People, asked: ApprovalRe
 def test_what_changed_while_the_password_was_asked_for_is_seen(people: make.People, asked: ApprovalRequest) -> None:
     browser = signed_in(people.reviewer)
     answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked))
-    approvals.withdraw(asked, by=people.operator)
+    approval_gate.withdraw(asked, by=people.operator)
     browser.post(answer.headers["Location"], {"password": make.PASSWORD, "next": f"/approvals/{asked.pk}/decide"})
     assert state(asked) == State.WITHDRAWN
     assert refused() == [("approval.refused", str(people.reviewer), f"approval:{asked.pk}")]
@@ -490,7 +490,7 @@ def test_an_operator_withdraws(people: make.People, asked: ApprovalRequest) -> N
 
 
 def test_what_is_over_cannot_be_withdrawn(people: make.People, asked: ApprovalRequest) -> None:
-    approvals.withdraw(asked, by=people.operator)
+    approval_gate.withdraw(asked, by=people.operator)
     answer = signed_in(people.operator).post(f"/approvals/{asked.pk}/withdraw", follow=True)
     assert "nothing to withdraw" in said(answer)[0]
     assert refused() == [("refused", str(people.operator), f"approval:{asked.pk}")]
@@ -500,7 +500,7 @@ def test_what_is_over_cannot_be_withdrawn(people: make.People, asked: ApprovalRe
 
 
 def prepared() -> PreparedChange:
-    return changes.prepare_change(
+    return prepared_changes.prepare_change(
         ApprovalRequest.Kind.ENVIRONMENT,
         definition={"environment": [{"slug": "qa"}, {"slug": "production"}]},
         summary=["qa: the bucket changes", "production is new"],
@@ -509,13 +509,13 @@ def prepared() -> PreparedChange:
 
 
 def test_a_change_shows_its_summary_its_definition_and_who_prepared_it(people: make.People) -> None:
-    shown = page(people.reviewer, changes.submit_change(prepared(), by=people.operator))
+    shown = page(people.reviewer, prepared_changes.submit_change(prepared(), by=people.operator))
     for text in ("qa: the bucket changes", "production is new", "&quot;slug&quot;: &quot;qa&quot;", "cli:mika"):
         assert text in shown
 
 
 def test_a_change_of_environments_is_approved_by_their_names(people: make.People) -> None:
-    asked = changes.submit_change(prepared(), by=people.operator)
+    asked = prepared_changes.submit_change(prepared(), by=people.operator)
     browser = fresh(people.reviewer)
     browser.post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="qa"))
     assert state(asked) == State.PENDING
@@ -525,10 +525,10 @@ def test_a_change_of_environments_is_approved_by_their_names(people: make.People
 
 def test_a_change_of_the_policy_is_approved_by_its_number(people: make.People) -> None:
     make.policy()
-    change = changes.prepare_change(
+    change = prepared_changes.prepare_change(
         ApprovalRequest.Kind.POLICY, definition={"family": []}, summary=["staff:* is new"], actor=make.SETUP
     )
-    asked = changes.submit_change(change, by=people.operator)
+    asked = prepared_changes.submit_change(change, by=people.operator)
     fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, confirm="policy 2"))
     assert state(asked) == State.APPROVED
 
@@ -539,18 +539,18 @@ used: list[tuple[ApprovalRequest, Person]] = []
 def use_change(request: ApprovalRequest, *, by: Person) -> None:
     """What puts a change in force, in these tests."""
     if Role.REVIEWER in by.roles():
-        raise approvals.ApprovalRefused("You approved this; another person must start it.")
+        raise approval_gate.ApprovalRefused("You approved this; another person must start it.")
     used.append((request, by))
 
 
 @pytest.fixture
 def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRequest:
-    kind = approvals.ApprovalKind(
+    kind = approval_gate.ApprovalKind(
         decided="kvops.approvals.prepared_changes.change_decided", use="tests.kvops.approvals.test_pages.use_change"
     )
-    monkeypatch.setitem(approvals.KINDS, ApprovalRequest.Kind.ENVIRONMENT, kind)
-    asked = changes.submit_change(prepared(), by=people.operator)
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    monkeypatch.setitem(approval_gate.KINDS, ApprovalRequest.Kind.ENVIRONMENT, kind)
+    asked = prepared_changes.submit_change(prepared(), by=people.operator)
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     used.clear()
     return asked
 
@@ -570,7 +570,7 @@ def test_a_change_that_is_refused_is_said_and_recorded(people: make.People, appr
 
 
 def test_a_deletion_is_not_started_from_here(people: make.People, asked: ApprovalRequest) -> None:
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert signed_in(people.operator).post(f"/approvals/{asked.pk}/apply").status_code == 404
     assert state(asked) == State.APPROVED
 

@@ -7,9 +7,9 @@ import pytest
 from kvops import clock
 from kvops.cloudflare import DailyLimitReached
 from kvops.connections import clients, quota
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import DailyUse, Environment, Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 
 pytestmark = pytest.mark.django_db
@@ -92,8 +92,8 @@ def until_midnight() -> float:
 
 
 def scan(estate: make.Estate) -> Run:
-    run = inventory.start_scan(estate.qa, actor=make.SETUP).run
-    runs.drive(run.pk)
+    run = inventory_scan.start_scan(estate.qa, actor=make.SETUP).run
+    run_driver.drive(run.pk)
     run.refresh_from_db()
     return run
 
@@ -101,7 +101,7 @@ def scan(estate: make.Estate) -> Run:
 def test_a_run_waits_for_midnight_and_says_so(free: Environment, estate: make.Estate) -> None:
     use(free, lists=1_000)
     run = scan(estate)
-    assert (run.state, run.note, run.starts) == (Run.State.RUNNING, runs.WAITS_FOR_TOMORROW, 0)
+    assert (run.state, run.note, run.starts) == (Run.State.RUNNING, run_driver.WAITS_FOR_TOMORROW, 0)
     assert run.wake_at is not None
     assert clock.seconds_until(run.wake_at) == pytest.approx(until_midnight(), abs=3)
     DailyUse.objects.all().delete()
@@ -114,7 +114,7 @@ def test_a_run_waits_for_midnight_and_says_so(free: Environment, estate: make.Es
 def test_a_run_waits_for_midnight_when_cloudflare_says_so(estate: make.Estate, status: int) -> None:
     estate.cloudflare.fault("keys", "refusal", status=status, code=10048)
     run = scan(estate)
-    assert (run.state, run.note) == (Run.State.RUNNING, runs.WAITS_FOR_TOMORROW)
+    assert (run.state, run.note) == (Run.State.RUNNING, run_driver.WAITS_FOR_TOMORROW)
     assert run.wake_at is not None
     assert clock.seconds_until(run.wake_at) == pytest.approx(until_midnight(), abs=3)
     make.work()

@@ -6,15 +6,14 @@ import pytest
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.approvals import evidence
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
+from kvops.approvals import evidence, prepared_changes
+from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import ConfigurationError
 from kvops.connections import clients
-from kvops.environments import apply as environments
-from kvops.environments import definition as estate
+from kvops.environments import apply as environments_apply
+from kvops.environments import definition as environments_definition
 from kvops.environments.toml import Applied, DefinitionRefused, TomlTable
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, PreparedChange
 from tests import make
 from tests.fakes.cloudflare import FakeCloudflare
@@ -30,7 +29,7 @@ def toml(cloudflare: FakeCloudflare) -> str:
 
 @pytest.fixture
 def applied(db: None, toml: str) -> str:
-    environments.apply_environments(toml, actor=make.SETUP)
+    environments_apply.apply_environments(toml, actor=make.SETUP)
     return toml
 
 
@@ -44,14 +43,14 @@ def in_environment(toml: str, slug: str, old: str, new: str) -> str:
 
 
 def prepared(text: str) -> PreparedChange:
-    change = environments.apply_environments(text, actor=make.SETUP)
+    change = environments_apply.apply_environments(text, actor=make.SETUP)
     assert isinstance(change, PreparedChange)
     return change
 
 
 def approved(change: PreparedChange, people: make.People) -> ApprovalRequest:
-    request = changes.submit_change(change, by=people.operator)
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    request = prepared_changes.submit_change(change, by=people.operator)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     return request
 
 
@@ -59,9 +58,9 @@ def approved(change: PreparedChange, people: make.People) -> ApprovalRequest:
 
 
 def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
-    wanted = estate.parse_environments(toml)
-    kept = evidence.canonical_evidence(estate.as_data(wanted))
-    assert estate.environments_of_table(TomlTable(json.loads(kept))) == wanted
+    wanted = environments_definition.parse_environments(toml)
+    kept = evidence.canonical_evidence(environments_definition.as_data(wanted))
+    assert environments_definition.environments_of_table(TomlTable(json.loads(kept))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -82,20 +81,20 @@ def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
 )
 def test_what_is_wrong_is_named_by_its_place(toml: str, old: str, new: str, place: str) -> None:
     with pytest.raises(DefinitionRefused, match=place):
-        estate.parse_environments(toml.replace(old, new, 1))
+        environments_definition.parse_environments(toml.replace(old, new, 1))
 
 
 @pytest.mark.parametrize("field", ["read_token", "write_token", "access_key_id", "secret_access_key"])
 def test_a_literal_secret_is_refused_and_not_repeated(toml: str, field: str) -> None:
     lines = [f'{field} = "hunter2hunter2"' if line.startswith(field) else line for line in toml.splitlines()]
     with pytest.raises(DefinitionRefused, match="never the secret itself") as refused:
-        estate.parse_environments("\n".join(lines))
+        environments_definition.parse_environments("\n".join(lines))
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("reference", ["env:A_TOKEN", "file:/run/secrets/token", "op://vault/item/field"])
 def test_the_three_forms_of_a_reference_are_taken(toml: str, reference: str) -> None:
-    assert estate.parse_environments(toml.replace("env:QA_READ", reference))[0].read_token == reference
+    assert environments_definition.parse_environments(toml.replace("env:QA_READ", reference))[0].read_token == reference
 
 
 # Twelve ways to bind QA and production wrongly (B27)
@@ -146,18 +145,20 @@ MIS_BINDINGS = {
 def test_a_mis_binding_is_refused_on_reading(toml: str, case: str) -> None:
     slug, old, new, sentence = MIS_BINDINGS[case]
     with pytest.raises(DefinitionRefused, match=sentence):
-        estate.parse_environments(in_environment(toml, slug, old, new))
+        environments_definition.parse_environments(in_environment(toml, slug, old, new))
 
 
 def test_one_bucket_is_fine_when_both_templates_name_the_environment(toml: str) -> None:
     template = 'bucket = "media"\nkey_template = "{environment}/backups"'
     both = toml.replace('bucket = "qa-media"', template).replace('bucket = "production-media"', template)
-    assert {d.key_template for d in estate.parse_environments(both)} == {"{environment}/backups"}
+    assert {d.key_template for d in environments_definition.parse_environments(both)} == {"{environment}/backups"}
 
 
 def test_a_binding_of_one_environment_says_why(toml: str) -> None:
     alone = KV_2 + 'unpaired = "only tried in QA"\n'
-    wanted = estate.parse_environments(toml.replace("[[environment.d1]]", alone + "[[environment.d1]]", 1))
+    wanted = environments_definition.parse_environments(
+        toml.replace("[[environment.d1]]", alone + "[[environment.d1]]", 1)
+    )
     assert wanted[0].kv[1].unpaired == "only tried in QA"
 
 
@@ -174,8 +175,8 @@ def test_a_binding_of_one_environment_says_why(toml: str) -> None:
     ],
 )
 def test_what_the_read_token_cannot_see_is_refused(db: None, toml: str, slug: str, old: str, new: str) -> None:
-    with pytest.raises(environments.NotVisible, match=r"^production: "):
-        environments.apply_environments(in_environment(toml, slug, old, new), actor=make.SETUP)
+    with pytest.raises(environments_apply.NotVisible, match=r"^production: "):
+        environments_apply.apply_environments(in_environment(toml, slug, old, new), actor=make.SETUP)
     assert not Environment.objects.exists()
 
 
@@ -184,19 +185,19 @@ def test_swapped_tokens_are_refused_because_they_cannot_see_the_namespaces(
 ) -> None:
     monkeypatch.setenv("QA_READ", "production-read-token")
     monkeypatch.setenv("PRODUCTION_READ", "qa-read-token")
-    with pytest.raises(environments.NotVisible, match="another environment's token"):
-        environments.apply_environments(toml, actor=make.SETUP)
+    with pytest.raises(environments_apply.NotVisible, match="another environment's token"):
+        environments_apply.apply_environments(toml, actor=make.SETUP)
 
 
 def test_swapped_namespaces_are_refused(db: None, toml: str) -> None:
     swapped = toml.replace(QA, "x").replace(PRODUCTION, QA).replace("x" + '"', PRODUCTION + '"')
-    with pytest.raises(environments.NotVisible):
-        environments.apply_environments(swapped, actor=make.SETUP)
+    with pytest.raises(environments_apply.NotVisible):
+        environments_apply.apply_environments(swapped, actor=make.SETUP)
 
 
 def test_a_host_that_is_not_allowed_is_never_called(db: None, toml: str) -> None:
-    with pytest.raises(environments.NotVisible, match="KVOPS_ALLOWED_API_HOSTS"):
-        environments.apply_environments(toml.replace("http://127.0.0.1", "https://example.com"), actor=make.SETUP)
+    with pytest.raises(environments_apply.NotVisible, match="KVOPS_ALLOWED_API_HOSTS"):
+        environments_apply.apply_environments(toml.replace("http://127.0.0.1", "https://example.com"), actor=make.SETUP)
 
 
 def test_the_probe_only_reads(applied: str, cloudflare: FakeCloudflare) -> None:
@@ -213,7 +214,7 @@ def test_a_reader_without_its_token_says_which(applied: str, monkeypatch: pytest
 
 
 def test_an_empty_estate_takes_the_definition_at_once(applied: str) -> None:
-    namespace = environments.find_namespace("production/SETTINGS")
+    namespace = environments_apply.find_namespace("production/SETTINGS")
     assert (namespace.title, namespace.environment.order) == ("production-settings", 2)
     assert Database.objects.count() == 2
     assert Entry.objects.filter(action=Action.ENVIRONMENT_APPLIED).count() == 1
@@ -221,7 +222,7 @@ def test_an_empty_estate_takes_the_definition_at_once(applied: str) -> None:
 
 def test_the_same_definition_again_is_nothing_to_do(applied: str, cloudflare: FakeCloudflare) -> None:
     cloudflare.journal.clear()
-    assert environments.apply_environments(applied, actor=make.SETUP) == Applied(())
+    assert environments_apply.apply_environments(applied, actor=make.SETUP) == Applied(())
     assert not cloudflare.journal
 
 
@@ -234,15 +235,15 @@ def test_a_later_change_waits_and_says_what_differs(applied: str) -> None:
 
 def test_an_approved_change_takes_effect(applied: str, people: make.People) -> None:
     request = approved(prepared(applied.replace("order = 2", "order = 7")), people)
-    assert environments.use_change(request, by=people.operator).changes == ("production: order 2 → 7",)
+    assert environments_apply.use_change(request, by=people.operator).changes == ("production: order 2 → 7",)
     assert Environment.objects.get(slug="production").order == 7
 
 
 def test_a_change_is_used_once(applied: str, people: make.People) -> None:
     request = approved(prepared(applied.replace("order = 2", "order = 7")), people)
-    environments.use_change(request, by=people.operator)
-    with pytest.raises(approvals.ApprovalRefused):
-        environments.use_change(request, by=people.operator)
+    environments_apply.use_change(request, by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused):
+        environments_apply.use_change(request, by=people.operator)
 
 
 def test_a_change_is_probed_again_before_it_is_used(
@@ -250,8 +251,8 @@ def test_a_change_is_probed_again_before_it_is_used(
 ) -> None:
     request = approved(prepared(applied.replace("order = 2", "order = 7")), people)
     monkeypatch.setenv("PRODUCTION_READ", "qa-read-token")
-    with pytest.raises(environments.NotVisible):
-        environments.use_change(request, by=people.operator)
+    with pytest.raises(environments_apply.NotVisible):
+        environments_apply.use_change(request, by=people.operator)
     request.refresh_from_db()
     assert request.state == ApprovalRequest.State.APPROVED
 
@@ -259,30 +260,30 @@ def test_a_change_is_probed_again_before_it_is_used(
 def test_environments_can_change_places(applied: str, people: make.People) -> None:
     text = applied.replace("production = true", "production = false")
     text = text.replace("order = 1", "order = 9").replace("order = 2", "order = 1").replace("order = 9", "order = 2")
-    environments.use_change(approved(prepared(text), people), by=people.operator)
+    environments_apply.use_change(approved(prepared(text), people), by=people.operator)
     assert list(Environment.objects.order_by("order").values_list("slug", flat=True)) == ["production", "qa"]
 
 
 def test_an_unused_environment_can_be_left_out(applied: str, people: make.People) -> None:
     alone = applied[: applied.index("[[environment]]", 5)]
-    environments.use_change(approved(prepared(alone), people), by=people.operator)
+    environments_apply.use_change(approved(prepared(alone), people), by=people.operator)
     assert [str(n) for n in Namespace.objects.all()] == ["qa/SETTINGS"]
 
 
 def test_an_environment_with_runs_cannot_be_left_out(applied: str) -> None:
-    inventory.start_scan(environments.find_namespace("production/SETTINGS"), actor=make.SETUP)
-    with pytest.raises(environments.StillInUse, match="production/SETTINGS has runs, scans"):
-        environments.apply_environments(applied[: applied.index("[[environment]]", 5)], actor=make.SETUP)
+    inventory_scan.start_scan(environments_apply.find_namespace("production/SETTINGS"), actor=make.SETUP)
+    with pytest.raises(environments_apply.StillInUse, match="production/SETTINGS has runs, scans"):
+        environments_apply.apply_environments(applied[: applied.index("[[environment]]", 5)], actor=make.SETUP)
     assert Environment.objects.count() == 2
 
 
 def test_a_scanned_binding_cannot_be_given_another_namespace(applied: str, cloudflare: FakeCloudflare) -> None:
-    inventory.start_scan(environments.find_namespace("qa/SETTINGS"), actor=make.SETUP)
+    inventory_scan.start_scan(environments_apply.find_namespace("qa/SETTINGS"), actor=make.SETUP)
     cloudflare.add_namespace(make.ACCOUNTS["qa"], "4" * 32, "another")
-    with pytest.raises(environments.StillInUse, match="bound to another namespace"):
-        environments.apply_environments(applied.replace(QA, "4" * 32), actor=make.SETUP)
+    with pytest.raises(environments_apply.StillInUse, match="bound to another namespace"):
+        environments_apply.apply_environments(applied.replace(QA, "4" * 32), actor=make.SETUP)
 
 
 def test_an_unknown_address_lists_the_known_ones(applied: str) -> None:
-    with pytest.raises(environments.UnknownNamespace, match="qa/SETTINGS, production/SETTINGS"):
-        environments.find_namespace("qa/NOTHING")
+    with pytest.raises(environments_apply.UnknownNamespace, match="qa/SETTINGS, production/SETTINGS"):
+        environments_apply.find_namespace("qa/NOTHING")

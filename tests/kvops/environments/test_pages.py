@@ -5,7 +5,7 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from kvops.connections.budget import SharedBudget
-from kvops.environments import apply as environments
+from kvops.environments import apply as environments_apply
 from tests import make
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.kvops.environments import estate_toml
@@ -74,8 +74,8 @@ def test_only_an_operator_checks_a_token(people: make.People, estate: make.Estat
 
 def test_a_prepared_change_is_shown(operator: Client, cloudflare: FakeCloudflare) -> None:
     toml = estate_toml.text(cloudflare)
-    environments.apply_environments(toml, actor=make.SETUP)
-    environments.apply_environments(toml.replace('name = "Qa"', 'name = "Rehearsal"'), actor=make.SETUP)
+    environments_apply.apply_environments(toml, actor=make.SETUP)
+    environments_apply.apply_environments(toml.replace('name = "Qa"', 'name = "Rehearsal"'), actor=make.SETUP)
     text = page(operator)
     assert "qa: name Qa → Rehearsal" in text
     assert "Submit for review" in text

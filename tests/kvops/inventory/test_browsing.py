@@ -3,7 +3,7 @@
 import pytest
 
 from kvops.inventory import browse
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Key, Scan
 from tests import make
 
@@ -25,7 +25,7 @@ NAMES = [
 
 def scan(estate: make.Estate, prefix: str = "") -> Scan:
     """A scan of QA, worked off."""
-    started = inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
+    started = inventory_scan.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
     make.work()
     return started
 
@@ -79,7 +79,7 @@ def test_the_newest_scan_is_the_last_one_that_was_completed(estate: make.Estate)
     assert browse.newest_scan(estate.qa) is None
     first = scan(estate)
     second = scan(estate, "a:")
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     assert browse.newest_scan(estate.qa) == second
     assert list(Scan.objects.complete().covering("a:b").order_by("pk")) == [first, second]
     assert list(Scan.objects.complete().covering("a")) == [first]

@@ -5,8 +5,8 @@ from django.db import connection
 
 from audit import log
 from kvops.environments.toml import DefinitionRefused, load
-from kvops.inventory import families as categories
-from kvops.inventory import scan as inventory
+from kvops.inventory import families as key_families
+from kvops.inventory import scan as inventory_scan
 from kvops.inventory.families import Families
 from kvops.models import Category, Family, Key, ScanCount
 from kvops.names import after_prefix, storable
@@ -33,7 +33,7 @@ def families(*patterns: str) -> Families:
 def scanned(estate: make.Estate, *names: str) -> None:
     for name in names:
         estate.put(estate.qa, name)
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
 
 
@@ -44,7 +44,7 @@ def assigned() -> dict[str, str]:
 
 def apply(text: str) -> None:
     with log.transaction():
-        categories.replace(categories.read_families(load(text)))
+        key_families.replace(key_families.read_families(load(text)))
 
 
 # Matching
@@ -106,13 +106,13 @@ def test_what_postgres_cannot_hold_is_known(name: str) -> None:
 )
 def test_a_family_that_is_not_clear_is_refused(old: str, new: str, sentence: str) -> None:
     with pytest.raises(DefinitionRefused, match=sentence):
-        categories.read_families(load(FAMILY.replace(old, new)))
+        key_families.read_families(load(FAMILY.replace(old, new)))
 
 
 def test_an_exact_and_a_prefix_pattern_that_look_alike_are_refused() -> None:
     twin = FAMILY.replace('"master:"', '"master:*"\nexact = true')
     with pytest.raises(DefinitionRefused, match="used twice"):
-        categories.read_families(load(FAMILY + twin))
+        key_families.read_families(load(FAMILY + twin))
 
 
 # Applying
@@ -156,7 +156,7 @@ def versions() -> dict[str, str]:
 def test_the_counts_of_the_newest_scan_follow(estate: make.Estate) -> None:
     scanned(estate, "master:1", "mastercache:1", "mastercache:2")
     apply(FAMILY)
-    counts = {(row.category, row.pattern): row.keys for row in categories.keys_by_family(estate.qa)}
+    counts = {(row.category, row.pattern): row.keys for row in key_families.keys_by_family(estate.qa)}
     assert counts == {("legacy", "master:*"): 1, ("unclassified", ""): 2}
 
 
@@ -167,5 +167,5 @@ def test_a_binding_of_another_name_is_not_touched(estate: make.Estate) -> None:
 
 
 def test_there_are_no_counts_before_the_first_scan(estate: make.Estate) -> None:
-    assert list(categories.keys_by_family(estate.qa)) == []
+    assert list(key_families.keys_by_family(estate.qa)) == []
     assert not ScanCount.objects.exists()

@@ -9,8 +9,8 @@ from pytest_django import DjangoAssertNumQueries
 from audit.actions import Action
 from audit.models import Entry
 from backups import policy
-from kvops.approvals import gate as approvals
-from kvops.inventory import scan as inventory
+from kvops.approvals import gate as approval_gate
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Family, PreparedChange
 from tests import make
 from tests.signing import signed_in
@@ -39,7 +39,7 @@ def page(client: Client) -> str:
 def test_families_stand_with_their_keys_in_every_environment(operator: Client, estate: make.Estate) -> None:
     for name in ("master:1", "master:2", "nobody"):
         estate.put(estate.qa, name)
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
     text, master = page(operator), Family.objects.get(pattern="master:")
     assert f'href="/keys/qa/SETTINGS/?family={master.pk}">2</a>' in text
@@ -95,7 +95,7 @@ def test_an_approved_change_says_where_it_is_put_in_force(
     change.refresh_from_db()
     request = change.approval
     assert request is not None
-    approvals.approve(request, by=people.reviewer, shown=request.digest)
+    approval_gate.approve(request, by=people.reviewer, shown=request.digest)
     assert "Put it in force" in page(operator)
 
 

@@ -10,7 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.inventory.value import SHOWN
 from tests import make
 from tests.signing import signed_in
@@ -34,7 +34,7 @@ def auditor(people: make.People) -> Client:
 
 def scanned(estate: make.Estate, name: str, data: bytes = b"{}", **more: object) -> None:
     estate.put(estate.qa, name, data, **more)
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
 
 

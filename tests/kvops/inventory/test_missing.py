@@ -10,8 +10,8 @@ from django.urls import reverse
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.inventory import missing
-from kvops.inventory import scan as inventory
+from kvops.inventory import missing as unexplained_deletions
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Key, Scan
 from tests import make
 from tests.fakes.namespaces import Stored
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 def scan(estate: make.Estate, prefix: str = "") -> Scan:
-    made = inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
+    made = inventory_scan.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
     make.work()
     made.refresh_from_db()
     return made
@@ -36,7 +36,7 @@ def vanish(estate: make.Estate, *names: str) -> None:
 
 
 def found(scan: Scan) -> list[str]:
-    return list(missing.names(scan).values_list("name", flat=True))
+    return list(unexplained_deletions.names(scan).values_list("name", flat=True))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_ten_thousand_names_are_kept_and_paged(estate: make.Estate) -> None:
     vanish(estate, *names)
     lost = scan(estate)
     assert (lost.unexplained, len(found(lost))) == (10_000, 10_000)
-    assert missing.names(lost, prefix="a:099", after="a:09998").get().name == "a:09999"
+    assert unexplained_deletions.names(lost, prefix="a:099", after="a:09998").get().name == "a:09999"
 
 
 def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: Scan, people: make.People) -> None:
@@ -104,13 +104,13 @@ def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: S
 
 
 def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make.People) -> None:
-    with pytest.raises(missing.AcknowledgeRefused, match="Only an operator or a reviewer"):
-        missing.acknowledge_deletions(gone, by=people.auditor, note="x")
-    with pytest.raises(missing.AcknowledgeRefused, match="Say what you found out"):
-        missing.acknowledge_deletions(gone, by=people.reviewer, note=" ")
-    missing.acknowledge_deletions(gone, by=people.reviewer, note="The nightly job.")
-    with pytest.raises(missing.AcknowledgeRefused, match="nothing to acknowledge"):
-        missing.acknowledge_deletions(gone, by=people.operator, note="Me too.")
+    with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="Only an operator or a reviewer"):
+        unexplained_deletions.acknowledge_deletions(gone, by=people.auditor, note="x")
+    with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="Say what you found out"):
+        unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note=" ")
+    unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note="The nightly job.")
+    with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="nothing to acknowledge"):
+        unexplained_deletions.acknowledge_deletions(gone, by=people.operator, note="Me too.")
     gone.refresh_from_db()
     assert (gone.acknowledged_by, gone.acknowledged_note) == (people.reviewer, "The nightly job.")
 
@@ -140,7 +140,7 @@ def test_a_filter_that_finds_nothing_is_no_error(gone: Scan, people: make.People
 
 
 def test_a_refused_acknowledgement_is_said_and_recorded(gone: Scan, people: make.People) -> None:
-    missing.acknowledge_deletions(gone, by=people.reviewer, note="x")
+    unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note="x")
     page = signed_in(people.operator).post(
         reverse("unexplained-acknowledge", args=[gone.pk]), {"note": "again"}, follow=True
     )

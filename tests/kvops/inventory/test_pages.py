@@ -9,8 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from kvops.inventory import browse
-from kvops.inventory import scan as inventory
-from kvops.inventory import views as view
+from kvops.inventory import scan as inventory_scan
+from kvops.inventory import views as inventory_views
 from kvops.models import Key, Run, Scan
 from tests import make
 
@@ -28,7 +28,7 @@ def operator(client: Client, people: make.People) -> Client:
 def scanned(estate: make.Estate, *names: str, **more: object) -> None:
     for name in names:
         estate.put(estate.qa, name, b"{}", **more)
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
 
 
@@ -195,8 +195,8 @@ def test_no_name_becomes_a_formula(operator: Client, estate: make.Estate) -> Non
 
 
 def test_the_file_is_bounded(operator: Client, estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "MOST", 7)
-    monkeypatch.setattr(view, "_STRETCH", 3)
+    monkeypatch.setattr(inventory_views, "MOST", 7)
+    monkeypatch.setattr(inventory_views, "_STRETCH", 3)
     many(estate, 20)
     assert len(names(operator, f"{QA}names").splitlines()) == 7
 
@@ -221,7 +221,7 @@ def test_a_scan_that_failed_is_said_and_changes_nothing(
 ) -> None:
     scanned(estate, "master:1")
     monkeypatch.delenv("QA_READ")
-    inventory.start_scan(estate.qa, actor=make.SETUP)
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
     assert "The last scan failed" in page(operator, QA)
     assert shown(operator, QA) == ["master:1"]

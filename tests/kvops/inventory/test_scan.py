@@ -12,11 +12,11 @@ from django.db import connection
 from audit.actions import Action
 from audit.models import Entry
 from kvops.inventory import browse
-from kvops.inventory import merge as merging
-from kvops.inventory import scan as inventory
+from kvops.inventory import merge as inventory_merge
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Key, Run, Scan, StagedKey
-from kvops.runs import driver as runs
-from kvops.runs import lease as leases
+from kvops.runs import driver as run_driver
+from kvops.runs import lease as run_lease
 from kvops.runs import outcomes
 from tests import make
 from tests.fakes.http import Request
@@ -52,7 +52,7 @@ ODD = [
 
 def scan(estate: make.Estate, prefix: str = "") -> Scan:
     """A scan of QA, worked off."""
-    started = inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
+    started = inventory_scan.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
     make.work()
     started.refresh_from_db()
     return started
@@ -210,7 +210,7 @@ def test_a_prefix_scan_counts_the_whole_namespace(estate: make.Estate) -> None:
 
 def test_another_namespace_is_not_touched(estate: make.Estate) -> None:
     estate.put(estate.production, "there")
-    inventory.start_scan(estate.production, actor=make.SETUP)
+    inventory_scan.start_scan(estate.production, actor=make.SETUP)
     scan(estate)
     assert names() == ["there"]
 
@@ -232,15 +232,15 @@ def test_start_and_finish_are_in_the_record(estate: make.Estate) -> None:
 
 
 def test_there_is_one_scan_per_namespace_at_a_time(estate: make.Estate) -> None:
-    inventory.start_scan(estate.qa, actor=make.SETUP)
-    with pytest.raises(runs.AlreadyOpen):
-        inventory.start_scan(estate.qa, actor=make.SETUP, prefix="other")
+    inventory_scan.start_scan(estate.qa, actor=make.SETUP)
+    with pytest.raises(run_driver.AlreadyOpen):
+        inventory_scan.start_scan(estate.qa, actor=make.SETUP, prefix="other")
 
 
 @pytest.mark.parametrize("prefix", ["a\0b", "\ud800", "x" * 513])
 def test_a_prefix_no_key_can_have_is_refused(estate: make.Estate, prefix: str) -> None:
-    with pytest.raises(inventory.ScanRefused):
-        inventory.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
+    with pytest.raises(inventory_scan.ScanRefused):
+        inventory_scan.start_scan(estate.qa, actor=make.SETUP, prefix=prefix)
 
 
 def test_a_refused_cursor_starts_the_listing_again(estate: make.Estate) -> None:
@@ -260,7 +260,7 @@ def test_what_vanished_before_the_second_listing_is_not_in_the_inventory(estate:
 
 def test_a_cursor_refused_again_and_again_fails_and_changes_nothing(estate: make.Estate) -> None:
     fill(estate, 1_500)
-    for restart in range(inventory.MAX_RESTARTS + 1):
+    for restart in range(inventory_scan.MAX_RESTARTS + 1):
         estate.cloudflare.fault("keys", "cursor_refused", nth=restart + 2)  # every second call
     done = scan(estate)
     assert (done.run.error_code, done.completed_at, names()) == ("cursor_refused", None, [])
@@ -290,7 +290,7 @@ def test_a_stage_that_lost_rows_is_refused_and_changes_nothing(
     estate.put(estate.qa, "before")
     scan(estate)
     fill(estate, 3)
-    monkeypatch.setattr(merging, "analyze", lambda: StagedKey.objects.filter(name="before").delete())
+    monkeypatch.setattr(inventory_merge, "analyze", lambda: StagedKey.objects.filter(name="before").delete())
     done = scan(estate)
     assert (done.run.error_code, done.completed_at, names()) == ("stage_mismatch", None, ["before"])
 
@@ -300,7 +300,7 @@ def test_a_scan_lists_anew_by_itself_when_a_database_that_crashed_forgot_its_sta
 ) -> None:
     fill(estate, 3)
     losses = iter([True, True])
-    monkeypatch.setattr(merging, "analyze", lambda: next(losses, False) and StagedKey.objects.all().delete())
+    monkeypatch.setattr(inventory_merge, "analyze", lambda: next(losses, False) and StagedKey.objects.all().delete())
     done = scan(estate)
     assert (done.run.state, done.run.cursor["restarts"], len(names())) == ("succeeded", 2, 3)
 
@@ -310,16 +310,16 @@ def test_a_scan_refused_for_its_stage_lists_anew_when_tried_again(
 ) -> None:
     fill(estate, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(merging, "analyze", lambda: StagedKey.objects.all().delete())
+        patch.setattr(inventory_merge, "analyze", lambda: StagedKey.objects.all().delete())
         failed = scan(estate)
-    runs.resume(failed.run, actor=make.SETUP)
+    run_driver.resume(failed.run, actor=make.SETUP)
     make.work()
     assert len(names()) == 3
 
 
 def test_a_scan_that_stops_half_way_changes_nothing(estate: make.Estate) -> None:
     fill(estate, 2_500)
-    started = inventory.start_scan(estate.qa, actor=make.SETUP)
+    started = inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     estate.cloudflare.fault("keys", "too_large", nth=2)
     make.work()
     started.refresh_from_db()
@@ -330,7 +330,7 @@ def test_a_resumed_scan_goes_on_from_its_cursor(estate: make.Estate) -> None:
     fill(estate, 2_500)
     estate.cloudflare.fault("keys", "too_large", nth=3)
     failed = scan(estate)
-    runs.resume(failed.run, actor=make.SETUP)
+    run_driver.resume(failed.run, actor=make.SETUP)
     make.work()
     failed.refresh_from_db()
     assert (failed.keys, len(names())) == (2_500, 2_500)
@@ -340,21 +340,21 @@ def test_a_resumed_scan_goes_on_from_its_cursor(estate: make.Estate) -> None:
 @pytest.mark.parametrize("page", [1, 2, 3])
 def test_a_worker_that_loses_its_lease_writes_nothing_and_the_next_one_goes_on(estate: make.Estate, page: int) -> None:
     fill(estate, 2_500)
-    started = inventory.start_scan(estate.qa, actor=make.SETUP)
-    lease = leases.take(started.run_id)
+    started = inventory_scan.start_scan(estate.qa, actor=make.SETUP)
+    lease = run_lease.take(started.run_id)
     assert lease is not None
     lost = threading.Event()
     estate.cloudflare.hook("keys", at_call(page, lost.set))
     renew = lease.renew
 
-    def taken_over(**values: Unpack[leases.RunProgress]) -> None:
+    def taken_over(**values: Unpack[run_lease.RunProgress]) -> None:
         if lost.is_set():
             raise outcomes.LeaseLost
         renew(**values)
 
     lease.renew = taken_over  # type: ignore[method-assign]
     with pytest.raises(outcomes.LeaseLost):
-        inventory.scan(lease)
+        inventory_scan.scan(lease)
     # A page is asked for while the one before is staged, so that one may be lost with it and the next one asked for.
     assert StagedKey.objects.count() in {max(page - 2, 0) * 1_000, (page - 1) * 1_000}
     Run.objects.filter(pk=started.run_id).update(owner="", lease_until=None)
@@ -367,11 +367,11 @@ def test_a_merge_that_crashes_leaves_everything_for_the_next_worker(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(estate, 1_500)
-    started = inventory.start_scan(estate.qa, actor=make.SETUP)
+    started = inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     with monkeypatch.context() as patch:
-        patch.setattr(merging, "_update_and_insert", lambda *_: sys.exit(9))
+        patch.setattr(inventory_merge, "_update_and_insert", lambda *_: sys.exit(9))
         with pytest.raises(SystemExit):
-            runs.drive(started.run_id)
+            run_driver.drive(started.run_id)
     assert names() == []
     Run.objects.filter(pk=started.run_id).update(owner="", lease_until=None)
     make.work()
@@ -382,13 +382,13 @@ def test_a_merge_that_crashes_every_worker_is_not_begun_for_ever(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(estate, 1)
-    started = inventory.start_scan(estate.qa, actor=make.SETUP)
-    monkeypatch.setattr(merging, "_update_and_insert", lambda *_: sys.exit(9))
-    for _ in range(runs.MAX_STARTS + 1):  # the first got further: it listed
+    started = inventory_scan.start_scan(estate.qa, actor=make.SETUP)
+    monkeypatch.setattr(inventory_merge, "_update_and_insert", lambda *_: sys.exit(9))
+    for _ in range(run_driver.MAX_STARTS + 1):  # the first got further: it listed
         with pytest.raises(SystemExit):
-            runs.drive(started.run_id)
+            run_driver.drive(started.run_id)
         Run.objects.filter(pk=started.run_id).update(owner="", lease_until=None)
-    runs.drive(started.run_id)
+    run_driver.drive(started.run_id)
     assert Run.objects.get(pk=started.run_id).error_code == "gave_up"
 
 
@@ -398,7 +398,7 @@ def test_an_old_scan_cannot_undo_a_newer_one(estate: make.Estate) -> None:
     old = scan(estate)
     estate.put(estate.qa, "aaa")
     scan(estate)
-    runs.resume(old.run, actor=make.SETUP)
+    run_driver.resume(old.run, actor=make.SETUP)
     make.work()
     old.run.refresh_from_db()
     assert (old.run.error_code, "aaa" in names()) == ("superseded", True)

@@ -10,7 +10,7 @@ from django_q.models import OrmQ
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Environment, Key, PreparedChange
 from tests import make
 from tests.fakes.cloudflare import FakeCloudflare
@@ -83,7 +83,7 @@ def test_scan_waits_for_cloudflare_and_goes_on(filled: make.Estate) -> None:
 
 
 def test_scan_beside_another_one_is_refused(filled: make.Estate) -> None:
-    inventory.start_scan(filled.qa, actor=make.SETUP)
+    inventory_scan.start_scan(filled.qa, actor=make.SETUP)
     with pytest.raises(CommandError, match="already running") as refused:
         output("scan", "qa/SETTINGS")
     assert refused.value.returncode == 1

@@ -16,12 +16,11 @@ from django_q.models import OrmQ
 from audit import log
 from audit.models import Entry
 from kvops import timing
-from kvops.approvals import gate as approvals
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Notification, NotificationEvent, Person, Run
-from kvops.notifications import outbox as notifications
-from kvops.notifications import senders as messengers
+from kvops.notifications import outbox, senders
 from kvops.notifications.senders import Message, MessageRefused, MessageTryLater, Unclear
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.supervision import sweep
 from kvops.wording import say, translated
 from tests import make
@@ -49,7 +48,7 @@ def qa(slack: FakeSlack, estate: make.Estate) -> Environment:
 
 def post(environment: Environment | None = None, subject: str = "generation:1", **more: object) -> None:
     with log.transaction():
-        notifications.post(
+        outbox.post(
             NotificationEvent.GENERATION_MADE,
             subject=subject,
             title="made",
@@ -65,9 +64,9 @@ def only() -> Notification:
 def deliver() -> None:
     """A round of the sweep and of a worker, whenever the messages are due."""
     Notification.objects.filter(state=State.WAITING).update(next_at=Now())
-    notifications.send_due()
+    outbox.send_due()
     for pk in Notification.objects.order_by("pk").values_list("pk", flat=True):
-        notifications.deliver(pk)
+        outbox.deliver(pk)
     OrmQ.objects.all().delete()
 
 
@@ -82,7 +81,7 @@ def a_day_later(notification: Notification) -> None:
 
 def request(requester: Person, environment: Environment | None = None) -> ApprovalRequest:
     with log.transaction():
-        return approvals.submit(
+        return approval_gate.submit(
             ApprovalRequest.Kind.POLICY,
             subject="x",
             title="x",
@@ -109,13 +108,13 @@ def test_a_request_is_told_in_the_channel_of_its_environment(qa: Environment, pe
 
 def test_a_decision_is_told_to_whoever_asked(people: make.People) -> None:
     asked = request(people.operator)
-    approvals.reject(asked, by=people.reviewer, shown=asked.digest, reason="no")
+    approval_gate.reject(asked, by=people.reviewer, shown=asked.digest, reason="no")
     assert told(NotificationEvent.APPROVAL_DECIDED) == {str(people.operator)}
     assert "Rejected by Reviewer" in Notification.objects.get(event=NotificationEvent.APPROVAL_DECIDED).title
 
 
 def test_who_withdraws_their_own_request_is_not_told(people: make.People) -> None:
-    approvals.withdraw(request(people.operator), by=people.operator)
+    approval_gate.withdraw(request(people.operator), by=people.operator)
     assert told(NotificationEvent.APPROVAL_DECIDED) == set()
 
 
@@ -132,8 +131,8 @@ def test_a_request_about_to_expire_is_told_once(people: make.People) -> None:
 
 def failed(person: Person | None) -> Run:
     with log.transaction():
-        run = runs.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP, person=person)
-    runs.drive(run.pk)
+        run = run_driver.create(Run.Kind.VERIFY, subject="generation:0", label="x", actor=make.SETUP, person=person)
+    run_driver.drive(run.pk)
     return run
 
 
@@ -163,7 +162,7 @@ def test_each_recipient_is_told_once_however_often_it_is_posted(qa: Environment,
 def test_nothing_is_told_when_the_transaction_fails(qa: Environment) -> None:
     def fail() -> None:
         with log.transaction():
-            notifications.post(NotificationEvent.GENERATION_MADE, subject="x:1", title="made", environment=qa)
+            outbox.post(NotificationEvent.GENERATION_MADE, subject="x:1", title="made", environment=qa)
             raise LookupError
 
     with pytest.raises(LookupError):
@@ -174,9 +173,7 @@ def test_nothing_is_told_when_the_transaction_fails(qa: Environment) -> None:
 def test_each_recipient_is_told_in_their_language(qa: Environment, people: make.People) -> None:
     title = say("%(word)s %(n)s", word=translated("Overview"), n=1)
     with log.transaction():
-        notifications.post(
-            NotificationEvent.GENERATION_MADE, subject="x:1", title=title, environment=qa, to=[people.operator]
-        )
+        outbox.post(NotificationEvent.GENERATION_MADE, subject="x:1", title=title, environment=qa, to=[people.operator])
     assert {one.language: one.title for one in Notification.objects.all()} == {"en": "Overview 1", "ja": "概要 1"}
 
 
@@ -202,7 +199,7 @@ def test_a_person_gets_a_mail_that_can_be_told_from_a_repetition(people: make.Pe
 
 def test_the_sweep_rings_once_for_a_message(qa: Environment) -> None:
     post(qa)
-    assert [notifications.send_due(), notifications.send_due()] == [1, 0]
+    assert [outbox.send_due(), outbox.send_due()] == [1, 0]
     assert [row.func() for row in OrmQ.objects.all()] == ["kvops.tasks.deliver"]
 
 
@@ -224,7 +221,7 @@ def test_what_slack_refuses_is_an_alarm_until_a_person_acts(qa: Environment, sla
     post(qa)
     deliver()
     assert (only().state, only().error) == (State.FAILED, "Slack answered 404 channel_not_found.")
-    notifications.try_again(only(), actor=make.SETUP)
+    outbox.try_again(only(), actor=make.SETUP)
     deliver()
     assert slack.texts == ["made"]
     assert list(Entry.objects.filter(subject="generation:1").order_by("seq").values_list("action", flat=True)) == [
@@ -271,7 +268,7 @@ def test_who_sent_it_says_so_although_another_worker_was_to_try_again(qa: Enviro
     Notification.objects.update(state=State.SENDING, tries=1, claimed_at=Now())
     slow = Notification.objects.select_related("environment", "person").get()
     Notification.objects.update(state=State.WAITING, unclear=1)
-    notifications._delivered(slow)
+    outbox._delivered(slow)
     deliver()
     assert (only().state, slack.taken) == (State.DELIVERED, [])
 
@@ -280,18 +277,18 @@ def test_a_given_up_message_is_not_sent(qa: Environment, slack: FakeSlack) -> No
     slack.script.append(Reply(403, b"action_prohibited"))
     post(qa)
     deliver()
-    notifications.drop(only(), actor=make.SETUP)
+    outbox.drop(only(), actor=make.SETUP)
     deliver()
     assert (only().state, slack.taken) == (State.DROPPED, [])
-    with pytest.raises(notifications.NotFailed):
-        notifications.try_again(only(), actor=make.SETUP)
+    with pytest.raises(outbox.NotFailed):
+        outbox.try_again(only(), actor=make.SETUP)
 
 
 def test_an_environment_that_lost_its_channel_says_so(qa: Environment) -> None:
     post(qa)
     Environment.objects.update(slack="")
     deliver()
-    assert only().error == notifications.NO_CHANNEL
+    assert only().error == outbox.NO_CHANNEL
 
 
 def test_a_webhook_that_nothing_names_says_so(qa: Environment) -> None:
@@ -307,7 +304,7 @@ MESSAGE = Message(number=7, title="<!channel> & co", lines=["*bold*"], link="htt
 
 
 def test_a_name_cannot_mention_anybody_in_slack() -> None:
-    built = json.loads(json.dumps(messengers.blocks(MESSAGE)))
+    built = json.loads(json.dumps(senders.blocks(MESSAGE)))
     assert built["text"] == "&lt;!channel&gt; &amp; co"
     header, section, context = built["blocks"]
     assert (header["text"]["type"], section["text"]["type"]) == ("plain_text", "plain_text")
@@ -319,26 +316,26 @@ def test_a_name_cannot_mention_anybody_in_slack() -> None:
 )
 def test_a_webhook_elsewhere_is_refused_and_not_named(webhook: str) -> None:
     with pytest.raises(MessageRefused) as refused:
-        messengers.slack(MESSAGE, webhook)
+        senders.slack(MESSAGE, webhook)
     assert webhook not in str(refused.value).replace("KVOPS_ALLOWED_WEBHOOK_HOSTS", "") or webhook == "x"
 
 
 def test_a_redirect_of_slack_is_not_followed(slack: FakeSlack) -> None:
     slack.script.append(Reply(302, b"", {"Location": slack.webhook}))
     with pytest.raises(MessageRefused, match="302"):
-        messengers.slack(MESSAGE, slack.webhook)
+        senders.slack(MESSAGE, slack.webhook)
     assert slack.asked == 1
 
 
 def test_a_slack_that_nobody_reaches_has_not_taken_it() -> None:
     with pytest.raises(MessageTryLater, match="cannot be reached"):
-        messengers.slack(MESSAGE, "http://127.0.0.1:9/services/webhook-secret")
+        senders.slack(MESSAGE, "http://127.0.0.1:9/services/webhook-secret")
 
 
 def test_a_slack_that_hangs_may_have_taken_it(slack: FakeSlack) -> None:
     slack.script.append(Reply(200, b"ok", hold=timing.MESSAGE_TIMEOUT + 1))
     with pytest.raises(Unclear):
-        messengers.slack(MESSAGE, slack.webhook)
+        senders.slack(MESSAGE, slack.webhook)
 
 
 def test_the_address_of_a_webhook_is_a_secret(
@@ -374,4 +371,4 @@ def test_what_a_mail_server_says_is_one_of_three_things(
 
     monkeypatch.setattr(EmailMessage, "send", fail)
     with pytest.raises(expected):
-        messengers.mail(MESSAGE, "somebody@example.com")
+        senders.mail(MESSAGE, "somebody@example.com")

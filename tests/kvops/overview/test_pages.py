@@ -9,14 +9,14 @@ from django.test.utils import CaptureQueriesContext
 
 from audit import log
 from kvops import timing
-from kvops.approvals import gate as approvals
-from kvops.approvals import prepared_changes as changes
+from kvops.approvals import gate as approval_gate
+from kvops.approvals import prepared_changes
 from kvops.models import ApprovalRequest, Heartbeat, Namespace, Person, Run, Scan, ScanCount
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.supervision import heartbeats
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
-from tests.backups.generations import helpers as copies
+from tests.backups.cleanup import helpers as cleanup_helpers
+from tests.backups.generations import helpers as generation_helpers
 from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.kvops.approvals.evidence import EVIDENCE
 from tests.signing import signed_in
@@ -81,7 +81,7 @@ def test_an_operator_scans_from_here_and_nobody_else(estate: make.Estate, people
 
 def test_a_scan_under_way_is_not_offered_again(estate: make.Estate, people: make.People) -> None:
     with log.transaction():
-        runs.create(Run.Kind.SCAN, subject=f"namespace:{estate.qa.pk}", label="qa/SETTINGS", actor=make.SETUP)
+        run_driver.create(Run.Kind.SCAN, subject=f"namespace:{estate.qa.pk}", label="qa/SETTINGS", actor=make.SETUP)
     assert "Scan under way" in page(people.operator)
     assert 'action="/keys/qa/SETTINGS/scan"' not in page(people.operator)
 
@@ -121,7 +121,7 @@ def waits(person: Person) -> list[int]:
 @pytest.fixture
 def asked(people: make.People) -> ApprovalRequest:
     with log.transaction():
-        return approvals.submit(
+        return approval_gate.submit(
             ApprovalRequest.Kind.DELETE_KEYS,
             subject="stage:1",
             title="Delete 3 keys",
@@ -137,31 +137,31 @@ def test_a_request_waits_for_whoever_can_decide(people: make.People, asked: Appr
 
 
 def test_an_approved_change_waits_for_an_operator(people: make.People) -> None:
-    change = changes.prepare_change(
+    change = prepared_changes.prepare_change(
         ApprovalRequest.Kind.POLICY, definition={"family": []}, summary=["x"], actor=make.SETUP
     )
-    asked = changes.submit_change(change, by=people.operator)
+    asked = prepared_changes.submit_change(change, by=people.operator)
     assert waits(people.operator) == []
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert waits(people.operator) == [asked.pk]
     assert waits(people.reviewer) == []
 
 
 def test_a_stage_waits_for_an_operator_with_its_next_step(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    request = cleaning.asked(people)
+    cleanup_helpers.estate_with_masters(estate)
+    request = cleanup_helpers.asked(people)
     assert page(people.operator).count("Freeze the names") == 1
     assert "Freeze the names" not in page(people.reviewer)
-    cleaning.prepared(request, people)
+    cleanup_helpers.prepared(request, people)
     assert "Submit for approval" in page(people.operator)
 
 
 def test_a_stage_that_waits_for_somebody_else_or_a_run_is_not_shown(estate: make.Estate, people: make.People) -> None:
-    cleaning.estate_with_masters(estate)
-    cleaning.submitted(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     assert "Nothing waits for you." in page(people.operator)
     asked = ApprovalRequest.objects.get()
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert "Start the deletion" in page(people.operator)
 
 
@@ -170,7 +170,7 @@ def test_a_stage_that_waits_for_somebody_else_or_a_run_is_not_shown(estate: make
 
 def test_the_work_under_way_is_shown_and_polled(people: make.People) -> None:
     with log.transaction():
-        run = runs.create(Run.Kind.VERIFY, subject="generation:1", label="qa master:", actor=make.SETUP, total=10)
+        run = run_driver.create(Run.Kind.VERIFY, subject="generation:1", label="qa master:", actor=make.SETUP, total=10)
     assert 'hx-get="/live"' in page(people.auditor)
     moving = signed_in(people.auditor).get("/live")
     assert f'href="/runs/{run.pk}/"' in moving.content.decode()
@@ -245,27 +245,27 @@ def test_keys_nobody_classified_are_an_alarm(estate: make.Estate, people: make.P
 
 
 def test_a_damaged_backup_is_an_alarm_with_its_reason(estate: make.Estate, people: make.People) -> None:
-    copies.backup_of(estate, status="damaged", problem="Entry 3 differs.")
+    generation_helpers.backup_of(estate, status="damaged", problem="Entry 3 differs.")
     shown = page(people.auditor)
     assert "is damaged" in shown
     assert "Entry 3 differs." in shown
 
 
 def test_a_partial_backup_is_an_alarm(estate: make.Estate, people: make.People) -> None:
-    copies.backup_of(estate, status="partial", vanished=2)
+    generation_helpers.backup_of(estate, status="partial", vanished=2)
     assert "is partial" in page(people.auditor)
 
 
 def test_a_backup_nobody_read_back_for_a_day_is_an_alarm(estate: make.Estate, people: make.People) -> None:
-    copies.backup_of(estate)
+    generation_helpers.backup_of(estate)
     assert "was never read back" not in page(people.auditor)
-    copies.backup_of(estate, finished_at=Now() - timedelta(days=2))
+    generation_helpers.backup_of(estate, finished_at=Now() - timedelta(days=2))
     assert "was never read back" in page(people.auditor)
 
 
 def test_a_good_backup_ends_the_alarm_of_an_older_one(estate: make.Estate, people: make.People) -> None:
-    copies.backup_of(estate, status="partial", vanished=2)
-    copies.backup_of(estate, status="verified", verified_at=Now())
+    generation_helpers.backup_of(estate, status="partial", vanished=2)
+    generation_helpers.backup_of(estate, status="verified", verified_at=Now())
     assert "is partial" not in page(people.auditor)
 
 
@@ -278,7 +278,7 @@ def test_the_page_counts_no_keys_and_does_not_grow_with_them(estate: make.Estate
     with CaptureQueriesContext(connection) as few:
         browser.get("/")
     for number in range(20):
-        copies.backup_of(estate, prefixes=[f"master:{number}:"])
+        generation_helpers.backup_of(estate, prefixes=[f"master:{number}:"])
         scanned(estate.qa, legacy=10_000_000)
     with CaptureQueriesContext(connection) as many:
         browser.get("/")

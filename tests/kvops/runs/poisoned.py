@@ -20,10 +20,10 @@ from django.db.models.functions import Now  # noqa: E402
 
 from kvops import timing  # noqa: E402
 from kvops.models import Run  # noqa: E402
-from kvops.runs import driver as runs  # noqa: E402
+from kvops.runs import driver as run_driver  # noqa: E402
 from kvops.runs.lease import Lease  # noqa: E402
 
-WORKERS = runs.MAX_STARTS + 3
+WORKERS = run_driver.MAX_STARTS + 3
 
 
 def die(_lease: Lease) -> None:
@@ -41,7 +41,7 @@ def main(run: int) -> None:
         connection.close()
         pid = os.fork()
         if pid == 0:
-            runs.drive(run)
+            run_driver.drive(run)
             os._exit(0)
         ended.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     print(*ended)

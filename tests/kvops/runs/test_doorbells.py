@@ -21,11 +21,11 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from audit.models import Entry
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
-from tests.backups.cleanup import helpers as cleaning
+from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.clusters import database_url
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.hazard("B29")]
@@ -59,7 +59,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def finished_scan(estate: make.Estate) -> tuple[Run, str]:
     """A scan that is over, and the row that rang for it."""
     estate.put(estate.qa, "master:1")
-    run = inventory.start_scan(estate.qa, actor=make.SETUP).run
+    run = inventory_scan.start_scan(estate.qa, actor=make.SETUP).run
     payload = OrmQ.objects.get().payload
     make.work()
     run.refresh_from_db()
@@ -99,21 +99,21 @@ def test_an_old_row_that_is_restored_does_nothing(estate: make.Estate, cluster: 
 def test_an_old_row_does_not_let_a_deletion_go_on_that_waits_for_a_person(
     estate: make.Estate, people: make.People, cluster: Callable[[], None]
 ) -> None:
-    cleaning.estate_with_masters(estate)
-    run = cleaning.started(cleaning.asked(people), people)
+    cleanup_helpers.estate_with_masters(estate)
+    run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     payload = OrmQ.objects.get().payload
-    runs.request_stop(run, actor=make.SETUP)
+    run_driver.request_stop(run, actor=make.SETUP)
     make.work()
     before = seen(estate, run)
     run_task(payload)
     cluster()
     assert (seen(estate, run), run.state) == (before, "stopped")
-    assert cleaning.journal(estate) == {}
+    assert cleanup_helpers.journal(estate) == {}
 
 
 def test_an_old_row_does_not_shorten_a_wait(estate: make.Estate, cluster: Callable[[], None]) -> None:
     estate.cloudflare.fault("keys", "429", seconds=600)
-    run = inventory.start_scan(estate.qa, actor=make.SETUP).run
+    run = inventory_scan.start_scan(estate.qa, actor=make.SETUP).run
     payload = OrmQ.objects.get().payload
     cluster()
     before = seen(estate, run)
@@ -154,7 +154,7 @@ def test_a_signed_row_would_have_been_executed(cluster: Callable[[], None]) -> N
 
 @pytest.mark.hazard("B30")
 def test_work_that_kills_its_worker_is_given_up_after_five_starts(estate: make.Estate) -> None:
-    run = inventory.start_scan(estate.qa, actor=make.SETUP).run
+    run = inventory_scan.start_scan(estate.qa, actor=make.SETUP).run
     workers = subprocess.run(
         [sys.executable, "-m", "tests.kvops.runs.poisoned", str(run.pk)],
         cwd=settings.BASE_DIR,
@@ -164,6 +164,6 @@ def test_work_that_kills_its_worker_is_given_up_after_five_starts(estate: make.E
         check=True,
     )
     run.refresh_from_db()
-    killed = [-signal.SIGKILL] * runs.MAX_STARTS
+    killed = [-signal.SIGKILL] * run_driver.MAX_STARTS
     assert list(map(int, workers.stdout.split())) == [*killed, 0, 0, 0]
     assert (run.state, run.error_code, estate.cloudflare.journal) == ("failed", "gave_up", [])

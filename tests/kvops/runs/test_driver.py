@@ -15,9 +15,9 @@ from audit.models import Entry
 from kvops import clock, timing
 from kvops.cloudflare import ApiError, RateLimited, TransportError
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from kvops.runs import kinds, outcomes, sweeping
-from kvops.runs import lease as leases
+from kvops.runs import lease as run_lease
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
 from tests import make
@@ -58,7 +58,9 @@ def _our_own_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def create(*, subject: str = "namespace:1", foreground: bool = False) -> Run:
     with log.transaction():
-        return runs.create(Run.Kind.SCAN, subject=subject, label="qa/SETTINGS", actor=OPERATOR, foreground=foreground)
+        return run_driver.create(
+            Run.Kind.SCAN, subject=subject, label="qa/SETTINGS", actor=OPERATOR, foreground=foreground
+        )
 
 
 def again(run: Run) -> Run:
@@ -96,7 +98,7 @@ def raising(error: Exception) -> Step:
 def test_a_run_its_wake_up_task_and_its_entry_are_one_transaction() -> None:
     def create_and_fail() -> None:
         with log.transaction():
-            runs.create(Run.Kind.SCAN, subject="namespace:1", label="x", actor=OPERATOR)
+            run_driver.create(Run.Kind.SCAN, subject="namespace:1", label="x", actor=OPERATOR)
             raise RuntimeError("undo")
 
     with pytest.raises(RuntimeError, match="undo"):
@@ -106,12 +108,12 @@ def test_a_run_its_wake_up_task_and_its_entry_are_one_transaction() -> None:
 
 def test_a_run_outside_a_recorded_transaction_is_refused() -> None:
     with pytest.raises(log.OutsideTransactionError):
-        runs.create(Run.Kind.SCAN, subject="namespace:1", label="x", actor=OPERATOR)
+        run_driver.create(Run.Kind.SCAN, subject="namespace:1", label="x", actor=OPERATOR)
 
 
 def test_a_subject_has_one_open_run_of_a_kind() -> None:
     create()
-    with pytest.raises(runs.AlreadyOpen):
+    with pytest.raises(run_driver.AlreadyOpen):
         create()
 
 
@@ -125,30 +127,30 @@ def test_a_foreground_run_has_no_wake_up_task() -> None:
 
 def test_a_lease_starts_a_new_epoch() -> None:
     run = create()
-    lease = leases.take(run.pk)
+    lease = run_lease.take(run.pk)
     assert lease is not None
-    assert (again(run).state, run.epoch, run.starts, run.owner) == ("running", 1, 1, leases.worker_name())
+    assert (again(run).state, run.epoch, run.starts, run.owner) == ("running", 1, 1, run_lease.worker_name())
 
 
 def test_a_run_that_somebody_holds_is_left_alone() -> None:
     run = create()
-    leases.take(run.pk)
-    assert leases.take(run.pk) is None
+    run_lease.take(run.pk)
+    assert run_lease.take(run.pk) is None
     assert again(run).epoch == 1
 
 
 def test_a_lease_that_ran_out_is_not_taken_over_while_a_request_may_be_under_way() -> None:
     run = create()
-    leases.take(run.pk)
+    run_lease.take(run.pk)
     lose(run, seconds=timing.REQUEST_TIMEOUT - 1)
-    assert leases.take(run.pk) is None
+    assert run_lease.take(run.pk) is None
 
 
 def test_a_lease_that_ran_out_is_taken_over_after_the_longest_request() -> None:
     run = create()
-    leases.take(run.pk)
+    run_lease.take(run.pk)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    lease = leases.take(run.pk)
+    lease = run_lease.take(run.pk)
     assert lease is not None
     assert lease.epoch == 2
     assert actions(run) == ["run.created", "run.taken_over"]
@@ -156,9 +158,9 @@ def test_a_lease_that_ran_out_is_taken_over_after_the_longest_request() -> None:
 
 def test_the_lost_owner_can_write_nothing_more() -> None:
     run = create()
-    old = leases.take(run.pk)
+    old = run_lease.take(run.pk)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    leases.take(run.pk)
+    run_lease.take(run.pk)
     assert old is not None
     with pytest.raises(outcomes.LeaseLost), old.checkpoint(done=7):
         pass
@@ -167,7 +169,7 @@ def test_the_lost_owner_can_write_nothing_more() -> None:
 
 def test_a_checkpoint_keeps_progress_and_effects_together() -> None:
     run = create()
-    lease = leases.take(run.pk)
+    lease = run_lease.take(run.pk)
     assert lease is not None
     with pytest.raises(RuntimeError, match="undo"), lease.checkpoint(done=7):
         raise RuntimeError("undo")
@@ -176,7 +178,7 @@ def test_a_checkpoint_keeps_progress_and_effects_together() -> None:
 
 def test_a_checkpoint_prolongs_the_lease() -> None:
     run = create()
-    lease = leases.take(run.pk)
+    lease = run_lease.take(run.pk)
     lose(run, seconds=0)
     assert lease is not None
     with lease.checkpoint(done=1):
@@ -188,7 +190,7 @@ def test_a_checkpoint_prolongs_the_lease() -> None:
 
 def test_a_lease_is_not_trusted_for_as_long_as_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     run = create()
-    lease = leases.take(run.pk)
+    lease = run_lease.take(run.pk)
     assert lease is not None
     lease.insist()
     monkeypatch.setattr(lease, "_trusted_until", 0.0)
@@ -202,7 +204,7 @@ def test_trust_counts_from_when_the_lease_was_asked_for(monkeypatch: pytest.Monk
     real = time.monotonic
     # The first look at the clock is the asking; whoever is paused behind it has lost that time.
     monkeypatch.setattr(time, "monotonic", lambda: next(late, real()))
-    lease = leases.take(run.pk)
+    lease = run_lease.take(run.pk)
     assert lease is not None
     with pytest.raises(outcomes.LeaseLost):
         lease.insist()
@@ -214,7 +216,7 @@ def test_trust_ends_a_whole_request_before_the_lease() -> None:
 
 def test_the_epoch_of_a_run_never_goes_back() -> None:
     run = create()
-    leases.take(run.pk)
+    run_lease.take(run.pk)
     with pytest.raises(IntegrityError), transaction.atomic():
         Run.objects.filter(pk=run.pk).update(epoch=0)
 
@@ -231,7 +233,7 @@ def test_the_next_step_is_queued_with_the_progress_of_this_one() -> None:
             pass
 
     steps.append(step)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.owner, run.done, run.cursor) == ("running", "", 5, {"page": "2"})
     assert OrmQ.objects.count() == 1
 
@@ -239,14 +241,14 @@ def test_the_next_step_is_queued_with_the_progress_of_this_one() -> None:
 def test_a_finished_run_has_its_result_and_an_entry() -> None:
     run = create()
     steps.append(lambda _lease: Done({"keys": 3}))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.result, run.owner) == ("succeeded", {"keys": 3}, "")
     assert actions(run) == ["run.created", "run.finished"]
 
 
 def test_whoever_waits_for_the_end_is_told_within_its_transaction() -> None:
     run = create()
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert [told.pk for told in finished] == [run.pk]
 
 
@@ -256,28 +258,28 @@ def test_a_run_is_not_finished_when_what_follows_fails(monkeypatch: pytest.Monke
     )
     monkeypatch.setitem(kinds.KINDS, Run.Kind.SCAN, kind)
     run = create()
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "hook")
     assert actions(run) == ["run.created", "run.failed"]
 
 
 def test_a_run_that_is_over_is_not_started_again_by_a_late_wake_up_task() -> None:
     run = create()
-    runs.drive(run.pk)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
+    run_driver.drive(run.pk)
     assert again(run).epoch == 1
 
 
 def test_a_worker_leaves_a_foreground_run_alone() -> None:
     run = create(foreground=True)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert again(run).state == "queued"
 
 
 def test_a_foreground_run_goes_to_its_end_without_the_queue() -> None:
     run = create(foreground=True)
     steps.extend([lambda _lease: Again(), lambda _lease: Again(wait=0.01), lambda _lease: Done()])
-    seen = [step.state for step in runs.drive_to_the_end(run)]
+    seen = [step.state for step in run_driver.drive_to_the_end(run)]
     assert (seen[-1], OrmQ.objects.count()) == ("succeeded", 0)
 
 
@@ -287,23 +289,23 @@ def test_a_foreground_run_goes_to_its_end_without_the_queue() -> None:
 def test_a_run_that_waits_is_not_due_before_its_time() -> None:
     run = create()
     steps.append(lambda _lease: Again(wait=60))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert again(run).wake_at is not None
-    assert leases.take(run.pk) is None
+    assert run_lease.take(run.pk) is None
 
 
 def test_a_run_whose_wait_is_over_goes_on() -> None:
     run = create()
     steps.append(lambda _lease: Again(wait=60))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     Run.objects.filter(pk=run.pk).update(wake_at=Now())
-    assert leases.take(run.pk) is not None
+    assert run_lease.take(run.pk) is not None
 
 
 def test_waiting_for_the_request_limit_is_no_failed_start() -> None:
     run = create()
     steps.append(raising(RateLimited("wait", retry_after=30)))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.starts) == ("running", 0)
     assert run.wake_at is not None
     assert 25 < clock.seconds_until(run.wake_at) <= 30
@@ -318,7 +320,7 @@ def test_the_request_limit_may_be_met_after_a_checkpoint() -> None:
         raise RateLimited("wait", retry_after=30)
 
     steps.append(step)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.owner, run.starts, run.done) == ("running", "", 0, 5)
 
 
@@ -333,7 +335,7 @@ def test_the_request_limit_may_be_met_after_a_checkpoint() -> None:
 def test_what_may_pass_is_tried_again_later_and_is_no_failed_start(error: Exception) -> None:
     run = create()
     steps.append(raising(error))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.starts, run.tries) == ("running", 0, 1)
     assert run.wake_at is not None
 
@@ -350,7 +352,7 @@ def test_what_may_pass_is_tried_again_later_and_is_no_failed_start(error: Except
 def test_a_database_that_failed_is_tried_again_later(error: Exception) -> None:
     run = create()
     steps.append(raising(error))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.starts, run.tries) == ("running", 0, 1)
     assert run.wake_at is not None
 
@@ -359,7 +361,7 @@ def test_a_step_that_only_waits_is_no_step_forward_and_no_start_in_vain() -> Non
     run = create()
     Run.objects.filter(pk=run.pk).update(starts=2, tries=3)
     steps.append(lambda _: Again(wait=30.0))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.starts, run.tries) == ("running", 2, 3)
 
 
@@ -372,7 +374,7 @@ def test_a_step_whose_last_commit_arrived_though_its_answer_was_lost_has_ended()
         raise OperationalError("the connection is closed")
 
     steps.append(step)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.owner, run.done, run.note) == ("running", "", 5, "")
 
 
@@ -382,7 +384,7 @@ def waits(error: Exception, times: int) -> list[float]:
     for _ in range(times):
         steps.append(raising(error))
         Run.objects.filter(pk=run.pk).update(wake_at=None)
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
         assert again(run).wake_at is not None
         found.append(clock.seconds_until(run.wake_at or clock.now()))
     return found
@@ -401,24 +403,24 @@ def test_a_server_that_says_how_long_to_wait_is_obeyed() -> None:
 
 def test_twenty_tries_without_getting_further_are_the_end() -> None:
     run = create()
-    for _ in range(runs.MAX_TRIES + 1):
+    for _ in range(run_driver.MAX_TRIES + 1):
         steps.append(raising(outcomes.TryLater("R2 does not answer.")))
         Run.objects.filter(pk=run.pk).update(wake_at=None)
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "gave_up")
     assert "R2 does not answer." in run.error
 
 
 def test_five_starts_that_ended_the_worker_are_the_end() -> None:
     run = create()
-    Run.objects.filter(pk=run.pk).update(starts=runs.MAX_STARTS)
-    runs.drive(run.pk)
+    Run.objects.filter(pk=run.pk).update(starts=run_driver.MAX_STARTS)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.error_code, run.starts) == ("failed", "gave_up", 6)
 
 
 def test_a_checkpoint_forgives_earlier_starts() -> None:
     run = create()
-    Run.objects.filter(pk=run.pk).update(starts=runs.MAX_STARTS - 1)
+    Run.objects.filter(pk=run.pk).update(starts=run_driver.MAX_STARTS - 1)
 
     def step(lease: Lease) -> Again:
         with lease.checkpoint(done=1):
@@ -426,7 +428,7 @@ def test_a_checkpoint_forgives_earlier_starts() -> None:
         return Again()
 
     steps.append(step)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert again(run).starts == 0
 
 
@@ -447,14 +449,14 @@ def roll_back(lease: Lease) -> None:
 def test_an_intent_is_no_step_forward_and_neither_is_what_was_rolled_back(step: Step) -> None:
     run = create()
     Run.objects.filter(pk=run.pk).update(starts=2)
-    for tries in range(1, runs.MAX_TRIES + 1):
+    for tries in range(1, run_driver.MAX_TRIES + 1):
         steps.append(step)
         Run.objects.filter(pk=run.pk).update(wake_at=None)
-        runs.drive(run.pk)
+        run_driver.drive(run.pk)
         assert (again(run).starts, run.tries) == (2, tries)
     steps.append(step)
     Run.objects.filter(pk=run.pk).update(wake_at=None)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "gave_up")
 
 
@@ -466,12 +468,12 @@ def test_a_worker_that_dies_after_each_intent_is_not_started_for_ever() -> None:
             pass
         raise KeyboardInterrupt
 
-    for _ in range(runs.MAX_STARTS):
+    for _ in range(run_driver.MAX_STARTS):
         steps.append(die)
         with pytest.raises(KeyboardInterrupt):
-            runs.drive(run.pk)
+            run_driver.drive(run.pk)
         lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "gave_up")
 
 
@@ -485,14 +487,14 @@ def test_waiting_for_the_request_limit_after_an_intent_counts_neither_as_a_start
         raise RateLimited("slow down", retry_after=1)
 
     steps.append(step)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.starts, run.tries) == ("running", 2, 3)
 
 
 def test_an_answer_that_blames_the_request_fails_the_run_with_its_sentence() -> None:
     run = create()
     steps.append(raising(ApiError("Authentication error", status=403)))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "cloudflare")
     assert "Authentication error" in run.error
 
@@ -500,7 +502,7 @@ def test_an_answer_that_blames_the_request_fails_the_run_with_its_sentence() -> 
 def test_an_unforeseen_error_fails_the_run_without_its_text() -> None:
     run = create()
     steps.append(raising(ValueError("a value nobody should read here")))
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.error_code) == ("failed", "unexpected")
     assert "ValueError" in run.error
     assert "nobody should read" not in run.error
@@ -513,12 +515,12 @@ def test_a_stop_takes_effect_at_the_next_checkpoint() -> None:
     run = create()
 
     def step(lease: Lease) -> None:
-        runs.request_stop(run, actor=OPERATOR)
+        run_driver.request_stop(run, actor=OPERATOR)
         with lease.checkpoint(done=99):
             pass
 
     steps.append(step)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert (again(run).state, run.done, run.stop_requested_by) == ("stopped", 0, "")
     assert actions(run) == ["run.created", "run.stop_requested", "run.stopped"]
 
@@ -526,26 +528,26 @@ def test_a_stop_takes_effect_at_the_next_checkpoint() -> None:
 def test_a_run_that_waits_is_stopped_at_once() -> None:
     run = create()
     steps.append(lambda _lease: Again(wait=600))
-    runs.drive(run.pk)
-    runs.request_stop(run, actor=OPERATOR)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
+    run_driver.request_stop(run, actor=OPERATOR)
+    run_driver.drive(run.pk)
     assert again(run).state == "stopped"
 
 
 def test_a_stop_is_asked_for_once() -> None:
     run = create()
-    runs.request_stop(run, actor=OPERATOR)
-    with pytest.raises(runs.NotResumable):
-        runs.request_stop(run, actor=OPERATOR)
+    run_driver.request_stop(run, actor=OPERATOR)
+    with pytest.raises(run_driver.NotResumable):
+        run_driver.request_stop(run, actor=OPERATOR)
 
 
 def test_a_resumed_run_is_the_same_run_in_a_later_epoch() -> None:
     run = create()
     steps.append(raising(outcomes.RunError("odd", "Something is odd.")))
-    runs.drive(run.pk)
-    runs.resume(run, actor=OPERATOR)
+    run_driver.drive(run.pk)
+    run_driver.resume(run, actor=OPERATOR)
     assert (again(run).state, run.epoch, run.error, run.starts) == ("queued", 2, "", 0)
-    runs.drive(run.pk)
+    run_driver.drive(run.pk)
     assert again(run).state == "succeeded"
 
 
@@ -553,18 +555,18 @@ def test_a_resumed_run_is_the_same_run_in_a_later_epoch() -> None:
 def test_only_what_failed_or_stopped_can_be_resumed(state: str) -> None:
     run = create()
     if state == "succeeded":
-        runs.drive(run.pk)
-    with pytest.raises(runs.NotResumable):
-        runs.resume(run, actor=OPERATOR)
+        run_driver.drive(run.pk)
+    with pytest.raises(run_driver.NotResumable):
+        run_driver.resume(run, actor=OPERATOR)
 
 
 def test_a_run_is_not_resumed_beside_a_newer_one() -> None:
     old = create()
     steps.append(raising(outcomes.RunError("odd", "Something is odd.")))
-    runs.drive(old.pk)
+    run_driver.drive(old.pk)
     create()
-    with pytest.raises(runs.NotResumable):
-        runs.resume(old, actor=OPERATOR)
+    with pytest.raises(run_driver.NotResumable):
+        run_driver.resume(old, actor=OPERATOR)
 
 
 # The sweep
@@ -585,7 +587,7 @@ def test_a_wait_that_is_over_is_rung_once() -> None:
 
 def test_a_lost_worker_is_found_by_the_sweep() -> None:
     run = create()
-    leases.take(run.pk)
+    run_lease.take(run.pk)
     forget_the_wake_up_task(run)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
     forget_the_wake_up_task(run)
@@ -594,7 +596,7 @@ def test_a_lost_worker_is_found_by_the_sweep() -> None:
 
 def test_a_working_run_is_not_rung() -> None:
     run = create()
-    leases.take(run.pk)
+    run_lease.take(run.pk)
     forget_the_wake_up_task(run)
     assert sweeping.wake_due() == 0
 
@@ -607,12 +609,12 @@ def test_a_foreground_run_is_never_rung() -> None:
 
 def test_a_foreground_run_whose_command_is_gone_is_closed_and_can_go_on_in_a_worker() -> None:
     run = create(foreground=True)
-    leases.take(run.pk, foreground=True)
+    run_lease.take(run.pk, foreground=True)
     lose(run, seconds=timing.REQUEST_TIMEOUT + 1)
     assert sweeping.close_abandoned() == 1
     assert (again(run).state, run.error_code) == ("failed", "abandoned")
-    runs.resume(run, actor=OPERATOR)
-    runs.drive(run.pk)
+    run_driver.resume(run, actor=OPERATOR)
+    run_driver.drive(run.pk)
     assert again(run).state == "succeeded"
 
 
@@ -624,7 +626,7 @@ def test_a_foreground_run_that_never_started_is_closed() -> None:
 
 def test_a_foreground_run_at_work_is_not_closed() -> None:
     run = create(foreground=True)
-    leases.take(run.pk, foreground=True)
+    run_lease.take(run.pk, foreground=True)
     forget_the_wake_up_task(run)
     assert sweeping.close_abandoned() == 0
 

@@ -6,8 +6,8 @@ from django.urls import reverse
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.approvals import emergency_release as releasing
-from kvops.approvals import gate as approvals
+from kvops.approvals import emergency_release
+from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, EmergencyStop, Environment, Role
 from kvops.runs import emergency, outcomes
 from tests import make
@@ -28,9 +28,9 @@ def stop(qa: Environment, people: make.People) -> EmergencyStop:
 
 def released(stop: EmergencyStop, people: make.People) -> ApprovalRequest:
     """Asked for by the operator, approved by the reviewer, put in force by the operator."""
-    asked = releasing.ask(stop.environment, by=people.operator, reason="It was the cache of a phone.")
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
-    releasing.use(asked, by=people.operator)
+    asked = emergency_release.ask(stop.environment, by=people.operator, reason="It was the cache of a phone.")
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
+    emergency_release.use(asked, by=people.operator)
     return asked
 
 
@@ -68,35 +68,35 @@ def test_two_people_release_it(stop: EmergencyStop, people: make.People) -> None
 
 def test_who_asks_for_the_release_cannot_approve_it(stop: EmergencyStop, people: make.People) -> None:
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
-    asked = releasing.ask(stop.environment, by=both, reason="x")
-    with pytest.raises(approvals.ApprovalRefused, match="another person must decide"):
-        approvals.approve(asked, by=both, shown=asked.digest)
+    asked = emergency_release.ask(stop.environment, by=both, reason="x")
+    with pytest.raises(approval_gate.ApprovalRefused, match="another person must decide"):
+        approval_gate.approve(asked, by=both, shown=asked.digest)
 
 
 def test_a_release_that_nobody_approved_is_refused(stop: EmergencyStop, people: make.People) -> None:
-    asked = releasing.ask(stop.environment, by=people.operator, reason="x")
-    with pytest.raises(approvals.ApprovalRefused, match="not approved"):
-        releasing.use(asked, by=people.operator)
+    asked = emergency_release.ask(stop.environment, by=people.operator, reason="x")
+    with pytest.raises(approval_gate.ApprovalRefused, match="not approved"):
+        emergency_release.use(asked, by=people.operator)
     assert emergency.stop_in_force(stop.environment)
 
 
 def test_an_approval_releases_only_its_own_stop(stop: EmergencyStop, people: make.People) -> None:
-    first = releasing.ask(stop.environment, by=people.operator, reason="x")
-    approvals.approve(first, by=people.reviewer, shown=first.digest)
-    approvals.withdraw(first, by=people.operator)
+    first = emergency_release.ask(stop.environment, by=people.operator, reason="x")
+    approval_gate.approve(first, by=people.reviewer, shown=first.digest)
+    approval_gate.withdraw(first, by=people.operator)
     released(stop, people)
     emergency.press(stop.environment, by=people.reviewer)
-    with pytest.raises(approvals.ApprovalRefused, match="another stop"):
-        releasing.use(first, by=people.operator)
+    with pytest.raises(approval_gate.ApprovalRefused, match="another stop"):
+        emergency_release.use(first, by=people.operator)
 
 
 def test_a_release_is_asked_for_with_a_reason_and_only_while_it_is_on(
     stop: EmergencyStop, people: make.People, estate: make.Estate
 ) -> None:
-    with pytest.raises(approvals.ApprovalRefused, match="Say why"):
-        releasing.ask(stop.environment, by=people.operator, reason=" ")
-    with pytest.raises(approvals.ApprovalRefused, match="Production is not stopped"):
-        releasing.ask(estate.production.environment, by=people.operator, reason="x")
+    with pytest.raises(approval_gate.ApprovalRefused, match="Say why"):
+        emergency_release.ask(stop.environment, by=people.operator, reason=" ")
+    with pytest.raises(approval_gate.ApprovalRefused, match="Production is not stopped"):
+        emergency_release.ask(estate.production.environment, by=people.operator, reason="x")
 
 
 def test_one_click_on_the_page_stops(qa: Environment, people: make.People) -> None:
@@ -125,7 +125,7 @@ def test_the_release_is_asked_for_approved_and_used_on_the_pages(stop: Emergency
     page = operator.post(reverse("environment-release", args=["qa"]), {"reason": "All well"}, follow=True)
     assert "Why it can go on" in page.content.decode()
     asked = ApprovalRequest.objects.get(kind=ApprovalRequest.Kind.RELEASE_STOP)
-    approvals.approve(asked, by=people.reviewer, shown=asked.digest)
+    approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     assert "Release the stop" in operator.get(reverse("approval", args=[asked.pk])).content.decode()
     assert asked.title in operator.get("/").content.decode()
     operator.post(reverse("approval-apply", args=[asked.pk]))

@@ -7,7 +7,7 @@ from audit import log
 from audit.models import Entry
 from kvops.connections.budget import SharedBudget
 from kvops.models import Run
-from kvops.runs import driver as runs
+from kvops.runs import driver as run_driver
 from tests import make
 from tests.signing import said, signed_in
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 def create(people: make.People, subject: str = "generation:1", kind: Run.Kind = Run.Kind.VERIFY) -> Run:
     with log.transaction():
-        return runs.create(
+        return run_driver.create(
             kind,
             subject=subject,
             label="master: of qa/SETTINGS",
@@ -54,7 +54,7 @@ def test_the_newest_run_comes_first(people: make.People) -> None:
 
 def test_the_address_filters(estate: make.Estate, people: make.People) -> None:
     with log.transaction():
-        qa = runs.create(
+        qa = run_driver.create(
             Run.Kind.SCAN, subject="namespace:1", label="x", actor=make.SETUP, environment=estate.qa.environment
         )
     broken = failed(people)
@@ -104,7 +104,7 @@ def test_a_run_leads_to_its_subject_and_its_record(estate: make.Estate, people: 
 def test_a_run_shows_what_is_left_of_the_request_budget(estate: make.Estate, people: make.People) -> None:
     run = create(people)
     with log.transaction():
-        run = runs.create(
+        run = run_driver.create(
             Run.Kind.SCAN, subject="namespace:1", label="x", actor=make.SETUP, environment=estate.qa.environment
         )
     assert "960 of 960" in signed_in(people.auditor).get(f"/runs/{run.pk}/").content.decode()

@@ -10,8 +10,8 @@ from audit import log
 from audit.models import Entry
 from kvops import clock, timing
 from kvops.models import Environment, Firing, Notification, NotificationEvent, Run, Schedule
-from kvops.runs import driver as runs
-from kvops.schedules import jobs as schedules
+from kvops.runs import driver as run_driver
+from kvops.schedules import jobs as schedule_jobs
 from kvops.schedules import punctuality
 from kvops.schedules.jobs import Begun, ScheduledJob, ScheduleRefused
 from tests import make
@@ -30,13 +30,13 @@ def begin(environment: Environment | None, actor: log.Actor) -> Begun:
             raise answer
         return answer
     number = Run.objects.count()
-    return Begun([runs.create(Run.Kind.VERIFY, subject=f"generation:{number}", label="x", actor=actor)])
+    return Begun([run_driver.create(Run.Kind.VERIFY, subject=f"generation:{number}", label="x", actor=actor)])
 
 
 @pytest.fixture(autouse=True)
 def _our_own_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(
-        schedules, "JOBS", {"job": ScheduledJob("The job", f"{__name__}.begin", "0 3 * * *", each=False)}
+        schedule_jobs, "JOBS", {"job": ScheduledJob("The job", f"{__name__}.begin", "0 3 * * *", each=False)}
     )
     yield
     answers.clear()
@@ -44,12 +44,12 @@ def _our_own_job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def schedule(db: None) -> Schedule:
-    schedules.provide()
+    schedule_jobs.provide()
     return Schedule.objects.get()
 
 
 def fire(at: datetime) -> list[Firing]:
-    schedules.fire_due(at)
+    schedule_jobs.fire_due(at)
     return list(Firing.objects.order_by("due_at"))
 
 
@@ -60,9 +60,9 @@ def finish(state: str = "succeeded") -> None:
 
 
 def test_every_environment_gets_its_schedules_once(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(schedules.JOBS, "each", ScheduledJob("x", f"{__name__}.begin", "0 4 * * *"))
-    schedules.provide()
-    schedules.provide()
+    monkeypatch.setitem(schedule_jobs.JOBS, "each", ScheduledJob("x", f"{__name__}.begin", "0 4 * * *"))
+    schedule_jobs.provide()
+    schedule_jobs.provide()
     assert sorted(map(str, Schedule.objects.all())) == ["job", "production each", "qa each"]
     assert {one.zone for one in Schedule.objects.all()} == {"Asia/Tokyo"}
 
@@ -80,8 +80,8 @@ def test_what_is_due_starts_its_runs_once(schedule: Schedule) -> None:
 
 
 def test_two_sweeps_that_saw_it_due_start_it_once(schedule: Schedule) -> None:
-    assert schedules.fire(schedule.pk, schedule.next_at)
-    assert not schedules.fire(schedule.pk, schedule.next_at)
+    assert schedule_jobs.fire(schedule.pk, schedule.next_at)
+    assert not schedule_jobs.fire(schedule.pk, schedule.next_at)
     assert Run.objects.count() == 1
 
 
@@ -133,7 +133,7 @@ def test_a_job_that_breaks_has_done_nothing_and_says_so(schedule: Schedule) -> N
 def test_a_database_that_fails_leaves_it_due(schedule: Schedule, error: DatabaseError) -> None:
     answers.append(error)
     with pytest.raises(type(error)):
-        schedules.fire_due(schedule.next_at)
+        schedule_jobs.fire_due(schedule.next_at)
     assert [one.outcome for one in fire(schedule.next_at)] == ["started"]
 
 
@@ -146,9 +146,9 @@ def test_a_job_without_anything_to_do_says_so(schedule: Schedule) -> None:
 
 
 def test_a_paused_schedule_starts_nothing_and_misses_nothing(schedule: Schedule, people: make.People) -> None:
-    schedules.pause(schedule, reason="migration", by=people.operator)
+    schedule_jobs.pause(schedule, reason="migration", by=people.operator)
     assert fire(schedule.next_at + 2 * DAY) == []
-    schedules.unpause(schedule, by=people.operator)
+    schedule_jobs.unpause(schedule, by=people.operator)
     assert fire(clock.now()) == []
     assert Schedule.objects.get().next_at == schedule.next_at
     actions = Entry.objects.filter(subject=f"schedule:{schedule.pk}").order_by("seq").values_list("action", flat=True)
@@ -157,20 +157,20 @@ def test_a_paused_schedule_starts_nothing_and_misses_nothing(schedule: Schedule,
 
 def test_a_pause_needs_a_reason_and_an_operator(schedule: Schedule, people: make.People) -> None:
     with pytest.raises(ScheduleRefused, match="why"):
-        schedules.pause(schedule, reason=" ", by=people.operator)
+        schedule_jobs.pause(schedule, reason=" ", by=people.operator)
     with pytest.raises(ScheduleRefused, match="operator"):
-        schedules.pause(schedule, reason="x", by=people.reviewer)
+        schedule_jobs.pause(schedule, reason="x", by=people.reviewer)
     with pytest.raises(ScheduleRefused, match="not paused"):
-        schedules.unpause(schedule, by=people.operator)
+        schedule_jobs.unpause(schedule, by=people.operator)
 
 
 def test_a_change_counts_from_now_on_and_is_recorded(schedule: Schedule, people: make.People) -> None:
-    schedules.change(schedule, expression=" */5 *  * * * ", zone="UTC", by=people.operator)
+    schedule_jobs.change(schedule, expression=" */5 *  * * * ", zone="UTC", by=people.operator)
     schedule.refresh_from_db()
     assert (schedule.expression, schedule.next_at.minute % 5) == ("*/5 * * * *", 0)
     assert Entry.objects.get(action="schedule.changed").details["before"]["expression"] == "0 3 * * *"
     with pytest.raises(ScheduleRefused, match="five fields"):
-        schedules.change(schedule, expression="often", zone="UTC", by=people.operator)
+        schedule_jobs.change(schedule, expression="often", zone="UTC", by=people.operator)
 
 
 # How it stands

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from kvops.models import Run, Schedule
-from kvops.schedules import jobs as schedules
+from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.signing import signed_in
 
@@ -21,9 +21,9 @@ def operator(people: make.People) -> Client:
 @pytest.fixture
 def schedule(estate: make.Estate) -> Schedule:
     """The scan of QA, which was due."""
-    schedules.provide()
+    schedule_jobs.provide()
     found = Schedule.objects.get(job="scan", environment__slug="qa")
-    schedules.fire(found.pk, found.next_at)
+    schedule_jobs.fire(found.pk, found.next_at)
     return found
 
 

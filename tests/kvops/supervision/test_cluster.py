@@ -15,11 +15,11 @@ from django_q.models import OrmQ
 from pytest_django import Settings
 
 from kvops import queue, tasks, timing
-from kvops.inventory import scan as inventory
+from kvops.inventory import scan as inventory_scan
 from kvops.management.commands import worker as worker_command
 from kvops.models import Heartbeat, Run
-from kvops.runs import lease as leases
-from kvops.supervision import cluster as supervision
+from kvops.runs import lease as run_lease
+from kvops.supervision import cluster as worker_cluster
 from kvops.supervision import heartbeats, sweep
 from tests import make
 from tests.clusters import Worker, alive, until
@@ -36,7 +36,7 @@ def worker(transactional_db: None, estate: make.Estate, tmp_path: Path) -> Itera
 
 def scan(estate: make.Estate) -> Run:
     estate.put(estate.qa, "master:1")
-    return inventory.start_scan(estate.qa, actor=make.SETUP).run
+    return inventory_scan.start_scan(estate.qa, actor=make.SETUP).run
 
 
 def state(run: Run) -> str:
@@ -109,22 +109,22 @@ def test_a_cluster_ends_when_its_supervisor_was_killed(worker: Worker) -> None:
 
 
 @pytest.fixture
-def cluster(db: None, settings: Settings, tmp_path: Path) -> Iterator[supervision.Cluster]:
+def cluster(db: None, settings: Settings, tmp_path: Path) -> Iterator[worker_cluster.Cluster]:
     settings.BASE_DIR = tmp_path
     (tmp_path / "manage.py").write_text(STAND_IN)
-    started = supervision.Cluster()
+    started = worker_cluster.Cluster()
     started.start()
     until("the stand-in has forked", lambda: bool(main(started).children()))
     yield started
     started.stop()
 
 
-def main(cluster: supervision.Cluster) -> psutil.Process:
+def main(cluster: worker_cluster.Cluster) -> psutil.Process:
     assert cluster._process is not None
     return psutil.Process(cluster._process.pid)
 
 
-def sentinel(cluster: supervision.Cluster) -> psutil.Process:
+def sentinel(cluster: worker_cluster.Cluster) -> psutil.Process:
     return main(cluster).children()[0]
 
 
@@ -139,50 +139,52 @@ def sent(*, seconds_ago: float) -> None:
 
 
 def canaries() -> int:
-    return sum(row.func() == supervision.CANARY for row in OrmQ.objects.all())
+    return sum(row.func() == worker_cluster.CANARY for row in OrmQ.objects.all())
 
 
 def work_in(process: psutil.Process) -> None:
     """Let a run be worked on by the process."""
-    host = leases.worker_name().rpartition(":")[0]
+    host = run_lease.worker_name().rpartition(":")[0]
     lease = {"owner": f"{host}:{process.pid}", "lease_until": Now() + timedelta(seconds=60)}
     Run.objects.create(kind="scan", subject="x", label="x", actor="x", state="running", **lease)
 
 
-def test_a_cluster_that_was_just_started_is_given_a_canary_and_time(cluster: supervision.Cluster) -> None:
+def test_a_cluster_that_was_just_started_is_given_a_canary_and_time(cluster: worker_cluster.Cluster) -> None:
     assert cluster.trouble() == ""
     assert canaries() == 1
 
 
-def test_a_canary_that_does_not_come_back_is_trouble(cluster: supervision.Cluster) -> None:
+def test_a_canary_that_does_not_come_back_is_trouble(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
     sent(seconds_ago=timing.CANARY_LATE + 1)
     assert cluster.trouble() == f"The cluster executed nothing for {timing.CANARY_LATE + 1:.0f} s."
 
 
-def test_any_task_that_comes_back_is_as_good_as_the_canary(cluster: supervision.Cluster) -> None:
+def test_any_task_that_comes_back_is_as_good_as_the_canary(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
     sent(seconds_ago=timing.CANARY_LATE + 1)
     tasks.came_back(None)
     assert cluster.trouble() == ""
 
 
-def test_a_cluster_whose_workers_are_in_long_steps_is_left_alone(cluster: supervision.Cluster) -> None:
+def test_a_cluster_whose_workers_are_in_long_steps_is_left_alone(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
     sent(seconds_ago=timing.CANARY_LATE + 1)
     work_in(sentinel(cluster))
     assert cluster.trouble() == ""
 
 
-def test_no_step_excuses_silence_for_ever(cluster: supervision.Cluster) -> None:
+def test_no_step_excuses_silence_for_ever(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
-    sent(seconds_ago=timing.CANARY_LATE + supervision.PATIENCE + 1)
+    sent(seconds_ago=timing.CANARY_LATE + worker_cluster.PATIENCE + 1)
     work_in(sentinel(cluster))
     assert "executed nothing" in cluster.trouble()
 
 
 @pytest.mark.hazard("B30")
-def test_the_worker_does_the_rounds_of_a_sweep_that_is_gone(cluster: supervision.Cluster, estate: make.Estate) -> None:
+def test_the_worker_does_the_rounds_of_a_sweep_that_is_gone(
+    cluster: worker_cluster.Cluster, estate: make.Estate
+) -> None:
     run = scan(estate)
     OrmQ.objects.all().delete()
     Run.objects.update(task_sent_at=Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + 1))
@@ -199,15 +201,15 @@ def test_the_worker_leaves_the_rounds_to_a_sweep_that_runs() -> None:
     assert not sweep.stand_in()
 
 
-def test_silence_while_nobody_sent_a_canary_is_no_trouble(cluster: supervision.Cluster) -> None:
+def test_silence_while_nobody_sent_a_canary_is_no_trouble(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
     tasks.came_back(None)
     Heartbeat.objects.update(at=F("at") - timedelta(days=1))
     assert cluster.trouble() == ""
-    assert supervision.canary_waits_since() is not None
+    assert worker_cluster.canary_waits_since() is not None
 
 
-def test_a_process_that_is_gone_is_trouble_at_the_next_look(cluster: supervision.Cluster) -> None:
+def test_a_process_that_is_gone_is_trouble_at_the_next_look(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
     tasks.came_back(None)
     cluster.trouble()
@@ -215,7 +217,7 @@ def test_a_process_that_is_gone_is_trouble_at_the_next_look(cluster: supervision
     until("it is noticed", lambda: "lost 1 of its processes" in cluster.trouble())
 
 
-def test_what_was_killed_is_gone_although_nobody_fetches_it(cluster: supervision.Cluster) -> None:
+def test_what_was_killed_is_gone_although_nobody_fetches_it(cluster: worker_cluster.Cluster) -> None:
     cluster.trouble()
     tasks.came_back(None)
     cluster.trouble()
@@ -228,10 +230,10 @@ def test_what_was_killed_is_gone_although_nobody_fetches_it(cluster: supervision
 
 
 def test_an_answer_from_before_a_loss_while_it_starts_says_nothing(
-    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = {1, 2, 3}
-    monkeypatch.setattr(supervision, "_forked_by", lambda _: set(there))
+    monkeypatch.setattr(worker_cluster, "_forked_by", lambda _: set(there))
     cluster.trouble()
     there.remove(3)
     cluster.trouble()
@@ -243,10 +245,10 @@ def test_an_answer_from_before_a_loss_while_it_starts_says_nothing(
 
 
 def test_a_worker_that_said_that_it_ends_is_not_missed_and_any_other_is(
-    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = {1, 2, 3}
-    monkeypatch.setattr(supervision, "_forked_by", lambda _: set(there))
+    monkeypatch.setattr(worker_cluster, "_forked_by", lambda _: set(there))
     cluster.trouble()
     tasks.came_back(None)
     cluster._ended.add(2)
@@ -258,9 +260,9 @@ def test_a_worker_that_said_that_it_ends_is_not_missed_and_any_other_is(
 
 
 def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
-    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "GRACE", 0.2)
+    monkeypatch.setattr(worker_cluster, "GRACE", 0.2)
     child = sentinel(cluster)
     main(cluster).suspend()
     cluster.stop()
@@ -268,10 +270,10 @@ def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
 
 
 def test_a_cluster_can_be_stopped_while_the_database_is_away(
-    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "worker_name", away)
-    monkeypatch.setattr(supervision, "GRACE", 0.2)
+    monkeypatch.setattr(run_lease, "worker_name", away)
+    monkeypatch.setattr(worker_cluster, "GRACE", 0.2)
     child = sentinel(cluster)
     main(cluster).suspend()
     cluster.stop()
@@ -279,7 +281,7 @@ def test_a_cluster_can_be_stopped_while_the_database_is_away(
 
 
 def test_a_worker_that_waits_for_the_last_step_of_a_cluster_is_seen_and_does_the_rounds(
-    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = restart(worker_command.Command(stderr=StringIO()), cluster, monkeypatch)
     assert seen.count("worker") > 2
@@ -288,7 +290,7 @@ def test_a_worker_that_waits_for_the_last_step_of_a_cluster_is_seen_and_does_the
 
 
 def test_a_worker_that_is_terminated_while_it_waits_is_seen_no_more_and_starts_no_cluster(
-    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = worker_command.Command(stderr=StringIO())
     command._over.set()
@@ -297,12 +299,12 @@ def test_a_worker_that_is_terminated_while_it_waits_is_seen_no_more_and_starts_n
 
 
 def restart(
-    command: worker_command.Command, cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    command: worker_command.Command, cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     """Let it restart a cluster whose last step lasts longer than it waits; what it did meanwhile."""
     done: list[str] = []
     for name, value in {"GRACE": 0.2, "PATIENCE": 1.0, "beat": done.append}.items():
-        monkeypatch.setattr(supervision, name, value)
+        monkeypatch.setattr(worker_cluster, name, value)
     monkeypatch.setattr(sweep, "stand_in", lambda: done.append("a round"))
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
     work_in(sentinel(cluster))
@@ -316,7 +318,7 @@ def away(*_: object) -> str:
 
 
 def test_a_worker_does_not_judge_while_the_database_is_away(
-    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeats, "beat", away)
     child = sentinel(cluster)
@@ -327,7 +329,7 @@ def test_a_worker_does_not_judge_while_the_database_is_away(
 
 
 def test_a_loss_is_made_up_for_although_the_database_went_away_at_the_same_look(
-    cluster: supervision.Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: worker_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
     monkeypatch.setattr(heartbeats, "beat", lambda _: None)
@@ -346,7 +348,7 @@ def test_a_loss_is_made_up_for_although_the_database_went_away_at_the_same_look(
 def test_only_one_canary_waits_however_often_one_is_sent(estate: make.Estate) -> None:
     scan(estate)
     for _ in range(3):
-        supervision.send_canary()
+        worker_cluster.send_canary()
     assert (canaries(), queue.length()) == (1, 2)
 
 

@@ -17,10 +17,10 @@ from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from kvops import queue, timing
-from kvops.approvals import gate as approvals
-from kvops.inventory import scan as inventory
+from kvops.approvals import gate as approval_gate
+from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Heartbeat, Run
-from kvops.runs import lease as leases
+from kvops.runs import lease as run_lease
 from kvops.supervision import heartbeats
 from kvops.supervision import sweep as sweeping
 from tests import make
@@ -43,7 +43,7 @@ def looked(db: None) -> None:
 @pytest.fixture
 def run(estate: make.Estate) -> Run:
     """A scan whose doorbell got lost."""
-    run = inventory.start_scan(estate.qa, actor=make.SETUP).run
+    run = inventory_scan.start_scan(estate.qa, actor=make.SETUP).run
     OrmQ.objects.all().delete()
     Run.objects.update(task_sent_at=Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + 1))
     return run
@@ -68,7 +68,7 @@ def test_a_run_that_was_just_rung_is_left_alone(run: Run) -> None:
 
 
 def test_a_run_whose_owner_is_gone_is_finished_by_another(run: Run) -> None:
-    leases.take(run.pk)
+    run_lease.take(run.pk)
     Run.objects.update(lease_until=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT + 1))
     sweep()
     make.work()
@@ -78,8 +78,8 @@ def test_a_run_whose_owner_is_gone_is_finished_by_another(run: Run) -> None:
 
 
 def test_a_command_that_is_gone_blocks_nothing(estate: make.Estate) -> None:
-    run = inventory.start_scan(estate.qa, actor=make.SETUP, foreground=True).run
-    leases.take(run.pk, foreground=True)
+    run = inventory_scan.start_scan(estate.qa, actor=make.SETUP, foreground=True).run
+    run_lease.take(run.pk, foreground=True)
     Run.objects.update(lease_until=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT + 1))
     sweep()
     run.refresh_from_db()
@@ -89,7 +89,7 @@ def test_a_command_that_is_gone_blocks_nothing(estate: make.Estate) -> None:
 def test_a_request_nobody_decided_in_time_is_closed(people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "DECIDE_WITHIN", 0.0001)
     with log.transaction():
-        request = approvals.submit(
+        request = approval_gate.submit(
             ApprovalRequest.Kind.DELETE_KEYS, subject="stage:1", title="x", evidence={}, requester=people.operator
         )
     sweep()
