@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 
-from tests import judge, make
+from tests import judge, make, template
 from tests.audit.flush import flush_despite_triggers
 from tests.fakes.cloudflare import FakeCloudflare
 from tests.fakes.s3 import FakeS3
@@ -12,6 +14,15 @@ from tests.keys import encrypting
 from tests.sandbox_fixture import sandbox_api
 
 __all__ = ["encrypting", "flush_despite_triggers", "sandbox_api"]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """Test databases are copied instead of migrated."""
+    with django_db_blocker.unblock():
+        connection.settings_dict["TEST"]["TEMPLATE"] = template.migrated()
 
 
 @pytest.fixture
