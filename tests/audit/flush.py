@@ -1,6 +1,7 @@
-"""Emptying the database after a test that commits, although the record refuses TRUNCATE.
+"""Emptying the database after a test that commits, although the record and others refuse it.
 
-Only the owner of the tables can do this; the product has no such door.
+Only the owner of the server can do this; the product has no such door. Only what holds rows is emptied: to truncate
+every table takes half a second.
 """
 
 from collections.abc import Iterator
@@ -10,28 +11,28 @@ import pytest
 from django.core.management import call_command
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.transaction import atomic
+from psycopg import sql
 
-TRUNCATE_TRIGGERS = """
-SELECT tgrelid::regclass::text, quote_ident(tgname) FROM pg_trigger
- WHERE NOT tgisinternal AND tgtype & 32 <> 0
-"""
 FIRST_HEAD = """
 INSERT INTO audit_head (id, seq, hash, at)
 VALUES (1, 0, decode(repeat('00', 32), 'hex'), to_timestamp(0))
 """
+RESTARTED = "SELECT setval(format('%I.%I', schemaname, sequencename), 1, false) FROM pg_sequences"
+HOLDS = sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})")
 
 
 def _flush(self: BaseDatabaseOperations, sql_list: list[str]) -> None:
+    tables = self.connection.introspection.django_table_names(only_existing=True, include_views=False)
+    holding = sql.SQL(" UNION ALL ").join(HOLDS.format(sql.Literal(name), sql.Identifier(name)) for name in tables)
     with atomic(using=self.connection.alias), self.connection.cursor() as cursor:
-        cursor.execute(TRUNCATE_TRIGGERS)
-        triggers = cursor.fetchall()
-        for table, name in triggers:
-            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {name}")
-        for sql in sql_list:
-            cursor.execute(sql)
+        # Neither triggers nor foreign keys.
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(holding)
+        for (name,) in cursor.fetchall():
+            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)))
+        if any("RESTART IDENTITY" in statement for statement in sql_list):
+            cursor.execute(RESTARTED)
         cursor.execute(FIRST_HEAD)
-        for table, name in triggers:
-            cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER {name}")
 
 
 @pytest.fixture(scope="session", autouse=True)
