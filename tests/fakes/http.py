@@ -44,15 +44,13 @@ class Server:
     def start(self) -> str:
         """Serve; the address comes back as http://127.0.0.1:<port>."""
         self._listener = _FakeListener(self)
-        self._thread = Thread(target=self._listener.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._listener.start()
         return f"http://127.0.0.1:{self._listener.server_address[1]}"
 
     def stop(self) -> None:
         """Stop, closing what is open; raises what went wrong inside the fake."""
         self._stopping.set()
-        self._listener.shutdown()
-        self._thread.join()
+        self._listener.stop()
         with self._lock:
             for connection in self._open:
                 _shut(connection)
@@ -87,7 +85,32 @@ def _shut(connection: socket.socket) -> None:
         return  # the other side was faster
 
 
-class _FakeListener(ThreadingHTTPServer):
+class Listener(ThreadingHTTPServer):
+    """Takes connections in a thread of its own until it is stopped, which waits for no turn of a loop."""
+
+    _stopping = False
+
+    def start(self) -> None:
+        """Take connections."""
+        self._thread = Thread(target=self._take)
+        self._thread.start()
+
+    def _take(self) -> None:
+        while True:
+            connection, address = self.get_request()
+            if self._stopping:
+                connection.close()
+                return
+            self.process_request(connection, address)
+
+    def stop(self) -> None:
+        """Take no more of them."""
+        self._stopping = True
+        socket.create_connection(("127.0.0.1", self.server_port)).close()
+        self._thread.join()
+
+
+class _FakeListener(Listener):
     daemon_threads = False  # so that stopping waits for them
 
     def __init__(self, server: Server) -> None:

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Literal, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from tests.fakes.http import Listener
 from tests.fakes.sigv4 import signature_fault
 
 type FaultKind = Literal["torn", "lost_answer", "503", "403", "501"]
@@ -89,7 +90,6 @@ class FakeS3:
         self._server = _S3Listener(("127.0.0.1", 0), type("Handler", (_S3Handler,), {"fake": self}))
         self._server.daemon_threads = True
         self._server.block_on_close = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def endpoint(self) -> str:
@@ -97,12 +97,11 @@ class FakeS3:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
+        self._server.stop()
         self._server.server_close()
 
     def fault(self, kind: FaultKind, method: str, *, key: str | None = None, after: int = 0, times: int = 1) -> None:
@@ -216,7 +215,7 @@ class FakeS3:
         return f'"{hashlib.md5(self.objects[key]).hexdigest()}"'
 
 
-class _S3Listener(ThreadingHTTPServer):
+class _S3Listener(Listener):
     def handle_error(self, request: object, client_address: object) -> None:
         """Show what broke; a client that hangs up is part of the play."""
         if not isinstance(sys.exception(), ConnectionError):
