@@ -13,7 +13,7 @@ from tests.fakes.faults import ApiFault
 from tests.fakes.http import Reply, Request
 from tests.fakes.namespaces import FakeNamespace, Item, Stored
 from tests.fakes.past import Remembering
-from tests.fakes.rawjson import elements, members
+from tests.fakes.rawjson import Text, elements, members
 
 BULK_GET_BYTES = 25 * 1024 * 1024
 VALUE_BYTES = 25 * 1024 * 1024
@@ -103,9 +103,9 @@ class Context:
         return self.fault if self.fault and self.fault.kind == kind else None
 
 
-def success(result: str, **more: str) -> Reply:
+def success(result: Text, **more: str) -> Reply:
     """A successful envelope around JSON text."""
-    parts = {"success": "true", "errors": "[]", "messages": "[]", "result": result, **more}
+    parts: dict[str, Text] = {"success": "true", "errors": "[]", "messages": "[]", "result": result, **more}
     return Reply(200, members(parts).encode(), {"Content-Type": "application/json"})
 
 
@@ -193,7 +193,7 @@ class Api:
             raise ApiProblem(413, 10022, "the values are over 25 MiB in all")
         full, parsed = body.get("withMetadata") is True, body.get("type") == "json"
         values = {name: _bulk_value(item, full, parsed) if item else "null" for name, item in live.items()}
-        return success(members({"values": members(values)}))
+        return success({"values": values})
 
     def bulk_put(self, context: Context) -> Reply:
         try:
@@ -407,20 +407,20 @@ def _listed(item: Item) -> str:
     return members(shown)
 
 
-def _bulk_value(item: Item, full: bool, parsed: bool) -> str:
+def _bulk_value(item: Item, full: bool, parsed: bool) -> Text:
     text = item.data.decode("utf-8-sig", "replace")  # as Cloudflare's runtime decodes
     if parsed:
         try:
             json.loads(text)
         except ValueError as error:
             raise ApiProblem(400, 10012, "a value is not JSON") from error
-    value = text if parsed else json.dumps(text)
+    value = text if parsed else json.dumps(text, ensure_ascii=False)  # as Cloudflare's runtime does
     if not full:
         return value
     shown = {"value": value, "metadata": item.metadata or "null"}
     if item.expiration is not None:
         shown["expiration"] = str(item.expiration)
-    return members(shown)
+    return shown
 
 
 def _body(context: Context) -> object:

@@ -2,15 +2,29 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 _blank = re.compile(r"[ \t\r\n]*")
 _decoder = json.JSONDecoder()
 
 
-def members(pairs: Mapping[str, str]) -> str:
+type Text = str | Mapping[str, Text]
+"""A JSON text, or an object whose member values are such texts."""
+
+
+def members(pairs: Mapping[str, Text]) -> str:
     """An object whose member values are JSON texts already."""
-    return "{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in pairs.items()) + "}"
+    return "".join(_pieces(pairs))  # once: a value may have 25 MiB
+
+
+def _pieces(pairs: Mapping[str, Text]) -> Iterator[str]:
+    for at, (name, text) in enumerate(pairs.items()):
+        yield f"{',' if at else '{'}{json.dumps(name)}:"
+        if isinstance(text, str):
+            yield text
+        else:
+            yield from _pieces(text)
+    yield "}" if pairs else "{}"
 
 
 def elements(text: str) -> list[dict[str, str]]:

@@ -200,7 +200,7 @@ def test_a_single_value_too_large_for_bulk_is_read_singly(fake: FakeCloudflare, 
 def test_an_answer_that_is_much_longer_than_its_values_is_not_taken_but_read_singly(
     fake: FakeCloudflare, cf: Cloudflare
 ) -> None:
-    data = b"\xff" * (6 * 1024 * 1024)  # six bytes of JSON for each
+    data = b"\x01" * (6 * 1024 * 1024)  # six bytes of JSON for each
     fake.put(NS, "binary", data)
     fake.put(NS, "text", b"text")
     found = cf.bulk_get(NS, ["binary", "text"])
