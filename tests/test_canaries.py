@@ -41,7 +41,7 @@ from tests.backups.restores.helpers import Policy
 from tests.fakes.slack import FakeSlack
 from tests.signing import signed_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("encrypting")]
 CANARIES = [f"canary-{secrets.token_hex(12)}" for _ in range(20)]
 OF_A_KIND = 8
 """Pages of one kind that are looked into: entries of the record, runs, filters of one list."""

@@ -19,7 +19,7 @@ from tests.backups import faulty_database
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.torture import empty_estate
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 NAMES = tuple(f"master:a:{number}" for number in range(8))
 

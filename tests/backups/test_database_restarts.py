@@ -24,7 +24,7 @@ from tests.fakes.http import Request
 from tests.fakes.s3 import FakeS3
 from tests.torture.postgres_lane import LosablePostgres
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 NAMES = tuple(f"master:a:{number}" for number in range(6))
 

@@ -17,7 +17,6 @@ def found(transactional_db: None) -> dict[str, Found]:
     return {f"{trial.__name__} {at}": ended[number] for number, (trial, at) in enumerate(trials.CHOSEN)}
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.hazard("B31", "B33")
 def test_nothing_is_lost_or_done_twice_wherever_a_process_dies_or_is_paused(found: dict[str, Found]) -> None:
     informing = ("fenced", "taken over", "deaths", "stops")

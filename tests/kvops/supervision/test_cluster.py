@@ -266,7 +266,7 @@ def test_a_cluster_that_does_not_answer_is_killed_with_what_it_forked(
     child = sentinel(cluster)
     main(cluster).suspend()
     cluster.stop()
-    until("the child is gone", lambda: not alive(child), within=5.0)
+    until("the child is gone", lambda: not alive(child))
 
 
 def test_a_cluster_can_be_stopped_while_the_database_is_away(
@@ -277,7 +277,7 @@ def test_a_cluster_can_be_stopped_while_the_database_is_away(
     child = sentinel(cluster)
     main(cluster).suspend()
     cluster.stop()
-    until("the child is gone", lambda: not alive(child), within=5.0)
+    until("the child is gone", lambda: not alive(child))
 
 
 def test_a_worker_that_waits_for_the_last_step_of_a_cluster_is_seen_and_does_the_rounds(
@@ -338,7 +338,7 @@ def test_a_loss_is_made_up_for_although_the_database_went_away_at_the_same_look(
     said = StringIO()
     worker_command.Command(stderr=said)._look_after(cluster)
     assert "It is restarted" in said.getvalue()
-    until("the child is gone", lambda: not alive(child), within=5.0)
+    until("the child is gone", lambda: not alive(child))
 
 
 # The queue
