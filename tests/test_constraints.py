@@ -35,8 +35,7 @@ from kvops.models import ApprovalRequest, DatabaseRollback, Run
 from kvops.runs import driver as run_driver
 from kvops.runs import kinds, outcomes
 from kvops.runs import lease as run_lease
-from tests.constraints import comparisons_rows as comparisons_rows
-from tests.constraints import drills_rows, investigations_rows, restores_rows, retention_rows
+from tests.constraints import comparisons_rows, drills_rows, investigations_rows, restores_rows, retention_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,
     CHUNKS,

@@ -1,7 +1,7 @@
 """What the bucket says of the record: the newest manifest of each environment, read for `kvops.rollback`.
 
 A bucket of a million objects is not listed for that. The names of copies carry their times, so in each folder those
-begin where the copies this database has known for days end: `bucket_listing.settled`. Only a copy that was being written may
+begin where the backups known for days end: `bucket_listing.settled`. Only one that was being written may
 get its manifest under an older name; whether it has one is asked by that name.
 """
 

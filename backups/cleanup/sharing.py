@@ -1,7 +1,7 @@
 """Each copy made for a deletion is shared with the team (policy 5.2b); nothing is submitted before that.
 
 When the copy is complete its message is posted to the channel of the environment. The channel's taking it, or a
-person's statement of where they shared it, whichever is first, becomes the copy's `BackupShare` and part of the evidence.
+person's statement of where they shared it, if that is earlier, becomes its `BackupShare` and part of the evidence.
 """
 
 from django.urls import reverse

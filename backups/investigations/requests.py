@@ -65,7 +65,7 @@ def investigation_rule(investigation: Investigation) -> dict[str, object]:
 def start(namespace: Namespace, *, family: Family, title: str, reason: str, days: int, by: Person) -> Investigation:
     """Copy a cache for an investigation, and ask another person to approve how its copy goes.
 
-    Raises InvestigationRefused, generation_start.BackupRefused, approval_gate.ApprovalRefused and run_driver.AlreadyOpen.
+    Raises InvestigationRefused, BackupRefused, ApprovalRefused and AlreadyOpen.
     """
     if not title.strip() or not reason.strip():
         raise InvestigationRefused(_("Give the investigation a name, and say what the copy is needed for."))

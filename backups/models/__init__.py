@@ -17,6 +17,7 @@ from backups.models.restores import Restore, RestoreChunk, RestoreEntry
 from backups.models.sharing import BackupShare
 
 __all__ = [
+    "BackupShare",
     "BucketProtection",
     "Check",
     "CheckRow",
@@ -27,11 +28,8 @@ __all__ = [
     "CleanupStage",
     "Comparison",
     "ComparisonEntry",
-    "BackupShare",
     "Dataset",
     "Difference",
-    "PruneRequest",
-    "PruneEntry",
     "Drill",
     "DrilledBackup",
     "Generation",
@@ -40,6 +38,8 @@ __all__ = [
     "Investigation",
     "Pin",
     "PlainDump",
+    "PruneEntry",
+    "PruneRequest",
     "Reappearance",
     "Restore",
     "RestoreChunk",

@@ -40,7 +40,9 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ),
     },
     "approvals": {"kvops.approvals.gate": ()},
-    "digests": {"backups.archive.digests": (), "backups.cleanup.qa": ("scope_digest",), "backups.cleanup.evidence": ("digest",)},
+    "digests": {
+        "backups.archive.digests": (), "backups.cleanup.qa": ("scope_digest",), "backups.cleanup.evidence": ("digest",),
+    },
     "leases": {"kvops.runs.lease": ()},
 }  # fmt: skip
 """What is broken: functions of modules, all when none is named; a function belongs to the first part with it."""

@@ -16,7 +16,7 @@ CODE = "clock_skew"
 
 
 def measure(environment: Environment, service: Skew.Service, theirs: float | None) -> str:
-    """Keep how far the clocks are apart, `theirs` in seconds since 1970, None when it said nothing; and as `why_skewed`."""
+    """Keep how far the clocks are apart: `theirs` in seconds since 1970, or None. Return why they are skewed."""
     if theirs is not None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8 - %s", [theirs])

@@ -213,7 +213,7 @@ def _insist_buckets(found: Sequence[EnvironmentDefinition]) -> None:
 
 
 def as_data(definitions: Sequence[EnvironmentDefinition]) -> dict[str, object]:
-    """The definitions in the shape of the TOML, every field spelled out: `environments_of_table` takes the JSON of it."""
+    """The definitions in the shape of the TOML, every field spelled out, for `environments_of_table`."""
     return {"environment": [_data(definition) for definition in definitions]}
 
 

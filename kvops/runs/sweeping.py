@@ -28,8 +28,8 @@ def wake_due() -> int:
     woken = 0
     for pk in Run.objects.open().filter(due, foreground=False).values_list("pk", flat=True)[:1000]:
         with log.transaction():
-            # Who holds the row works on the run. wake_at stays, take() clears it; task_sent_at keeps the next sweep from
-            # ringing again.
+            # A locked row means that a worker has the run. take() clears wake_at; task_sent_at keeps the next sweep
+            # from sending another task.
             free = Run.objects.open().filter(due, pk=pk).select_for_update(skip_locked=True)
             if Run.objects.filter(pk__in=[run.pk for run in free]).update(task_sent_at=Now()):
                 queue.enqueue("kvops.tasks.step", pk)

@@ -7,8 +7,7 @@ import pytest
 from backups.bucket import rollback as bucket_rollback
 from backups.bucket.r2 import StoreUnavailable
 from backups.deletion import run as deletion_run
-from kvops import rollback as rollback
-from kvops import timing
+from kvops import rollback, timing
 from kvops.connections import skew
 from kvops.models import Environment, Skew
 from kvops.runs.outcomes import RunError, Stopped, TryLater

@@ -88,7 +88,8 @@ class MutationGround:
         found: list[Model | None] = [
             stage.approval, stage, request, generation, stage.check_passed, request.references, request.family,
             stage.environment, stage.namespace, stage.run, PolicyVersion.objects.get(), Dataset.objects.get(),
-            Database.objects.get(environment=stage.environment), BucketProtection.objects.get(environment=stage.environment),
+            Database.objects.get(environment=stage.environment),
+            BucketProtection.objects.get(environment=stage.environment),
             CleanupEntry.objects.filter(stage=stage).order_by("index")[1],
             GenerationEntry.objects.filter(generation=generation).order_by("index")[1],
         ]  # fmt: skip
@@ -215,7 +216,8 @@ def remove_the_rule(_ground: MutationGround, _rng: random.Random) -> str:
 
 
 STRUCTURAL = (
-    remove_a_name, add_a_name, swap_names, remove_from_the_backup, add_to_the_backup, replace_the_policy, remove_the_rule,
+    remove_a_name, add_a_name, swap_names, remove_from_the_backup, add_to_the_backup, replace_the_policy,
+    remove_the_rule,
 )  # fmt: skip
 
 

@@ -95,7 +95,9 @@ SCENES: Mapping[str, Scene] = {
         race_acts.submitted, race_acts.decide(0, False), race_acts.withdraw, both_roles,
         {FIRST: [After("rejected", "frozen", "approval.rejected 0, stage.returned 0")], SECOND: [WITHDRAWN]},
     ),
-    "approve/edit": Scene(race_acts.submitted, race_acts.decide(0, True), race_acts.edit, both_roles, {FIRST: [APPROVE]}),
+    "approve/edit": Scene(
+        race_acts.submitted, race_acts.decide(0, True), race_acts.edit, both_roles, {FIRST: [APPROVE]}
+    ),
     "submit/submit": Scene(
         race_acts.checked, race_acts.submit(0), race_acts.submit(1), operators,
         {
@@ -133,7 +135,9 @@ SCENES: Mapping[str, Scene] = {
         race_acts.started, race_acts.send, race_acts.ask_to_stop, operators,
         {BOTH: [going(ASKED + more) for more in ("", f", {INTENDED}", f", {ENDED}", f", {INTENDED}, {ENDED}")]},
     ),
-    "take/take": Scene(race_acts.started, race_acts.take, race_acts.take, operators, {FIRST: [going()], SECOND: [going()]}),
+    "take/take": Scene(
+        race_acts.started, race_acts.take, race_acts.take, operators, {FIRST: [going()], SECOND: [going()]}
+    ),
     "resume/resume": Scene(
         race_acts.stopped, race_acts.resume(0), race_acts.resume(1), operators,
         {FIRST: [going("run.resumed 0", 1)], SECOND: [going("run.resumed 1", 1)]},
