@@ -8,5 +8,5 @@ class AuditConfig(AppConfig):
     """The audit record."""
 
     name = "audit"
-    verbose_name = _("Audit record")
+    verbose_name = _("Audit log")
     default_auto_field = "django.db.models.BigAutoField"

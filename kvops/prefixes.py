@@ -18,7 +18,7 @@ def distinct(prefixes: Collection[str]) -> list[str]:
     Raises PrefixRefused for text that no key can begin with.
     """
     if not all(prefix == "" or storable(prefix) for prefix in prefixes):
-        raise PrefixRefused(_("A prefix holds NUL or has no UTF-8 form."))
+        raise PrefixRefused(_("A prefix contains NUL or is not valid UTF-8."))
     found: list[str] = []
     for prefix in sorted(prefixes, key=str.encode):
         if not found or not prefix.startswith(found[-1]):

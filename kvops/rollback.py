@@ -43,8 +43,9 @@ def why_read_only() -> str:
         return ""
     return say(
         _(
-            "Read-only: the bucket of %(environment)s holds a copy that this database knows nothing of. It was probably"
-            " restored to an older state. Restore a newer one, or let an administrator accept this one."
+            "Read-only: the bucket of %(environment)s holds a backup that this database does not know. The database "
+            "was probably rolled back to an older state. Restore a newer state, or ask an administrator to accept "
+            "this one."
         ),
         environment=found.environment.name,
     )

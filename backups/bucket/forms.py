@@ -25,7 +25,7 @@ class ObjectFilter(forms.Form):
     status = forms.ChoiceField(
         label=_("Status"),
         required=False,
-        choices=[("", _("All statuses")), (WRONG, _("all that needs a look")), *Status.choices],
+        choices=[("", _("All statuses")), (WRONG, _("all objects that need attention")), *Status.choices],
     )
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
         label=_("Name begins with"),
@@ -72,7 +72,7 @@ class NoteForm(forms.Form):
     """What the objects are."""
 
     note = forms.CharField(
-        label=_("What they are, and what you found out"),
+        label=_("Description of the objects and your findings"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
     )

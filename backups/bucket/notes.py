@@ -29,7 +29,7 @@ def note_objects(found: QuerySet[StoredObject], environment: Environment, *, tex
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
             raise NoteRefused(_("Only an operator or a reviewer can note this."))
         if not text.strip():
-            raise NoteRefused(_("Say what the objects are, and what you found out."))
+            raise NoteRefused(_("Describe the objects and your findings."))
         mine = found.filter(environment=environment).exclude(status=StoredObject.Status.KNOWN).order_by("key")
         keys = dict(mine.select_for_update(of=("self",)).values_list("pk", "key")[:MOST])
         if not keys:

@@ -101,7 +101,7 @@ def insist_known(generation: Generation, shown: Mapping[str, object]) -> None:
     """Raise NotKnown when a reviewer was shown how a copy is locked, and Cloudflare just does not answer any more."""
     protection = known(generation.environment)
     if shown.get("state") not in {None, Lock.UNKNOWN} and protection.problem == Problem.SILENT:
-        sentence = _("Whether R2 still locks copy %(pk)s is not known: %(why)s")
+        sentence = _("It is unknown whether R2 still locks backup %(pk)s: %(why)s")
         raise NotKnown(say(sentence, pk=generation.pk, why=protection.why))
 
 
@@ -230,12 +230,14 @@ def _tell(protection: BucketProtection) -> None:
     if protection.problem:
         lines.append(say(Problem(protection.problem).label))
     if protection.wider:
-        lines.append(say(_("Rules that lock more than the copies: %(rules)s"), rules=", ".join(protection.wider)))
+        lines.append(
+            say(_("Lock rules that cover more than the backups: %(rules)s"), rules=", ".join(protection.wider))
+        )
     if protection.deletes:
-        lines.append(say(_("Rules by which R2 deletes copies: %(rules)s"), rules=", ".join(protection.deletes)))
+        lines.append(say(_("Lifecycle rules that delete backups: %(rules)s"), rules=", ".join(protection.deletes)))
     if protection.public:
         lines.append(say(_("Public at: %(hosts)s"), hosts=", ".join(protection.public)))
-    title = _("The bucket of %(environment)s is not guarded as it should be")
+    title = _("The bucket protection of %(environment)s is incomplete")
     outbox.post(
         NotificationEvent.BUCKET_UNPROTECTED,
         subject=f"environment:{protection.environment.slug}",

@@ -44,19 +44,19 @@ Status = StoredObject.Status
 TOLD: dict[str, tuple[NotificationEvent, Promise]] = {
     Status.MISSING: (
         NotificationEvent.OBJECT_MISSING,
-        _("Missing from the bucket of %(environment)s: %(n)s objects of copies"),
+        _("Missing from the bucket of %(environment)s: %(n)s objects of backups"),
     ),
     Status.CHANGED: (
         NotificationEvent.OBJECT_CHANGED,
-        _("Changed in the bucket of %(environment)s: %(n)s objects of copies"),
+        _("Changed in the bucket of %(environment)s: %(n)s objects of backups"),
     ),
     Status.UNKNOWN: (
         NotificationEvent.OBJECT_UNKNOWN,
-        _("Unknown in the bucket of %(environment)s: %(n)s objects of no copy"),
+        _("Unknown in the bucket of %(environment)s: %(n)s objects of no backup"),
     ),
     Status.GONE: (
         NotificationEvent.OBJECT_UNKNOWN,
-        _("Deleted outside KVOps in %(environment)s: %(n)s objects of no copy"),
+        _("Deleted outside KVOps in %(environment)s: %(n)s objects of no backup"),
     ),
 }
 """What people are told of a listing."""
@@ -232,7 +232,7 @@ def _settle(lease: Lease, environment: Environment, uploads: list[Upload] | None
     except bucket_listing.ListingMismatch as mismatch:
         restarts = at.get("restarts", 0) + 1
         too_often = restarts > MAX_RESTARTS
-        note = gettext_noop("What was listed got lost; listing from the beginning.")
+        note = gettext_noop("The listed names were lost. Listing from the beginning.")
         with lease.checkpoint(cursor={} if too_often else {"restarts": restarts}, done=0, note=note):
             bucket_listing.clear_objects(environment.pk)
         if too_often:

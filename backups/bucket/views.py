@@ -132,7 +132,7 @@ def ask_cloudflare(request: HttpRequest, environment: str) -> HttpResponse:
     found = get_object_or_404(Environment, slug=environment)
     protection = bucket_protection.ask_cloudflare(found)
     if protection.known:
-        messages.success(request, _("Cloudflare said how the bucket of %(name)s is guarded.") % {"name": found.name})
+        messages.success(request, _("Cloudflare reported the bucket protection of %(name)s.") % {"name": found.name})
     else:
         messages.error(request, protection.why)
     return redirect("backups:storage")

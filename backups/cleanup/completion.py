@@ -43,7 +43,7 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
     with log.transaction():
         insist_operator(by)
         if not note.strip():
-            raise CleanupRefused(_("Say what you tried in the application and that it works."))
+            raise CleanupRefused(_("Describe your test of the application and its result."))
         mine = locked(stage)
         if leftovers(mine).exists() and not mine.leftovers_note:
             raise CleanupRefused(_("Explain the leftovers first."))
@@ -95,7 +95,7 @@ def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
 
 def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
     if any(stage.state in {State.DELETING, State.DELETED, State.CONFIRMED} for stage in stages):
-        raise CleanupRefused(_("A deletion has begun; from there the stage only goes forward."))
+        raise CleanupRefused(_("The deletion has started, so the stage can only go forward."))
 
 
 def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:

@@ -66,7 +66,9 @@ class AskForm(forms.Form):
     family = forms.ChoiceField(
         label=_("Family"),
         required=False,
-        help_text=_("Of settings only single keys are deleted. Unclassified keys are not offered: they never are."),
+        help_text=_(
+            "Settings are deleted one key at a time. Unclassified keys are not offered: they are never deleted."
+        ),
     )
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
         label=_("Only keys that begin with"),
@@ -81,7 +83,7 @@ class AskForm(forms.Form):
         required=False,
         help_text=_("Settings are deleted one key at a time: type its whole name above."),
     )
-    reason = _Prose(_("Why these keys are no longer needed"), _("The reviewer reads this."))
+    reason = _Prose(_("Reason for deleting these keys"), _("The reviewer reads this."))
 
     def __init__(self, data: QueryDict | None = None, *, asked: QueryDict | None = None) -> None:
         self.families = {
@@ -111,11 +113,11 @@ class AskForm(forms.Form):
         if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
             self.add_error("prefix", _("A prefix is text without NUL of at most 512 bytes."))
         elif family is None and not prefix:
-            self.add_error("family", _("Choose a family, or say what the keys begin with."))
+            self.add_error("family", _("Choose a family, or enter the beginning of the keys."))
         elif family is not None and family.binding != chosen.get("binding"):
             self.add_error("family", _("This family belongs to another binding."))
         elif family is not None and prefix and not family.matches(prefix):
-            self.add_error("prefix", _("This does not lie below the family chosen above."))
+            self.add_error("prefix", _("This prefix is not part of the family above."))
         elif family is not None and not prefix:
             chosen["prefix"] = family.pattern
         return chosen
@@ -153,7 +155,7 @@ class ReferencesForm(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": 'rg "master:" functions/', "class": "font-monospace"}),
     )
     hits = forms.IntegerField(label=_("Places found"), min_value=0, max_value=1_000_000)
-    answer = _Prose(_("What becomes of each place"), _("Without a place: where you looked, and that there is none."))
+    answer = _Prose(_("Action for each place"), _("If no place was found, describe the search."))
 
 
 class DeletionStartForm(forms.Form):
@@ -176,19 +178,19 @@ class DeletionStartForm(forms.Form):
 class ShareForm(forms.Form):
     """Where a person shared the copy, and with whom."""
 
-    place = _Prose(_("Where and with whom you shared it"), rows=2)
+    place = _Prose(_("Place and people you shared it with"), rows=2)
 
 
 class LeftoversForm(forms.Form):
     """A person's explanation of what was not deleted."""
 
-    note = _Prose(_("Why these keys were left, and what becomes of them"))
+    note = _Prose(_("Reason for the leftover keys and next step"))
 
 
 class ReappearedForm(forms.Form):
     """What a person found out about keys that are there again; `last` is the newest row they saw."""
 
-    note = _Prose(_("What wrote them again, and what becomes of them"))
+    note = _Prose(_("Cause of the reappearance and next step"))
     last = forms.IntegerField(min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
 
@@ -199,14 +201,14 @@ class AcceptForm(forms.Form):
 
     def __init__(self, data: QueryDict | None = None, *, stage: CleanupStage) -> None:
         super().__init__(data)
-        tried = _("What you tried in the application, and what you saw")
-        self.fields["note"].label = tried if stage.names else _("Why there are no such keys here")
+        tried = _("Your test of the application and its result")
+        self.fields["note"].label = tried if stage.names else _("Reason that no such keys exist")
 
 
 class EndForm(forms.Form):
     """Why a clean-up is given up."""
 
-    reason = _Prose(_("Why the clean-up ends here"), rows=2)
+    reason = _Prose(_("Reason for ending the clean-up"), rows=2)
 
 
 class ListForm(forms.Form):

@@ -19,15 +19,15 @@ from kvops.runs import emergency
 State = CleanupStage.State
 
 NEXT: dict[str, str | Promise] = {
-    State.WAITING: gettext_lazy("Freeze the names"),
+    State.WAITING: gettext_lazy("Fix the list of keys"),
     State.FROZEN: gettext_lazy("Back up and verify"),
-    State.BACKED_UP: gettext_lazy("Have the copy read back"),
+    State.BACKED_UP: gettext_lazy("Verify the backup"),
     State.VERIFIED: gettext_lazy("Check against D1, or submit"),
     State.CHECKED: gettext_lazy("Submit for approval"),
     State.APPROVED: gettext_lazy("Start the deletion"),
-    State.DELETING: gettext_lazy("Look at the deletion, then let it go on"),
+    State.DELETING: gettext_lazy("Check the result of the deletion, then continue"),
     State.DELETED: gettext_lazy("Prove that the keys are gone"),
-    State.CONFIRMED: gettext_lazy("Accept, with a note on what you tried"),
+    State.CONFIRMED: gettext_lazy("Test the application and record that it works"),
 }
 """What an operator does next, by the state alone; nothing where somebody else has the next step."""
 
@@ -100,7 +100,7 @@ def _action(stage: CleanupStage) -> NextAction | None:
 
 
 def _freeze(stage: CleanupStage) -> NextAction:
-    label = _("Freeze the names again") if stage.frozen_at else _("Freeze the names")
+    label = _("Fix the list of keys again") if stage.frozen_at else _("Fix the list of keys")
     scan = preparation.scan_of(stage)
     late = scan is None or scan.completed_at is None or -clock.seconds_until(scan.completed_at) > timing.SCAN_FRESH
     reason = _("The namespace was not scanned within a day. Scan it first.") if late else ""
@@ -113,7 +113,7 @@ def _frozen(stage: CleanupStage) -> NextAction:
         return _freeze(stage)
     if run is not None and run.state in Run.RESUMABLE:
         return _prepare(stage)
-    label = _("Back up and verify") if stage.names else _("Prove that there is nothing")
+    label = _("Back up and verify") if stage.names else _("Prove that there are no keys")
     return NextAction(label, "backups:stage_prepare", stage.pk)
 
 
@@ -122,7 +122,7 @@ def _prepare(stage: CleanupStage) -> NextAction:
     if run is not None and run.state in Run.RESUMABLE:
         label = _("Try again")
     elif stage.state == State.BACKED_UP:
-        label = _("Read the copy back")
+        label = _("Verify the backup")
     elif stage.state == State.FROZEN:
         label = _("Back up and verify")
     else:
@@ -135,9 +135,9 @@ def _submit(stage: CleanupStage) -> NextAction:
         label = _("State the code references")
         return NextAction(label, "backups:cleanup", stage.request_id, link=True, fragment="#references")
     if not backup_is_fresh(stage):
-        return NextAction(_("Verify the copy again"), "backups:stage_prepare", stage.pk)
+        return NextAction(_("Verify the backup again"), "backups:stage_prepare", stage.pk)
     if not BackupShare.objects.filter(generation=stage.generation_id).exists():
-        return NextAction(_("Record how the copy was shared"), "backups:stage_share", stage.pk)
+        return NextAction(_("Record how the backup was shared"), "backups:stage_share", stage.pk)
     return NextAction(_("Submit for approval"), "backups:stage_submit", stage.pk)
 
 
@@ -149,9 +149,9 @@ def _start(stage: CleanupStage) -> NextAction:
     label = ngettext("Delete %(n)s key", "Delete %(n)s keys", stage.names) % {"n": spelled(stage.names)}
     approval = stage.approval
     if approval is None or approval.state != ApprovalRequest.State.APPROVED or approval.use_by is None:
-        reason = _("The approval does not hold any more.")
+        reason = _("The approval is no longer valid.")
     elif clock.seconds_until(approval.use_by) <= 0:
-        reason = _("The time to use the approval is over. Withdraw it and submit the stage again.")
+        reason = _("The deadline for using the approval has passed. Withdraw it and submit the stage again.")
     else:
         reason = ""
     return NextAction(label, "backups:stage_start", stage.pk, reason, danger=True)
@@ -162,11 +162,11 @@ def _again(stage: CleanupStage) -> NextAction:
     stopped = run is not None and run.state == Run.State.STOPPED
     label = _("Go on") if stopped else _("Try again")
     if run is not None and stopped and run.cursor.get("waits"):
-        label = _("Delete the rest")
+        label = _("Delete the other keys")
     return NextAction(label, "backups:stage_again", stage.pk, danger=stage.state == State.DELETING)
 
 
 def _accept(stage: CleanupStage) -> NextAction:
     if cleanup_requests.leftovers(stage).exists() and not stage.leftovers_note:
-        return NextAction(_("Explain what was left"), "backups:stage_leftovers", stage.pk)
-    return NextAction(_("Accept"), "backups:stage_accept", stage.pk)
+        return NextAction(_("Explain the leftover keys"), "backups:stage_leftovers", stage.pk)
+    return NextAction(_("Application works: record it"), "backups:stage_accept", stage.pk)

@@ -56,9 +56,9 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
         Namespace.objects.select_for_update(no_key=True).get(pk=mine.namespace_id)
         scan = _fresh_scan(mine)
         if mine.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
-            send_back(mine, actor=doer(by)[0], because=gettext_noop("The names are frozen again."))
+            send_back(mine, actor=doer(by)[0], because=gettext_noop("The list of keys is fixed again."))
         elif mine.state not in {State.WAITING, State.FROZEN}:
-            sentence = _("The names cannot be frozen while the stage is: %(state)s.")
+            sentence = _("The list of keys cannot be fixed while the stage is: %(state)s.")
             raise CleanupRefused(say(sentence, state=State(mine.state).label))
         CleanupEntry.objects.filter(stage=stage).delete()
         names = _add_names(stage)

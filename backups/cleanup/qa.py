@@ -87,8 +87,8 @@ def only_production(binding: str) -> str:
     """Why production's keys stay while no other environment has been through the same before it."""
     return say(
         _(
-            "Production is cleaned up only after the same was cleaned up in another environment;"
-            " %(binding)s exists in no other before it."
+            "Production is cleaned up only after the same clean-up in another environment. No earlier environment has "
+            "%(binding)s."
         ),
         binding=binding,
     )
@@ -104,18 +104,18 @@ def missing_qa(stage: CleanupStage) -> str:
         return ""
     if _of_scope(stage).filter(Exists(_UNSEEN), environment=earlier).exists():
         return say(
-            _("Keys that were deleted in %(name)s are there again. Note there what you found out about them first."),
+            _("Keys deleted in %(name)s reappeared. Note your findings there first."),
             name=earlier.name,
         )
     if _of_scope(stage).filter(_NOTHING_DELETED, environment=earlier).exists():
         return say(
             _(
-                "Of the names of this clean-up nothing was deleted in %(name)s, so it shows nothing. End it and ask for"
-                " another one."
+                "No key of this clean-up was deleted in %(name)s, so it proves nothing. End this clean-up and ask for "
+                "another one."
             ),
             name=earlier.name,
         )
     return say(
-        _("%(name)s comes first: clean it up there and accept it, with the same policy, at most 7 days before."),
+        _("Clean up %(name)s first: its stage must be accepted, with the same policy, at most 7 days earlier."),
         name=earlier.name,
     )

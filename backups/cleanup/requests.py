@@ -83,7 +83,7 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
     if family.category == Category.SETTINGS and not exact:
         raise CleanupRefused(
             say(
-                _("%(family)s are settings: they are deleted one key at a time. Give the whole name of one."),
+                _("%(family)s keys are settings: they are deleted one at a time. Enter the full name of one key."),
                 family=family,
             )
         )
@@ -196,7 +196,7 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         if mine.request.needs_references and mine.request.references is None:
             raise CleanupRefused(_("State the code references first: they are part of the evidence."))
         if not backup_is_fresh(mine):
-            raise CleanupRefused(_("The copy was verified too long ago. Verify it again."))
+            raise CleanupRefused(_("The backup was verified too long ago. Verify it again."))
         sharing.insist_shared(mine)
         insist_names(mine)
         if ready == State.CHECKED:
@@ -263,7 +263,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
             return _claim_and_run(mine, mine.approval, digest=digest, by=by)
     stale = "What would be deleted is no longer what was approved."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
-    raise CleanupRefused(_("What would be deleted is no longer what was approved. Prepare the stage again."))
+    raise CleanupRefused(_("The keys to delete differ from the approved ones. Prepare the stage again."))
 
 
 def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, digest: str, by: Person) -> Run:

@@ -26,7 +26,7 @@ def post(generation: Generation) -> None:
     outbox.post(
         NotificationEvent.BACKUP_FOR_DELETION,
         subject=f"generation:{generation.pk}",
-        title=say(_("Copy for a deletion in %(name)s: %(what)s"), name=environment.name, what=prefix),
+        title=say(_("Backup for a deletion in %(name)s: %(what)s"), name=environment.name, what=prefix),
         lines=[
             say(_("Made at %(time)s by %(who)s."), time=moment(generation.finished_at), who=generation.actor),
             say(
@@ -63,11 +63,11 @@ def state(stage: CleanupStage, *, place: str, by: Person) -> BackupShare:
         insist_operator(by)
         mine = locked(stage)
         if mine.generation is None or mine.generation.status != Generation.Status.VERIFIED:
-            raise CleanupRefused(_("There is no verified copy yet that could have been shared."))
+            raise CleanupRefused(_("There is no verified backup to share yet."))
         if not place.strip():
-            raise CleanupRefused(_("Say where and with whom you shared it."))
+            raise CleanupRefused(_("Name the place and the people you shared it with."))
         if not _share(mine.generation, by.actor, place=place.strip()[:500], by=by):
-            raise CleanupRefused(_("It is recorded already how this copy was shared."))
+            raise CleanupRefused(_("The place where this backup was shared is already recorded."))
     return BackupShare.objects.get(generation=mine.generation_id)
 
 
@@ -90,5 +90,7 @@ def _share(generation: Generation, actor: log.Actor, **how: object) -> bool:
 def insist_shared(stage: CleanupStage) -> None:
     """Raise CleanupRefused unless the stage's copy was shared."""
     if not BackupShare.objects.filter(generation=stage.generation_id).exists():
-        sentence = _("The copy was not shared with the team yet. Wait until the channel has the message, or share it.")
+        sentence = _(
+            "The backup was not yet shared with the team. Wait until the channel has the message, or share it yourself."
+        )
         raise CleanupRefused(sentence)

@@ -93,7 +93,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 def freeze(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the names from the newest scan."""
     stage, person = cards.stage_or_404(pk), person_of(request)
-    done = _("The names are frozen.")
+    done = _("The list of keys is fixed.")
     return act_on_cleanup(
         request, stage.request, None, lambda: preparation.freeze_stage(stage, by=person), done=done, stage=stage
     )
@@ -120,7 +120,7 @@ def share(request: HttpRequest, pk: int) -> HttpResponse:
         stage.request,
         form,
         lambda: sharing.state(stage, place=form.cleaned_data["place"], by=person),
-        done=_("It is recorded how the copy was shared."),
+        done=_("The place where the backup was shared is recorded."),
         stage=stage,
         typed={f"stage-{pk}": form},
     )
@@ -163,11 +163,11 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     def resume() -> None:
         run = run_of(stage)
         if run is None:
-            raise CleanupRefused(_("There is nothing that could go on."))
+            raise CleanupRefused(_("There is no run to resume."))
         run_driver.resume(run, actor=person.actor)
 
     return act_on_cleanup(
-        request, stage.request, None, resume, done=_("The run goes on from where it was."), stage=stage
+        request, stage.request, None, resume, done=_("The run resumes where it stopped."), stage=stage
     )
 
 

@@ -148,7 +148,7 @@ def insist_check(stage: CleanupStage) -> None:
     dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
     check = stage.check_passed
     if check is None or dataset is None or check.definition_digest != dataset_registry.definition_digest(dataset):
-        raise CleanupRefused(_("The dataset's rules changed since the check. Freeze the names and prepare again."))
+        raise CleanupRefused(_("The dataset's rules changed after the check. Fix the list of keys and prepare again."))
 
 
 def busy_run(stage: CleanupStage) -> Run | None:
@@ -170,7 +170,7 @@ def insist_names(stage: CleanupStage) -> None:
     with suppress(archive.ManifestError):
         if archive.names_sha256(_numbered(stage)) == stage.names_sha256:
             return
-    raise CleanupRefused(_("The frozen names are not what was frozen. Have the database looked at."))
+    raise CleanupRefused(_("The list of keys changed after it was fixed. Have the database checked."))
 
 
 def _numbered(stage: CleanupStage) -> Iterator[str]:

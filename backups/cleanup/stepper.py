@@ -78,20 +78,20 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
     """Title, the state that is reached with it, or whether it is done when no state says so, and what is said of it."""
     share = BackupShare.objects.select_related("by").filter(generation=stage.generation_id).first()
     plan: list[_Planned] = [
-        (_("Freeze the names"), State.FROZEN, _frozen),
+        (_("Fix the list of keys"), State.FROZEN, _frozen),
         (_("Back up"), State.BACKED_UP, _backed_up),
-        (_("Read the copy back"), State.VERIFIED, _read_back),
+        (_("Verify the backup"), State.VERIFIED, _read_back),
         (_("Check against D1"), State.CHECKED, _checked),
         (_("State the code references"), bool(stage.request.references_id), _references),
-        (_("Share the copy with the team"), share is not None, lambda _stage: _shared(share)),
+        (_("Share the backup with the team"), share is not None, lambda _stage: _shared(share)),
         (_("Submit"), State.SUBMITTED, _submitted),
         (_("Approval by another person"), State.APPROVED, _approved),
         (_("Delete"), State.DELETED, _deleted),
         (_("Prove that the keys are gone"), State.CONFIRMED, _proven),
-        (_("Accept"), State.ACCEPTED, _accepted),
+        (_("Test the application"), State.ACCEPTED, _accepted),
     ]
     if stage.frozen_at and stage.names == 0:
-        return [plan[0], (_("Prove that there is nothing"), State.CONFIRMED, _proven), plan[-1]]
+        return [plan[0], (_("Prove that there are no keys"), State.CONFIRMED, _proven), plan[-1]]
     needed: dict[Callable[[CleanupStage], _Done], bool] = {
         _checked: stage.request.needs_check,
         _references: stage.request.needs_references,
@@ -104,7 +104,7 @@ def _current(stage: CleanupStage, title: str, *, is_run: bool) -> StageStep:
     if stage.state == State.WAITING and qa.missing_qa(stage):
         return StageStep(title, "todo")  # the button says why
     if stage.state == State.SUBMITTED and stage.approval:
-        note = _("Another person decides; the time for it ends at")
+        note = _("Another person must decide by")
         return StageStep(title, "current", note, stage.approval.decide_by, *_approval(stage))
     run = run_of(stage) if is_run else None
     return _at_work(stage, title, run) if run else StageStep(title, "current")
@@ -163,7 +163,7 @@ def _backed_up(stage: CleanupStage) -> _Done:
         return _Done()
     note = ngettext("%(n)s key", "%(n)s keys", generation.keys) % {"n": spelled(generation.keys)}
     address = reverse("backups:generation", args=[generation.pk])
-    return _Done(note, generation.finished_at, address, _("Copy %(pk)s") % {"pk": generation.pk})
+    return _Done(note, generation.finished_at, address, _("Backup %(pk)s") % {"pk": generation.pk})
 
 
 def _read_back(stage: CleanupStage) -> _Done:
@@ -242,4 +242,4 @@ def _proven(stage: CleanupStage) -> _Done:
 def _accepted(stage: CleanupStage) -> _Done:
     name = stage.accepted_by.name if stage.accepted_by else ""
     address = f"{reverse('audit:entries')}?subject=stage:{stage.pk}"
-    return _Done(f"{name}: {stage.accepted_note}", stage.accepted_at, address, _("Record"))
+    return _Done(f"{name}: {stage.accepted_note}", stage.accepted_at, address, _("Audit log"))

@@ -62,7 +62,7 @@ def new(request: HttpRequest) -> HttpResponse:
             form.add_error(None, str(refused))
             refuse(request, refused, subject=f"cleanup:{chosen['binding']} {chosen['prefix'][:400]}")
         else:
-            messages.success(request, _("The clean-up is asked for. It begins with freezing the names."))
+            messages.success(request, _("The clean-up is requested. Its first step is to fix the list of keys."))
             return redirect("backups:cleanup", made.pk)
     return render(request, "cleanup/new.html", {"form": form}, status=422)
 

@@ -42,8 +42,8 @@ class ComparisonForm(forms.Form):
         field = self.fields["against"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  (for the type checker)
         field.choices = [
-            (_("What KV holds now"), [(key, _namespace(one)) for key, one in self.namespaces.items()]),
-            (_("Copies, newest first"), [(key, _named_backup(one)) for key, one in self.backups.items()]),
+            (_("KV now"), [(key, _namespace(one)) for key, one in self.namespaces.items()]),
+            (_("Backups, newest first"), [(key, _named_backup(one)) for key, one in self.backups.items()]),
         ]
 
     def clean_against(self) -> Generation | Namespace:
@@ -70,7 +70,7 @@ def _named_backup(one: Generation) -> str:
     under = " ".join(f"{prefix}*" for prefix in one.prefixes)
     made = date_format(timezone.localtime(one.started_at), "SHORT_DATETIME_FORMAT")
     status = Generation.Status(one.status).label
-    name = _("Copy %(pk)s") % {"pk": one.pk}
+    name = _("Backup %(pk)s") % {"pk": one.pk}
     return f"{name} · {one.environment.name} · {under} · {made} · {status}"
 
 
@@ -78,7 +78,7 @@ class ComparisonFilter(forms.Form):
     """Which of the names that differ to show; every field may be empty."""
 
     kind = forms.ChoiceField(
-        label=gettext_lazy("How it differs"),
+        label=gettext_lazy("Difference"),
         required=False,
         choices=[
             ("", gettext_lazy("All differences")),

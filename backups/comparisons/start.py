@@ -45,15 +45,15 @@ def of_backups(one: Generation, other: Generation, *, actor: log.Actor, person: 
     for backup in (earlier, later):
         _insist_comparable(backup)
     if earlier.pk == later.pk:
-        raise ComparisonRefused(_("A copy does not differ from itself. Choose another one."))
+        raise ComparisonRefused(_("A backup cannot be compared with itself. Choose another one."))
     if earlier.namespace.binding != later.namespace.binding:
-        raise ComparisonRefused(_("The two copies are of different bindings."))
+        raise ComparisonRefused(_("The two backups are of different bindings."))
     if earlier.digest_key != later.digest_key:
         raise ComparisonRefused(
-            _("The digests of the two copies were made with different keys, so they do not tell what differs.")
+            _("The digests of the two backups were made with different keys, so they cannot show the differences.")
         )
     if not common(earlier.prefixes, later.prefixes):
-        raise ComparisonRefused(_("The two copies cover no common prefix. Choose another one."))
+        raise ComparisonRefused(_("The two backups have no prefix in common. Choose another one."))
     with log.transaction():
         known = Comparison.objects.filter(generation=earlier, other=later).first()
         return known or _start(earlier, later, later.namespace, None, actor=actor, person=person)
@@ -73,14 +73,14 @@ def with_kv(
     """
     _insist_comparable(generation)
     if namespace.binding != generation.namespace.binding:
-        raise ComparisonRefused(_("The copy is of another binding."))
+        raise ComparisonRefused(_("The backup is of another binding."))
     with log.transaction():
         return _start(generation, None, namespace, restore, actor=actor, person=person)
 
 
 def _insist_comparable(generation: Generation) -> None:
     if generation.status not in COMPARABLE:
-        sentence = _("Copy %(pk)s cannot be compared; it is: %(status)s.")
+        sentence = _("Backup %(pk)s cannot be compared; it is: %(status)s.")
         raise ComparisonRefused(say(sentence, pk=generation.pk, status=Status(generation.status).label))
 
 

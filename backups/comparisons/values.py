@@ -65,7 +65,7 @@ def view_difference(generation: Generation, other: Generation | Namespace, name:
 def _hidden(generation: Generation, other: Generation | Namespace, name: str) -> str | Promise:
     """Why the values are not shown; empty where they are."""
     if key_value.category_of(generation.namespace, name).sensitive:
-        return _("Masked: the key is a setting, or nobody classified it.")
+        return _("Masked: the key is a setting or unclassified.")
     encrypted = generation.encrypted or (isinstance(other, Generation) and other.encrypted)
     return ENCRYPTED if encrypted else ""
 

@@ -38,5 +38,5 @@ def end_early(stage: CleanupStage, *, by: Person) -> None:
             cursor.execute(_STOP, {"stage": mine.pk, "last": -1 if last is None else last})
         ending = {"phase": "delete", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
-            raise CleanupRefused(_("The deletion goes on already. Load the page again."))
+            raise CleanupRefused(_("The deletion has already resumed. Load the page again."))
         run_driver.go_on(mine.run, actor=by.actor)

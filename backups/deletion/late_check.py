@@ -30,8 +30,8 @@ from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
 
 NOTES = (
-    gettext_noop("The keys are looked for once more after the settle time."),
-    gettext_noop("The keys are looked for once more after a day."),
+    gettext_noop("The keys are listed once more after the settle time."),
+    gettext_noop("The keys are listed once more after a day."),
 )
 RESTORED = (
     RestoreEntry.Outcome.SENT,
@@ -67,7 +67,7 @@ def look_again(lease: Lease) -> Again | Done | None:
             if not read_again(stage, there, reader, lease, cursor, keep=partial(_report, stage, lease)):
                 return Again()
             cursor.update(page=page.cursor, after=-1)
-            with lease.checkpoint(cursor=cursor, note=gettext_noop("Looking for keys that are there again.")):
+            with lease.checkpoint(cursor=cursor, note=gettext_noop("Looking for reappeared keys.")):
                 pass
             if page.cursor is None:
                 return _looked(stage, lease, cursor["look"])
@@ -141,7 +141,7 @@ def acknowledge_reappearances(stage: CleanupStage, *, note: str, last: int, by: 
     with log.transaction():
         insist_operator(by)
         if not note.strip():
-            raise CleanupRefused(_("Say what you found out about the keys that are there again."))
+            raise CleanupRefused(_("Describe your findings about the reappeared keys."))
         seen = stage.reappearances.unseen().filter(pk__lte=last)
         changed = seen.update(note=note.strip(), acknowledged_by=by, acknowledged_at=Now())
         if not changed:

@@ -38,7 +38,7 @@ from kvops.runs.outcomes import Again, Done, RunError, Stopped
 
 State = CleanupChunk.State
 STALE = gettext_noop(
-    "What would be deleted is no longer what was approved. Nothing more is sent: end the deletion early and ask again."
+    "The keys to delete differ from the approved ones. Nothing more is sent: end the deletion early and ask again."
 )
 
 
@@ -83,7 +83,7 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
         if shown.get(name) != value:
             raise RunError("wrong_target", f"{name} is {value} now, not {shown.get(name)} as approved.")
     if shown["names"]["sha256"] != stage.names_sha256 or shown["generation"]["id"] != stage.generation_id:
-        raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
+        raise RunError("wrong_set", gettext_noop("The list of keys or the backup differs from the approved one."))
 
 
 def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
@@ -113,7 +113,7 @@ class _Deletion:
 
     def __init__(self, stage: CleanupStage, lease: Lease, clients: Clients) -> None:
         if stage.generation is None or stage.approval is None:
-            raise RunError("not_backed_up", gettext_noop("The stage has no verified copy."))
+            raise RunError("not_backed_up", gettext_noop("The stage has no verified backup."))
         self.stage, self.generation, self.approval, self.lease = stage, stage.generation, stage.approval, lease
         self._sender = Sender(stage, stage.generation, lease, clients)
 
@@ -124,7 +124,7 @@ class _Deletion:
         """
         wait = self._until_apart()
         if wait > 0:
-            return Again(wait, gettext_noop("Waiting: between the copy and the last reads lie five minutes."))
+            return Again(wait, gettext_noop("Waiting: the last reads start five minutes after the backup."))
         if self.stage.request.category == "legacy":
             check = check_start.recheck(self.lease, self.generation)
             if check is None:
@@ -171,7 +171,7 @@ class _Deletion:
                 since = doubtful.sent_at or doubtful.intended_at or clock.now()
                 wait = self._patience(doubtful.attempt) - (clock.now() - since).total_seconds()
                 if wait > 0:
-                    return Again(wait, gettext_noop("Waiting to read again what became of the keys that were sent."))
+                    return Again(wait, gettext_noop("Waiting to read the result for the sent keys again."))
                 self._sender.settle_by_reading(doubtful)
                 continue
             if halted:  # what was sent is settled, because reading destroys nothing
@@ -180,7 +180,7 @@ class _Deletion:
             if chunk is None:
                 tries = self.stage.chunks.filter(state=State.SENT).aggregate(most=Max("attempt"))["most"]
                 then = Again(
-                    self._patience(tries), gettext_noop("Nothing is left to send; waiting to see what was sent gone.")
+                    self._patience(tries), gettext_noop("All keys were sent; waiting for the deletions to take effect.")
                 )
                 with self.lease.checkpoint(then, cursor=deletion_settle.phase(self.lease, "settle")):
                     pass
@@ -239,7 +239,7 @@ class _Deletion:
 
     def _wait_for_a_person(self) -> Again:
         """Stop once production's first chunk is seen to be gone, until a person lets it go on (`let_go_on`)."""
-        note = gettext_noop("The first keys are gone. Look at the application, then let the run go on.")
+        note = gettext_noop("The first keys are gone. Check the application, then continue the run.")
         with self.lease.checkpoint(cursor={**self.lease.run.cursor, "waits": True}, note=note):
             Run.objects.filter(pk=self.lease.run.pk).update(stop_requested_by="system:first-chunk")
             log.record(
@@ -257,7 +257,7 @@ class _Deletion:
             emergency.insist_none(self.stage.environment)
             raise RunError("rights_gone", str(refused)) from refused
         if not Generation.objects.verified().filter(pk=self.generation.pk).exists():
-            raise RunError("backup_damaged", gettext_noop("The copy is not verified any more. Nothing more is sent."))
+            raise RunError("backup_damaged", gettext_noop("The backup is no longer verified. Nothing more is sent."))
 
 
 def let_go_on(run: Run, actor: log.Actor) -> None:

@@ -33,8 +33,8 @@ State = CleanupChunk.State
 READS = 2
 """How often a chunk is read, when reading takes longer than a read may be old, before it is made smaller."""
 TOO_SLOW = gettext_noop(
-    "What is there now could not be read quickly enough before the delete, not even key by key. Nothing was sent of it."
-    " Try again when Cloudflare and the database answer faster, or send nothing more."
+    "The current values could not be read quickly enough before the delete, not even key by key. These keys were not "
+    "sent. Try again when Cloudflare and the database answer faster, or stop here."
 )
 
 

@@ -18,7 +18,7 @@ from kvops.people.signin import person_of
 def end_early(request: HttpRequest, pk: int) -> HttpResponse:
     """Send nothing more of a deletion that lies still."""
     stage, person = stage_or_404(pk), person_of(request)
-    done = _("Nothing more is sent. What is left is listed, for you to explain.")
+    done = _("No more keys are sent. Explain the keys that are left.")
     return act_on_cleanup(
         request, stage.request, None, lambda: ending.end_early(stage, by=person), done=done, stage=stage
     )

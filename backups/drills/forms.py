@@ -10,13 +10,13 @@ from kvops.approvals.standing import LONGEST
 class RuleForm(forms.Form):
     """How long the approval stands, and how many keys of each copy a drill takes."""
 
-    days = forms.IntegerField(label=_("Days the approval stands"), min_value=1, max_value=LONGEST, initial=LONGEST)
+    days = forms.IntegerField(label=_("Days the approval is valid"), min_value=1, max_value=LONGEST, initial=LONGEST)
     cap = forms.IntegerField(
-        label=_("Keys of each copy, at most"),
+        label=_("Keys of each backup, at most"),
         min_value=1,
         max_value=LARGEST,
         initial=10_000,
-        help_text=_("Of a larger copy the first keys are taken."),
+        help_text=_("A drill uses only the first keys of a larger backup."),
     )
 
 

@@ -58,7 +58,7 @@ def drill_rule(scratch: Scratch, *, cap: int, until: datetime) -> dict[str, obje
 def ask(environment: Environment, *, days: int, cap: int, by: Person) -> ApprovalRequest:
     """Ask another person to approve the rule of the drills. Raises DrillRefused and ApprovalRefused."""
     if not 1 <= days <= standing.LONGEST or not 1 <= cap <= LARGEST:
-        raise DrillRefused(_("An approval stands for 1 to 90 days, and a drill takes 1 to 1,000,000 keys of a copy."))
+        raise DrillRefused(_("An approval lasts 1 to 90 days, and a drill uses 1 to 1,000,000 keys of a backup."))
     scratch = _scratch(environment)
     with log.transaction():
         until = clock.now() + timedelta(days=days)
@@ -94,7 +94,7 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
     backups = [_planned(number, backup, shown["cap"]) for number, backup in enumerate(_backups(environment), 1)]
     if not backups:
-        raise DrillRefused(_("There is no verified copy yet for a drill."))
+        raise DrillRefused(_("There is no verified backup for a drill yet."))
     run = run_driver.create(
         Run.Kind.DRILL,
         subject=_subject(environment),
@@ -163,7 +163,7 @@ def record_drill(action: Action, drill: Drill, *, actor: log.Actor, digest: str 
 def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:
     """Say which copies could not be restored, within the open transaction."""
     bad = [backup for backup in backups if not backup.good]
-    sentence = _("Copy %(backup)s: %(differing)s of %(keys)s keys were not as in the copy. %(problem)s")
+    sentence = _("Backup %(backup)s: %(differing)s of %(keys)s keys differed from the backup. %(problem)s")
     outbox.post(
         NotificationEvent.DRILL_FAILED,
         subject=f"drill:{drill.pk}",

@@ -65,7 +65,7 @@ def _insist_target(drill: Drill, lease: Lease) -> Scratch:
     """The namespace is the scratch one that was approved, and the run carries the approval."""
     scratch = Scratch.objects.select_related("environment").filter(environment=drill.environment).first()
     if scratch is None or (scratch.namespace_id, scratch.title) != (drill.namespace_id, drill.title):
-        raise RunError("wrong_target", gettext_noop("The scratch namespace is another one now. Start a new drill."))
+        raise RunError("wrong_target", gettext_noop("The scratch namespace has changed. Start a new drill."))
     if (lease.run.approval_id, lease.run.approval_digest) != (drill.approval_id, drill.approval.digest):
         raise RunError("not_approved", gettext_noop("The run does not carry the approval of its drill."))
     return scratch

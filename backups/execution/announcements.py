@@ -21,7 +21,7 @@ def contradicted(work: CleanupStage | Restore, problem: str) -> None:
         title=say(_("Cloudflare's answer contradicts itself: %(what)s"), what=work),
         lines=[
             problem,
-            say(_("Nothing in it is believed: what was done is found out by reading the keys. Look at the result.")),
+            say(_("The answer is not trusted: the keys are read to find out the result. Look at the result.")),
         ],
         link=reverse(page, args=[pk]),
     )

@@ -25,17 +25,17 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
     What is there already stays as it is. Raises NotKept and StoreError.
     """
     if generation.status != Generation.Status.VERIFIED or not generation.encrypted:
-        raise NotKept(_("Only an encrypted copy that was verified is kept in 1Password."))
+        raise NotKept(_("Only a verified, encrypted backup is kept in 1Password."))
     keys = generation.object_keys()
     part = generation.parts.order_by("number").first()
     if len(keys) != 1 or part is None or part.size > onepassword_store.LIMIT:
-        sentence = _("Only a copy of one object of at most %(size)s bytes is kept in 1Password.")
+        sentence = _("Only a backup of one object of at most %(size)s bytes is kept in 1Password.")
         raise NotKept(say(sentence, size=onepassword_store.LIMIT))
     with bucket_access.store_of(generation) as bucket:
         body = bucket.get(part.object_key)
     place = DocumentStore(vault, notes=_notes(generation))
     if sha256(body).hexdigest() != part.sha256:
-        raise NotKept(_("The object in the bucket is not the one that was written. Verify the copy again."))
+        raise NotKept(_("The object in the bucket differs from the one that was written. Verify the backup again."))
     place.put(part.object_key, body)
     if place.get(part.object_key) != body:
         raise StoreError(f"{part.object_key} in the vault {vault} is not what was put there.")

@@ -21,7 +21,7 @@ def kept(request: HttpRequest, pk: int) -> HttpResponse:
     dump = get_object_or_404(PlainDump.objects.select_related("namespace__environment"), pk=pk)
     form = PlaceForm(request.POST)
     if not form.is_valid():
-        messages.error(request, _("Say where the file is kept encrypted, in at most 300 characters."))
+        messages.error(request, _("Name the encrypted place of the file in at most 300 characters."))
         return redirect("backups:backups")
     try:
         kept_files.record_place(dump, place=form.cleaned_data["kept_at"], by=person_of(request))

@@ -15,15 +15,17 @@ Purpose = Generation.Purpose
 def made(generation: Generation) -> None:
     """A copy nobody waits for on a page of its own is complete; any copy lacks what vanished meanwhile."""
     if generation.status == Generation.Status.PARTIAL:
-        why = say(_("%(n)s keys vanished while it was made. Make another."), n=generation.vanished)
-        _tell(generation, NotificationEvent.GENERATION_FAILED, _("Copy left partial: %(what)s"), why)
+        why = say(_("%(n)s keys vanished while the backup was made. Make another backup."), n=generation.vanished)
+        _tell(generation, NotificationEvent.GENERATION_FAILED, _("Backup left partial: %(what)s"), why)
     elif generation.purpose in {Purpose.ROUTINE, Purpose.MASTERS, Purpose.INVESTIGATION}:
-        _tell(generation, NotificationEvent.GENERATION_MADE, _("Copy made: %(what)s"))
+        _tell(generation, NotificationEvent.GENERATION_MADE, _("Backup made: %(what)s"))
 
 
 def damaged(generation: Generation) -> None:
     """A read-back found a copy to be another than what KV returned."""
-    _tell(generation, NotificationEvent.GENERATION_DAMAGED, _("Copy damaged: %(what)s"), translated(generation.problem))
+    _tell(
+        generation, NotificationEvent.GENERATION_DAMAGED, _("Backup damaged: %(what)s"), translated(generation.problem)
+    )
 
 
 def _tell(generation: Generation, event: NotificationEvent, title: str | Promise, *why: str) -> None:

@@ -27,8 +27,8 @@ class Light(TextChoices):
     ON_TIME = "on_time", _("on time")
     LATE = "late", _("late")
     OVERDUE = "overdue", _("overdue")
-    NEVER = "never", _("never copied")
-    UNEXPECTED = "unexpected", _("no copy expected")
+    NEVER = "never", _("never backed up")
+    UNEXPECTED = "unexpected", _("no backup expected")
 
     @property
     def alarming(self) -> bool:

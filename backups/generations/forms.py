@@ -106,7 +106,7 @@ class BackupForm(forms.Form):
         strip=False,
         max_length=MAX_PREFIXES * MAX_NAME_BYTES,
         widget=forms.Textarea(attrs={"rows": 3, "placeholder": "master:", "spellcheck": "false"}),
-        help_text=_("One per line, as the keys begin. All keys under them are copied."),
+        help_text=_("One prefix per line. All keys under them are backed up."),
     )
 
     @classmethod

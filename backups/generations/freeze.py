@@ -59,7 +59,7 @@ class Freezing:
     def update(self, **changed: object) -> None:
         """Change the generation, which must still be in writing."""
         if Generation.objects.filter(pk=self.generation.pk, status=Generation.Status.WRITING).update(**changed) != 1:
-            raise RunError("not_writing", gettext_noop("The generation is not being written any more."))
+            raise RunError("not_writing", gettext_noop("The backup is no longer being written."))
         self.generation.refresh_from_db(fields=list(changed))
 
     def list_names(self) -> None:
@@ -125,7 +125,7 @@ class Freezing:
         investigated = self.generation.purpose == Generation.Purpose.INVESTIGATION
         if investigated and scope.category([*found, *[None] * bool(at["unclassified"])]) != Category.CACHE:
             self._start_again(0)
-            raise RunError("not_a_cache", gettext_noop("Among the listed keys there are some that are no cache."))
+            raise RunError("not_a_cache", gettext_noop("Some of the listed keys are not cache keys."))
         # What was secret when it was listed is, whatever became of its family since.
         secret = at["unclassified"] or (at["secret"] and not any(map(encryption.needed, found)))
         self.frozen(

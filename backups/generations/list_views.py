@@ -109,7 +109,7 @@ def new(request: HttpRequest) -> HttpResponse:
         form.add_error(None, str(refused))
         refuse(request, refused, namespace.environment, f"namespace:{namespace.pk}")
         return _new(request, form, status=422)
-    messages.success(request, _("The copy is being made."))
+    messages.success(request, _("The backup is being made."))
     return redirect("backups:generation", generation.pk)
 
 

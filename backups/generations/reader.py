@@ -44,7 +44,7 @@ def wanted(restore: Restore, indexes: Sequence[int]) -> list[Wanted]:
         name: (source, bytes(value or b"")) for name, source, value in entries.values_list("name", "index", "digest")
     }
     if len(known) != len(found):
-        raise RunError("wrong_set", gettext_noop("A name of the restore is not in its copy."))
+        raise RunError("wrong_set", gettext_noop("A key of the restore is not in its backup."))
     return [Wanted(*row, *known[row[1]]) for row in found]
 
 

@@ -26,8 +26,8 @@ def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> Backup
     return BackupRefused(
         say(
             _(
-                "%(count)s keys of %(namespace)s under %(prefixes)s are only copied encrypted: they are settings,"
-                " unclassified, or of a family that asks for it. %(how)s Or choose prefixes without them."
+                "%(count)s keys of %(namespace)s under %(prefixes)s must be backed up encrypted: they are settings, "
+                "unclassified, or in a family that requires encryption. %(how)s Or choose prefixes without them."
             ),
             count=count,
             namespace=namespace,

@@ -91,7 +91,9 @@ def create_backup(
     prefixes = distinct(prefixes)
     families = [stage.request.family] if stage else scope.reached(namespace, prefixes)
     if purpose == Generation.Purpose.ROUTINE and families and scope.category(families) == Category.CACHE:
-        raise BackupRefused(_("Caches are only copied for an investigation with a name and an end. Open one instead."))
+        raise BackupRefused(
+            _("Caches are backed up only for an investigation with a name and an end. Open an investigation instead.")
+        )
     if not encryption.possible():
         _insist_in_the_clear(namespace, prefixes, families, listed=stage is None and restore is None)
     at = insist_time(namespace)
@@ -127,7 +129,7 @@ def insist_time(namespace: Namespace) -> datetime:
     """The database's time. Raises BackupRefused where it is behind the newest copy."""
     at = clock.now()
     if clock.went_back() or Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
-        raise BackupRefused(_("The database's clock is behind the newest copy. Set it right first."))
+        raise BackupRefused(_("The database's clock is behind the newest backup. Set it right first."))
     return at
 
 
@@ -179,7 +181,7 @@ def _insist_in_the_clear(
     if all(map(encryption.needed, families)):
         raise BackupRefused(
             say(
-                _("What %(binding)s may have under %(prefixes)s is only copied encrypted. %(how)s"),
+                _("Keys of %(binding)s under %(prefixes)s must be backed up encrypted. %(how)s"),
                 binding=namespace.binding,
                 prefixes=", ".join(prefixes),
                 how=encryption.HOW,
@@ -237,7 +239,7 @@ def create_verification(
     )
     whole = Generation.objects.whole().filter(pk=generation.pk)
     if whole.update(verify_run=run) != 1:
-        sentence = _("Only a complete copy can be verified; this one is: %(status)s.")
+        sentence = _("Only a complete backup can be verified; this one is: %(status)s.")
         raise NotVerifiable(say(sentence, status=Generation.Status(generation.status).label))
     generation.verify_run = run
     return run

@@ -12,7 +12,9 @@ from kvops.inventory import value as key_value
 from kvops.models import Person
 from kvops.refusals import Refused
 
-ENCRYPTED = _("This copy is encrypted, and the web server cannot open it. To see a value, follow its recovery steps.")
+ENCRYPTED = _(
+    "This backup is encrypted, and the web server cannot decrypt it. To see a value, follow the recovery steps."
+)
 
 
 class ValueHidden(Refused):
@@ -28,7 +30,7 @@ def view_entry(generation: Generation, name: str, *, by: Person) -> KvEntry:
     record_view(generation, name, by, {})
     entry = generation_start.read_entry(generation, name)
     if entry is None:
-        raise ValueHidden(_("The copy holds no value of this key."))
+        raise ValueHidden(_("The backup has no value for this key."))
     return entry
 
 

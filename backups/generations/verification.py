@@ -161,7 +161,7 @@ class ReadBack:
                 )
             )
             if changed != 1:
-                raise RunError("not_whole", gettext_noop("The copy was found damaged meanwhile."))
+                raise RunError("not_whole", gettext_noop("The backup was found damaged in the meantime."))
             log.record(
                 Action.GENERATION_VERIFIED if status == Status.VERIFIED else Action.GENERATION_DAMAGED,
                 actor=self.lease.actor,

@@ -103,7 +103,7 @@ def verify(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(refused))
         refuse(request, refused, generation.environment, f"generation:{pk}")
     else:
-        messages.success(request, _("The copy is being read back."))
+        messages.success(request, _("The backup is being verified."))
     return redirect("backups:generation", pk)
 
 

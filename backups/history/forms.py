@@ -46,7 +46,7 @@ class BackupHistoryFilter(forms.Form):
         label=_("Person"),
         required=False,
         max_length=200,
-        help_text=_("Part of a name, an address, or of what acted, such as cli: or system:."),
+        help_text=_("Part of a name, an email address or an actor, such as cli: or system:."),
     )
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 

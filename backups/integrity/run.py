@@ -232,7 +232,9 @@ class CheckComparison:
         if there != (mine.staged_keys, mine.staged_rows):
             # The table is not logged: a crash of Postgres empties it.
             if mine.restarts >= MAX_RESTARTS:
-                raise RunError("rows_lost", gettext_noop("What was read is lost again and again: start a new check."))
+                raise RunError(
+                    "rows_lost", gettext_noop("The rows read so far were lost repeatedly. Start a new check.")
+                )
             self._start_over(CheckProgress(restarts=mine.restarts + 1))
             return False
         result: dict[str, JSON] = {}

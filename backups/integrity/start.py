@@ -139,7 +139,7 @@ def datasets_of(generation: Generation) -> list[Dataset]:
     _insist_checkable(generation)
     found = list(Dataset.objects.filter(name__in=[table["dataset"] for table in generation.tables]).order_by("name"))
     if not found:
-        raise CheckRefused(_("The policy has none of the datasets of this copy any more."))
+        raise CheckRefused(_("The policy no longer has any of the datasets of this backup."))
     for dataset in found:
         _insist_usable(dataset, generation.environment)
     return found
@@ -147,7 +147,7 @@ def datasets_of(generation: Generation) -> list[Dataset]:
 
 def _insist_checkable(generation: Generation) -> None:
     if generation.status not in CHECKABLE:
-        sentence = _("Copy %(pk)s cannot be checked, only a whole one can: %(status)s.")
+        sentence = _("Backup %(pk)s cannot be checked; only a complete backup can. It is: %(status)s.")
         raise CheckRefused(say(sentence, pk=generation.pk, status=Generation.Status(generation.status).label))
 
 
@@ -159,7 +159,9 @@ def dataset_of(generation: Generation) -> Dataset:
     dataset = found.pop() if len(found) == 1 else None
     if dataset is None:
         prefixes = ", ".join(f"{prefix}*" for prefix in generation.prefixes)
-        sentence = _("No one dataset covers %(prefixes)s of %(binding)s: add it to the policy, or copy one family.")
+        sentence = _(
+            "No single dataset covers %(prefixes)s of %(binding)s: add one to the policy, or back up one family."
+        )
         raise CheckRefused(say(sentence, prefixes=prefixes, binding=binding))
     _insist_usable(dataset, generation.environment)
     return dataset

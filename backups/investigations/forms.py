@@ -29,21 +29,21 @@ class InvestigationForm(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": _("Wrong totals on the overview of clinics")}),
     )
     reason = forms.CharField(
-        label=_("What the copy is needed for"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3})
+        label=_("Purpose of the backup"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3})
     )
     days = forms.IntegerField(
-        label=_("Days until it goes at the latest"),
+        label=_("Days until deletion at the latest"),
         min_value=1,
         max_value=LONGEST,
         initial=timing.RETENTION_DAYS,
-        help_text=_("Close the investigation as soon as you know: its copy goes then."),
+        help_text=_("Close the investigation as soon as its question is answered: its backup is deleted then."),
     )
 
 
 class CloseForm(forms.Form):
     """Why the copy is needed no more."""
 
-    reason = forms.CharField(label=_("What was found out"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3}))
+    reason = forms.CharField(label=_("Findings"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3}))
 
 
 class InvestigationFilter(forms.Form):

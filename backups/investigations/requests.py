@@ -68,7 +68,7 @@ def start(namespace: Namespace, *, family: Family, title: str, reason: str, days
     Raises InvestigationRefused, BackupRefused, ApprovalRefused and AlreadyOpen.
     """
     if not title.strip() or not reason.strip():
-        raise InvestigationRefused(_("Give the investigation a name, and say what the copy is needed for."))
+        raise InvestigationRefused(_("Enter a name for the investigation and the reason for the backup."))
     if not 1 <= days <= LONGEST:
         raise InvestigationRefused(say(_("An investigation lasts 1 to %(days)s days."), days=LONGEST))
     _insist_operator(by)
@@ -108,9 +108,9 @@ def _insist_cache(namespace: Namespace, family: Family) -> None:
     reached = scope.reached(namespace, [family.pattern])
     others = [each for each in reached if each.category != Category.CACHE]
     if family.binding != namespace.binding or family not in reached:
-        raise InvestigationRefused(say(_("%(family)s is no family of %(place)s."), family=family, place=namespace))
+        raise InvestigationRefused(say(_("%(place)s has no family %(family)s."), family=family, place=namespace))
     if others or scope.secret_in_inventory(namespace, [family.pattern]):
-        sentence = _("Under %(family)s there are keys that are no cache. Only caches are copied for an investigation.")
+        sentence = _("Not all keys under %(family)s are cache. Only caches are backed up for an investigation.")
         raise InvestigationRefused(say(sentence, family=family))
 
 
@@ -118,16 +118,16 @@ def _insist_expiry(environment: Environment, days: int) -> None:
     """R2 deletes the copy by itself, in time and not too early."""
     protection = bucket_protection.known(environment)
     if not protection.known:
-        sentence = _("Whether the bucket of %(environment)s deletes such copies by itself is not known. %(why)s")
+        sentence = _("It is unknown whether the bucket of %(environment)s deletes such backups automatically. %(why)s")
         raise InvestigationRefused(say(sentence, environment=environment.name, why=protection.why))
     if not expires(protection):
         sentence = _(
-            "The bucket of %(environment)s has no lifecycle rule that deletes copies of investigations within"
-            " %(days)s days. The page of the investigations says how to add it."
+            "The bucket of %(environment)s has no lifecycle rule that deletes investigation backups within %(days)s "
+            "days. The investigations page says how to add the rule."
         )
         raise InvestigationRefused(say(sentence, environment=environment.name, days=LONGEST))
     if timedelta(days=days) > timedelta(seconds=protection.expiry or 0):
-        sentence = _("R2 deletes copies of investigations after %(days)s days. Choose an earlier end.")
+        sentence = _("R2 deletes investigation backups after %(days)s days. Choose an earlier end.")
         raise InvestigationRefused(say(sentence, days=timedelta(seconds=protection.expiry or 0).days))
 
 
@@ -154,7 +154,7 @@ def ask_again(investigation: Investigation, *, by: Person) -> ApprovalRequest:
     with log.transaction():
         mine = _locked(investigation)
         if mine.over_at is not None:
-            raise InvestigationRefused(_("The copy is gone already."))
+            raise InvestigationRefused(_("The backup is already deleted."))
         if standing.approval_in_force(KIND, mine.subject):
             raise InvestigationRefused(_("An approval is in force already."))
         return ask(mine, by=by)
@@ -167,7 +167,7 @@ def close(investigation: Investigation, *, reason: str, by: Person) -> None:
     """
     _insist_operator(by)
     if not reason.strip():
-        raise InvestigationRefused(_("Say what was found out, so that the copy can go."))
+        raise InvestigationRefused(_("Describe the findings, so that the backup can be deleted."))
     with log.transaction():
         mine = _locked(investigation)
         if mine.closed_at is not None or mine.over_at is not None:
@@ -188,7 +188,7 @@ def insist_open(run: Run, _actor: log.Actor) -> None:
     """A copy is not gone on with once its investigation is over. Raises run_driver.NotResumable."""
     mine = Investigation.objects.filter(generation__run=run)
     if mine.exclude(closed_at=None, over_at=None).exists():
-        raise run_driver.NotResumable(_("The investigation is over; its copy is no longer made."))
+        raise run_driver.NotResumable(_("The investigation is over. Its backup is no longer made."))
 
 
 def insist_current(run: Run, _actor: log.Actor) -> None:
@@ -241,7 +241,7 @@ def _delete(mine: Investigation, actor: log.Actor) -> Run:
     approval = standing.approval_in_force(KIND, mine.subject)
     if approval is None:
         raise approval_gate.ApprovalRefused(
-            _("Nobody approved that the copy goes. An operator asks, a reviewer decides.")
+            _("The deletion of the backup is not approved. An operator asks, a reviewer decides.")
         )
     digest = evidence.digest_of(evidence.canonical_evidence(investigation_rule(mine)))
     carried = standing.carry(approval, kind=KIND, digest=digest, actor=actor)
@@ -277,8 +277,8 @@ def _tell(investigation: Investigation, because: str) -> None:
         outbox.post(
             NotificationEvent.GENERATION_PAST_DEADLINE,
             subject=investigation.subject,
-            title=say(_("The copy of investigation %(title)s should be gone"), title=investigation.title),
-            lines=[say(_("It ended on %(at)s."), at=moment(_ended_at(investigation))), because],
+            title=say(_("The backup of investigation %(title)s should have been deleted"), title=investigation.title),
+            lines=[say(_("The investigation ended on %(at)s."), at=moment(_ended_at(investigation))), because],
             link=reverse("backups:investigation", args=[investigation.pk]),
             environment=investigation.environment,
             occasion="past its end",

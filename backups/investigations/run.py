@@ -43,13 +43,13 @@ def _insist_target(investigation: Investigation, lease: Lease) -> None:
     run, generation = lease.run, investigation.generation
     digest = evidence.digest_of(evidence.canonical_evidence(investigation_requests.investigation_rule(investigation)))
     if run.subject != investigation.subject or run.approval is None or run.approval_digest != digest:
-        raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+        raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
     if investigation.closed_at is None and clock.seconds_until(investigation.ends_at) > 0:
         raise RunError("not_over", gettext_noop("The investigation is not over."))
     if generation.bucket != investigation.environment.r2_bucket:
-        raise RunError("wrong_target", gettext_noop("The copy lies in a bucket that the environment uses no more."))
+        raise RunError("wrong_target", gettext_noop("The backup is in a bucket that the environment no longer uses."))
     if not all(key.startswith(f"{generation.stem}.") for key in generation.every_object()):
-        raise RunError("wrong_set", gettext_noop("The copy names objects that are not its own."))
+        raise RunError("wrong_set", gettext_noop("The backup names objects that are not its own."))
 
 
 class _InvestigationEnd(Erasure):
@@ -76,7 +76,7 @@ class _InvestigationEnd(Erasure):
             emergency.hold(self.environment)
             held = Generation.objects.select_for_update().get(pk=generation.pk)
             if held.status != generation.status:
-                raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
+                raise RunError("moved", gettext_noop("The backup has just changed. Try again."))
             if needed := holds.holds_of([generation.pk]):
                 raise TryLater(" ".join(str(hold.text) for hold in needed[generation.pk]))
             self.begin(generation, {"objects": len(generation.every_object())})
@@ -86,7 +86,7 @@ class _InvestigationEnd(Erasure):
         """The emergency stop, the approval that stands, and both people's rights."""
         emergency.insist_none(self.environment)
         if self.lease.run.approval is None:
-            raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+            raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
         try:
             standing.insist_standing(self.lease.run.approval)
         except approval_gate.ApprovalRefused as refused:

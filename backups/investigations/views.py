@@ -78,7 +78,10 @@ def new(request: HttpRequest) -> HttpResponse:
         form.add_error(None, str(refused))
         refuse(request, refused, environment, f"namespace:{namespace.pk}")
         return _new(request, form, status=422)
-    messages.success(request, _("The copy is being made. A reviewer is asked to approve that it goes at its end."))
+    messages.success(
+        request,
+        _("The backup is being made. A reviewer is asked to approve its deletion at the end of the investigation."),
+    )
     return redirect("backups:investigation", made.pk)
 
 
@@ -114,7 +117,7 @@ def close(request: HttpRequest, pk: int) -> HttpResponse:
         request,
         found,
         lambda: investigation_requests.close(found, reason=form.cleaned_data["reason"], by=person),
-        done=_("The investigation is closed. Its copy goes as soon as it may."),
+        done=_("The investigation is closed. Its backup is deleted as soon as possible."),
         form=form,
     )
 

@@ -35,7 +35,7 @@ class MastersForm(forms.Form):
         max_length=450,
         widget=forms.URLInput(attrs={"placeholder": "https://api.example.com/masters"}),
         help_text=_(
-            "https, and a host of KVOPS_MASTERS_API_HOSTS. The address is kept in the record: no secret in it."
+            "https, with a host of KVOPS_MASTERS_API_HOSTS. The audit log keeps the address: do not put a secret in it."
         ),
     )
     name = forms.MultipleChoiceField(

@@ -78,7 +78,7 @@ class MastersExport(Export):
     def _d1(self, chosen: list[Correspondence]) -> D1Source:
         dataset = Dataset.objects.get(name=chosen[0].name) if chosen else None
         if dataset is None:
-            raise RunError("no_dataset", gettext_noop("The policy has these datasets no more: start a new copy."))
+            raise RunError("no_dataset", gettext_noop("The policy no longer has these datasets. Start a new backup."))
         try:
             database = dataset_registry.environment_database(self.generation.environment, dataset)
         except dataset_registry.NoDatabase as error:
@@ -92,7 +92,9 @@ class MastersExport(Export):
     def _freeze(self, found: str, restarts: int) -> None:
         """Write down the names and how many rows each table has; what an earlier step stored belongs to nothing."""
         if restarts > MAX_RESTARTS:
-            raise RunError("changing", gettext_noop("The rows change faster than they can be copied. Try again later."))
+            raise RunError(
+                "changing", gettext_noop("The rows change faster than they can be backed up. Try again later.")
+            )
         cursor: dict[str, Any] = {"phase": "parts", "next": 0, "number": 1, "attempt": 1, "storing": restarts > 0}
         cursor |= {"sha256": found, "restarts": restarts}
         tables = [{**table, "rows": self._rows.counts[table["dataset"]]} for table in self.generation.tables]

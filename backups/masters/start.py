@@ -83,10 +83,12 @@ def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
         raise BackupRefused(say(sentence, name=unknown[0], known=names_of_all))
     chosen = [dataset for dataset in found if not names or dataset.name in names]
     if not chosen:
-        raise BackupRefused(_("The policy has no dataset, so nothing says what the tables of D1 are. Add one first."))
+        raise BackupRefused(_("The policy has no dataset, so the tables of D1 are undefined. Add a dataset first."))
     places = sorted({(dataset.database, dataset.binding) for dataset in chosen})
     if len(places) > 1:
-        sentence = _("These datasets are of several databases or bindings (%(places)s). Name those of one of them.")
+        sentence = _(
+            "These datasets are of several databases or bindings (%(places)s). Choose datasets of one of them."
+        )
         raise BackupRefused(say(sentence, places=", ".join(f"{base}/{binding}" for base, binding in places)))
     namespace = Namespace.objects.filter(environment=environment, binding=chosen[0].binding).first()
     if namespace is None:
@@ -232,7 +234,7 @@ def _insist_plain(masters: Masters) -> None:
     """Raise BackupRefused when a family of these rows is only copied encrypted."""
     for family in scope.reached(masters.namespace, masters.prefixes):
         if family.encrypt:
-            sentence = _("%(family)s is only copied encrypted, never to a plain file. Export it with --to-r2.")
+            sentence = _("%(family)s must be backed up encrypted, never to a plain file. Export it with --to-r2.")
             raise BackupRefused(say(sentence, family=family))
 
 

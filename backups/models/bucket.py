@@ -29,11 +29,11 @@ class StoredObject(models.Model):
     class Status(models.TextChoices):
         """What the newest listing says of it."""
 
-        KNOWN = "known", _("part of a copy")
-        UNKNOWN = "unknown", _("part of no copy")
+        KNOWN = "known", _("part of a backup")
+        UNKNOWN = "unknown", _("part of no backup")
         MISSING = "missing", _("missing from the bucket")
         CHANGED = "changed", _("changed since it was written")
-        GONE = "gone", _("part of no copy, and deleted")
+        GONE = "gone", _("part of no backup, deleted")
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     key = models.CharField(max_length=1024, db_collation="C")

@@ -28,21 +28,21 @@ class BucketProtection(models.Model):
     class Problem(models.TextChoices):
         """Why it is not known, and what to do."""
 
-        NEVER = "never", _("Cloudflare was not asked yet. It is asked within half an hour, and before each copy.")
+        NEVER = "never", _("Cloudflare was not asked yet. It is asked within half an hour, and before each backup.")
         SILENT = "silent", _("Cloudflare did not answer for an hour. It is asked again every five minutes.")
         PERMISSION = (
             "permission",
-            _("The read token may not see it. Give it the permission “Workers R2 Storage Read” in Cloudflare."),
+            _("The read token has no access. Give it the permission “Workers R2 Storage Read” in Cloudflare."),
         )
         NO_BUCKET = (
             "no_bucket",
-            _("Cloudflare knows no such bucket in the environment's account. Correct environments.toml."),
+            _("The environment's account has no such bucket. Correct environments.toml."),
         )
         ANOTHER_ACCOUNT = (
             "another_account",
             _("The R2 endpoint belongs to another account than the environment. Correct environments.toml."),
         )
-        REFUSED = "refused", _("Cloudflare's answer was none. Its words are in the record.")
+        REFUSED = "refused", _("Cloudflare's answer could not be understood. Its text is in the audit log.")
 
     environment = models.OneToOneField(Environment, on_delete=models.CASCADE, related_name="protection")
     of = models.CharField(max_length=500)

@@ -111,9 +111,9 @@ class CleanupStage(models.Model):
         """Where the stage is."""
 
         WAITING = "waiting", _("waiting")
-        FROZEN = "frozen", _("names frozen")
+        FROZEN = "frozen", _("list of keys fixed")
         BACKED_UP = "backed_up", _("backed up")
-        VERIFIED = "verified", _("copy verified")
+        VERIFIED = "verified", _("backup verified")
         CHECKED = "checked", _("checked against D1")
         SUBMITTED = "submitted", _("waiting for approval")
         APPROVED = "approved", _("approved")

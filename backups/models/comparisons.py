@@ -61,7 +61,7 @@ class ComparisonEntry(models.Model):
 
         ADDED = "added", _("added")
         REMOVED = "removed", _("removed")
-        EXPIRED = "expired", _("its time is over")
+        EXPIRED = "expired", _("past its expiration")
         VALUE = "value", _("another value")
         METADATA = "metadata", _("same value, other metadata")
         EXPIRATION = "expiration", _("only another expiration")

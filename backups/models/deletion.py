@@ -88,9 +88,9 @@ class CleanupException(models.Model):
         CHANGED = "changed", _("changed since the backup")
         VANISHED = "vanished", _("already gone")
         EXPIRED = "expired", _("expired by itself")
-        ALIVE = "alive", _("still there, to be sent again")
-        FAILED = "failed", _("still there after three tries")
-        REAPPEARED = "reappeared", _("there again with another value")
+        ALIVE = "alive", _("still in KV, to be sent again")
+        FAILED = "failed", _("still in KV after three attempts")
+        REAPPEARED = "reappeared", _("reappeared with another value")
         STOPPED = "stopped", _("left as it is: the run was ended early")
 
     LEFTOVERS = (Outcome.CHANGED, Outcome.FAILED, Outcome.REAPPEARED, Outcome.STOPPED)

@@ -80,7 +80,7 @@ class Generation(models.Model):
 
         ROUTINE = "routine", _("routine")
         CLEANUP = "cleanup", _("clean-up")
-        RESTORE = "restore", _("what a restore overwrites")
+        RESTORE = "restore", _("backup before a restore")
         MASTERS = "masters", _("master data of D1")
         INVESTIGATION = "investigation", _("investigation")
 
@@ -228,7 +228,7 @@ class GenerationEntry(models.Model):
         """What the export found."""
 
         PLANNED = "planned", _("not read yet")
-        KEPT = "kept", _("in the copy")
+        KEPT = "kept", _("in the backup")
         EXPIRED = "expired", _("expired meanwhile")
         VANISHED = "vanished", _("vanished meanwhile")
 

@@ -50,7 +50,7 @@ class Restore(models.Model):
 
         SKIP = "skip", _("leave it as it is")
         STOP = "stop", _("write nothing at all")
-        OVERWRITE = "overwrite", _("overwrite it, after a copy of it was made and verified")
+        OVERWRITE = "overwrite", _("overwrite it after a verified backup")
 
     OVER = (State.DONE, State.ENDED)
 
@@ -146,13 +146,13 @@ class RestoreEntry(models.Model):
     class Found(models.TextChoices):
         """What the comparison before the submit found in KV."""
 
-        ABSENT = "absent", _("not there")
-        EQUAL = "equal", _("there, and equal")
-        VALUE = "value", _("there with another value")
-        METADATA = "metadata", _("there with other metadata")
-        EXPIRATION = "expiration", _("there with another expiration")
-        SENSITIVE = "sensitive", _("there and different, but it cannot be copied first without encryption")
-        EXPIRED = "expired", _("its time is over")
+        ABSENT = "absent", _("not in KV")
+        EQUAL = "equal", _("in KV and equal")
+        VALUE = "value", _("in KV with another value")
+        METADATA = "metadata", _("in KV with other metadata")
+        EXPIRATION = "expiration", _("in KV with another expiration")
+        SENSITIVE = "sensitive", _("in KV and different, cannot be backed up first without encryption")
+        EXPIRED = "expired", _("past its expiration")
         SOON = "soon", _("less than a minute left: KV takes no such key")
 
     class Outcome(models.TextChoices):
@@ -160,18 +160,18 @@ class RestoreEntry(models.Model):
 
         PLANNED = "planned", _("not dealt with yet")
         SENT = "sent", _("sent, not compared yet")
-        AGAIN = "again", _("not there after it was sent, to be sent again")
-        WRITTEN = "written", _("put back")
-        EQUAL = "equal", _("was there already, equal")
-        VALUE = "value", _("there with another value, left as it is")
-        METADATA = "metadata", _("there with other metadata, left as it is")
-        EXPIRATION = "expiration", _("there with another expiration, left as it is")
-        SENSITIVE = "sensitive", _("there and different, left as it is: it cannot be copied first without encryption")
+        AGAIN = "again", _("not in KV after sending, to be sent again")
+        WRITTEN = "written", _("restored")
+        EQUAL = "equal", _("already in KV, equal")
+        VALUE = "value", _("in KV with another value, left as it is")
+        METADATA = "metadata", _("in KV with other metadata, left as it is")
+        EXPIRATION = "expiration", _("in KV with another expiration, left as it is")
+        SENSITIVE = "sensitive", _("in KV and different, left as it is: cannot be backed up first without encryption")
         CHANGED = "changed", _("changed since the comparison, left as it is")
-        EXPIRED = "expired", _("its time is over")
-        SOON = "soon", _("less than a minute left, not put back: decide by hand")
-        DIFFERENT = "different", _("different when it was compared after the writing")
-        FAILED = "failed", _("not there after three tries")
+        EXPIRED = "expired", _("past its expiration")
+        SOON = "soon", _("less than a minute left, not restored: decide by hand")
+        DIFFERENT = "different", _("different in the comparison after the write")
+        FAILED = "failed", _("not in KV after three attempts")
         STOPPED = "stopped", _("left as it is: the run was ended early")
 
     class Compared(models.TextChoices):
@@ -180,7 +180,7 @@ class RestoreEntry(models.Model):
         UNKNOWN = "", _("unknown")
         EQUAL = "equal", _("equal")
         DIFFERENT = "different", _("different")
-        ABSENT = "absent", _("not there")
+        ABSENT = "absent", _("not in KV")
 
     CONFLICTS = (Found.VALUE, Found.METADATA, Found.EXPIRATION)
     GOOD = (Outcome.WRITTEN, Outcome.EQUAL)

@@ -29,8 +29,8 @@ def insist_some(generation: Generation, into: Environment) -> None:
         raise RestoreRefused(
             say(
                 _(
-                    "Production’s keys go into another environment only by a rule: no family of %(binding)s says"
-                    " qa_may_take = true in the policy."
+                    "Production’s keys can be restored into another environment only if the policy allows it: no "
+                    "family of %(binding)s has qa_may_take = true."
                 ),
                 binding=generation.namespace.binding,
             )
@@ -47,8 +47,8 @@ def insist_all(restore: Restore) -> None:
         raise RestoreRefused(
             say(
                 _(
-                    "Keys of production whose family does not say qa_may_take = true: %(count)s. The first is %(name)s."
-                    " Choose a prefix without them, or change the policy."
+                    "Production keys whose family does not have qa_may_take = true: %(count)s. The first is %(name)s. "
+                    "Choose a prefix without them, or change the policy."
                 ),
                 count=sum(count for count, _first in others),
                 name=min(first for _count, first in others),

@@ -41,13 +41,15 @@ class RestoreForm(forms.Form):
         required=False,
         strip=False,
         max_length=MOST_NAMES * MAX_NAME_BYTES,
-        help_text=_("One name per line, exactly as it is written. Leave both empty to put back every key of the copy."),
+        help_text=_(
+            "One name per line, exactly as it is written. Leave both empty to restore every key of the backup."
+        ),
         widget=forms.Textarea(attrs={"rows": 3, "autocapitalize": "none", "spellcheck": "false"}),
     )
-    leave_out = forms.BooleanField(label=_("Leave out the names that the copy does not hold"), required=False)
-    namespace = forms.ModelChoiceField(Namespace.objects.none(), label=_("Into"), empty_label=None)
+    leave_out = forms.BooleanField(label=_("Leave out the names that are not in the backup"), required=False)
+    namespace = forms.ModelChoiceField(Namespace.objects.none(), label=_("Restore into"), empty_label=None)
     on_conflict = forms.ChoiceField(
-        label=_("When a key is there and not as in the copy"),
+        label=_("If a key differs from the backup"),
         choices=Restore.OnConflict.choices,
         initial=Restore.OnConflict.SKIP,
         widget=forms.RadioSelect,
@@ -63,10 +65,14 @@ class RestoreForm(forms.Form):
         allowing = cross_environment.allowing(generation.namespace.binding) if generation.environment.production else []
         if generation.environment.production and not allowing:
             into = into.filter(environment__production=True)
-            field.help_text = _("Another environment takes production’s keys only where a family says qa_may_take.")
+            field.help_text = _(
+                "Production keys can be restored into another environment only if their family has qa_may_take."
+            )
         elif allowing:
             families = ", ".join(map(str, allowing))
-            field.help_text = say(_("Another environment takes only keys of %(families)s."), families=families)
+            field.help_text = say(
+                _("Only keys of %(families)s can be restored into another environment."), families=families
+            )
         field.queryset = into.order_by("environment__order")
 
     def clean_prefix(self) -> str:
@@ -93,9 +99,11 @@ class RestoreForm(forms.Form):
             raise forms.ValidationError(_("Give a prefix or a list of names, not both."))
         self.unknown = restore_selection.not_in_backup(self.generation, chosen["names"])
         if len(self.unknown) == len(chosen["names"]):
-            self.add_error("names", _("The copy holds none of these names."))
+            self.add_error("names", _("The backup contains none of these names."))
         elif self.unknown and not chosen["leave_out"]:
-            text = say(_("Names that are not in the copy: %(count)s. See which below."), count=len(self.unknown))
+            text = say(
+                _("Names that are not in the backup: %(count)s. They are listed below."), count=len(self.unknown)
+            )
             self.add_error("names", str(text))
         return chosen
 
@@ -118,7 +126,7 @@ class SubmitForm(forms.Form):
     """Why keys are put back."""
 
     reason = forms.CharField(
-        label=_("Why these keys are put back"),
+        label=_("Reason for restoring these keys"),
         help_text=_("The reviewer reads this."),
         max_length=LONGEST,
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -170,18 +178,18 @@ class RestoreNamesFilter(forms.Form):
     CONFLICTS, LEFT = "conflicts", "left"
 
     found = forms.ChoiceField(
-        label=_("Found before"),
+        label=_("Before the restore"),
         required=False,
         choices=[
-            ("", _("Whatever was found")),
-            (CONFLICTS, _("there and different, or too late")),
+            ("", _("All findings")),
+            (CONFLICTS, _("different, or past the expiration")),
             *RestoreEntry.Found.choices,
         ],
     )
     outcome = forms.ChoiceField(
-        label=_("What became of it"),
+        label=_("Result"),
         required=False,
-        choices=[("", _("Whatever became of it")), (LEFT, _("not put back")), *RestoreEntry.Outcome.choices],
+        choices=[("", _("All results")), (LEFT, _("not restored")), *RestoreEntry.Outcome.choices],
     )
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
         label=_("Prefix"),

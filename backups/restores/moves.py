@@ -80,7 +80,7 @@ def insist_names(restore: Restore) -> None:
     """Raise RestoreRefused unless the frozen names are what their digest says."""
     names = restore.entries.order_by("index").values_list("name", flat=True)
     if archive.names_sha256(names.iterator(10_000)) != restore.names_sha256:
-        raise RestoreRefused(_("The frozen names are not what was frozen. Have the database looked at."))
+        raise RestoreRefused(_("The list of keys changed after it was fixed. Have the database checked."))
 
 
 def label(restore: Restore) -> str | Promise:

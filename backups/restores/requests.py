@@ -34,7 +34,7 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
         if mine.state != State.PREPARED:
             raise RestoreRefused(say(_("The restore is not ready to submit: %(state)s."), state=label(mine)))
         if not reason.strip():
-            raise RestoreRefused(_("Say why these keys are put back: the reviewer reads it."))
+            raise RestoreRefused(_("Give the reason for restoring these keys. The reviewer reads it."))
         insist_source(mine.generation, mine.namespace)
         cross_environment.insist_all(mine)
         _insist_compared(mine)
@@ -66,12 +66,12 @@ def _insist_compared(restore: Restore) -> None:
         raise RestoreRefused(_("The keys were compared with KV more than a day ago. Compare again."))
     if restore.on_conflict == OnConflict.STOP and restore.conflicts:
         sentence = _(
-            "Keys that are there and not as in the copy: %(count)s. This restore is to write nothing then; prepare"
-            " another one that leaves them as they are, or overwrites them."
+            "Existing keys that differ from the backup: %(count)s. This restore writes nothing in that case; prepare "
+            "another restore that leaves or overwrites them."
         )
         raise RestoreRefused(say(sentence, count=restore.conflicts))
     if not restore.found.get("absent") and not restore.overwritten:
-        raise RestoreRefused(_("There is nothing to write: every key is there, or its time is over."))
+        raise RestoreRefused(_("There is nothing to write: every key is in KV or past its expiration."))
 
 
 def decided(request: ApprovalRequest) -> None:
@@ -116,7 +116,7 @@ def start(restore: Restore, *, by: Person) -> Run:
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be put back is no longer what was approved."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
-    raise RestoreRefused(_("What would be put back is no longer what was approved. Compare and submit it again."))
+    raise RestoreRefused(_("The keys to restore differ from the approved ones. Compare and submit them again."))
 
 
 def _claim_and_run(mine: Restore, approved: ApprovalRequest, *, by: Person) -> Run:
@@ -167,5 +167,5 @@ def end_early(restore: Restore, *, by: Person) -> None:
             raise RestoreRefused(_("Only a restore that was stopped or failed can be ended early. Stop it first."))
         ending = {"phase": "write", "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=ending) != 1:
-            raise RestoreRefused(_("The restore goes on already. Load the page again."))
+            raise RestoreRefused(_("The restore has already resumed. Load the page again."))
         run_driver.go_on(mine.run, actor=by.actor)

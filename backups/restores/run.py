@@ -42,8 +42,8 @@ State = RestoreChunk.State
 Outcome = RestoreEntry.Outcome
 BLOCK = 100
 STALE = gettext_noop(
-    "What would be put back is no longer what was approved. Nothing more is written: end the restore early and prepare"
-    " it again."
+    "The keys to restore differ from the approved ones. Nothing more is written: end the restore early and prepare it "
+    "again."
 )
 
 
@@ -72,7 +72,7 @@ def _insist_target(restore: Restore, lease: Lease) -> None:
     """The approval, and what it names, still hold."""
     approval, run = restore.approval, lease.run
     if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
+        raise RunError("not_approved", gettext_noop("The run does not carry the restore's approval."))
     subject = f"stage:{restore.stage_id}" if restore.is_undo else f"restore:{restore.pk}"
     if run.subject != subject or (not restore.is_undo and run.started_by_id != approval.starter_id):
         raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
@@ -91,7 +91,7 @@ def _insist_target(restore: Restore, lease: Lease) -> None:
         shown["generation"]["id"],
         shown["generation"]["manifest_sha256"],
     ):
-        raise RunError("wrong_set", gettext_noop("The names or the copy are not those that were approved."))
+        raise RunError("wrong_set", gettext_noop("The list of keys or the backup differs from the approved one."))
 
 
 def _insist_as_approved(restore: Restore) -> None:
@@ -129,7 +129,7 @@ class _RestoreRun:
         emergency.insist_none(self.restore.environment)
         gone_in = self._until_gone()
         if gone_in > 0:
-            return Again(gone_in, gettext_noop("Waiting: KV may still show what was deleted a moment ago."))
+            return Again(gone_in, gettext_noop("Waiting: KV may still show the deleted keys."))
         self._derive()
         if self.restore.on_conflict == Restore.OnConflict.OVERWRITE:
             wait = safety_backup.back_up_first(self.restore, self.lease)
@@ -185,7 +185,7 @@ class _RestoreRun:
             if doubtful is not None:
                 wait = self._wait(doubtful)
                 if wait > 0:
-                    return Again(wait, gettext_noop("Waiting to read what became of the keys that were sent."))
+                    return Again(wait, gettext_noop("Waiting to read the result for the sent keys."))
                 self._settler.settle(doubtful)
                 continue
             emergency.insist_none(self.restore.environment)  # what was sent is settled first: reading writes nothing
@@ -233,7 +233,7 @@ class _RestoreRun:
     def _insist_rights(self) -> None:
         approval = self.restore.approval
         if approval is None:
-            raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it puts back."))
+            raise RunError("not_approved", gettext_noop("The run does not carry the restore's approval."))
         try:
             approval_gate.still_valid(approval)
             if self.restore.stage:
@@ -243,9 +243,7 @@ class _RestoreRun:
             raise RunError("rights_gone", str(refused)) from refused
         backups = Generation.objects.verified().filter(pk=self.restore.generation_id)
         if not backups.exists() or not safety_backup.is_backed_up(self.restore):
-            raise RunError(
-                "backup_damaged", gettext_noop("The copy is not verified any more. Nothing more is written.")
-            )
+            raise RunError("backup_damaged", gettext_noop("The backup is no longer verified. Nothing more is written."))
 
     def settle(self) -> Again | None:
         """Compare what was written, chunk by chunk; what is missing is written again."""
@@ -257,7 +255,7 @@ class _RestoreRun:
                 return self._finish()
             wait = self._wait(chunk)
             if wait > 0:
-                return Again(wait, gettext_noop("Everything was sent; waiting to read it back."))
+                return Again(wait, gettext_noop("All keys were sent; waiting to read them back."))
             self._settler.settle(chunk)
         return Again()
 

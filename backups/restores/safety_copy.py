@@ -28,14 +28,14 @@ def back_up_first(restore: Restore, lease: Lease) -> Again | None:
         return _apart(safety)
     if safety is None or safety.status == Status.PARTIAL:
         _back_up(restore, lease)
-        return Again(timing.RETRY, gettext_noop("Copying what would be overwritten."))
+        return Again(timing.RETRY, gettext_noop("Backing up the keys to be overwritten."))
     if safety.status == Status.DAMAGED or safety.work.state in Run.RESUMABLE:
         raise RunError(
             "no_safety_backup",
             f"What would be overwritten could not be copied first: see copy {safety.pk}. Nothing was written. Try its"
             " run again, then this.",
         )
-    return Again(timing.RETRY, gettext_noop("Waiting until what would be overwritten is copied and verified."))
+    return Again(timing.RETRY, gettext_noop("Waiting for the verified backup of the keys to overwrite."))
 
 
 def _apart(safety: Generation | None) -> Again | None:
@@ -45,7 +45,7 @@ def _apart(safety: Generation | None) -> Again | None:
     wait = timing.STALE - (clock.now() - safety.finished_at).total_seconds()
     if wait <= 0:
         return None
-    return Again(wait, gettext_noop("Waiting: between the copy and the last reads lie five minutes."))
+    return Again(wait, gettext_noop("Waiting: the last reads start five minutes after the backup."))
 
 
 def is_backed_up(restore: Restore) -> bool:
@@ -60,7 +60,7 @@ def is_backed_up(restore: Restore) -> bool:
 def _back_up(restore: Restore, lease: Lease) -> None:
     names = conflicting(restore)
     first, last = names.first() or "", names.last() or ""
-    with lease.checkpoint(note=gettext_noop("Copying what would be overwritten.")):
+    with lease.checkpoint(note=gettext_noop("Backing up the keys to be overwritten.")):
         try:
             generation = generation_start.create_backup(
                 restore.namespace,

@@ -58,9 +58,11 @@ def prepare_restore(
 def _insist_storable(prefix: str, names: list[str]) -> None:
     """What Postgres cannot hold is in no copy."""
     if prefix and not storable(prefix):
-        raise RestoreRefused(_("A prefix holds NUL or has no UTF-8 form."))
+        raise RestoreRefused(_("A prefix contains NUL or is not valid UTF-8."))
     if count := sum(not storable(name) for name in names):
-        sentence = _("Names that no copy holds, because they are empty, hold NUL or have no UTF-8 form: %(count)s.")
+        sentence = _(
+            "Names that no backup can hold, because they are empty, contain NUL or are not valid UTF-8: %(count)s."
+        )
         raise RestoreRefused(say(sentence, count=count))
 
 
@@ -68,13 +70,15 @@ def insist_source(generation: Generation, into: Namespace) -> None:
     """Raise RestoreRefused unless the copy is verified and may go into this namespace."""
     if not Generation.objects.verified().filter(pk=generation.pk).exists():
         status = Generation.Status(generation.status).label
-        raise RestoreRefused(say(_("Only a verified copy can be put back; this one is: %(status)s."), status=status))
+        raise RestoreRefused(say(_("Only a verified backup can be restored; this one is: %(status)s."), status=status))
     if generation.purpose == Generation.Purpose.MASTERS:
-        raise RestoreRefused(_("This copy holds rows of D1, not keys of KV. Its steps say how D1 gets them back."))
+        raise RestoreRefused(
+            _("This backup holds rows of D1, not keys of KV. Its recovery steps say how to restore them into D1.")
+        )
     if into.binding != generation.namespace.binding:
         raise RestoreRefused(
             say(
-                _("A copy of %(binding)s goes back into %(binding)s, here or in another environment."),
+                _("A backup of %(binding)s can only be restored into %(binding)s, here or in another environment."),
                 binding=generation.namespace.binding,
             )
         )
@@ -93,7 +97,7 @@ def freeze_restore(restore: Restore, names: list[str] | None = None) -> None:
             [restore.pk, restore.generation_id, restore.prefix, beyond, beyond, names, names],
         )
     if names is not None and (unknown := not_in_backup(restore.generation, names)):
-        sentence = _("Names that are not in the copy: %(count)s. The first is %(name)s.")
+        sentence = _("Names that are not in the backup: %(count)s. The first is %(name)s.")
         raise RestoreRefused(say(sentence, count=len(unknown), name=unknown[0]))
     seal(restore)
 
@@ -103,7 +107,7 @@ def seal(restore: Restore) -> None:
     entries = restore.entries.order_by("index").values_list("name", flat=True)
     restore.names = entries.count()
     if not restore.names:
-        raise RestoreRefused(_("The copy holds no such key."))
+        raise RestoreRefused(_("The backup does not contain this key."))
     restore.names_sha256 = archive.names_sha256(entries.iterator(10_000))
     Restore.objects.filter(pk=restore.pk).update(names=restore.names, names_sha256=restore.names_sha256)
 

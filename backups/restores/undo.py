@@ -49,12 +49,12 @@ def why_not(stage: CleanupStage) -> str | Promise:
     if undo_of(stage) is not None:
         return _("The deletion was undone already.")
     if stage.state not in PROVEN:
-        return _("KV may still show the keys. Wait until it is proven that they are gone; that takes minutes.")
+        return _("KV may still show the keys. Wait for the proof that they are gone; it takes minutes.")
     if clock.seconds_until(limit) <= 0:
-        sentence = _("The 72 hours after the deletion are over. Put the keys back with a restore of copy %(backup)s.")
+        sentence = _("The 72 hours after the deletion are over. Restore the keys from backup %(backup)s.")
         return say(sentence, backup=stage.generation_id)
     if stage.approval is None or "undo" not in json.loads(stage.approval.evidence):
-        sentence = _("The approval says nothing of an undo. Put the keys back with a restore of copy %(backup)s.")
+        sentence = _("The approval does not include an undo. Restore the keys from backup %(backup)s.")
         return say(sentence, backup=stage.generation_id)
     return ""
 
@@ -138,7 +138,7 @@ def _restore(stage: CleanupStage, by: Person) -> Restore:
     """The rows of the undo: the names of the stage that are no exception, from its copy."""
     generation = Generation.objects.select_for_update(of=("self",)).get(stages=stage)
     if generation.status != Generation.Status.VERIFIED:
-        raise CleanupRefused(_("The copy is not verified any more. Have it looked at before anything is put back."))
+        raise CleanupRefused(_("The backup is no longer verified. Have it checked before you restore any keys."))
     restore = Restore.objects.create(
         generation=generation,
         environment=stage.environment,

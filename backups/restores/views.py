@@ -67,7 +67,7 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
             form.add_error(None, str(refused))
             refuse(request, refused, generation.environment, f"generation:{pk}")
         else:
-            messages.success(request, _("The keys are being compared with what KV holds. Nothing is written yet."))
+            messages.success(request, _("The keys are being compared with KV. Nothing is written yet."))
             return redirect("backups:restore", made.pk)
     context = {"form": form, "generation": generation, "environment": generation.environment, "shown": UNKNOWN}
     return render(request, "restores/new.html", context, status=422 if form.is_bound else 200)
@@ -128,12 +128,12 @@ def look(request: HttpRequest, pk: int) -> HttpResponse:
 
     def compare_now() -> None:
         if restore.state != State.DONE:
-            raise RestoreRefused(_("Nothing was put back yet that could be compared."))
+            raise RestoreRefused(_("Nothing was restored yet, so there is nothing to compare."))
         comparison_start.with_kv(
             restore.generation, restore.namespace, restore=restore, actor=person.actor, person=person
         )
 
-    return _act(request, restore, compare_now, done=_("What was put back is being compared with what KV holds now."))
+    return _act(request, restore, compare_now, done=_("The restored keys are being compared with KV."))
 
 
 @require_POST
@@ -148,7 +148,7 @@ def compare(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             restore_selection.compare_again(restore, by=person)
 
-    return _act(request, restore, again, done=_("The keys are being compared with what KV holds."))
+    return _act(request, restore, again, done=_("The keys are being compared with KV."))
 
 
 @require_POST
@@ -188,10 +188,10 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
 
     def resume() -> None:
         if restore.run is None:
-            raise RestoreRefused(_("There is nothing that could go on."))
+            raise RestoreRefused(_("There is no run to resume."))
         run_driver.resume(restore.run, actor=person.actor)
 
-    return _act(request, restore, resume, done=_("The run goes on from where it was."))
+    return _act(request, restore, resume, done=_("The run resumes where it stopped."))
 
 
 @require_POST
@@ -265,7 +265,7 @@ def _why_not(restore: Restore, person: Person) -> str:
     if approval.approver_id == person.pk:
         return _("You approved this; another person must start it.")
     if restore.state == State.APPROVED and approval.use_by and clock.seconds_until(approval.use_by) <= 0:
-        return _("The time to use the approval is over. Withdraw it and submit again.")
+        return _("The deadline for using the approval has passed. Withdraw it and submit again.")
     return ""
 
 
@@ -289,7 +289,7 @@ def _restore(pk: int) -> Restore:
 def undo(request: HttpRequest, pk: int) -> HttpResponse:
     """Put back what the deletion deleted, under its own approval."""
     stage, person = stage_or_404(pk), person_of(request)
-    done = _("The deleted keys are being put back.")
+    done = _("The deleted keys are being restored.")
     return act_on_cleanup(
         request, stage.request, None, lambda: stage_undo.start_undo(stage, by=person), done=done, stage=stage
     )

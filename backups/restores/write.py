@@ -47,8 +47,8 @@ ALMOST = 1.0
 """Seconds before a read is too old within which no single write begins any more: it takes its time to begin."""
 
 TOO_SLOW = gettext_noop(
-    "What is there now could not be read quickly enough before the write, not even key by key. Nothing was written of"
-    " it. Try again when Cloudflare and the database answer faster, or send nothing more."
+    "The current values could not be read quickly enough before the write, not even key by key. These keys were not "
+    "written. Try again when Cloudflare and the database answer faster, or stop here."
 )
 
 

@@ -49,7 +49,7 @@ class Erasure(ABC):
         """The copy is being deleted, within the open transaction."""
         found = Generation.objects.filter(pk=generation.pk, status=generation.status)
         if found.update(status=Status.DELETING) != 1:
-            raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
+            raise RunError("moved", gettext_noop("The backup has just changed. Try again."))
         self.record(Action.GENERATION_DELETING, generation, details)
 
     def delete(self, generation: Generation) -> bool:
@@ -85,7 +85,7 @@ class Erasure(ABC):
         with self.lease.checkpoint(cursor=self.cursor(next=0), note=f"Copy {generation.pk} is deleted"):
             found = Generation.objects.filter(pk=generation.pk, status=Status.DELETING)
             if found.update(status=Status.DELETED, deleted_at=Now()) != 1:
-                raise RunError("moved", gettext_noop("The copy was changed just now. Try again."))
+                raise RunError("moved", gettext_noop("The backup has just changed. Try again."))
             StoredObject.objects.filter(environment=self.environment, key__in=keys).delete()
             self.settled(generation)
             self.record(Action.GENERATION_DELETED, generation, {"objects": len(keys), "keys": generation.keys})

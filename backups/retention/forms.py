@@ -60,12 +60,12 @@ class TryForm(forms.Form):
 
     family = _families()
     days = forms.IntegerField(
-        label=_("Days its copies are kept"),
+        label=_("Days its backups are kept"),
         min_value=timing.RETENTION_DAYS,
         max_value=LONGEST_RETENTION_DAYS,
         error_messages={
             "min_value": _("At least %(limit_value)s days: the policy, section 3.1."),
-            "required": _("Say for how many days. An empty rule would delete everything and is refused."),
+            "required": _("Give the number of days. A rule without days would delete everything and is refused."),
         },
     )
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
@@ -76,7 +76,7 @@ class TryForm(forms.Form):
         family, days = chosen.get("family"), chosen.get("days")
         cached = isinstance(family, Family) and family.category == Category.CACHE
         if cached and isinstance(days, int) and days > timing.CACHE_RETENTION_DAYS:
-            self.add_error("days", _("Copies of caches are kept for 14 to 30 days."))
+            self.add_error("days", _("Backups of caches are kept for 14 to 30 days."))
         return chosen
 
 

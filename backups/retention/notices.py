@@ -59,8 +59,8 @@ def _tell(kept: Kept, due_at: datetime, days: int, families: Sequence[Family]) -
     outbox.post(
         NotificationEvent.GENERATION_DEADLINE,
         subject=f"generation:{generation.pk}",
-        title=say(_("Copy %(pk)s will be deleted on %(date)s"), pk=generation.pk, date=_date(due_at)),
-        lines=[*_about(kept), say(_("Whoever needs it pins it on this page; a pinned copy stays."))],
+        title=say(_("Backup %(pk)s can be deleted from %(date)s"), pk=generation.pk, date=_date(due_at)),
+        lines=[*_about(kept), say(_("If you need the backup, pin it on this page. A pinned backup stays."))],
         link=f"{reverse('backups:generation_pin', args=[generation.pk])}?notice=1",
         environment=generation.environment,
         occasion=f"{days} days before {due_at:%Y-%m-%d}",
@@ -73,8 +73,8 @@ def _past(kept: Kept, due_at: datetime, families: Sequence[Family]) -> None:
     outbox.post(
         NotificationEvent.GENERATION_PAST_DEADLINE,
         subject=f"generation:{generation.pk}",
-        title=say(_("Copy %(pk)s is past its date, %(date)s"), pk=generation.pk, date=_date(due_at)),
-        lines=[*_about(kept), say(_("An operator can ask to delete it on the page of the retention."))],
+        title=say(_("Backup %(pk)s is past its date, %(date)s"), pk=generation.pk, date=_date(due_at)),
+        lines=[*_about(kept), say(_("An operator can create a prune request on the Retention page."))],
         link=reverse("backups:generation", args=[generation.pk]),
         environment=generation.environment,
         occasion=f"past {due_at:%Y-%m-%d}",
@@ -116,13 +116,15 @@ def in_time(environment: Environment, _actor: log.Actor) -> Begun:
 def _late(family: Family, backup: NewestBackup) -> None:
     what = f"{backup.namespace} {family}"
     newest = backup.generation
-    title = _("No verified copy of %(what)s yet")
+    title = _("No verified backup of %(what)s yet")
     if newest:
         title = (
-            _("The copy of %(what)s is late") if backup.light == Light.LATE else _("The copy of %(what)s is overdue")
+            _("The backup of %(what)s is late")
+            if backup.light == Light.LATE
+            else _("The backup of %(what)s is overdue")
         )
-    last = say(_("The newest verified one is of %(date)s."), date=_date(newest.started_at)) if newest else ""
-    expected = say(_("One is expected every %(hours)s hours."), hours=family.interval_hours)
+    last = say(_("The newest verified backup is from %(date)s."), date=_date(newest.started_at)) if newest else ""
+    expected = say(_("A backup is expected every %(hours)s hours."), hours=family.interval_hours)
     outbox.post(
         NotificationEvent.GENERATION_LATE if backup.light == Light.LATE else NotificationEvent.GENERATION_OVERDUE,
         subject=f"family:{family.pk}",
@@ -140,8 +142,8 @@ def _short(family: Family, backup: NewestBackup) -> None:
     outbox.post(
         NotificationEvent.COVERAGE_SHORT,
         subject=f"family:{family.pk}",
-        title=say(_("Fewer than %(days)s days of %(what)s can be restored"), days=timing.RETENTION_DAYS, what=what),
-        lines=[say(_("The oldest verified copy is of %(date)s."), date=_date(backup.since))],
+        title=say(_("%(what)s has less than %(days)s days of restore history"), days=timing.RETENTION_DAYS, what=what),
+        lines=[say(_("The oldest verified backup is from %(date)s."), date=_date(backup.since))],
         link=reverse("backups:backups"),
         environment=backup.namespace.environment,
         occasion=f"{backup.namespace.environment.slug} since {_date(backup.since)}",

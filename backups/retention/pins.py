@@ -17,17 +17,19 @@ class PinRefused(Refused):
 def pin(generation: Generation, *, reason: str, by: Person) -> Pin:
     """Keep a copy for as long as the pin is there. Anybody with a role may. Raises PinRefused."""
     if not by.roles():
-        raise PinRefused(_("Only an operator, a reviewer or an auditor can pin a copy."))
+        raise PinRefused(_("Only an operator, a reviewer or an auditor can pin a backup."))
     if not reason.strip():
-        raise PinRefused(_("Say why the copy must stay."))
+        raise PinRefused(_("Give the reason for keeping the backup."))
     with log.transaction():
         held = Generation.objects.select_for_update(of=("self",)).get(pk=generation.pk)
         if held.status in Generation.GOING:
-            raise PinRefused(_("The copy is being deleted, or is gone. It cannot be pinned any more."))
+            raise PinRefused(_("The backup is being deleted or is already deleted. It can no longer be pinned."))
         if held.purpose == Generation.Purpose.INVESTIGATION:
-            raise PinRefused(_("The copy of an investigation goes at its end. It cannot be pinned."))
+            raise PinRefused(
+                _("An investigation backup is deleted at the end of the investigation. It cannot be pinned.")
+            )
         if Pin.objects.in_force().filter(generation=held, person=by).exists():
-            raise PinRefused(_("You pinned this copy already."))
+            raise PinRefused(_("You have already pinned this backup."))
         made = Pin.objects.create(generation=held, person=by, reason=reason.strip())
         _record(Action.GENERATION_PINNED, made, by, made.reason)
     return made
@@ -36,13 +38,13 @@ def pin(generation: Generation, *, reason: str, by: Person) -> Pin:
 def remove(pin: Pin, *, reason: str, by: Person) -> None:
     """Take a pin off: whoever set it, or an operator. Raises PinRefused."""
     if by.pk != pin.person_id and not by.holds(Role.OPERATOR):
-        raise PinRefused(_("Only whoever pinned it, or an operator, can take the pin off."))
+        raise PinRefused(_("Only the person who pinned it, or an operator, can remove the pin."))
     if not reason.strip():
-        raise PinRefused(_("Say why the copy need not stay any more."))
+        raise PinRefused(_("Give the reason for removing the pin."))
     with log.transaction():
         removed = Pin.objects.in_force().filter(pk=pin.pk)
         if removed.update(removed_at=Now(), removed_by=by, removed_because=reason.strip()) != 1:
-            raise PinRefused(_("Somebody took this pin off already."))
+            raise PinRefused(_("Someone already removed this pin."))
         _record(Action.GENERATION_UNPINNED, pin, by, reason.strip())
 
 

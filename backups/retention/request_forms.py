@@ -15,7 +15,7 @@ class CollectForm(forms.Form):
     """Why the copies can go."""
 
     reason = forms.CharField(
-        label=_("Why these copies can go"), help_text=_("The reviewer reads this."), max_length=LONGEST
+        label=_("Reason for deleting these backups"), help_text=_("The reviewer reads this."), max_length=LONGEST
     )
 
 

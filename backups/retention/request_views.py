@@ -47,7 +47,7 @@ def collect(request: HttpRequest, environment: str) -> HttpResponse:
     """Collect what can be deleted in an environment, and ask another person to approve it."""
     found, form = get_object_or_404(Environment, slug=environment), CollectForm(request.POST)
     if not form.is_valid():
-        messages.error(request, _("Say why these copies can go: the reviewer reads it."))
+        messages.error(request, _("Give the reason for deleting these backups. The reviewer reads it."))
         return redirect("backups:retention")
     try:
         prune = prune_requests.collect(found, reason=form.cleaned_data["reason"], by=person_of(request))
@@ -111,10 +111,10 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
 
     def resume() -> None:
         if prune.run is None:
-            raise PruneRefused(_("There is nothing that could go on."))
+            raise PruneRefused(_("There is no run to resume."))
         run_driver.resume(prune.run, actor=person.actor)
 
-    return _act(request, prune, resume, done=_("The run goes on from where it was."))
+    return _act(request, prune, resume, done=_("The run resumes where it stopped."))
 
 
 @require_POST
@@ -123,7 +123,7 @@ def end(request: HttpRequest, pk: int) -> HttpResponse:
     """Begin with no further copy of a deletion that lies still."""
     prune, person = _prune(pk), person_of(request)
     return _act(
-        request, prune, lambda: prune_requests.end_early(prune, by=person), done=_("No further copy is deleted.")
+        request, prune, lambda: prune_requests.end_early(prune, by=person), done=_("No further backup is deleted.")
     )
 
 
@@ -167,7 +167,7 @@ def _why_not(prune: PruneRequest, person: Person) -> str:
     if approval.approver_id == person.pk:
         return _("You approved this; another person must start it.")
     if prune.state == State.APPROVED and approval.use_by and clock.seconds_until(approval.use_by) <= 0:
-        return _("The time to use the approval is over. Withdraw it and collect the copies again.")
+        return _("The deadline for using the approval has passed. Withdraw it and collect the backups again.")
     return ""
 
 

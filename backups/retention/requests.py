@@ -53,15 +53,15 @@ def collect(environment: Environment, *, reason: str, by: Person) -> PruneReques
     Raises PruneRefused and ApprovalRefused.
     """
     if not reason.strip():
-        raise PruneRefused(_("Say why these copies can go: the reviewer reads it."))
+        raise PruneRefused(_("Give the reason for deleting these backups. The reviewer reads it."))
     with log.transaction():
         insist_operator(by)
         emergency.lock(environment)
         if open_prune(environment):
-            raise PruneRefused(_("Copies of this environment are being pruned of already."))
+            raise PruneRefused(_("A prune request of this environment is already open."))
         found = due(environment)[:CAP]
         if not found:
-            raise PruneRefused(_("There is no copy that can be deleted now."))
+            raise PruneRefused(_("No backup can be deleted now."))
         prune = _collect(environment, found, reason.strip(), by)
         _submit(prune, by)
     return prune
@@ -94,7 +94,7 @@ def _collect(environment: Environment, found: Sequence[Kept], reason: str, by: P
 
 def _date(kept: Kept) -> datetime:
     if kept.verdict.due_at is None:
-        raise PruneRefused(_("There is no copy that can be deleted now."))
+        raise PruneRefused(_("No backup can be deleted now."))
     return kept.verdict.due_at
 
 
@@ -145,14 +145,14 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
     with log.transaction():
         mine = locked(prune)
         if mine.state != State.APPROVED or mine.approval is None:
-            raise PruneRefused(say(_("The prune is not approved: %(state)s."), state=label(mine)))
+            raise PruneRefused(say(_("The prune request is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
         digest = evidence.digest_of(evidence.canonical_evidence(prune_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
             return _claim_and_run(mine, mine.approval, by=by)
     stale = "What would be deleted is no longer what was approved."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
-    raise PruneRefused(_("What would be deleted is no longer what was approved. Collect the copies again."))
+    raise PruneRefused(_("The backups to delete differ from the approved ones. Collect the backups again."))
 
 
 def _all_due(prune: PruneRequest) -> bool:
@@ -196,10 +196,10 @@ def end_early(prune: PruneRequest, *, by: Person) -> None:
         insist_operator(by)
         mine = locked(prune)
         if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
-            raise PruneRefused(_("Only a prune that was stopped or failed can be ended early. Stop it first."))
+            raise PruneRefused(_("Only a prune run that was stopped or failed can be ended early. Stop it first."))
         cursor = {**mine.run.cursor, "ending": True}
         if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=cursor) != 1:
-            raise PruneRefused(_("The prune goes on already. Load the page again."))
+            raise PruneRefused(_("The prune run has already resumed. Load the page again."))
         run_driver.go_on(mine.run, actor=by.actor)
 
 
@@ -223,7 +223,7 @@ def move(
     changed = PruneRequest.objects.filter(pk=prune.pk, state__in=expected).update(state=to, **(values or {}))
     if changed != 1:
         now = PruneRequest.objects.get(pk=prune.pk)
-        raise PruneRefused(say(_("This is not possible any more: the prune is %(state)s."), state=label(now)))
+        raise PruneRefused(say(_("This is not possible any more: the prune request is %(state)s."), state=label(now)))
     log.record(
         action,
         actor=actor,

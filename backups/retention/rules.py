@@ -118,16 +118,16 @@ class RetentionVerdict:
             return list(self.holds)
         if self.state.goes:
             longest = max(self.rules, key=lambda rule: rule.days)
-            sentence = _("Copies of %(family)s are kept for %(days)s days.")
+            sentence = _("Backups of %(family)s are kept for %(days)s days.")
             return [Hold(say(sentence, family=longest, days=longest.days))]
         return [Hold(say(_REASONS[self.state]))]
 
 
 _REASONS = {
-    State.WRITING: _("It is still being written."),
-    State.NO_RULE: _("No family of the policy covers it, so nothing says when it may go."),
-    State.INVESTIGATION: _("It goes when its investigation is closed, at its end at the latest."),
-    State.NEWEST: _("No newer verified copy takes its place."),
+    State.WRITING: _("The backup is still being written."),
+    State.NO_RULE: _("No family of the policy covers it, so no rule sets its deletion date."),
+    State.INVESTIGATION: _("The backup is deleted when its investigation is closed, at its end at the latest."),
+    State.NEWEST: _("No newer verified backup replaces it."),
 }
 
 
@@ -189,7 +189,7 @@ def _decide(
     if backup.finished_at and may_from and mine:
         due_at = max(may_from, backup.after(timedelta(days=max(rule.days for rule in mine))))
     if backup.elsewhere:
-        holds = (*holds, Hold(say(_("It lies in a bucket that the environment does not use any more."))))
+        holds = (*holds, Hold(say(_("The backup is in a bucket that the environment no longer uses."))))
     if may_from is None:
         state = State.WRITING
     elif backup.purpose == Purpose.INVESTIGATION:

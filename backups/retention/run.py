@@ -46,7 +46,7 @@ def _insist_target(prune: PruneRequest, lease: Lease) -> None:
     """The approval, and the bucket it names, still hold."""
     approval, run = prune.approval, lease.run
     if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
-        raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+        raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
     if run.subject != f"prune:{prune.pk}" or run.started_by_id != approval.starter_id:
         raise RunError("not_approved", gettext_noop("The run is not the one that was started with the approval."))
     shown: dict[str, Any] = json.loads(approval.evidence)
@@ -57,7 +57,7 @@ def _insist_target(prune: PruneRequest, lease: Lease) -> None:
     listed = [(each["id"], each["objects_sha256"]) for each in shown["generations"]["list"]]
     entries = prune.entries.order_by("index")
     if listed != list(entries.values_list("generation_id", "objects_sha256")):
-        raise RunError("wrong_set", gettext_noop("The copies are not those that were approved."))
+        raise RunError("wrong_set", gettext_noop("The backups are not the approved ones."))
 
 
 class _PruneRun(Erasure):
@@ -89,7 +89,7 @@ class _PruneRun(Erasure):
         if self._ending:
             return
         if self.prune.approval is None:
-            raise RunError("not_approved", gettext_noop("The run does not carry the approval of what it deletes."))
+            raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
         try:
             approval_gate.still_valid(self.prune.approval)
         except approval_gate.ApprovalRefused as refused:
@@ -116,9 +116,9 @@ class _PruneRun(Erasure):
         held = Generation.objects.select_for_update(of=("self",)).select_related("environment", "namespace")
         generation = held.get(pk=entry.generation_id)
         if generation.status in Generation.GOING:
-            return gettext_noop("Another request deletes it, or deleted it.")
+            return gettext_noop("Another prune request is deleting it, or has deleted it.")
         if objects_sha256(generation.every_object()) != entry.objects_sha256:
-            return gettext_noop("Its objects are not those that were approved.")
+            return gettext_noop("Its objects differ from the approved ones.")
         entry.generation = generation
         verdict = Retention().of([generation])[0].verdict
         if verdict.state == Keeping.DUE:

@@ -89,7 +89,7 @@ def pin(request: HttpRequest, pk: int) -> HttpResponse:
             messages.error(request, str(refused))
             refuse(request, refused, generation.environment, f"generation:{pk}")
         else:
-            messages.success(request, _("The copy is pinned. It stays until the pin is taken off."))
+            messages.success(request, _("The backup is pinned. It stays until the pin is removed."))
         return redirect("backups:generation", pk)
     context = {"form": form, "generation": generation, "environment": generation.environment}
     return render(request, "backups/pin.html", context, status=422 if form.is_bound else 200)
@@ -106,5 +106,5 @@ def unpin(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(refused))
         refuse(request, refused, found.generation.environment, f"generation:{found.generation_id}")
     else:
-        messages.success(request, _("The pin is off."))
+        messages.success(request, _("The pin is removed."))
     return redirect("backups:generation", found.generation_id)

@@ -78,12 +78,12 @@ def _past_their_end() -> list[Alarm]:
     if not found:
         return []
     title = ngettext(
-        "The copy of %(n)s investigation should be gone",
-        "The copies of %(n)s investigations should be gone",
+        "The backup of %(n)s investigation should have been deleted",
+        "The backups of %(n)s investigations should have been deleted",
         len(found),
     )
     text = _first([each.title for each in found])
-    return [Alarm("warning", title % {"n": len(found)}, text, reverse("backups:investigations"), _("See them"))]
+    return [Alarm("warning", title % {"n": len(found)}, text, reverse("backups:investigations"), _("See details"))]
 
 
 def _not_in_time() -> list[Alarm]:
@@ -93,15 +93,15 @@ def _not_in_time() -> list[Alarm]:
     ]
     overdue = [name for name, backup in backups if backup.light.alarming]
     short = [name for name, backup in backups if backup.short]
-    url, see = f"{reverse('backups:backups')}#coverage", _("See them")
+    url, see = f"{reverse('backups:backups')}#coverage", _("See details")
     found = []
     if overdue:
-        title = ngettext("A copy of %(n)s family is overdue", "Copies of %(n)s families are overdue", len(overdue))
+        title = ngettext("A backup of %(n)s family is overdue", "Backups of %(n)s families are overdue", len(overdue))
         found.append(Alarm("danger", title % {"n": len(overdue)}, _first(overdue), url, see))
     if short:
         title = ngettext(
-            "Of %(n)s family fewer than 14 days can be restored",
-            "Of %(n)s families fewer than 14 days can be restored",
+            "%(n)s family has less than 14 days of restore history",
+            "%(n)s families have less than 14 days of restore history",
             len(short),
         )
         found.append(Alarm("warning", title % {"n": len(short)}, _first(short), url, see))
@@ -121,11 +121,11 @@ def _reappeared() -> list[Alarm]:
     return [
         Alarm(
             "danger",
-            ngettext("%(n)s deleted key is there again", "%(n)s deleted keys are there again", keys)
+            ngettext("%(n)s deleted key reappeared", "%(n)s deleted keys reappeared", keys)
             % {"n": number_format(keys, force_grouping=True)},
-            _("%(stage)s: look at them, and note what you found out.") % {"stage": stages[pk]},
+            _("%(stage)s: inspect the keys, and note your findings.") % {"stage": stages[pk]},
             f"{reverse('backups:stage', args=[pk])}?show=reappeared",
-            _("See which"),
+            _("See the keys"),
         )
         for pk, keys in counted.items()
     ]
@@ -133,15 +133,15 @@ def _reappeared() -> list[Alarm]:
 
 def _alarm(generation: Generation) -> Alarm:
     titles = {
-        Status.DAMAGED: _("The newest copy of %(what)s is damaged"),
-        Status.PARTIAL: _("The newest copy of %(what)s is partial"),
-        Status.COMPLETE: _("The newest copy of %(what)s was never read back"),
+        Status.DAMAGED: _("The newest backup of %(what)s is damaged"),
+        Status.PARTIAL: _("The newest backup of %(what)s is partial"),
+        Status.COMPLETE: _("The newest backup of %(what)s was never verified"),
     }
     what = f"{generation.namespace} {', '.join(f'{prefix}*' for prefix in generation.prefixes)}"
-    text = generation.problem or _("Nothing may be deleted that relies on it.")
+    text = generation.problem or _("No deletion may rely on this backup.")
     level = "danger" if generation.status == Status.DAMAGED else "warning"
     url = reverse("backups:generation", args=[generation.pk])
-    return Alarm(level, titles[Status(generation.status)] % {"what": what}, text, url, _("See it"))
+    return Alarm(level, titles[Status(generation.status)] % {"what": what}, text, url, _("See details"))
 
 
 @register.simple_tag

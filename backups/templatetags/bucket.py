@@ -43,15 +43,15 @@ def alarms() -> list[Alarm]:
 def _differences(bucket: bucket_reconcile.BucketListings) -> Iterator[Alarm]:
     name = {"environment": bucket.environment.name}
     if wrong := bucket.wrong:
-        title = _("The bucket of %(environment)s differs from its copies") % name
+        title = _("The bucket of %(environment)s differs from its backups") % name
         text = " · ".join(f"{look_of(f'object_{status}').word}: {_up_to(n)}" for status, n in wrong.items())
         level = "danger" if {Status.MISSING, Status.CHANGED} & wrong.keys() else "warning"
         url = f"{reverse('backups:storage')}?environment={bucket.environment.slug}&status=wrong#objects"
-        yield Alarm(level, title, text, url, _("See them"))
+        yield Alarm(level, title, text, url, _("See details"))
     if bucket.uploads:
-        title = _("The bucket of %(environment)s holds uploads nobody finished") % name
-        text = _("KVOps puts every object in one piece, so somebody else writes under the prefix of the copies.")
-        yield Alarm("warning", title, text, f"{reverse('backups:storage')}#uploads", _("See them"))
+        title = _("The bucket of %(environment)s holds unfinished uploads") % name
+        text = _("KVOps never uses multipart uploads, so something else writes under the prefix of the backups.")
+        yield Alarm("warning", title, text, f"{reverse('backups:storage')}#uploads", _("See details"))
 
 
 def _up_to(n: int) -> str:
@@ -61,30 +61,34 @@ def _up_to(n: int) -> str:
 
 
 def _unprotected(environment: Environment, protection: BucketProtection) -> Iterator[Alarm]:
-    name, url, see = {"environment": environment.name}, f"{reverse('backups:storage')}#protection", _("See what to do")
+    name, url, see = (
+        {"environment": environment.name},
+        f"{reverse('backups:storage')}#protection",
+        _("See the instructions"),
+    )
     if not protection.known and protection.problem != Problem.NEVER:
-        title = _("How the bucket of %(environment)s is guarded is not known")
+        title = _("Bucket protection of %(environment)s is unknown")
         yield Alarm("warning", title % name, protection.why, url, see)
     titles = {
-        Lock.MISSING: _("The bucket of %(environment)s has no lock on the copies"),
-        Lock.DISABLED: _("The lock on the copies of %(environment)s is disabled"),
-        Lock.SHORT: _("The lock on the copies of %(environment)s is too short"),
-        Lock.NARROW: _("The lock of %(environment)s covers only a part of the copies"),
+        Lock.MISSING: _("The bucket of %(environment)s does not lock the backups"),
+        Lock.DISABLED: _("The lock on the backups of %(environment)s is disabled"),
+        Lock.SHORT: _("The lock on the backups of %(environment)s is too short"),
+        Lock.NARROW: _("The lock of %(environment)s covers only part of the backups"),
     }
     if unlocked := titles.get(Lock(protection.lock)):
-        text = _("Whoever has the bucket's credentials can delete copies that are younger than %(days)s days.")
+        text = _("Anyone with the bucket's credentials can delete backups younger than %(days)s days.")
         yield Alarm("danger", unlocked % name, text % {"days": timing.RETENTION_DAYS}, url, see)
     if protection.wider:
-        title = _("A lock of %(environment)s covers more than the copies")
+        title = _("A lock of %(environment)s covers more than the backups")
         text = _("Other data of the bucket cannot be deleted or overwritten either: %(rules)s.")
         yield Alarm("warning", title % name, text % {"rules": ", ".join(protection.wider)}, url, see)
     if protection.deletes:
-        title = _("The bucket of %(environment)s deletes copies by itself")
-        text = _("Lifecycle rules delete what is under the prefix of the copies: %(rules)s.")
+        title = _("Lifecycle rules of the bucket of %(environment)s delete backups")
+        text = _("Lifecycle rules delete objects under the prefix of the backups: %(rules)s.")
         yield Alarm("danger", title % name, text % {"rules": ", ".join(protection.deletes)}, url, see)
     if protection.public:
         title = _("Anybody can read the bucket of %(environment)s")
-        text = _("It is public at %(hosts)s.") % {"hosts": ", ".join(protection.public)}
+        text = _("The bucket is public at %(hosts)s.") % {"hosts": ", ".join(protection.public)}
         yield Alarm("danger", title % name, text, url, see)
 
 

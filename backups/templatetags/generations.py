@@ -39,8 +39,8 @@ def comparison_title(comparison: Comparison) -> str:
         "environment": comparison.namespace.environment,
     }
     if comparison.other_id:
-        return _("From copy %(backup)s to copy %(other)s") % facts
-    return _("From copy %(backup)s to what KV of %(environment)s held") % facts
+        return _("From backup %(backup)s to backup %(other)s") % facts
+    return _("From backup %(backup)s to the contents of KV in %(environment)s") % facts
 
 
 class Checkable(NamedTuple):

@@ -39,15 +39,15 @@ def found_line(found: str, n: int, on_conflict: str) -> str:
     """How many names were found so, and what happens with them."""
     kind = Found(found)
     what = {
-        Found.ABSENT: _("not there: written"),
-        Found.EQUAL: _("there and equal: nothing to do"),
-        Found.EXPIRED: _("their time is over: not written, listed"),
+        Found.ABSENT: _("not in KV: written"),
+        Found.EQUAL: _("in KV and equal: nothing to do"),
+        Found.EXPIRED: _("past their expiration: not written, listed"),
         Found.SOON: _("less than a minute left: not written, listed for you to decide"),
     }
     different = {
         Restore.OnConflict.SKIP: _("left as they are"),
         Restore.OnConflict.STOP: _("nothing at all is written"),
-        Restore.OnConflict.OVERWRITE: _("overwritten, after a copy of them was verified"),
+        Restore.OnConflict.OVERWRITE: _("overwritten after a verified backup"),
     }
     text = what.get(kind) or f"{kind.label}: {different[Restore.OnConflict(on_conflict)]}"
     if kind == Found.SENSITIVE:

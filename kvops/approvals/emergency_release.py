@@ -17,7 +17,7 @@ from kvops.wording import say
 def ask(environment: Environment, *, by: Person, reason: str) -> ApprovalRequest:
     """Ask another person to let the environment's stop be released. Raises ApprovalRefused."""
     if not reason.strip():
-        raise approval_gate.ApprovalRefused(_("Say why it can go on: it is what the reviewer decides by."))
+        raise approval_gate.ApprovalRefused(_("Give the reason for the release. The reviewer decides by it."))
     with log.transaction():
         stop = _in_force(environment)
         return approval_gate.submit(
@@ -51,7 +51,7 @@ def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
         stop = _in_force(request.environment)
         if request.subject != f"stop:{stop.pk}":
             raise approval_gate.ApprovalRefused(
-                _("The approval is for another stop than the one that is on. Ask again.")
+                _("The approval is for a different emergency stop. Request the release again.")
             )
         shown = evidence(stop, json.loads(request.evidence)["reason"])
         kind, digest = (

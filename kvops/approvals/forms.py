@@ -35,7 +35,7 @@ class DecisionForm(forms.Form):
     decision = forms.ChoiceField(choices=[("approve", ""), ("reject", "")])
     shown = forms.CharField(max_length=64, widget=forms.HiddenInput)
     confirm = forms.CharField(
-        label=_("What it is about"), required=False, strip=False, help_text=_("Needed to approve, not to reject.")
+        label=_("Name of the subject"), required=False, strip=False, help_text=_("Needed to approve, not to reject.")
     )
     reason = forms.CharField(
         label=_("Reason"),
@@ -69,7 +69,7 @@ class DecisionForm(forms.Form):
             for risk in set(self._risks) - set(self.accepted()):
                 self.add_error(f"accept_{risk}", _("Tick this to approve, or reject the request."))
         if chosen.get("decision") == "reject" and not chosen.get("reason"):
-            self.add_error("reason", _("Say why, so that the operator knows what to change."))
+            self.add_error("reason", _("Give the reason, so that the operator can correct the request."))
         return chosen
 
 

@@ -80,7 +80,7 @@ def submit(
     if len(text.encode()) > MAX_EVIDENCE:
         raise ApprovalRefused(_("The evidence is larger than 64 KiB; it must name its lists by digest."))
     if ApprovalRequest.objects.filter(created_at__gt=Now()).exists():
-        raise ApprovalRefused(_("The database clock went back behind the newest request; have it looked at first."))
+        raise ApprovalRefused(_("The database clock is behind the newest request. Have it checked first."))
     if ApprovalRequest.objects.pending().filter(kind=kind, subject=subject).exists():
         raise ApprovalRefused(_("A request for this is already waiting for a decision."))
     request = ApprovalRequest.objects.create(
@@ -113,7 +113,7 @@ def approve(
 def reject(request: ApprovalRequest, *, by: Person, shown: str, reason: str) -> None:
     """Pending -> rejected, with the reason. Raises ApprovalRefused."""
     if not reason.strip():
-        raise ApprovalRefused(_("Say why, so that the operator knows what to change."))
+        raise ApprovalRefused(_("Give the reason, so that the operator can correct the request."))
     _decide(request, State.REJECTED, by=by, shown=shown, reason=reason)
 
 
@@ -128,7 +128,7 @@ def _decide(
             raise ApprovalRefused(_("You asked for this yourself; another person must decide."))
         if shown != request.digest:
             raise ApprovalRefused(
-                _("The page you decided on shows other evidence than the request holds. Load it again.")
+                _("The evidence on your page differs from the evidence of the request. Load the page again.")
             )
         values |= {"state": state, "approver": by, "decided_at": Now(), "reason": reason.strip()}
         if state == State.APPROVED:
@@ -138,7 +138,7 @@ def _decide(
             .exclude(requester=by)
             .update(**values)
         )
-        _one(changed, _("The request is no longer waiting for a decision, or its time is over."))
+        _one(changed, _("The request no longer waits for a decision, or its deadline has passed."))
         _told(request, by)
         action = Action.APPROVAL_APPROVED if state == State.APPROVED else Action.APPROVAL_REJECTED
         _record(action, request, by, until=request.use_by)
@@ -211,7 +211,7 @@ def claim(
     if request.approver_id == by.pk:
         raise ApprovalRefused(_("You approved this; another person must start it."))
     if (kind, subject, digest) != (request.kind, request.subject, request.digest):
-        raise ApprovalRefused(_("What would be done is no longer what was approved. Ask again."))
+        raise ApprovalRefused(_("The action differs from the approved one. Ask again."))
     insist_recorded(request)
     changed = (
         ApprovalRequest.objects.filter(pk=request.pk, state=State.APPROVED, digest=digest, use_by__gte=Now())
@@ -250,7 +250,7 @@ def insist_recorded(request: ApprovalRequest) -> None:
     if request.state == State.USED:
         moves.append((Action.APPROVAL_USED, request.starter_id, *decided))
     if digest_of(request.evidence) != request.digest or not all(_recorded(request, move) for move in moves):
-        raise ApprovalRefused(_("The request is not what the record says it is. Have the database looked at."))
+        raise ApprovalRefused(_("The request differs from its entry in the audit log. Have the database checked."))
 
 
 type _Move = tuple[Action, int | None, datetime | None, str, list[str]]
@@ -283,7 +283,9 @@ def insist_writable() -> None:
     if why := rollback.why_read_only():
         raise ApprovalRefused(why)
     if clock.went_back():
-        raise ApprovalRefused(_("The database's clock is behind the newest entry of the record. Set it right first."))
+        raise ApprovalRefused(
+            _("The database's clock is behind the newest entry of the audit log. Set it right first.")
+        )
 
 
 def insist_not_stopped(request: ApprovalRequest) -> None:

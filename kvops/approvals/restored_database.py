@@ -13,7 +13,7 @@ from kvops.models import DatabaseRollback, Run
 from kvops.refusals import Refused
 from kvops.runs.lease import slug
 
-ENDED = gettext_noop("The database was restored to an older state meanwhile. End this early; what was sent is settled.")
+ENDED = gettext_noop("The database was rolled back during the run. End the run early; the sent keys are settled.")
 WITHDRAWN = "The database was restored to an older state. Ask again."
 
 
@@ -27,11 +27,11 @@ def accept_restored_database(*, actor: log.Actor, reason: str) -> list[DatabaseR
     Raises NothingToAccept.
     """
     if not reason.strip():
-        raise NothingToAccept(_("Say why it may be gone on with: the record keeps it."))
+        raise NothingToAccept(_("Give the reason for accepting this database. The audit log keeps it."))
     with log.transaction():
         found = list(DatabaseRollback.objects.in_force().select_for_update(of=("self",)).select_related("environment"))
         if not found:
-            raise NothingToAccept(_("Nothing contradicts this database."))
+            raise NothingToAccept(_("No rollback of this database was found."))
         approval_gate.withdraw_all(actor=actor, reason=WITHDRAWN)
         _end_runs(actor)
         for one in found:

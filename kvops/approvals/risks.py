@@ -8,11 +8,11 @@ from django.utils.translation import gettext_lazy as _
 from kvops.models import ApprovalRequest
 
 SENTENCES: dict[str, Promise] = {
-    "lock_missing": _("I accept that R2 does not lock the copy: it could be deleted before somebody needs it."),
-    "lock_disabled": _("I accept that the lock on the copy is disabled: it could be deleted before somebody needs it."),
-    "lock_short": _("I accept that R2 locks the copy for less than 14 days."),
-    "lock_narrow": _("I accept that R2 locks only a part of the copy: the rest could be deleted."),
-    "lock_unknown": _("I accept that it is not known whether R2 locks the copy."),
+    "lock_missing": _("I accept that R2 does not lock the backup: it could be deleted before it is needed."),
+    "lock_disabled": _("I accept that the lock on the backup is disabled: it could be deleted before it is needed."),
+    "lock_short": _("I accept that R2 locks the backup for less than 14 days."),
+    "lock_narrow": _("I accept that R2 locks only a part of the backup: the rest could be deleted."),
+    "lock_unknown": _("I accept that it is not known whether R2 locks the backup."),
 }
 """What a reviewer agrees to, by the code that the evidence has for it."""
 

@@ -72,7 +72,7 @@ def insist_standing(request: ApprovalRequest) -> None:
     # By constraint an approved request has an approver.
     if fresh.approver is None or not stands:
         raise ApprovalRefused(
-            say(_("The standing approval is over: %(state)s. Ask again."), state=State(fresh.state).label)
+            say(_("The standing approval is no longer in force: %(state)s. Ask again."), state=State(fresh.state).label)
         )
     if not fresh.requester.holds(Role.OPERATOR):
         raise ApprovalRefused(say(_("%(name)s is no longer an operator."), name=fresh.requester.name))

@@ -182,7 +182,7 @@ def why_not(approval: ApprovalRequest, person: Person, *, may_review: bool) -> s
     if not may_review:
         return _("Only a reviewer can decide.")
     if clock.seconds_until(approval.decide_by) <= 0:
-        return _("The time to decide is over. An operator can ask again.")
+        return _("The deadline for the decision has passed. An operator can ask again.")
     return ""
 
 

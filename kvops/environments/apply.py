@@ -89,7 +89,7 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
     titles = _probe(wanted)
     if renamed := [line for line in _titles(wanted, titles) if line not in change.summary]:
         raise approval_gate.ApprovalRefused(
-            say(_("%(what)s now, which nobody approved. Apply the file again."), what=renamed[0])
+            say(_("%(what)s now, without an approval. Apply the file again."), what=renamed[0])
         )
     with log.transaction():
         _lock()
@@ -219,9 +219,9 @@ def _write(wanted: Sequence[environments_definition.EnvironmentDefinition], titl
 
 
 _BOUND = _(
-    "%(what)s has runs, scans, copies or requests, so it can neither be left out nor be bound to another namespace."
+    "%(what)s has runs, scans, backups or requests, so it can neither be left out nor be bound to another namespace."
 )
-_USED = _("%(what)s has runs, scans, copies or requests, so it cannot be left out.")
+_USED = _("%(what)s has runs, scans, backups or requests, so it cannot be left out.")
 
 
 def _remove(row: Model, sentence: Promise) -> None:

@@ -50,8 +50,8 @@ def check(request: HttpRequest, environment: str) -> HttpResponse:
         messages.error(request, str(error))
     else:
         text = ngettext(
-            "%(name)s: the read token sees what is bound here, %(seen)d thing in all.",
-            "%(name)s: the read token sees everything that is bound here, %(seen)d in all.",
+            "%(name)s: the read token can read the %(seen)d resource bound here.",
+            "%(name)s: the read token can read all %(seen)d resources bound here.",
             seen,
         )
         messages.success(request, text % {"name": found.name, "seen": seen})

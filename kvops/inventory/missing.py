@@ -43,14 +43,14 @@ def acknowledge_deletions(scan: Scan, *, by: Person, note: str) -> None:
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
             raise AcknowledgeRefused(_("Only an operator or a reviewer can acknowledge this."))
         if not note.strip():
-            raise AcknowledgeRefused(_("Say what you found out, or whom you asked."))
+            raise AcknowledgeRefused(_("Describe your findings, or name the person you asked."))
         changed = (
             Scan.objects.unexplained()
             .filter(pk=scan.pk)
             .update(acknowledged_by=by, acknowledged_at=Now(), acknowledged_note=note.strip()[:2000])
         )
         if changed != 1:
-            raise AcknowledgeRefused(_("There is nothing to acknowledge, or somebody else did."))
+            raise AcknowledgeRefused(_("There is nothing to acknowledge, or someone else acknowledged it."))
         log.record(
             Action.MISSING_ACKNOWLEDGED,
             actor=log.Actor(by.pk, str(by)),

@@ -14,7 +14,7 @@ class UnexplainedFilter(forms.Form):
     state = forms.ChoiceField(
         label=_("State"),
         required=False,
-        choices=[("", _("All states")), ("open", _("Nobody looked at it")), ("done", _("Acknowledged"))],
+        choices=[("", _("All states")), ("open", _("Not acknowledged")), ("done", _("Acknowledged"))],
     )
     environment = forms.ModelChoiceField(
         Environment.objects.order_by("order"),
@@ -57,5 +57,5 @@ class AcknowledgeForm(forms.Form):
     """What a person found out."""
 
     note = forms.CharField(
-        label=_("What you found out, or whom you asked"), max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
+        label=_("Your findings, or the person you asked"), max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
     )

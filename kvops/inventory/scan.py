@@ -205,7 +205,7 @@ def _merge(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> outcomes.Ag
                     details={"keys": merged.unexplained},
                 )
     except inventory_merge.ScanMismatch as mismatch:
-        note = gettext_noop("What was listed got lost; listing from the beginning.")
+        note = gettext_noop("The listed names were lost. Listing from the beginning.")
         over = outcomes.RunError("stage_mismatch", f"{mismatch} Nothing was changed; try again to list anew.")
         _from_the_beginning(lease, mine, listing, note, over)
         return outcomes.Again()

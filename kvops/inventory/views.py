@@ -97,9 +97,9 @@ def scan(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
         run = _scans(namespace).open().first()
         url = reverse("run", args=[run.pk]) if run else reverse("runs")
         text = _("A scan of this namespace is under way already.")
-        messages.warning(request, format_html('{} <a href="{}">{}</a>', text, url, _("See it")))
+        messages.warning(request, format_html('{} <a href="{}">{}</a>', text, url, _("See details")))
     else:
-        messages.success(request, _("The scan has started. What you see changes when it is complete."))
+        messages.success(request, _("The scan has started. This page shows the result when it is complete."))
     return redirect("keys", environment, binding)
 
 

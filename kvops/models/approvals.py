@@ -41,10 +41,10 @@ class ApprovalRequest(models.Model):
         ENVIRONMENT = "environment", _("change environments")
         POLICY = "policy", _("change the policy")
         RELEASE_STOP = "release_stop", _("release an emergency stop")
-        RESTORE = "restore", _("put keys back")
-        DELETE_GENERATIONS = "delete_generations", _("delete copies")
+        RESTORE = "restore", _("restore keys")
+        DELETE_GENERATIONS = "delete_generations", _("prune backups")
         DRILL = "drill", _("restore drills")
-        INVESTIGATION = "investigation", _("delete the copy of an investigation")
+        INVESTIGATION = "investigation", _("prune an investigation backup")
 
     class State(models.TextChoices):
         """Where the request is."""

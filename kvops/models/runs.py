@@ -49,10 +49,10 @@ class Run(models.Model):
         PREVIEW = "preview", _("preview of a restore")
         RESTORE = "restore", _("restore")
         UNDO = "undo", _("undoing of a deletion")
-        PRUNE = "prune", _("deletion of copies")
-        COMPARISON = "comparison", _("comparison of a copy")
+        PRUNE = "prune", _("prune run")
+        COMPARISON = "comparison", _("comparison of a backup")
         DRILL = "drill", _("restore drill")
-        PRUNE_INVESTIGATION = "prune_investigation", _("deletion of an investigation's copy")
+        PRUNE_INVESTIGATION = "prune_investigation", _("prune of an investigation backup")
 
     class State(models.TextChoices):
         """Where the run is."""

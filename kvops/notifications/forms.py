@@ -17,7 +17,7 @@ class NotificationFilter(forms.Form):
         required=False,
         choices=[
             ("", _("All states")),
-            (UNDELIVERED, _("everything that did not arrive")),
+            (UNDELIVERED, _("all undelivered")),
             *Notification.State.choices,
         ],
     )

@@ -30,8 +30,10 @@ from kvops.refusals import Refused
 State = Notification.State
 BATCH = 100
 SYSTEM = log.Actor.system("notifications")
-NOBODY_KNOWS = gettext_noop("The worker ended while it was sending; whether it arrived is not known.")
-NO_CHANNEL = gettext_noop("The environment has no channel any more. Give it one in environments.toml, or give this up.")
+NOBODY_KNOWS = gettext_noop("The worker ended while sending. The message may have arrived.")
+NO_CHANNEL = gettext_noop(
+    "The environment no longer has a channel. Add one in environments.toml, or give up this notification."
+)
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def _send(mine: Notification) -> None:
             lines=mine.lines,
             link=f"{settings.BASE_URL}{mine.link}" if mine.link else "",
             open_it=_("Open it in KVOps"),
-            again=_("Sent again: whether an earlier try arrived is not known.") if mine.unclear else "",
+            again=_("Sent again: an earlier attempt may have arrived.") if mine.unclear else "",
         )
     if mine.person is not None:
         senders.mail(message, mine.person.email)
@@ -223,14 +225,14 @@ def try_again(mine: Notification, *, actor: log.Actor) -> None:
     with log.transaction():
         again = {"tries": 0, "next_at": Now(), "created_at": Now()}
         if not _move(mine, [State.FAILED], State.WAITING, Action.NOTIFICATION_TRIED_AGAIN, actor, **again):
-            raise NotFailed(gettext_lazy("The notification is not among those that failed any more."))
+            raise NotFailed(gettext_lazy("The notification is no longer among the failed ones."))
 
 
 def drop(mine: Notification, *, actor: log.Actor) -> None:
     """Failed -> dropped: nobody is told any more, and it is no alarm. Raises NotFailed."""
     with log.transaction():
         if not _move(mine, [State.FAILED], State.DROPPED, Action.NOTIFICATION_DROPPED, actor):
-            raise NotFailed(gettext_lazy("The notification is not among those that failed any more."))
+            raise NotFailed(gettext_lazy("The notification is no longer among the failed ones."))
 
 
 def _move(

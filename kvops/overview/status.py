@@ -155,7 +155,7 @@ def first_steps(shown: Sequence[Column]) -> list[SetupStep]:
         ),
         (
             _("Classify the keys"),
-            _("Run manage.py apply_policy for the policy that comes along, or with your own file."),
+            _("Run manage.py apply_policy for the included policy, or with your own file."),
         ),
         (_("Scan every namespace"), _("Use “Scan now” below, or run manage.py scan ENV/BINDING.")),
     ]
@@ -209,10 +209,16 @@ def _failed() -> list[Alarm]:
     title = ngettext("%(count)s run failed", "%(count)s runs failed", len(failed)) % {"count": len(failed)}
     if len(failed) == 1:
         return [
-            Alarm("danger", title, f"{failed[0]}: {failed[0].error}", reverse("run", args=[failed[0].pk]), _("See it"))
+            Alarm(
+                "danger",
+                title,
+                f"{failed[0]}: {failed[0].error}",
+                reverse("run", args=[failed[0].pk]),
+                _("See details"),
+            )
         ]
     kinds = ", ".join(dict.fromkeys(run.get_kind_display() for run in failed))
-    return [Alarm("danger", title, kinds, f"{reverse('runs')}?state=failed", _("See them"))]
+    return [Alarm("danger", title, kinds, f"{reverse('runs')}?state=failed", _("See details"))]
 
 
 def _undelivered() -> list[Alarm]:
@@ -226,7 +232,7 @@ def _undelivered() -> list[Alarm]:
     ) % {"count": count}
     error = str(found.order_by("-pk").values_list("error", flat=True)[0])
     text = said(error) or _("No worker sends it.")
-    return [Alarm("danger", title, text, f"{reverse('notifications')}?state=undelivered", _("See them"))]
+    return [Alarm("danger", title, text, f"{reverse('notifications')}?state=undelivered", _("See details"))]
 
 
 def _overdue() -> list[Alarm]:
@@ -236,7 +242,7 @@ def _overdue() -> list[Alarm]:
         return []
     title = ngettext("%(count)s schedule is overdue", "%(count)s schedules are overdue", len(found))
     text = ", ".join(dict.fromkeys(one.label for one in found))
-    return [Alarm("danger", title % {"count": len(found)}, text, reverse("schedules"), _("See them"))]
+    return [Alarm("danger", title % {"count": len(found)}, text, reverse("schedules"), _("See details"))]
 
 
 def _unexplained() -> list[Alarm]:
@@ -244,12 +250,12 @@ def _unexplained() -> list[Alarm]:
     found = []
     for scan in Scan.objects.unexplained().select_related("namespace__environment").order_by("-pk")[:SHOWN]:
         title = ngettext(
-            "%(namespace)s: %(count)s key vanished without an explanation",
-            "%(namespace)s: %(count)s keys vanished without an explanation",
+            "%(namespace)s: %(count)s unexplained deletion",
+            "%(namespace)s: %(count)s unexplained deletions",
             scan.unexplained,
         ) % {"namespace": scan.namespace, "count": scan.unexplained}
-        text = _("KVOps did not delete it, and it had not expired. Somebody may delete past the approvals.")
-        found.append(Alarm("danger", title, text, reverse("unexplained-scan", args=[scan.pk]), _("See them")))
+        text = _("KVOps did not delete it, and it had not expired. It may have been deleted without an approval.")
+        found.append(Alarm("danger", title, text, reverse("unexplained-scan", args=[scan.pk]), _("See details")))
     return found
 
 
@@ -257,12 +263,12 @@ def _unclassified(shown: Sequence[Column]) -> list[Alarm]:
     found = []
     for holdings in (holdings for column in shown for holdings in column.holdings):
         if count := holdings.counts.get(Category.UNCLASSIFIED, 0):
-            title = _("%(namespace)s has keys nobody classified") % {"namespace": holdings.namespace}
+            title = _("%(namespace)s has unclassified keys") % {"namespace": holdings.namespace}
             text = ngettext(
                 "%(count)s key is treated like a setting until it has a family.",
                 "%(count)s keys are treated like settings until they have a family.",
                 count,
             ) % {"count": count}
             url = f"{holdings.keys_url}?category=unclassified"
-            found.append(Alarm("warning", title, text, url, _("See them")))
+            found.append(Alarm("warning", title, text, url, _("See details")))
     return found

@@ -33,7 +33,7 @@ MAX_STARTS = 5
 MAX_TRIES = 20
 """Answers in a row that blame the server, or none at all, before a run fails: well over an hour of an incident."""
 
-WAITS_FOR_TOMORROW = gettext_noop("The free plan's quota of today is used up; it goes on after 00:00 UTC.")
+WAITS_FOR_TOMORROW = gettext_noop("Today's quota of the free plan is used up. The run continues after 00:00 UTC.")
 
 
 class NotResumable(Refused):

@@ -50,7 +50,7 @@ def close_abandoned() -> int:
             fail(
                 lease,
                 "abandoned",
-                gettext_noop("The command ended too early. Start it again, or let a worker go on from here."),
+                gettext_noop("The command ended too early. Start it again, or let a worker resume it."),
             )
             closed += 1
     return closed

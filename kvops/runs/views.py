@@ -87,7 +87,7 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
     except run_driver.NotResumable as refused:
         _refuse(request, run, refused)
     else:
-        messages.success(request, _("The run goes on from where it was."))
+        messages.success(request, _("The run resumes where it stopped."))
     return redirect("run", pk)
 
 

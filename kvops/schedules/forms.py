@@ -31,7 +31,7 @@ class ChangeForm(forms.Form):
     """When it is due."""
 
     expression = forms.CharField(
-        label=_("Due, as cron says it"),
+        label=_("Due times, as a cron expression"),
         max_length=100,
         help_text=_("Minute, hour, day, month, weekday: 30 2 * * 1-5 is half past two from Monday to Friday."),
     )
@@ -43,4 +43,4 @@ class ChangeForm(forms.Form):
 class PauseForm(forms.Form):
     """Why it is paused."""
 
-    reason = forms.CharField(label=_("Why it is paused"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+    reason = forms.CharField(label=_("Reason for the pause"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))

@@ -61,20 +61,20 @@ class Begun:
 
 JOBS: dict[str, ScheduledJob] = {
     "scan": ScheduledJob(_("Scan of every namespace"), "kvops.inventory.scan.scan_all", "17 1 * * *"),
-    "backup": ScheduledJob(_("Copies that families expect"), "backups.generations.routine.back_up_due", "7 2 * * *"),
+    "backup": ScheduledJob(_("Routine backups by family"), "backups.generations.routine.back_up_due", "7 2 * * *"),
     "verify": ScheduledJob(
-        _("Reading the newest copies back again"), "backups.generations.routine.verify_newest", "37 4 * * 0"
+        _("Verification of the newest backups"), "backups.generations.routine.verify_newest", "37 4 * * 0"
     ),
     "check": ScheduledJob(
-        _("Checks of the newest copies against D1"), "backups.integrity.routine.check_newest", "7 5 * * 1"
+        _("Checks of the newest backups against D1"), "backups.integrity.routine.check_newest", "7 5 * * 1"
     ),
     "reconcile": ScheduledJob(
-        _("Comparison of the bucket with the copies"), "backups.bucket.reconcile.scheduled", "47 3 * * *"
+        _("Comparison of the bucket with the backups"), "backups.bucket.reconcile.scheduled", "47 3 * * *"
     ),
     "deadlines": ScheduledJob(
-        _("Notices before copies are deleted"), "backups.retention.notices.before_deletion", "7 8 * * *"
+        _("Notices before backups are deleted"), "backups.retention.notices.before_deletion", "7 8 * * *"
     ),
-    "lateness": ScheduledJob(_("Notices of late copies"), "backups.retention.notices.in_time", "23 * * * *"),
+    "lateness": ScheduledJob(_("Notices of late backups"), "backups.retention.notices.in_time", "23 * * * *"),
     "masters": ScheduledJob(_("Export of master data from D1"), "backups.masters.start.scheduled", "13 2 * * *"),
     "clinics": ScheduledJob(_("Export of old clinic records"), "backups.masters.clinics.scheduled", "33 2 * * 0"),
     "drill_in_time": ScheduledJob(
@@ -202,8 +202,8 @@ def _missed(firing: Firing, now: datetime) -> list[str]:
     if firing.missed_since is None:
         return [caught_up]
     sentence = ngettext_lazy(
-        "%(n)d due time before that, since %(since)s, passed without a start and is not made up for.",
-        "%(n)d due times before that, since %(since)s, passed without a start and are not made up for.",
+        "%(n)d earlier due time, since %(since)s, was missed and will not be made up.",
+        "%(n)d earlier due times, since %(since)s, were missed and will not be made up.",
         firing.missed,
     )
     return [caught_up, say(sentence, n=firing.missed, since=moment(firing.missed_since))]
@@ -245,11 +245,11 @@ def pause(schedule: Schedule, *, reason: str, by: Person) -> None:
     """Let nothing be due until the pause ends. Raises ScheduleRefused."""
     reason = reason.strip()[:500]
     if not reason:
-        raise ScheduleRefused(_("Say why it is paused, for whoever wonders later."))
+        raise ScheduleRefused(_("Give the reason for the pause."))
     with log.transaction():
         mine = _held(schedule, by)
         if mine.paused_at is not None:
-            raise ScheduleRefused(_("It is paused already."))
+            raise ScheduleRefused(_("The schedule is already paused."))
         Schedule.objects.filter(pk=mine.pk).update(paused_at=Now(), paused_by=by, paused_reason=reason)
         _record(Action.SCHEDULE_PAUSED, mine, by.actor, {"reason": reason})
 
@@ -259,7 +259,7 @@ def unpause(schedule: Schedule, *, by: Person) -> None:
     with log.transaction():
         mine = _held(schedule, by)
         if mine.paused_at is None:
-            raise ScheduleRefused(_("It is not paused."))
+            raise ScheduleRefused(_("The schedule is not paused."))
         next_at = cron.following(mine.expression, mine.zone, clock.now())
         Schedule.objects.filter(pk=mine.pk).update(paused_at=None, paused_by=None, paused_reason="", next_at=next_at)
         _record(Action.SCHEDULE_UNPAUSED, mine, by.actor, {"paused": mine.paused_at.isoformat()})

@@ -43,7 +43,10 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, schedule, change_form=form, status=422)
     return _act(
-        request, schedule, lambda: schedule_jobs.change(schedule, by=person, **form.cleaned_data), _("It is changed.")
+        request,
+        schedule,
+        lambda: schedule_jobs.change(schedule, by=person, **form.cleaned_data),
+        _("The schedule is changed."),
     )
 
 
@@ -55,7 +58,10 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, schedule, pause_form=form, status=422)
     return _act(
-        request, schedule, lambda: schedule_jobs.pause(schedule, by=person, **form.cleaned_data), _("It is paused.")
+        request,
+        schedule,
+        lambda: schedule_jobs.pause(schedule, by=person, **form.cleaned_data),
+        _("The schedule is paused."),
     )
 
 
@@ -64,7 +70,9 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
 def unpause(request: HttpRequest, pk: int) -> HttpResponse:
     """End the pause."""
     schedule, person = _schedule(pk), person_of(request)
-    return _act(request, schedule, lambda: schedule_jobs.unpause(schedule, by=person), _("It is due again."))
+    return _act(
+        request, schedule, lambda: schedule_jobs.unpause(schedule, by=person), _("The schedule is active again.")
+    )
 
 
 def _schedule(pk: int) -> Schedule:

@@ -19,7 +19,7 @@ def set_theme(request: HttpRequest) -> HttpResponse:
     """Remember the look in a cookie and go back to the page the switch was on."""
     theme = request.POST.get("theme", "")
     if theme not in THEMES:
-        return HttpResponseBadRequest(_("Choose one of the looks the menu offers."))
+        return HttpResponseBadRequest(_("Choose one of the themes in the menu."))
     target = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(target, {request.get_host()}, require_https=request.is_secure()):
         target = get_script_prefix()

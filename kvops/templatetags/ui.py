@@ -86,14 +86,14 @@ def approval_title(asked: ApprovalRequest) -> str:
     if asked.kind == ApprovalRequest.Kind.DELETE_GENERATIONS and asked.environment:
         backups = shown["generations"]["count"]
         text = ngettext(
-            "Delete %(n)s expired copy of %(environment)s", "Delete %(n)s expired copies of %(environment)s", backups
+            "Prune %(n)s expired backup of %(environment)s", "Prune %(n)s expired backups of %(environment)s", backups
         )
         return text % {"n": count(backups), "environment": asked.environment.name}
     if asked.kind == ApprovalRequest.Kind.DRILL and asked.environment:
         text = _("Restore drills in %(environment)s %(namespace)s")
         return text % {"environment": asked.environment.name, "namespace": shown["namespace_title"]}
     if asked.kind == ApprovalRequest.Kind.INVESTIGATION and asked.environment:
-        text = _("Delete the copy of investigation “%(title)s” in %(environment)s")
+        text = _("Prune the backup of investigation “%(title)s” in %(environment)s")
         return text % {"environment": asked.environment.name, "title": shown["title"]}
     if asked.kind not in {ApprovalRequest.Kind.DELETE_KEYS, ApprovalRequest.Kind.RESTORE}:
         return asked.title
@@ -104,8 +104,8 @@ def approval_title(asked: ApprovalRequest) -> str:
     )
     if asked.kind == ApprovalRequest.Kind.RESTORE:
         text = ngettext(
-            "Put %(n)s key of copy %(backup)s back into %(environment)s %(namespace)s",
-            "Put %(n)s keys of copy %(backup)s back into %(environment)s %(namespace)s",
+            "Restore %(n)s key of backup %(backup)s into %(environment)s %(namespace)s",
+            "Restore %(n)s keys of backup %(backup)s into %(environment)s %(namespace)s",
             shown["names"]["count"],
         )
     return text % {

@@ -72,7 +72,7 @@ def test_the_environments_page_shows_it(qa: make.Estate, people: make.People) ->
     qa.cloudflare.dates = partial(apart, 90.0)
     worked(run)
     text = signed_in(people.auditor).get("/environments/").content.decode()
-    assert "Nothing is deleted or put back until it is right." in text
+    assert "Nothing is deleted or restored until the clock is correct." in text
     assert Skew.objects.get(environment=qa.qa.environment, service="cloudflare").apart in {89, 90, 91}
 
 

@@ -58,9 +58,9 @@ class BrowserJob:
 
     def prepare(self, title: str) -> None:
         """Freeze, back up, verify and check; then submit."""
-        self.click(title, "Freeze the names")
+        self.click(title, "Fix the list of keys")
         self.click(title, "Back up and verify")
-        button = self.stage(title).get_by_role("button", name="Record how the copy was shared", exact=True)
+        button = self.stage(title).get_by_role("button", name="Record how the backup was shared", exact=True)
         self._until(lambda: button.is_visible() and button.is_enabled())
         self.stage(title).locator("[name=place]").fill("#kv-cleanup on Slack, with the reviewer")
         button.click()

@@ -26,7 +26,7 @@ def test_master_keys_are_cleaned_up_in_qa_and_then_in_production(
         job.approve(account.namespace_title)
         job.delete(account.namespace_title)
         if account is PRODUCTION:
-            job.click(account.namespace_title, "Delete the rest")
+            job.click(account.namespace_title, "Delete the other keys")
         job.accept(account.namespace_title, "Opened the department list and saved one; it works.")
         assert product.keys(account, "master:") == set()
     assert product.keys(PRODUCTION, "mastercache:")
@@ -43,7 +43,7 @@ def test_nothing_goes_without_qa_and_an_approval_by_another_person(
     before = product.keys(QA, "facility:"), product.keys(PRODUCTION, "facility:")
     job.ask("facility:")
     page, production = job.operator, job.stage(PRODUCTION.namespace_title)
-    expect(production.get_by_role("button", name="Freeze the names")).to_be_disabled()
+    expect(production.get_by_role("button", name="Fix the list of keys")).to_be_disabled()
     expect(production).to_contain_text("QA")
     job.prepare(QA.namespace_title)
     expect(job.stage(QA.namespace_title).get_by_role("button", name="Delete")).to_have_count(0)
@@ -60,7 +60,7 @@ def test_a_value_that_changes_after_the_backup_survives(product: Product, job: B
     product.write(QA, changed, b'{"written": "after the backup"}')
     job.approve(QA.namespace_title)
     job.delete(QA.namespace_title)
-    job.wait(QA.namespace_title, "Explain what was left")
+    job.wait(QA.namespace_title, "Explain the leftover keys")
     assert product.keys(QA, "staff:") == {changed}
     assert product.read(QA, changed) == b'{"written": "after the backup"}'
 

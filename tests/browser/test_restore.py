@@ -82,8 +82,8 @@ def test_what_was_lost_is_restored_and_what_changed_is_shown(product: Product, j
     job.approve()
     page.reload()
     page.fill("[name=confirm]", QA.namespace_title)
-    page.get_by_role("button", name="Put the keys back").click()
-    job.says("What was put back")
+    page.get_by_role("button", name="Restore the keys").click()
+    job.says("Restored keys")
     assert product.read(QA, LOST) == before
     page.get_by_role("button", name="Compare with KV now").click()
     job.says("1 key differs")

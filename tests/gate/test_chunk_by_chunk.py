@@ -62,7 +62,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     return found
 
 
-APART = "Waiting: between the copy and the last reads lie five minutes."
+APART = "Waiting: the last reads start five minutes after the backup."
 
 
 @pytest.mark.parametrize("wait", [100.0, 0.5])
@@ -232,7 +232,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[CleanupChunk]:
     return found
 
 
-READING = "Waiting to read again what became of the keys that were sent."
+READING = "Waiting to read the result for the sent keys again."
 
 
 @pytest.mark.parametrize("how", [(1, {}, 60.0), (2, {}, 60.0), (3, {}, 300.0), (1, {"ending": True}, 300.0)])
@@ -325,7 +325,7 @@ def test_a_stop_that_is_released_meanwhile_lets_it_go_on(
 # To the end
 
 
-GONE = "Nothing is left to send; waiting to see what was sent gone."
+GONE = "All keys were sent; waiting for the deletions to take effect."
 
 
 def test_all_names_are_sent_and_then_it_waits(mine: deletion_run._Deletion, kv: Kv) -> None:
@@ -355,7 +355,7 @@ def test_a_step_that_is_over_sends_nothing_more(mine: deletion_run._Deletion, kv
 # Production's first chunk
 
 
-FIRST = "The first keys are gone. Look at the application, then let the run go on."
+FIRST = "The first keys are gone. Check the application, then continue the run."
 
 
 @pytest.fixture

@@ -148,16 +148,14 @@ def test_other_names_or_another_backup_are_refused(stage: CleanupStage, lease: L
     with pytest.raises(RunError) as refused:
         deletion_run._insist_target(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == (
-        "wrong_set", "The names or the copy are not those that were approved."
+        "wrong_set", "The list of keys or the backup differs from the approved one."
     )  # fmt: skip
 
 
 # What was shown
 
 
-STALE = (
-    "What would be deleted is no longer what was approved. Nothing more is sent: end the deletion early and ask again."
-)
+STALE = "The keys to delete differ from the approved ones. Nothing more is sent: end the deletion early and ask again."
 
 
 def test_everything_that_was_shown_is_derived_once_more(stage: CleanupStage, lease: Lease) -> None:
@@ -193,7 +191,7 @@ def test_the_names_are_exactly_those_that_were_frozen(stage: CleanupStage, lease
     with pytest.raises(RunError) as refused:
         deletion_run._insist_as_approved(fresh(stage), lease)
     assert (refused.value.code, str(refused.value)) == (
-        "wrong_set", "The frozen names are not what was frozen. Have the database looked at."
+        "wrong_set", "The list of keys changed after it was fixed. Have the database checked."
     )  # fmt: skip
 
 
@@ -307,7 +305,7 @@ def test_a_backup_that_is_not_verified_ends_it(stage: CleanupStage, lease: Lease
     with pytest.raises(RunError) as refused:
         mine._insist_rights()
     assert (refused.value.code, str(refused.value)) == (
-        "backup_damaged", "The copy is not verified any more. Nothing more is sent."
+        "backup_damaged", "The backup is no longer verified. Nothing more is sent."
     )  # fmt: skip
 
 
@@ -847,7 +845,7 @@ def test_a_stage_without_backup_or_approval_has_nothing_to_delete(stage: Cleanup
         setattr(mine, missing, None)
         with pytest.raises(RunError) as refused:
             deletion_run._Deletion(mine, lease, kv.clients())
-        assert (refused.value.code, str(refused.value)) == ("not_backed_up", "The stage has no verified copy.")
+        assert (refused.value.code, str(refused.value)) == ("not_backed_up", "The stage has no verified backup.")
 
 
 # The start

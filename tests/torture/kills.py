@@ -1,7 +1,7 @@
 """A2, A9, A11, A18: SIGKILLs at random moments of the main job: worker, cluster, sweep, web server, Postgres.
 
 All of them are real processes, in lanes with a Postgres of their own (`lanes_with_postgres.py`); the fakes, the people
-and the judge are in the lane's. A trial has up to eight kills; n is chosen so that there are more than a thousand in all. What a
+and the judge are in the lane. A trial has up to eight kills; n is chosen so that there are more than a thousand. What a
 killed worker leaves behind is left alone for a trial: systemd and Docker would end it too.
 """
 

@@ -31,9 +31,9 @@ from kvops.runs import driver as run_driver
 IN_WORDS = {
     "absent": "would be added",
     "equal": "there and equal",
-    "value": "there with another value",
-    "metadata": "there with other metadata",
-    "expiration": "there with another expiration",
+    "value": "in KV with another value",
+    "metadata": "in KV with other metadata",
+    "expiration": "in KV with another expiration",
     "sensitive": "there and different, never overwritten",
     "expired": "expired, not put back",
     "soon": "less than a minute left, not put back",

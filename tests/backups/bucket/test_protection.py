@@ -231,7 +231,7 @@ def test_a_good_bucket_is_shown_without_an_alarm(qa: Environment, operator: Clie
     bucket_protection.ask_cloudflare(qa)
     page = operator.get("/storage/").content.decode()
     assert "30 days each" in page
-    assert "What to do" not in page
+    assert "Instructions" not in page
     assert "alert-" not in operator.get("/backups/").content.decode()
 
 

@@ -346,7 +346,7 @@ def test_the_page_of_an_object_says_what_to_do(estate: make.Estate, operator: Cl
     row = of(keys.get(found, "qa/backups/x"))
     page = operator.get(f"/storage/objects/{row.pk}/").content.decode()
     assert row.status == found
-    assert ("What to do" in page) == (found != "known")
+    assert ("Instructions" in page) == (found != "known")
 
 
 def test_the_view_is_downloaded_as_it_is_filtered(estate: make.Estate, operator: Client) -> None:

@@ -83,7 +83,7 @@ def test_the_evidence_and_the_pages_show_it(estate: make.Estate, people: make.Pe
     assert cleanup_evidence.build(stage)["cost"] == cost.shown(stage, Generation.objects.get(stages=stage))
     for address in (f"/cleanup/stages/{stage.pk}/", f"/approvals/{stage.approval_id}/"):
         text = signed_in(people.reviewer).get(address).content.decode()
-        assert "What the deletion costs" in text
+        assert "Cost of the deletion" in text
         assert "US$ 0.01" in text
         assert "fits into the quota of 1 day" in text
     text = signed_in(people.operator).get("/environments/").content.decode()

@@ -70,7 +70,7 @@ def test_an_empty_list_explains_the_way(operator: Client, people: make.People) -
 
 def test_the_list_says_what_each_waits_for(operator: Client, request_: CleanupRequest) -> None:
     page = shown(operator, "/cleanup/")
-    assert "Freeze the names" in page
+    assert "Fix the list of keys" in page
     assert "moved to D1" in page
 
 
@@ -271,7 +271,7 @@ def test_a_stopped_deletion_goes_on_or_is_ended(
     run_driver.request_stop(run, actor=make.SETUP)
     make.work()
     stage = cleanup_helpers.stage_of(request_)
-    assert "Send nothing more" in shown(operator, f"/cleanup/{request_.pk}/")
+    assert "Stop here, keep the other keys" in shown(operator, f"/cleanup/{request_.pk}/")
     post(operator, stage, "end-early")
     make.work()
     stage.refresh_from_db()
@@ -398,7 +398,7 @@ def test_exceptions_say_why(
 
 def test_the_overview_lists_what_waits_for_an_operator(people: make.People, request_: CleanupRequest) -> None:
     stage = cleanup_helpers.stage_of(request_)
-    assert [(found.pk, str(step)) for found, step in waiting_stages()] == [(stage.pk, "Freeze the names")]
+    assert [(found.pk, str(step)) for found, step in waiting_stages()] == [(stage.pk, "Fix the list of keys")]
     preparation.freeze_stage(stage, by=people.operator)
     preparation.prepare_stage(stage, by=people.operator)
     assert waiting_stages() == []

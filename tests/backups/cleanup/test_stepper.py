@@ -19,12 +19,12 @@ from tests.backups.generations import helpers as generation_helpers
 pytestmark = pytest.mark.django_db
 State = CleanupStage.State
 TITLES = [
-    "Freeze the names",
+    "Fix the list of keys",
     "Back up",
-    "Read the copy back",
+    "Verify the backup",
     "Check against D1",
     "State the code references",
-    "Share the copy with the team",
+    "Share the backup with the team",
     "Submit",
     "Approval by another person",
     "Delete",
@@ -143,7 +143,7 @@ def test_a_backup_that_was_verified_too_long_ago_is_verified_again(
 ) -> None:
     stage = cleanup_helpers.prepared(request_, people)
     Generation.objects.update(verified_at=Now() - timedelta(hours=25))
-    assert action(stage, people.operator).label == "Verify the copy again"
+    assert action(stage, people.operator).label == "Verify the backup again"
 
 
 def test_cache_has_no_step_for_d1(estate: make.Estate, people: make.People) -> None:
@@ -208,7 +208,7 @@ def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make
     stage = cleanup_helpers.stage_of(cleanup_helpers.asked(people, "mastercache:"))
     preparation.freeze_stage(stage, by=people.operator)
     assert [step.state for step in steps_of_stage(stage)] == ["done", "current", "todo"]
-    assert action(stage, people.operator).label == "Prove that there is nothing"
+    assert action(stage, people.operator).label == "Prove that there are no keys"
     estate.put(estate.qa, "mastercache:1")
     preparation.prepare_stage(stage, by=people.operator)
     make.work()

@@ -329,7 +329,7 @@ def test_it_is_an_alarm_until_it_is_acknowledged_on_its_page(
     looked(confirmed)
     assert "1 deleted key is there again" in page(people, "/")
     address = f"/cleanup/stages/{confirmed.pk}/?show=reappeared"
-    assert "another than in the copy" in page(people, address)
+    assert "differs from the backup" in page(people, address)
     client = Client()
     client.login(username="operator@example.com", password=make.PASSWORD)
     last = Reappearance.objects.get().pk

@@ -70,7 +70,7 @@ def numbers(client: Client, query: str = "") -> list[int]:
 
 def test_without_a_backup_the_page_says_what_comes_next(operator: Client, estate: make.Estate) -> None:
     page = text(operator, "/backups/")
-    assert "No copy yet" in page
+    assert "No backup yet" in page
     assert 'href="/backups/new/"' in page
 
 

@@ -111,7 +111,7 @@ def test_the_reviewer_sees_by_which_rule(generation: Generation, people: make.Pe
     request = restore_requests.submit(into_qa(generation, people, estate), reason="QA is empty", by=people.operator)
     shown = signed_in(people.reviewer).get(f"/approvals/{request.pk}/").content.decode()
     assert "Data of Production goes into another environment" in shown
-    assert "Families that QA may take" in shown
+    assert "Families that can be restored into QA" in shown
 
 
 def test_settings_stay_in_production() -> None:

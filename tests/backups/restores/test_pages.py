@@ -53,7 +53,7 @@ def page(browser: Client, restore: Restore, query: str = "") -> str:
 
 
 def test_without_a_restore_the_list_says_what_to_do(browser: Client, estate: make.Estate) -> None:
-    assert "Nothing was put back yet" in text(browser, "/restores/")
+    assert "Nothing restored yet" in text(browser, "/restores/")
     assert "Nothing matches" in text(browser, "/restores/?state=done")
 
 
@@ -108,7 +108,7 @@ def test_what_the_backup_does_not_hold_is_said_and_left_out_on_request(browser: 
     assert (answer.status_code, Restore.objects.count()) == (422, 0)
     assert "The copy does not hold 1 of these names:" in shown
     assert 'master:b:1<span class="mark-char">' in shown
-    assert "Leave out the names that the copy does not hold" in shown
+    assert "Leave out the names that are not in the backup" in shown
     assert listed(posted(browser, generation, names=asked["names"], leave_out="on")) == ["master:a:1"]
 
 
@@ -166,10 +166,10 @@ def test_before_anything_was_restored_there_is_nothing_to_compare(
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"names": "nothing:"}, "The copy holds none of these names."),
+        ({"names": "nothing:"}, "The backup contains none of these names."),
         ({"names": "master:a:1", "prefix": "master:"}, "not both"),
         ({"names": "\n".join(map(str, range(10_001)))}, "At most 10,000 names at once."),
-        ({"prefix": "nothing:"}, "The copy holds no such key."),
+        ({"prefix": "nothing:"}, "The backup does not contain this key."),
         ({"prefix": "a\0"}, "Null characters are not allowed."),
         ({"prefix": "é" * 300}, "at most 512 bytes"),
         ({"on_conflict": "destroy"}, "Select a valid choice"),
@@ -268,7 +268,7 @@ def test_a_stopped_restore_goes_on_or_is_ended(browser: Client, generation: Gene
     run = restore_helpers.started(restore, people)
     browser.post(f"/runs/{run.pk}/stop")
     make.work()
-    assert "Write nothing more" in page(browser, restore)
+    assert "Stop here, restore no more keys" in page(browser, restore)
     browser.post(reverse("backups:restore_again", args=[restore.pk]))
     make.work()
     assert restore_helpers.fresh(restore).state == "done"
@@ -313,9 +313,9 @@ def test_after_72_hours_the_page_says_what_to_do_instead(
     monkeypatch.setattr(timing, "UNDO_WITHIN", 0.0)
     shown = text(browser, reverse("backups:stage", args=[stage.pk]))
     assert f'href="{reverse("backups:restore_new", args=[stage.generation_id])}"' in shown
-    assert "Put the deleted keys back" not in shown
+    assert "Restore the deleted keys" not in shown
     auditor = text(signed_in(people.auditor), reverse("backups:stage", args=[stage.pk]))
-    assert "Its copy can still be put back, with another approval" in auditor
+    assert "The backup can still be restored, with another approval" in auditor
 
 
 def test_the_approver_of_the_deletion_is_not_offered_the_undo(estate: make.Estate, people: make.People) -> None:

@@ -257,7 +257,7 @@ def test_a_key_that_expires_before_it_is_read_back_is_reported_as_expired(
     move_time(estate, monkeypatch, at + 1)
     make.work()
     assert restore_helpers.outcomes(restore) == {NAMES[0]: "expired", NAMES[1]: "written"}
-    assert [str(one.get_outcome_display()) for one in restore.entries.filter(name=NAMES[0])] == ["its time is over"]
+    assert [str(one.get_outcome_display()) for one in restore.entries.filter(name=NAMES[0])] == ["past its expiration"]
 
 
 # Conflicts: five kinds by three policies
@@ -884,7 +884,7 @@ def test_what_a_deletion_sent_just_now_is_waited_for(
     for each in (run, another):
         run_driver.drive(each.pk)
         each.refresh_from_db()
-    assert (run.note, another.note) == ("Waiting: KV may still show what was deleted a moment ago.", "Writing.")
+    assert (run.note, another.note) == ("Waiting: KV may still show the deleted keys.", "Writing.")
     assert run.wake_at is not None
     assert 250 < clock.seconds_until(run.wake_at) < 300
 

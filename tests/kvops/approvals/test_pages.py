@@ -150,7 +150,7 @@ def test_a_change_is_asked_for_once(people: make.People) -> None:
         "master:city:0001", "master:drug:薬 剤/%41?#&amp;+&lt;b&gt;", "Sample", "c3" * 32, "d4" * 32, "5.1 MiB",
         "Verified", "masters", "4,301", "8c1f2ab", "git grep -n &quot;master:&quot;", "Both are the migration script.",
         "4,288", "Opened every master screen.", "Master data moved to D1.", "Operator &lt;operator@example.com&gt;",
-        "2026-11-25 09:44", "keep-a-month", "2026-12-25 09:40", "Approval requested", "All names, one a line",
+        "2026-11-25 09:44", "keep-a-month", "2026-12-25 09:40", "Approval requested", "All names, one per line",
     ],
 )  # fmt: skip
 @pytest.mark.hazard("4.2.15")
@@ -161,7 +161,7 @@ def test_the_page_shows_all_of_the_evidence(people: make.People, asked: Approval
 @pytest.mark.hazard("4.2.15")
 def test_the_page_names_what_qa_was_not_cleaned_of(people: make.People, asked: ApprovalRequest) -> None:
     shown = page(people.reviewer, asked)
-    difference = shown[shown.index("Names that are only here") : shown.index("What was tried")]
+    difference = shown[shown.index("Names that are only here") : shown.index("Test of the application")]
     assert all(text in difference for text in ("12", "master:city:9001", "master:city:9002", "master:old:1", "…"))
 
 
@@ -192,7 +192,7 @@ def test_a_cache_has_no_check_and_the_first_environment_no_example(
     people: make.People, production: Environment
 ) -> None:
     shown = page(people.reviewer, ask(people.operator, production, category="cache", check=None, qa=[], warnings=[]))
-    assert "D1 knows nothing of caches and settings." in shown
+    assert "Caches and settings are not in D1." in shown
     assert "This is the first environment" in shown
 
 

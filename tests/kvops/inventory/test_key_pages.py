@@ -45,7 +45,7 @@ def asked(client: Client, name: str, **more: str) -> "Answer":
 def test_the_page_says_what_the_scan_saw_and_what_the_policy_says(operator: Client, estate: make.Estate) -> None:
     scanned(estate, "mastercache:1", expiration=4_000_000_000, metadata='{"b":1.0,"a":2}')
     text = operator.get(KEY, {"name": "mastercache:1"}).content.decode()
-    for part in ("{&quot;b&quot;:1.0,", "2096-10-02", "platform", "expires after 1 hour", "No copy holds this key."):
+    for part in ("{&quot;b&quot;:1.0,", "2096-10-02", "platform", "expires after 1 hour", "No backup holds this key."):
         assert part in text
 
 

@@ -20,7 +20,7 @@ def text(browser_of: Person, address: str = "/notifications/") -> str:
 
 
 def test_a_page_without_notifications_says_what_comes(people: make.People) -> None:
-    assert "Nobody was told anything yet" in text(people.auditor)
+    assert "No notifications yet" in text(people.auditor)
 
 
 def test_an_environment_without_a_channel_is_named(estate: make.Estate, people: make.People) -> None:

@@ -103,7 +103,7 @@ def test_the_first_steps_are_ticked_off_and_go(estate: make.Estate, people: make
 
 
 def test_the_newest_verified_backup_of_every_family_is_shown(estate: make.Estate, people: make.People) -> None:
-    assert "No: there is no verified copy." in page(people.auditor)
+    assert "No: there is no verified backup." in page(people.auditor)
     old, new, other = backup_of_age(estate.qa, 2), backup_of_age(estate.qa, 1), backup_of_age(estate.production, 1)
     shown = page(people.auditor)
     assert f'href="/backups/{new.pk}/"' in shown
@@ -150,8 +150,8 @@ def test_an_approved_change_waits_for_an_operator(people: make.People) -> None:
 def test_a_stage_waits_for_an_operator_with_its_next_step(estate: make.Estate, people: make.People) -> None:
     cleanup_helpers.estate_with_masters(estate)
     request = cleanup_helpers.asked(people)
-    assert page(people.operator).count("Freeze the names") == 1
-    assert "Freeze the names" not in page(people.reviewer)
+    assert page(people.operator).count("Fix the list of keys") == 1
+    assert "Fix the list of keys" not in page(people.reviewer)
     cleanup_helpers.prepared(request, people)
     assert "Submit for approval" in page(people.operator)
 
@@ -291,5 +291,5 @@ def test_only_an_operator_is_offered_to_back_a_family_up(
     estate: make.Estate, people: make.People, who: str, offered: bool
 ) -> None:
     page = signed_in(getattr(people, who)).get("/").content.decode()
-    assert ("Back it up" in page) is offered
+    assert ("Back up" in page) is offered
     assert "there is no verified copy" in page

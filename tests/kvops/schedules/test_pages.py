@@ -56,7 +56,7 @@ def test_an_operator_pauses_it_with_a_reason_and_ends_the_pause(operator: Client
     address = f"/schedules/{schedule.pk}/"
     operator.post(f"{address}pause", {"reason": "the migration of July"})
     assert all("the migration of July" in text(operator, page) for page in (address, "/schedules/"))
-    assert "It is due again." in operator.post(f"{address}unpause", follow=True).content.decode()
+    assert "The schedule is active again." in operator.post(f"{address}unpause", follow=True).content.decode()
 
 
 def test_an_overdue_schedule_is_an_alarm(operator: Client, schedule: Schedule) -> None:
@@ -73,4 +73,7 @@ def test_a_wrong_expression_says_what_it_takes(operator: Client, schedule: Sched
     page = operator.post(f"/schedules/{schedule.pk}/change", data, follow=True).content.decode()
     assert "five fields of cron" in page
     data["expression"] = "0 5 * * *"
-    assert "It is changed." in operator.post(f"/schedules/{schedule.pk}/change", data, follow=True).content.decode()
+    assert (
+        "The schedule is changed."
+        in operator.post(f"/schedules/{schedule.pk}/change", data, follow=True).content.decode()
+    )
