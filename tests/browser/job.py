@@ -89,7 +89,7 @@ class BrowserJob:
 
     def accept(self, title: str, note: str) -> None:
         """Note what was tried, and accept."""
-        button = self.stage(title).get_by_role("button", name="Accept", exact=True)
+        button = self.stage(title).get_by_role("button", name="Application works: record it", exact=True)
         self._until(lambda: button.is_visible() and button.is_enabled())
         self.stage(title).locator("[name=note]").fill(note)
         button.click()

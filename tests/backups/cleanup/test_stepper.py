@@ -29,7 +29,7 @@ TITLES = [
     "Approval by another person",
     "Delete",
     "Prove that the keys are gone",
-    "Accept",
+    "Test the application",
 ]
 
 
