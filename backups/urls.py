@@ -3,21 +3,18 @@
 from django.urls import URLPattern, path, re_path
 
 from backups.bucket import views as bucket_views
-from backups.cleanup import stage_views
-from backups.cleanup import views as cleanup_views
+from backups.cleanup import stage_views, views as cleanup_views
 from backups.comparisons import views as comparison_views
 from backups.deletion import views as deletion
 from backups.drills import views as drill_views
 from backups.exports import views as plain_files
-from backups.generations import list_views
-from backups.generations import views as generation_views
+from backups.generations import list_views, views as generation_views
 from backups.history import views as history_views
 from backups.integrity import views as check_views
 from backups.investigations import views as investigation_views
 from backups.masters import views as masters_views
 from backups.restores import views as restore_views
-from backups.retention import request_views as prune_views
-from backups.retention import views as retention_views
+from backups.retention import request_views as prune_views, views as retention_views
 
 app_name = "backups"
 urlpatterns: list[URLPattern] = [

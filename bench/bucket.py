@@ -8,9 +8,7 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from audit import log
-from backups.bucket import listing as bucket_listing
-from backups.bucket import reconcile as bucket_reconcile
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import listing as bucket_listing, reconcile as bucket_reconcile, rollback as bucket_rollback
 from backups.models import Generation, StoredObject
 from bench.objects import name
 from kvops.models import Environment, Namespace, Person, Role, Run

@@ -4,8 +4,7 @@ import time
 
 from django.db.models import F
 
-from backups.cleanup import preparation, sharing
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests, sharing
 from backups.models import CleanupStage
 from bench.fakes import PREFIX
 from kvops.approvals import gate as approval_gate

@@ -13,8 +13,7 @@ from backups.generations import start as generation_start
 from backups.models import Generation
 from bench import bucket, stage
 from bench.fakes import ACCOUNTS, NAMESPACES, PREFIX
-from kvops.inventory import merge as inventory_merge
-from kvops.inventory import scan as inventory_scan
+from kvops.inventory import merge as inventory_merge, scan as inventory_scan
 from kvops.models import Category, Environment, Family, Namespace, PolicyVersion, Run
 from kvops.runs import driver as run_driver
 

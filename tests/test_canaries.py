@@ -24,8 +24,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.comparisons import start as comparison_start
 from backups.generations import start as generation_start
 from backups.models import Generation

@@ -32,9 +32,7 @@ from backups.models import (
     RestoreChunk,
 )
 from kvops.models import ApprovalRequest, DatabaseRollback, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import kinds, outcomes
-from kvops.runs import lease as run_lease
+from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes
 from tests.constraints import comparisons_rows, drills_rows, investigations_rows, restores_rows, retention_rows
 from tests.constraints.backups_rows import (
     ACKNOWLEDGED,

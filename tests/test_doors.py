@@ -22,8 +22,7 @@ from backups.investigations import requests as investigation_requests
 from backups.models import CleanupStage, ComparisonEntry, Generation, PlainDump, StoredObject
 from backups.restores import selection as restore_selection
 from backups.retention import pins
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import prepared_changes
+from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.models import ApprovalRequest, Family, Notification, Role, Run, Scan, Schedule
 from kvops.runs import driver as run_driver
 from kvops.schedules import jobs as schedule_jobs

@@ -19,8 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import access as bucket_access
-from backups.bucket import lock_rules
+from backups.bucket import access as bucket_access, lock_rules
 from backups.bucket.lock_rules import Locked
 from backups.models import BucketProtection, Generation
 from kvops import clock, timing

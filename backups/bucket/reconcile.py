@@ -12,13 +12,11 @@ from typing import Any
 
 from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import access as bucket_access
-from backups.bucket import listing as bucket_listing
+from backups.bucket import access as bucket_access, listing as bucket_listing
 from backups.bucket.r2 import NotOffered, R2Store, Upload
 from backups.models import Generation, StoredObject
 from kvops import clock

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from heapq import nlargest
 
 from backups import archive
-from backups.bucket import access as bucket_access
-from backups.bucket import listing as bucket_listing
+from backups.bucket import access as bucket_access, listing as bucket_listing
 from backups.bucket.r2 import ObjectInfo, ObjectMissing, R2Store, StoreError
 from backups.models import Generation
 from kvops import prefixes, rollback, timing

@@ -8,14 +8,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.models import Entry
-from backups.bucket import notes as bucket_notes
-from backups.bucket import protection as bucket_protection
-from backups.bucket import reconcile as bucket_reconcile
+from backups.bucket import notes as bucket_notes, protection as bucket_protection, reconcile as bucket_reconcile
 from backups.bucket.forms import NoteForm, ObjectFilter
 from backups.models import StoredObject, UnfinishedUpload
 from kvops.models import Environment

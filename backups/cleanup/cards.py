@@ -8,8 +8,7 @@ from django.db.models import Count, Max, QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
 
-from backups.cleanup import preparation, qa, sharing
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, qa, requests as cleanup_requests, sharing
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ReappearedForm, ShareForm
 from backups.cleanup.next_action import NEXT, NextAction, next_action
 from backups.cleanup.stages import busy_run

@@ -4,11 +4,9 @@ from dataclasses import dataclass, replace
 
 from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from backups.cleanup import preparation, qa
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, qa, requests as cleanup_requests
 from backups.cleanup.stages import backup_is_fresh, busy_run, run_of
 from backups.cleanup.stepper import spelled
 from backups.models import BackupShare, CleanupStage

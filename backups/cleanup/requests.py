@@ -12,8 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import evidence as cleanup_evidence
-from backups.cleanup import qa, sharing
+from backups.cleanup import evidence as cleanup_evidence, qa, sharing
 from backups.cleanup.completion import accept_stage, end, explain_leftovers, leftovers
 from backups.cleanup.stages import (
     By,

@@ -10,8 +10,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.cleanup import cards, cost, preparation, sharing
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import cards, cost, preparation, requests as cleanup_requests, sharing
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, ShareForm
 from backups.cleanup.stages import CleanupRefused, run_of
 from backups.cleanup.views import act_on_cleanup

@@ -6,8 +6,7 @@ from datetime import datetime
 
 from django.urls import reverse
 from django.utils.formats import number_format
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup import qa
 from backups.cleanup.stages import run_of

@@ -12,8 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from audit import log
 from audit.actions import Action
-from backups.cleanup import cards
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import cards, requests as cleanup_requests
 from backups.cleanup.forms import AskForm, CleanupFilter, EndForm, ReferencesForm
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage

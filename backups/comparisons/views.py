@@ -10,8 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.comparisons import start as comparison_start
-from backups.comparisons import values as comparison_values
+from backups.comparisons import start as comparison_start, values as comparison_values
 from backups.comparisons.forms import ComparisonFilter, ComparisonForm
 from backups.generations import values as generation_values
 from backups.models import Comparison, ComparisonEntry, Generation

@@ -16,14 +16,11 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import protection as bucket_protection
-from backups.bucket import rollback as bucket_rollback
-from backups.cleanup import evidence as cleanup_evidence
-from backups.cleanup import qa
+from backups.bucket import protection as bucket_protection, rollback as bucket_rollback
+from backups.cleanup import evidence as cleanup_evidence, qa
 from backups.cleanup.cost import CHUNK
 from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn
-from backups.deletion import chunks as deletion_chunks
-from backups.deletion import settle as deletion_settle
+from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
 from backups.deletion.send import Sender
 from backups.execution import revalidation
 from backups.execution.clients import Clients, open_clients

@@ -16,8 +16,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from backups import archive
-from backups.deletion import chunks as deletion_chunks
-from backups.deletion import settle as deletion_settle
+from backups.deletion import chunks as deletion_chunks, settle as deletion_settle
 from backups.execution import announcements, prepaid
 from backups.execution.clients import Clients
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen, read_and_compare

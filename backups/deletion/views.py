@@ -8,8 +8,7 @@ from django.views.decorators.http import require_POST
 from backups.cleanup.cards import stage_or_404
 from backups.cleanup.forms import ReappearedForm
 from backups.cleanup.views import act_on_cleanup
-from backups.deletion import end as ending
-from backups.deletion import late_check
+from backups.deletion import end as ending, late_check
 from kvops.people.signin import person_of
 
 

@@ -18,8 +18,7 @@ from audit.actions import Action
 from backups.generations import coverage as family_coverage
 from backups.models import Drill, DrilledBackup, Generation, GenerationEntry
 from kvops import clock, timing
-from kvops.approvals import evidence, standing
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate, standing
 from kvops.models import ApprovalRequest, Environment, NotificationEvent, Person, Role, Run, Scratch
 from kvops.notifications import outbox
 from kvops.refusals import Refused

@@ -14,8 +14,7 @@ from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from backups import archive
-from backups.bucket import access as bucket_access
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import access as bucket_access, rollback as bucket_rollback
 from backups.bucket.r2 import Store
 from backups.drills import requests as drill_requests
 from backups.execution.clients import Clients, open_clients
@@ -26,8 +25,7 @@ from backups.generations.export import entry_digest
 from backups.generations.reader import GenerationReader, Wanted
 from backups.models import Drill, DrilledBackup, GenerationEntry
 from kvops import clock, timing
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import standing
+from kvops.approvals import gate as approval_gate, standing
 from kvops.cloudflare import KvEntry
 from kvops.models import Scratch
 from kvops.runs import emergency

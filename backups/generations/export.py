@@ -27,9 +27,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from audit.models import Head
 from backups import archive
-from backups.bucket import access as bucket_access
-from backups.bucket import protection as bucket_protection
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import access as bucket_access, protection as bucket_protection, rollback as bucket_rollback
 from backups.bucket.r2 import ObjectConflict
 from backups.generations import encryption, recovery
 from backups.generations.freeze import Freezing

@@ -10,10 +10,12 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from backups.generations import contents as generation_contents
-from backups.generations import coverage as family_coverage
-from backups.generations import encryption
-from backups.generations import start as generation_start
+from backups.generations import (
+    contents as generation_contents,
+    coverage as family_coverage,
+    encryption,
+    start as generation_start,
+)
 from backups.generations.forms import BackupForm, GenerationFilter
 from backups.models import Generation, PlainDump
 from kvops.inventory import browse

@@ -14,8 +14,7 @@ from audit.actions import Action
 from backups import archive
 from backups.archive import Damaged
 from backups.bucket import access as bucket_access
-from backups.generations import announcements as generation_announcements
-from backups.generations import encryption, scope
+from backups.generations import announcements as generation_announcements, encryption, scope
 from backups.generations.export import entry_digest
 from backups.generations.freeze import freeze_from_restore, freeze_from_stage
 from backups.generations.scope import BackupRefused

@@ -10,10 +10,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups import archive
 from backups.bucket.r2 import StoreError
-from backups.generations import contents as generation_contents
-from backups.generations import recovery
-from backups.generations import start as generation_start
-from backups.generations import values as generation_values
+from backups.generations import (
+    contents as generation_contents,
+    recovery,
+    start as generation_start,
+    values as generation_values,
+)
 from backups.generations.forms import EntryFilter
 from backups.models import Generation
 from kvops.people.signin import person_of

@@ -8,9 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.integrity import overview
-from backups.integrity import staging as check_staging
-from backups.integrity import start as check_start
+from backups.integrity import overview, staging as check_staging, start as check_start
 from backups.integrity.forms import DifferenceFilter
 from backups.models import Check, Difference, Generation
 from kvops.people.signin import person_of

@@ -16,13 +16,11 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.archive.digests import objects_sha256
 from backups.bucket import protection as bucket_protection
-from backups.generations import scope
-from backups.generations import start as generation_start
+from backups.generations import scope, start as generation_start
 from backups.models import BucketProtection, Generation, Investigation
 from backups.retention import holds
 from kvops import clock, timing
-from kvops.approvals import evidence, standing
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate, standing
 from kvops.models import ApprovalRequest, Category, Environment, Family, Namespace, NotificationEvent, Person, Role, Run
 from kvops.notifications import outbox
 from kvops.refusals import Refused

@@ -11,16 +11,14 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.bucket import access as bucket_access
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import access as bucket_access, rollback as bucket_rollback
 from backups.bucket.r2 import R2Store
 from backups.investigations import requests as investigation_requests
 from backups.models import Generation, Investigation
 from backups.retention import holds
 from backups.retention.erasure import Erasure
 from kvops import clock
-from kvops.approvals import evidence, standing
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate, standing
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, TryLater

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from audit import log
-from backups.generations import contents as generation_contents
-from backups.generations import start as generation_start
+from backups.generations import contents as generation_contents, start as generation_start
 from backups.generations.scope import BackupRefused
 from backups.models import Generation
 from kvops.inventory import browse

@@ -19,8 +19,7 @@ from backups.bucket import access as bucket_access
 from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import BadDataset, Correspondence
 from backups.exports import plain_file
-from backups.generations import scope
-from backups.generations import start as generation_start
+from backups.generations import scope, start as generation_start
 from backups.generations.kv_reader import KvReader
 from backups.generations.scope import BackupRefused
 from backups.masters import api as masters_api

@@ -9,8 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.generations import contents as generation_contents
 from backups.generations.scope import BackupRefused
-from backups.masters import clinics
-from backups.masters import start as masters_start
+from backups.masters import clinics, start as masters_start
 from backups.masters.forms import MastersForm
 from backups.models import Dataset, Generation
 from kvops.cloudflare import CloudflareError

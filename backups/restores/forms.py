@@ -8,8 +8,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation, Restore, RestoreEntry
-from backups.restores import cross_environment
-from backups.restores import selection as restore_selection
+from backups.restores import cross_environment, selection as restore_selection
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
 from kvops.names import after_prefix, storable

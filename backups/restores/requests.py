@@ -11,13 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.models import Generation, Restore
-from backups.restores import cross_environment
-from backups.restores import evidence as restore_evidence
+from backups.restores import cross_environment, evidence as restore_evidence
 from backups.restores.moves import RestoreRefused, insist_names, insist_operator, label, locked, move
 from backups.restores.selection import insist_source
 from kvops import timing
-from kvops.approvals import evidence
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Person, Run
 from kvops.runs import driver as run_driver
 from kvops.wording import english, say

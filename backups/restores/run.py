@@ -13,8 +13,7 @@ from django.db.models.functions import Greatest, Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups.bucket import access as bucket_access
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import access as bucket_access, rollback as bucket_rollback
 from backups.cleanup import stages
 from backups.execution import revalidation
 from backups.execution.clients import Clients, open_clients
@@ -22,16 +21,17 @@ from backups.execution.live_values import difference, live_values
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations.reader import GenerationReader, wanted
 from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
-from backups.restores import chunks as restore_chunks
-from backups.restores import evidence as restore_evidence
-from backups.restores import safety_copy as safety_backup
-from backups.restores import undo as stage_undo
+from backups.restores import (
+    chunks as restore_chunks,
+    evidence as restore_evidence,
+    safety_copy as safety_backup,
+    undo as stage_undo,
+)
 from backups.restores.moves import RestoreRefused, insist_names, move
 from backups.restores.verification import Settler
 from backups.restores.write import Putter
 from kvops import clock, timing
-from kvops.approvals import evidence
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate
 from kvops.inventory import policy
 from kvops.prefixes import common
 from kvops.runs import emergency

@@ -17,9 +17,7 @@ from backups.cleanup.views import act_on_cleanup
 from backups.comparisons import start as comparison_start
 from backups.comparisons.views import difference
 from backups.models import Generation, Restore, RestoreEntry
-from backups.restores import requests as restore_requests
-from backups.restores import selection as restore_selection
-from backups.restores import undo as stage_undo
+from backups.restores import requests as restore_requests, selection as restore_selection, undo as stage_undo
 from backups.restores.forms import RestoreFilter, RestoreForm, RestoreNamesFilter, RestoreStartForm, SubmitForm
 from backups.restores.moves import RestoreRefused
 from kvops import clock

@@ -16,16 +16,13 @@ from audit.actions import Action
 from audit.chain import JSON
 from backups.archive import digests
 from backups.models import Generation, PruneEntry, PruneRequest
-from backups.retention import evaluate as retention_evaluate
-from backups.retention import evidence as prune_evidence
+from backups.retention import evaluate as retention_evaluate, evidence as prune_evidence
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State as Keeping
-from kvops.approvals import evidence
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
 from kvops.refusals import Refused
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from kvops.wording import english, say
 
 State = PruneRequest.State

@@ -15,8 +15,7 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.archive.digests import objects_sha256
-from backups.bucket import access as bucket_access
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import access as bucket_access, rollback as bucket_rollback
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, PruneEntry, PruneRequest
 from backups.retention import requests as prune_requests

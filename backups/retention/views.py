@@ -11,10 +11,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.models import Generation, Pin
-from backups.retention import evaluate as retention_evaluate
-from backups.retention import notices as retention_notices
-from backups.retention import pins
-from backups.retention import requests as prune_requests
+from backups.retention import (
+    evaluate as retention_evaluate,
+    notices as retention_notices,
+    pins,
+    requests as prune_requests,
+)
 from backups.retention.evaluate import Tried
 from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.rules import State

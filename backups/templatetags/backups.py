@@ -9,13 +9,11 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _, ngettext
 
 from backups.cleanup.next_action import NEXT
 from backups.drills import requests as drill_requests
-from backups.generations import contents as generation_contents
-from backups.generations import coverage as family_coverage
+from backups.generations import contents as generation_contents, coverage as family_coverage
 from backups.investigations import requests as investigation_requests
 from backups.models import CleanupStage, Comparison, Dataset, Generation, Reappearance
 from backups.models.generations import GenerationQuerySet

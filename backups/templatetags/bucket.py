@@ -7,9 +7,7 @@ from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from backups.bucket import access as bucket_access
-from backups.bucket import protection as bucket_protection
-from backups.bucket import reconcile as bucket_reconcile
+from backups.bucket import access as bucket_access, protection as bucket_protection, reconcile as bucket_reconcile
 from backups.bucket.lock_rules import Locked
 from backups.models import BucketProtection, Generation, StoredObject
 from kvops import timing

@@ -8,8 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import evidence as canonical_evidence
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence as canonical_evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Person, PreparedChange
 
 ACTIONS = {

@@ -16,8 +16,7 @@ from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from kvops import clock
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import prepared_changes, risks
+from kvops.approvals import gate as approval_gate, prepared_changes, risks
 from kvops.approvals.forms import DecidedFilter, DecisionForm
 from kvops.cloudflare import CloudflareError
 from kvops.models import ApprovalRequest, Person, PreparedChange

@@ -8,8 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from django.db import connection as database
-from django.db import transaction
+from django.db import connection as database, transaction
 from django.db.models import F, Model, ProtectedError
 from django.db.models.functions import Now
 from django.utils.functional import Promise
@@ -17,8 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import evidence, prepared_changes
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate, prepared_changes
 from kvops.cloudflare import CloudflareError
 from kvops.connections.clients import reader
 from kvops.environments import definition as environments_definition

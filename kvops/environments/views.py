@@ -4,14 +4,12 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import emergency_release, prepared_changes
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import emergency_release, gate as approval_gate, prepared_changes
 from kvops.connections import quota
 from kvops.connections.budget import SharedBudget
 from kvops.environments import apply as environments_apply

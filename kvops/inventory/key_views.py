@@ -8,9 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from kvops.cloudflare import MAX_NAME_BYTES, CloudflareError
-from kvops.inventory import browse
-from kvops.inventory import families as key_families
-from kvops.inventory import value as key_value
+from kvops.inventory import browse, families as key_families, value as key_value
 from kvops.inventory.views import named
 from kvops.models import Category, Key, Namespace
 from kvops.names import storable

@@ -8,21 +8,17 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
-from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
-from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage
-from kvops.cloudflare import ListedKey as Listed
+from kvops.cloudflare import MAX_NAME_BYTES, CursorRefused, KeyPage, ListedKey as Listed
 from kvops.connections.calls import Calls
 from kvops.inventory import merge as inventory_merge
 from kvops.models import Environment, Namespace, Person, Run, Scan
 from kvops.names import storable, workable
 from kvops.refusals import Refused
-from kvops.runs import driver as run_driver
-from kvops.runs import lease as run_lease
-from kvops.runs import outcomes
+from kvops.runs import driver as run_driver, lease as run_lease, outcomes
 from kvops.schedules.jobs import Begun
 from kvops.wording import say
 

@@ -13,10 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from kvops.inventory import browse
-from kvops.inventory import families as key_families
-from kvops.inventory import scan as inventory_scan
-from kvops.inventory import value as key_value
+from kvops.inventory import browse, families as key_families, scan as inventory_scan, value as key_value
 from kvops.inventory.forms import KeyFilter
 from kvops.models import Category, Namespace, Run, ScanCount
 from kvops.models.runs import RunQuerySet

@@ -15,8 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.module_loading import import_string
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop
+from django.utils.translation import gettext as _, gettext_lazy, gettext_noop
 
 from audit import log
 from audit.actions import Action

@@ -9,8 +9,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from kvops import clock, timing
 from kvops.models import Environment, Firing, Run, Schedule
-from kvops.schedules import cron
-from kvops.schedules import jobs as schedule_jobs
+from kvops.schedules import cron, jobs as schedule_jobs
 
 SHOWN = 3
 """How many due times are shown beforehand."""

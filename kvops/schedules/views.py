@@ -13,8 +13,7 @@ from audit import log
 from audit.actions import Action
 from kvops.models import Schedule
 from kvops.people.signin import person_of
-from kvops.schedules import jobs as schedule_jobs
-from kvops.schedules import punctuality
+from kvops.schedules import jobs as schedule_jobs, punctuality
 from kvops.schedules.forms import ChangeForm, FiringFilter, PauseForm
 from kvops.wording import english
 

@@ -4,8 +4,7 @@ from django.db import transaction
 from django.utils.module_loading import import_string
 
 from kvops import queue, timing
-from kvops.approvals import announcements
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import announcements, gate as approval_gate
 from kvops.models import Environment
 from kvops.notifications import outbox
 from kvops.runs import sweeping

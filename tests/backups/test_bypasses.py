@@ -13,8 +13,7 @@ from backups.cleanup import requests as cleanup_requests
 from backups.models import CleanupChunk, CleanupStage
 from kvops import tasks, timing
 from kvops.models import ApprovalRequest, PolicyVersion, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import lease as run_lease
+from kvops.runs import driver as run_driver, lease as run_lease
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.http import Request

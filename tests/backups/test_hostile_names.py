@@ -6,8 +6,7 @@ from contextlib import suppress
 import pytest
 from django.db import IntegrityError
 from django.db.transaction import atomic
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from backups.generations import start as generation_start
 from backups.models import CleanupEntry
@@ -18,8 +17,7 @@ from kvops.models import Category, Key
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare import FakeCloudflare
-from tests.kvops.cloudflare.estate import NS, reader, writer
-from tests.kvops.cloudflare.estate import estate as served
+from tests.kvops.cloudflare.estate import NS, estate as served, reader, writer
 
 pytestmark = pytest.mark.hazard("B1")
 

@@ -12,11 +12,9 @@ from audit.actions import Action
 from audit.models import Entry
 from backups import policy
 from backups.models import Check, CleanupRequest, Dataset
-from kvops.approvals import evidence, prepared_changes
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate, prepared_changes
 from kvops.environments.toml import Applied, DefinitionRefused, TomlTable
-from kvops.inventory import browse
-from kvops.inventory import scan as inventory_scan
+from kvops.inventory import browse, scan as inventory_scan
 from kvops.models import Category, Family, Key, PolicyVersion, PreparedChange, Run
 from tests import make
 

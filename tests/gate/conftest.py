@@ -2,8 +2,7 @@
 
 import pytest
 
-from backups.deletion import chunks as deletion_chunks
-from backups.deletion import run as deletion_run
+from backups.deletion import chunks as deletion_chunks, run as deletion_run
 from backups.deletion.send import Sender
 from backups.models import CleanupChunk, CleanupRequest, CleanupStage
 from kvops.cloudflare import KvEntry

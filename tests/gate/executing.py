@@ -8,8 +8,7 @@ from typing import cast
 
 from django.db.models.functions import Now
 
-from backups.deletion import run as deletion_run
-from backups.deletion import send as deletion_send
+from backups.deletion import run as deletion_run, send as deletion_send
 from backups.execution.clients import Clients
 from backups.models import CleanupChunk, CleanupException, CleanupStage
 from kvops import clock

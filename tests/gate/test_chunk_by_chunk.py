@@ -9,13 +9,11 @@ from django.db.models.functions import Now
 
 from audit import log
 from audit.models import Entry as AuditEntry
-from backups.deletion import chunks as deletion_chunks
-from backups.deletion import run as deletion_run
+from backups.deletion import chunks as deletion_chunks, run as deletion_run
 from backups.models import CleanupChunk
 from kvops import clock, timing
 from kvops.models import Role, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from kvops.runs.outcomes import Again, RunError, Stopped
 from tests import make
 from tests.gate import world as gate

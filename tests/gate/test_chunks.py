@@ -10,8 +10,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from backups import archive
-from backups.deletion import chunks as deletion_chunks
-from backups.deletion import run as deletion_run
+from backups.deletion import chunks as deletion_chunks, run as deletion_run
 from backups.execution.live_digests import KeyVerdict, frozen
 from backups.models import CleanupChunk, CleanupException, GenerationEntry
 from kvops.models import Environment, Read

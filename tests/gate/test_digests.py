@@ -10,8 +10,7 @@ import pytest
 from backups.archive import digests
 from backups.archive.digests import EntryDigests
 from backups.archive.errors import Damaged, ManifestError
-from backups.cleanup import evidence as cleanup_evidence
-from backups.cleanup import qa
+from backups.cleanup import evidence as cleanup_evidence, qa
 from backups.models import CleanupRequest, CleanupStage, Dataset
 from kvops.models import Family, PolicyVersion
 from tests.gate import world as gate

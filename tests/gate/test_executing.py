@@ -18,12 +18,9 @@ from pytest_django import DjangoAssertNumQueries
 from audit import log
 from audit.models import Entry as AuditEntry
 from backups import archive
-from backups.cleanup import requests as cleanup_requests
-from backups.cleanup import stages
+from backups.cleanup import requests as cleanup_requests, stages
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import run as deletion_run
-from backups.deletion import send as deletion_send
-from backups.deletion import settle as deletion_settle
+from backups.deletion import run as deletion_run, send as deletion_send, settle as deletion_settle
 from backups.deletion.send import Sender, _Read
 from backups.execution import live_digests, revalidation
 from backups.execution.clients import Clients
@@ -44,8 +41,7 @@ from kvops import clock, timing
 from kvops.cloudflare import CloudflareError, KvEntry, TooLate
 from kvops.models import ApprovalRequest, Environment, Namespace, PolicyVersion, Role, Run
 from kvops.people import setup as people_setup
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, LeaseLost, RunError, Stopped
 from tests import make

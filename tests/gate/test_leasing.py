@@ -19,9 +19,7 @@ from audit.actions import Action
 from audit.models import Entry
 from kvops import clock, timing
 from kvops.models import Notification, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import kinds
-from kvops.runs import lease as run_lease
+from kvops.runs import driver as run_driver, kinds, lease as run_lease
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped
 from tests.gate.world import GateWorld

@@ -10,8 +10,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from kvops import clock
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import standing
+from kvops.approvals import gate as approval_gate, standing
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, DatabaseRollback, Role, RoleGrant
 from kvops.runs import emergency

@@ -13,8 +13,7 @@ from django.db.transaction import atomic, set_rollback
 
 from backups import archive
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import completion as cleanup_completion
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import completion as cleanup_completion, requests as cleanup_requests
 from backups.datasets import registry as dataset_registry
 from backups.models import (
     BackupShare,

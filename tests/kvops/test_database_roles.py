@@ -14,8 +14,7 @@ from audit.verify import verify
 from backups.models import CleanupStage
 from kvops import database_roles, queue
 from kvops.models import Key
-from kvops.supervision import cluster as worker_cluster
-from kvops.supervision import heartbeats, sweep
+from kvops.supervision import cluster as worker_cluster, heartbeats, sweep
 from tests import make
 from tests.audit.make import sql, triggers_off, write
 from tests.backups.cleanup import helpers as cleanup_helpers

@@ -15,13 +15,11 @@ from django.db import IntegrityError
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.db.transaction import atomic
-from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, seed, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from audit import log
-from backups.cleanup import completion as cleanup_completion
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import completion as cleanup_completion, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupEntry, CleanupStage, Generation
 from kvops.approvals import gate as approval_gate

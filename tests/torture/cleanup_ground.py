@@ -8,8 +8,7 @@ from unittest.mock import patch
 from django.db.models import F
 from django_q.models import OrmQ
 
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.deletion import late_check
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import clock

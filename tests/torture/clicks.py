@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backups.cleanup import requests as cleanup_requests
-from backups.cleanup import stages
+from backups.cleanup import requests as cleanup_requests, stages
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Restore
 from backups.restores import undo as stage_undo
 from kvops.models import Namespace, Run, Scan

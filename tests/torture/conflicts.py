@@ -13,8 +13,7 @@ from unittest.mock import patch
 
 from backups.generations import start as generation_start
 from backups.models import Generation, Restore
-from backups.restores import requests as restore_requests
-from backups.restores import selection as restore_selection
+from backups.restores import requests as restore_requests, selection as restore_selection
 from backups.restores.moves import RestoreRefused
 from kvops.approvals import gate as approval_gate
 from kvops.models import Family, Run

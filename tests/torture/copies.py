@@ -10,8 +10,7 @@ from copy import copy as copied
 from hashlib import sha256
 
 from backups.bucket.r2 import ObjectMissing
-from backups.generations import start as generation_start
-from backups.generations import verification as generation_verification
+from backups.generations import start as generation_start, verification as generation_verification
 from backups.models import Generation
 from kvops.models import Run
 from tests import make

@@ -6,8 +6,7 @@ chunk.
 
 from collections.abc import Callable
 
-from backups.cleanup import preparation, sharing
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests, sharing
 from backups.models import CleanupStage
 from backups.restores import undo as stage_undo
 from kvops.approvals import gate as approval_gate

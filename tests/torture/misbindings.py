@@ -20,8 +20,7 @@ from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
 from kvops.approvals import gate as approval_gate
-from kvops.environments import apply as environments_apply
-from kvops.environments import definition as environments_definition
+from kvops.environments import apply as environments_apply, definition as environments_definition
 from kvops.environments.toml import Applied, DefinitionRefused
 from kvops.models import Database, Environment, Namespace, Run
 from kvops.runs import driver as run_driver

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from backups.cleanup import requests as cleanup_requests
-from backups.deletion import end as ending
-from backups.deletion import settle as deletion_settle
+from backups.deletion import end as ending, settle as deletion_settle
 from backups.deletion.send import Sender
 from kvops.models import Run
 from tests.fakes.past import Lag

@@ -14,13 +14,10 @@ from backups.cleanup import requests as cleanup_requests
 from backups.deletion import end as ending
 from backups.models import CleanupEntry, CleanupStage
 from kvops import clock, timing
-from kvops.approvals import evidence
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Person, PolicyVersion, Role, Run
 from kvops.people import setup as people_setup
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
-from kvops.runs import lease as run_lease
+from kvops.runs import driver as run_driver, emergency, lease as run_lease
 from tests import make
 from tests.gate import world as gate
 

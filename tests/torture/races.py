@@ -32,8 +32,7 @@ from kvops.models import (
     RoleGrant,
     Run,
 )
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.gate import world as gate
 from tests.torture import empty_estate

@@ -17,8 +17,7 @@ from unittest.mock import patch
 from django.db import connection
 from django.db.models.functions import Now
 
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.generations import start as generation_start
 from backups.models import CleanupException, CleanupStage
 from kvops import clock

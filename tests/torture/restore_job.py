@@ -5,8 +5,7 @@ one is gone that no bulk call can write, and four are as they were. The answer t
 """
 
 from backups.models import Generation, Restore
-from backups.restores import requests as restore_requests
-from backups.restores import selection as restore_selection
+from backups.restores import requests as restore_requests, selection as restore_selection
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Run
 from tests.torture.clicks import Stuck

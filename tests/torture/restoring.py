@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backups.models import Restore, RestoreEntry
-from backups.restores import requests as restore_requests
-from backups.restores import selection as restore_selection
-from backups.restores import undo as stage_undo
+from backups.restores import requests as restore_requests, selection as restore_selection, undo as stage_undo
 from backups.restores.moves import RestoreRefused
 from kvops.approvals import gate as approval_gate
 from kvops.models import Category, Family, Run

@@ -23,9 +23,7 @@ from django.db import IntegrityError, connection
 from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, Pin, PruneRequest, Restore
-from backups.retention import erasure, pins
-from backups.retention import evaluate as retention_evaluate
-from backups.retention import requests as prune_requests
+from backups.retention import erasure, evaluate as retention_evaluate, pins, requests as prune_requests
 from kvops import clock
 from kvops.models import Family, Run
 from kvops.runs import driver as run_driver

@@ -15,8 +15,7 @@ from zoneinfo import ZoneInfo
 from audit import log
 from kvops.models import Environment, Firing, Run, Schedule
 from kvops.runs import driver as run_driver
-from kvops.schedules import cron
-from kvops.schedules import jobs as schedule_jobs
+from kvops.schedules import cron, jobs as schedule_jobs
 from kvops.schedules.jobs import Begun, ScheduledJob
 from tests import make
 from tests.audit import flush

@@ -15,8 +15,7 @@ from django.core.management.base import CommandError
 from django.urls import reverse
 
 from audit.log import Actor
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused, busy_run
 from backups.integrity import start as check_start
 from backups.management import run_to_end

@@ -21,8 +21,7 @@ from django.urls import reverse
 from audit.log import Actor
 from backups.management import run_to_end
 from backups.models import Generation, Restore, RestoreEntry
-from backups.restores import requests as restore_requests
-from backups.restores import selection as restore_selection
+from backups.restores import requests as restore_requests, selection as restore_selection
 from backups.restores.moves import RestoreRefused
 from kvops.cloudflare import CloudflareError
 from kvops.models import Namespace

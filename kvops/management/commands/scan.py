@@ -13,8 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from kvops.environments import apply as environments_apply
-from kvops.inventory import browse
-from kvops.inventory import scan as inventory_scan
+from kvops.inventory import browse, scan as inventory_scan
 from kvops.models import Run, Scan
 from kvops.runs import driver as run_driver
 

@@ -11,8 +11,7 @@ from django.db import close_old_connections
 
 from kvops import timing
 from kvops.outages import AWAY
-from kvops.supervision import cluster as worker_cluster
-from kvops.supervision import heartbeats, sweep
+from kvops.supervision import cluster as worker_cluster, heartbeats, sweep
 
 
 class Command(BaseCommand):

@@ -32,8 +32,8 @@ from backups.archive import (
     parts_root,
     read_digests,
     read_entries,
+    reading as reading_module,
 )
-from backups.archive import reading as reading_module
 from kvops.cloudflare import KvEntry
 
 HEADER = b"# kvops digests 1: entry name value metadata expiration\n"

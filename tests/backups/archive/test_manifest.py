@@ -16,8 +16,7 @@ from time import time
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from backups.archive import (
     CLINICS_TEMPLATE,
@@ -56,8 +55,8 @@ from backups.archive import (
     validate_templates,
     with_restore_notes,
     wrangler_keeps,
+    writing as writing_module,
 )
-from backups.archive import writing as writing_module
 from backups.archive.names import is_part_key
 from kvops.cloudflare import KvEntry
 

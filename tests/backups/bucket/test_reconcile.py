@@ -12,16 +12,14 @@ from django.utils import timezone
 
 from audit.models import Entry as AuditEntry
 from backups import archive
-from backups.bucket import listing as bucket_listing
-from backups.bucket import reconcile as bucket_reconcile
+from backups.bucket import listing as bucket_listing, reconcile as bucket_reconcile
 from backups.bucket.views import COLUMNS
 from backups.generations import start as generation_start
 from backups.generations.export import Export
 from backups.models import Generation, StagedObject, StoredObject
 from kvops import timing
 from kvops.models import Environment, Firing, Notification, Run, Schedule
-from kvops.runs import driver as run_driver
-from kvops.runs import outcomes
+from kvops.runs import driver as run_driver, outcomes
 from kvops.schedules import jobs as schedule_jobs
 from tests import make
 from tests.fakes.s3 import S3Fault

@@ -15,8 +15,7 @@ from audit.actions import Action
 from audit.models import Entry
 from backups import archive
 from backups.bucket import rollback as bucket_rollback
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import end as ending
 from backups.deletion.send import Sender
@@ -24,8 +23,7 @@ from backups.generations import start as generation_start
 from backups.generations.start import BackupRefused
 from backups.models import CleanupStage, Generation
 from kvops import rollback, tasks
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import prepared_changes, restored_database
+from kvops.approvals import gate as approval_gate, prepared_changes, restored_database
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Category, DatabaseRollback, Run
 from kvops.runs import driver as run_driver

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from backups.cleanup import preparation, sharing
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests, sharing
 from backups.models import CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan

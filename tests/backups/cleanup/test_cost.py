@@ -5,9 +5,7 @@ import json
 import pytest
 from django.utils import translation
 
-from backups.cleanup import cost
-from backups.cleanup import evidence as cleanup_evidence
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import cost, evidence as cleanup_evidence, requests as cleanup_requests
 from backups.models import CleanupStage, Generation
 from kvops.connections import quota
 from kvops.connections.prices import Cost

@@ -10,8 +10,7 @@ from django.utils.html import escape
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.models import CleanupRequest, CleanupStage
 from backups.templatetags.backups import waiting_stages
 from kvops import timing

@@ -10,10 +10,13 @@ from django.db.models.functions import Now
 from audit.actions import Action
 from audit.models import Entry
 from backups import archive
-from backups.cleanup import evidence as cleanup_evidence
-from backups.cleanup import preparation, stages
-from backups.cleanup import qa as qa_first
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import (
+    evidence as cleanup_evidence,
+    preparation,
+    qa as qa_first,
+    requests as cleanup_requests,
+    stages,
+)
 from backups.cleanup.stages import CleanupRefused
 from backups.generations import start as generation_start
 from backups.integrity import start as check_start

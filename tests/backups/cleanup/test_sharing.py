@@ -7,9 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry
-from backups.cleanup import evidence as cleanup_evidence
-from backups.cleanup import preparation, sharing
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import evidence as cleanup_evidence, preparation, requests as cleanup_requests, sharing
 from backups.cleanup.stages import CleanupRefused
 from backups.models import BackupShare, CleanupRequest, CleanupStage
 from kvops.models import Environment, Notification, NotificationEvent

@@ -3,8 +3,7 @@
 import pytest
 from pytest_django.fixtures import Settings
 
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.generations.start import BackupRefused
 from backups.models import CleanupRequest, CleanupStage, Generation

@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.cleanup.next_action import NextAction, next_action
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage, Generation

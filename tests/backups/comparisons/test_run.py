@@ -6,15 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from backups.comparisons import run as comparison_run
-from backups.comparisons import start as comparison_start
+from backups.comparisons import run as comparison_run, start as comparison_start
 from backups.models import Comparison, ComparisonEntry, Generation
 from kvops import clock
 from kvops.cloudflare import KvEntry
 from kvops.models import Environment, Run
 from kvops.prefixes import common
-from kvops.runs import driver as run_driver
-from kvops.runs import lease as run_lease
+from kvops.runs import driver as run_driver, lease as run_lease
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.restores import helpers as restore_helpers

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from backups.datasets import registry as dataset_registry
 from backups.datasets.canonical import DECODER, DIGEST, canonical_field, cell_digests, field_digest, number

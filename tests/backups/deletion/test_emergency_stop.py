@@ -9,11 +9,9 @@ from audit import log
 from backups.cleanup import requests as cleanup_requests
 from backups.deletion import end as ending
 from backups.models import CleanupChunk, CleanupException, CleanupStage
-from kvops.approvals import emergency_release
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import emergency_release, gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.http import Request

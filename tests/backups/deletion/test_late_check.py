@@ -8,9 +8,7 @@ from django.test import Client
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.cleanup import evidence as cleanup_evidence
-from backups.cleanup import preparation, qa
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import evidence as cleanup_evidence, preparation, qa, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import late_check, listing, proof
 from backups.models import CleanupStage, Reappearance, RestoreChunk, RestoreEntry

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.models import CleanupException, CleanupStage
 from kvops import timing
 from kvops.models import Category, Run

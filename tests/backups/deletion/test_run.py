@@ -11,22 +11,16 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
-from backups.cleanup import preparation
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.deletion import chunks as deletion_chunks
-from backups.deletion import end as ending
-from backups.deletion import run as deletion_run
-from backups.deletion import settle as deletion_settle
+from backups.deletion import chunks as deletion_chunks, end as ending, run as deletion_run, settle as deletion_settle
 from backups.execution import prepaid
 from backups.models import CleanupChunk, CleanupException, CleanupStage, Generation, GenerationEntry, Reappearance
 from kvops import clock, queue, timing
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.models import Environment, Family, PolicyVersion, Role, RoleGrant, Run
 from kvops.people import setup as people_setup
-from kvops.runs import driver as run_driver
-from kvops.runs import lease as run_lease
-from kvops.runs import outcomes as run_outcomes
+from kvops.runs import driver as run_driver, lease as run_lease, outcomes as run_outcomes
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers

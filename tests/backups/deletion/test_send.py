@@ -11,10 +11,7 @@ import pytest
 from audit.models import Entry as AuditEntry
 from backups import archive
 from backups.cleanup import requests as cleanup_requests
-from backups.deletion import chunks as deletion_chunks
-from backups.deletion import listing
-from backups.deletion import send as deletion_send
-from backups.deletion import settle as deletion_settle
+from backups.deletion import chunks as deletion_chunks, listing, send as deletion_send, settle as deletion_settle
 from backups.execution import prepaid, revalidation
 from backups.execution.live_digests import Frozen, KeyVerdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
@@ -23,8 +20,7 @@ from kvops.cloudflare import Cloudflare, TransportError
 from kvops.cloudflare.writes import BulkOutcome, KVWriter
 from kvops.connections.budget import SharedBudget
 from kvops.models import Notification, NotificationEvent, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import lease as run_lease
+from kvops.runs import driver as run_driver, lease as run_lease
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.deletion import cut_off

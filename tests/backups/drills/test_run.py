@@ -9,19 +9,16 @@ from django.db.models.functions import Now
 from audit import log
 from audit.actions import Action
 from audit.models import Entry as AuditEntry
-from backups.drills import requests as drill_requests
-from backups.drills import run as drill_run
+from backups.drills import requests as drill_requests, run as drill_run
 from backups.models import Drill
 from backups.retention import holds
 from kvops import timing
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import standing
+from kvops.approvals import gate as approval_gate, standing
 from kvops.cloudflare import KvEntry
 from kvops.cloudflare.writes import KVWriter
 from kvops.models import ApprovalRequest, Environment, Notification, NotificationEvent, Role, Run, Scratch
 from kvops.people import setup as people_setup
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.deletion import cut_off
 from tests.backups.restores import helpers as restore_helpers

@@ -8,8 +8,7 @@ from audit import log
 from backups.generations import coverage as family_coverage
 from backups.generations.coverage import Light, NewestBackup
 from backups.models import Generation
-from backups.retention import notices as retention_notices
-from backups.retention import pins
+from backups.retention import notices as retention_notices, pins
 from kvops.models import Environment, Family, Notification, NotificationEvent
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers

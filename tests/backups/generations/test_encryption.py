@@ -14,11 +14,8 @@ from pytest_django.fixtures import Settings
 
 from audit.models import Entry as AuditEntry
 from backups import archive
-from backups.comparisons import start as comparison_start
-from backups.comparisons import values as comparison_values
-from backups.generations import recovery
-from backups.generations import start as generation_start
-from backups.generations import values as generation_values
+from backups.comparisons import start as comparison_start, values as comparison_values
+from backups.generations import recovery, start as generation_start, values as generation_values
 from backups.generations.export import Export
 from backups.integrity import start as check_start
 from backups.masters import start as masters_start
@@ -27,8 +24,7 @@ from kvops import timing
 from kvops.cloudflare import KvEntry
 from kvops.env import SettingError, recipients, reference
 from kvops.models import Category, Family, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import outcomes
+from kvops.runs import driver as run_driver, outcomes
 from tests import keys, make
 from tests.backups.generations import helpers as generation_helpers
 from tests.backups.restores import helpers as restore_helpers

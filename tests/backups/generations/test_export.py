@@ -18,8 +18,7 @@ from kvops import timing
 from kvops.cloudflare import KvEntry
 from kvops.inventory import scan as inventory_scan
 from kvops.models import Budget, Category, Family, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import outcomes
+from kvops.runs import driver as run_driver, outcomes
 from tests import make
 from tests.fakes.http import Request
 from tests.fakes.s3 import FaultKind

@@ -6,8 +6,7 @@ from datetime import timedelta
 import pytest
 
 from audit import log
-from backups.generations import announcements as generation_announcements
-from backups.generations import routine
+from backups.generations import announcements as generation_announcements, routine
 from backups.models import Generation
 from kvops.models import Environment, Family, Notification, NotificationEvent, Run, Schedule
 from kvops.schedules import jobs as schedule_jobs

@@ -13,8 +13,7 @@ import pytest
 from django.db.models.functions import Now
 
 from backups import archive
-from backups.generations import export
-from backups.generations import start as generation_start
+from backups.generations import export, start as generation_start
 from backups.models import Generation
 from kvops.cloudflare import KvEntry
 from kvops.inventory import scan as inventory_scan

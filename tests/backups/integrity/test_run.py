@@ -11,15 +11,12 @@ from audit import log
 from audit.models import Entry as AuditEntry
 from backups.datasets import paging as dataset_paging
 from backups.generations import start as generation_start
-from backups.integrity import run as check_run
-from backups.integrity import staging as check_staging
-from backups.integrity import start as check_start
+from backups.integrity import run as check_run, staging as check_staging, start as check_start
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CheckRow, Difference, Generation
 from kvops import timing
 from kvops.models import Run
-from kvops.runs import driver as run_driver
-from kvops.runs import kinds
+from kvops.runs import driver as run_driver, kinds
 from tests import make
 from tests.audit.make import triggers_off
 from tests.backups.generations.helpers import backup_of, d1, dataset, entry, master, rows

@@ -23,11 +23,9 @@ from backups.retention import pins
 from backups.retention.evaluate import Retention
 from backups.retention.pins import PinRefused
 from kvops import clock
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import standing
+from kvops.approvals import gate as approval_gate, standing
 from kvops.models import ApprovalRequest, Category, Environment, Family, Notification, Person, Role, RoleGrant, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.fakes.cloudflare_api import FakeBucket

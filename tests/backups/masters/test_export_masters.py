@@ -22,8 +22,7 @@ from audit.models import Entry as AuditEntry
 from backups import archive
 from backups.datasets import paging as dataset_paging
 from backups.integrity import start as check_start
-from backups.masters import run as masters_run
-from backups.masters import start as masters_start
+from backups.masters import run as masters_run, start as masters_start
 from backups.models import Generation, PlainDump
 from backups.restores import selection as restore_selection
 from backups.restores.moves import RestoreRefused

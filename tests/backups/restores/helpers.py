@@ -6,8 +6,7 @@ from unittest.mock import patch
 from audit import log
 from backups.generations import start as generation_start
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
-from backups.restores import requests as restore_requests
-from backups.restores import selection as restore_selection
+from backups.restores import requests as restore_requests, selection as restore_selection
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry

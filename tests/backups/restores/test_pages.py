@@ -6,8 +6,7 @@ from django.urls import reverse
 
 from audit.models import Entry as AuditEntry
 from backups.models import Generation, Restore
-from backups.restores import requests as restore_requests
-from backups.restores import undo as stage_undo
+from backups.restores import requests as restore_requests, undo as stage_undo
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry

@@ -16,11 +16,13 @@ from backups.generations import start as generation_start
 from backups.generations.reader import Wanted
 from backups.generations.scope import BackupRefused
 from backups.models import Generation, Restore, RestoreChunk, RestoreEntry
-from backups.restores import chunks as restore_chunks
-from backups.restores import requests as restore_requests
-from backups.restores import selection as restore_selection
-from backups.restores import verification as restore_verification
-from backups.restores import write as restore_write
+from backups.restores import (
+    chunks as restore_chunks,
+    requests as restore_requests,
+    selection as restore_selection,
+    verification as restore_verification,
+    write as restore_write,
+)
 from backups.restores.moves import RestoreRefused
 from backups.restores.write import Putter, _Plan
 from kvops import clock, timing
@@ -40,9 +42,7 @@ from kvops.models import (
     RoleGrant,
     Run,
 )
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency, outcomes
-from kvops.runs import lease as run_lease
+from kvops.runs import driver as run_driver, emergency, lease as run_lease, outcomes
 from tests import judge, make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.deletion import cut_off

@@ -6,13 +6,10 @@ import pytest
 from django.db import IntegrityError
 from django.db.models.functions import Now
 
-from backups.cleanup import evidence as cleanup_evidence
-from backups.cleanup import qa
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import evidence as cleanup_evidence, qa, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupStage, Generation, Restore
-from backups.restores import selection as restore_selection
-from backups.restores import undo as stage_undo
+from backups.restores import selection as restore_selection, undo as stage_undo
 from kvops import timing
 from kvops.approvals import gate as approval_gate
 from kvops.cloudflare import KvEntry

@@ -4,8 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as some
+from hypothesis import given, settings, strategies as some
 
 from backups.models import Generation
 from backups.retention.rules import BackupFacts, Hold, Rule, State, Successors, decide

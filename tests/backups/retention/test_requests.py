@@ -16,13 +16,11 @@ from backups.bucket.r2 import R2Store
 from backups.models import Generation, PruneRequest, Restore, StoredObject
 from backups.restores import selection as restore_selection
 from backups.restores.moves import RestoreRefused
-from backups.retention import erasure, pins
-from backups.retention import requests as prune_requests
+from backups.retention import erasure, pins, requests as prune_requests
 from backups.retention.requests import PruneRefused
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
-from kvops.runs import driver as run_driver
-from kvops.runs import emergency
+from kvops.runs import driver as run_driver, emergency
 from tests import make
 from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.backups.retention.requesting import approved, asked, expired, now, started

@@ -7,8 +7,7 @@ import pytest
 from audit.models import Entry
 from backups import policy
 from backups.models import Drill, DrilledBackup, Generation, Pin
-from backups.retention import evaluate as retention_evaluate
-from backups.retention import pins
+from backups.retention import evaluate as retention_evaluate, pins
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State
 from kvops.environments.toml import DefinitionRefused

@@ -15,8 +15,7 @@ from django.db.models.functions import Now
 from audit import log
 from audit.models import Entry
 from kvops import timing
-from kvops.approvals import evidence
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate
 from kvops.approvals.gate import ApprovalRefused
 from kvops.models import ApprovalRequest, Environment, Person, Role, Run
 from kvops.people import setup as people_setup

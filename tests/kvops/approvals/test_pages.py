@@ -11,8 +11,7 @@ from django.test import Client
 from audit import log
 from audit.models import Entry
 from kvops import timing
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import prepared_changes
+from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.models import ApprovalRequest, Environment, Person, PreparedChange, Role, User
 from kvops.people.setup import revoke
 from tests import make

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kvops.cloudflare import (
     BULK_GET_LIMIT,

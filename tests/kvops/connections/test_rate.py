@@ -5,8 +5,7 @@ from email.utils import formatdate
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from kvops.cloudflare import DailyLimitReached, RateLimited
 from kvops.cloudflare._answers import BLOCKED, LONGEST_WAIT, failure, observed, retry_after

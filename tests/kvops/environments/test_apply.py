@@ -6,12 +6,10 @@ import pytest
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.approvals import evidence, prepared_changes
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import evidence, gate as approval_gate, prepared_changes
 from kvops.cloudflare import ConfigurationError
 from kvops.connections import clients
-from kvops.environments import apply as environments_apply
-from kvops.environments import definition as environments_definition
+from kvops.environments import apply as environments_apply, definition as environments_definition
 from kvops.environments.toml import Applied, DefinitionRefused, TomlTable
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, PreparedChange

@@ -2,8 +2,7 @@
 
 import pytest
 
-from kvops.inventory import browse
-from kvops.inventory import scan as inventory_scan
+from kvops.inventory import browse, scan as inventory_scan
 from kvops.models import Key, Scan
 from tests import make
 

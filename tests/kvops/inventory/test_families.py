@@ -5,8 +5,7 @@ from django.db import connection
 
 from audit import log
 from kvops.environments.toml import DefinitionRefused, load
-from kvops.inventory import families as key_families
-from kvops.inventory import scan as inventory_scan
+from kvops.inventory import families as key_families, scan as inventory_scan
 from kvops.inventory.families import Families
 from kvops.models import Category, Family, Key, ScanCount
 from kvops.names import after_prefix, storable

@@ -8,9 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from kvops.inventory import browse
-from kvops.inventory import scan as inventory_scan
-from kvops.inventory import views as inventory_views
+from kvops.inventory import browse, scan as inventory_scan, views as inventory_views
 from kvops.models import Key, Run, Scan
 from tests import make
 

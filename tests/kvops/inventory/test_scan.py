@@ -11,13 +11,9 @@ from django.db import connection
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.inventory import browse
-from kvops.inventory import merge as inventory_merge
-from kvops.inventory import scan as inventory_scan
+from kvops.inventory import browse, merge as inventory_merge, scan as inventory_scan
 from kvops.models import Key, Run, Scan, StagedKey
-from kvops.runs import driver as run_driver
-from kvops.runs import lease as run_lease
-from kvops.runs import outcomes
+from kvops.runs import driver as run_driver, lease as run_lease, outcomes
 from tests import make
 from tests.fakes.http import Request
 from tests.fakes.namespaces import Item

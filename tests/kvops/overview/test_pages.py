@@ -9,8 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from audit import log
 from kvops import timing
-from kvops.approvals import gate as approval_gate
-from kvops.approvals import prepared_changes
+from kvops.approvals import gate as approval_gate, prepared_changes
 from kvops.models import ApprovalRequest, Heartbeat, Namespace, Person, Run, Scan, ScanCount
 from kvops.runs import driver as run_driver
 from kvops.supervision import heartbeats

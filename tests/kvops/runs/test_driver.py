@@ -15,9 +15,7 @@ from audit.models import Entry
 from kvops import clock, timing
 from kvops.cloudflare import ApiError, RateLimited, TransportError
 from kvops.models import Run
-from kvops.runs import driver as run_driver
-from kvops.runs import kinds, outcomes, sweeping
-from kvops.runs import lease as run_lease
+from kvops.runs import driver as run_driver, kinds, lease as run_lease, outcomes, sweeping
 from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done
 from tests import make

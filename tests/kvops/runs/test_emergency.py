@@ -6,8 +6,7 @@ from django.urls import reverse
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.approvals import emergency_release
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import emergency_release, gate as approval_gate
 from kvops.models import ApprovalRequest, EmergencyStop, Environment, Role
 from kvops.runs import emergency, outcomes
 from tests import make

@@ -11,8 +11,7 @@ from audit.models import Entry
 from kvops import clock, timing
 from kvops.models import Environment, Firing, Notification, NotificationEvent, Run, Schedule
 from kvops.runs import driver as run_driver
-from kvops.schedules import jobs as schedule_jobs
-from kvops.schedules import punctuality
+from kvops.schedules import jobs as schedule_jobs, punctuality
 from kvops.schedules.jobs import Begun, ScheduledJob, ScheduleRefused
 from tests import make
 

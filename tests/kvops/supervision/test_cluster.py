@@ -19,8 +19,7 @@ from kvops.inventory import scan as inventory_scan
 from kvops.management.commands import worker as worker_command
 from kvops.models import Heartbeat, Run
 from kvops.runs import lease as run_lease
-from kvops.supervision import cluster as worker_cluster
-from kvops.supervision import heartbeats, sweep
+from kvops.supervision import cluster as worker_cluster, heartbeats, sweep
 from tests import make
 from tests.clusters import Worker, alive, until
 

@@ -21,8 +21,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Heartbeat, Run
 from kvops.runs import lease as run_lease
-from kvops.supervision import heartbeats
-from kvops.supervision import sweep as sweeping
+from kvops.supervision import heartbeats, sweep as sweeping
 from tests import make
 
 pytestmark = pytest.mark.django_db
