@@ -1,1 +1,1 @@
-"""The record: what was done, by whom, and the proof that nobody edited it."""
+"""The audit log: every action with its person, and the proof that nobody edited the entries."""

@@ -1,4 +1,4 @@
-"""The closed list of everything that can be recorded: the table of contents of the product.
+"""The closed list of recordable actions: the table of contents of the product.
 
 A value is never renamed and never removed, because entries that carry it are kept for ever.
 """

@@ -1,4 +1,4 @@
-"""The app configuration of the record."""
+"""The app configuration of the audit log."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _

@@ -1,7 +1,7 @@
-"""The one way to write the record: open ``transaction()``, change the state, call ``record()``.
+"""The one way to write the audit log: open ``transaction()``, change the state, call ``record()``.
 
-The chain lock serialises writers until they commit, so the entries are collected and written as the
-last statements of the transaction. No network call belongs inside one.
+The chain lock serialises writers until they commit, so the entries are collected and written as the last statements
+of the transaction. No network call belongs inside one.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The tables of the record. Migration 0002 makes them append-only and guards the chain."""
+"""The tables of the audit log. Migration 0002 makes them append-only and guards the chain."""
 
 from datetime import datetime
 from typing import Self

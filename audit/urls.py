@@ -1,4 +1,4 @@
-"""The addresses of the record, under ``/audit/``."""
+"""The addresses of the audit log, under ``/audit/``."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The pages of the record: read only, for everyone whose role may see it."""
+"""The pages of the audit log: read only, for everyone with the right to see it."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Copies, and the writes they make safe."""
+"""Backups, and the writes they make safe."""
 
 from django.apps import AppConfig
 

@@ -1,6 +1,6 @@
 """The policy: key families and datasets as one versioned definition (`policy.toml`).
 
-On an estate without a policy it takes effect at once; afterwards it becomes a prepared change that an operator submits
+Without a policy in force it takes effect at once. Afterwards it becomes a prepared change that an operator submits
 and a reviewer decides.
 """
 

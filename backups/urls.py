@@ -1,4 +1,4 @@
-"""The addresses of copies and clean-up."""
+"""The addresses of backups and clean-up."""
 
 from django.urls import URLPattern, path, re_path
 

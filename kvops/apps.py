@@ -1,4 +1,4 @@
-"""The estate."""
+"""The app configuration."""
 
 from django.apps import AppConfig
 

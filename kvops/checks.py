@@ -1,4 +1,4 @@
-"""System checks: what must be true of an installation before it starts."""
+"""System checks: the conditions of an installation before it starts."""
 
 from collections.abc import Iterator
 from typing import Any

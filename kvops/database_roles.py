@@ -1,7 +1,21 @@
-"""What each role of the database may do: the owner migrates, the application works, the verifier only reads the record.
+"""The rights of each role of the database. Triggers refuse first; these grants refuse once more.
 
-Triggers refuse what must never be; these grants refuse it once more, to whoever got hold of the application's password,
-and refuse switching a trigger off. Only the owner could; the verification of the record is for that.
+    owner         everything; owns the tables                          `migrate`, `setup_roles`
+    application   rows of every table, with these exceptions:          web, worker, sweep, commands
+                  no UPDATE, DELETE or TRUNCATE of the audit log,
+                  no DELETE of approvals, no UPDATE of their frozen columns (grants by column),
+                  only reading of `django_migrations`,
+                  no TRUNCATE, no DDL, no temporary tables, no `setval`
+    verifier      SELECT of the audit log                              `verify_audit`
+
+`manage.py setup_roles` makes them after each `migrate`; default privileges cover tables of later migrations until it
+runs again. So an attacker with the application's password can neither change those rows nor switch a trigger off.
+Only the owner could; the verification of the audit log is for that.
+
+Three functions run with the owner's rights, because their callers have none. One moves the head of the audit chain
+with a new entry; two analyse the stages of scans and listings. No grant keeps a role from choosing the number of an
+entry (`INSERT … OVERRIDING SYSTEM VALUE`). The trigger refuses every number but the next, and `verify_audit` names
+entries that the owner put in past it.
 """
 
 from collections.abc import Mapping, Sequence

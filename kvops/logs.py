@@ -1,6 +1,6 @@
-"""How log lines are written: of an exception its type and where it came from, never its words.
+"""How log lines are written: of an exception its type and its frames, never its words.
 
-The words may quote what the code had in hand, a secret of KV or a row of the database.
+The words may quote a value in the code's hands: a secret of KV or a row of the database.
 """
 
 import logging

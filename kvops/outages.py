@@ -1,4 +1,4 @@
-"""What Django raises while the database is away; all of it may pass, so work is tried again."""
+"""The exceptions that Django raises while the database is away. All of them may pass, so work is tried again."""
 
 from django.db import InterfaceError, InternalError, OperationalError
 

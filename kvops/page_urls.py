@@ -1,4 +1,4 @@
-"""The estate's own addresses."""
+"""The addresses of this app."""
 
 from django.urls import URLPattern, path
 

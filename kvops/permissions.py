@@ -1,4 +1,4 @@
-"""What each role may do: the one table. Pure: no models, no database."""
+"""The rights of each role: the one table. Pure: no models, no database."""
 
 from collections.abc import Iterable
 

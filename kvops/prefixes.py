@@ -1,4 +1,4 @@
-"""Sets of prefixes: what one covers of another."""
+"""Sets of prefixes: the distinct ones of a set, and those that two sets share."""
 
 from collections.abc import Collection, Sequence
 

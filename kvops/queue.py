@@ -1,4 +1,4 @@
-"""The only door to django-q2: a task is a doorbell that carries one id and nothing else."""
+"""The only door to django-q2: a wake-up task carries one id and nothing else."""
 
 from datetime import timedelta
 

@@ -1,4 +1,7 @@
-"""The base class of every refusal, so that a page handles one that its feature has just invented."""
+"""The base class of every refusal.
+
+A view shows the sentence of a refusal and records it, without importing the feature that raised it.
+"""
 
 
 class Refused(Exception):

@@ -1,9 +1,11 @@
-"""Is this the database that made the copies? While a bucket says it is not, the product only reads (hazards B32).
+"""Was the database rolled back? While a bucket says so, the product only reads (hazards B32).
 
-Every manifest carries the head of the audit record as it was then. A database that was restored to an older state lacks
-that entry, one that went another way has another entry of that number.
-`backups.bucket.rollback` reads the buckets; here are the comparison, what it means for everybody, and what is said
-about it. `kvops.approvals.restored_database` is the way out.
+Every manifest carries the head of the audit log at its time, as number and hash. If that entry is missing here, or is
+another one, this is not the database that made the backups. `backups.bucket.rollback` reads the buckets; this module
+has the comparison, its consequences and the messages. `approvals.restored_database` is the way out.
+
+Until it is accepted, nothing is submitted, decided, claimed, sent, backed up or resumed, and a trigger lets no
+approved run begin. A banner and `/readyz` show it. Scans, checks and verifications continue.
 """
 
 from dataclasses import dataclass

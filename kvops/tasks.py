@@ -1,4 +1,4 @@
-"""What the queue may call: an id in, one call."""
+"""The functions that the queue may call: an id in, one call."""
 
 from kvops.notifications import outbox
 from kvops.runs import driver as run_driver

@@ -1,7 +1,7 @@
 """Every duration of the product, in seconds. Tests and the sandbox scale them; nothing else may.
 
-`KVOPS_TIME_SCALE` (0 < scale <= 1) shortens waits for tests and the sandbox. Anywhere else a
-scale below 1 is refused at start, so no installation runs below these floors.
+`KVOPS_TIME_SCALE` (0 < scale <= 1) shortens waits for tests and the sandbox. Anywhere else a scale below 1 is refused
+at start, so no installation runs below these floors.
 """
 
 from kvops import env

@@ -1,4 +1,4 @@
-"""What people are told: said in the reader's language, kept by the record in English."""
+"""Sentences for people: shown in the reader's language, stored in the audit log in English."""
 
 from datetime import datetime
 

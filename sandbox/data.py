@@ -1,4 +1,4 @@
-"""The sample data: what a team's `SETTINGS` and D1 look like half-way through the move. The same bytes every time."""
+"""The sample data: a team's `SETTINGS` and D1 half-way through the move. The same bytes every time."""
 
 import json
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Copies from before the sandbox existed, some older than 14 days. Needs Django; refuses to run anywhere else.
+"""Backups from before the sandbox existed, some older than 14 days. Needs Django; refuses to run anywhere else.
 
-They are real: listed, put to R2 and read back by the product, with its clock turned back while it does so.
+They are real: listed, put to R2 and verified by the product, with its clock turned back meanwhile.
 """
 
 from datetime import timedelta

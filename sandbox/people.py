@@ -1,4 +1,4 @@
-"""The sandbox's four people, with passwords everybody knows. Needs Django; refuses to run anywhere else."""
+"""The sandbox's four people, with well-known passwords. Needs Django; refuses to run anywhere else."""
 
 from django.conf import settings
 

@@ -1,1 +1,1 @@
-"""Template tags of the record."""
+"""Template tags of the audit log."""

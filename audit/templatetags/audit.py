@@ -1,4 +1,4 @@
-"""Links from entries to what they are about."""
+"""Links from entries to their subjects."""
 
 from django import template
 from django.conf import settings

@@ -1,4 +1,10 @@
-"""Layout, digests and manifests of generations. Pure: no Django, no network, no R2."""
+"""The format of a backup in the bucket. Pure: no Django, no network, no R2.
+
+`names` has the object names, `writing` and `reading` the parts, `digests` the digests of entries, `manifest` the
+document that is written last. `age` encrypts data objects. `restore_notes` and `d1_loading` write `RESTORE.md`, the
+steps to restore without KVOps. `reading` shares no code with `writing`, so an error in the writer cannot hide itself
+in the reader.
+"""
 
 from backups.archive.age import decrypt, encrypt
 from backups.archive.checks import PartCheck, check_part

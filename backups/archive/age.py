@@ -1,4 +1,4 @@
-"""Objects encrypted with age, which anybody who holds one of the identities opens with the public tool."""
+"""Objects encrypted with age. Anybody who holds one of the identities opens them with the public tool."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO

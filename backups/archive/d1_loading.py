@@ -1,4 +1,4 @@
-"""How to load a copy of master data into D1 without KVOps: its RESTORE.md."""
+"""How to load a backup of master data into D1 without KVOps: its RESTORE.md."""
 
 import json
 from datetime import UTC

@@ -1,18 +1,19 @@
 """Digests of entries and of lists of entries; everything streams.
 
-An entry's digest covers its exact name, value bytes, metadata *text* and expiration. Metadata is not
-normalised: `1.0` and `1`, or two orders of the same members, are different copies.
+An entry's digest covers its exact name, value bytes, metadata *text* and expiration. Metadata is not normalised:
+`1.0` and `1`, or two orders of the same members, give different digests.
 
     entry   = SHA-256( "kvops:entry:1" NUL, field(name as UTF-8), field(SHA-256 of the value),
                        field(metadata text as UTF-8), field(expiration in decimal) )
     field   = 4-byte big-endian length and the bytes; an absent one is FF FF FF FF
     root    = SHA-256( "kvops:root:1" NUL, every digest (32 bytes each) in order, 8-byte big-endian count )
 
-The root of an object is over its entries, the root of a generation over its objects' roots. It is a
-flat hash, not a tree: the digests objects already hold every leaf, and it can be fed one by one.
+The root of an object is over its entries, the root of a backup over its objects' roots. It is a flat hash, not a
+tree: the digests objects already hold every leaf, and it can be fed one by one.
 
-Beside an encrypted object digests must not tell what they are of: a short secret is found by trying. With a key, every
-SHA-256 of an entry above is an HMAC-SHA-256; the root is over these. `key_id` names a key and tells nothing of it.
+Digests beside an encrypted object must not reveal its values, because the SHA-256 of a short secret is found by
+trying. With a key, every SHA-256 of an entry above is an HMAC-SHA-256; the root is over these. `key_id` names a key
+and reveals nothing of it.
 """
 
 import hmac

@@ -1,9 +1,9 @@
-"""What can be wrong with a copy.
+"""The errors of the archive.
 
 ManifestError
 ├── LayoutError     a template or prefix cannot name an object
-├── BadEntry        what was read from KV cannot be written down as it is
-├── Damaged         a data or digests object is not what the writer wrote
+├── BadEntry        an entry read from KV cannot be written down as it is
+├── Damaged         a data or digests object is not the one that was written
 └── BadManifest     a manifest cannot be relied on
 """
 

@@ -1,4 +1,4 @@
-"""The manifest: what a generation is, written last and in one canonical form."""
+"""The manifest: the description of a backup, written last and in one canonical form."""
 
 import json
 import re

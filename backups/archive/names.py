@@ -1,14 +1,13 @@
-"""Where the objects of a generation are: names only, nothing is read or written.
+"""The names of a backup's objects. Nothing is read or written here.
 
-A generation has one *stem*. Its first part is `<stem>.json`, further ones `<stem>.part-00002.json`
-and so on: a part also ends when its time is up, so how many there will be is unknown when the first
-is written, and a generation of one part must have the plain name. Beside them are
-`<object>.digests`, `<stem>.RESTORE.md` and, last, `<stem>.manifest.json`.
+A backup has one *stem*. Its first part is `<stem>.json`, further ones `<stem>.part-00002.json` and so on. A part also
+ends when its time is up, so the number of parts is unknown when the first is written. A backup of one part must have
+the plain name. Beside them are `<object>.digests`, `<stem>.RESTORE.md` and, last, `<stem>.manifest.json`.
 
-A part that had to be read again after a crash, while an earlier try of it with other values is already
-stored, is `<stem>.try-2.json`: objects are never overwritten, and no manifest names the earlier one.
+A part may have to be read again after a crash, while an earlier attempt with other values is already stored. It is
+then called `<stem>.try-2.json`: objects are never overwritten, and no manifest names the earlier one.
 
-A data object that is encrypted ends in `.json.age`.
+An encrypted data object ends in `.json.age`.
 """
 
 import re

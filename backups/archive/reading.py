@@ -1,7 +1,7 @@
 """Reading a data object back, on a path of its own.
 
-It shares no code with the writer, so a mistake there cannot hide itself here. Memory is bounded by
-the largest single entry, whatever the length of the object.
+It shares no code with the writer, so an error there cannot hide itself here. Memory is bounded by the largest single
+entry, whatever the length of the object.
 """
 
 import json

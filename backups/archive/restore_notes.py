@@ -1,4 +1,4 @@
-"""How to restore a generation without KVOps: the text of RESTORE.md and of the page."""
+"""How to restore a backup without KVOps: the text of RESTORE.md and of the page."""
 
 from dataclasses import replace
 from datetime import UTC

@@ -1,7 +1,7 @@
 """Entries as `wrangler kv bulk put` takes them, and the writer of one part.
 
-A data object is a JSON array, one entry per line, members always in the same order. Metadata is
-spliced in as the very text KV gave, so number spellings and repeated members survive.
+A data object is a JSON array, one entry per line, members always in the same order. Metadata is spliced in as KV's
+own text, so number spellings and repeated members survive.
 """
 
 import decimal

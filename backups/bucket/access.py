@@ -1,4 +1,9 @@
-"""The bucket of an environment: how to reach it, and where its generations go."""
+"""The bucket of an environment: how to reach it, and where its backups are stored.
+
+A backup in a bucket that the environment no longer uses covers nothing. It is not listed, no verification calls it
+damaged, and it replaces no other backup. `store_of` refuses to read it and names the bucket the environment would
+need.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The filters of the page of objects, and what a person says of objects."""
+"""The filters of the page of objects, and a person's note about objects."""
 
 from django import forms
 from django.db.models import Q, QuerySet

@@ -1,6 +1,6 @@
-"""From a listing of the bucket to what is known of its objects: COPY in, then set-based differences.
+"""From a listing of the bucket to the rows of its objects: COPY in, then set-based differences.
 
-Rows that are as they were are not written again: a listing of a million objects that changed nothing only reads.
+Unchanged rows are not written again, so the listing of a million unchanged objects only reads.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a bucket's lock and lifecycle rules mean for the objects under a prefix. Pure: no Django, nothing is read.
+"""The effect of a bucket's lock and lifecycle rules on the objects under a prefix. Pure: no Django, nothing is read.
 
 R2 applies a rule to every object whose name begins with the rule's prefix, also to those put before it was made; the
 strictest rule counts (developers.cloudflare.com/r2/buckets/bucket-locks). A lock beats a lifecycle rule.

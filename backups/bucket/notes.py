@@ -1,4 +1,7 @@
-"""What people found out about objects in a bucket: the alarm falls silent, the row and the record stay."""
+"""A person's explanation of an object in a bucket: it silences the alarm; the row and the audit log stay.
+
+The note falls when the object's status or content changes.
+"""
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now

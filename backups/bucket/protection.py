@@ -1,7 +1,16 @@
-"""How the buckets are guarded: is there a lock on the copies, and can anybody read them (hazards A16, B19).
+"""Bucket protection: a lock on the backups, lifecycle rules, and public access (hazards A16, B19).
 
-Asked of Cloudflare before each copy and every half hour. What differs from the last answer is recorded; what is wrong,
-or cannot be told, is an alarm. KVOps has no right to change any of it, and needs none.
+Cloudflare's REST API is asked with the read token, before each backup and every half hour. It gives the lock rules,
+the lifecycle rules, the r2.dev address and the team's own domains. The last answer is kept and each change is
+recorded. KVOps has no right to change any of it, and needs none.
+
+These are alarms: a lock that is missing, disabled, shorter than 14 days, or whose prefix does not fit the backups; a
+public bucket; a lifecycle rule that deletes backups. If the token lacks the permission, or the last answer is an hour
+old, the protection is *not known*, with the reason, and never good.
+
+A reviewer is shown the lock on the backup. For a legacy clean-up, anything but a lock of 14 days is a risk
+(`kvops.approvals.risks`). It is derived again at the start and, after asking Cloudflare once more, before the first
+delete. `locked_until` gives the time when R2 lets a backup go.
 """
 
 import logging

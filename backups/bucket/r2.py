@@ -5,7 +5,7 @@ StoreError
 ├── ObjectConflict     another object already has this name
 ├── NotOffered         this store has no such call
 ├── AccessRefused      these credentials may not, or this host may not be called
-└── StoreUnavailable   no answer, or not now; whether a write took effect is unknown, putting again is safe
+└── StoreUnavailable   no answer, or not now; the effect of a write is unknown, putting again is safe
 """
 
 import logging

@@ -1,8 +1,14 @@
-"""The bucket compared with the copies: what belongs to none, what is missing, what changed. Nothing is ever deleted.
+"""The bucket compared with the backups: orphans, missing objects, changed objects. Nothing is ever deleted.
 
-A run lists everything under the environment's prefixes page by page into a stage, and settles the difference in one
-transaction at its end. What is written meanwhile is neither missing nor unknown: a copy is expected to be there only
-when it was finished before the listing began, and what lies under the name of a copy in writing is part of it.
+Once a day per environment, a run lists everything under the environment's prefixes, also those of earlier key
+templates. It stages a thousand names at a time and settles the difference in one transaction at its end. An object is
+part of a backup, an orphan, missing, changed or gone. An orphan is a part that was written again, or left by a failed
+run; gone is an orphan that was deleted outside KVOps. Unfinished multipart uploads are listed too, if the store can.
+
+Objects written meanwhile are judged neither missing nor unknown. A backup's objects are expected only if it was
+finished before the listing began, and a name of a backup in writing belongs to that backup. An object with a changed
+ETag may still hold the right bytes; only a verification can tell. The pages raise an alarm. The listing misses no
+object that a prune run deleted; an object under the name of a deleted backup is an alarm.
 """
 
 from collections.abc import Iterator

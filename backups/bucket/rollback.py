@@ -1,8 +1,12 @@
-"""What the bucket says of the record: the newest manifest of each environment, read for `kvops.rollback`.
+"""Was the database rolled back? The newest manifest of each environment is read for `kvops.rollback`.
 
-A bucket of a million objects is not listed for that. The names of copies carry their times, so in each folder those
-begin where the backups known for days end: `bucket_listing.settled`. Only one that was being written may
-get its manifest under an older name; whether it has one is asked by that name.
+A worker reads it every five minutes, because the sweep asks for it. Each process reads it before its first step of a
+deletion or a restore, and then again after five minutes. A backup reads it once more before it stores its own
+manifest, which would be the newest and hide another one.
+
+A bucket of a million objects is not listed for that. Names of backups carry their times, so in each folder the
+listing begins at the backups of the last two days (`listing.settled`). Only a backup in writing may get its manifest
+under an older name; that name is asked for directly. Events after the newest manifest are not noticed.
 """
 
 import logging

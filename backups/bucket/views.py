@@ -1,4 +1,4 @@
-"""The objects in the buckets as their newest listings showed them, what people said of them, and a new listing."""
+"""The objects of the buckets as of their newest listings, people's notes on them, and a new listing."""
 
 from collections.abc import Iterator
 

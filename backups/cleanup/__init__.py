@@ -1,0 +1,13 @@
+"""Clean-up: a request to delete keys, with one stage per environment, in order.
+
+`requests` takes the request, submits a stage and starts its deletion. `preparation` fixes the list of keys, then has
+it backed up, verified and checked. `sharing` records how the backup was shared. `evidence` is derived for the
+reviewer, `qa` finds the evidence of the environment before, and `cost` counts requests and price. `completion` takes
+explanations of leftovers and the acceptance. `stages` has the moves of a stage; `next_action` and `stepper` are for
+its card.
+
+The requirements depend on the category. Legacy masters need a check against D1 and stated code references, caches
+only the references. Settings are deleted one key at a time (`exact` in the request; the database refuses any other
+name). They need an encrypted and verified backup, a second person, QA first, and the last reads. Unclassified keys
+are never deleted.
+"""

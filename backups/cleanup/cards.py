@@ -1,4 +1,4 @@
-"""A stage as its card shows it: the stepper, the one next action, what else may be done."""
+"""The card of a stage: the stepper, the one next action, and the other actions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""What a deletion costs: requests, time at the request limit, Cloudflare's price, and the day's quota.
+"""The cost of a deletion: requests, time at the request limit, Cloudflare's price, and the day's quota.
 
-Counted from the frozen names and their copy alone, so that it can be derived again. Repeats, values that must be read
-singly and the check against D1 come on top.
+Counted from the frozen names and their backup alone, so that it can be derived again. It is on the stage's page and
+part of the evidence. Repeats, values that must be read singly and the check against D1 come on top.
 """
 
 from backups.models import CleanupStage, Generation

@@ -1,7 +1,7 @@
-"""What a reviewer is shown, derived from stored rows only, so that the executor can derive it again and compare.
+"""The evidence of a stage, derived from stored rows only, so that the executor can derive it again and compare.
 
-A changed account, namespace, bucket, policy, copy, check or set of names gives another digest, and the approval
-no longer fits.
+A changed account, namespace, bucket, policy, backup, check or set of names gives another digest, and the approval no
+longer fits.
 """
 
 from datetime import UTC, datetime

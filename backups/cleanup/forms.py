@@ -1,4 +1,4 @@
-"""What a person fills in along a clean-up: the request, the statements, the confirmations; and the lists' filters."""
+"""The forms along a clean-up: the request, the statements, the confirmations; and the filters of the lists."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The one thing an operator does next with a stage, and why not now."""
+"""The one action that an operator takes next with a stage, or the reason why it must wait."""
 
 from dataclasses import dataclass, replace
 

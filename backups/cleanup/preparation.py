@@ -1,7 +1,7 @@
-"""What must be true before a stage is submitted: its names frozen, a copy made, read back and checked against D1.
+"""The steps before a stage is submitted: its names fixed, a backup made, verified and checked against D1.
 
-The steps are runs; each one's finished hook moves the stage and starts the next, so an operator clicks once. A step
-that failed leaves the stage where it was and can be tried again.
+The steps are runs. Each one's finished hook moves the stage and starts the next, so an operator clicks once. A failed
+step leaves the stage where it was and can be tried again.
 """
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""QA first: the scope of a clean-up, and the accepted stages of earlier environments with the same scope."""
+"""The evidence of the environment before: stages of the same scope that count for the next one."""
 
 from datetime import timedelta
 from hashlib import sha256

@@ -1,8 +1,8 @@
-"""Clean-up: one stage per environment, in order, each move one conditional UPDATE and one audit entry.
+"""Clean-up requests: one stage per environment, in order, each move one conditional UPDATE and one audit entry.
 
-An operator asks for it, prepares each stage (`preparation`), submits it with its evidence (`evidence`); another
-person approves; the operator starts the deletion (`deletion`), whose effect is proven (`proof`), and accepts
-(`closing`).
+An operator opens the request, prepares each stage (`preparation`) and submits it with its evidence (`evidence`).
+Another person approves. The operator starts the deletion (`deletion.run`), which is proven (`deletion.proof`), and
+accepts the stage (`completion`).
 """
 
 import json

@@ -1,7 +1,9 @@
-"""Each copy made for a deletion is shared with the team (policy 5.2b); nothing is submitted before that.
+"""Each backup made for a deletion is shared with the team (policy 5.2b); nothing is submitted before that.
 
-When the copy is complete its message is posted to the channel of the environment. The channel's taking it, or a
-person's statement of where they shared it, if that is earlier, becomes its `BackupShare` and part of the evidence.
+When the backup is complete, its message is posted to the channel of its environment; that cannot be switched off. The
+channel's acceptance of the message, or a person's statement of where they shared it, becomes the backup's
+`CopyShare`, whichever is first. It is written once and never changed, because it is part of the evidence. A trigger
+refuses a submit without it. An environment without a channel has the statement only, and the page says so.
 """
 
 from django.urls import reverse

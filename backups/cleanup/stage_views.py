@@ -1,4 +1,4 @@
-"""One stage of a clean-up: its details, its names as a file, and the steps a person takes."""
+"""One stage of a clean-up: its details, its names as a file, and the steps of a person."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""How a stage moves, and what every move insists on."""
+"""The moves of a stage, and the conditions of every move."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The stepper of a stage: what is behind it, where it stands, what is still to do."""
+"""The stepper of a stage: its finished steps, its present step, and its remaining steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

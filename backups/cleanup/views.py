@@ -1,4 +1,4 @@
-"""Clean-ups: the list, the request, and one page on which everything of one is done."""
+"""Clean-ups: the list, the request, and one page with every step of one clean-up."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""What a copy is compared with, and which of the names that differ are shown."""
+"""The other side of a comparison, and the filter of the differing names."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,8 @@
-"""The work of a comparison, a stretch of names per checkpoint: memory does not grow with the copies.
+"""The work of a comparison, a stretch of names per checkpoint: memory does not grow with the backups.
 
-Two copies are joined by name in Postgres, where their digests are; what KV holds is read like for a backup. Only for
-names that differ are the digests beside the copies read, which say whether it is the value.
+Two backups are joined by name in Postgres, where the digests of all entries are. KV is listed and read as for a
+backup. Only for names that differ are the digests beside the backups read, a part at a time
+(`generations.entry_digests`). They tell apart the value, the metadata and the expiration.
 """
 
 from collections.abc import Iterator, Sequence

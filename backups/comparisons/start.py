@@ -1,6 +1,6 @@
-"""Comparisons: a copy compared with a later one, or with what KV holds now. They read, and change nothing.
+"""Comparisons: a backup against a later one, or against the present contents of KV. They only read.
 
-The work is a run (`contrasting`); what it keeps are the names that differ, so that a page of them is one index.
+The work is a run (`run`); it keeps only the names that differ, so that a page of them is one index.
 """
 
 from collections import Counter

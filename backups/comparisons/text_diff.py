@@ -1,7 +1,6 @@
-"""Two values as lines that a person can compare: only what differs, with some lines around it. Pure: no Django.
+"""Two values as lines that a person can compare: the differences, with some lines around them. Pure: no Django.
 
-What is shown is bounded whatever the values are: the first 64 KiB of text, the first 2 KiB of anything else, 1,000
-lines of either.
+The output is bounded: the first 64 KiB of text, the first 2 KiB of anything else, 1,000 lines of either.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Values out of copies, for a person who asks for one. It is recorded first and stored nowhere."""
+"""The value of one key on both sides of a comparison, for a person who asks for it. The request is recorded first."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Comparing a copy: with what, what differs, and a key on both sides."""
+"""Comparisons of a backup: the other side, the differing names, and one key on both sides."""
 
 from collections.abc import Iterator
 

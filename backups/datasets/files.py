@@ -1,7 +1,7 @@
 """Dataset files: rows of several datasets as JSON, read one at a time. Pure: no Django, no network.
 
-Either the array that `kv_dump --output` writes (entries with `key` and `value`), or an object of arrays of rows,
-each array under the name of a dataset or of its table. Memory is bounded by the largest single row.
+Either the array that `kv_dump --output` writes (entries with `key` and `value`), or an object of arrays of rows, each
+array under the name of a dataset or of its table. Memory is bounded by the largest single row.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Reading a table of D1 in the order of its key, page after page, each as large as D1 and memory bear."""
+"""Reading a table of D1 in the order of its key, in pages as large as D1 and memory allow."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Datasets: which table of D1 a family corresponds to, and the digest of the rule a check was made by."""
+"""Datasets: the D1 table that a family corresponds to, and the digest of the rule a check was made by."""
 
 from django.utils.translation import gettext_lazy as _
 

@@ -1,4 +1,7 @@
-"""The chunks of a deletion: which names each may send, and which names are left out and why."""
+"""The chunks of a deletion: the names each may send, and the names left out with their reason.
+
+A chunk has at most 1,000 keys and 20 MiB; until something is deleted, at most 100 keys.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,8 @@
-"""A deletion ended early: its names that were not sent become leftovers, and the stage goes on to its proof."""
+"""Ending a deletion early: nothing more is sent, and every sent name is read once more before it is reported.
+
+No further try follows, so the names are read when no stale read is possible, also those that were found unchanged
+before.
+"""
 
 from django.db import connection
 from django.db.models import Max

@@ -1,7 +1,8 @@
-"""Deleted keys that come back: looked for after the settle time and after a day, reported, never deleted again.
+"""Reappeared keys: looked for after the settle time and after a day, reported, never deleted again.
 
-KV acknowledges a delete when the first of its places has it, and other writers do not know of ours. What is found again
-is an alarm until a person noted what it is; until then the stage proves nothing for the next environment.
+KV acknowledges a delete when the first of its places has it, and other writers do not know of the deletion. A
+reappeared key is reported with its time. It is an alarm until a person noted its origin; until then the stage is no
+evidence for the next environment, whose reviewer reads the note.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Listings that settle a deletion: its sent names among those that KV still lists."""
+"""Listings of a stage's prefix: which of its names are still listed."""
 
 from collections.abc import Mapping
 

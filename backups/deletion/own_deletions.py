@@ -1,4 +1,9 @@
-"""Which keys KVOps deleted itself: for the inventory, which must not know what a clean-up is."""
+"""The keys that KVOps deleted itself, as SQL for the inventory, which must not know clean-ups (named by a string).
+
+A name counts if its chunk was sent, or may have been. The intent must be newer than the start of the key's last
+listing, less 300 s by which a listing may lag. It does not count if a restore or an undo wrote it, or found it there,
+after that and at least 300 s before the scan began.
+"""
 
 from collections.abc import Iterable
 

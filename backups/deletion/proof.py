@@ -1,6 +1,6 @@
 """Proof of absence: no name that was sent is listed, in two listings a settle time apart.
 
-The first listing of a deletion, which settles its chunks, counts when it was clean (`settling`).
+The first listing of a deletion, which settles its chunks (`settle`), counts if it was clean.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,10 @@
-"""The only way to a delete: a run with a used approval, chunk by chunk (`sending`).
+"""The only way to a delete: a run with a used approval, chunk by chunk (`send`).
 
-Read the current values side by side, keep the names whose name, value, metadata and expiration still equal the
-verified copy, commit the intent, send one bulk delete of exactly those names, store the answer. A chunk whose answer
-is unknown is never sent again blindly: it is settled by reading (`settling`).
+The rights behind the approval and the state of the backup are checked at each chunk, the target at each step.
+Production stops after the first chunk of which, for all that is known, anything was deleted (`chunks.gone`). A person
+then lets it continue. A resume by anybody else stops there again.
+
+A chunk whose answer is unknown is never sent again blindly: it is settled by reading (`settle`).
 """
 
 import json

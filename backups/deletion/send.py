@@ -1,7 +1,14 @@
-"""Sending one chunk: read what is there now, keep what still equals the copy, intend, delete, store the answer.
+"""Sending one chunk: read the current entries, keep those equal to the backup, intend, delete, store the answer.
 
-KV has no compare-and-delete, so a key is only known to be unchanged up to the last read; the gap to the delete is
-stored with the chunk.
+The budget for all requests of the chunk is reserved first, and the reads run side by side. The intent is committed,
+then one bulk delete takes exactly the names whose value, metadata and expiration equal the verified backup.
+
+KV has no compare-and-delete. A key is known to be unchanged up to its last read, and that read may be a stale read
+some minutes old. Therefore five minutes lie between the reads of the backup and the first delete: a key that somebody
+keeps writing is not equal in both. A delete is never sent more than five seconds after the oldest read it relies on.
+The client checks the clock with every piece it writes, after it has connected; a delete broken off in the middle is
+settled by reading. Otherwise the chunk is read again or made smaller. The gap up to the end of the delete is stored
+with each chunk and shown. A value written within KV's lag or the gap can be lost.
 """
 
 import time

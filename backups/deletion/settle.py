@@ -1,7 +1,8 @@
-"""What became of the names that were sent: a listing shows the survivors, reading says what they are.
+"""The outcome of the names that were sent: a listing shows the survivors, reading shows their entries.
 
-A name still listed is read; unchanged it goes into a new chunk (at most three tries), with another value it was written
-again by somebody and is reported, never deleted. A chunk whose answer never came is closed by reading all its names.
+It is needed if no answer came, if the answer contradicts itself, or if it names keys that are not deleted everywhere.
+The names are read after the settle time. An absent name is gone; an unchanged one goes into a new chunk (at most
+three tries). A name with another value was written by somebody else and is reported, never deleted.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Steps of a deletion that began: it is ended early, and keys that reappeared are acknowledged."""
+"""A deletion's own steps on the page of its stage: ending it early, and noting reappeared keys."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse

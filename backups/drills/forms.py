@@ -1,4 +1,4 @@
-"""What an operator asks a reviewer for, once for all drills until a day."""
+"""The request for a standing approval of drills, until a date."""
 
 from django import forms
 from django.utils.translation import gettext_lazy as _

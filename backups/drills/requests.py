@@ -1,8 +1,4 @@
-"""Drills: whether the newest copies can be restored is tried, not believed.
-
-A drill writes the newest verified copy of each family into the environment's scratch namespace, compares every key
-byte by byte, and removes it again. It runs under a standing approval of its rule. The work is `rehearsing`.
-"""
+"""Drills: the standing approval, and a new drill of an environment."""
 
 import json
 from collections.abc import Sequence

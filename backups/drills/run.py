@@ -1,7 +1,8 @@
-"""The work of a drill: copy after copy is written into the scratch namespace, compared, and removed again.
+"""The work of a drill: backup after backup is written into the scratch namespace, compared, and removed again.
 
-The scratch namespace is reached by nothing else, so a repeated write or delete does no harm, and what is to be done
-next is the run's cursor. Nothing is written while the namespace holds a key that no drill put there.
+Nothing else reaches the scratch namespace, so a repeated write or delete does no harm. A drill therefore has no
+chunks: the run's cursor is its place, and each call is in the audit log before it is sent. Nothing is written while
+the namespace holds a key that no drill wrote.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Restore drills: how each environment stands, and what came of each drill."""
+"""Restore drills: the state of each environment, and the result of each drill."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required

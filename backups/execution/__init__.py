@@ -1,0 +1,7 @@
+"""Shared by every run that changes KV: clients, prepaid requests, last reads, revalidation.
+
+`clients` opens the two clients of a run. `prepaid` pays for requests before work begins. `live_digests` and
+`live_values` read the current entries and compare them with the backup, right before a delete or a write.
+`revalidation` derives the approved evidence again. `announcements` reports an answer of Cloudflare that contradicts
+itself.
+"""

@@ -1,4 +1,4 @@
-"""Notifications about answers of Cloudflare that contradict themselves."""
+"""An answer of Cloudflare that contradicts itself is reported to the team."""
 
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _

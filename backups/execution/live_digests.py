@@ -1,4 +1,4 @@
-"""What KV holds now, compared with the verified copy."""
+"""The current entries of KV, compared with the verified backup by their digests."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

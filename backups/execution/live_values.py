@@ -1,4 +1,7 @@
-"""What KV holds under the names of a restore, against the copy; memory is bounded by the sizes that the copy tells."""
+"""The current entries of KV under the names of a restore, compared with the backup.
+
+Memory is bounded by the sizes that the backup gives.
+"""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,8 @@
-"""Requests that are paid before work begins, so that it need not wait in the middle, between a read and a delete."""
+"""Requests paid before work begins, so that work never waits between a read and a delete.
+
+Further reads, such as a page's leftovers or a lost answer, are paid at their worst: four requests a name. A bulk read
+is halved until each name is asked for alone, and each is then read exactly.
+"""
 
 from kvops.cloudflare import BULK_GET_LIMIT, RateLimited
 from kvops.connections.budget import Prepaid

@@ -1,4 +1,8 @@
-"""What was approved is derived again before work under it begins, when it is resumed, and now and then in between."""
+"""Derives the approved evidence again: before work begins, after every resume or pause, and every quarter of an hour.
+
+The policy, the rules and the evidence of earlier environments are checked before each chunk. If the digest differs,
+the approval no longer fits and the run ends.
+"""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Plain files outside the bucket: where each is kept encrypted."""
+"""The encrypted place of a plain file."""
 
 from django import forms
 from django.utils.translation import gettext_lazy as _

@@ -1,4 +1,4 @@
-"""Plain files that commands wrote: where each is kept encrypted, so that it is no to-do any more."""
+"""Plain files written by commands: the encrypted place of each, which ends its to-do."""
 
 from django.utils.translation import gettext_lazy as _
 

@@ -1,4 +1,4 @@
-"""A copy of settings, kept in 1Password besides: the encrypted object as a Document, its recovery steps as notes."""
+"""An encrypted backup, kept in 1Password too: one Document with the object, and the recovery steps in its notes."""
 
 from hashlib import sha256
 

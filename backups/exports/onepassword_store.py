@@ -1,6 +1,6 @@
 """1Password as a place for objects: one Document each, with the same methods as a bucket. No Django.
 
-For small copies of settings: a Document is in memory as a whole, and an account may make only so many a day.
+For small backups of settings: a Document is in memory as a whole, and an account may make only so many a day.
 """
 
 from collections.abc import Awaitable, Callable, Iterator

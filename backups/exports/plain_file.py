@@ -1,4 +1,4 @@
-"""A plain file on disk: written beside its name, then published under it."""
+"""One plain file on disk: written under a temporary name, then published. An existing file is never overwritten."""
 
 import os
 import socket

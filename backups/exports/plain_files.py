@@ -1,6 +1,6 @@
 """Plain files of keys and values, as `wrangler kv bulk put` takes them; of any length, in bounded memory.
 
-The names are listed first and kept in a file without a name, so that a refusal comes before any value is read.
+The names are listed first and kept in an unnamed temporary file, so that a refusal comes before any value is read.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Plain files outside the bucket: where each is kept encrypted."""
+"""The encrypted place of a plain file, recorded by a person."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required

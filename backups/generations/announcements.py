@@ -1,4 +1,4 @@
-"""What is said about copies and about Cloudflare's answers, beyond the failure of runs."""
+"""Messages about backups, beyond the failure of their runs."""
 
 from django.urls import reverse
 from django.utils.functional import Promise

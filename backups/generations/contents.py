@@ -1,6 +1,6 @@
-"""What the pages say of copies and checks: what can be restored, what a new copy would take, what agrees with D1.
+"""The contents of a namespace for the form of a new backup, and of a backup for its page.
 
-Reads only, and nothing here grows with the keys of a namespace or the entries of a copy.
+Reads only. No query grows with the keys of a namespace or the entries of a backup.
 """
 
 from collections.abc import Collection, Sequence

@@ -1,6 +1,10 @@
-"""Can each family be restored, to which moment, since when is that proven, and is the next copy in time?
+"""Coverage: can each family be restored, to which moment, since when is that proven, and is the next backup in time?
 
-Derived from the verified copies and the newest scans; nothing is stored, nothing grows with keys or copies' entries.
+Derived from the verified backups and the newest scans. Nothing is stored, and no query grows with keys or entries.
+
+A family is *late* if its newest verified backup is older than its interval, and *overdue* after its grace. Overdue is
+an alarm. So is a family with keys that was never backed up, or with less than 14 days of restore history. A family
+without keys, or with `interval_hours = 0`, expects no backup.
 """
 
 from collections.abc import Mapping, Sequence

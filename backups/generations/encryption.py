@@ -1,10 +1,22 @@
-"""Which copies are encrypted, to whom, and with which secrets this process opens them again.
+"""Which backups are encrypted, for which recipients, and the secrets that open them again.
 
-A copy that holds one key of settings, one unclassified key, or one of a family whose policy says so, is encrypted as a
-whole. The identity that opens it and the key of its digests are secrets by reference: a worker or a command resolves
-them when it needs them; the web server has neither (kvops.wsgi), so no page can show a value of such a copy.
+A backup that holds one key of settings, one unclassified key, or one of a family with `encrypt = true`, is encrypted
+as a whole. The run decides it as soon as it knows all names, before it reads a value. Each data object is an age file
+(`.json.age`, X25519, by pyrage) for all `KVOPS_AGE_RECIPIENTS`, at least two. Without recipients such keys are
+refused, and the refusal names the setting.
 
-Both references may name several secrets, one a line: the newest first, those of older copies after it.
+Digests in the bucket, in the manifest and in Postgres are then HMACs with `KVOPS_DIGEST_KEY`. Row and manifest name
+the recipients and the id of that key. The database refuses a finished backup of settings or unclassified keys without
+them.
+
+Verification compares entries with KV's answer, so the worker decrypts its own backups. `KVOPS_AGE_IDENTITY` and
+`KVOPS_DIGEST_KEY` are references, resolved in a run or a command and nowhere else. `kvops.wsgi` refuses to start with
+either, so no page can show a value of such a backup. If a process cannot open a backup, it names the missing identity
+or key, and the backup's status stays as it was. A part is decrypted in memory, 64 MiB at most, and used only after
+all of it was found unchanged.
+
+Both references may hold several secrets, one a line, the newest first. New backups use the newest key; older backups
+stay readable with the others. `RESTORE.md` describes the same in commands of `age` and wrangler.
 """
 
 from collections.abc import Callable, Iterable, Iterator

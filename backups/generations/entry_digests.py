@@ -1,6 +1,7 @@
-"""What the digests beside a copy's parts say of its entries: value, metadata and expiration apart, without a value.
+"""The digests beside a backup's parts: value, metadata and expiration apart, without a value.
 
-One part's lines are held at a time. A line counts only when its entry's digest is the one that is kept in Postgres.
+A comparison reads them only for names that differ. One part's lines are held at a time. A line counts only if its
+entry's digest is the one kept in Postgres.
 """
 
 from backups import archive

@@ -1,11 +1,12 @@
-"""How a generation is written: names frozen, a sample read both ways, part after part, the manifest last.
+"""How a backup is written: names frozen, a sample read both ways, part after part, the manifest last.
 
-Each phase leaves its place in the run's cursor, committed together with its effect, so that any worker goes on from
-there. A part is read from KV, stored, and only then committed. After a crash between the two it is read again; where
-its values changed meanwhile, or it is encrypted anew, the object of that name is the crashed attempt's. The part is
-then stored under the next attempt's name (`<stem>.try-2.json`), which the manifest names; the earlier object stays and
-belongs to nothing. Only in that case: any other object with a part's name is a hard stop. What the manifest says of
-times and of the audit log is committed before it is stored, so that storing it again stores the same bytes.
+Each phase leaves its place in the run's cursor, committed together with its effect, so any worker can continue from
+there. A part is read from KV, stored, and only then committed. After a crash between the two it is read again. If its
+values changed meanwhile, or it is encrypted anew, the object of that name belongs to the crashed attempt. The part is
+then stored under the next attempt's name (`<stem>.try-2.json`), which the manifest names; the earlier object stays as
+an orphan. Only in that case: any other object with a part's name is a hard stop. The times and the head of the audit
+log in the manifest are committed before it is stored, so storing it again stores the same bytes. Each object is noted
+with the store's own size, ETag and time.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The filters of the backups page, what a new backup takes, and where a plain file is kept."""
+"""The filters of the backups page, and the form of a new backup."""
 
 from django import forms
 from django.db.models import QuerySet

@@ -1,4 +1,4 @@
-"""The names of a generation: listed, frozen in the order of their bytes, and how their values are read."""
+"""The names of a backup: listed, frozen in the order of their bytes, and how their values are read."""
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future

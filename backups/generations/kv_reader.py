@@ -1,4 +1,4 @@
-"""Reading values from KV with several calls under way, ahead of the one who takes them and within bounded memory."""
+"""Reading values from KV with several calls under way, ahead of the caller and within bounded memory."""
 
 import random
 from collections import deque

@@ -1,4 +1,4 @@
-"""Backups: the list of generations, a new one, and plain files that still need an encrypted place."""
+"""Backups: the list, a new one, and plain files that still need an encrypted place."""
 
 import csv
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Values out of a copy, in the order of their names: a part is streamed, and held only where it is encrypted.
+"""Values out of a backup, in the order of their names. A part is streamed; only an encrypted part is held in memory.
 
-Every entry is compared, by its digest, with what KV returned when the copy was made, before anybody gets to use it.
+Every entry is compared, by its digest, with KV's answer when the backup was made, before a caller gets it.
 """
 
 from collections.abc import Callable, Iterator, Sequence

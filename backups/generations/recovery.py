@@ -1,4 +1,4 @@
-"""The manifest of a finished generation as Postgres knows it, and from it the steps to restore without KVOps."""
+"""The manifest of a finished backup as Postgres knows it, and from it the steps to restore without KVOps."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What schedules start by themselves: the copies that families expect, and their read-back."""
+"""The work of schedules: the backups that families expect, and their verification."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What a set of prefixes covers: which families, and which of their keys are only copied encrypted."""
+"""The coverage of a set of prefixes: which families, and which of their keys are always encrypted."""
 
 from collections.abc import Collection, Iterable, Sequence
 

@@ -1,7 +1,4 @@
-"""Generations: copies of key families in R2, and the proof by reading back that they are what KV returned.
-
-`export` and `read_back` do the work of a run; this module starts them, and reads single values from a copy.
-"""
+"""Starts backups and their verification; `export` and `verification` do the work."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta

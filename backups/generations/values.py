@@ -1,4 +1,7 @@
-"""One value out of a backup, for a person who asks for it. It is recorded first and stored nowhere."""
+"""The value of one entry of a backup, for a person who asks for it. The request is recorded first.
+
+Values are stored nowhere. Values of encrypted backups cannot be shown, because the web server has no identity.
+"""
 
 from django.utils.translation import gettext_lazy as _
 

@@ -1,7 +1,7 @@
-"""Reading a generation back, on a path of its own that shares no code with the writer.
+"""Verifying a backup: reading it back, on a path that shares no code with the writer.
 
-A new connection, every object downloaded, every entry's digest recomputed and compared with the one that was computed
-from KV's answer and is kept in Postgres. One part is looked at per checkpoint; the first thing that is wrong decides.
+A new connection, every object downloaded, every entry's digest recomputed. It is compared with the digest of KV's
+answer, which is kept in Postgres. One part is read per checkpoint; the first error decides.
 """
 
 from collections.abc import Callable, Iterator

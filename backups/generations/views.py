@@ -1,4 +1,4 @@
-"""One generation: what it is, what is in it, how to restore it, and what can be done with it."""
+"""One backup: its description, its entries, the steps to restore it, and its actions."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required

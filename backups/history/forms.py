@@ -1,4 +1,4 @@
-"""The filters of the history of copies, as they stand in its address."""
+"""The filters of the history of backups, as they stand in its address."""
 
 from datetime import date, timedelta
 from typing import Any

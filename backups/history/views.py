@@ -1,4 +1,4 @@
-"""The history of copies for auditors: timeline, table, files, and a report to print."""
+"""The history of backups for auditors: timeline, table, files, and a report to print."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse

@@ -1,4 +1,4 @@
-"""The copy's side of a check: a generation in R2, or a dataset file, as names and digests. Memory is bounded."""
+"""The backup's side of a check: a backup in R2, or a dataset file, as names and digests. Memory is bounded."""
 
 from collections.abc import Generator, Iterator, Sequence
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Every dataset with its newest check in each environment."""
+"""Which backups agree with D1, for the pages that show it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The checks against D1 that a schedule starts by itself."""
+"""The work of schedules: checks of routine backups against D1."""
 
 from audit import log
 from backups.datasets import registry as dataset_registry

@@ -1,7 +1,7 @@
-"""The work of a check, step by step: read the copy, page through the table by key, compare both as sets.
+"""The work of a check, step by step: read the backup, page through the table by key, compare both as sets.
 
-D1 may be written to meanwhile; what that changes shows as a difference, and the check is repeated. But all that is
-read belongs to one stretch of work: a check that lay still starts over.
+D1 may be written to meanwhile; such a change shows as a difference, and the check is repeated. All reads must belong
+to one stretch of work, so a check that lay still for a quarter of an hour starts over.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""Integrity checks: a generation, or a dataset file, against D1.
-
-Values never reach Postgres, only digests of fields, and those are gone when the check is over.
-"""
+"""Starts integrity checks: a backup, or a dataset file, against D1."""
 
 import socket
 from hashlib import file_digest

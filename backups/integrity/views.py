@@ -1,4 +1,4 @@
-"""Integrity: does what KV holds agree with D1, and where not."""
+"""Integrity: the keys that agree with D1, and the differences."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required

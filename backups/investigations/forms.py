@@ -1,4 +1,4 @@
-"""What a cache is copied for, and why an investigation is over."""
+"""The question and the end of an investigation, and the reason for closing it."""
 
 from django import forms
 from django.utils.translation import gettext_lazy as _

@@ -1,8 +1,4 @@
-"""Investigations: a cache is copied for a question with a name and an end, and not for longer (policy 3.3).
-
-The copy lies where R2 deletes it by itself. A reviewer approves once, when it is made, that it goes when somebody
-closes the investigation, at its end date at the latest; from then on it goes by itself. The work is `investigating`.
-"""
+"""Investigations: opened with a question and an end, submitted for a standing approval, closed."""
 
 from datetime import UTC, datetime, timedelta
 

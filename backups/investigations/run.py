@@ -1,7 +1,7 @@
-"""The deletion of an investigation's copy: a run under the approval that stands for it.
+"""Deletes the backup of an investigation, under the approval that stands for it.
 
-Everything is derived again before the first object: that the investigation is over, whose approval it is, that both
-people still have their rights, that every object is one of this copy. How the objects then go is `erasing`.
+Everything is derived again before the first object: the investigation is over, the approval is for it, both people
+still have their rights, and every object belongs to this backup. `retention.erasure` then deletes the objects.
 """
 
 from collections.abc import Mapping

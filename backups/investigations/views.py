@@ -1,4 +1,4 @@
-"""Investigations: caches that are copied for a question, and when their copies go."""
+"""Investigations: caches backed up for a question, and the end of their backups."""
 
 from collections.abc import Callable
 

@@ -1,9 +1,9 @@
-"""What `verify_masters` and `verify` share: compare the datasets of a file with D1, and say what was found.
+"""Shared by `verify_masters` and `verify`: compare the datasets of a file with D1, and report the differences.
 
-With `--json` one object is printed: `ok` (bool) and `datasets`, by name: `file` and `d1` (rows on each side),
-`differences` (how many), `only_in_d1` (rows of D1 that are not in the file, also where that is allowed), `check` (its
-id) and `details`, the first 100 differences as `{"key", "kind", "field"}`. Exit 0 when nothing differs, 1 when
-something does or could not be compared, 2 for bad usage.
+With `--json` one object is printed: `ok` (bool) and `datasets`, by name. A dataset has `file` and `d1` (rows on each
+side), `differences` (their number), and `only_in_d1` (rows of D1 that are not in the file, also if that is allowed).
+It also has `check` (its id) and `details`, the first 100 differences as `{"key", "kind", "field"}`. Exit 0 when
+nothing differs, 1 when something does or could not be compared, 2 for bad usage.
 """
 
 import getpass

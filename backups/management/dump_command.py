@@ -1,10 +1,10 @@
-"""What `kv_dump` and `export_clinics` share: copy the keys under prefixes into a file, or into R2.
+"""Shared by `kv_dump` and `export_clinics`: export the keys under prefixes into a file, or into R2.
 
-Exit 0 when the copy is whole (in R2: verified too), 1 when it was refused or failed, or keys vanished while it was
-made, 2 for bad usage. `--json` prints one object: `keys`, `bytes` (of the values), `calls` (requests to Cloudflare),
-`sha256` (of the file, or of the manifest), and with `--output`: `output`, `api_only` (the file with entries wrangler
-refuses, or null), `expired`, `vanished`; with `--to-r2`: `generation` (its id), `objects` (names of the data objects),
-`manifest` (its name), `status`, `expired`, `vanished`; with `--dry-run` `bytes` and `sha256` are null.
+Exit 0 when the export is whole (in R2: verified too), 1 when it was refused or failed, or keys vanished meanwhile, 2
+for bad usage. `--json` prints one object: `keys`, `bytes` (of the values), `calls` (requests to Cloudflare), `sha256`
+(of the file, or of the manifest). With `--output` it adds `output`, `api_only` (the file with entries wrangler
+refuses, or null), `expired`, `vanished`. With `--to-r2` it adds `generation` (its id), `objects` (names of the data
+objects), `manifest` (its name), `status`, `expired`, `vanished`. With `--dry-run` `bytes` and `sha256` are null.
 """
 
 import getpass

@@ -1,4 +1,4 @@
-"""What commands that work through a run have in common."""
+"""Shared by commands that work through a run in the foreground."""
 
 from django.core.management.base import CommandError, OutputWrapper
 

@@ -1,7 +1,7 @@
 """The team's own API of master data: one GET of one address, to a file. No Django.
 
-https only, hosts from an allow-list, no redirects, no proxies, timeouts, a limit of size. The address is the whole of
-what may be named: nothing is put into it.
+https only, hosts from an allow-list, no redirects, no proxies, timeouts, a size limit. Nothing is added to the
+configured address.
 """
 
 import ipaddress

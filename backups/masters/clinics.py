@@ -1,4 +1,4 @@
-"""Old clinic records in KV: exported in bulk like any prefix, and their deletion prepared like any clean-up."""
+"""Clinic records in KV: exported in bulk like any prefix, and their deletion prepared like any clean-up."""
 
 from dataclasses import dataclass
 

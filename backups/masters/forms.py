@@ -1,4 +1,4 @@
-"""What a copy of master data takes: an environment, a source, and datasets."""
+"""The form of a backup of master data: an environment, a source, and datasets."""
 
 from typing import Any
 

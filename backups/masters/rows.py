@@ -1,6 +1,6 @@
-"""The rows of master data, wherever they come from, as the keys their datasets say they are, in the order of names.
+"""The rows of master data from any source, as the keys of their datasets, in the order of names.
 
-They lie in a temporary database of SQLite that has no name and goes with the process: their number has no limit, and
+They lie in an unnamed temporary database of SQLite that is gone with the process. So their number has no limit, and
 no value gets into Postgres.
 """
 

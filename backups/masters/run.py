@@ -1,7 +1,7 @@
-"""How a copy of master data is written: rows collected, frozen as names, then part after part like any other copy.
+"""How a backup of master data is written: rows collected, frozen as names, then part after part like any other backup.
 
-The rows are collected anew in each step. Are they not what the step before found, the copy starts over: it never mixes
-two readings. Whether D1 changed while it was read, the check of the copy against D1 says.
+The rows are collected anew in each step. If a step reads different rows than the previous step did, the backup starts
+over, so one backup never mixes two reads of D1. The check against D1 then shows if D1 changed while it was read.
 """
 
 import time

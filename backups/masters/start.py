@@ -1,8 +1,4 @@
-"""Master data: rows of D1, or of the team's API, copied as the keys their datasets say they are.
-
-A copy is a generation like any other: parts, digests, manifest, read back, kept as long. It holds what D1 holds, not
-what KV holds, so nothing is put back into KV from it.
-"""
+"""Starts a backup of master data, from D1 or the team's API."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

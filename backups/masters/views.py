@@ -1,4 +1,4 @@
-"""Masters and clinics: what can be exported, how much it is, and the export."""
+"""Masters and clinics: the sources, their size, and the export."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required

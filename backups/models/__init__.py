@@ -1,4 +1,8 @@
-"""The tables of copies and clean-up, one module per feature."""
+"""The tables of backups and clean-up, one module per feature.
+
+They lie on one floor below all features, because rows of one feature refer to rows of others in both directions. The
+docstring of a model lists its states and the allowed moves. Values of keys are never stored, only digests.
+"""
 
 from backups.models.bucket import StagedObject, StoredObject, UnfinishedUpload
 from backups.models.bucket_protection import BucketProtection

@@ -1,4 +1,4 @@
-"""The bucket as its newest listing showed it. Objects themselves are never changed or deleted because of a row here."""
+"""The objects of each bucket as of its newest listing. No object is changed or deleted because of a row here."""
 
 from django.db import models
 from django.db.models import Q

@@ -1,4 +1,4 @@
-"""How each bucket is guarded, as Cloudflare said it last. KVOps can change none of it."""
+"""The protection of each bucket, as of Cloudflare's last answer. KVOps can change none of it."""
 
 from django.db import models
 from django.db.models import Q

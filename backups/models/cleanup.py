@@ -1,4 +1,4 @@
-"""Clean-up: the request, one stage per environment, the frozen names, the chunks that delete them."""
+"""Clean-up: the request, and one stage per environment with its state."""
 
 from django.db import models
 from django.db.models import F, Q

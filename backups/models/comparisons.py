@@ -1,4 +1,4 @@
-"""Comparisons: a copy compared with a later copy, or with what KV holds. Only names that differ are kept."""
+"""Comparisons: a backup against a later backup, or against KV. Only names that differ are kept."""
 
 from django.db import models
 from django.db.models import F, Q

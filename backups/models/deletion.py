@@ -1,4 +1,4 @@
-"""The keys of a stage, the chunks of its deletion, and the exceptions."""
+"""The deletion of a stage: its frozen names, its chunks, and the exceptions among its names."""
 
 from django.db import models
 from django.db.models import F, Q

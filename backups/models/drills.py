@@ -1,4 +1,4 @@
-"""Drills: restores rehearsed in the scratch namespace of an environment, and what came of each copy."""
+"""Drills: restores tried in the scratch namespace of an environment, with the result for each backup."""
 
 from django.db import models
 from django.db.models import Q

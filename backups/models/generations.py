@@ -1,4 +1,4 @@
-"""Generations: backups in R2, with the digests computed from what KV returned. Values are never here."""
+"""Generations: backups in R2, with the digests computed from KV's answers. Values are never here."""
 
 from datetime import timedelta
 

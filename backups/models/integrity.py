@@ -1,4 +1,4 @@
-"""Integrity checks: a generation or a dataset file against D1."""
+"""Datasets, and the integrity checks of backups and files against D1."""
 
 from django.db import models
 from django.db.models import Q

@@ -1,4 +1,4 @@
-"""Investigations: why a cache is copied, and when its copy goes again (policy 3.3)."""
+"""Investigations: why a cache is backed up, and when its backup is deleted again (policy 3.3)."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Deleted keys that are there again."""
+"""Deleted keys that reappeared."""
 
 from django.db import models
 from django.db.models import Q

@@ -1,4 +1,4 @@
-"""Restores: what is put back from which copy, what KV held of it, and what became of every name."""
+"""Restores: the keys and their backup, the state of KV before, and the outcome for every name."""
 
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery

@@ -1,4 +1,4 @@
-"""How a copy that was made for a deletion was shared with the team."""
+"""How a backup made for a deletion was shared with the team."""
 
 from django.db import models
 from django.db.models import Q

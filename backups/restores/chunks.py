@@ -1,4 +1,7 @@
-"""The chunks of a restore: ranges of names, what each may write, and what is written down about them."""
+"""The chunks of a restore: ranges of names, the names each may write, and their recorded outcome.
+
+A chunk has at most 1,000 keys and 20 MiB.
+"""
 
 from collections.abc import Mapping
 

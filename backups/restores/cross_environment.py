@@ -1,6 +1,7 @@
-"""Production's keys in another environment: only those whose family says `qa_may_take` in the policy.
+"""Restores of production's keys into another environment: only families with `qa_may_take` in the policy.
 
-The same is said by a trigger. It is derived again for the evidence, so a rule that is gone makes the approval stale.
+A trigger enforces the same. The reviewer is shown the rule. It is derived again at the start, so an approval is stale
+once the rule is gone. Settings never cross.
 """
 
 from django.db import connection

@@ -1,4 +1,4 @@
-"""What a reviewer of a restore is shown, derived from stored rows only, so that the executor can derive it again."""
+"""The evidence of a restore, derived from stored rows only, so that the executor can derive it again."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What a person fills in along a restore: what goes back where, why, and the confirmation; and the lists' filters."""
+"""The forms along a restore: keys, target, reason and confirmation; and the filters of the lists."""
 
 from typing import Any
 

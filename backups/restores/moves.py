@@ -1,4 +1,4 @@
-"""How a restore moves, and what every move insists on."""
+"""The moves of a restore, and the conditions of every move."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The comparison before a restore is submitted: every name in the copy against what KV holds, read only."""
+"""The comparison before a restore is submitted: every name in the backup against KV, read only."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

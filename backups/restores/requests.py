@@ -1,4 +1,4 @@
-"""Restores: prepared from a verified copy (`selecting`), approved by another person, written (`restoring`).
+"""Restores: prepared from a verified backup (`selection`), approved by another person, written (`run`).
 
 Each move is one conditional UPDATE and one audit entry. A command only prepares; a signed-in operator submits.
 """

@@ -1,8 +1,11 @@
-"""The only way to a write: a run with a used approval of a restore, or of the deletion it undoes, chunk by chunk.
+"""The only way to a write: a run with the used approval of a restore, or of the deletion it undoes, chunk by chunk.
 
-Read the values out of the verified copy and compare their digests, read what KV holds now, keep the names that may be
-written, commit the intent, write exactly those, store the answer (`putting`). After the settle time everything is read
-back and compared (`comparing_back`); a chunk whose answer is unknown is never sent again blindly.
+Values are streamed out of the verified backup, and each is compared by its digest with KV's answer when the backup
+was made. `write` then writes one chunk. After the settle time everything is read back and compared (`verification`).
+A chunk whose answer is unknown is never sent again blindly.
+
+A restore of keys that a deletion of the same namespace sent less than five minutes ago waits: KV may still show them,
+and they would count as existing.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Before a restore overwrites anything: a copy of exactly that, verified like every other copy.
+"""The safety backup: before a restore overwrites keys, exactly these are backed up and verified.
 
-The run waits for it. A key that vanished while the copy was made is nothing that could be overwritten: another copy is
-made without it.
+The run waits for it. Only a key that still equals the safety backup is overwritten. A key that vanished while the
+backup was made needs no overwriting; another backup is made without it.
 """
 
 from itertools import takewhile

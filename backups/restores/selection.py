@@ -1,4 +1,7 @@
-"""Which keys of a copy are put back where: frozen as rows, then compared with KV. Nothing is written to KV here."""
+"""The keys of a restore, fixed as rows: all of a backup, a prefix, a pasted list, or one key from its page.
+
+Names of a list that the backup does not hold are shown before anything is fixed. Nothing is written to KV here.
+"""
 
 from django.db import connection
 from django.utils.translation import gettext_lazy as _

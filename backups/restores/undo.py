@@ -1,6 +1,8 @@
-"""Undoing a deletion: its own approval covers, for 72 hours, putting back exactly the keys it deleted.
+"""Undoing a deletion: for 72 hours its own approval covers a restore of exactly the deleted keys.
 
-What is there meanwhile is left as it is, whatever it holds. The work is that of a restore (`restoring`).
+The evidence of the deletion says so. Another person than the approver starts it, once. Reappeared keys are left as
+they are. It waits until the deletion is proven, because KV may show old values until then, and they would be taken
+for existing keys. The stage stays in its state, but is no evidence for another environment any more.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""After the settle time: what was written is read back and compared with the copy, name by name.
+"""After the settle time, written entries are read back and compared with the backup, name by name.
 
-It also settles a chunk whose answer never came. A name that is missing goes into a new chunk (at most three tries);
-one that holds something else was written by somebody else, and is reported.
+It also settles a chunk whose answer never came. A missing name goes into a new chunk (at most three tries). A name
+with another value was written by somebody else, and is reported. If a restore is ended early, no further try follows,
+and every sent name is read when no stale read is possible.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Restores: the list, a new one from a copy, and one page on which everything of one is done."""
+"""Restores: the list, a new one from a backup, one page with every step of one restore, and the undo of a deletion."""
 
 from collections.abc import Callable, Iterator
 

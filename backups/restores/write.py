@@ -1,7 +1,11 @@
-"""Writing one chunk of a restore: read what is there now, decide name by name, intend, write, store the answer.
+"""Writing one chunk of a restore: read the current entries, decide name by name, intend, write, store the answer.
 
-KV has no compare-and-set: a key is only known to be absent, or to be what was copied before, up to the last read. The
-gap to the write is stored with the chunk.
+One bulk put writes the names. A value over 1 MiB, or metadata that is not an object, is written by a single put.
+Expirations are absolute; a key with less than 60 seconds left is listed instead, because KV refuses such an
+expiration.
+
+KV has no compare-and-set: a key is known to be absent, or to equal the safety backup, up to the last read. A key that
+appears after the comparison is never overwritten. The gap to the write is stored with the chunk.
 """
 
 import time

@@ -1,6 +1,9 @@
-"""How the objects of a copy go: the manifest first, each after its entry in the record, until the store has none.
+"""How the objects of a backup are deleted: the manifest first, then the others in the reverse order of writing.
 
-From *being deleted* on a copy is good for nothing. Who deletes it, and by which right, is the caller's.
+From the status *deleting* on, a backup is good for nothing. Each object gets its audit entry before its delete. The
+backup is *deleted* when the store has none of its objects. If a delete fails, the run ends with the reason, and the
+same run continues from there. The caller brings the right to delete: an approved prune request (`run`), or the
+standing approval of an investigation.
 """
 
 from abc import ABC, abstractmethod

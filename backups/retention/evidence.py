@@ -1,4 +1,4 @@
-"""What a reviewer of a prune is shown, derived from stored rows only, so that the executor can derive it again."""
+"""The evidence of a prune request, derived from stored rows only, so that the executor can derive it again."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The filters of the retention page, a rule that is only tried, and why a copy is pinned or let go."""
+"""The filters of the retention page, a rule for the simulator, and the reason of a pin."""
 
 from collections.abc import Iterator
 

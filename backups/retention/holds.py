@@ -1,4 +1,7 @@
-"""What keeps copies: people's pins, and the deletions, restores and runs that need them. Derived, nothing is stored."""
+"""Holds on backups: pins, and the needs of clean-ups, restores and runs. Derived; nothing is stored.
+
+The backup that a deletion relied on is held for good. One of a cache is held as long as the deletion may be undone.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,6 +1,8 @@
-"""Notices about copies: before one is deleted, when it is past its date, late, overdue, when too few days are covered.
+"""Notices about backups: soon to be deleted, past their date, late, overdue, or with too little restore history.
 
-Jobs of schedules: each calls `outbox.post`, which tells every recipient once per copy and occasion.
+Jobs of schedules: hourly for late backups, daily for deletions. Each calls `outbox.post`, which tells every recipient
+once per backup and occasion: operators, reviewers and the owner that a family names. The message has the address of
+the pin.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""People pin copies: a pinned copy is not deleted until the pin is taken off, which says who and why as well."""
+"""Pins: a pinned backup is not deleted until the pin is removed. Both record the person and the reason."""
 
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _

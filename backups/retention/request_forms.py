@@ -1,4 +1,4 @@
-"""Why expired copies can go, and the confirmation before they do."""
+"""The reason of a prune request, and the confirmation before its start."""
 
 from django import forms
 from django.db.models import QuerySet

@@ -1,4 +1,4 @@
-"""Prunes: expired copies are collected, and one page shows what becomes of them."""
+"""Prune requests: expired backups are collected, and one page shows the progress of a request."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,10 +1,14 @@
-"""Retention: which copies may be deleted, when, and what keeps them.
+"""Retention: which backups may be deleted, when, and the reasons to keep them.
 
-A pure function that the page, the simulator, the notices and the deletion itself all ask. It goes by age on the
-database's clock, never by count. A copy may be deleted 14 days after it was finished (policy 3.1) and will be when the
-longest rule of its families says so, but never while something holds it or no newer verified copy takes its place: so
-the newest verified copy of a family stays, whatever its age. Copies of nothing but caches are not to stay (policy 3.3):
-they go at their date without a newer one.
+A pure function of backups, rules, pins and a moment; the page, the simulator, the notices and the deletion all ask
+it. It goes by age on the database's clock, never by count. The 14 days of the policy (3.1) count from the *finish* of
+a backup, because only then do all its objects lie in the bucket. A backup can be deleted from the day that the
+longest rule of its families allows.
+
+Three things keep a backup at any age. It has a hold (`holds`), no newer verified backup covers everything it was made
+of, or none of its families has a rule. So the newest verified backup of a family stays. A backup of given names
+replaces none that was listed; a partial or damaged one replaces nothing. A backup of nothing but caches is kept 14 to
+30 days (policy 3.3) and needs no newer one.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,7 +1,10 @@
-"""The only way to the deletion of a copy: a run with a used approval of a prune, copy after copy.
+"""Deletes backups: a run with the used approval of a prune request, backup after backup.
 
-Right before each copy everything is derived again, under a lock that whatever would rely on the copy waits for: its age
-on the database's clock, pins, what needs it, the newer copy that takes its place. How its objects then go is `erasing`.
+Right before each backup, its row is locked and everything is derived again: age on the database's clock, holds,
+replacing backups, objects. A trigger makes every row that would rely on the backup wait for the same lock, so one of
+the two waits and then sees the other. Another trigger refuses the first step without the running run of an approved
+prune request, or before 14 days. It also refuses it with a pin, with a restore or clean-up under way, or without a
+newer verified backup.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Retention: until when each copy is kept and why, what another rule would do, and pins."""
+"""Retention: until when each backup is kept and why, the effect of another rule, and pins."""
 
 from collections import Counter
 from itertools import islice

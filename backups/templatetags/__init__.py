@@ -1,1 +1,5 @@
-"""Template tags: `backups` shows copies and checks on any page."""
+"""Template tags: the parts of a page that belong to another feature.
+
+Pages that show several features are composed by these tags, not by imports between features. `estate` shows backups
+and clean-ups on the pages of `kvops`.
+"""

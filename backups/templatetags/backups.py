@@ -1,4 +1,4 @@
-"""What copies and clean-up add to the pages of the estate: `{% load backups %}`."""
+"""Backups and clean-up on the pages of other features: `{% load estate %}`."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What is wrong with the buckets, and how they are guarded: `{% load bucket %}`."""
+"""Alarms and protection of the buckets: `{% load bucket %}`."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Charts of the history as SVG, drawn on the server: `{% load charts %}`. Beside each stands a table with the same."""
+"""Charts of the history as SVG, drawn on the server: `{% load charts %}`. Beside each stands a table of its figures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How copies and checks are shown on their own pages: `{% load generations %}`."""
+"""Backups and checks on their own pages: `{% load generations %}`."""
 
 from collections.abc import Sequence
 from datetime import datetime

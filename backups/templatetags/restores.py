@@ -1,4 +1,4 @@
-"""What the pages of restores are made of: `{% load restores %}`."""
+"""The parts of the pages of restores: `{% load restores %}`."""
 
 from django import template
 from django.template import Context

@@ -1,4 +1,4 @@
-"""How retention is shown: `{% load retention %}`."""
+"""The parts of the pages of retention: `{% load retention %}`."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Notifications about approval requests: which wait, were decided or are about to expire, and who is told."""
+"""Messages about approval requests, and their recipients besides those of `outbox.EVENTS`."""
 
 from datetime import timedelta
 

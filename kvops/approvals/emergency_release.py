@@ -1,4 +1,7 @@
-"""Releasing an emergency stop: one person asks, another approves (design: runs)."""
+"""Releasing an emergency stop: one person asks, another approves (design: runs).
+
+No run continues by itself afterwards.
+"""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The canonical text of evidence, and its digest."""
+"""Evidence as canonical text, and its digest."""
 
 import json
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """The one gate: everything that needs a second person passes through here (design: approval requests).
 
-Every move is one conditional UPDATE; losing a race is an error, never a silent success. Refusals are
-recorded in their own transaction by whoever catches `ApprovalRefused` (the views do).
+Every move is one conditional UPDATE; losing a race is an error, never a silent success. The view that catches a
+`Refused` records it in a transaction of its own. While an emergency stop is on, `claim` and `still_valid` refuse
+everything approved for the environment except the release.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,4 +1,8 @@
-"""Accepting a restored database: work goes on from its state, and nothing of it that was under way revives."""
+"""Accepting a restored database: work continues from its state, and nothing that was under way revives.
+
+`manage.py accept_restored_database --reason …` withdraws open requests. Runs that carry an approval fail, also those
+that no worker took yet, and can only be ended early. Restoring a newer dump is better than accepting.
+"""
 
 from django.db.models import F, Q
 from django.db.models.functions import Now

@@ -1,4 +1,7 @@
-"""Risks that evidence names: nobody approves without accepting each of them by its name."""
+"""Risks that evidence names: a reviewer accepts each by its name, or the request is not approved.
+
+The gate, a trigger and the audit log insist on it.
+"""
 
 import json
 

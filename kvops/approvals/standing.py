@@ -1,8 +1,9 @@
-"""Standing approvals: one decision that carries run after run until a day it names (design: the promise).
+"""Standing approvals: one decision that carries run after run until a date (design: the promise).
 
-They exist for what comes again by a schedule and can be told beforehand: the digest covers the rule, its target, its
-limits and its end. Such an approval is never used up. Each run carries it, and its rule is derived again by whoever
-starts the run; the rights of both people, the emergency stop and the time are looked at before every chunk.
+They exist for work that comes again by a schedule and is known beforehand. The digest covers the rule, its target,
+its limits and its end, at most 90 days away. Such an approval is never used up. Each run carries it, and the start of
+each run derives the rule again. The rights of both people, the emergency stop and the time are checked before every
+chunk.
 """
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The gate as people see it: the inbox, the evidence, the decision."""
+"""The gate on the pages: the inbox, the evidence, the decision."""
 
 import json
 from datetime import datetime

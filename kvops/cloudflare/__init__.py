@@ -1,6 +1,7 @@
-"""Cloudflare's documented REST API for Workers KV, D1 and the guards of R2 buckets: reading. Writing is in `writes`.
+"""Cloudflare's documented REST API for Workers KV, D1 and the protection of R2 buckets: reading.
 
-No Django and no models here. Values are bytes, times are seconds, every call raises CloudflareError.
+Writing is in `writes`. No Django and no models here. Values are bytes, times are seconds, every call raises
+CloudflareError.
 """
 
 from kvops.cloudflare._budget import CallMeter, RequestBudget, Unlimited

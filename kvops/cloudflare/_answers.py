@@ -1,4 +1,8 @@
-"""What an answer says beside its result: the error it stands for, the budget left, how long to wait."""
+"""The contents of an answer beside its result: its error, the remaining budget, the time to wait.
+
+`Retry-After` is read in both forms, a date by the clock that wrote it. An implausible wait (more than an hour) is cut
+to the five minutes that Cloudflare documents, because nobody could lift it.
+"""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Who may call Cloudflare now: the seam to the request budget shared by all workers."""
+"""Permission to call Cloudflare now: the seam to the request budget shared by all workers."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""HTTP dates, and the clock of whoever answers with them."""
+"""HTTP dates, and the clock of the server that answers with them."""
 
 import time
 from datetime import UTC

@@ -1,7 +1,7 @@
-"""A time limit for a whole request: a timeout of httpx starts anew with every byte that arrives, this one does not.
+"""A time limit for a whole request. A timeout of httpx starts anew with every byte that arrives; this one does not.
 
-It is asked before every read and write of the socket, so nothing is written any more once it is over. A request may
-also rely on something that grows old: connecting, or a stalled line, can take longer than that.
+It is checked before every read and write of the socket, so nothing is written once it is over. A request may also
+rely on a read that grows old: connecting, or a stalled line, can take longer than that.
 """
 
 import ssl

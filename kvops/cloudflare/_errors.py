@@ -1,14 +1,14 @@
-"""What can go wrong between us and Cloudflare.
+"""The errors between us and Cloudflare.
 
 CloudflareError                   .outcome_unknown: the call may have had its effect
-├── CallRefused                       nothing was sent
+├── Refused                       nothing was sent
 │   ├── ConfigurationError        host, scheme, token, id or route is not allowed
 │   ├── InvalidKeyName            a name that KV cannot hold or a URL cannot carry
 │   └── StatementRefused          SQL that is not one read-only statement
 ├── RateLimited                   our budget or Cloudflare (429) says wait: .retry_after seconds
 │   └── DailyLimitReached         the free plan's quota of the day is spent: .retry_after until 00:00 UTC
 ├── TransportError                no answer came
-│   └── TooLate                   nothing was sent: what the call relies on had grown too old
+│   └── TooLate                   nothing was sent: a read that the call relies on had grown too old
 └── ApiError                      Cloudflare answered: .status .codes .request_id
     ├── AuthError                 token unknown or without the permission
     ├── NotFound                  no such namespace, database or key

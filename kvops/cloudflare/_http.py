@@ -1,4 +1,4 @@
-"""One transport for all calls: which may be sent, where to, how often, and what an answer means."""
+"""One transport for all calls: the allowed requests and hosts, retries, and the reading of answers."""
 
 import ipaddress
 import logging

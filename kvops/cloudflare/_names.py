@@ -1,4 +1,4 @@
-"""Which key names may be sent, and how they stand in a path."""
+"""The key names that may be sent, and their form in a path."""
 
 from urllib.parse import quote
 

@@ -1,6 +1,6 @@
-"""Reading how an R2 bucket is guarded: what it locks, what it deletes by itself, and where anybody could read it.
+"""Reading the protection of an R2 bucket: its locks, its lifecycle rules, and its public addresses.
 
-Only these four; objects are read and written through R2's S3 API.
+Only these four calls; objects are read and written through R2's S3 API.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""The three calls that change KV. Only `backups` may import this module.
+"""The three calls that change KV. Only `backups.execution`, `backups.deletion` and `backups.restores` may import it.
 
-There is no call that deletes one key by its path: a name such as `..` would turn it into a call that
-deletes the namespace. The one call with a name in its path writes, and refuses such names before it is
-sent. Nothing here is ever sent twice by itself.
+No call deletes one key by its path: a name such as `..` would turn it into a call that deletes the namespace. The one
+call with a name in its path writes, and refuses such names before it is sent. Nothing here is ever sent twice by
+itself.
 """
 
 import base64

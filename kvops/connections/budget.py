@@ -2,6 +2,12 @@
 
 Cloudflare allows 1,200 in 5 minutes and then refuses everything for 5 more; we take at most 80 % of it
 (developers.cloudflare.com/fundamentals/api/reference/limits).
+
+Requests count when they are taken. Prepaid requests count anew from the time they are known to be sent, and unsent
+ones are given back before more are paid. A second counts for one second longer than the window, so no window of 300 s
+holds more than 960 as they arrive. A killed worker can report nothing, so the requests it sent last count from their
+payment. More than the limit at once is an error, not an endless wait. If a repeated call cannot be paid, the error
+that made it necessary is reported, not the spent budget.
 """
 
 import time

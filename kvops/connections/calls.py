@@ -1,8 +1,8 @@
-"""Calls to Cloudflare made in threads that never touch the database, several under way at once.
+"""Calls to Cloudflare in threads that never touch the database, several under way at once.
 
-What a call takes of the shared request budget is taken by the thread that waits for the calls, which also keeps its
-lease meanwhile. It takes some beforehand, so that calls go on while it writes to the database; what was not sent in
-the second it was taken for is given back.
+The thread that waits for the calls takes their requests from the shared budget, and keeps its lease meanwhile. It
+takes some beforehand, so that calls continue while it writes to the database. Requests not sent in the second they
+were taken for are given back.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Clients that read an environment: how its account is reached, and with which token."""
+"""The clients of an environment: account, token, request budget and daily quota brought together."""
 
 from collections.abc import Collection
 from typing import TypedDict

@@ -1,6 +1,6 @@
 """Secrets by reference: `env:NAME`, `file:PATH` or `op://vault/item/field`. Nothing here is stored or logged.
 
-What 1Password said is kept in this process for five minutes, because its service accounts have hourly limits.
+Answers of 1Password are kept in this process for five minutes, because its service accounts have hourly limits.
 """
 
 import os

@@ -1,6 +1,7 @@
 """1Password, through its SDK: the optional extra `onepassword`, and a service account's token in the environment.
 
-https://developer.1password.com/docs/sdks says what the calls do; a service account has hourly and daily limits.
+The only module that imports the SDK. https://developer.1password.com/docs/sdks documents the calls; a service account
+has hourly and daily limits.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
-"""What Cloudflare charges for Workers KV, and how much of it the free plan gives a day. Pure.
+"""Cloudflare's prices for Workers KV, and the free plan's quota of a day. Pure.
 
-Source: developers.cloudflare.com/kv/platform/pricing and /kv/platform/limits (updated 21 April 2026, read in
-November 2026). Calls through the REST API are billed like those of Workers. Whether a bulk call counts once or once a
-key is not documented, so each key is counted: the dearer reading. What a month includes is shown, not subtracted,
-because Workers use it up as well.
+Source: developers.cloudflare.com/kv/platform/pricing and /kv/platform/limits (updated 21 April 2026, read in November
+2026). Calls through the REST API are billed like those of Workers. Whether a bulk call counts once or once a key is
+not documented, so each key is counted: the dearer reading. The monthly allowance is shown, not subtracted, because
+Workers use it up as well.
 """
 
 from collections.abc import Mapping

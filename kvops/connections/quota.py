@@ -1,7 +1,11 @@
-"""The free plan's daily quota: what every process sent today, and waiting for tomorrow instead of failing.
+"""The free plan's daily quota: the requests of all processes today, and waiting for tomorrow instead of failing.
 
-Days are UTC days of the database's clock. What a client sent is kept when it is closed, so a process that is killed
-forgets at most the operations of one step; Cloudflare's own refusal then says the rest.
+Days are UTC days of the database's clock. Each key of a bulk call counts once. On a free plan nothing is sent that
+would pass the quota; a chunk is not even begun. The run waits for 00:00 UTC, as it does when Cloudflare says so (code
+10048).
+
+A client's requests are stored when it is closed, so a killed process forgets at most the operations of one step;
+Cloudflare's own refusal then covers the rest.
 """
 
 import time

@@ -1,7 +1,12 @@
-"""The database's clock held against those of Cloudflare and R2: the `Date` of their answers (hazards B20).
+"""The database's clock compared with those of Cloudflare and R2: the `Date` of their answers (hazards B20).
 
-Everything here goes by the database's clock: approvals, leases, retention, what expired. When it is wrong by more than
-a minute, nothing is deleted or put back.
+Approvals, leases, retention and expirations go by the database's clock. It is compared at each step of a deletion or
+restore, at each look into a bucket, and after each scan and backup. More than 60 s apart, nothing is deleted or
+restored until it is right; the page of the environments shows both clocks.
+
+A clock more than a minute behind the newest audit entry was set back. Then nothing is submitted, decided, claimed or
+backed up. Audit entries are written all the same, with the time of the newest, so that an emergency stop is recorded
+too.
 """
 
 from django.db import connection

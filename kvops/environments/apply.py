@@ -1,7 +1,7 @@
-"""Environments: how to reach them, and how a new definition of them takes effect.
+"""How a new definition of environments takes effect.
 
-On an empty estate a definition takes effect at once; afterwards it becomes a prepared change that an operator submits
-and a reviewer decides. Every binding is looked at with the environment's own read token first.
+Without an environment in force a definition takes effect at once. Afterwards it becomes a prepared change that an
+operator submits and a reviewer decides. Every binding is read first, with the environment's own read token.
 """
 
 import json

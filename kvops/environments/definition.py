@@ -1,7 +1,7 @@
-"""What `environments.toml` says, and the rules it must keep (docs: environments).
+"""The contents of `environments.toml`, and the rules it must keep (docs: environments).
 
 References name secrets, they never are secrets. The rules close the ways in which QA and production can be bound to
-the same thing by mistake; what only Cloudflare can answer is probed by `kvops.environments.apply`.
+the same thing by mistake. `environments.apply` asks Cloudflare for the rest.
 """
 
 from collections import defaultdict

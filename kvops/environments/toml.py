@@ -1,7 +1,7 @@
-"""Configuration as code: strict reading of TOML, and what a new definition changes.
+"""Configuration as code: strict reading of TOML, and the changes in a new definition.
 
-Nothing is guessed and nothing is ignored: a field that is unknown, missing or of another kind is refused with its
-place. Values are not repeated in messages, because somebody may have written a secret where a reference belongs.
+Nothing is guessed and nothing is ignored: an unknown, missing or mistyped field is refused with its place. Values are
+not repeated in messages, because somebody may have written a secret where a reference belongs.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The environments in force, and whether their read tokens see what they should."""
+"""The environments in force, and a test of their read tokens."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required

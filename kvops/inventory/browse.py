@@ -1,4 +1,4 @@
-"""Browsing the newest scan: keys, their categories, and groups of names."""
+"""The questions of the key pages, answered from the inventory."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

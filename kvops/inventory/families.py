@@ -1,6 +1,6 @@
-"""Key families: which family and category every key name belongs to, in Python and set-based in SQL.
+"""Key families: the family and category of every key name, in Python and set-based in SQL.
 
-The patterns of a binding cut the ordered names into ranges, each with one owner, so that the family of a name is one
+The patterns of a binding cut the ordered names into ranges, each with one owner. So the family of a name is one
 binary search, here and in Postgres (`width_bucket`), however many keys and families there are.
 """
 

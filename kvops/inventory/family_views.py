@@ -1,4 +1,4 @@
-"""The policy as data: families, what they hold in each environment, and what a category means."""
+"""The policy as data: families, their keys in each environment, and the meaning of a category."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse

@@ -1,4 +1,4 @@
-"""One key: what is known of it, what holds it, and its value for who asks."""
+"""One key: its state, the backups that hold it, and its value on request."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponse

@@ -1,7 +1,8 @@
-"""Keys that vanished and nobody can say why: gone, not deleted by KVOps, not expired (design: unexplained deletions).
+"""Unexplained deletions: keys that are gone, not deleted by KVOps and not expired (design: unexplained deletions).
 
-Every scan computes them within its merge. A key that an application gave an expiration after the last scan, and that
-expired since, is among them too: nobody recorded that.
+Every scan computes them within its merge. `backups.deletion.own_deletions`, named by a string, gives the SQL of
+KVOps's own deletions. If an application gave a key an expiration after the last scan, and it expired since, the key
+is among them too: nobody recorded that.
 """
 
 from django.db.models import QuerySet

@@ -1,4 +1,4 @@
-"""Unexplained deletions: which scans found some, the names, and a person's note."""
+"""Unexplained deletions: the scans that found some, the names, and a person's note."""
 
 from collections.abc import Iterator
 

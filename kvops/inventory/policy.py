@@ -1,4 +1,4 @@
-"""The policy in force: the newest version of the categories and key families."""
+"""The digest of the policy in force, for evidence."""
 
 from kvops.models import PolicyVersion
 

@@ -1,7 +1,9 @@
-"""The inventory: scans that fill it, and the questions the key pages ask.
+"""Scans: a namespace is listed page by page into a stage, then merged into the inventory.
 
-A scan lists page by page into a stage, one checkpoint per page, and changes what people see in one transaction at the
-end. A scan that stops half-way changes nothing; tried again, it goes on from its cursor.
+There is one checkpoint per page; the pages change in one transaction at the end. A scan that stops half-way changes
+nothing; tried again, it continues from its cursor. Stages are unlogged tables, which a crash of Postgres empties. So
+a scan counts its stage before it concludes anything, and starts over if rows are missing, at most three times. Bucket
+listings and integrity checks do the same.
 """
 
 from concurrent.futures import Future

@@ -1,4 +1,4 @@
-"""The value of one key, read live for a person who asks for it. It is recorded first and stored nowhere."""
+"""The value of one key, read live on a person's request. The request is recorded first; the value is never stored."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the commands that apply a definition share: reading the file, telling the outcome."""
+"""Shared by the commands that apply a definition: reading the file, printing the outcome."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""The estate's tables, one module per feature."""
+"""The tables of this app, one module per feature.
+
+They lie on one floor below all features, because rows refer to each other in both directions. The docstring of a
+model lists its states and the allowed moves.
+"""
 
 from kvops.models.approvals import ApprovalRequest, PreparedChange
 from kvops.models.budget import Budget, BudgetSpend

@@ -1,4 +1,4 @@
-"""The one four-eyes record. The database refuses what must never be; no setting goes around it."""
+"""The one four-eyes record. The database refuses every forbidden state; no setting goes around it."""
 
 from datetime import timedelta
 

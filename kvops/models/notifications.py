@@ -1,4 +1,4 @@
-"""The outbox: what people and channels are told, written in the transaction that decides it."""
+"""The outbox: messages to people and channels, written in the transaction that decides them."""
 
 from django.db import models
 from django.db.models import Q

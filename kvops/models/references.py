@@ -1,4 +1,4 @@
-"""Where Worker code mentions the keys: until the scanner exists, an operator's own statement."""
+"""Code references to the keys: until the scanner exists, an operator's own statement."""
 
 from django.db import models
 from django.db.models import Q

@@ -1,4 +1,4 @@
-"""Rollbacks: a manifest in a bucket tells of a record that this database does not have."""
+"""Rollbacks: a manifest in a bucket names an audit entry that this database does not have."""
 
 from django.db import models
 from django.db.models import F, Q

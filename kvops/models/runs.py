@@ -1,4 +1,4 @@
-"""Durable work. The row is the truth; a queued task is only a doorbell."""
+"""Durable work. The row is the truth; a queued task is only a wake-up task."""
 
 from django.db import models
 from django.db.models import F, Q

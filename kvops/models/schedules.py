@@ -1,4 +1,4 @@
-"""Schedules: what is started by itself and when, and each time it was."""
+"""Schedules: work that starts by itself, and each time it did."""
 
 from django.db import models
 from django.db.models import Q

@@ -1,9 +1,14 @@
 """Notifications: an outbox that is written in the deciding transaction, and its delivery.
 
-`post` writes one row per recipient, in that recipient's language; once per recipient, event, subject and occasion,
-whoever posts again. `sweep` rings for what is due, a worker delivers: the row is claimed, the message is sent, the
-outcome is written. A message whose outcome nobody knows, because the worker died or no answer came, is sent again and
-says so: for these messages a repetition does less harm than silence.
+`post` writes one row per recipient (a person by mail, an environment's Slack channel), in that recipient's language.
+Unique constraints keep it to once per recipient, event, subject and occasion. `EVENTS` is the closed list of events
+and the roles they are sent to; a requester is never told of their own request.
+
+The sweep wakes a worker for due messages. The worker claims the row, sends the message and writes the outcome. A
+message that a service does not take is tried again after ever longer waits for a day. Then, and at once when it is
+refused, it is an alarm until a person has it sent again or gives it up (`/notifications/`). If the outcome is
+unknown, because the worker died or no answer came, the message is sent again. It says so and has the same number (and
+Message-ID): a repetition does less harm than silence.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
-"""The two ways out: Slack's incoming webhooks and mail. What went wrong is said in three words of our own.
+"""The two ways out: Slack's incoming webhooks and mail. Errors are reported in three words of our own.
 
-Neither service can be asked whether it has a message, so the difference between "it did not take it" and "nobody
-knows" is drawn here, once.
+Neither service can be asked whether it has a message, so the difference between "not taken" and "unknown" is drawn
+here, once.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Notifications: what was told to whom, what did not arrive, and another try."""
+"""Notifications: messages with their recipients, undelivered ones, and another try."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,7 @@
-"""What the overview shows: where everything stands, what waits, what is wrong. It counts no keys; the scans did."""
+"""The state of every environment for the overview: open work, waiting requests, alarms.
+
+It counts no keys; the scans did.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The first page: where everything stands and what waits for whom."""
+"""The first page: the state of every environment, and waiting work by person."""
 
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse

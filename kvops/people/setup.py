@@ -1,4 +1,4 @@
-"""Persons, their logins and roles: who may do what."""
+"""Persons, their logins and roles: the first set-up, and grants."""
 
 from allauth.account.models import EmailAddress
 from django.core.exceptions import ValidationError

@@ -1,4 +1,4 @@
-"""Notifications about runs: which ended, which failed, and who is told."""
+"""Messages about runs that finished or failed."""
 
 from collections.abc import Sequence
 

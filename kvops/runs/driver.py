@@ -1,4 +1,11 @@
-"""Runs from their birth to their end: created, driven step by step, stopped, resumed, rung for (design: runs)."""
+"""Runs: created, driven step by step, stopped, resumed (design: runs).
+
+Five starts without progress fail a run. A server or a database that fails is tried again after ever longer waits,
+twenty times since the last progress. These tries are counted apart from the starts, which protect from poisonous
+work. Progress is a checkpoint of finished work. An intent is no progress, nor is a checkpoint of unsent names, of
+planning, or of work that was rolled back (`no_further`). A deletion whose writer cannot connect thus fails after
+twenty tries, with everything settled. A resume gives a run all its starts and tries again.
+"""
 
 import logging
 import time

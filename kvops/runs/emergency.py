@@ -1,7 +1,9 @@
 """Emergency stop: one click, and nothing destructive is started or sent in an environment (design: runs).
 
-The one who presses and the one who sends lock the environment's row, so a chunk's intent is committed either before
-the stop, and is sent, or never. Releasing takes two people (`kvops.approvals.emergency_release`).
+A stop is a row per environment. Pressing it and committing a chunk's intent both lock the environment's row, so an
+intent comes either before the stop, and is sent, or never; a trigger refuses it besides. Sent names are still settled
+by reading, also if the stop is pressed while the next chunk is read; then the run ends as *stopped*. Releasing takes
+two people (`approvals.emergency_release`).
 """
 
 from django.utils.translation import gettext_lazy as _

@@ -1,4 +1,4 @@
-"""The kinds of run, and the functions that work on each."""
+"""The kinds of runs: the handler of each, and the hooks called in the transaction that finishes or resumes it."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,10 @@
 """The durable execution of work: leases, epochs, steps (design: runs).
 
-A handler is called with a `Lease`, works for about a step, and commits its progress with `lease.checkpoint()`,
-a transaction in which the lease is proven and renewed. It ends the step by passing `Again` (the next step is
-queued, or waits) or `Done` to its last checkpoint and returning None, or simply by returning one of them.
+A handler is called with a `Lease`, works for about a step, and commits its progress with `lease.checkpoint()`, a
+transaction in which the lease is proven and renewed. It ends the step by passing `Again` (the next step is queued, or
+waits) or `Done` to its last checkpoint and returning None, or simply by returning one of them.
+
+A process that is paused wakes up with a lease that is no longer trusted. Inside a changing call, the kernel ends it.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""How a step of a run ends: again, done, or with an error."""
+"""The ways in which a step ends: `Again`, `Done`, and the errors that fail, delay or stop a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""The sweep of runs: wake those that are due, close those that nobody works on."""
+"""Wakes due runs, and takes over runs whose lease ran out.
+
+A takeover waits for the lease and for the longest request that a paused owner could still have under way.
+"""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Runs: what was done and what is being done, with stop and another try."""
+"""Runs: finished and present work, with stop and another try."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required

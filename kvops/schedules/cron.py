@@ -1,7 +1,7 @@
-"""When a cron expression is due, and what it says in words.
+"""When a cron expression is due, and the expression in words.
 
-Due times are those of a clock on the wall. A time that does not exist, because the clocks are put forward, is due at
-the moment they are; one that exists twice, because they are put back, is due the first time. So each due time is due
+Due times are wall-clock times of the schedule's zone. A time that does not exist, because clocks are put forward, is
+due at that moment. One that exists twice, because clocks are put back, is due the first time. So each due time is due
 exactly once, and in order.
 """
 

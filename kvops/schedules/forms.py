@@ -1,4 +1,4 @@
-"""Which firings of a schedule to show, and what an operator says about it."""
+"""The filter of a schedule's firings, and an operator's change or pause of it."""
 
 from zoneinfo import available_timezones
 

@@ -1,8 +1,10 @@
-"""Schedules: work that starts by itself, each due time exactly once, and none missed without a word.
+"""Schedules: work that starts by itself, each due time exactly once, and none missed without a report.
 
-The sweep asks for what is due. In one transaction the due time is taken, which only one can, the job makes its runs,
-and the next due time is set. When the job refuses, that is what the due time came to. After downtime the newest due
-time is caught up, and the ones before it are counted and told; they are not made up for one by one.
+The sweep asks for due schedules. In one transaction the due time is taken (`Firing`, unique per schedule and due
+time), the job makes its runs, and the next due time is set. A sweep that dies in between has done nothing, and the
+next round does it. If a job refuses or breaks, it has done nothing either, and the firing has the reason. After
+downtime the newest due time is caught up once. The number of missed ones before it is in the firing, the audit log, a
+notification and on the page.
 """
 
 import logging

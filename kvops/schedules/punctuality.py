@@ -1,4 +1,7 @@
-"""Whether schedules do what they are there for: on time, late, overdue, and since when."""
+"""Whether schedules are on time, late or overdue, and since when.
+
+*Late* is a schedule whose newest due time did not succeed, *overdue* one whose due time before that did not either.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

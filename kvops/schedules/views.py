@@ -1,4 +1,4 @@
-"""Schedules: what starts by itself, when, whether it did, and the pause."""
+"""Schedules: work that starts by itself, when, whether it did, and the pause."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What is answered when something is not allowed."""
+"""The answers to a request that is not allowed."""
 
 from django.http import HttpRequest, HttpResponse
 from django.views.defaults import permission_denied

@@ -1,4 +1,4 @@
-"""The language of the pages, which is also that of the mails to whoever chose it."""
+"""The language of the pages, which is also the language of a person's mails."""
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponseBase

@@ -1,4 +1,4 @@
-"""What the shell around every page needs. Reads the namespaces, and only for the menu of somebody signed in."""
+"""The context of every page: menu, theme and version. Namespaces are read only for a signed-in person's menu."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""While the database contradicts a bucket, nobody changes anything by a click (`kvops.rollback`)."""
+"""While a bucket contradicts the database, every click that would change something is led back with the reason."""
 
 from collections.abc import Callable
 

@@ -1,11 +1,16 @@
-"""Knowing that the cluster works, and curing it when it stopped.
+"""Knowing that the cluster works, and restarting it when it stopped.
 
-Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23): it held the lock of the queue
-that all of them read, so the one that replaces it waits, too. Killing its monitor makes it forget every result. So
-`worker` restarts the cluster when one of its processes is gone, and whatever the reason, when nothing comes back from
-it although a canary is on its way. A worker that ends by itself, after `recycle` tasks or above `max_rss`, holds
-nothing any more; it says so and is not missed. `worker` also does the rounds of a sweep that is not seen any more; that
-either is missing is said by /readyz and on the overview.
+Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23): it held the lock of the
+queue. All workers read that queue, so its replacement waits too. Killing its monitor makes it forget every result. So
+`worker` restarts the cluster, after the steps under way, in two cases. One of its processes is gone, which is noticed
+within 2 seconds. Or a canary is on its way, no step is under way, and nothing has come back for 35 seconds, measured
+by the database's clock. The process that sends the canary also checks for it, so a canary that was never sent raises
+no alarm.
+
+A worker process ends by itself after 200 tasks (`recycle`) or above 600 MB (`max_rss`). It reports that through a
+pipe as its last act, and is replaced and not missed. `worker` also does the rounds of a sweep that has not been seen
+for 35 seconds, also while steps end. If `worker` itself is killed, the kernel tells its cluster, which ends its
+steps. Remains of a cluster that was damaged before are ended by systemd or Docker with the service.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Heartbeats of the processes: who was seen when, and who is missing."""
+"""Heartbeats of `worker` and `sweep`: `/readyz` and the overview name the missing one."""
 
 from django.db import connection
 from django.db.models.functions import Now

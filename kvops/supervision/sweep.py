@@ -1,4 +1,4 @@
-"""One round of the sweep."""
+"""The rounds of the sweep: wake due runs, take over lost ones, fire schedules, close expired requests."""
 
 from django.db import transaction
 from django.utils.module_loading import import_string

@@ -1,4 +1,4 @@
-"""What only the pages of keys show: `{% load keys %}`."""
+"""Parts of the pages of keys only: `{% load keys %}`."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What the menu counts: `{% load navigation %}`."""
+"""The counts in the menu: `{% load navigation %}`."""
 
 from django import template
 from django.template import Context

@@ -1,4 +1,4 @@
-"""What the password is asked for, and where one returns to: `{% load reauthentication %}`."""
+"""The reason why the password is asked for, and the page to return to: `{% load reauthentication %}`."""
 
 from django import template
 from django.http import HttpRequest

@@ -1,4 +1,4 @@
-"""What makes the product read-only, on every page: `{% load rollback %}`."""
+"""The banner of the read-only mode, on every page: `{% load rollback %}`."""
 
 from django import template
 from django.template import Context

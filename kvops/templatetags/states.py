@@ -1,4 +1,4 @@
-"""How each state of the product is shown: its word, its colour and its icon."""
+"""The word, the colour and the icon of each state of the product."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The building blocks of our pages: `{% load ui %}`."""
+"""The building blocks of every page: `{% load ui %}`."""
 
 import json
 import unicodedata

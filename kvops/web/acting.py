@@ -1,4 +1,4 @@
-"""A step that a person takes on a page: done and said, or refused, said and recorded."""
+"""A person's step on a page: done and confirmed, or refused, shown and recorded."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Tables as files: CSV for spreadsheets, JSON for programs, written while they are read. Pure: no database."""
+"""Tables as files: CSV for spreadsheets, JSON for programs, streamed while they are read. Pure: no database."""
 
 import csv
 import io

@@ -1,1 +1,1 @@
-"""Management commands of the record."""
+"""Management commands of the audit log."""

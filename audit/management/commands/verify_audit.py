@@ -1,8 +1,8 @@
-"""Check the audit record: every hash, every link, every sequence number.
+"""Check the audit log: every hash, every link, every sequence number.
 
-Exit 0 when nothing is wrong, 1 when something is, 2 for bad usage. ``--json`` prints one object:
-``ok`` (bool), ``entries`` (how many were read), ``head_sequence``, ``head_hash`` (hex), and
-``problems``: a list of ``{"sequence", "problem"}``, at most the first hundred.
+Exit 0 when nothing is wrong, 1 when something is, 2 for bad usage. ``--json`` prints one object: ``ok`` (bool),
+``entries`` (how many were read), ``head_sequence``, ``head_hash`` (hex), and ``problems``: a list of ``{"sequence",
+"problem"}``, at most the first hundred.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Go on with a database that the buckets contradict.
+"""Continue with a database that the buckets contradict.
 
 Exit 0 when it is accepted, 1 when nothing contradicts it or a bucket cannot be read, 2 for bad usage.
 """

@@ -1,9 +1,10 @@
-"""Copy the old clinic records of an environment in bulk, and prepare their deletion if asked.
+"""Export the clinic records of an environment in bulk, and prepare their deletion if asked.
 
-`dumping` says how it exits and what --json prints. `--delete` prepares a stage of a clean-up: the keys are listed and
-frozen, copied to R2, read back and checked against D1; with `--to-r2` that copy is the export. Nothing is deleted: an
-operator submits the stage at the address that is printed, another person approves. Exit 1 with the reason where it is
-not this environment's turn. `--json` then adds `stage` (its id), `state`, `names`, `generation` and `url`.
+`dump_command` describes the exit codes and the output of --json. `--delete` prepares a stage of a clean-up: the keys
+are listed and fixed, backed up to R2, verified and checked against D1; with `--to-r2` that backup is the export.
+Nothing is deleted: an operator submits the stage at the printed address, and another person approves. If it is not
+this environment's turn, the exit code is 1, with the reason. `--json` then adds `stage` (its id), `state`, `names`,
+`generation` and `url`.
 """
 
 import getpass

@@ -1,11 +1,11 @@
-"""Copy the tables of master data from D1, or from the team's own API, into a file or into R2.
+"""Export the tables of master data from D1, or from the team's own API, into a file or into R2.
 
-The number of rows of each table is shown first; on a terminal it is asked whether to go on, unless `--yes` or `--json`.
-Exit 0 when the copy is whole (in R2: verified too), 1 when it was refused, declined or failed, 2 for bad usage.
+The number of rows of each table is shown first. On a terminal it asks for confirmation, unless `--yes` or `--json`.
+Exit 0 when the export is whole (in R2: verified too), 1 when it was refused, declined or failed, 2 for bad usage.
 `--json` prints one object: `source`, `tables` (rows by dataset), `keys` (rows in all), `bytes`, `calls` (requests),
-`sha256` (of the file, or of the manifest), and with `--output`: `output`; with `--to-r2`: `generation` (its id),
-`objects`, `manifest` and `status`; with `--dry-run` `bytes` and `sha256` are null. The file is what
-`verify_masters --dataset` compares; the same rows are the same bytes.
+`sha256` (of the file, or of the manifest). With `--output` it adds `output`; with `--to-r2` it adds `generation` (its
+id), `objects`, `manifest` and `status`. With `--dry-run` `bytes` and `sha256` are null. The file is the one that
+`verify_masters --dataset` compares; the same rows give the same bytes.
 """
 
 import getpass

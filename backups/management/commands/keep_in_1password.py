@@ -1,4 +1,4 @@
-"""Keep a verified, encrypted copy in 1Password too: its object as a Document, the recovery steps in the notes.
+"""Keep a verified, encrypted backup in 1Password too: its object as a Document, the recovery steps in the notes.
 
 Needs the extra `onepassword` and a service account (OP_SERVICE_ACCOUNT_TOKEN). Exit 0 when the Document is there and
 was read back, 1 when it was refused or failed, 2 for bad usage.

@@ -1,6 +1,6 @@
-"""Copy the keys under one or more prefixes into a file for `wrangler kv bulk put`, or into R2.
+"""Write the keys under one or more prefixes into a file for `wrangler kv bulk put`, or back them up to R2.
 
-`dumping` says how it exits and what --json prints.
+`dump_command` describes the exit codes and the output of --json.
 """
 
 from argparse import ArgumentParser

@@ -1,9 +1,9 @@
-"""List the bucket of an environment and compare it with the copies; nothing is deleted.
+"""List the bucket of an environment and compare it with the backups; nothing is deleted.
 
-Exit 0 when everything belongs to a copy and is as it was written, or somebody said what it is; 1 when something needs a
-look, or the bucket cannot be listed; 2 for bad usage. `--json` prints one object: `environment`, `ok`, the number of
-objects by status: `known`, `unknown` (of no copy), `missing`, `changed`, `gone` (of no copy, and deleted), and
-`unfinished_uploads` (null where the store does not list them).
+Exit 0 when every object belongs to a backup unchanged, or has a person's note. Exit 1 when something needs attention,
+or the bucket cannot be listed; 2 for bad usage. `--json` prints one object: `environment`, `ok`, `unfinished_uploads`
+(null if the store does not list them), and the number of objects by status. The statuses are `known`, `unknown` (of
+no backup), `missing`, `changed`, `gone` (of no backup, and deleted).
 """
 
 import getpass

@@ -1,11 +1,11 @@
-"""Prepare putting keys of a copy back: freeze their names and compare each with what KV holds. Nothing is written.
+"""Prepare a restore of a backup's keys: fix their names and compare each with KV. Nothing is written.
 
-A signed-in operator submits it at the address that is printed, another person approves, the operator starts it.
-`--names` takes a file with one name a line, each a JSON string (as a clean-up's list of names is downloaded).
-Exit 0 when it is prepared, 1 when it was refused or failed, 2 for bad usage. `--json` prints one object: `restore` (its
-id, null after a dry run), `url`, `names`, `on_conflict`, and the counts `absent` (would be added), `equal`, `value`,
-`metadata` and `expiration` (there and different), `sensitive` (the same, but they cannot be overwritten), `expired` and
-`soon` (not put back).
+A signed-in operator submits it at the printed address, another person approves, the operator starts it. `--names`
+takes a file with one name a line, each a JSON string (the format of a clean-up's downloaded list of names). Exit 0
+when it is prepared, 1 when it was refused or failed, 2 for bad usage. `--json` prints one object: `restore` (its id,
+null after a dry run), `url`, `names`, `on_conflict`, and counts. The counts are `absent` (would be added), `equal`,
+`value`, `metadata` and `expiration` (existing and different), `sensitive` (also different, but never overwritten),
+`expired` and `soon` (not restored).
 """
 
 import getpass

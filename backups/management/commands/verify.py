@@ -1,4 +1,4 @@
-"""Compare one dataset of a file with D1 (see `verifying` for what --json prints)."""
+"""Compare one dataset of a file with D1 (`check_command` describes the output of --json)."""
 
 from argparse import ArgumentParser
 from typing import Any

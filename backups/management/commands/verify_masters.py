@@ -1,4 +1,4 @@
-"""Compare a dataset file with the D1 database of the masters (see `verifying` for what --json prints)."""
+"""Compare a dataset file with the D1 database of the masters (`check_command` describes the output of --json)."""
 
 from argparse import ArgumentParser
 from typing import Any

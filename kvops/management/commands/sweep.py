@@ -1,4 +1,4 @@
-"""Wake due runs, take over lost ones, close what expired. A process of its own."""
+"""Wake due runs, take over lost ones, close expired requests. A process of its own."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""Run a qcluster and restart it when it stopped executing tasks."""
+"""Run a qcluster and restart it when it stops executing tasks."""
 
 import signal
 import threading
