@@ -14,10 +14,9 @@ from backups.models.drills import Drill, DrilledBackup
 from backups.models.generations import Generation, GenerationEntry, GenerationPart, PlainDump
 from backups.models.integrity import Check, CheckRow, Difference
 from backups.models.investigations import Investigation
-from backups.models.pins import Pin
-from backups.models.prunes import PruneEntry, PruneRequest
 from backups.models.reappearances import Reappearance
 from backups.models.restores import Restore, RestoreChunk, RestoreEntry
+from backups.models.retention import Pin, PruneEntry, PruneRequest
 from backups.models.sharing import BackupShare
 
 __all__ = [

@@ -5,19 +5,17 @@ model lists its states and the allowed moves.
 """
 
 from kvops.models.approvals import ApprovalRequest, PreparedChange
-from kvops.models.budget import Budget, BudgetSpend
 from kvops.models.categories import Category, Family, PolicyVersion, Read
+from kvops.models.connections import Budget, BudgetSpend, DailyUse, Skew
 from kvops.models.emergency import EmergencyStop
 from kvops.models.environments import Database, Environment, Namespace, Scratch
 from kvops.models.inventory import Key, Scan, ScanCount, StagedKey, UnexplainedDeletion
 from kvops.models.notifications import Notification, NotificationEvent
 from kvops.models.people import Person, Role, RoleGrant, User
-from kvops.models.quota import DailyUse
 from kvops.models.references import ReferenceStatement
 from kvops.models.rollback import DatabaseRollback
 from kvops.models.runs import Heartbeat, Run
 from kvops.models.schedules import Firing, Schedule
-from kvops.models.skew import Skew
 
 __all__ = [
     "ApprovalRequest",
