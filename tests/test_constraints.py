@@ -1,4 +1,4 @@
-"""Each constraint and each rule of a trigger of our tables, broken once; the audit record's own are in tests/audit.
+"""Each constraint and each rule of a trigger of our tables, broken once; the audit log's own are in tests/audit.
 
 The catalog says what must be in the table. Exempt by kind: primary keys, NOT NULL, Django's own foreign keys,
 and the `>= 0` Django writes for positive integers.
@@ -52,10 +52,10 @@ from tests.constraints.copies import BackupsWorld
 from tests.constraints.estate import change, sql
 from tests.constraints.kvops_rows import (
     APPROVALS,
-    CONTRADICTION_ACCEPTED,
     ENVIRONMENTS,
     REQUEST_DECIDED,
     REQUEST_FROZEN,
+    ROLLBACK_ACCEPTED,
     ROLLBACK_FROZEN,
     ROLLBACKS,
     RUNS,
@@ -90,14 +90,14 @@ GENERATED = {
     "a run cannot go from % to %",
     "a stage cannot go from % to %",
     "a chunk cannot go from % to %",
-    "a copy cannot go from % to %",
+    "a backup cannot go from % to %",
     "a check cannot go from % to %",
     "a restore cannot go from % to %",
     "a chunk of a restore cannot go from % to %",
-    "a prune cannot go from % to %",
+    "a prune request cannot go from % to %",
     "the runs are never truncated",
     "the clean-ups are never truncated",
-    "copies and checks are never truncated",
+    "backups and checks are never truncated",
     "restores are never truncated",
     "the scratch namespaces are never truncated",
 }
@@ -128,7 +128,7 @@ FROZEN = [
         {*REQUEST_FROZEN, "standing_until"},
         {"state", "reason", "accepted", "starter_id", "used_at", *REQUEST_DECIDED},
     ),
-    (DatabaseRollback, {*ROLLBACK_FROZEN}, {*CONTRADICTION_ACCEPTED}),
+    (DatabaseRollback, {*ROLLBACK_FROZEN}, {*ROLLBACK_ACCEPTED}),
     (CleanupRequest, {*CLEANUP_FROZEN}, {"references_id", "ended_at", "ended_by", "completed_at"}),
     (Restore, {*restores_rows.FROZEN, *restores_rows.APPROVED_FOR}, restores_rows.MOVED),
     (
@@ -238,11 +238,11 @@ MODELS: dict[str, type[Model]] = {
     "a run": Run,
     "a stage": CleanupStage,
     "a chunk": CleanupChunk,
-    "a copy": Generation,
+    "a backup": Generation,
     "a check": Check,
     "a restore": Restore,
     "a chunk of a restore": RestoreChunk,
-    "a prune": PruneRequest,
+    "a prune request": PruneRequest,
 }
 
 
@@ -263,19 +263,19 @@ def made(world: BackupsWorld, name: str, before: str, after: str) -> Model:
     if name == "a restore":
         is_undo = (before, after) == ("preparing", "writing")
         return restores_rows.undo(world) if is_undo else restores_rows.restore(world, before)
-    if name == "a copy" and before in Generation.GOING:
+    if name == "a backup" and before in Generation.GOING:
         return world.going(before)
-    if name == "a copy" and after == "deleting":
-        copy = world.expired(before)
-        world.prune("deleting", of=copy)
-        return copy
+    if name == "a backup" and after == "deleting":
+        backup = world.expired(before)
+        world.prune("deleting", of=backup)
+        return backup
     kinds: dict[str, Callable[[str], Model]] = {
         "an approval request": world.approval,
         "a run": world.run,
         "a chunk": world.chunk,
-        "a copy": world.generation,
+        "a backup": world.generation,
         "a check": world.check,
-        "a prune": world.prune,
+        "a prune request": world.prune,
         "a chunk of a restore": lambda state: restores_rows.chunk(world, state),
     }
     return kinds[name](before)

@@ -1,4 +1,4 @@
-"""The table's other half: copies, checks, clean-ups."""
+"""The table's other half: backups, checks, clean-ups."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from tests.constraints.copies import BackupsWorld
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 
-# What a copy is: every column, also while it goes on to be found damaged.
+# What a backup is: every column, also while it goes on to be found damaged.
 GENERATION_FROZEN: dict[str, object] = {
     "id": 0,
     "environment_id": 0,
@@ -58,19 +58,19 @@ CHECK_FROZEN: dict[str, object] = {
     "finished_at": EPOCH,
 }
 GENERATION_EDITED, CONTENTS = (
-    "what a finished copy is of cannot be edited",
-    "the contents of a finished copy cannot be edited",
+    "what a finished backup is of cannot be edited",
+    "the contents of a finished backup cannot be edited",
 )
-TWO = "a copy is encrypted to two recipients at least"
+TWO = "a backup is encrypted to two recipients at least"
 GENERATIONS = [
     *columns(GENERATION_EDITED, lambda w: w.generation("complete"), GENERATION_FROZEN, {"status": "damaged"}),
     *columns(GENERATION_EDITED, lambda w: w.generation("partial"), GENERATION_FROZEN),
-    RowAttempt("a copy starts as writing", lambda w: again(w.generation(), stem="other", run=w.run())),
+    RowAttempt("a backup starts as writing", lambda w: again(w.generation(), stem="other", run=w.run())),
     RowAttempt(
-        "a copy is never deleted", lambda w: Generation.objects.filter(pk=w.generation().pk)._raw_delete("default")
+        "a backup is never deleted", lambda w: Generation.objects.filter(pk=w.generation().pk)._raw_delete("default")
     ),
     RowAttempt(
-        "a copy is never kept for a shorter time",
+        "a backup is never kept for a shorter time",
         lambda w: change(w.generation(), retain_until=F("retain_until") - HOUR),
     ),
     RowAttempt(CONTENTS, lambda w: again(w.backed_up_name("complete"), index=1, name="b"), "one name more"),
@@ -202,8 +202,8 @@ PROVED: dict[str, object] = {
     "first_listing_at": EPOCH,
     "second_listing_at": EPOCH,
 }
-NOT_BY_THIS_BACKUP, NOT_BY_THIS_REQUEST = "a stage is not % by this copy", "a stage is not % by this request"
-CHECKED_BY = "a stage is checked by a passed check of its copy"
+NOT_BY_THIS_BACKUP, NOT_BY_THIS_REQUEST = "a stage is not % by this backup", "a stage is not % by this request"
+CHECKED_BY = "a stage is checked by a passed check of its backup"
 DELETED_BY = "a stage is deleted by the run of its approval"
 
 
@@ -244,10 +244,10 @@ def other_name(w: BackupsWorld) -> None:
 
 
 SHARED: dict[str, object] = {"place": "x", "by_id": 0, "at": EPOCH, "generation_id": 0}
-ITS_MESSAGE = "a copy is shared by its own message, which was delivered"
+ITS_MESSAGE = "a backup is shared by its own message, which was delivered"
 SHARES = [
-    *columns("how a copy was shared cannot be edited", lambda w: w.share(), SHARED),
-    RowAttempt("what was said of a copy is never deleted", lambda w: w.share().delete()),
+    *columns("how a backup was shared cannot be edited", lambda w: w.share(), SHARED),
+    RowAttempt("what was said of a backup is never deleted", lambda w: w.share().delete()),
     RowAttempt(ITS_MESSAGE, lambda w: by_message(w, state="waiting"), "waiting"),
     RowAttempt(ITS_MESSAGE, lambda w: by_message(w, subject="x"), "of another"),
     RowAttempt(ITS_MESSAGE, lambda w: by_message(w, event="x"), "of something else"),
@@ -258,7 +258,7 @@ SHARES = [
 
 
 def by_message(w: BackupsWorld, **values: object) -> None:
-    """A copy shared by a message with these differences."""
+    """A backup shared by a message with these differences."""
     generation = w.generation()
     told = {"event": "backup.for_deletion", "subject": f"generation:{generation.pk}", "state": "delivered", **values}
     at = Now() if told["state"] == "delivered" else None
@@ -267,14 +267,14 @@ def by_message(w: BackupsWorld, **values: object) -> None:
 
 
 def shared(w: BackupsWorld) -> CleanupStage:
-    """A checked stage whose copy was shared."""
+    """A checked stage whose backup was shared."""
     stage = w.stage("checked")
     w.share(generation=stage.generation)
     return stage
 
 
 def unshared(w: BackupsWorld) -> None:
-    """A submit of a stage whose copy nobody shared."""
+    """A submit of a stage whose backup nobody shared."""
     stage = w.stage("checked")
     change(stage, state="submitted", approval=w.approval(subject=f"stage:{stage.pk}"), scope_digest=SHA)
 
@@ -320,7 +320,7 @@ STAGES = [
     RowAttempt(NOT_BY_THIS_BACKUP, lambda w: w.move(backed_up(w, "complete"), "verified"), "not read back"),
     RowAttempt(CHECKED_BY, lambda w: checked(w, "failed"), "failed"),
     RowAttempt(CHECKED_BY, lambda w: checked(w, "pending"), "not finished"),
-    RowAttempt(CHECKED_BY, lambda w: checked(w, generation=w.generation()), "of another copy"),
+    RowAttempt(CHECKED_BY, lambda w: checked(w, generation=w.generation()), "of another backup"),
     RowAttempt("a legacy family is submitted after its check", lambda w: w.move(w.stage("verified"), "submitted")),
     RowAttempt(ONE_NAME, lambda w: w.move(w.stage("verified", category="settings", names=2), "submitted"), "two names"),
     RowAttempt(ONE_NAME, other_name, "another name"),
@@ -338,7 +338,7 @@ STAGES = [
     RowAttempt("stage_frozen_has_names_digest", lambda w: w.move(w.stage(), "frozen", frozen_at=None), "time"),
     RowAttempt("stage_backed_up_has_a_generation", lambda w: change(w.stage("frozen"), state="backed_up")),
     RowAttempt("stage_checked_has_a_check", lambda w: change(w.stage("verified"), state="checked")),
-    RowAttempt("a stage is submitted only when its copy was shared", unshared),
+    RowAttempt("a stage is submitted only when its backup was shared", unshared),
     RowAttempt("stage_submitted_has_an_approval", lambda w: change(shared(w), state="submitted")),
     RowAttempt("stage_deleting_has_a_run", lambda w: w.move(w.stage("approved"), "deleting", run=None)),
     RowAttempt("stage_confirmed_has_two_listings", lambda w: listed(w, first_listing_at=None), "no first"),
@@ -365,7 +365,7 @@ def reopen(w: BackupsWorld, **over: object) -> None:
 
 
 def backed_up(w: BackupsWorld, status: str, **values: object) -> CleanupStage:
-    """A stage with such a copy."""
+    """A stage with such a backup."""
     stage = w.stage("frozen")
     w.move(stage, "backed_up", generation=w.generation(status, **values))
     return stage
@@ -425,9 +425,9 @@ CHUNKS = [
     RowAttempt("chunk_at_most_1000", lambda w: w.chunk(last_index=1000), "1001"),
     RowAttempt("chunk_at_most_1000", lambda w: w.chunk(last_index=-1), "none"),
     RowAttempt("exception_once_per_name", lambda w: again(w.exception())),
-    RowAttempt("what became of a name cannot be edited", lambda w: w.exception().delete(), "deleted"),
+    RowAttempt("the result of a name cannot be edited", lambda w: w.exception().delete(), "deleted"),
     RowAttempt(
-        "what became of a name cannot be edited", lambda w: change(w.exception("alive"), outcome="vanished"), "edited"
+        "the result of a name cannot be edited", lambda w: change(w.exception("alive"), outcome="vanished"), "edited"
     ),
 ]
 
@@ -441,12 +441,12 @@ REAPPEARED: dict[str, object] = {
 }
 ACKNOWLEDGED: dict[str, object] = {"note": "x", "acknowledged_by_id": 0, "acknowledged_at": EPOCH}
 REAPPEARANCES = [
-    *columns("what was found again cannot be edited", lambda w: w.reappearance(), REAPPEARED),
+    *columns("what reappeared cannot be edited", lambda w: w.reappearance(), REAPPEARED),
     *columns("an acknowledgement cannot be edited", lambda w: w.acknowledged(), ACKNOWLEDGED),
-    RowAttempt("a key that was found again is never forgotten", lambda w: w.reappearance().delete()),
-    RowAttempt("only a name of the stage is found again", lambda w: again(w.reappearance(), index=1), "another place"),
-    RowAttempt("only a name of the stage is found again", lambda w: again(w.reappearance(), name="b"), "another name"),
-    RowAttempt("what is found again was not acknowledged before", lambda w: again(w.acknowledged())),
+    RowAttempt("a key that reappeared is never forgotten", lambda w: w.reappearance().delete()),
+    RowAttempt("only a name of the stage reappears", lambda w: again(w.reappearance(), index=1), "another place"),
+    RowAttempt("only a name of the stage reappears", lambda w: again(w.reappearance(), name="b"), "another name"),
+    RowAttempt("what reappeared was not acknowledged before", lambda w: again(w.acknowledged())),
     RowAttempt("reappearance_once_per_name", lambda w: again(w.reappearance())),
     RowAttempt("reappearance_acknowledged_with_a_note", lambda w: change(w.reappearance(), note="x"), "only a note"),
     RowAttempt(

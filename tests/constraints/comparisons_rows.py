@@ -1,4 +1,4 @@
-"""The table's part about comparisons of copies."""
+"""The table's part about comparisons of backups."""
 
 from django.db.models.functions import Now
 
@@ -16,13 +16,13 @@ def comparison(w: BackupsWorld, **values: object) -> Comparison:
 
 
 def with_itself(w: BackupsWorld) -> None:
-    """A copy against itself."""
+    """A backup against itself."""
     generation = w.generation()
     comparison(w, generation=generation, other=generation)
 
 
 def twice(w: BackupsWorld) -> None:
-    """The same two copies once more."""
+    """The same two backups once more."""
     two = {"generation": w.generation(), "other": w.generation()}
     comparison(w, **two)
     comparison(w, **two)

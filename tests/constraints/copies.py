@@ -1,4 +1,4 @@
-"""Copies, checks and clean-ups in every state."""
+"""Backups, checks and clean-ups in every state."""
 
 from datetime import timedelta
 
@@ -51,7 +51,7 @@ OLD = Now() - timedelta(days=40)
 
 
 class BackupsWorld(Prerequisites):
-    """The estate and what is copied and cleaned up in it."""
+    """The environments and what is backed up and cleaned up in them."""
 
     def dataset(self) -> Dataset:
         """A dataset."""
@@ -59,7 +59,7 @@ class BackupsWorld(Prerequisites):
         return Dataset.objects.create(name=name, binding="SETTINGS", prefix=f"{name}:", fields={})
 
     def generation(self, status: str = "verified", /, **values: object) -> Generation:
-        """A copy with this status."""
+        """A backup with this status."""
         made: dict[str, object] = {
             "environment": self.environment,
             "namespace": self.namespace,
@@ -79,14 +79,14 @@ class BackupsWorld(Prerequisites):
         return generation
 
     def expired(self, status: str = "verified", /, **values: object) -> Generation:
-        """A copy that may be deleted by its age, and a newer verified one."""
+        """A backup that may be deleted by its age, and a newer verified one."""
         old = {"started_at": OLD, "finished_at": OLD, "retain_until": OLD + timedelta(days=14)}
         found = self.generation("writing") if status == "writing" else self.generation(status, **{**old, **values})
         self.generation()
         return found
 
     def prune(self, state: str = "collected", /, *, of: Generation | None = None, **values: object) -> PruneRequest:
-        """A prune in this state, of one copy."""
+        """A prune request in this state, of one backup."""
         made = {"environment": self.environment, "reason": "x", "generations": 1, "objects_total": 2}
         found = PruneRequest.objects.create(**{**made, "objects_sha256": SHA, "requested_by": self.operator, **values})
         PruneEntry.objects.create(
@@ -97,7 +97,7 @@ class BackupsWorld(Prerequisites):
         return found
 
     def prune_of_another(self) -> PruneRequest:
-        """A prune of production that is under way."""
+        """A prune request of production that is under way."""
         mine, self.environment = self.environment, self.production
         try:
             return self.prune("deleting")
@@ -105,7 +105,7 @@ class BackupsWorld(Prerequisites):
             self.environment = mine
 
     def advance_prune(self, found: PruneRequest, state: str, **values: object) -> None:
-        """The prune goes on to this state, with all it needs for that."""
+        """The prune request goes on to this state, with all it needs for that."""
         needed: dict[str, object] = {}
         if state == "submitted":
             needed = {"approval": self.approval(kind="delete_generations", subject=f"prune:{found.pk}")}
@@ -120,7 +120,7 @@ class BackupsWorld(Prerequisites):
         found.refresh_from_db()
 
     def going(self, status: str = "deleting") -> Generation:
-        """A copy that is being deleted, or is gone."""
+        """A backup that is being deleted, or is gone."""
         found = self.expired()
         self.prune("deleting", of=found)
         for step in ["deleting", "deleted"][: ["deleting", "deleted"].index(status) + 1]:
@@ -153,7 +153,7 @@ class BackupsWorld(Prerequisites):
         return BucketProtection.objects.create(environment=self.environment, of="b", lock="held", read_at=Now())
 
     def part(self, status: str = "writing") -> GenerationPart:
-        """A data object of a copy with this status."""
+        """A data object of a backup with this status."""
         part = GenerationPart.objects.create(
             generation=self.generation("writing"), number=1, size=1, keys=1, first_index=0, last_index=0
         )
@@ -161,18 +161,18 @@ class BackupsWorld(Prerequisites):
         return part
 
     def backed_up_name(self, status: str = "writing") -> GenerationEntry:
-        """A name of a copy with this status."""
+        """A name of a backup with this status."""
         entry = GenerationEntry.objects.create(generation=self.generation("writing"), index=0, name="a:1")
         self.finish(entry.generation, status)
         return entry
 
     def finish(self, generation: Generation, status: str) -> None:
-        """The copy goes on from being written to this status."""
+        """The backup goes on from being written to this status."""
         for step in GENERATION_PATHS.get(status, []):
             change(generation, **self.to(Generation, step))
 
     def share(self, **values: object) -> BackupShare:
-        """What a person says of where a copy was shared."""
+        """What a person says of where a backup was shared."""
         generation = values.pop("generation", None) or self.generation()
         return BackupShare.objects.create(**{"generation": generation, "place": "#team", "by": self.operator, **values})
 
@@ -268,7 +268,7 @@ class BackupsWorld(Prerequisites):
         return CleanupException.objects.create(stage=self.stage("deleting"), index=0, name="a:1", outcome=outcome)
 
     def reappearance(self) -> Reappearance:
-        """A deleted name that is there again."""
+        """A deleted name that reappeared."""
         entry = self.entry("deleting")
         return Reappearance.objects.create(stage=entry.stage, index=entry.index, name=entry.name, same=True)
 

@@ -38,13 +38,13 @@ def drill(w: BackupsWorld, **values: object) -> Drill:
 
 
 def drilled_backup(w: BackupsWorld, **values: object) -> DrilledBackup:
-    """A copy that is rehearsed."""
+    """A backup of a drill."""
     made = {"drill": drill(w), "generation": w.generation(), "number": 1, "keys": 1, "bytes": 1, "last_index": 0}
     return DrilledBackup.objects.create(**{**made, **values})
 
 
 def twice(w: BackupsWorld, **values: object) -> None:
-    """A second copy of the same drill."""
+    """A second backup of the same drill."""
     first = drilled_backup(w)
     drilled_backup(w, **{"drill": first.drill, "number": 2, **{name: getattr(first, name) for name in values}})
 

@@ -1,4 +1,4 @@
-"""The table's part about investigations and the approvals under which their copies go."""
+"""The table's part about investigations and the approvals under which their backups go."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ MOVED = {"closed_at", "closed_by_id", "closed_because", "run_id", "over_at"}
 
 
 def backed_up(w: BackupsWorld, **values: object) -> Generation:
-    """A verified copy that was made for an investigation."""
+    """A verified backup that was made for an investigation."""
     return w.generation(**{"purpose": "investigation", "category": "cache", **values})
 
 
@@ -58,13 +58,13 @@ def asked(w: BackupsWorld, made: Investigation, state: str = "approved", /, **va
 
 
 def ending(w: BackupsWorld, made: Investigation, state: str = "approved", /, **values: object) -> Run:
-    """The run that deletes its copy, at work."""
+    """The run that deletes its backup, at work."""
     carried = {**w.used(asked(w, made, state)), "kind": "prune_investigation", "started_by": None}
     return w.run("running", **{**carried, **values})
 
 
 def going(w: BackupsWorld, made: Investigation) -> None:
-    """The begin of the deletion of its copy."""
+    """The begin of the deletion of its backup."""
     change(made, run=ending(w, made))
     change(made.generation, status="deleting")
 
@@ -107,12 +107,12 @@ def same_run(w: BackupsWorld) -> None:
     change(second, run=run)
 
 
-NEEDS = "the copy of an investigation goes under an approval that stands for it, by another person"
-GOES = "the copy of an investigation is deleted at its end, by the run of its approval"
+NEEDS = "the backup of an investigation goes under an approval that stands for it, by another person"
+GOES = "the backup of an investigation is deleted at its end, by the run of its approval"
 EDITED = "what an investigation is of cannot be edited"
 THIRTY = "investigation_ends_within_30_days"
 BY_WHOM = "investigation_closed_by_whom_and_why"
-OWN = "an investigation has a copy of its own"
+OWN = "an investigation has a backup of its own"
 INVESTIGATIONS = [
     RowAttempt("investigation_has_a_name", lambda w: investigation(w, title=""), "no name"),
     RowAttempt("investigation_has_a_name", lambda w: investigation(w, reason=""), "no reason"),
@@ -122,14 +122,14 @@ INVESTIGATIONS = [
     RowAttempt(BY_WHOM, lambda w: change(investigation(w), **{**closing(w), "closed_because": ""}), "no reason"),
     RowAttempt(BY_WHOM, lambda w: change(investigation(w), closed_because="x"), "not closed"),
     RowAttempt("an investigation starts open", lambda w: investigation(w, **closing(w))),
-    RowAttempt(OWN, lambda w: investigation(w, generation=w.generation()), "a routine copy"),
+    RowAttempt(OWN, lambda w: investigation(w, generation=w.generation()), "a routine backup"),
     RowAttempt(OWN, lambda w: investigation(w, environment=w.production), "another environment"),
     *columns(EDITED, investigation, FROZEN),
     RowAttempt(EDITED, lambda w: change(closed(w), closed_because="y"), "why it was closed"),
     RowAttempt(EDITED, lambda w: change(closed(w), closed_at=F("closed_at") - DAY), "when it was closed"),
     RowAttempt(EDITED, begun_again, "its run"),
     RowAttempt(EDITED, another_run, "its run at work"),
-    RowAttempt("an investigation whose copy is there is not over", lambda w: change(closed(w), over_at=Now())),
+    RowAttempt("an investigation whose backup is there is not over", lambda w: change(closed(w), over_at=Now())),
     RowAttempt(
         "an investigation is never deleted", lambda w: Investigation.objects.filter(pk=investigation(w).pk).delete()
     ),
@@ -138,7 +138,7 @@ INVESTIGATIONS = [
         lambda w: investigation(w, generation=investigation(w).generation),
     ),
     RowAttempt("backups_investigation_run_id_key", same_run),
-    RowAttempt("the copy of an investigation is not pinned", lambda w: w.pin(generation=backed_up(w))),
+    RowAttempt("the backup of an investigation is not pinned", lambda w: w.pin(generation=backed_up(w))),
     RowAttempt(GOES, lambda w: going(w, investigation(w)), "too early"),
     RowAttempt(GOES, lambda w: change(closed(w).generation, status="deleting"), "no run"),
     RowAttempt(GOES, by_the_run_of_another, "the run of another"),

@@ -1,4 +1,4 @@
-"""Half of the table: requests, runs, the estate."""
+"""Half of the table: requests, runs, environments."""
 
 from hashlib import sha256
 
@@ -142,11 +142,11 @@ ROLLBACK_FROZEN: dict[str, object] = {
     "our_hash": "x",
     "found_at": EPOCH,
 }
-CONTRADICTION_ACCEPTED: dict[str, object] = {"accepted_at": Now(), "accepted_by": "cli:x", "reason": "x"}
+ROLLBACK_ACCEPTED: dict[str, object] = {"accepted_at": Now(), "accepted_by": "cli:x", "reason": "x"}
 ROLLBACKS = [
-    *columns("a rollback cannot be edited", lambda w: w.rollback(), ROLLBACK_FROZEN, CONTRADICTION_ACCEPTED),
+    *columns("a rollback cannot be edited", lambda w: w.rollback(), ROLLBACK_FROZEN, ROLLBACK_ACCEPTED),
     RowAttempt("a rollback cannot be edited", lambda w: accept(accept(w.rollback())), "twice"),
-    RowAttempt("a rollback starts in force", lambda w: w.rollback(**CONTRADICTION_ACCEPTED)),
+    RowAttempt("a rollback starts in force", lambda w: w.rollback(**ROLLBACK_ACCEPTED)),
     RowAttempt("a rollback is never deleted", lambda w: w.rollback().delete()),
     RowAttempt("rollback_one_per_environment", lambda w: again(w.rollback())),
     RowAttempt("rollback_is_one", lambda w: w.rollback(our_hash=SHA)),
@@ -160,7 +160,7 @@ ROLLBACKS = [
 
 def accept(rollback: DatabaseRollback) -> DatabaseRollback:
     """Accepted by somebody."""
-    change(rollback, **CONTRADICTION_ACCEPTED)
+    change(rollback, **ROLLBACK_ACCEPTED)
     return rollback
 
 
@@ -191,12 +191,12 @@ RUNS = [
         lambda w: w.run(**{**w.used(w.approval("used")), "kind": "scan"}),
     ),
     RowAttempt(
-        "a restore needs an approval to put keys back into its environment",
+        "a restore needs an approval to restore keys into its environment",
         lambda w: w.run(**{**w.used(w.approval("used")), "kind": "restore"}),
         "approval of something else",
     ),
     RowAttempt(
-        "a restore needs an approval to put keys back into its environment",
+        "a restore needs an approval to restore keys into its environment",
         lambda w: w.restoring(environment=None),
         "another environment",
     ),

@@ -117,7 +117,7 @@ def undo_of(w: BackupsWorld, state: str) -> None:
 
 
 def of_production(w: BackupsWorld) -> Generation:
-    """A verified copy of production's keys."""
+    """A verified backup of production's keys."""
     change(w.production, production=True)
     return w.generation(environment=w.production, namespace=w.namespace_of_production)
 
@@ -172,11 +172,11 @@ APPROVED_FOR: dict[str, object] = {
     "approval_id": 0,
 }
 MOVED = {"state", "run_id", "safety_id", "written", "equal", "left", "finished_at", "returned_because"}
-OF_A_VERIFIED = "a restore is of a verified copy, into the same binding"
+OF_A_VERIFIED = "a restore is of a verified backup, into the same binding"
 BY_A_RULE = "the keys of production go into another environment by a rule only"
 NOT_BY_THIS_REQUEST = "a restore is not % by this request"
 UNDO_BY = "an undo is written by a run of the approval of its deletion"
-NAMES_FROZEN, RESTORED = "the names of a restore are frozen", "what became of a restored name cannot be edited"
+NAMES_FROZEN, RESTORED = "the names of a restore are frozen", "the result of a restored name cannot be edited"
 CHUNK_RANGE: dict[str, object] = {
     "id": 0,
     "restore_id": 0,

@@ -1,0 +1,78 @@
+"""The rules of the database for the audit log: entries are only added, each continues the head of the chain.
+
+The application can neither change an entry, nor choose a sequence number, nor fork the chain, nor date an entry ahead
+of the database's clock. The owner of the tables could switch the triggers off: the verification of the log finds that.
+Dropping a function with CASCADE drops its triggers.
+"""
+
+from django.db import migrations
+
+# The head before the first entry. Triggers keep it from now on, so it is written first and removed last.
+HEAD = """
+INSERT INTO audit_head (id, seq, hash, at)
+VALUES (1, 0, decode(repeat('00', 32), 'hex'), to_timestamp(0));
+"""
+
+# An entry is never changed or removed, and the head is never added, removed or emptied.
+APPEND_ONLY = """
+CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'The audit log is append-only: % on % is refused.', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER audit_entry_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entry
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+CREATE TRIGGER audit_head_stays BEFORE INSERT OR DELETE OR TRUNCATE ON audit_head
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
+"""
+
+# An entry moves the head with the rights of the tables' owner, so the application needs no right to move it.
+# It fires after the insert: a row that is not stored (ON CONFLICT DO NOTHING) cannot move the head.
+ENTRIES = """
+CREATE FUNCTION audit_entry_continues_head() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF NEW.row_hash <> sha256(NEW.prev_hash || NEW.canonical) THEN
+        RAISE EXCEPTION 'Audit entry %: row_hash is not the hash of its bytes.', NEW.seq
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    UPDATE audit_head SET seq = NEW.seq, hash = NEW.row_hash, at = NEW.at
+     WHERE seq = NEW.seq - 1 AND hash = NEW.prev_hash
+       AND NEW.at BETWEEN at AND greatest(at, clock_timestamp());
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'Audit entry % does not continue the head of the chain.', NEW.seq
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit_entry_continues_head AFTER INSERT ON audit_entry
+    FOR EACH ROW EXECUTE FUNCTION audit_entry_continues_head();
+"""
+
+# The head moves by one entry at a time, to that entry.
+HEAD_MOVES = """
+CREATE FUNCTION audit_head_follows_entry() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.id = OLD.id AND NEW.seq = OLD.seq + 1 AND EXISTS (
+        SELECT FROM audit_entry
+         WHERE seq = NEW.seq AND prev_hash = OLD.hash AND row_hash = NEW.hash AND at = NEW.at
+    ) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'The head of the audit chain moves only with a new entry.'
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER audit_head_follows_entry BEFORE UPDATE ON audit_head
+    FOR EACH ROW EXECUTE FUNCTION audit_head_follows_entry();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("audit", "0001_initial")]
+
+    operations = [
+        migrations.RunSQL(HEAD, "DELETE FROM audit_head;"),
+        migrations.RunSQL(APPEND_ONLY, "DROP FUNCTION audit_refuse CASCADE;"),
+        migrations.RunSQL(ENTRIES, "DROP FUNCTION audit_entry_continues_head CASCADE;"),
+        migrations.RunSQL(HEAD_MOVES, "DROP FUNCTION audit_head_follows_entry CASCADE;"),
+    ]
