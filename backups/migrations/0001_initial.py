@@ -276,7 +276,7 @@ class Migration(migrations.Migration):
                 ('generation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='drilled', to='backups.generation')),
             ],
             options={
-                'verbose_name_plural': 'drilled copies',
+                'verbose_name_plural': 'drilled backups',
             },
         ),
         migrations.AddField(

@@ -73,7 +73,7 @@ class DrilledBackup(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name_plural = "drilled copies"
+        verbose_name_plural = "drilled backups"
         constraints = [
             models.UniqueConstraint(fields=["drill", "number"], name="drilled_backup_number_once"),
             models.UniqueConstraint(fields=["drill", "generation"], name="drilled_backup_once"),
