@@ -119,7 +119,7 @@ def check_template(template: str) -> None:
     if any(spec or conversion for _, _, spec, conversion in pieces):
         raise LayoutError(f"The key template {template!r} may not format its placeholders.")
     if not fields & {"timestamp", "date"}:
-        raise LayoutError(f"The key template {template!r} needs {{timestamp}} or {{date}}: two copies would collide.")
+        raise LayoutError(f"The key template {template!r} needs {{timestamp}} or {{date}}: two backups would collide.")
     if not all(_LITERAL.fullmatch(literal) for literal, _, _, _ in pieces):
         raise LayoutError(f"The key template {template!r} may hold A-Z a-z 0-9 / _ . - and placeholders only.")
     if any(segment in ("", ".", "..") for segment in template.split("/")):

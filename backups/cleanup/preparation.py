@@ -174,7 +174,7 @@ def backup_finished(run: Run) -> None:
     actor = log.Actor(run.started_by_id, run.actor)
     if generation.status != Generation.Status.COMPLETE:
         note_blocked(
-            stage, f"The copy is partial: {generation.vanished} keys vanished while it was made. Scan and freeze again."
+            stage, f"The backup is partial: {generation.vanished} keys vanished while it was made. Scan, then fix the list of keys again."
         )
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)
@@ -193,7 +193,7 @@ def verify_finished(run: Run) -> None:
     generation = generation_of(stage)
     actor = log.Actor(run.started_by_id, run.actor)
     if generation.status != Generation.Status.VERIFIED:
-        send_back(stage, actor=actor, because=f"The copy is damaged: {generation.problem}"[:1000])
+        send_back(stage, actor=actor, because=f"The backup is damaged: {generation.problem}"[:1000])
         return
     if stage.state != State.BACKED_UP:
         return

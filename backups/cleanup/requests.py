@@ -260,7 +260,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         digest = cleanup_evidence.evidence_digest(mine)
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, digest=digest, by=by)
-    stale = "What would be deleted is no longer what was approved."
+    stale = "The keys to delete differ from the approved ones."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise CleanupRefused(_("The keys to delete differ from the approved ones. Prepare the stage again."))
 

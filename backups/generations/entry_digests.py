@@ -25,12 +25,12 @@ class Marks:
         """The digests of the entry at this index. Raises RunError when they are not beside the copy, and StoreError."""
         part = next((part for part in self._parts if part.first_index <= index <= part.last_index), None)
         if part is None:
-            raise RunError("backup_damaged", "The copy has no part that holds this entry. Verify the copy again.")
+            raise RunError("backup_damaged", "The backup has no part with this entry. Verify the backup again.")
         if part != self._part:
             self._part, self._lines = part, self._read(part)
         found = self._lines.get(digest)
         if found is None:
-            sentence = f"The digests beside {part.object_key} are not those of the copy. Verify the copy again."
+            sentence = f"The digests beside {part.object_key} are not those of the backup. Verify the backup again."
             raise RunError("backup_damaged", sentence)
         return found
 
@@ -42,6 +42,6 @@ class Marks:
                 for line in archive.read_digests(self._store.get(stored["digests_key"])):
                     lines[bytes.fromhex(line.entry)] = line
             except (archive.Damaged, ObjectMissing) as problem:
-                sentence = f"The digests of the copy cannot be read: {problem} Verify it again."
+                sentence = f"The digests of the backup cannot be read: {problem} Verify it again."
                 raise RunError("backup_damaged", sentence) from problem
         return lines

@@ -89,7 +89,7 @@ class GenerationReader:
             else:
                 raise self._damaged(one)
         except (archive.Damaged, ObjectMissing) as problem:
-            raise RunError("backup_damaged", f"The copy cannot be read: {problem} Verify it again.") from problem
+            raise RunError("backup_damaged", f"The backup cannot be read: {problem} Verify it again.") from problem
         if entry.name != one.name or entry_digest(entry, self._key) != one.digest:
             raise self._damaged(one)
         return entry

@@ -135,7 +135,7 @@ def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:
     return approval_gate.submit(
         KIND,
         subject=investigation.subject,
-        title=f"Delete the copy of investigation {investigation.title!r} in {investigation.environment.name}",
+        title=f"Delete the backup of investigation {investigation.title!r} in {investigation.environment.name}",
         evidence=investigation_rule(investigation),
         requester=by,
         environment=investigation.environment,

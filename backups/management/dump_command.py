@@ -64,7 +64,7 @@ class DumpCommand(BaseCommand):
         if outcome.get("vanished"):
             raise CommandError(f"{outcome['vanished']} keys vanished while they were copied. Copy again.")
         if outcome.get("status") == Generation.Status.DAMAGED:
-            raise CommandError("The copy is damaged: it was not read back as it was written. Copy again.")
+            raise CommandError("The backup is damaged: R2 returned other bytes than were written. Export again.")
 
     def _back_up(
         self, namespace: Namespace, prefixes: Sequence[str], actor: Actor, options: dict[str, Any]

@@ -114,7 +114,7 @@ class D1Source:
         if query(dataset.keyless_sql(1), ()):
             raise RunError(
                 "no_keys",
-                f"Rows of {dataset.table} have no value in a column of the key, so a copy cannot hold them: correct the"
+                f"Rows of {dataset.table} have no value in a column of the key, so a backup cannot hold them: correct the"
                 " table or the dataset.",
             )
         place, last = Beginning(), False

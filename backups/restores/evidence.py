@@ -15,7 +15,7 @@ FORMAT = 1
 def title(restore: Restore) -> str:
     """One line for lists: how many, from which copy, where to."""
     where = f"{restore.environment.name} {restore.namespace.title}"
-    return f"Put {restore.names} keys of copy {restore.generation_id} back into {where}"
+    return f"Restore {restore.names} keys of backup {restore.generation_id} into {where}"
 
 
 def build(restore: Restore) -> dict[str, object]:

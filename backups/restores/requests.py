@@ -112,7 +112,7 @@ def start(restore: Restore, *, by: Person) -> Run:
         digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(mine)))
         if digest == mine.approval.digest:
             return _claim_and_run(mine, mine.approval, by=by)
-    stale = "What would be put back is no longer what was approved."
+    stale = "The keys to restore differ from the approved ones."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise RestoreRefused(_("The keys to restore differ from the approved ones. Compare and submit them again."))
 

@@ -32,7 +32,7 @@ def back_up_first(restore: Restore, lease: Lease) -> Again | None:
     if safety.status == Status.DAMAGED or safety.work.state in Run.RESUMABLE:
         raise RunError(
             "no_safety_backup",
-            f"What would be overwritten could not be copied first: see copy {safety.pk}. Nothing was written. Try its"
+            f"The keys to overwrite could not be backed up first: see backup {safety.pk}. Nothing was written. Try its"
             " run again, then this.",
         )
     return Again(timing.RETRY, gettext_noop("Waiting for the verified backup of the keys to overwrite."))

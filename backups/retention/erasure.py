@@ -79,7 +79,7 @@ class Erasure(ABC):
         with self.lease.checkpoint(
             cursor=self.cursor(next=index + 1),
             done=self.lease.run.done + 1,
-            note=f"Deleting copy {generation.pk}",
+            note=f"Erasing backup {generation.pk}",
         ):
             emergency.hold(self.environment)
             self.record(Action.OBJECT_DELETING, generation, {"object": key, "bucket": self.store.bucket})

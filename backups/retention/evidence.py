@@ -13,7 +13,7 @@ FORMAT = 1
 
 def title(environment: Environment, generations: int) -> str:
     """One line for lists."""
-    return f"Delete {generations} expired copies of {environment.name}"
+    return f"Delete {generations} expired backups of {environment.name}"
 
 
 def build(prune: PruneRequest) -> dict[str, object]:

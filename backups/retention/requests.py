@@ -149,7 +149,7 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
         digest = evidence.digest_of(evidence.canonical_evidence(prune_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
             return _claim_and_run(mine, mine.approval, by=by)
-    stale = "What would be deleted is no longer what was approved."
+    stale = "The keys to delete differ from the approved ones."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise PruneRefused(_("The backups to delete differ from the approved ones. Collect the backups again."))
 

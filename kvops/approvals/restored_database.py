@@ -17,7 +17,7 @@ from kvops.refusals import Refused
 from kvops.runs.lease import slug
 
 ENDED = gettext_noop("The database was rolled back during the run. End the run early; the sent keys are settled.")
-WITHDRAWN = "The database was restored to an older state. Ask again."
+WITHDRAWN = "The database was rolled back to an older state. Ask again."
 
 
 class NothingToAccept(Refused):

@@ -914,7 +914,7 @@ def test_a_lock_the_reviewer_was_shown_and_nobody_knows_of_any_more_starts_nothi
 def test_a_stale_start_leads_back_and_says_so(world: GateWorld, request_: CleanupRequest) -> None:
     stage = gate.approved(world, request_)
     PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="x")
-    stale = "What would be deleted is no longer what was approved."
+    stale = "The keys to delete differ from the approved ones."
     with pytest.raises(CleanupRefused, match=rf"^{stale} Prepare the stage again\.$"):
         cleanup_requests.start_deletion(stage, by=world.people.operator)
     asked = ApprovalRequest.objects.get(subject=f"stage:{stage.pk}")

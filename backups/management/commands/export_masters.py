@@ -30,7 +30,7 @@ from kvops.runs import driver as run_driver
 
 
 class Command(BaseCommand):
-    help = "Copies the tables of master data to a file, or to R2 where the copy is verified."
+    help = "Exports the tables of master data to a file, or to R2 as a verified backup."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("environment", metavar="ENV")
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         self.stdout.write(json.dumps(outcome) if options["json"] else _in_words(outcome))
         if outcome.get("status") == Generation.Status.DAMAGED:
-            raise CommandError("The copy is damaged: it was not read back as it was written. Copy again.")
+            raise CommandError("The backup is damaged: R2 returned other bytes than were written. Export again.")
 
     def _back_up(self, chosen: Masters, actor: Actor, options: dict[str, Any]) -> dict[str, object]:
         source: str = options["source"]

@@ -17,7 +17,7 @@ from backups.models import Generation
 
 
 class Command(BaseCommand):
-    help = "Keeps a verified, encrypted copy as a Document in a vault of 1Password, with its recovery steps."
+    help = "Keeps a verified, encrypted backup as a Document in a 1Password vault, with its recovery steps."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("generation", type=int, metavar="ID")
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         generation = Generation.objects.select_related("environment", "run").filter(pk=options["generation"]).first()
         if generation is None:
-            raise CommandError(f"There is no copy {options['generation']}.", returncode=2)
+            raise CommandError(f"There is no backup {options['generation']}.", returncode=2)
         try:
             title = onepassword_vaults.keep(generation, vault=options["vault"], actor=Actor.command(getpass.getuser()))
         except (onepassword_vaults.NotKept, StoreError) as refused:

@@ -10,7 +10,7 @@ from backups.management.dump_command import DumpCommand
 
 
 class Command(DumpCommand):
-    help = "Copies the keys under a prefix to a file for wrangler, or to R2 where the copy is verified."
+    help = "Exports the keys under a prefix to a file for wrangler, or to R2 as a verified backup."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("namespace", metavar="ENV/BINDING")

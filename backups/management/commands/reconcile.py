@@ -21,7 +21,7 @@ from kvops.runs import driver as run_driver
 
 
 class Command(BaseCommand):
-    help = "Lists the bucket of an environment and compares it with what the copies are made of."
+    help = "Lists the bucket of an environment and compares it with the objects of its backups."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("environment", metavar="ENV")
@@ -44,4 +44,4 @@ class Command(BaseCommand):
         else:
             self.stdout.write(f"{run.label}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
         if wrong:
-            raise CommandError("The bucket differs from the copies; the page Storage lists every such object.")
+            raise CommandError("The bucket differs from the backups; the page Storage lists every such object.")

@@ -40,7 +40,7 @@ IN_WORDS = {
 
 
 class Command(BaseCommand):
-    help = "Prepares putting keys of a copy back; another person approves it before anything is written."
+    help = "Prepares a restore of keys from a backup; another person approves it before anything is written."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("generation", type=int, metavar="GENERATION")

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         ok = generation.status == Generation.Status.VERIFIED
         self.stdout.write(_json(generation, ok=ok) if options["json"] else f"{generation}: {generation.status}")
         if not ok:
-            raise CommandError(f"Damaged: {generation.problem} Make a new copy.")
+            raise CommandError(f"Damaged: {generation.problem} Make a new backup.")
 
 
 def _json(generation: Generation, *, ok: bool) -> str:
