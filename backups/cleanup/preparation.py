@@ -174,7 +174,8 @@ def backup_finished(run: Run) -> None:
     actor = log.Actor(run.started_by_id, run.actor)
     if generation.status != Generation.Status.COMPLETE:
         note_blocked(
-            stage, f"The backup is partial: {generation.vanished} keys vanished while it was made. Scan, then fix the list of keys again."
+            stage,
+            f"The backup is partial: {generation.vanished} keys vanished while it was made. Scan, then fix the list of keys again.",
         )
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)

@@ -33,7 +33,9 @@ def read_generation(
             try:
                 keys = [each for stored in _objects(part) for each in _read(store, opened, rule, *stored)]
             except Damaged as error:
-                raise RunError("damaged", f"The backup cannot be read: {error} Verify it, and make a new one.") from error
+                raise RunError(
+                    "damaged", f"The backup cannot be read: {error} Verify it, and make a new one."
+                ) from error
             yield part.number, _mine(generation, rule, keys)
 
 

@@ -150,10 +150,10 @@ def remove_the_rule() -> None:
 
 
 RULES: dict[str, tuple[Callable[[], None], str]] = {
-    "replaced policy": (replace_the_policy, "no longer what was approved"),
+    "replaced policy": (replace_the_policy, "The keys to delete differ from the approved ones"),
     "no policy": (remove_the_policy, "no policy in force"),
-    "replaced rule": (replace_the_rule, "no longer what was approved"),
-    "no rule": (remove_the_rule, "no longer what was approved"),
+    "replaced rule": (replace_the_rule, "The keys to delete differ from the approved ones"),
+    "no rule": (remove_the_rule, "The keys to delete differ from the approved ones"),
 }
 
 
@@ -196,7 +196,7 @@ def test_an_edit_at_the_same_moment_as_the_start_is_noticed_whichever_comes_firs
         assert edited
         stage = gate.stage_of(request_)
         if started:
-            with pytest.raises(RunError, match="no longer what was approved"):
+            with pytest.raises(RunError, match="The keys to delete differ from the approved ones"):
                 deletion_run._insist_as_approved(stage, gate.lease_of(stage))
             return
         assert stage.state == "frozen"

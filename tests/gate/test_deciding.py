@@ -120,7 +120,7 @@ def test_evidence_has_at_most_64_kib(world: GateWorld, size: int, fits: bool) ->
 def test_time_moves_forward(world: GateWorld, asked: ApprovalRequest) -> None:
     tampered(asked, created_at=Now() + timedelta(seconds=30))
     with pytest.raises(
-        ApprovalRefused, match=r"^The database clock went back behind the newest request; have it looked at first\.$"
+        ApprovalRefused, match=r"^The database clock is behind the newest request\. Have it checked first\.$"
     ):
         ask(world, subject="stage:2")
 
@@ -163,7 +163,7 @@ def test_a_rejection_says_who_when_and_why_and_no_until(world: GateWorld, asked:
 
 
 def test_a_rejection_needs_words(world: GateWorld, asked: ApprovalRequest) -> None:
-    with pytest.raises(ApprovalRefused, match=r"^Say why, so that the operator knows what to change\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^Give the reason, so that the operator can correct the request\.$"):
         approval_gate.reject(asked, by=world.people.reviewer, shown=asked.digest, reason=" \n")
 
 
@@ -182,7 +182,7 @@ def test_every_refusal_to_decide(
     both = make.person("both", *Role)
     mine = ask(world, both, subject="stage:2")
     reviewer = r"^Only a reviewer can decide\.$"
-    other = r"^The page you decided on shows other evidence than the request holds\. Load it again\.$"
+    other = r"^The evidence on your page differs from the evidence of the request\. Load the page again\.$"
     cases = [
         (asked, world.people.operator2, asked.digest, reviewer),
         (asked, world.people.auditor, asked.digest, reviewer),
@@ -203,7 +203,7 @@ def test_what_is_decided_is_not_decided_again(
     times = {"approver": world.people.reviewer, "decided_at": Now(), "use_by": Now()}
     tampered(asked, state=state, **(times if state in {"approved", "rejected"} else {}))
     with pytest.raises(
-        ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
+        ApprovalRefused, match=r"^The request no longer waits for a decision, or its deadline has passed\.$"
     ):
         decide(asked, make.person("reviewer2", Role.REVIEWER), asked.digest)
 
@@ -214,7 +214,7 @@ def test_nothing_is_decided_after_its_time(
 ) -> None:
     hours_ago(asked, timing.DECIDE_WITHIN / 3600 + 0.01)
     with pytest.raises(
-        ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
+        ApprovalRefused, match=r"^The request no longer waits for a decision, or its deadline has passed\.$"
     ):
         decide(asked, world.people.reviewer, asked.digest)
 
@@ -227,7 +227,7 @@ def test_up_to_its_last_moment_it_is_decided(world: GateWorld, asked: ApprovalRe
 def test_another_digest_than_the_database_holds_is_not_decided(world: GateWorld, asked: ApprovalRequest) -> None:
     tampered(asked, evidence="{}", digest=digest_of("{}"))
     with pytest.raises(
-        ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
+        ApprovalRefused, match=r"^The request no longer waits for a decision, or its deadline has passed\.$"
     ):
         approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
@@ -236,7 +236,7 @@ def test_a_requester_who_was_replaced_meanwhile_does_not_decide(world: GateWorld
     both = make.person("both", Role.OPERATOR, Role.REVIEWER)
     tampered(asked, requester=both)
     with pytest.raises(
-        ApprovalRefused, match=r"^The request is no longer waiting for a decision, or its time is over\.$"
+        ApprovalRefused, match=r"^The request no longer waits for a decision, or its deadline has passed\.$"
     ):
         approval_gate.approve(asked, by=both, shown=asked.digest)
 
@@ -392,7 +392,7 @@ def test_whoever_approved_does_not_use(world: GateWorld) -> None:
 def test_an_approval_is_used_for_what_it_is_of(
     world: GateWorld, approved: ApprovalRequest, other: dict[str, object]
 ) -> None:
-    with pytest.raises(ApprovalRefused, match=r"^What would be done is no longer what was approved\. Ask again\.$"):
+    with pytest.raises(ApprovalRefused, match=r"^The action differs from the approved one\. Ask again\.$"):
         claim(approved, world.people.operator, **other)
 
 
@@ -527,7 +527,7 @@ def test_a_database_whose_clock_went_back_decides_nothing(world: GateWorld, aske
     with past_the_triggers():
         Head.objects.update(at=Now() + timedelta(hours=1))
         Entry.objects.update(at=Now() + timedelta(hours=1))
-    why = r"^The database's clock is behind the newest entry of the record\. Set it right first\.$"
+    why = r"^The database's clock is behind the newest entry of the audit log\. Set it right first\.$"
     with pytest.raises(ApprovalRefused, match=why):
         approval_gate.approve(asked, by=world.people.reviewer, shown=asked.digest)
 
@@ -633,7 +633,7 @@ OTHERS: dict[str, object] = {
     "decide_by": F("decide_by") + timedelta(seconds=1),
     "use_by": F("use_by") + timedelta(seconds=1),
 }
-NOT_RECORDED = r"^The request is not what the record says it is\. Have the database looked at\.$"
+NOT_RECORDED = r"^The request differs from its entry in the audit log\. Have the database checked\.$"
 
 
 def change(request: ApprovalRequest, name: str, value: object) -> None:

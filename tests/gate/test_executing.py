@@ -227,7 +227,7 @@ def test_what_was_shown_is_derived_when_that_was_not_done_shortly_before(
 
 def test_what_is_refused_was_not_derived(stage: CleanupStage, lease: Lease) -> None:
     lease.run.cursor = {"phase": "delete"}
-    with pytest.raises(RunError, match="no longer what was approved"):
+    with pytest.raises(RunError, match="The keys to delete differ from the approved ones"):
         revalidation.derived(lease, Derive(refusing=True))
     assert lease.run.cursor == {"phase": "delete"}
 
@@ -907,7 +907,7 @@ def test_a_lock_the_reviewer_was_shown_and_nobody_knows_of_any_more_starts_nothi
 ) -> None:
     stage = gate.approved(world, request_)
     BucketProtection.objects.update(read_at=clock.now() - timedelta(hours=2))
-    with pytest.raises(CleanupRefused, match=r"^Whether R2 still locks copy \d+ is not known: "):
+    with pytest.raises(CleanupRefused, match=r"^It is unknown whether R2 still locks backup \d+: "):
         cleanup_requests.start_deletion(stage, by=world.people.operator)
 
 
@@ -940,5 +940,5 @@ def test_names_that_are_not_those_that_were_frozen_are_not_started(world: GateWo
     stage = gate.approved(world, request_)
     with gate.past_the_triggers():
         NAMES_CHANGED["renamed"](stage)
-    with pytest.raises(CleanupRefused, match="not what was frozen"):
+    with pytest.raises(CleanupRefused, match="changed after it was fixed"):
         cleanup_requests.start_deletion(stage, by=world.people.operator)

@@ -130,13 +130,13 @@ def longer(world: GateWorld, request: ApprovalRequest) -> None:
 
 
 CHANGES: list[tuple[Callable[[GateWorld, ApprovalRequest], None], str]] = [
-    (withdrawn, r"^The standing approval is over: withdrawn\. Ask again\.$"),
-    (over, r"^The standing approval is over: approved\. Ask again\.$"),
+    (withdrawn, r"^The standing approval is no longer in force: withdrawn\. Ask again\.$"),
+    (over, r"^The standing approval is no longer in force: approved\. Ask again\.$"),
     (no_operator, r"^Operator is no longer an operator\.$"),
     (no_reviewer, r"^Reviewer approved this and is no longer a reviewer\.$"),
     (stopped, "mergency"),
     (rolled_back, "older state|contradict"),
-    (longer, "what the record says"),
+    (longer, "differs from its entry in the audit log"),
 ]
 
 

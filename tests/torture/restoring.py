@@ -85,7 +85,7 @@ def _refused(here: CleanupGround, names: list[str]) -> bool:
     try:
         restore_selection.prepare_restore(here.backup, names=names, actor=here.people.operator.actor)
     except RestoreRefused as refused:
-        return "hold NUL" in str(refused) and Restore.objects.count() == restored
+        return "contain NUL" in str(refused) and Restore.objects.count() == restored
     return False
 
 

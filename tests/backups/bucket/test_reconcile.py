@@ -231,11 +231,11 @@ def test_uploads_nobody_finished_are_told(estate: make.Estate, operator: Client)
     estate.s3.uploads = [("qa/backups/big", "u1", begun), ("qa/backups/big", "u2", begun), ("other/x", "u3", begun)]
     assert listed(estate) == status(known=4, uploads=2)
     assert AuditEntry.objects.filter(action="storage.differs").count() == 1
-    assert "The bucket of QA holds uploads nobody finished" in operator.get("/backups/").content.decode()
+    assert "The bucket of QA holds unfinished uploads" in operator.get("/backups/").content.decode()
     assert "qa/backups/big" in operator.get("/storage/").content.decode()
     estate.s3.uploads = []
     assert listed(estate) == status(known=4)
-    assert "uploads nobody finished" not in operator.get("/backups/").content.decode()
+    assert "unfinished uploads" not in operator.get("/backups/").content.decode()
 
 
 def test_a_store_that_lists_no_uploads_is_said_not_to_know(
@@ -248,7 +248,7 @@ def test_a_store_that_lists_no_uploads_is_said_not_to_know(
     make.work()
     run.refresh_from_db()
     assert "unfinished_uploads" not in run.result
-    assert "is not known: this store does not list them" in operator.get("/storage/").content.decode()
+    assert "are unknown: this store does not list them" in operator.get("/storage/").content.decode()
 
 
 # What people say
@@ -269,7 +269,7 @@ def test_a_note_silences_the_alarm_and_stays_with_the_row_and_the_record(
     assert listed(estate) == status(known=4, unknown=1)
     row.refresh_from_db()
     assert (row.note, row.noted_by, row.status) == ("Left by the old export; harmless.", people.operator, "unknown")
-    assert "differs from its copies" not in operator.get("/backups/").content.decode()
+    assert "differs from its backups" not in operator.get("/backups/").content.decode()
     entry = AuditEntry.objects.get(action="objects.noted")
     assert (entry.subject, entry.details["names"]) == (f"object:{row.pk}", ["qa/backups/x"])
     page = operator.get(f"/storage/objects/{row.pk}/").content.decode()
@@ -288,7 +288,7 @@ def test_a_note_is_about_the_object_as_it_was_and_falls_when_that_changes(
     listed(estate)
     row.refresh_from_db()
     assert (row.note, row.noted_by, row.noted_at) == ("", None, None)
-    assert "differs from its copies" in operator.get("/backups/").content.decode()
+    assert "differs from its backups" in operator.get("/backups/").content.decode()
 
 
 def test_what_was_explained_and_then_deleted_by_hand_is_no_alarm(estate: make.Estate, operator: Client) -> None:
@@ -547,14 +547,14 @@ def test_the_pages_raise_an_alarm_with_the_counts(estate: make.Estate, operator:
     listed(estate)
     for address in ("/", "/backups/"):
         page = operator.get(address).content.decode()
-        assert "The bucket of QA differs from its copies" in page
-        assert "In no copy: 1 · Missing: 1" in page
+        assert "The bucket of QA differs from its backups" in page
+        assert "In no backup: 1 · Missing: 1" in page
 
 
 def test_without_a_difference_there_is_no_alarm(estate: make.Estate, operator: Client) -> None:
     back_up(estate)
     listed(estate)
-    assert "differs from its copies" not in operator.get("/backups/").content.decode()
+    assert "differs from its backups" not in operator.get("/backups/").content.decode()
 
 
 def shown(operator: Client, query: str) -> list[str]:
@@ -605,7 +605,7 @@ def test_people_are_told_once_of_what_is_found_wrong(estate: make.Estate, people
         listed(estate)
     told = Notification.objects.filter(event__startswith="object.").order_by("event", "person")
     assert {(one.event, one.title, one.lines[0]) for one in told} == {
-        ("object.missing", "Missing from the bucket of QA: 1 objects of copies", made.manifest_key),
-        ("object.unknown", "Unknown in the bucket of QA: 1 objects of no copy", "qa/backups/x"),
+        ("object.missing", "Missing from the bucket of QA: 1 objects of backups", made.manifest_key),
+        ("object.unknown", "Unknown in the bucket of QA: 1 objects of no backup", "qa/backups/x"),
     }
     assert people.operator in {one.person for one in told}

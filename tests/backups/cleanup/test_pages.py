@@ -130,12 +130,12 @@ def test_links_from_the_keys_fill_the_form_in(operator: Client, estate: make.Est
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"prefix": "mail:"}, "single keys"),
+        ({"prefix": "mail:"}, "one key at a time"),
         ({"prefix": "unknown:"}, "not classified"),
         ({"prefix": "master:"}, "no dataset"),
         ({}, "Choose a family"),
         ({"prefix": "a\0b"}, "Null characters are not allowed"),
-        ({"family": "mastercache:", "prefix": "master:"}, "does not lie below"),
+        ({"family": "mastercache:", "prefix": "master:"}, "is not part of the family"),
         ({"family": "mastercache:", "reason": ""}, "This field is required"),
         ({"prefix": "日" * 200}, "at most 512 bytes"),
     ],
@@ -276,7 +276,7 @@ def test_a_stopped_deletion_goes_on_or_is_ended(
     stage.refresh_from_db()
     assert (stage.state, stage.skipped) == (State.CONFIRMED, 3)
     assert "3 keys were left" in shown(operator, f"/cleanup/{request_.pk}/")
-    post(operator, stage, "leftovers", note="they stay")
+    post(operator, stage, "leftovers", note="does not change")
     assert "Accepted" in post(operator, stage, "accept", note="nothing changed")
 
 

@@ -58,7 +58,7 @@ def deliver() -> None:
 
 def test_nothing_is_submitted_before_its_backup_was_shared(request_: CleanupRequest, people: make.People) -> None:
     stage = checked(request_, people)
-    with pytest.raises(CleanupRefused, match="not shared with the team"):
+    with pytest.raises(CleanupRefused, match="not yet shared with the team"):
         cleanup_requests.submit(stage, by=people.operator)
     sharing.state(stage, place="#kv-cleanup", by=people.operator)
     cleanup_requests.submit(stage, by=people.operator)
@@ -106,7 +106,7 @@ def test_what_a_person_says_stays_when_the_channel_takes_it_later(
 
 
 def test_it_is_said_once_by_an_operator_and_of_a_verified_backup(request_: CleanupRequest, people: make.People) -> None:
-    with pytest.raises(CleanupRefused, match="no verified copy"):
+    with pytest.raises(CleanupRefused, match="no verified backup"):
         sharing.state(cleanup_helpers.stage_of(request_), place="x", by=people.operator)
     stage = checked(request_, people)
     with pytest.raises(CleanupRefused, match="operator"):
@@ -120,7 +120,7 @@ def test_it_is_said_once_by_an_operator_and_of_a_verified_backup(request_: Clean
 
 def test_a_new_backup_is_shared_anew(request_: CleanupRequest, people: make.People) -> None:
     sharing.state(checked(request_, people), place="x", by=people.operator)
-    with pytest.raises(CleanupRefused, match="not shared"):
+    with pytest.raises(CleanupRefused, match="not yet shared"):
         cleanup_requests.submit(checked(request_, people), by=people.operator)
 
 

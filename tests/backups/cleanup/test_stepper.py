@@ -170,7 +170,7 @@ def test_an_approval_whose_time_is_over_is_no_button(
     request_: CleanupRequest, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "USE_WITHIN", 0)
-    assert "time to use" in offered(cleanup_helpers.approved(request_, people), people.operator)[1]
+    assert "deadline for using" in offered(cleanup_helpers.approved(request_, people), people.operator)[1]
 
 
 def test_a_deletion_that_stopped_can_go_on(request_: CleanupRequest, people: make.People) -> None:

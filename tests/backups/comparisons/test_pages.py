@@ -146,7 +146,7 @@ def test_a_reviewer_may_compare_and_an_auditor_sees_it(
     auditor = signed_in(people.auditor)
     shown = text(auditor, address(comparison))
     assert ("master:2" in shown, "Show both" in shown) == (True, False)
-    assert "An operator or a reviewer starts a comparison" in text(
+    assert "Operators and reviewers start comparisons" in text(
         auditor, reverse("backups:comparisons", args=[generation.pk])
     )
 

@@ -224,7 +224,10 @@ def test_another_target_than_was_approved_is_refused(scratch: Scratch, people: m
 
 
 GONE: dict[str, tuple[Callable[[make.People, ApprovalRequest], object], str]] = {
-    "withdrawn": (lambda p, r: approval_gate.withdraw(r, by=p.operator2), "The standing approval is over"),
+    "withdrawn": (
+        lambda p, r: approval_gate.withdraw(r, by=p.operator2),
+        "The standing approval is no longer in force",
+    ),
     "no operator": (
         lambda p, _: people_setup.revoke(p.operator, Role.OPERATOR, actor=make.SETUP),
         "no longer an operator",
@@ -234,8 +237,8 @@ GONE: dict[str, tuple[Callable[[make.People, ApprovalRequest], object], str]] = 
         "no longer a reviewer",
     ),
     "stopped": (lambda p, _: emergency.press(Environment.objects.get(slug="qa"), by=p.auditor), "is stopped"),
-    "over": (lambda _, r: over(r), "The standing approval is over"),
-    "edited": (lambda _, r: tampered(r, title="other"), "not what the record says"),
+    "over": (lambda _, r: over(r), "The standing approval is no longer in force"),
+    "edited": (lambda _, r: tampered(r, title="other"), "differs from its entry in the audit log"),
 }
 
 

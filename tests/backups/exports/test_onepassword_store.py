@@ -111,7 +111,7 @@ def test_only_a_small_encrypted_backup_that_was_verified_is_kept(
     backup: Generation, estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estate.put(estate.qa, "master:1", b"{}")
-    with pytest.raises(CommandError, match="Only an encrypted copy that was verified"):
+    with pytest.raises(CommandError, match="Only a verified, encrypted backup"):
         keep(restore_helpers.verified_backup(estate.qa, "master:"))
     monkeypatch.setattr(onepassword_store, "LIMIT", 10)
     with pytest.raises(CommandError, match="of at most 10 bytes"):

@@ -60,7 +60,7 @@ def test_a_family_without_keys_needs_no_backup(daily: make.Estate) -> None:
 def test_less_than_14_days_is_an_alarm(daily: make.Estate, people: make.People) -> None:
     backup_of_age(daily.qa, 13), backup_of_age(daily.qa, 0.5)
     assert of_masters(daily).short
-    assert "fewer than 14 days can be restored" in signed_in(people.auditor).get("/").text
+    assert "less than 14 days of restore history" in signed_in(people.auditor).get("/").text
     backup_of_age(daily.qa, 15)
     assert not of_masters(daily).short
 

@@ -353,7 +353,7 @@ def test_the_page_names_the_recipients_and_offers_no_value(estate: make.Estate, 
     assert keys.RECIPIENTS[0] in page
     assert "Show value" not in page
     answer = operator.post(f"/backups/{made.pk}/entries/0/value", follow=True).content.decode()
-    assert "This copy is encrypted, and the web server cannot open it." in answer
+    assert "This backup is encrypted, and the web server cannot decrypt it." in answer
     assert "hunter2" not in answer
 
 

@@ -197,7 +197,7 @@ def test_a_recorded_place_stays(operator: Client, estate: make.Estate) -> None:
 def test_a_place_must_be_said(operator: Client, estate: make.Estate) -> None:
     file = dump(estate)
     answer = operator.post(f"/backups/dumps/{file.pk}/kept", {"kept_at": " "}, follow=True)
-    assert "Say where the file is kept" in answer.content.decode()
+    assert "Name the encrypted place of the file" in answer.content.decode()
     assert PlainDump.objects.get().kept_at == ""
 
 
@@ -217,7 +217,7 @@ def test_keys_that_need_encryption_are_counted_and_nothing_can_be_started(
     filled(estate, "master:1", "master", "system-root", "mastermind")
     scanned(estate)
     page = text(operator, "/backups/new/?namespace=qa/SETTINGS&prefix=master")
-    assert "2 keys under these prefixes are only copied encrypted." in page
+    assert "2 keys under these prefixes require encryption" in page
     assert "KVOPS_AGE_RECIPIENTS" in page
     assert "Some of the keys need encryption." in page
     assert 'method="post" action="/backups/new/"' not in page
@@ -412,7 +412,7 @@ def test_a_backup_is_read_back_again_from_its_page(operator: Client, estate: mak
 def test_a_backup_in_writing_cannot_be_read_back(operator: Client, estate: make.Estate) -> None:
     made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     page = operator.post(f"/backups/{made.pk}/verify", follow=True).content.decode()
-    assert "Only a complete copy can be verified" in page
+    assert "Only a complete backup can be verified" in page
     assert Entry.objects.get(action="refused").subject == f"generation:{made.pk}"
 
 
@@ -447,7 +447,7 @@ def test_a_backup_is_checked_against_d1_from_its_page(operator: Client, estate: 
 def test_a_backup_without_a_dataset_says_why_it_cannot_be_checked(operator: Client, estate: make.Estate) -> None:
     made = generation_helpers.backup_of(estate)
     page = text(operator, f"/backups/{made.pk}/")
-    assert "No one dataset covers master:*" in page
+    assert "No single dataset covers master:*" in page
     assert "Check against D1</button>" not in page
     operator.post(f"/backups/{made.pk}/check")
     assert Entry.objects.get(action="refused").subject == f"generation:{made.pk}"

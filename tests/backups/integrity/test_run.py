@@ -374,20 +374,20 @@ def test_the_digest_of_what_d1_held_follows_its_content_and_not_the_pages(
 @pytest.mark.parametrize("status", ["partial", "damaged"])
 def test_a_backup_that_is_not_whole_is_refused(estate: make.Estate, status: str) -> None:
     dataset()
-    with pytest.raises(CheckRefused, match="only a whole"):
+    with pytest.raises(CheckRefused, match="only a complete backup can"):
         check_start.start_check(backup_of(estate, TOKYO, status=status), actor=ACTOR)
 
 
 def test_a_backup_in_writing_is_refused(estate: make.Estate) -> None:
     dataset()
     generation = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
-    with pytest.raises(CheckRefused, match="only a whole"):
+    with pytest.raises(CheckRefused, match="only a complete backup can"):
         check_start.start_check(generation, actor=ACTOR)
 
 
 def test_a_backup_no_dataset_covers_is_refused(estate: make.Estate) -> None:
     dataset()
-    with pytest.raises(CheckRefused, match="No one dataset covers"):
+    with pytest.raises(CheckRefused, match="No single dataset covers"):
         check_start.start_check(backup_of(estate, TOKYO, prefixes=["master:", "clinic:"]), actor=ACTOR)
 
 

@@ -214,7 +214,7 @@ def test_a_lifecycle_rule_that_deletes_backups_is_told(cached: make.Estate, peop
     protection = bucket_protection.ask_cloudflare(cached.qa.environment)
     assert (protection.deletes, protection.good) == (["expiry-2"], False)
     assert Entry.objects.filter(action="bucket.unguarded").exists()
-    assert "deletes copies by itself" in page(people.auditor, "/backups/")
+    assert "delete backups" in page(people.auditor, "/backups/")
 
 
 @pytest.mark.parametrize("pattern", ["master:", "mastercache:secret"])
@@ -408,10 +408,10 @@ def test_a_backup_that_is_still_there_an_hour_after_its_end_is_an_alarm(
     cached: make.Estate, people: make.People
 ) -> None:
     made = close(start(cached, people), people)
-    assert "should be gone" not in page(people.auditor, "/")
+    assert "should have been deleted" not in page(people.auditor, "/")
     with past_the_triggers():
         Investigation.objects.update(closed_at=made.created_at - timedelta(hours=2))
-    assert "The copy of 1 investigation should be gone" in page(people.auditor, "/")
+    assert "The backup of 1 investigation should have been deleted" in page(people.auditor, "/")
 
 
 class KilledInInvestigation(BaseException):

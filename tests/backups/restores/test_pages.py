@@ -105,7 +105,7 @@ def test_what_the_backup_does_not_hold_is_said_and_left_out_on_request(browser: 
     answer = browser.post(reverse("backups:restore_new", args=[generation.pk]), asked)
     shown = " ".join(answer.content.decode().split())
     assert (answer.status_code, Restore.objects.count()) == (422, 0)
-    assert "The copy does not hold 1 of these names:" in shown
+    assert "The backup does not contain 1 of these names:" in shown
     assert 'master:b:1<span class="mark-char">' in shown
     assert "Leave out the names that are not in the backup" in shown
     assert listed(posted(browser, generation, names=asked["names"], leave_out="on")) == ["master:a:1"]
@@ -213,7 +213,7 @@ def test_a_refusal_is_said_and_recorded(browser: Client, generation: Generation,
     restore = restore_helpers.prepared(generation, people, on_conflict=Policy.STOP)
     answer = browser.post(reverse("backups:restore_submit", args=[restore.pk]), {"reason": "x"})
     assert answer.status_code == 409
-    assert "Keys that are there and not as in the copy: 1." in answer.content.decode()
+    assert "Existing keys that differ from the backup: 1." in answer.content.decode()
     assert AuditEntry.objects.filter(action="refused", subject=f"restore:{restore.pk}").count() == 1
 
 
@@ -221,8 +221,8 @@ def test_the_reviewer_sees_what_is_overwritten(generation: Generation, people: m
     restore = restore_helpers.prepared(generation, people, on_conflict=Policy.OVERWRITE)
     request = restore_requests.submit(restore, reason="the newer ones are wrong", by=people.operator)
     shown = text(signed_in(people.reviewer), f"/approvals/{request.pk}/")
-    assert "Put 3 keys of copy" in shown
-    assert "1 key that holds something else now is overwritten." in shown
+    assert "Restore 3 keys of backup" in shown
+    assert "1 key with a different current value is overwritten." in shown
     assert "the newer ones are wrong" in shown
     assert "<strong>1</strong> there with another value: overwritten" in shown
 
@@ -299,7 +299,7 @@ def test_a_proven_deletion_can_be_undone_on_its_page(browser: Client, estate: ma
     browser.post(reverse("backups:stage_undo", args=[stage.pk]))
     make.work()
     shown = text(browser, address)
-    assert "This deletion was undone: 3 keys were put back, 0 not." in shown
+    assert "This deletion was undone: 3 keys were restored, 0 not." in shown
     assert "Undo this deletion" not in shown
     assert "Undo" in page(browser, Restore.objects.get())
 
@@ -329,4 +329,4 @@ def test_the_approval_of_a_deletion_says_that_it_covers_an_undo(estate: make.Est
     cleanup_helpers.estate_with_masters(estate)
     stage = cleanup_helpers.submitted(cleanup_helpers.asked(people), people)
     shown = text(signed_in(people.reviewer), f"/approvals/{stage.approval_id}/")
-    assert "For 72 hours after the deletion, an operator who is not you may put back exactly the keys" in shown
+    assert "For 72 hours after the deletion, another operator may restore exactly the deleted keys" in shown

@@ -142,7 +142,7 @@ def test_names_that_no_backup_can_hold_are_refused_with_a_sentence(
     estate: make.Estate, people: make.People, name: str
 ) -> None:
     generation, _ = lost(estate)
-    with pytest.raises(RestoreRefused, match=r"hold NUL or have no UTF-8 form: 1\."):
+    with pytest.raises(RestoreRefused, match=r"contain NUL or are not valid UTF-8: 1\."):
         restore_helpers.prepared(generation, people, names=[NAMES[0], name])
     assert Restore.objects.count() == 0
 
@@ -151,7 +151,7 @@ def test_names_that_no_backup_can_hold_are_refused_with_a_sentence(
 @pytest.mark.parametrize("prefix", ["master:\0", "\ud800"], ids=ascii)
 def test_a_prefix_that_no_name_can_begin_with_is_refused(estate: make.Estate, people: make.People, prefix: str) -> None:
     generation, _ = lost(estate)
-    with pytest.raises(RestoreRefused, match="A prefix holds NUL or has no UTF-8 form"):
+    with pytest.raises(RestoreRefused, match="A prefix contains NUL or is not valid UTF-8"):
         restore_helpers.prepared(generation, people, prefix=prefix)
 
 
@@ -181,7 +181,7 @@ def test_a_backup_that_was_not_verified_is_refused(estate: make.Estate, people: 
     restore_helpers.put(estate, estate.qa, *ENTRIES)
     with pytest.raises(AssertionError, match="complete"):
         restore_helpers.verified_backup(estate.qa)
-    with pytest.raises(RestoreRefused, match="Only a verified copy"):
+    with pytest.raises(RestoreRefused, match="Only a verified backup"):
         restore_helpers.prepared(Generation.objects.get(), people)
 
 
@@ -460,7 +460,7 @@ def test_a_backup_of_what_would_be_overwritten_that_cannot_be_made_is_not_tried_
     run = restore_helpers.started(restore_helpers.prepared(generation, people, on_conflict=Policy.OVERWRITE), people)
 
     def refuse(*_: object, **__: object) -> None:
-        raise BackupRefused("The database's clock is behind the newest copy.")
+        raise BackupRefused("The database's clock is behind the newest backup.")
 
     monkeypatch.setattr(generation_start, "create_backup", refuse)
     make.work()
@@ -721,7 +721,7 @@ def test_another_target_than_the_approved_one_is_refused(
     generation, _ = lost(estate)
     restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
     change(estate)
-    with pytest.raises(RestoreRefused, match="no longer what was approved"):
+    with pytest.raises(RestoreRefused, match="The keys to restore differ from the approved ones"):
         restore_requests.start(restore, by=people.operator)
     assert restore_helpers.fresh(restore).state == State.PREPARED
 
@@ -790,7 +790,7 @@ def test_names_changed_past_the_database_s_guards_are_not_started(
     generation, _ = lost(estate)
     restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
     monkeypatch.setattr("backups.restores.moves.manifest.names_sha256", lambda _: "0" * 64)
-    with pytest.raises(RestoreRefused, match="not what was frozen"):
+    with pytest.raises(RestoreRefused, match="changed after it was fixed"):
         restore_requests.start(restore, by=people.operator)
 
 

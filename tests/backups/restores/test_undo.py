@@ -111,7 +111,7 @@ def test_only_once(estate: make.Estate, people: make.People) -> None:
 def test_not_after_72_hours(estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = deleted(estate, people)
     monkeypatch.setattr(timing, "UNDO_WITHIN", 0.0)
-    with pytest.raises(CleanupRefused, match=r"72 hours after the deletion are over.*restore of copy"):
+    with pytest.raises(CleanupRefused, match=r"72 hours after the deletion are over.*Restore the keys from backup"):
         stage_undo.start_undo(stage, by=people.operator)
 
 
@@ -156,7 +156,7 @@ def test_not_when_the_approver_is_no_reviewer_any_more(estate: make.Estate, peop
 def test_not_from_a_backup_that_was_found_damaged(estate: make.Estate, people: make.People) -> None:
     stage = deleted(estate, people)
     Generation.objects.filter(stages=stage).update(status="damaged")
-    with pytest.raises(CleanupRefused, match="not verified any more"):
+    with pytest.raises(CleanupRefused, match="no longer verified"):
         stage_undo.start_undo(stage, by=people.operator)
 
 
@@ -165,7 +165,7 @@ def test_not_what_an_approval_without_an_undo_covered(
 ) -> None:
     real = cleanup_evidence.build
     monkeypatch.setattr(cleanup_evidence, "build", lambda stage: {k: v for k, v in real(stage).items() if k != "undo"})
-    with pytest.raises(CleanupRefused, match="says nothing of an undo"):
+    with pytest.raises(CleanupRefused, match="does not include an undo"):
         stage_undo.start_undo(deleted(estate, people), by=people.operator)
 
 

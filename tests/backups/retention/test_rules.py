@@ -148,7 +148,7 @@ def test_a_pin_is_refused_without_a_reason_or_twice(estate: make.Estate, people:
 
 def test_a_reviewer_cannot_take_somebody_elses_pin_off(estate: make.Estate, people: make.People) -> None:
     pin = pins.pin(backup_of_age(estate.qa, 1), reason="x", by=people.auditor)
-    with pytest.raises(pins.PinRefused, match="Only whoever"):
+    with pytest.raises(pins.PinRefused, match="Only the person who pinned it"):
         pins.remove(pin, reason="y", by=people.reviewer)
     assert Pin.objects.in_force().count() == 1
 
@@ -207,7 +207,7 @@ def test_the_page_says_whose_owner_is_nobody(estate: make.Estate, people: make.P
     assert "no person" not in page
     Family.objects.filter(pattern="master:").update(owner="Platform team")
     page = signed_in(people.auditor).get("/retention/").content.decode()
-    assert "The owner of 1 family is nobody KVOps knows" in page
+    assert "The owner of 1 family has no account" in page
     assert page.count("no person") == 1
 
 

@@ -193,7 +193,7 @@ def test_the_database_refuses_the_requester_as_approver(request_: ApprovalReques
 
 
 def test_a_decision_on_other_evidence_than_was_shown_is_refused(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="other evidence"):
+    with pytest.raises(ApprovalRefused, match="The evidence on your page differs"):
         approval_gate.approve(request_, by=people.reviewer, shown="0" * 64)
     assert state(request_) == State.PENDING
 
@@ -212,7 +212,7 @@ def test_a_decision_after_its_time_is_refused_before_any_sweep(
 def test_a_second_decision_is_refused(
     approved: ApprovalRequest, people: make.People, decide: Callable[[ApprovalRequest, Person], None]
 ) -> None:
-    with pytest.raises(ApprovalRefused, match="no longer waiting"):
+    with pytest.raises(ApprovalRefused, match="no longer waits"):
         decide(approved, make.person("reviewer2", Role.REVIEWER))
     assert state(approved) == State.APPROVED
     assert approved.approver == people.reviewer
@@ -333,7 +333,7 @@ def test_an_approval_is_not_used_after_its_time_before_any_sweep(
 
 
 def test_an_approval_of_something_else_is_not_used(approved: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="no longer what was approved"):
+    with pytest.raises(ApprovalRefused, match="The action differs from the approved one"):
         claim(approved, people.operator, digest="0" * 64)
     assert state(approved) == State.APPROVED
 

@@ -178,8 +178,8 @@ def test_odd_characters_of_names_can_be_seen(people: make.People, asked: Approva
     [
         "In QA, 2 keys were not deleted.",
         "QA held none of these keys",
-        "7 keys expired while the copy was made",
-        "The copy was read in bulk",
+        "7 keys expired while the backup was made",
+        "The backup was read in bulk",
         "a sample of the default policy",
     ],
 )
@@ -242,7 +242,7 @@ def test_the_page_says_when_the_time_is_over(people: make.People, asked: Approva
             created_at=F("created_at") - timedelta(days=9), decide_by=F("decide_by") - timedelta(days=9)
         )
     shown = page(people.reviewer, asked)
-    assert "The time to decide is over." in shown
+    assert "The deadline for the decision has passed." in shown
     assert "/decide" not in shown
 
 
@@ -296,7 +296,7 @@ def test_a_risk_is_accepted_by_its_name_and_stays_on_the_page(people: make.Peopl
     assert "Tick this to approve, or reject the request." in answer.content.decode()
     fresh(people.reviewer).post(f"/approvals/{asked.pk}/decide", decision(asked, accept_lock_missing="on"))
     assert (state(asked), asked.accepted) == (State.APPROVED, ["lock_missing"])
-    assert "I accept that R2 does not lock the copy" in page(people.auditor, asked)
+    assert "I accept that R2 does not lock the backup" in page(people.auditor, asked)
 
 
 def test_a_risk_need_not_be_accepted_to_reject(people: make.People, production: Environment) -> None:
@@ -315,7 +315,7 @@ def test_a_box_for_a_risk_that_is_not_named_accepts_nothing(people: make.People,
 def test_a_page_that_showed_other_evidence_decides_nothing(people: make.People, asked: ApprovalRequest) -> None:
     browser = fresh(people.reviewer)
     answer = browser.post(f"/approvals/{asked.pk}/decide", decision(asked, shown="0" * 64), follow=True)
-    assert "other evidence" in said(answer)[0]
+    assert "The evidence on your page differs" in said(answer)[0]
     assert state(asked) == State.PENDING
     assert refused() == [("approval.refused", str(people.reviewer), f"approval:{asked.pk}")]
 
@@ -340,7 +340,7 @@ def test_a_second_decision_is_said_to_be_late(people: make.People, asked: Approv
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     late = make.person("reviewer2", Role.REVIEWER)
     answer = fresh(late).post(f"/approvals/{asked.pk}/decide", decision(asked), follow=True)
-    assert "no longer waiting" in said(answer)[0]
+    assert "no longer waits" in said(answer)[0]
     assert (state(asked), asked.approver) == (State.APPROVED, people.reviewer)
 
 
@@ -390,13 +390,13 @@ def test_the_password_page_says_what_for_and_leads_back(people: make.People, ask
     page = browser.get(form).content.decode()
     assert f'href="/approvals/{asked.pk}/"' in page
     assert "production-settings" in page
-    assert "You are about to decide on this." in page
+    assert "You are about to decide this request." in page
 
 
 @pytest.mark.parametrize("after", ["", "/", "/nowhere", "/approvals/999999/decide", "//elsewhere.example/"])
 def test_the_password_page_without_a_decision_says_so(people: make.People, after: str) -> None:
     page = signed_in(people.reviewer).get("/account/reauthenticate/", {"next": after})
-    assert "What you asked for needs the password" in page.content.decode()
+    assert "This action needs your password again" in page.content.decode()
 
 
 def test_the_password_page_tells_nothing_to_who_may_not_decide(people: make.People, asked: ApprovalRequest) -> None:

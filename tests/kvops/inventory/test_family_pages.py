@@ -96,7 +96,7 @@ def test_an_approved_change_says_where_it_is_put_in_force(
     request = change.approval
     assert request is not None
     approval_gate.approve(request, by=people.reviewer, shown=request.digest)
-    assert "Put it in force" in page(operator)
+    assert "Apply the change" in page(operator)
 
 
 def test_only_an_operator_submits(people: make.People, estate: make.Estate) -> None:

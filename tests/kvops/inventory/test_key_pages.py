@@ -102,7 +102,7 @@ def test_settings_and_unclassified_values_are_masked(operator: Client, estate: m
 
 def test_an_auditor_never_sees_a_value(auditor: Client, estate: make.Estate) -> None:
     scanned(estate, "master:1")
-    assert "Your role sees no values" in auditor.get(KEY, {"name": "master:1"}).content.decode()
+    assert "Your role cannot view values" in auditor.get(KEY, {"name": "master:1"}).content.decode()
     assert asked(auditor, "master:1").status_code == 403
     assert not estate.cloudflare.calls("value")
 
@@ -123,7 +123,7 @@ def test_a_key_that_changed_since_the_scan_is_said(operator: Client, estate: mak
     scanned(estate, "master:1", metadata='{"v":1}')
     assert not asked(operator, "master:1").context["live"].changed
     estate.put(estate.qa, "master:1", metadata='{"v":2}')
-    assert "changed since the newest scan" in asked(operator, "master:1").content.decode()
+    assert "changed after the newest scan" in asked(operator, "master:1").content.decode()
 
 
 def test_a_key_newer_than_the_scan_can_be_looked_at(operator: Client, estate: make.Estate) -> None:

@@ -55,7 +55,7 @@ def test_an_operator_has_it_sent_again_or_gives_it_up(people: make.People) -> No
     states = Notification.objects.order_by("pk").values_list("state", flat=True)
     assert list(states) == ["waiting", "dropped"]
     page = browser.post(f"/notifications/{again.pk}/again", follow=True).content.decode()
-    assert "not among those that failed" in page
+    assert "no longer among the failed ones" in page
 
 
 def test_what_did_not_arrive_is_an_alarm(people: make.People) -> None:

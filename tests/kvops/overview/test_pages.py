@@ -257,9 +257,9 @@ def test_a_partial_backup_is_an_alarm(estate: make.Estate, people: make.People) 
 
 def test_a_backup_nobody_read_back_for_a_day_is_an_alarm(estate: make.Estate, people: make.People) -> None:
     generation_helpers.backup_of(estate)
-    assert "was never read back" not in page(people.auditor)
+    assert "was never verified" not in page(people.auditor)
     generation_helpers.backup_of(estate, finished_at=Now() - timedelta(days=2))
-    assert "was never read back" in page(people.auditor)
+    assert "was never verified" in page(people.auditor)
 
 
 def test_a_good_backup_ends_the_alarm_of_an_older_one(estate: make.Estate, people: make.People) -> None:
@@ -291,4 +291,4 @@ def test_only_an_operator_is_offered_to_back_a_family_up(
 ) -> None:
     page = signed_in(getattr(people, who)).get("/").content.decode()
     assert ("Back up" in page) is offered
-    assert "there is no verified copy" in page
+    assert "there is no verified backup" in page

@@ -85,7 +85,7 @@ def test_an_approval_releases_only_its_own_stop(stop: EmergencyStop, people: mak
     approval_gate.withdraw(first, by=people.operator)
     released(stop, people)
     emergency.press(stop.environment, by=people.reviewer)
-    with pytest.raises(approval_gate.ApprovalRefused, match="another stop"):
+    with pytest.raises(approval_gate.ApprovalRefused, match="a different emergency stop"):
         emergency_release.use(first, by=people.operator)
 
 

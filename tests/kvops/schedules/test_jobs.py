@@ -99,7 +99,7 @@ def test_due_times_that_passed_while_nothing_ran_are_caught_up_once_and_told(
     assert Run.objects.count() == 1
     told = Notification.objects.filter(event=NotificationEvent.SCHEDULE_MISSED)
     assert {one.person for one in told} == {people.operator, people.operator2}
-    assert "3 due times before that" in " ".join(told[0].lines)
+    assert "3 earlier due times" in " ".join(told[0].lines)
     assert Entry.objects.get(action="schedule.missed").details["missed"] == 3
 
 

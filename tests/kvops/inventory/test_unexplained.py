@@ -95,7 +95,7 @@ def test_ten_thousand_names_are_kept_and_paged(estate: make.Estate) -> None:
 
 def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: Scan, people: make.People) -> None:
     operator = signed_in(people.operator)
-    assert "qa/SETTINGS: 2 keys vanished without an explanation" in operator.get("/").content.decode()
+    assert "qa/SETTINGS: 2 unexplained deletions" in operator.get("/").content.decode()
     operator.post(reverse("unexplained-acknowledge", args=[gone.pk]), {"note": "A cron job of the CMS, now off."})
     assert "vanished without an explanation" not in operator.get("/").content.decode()
     entry = Entry.objects.get(action=Action.MISSING_ACKNOWLEDGED)
@@ -105,7 +105,7 @@ def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: S
 def test_it_is_acknowledged_once_with_a_note_by_who_may(gone: Scan, people: make.People) -> None:
     with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="Only an operator or a reviewer"):
         unexplained_deletions.acknowledge_deletions(gone, by=people.auditor, note="x")
-    with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="Say what you found out"):
+    with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="Describe your findings"):
         unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note=" ")
     unexplained_deletions.acknowledge_deletions(gone, by=people.reviewer, note="The nightly job.")
     with pytest.raises(unexplained_deletions.AcknowledgeRefused, match="nothing to acknowledge"):
