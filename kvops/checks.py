@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from kvops.approvals import gate as approval_gate
-from kvops.inventory import missing as unexplained_deletions
+from kvops.inventory import unexplained as unexplained_deletions
 from kvops.notifications import outbox
 from kvops.runs import kinds
 from kvops.schedules import jobs as schedule_jobs

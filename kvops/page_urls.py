@@ -4,7 +4,7 @@ from django.urls import URLPattern, path
 
 from kvops.approvals import views as approval_views
 from kvops.environments import views as environment_views
-from kvops.inventory import family_views, key_views, missing_views as unexplained_views, views as inventory_views
+from kvops.inventory import family_views, key_views, unexplained_views, views as inventory_views
 from kvops.notifications import views as notification_views
 from kvops.overview import views as overview_views
 from kvops.runs import views as run_views

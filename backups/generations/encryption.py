@@ -74,8 +74,8 @@ def digest_key(generation: Generation | None) -> bytes | None:
             return key
     raise RunError(
         CODE,
-        f"The digests of backup {generation.pk} were made with the key {generation.digest_key}, which is not among those"
-        " KVOPS_DIGEST_KEY names. Add that key below the newer ones, each on a line, and try again.",
+        f"The digests of backup {generation.pk} were made with the key {generation.digest_key}, which is not"
+        " among those KVOPS_DIGEST_KEY names. Add that key below the newer ones, each on a line, and try again.",
     )
 
 

@@ -114,8 +114,8 @@ class D1Source:
         if query(dataset.keyless_sql(1), ()):
             raise RunError(
                 "no_keys",
-                f"Rows of {dataset.table} have no value in a column of the key, so a backup cannot hold them: correct the"
-                " table or the dataset.",
+                f"Rows of {dataset.table} have no value in a column of the key, so a backup cannot hold them: correct"
+                " the table or the dataset.",
             )
         place, last = Beginning(), False
         while not last:

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 from audit import log
 from kvops import timing
 from kvops.cloudflare import ListedKey
-from kvops.inventory import families as key_families, missing as unexplained_deletions
+from kvops.inventory import families as key_families, unexplained as unexplained_deletions
 from kvops.models import Namespace, Scan, StagedKey
 from kvops.names import after_prefix, escaped
 

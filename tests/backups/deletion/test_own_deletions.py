@@ -10,7 +10,7 @@ from backups.deletion.send import Sender
 from backups.models import CleanupStage
 from backups.restores import undo as stage_undo
 from kvops import timing
-from kvops.inventory import missing as unexplained_deletions, scan as inventory_scan
+from kvops.inventory import scan as inventory_scan, unexplained as unexplained_deletions
 from kvops.models import Scan
 from kvops.runs import outcomes
 from tests import make

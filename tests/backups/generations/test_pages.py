@@ -421,7 +421,7 @@ def test_a_backup_that_proves_nothing_says_what_to_do(operator: Client, estate: 
     made = generation_helpers.backup_of(estate, status=status, problem="Something is missing.")
     page = text(operator, f"/backups/{made.pk}/")
     assert "Something is missing." in page
-    assert f"This copy is {status}" in page
+    assert f"This backup is {status}" in page
     assert "?env=qa&amp;binding=SETTINGS&amp;prefix=master%3A" in page
 
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from audit.actions import Action
 from audit.models import Entry
-from kvops.inventory import missing as unexplained_deletions, scan as inventory_scan
+from kvops.inventory import scan as inventory_scan, unexplained as unexplained_deletions
 from kvops.models import Key, Scan
 from tests import make
 from tests.fakes.namespaces import Stored

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit import log
 from audit.actions import Action
-from kvops.inventory import missing as unexplained_deletions
-from kvops.inventory.missing_forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
+from kvops.inventory import unexplained as unexplained_deletions
+from kvops.inventory.unexplained_forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
 from kvops.models import Scan
 from kvops.people.signin import person_of
 from kvops.web import files as web_files

@@ -4,7 +4,7 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from kvops.inventory import missing as unexplained_deletions
+from kvops.inventory import unexplained as unexplained_deletions
 from kvops.models import Environment, Scan, UnexplainedDeletion
 
 
