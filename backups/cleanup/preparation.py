@@ -175,7 +175,7 @@ def backup_finished(run: Run) -> None:
     if generation.status != Generation.Status.COMPLETE:
         note_blocked(
             stage,
-            f"The backup is partial: {generation.vanished} keys vanished while it was made. Scan and fix the list again.",
+            f"The backup is partial: {generation.vanished} keys vanished while it was made. Scan and fix it again.",
         )
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)
