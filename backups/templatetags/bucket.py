@@ -121,12 +121,6 @@ def bucket_light(environment: Environment) -> dict[str, object]:
 
 
 @register.inclusion_tag("includes/state_badge.html")
-def lock_state(protection: BucketProtection) -> dict[str, object]:
-    """Whether the copies are locked."""
-    return state_badge(f"lock_{protection.lock}")
-
-
-@register.inclusion_tag("includes/state_badge.html")
 def public_state(protection: BucketProtection) -> dict[str, object]:
     """Whether anybody can read the bucket."""
     known = "public" if protection.public else "private"

@@ -60,12 +60,6 @@ def checkable(generation: Generation) -> Checkable:
 
 
 @register.inclusion_tag("includes/state_badge.html")
-def object_status(status: str) -> dict[str, object]:
-    """What the newest listing says of an object in the bucket."""
-    return state_badge(f"object_{status}")
-
-
-@register.inclusion_tag("includes/state_badge.html")
 def check_outcome(check: Check) -> dict[str, object]:
     """What a check found; while it found nothing yet, how its work goes."""
     shown = {Check.Outcome.PASSED: "passed", Check.Outcome.FAILED: "different"}
@@ -98,9 +92,3 @@ def prose(line: str) -> str:
     return format_html_join(
         "", "{}", ((format_html("<code>{}</code>", piece) if at % 2 else piece,) for at, piece in enumerate(pieces))
     )
-
-
-@register.inclusion_tag("includes/state_badge.html")
-def investigation_state(state: str) -> dict[str, object]:
-    """Where an investigation is."""
-    return state_badge(f"investigation_{state}")

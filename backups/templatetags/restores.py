@@ -28,12 +28,6 @@ def undo_offer(context: Context, stage: CleanupStage) -> stage_undo.Offer | None
     return stage_undo.offer(stage, person_of(context["request"]))
 
 
-@register.filter
-def restore_state(state: str) -> str:
-    """The name under which the state has its look."""
-    return f"restore_{state}"
-
-
 @register.simple_tag
 def found_line(found: str, n: int, on_conflict: str) -> str:
     """How many names were found so, and what happens with them."""

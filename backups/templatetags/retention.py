@@ -7,35 +7,10 @@ from django import template
 from backups.models import Generation, Pin, PruneEntry
 from backups.retention.evaluate import Kept, Retention
 from kvops.models import Person, Role
-from kvops.templatetags.ui import state_badge
 
 register = template.Library()
 
 SHOWN = 20
-
-
-@register.inclusion_tag("includes/state_badge.html")
-def retention_state(state: str) -> dict[str, object]:
-    """What retention does with a copy."""
-    return state_badge(f"kept_{state}")
-
-
-@register.inclusion_tag("includes/state_badge.html")
-def light(of: str) -> dict[str, object]:
-    """Whether a verified copy was made in time."""
-    return state_badge(f"light_{of}")
-
-
-@register.inclusion_tag("includes/state_badge.html")
-def prune_state(state: str) -> dict[str, object]:
-    """Where the deletion of expired copies is."""
-    return state_badge(f"prune_{state}")
-
-
-@register.inclusion_tag("includes/state_badge.html")
-def pruned_outcome(outcome: str) -> dict[str, object]:
-    """What became of a copy that was to be deleted."""
-    return state_badge(f"pruned_{outcome}")
 
 
 @register.inclusion_tag("retention/_dates.html")

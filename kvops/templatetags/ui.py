@@ -49,9 +49,9 @@ def environment_badge(environment: ShownEnvironment) -> dict[str, object]:
 
 
 @register.inclusion_tag("includes/state_badge.html")
-def state_badge(state: str) -> dict[str, object]:
-    """A state (or a category) as word, icon and colour."""
-    return {"look": look_of(state)}
+def state_badge(state: str, of: str = "") -> dict[str, object]:
+    """A state (or a category) as word, icon and colour; `of` names the thing whose states have looks of their own."""
+    return {"look": look_of(f"{of}_{state}" if of else state)}
 
 
 @register.filter(name="count")
