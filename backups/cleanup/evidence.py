@@ -4,7 +4,6 @@ A changed account, namespace, bucket, policy, backup, check or set of names give
 longer fits.
 """
 
-from datetime import UTC, datetime
 from hashlib import sha256
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -13,6 +12,7 @@ from backups import archive
 from backups.bucket import protection as bucket_protection
 from backups.cleanup import cost
 from backups.cleanup.qa import FORMAT, qa_stages, scope_digest
+from backups.execution import evidence as shared
 from backups.models import (
     BackupShare,
     Check,
@@ -25,7 +25,6 @@ from kvops import timing
 from kvops.approvals import evidence
 from kvops.inventory import policy
 
-SAMPLE = 20
 SAMPLE_OF_DIFFERENCE = 5
 
 
@@ -43,7 +42,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
     """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
     request, environment, namespace = stage.request, stage.environment, stage.namespace
     generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
-    newest, lock = policy.newest(), bucket_protection.shown(generation)
+    lock = bucket_protection.shown(generation)
     return {
         "format": FORMAT,
         "action": "delete_keys",
@@ -64,9 +63,9 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "category": request.category,
         "reason": request.reason,
         "asked_by": request.asker,
-        "policy": {"version": newest.number, "digest": newest.digest},
+        "policy": policy.shown(),
         "scope_digest": scope_digest(stage),
-        "names": _names(stage),
+        "names": {**shared.names(stage), "scan": stage.scan_id},
         "generation": _generation(generation),
         "shared": _shared(generation),
         "check": _check(stage),
@@ -80,39 +79,14 @@ def build(stage: CleanupStage) -> dict[str, object]:
     }
 
 
-def _names(stage: CleanupStage) -> dict[str, object]:
-    entries = CleanupEntry.objects.filter(stage=stage).order_by("index")
-    step = max(1, stage.names // SAMPLE)
-    wanted = list(range(0, stage.names, step))[:SAMPLE]
-    first, last = entries.first(), entries.last()
-    return {
-        "count": stage.names,
-        "sha256": stage.names_sha256,
-        "first": first.name if first else "",
-        "last": last.name if last else "",
-        "sample": list(entries.filter(index__in=wanted).values_list("name", flat=True)),
-        "scan": stage.scan_id,
-    }
-
-
 def _generation(generation: Generation) -> dict[str, object]:
     return {
-        "id": generation.pk,
-        "environment": generation.environment.slug,
-        "namespace_id": generation.namespace.namespace_id,
-        "bucket": generation.bucket,
-        "manifest": generation.manifest_key,
-        "manifest_sha256": generation.manifest_sha256,
-        "digest_root": generation.digest_root,
+        **shared.backup(generation),
         "recipients": generation.recipients,
         "entries_root": _entries_root(generation),
         "prefixes": generation.prefixes,
         "read": generation.read,
-        "keys": generation.keys,
-        "bytes": generation.bytes,
         "expired": generation.expired,
-        "finished_at": _time(generation.finished_at),
-        "status": generation.status,
     }
 
 
@@ -133,7 +107,7 @@ def _shared(generation: Generation) -> dict[str, object] | None:
     if share is None:
         return None
     by = str(share.by) if share.by else ""
-    return {"place": share.place, "by": by, "notification": share.notification_id, "at": _time(share.at)}
+    return {"place": share.place, "by": by, "notification": share.notification_id, "at": evidence.moment(share.at)}
 
 
 def _check(stage: CleanupStage) -> dict[str, object] | None:
@@ -156,7 +130,7 @@ def _check(stage: CleanupStage) -> dict[str, object] | None:
         "rows": check.rows,
         "differences": check.differences,
         "only_in_d1": check.only_in_d1,
-        "finished_at": _time(check.finished_at),
+        "finished_at": evidence.moment(check.finished_at),
     }
 
 
@@ -172,7 +146,7 @@ def _references(stage: CleanupStage) -> dict[str, object]:
         "hits": stated.hits,
         "answer": stated.answer,
         "by": str(stated.by),
-        "at": _time(stated.at),
+        "at": evidence.moment(stated.at),
     }
 
 
@@ -189,7 +163,7 @@ def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
         "reappeared": found.reappearances.count(),
         "reappeared_notes": _notes(found),
         "by": str(found.accepted_by),
-        "at": _time(found.accepted_at),
+        "at": evidence.moment(found.accepted_at),
     }
 
 
@@ -235,7 +209,3 @@ def _warnings(stage: CleanupStage, generation: Generation) -> list[dict[str, obj
     if stage.request.family.sample:
         warnings.append({"code": "sample_family"})
     return warnings
-
-
-def _time(at: datetime | None) -> str:
-    return at.astimezone(UTC).isoformat() if at else ""

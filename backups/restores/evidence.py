@@ -1,12 +1,10 @@
 """The evidence of a restore, derived from stored rows only, so that the executor can derive it again."""
 
-from datetime import UTC, datetime
-
+from backups.execution import evidence as shared
 from backups.models import Generation, Restore
 from backups.restores import cross_environment
+from kvops.approvals import evidence
 from kvops.inventory import policy
-
-SAMPLE = 20
 
 FORMAT = 1
 """The version of the rules that derive this evidence; it is part of the digest."""
@@ -22,7 +20,6 @@ def build(restore: Restore) -> dict[str, object]:
     """The evidence of a restore (design: approval requests). It was compared with KV and has a reason."""
     environment, namespace = restore.environment, restore.namespace
     generation = Generation.objects.select_related("environment", "namespace").get(pk=restore.generation_id)
-    newest = policy.newest()
     return {
         "format": FORMAT,
         "action": "restore",
@@ -37,38 +34,12 @@ def build(restore: Restore) -> dict[str, object]:
         "on_conflict": restore.on_conflict,
         "reason": restore.reason,
         "qa_may_take": cross_environment.crossing_rule(restore),
-        "policy": {"version": newest.number, "digest": newest.digest},
-        "names": _names(restore),
-        "compared": {"at": _time(restore.compared_at), "found": restore.found},
+        "policy": policy.shown(),
+        "names": shared.names(restore),
+        "compared": {"at": evidence.moment(restore.compared_at), "found": restore.found},
         "overwritten": {"count": restore.overwritten, "sha256": restore.overwritten_sha256},
-        "generation": {
-            "id": generation.pk,
-            "environment": generation.environment.slug,
-            "namespace_id": generation.namespace.namespace_id,
-            "bucket": generation.bucket,
-            "manifest": generation.manifest_key,
-            "manifest_sha256": generation.manifest_sha256,
-            "digest_root": generation.digest_root,
-            "keys": generation.keys,
-            "bytes": generation.bytes,
-            "status": generation.status,
-            "finished_at": _time(generation.finished_at),
-        },
+        "generation": shared.backup(generation),
         "warnings": _warnings(restore, generation),
-    }
-
-
-def _names(restore: Restore) -> dict[str, object]:
-    entries = restore.entries.order_by("index")
-    step = max(1, restore.names // SAMPLE)
-    sample = list(range(0, restore.names, step))[:SAMPLE]
-    first, last = entries.first(), entries.last()
-    return {
-        "count": restore.names,
-        "sha256": restore.names_sha256,
-        "first": first.name if first else "",
-        "last": last.name if last else "",
-        "sample": list(entries.filter(index__in=sample).values_list("name", flat=True)),
     }
 
 
@@ -85,7 +56,3 @@ def _warnings(restore: Restore, generation: Generation) -> list[dict[str, object
     if not_restored:
         warnings.append({"code": "restore_too_late", "count": not_restored})
     return warnings
-
-
-def _time(at: datetime | None) -> str:
-    return at.astimezone(UTC).isoformat() if at else ""

@@ -1,9 +1,9 @@
 """The evidence of a prune request, derived from stored rows only, so that the executor can derive it again."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from backups.models import Generation, PruneEntry, PruneRequest
+from kvops.approvals import evidence
 from kvops.inventory import policy
 from kvops.models import Environment
 
@@ -19,7 +19,6 @@ def title(environment: Environment, generations: int) -> str:
 def build(prune: PruneRequest) -> dict[str, object]:
     """The evidence of a prune (design: approval requests)."""
     environment = prune.environment
-    newest = policy.newest()
     entries = list(prune.entries.select_related("generation").order_by("index"))
     return {
         "format": FORMAT,
@@ -29,7 +28,7 @@ def build(prune: PruneRequest) -> dict[str, object]:
         "account_id": environment.account_id,
         "bucket": environment.r2_bucket,
         "reason": prune.reason,
-        "policy": {"version": newest.number, "digest": newest.digest},
+        "policy": policy.shown(),
         "generations": {"count": prune.generations, "list": [_generation(entry) for entry in entries]},
         "objects": {"count": prune.objects_total, "sha256": prune.objects_sha256},
         "warnings": [],
@@ -42,8 +41,8 @@ def _generation(entry: PruneEntry) -> dict[str, object]:
         "id": generation.pk,
         "name": generation.stem[:200],
         "status": generation.status,
-        "finished_at": _time(generation.finished_at),
-        "due": {"at": _time(entry.due_at)},
+        "finished_at": evidence.moment(generation.finished_at),
+        "due": {"at": evidence.moment(entry.due_at)},
         "keys": generation.keys,
         "manifest_sha256": generation.manifest_sha256,
         "objects": entry.objects_total,
@@ -55,7 +54,3 @@ def _generation(entry: PruneEntry) -> dict[str, object]:
 def every_object(generations: Iterable[Generation]) -> Iterable[str]:
     """The names of every object of the copies, copy after copy."""
     return (key for generation in generations for key in generation.every_object())
-
-
-def _time(at: datetime | None) -> str:
-    return at.astimezone(UTC).isoformat() if at else ""

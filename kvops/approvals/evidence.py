@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 
 
@@ -13,3 +14,8 @@ def canonical_evidence(evidence: Mapping[str, object]) -> str:
 def digest_of(text: str) -> str:
     """SHA-256 of canonical evidence, in hex."""
     return sha256(text.encode()).hexdigest()
+
+
+def moment(at: datetime | None) -> str:
+    """A moment in evidence: in UTC, empty for none."""
+    return at.astimezone(UTC).isoformat() if at else ""

@@ -1,0 +1,38 @@
+"""The parts of the evidence that a deletion and a restore share: the names and the backup they rest on."""
+
+from backups.models import CleanupStage, Generation, Restore
+from kvops.approvals import evidence
+
+SAMPLE = 20
+
+
+def names(work: CleanupStage | Restore) -> dict[str, object]:
+    """How many names, their digest, the first, the last and a sample over all of them."""
+    entries = work.entries.order_by("index")
+    step = max(1, work.names // SAMPLE)
+    wanted = list(range(0, work.names, step))[:SAMPLE]
+    first, last = entries.first(), entries.last()
+    return {
+        "count": work.names,
+        "sha256": work.names_sha256,
+        "first": first.name if first else "",
+        "last": last.name if last else "",
+        "sample": list(entries.filter(index__in=wanted).values_list("name", flat=True)),
+    }
+
+
+def backup(generation: Generation) -> dict[str, object]:
+    """Which backup it is, where it is stored, and how far it can be trusted."""
+    return {
+        "id": generation.pk,
+        "environment": generation.environment.slug,
+        "namespace_id": generation.namespace.namespace_id,
+        "bucket": generation.bucket,
+        "manifest": generation.manifest_key,
+        "manifest_sha256": generation.manifest_sha256,
+        "digest_root": generation.digest_root,
+        "keys": generation.keys,
+        "bytes": generation.bytes,
+        "status": generation.status,
+        "finished_at": evidence.moment(generation.finished_at),
+    }
