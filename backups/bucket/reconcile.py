@@ -88,12 +88,11 @@ def _create(
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
     """A listing of the environment's bucket, for a schedule, once there is a copy in it."""
-    if not Generation.objects.filter(environment=environment).exists():
-        return Begun()
-    try:
-        return Begun([_create(environment, actor=actor)])
-    except run_driver.AlreadyOpen as open_:
-        return Begun(refused=[*open_.args])
+    begun = Begun()
+    if Generation.objects.filter(environment=environment).exists():
+        with begun.or_refused():
+            begun.runs.append(_create(environment, actor=actor))
+    return begun
 
 
 def newest_listing(environment: Environment) -> Run | None:

@@ -115,12 +115,11 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
     """A drill for a schedule, where there is a scratch namespace and a copy; what is missing else is said."""
-    if not Scratch.objects.filter(environment=environment).exists() or not _backups(environment):
-        return Begun()
-    try:
-        return Begun([create(environment, actor=actor).run])
-    except (DrillRefused, approval_gate.ApprovalRefused, run_driver.AlreadyOpen) as refused:
-        return Begun(refused=[*refused.args])
+    begun = Begun()
+    if Scratch.objects.filter(environment=environment).exists() and _backups(environment):
+        with begun.or_refused():
+            begun.runs.append(create(environment, actor=actor).run)
+    return begun
 
 
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:

@@ -6,10 +6,8 @@ from django.db.models.functions import Now
 
 from audit import log
 from backups.generations import start as generation_start
-from backups.generations.start import BackupRefused, NotVerifiable
 from backups.models import Generation
 from kvops.models import Environment, Family, Key, Namespace
-from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
 
 SLACK = timedelta(hours=1)
@@ -23,11 +21,8 @@ def back_up_due(environment: Environment, actor: log.Actor) -> Begun:
         for family in Family.objects.filter(binding=namespace.binding, interval_hours__gt=0).order_by("pattern"):
             if not Key.objects.filter(namespace=namespace, family=family).exists() or _young(namespace, family):
                 continue
-            try:
+            with begun.or_refused():
                 made = generation_start.create_backup(namespace, prefixes=[family.pattern], actor=actor)
-            except (BackupRefused, run_driver.AlreadyOpen) as refused:
-                begun.refused += refused.args[:1]
-            else:
                 begun.runs.append(made.run)
     return begun
 
@@ -42,10 +37,8 @@ def verify_newest(environment: Environment, actor: log.Actor) -> Begun:
     """Read the newest copy of everything back once more: what R2 holds today need not be what it took."""
     begun = Begun()
     for generation in newest(environment):
-        try:
+        with begun.or_refused():
             begun.runs.append(generation_start.create_verification(generation, actor=actor))
-        except (NotVerifiable, run_driver.AlreadyOpen) as refused:
-            begun.refused += refused.args[:1]
     return begun
 
 

@@ -4,10 +4,8 @@ from audit import log
 from backups.datasets import registry as dataset_registry
 from backups.generations.routine import newest
 from backups.integrity import start as check_start
-from backups.integrity.start import CheckRefused
 from backups.models import Generation
 from kvops.models import Environment
-from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
 
 
@@ -17,8 +15,6 @@ def check_newest(environment: Environment, actor: log.Actor) -> Begun:
     for generation in newest(environment):
         covered = [dataset_registry.dataset_for(generation.namespace.binding, prefix) for prefix in generation.prefixes]
         if generation.status == Generation.Status.VERIFIED and all(covered):
-            try:
+            with begun.or_refused():
                 begun.runs.append(check_start.create_check(generation, actor=actor).run)
-            except (CheckRefused, run_driver.AlreadyOpen) as refused:
-                begun.refused += refused.args[:1]
     return begun

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 from audit import log
 from backups.generations import contents as generation_contents, start as generation_start
-from backups.generations.scope import BackupRefused
 from backups.models import Generation
 from kvops.inventory import browse
 from kvops.models import Environment, Namespace, Scan
-from kvops.runs import driver as run_driver
 from kvops.schedules.jobs import Begun
 
 BINDING = "SETTINGS"
@@ -30,12 +28,8 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
     found = [each for each in overview() if each.namespace.environment == environment and each.keys]
     begun = Begun()
     for each in found:
-        try:
-            made = generation_start.create_backup(each.namespace, prefixes=[PREFIX], actor=actor)
-        except (BackupRefused, run_driver.AlreadyOpen) as refused:
-            begun.refused += refused.args
-        else:
-            begun.runs.append(made.run)
+        with begun.or_refused():
+            begun.runs.append(generation_start.create_backup(each.namespace, prefixes=[PREFIX], actor=actor).run)
     return begun
 
 

@@ -25,7 +25,6 @@ from kvops import rollback, timing
 from kvops.models import Category, Database, Environment, Namespace, Person, Run
 from kvops.prefixes import distinct
 from kvops.refusals import Refused
-from kvops.runs import driver as run_driver
 from kvops.runs.outcomes import RunError
 from kvops.schedules.jobs import Begun
 from kvops.wording import english, say
@@ -190,12 +189,11 @@ def _table(masters: Masters, rule: Correspondence) -> dict[str, object]:
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
     """The job of a schedule: all datasets from D1, where there are any."""
-    if not Dataset.objects.exists():
-        return Begun()
-    try:
-        return Begun([create_export(choose(environment), actor=actor).run])
-    except (BackupRefused, run_driver.AlreadyOpen) as refused:
-        return Begun(refused=[*refused.args])
+    begun = Begun()
+    if Dataset.objects.exists():
+        with begun.or_refused():
+            begun.runs.append(create_export(choose(environment), actor=actor).run)
+    return begun
 
 
 def write(

@@ -71,10 +71,8 @@ def scan_all(environment: Environment, actor: log.Actor) -> Begun:
     """A scan of each namespace of the environment, for a schedule; those that are being scanned are named."""
     begun = Begun()
     for namespace in environment.namespaces.select_related("environment").order_by("binding"):
-        try:
+        with begun.or_refused():
             begun.runs.append(_create_scan(namespace, actor=actor).run)
-        except run_driver.AlreadyOpen as open_:
-            begun.refused.extend(open_.args)
     return begun
 
 

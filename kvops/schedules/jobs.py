@@ -8,7 +8,8 @@ notification and on the page.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
@@ -58,6 +59,14 @@ class Begun:
 
     runs: list[Run] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def or_refused(self) -> Iterator[None]:
+        """Keep the sentence of a refusal, so that the job goes on with the next run."""
+        try:
+            yield
+        except Refused as refused:
+            self.refused += refused.args[:1]
 
 
 JOBS: dict[str, ScheduledJob] = {
