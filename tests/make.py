@@ -8,6 +8,8 @@ from allauth.account.models import EmailAddress
 from django_q.models import OrmQ
 
 from audit import log
+from backups.integrity import start as check_start
+from backups.models import Check, Generation
 from kvops.models import (
     BudgetSpend,
     Category,
@@ -149,6 +151,12 @@ def policy() -> PolicyVersion:
     family("mastercache:", Category.CACHE, expiry="ttl:3600")
     family("system-root", Category.SETTINGS, exact=True)
     return PolicyVersion.objects.create(number=1, digest="0" * 64, definition="{}", applied_by="tests")
+
+
+def check(generation: Generation, *, actor: log.Actor = SETUP, foreground: bool = False) -> Check:
+    """A check of a backup against D1, to be worked on."""
+    with log.transaction():
+        return check_start.create_check(generation, actor=actor, foreground=foreground)
 
 
 def work(*, late: bool = False) -> None:

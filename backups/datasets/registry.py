@@ -10,10 +10,6 @@ from kvops.models import Database, Environment
 from kvops.wording import say
 
 
-class NoDataset(Exception):
-    """No dataset covers the keys, so they cannot be compared with D1."""
-
-
 class NoDatabase(Exception):
     """The environment does not have the database that the dataset names."""
 

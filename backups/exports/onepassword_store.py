@@ -1,23 +1,14 @@
-"""1Password as a place for objects: one Document each, with the same methods as a bucket. No Django.
+"""1Password as a place for objects: one Document each, written like objects of a bucket. No Django.
 
 For small backups of settings: a Document is in memory as a whole, and an account may make only so many a day.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from posixpath import basename
 from typing import Any
 
-from backups.bucket.r2 import (
-    CHUNK,
-    ObjectConflict,
-    ObjectInfo,
-    ObjectMissing,
-    Page,
-    StoreError,
-    StoreUnavailable,
-    Upload,
-)
+from backups.bucket.r2 import ObjectConflict, ObjectInfo, ObjectMissing, StoreError, StoreUnavailable
 from kvops.connections import onepassword
 
 LIMIT = 4 * 1024 * 1024
@@ -67,45 +58,27 @@ class DocumentStore:
 
         async def read(client: Any) -> bytes:
             one = await self._one(client, key)
+            if one is None:
+                raise ObjectMissing(f"The vault {self.bucket} has no Document with the title {key}.")
             item = await client.items.get(one.vault_id, one.id)
             content: bytes = await client.items.files.read(one.vault_id, one.id, item.document)
             return content
 
         return self._ask(read)
 
-    def open(self, key: str) -> Iterator[bytes]:
-        """The Document in chunks; see Store."""
-        body = self.get(key)
-        yield from (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
-
     def head(self, key: str) -> ObjectInfo | None:
         """What is known of the Document; see Store. Its ETag is the SHA-256 it was put with."""
-        return next((info for info in self._all() if info.key == key), None)
 
-    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
-        """A part of the listing; see Store."""
-        found = [info for info in self._all() if info.key.startswith(prefix) and info.key > after]
-        return Page(found[:limit], len(found) > limit)
+        async def look(client: Any) -> ObjectInfo | None:
+            one = await self._one(client, key)
+            return _info(one) if one else None
 
-    def uploads(self, prefix: str) -> list[Upload]:
-        """None; see Store: a Document is there as a whole or not at all."""
-        return []
-
-    def _all(self) -> list[ObjectInfo]:
-        """Our Documents in the byte order of their titles."""
-
-        async def everything(client: Any) -> list[ObjectInfo]:
-            ours = [one for one in await client.items.list(await self._vault(client)) if _TAG in one.tags]
-            return sorted(map(_info, ours), key=lambda info: info.key.encode())
-
-        return self._ask(everything)
+        return self._ask(look)
 
     async def _one(self, client: Any, key: str) -> Any:
-        vault = await self._vault(client)
-        for one in await client.items.list(vault):
-            if one.title == key and _TAG in one.tags:
-                return one
-        raise ObjectMissing(f"The vault {self.bucket} has no Document with the title {key}.")
+        """Our Document of this title, None when there is none."""
+        found = await client.items.list(await self._vault(client))
+        return next((one for one in found if one.title == key and _TAG in one.tags), None)
 
     async def _vault(self, client: Any) -> str:
         for vault in await client.vaults.list():

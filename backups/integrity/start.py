@@ -31,16 +31,11 @@ class CheckRefused(Refused):
     """The check cannot be made; the message is one sentence that says what to do."""
 
 
-def start_check(
-    generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
-) -> Check:
-    """Start the comparison of a generation with D1. Raises CheckRefused and run_driver.AlreadyOpen."""
-    with log.transaction():
-        return create_check(generation, actor=actor, person=person, foreground=foreground)
-
-
 def start_checks(generation: Generation, *, actor: log.Actor, person: Person | None = None) -> list[Check]:
-    """The same of every dataset it holds: of master data, one check for each table."""
+    """Start the comparison of a generation with D1: of master data, one check for each table.
+
+    Raises CheckRefused and run_driver.AlreadyOpen.
+    """
     with log.transaction():
         found = datasets_of(generation)
         return [create_check(generation, dataset=each, actor=actor, person=person) for each in found]

@@ -1,7 +1,7 @@
 """Reading Workers KV."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
@@ -127,16 +127,6 @@ class KVReads(ApiClient):
                 codes=error.codes,
                 request_id=error.request_id,
             ) from error
-
-    def iter_pages(self, namespace_id: str, *, prefix: str = "") -> Iterator[KeyPage]:
-        """All pages, empty ones included; raises CursorRefused half-way (then start from scratch)."""
-        cursor: str | None = None
-        while True:
-            page = self.list_keys(namespace_id, prefix=prefix, cursor=cursor)
-            yield page
-            if page.cursor is None:
-                return
-            cursor = page.cursor
 
     def value(self, namespace_id: str, name: str) -> Value:
         """The exact bytes of one value; raises KeyNotFound."""

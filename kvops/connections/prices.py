@@ -2,8 +2,8 @@
 
 Source: developers.cloudflare.com/kv/platform/pricing and /kv/platform/limits (updated 21 April 2026, read in November
 2026). Calls through the REST API are billed like those of Workers. Whether a bulk call counts once or once a key is
-not documented, so each key is counted: the dearer reading. The monthly allowance is shown, not subtracted, because
-Workers use it up as well.
+not documented, so each key is counted: the dearer reading. The monthly allowance is not subtracted, because Workers
+use it up as well.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,8 @@ OPERATIONS = ("read", "write", "delete", "list")
 FREE_A_DAY: Mapping[str, int] = {"read": 100_000, "write": 1_000, "delete": 1_000, "list": 1_000}
 """Operations a day for an account on the free plan; anew at 00:00 UTC. Beyond them calls are refused."""
 
-INCLUDED_A_MONTH: Mapping[str, int] = {"read": 10_000_000, "write": 1_000_000, "delete": 1_000_000, "list": 1_000_000}
-"""Operations a month that the paid plan includes."""
-
 CENTS_A_MILLION: Mapping[str, int] = {"read": 50, "write": 500, "delete": 500, "list": 500}
-"""US cents for a million operations beyond those."""
+"""US cents for a million operations beyond those that the paid plan includes."""
 
 
 @dataclass(frozen=True)

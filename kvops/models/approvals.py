@@ -30,8 +30,8 @@ class ApprovalRequest(models.Model):
     approved -> used | expired | withdrawn
 
     Each move is one conditional UPDATE. `evidence` is canonical JSON; `digest` is its SHA-256. Whoever approves accepts
-    each of the `risks` that the evidence names; a trigger insists on it. One of STANDING is never used up: it stays
-    approved until `standing_until`, and every run under it carries it.
+    each of the `risks` that the evidence names; a trigger insists on it. One with a `standing_until` is never used
+    up: it stays approved until then, and every run under it carries it.
     """
 
     class Kind(models.TextChoices):
@@ -55,9 +55,6 @@ class ApprovalRequest(models.Model):
         WITHDRAWN = "withdrawn", _("withdrawn")
         EXPIRED = "expired", _("expired")
         USED = "used", _("used")
-
-    STANDING = (Kind.DRILL, Kind.INVESTIGATION)
-    """Kinds whose approval carries run after run, until a day that it names."""
 
     kind = models.CharField(max_length=20, choices=Kind)
     subject = models.CharField(max_length=100)

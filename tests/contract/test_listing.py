@@ -27,10 +27,6 @@ def test_pages_follow_the_cursor_until_it_is_empty(cf: Cloudflare, ns: str, pref
     assert cursor is None
 
 
-def test_our_client_reads_a_listing_to_its_end(cf: Cloudflare, ns: str, prefix: str, listed: list[str]) -> None:
-    assert [key.name for page in cf.iter_pages(ns, prefix=prefix) for key in page.keys] == listed
-
-
 def test_a_prefix_limits_the_listing(cf: Cloudflare, ns: str, prefix: str, listed: list[str]) -> None:
     assert [key.name for key in cf.list_keys(ns, prefix=f"{prefix}01").keys] == listed[10:20]
 

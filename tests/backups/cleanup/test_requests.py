@@ -19,7 +19,6 @@ from backups.cleanup import (
 )
 from backups.cleanup.stages import CleanupRefused
 from backups.generations import start as generation_start
-from backups.integrity import start as check_start
 from backups.models import CleanupRequest, CleanupStage, Dataset, Generation
 from kvops import timing
 from kvops.approvals import gate as approval_gate
@@ -185,7 +184,7 @@ def test_a_check_made_on_the_side_does_not_move_a_cache_stage(estate: make.Estat
     cleanup_helpers.scan(estate.qa, estate.production)
     stage = cleanup_helpers.prepared(cleanup_helpers.asked(people, "mastercache:"), people)
     assert stage.generation is not None
-    check = check_start.start_check(stage.generation, actor=make.SETUP)
+    check = make.check(stage.generation)
     make.work()
     check.refresh_from_db()
     assert (check.outcome, cleanup_helpers.stage_of(stage.request).state) == ("passed", State.VERIFIED)

@@ -17,7 +17,6 @@ from backups import archive
 from backups.comparisons import start as comparison_start, values as comparison_values
 from backups.generations import recovery, start as generation_start, values as generation_values
 from backups.generations.export import Export
-from backups.integrity import start as check_start
 from backups.masters import start as masters_start
 from backups.models import Check, Generation
 from kvops import timing
@@ -323,7 +322,7 @@ def test_an_encrypted_backup_is_checked_against_d1(estate: make.Estate) -> None:
     generation_helpers.dataset()
     generation_helpers.rows(estate, ("a", "1", "One"))
     made = backed_up(estate, generation_helpers.master("a", "1", "One"), prefix="master:")
-    check = check_start.start_check(made, actor=make.SETUP)
+    check = make.check(made)
     make.work()
     check.refresh_from_db()
     assert (made.encrypted, check.outcome, check.keys) == (True, Check.Outcome.PASSED, 1)

@@ -39,7 +39,7 @@ def backed_up(estate: make.Estate, **more: object) -> Generation:
 
 
 def checked(generation: Generation) -> Check:
-    check = check_start.start_check(generation, actor=make.SETUP)
+    check = make.check(generation)
     make.work()
     check.refresh_from_db()
     return check
@@ -169,7 +169,7 @@ def test_a_check_says_when_not_every_difference_is_kept(
 
 def test_a_check_under_way_is_polled_until_it_is_over(operator: Client, estate: make.Estate) -> None:
     generation_helpers.dataset()
-    check = check_start.start_check(backed_up(estate), actor=make.SETUP)
+    check = make.check(backed_up(estate))
     assert f'hx-get="/integrity/{check.pk}/live"' in text(operator, f"/integrity/{check.pk}/")
     first, second = (operator.get(f"/integrity/{check.pk}/live") for _ in range(2))
     assert first.content == second.content
@@ -179,7 +179,7 @@ def test_a_check_under_way_is_polled_until_it_is_over(operator: Client, estate: 
 
 def test_a_check_whose_run_failed_shows_why(operator: Client, estate: make.Estate) -> None:
     generation_helpers.dataset()
-    check = check_start.start_check(backed_up(estate), actor=make.SETUP)
+    check = make.check(backed_up(estate))
     Run.objects.filter(pk=check.run_id).update(state="running")
     Run.objects.filter(pk=check.run_id).update(
         state="failed", error_code="store", error="R2 is away.", finished_at="2026-01-01T00:00:00+00:00"
@@ -199,7 +199,7 @@ def test_a_check_is_made_again_by_an_operator(operator: Client, estate: make.Est
 
 def test_two_checks_of_a_backup_do_not_run_at_once(operator: Client, estate: make.Estate) -> None:
     generation_helpers.dataset()
-    check = check_start.start_check(backed_up(estate), actor=make.SETUP)
+    check = make.check(backed_up(estate))
     operator.post(f"/integrity/{check.pk}/again")
     assert Check.objects.count() == 1
     assert Entry.objects.get(action="refused").subject == f"check:{check.pk}"

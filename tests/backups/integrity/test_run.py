@@ -11,7 +11,7 @@ from audit import log
 from audit.models import Entry as AuditEntry
 from backups.datasets import paging as dataset_paging
 from backups.generations import start as generation_start
-from backups.integrity import run as check_run, staging as check_staging, start as check_start
+from backups.integrity import run as check_run, staging as check_staging
 from backups.integrity.start import CheckRefused
 from backups.models import Check, CheckRow, Difference, Generation
 from kvops import timing
@@ -41,7 +41,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def checked(generation: Generation) -> Check:
-    check = check_start.start_check(generation, actor=ACTOR)
+    check = make.check(generation, actor=ACTOR)
     make.work()
     check.refresh_from_db()
     check.run.refresh_from_db()
@@ -307,7 +307,7 @@ def test_a_check_of_many_steps_goes_on_where_it_was(
 def test_a_check_that_lay_still_reads_everything_again(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
-    check = check_start.start_check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
+    check = make.check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
     monkeypatch.setattr(timing, "STEP", 0.0)
     for _ in range(3):
         run_driver.drive(check.run.pk)
@@ -324,7 +324,7 @@ def test_a_check_that_lay_still_reads_everything_again(estate: make.Estate, monk
 def test_rows_that_postgres_lost_are_read_again(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset()
     rows(estate, ("shop", "2", "大阪"))
-    check = check_start.start_check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
+    check = make.check(backup_of(estate, TOKYO, OSAKA), actor=ACTOR)
     monkeypatch.setattr(timing, "STEP", 0.0)
     run_driver.drive(check.run.pk)
     CheckRow.objects.all().delete()
@@ -335,7 +335,7 @@ def test_rows_that_postgres_lost_are_read_again(estate: make.Estate, monkeypatch
 def test_a_changed_rule_does_not_reach_into_a_running_check(estate: make.Estate) -> None:
     made = dataset()
     rows(estate, ("shop", "1", "other"))
-    check = check_start.start_check(backup_of(estate, TOKYO), actor=ACTOR)
+    check = make.check(backup_of(estate, TOKYO), actor=ACTOR)
     made.fields, made.ignore = {}, ["id", "type", "name", "updated_at"]
     made.save()
     make.work()
@@ -375,34 +375,34 @@ def test_the_digest_of_what_d1_held_follows_its_content_and_not_the_pages(
 def test_a_backup_that_is_not_whole_is_refused(estate: make.Estate, status: str) -> None:
     dataset()
     with pytest.raises(CheckRefused, match="only a complete backup can"):
-        check_start.start_check(backup_of(estate, TOKYO, status=status), actor=ACTOR)
+        make.check(backup_of(estate, TOKYO, status=status), actor=ACTOR)
 
 
 def test_a_backup_in_writing_is_refused(estate: make.Estate) -> None:
     dataset()
     generation = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=ACTOR)
     with pytest.raises(CheckRefused, match="only a complete backup can"):
-        check_start.start_check(generation, actor=ACTOR)
+        make.check(generation, actor=ACTOR)
 
 
 def test_a_backup_no_dataset_covers_is_refused(estate: make.Estate) -> None:
     dataset()
     with pytest.raises(CheckRefused, match="No single dataset covers"):
-        check_start.start_check(backup_of(estate, TOKYO, prefixes=["master:", "clinic:"]), actor=ACTOR)
+        make.check(backup_of(estate, TOKYO, prefixes=["master:", "clinic:"]), actor=ACTOR)
 
 
 def test_a_backup_whose_database_is_missing_is_refused(estate: make.Estate) -> None:
     dataset(database="STAFF_D1")
     with pytest.raises(CheckRefused, match="no D1 database bound as STAFF_D1"):
-        check_start.start_check(backup_of(estate, TOKYO), actor=ACTOR)
+        make.check(backup_of(estate, TOKYO), actor=ACTOR)
 
 
 def test_a_second_check_of_the_same_backup_waits_for_the_first(estate: make.Estate) -> None:
     dataset()
     generation = backup_of(estate, TOKYO)
-    check_start.start_check(generation, actor=ACTOR)
+    make.check(generation, actor=ACTOR)
     with pytest.raises(run_driver.AlreadyOpen):
-        check_start.start_check(generation, actor=ACTOR)
+        make.check(generation, actor=ACTOR)
 
 
 def another_run(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, cursor: dict[str, object]) -> Run:
@@ -446,7 +446,7 @@ def test_a_recheck_after_a_correction_is_a_new_one(estate: make.Estate, monkeypa
 def test_a_foreground_check_queues_nothing(estate: make.Estate) -> None:
     dataset()
     rows(estate, ("shop", "1", "東京"))
-    check = check_start.start_check(backup_of(estate, TOKYO), actor=ACTOR, foreground=True)
+    check = make.check(backup_of(estate, TOKYO), actor=ACTOR, foreground=True)
     assert [run.state for run in run_driver.drive_to_the_end(check.run)][-1] == "succeeded"
     assert not OrmQ.objects.exists()
 
