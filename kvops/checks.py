@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import kinds as approval_kinds
 from kvops.inventory import unexplained as unexplained_deletions
 from kvops.notifications import outbox
 from kvops.runs import kinds
@@ -18,7 +18,7 @@ from kvops.supervision import sweep
 def _named() -> Iterator[str]:
     for kind in kinds.KINDS.values():
         yield from filter(None, (kind.handler, *kind.finished, kind.resumed))
-    for gate in approval_gate.KINDS.values():
+    for gate in approval_kinds.KINDS.values():
         yield from filter(None, (gate.decided, gate.use))
     yield from filter(None, (event.delivered for event in outbox.EVENTS.values()))
     yield from unexplained_deletions.EXPLAINED

@@ -6,7 +6,6 @@ everything approved for the environment except the release.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q
@@ -21,6 +20,7 @@ from audit.models import Entry
 from kvops import clock, rollback, timing
 from kvops.approvals import announcements, risks
 from kvops.approvals.evidence import canonical_evidence, digest_of
+from kvops.approvals.kinds import KINDS
 from kvops.models import ApprovalRequest, Environment, Person, Role
 from kvops.refusals import Refused
 from kvops.runs import emergency
@@ -28,31 +28,6 @@ from kvops.wording import say
 
 State = ApprovalRequest.State
 MAX_EVIDENCE = 65536
-
-
-@dataclass(frozen=True)
-class ApprovalKind:
-    """Who is told of a decision, within its transaction, and who uses an approval when a page asks."""
-
-    decided: str = ""
-    use: str = ""
-
-
-KINDS: dict[str, ApprovalKind] = {
-    ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(decided="backups.cleanup.requests.decided"),
-    ApprovalRequest.Kind.ENVIRONMENT: ApprovalKind(
-        decided="kvops.approvals.prepared_changes.change_decided", use="kvops.environments.apply.use_change"
-    ),
-    ApprovalRequest.Kind.POLICY: ApprovalKind(
-        decided="kvops.approvals.prepared_changes.change_decided", use="backups.policy.use_change"
-    ),
-    ApprovalRequest.Kind.RELEASE_STOP: ApprovalKind(use="kvops.approvals.emergency_release.use"),
-    ApprovalRequest.Kind.RESTORE: ApprovalKind(decided="backups.restores.requests.decided"),
-    ApprovalRequest.Kind.DELETE_GENERATIONS: ApprovalKind(decided="backups.retention.requests.decided"),
-    ApprovalRequest.Kind.DRILL: ApprovalKind(),
-    ApprovalRequest.Kind.INVESTIGATION: ApprovalKind(),
-}
-"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
 
 
 class ApprovalRefused(Refused):

@@ -16,7 +16,7 @@ from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from kvops import clock
-from kvops.approvals import gate as approval_gate, prepared_changes, risks
+from kvops.approvals import gate as approval_gate, kinds as approval_kinds, prepared_changes, risks
 from kvops.approvals.forms import DecidedFilter, DecisionForm
 from kvops.cloudflare import CloudflareError
 from kvops.models import ApprovalRequest, Person, PreparedChange
@@ -116,10 +116,10 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 def apply(request: HttpRequest, pk: int) -> HttpResponse:
     """Put an approved change of the environments or of the policy in force."""
     approval = get_object_or_404(
-        REQUESTS.filter(kind__in=[k for k, kind in approval_gate.KINDS.items() if kind.use]), pk=pk
+        REQUESTS.filter(kind__in=[k for k, kind in approval_kinds.KINDS.items() if kind.use]), pk=pk
     )
     try:
-        import_string(approval_gate.KINDS[approval.kind].use)(approval, by=person_of(request))
+        import_string(approval_kinds.KINDS[approval.kind].use)(approval, by=person_of(request))
     except (approval_gate.ApprovalRefused, CloudflareError) as refused:
         _refuse(request, approval, refused)
     else:
@@ -156,7 +156,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
         "accepted": [risks.sentence(risk) for risk in approval.accepted],
         "why_not": why_not(approval, person, may_review=request.user.has_perm("kvops.review")),
         "may_operate": request.user.has_perm("kvops.operate"),
-        "applies_itself": bool(approval_gate.KINDS[approval.kind].use),
+        "applies_itself": bool(approval_kinds.KINDS[approval.kind].use),
         "is_approver": approval.approver == person,
         "in_time": approval.use_by is not None and clock.seconds_until(approval.use_by) > 0,
         "entries": Entry.objects.filter(subject=f"approval:{approval.pk}").order_by("seq")[:SHOWN],

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, ngettext
 
 from kvops import timing
-from kvops.approvals import gate as approval_gate
+from kvops.approvals import kinds as approval_kinds
 from kvops.models import (
     ApprovalRequest,
     Category,
@@ -132,7 +132,7 @@ def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[Approval
     if Role.OPERATOR in roles:
         requests |= ApprovalRequest.objects.filter(
             state=ApprovalRequest.State.APPROVED,
-            kind__in=[name for name, kind in approval_gate.KINDS.items() if kind.use],
+            kind__in=[name for name, kind in approval_kinds.KINDS.items() if kind.use],
             use_by__gt=Now(),
         ).exclude(approver=person)
     return requests.select_related("environment", "requester").order_by("decide_by")[:SHOWN]

@@ -11,7 +11,7 @@ from django.test import Client
 from audit import log
 from audit.models import Entry
 from kvops import timing
-from kvops.approvals import gate as approval_gate, prepared_changes
+from kvops.approvals import gate as approval_gate, kinds as approval_kinds, prepared_changes
 from kvops.models import ApprovalRequest, Environment, Person, PreparedChange, Role, User
 from kvops.people.setup import revoke
 from tests import make
@@ -544,10 +544,10 @@ def use_change(request: ApprovalRequest, *, by: Person) -> None:
 
 @pytest.fixture
 def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRequest:
-    kind = approval_gate.ApprovalKind(
+    kind = approval_kinds.ApprovalKind(
         decided="kvops.approvals.prepared_changes.change_decided", use="tests.kvops.approvals.test_pages.use_change"
     )
-    monkeypatch.setitem(approval_gate.KINDS, ApprovalRequest.Kind.ENVIRONMENT, kind)
+    monkeypatch.setitem(approval_kinds.KINDS, ApprovalRequest.Kind.ENVIRONMENT, kind)
     asked = prepared_changes.submit_change(prepared(), by=people.operator)
     approval_gate.approve(asked, by=people.reviewer, shown=asked.digest)
     used.clear()

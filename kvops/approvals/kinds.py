@@ -1,0 +1,30 @@
+"""The kinds of approvals: who hears the decision, and who uses an approval when a page asks."""
+
+from dataclasses import dataclass
+
+from kvops.models import ApprovalRequest
+
+
+@dataclass(frozen=True)
+class ApprovalKind:
+    """Who is told of a decision, within its transaction, and who uses an approval when a page asks."""
+
+    decided: str = ""
+    use: str = ""
+
+
+KINDS: dict[str, ApprovalKind] = {
+    ApprovalRequest.Kind.DELETE_KEYS: ApprovalKind(decided="backups.cleanup.requests.decided"),
+    ApprovalRequest.Kind.ENVIRONMENT: ApprovalKind(
+        decided="kvops.approvals.prepared_changes.change_decided", use="kvops.environments.apply.use_change"
+    ),
+    ApprovalRequest.Kind.POLICY: ApprovalKind(
+        decided="kvops.approvals.prepared_changes.change_decided", use="backups.policy.use_change"
+    ),
+    ApprovalRequest.Kind.RELEASE_STOP: ApprovalKind(use="kvops.approvals.emergency_release.use"),
+    ApprovalRequest.Kind.RESTORE: ApprovalKind(decided="backups.restores.requests.decided"),
+    ApprovalRequest.Kind.DELETE_GENERATIONS: ApprovalKind(decided="backups.retention.requests.decided"),
+    ApprovalRequest.Kind.DRILL: ApprovalKind(),
+    ApprovalRequest.Kind.INVESTIGATION: ApprovalKind(),
+}
+"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
