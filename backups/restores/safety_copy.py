@@ -4,13 +4,15 @@ The run waits for it. Only a key that still equals the safety backup is overwrit
 backup was made needs no overwriting; another backup is made without it.
 """
 
+from collections.abc import Iterable
 from itertools import takewhile
 
 from django.utils.translation import gettext_noop
 
 from backups.generations import start as generation_start
+from backups.generations.reader import Wanted
 from backups.generations.scope import BackupRefused
-from backups.models import Generation, Restore
+from backups.models import Generation, GenerationEntry, Restore
 from backups.restores.preview import conflicting
 from kvops import clock, timing
 from kvops.models import Run
@@ -55,6 +57,18 @@ def is_backed_up(restore: Restore) -> bool:
         return True
     # Everything vanished while it was copied.
     return safety is not None and safety.status == Status.PARTIAL and safety.keys == 0
+
+
+def safety_digests(restore: Restore, names: Iterable[Wanted]) -> dict[str, bytes]:
+    """What was backed up of the keys that may be overwritten: name to digest."""
+    if restore.safety_id is None:
+        return {}
+    kept = GenerationEntry.objects.filter(
+        generation=restore.safety_id,
+        outcome=GenerationEntry.Outcome.KEPT,
+        name__in=[one.name for one in names],
+    )
+    return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
 
 def _back_up(restore: Restore, lease: Lease) -> None:

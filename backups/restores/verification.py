@@ -14,8 +14,8 @@ from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.generations.reader import Wanted
-from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
-from backups.restores import chunks as restore_chunks
+from backups.models import Restore, RestoreChunk, RestoreEntry
+from backups.restores import chunks as restore_chunks, safety_copy
 from kvops.cloudflare import KvEntry
 from kvops.runs.lease import Lease
 
@@ -62,17 +62,11 @@ class Settler:
         read = self.restore.generation.read
         reserve(self.budget, most_calls_for(len(block)))
         self.meter.insist({"read": len(block)})
-        safety_digests = self._safety_digests(block)
+        safety_digests = safety_copy.safety_digests(self.restore, block)
         found = {}
         for one, live in live_values(self.reader, self.restore.namespace.namespace_id, block, read):
             found[one.index] = self._result_of(chunk, one, live, safety_digests.get(one.name))
         return found
-
-    def _safety_digests(self, block: Sequence[Wanted]) -> dict[str, bytes]:
-        if self.restore.safety_id is None:
-            return {}
-        kept = GenerationEntry.objects.filter(generation=self.restore.safety_id, name__in=[one.name for one in block])
-        return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
     def _result_of(
         self, chunk: RestoreChunk, one: Wanted, live: KvEntry | None, safety_digests: bytes | None

@@ -26,8 +26,8 @@ from backups.execution.prepaid import calls_for, reserve, reserve_more, spare
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.generations.reader import GenerationReader, Wanted
-from backups.models import GenerationEntry, Restore, RestoreChunk, RestoreEntry
-from backups.restores import chunks as restore_chunks
+from backups.models import Restore, RestoreChunk, RestoreEntry
+from backups.restores import chunks as restore_chunks, safety_copy
 from backups.restores.moves import record_restore
 from backups.restores.preview import cannot_be_backed_up
 from kvops import clock, timing
@@ -141,7 +141,7 @@ class Putter:
         """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
         reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
-        plan = _Plan(time.monotonic(), clock.now(), self._safety_digests(names))
+        plan = _Plan(time.monotonic(), clock.now(), safety_copy.safety_digests(self.restore, names))
         now = plan.read_at.timestamp()
         live = live_values(self.reader, self.namespace_id, names, self.restore.generation.read)
         for backup, (one, entry) in zip(backups, live, strict=True):
@@ -162,17 +162,6 @@ class Putter:
                 plan.bulk.append(backup)
         self.lease.renew()
         return plan
-
-    def _safety_digests(self, names: Sequence[Wanted]) -> Mapping[str, bytes]:
-        """What was copied of the keys that may be overwritten: name to digest."""
-        if self.restore.safety_id is None:
-            return {}
-        kept = GenerationEntry.objects.filter(
-            generation=self.restore.safety_id,
-            outcome=GenerationEntry.Outcome.KEPT,
-            name__in=[one.name for one in names],
-        )
-        return {name: bytes(value or b"") for name, value in kept.values_list("name", "digest")}
 
     def _outcome(
         self,
