@@ -15,15 +15,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from backups import archive
-from backups.bucket.r2 import (
-    AccessRefused,
-    Elsewhere,
-    ObjectConflict,
-    ObjectInfo,
-    R2Store,
-    StoreError,
-    StoreUnavailable,
-)
+from backups.bucket.r2 import R2Store
+from backups.bucket.store import AccessRefused, Elsewhere, ObjectConflict, ObjectInfo, StoreError, StoreUnavailable
 from backups.models import Generation, StoredObject
 from kvops.connections import credentials
 from kvops.models import Environment

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Count
 
 from audit import log
-from backups.bucket.r2 import ObjectInfo, Upload
+from backups.bucket.store import ObjectInfo, Upload
 from backups.models import StagedObject, StoredObject, UnfinishedUpload
 from kvops import clock
 from kvops.models import Environment, Run

@@ -1,26 +1,15 @@
-"""Objects in R2, through its S3 API. No Django, no models; callers see these types and errors only.
-
-StoreError
-├── ObjectMissing      there is no such object
-├── ObjectConflict     another object already has this name
-├── NotOffered         this store has no such call
-├── AccessRefused      these credentials may not, or this host may not be called
-└── StoreUnavailable   no answer, or not now; the effect of a write is unknown, putting again is safe
-"""
+"""Objects in R2, through its S3 API. No Django, no models; callers see the types and errors of `store` only."""
 
 import logging
 import os
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from hashlib import md5, sha256
 from http import HTTPStatus
-from ipaddress import ip_address
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import boto3
@@ -28,7 +17,18 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from kvops.cloudflare import RemoteClock
+from backups.bucket.store import (
+    AccessRefused,
+    NotOffered,
+    ObjectConflict,
+    ObjectInfo,
+    ObjectMissing,
+    Page,
+    StoreError,
+    StoreUnavailable,
+    Upload,
+)
+from kvops.cloudflare import RemoteClock, is_loopback
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,86 +43,6 @@ _LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_R
 # They write request headers and object names at DEBUG.
 for _name in ("boto3", "botocore", "s3transfer", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-
-class StoreError(Exception):
-    """Base of every error of a store; the text is a sentence with the request id."""
-
-
-class ObjectMissing(StoreError):
-    """There is no object of this name."""
-
-
-class ObjectConflict(StoreError):
-    """An object of this name holds other bytes; objects are never overwritten."""
-
-
-class AccessRefused(StoreError):
-    """The credentials, the host or a bucket lock do not allow this."""
-
-
-class Elsewhere(StoreError):
-    """The copy lies in another bucket than the environment has now."""
-
-
-class NotOffered(StoreError):
-    """The store has no such call; R2 itself has it."""
-
-
-class StoreUnavailable(StoreError):
-    """The store did not answer, or not now; the outcome is unknown and the call may be repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """What the store says about an object. The ETag is for comparing listings; it is no content hash."""
-
-    key: str
-    size: int
-    etag: str
-    last_modified: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """An object whose upload in several parts was begun and neither finished nor given up."""
-
-    key: str
-    upload_id: str
-    begun_at: datetime
-
-
-class Page(NamedTuple):
-    """Some of the objects of a listing, in the byte order of their names, and whether there are more."""
-
-    objects: list[ObjectInfo]
-    more: bool
-
-
-class Store(Protocol):
-    """Objects that are written once. Every method raises StoreError."""
-
-    @property
-    def bucket(self) -> str:
-        """The bucket's name."""
-
-    def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> ObjectInfo:
-        """Store a new object. The same bytes under the same name are fine, others raise ObjectConflict."""
-
-    def get(self, key: str) -> bytes:
-        """The whole object; raises ObjectMissing."""
-
-    def open(self, key: str) -> Iterator[bytes]:
-        """The object in chunks of at most 64 KiB; raises ObjectMissing at the first."""
-
-    def head(self, key: str) -> ObjectInfo | None:
-        """What the store says about the object, None when there is none."""
-
-    def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
-        """At most `limit` (1 to 1,000) objects whose names start so, from the first above the name `after`."""
-
-    def uploads(self, prefix: str) -> list[Upload]:
-        """The unfinished uploads under the prefix, at most 1,000; raises NotOffered."""
 
 
 class R2Store:
@@ -306,17 +226,10 @@ def _check_endpoint(endpoint: str, allowed_hosts: Collection[str]) -> None:
     host = parts.hostname or ""
     if parts.username or parts.query or parts.fragment or parts.scheme not in ("http", "https"):
         raise AccessRefused(f"The R2 endpoint of host {host!r} must be a plain https address.")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise AccessRefused(f"The R2 endpoint {host!r} must use https; plain http is for this machine only.")
     if host not in allowed_hosts:
         raise AccessRefused(f"The host {host!r} is not among KVOPS_ALLOWED_API_HOSTS.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _expect_nothing(params: dict[str, dict[str, str]], **_: object) -> None:

@@ -23,7 +23,8 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 from audit import log
 from audit.actions import Action
 from backups.bucket import access as bucket_access, listing as bucket_listing
-from backups.bucket.r2 import NotOffered, R2Store, Upload
+from backups.bucket.r2 import R2Store
+from backups.bucket.store import NotOffered, Upload
 from backups.models import Generation, StoredObject
 from kvops import clock
 from kvops.models import Environment, NotificationEvent, Person, Run

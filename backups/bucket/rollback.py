@@ -16,7 +16,8 @@ from heapq import nlargest
 
 from backups import archive
 from backups.bucket import access as bucket_access, listing as bucket_listing
-from backups.bucket.r2 import ObjectInfo, ObjectMissing, R2Store, StoreError
+from backups.bucket.r2 import R2Store
+from backups.bucket.store import ObjectInfo, ObjectMissing, StoreError
 from backups.models import Generation
 from kvops import prefixes, rollback, timing
 from kvops.connections import skew

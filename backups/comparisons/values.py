@@ -6,7 +6,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from backups import archive
-from backups.bucket.r2 import StoreError
+from backups.bucket.store import StoreError
 from backups.comparisons import text_diff
 from backups.generations import start as generation_start
 from backups.generations.values import ENCRYPTED, ValueHidden, record_view

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 from audit.actions import Action
 from backups import archive
 from backups.bucket import access as bucket_access, rollback as bucket_rollback
-from backups.bucket.r2 import Store
+from backups.bucket.store import Store
 from backups.drills import requests as drill_requests
 from backups.execution.clients import Clients, open_clients
 from backups.execution.live_values import SINGLE, live_values, takes_bulk, too_late

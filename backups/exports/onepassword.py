@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.bucket import access as bucket_access
-from backups.bucket.r2 import StoreError
+from backups.bucket.store import StoreError
 from backups.exports import onepassword_store
 from backups.exports.onepassword_store import DocumentStore
 from backups.generations import recovery

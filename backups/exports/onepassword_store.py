@@ -8,7 +8,7 @@ from hashlib import sha256
 from posixpath import basename
 from typing import Any
 
-from backups.bucket.r2 import ObjectConflict, ObjectInfo, ObjectMissing, StoreError, StoreUnavailable
+from backups.bucket.store import ObjectConflict, ObjectInfo, ObjectMissing, StoreError, StoreUnavailable
 from kvops.connections import onepassword
 
 LIMIT = 4 * 1024 * 1024

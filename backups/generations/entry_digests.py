@@ -7,7 +7,7 @@ entry's digest is the one kept in Postgres.
 from backups import archive
 from backups.archive import EntryDigests
 from backups.bucket import access as bucket_access
-from backups.bucket.r2 import ObjectMissing, Store
+from backups.bucket.store import ObjectMissing, Store
 from backups.models import Generation, GenerationPart
 from kvops.runs.outcomes import RunError
 

@@ -29,7 +29,7 @@ from audit.chain import JSON
 from audit.models import Head
 from backups import archive
 from backups.bucket import access as bucket_access, protection as bucket_protection, rollback as bucket_rollback
-from backups.bucket.r2 import ObjectConflict
+from backups.bucket.store import ObjectConflict
 from backups.generations import encryption, recovery
 from backups.generations.freeze import Freezing
 from backups.generations.kv_reader import KvReader, Name

@@ -5,13 +5,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from django.db import connection
 from django.utils.translation import gettext_noop
 
 from backups import archive
-from backups.bucket.r2 import ObjectInfo, R2Store
+from backups.bucket.r2 import R2Store
 from backups.generations import encryption, kv_reader, scope
 from backups.generations.kv_reader import KvReader, Name
 from backups.models import CleanupStage, Generation, Restore, RestoreEntry
@@ -23,6 +23,9 @@ from kvops.names import escaped
 from kvops.runs.lease import Lease, RunProgress
 from kvops.runs.outcomes import Done, RunError
 from kvops.wording import english
+
+if TYPE_CHECKING:
+    from backups.bucket.store import ObjectInfo
 
 MAX_RESTARTS = 5
 

@@ -12,7 +12,7 @@ from typing import Self
 from django.utils.translation import gettext_noop
 
 from backups import archive
-from backups.bucket.r2 import ObjectMissing, Store
+from backups.bucket.store import ObjectMissing, Store
 from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.models import Generation, GenerationEntry, GenerationPart, Restore

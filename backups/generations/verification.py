@@ -14,7 +14,7 @@ from audit import log
 from audit.actions import Action
 from backups import archive
 from backups.archive import Manifest, ManifestError, Part
-from backups.bucket.r2 import ObjectMissing, Store
+from backups.bucket.store import ObjectMissing, Store
 from backups.generations import encryption
 from backups.models import Generation, GenerationEntry, GenerationPart
 from kvops.runs.lease import Lease

@@ -9,7 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from backups import archive
-from backups.bucket.r2 import StoreError
+from backups.bucket.store import StoreError
 from backups.generations import (
     contents as generation_contents,
     recovery,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backups.archive import Damaged, read_entries
 from backups.bucket import access as bucket_access
-from backups.bucket.r2 import Store
+from backups.bucket.store import Store
 from backups.datasets import registry as dataset_registry
 from backups.datasets.files import BadFile, DatasetFile
 from backups.datasets.mapping import Correspondence, DatasetKey

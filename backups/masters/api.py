@@ -4,7 +4,6 @@ https only, hosts from an allow-list, no redirects, no proxies, timeouts, a size
 configured address.
 """
 
-import ipaddress
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from kvops.cloudflare import is_loopback
 from kvops.refusals import Refused
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -34,7 +34,7 @@ def insist_allowed(url: str, *, hosts: Collection[str]) -> None:
         raise SourceRefused("The address of the API cannot be read; it looks like https://host/path.") from error
     if host not in hosts or parts.username is not None or parts.password is not None:
         raise SourceRefused(f"{host or 'It'} is not an allowed host; add it to KVOPS_MASTERS_API_HOSTS.")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise SourceRefused("The API must be asked by https.")
 
 
@@ -75,10 +75,3 @@ def _insist_json(answer: httpx.Response) -> None:
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise SourceRefused(f"The API answered with {kind or 'no content type'} instead of application/json.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

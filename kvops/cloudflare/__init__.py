@@ -26,6 +26,7 @@ from kvops.cloudflare._errors import (
     TransportError,
     UnexpectedAnswer,
 )
+from kvops.cloudflare._hosts import is_loopback
 from kvops.cloudflare._kv import BULK_GET_LIMIT, KeyPage, KvEntry, ListedKey, NamespaceInfo, Value
 from kvops.cloudflare._names import MAX_NAME_BYTES
 from kvops.cloudflare._r2 import Domain, LifecycleRule, LockRule
@@ -65,4 +66,5 @@ __all__ = [
     "UnexpectedAnswer",
     "Unlimited",
     "Value",
+    "is_loopback",
 ]

@@ -1,6 +1,5 @@
 """One transport for all calls: the allowed requests and hosts, retries, and the reading of answers."""
 
-import ipaddress
 import logging
 import random
 import re
@@ -21,6 +20,7 @@ from kvops.cloudflare._budget import CallMeter, RequestBudget, Unmetered
 from kvops.cloudflare._dates import RemoteClock
 from kvops.cloudflare._deadline import By, Deadline, Over, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TooLate, TransportError
+from kvops.cloudflare._hosts import is_loopback
 
 # They log every URL at INFO and DEBUG, and key names stand in some of them.
 for _name in ("httpx", "httpcore"):
@@ -224,15 +224,8 @@ class Transport:
     def _check_host(self, url: httpx.URL) -> None:
         if url.host not in self._hosts or url.userinfo:
             raise ConfigurationError(f"{url.host!r} is not an allowed API host; add it to KVOPS_ALLOWED_API_HOSTS.")
-        if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.host)):
+        if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
             raise ConfigurationError(f"{url.host!r} must be called by https.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _delay(error: RateLimited | TransportError | ApiError, attempt: int) -> float | None:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from backups.bucket import rollback as bucket_rollback
-from backups.bucket.r2 import StoreUnavailable
+from backups.bucket.store import StoreUnavailable
 from backups.deletion import run as deletion_run
 from kvops import rollback, timing
 from kvops.connections import skew

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy as copied
 from hashlib import sha256
 
-from backups.bucket.r2 import ObjectMissing
+from backups.bucket.store import ObjectMissing
 from backups.generations import start as generation_start, verification as generation_verification
 from backups.models import Generation
 from kvops.models import Run

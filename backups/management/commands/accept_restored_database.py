@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
 from backups.bucket import rollback as bucket_rollback
-from backups.bucket.r2 import StoreError
+from backups.bucket.store import StoreError
 from kvops.approvals import restored_database
 from kvops.models import Environment
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups.bucket.r2 import StoreError
+from backups.bucket.store import StoreError
 from backups.exports import onepassword as onepassword_vaults
 from backups.models import Generation
 

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import Entry
-from backups.bucket.r2 import ObjectConflict, ObjectMissing, StoreError, StoreUnavailable
+from backups.bucket.store import ObjectConflict, ObjectMissing, StoreError, StoreUnavailable
 from backups.exports import onepassword_store
 from backups.exports.onepassword_store import DocumentStore
 from backups.models import Generation
