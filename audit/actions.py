@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Action(TextChoices):
-    """What an entry says happened: the value is stored, the label is its title on pages."""
+    """The action an entry records: the value is stored, the label is its title on pages."""
 
     PERSON_CREATED = "person.created", _("Person created")
     PERSON_ROLE_GRANTED = "person.role_granted", _("Role granted")
@@ -150,7 +150,7 @@ class Action(TextChoices):
     REFUSED = "refused", _("Refused")
 
 
-# What an auditor looks for first; pages mark these entries.
+# The actions an auditor looks for first. Pages mark their entries.
 ALARMING = frozenset(
     {
         Action.SIGNIN_FAILED,

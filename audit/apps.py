@@ -5,7 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AuditConfig(AppConfig):
-    """The audit record."""
+    """The audit log as a Django app."""
 
     name = "audit"
     verbose_name = _("Audit log")

@@ -1,9 +1,9 @@
 """Canonical bytes of an entry, the hash chain over them, and its verification. Pure: no Django.
 
-The canonical bytes are the fields of ``Content`` in their order, after the schema's name, each as
-UTF-8 text preceded by its length in four bytes (big-endian): no two entries share their bytes.
-A missing ``actor_id`` is the empty text, ``at`` is UTC to the microsecond, ``details`` is JSON with
-keys sorted by code point and no spaces. ``row_hash`` is SHA-256 of ``prev_hash`` and these bytes.
+The canonical bytes are the name of the schema, then the fields of ``Content`` in their order. Each is UTF-8 text
+preceded by its length in four bytes (big-endian), so no two entries share their bytes. A missing ``actor_id`` is the
+empty text. ``at`` is UTC to the microsecond. ``details`` is JSON with keys sorted by code point and no spaces.
+``row_hash`` is SHA-256 of ``prev_hash`` and these bytes.
 """
 
 import hashlib
@@ -16,20 +16,20 @@ type JSON = str | int | bool | Sequence[JSON] | Mapping[str, JSON] | None
 
 SCHEMA = "kvops-audit-1"
 HASH_BYTES = 32
-GENESIS = bytes(HASH_BYTES)  # the prev_hash of the first entry
+GENESIS = bytes(HASH_BYTES)  # prev_hash of the first entry
 
 MAX_TEXT = 2_000  # characters in one text inside the details
 MAX_DETAILS = 16 * 1024  # bytes of the details as canonical JSON
-MAX_DEPTH = 8  # lists and objects inside each other
+MAX_DEPTH = 8  # levels of nested lists and objects
 
 
 class NotRecordableError(ValueError):
-    """The entry holds something the record does not take; the message says what."""
+    """The entry holds something the audit log does not take; the message names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What an entry says, without the links of the chain."""
+    """The fields of an entry, without the links of the chain."""
 
     seq: int
     at: datetime
@@ -45,7 +45,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """An entry as it is stored: its content, and the bytes and hashes kept beside it."""
+    """An entry as it is stored: its content, its canonical bytes and its hashes."""
 
     content: Content
     canonical: bytes
@@ -55,7 +55,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class ChainProblem:
-    """One thing that is wrong with the chain, at the sequence number where it shows."""
+    """One fault of the chain, at the sequence number where it shows."""
 
     sequence: int
     problem: str
@@ -90,10 +90,10 @@ def entry_hash(prev_hash: bytes, canonical: bytes) -> bytes:
 
 
 def problems(links: Iterable[Link], *, head_sequence: int, head_hash: bytes) -> Iterator[ChainProblem]:
-    """Yield what is wrong with a chain read in order of its sequence numbers up to its head.
+    """Yield the faults of a chain read in order of its sequence numbers up to its head.
 
-    After a problem the walk goes on from the stored values, so one fault is not reported again by
-    every later entry. Memory does not grow with the chain.
+    After a fault the walk goes on from the stored values, so that later entries do not report the same fault again.
+    Memory does not grow with the chain.
     """
     sequence, last_hash, last_at = 0, GENESIS, None
     for link in links:
@@ -157,7 +157,7 @@ def _refuse_unrecordable(value: object, *, depth: int) -> None:
                 _refuse_unrecordable(key, depth=depth)
                 _refuse_unrecordable(item, depth=depth + 1)
         case _:
-            # Floats have no one way to be written down; anything else has no JSON.
+            # A float has more than one text form, so its hash would not be stable. Other types have no JSON form.
             raise NotRecordableError(
                 f"The details hold a {type(value).__name__}; only text, whole numbers, true, "
                 "false, null, lists and objects are recorded."

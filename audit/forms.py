@@ -11,7 +11,7 @@ from audit.models import Entry, EntryQuerySet
 
 
 class FilterForm(forms.Form):
-    """Which entries to show; every field may be empty. Dates are days in the current time zone."""
+    """The filters for entries; every field may be empty. Dates are days in the current time zone."""
 
     action = forms.ChoiceField(label=_("Action"), required=False, choices=[("", _("All actions")), *Action.choices])
     actor = forms.CharField(label=_("Actor"), required=False)
@@ -33,7 +33,7 @@ class FilterForm(forms.Form):
     )
 
     def entries(self) -> EntryQuerySet:
-        """The entries the filters let through, newest first; none while a filter is wrong."""
+        """The entries that match the filters, newest first. If a filter is invalid, no entries."""
         if not self.is_valid():
             return Entry.objects.none()
         chosen = self.cleaned_data

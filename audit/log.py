@@ -1,7 +1,7 @@
 """The one way to write the audit log: open ``transaction()``, change the state, call ``record()``.
 
-The chain lock serialises writers until they commit, so the entries are collected and written as the last statements
-of the transaction. No network call belongs inside one.
+The chain lock serialises writers until they commit. Entries are therefore collected, and written as the last statements
+of the transaction. No network call belongs inside a transaction.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,34 +23,34 @@ from audit.models import MAX_LENGTH, Entry, Head
 
 
 class OutsideTransactionError(RuntimeError):
-    """Something that must be recorded was done outside ``audit.log.transaction()``."""
+    """A change that must be recorded was made outside ``audit.log.transaction()``."""
 
 
 class NestedTransactionError(RuntimeError):
-    """``audit.log.transaction()`` or ``refusal()`` was called inside an open one."""
+    """``audit.log.transaction()`` or ``refusal()`` was called inside an open transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who did it: the key of a person, if there is one, and a text that outlives it."""
+    """The actor of an entry: the key of a person, if there is one, and a text that outlives the person's row."""
 
     id: int | None
     text: str
 
     @classmethod
     def command(cls, user: str) -> Self:
-        """Somebody at a shell."""
+        """The actor for a command that a person runs in a shell."""
         return cls(None, f"cli:{user}")
 
     @classmethod
     def system(cls, name: str) -> Self:
-        """A part of the product that acts by itself, such as the sweep."""
+        """The actor for a part of the product that acts by itself, such as the sweep."""
         return cls(None, f"system:{name}")
 
 
 @dataclass(slots=True)
 class _Collector:
-    depth: int  # of the transaction's own block; deeper ones are savepoints
+    depth: int  # depth of the transaction's own block; deeper blocks are savepoints
     drafts: list[Content] = field(default_factory=list)
 
 
@@ -60,9 +60,9 @@ _UNPLACED = datetime(1970, 1, 1, tzinfo=UTC)
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """Open the one transaction of a feature function; what is recorded in it commits with it.
+    """Open the one transaction of a feature function; its entries commit with the change they record.
 
-    Raises NestedTransactionError inside another one and RuntimeError inside any ``atomic()``.
+    Raises NestedTransactionError inside another ``transaction()`` and RuntimeError inside any ``atomic()``.
     """
     if _open.get() is not None:
         raise NestedTransactionError(
@@ -94,10 +94,10 @@ def record(
     digest: str = "",
     details: Mapping[str, JSON] | None = None,
 ) -> None:
-    """Add an entry to the open transaction. Never put a value of a key or a token into it.
+    """Add an entry to the open transaction. Never put the value of a key or a token into it.
 
-    ``subject`` is ``kind:id``, such as ``stage:12``; ``subject_label`` is its name in words.
-    Raises OutsideTransactionError, NotRecordableError, and ValueError for an unknown action.
+    ``subject`` is ``kind:id``, such as ``stage:12``; ``subject_label`` is its name in words. Raises
+    OutsideTransactionError, NotRecordableError, and ValueError for an unknown action.
     """
     collector = _collector()
     if len(connection.atomic_blocks) != collector.depth:
@@ -115,10 +115,10 @@ def record(
         subject=subject,
         subject_label=subject_label,
         digest=digest,
-        details=deepcopy(dict(details or {})),  # the caller may go on changing its own
+        details=deepcopy(dict(details or {})),  # the caller may change its own dict later
     )
     _refuse_long_or_missing(draft)
-    canonical_entry(draft)  # what cannot be encoded is refused here, where the caller is in the traceback
+    canonical_entry(draft)  # encode now: an error then has the caller in its traceback
     collector.drafts.append(draft)
 
 
@@ -132,10 +132,10 @@ def refusal(
     digest: str = "",
     details: Mapping[str, JSON] | None = None,
 ) -> None:
-    """Record a refusal in its own transaction, after the refusing one has rolled back.
+    """Record a refusal in its own transaction, after the refusing transaction has rolled back.
 
-    Raises NestedTransactionError or RuntimeError inside an open one: its rollback would take the
-    entry along. Otherwise like ``record()``.
+    Raises NestedTransactionError or RuntimeError inside an open transaction, because its rollback would also remove the
+    entry. Otherwise like ``record()``.
     """
     with transaction():
         record(
@@ -167,7 +167,7 @@ def _refuse_long_or_missing(draft: Content) -> None:
 def _write(drafts: list[Content]) -> None:
     if not drafts:
         return
-    # Never before the head's time, so that time follows the sequence even when a clock steps back.
+    # If the clock stepped back, use the head's time, so that time follows the sequence number.
     now = Greatest("at", Func(function="clock_timestamp"))
     head = Head.objects.select_for_update().annotate(now=now).get()
     entries, last_hash = [], bytes(head.hash)

@@ -13,15 +13,15 @@ from audit.chain import Content, Link
 MAX_LENGTH = {
     "actor": 500,  # a name and an e-mail address
     "environment": 100,
-    "subject": 600,  # an index entry in Postgres holds 2,700 bytes
+    "subject": 600,  # an index entry in Postgres holds at most 2,700 bytes
     "subject_label": 1000,
     "digest": 200,
 }
-"""Characters that fit in the texts of an entry."""
+"""Characters. The longest text per field of an entry."""
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
-    """Entries, found without reading what is not shown: time follows the sequence number."""
+    """Entries. Time follows the sequence number, so a range of time is read as a range of sequence numbers."""
 
     def newest_first(self) -> Self:
         """The entries with the newest first."""
@@ -43,14 +43,14 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
 
 class Entry(models.Model):
-    """One line of the record. Written by ``audit.log`` only, and never changed or deleted.
+    """One entry of the audit log. Only ``audit.log`` writes it; it is never changed or deleted.
 
-    Who and what are kept as text without foreign keys, because the record outlives its subjects.
+    Actor and subject are stored as text without foreign keys, because the audit log outlives its subjects.
     """
 
     seq = models.BigIntegerField(_("number"), primary_key=True)
     at = models.DateTimeField(_("time"))
-    # No choices: a new action is no migration. audit.log refuses what is not on the list.
+    # No choices, so that a new action needs no migration. audit.log refuses actions that are not in the list.
     action = models.CharField(_("action"), max_length=64)
     actor_id = models.BigIntegerField(null=True)
     actor = models.CharField(_("actor"), max_length=MAX_LENGTH["actor"])
@@ -86,7 +86,7 @@ class Entry(models.Model):
 
     @property
     def title(self) -> str:
-        """The action in words; an action unknown to this version of the code is shown as stored."""
+        """The action in words. If this version of the code does not know the action, the stored value."""
         return str(Action(self.action).label) if self.action in Action else self.action
 
     @property
@@ -116,9 +116,9 @@ class Entry(models.Model):
 
 
 class Head(models.Model):
-    """The end of the chain, in one row whose lock is the chain lock.
+    """The end of the chain, in one row. The lock of this row is the chain lock.
 
-    The database moves it when an entry is inserted; nothing else can.
+    A trigger moves the head when an entry is inserted; no other statement can change it.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)

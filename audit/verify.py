@@ -9,13 +9,13 @@ from django.db.transaction import atomic
 from audit.chain import ChainProblem, Link, problems
 from audit.models import Entry, Head
 
-MAX_PROBLEMS = 100  # kept; a chain that is wrong everywhere must not fill the memory
+MAX_PROBLEMS = 100  # kept, so that a chain with faults everywhere does not fill the memory
 CHUNK = 500  # entries fetched at a time
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What the check of the chain found: how much was read, and the first MAX_PROBLEMS problems."""
+    """The result of the check: the number of entries read, and the first MAX_PROBLEMS problems."""
 
     entries: int
     head_sequence: int
@@ -24,13 +24,13 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """Whether the check found no problem."""
         return not self.problems
 
 
 def verify() -> VerifyReport:
-    """Recompute every hash up to the head and compare it with what is stored."""
-    with atomic():  # a server-side cursor lives in a transaction
+    """Recompute every hash up to the head and compare it with the stored hash."""
+    with atomic():  # a server-side cursor needs a transaction
         head = Head.objects.first()
         if head is None:
             return VerifyReport(0, 0, "", (ChainProblem(0, "the head of the chain is missing"),))
@@ -48,10 +48,10 @@ def verify() -> VerifyReport:
 
 
 class _Walk:
-    """The stored entries up to a head in order, counted as they pass."""
+    """The stored entries up to a head, in order, counted while they are read."""
 
     def __init__(self, head: Head) -> None:
-        # Entries written meanwhile are left to the next check.
+        # Leave entries written after the head was read to the next check.
         self._stored = Entry.objects.filter(seq__lte=head.seq).order_by("seq")
         self.entries = 0
 

@@ -31,7 +31,7 @@ def _readers_only[**P](
 @require_safe
 @_readers_only
 def entries(request: HttpRequest) -> HttpResponse:
-    """List entries, newest first, filtered and paged by the address."""
+    """List entries, newest first; filters and page come from the address."""
     form = FilterForm(request.GET)
     found = form.entries()
     if "after" in request.GET:

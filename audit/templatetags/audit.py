@@ -9,7 +9,7 @@ register = template.Library()
 
 @register.filter
 def subject_url(subject: str) -> str:
-    """The address of a subject such as ``run:5`` by ``AUDIT_SUBJECT_URLS`` (kind to URL name).
+    """The address of a subject such as ``run:5``, by ``AUDIT_SUBJECT_URLS`` (kind to URL name).
 
     Empty for a kind without a page.
     """
@@ -20,5 +20,5 @@ def subject_url(subject: str) -> str:
     try:
         return reverse(name, args=[key])
     except NoReverseMatch:
-        # The entry is for ever, the addresses are not: an old one must not break the page.
+        # Entries are kept for ever, addresses may change: an old subject must not break the page.
         return ""

@@ -1,8 +1,8 @@
 """Check the audit log: every hash, every link, every sequence number.
 
-Exit 0 when nothing is wrong, 1 when something is, 2 for bad usage. ``--json`` prints one object: ``ok`` (bool),
-``entries`` (how many were read), ``head_sequence``, ``head_hash`` (hex), and ``problems``: a list of ``{"sequence",
-"problem"}``, at most the first hundred.
+Exit 0 if the chain is intact, 1 if a problem was found, 2 for bad usage. ``--json`` prints one object: ``ok`` (bool),
+``entries`` (the number read), ``head_sequence``, ``head_hash`` (hex) and ``problems``. ``problems`` is a list of
+``{"sequence", "problem"}``, at most the first hundred.
 """
 
 import json
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, *_args: object, **options: object) -> None:
-        """Print the report; raises CommandError (exit 1) when a problem was found."""
+        """Print the report; raises CommandError (exit 1) if a problem was found."""
         report = verify()
         if options["json"]:
             self.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=2))
