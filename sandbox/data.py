@@ -1,4 +1,4 @@
-"""The sample data: a team's `SETTINGS` and D1 half-way through the move. The same bytes every time."""
+"""The sample data: a team's `SETTINGS` and D1 in the middle of the migration. The bytes are always the same."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ BIG_VALUE = 5 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class SampleEntry:
-    """One key: its value's bytes, metadata, and seconds until it expires."""
+    """One key: the bytes of its value, its metadata, and the seconds until it expires."""
 
     key: str
     value: bytes
@@ -59,7 +59,7 @@ ONLY_IN_D1 = "9001"
 
 
 def masters() -> list[Row]:
-    """Rows of `masters`; the type `legacy` has the ids nobody would choose today."""
+    """Rows of `masters`. Rows of the type `legacy` have ids with special characters."""
     plain: list[Row] = [
         {"type": kind, "id": f"{number:04}", "name": f"{names[number % len(names)]} {number}", "sort_order": number}
         for kind, names in MASTER_TYPES.items()
@@ -73,7 +73,7 @@ def masters() -> list[Row]:
 
 
 def clinics() -> list[Row]:
-    """Rows of `clinics` as KV has them; `tables` plants the differences of production's D1."""
+    """Rows of `clinics` as KV has them; `tables` plants the differences in production's D1."""
     return _dated([_clinic(f"{number:04}", number) for number in range(1, CLINICS + 1)])
 
 
@@ -92,7 +92,7 @@ def facilities() -> list[Row]:
 
 
 def staff() -> list[Row]:
-    """Rows of `staff`; nobody of these exists."""
+    """Rows of `staff`, all invented."""
     return _dated(
         {
             "id": f"S{number:05}",
@@ -105,7 +105,7 @@ def staff() -> list[Row]:
 
 
 def tables(account: SandboxAccount) -> list[SampleTable]:
-    """The account's D1: it agrees with KV, but for three planted differences in production's `clinics`."""
+    """The account's D1. It equals KV, except for three planted differences in production's `clinics`."""
     clinic_rows = clinics()
     if account.production:
         clinic_rows = [row for row in clinic_rows if row["id"] != MISSING_IN_D1]
@@ -128,7 +128,7 @@ def tables(account: SandboxAccount) -> list[SampleTable]:
 
 
 def master_entries() -> Iterator[SampleEntry]:
-    """`master:{type}:{id}`, which is seeded first."""
+    """The keys `master:{type}:{id}`, which are seeded first."""
     for row in masters():
         value = {"id": row["id"], "type": row["type"], "name": row["name"], "order": row["sort_order"]}
         yield SampleEntry(
@@ -139,7 +139,7 @@ def master_entries() -> Iterator[SampleEntry]:
 
 
 def other_entries(account: SandboxAccount) -> Iterator[SampleEntry]:
-    """Everything but `master:`, in the order a listing has it not."""
+    """All keys except `master:`, not in the order of a listing."""
     for row in clinics():
         yield SampleEntry(f"clinic:id:{row['id']}", _json(dict(row)))
     for row in facilities():
@@ -167,7 +167,7 @@ def _caches() -> Iterator[SampleEntry]:
     yield SampleEntry(
         "mastercache:bundle:all", (b"[" + b'"0123456789abcd",' * 300_000 + b"0]").ljust(BIG_VALUE), None, 28 * DAY
     )
-    # Metadata may be any JSON; wrangler writes objects only.
+    # Metadata may be any JSON; wrangler can only write objects.
     yield SampleEntry("mastercache:note:text", b"1", "旧形式", 28 * DAY)
     yield SampleEntry("mastercache:note:list", b"2", [1, "two", None], 28 * DAY)
     for number in range(1, CLINICS + 1):

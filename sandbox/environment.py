@@ -25,7 +25,7 @@ PEOPLE = {
     "reviewer@example.com": ("reviewer", "second-pair-of-eyes"),
     "auditor@example.com": ("auditor", "nobody-edited-this-log"),
 }
-"""Who can sign in: e-mail, role and password."""
+"""The people who can sign in: e-mail, role and password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def accounts() -> tuple[SandboxAccount, ...]:
 
 
 def team_token() -> str:
-    """What the team's own API of master data is asked with."""
+    """The token for the team's own API of master data."""
     config: dict[str, Any] = tomllib.loads((WORKER / "wrangler.toml").read_text("utf-8"))
     return str(config["vars"]["TEAM_API_TOKEN"])
 
@@ -96,12 +96,12 @@ class Ports:
 
     @property
     def api_base_url(self) -> str:
-        """Cloudflare's API, as the product and wrangler are given it."""
+        """The base URL of Cloudflare's API, for the product and wrangler."""
         return f"http://127.0.0.1:{self.cloudflare}{API}"
 
     @property
     def team_url(self) -> str:
-        """The team's own API: `/<environment>/masters.json` under it."""
+        """The team's own API. `/<environment>/masters.json` lies below it."""
         return f"http://127.0.0.1:{self.cloudflare}/team"
 
     @property
@@ -111,17 +111,17 @@ class Ports:
 
 
 def ports(folder: Path) -> Ports:
-    """Free ports, the same ones as the last time where they are still free."""
+    """Free ports: those of the last start, if they are still free."""
     return Ports(
         web=remembered_port(folder / "ports" / "web", WEB_PORT),
         cloudflare=remembered_port(
             folder / "ports" / "cloudflare", for_good=True
-        ),  # the product's environments name it
+        ),  # fixed: the product's environments hold this port
     )
 
 
 def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
-    """Every setting of the product for the sandbox, on top of the environment of this process."""
+    """All settings of the product for the sandbox, added to the environment variables of this process."""
     references = {
         f"{account.prefix}_{name}": value
         for account in accounts()
@@ -157,7 +157,7 @@ def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
 
 
 def for_web(environ: Mapping[str, str]) -> dict[str, str]:
-    """The same for the web server, which refuses to start with what opens copies or can delete."""
+    """The settings for the web server. It refuses to start with keys that decrypt backups or tokens that can delete."""
     worker = ("KVOPS_AGE_IDENTITY", "KVOPS_DIGEST_KEY", *(f"{account.prefix}_KV_WRITE_TOKEN" for account in accounts()))
     return {name: value for name, value in environ.items() if name not in worker}
 
@@ -204,7 +204,7 @@ secret_access_key = "env:{account.prefix}_R2_SECRET"
 
 
 def _identity(memory: Path) -> x25519.Identity:
-    """An identity in a file as age-keygen writes it, the same one as the last time."""
+    """An identity in a file in the format of age-keygen, created at the first call."""
     if not memory.exists():
         memory.parent.mkdir(mode=0o700, exist_ok=True)
         memory.touch(mode=0o600)
@@ -214,7 +214,7 @@ def _identity(memory: Path) -> x25519.Identity:
 
 
 def _secret(memory: Path) -> str:
-    """Random characters, the same ones as the last time."""
+    """Random characters in a file, created at the first call."""
     if not memory.exists():
         memory.touch(mode=0o600)
         memory.write_text(secrets.token_urlsafe(64))

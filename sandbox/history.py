@@ -1,6 +1,6 @@
-"""Backups from before the sandbox existed, some older than 14 days. Needs Django; refuses to run anywhere else.
+"""Backups dated before the sandbox's first start, some older than 14 days. Needs Django; refuses other installations.
 
-They are real: listed, put to R2 and verified by the product, with its clock turned back meanwhile.
+They are real backups: the product lists the keys, writes to R2 and verifies, with its clock set back meanwhile.
 """
 
 from datetime import timedelta
@@ -23,7 +23,7 @@ DAYS_AGO = (35, 21, 8)
 
 
 def create() -> None:
-    """Make copies of `master:` in every environment, oldest first, and of D1 today; raises NotTheSandbox."""
+    """Back up `master:` in every environment, oldest first, then D1 as of today; raises NotTheSandbox."""
     if not settings.SANDBOX:
         raise NotTheSandbox("Backdated copies are for the sandbox.")
     for days in DAYS_AGO:

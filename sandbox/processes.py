@@ -1,4 +1,4 @@
-"""Starts the sandbox's processes, waits for them where people can see it, and stops them in reverse order."""
+"""Starts the sandbox's processes, shows the wait for each, and stops them in reverse order."""
 
 import contextlib
 import ctypes
@@ -18,11 +18,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ProcessFailed(Exception):
-    """A process ended that should not have; the message has the end of its log."""
+    """A process ended or failed unexpectedly; the message has the end of its log."""
 
 
 class Child:
-    """A process in a group of its own, whose output goes to a log file."""
+    """A process in its own process group, with its output in a log file."""
 
     def __init__(self, name: str, argv: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> None:
         self.name = name
@@ -37,18 +37,18 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Safe: children are started before any thread is.
+                # Safe, because all children are started before any thread.
                 preexec_fn=end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
 
     def check(self) -> None:
-        """Raise ProcessFailed when the process has ended."""
+        """Raise ProcessFailed if the process has ended."""
         code = self.process.poll()
         if code is not None:
             raise ProcessFailed(f"{self.name} ended with exit code {code}.\n{tail(self.log)}")
 
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> None:
-        """Ask the process to end, then end its whole group if it takes longer than 15 seconds."""
+        """Send the process a signal. If it does not end within 15 seconds, kill its whole group."""
         if self.process.poll() is None:
             self.process.send_signal(sig)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -59,7 +59,7 @@ class Child:
 
 
 class Supervisor:
-    """Owns the children started through it; leaving the `with` block stops them, the newest first."""
+    """Owns the children started through it. At the end of the `with` block they are stopped, newest first."""
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
@@ -87,7 +87,7 @@ class Supervisor:
         ready: Callable[[], bool] | None = None,
         within: float = 60.0,
     ) -> Child:
-        """Start a child that stays; returns when it is `ready`, raises ProcessFailed after `within` seconds."""
+        """Start a child that stays. Return when it is `ready`; raise ProcessFailed after `within` seconds."""
         child = Child(name, argv, self.logs / f"{name}.log", env, cwd)
         self.children.append(child)
         if ready is not None:
@@ -95,7 +95,7 @@ class Supervisor:
         return child
 
     def run(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
-        """Run one step to its end, its output in a log; raises ProcessFailed when it fails."""
+        """Run one step to its end, with its output in a log. Raise ProcessFailed if it fails."""
         with waiting_for(name):
             child = Child(name, argv, self.logs / f"{name}.log", env, cwd)
             self.children.append(child)
@@ -105,18 +105,18 @@ class Supervisor:
             raise ProcessFailed(f"{name} failed with exit code {code}.\n{tail(child.log)}")
 
     def check(self) -> None:
-        """Raise ProcessFailed when any child has ended."""
+        """Raise ProcessFailed if any child has ended."""
         for child in self.children:
             child.check()
 
 
 def end_with_parent() -> None:
-    """In a child before it starts: ask the kernel for SIGTERM when the parent dies without stopping it."""
+    """Ask the kernel for SIGTERM if the parent dies without stopping its child. Runs in the child before it starts."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_for(name: str, ready: Callable[[], bool], child: Child, within: float) -> None:
-    """Wait until `ready`, showing it; raises ProcessFailed when the child dies or `within` seconds pass."""
+    """Wait until `ready` and say so. Raise ProcessFailed if the child dies or `within` seconds pass."""
     deadline = time.monotonic() + within
     with waiting_for(name):
         while not ready():
@@ -128,7 +128,7 @@ def wait_for(name: str, ready: Callable[[], bool], child: Child, within: float) 
 
 @contextlib.contextmanager
 def waiting_for(name: str) -> Iterator[None]:
-    """Say what is being waited for and, when it is there, how long that took."""
+    """Print the name of the step that is waited for and, when it is ready, the seconds it took."""
     started = time.monotonic()
     say(f"waiting for {name} …")
     yield
@@ -137,7 +137,7 @@ def waiting_for(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Let a second Ctrl-C not interrupt the stopping."""
+    """Ignore a second Ctrl-C while the children are stopped."""
     held = {sig: signal.signal(sig, signal.SIG_IGN) for sig in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -147,7 +147,7 @@ def signals_held() -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """One line on the terminal, at once."""
+    """Print one line on the terminal, without buffering."""
     print(f"  {line}", flush=True)
 
 
@@ -158,7 +158,7 @@ def tail(log: Path, lines: int = 30) -> str:
 
 
 def answers(port: int) -> Callable[[], bool]:
-    """A probe: whether something accepts connections on a loopback port."""
+    """A probe: whether a program accepts connections on a loopback port."""
 
     def probe() -> bool:
         with socket.socket() as connection:
@@ -169,9 +169,9 @@ def answers(port: int) -> Callable[[], bool]:
 
 
 def remembered_port(memory: Path, preferred: int = 0, *, for_good: bool = False) -> int:
-    """The port noted in the file `memory` if it is still free, else `preferred` or any, noted for the next time.
+    """The port noted in the file `memory` if it is free, else `preferred` or any free port. Notes the port it returns.
 
-    A port that is `for_good` is noted elsewhere too: raises ProcessFailed when another program has it.
+    A port that is `for_good` is stored elsewhere too. If another program has it, raises ProcessFailed.
     """
     noted = [int(memory.read_text())] if memory.exists() else []
     for port in noted if noted and for_good else [*noted, preferred, 0]:

@@ -1,4 +1,4 @@
-"""Puts the sample data into the local accounts, through the same documented routes everybody has."""
+"""Puts the sample data into the local accounts, through Cloudflare's documented routes."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ class SeedingFailed(Exception):
 
 
 def seed_first(account: SandboxAccount, api_base_url: str) -> None:
-    """D1 and `master:`, after which the pages have something to show; raises SeedingFailed."""
+    """Seed D1 and `master:`, so that the pages have content; raises SeedingFailed."""
     with _Api(account, api_base_url) as api:
         for table in tables(account):
             api.fill(table)
@@ -28,7 +28,7 @@ def seed_first(account: SandboxAccount, api_base_url: str) -> None:
 
 
 def seed_rest(account: SandboxAccount, api_base_url: str, progress: Callable[[int, int], None]) -> None:
-    """All other keys; tells `progress` how many of how many are in; raises SeedingFailed."""
+    """Seed all other keys. Calls `progress` with the keys done and their total; raises SeedingFailed."""
     entries = list(other_entries(account))
     done = 0
     with _Api(account, api_base_url) as api:

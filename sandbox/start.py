@@ -1,4 +1,4 @@
-"""`manage.py sandbox`: everything on this machine, from nothing to an address to open."""
+"""`manage.py sandbox`: the whole product on this machine, from an empty folder to an address to open."""
 
 import argparse
 import fcntl
@@ -21,8 +21,9 @@ from sandbox.environment import FOLDER, PEOPLE, ROOT, Ports, SandboxAccount
 from sandbox.processes import ProcessFailed, Supervisor, say
 
 POLICY = Path(__file__).parent / "policy.toml"
-# What Django is asked for, in this order: `OWNER` as the owner of the tables and `ALWAYS`, at each start, `FIRST` on
-# an empty folder, then the servers, then `SCANS` before and after the rest of the sample data, `BACKUPS` last.
+# Management commands, in the order of their start. `OWNER` runs as the owner of the tables, at each start; so does
+# `ALWAYS`, as `app`. `FIRST` runs once on an empty folder, before the servers. `SCANS` run before and after the rest of
+# the sample data, `BACKUPS` last.
 OWNER: Sequence[Sequence[str]] = (("migrate", "--no-input", "-v0"), ("setup_roles",))
 ALWAYS: Sequence[Sequence[str]] = (("collectstatic", "--no-input", "-v0"),)
 FIRST: Sequence[Sequence[str]] = (
@@ -41,7 +42,7 @@ SERVERS: Mapping[str, Sequence[str]] = {"worker": ("worker",), "sweep": ("sweep"
 
 
 def run(folder: Path, reset: bool) -> int:
-    """Start everything and stay until Ctrl-C (0) or until something breaks (1); `reset` starts over."""
+    """Start everything. Return 0 after Ctrl-C and 1 after a failure; `reset` deletes the sandbox's data first."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = time.monotonic()
     folder = folder.resolve()
@@ -73,16 +74,16 @@ class _Sandbox:
 
     @property
     def database_url(self) -> str:
-        """The database as the servers and all other commands see it."""
+        """The database URL for the servers and all other commands."""
         return environment.role_url(self.folder, self.owner_url, "app")
 
     @property
     def verifier_url(self) -> str:
-        """The database as whoever verifies the record sees it."""
+        """The database URL for the command that verifies the audit log."""
         return environment.role_url(self.folder, self.owner_url, "verifier")
 
     def bring_up(self) -> None:
-        """Cloudflare, Django's set-up, `master:` and D1, then web, worker and sweep."""
+        """Start Cloudflare, set Django up, seed `master:` and D1, then start web, worker and sweep."""
         runtime = node.install(self.supervisor)
         node.start(self.supervisor, runtime, self.folder / "cloudflare", self.ports.cloudflare)
         environments = str(self._environments())
@@ -104,7 +105,7 @@ class _Sandbox:
             self._serve(name, (str(ROOT / "manage.py"), *command), self._environ())
 
     def fill(self) -> None:
-        """The scans that give the pages something to show, the other sample keys, and the scans again."""
+        """Scan, so that the pages have content, seed the other sample keys, scan again and back up."""
         self._once("first-scans", self._scan)
         for account in environment.accounts():
             self._once(f"all-keys-{account.slug}", partial(self._seed_rest, account))
@@ -112,7 +113,7 @@ class _Sandbox:
         self._once("backups", self._back_up)
 
     def stay(self) -> None:
-        """Until a signal, or until a process ends (ProcessFailed)."""
+        """Wait for a signal. Raises ProcessFailed if a process ends."""
         while True:
             self.supervisor.check()
             time.sleep(0.5)
@@ -123,7 +124,7 @@ class _Sandbox:
         return file
 
     def _write_env(self) -> None:
-        """The settings as a file for a shell, readable by this user only."""
+        """Write the settings to a file for a shell, readable by this user only."""
         ours = {name: value for name, value in self._environ().items() if os.environ.get(name) != value}
         ours["KVOPS_VERIFIER_DATABASE_URL"] = self.verifier_url
         file = self.folder / "env"
@@ -171,7 +172,7 @@ class _Sandbox:
 
 
 def _name(command: Sequence[str]) -> str:
-    """A step's name on the terminal and in the folder: its command, with what makes it this one."""
+    """The name of a step on the terminal and in the folder: its command and the argument that tells it apart."""
     match command[0]:
         case "scan" | "kv_dump":
             return f"{command[0]} {command[1].replace('/', ' ')}"
