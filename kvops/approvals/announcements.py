@@ -17,7 +17,7 @@ State = ApprovalRequest.State
 
 
 def asked(request: ApprovalRequest) -> None:
-    """A request waits for a decision: told to the reviewers, never to whoever asked."""
+    """Tell the reviewers, except the requester, that a request waits for a decision."""
     _tell(
         NotificationEvent.APPROVAL_WAITING,
         request,
@@ -28,7 +28,7 @@ def asked(request: ApprovalRequest) -> None:
 
 
 def announce_decision(request: ApprovalRequest, by: Person | None = None) -> None:
-    """A request was approved or rejected, withdrawn by another person, or ran out: told to whoever asked."""
+    """Tell the requester that the request was approved, rejected, withdrawn by another person, or expired."""
     sentences = {
         State.APPROVED: _("Approved by %(name)s: %(what)s"),
         State.REJECTED: _("Rejected by %(name)s: %(what)s"),
@@ -48,7 +48,7 @@ def announce_decision(request: ApprovalRequest, by: Person | None = None) -> Non
 
 
 def expiring() -> int:
-    """Tell of requests whose time is nearly over, once each; how many. `sweep` calls it."""
+    """Announce requests that expire soon, once each. Return their number. `sweep` calls it."""
     told = Notification.objects.filter(
         event=NotificationEvent.APPROVAL_EXPIRING,
         occasion=OuterRef("state"),

@@ -17,7 +17,7 @@ from kvops.wording import say
 
 
 def ask(environment: Environment, *, by: Person, reason: str) -> ApprovalRequest:
-    """Ask another person to let the environment's stop be released. Raises ApprovalRefused."""
+    """Request the release of the environment's emergency stop. Raises ApprovalRefused."""
     if not reason.strip():
         raise approval_gate.ApprovalRefused(_("Give the reason for the release. The reviewer decides by it."))
     with log.transaction():
@@ -33,7 +33,7 @@ def ask(environment: Environment, *, by: Person, reason: str) -> ApprovalRequest
 
 
 def evidence(stop: EmergencyStop, reason: str) -> dict[str, object]:
-    """What the reviewer is shown."""
+    """The evidence for the reviewer."""
     return {
         "action": "release_stop",
         "environment": stop.environment.slug,
@@ -46,7 +46,7 @@ def evidence(stop: EmergencyStop, reason: str) -> dict[str, object]:
 
 
 def use(request: ApprovalRequest, *, by: Person) -> EmergencyStop:
-    """Release the stop that was approved to be released; no run goes on by itself. Raises ApprovalRefused."""
+    """Release the stop with its approval; no run continues by itself. Raises ApprovalRefused."""
     with log.transaction():
         if request.environment is None:
             raise approval_gate.ApprovalRefused(_("The request names no environment."))

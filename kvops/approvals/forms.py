@@ -15,7 +15,7 @@ State = ApprovalRequest.State
 
 
 def word_to_type(approval: ApprovalRequest) -> str:
-    """What a reviewer types to approve: the title or bucket, the environments' slugs, or the policy's number."""
+    """The text a reviewer types to approve: title, bucket, slugs of the environments, or number of the policy."""
     evidence = json.loads(approval.evidence)
     if approval.kind in {Kind.DELETE_KEYS, Kind.RESTORE, Kind.DRILL}:
         return str(evidence["namespace_title"])
@@ -30,7 +30,7 @@ def word_to_type(approval: ApprovalRequest) -> str:
 
 
 class DecisionForm(forms.Form):
-    """Approve, with the word typed exactly, or reject, with a reason; both on the evidence that was shown."""
+    """Approve with the typed name, or reject with a reason. `shown` is the digest of the evidence on the page."""
 
     decision = forms.ChoiceField(choices=[("approve", ""), ("reject", "")])
     shown = forms.CharField(max_length=64, widget=forms.HiddenInput)
@@ -53,15 +53,15 @@ class DecisionForm(forms.Form):
             self.fields[f"accept_{risk}"] = forms.BooleanField(label=risks.sentence(risk), required=False)
 
     def risks(self) -> list[BoundField]:
-        """A box to tick for each risk that the evidence names."""
+        """One checkbox for each risk that the evidence names."""
         return [self[f"accept_{risk}"] for risk in self._risks]
 
     def accepted(self) -> list[str]:
-        """The risks whose boxes were ticked."""
+        """The risks whose checkboxes were ticked."""
         return [risk for risk in self._risks if self.cleaned_data.get(f"accept_{risk}")]
 
     def clean(self) -> dict[str, str]:
-        """Refuse an approval whose word is not exact and a rejection without a reason."""
+        """Refuse an approval with an inexact name, and a rejection without a reason."""
         chosen: dict[str, str] = self.cleaned_data
         if chosen.get("decision") == "approve" and chosen.get("confirm") != self.expected:
             self.add_error("confirm", _("Type it exactly as it is shown."))
@@ -74,7 +74,7 @@ class DecisionForm(forms.Form):
 
 
 class DecidedFilter(forms.Form):
-    """Which decided requests to show; every field may be empty."""
+    """The filters for decided requests; every field may be empty."""
 
     state = forms.ChoiceField(
         label=_("State"),
@@ -92,7 +92,7 @@ class DecidedFilter(forms.Form):
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     def requests(self) -> QuerySet[ApprovalRequest]:
-        """What is no longer pending and passes the filters, newest first; none while a filter is wrong."""
+        """The decided requests that match the filters, newest first. If a filter is invalid, no requests."""
         if not self.is_valid():
             return ApprovalRequest.objects.none()
         chosen = dict(self.cleaned_data)

@@ -31,7 +31,7 @@ MAX_EVIDENCE = 65536
 
 
 class ApprovalRefused(Refused):
-    """The gate said no; the message is one sentence that says why."""
+    """The gate refused; the message gives the reason in one sentence."""
 
 
 def submit(
@@ -44,9 +44,9 @@ def submit(
     environment: Environment | None = None,
     standing_until: datetime | None = None,
 ) -> ApprovalRequest:
-    """A pending request for a decision, inside the caller's transaction. Raises ApprovalRefused.
+    """Create a pending request, inside the caller's transaction. Raises ApprovalRefused.
 
-    `standing_until`: how long an approval of a kind that stands carries runs (`kvops.approvals.standing`).
+    `standing_until` is the end of a standing approval (`kvops.approvals.standing`).
     """
     log.insist()
     insist_writable()
@@ -79,7 +79,7 @@ def submit(
 def approve(
     request: ApprovalRequest, *, by: Person, shown: str, reason: str = "", accepted: Collection[str] = ()
 ) -> None:
-    """Pending -> approved by another person, who was shown the digest and accepts each risk. Raises ApprovalRefused."""
+    """Pending -> approved by another person, with the digest shown and each risk accepted. Raises ApprovalRefused."""
     named = risks.risks_of(request)
     if set(accepted) != set(named):
         raise ApprovalRefused(_("The request names risks. Accept each of them by its name, or reject the request."))
@@ -134,7 +134,7 @@ def withdraw(request: ApprovalRequest, *, by: Person, reason: str = "") -> None:
 
 
 def withdraw_all(*, actor: log.Actor, reason: str) -> None:
-    """Every request that is pending or approved -> withdrawn, within the caller's transaction."""
+    """Every pending or approved request -> withdrawn, within the caller's transaction."""
     log.insist()
     for request in ApprovalRequest.objects.filter(state__in=[State.PENDING, State.APPROVED]):
         if ApprovalRequest.objects.filter(pk=request.pk, state=request.state).update(
@@ -145,7 +145,7 @@ def withdraw_all(*, actor: log.Actor, reason: str) -> None:
 
 
 def expire() -> int:
-    """Close the requests whose time is over; how many. Validity never depends on this having run."""
+    """Close the requests whose time is over. Return their number. Validity never depends on this function."""
     late = Q(state=State.PENDING, decide_by__lt=Now()) | Q(state=State.APPROVED, use_by__lt=Now())
     expired = 0
     for request in ApprovalRequest.objects.filter(late):
@@ -162,9 +162,9 @@ def claim(
 ) -> ApprovalRequest:
     """Approved -> used, in the caller's transaction that creates the run. Raises ApprovalRefused.
 
-    The caller derives `kind`, `subject` and `digest` from what it is about to do. Both people must still hold their
-    roles, whoever starts is not who approved, and the record must tell of the request and of the
-    decision. An emergency stop of the environment refuses it.
+    The caller derives `kind`, `subject` and `digest` from the action it is about to take. Both people must still hold
+    their roles, the starter must not be the approver, and the audit log must hold the request and the decision. An
+    emergency stop of the environment refuses the claim.
     """
     log.insist()
     request = ApprovalRequest.objects.select_related("requester", "approver", "environment").get(pk=request.pk)
@@ -201,11 +201,11 @@ def claim(
 
 
 def still_valid(request: ApprovalRequest) -> None:
-    """Before every chunk of a used approval: raises ApprovalRefused when a right is gone or an emergency stop is on."""
+    """Raise ApprovalRefused if a role is gone or an emergency stop is on. Call it before each chunk of a run."""
     fresh = ApprovalRequest.objects.select_related("requester", "approver", "starter", "environment").get(pk=request.pk)
     insist_writable()
     insist_not_stopped(fresh)
-    # By constraint nothing but a used request has a starter.
+    # By constraint only a used request has a starter.
     if fresh.approver is None or fresh.starter is None:
         raise ApprovalRefused(_("The approval behind this run is not in use."))
     if not fresh.approver.holds(Role.REVIEWER):
@@ -217,7 +217,7 @@ def still_valid(request: ApprovalRequest) -> None:
 
 
 def insist_recorded(request: ApprovalRequest) -> None:
-    """Raise ApprovalRefused unless the record tells the same: a row changed past the product carries nothing."""
+    """Raise ApprovalRefused unless the audit log agrees with the request: rows changed elsewhere are not valid."""
     decided = (request.use_by, request.reason, request.accepted)
     moves: list[_Move] = [
         (Action.APPROVAL_REQUESTED, request.requester_id, request.decide_by, "", []),
@@ -230,11 +230,11 @@ def insist_recorded(request: ApprovalRequest) -> None:
 
 
 type _Move = tuple[Action, int | None, datetime | None, str, list[str]]
-"""What is recorded, of whom, until when it holds, for which reason, with which risks accepted."""
+"""An entry that must exist: action, person, end of validity, reason, and accepted risks."""
 
 
 def _recorded(request: ApprovalRequest, move: _Move) -> bool:
-    """Whether one entry tells of this move, by this person, for at least as long as the request says."""
+    """Whether exactly one entry records this move by this person, valid for at least as long as the request."""
     action, person, until, reason, accepted = move
     entries = list(Entry.objects.filter(subject=f"approval:{request.pk}", action=action))
     if len(entries) != 1 or until is None:
@@ -245,7 +245,7 @@ def _recorded(request: ApprovalRequest, move: _Move) -> bool:
         and (told.digest, told.subject_label, told.environment) == (request.digest, request.title, _slug(request))
         and (told.details["kind"], told.details["of"]) == (request.kind, request.subject)
         and told.details["reason"] == reason[:500]
-        and told.details.get("accepted", []) == accepted  # entries of earlier versions do not say it
+        and told.details.get("accepted", []) == accepted  # earlier versions did not record it
         and until <= datetime.fromisoformat(told.details["until"])
     )
 
@@ -255,7 +255,7 @@ def _slug(request: ApprovalRequest) -> str:
 
 
 def insist_writable() -> None:
-    """Nothing is asked for, decided or begun by a database that contradicts its copies, or whose clock went back."""
+    """Raise ApprovalRefused if the database was rolled back or its clock was set back."""
     if why := rollback.why_read_only():
         raise ApprovalRefused(why)
     if clock.went_back():
@@ -265,7 +265,7 @@ def insist_writable() -> None:
 
 
 def insist_not_stopped(request: ApprovalRequest) -> None:
-    """What is approved for an environment waits while its emergency stop is on; only the release does not."""
+    """Raise ApprovalRefused while the environment's emergency stop is on, except for the release of the stop."""
     if request.kind != ApprovalRequest.Kind.RELEASE_STOP and (why := emergency.why_stopped(request.environment)):
         raise ApprovalRefused(why)
 

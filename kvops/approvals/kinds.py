@@ -7,7 +7,7 @@ from kvops.models import ApprovalRequest
 
 @dataclass(frozen=True)
 class ApprovalKind:
-    """Who is told of a decision, within its transaction, and who uses an approval when a page asks."""
+    """Functions by name: `decided` hears each decision in its transaction, `use` applies an approval from its page."""
 
     decided: str = ""
     use: str = ""
@@ -27,4 +27,4 @@ KINDS: dict[str, ApprovalKind] = {
     ApprovalRequest.Kind.DRILL: ApprovalKind(),
     ApprovalRequest.Kind.INVESTIGATION: ApprovalKind(),
 }
-"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+"""Kind -> functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""

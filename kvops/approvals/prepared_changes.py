@@ -20,9 +20,9 @@ ACTIONS = {
 def prepare_change(
     kind: ApprovalRequest.Kind, *, definition: Mapping[str, object], summary: list[str], actor: log.Actor
 ) -> PreparedChange:
-    """Keep a new definition for an operator to submit; an earlier one nobody submitted is discarded.
+    """Store a new definition for an operator to submit. An earlier unsubmitted change is discarded.
 
-    Raises ApprovalRefused while a submitted one waits for its decision, or while the product only reads.
+    Raises ApprovalRefused while a submitted change waits for its decision, or while the product is read-only.
     """
     with log.transaction():
         approval_gate.insist_writable()
@@ -63,7 +63,7 @@ def submit_change(change: PreparedChange, *, by: Person) -> ApprovalRequest:
 
 
 def evidence(change: PreparedChange) -> dict[str, object]:
-    """What a reviewer of the change is shown, derived from the row."""
+    """The evidence for the reviewer of the change, derived from the row."""
     return {
         "summary": change.summary.splitlines(),
         "definition": json.loads(change.definition),
@@ -72,7 +72,7 @@ def evidence(change: PreparedChange) -> dict[str, object]:
 
 
 def claim_change(change: PreparedChange, *, by: Person) -> None:
-    """Use the approval of this very change, in the caller's transaction that applies it. Raises ApprovalRefused."""
+    """Claim the approval of this change, in the caller's transaction that applies it. Raises ApprovalRefused."""
     if change.approval is None:
         raise approval_gate.ApprovalRefused(_("This change was not submitted."))
     digest = canonical_evidence.digest_of(canonical_evidence.canonical_evidence(evidence(change)))
@@ -82,7 +82,7 @@ def claim_change(change: PreparedChange, *, by: Person) -> None:
 
 
 def change_decided(request: ApprovalRequest) -> None:
-    """Follow a decision: a change that was refused is discarded."""
+    """Discard a change that was rejected, withdrawn or expired."""
     if request.state in {
         ApprovalRequest.State.REJECTED,
         ApprovalRequest.State.WITHDRAWN,

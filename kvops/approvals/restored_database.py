@@ -1,7 +1,7 @@
 """Accepting a restored database: work continues from its state, and nothing that was under way revives.
 
 `manage.py accept_restored_database --reason …` withdraws open requests. Runs that carry an approval fail, also those
-that no worker took yet, and can only be ended early. Restoring a newer dump is better than accepting.
+that no worker took yet, and can only be ended early. Restoring a newer backup of the database is better than accepting.
 """
 
 from django.db.models import F, Q
@@ -21,11 +21,11 @@ WITHDRAWN = "The database was rolled back to an older state. Ask again."
 
 
 class NothingToAccept(Refused):
-    """There is no rollback, or no reason was given."""
+    """There is no rollback, or the reason is missing."""
 
 
 def accept_restored_database(*, actor: log.Actor, reason: str) -> list[DatabaseRollback]:
-    """Go on with the database as it is. Every open request is withdrawn, every run with an approval is over.
+    """Accept the database as it is: withdraw every open request and fail every run with an approval.
 
     Raises NothingToAccept.
     """
@@ -54,12 +54,12 @@ def accept_restored_database(*, actor: log.Actor, reason: str) -> list[DatabaseR
 
 
 def _end_runs(actor: log.Actor) -> None:
-    """Runs that carry an approval: the open ones fail, and those that a person could resume are marked as well."""
+    """Fail the open runs that carry an approval, and mark those that a person could resume."""
     approved = Run.objects.filter(approval__isnull=False).select_related("environment")
     for run in approved.filter(state__in=Run.RESUMABLE):
         Run.objects.filter(pk=run.pk).update(error_code=rollback.CODE, error=ENDED)
     for run in approved.filter(Q(state__in=Run.OPEN)):
-        # One that no worker took yet ends as if one had: a run only fails while it is running.
+        # Only a running run can fail, so a queued run is set to running first.
         Run.objects.filter(pk=run.pk, state=Run.State.QUEUED).update(state=Run.State.RUNNING)
         Run.objects.filter(pk=run.pk).update(
             state=Run.State.FAILED,

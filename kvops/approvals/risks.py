@@ -17,7 +17,7 @@ SENTENCES: dict[str, Promise] = {
     "lock_narrow": _("I accept that R2 locks only a part of the backup: the rest could be deleted."),
     "lock_unknown": _("I accept that it is not known whether R2 locks the backup."),
 }
-"""What a reviewer agrees to, by the code that the evidence has for it."""
+"""The sentence a reviewer agrees to, by the risk's code in the evidence."""
 
 
 def risks_of(request: ApprovalRequest) -> list[str]:
@@ -26,5 +26,5 @@ def risks_of(request: ApprovalRequest) -> list[str]:
 
 
 def sentence(risk: str) -> str:
-    """What a reviewer agrees to who accepts the risk."""
+    """The sentence a reviewer agrees to by accepting the risk."""
     return str(SENTENCES.get(risk, risk))

@@ -20,27 +20,27 @@ from kvops.runs import emergency
 from kvops.wording import say
 
 LONGEST = 90
-"""Days that such an approval stands at most; a constraint says the same."""
+"""Days. The longest validity of a standing approval; a constraint has the same limit."""
 
 State = ApprovalRequest.State
 
 
 def approval_in_force(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
-    """The newest approval of this kind that stands for the subject now; None when there is none."""
+    """The newest approval of this kind in force for the subject; None if there is none."""
     found = ApprovalRequest.objects.filter(kind=kind, subject=subject, state=State.APPROVED, standing_until__gt=Now())
     return found.order_by("-pk").first()
 
 
 def newest_request(kind: ApprovalRequest.Kind, subject: str) -> ApprovalRequest | None:
-    """The newest request of this kind for the subject, however it stands; None when nobody ever asked."""
+    """The newest request of this kind for the subject, in any state; None if there is none."""
     return ApprovalRequest.objects.filter(kind=kind, subject=subject).order_by("-pk").first()
 
 
 def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, actor: log.Actor) -> ApprovalRequest:
-    """The approval for a run that is about to be created in the caller's transaction. Raises ApprovalRefused.
+    """The approval for a run that the caller's transaction is about to create. Raises ApprovalRefused.
 
-    `digest` is that of the rule as it is derived now: when target, limits or end are other ones than were approved,
-    nothing is carried.
+    `digest` is the digest of the rule as derived now. If target, limits or end differ from those approved, the approval
+    is refused.
     """
     log.insist()
     fresh = _fresh(request)
@@ -62,9 +62,9 @@ def carry(request: ApprovalRequest, *, kind: ApprovalRequest.Kind, digest: str, 
 
 
 def insist_standing(request: ApprovalRequest) -> None:
-    """Before every run and every chunk under it: the approval stands, and both people have their rights.
+    """Raise ApprovalRefused unless the approval is in force, both people hold their roles and no emergency stop is on.
 
-    Raises ApprovalRefused; an emergency stop of the environment refuses, too.
+    Called before every run and every chunk under the approval.
     """
     fresh = _fresh(request)
     approval_gate.insist_writable()
@@ -83,7 +83,7 @@ def insist_standing(request: ApprovalRequest) -> None:
 
 
 def soon_over(request: ApprovalRequest) -> bool:
-    """Whether it stands for less than a week from now."""
+    """Whether the approval ends within a week."""
     return ApprovalRequest.objects.filter(pk=request.pk, standing_until__lt=Now() + timedelta(days=7)).exists()
 
 

@@ -1,4 +1,4 @@
-"""The gate on the pages: the inbox, the evidence, the decision."""
+"""The approval pages: the inbox, the evidence, the decision."""
 
 import json
 from datetime import datetime
@@ -25,7 +25,7 @@ from kvops.wording import english
 
 PAGE = 50
 SHOWN = 100
-"""How many open requests and timeline entries a page shows; there are never as many in practice."""
+"""Rows. The most open requests and timeline entries on a page; in practice there are fewer."""
 
 State = ApprovalRequest.State
 _TIMES = {"at", "ends_at", "finished_at", "locked_until", "until"}
@@ -35,7 +35,7 @@ REQUESTS = ApprovalRequest.objects.select_related("environment", "requester", "a
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """What waits for the person, what waits for others, and what was decided."""
+    """List the requests that wait for the person, those that wait for others, and the decided ones."""
     person = person_of(request)
     form = DecidedFilter(request.GET)
     found = list(form.requests().select_related("environment", "requester", "approver")[: PAGE + 1])
@@ -64,7 +64,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("kvops.review", raise_exception=True)
 def decide(request: HttpRequest, pk: int) -> HttpResponse:
-    """Approve or reject. A password that is sent twice leads here by GET: then say how the request stands."""
+    """Approve or reject. A password sent twice leads here by GET, which then shows the state of the request."""
     if request.method == "POST":
         answer: HttpResponse = _decide(request, pk)
         return answer
@@ -77,7 +77,7 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
 
 @reauthentication_required  # type: ignore[untyped-decorator]
 def _decide(request: HttpRequest, pk: int) -> HttpResponse:
-    """Decide. allauth sends this again after asking for the password, so everything is checked anew."""
+    """Decide. allauth sends this request again after asking for the password, so everything is checked again."""
     insist_fresh(request)
     approval = get_object_or_404(REQUESTS, pk=pk)
     form = DecisionForm(approval, request.POST.dict())
@@ -100,7 +100,7 @@ def _decide(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take the request back."""
+    """Withdraw the request."""
     approval = get_object_or_404(REQUESTS, pk=pk)
     try:
         approval_gate.withdraw(approval, by=person_of(request), reason=request.POST.get("reason", "")[:2000])
@@ -165,7 +165,7 @@ def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, s
 
 
 def _with_times(found: dict[str, object]) -> dict[str, object]:
-    """The evidence's own times as moments, so that they are shown like every other time."""
+    """Convert the times in the evidence to datetimes, so that they are shown like all other times."""
     return {
         name: (datetime.fromisoformat(str(value)) if value else None) if name in _TIMES else value
         for name, value in found.items()
@@ -173,7 +173,7 @@ def _with_times(found: dict[str, object]) -> dict[str, object]:
 
 
 def why_not(approval: ApprovalRequest, person: Person, *, may_review: bool) -> str:
-    """Why the person cannot decide now, in the reader's language; empty when they can."""
+    """The reason why the person cannot decide now, in the reader's language; empty if they can."""
     if approval.state != State.PENDING:
         return _("There is nothing to decide any more.")
     if approval.requester == person:
