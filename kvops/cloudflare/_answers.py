@@ -27,14 +27,14 @@ from kvops.cloudflare._errors import (
 
 KEY_NOT_FOUND = 10009
 AUTH_CODES = frozenset({10000, 9106, 9109})
-BLOCKED = 300.0  # seconds: how long Cloudflare refuses everything once its limit is crossed
-LONGEST_WAIT = 3_600.0  # seconds: a larger Retry-After is a mistake, and is taken for BLOCKED
+BLOCKED = 300.0  # seconds; Cloudflare refuses all requests for this long after its limit is crossed
+LONGEST_WAIT = 3_600.0  # seconds; a larger Retry-After is implausible, and BLOCKED is used instead
 DAILY_LIMIT = 10048  # "your account has reached the free usage limit for this operation for today"
 DAY = 86_400.0  # seconds
 
 
 class Observed(TypedDict):
-    """The arguments of Budget.observed."""
+    """The arguments of RequestBudget.observed."""
 
     remaining: int | None
     reset: float | None
@@ -42,7 +42,7 @@ class Observed(TypedDict):
 
 
 def received(answer: httpx.Response, most: int) -> httpx.Response:
-    """The answer with its body, which is read here. Raises TooLarge when that has more than `most` bytes."""
+    """Read the body of the answer. Raises TooLarge if it has more than `most` bytes."""
     body = bytearray()
     try:
         for chunk in answer.iter_bytes():
@@ -61,7 +61,7 @@ def received(answer: httpx.Response, most: int) -> httpx.Response:
 
 
 def observed(answer: httpx.Response) -> Observed:
-    """What the rate-limit headers said."""
+    """The contents of the rate-limit headers."""
     limit = answer.headers.get("ratelimit", "")
     remaining = re.search(r"\br=(\d{1,9})\b", limit)
     reset = re.search(r"\bt=(\d{1,9})\b", limit)
@@ -75,7 +75,7 @@ def observed(answer: httpx.Response) -> Observed:
 def retry_after(answer: httpx.Response) -> float | None:
     """Seconds to wait, from either form of Retry-After; None if it is absent, unreadable or negative.
 
-    Nobody can lift a wait, so one that cannot be meant is cut to the longest Cloudflare documents.
+    Nobody can lift a wait, so an implausible one is cut to the longest that Cloudflare documents.
     """
     header = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", header):
@@ -93,13 +93,13 @@ def _sane(wait: float) -> float:
 
 
 def _now(answer: httpx.Response) -> float:
-    """The clock that wrote the answer, so that ours may be wrong; ours when it says nothing."""
+    """The server's time from `Date`, so that a wrong local clock does no harm; local time without `Date`."""
     said = moment(answer.headers.get("date", ""))
     return time.time() if said is None else said
 
 
 def request_id(answer: httpx.Response) -> str:
-    """Cloudflare's name for the request, to give to its support."""
+    """Cloudflare's id of the request, for its support."""
     return str(answer.headers.get("cf-ray", "none"))
 
 
@@ -114,7 +114,7 @@ def unreadable(answer: httpx.Response, why: str) -> UnexpectedAnswer:
 
 
 def failure(answer: httpx.Response) -> CloudflareError:
-    """The error an unsuccessful answer stands for."""
+    """The error for an unsuccessful answer."""
     status, ray = answer.status_code, request_id(answer)
     if DAILY_LIMIT in _codes(answer):
         return DailyLimitReached(
@@ -152,7 +152,7 @@ def failure(answer: httpx.Response) -> CloudflareError:
 
 
 def _codes(answer: httpx.Response) -> set[int]:
-    """The codes of an envelope's errors; none when it is no envelope."""
+    """The error codes in an envelope; empty if the answer is not an envelope."""
     try:
         errors = _json.as_list(_json.as_object(_json.parse_json(answer.content)).get("errors"))
         return {_json.as_int(_json.as_object(error).get("code")) for error in errors}

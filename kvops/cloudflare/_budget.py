@@ -7,38 +7,38 @@ class RequestBudget(Protocol):
     """Counts requests; several threads may ask at once."""
 
     def take(self, calls: int = 1) -> float:
-        """Take `calls` requests: 0.0 if granted, else the seconds until they could be (none taken)."""
+        """Take `calls` requests. Return 0.0 if granted, else the seconds until they could be granted (none taken)."""
 
     def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
-        """Learn what an answer's headers said: requests left, seconds to the reset, seconds to wait."""
+        """Note an answer's headers: requests left, seconds to the reset, seconds to wait."""
 
 
 class Unlimited:
     """A budget that grants everything, for a server of our own."""
 
     def take(self, calls: int = 1) -> float:
-        """Grant at once."""
+        """Grant the requests at once."""
         return 0.0
 
     def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
-        """Learn nothing."""
+        """Ignore the headers."""
 
 
 class CallMeter(Protocol):
-    """Counts what Cloudflare counts for its daily quota; several threads may count at once."""
+    """Counts operations as Cloudflare does for its daily quota; several threads may count at once."""
 
     def count(self, operation: str, keys: int) -> None:
-        """A read, write, delete or list of so many keys is about to be sent. Raises DailyLimitReached: not now."""
+        """Count an operation on `keys` keys before it is sent. Raises DailyLimitReached if it may not be sent."""
 
     def keep(self) -> None:
-        """Keep what was counted: no thread counts any more."""
+        """Store the counts. No thread counts any more."""
 
 
 class Unmetered:
     """A meter that counts nothing, for a server of our own."""
 
     def count(self, operation: str, keys: int) -> None:
-        """Let it pass."""
+        """Count nothing."""
 
     def keep(self) -> None:
-        """Keep nothing."""
+        """Store nothing."""

@@ -6,6 +6,6 @@ from kvops.cloudflare._r2 import R2_ROUTES, R2Reads
 
 
 class Cloudflare(KVReads, D1Reads, R2Reads):
-    """Reads KV and D1 of one account, and how its buckets are guarded; it can send nothing that changes them."""
+    """Reads KV and D1 of one account and the protection of its buckets. It has no call that changes them."""
 
     routes = KV_ROUTES + D1_ROUTES + R2_ROUTES

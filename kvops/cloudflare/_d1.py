@@ -16,7 +16,7 @@ D1_ROUTES = (
     Route("query", "POST", f"{DATABASES}/{ID}/query", repeatable=True),
 )
 
-type Cell = str | int | float | list[int] | None  # a BLOB comes as its bytes' numbers
+type Cell = str | int | float | list[int] | None  # a BLOB comes as a list of its bytes
 
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""")
 _WRITES = re.compile(
@@ -36,7 +36,7 @@ class DatabaseInfo:
 
 @dataclass(frozen=True, slots=True)
 class D1Rows:
-    """The rows of one statement, and how many rows D1 scanned for them (that is what it bills)."""
+    """The rows of one statement, and the number of rows that D1 scanned for them (D1 bills those)."""
 
     rows: list[dict[str, Cell]]
     rows_read: int
@@ -50,9 +50,9 @@ class D1Reads(ApiClient):
         return self._all_pages(DATABASES, _read_database)
 
     def query(self, database_id: str, sql: str, params: Sequence[str] = ()) -> D1Rows:
-        """Run one read-only statement; raises StatementRefused for anything else.
+        """Run one read-only statement; raises StatementRefused for any other.
 
-        The token should have no more than D1 Read; this check is the second lock.
+        The token should have only the permission D1 Read; this check is the second lock.
         """
         return self._transport.json(
             "POST",

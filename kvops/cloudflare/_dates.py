@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 
 def moment(header: str) -> float | None:
-    """An HTTP date in seconds since 1970; None if it is none."""
+    """An HTTP date in seconds since 1970; None if the header is not a date."""
     try:
         moment = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
@@ -21,12 +21,12 @@ class RemoteClock:
         self._heard: tuple[float, float] | None = None
 
     def hear(self, date: str) -> None:
-        """Take the `Date` of an answer that has just come; what is no date says nothing."""
+        """Take the `Date` of an answer that has just arrived; a header that is not a date is ignored."""
         if (said := moment(date)) is not None:
             self._heard = (said, time.monotonic())
 
     def time(self) -> float | None:
-        """What time it is there, in seconds since 1970; None before an answer said so."""
+        """The server's time, in seconds since 1970; None before the first answer with a `Date`."""
         if self._heard is None:
             return None
         said, at = self._heard

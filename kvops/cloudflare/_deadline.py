@@ -1,7 +1,7 @@
-"""A time limit for a whole request. A timeout of httpx starts anew with every byte that arrives; this one does not.
+"""A time limit for a whole request. A timeout of httpx starts anew with every byte that arrives; this limit does not.
 
-It is checked before every read and write of the socket, so nothing is written once it is over. A request may also
-rely on a read that grows old: connecting, or a stalled line, can take longer than that.
+It is checked before every read and write of the socket, so nothing is written after the limit. A request may also rely
+on an earlier read that must not be too old: connecting, or a stalled line, can outlast that age.
 """
 
 import ssl
@@ -16,28 +16,28 @@ from typing import Any
 import httpcore
 import httpx
 
-SLICE = 16 * 1024  # bytes written between two looks at the clock
+SLICE = 16 * 1024  # bytes written between two checks of the clock
 
 
 class Over(Exception):
-    """The time to begin was over before the first byte was written."""
+    """The time to begin passed before the first byte was written."""
 
 
 @dataclass(frozen=True)
 class By:
-    """A time, by `time.monotonic()`, by which a request must have begun, or must have been `whole`."""
+    """A time, by `time.monotonic()`, by which a request must have begun or, if `whole`, must be written completely."""
 
     time: float
     whole: bool
 
 
 class Deadline:
-    """The end of the request that the thread at hand is making."""
+    """The time limit of the request that the current thread is making."""
 
     def __init__(self) -> None:
         self._thread = local()
         self.written_at = 0.0
-        """When the newest bytes of a request were handed to the kernel, by `time.monotonic()`."""
+        """The time when the newest bytes of a request were handed to the kernel, by `time.monotonic()`."""
 
     @contextmanager
     def within(self, seconds: float, by: By | None = None) -> Iterator[None]:
@@ -50,9 +50,9 @@ class Deadline:
             del self._thread.until
 
     def write(self, timeout: float | None) -> float | None:
-        """Before each piece of a request: how long it may take.
+        """The seconds the next piece of a request may take. Called before each piece.
 
-        Raises Over when the request may not begin any more, and WriteTimeout when it may not go on.
+        Raises Over if the request may no longer begin, and WriteTimeout if it may not go on.
         """
         now = time.monotonic()
         by: By | None = getattr(self._thread, "by", None)
@@ -67,7 +67,7 @@ class Deadline:
         return left
 
     def left(self, timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
-        """The shorter of a timeout and of what remains; raises `over` when nothing does."""
+        """The shorter of a timeout and the remaining time; raises `over` if no time remains."""
         until: float | None = getattr(self._thread, "until", None)
         if until is None:
             return timeout
@@ -81,7 +81,7 @@ def transport(deadline: Deadline) -> httpx.HTTPTransport:
     """A transport of httpx whose connections keep to the deadline."""
     context = _tls()
     made = httpx.HTTPTransport(verify=context, trust_env=False)
-    # The one way to give httpx connections of our own; a test sends a byte at a time and would notice its end.
+    # httpx has no public way to set a network backend. A test that sends a byte at a time notices if this breaks.
     made._pool = httpcore.ConnectionPool(
         ssl_context=context,
         max_connections=100,
@@ -94,7 +94,7 @@ def transport(deadline: Deadline) -> httpx.HTTPTransport:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """One for all clients: reading the certificates takes longer than many a request."""
+    """One context for all clients: reading the certificates takes longer than many requests."""
     return httpx.create_ssl_context(trust_env=False)
 
 

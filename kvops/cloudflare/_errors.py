@@ -1,11 +1,11 @@
 """The errors between us and Cloudflare.
 
 CloudflareError                   .outcome_unknown: the call may have had its effect
-├── Refused                       nothing was sent
+├── CallRefused                   nothing was sent
 │   ├── ConfigurationError        host, scheme, token, id or route is not allowed
 │   ├── InvalidKeyName            a name that KV cannot hold or a URL cannot carry
 │   └── StatementRefused          SQL that is not one read-only statement
-├── RateLimited                   our budget or Cloudflare (429) says wait: .retry_after seconds
+├── RateLimited                   our budget or Cloudflare (429) asks to wait .retry_after seconds
 │   └── DailyLimitReached         the free plan's quota of the day is spent: .retry_after until 00:00 UTC
 ├── TransportError                no answer came
 │   └── TooLate                   nothing was sent: a read that the call relies on had grown too old
@@ -29,7 +29,7 @@ class CloudflareError(Exception):
 
 
 class CallRefused(CloudflareError):
-    """The call was refused here; nothing was sent."""
+    """The call was refused locally; nothing was sent."""
 
 
 class ConfigurationError(CallRefused):
@@ -61,7 +61,7 @@ class DailyLimitReached(RateLimited):
 
 
 class TransportError(CloudflareError):
-    """No answer came; `.outcome_unknown` is false only when the request surely never left."""
+    """No answer came; `.outcome_unknown` is false only if the request certainly was not sent."""
 
     def __init__(self, message: str, *, outcome_unknown: bool) -> None:
         super().__init__(message)
@@ -69,7 +69,7 @@ class TransportError(CloudflareError):
 
 
 class TooLate(TransportError):
-    """Nothing was sent, because what the call relies on had grown too old by the time it was connected."""
+    """Nothing was sent: by the time of the connection, a read that the call relies on had grown too old."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, outcome_unknown=False)
@@ -92,7 +92,7 @@ class ApiError(CloudflareError):
         self.codes = frozenset(codes)
         self.request_id = request_id
         self.retry_after = retry_after
-        # A refusal (3xx, 4xx) did nothing. A server error, or a success we cannot read, may have.
+        # A refusal (3xx, 4xx) had no effect. A server error, or an unreadable success, may have had one.
         refused = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
         self.outcome_unknown = not refused or status == HTTPStatus.REQUEST_TIMEOUT
 
@@ -110,7 +110,7 @@ class KeyNotFound(NotFound):
 
 
 class TooLarge(ApiError):
-    """The request or its answer is over a size limit: Cloudflare's (413), or ours for what it sends."""
+    """The request or its answer is over a size limit: Cloudflare's (413) or our own limit for an answer."""
 
 
 class CursorRefused(ApiError):
@@ -118,4 +118,4 @@ class CursorRefused(ApiError):
 
 
 class UnexpectedAnswer(ApiError):
-    """The answer is not what the API documents."""
+    """The answer does not have the documented form."""

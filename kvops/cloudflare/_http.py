@@ -22,7 +22,7 @@ from kvops.cloudflare._deadline import By, Deadline, Over, transport
 from kvops.cloudflare._errors import ApiError, ConfigurationError, RateLimited, TooLate, TransportError
 from kvops.cloudflare._hosts import is_loopback
 
-# They log every URL at INFO and DEBUG, and key names stand in some of them.
+# These libraries log every URL at INFO and DEBUG, and some URLs contain key names.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -36,10 +36,10 @@ PAGE_SIZE = 100
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A call we may send: method and the path below the account; `repeatable` if twice is as once.
+    """A call we may send: method and path below the account. `repeatable` means that sending it twice is harmless.
 
-    `operation` is what Cloudflare counts it as: "read", "write", "delete", "list", or nothing. An answer of more than
-    `most` bytes is not taken, as if Cloudflare had refused to send so much.
+    `operation` is the kind Cloudflare counts: "read", "write", "delete", "list", or nothing. An answer of more than
+    `most` bytes is refused, like a 413 from Cloudflare.
     """
 
     name: str
@@ -58,7 +58,7 @@ def checked_id(identifier: str) -> str:
 
 
 class Transport:
-    """Sends what the routes allow. Safe to use from several threads."""
+    """Sends the calls that the routes allow. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -100,11 +100,11 @@ class Transport:
 
     @property
     def written_at(self) -> float:
-        """When the end of the newest call was written, by `time.monotonic()`."""
+        """The time when the end of the newest call was written, by `time.monotonic()`."""
         return self._deadline.written_at
 
     def close(self) -> None:
-        """Close the connections, and let the meter keep what it counted."""
+        """Close the connections and store the meter's counts."""
         self._client.close()
         self._meter.keep()
 
@@ -121,9 +121,9 @@ class Transport:
         keys: int = 1,
         by: By | None = None,
     ) -> T:
-        """Send a call about so many keys and let `read` take what it needs from the successful envelope.
+        """Send a call about `keys` keys and return the result that `read` takes from the successful envelope.
 
-        Raises TooLate when it could not begin by the time it has to.
+        Raises TooLate if the call could not begin in time.
         """
         typed = {"Content-Type": content_type} if body is not None else {}
         answer = self._send(method, path, query or {}, body, headers={**typed, **(headers or {})}, keys=keys, by=by)
@@ -191,7 +191,7 @@ class Transport:
         return answer
 
     def _wait_for_budget(self, failed: Exception | None) -> None:
-        """Until the request may be sent. Raises RateLimited; for a repeat, the error that made it necessary."""
+        """Wait until the budget grants a request. Raises RateLimited or, in a retry, the error behind it."""
         waited = 0.0
         while wait := self._budget.take(1):
             waited += wait
@@ -204,8 +204,8 @@ class Transport:
     def _build(
         self, method: str, path: str, query: Mapping[str, str], body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[httpx.Request, Route]:
-        """Build the request and check what would really leave, after the library's own rewriting."""
-        # Not httpx's own encoding of a query: it writes a space as '+'.
+        """Build the request, and check the final URL after the library's own rewriting."""
+        # httpx's own encoding of a query writes a space as '+'.
         asked = f"?{urlencode(query, quote_via=quote, safe='')}" if query else ""
         request = self._client.build_request(
             method,
@@ -229,7 +229,7 @@ class Transport:
 
 
 def _delay(error: RateLimited | TransportError | ApiError, attempt: int) -> float | None:
-    """Seconds before another try, None if another try cannot help."""
+    """Seconds before the next attempt; None if another attempt cannot help."""
     backoff = min(BACKOFF_CAP, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
     match error:
         case TransportError():
@@ -242,7 +242,7 @@ def _delay(error: RateLimited | TransportError | ApiError, attempt: int) -> floa
 
 
 class ApiClient:
-    """What every client of ours is made of; a subclass names its routes."""
+    """The base class of our clients; a subclass names its routes."""
 
     routes: ClassVar[tuple[Route, ...]] = ()
 
@@ -259,7 +259,7 @@ class ApiClient:
         sleep: Callable[[float], None] = time.sleep,
         timeout: float = 60.0,
     ) -> None:
-        """Times in seconds, `timeout` of a whole request; waits longer than `max_wait` raise RateLimited.
+        """Times in seconds, `timeout` for a whole request. A wait longer than `max_wait` raises RateLimited.
 
         Raises ConfigurationError.
         """
@@ -278,11 +278,11 @@ class ApiClient:
 
     @property
     def calls(self) -> int:
-        """HTTP requests sent so far, repeats included."""
+        """The number of HTTP requests sent so far, retries included."""
         return self._transport.calls
 
     def time(self) -> float | None:
-        """What time it is at Cloudflare, by its newest answer, in seconds since 1970; None before one said so."""
+        """Cloudflare's time by its newest answer, in seconds since 1970; None before the first answer with a `Date`."""
         return self._transport.clock.time()
 
     def close(self) -> None:
@@ -301,7 +301,7 @@ class ApiClient:
         self.close()
 
     def _all_pages[T](self, path: str, read: Callable[[_json.Object], T]) -> list[T]:
-        """Every item of a listing by page number."""
+        """All items of a listing with page numbers."""
         items: list[T] = []
         for page in range(1, 1_001):
             query = {"page": str(page), "per_page": str(PAGE_SIZE)}

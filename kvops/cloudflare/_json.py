@@ -21,7 +21,7 @@ class SpelledNumber:
 
 
 class Repeated(dict[str, "Value"]):
-    """An object in which a name stands more than once: `pairs` has every member, a look-up finds the last."""
+    """An object with a repeated name: `pairs` has every member, a look-up finds the last."""
 
     def __init__(self, pairs: list[tuple[str, "Value"]]) -> None:
         super().__init__(pairs)
@@ -33,7 +33,7 @@ type Value = bool | str | SpelledNumber | list[Value] | dict[str, Value] | None
 
 
 def _object(pairs: list[tuple[str, Value]]) -> Object:
-    found = dict(pairs)  # in order; a plain dictionary is what makes a page of a thousand keys cheap
+    found = dict(pairs)  # in order; a plain dict keeps a page of a thousand keys cheap
     return found if len(found) == len(pairs) else Repeated(pairs)
 
 
@@ -78,7 +78,7 @@ def text(value: Value) -> str:
 
 
 def _string(value: str) -> str:
-    # A lone surrogate has no UTF-8 form; as an escape it stays what it was.
+    # Write a lone surrogate as an escape, because it has no UTF-8 form.
     return _plain(value) if encodable(value) else json.dumps(value)
 
 

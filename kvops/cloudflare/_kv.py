@@ -29,7 +29,7 @@ KV_ROUTES = (
     Route("keys", "GET", f"{_ONE}/keys", repeatable=True, operation="list"),
     Route("value", "GET", f"{_ONE}/values/{NAME}", repeatable=True, operation="read"),
     Route("metadata", "GET", f"{_ONE}/metadata/{NAME}", repeatable=True, operation="read"),
-    # As text a value can be six times as long; what does not fit is read singly, as bytes.
+    # A value as text can be six times as long. Values over the limit are read singly, as bytes.
     Route("bulk_get", "POST", f"{_ONE}/bulk/get", repeatable=True, operation="read", most=32 * 1024 * 1024),
 )
 
@@ -46,8 +46,8 @@ class NamespaceInfo:
 class ListedKey:
     """A listed key. `expiration` is in seconds since 1970.
 
-    `metadata` is JSON text (numbers as spelled, order and duplicates kept); None when there is none,
-    which the API does not tell apart from a JSON null.
+    `metadata` is JSON text (numbers as spelled, order and duplicates kept). It is None if there is none; the API does
+    not tell that apart from a JSON null.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class KvEntry:
-    """A key with its value; the fields are those of Key and Value."""
+    """A key with its value; the fields are those of ListedKey and Value."""
 
     name: str
     data: bytes
@@ -108,7 +108,7 @@ class KVReads(ApiClient):
         if not _json.encodable(prefix):
             raise InvalidKeyName("A prefix without a UTF-8 form cannot be listed.", prefix)
         if prefix:
-            query["prefix"] = prefix  # with a cursor too: without it the next page holds everything
+            query["prefix"] = prefix  # with a cursor too: without the prefix the next page lists the whole namespace
         if cursor:
             query["cursor"] = cursor
         try:
@@ -145,7 +145,7 @@ class KVReads(ApiClient):
     def exact_get(self, namespace_id: str, name: str) -> KvEntry | None:
         """One entry by single reads, None if the key is missing. Two calls.
 
-        A write between the two gives an entry that never was; it fails every later comparison.
+        A write between the two calls gives an entry that never existed; it fails every later comparison.
         """
         try:
             value = self.value(namespace_id, name)
@@ -157,7 +157,7 @@ class KVReads(ApiClient):
     def bulk_get(self, namespace_id: str, names: Sequence[str]) -> dict[str, KvEntry | None]:
         """Up to 100 entries, None for a missing key, in as many answers as their values need.
 
-        All of them are in memory together: where nothing says how large they are, `bulk_get_at_once` some.
+        All entries are in memory together. If their sizes are unknown, use `bulk_get_at_once` with fewer names.
         """
         found = self.bulk_get_at_once(namespace_id, names)
         if found is not None:
@@ -166,10 +166,10 @@ class KVReads(ApiClient):
         return self.bulk_get(namespace_id, names[:half]) | self.bulk_get(namespace_id, names[half:])
 
     def bulk_get_at_once(self, namespace_id: str, names: Sequence[str]) -> dict[str, KvEntry | None] | None:
-        """Up to 100 entries in one answer, None for a missing key; None alone when several do not fit into one.
+        """Up to 100 entries in one answer, None for a missing key. None alone if several do not fit into one answer.
 
-        Bulk answers are text, so what came damaged (U+FFFD) is read again singly; a byte order mark
-        at the start of a value is lost without a trace, and only exact_get sees it.
+        Bulk answers are text, so values that came damaged (U+FFFD) are read again singly. A byte order mark at the
+        start of a value is lost without a trace; only exact_get sees it.
         """
         if len(names) > BULK_GET_LIMIT:
             raise ValueError(f"bulk get takes at most {BULK_GET_LIMIT} names, not {len(names)}")
@@ -191,7 +191,7 @@ class KVReads(ApiClient):
         return {name: self._whole(namespace_id, name, found) for name in names}
 
     def _whole(self, namespace_id: str, name: str, found: dict[str, "_FoundValue | None"]) -> KvEntry | None:
-        if name not in found:  # not mentioned is not the same as missing
+        if name not in found:  # a name absent from the answer is not the same as a missing key
             return self.exact_get(namespace_id, name)
         entry = found[name]
         if entry is None:

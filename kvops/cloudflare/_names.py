@@ -8,10 +8,10 @@ MAX_NAME_BYTES = 512
 
 
 def checked(name: str) -> str:
-    """The name unchanged; raises InvalidKeyName for one that KV cannot hold.
+    """The name unchanged; raises InvalidKeyName for a name that KV cannot hold.
 
-    `.` and `..` matter most: a URL library resolves them, and a call about one key
-    would become a call about the whole namespace.
+    `.` and `..` matter most: a URL library resolves them, and a call about one key would become a call about the whole
+    namespace.
     """
     if name in ("", ".", ".."):
         raise InvalidKeyName("A key cannot be named '', '.' or '..'; take it off the list.", name)

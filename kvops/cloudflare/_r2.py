@@ -25,9 +25,9 @@ R2_ROUTES = (
 
 @dataclass(frozen=True, slots=True)
 class LockRule:
-    """A rule that keeps objects whose names begin with `prefix` from being deleted or overwritten, while it is enabled.
+    """A rule that protects objects whose names begin with `prefix` from deletion and overwriting, while it is enabled.
 
-    Exactly one of: `seconds` after an object was put, `date` (UTC, ISO 8601) whenever it was put, or `forever`.
+    Exactly one of: `seconds` after an object was put, `date` (UTC, ISO 8601) for all objects, or `forever`.
     """
 
     id: str
@@ -42,7 +42,7 @@ class LockRule:
 class LifecycleRule:
     """A rule by which R2 itself deletes objects whose names begin with `prefix`, while it is enabled.
 
-    `seconds` after an object was put; None when it does so on a date.
+    `seconds` after an object was put; None if the rule deletes on a date.
     """
 
     id: str
@@ -53,7 +53,7 @@ class LifecycleRule:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """An address of a bucket; when enabled, anybody can read the bucket's objects there."""
+    """An address of a bucket. If it is enabled, anybody can read the bucket's objects there."""
 
     name: str
     enabled: bool
@@ -63,11 +63,11 @@ class R2Reads(ApiClient):
     """The calls about a bucket. They need the permission "Workers R2 Storage Read"; `jurisdiction` is the bucket's."""
 
     def bucket_locks(self, bucket: str, *, jurisdiction: str = "") -> list[LockRule]:
-        """Every lock rule of the bucket, in Cloudflare's order; the strictest that covers an object counts."""
+        """Every lock rule of the bucket, in Cloudflare's order; the strictest rule that covers an object applies."""
         return self._about(bucket, "lock", jurisdiction, "rules", _read_rule)
 
     def bucket_lifecycle(self, bucket: str, *, jurisdiction: str = "") -> list[LifecycleRule]:
-        """The rules by which R2 deletes objects of the bucket; those that only abort uploads or move are left out."""
+        """The rules by which R2 deletes objects of the bucket; rules that abort uploads or move objects are omitted."""
         found = self._about(bucket, "lifecycle", jurisdiction, "rules", _read_lifecycle)
         return [rule for rule in found if rule is not None]
 
@@ -155,7 +155,7 @@ def _as_bool(value: _json.Value) -> bool:
 
 
 def _moment(text: str) -> str:
-    """A date as Cloudflare writes it, in UTC; one without a time is the beginning of that day."""
+    """A date of Cloudflare's API in UTC. A date without a time is the beginning of that day."""
     try:
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()

@@ -21,19 +21,19 @@ from kvops.cloudflare._names import checked, segment
 
 BULK_LIMIT = 10_000
 SHOWN = 3
-"""Names that were never sent and yet are answered for, in the text about it, at most."""
+"""Names. The most that an error text lists, if Cloudflare's answer mentions names that were never sent."""
 
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
-"""Control characters grow sixfold in JSON; a value that holds them is sent as base64, which grows by a third."""
+"""Control characters grow sixfold in JSON. A value with them is sent as base64, which grows by a third."""
 
 
 @dataclass(frozen=True, slots=True)
 class BulkOutcome:
-    """What a bulk call did, as far as its answer tells.
+    """The outcome of a bulk call, as far as its answer tells.
 
-    `unsuccessful`: not done in every place, so neither done nor undone: read them again.
-    `unknown`: sent, and the answer was lost or contradicts itself; `problem` says how.
-    `contradicts`: there was an answer, and it cannot be true.
+    `unsuccessful` names are not done in every location, so neither done nor undone: read them again. `unknown` names
+    were sent, but the answer was lost or contradicts itself; `problem` gives the reason. `contradicts` means that an
+    answer came and cannot be true.
     """
 
     successful_count: int
@@ -46,8 +46,9 @@ class BulkOutcome:
 class KVWriter(ApiClient):
     """Writes to KV with a write token; takes the arguments of Cloudflare.
 
-    `until` is when what a call relies on is too old, by `time.monotonic()`. No delete is sent later than that, nor its
-    end: TooLate, or names that are `unknown`. A write begins by then, and may take longer.
+    `until`, by `time.monotonic()`, is the time after which a read that the call relies on is too old. No byte of a
+    delete is sent after it: the call raises TooLate, or its names are `unknown`. A write must begin by then, and may
+    take longer.
     """
 
     routes = (
@@ -58,14 +59,14 @@ class KVWriter(ApiClient):
 
     @property
     def written_at(self) -> float:
-        """When the end of the newest call was written, by `time.monotonic()`."""
+        """The time when the end of the newest call was written, by `time.monotonic()`."""
         return self._transport.written_at
 
     def bulk_delete(self, namespace_id: str, names: Sequence[str], *, until: float | None = None) -> BulkOutcome:
         """Delete up to 10,000 keys in one call that is never repeated.
 
-        Raises InvalidKeyName and ValueError before anything is sent, and CloudflareError only when
-        nothing was deleted; a lost answer is an outcome with the names as `unknown`.
+        Raises InvalidKeyName and ValueError before anything is sent, and CloudflareError only if nothing was deleted. A
+        lost answer is an outcome with the names as `unknown`.
         """
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/bulk/delete"
         return self._bulk("POST", path, _distinct(names), json.dumps(list(names)), _by(until, whole=True))
@@ -77,7 +78,7 @@ class KVWriter(ApiClient):
         return self._bulk("PUT", path, names, f"[{','.join(map(_pair, entries))}]", _by(until))
 
     def put_value(self, namespace_id: str, entry: KvEntry, *, until: float | None = None) -> BulkOutcome:
-        """Write one entry, whatever its size and metadata, in one call that is never repeated; as bulk_delete."""
+        """Write one entry, of any size and metadata, in one call that is never repeated; as bulk_delete."""
         path = f"{NAMESPACES}/{checked_id(namespace_id)}/values/{segment(entry.name)}"
         body, content_type = entry.data, "application/octet-stream"
         if entry.metadata is not None:
@@ -124,7 +125,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _pair(entry: KvEntry) -> str:
-    """One element of a bulk put, its metadata spliced in as the text it is."""
+    """One element of a bulk put. Its metadata is inserted as the JSON text it is."""
     members = {"key": json.dumps(entry.name)}
     if _is_text(entry.data):
         members["value"] = json.dumps(entry.data.decode(), ensure_ascii=False)
@@ -139,7 +140,7 @@ def _pair(entry: KvEntry) -> str:
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether the value survives as a JSON string, and is not much longer as one."""
+    """Whether the value survives as a JSON string, and is not much longer in that form."""
     try:
         return not _UNCLEAN.search(data.decode())
     except UnicodeDecodeError:
@@ -147,7 +148,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _form(data: bytes, metadata: str) -> tuple[bytes, str]:
-    """A form with the value as a file, so that nobody takes it for text, and its content type."""
+    """A form, and its content type. The value is a file in it, so that no server takes the value for text."""
     boundary = uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="'
     value = 'value"; filename="value"\r\nContent-Type: application/octet-stream\r\n\r\n'
