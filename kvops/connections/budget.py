@@ -24,7 +24,7 @@ from kvops import timing
 from kvops.models import Budget, BudgetSpend
 
 GOOD_FOR = 300.0
-"""Seconds within which paid requests may be sent; in Cloudflare's next window others have them."""
+"""Seconds. Paid requests must be sent within this time: in Cloudflare's next window other processes have them."""
 
 # One statement under the budget's lock. A second counts until it is wholly outside the window, so that no window ever
 # holds more than the limit.
@@ -45,7 +45,7 @@ SELECT calls FROM spent
 
 @dataclass(frozen=True)
 class Left:
-    """What remains of a budget: requests that could be sent now, and the seconds Cloudflare asked to wait."""
+    """The rest of a budget: requests that could be sent now, and the seconds Cloudflare asked to wait."""
 
     calls: int
     blocked: float
@@ -55,18 +55,18 @@ class SharedBudget:
     """The client's budget protocol over Postgres, for one name (an account)."""
 
     def __init__(self, name: str, *, calls: int | None = None, window: float | None = None) -> None:
-        """At most so many calls in so many seconds; without them, what `timing` says."""
+        """At most `calls` requests in `window` seconds; the defaults come from `timing`."""
         self.name = name
         self.calls = calls or timing.BUDGET_CALLS
         self.window = ceil((window or timing.BUDGET_WINDOW) + timing.BUDGET_DELAY)
         self._last = 0
         self.good_for = 0.0
-        """Seconds, from when it was asked for, within which the last grant is to be sent: its second is over then."""
+        """Seconds. The last grant must be sent within this time after it was asked for, before its second ends."""
 
     def take(self, calls: int = 1) -> float:
-        """Take `calls` requests: 0.0 when granted, else the seconds until they could be (nothing is taken).
+        """Take `calls` requests. Return 0.0 if granted, else the seconds until they could be granted (none taken).
 
-        Raises ValueError for more than the limit, which would be waited for for ever.
+        Raises ValueError for more than the limit, because the wait would never end.
         """
         if calls > self.calls:
             raise ValueError(f"{calls} requests at once are more than the limit of {self.calls}")
@@ -86,19 +86,20 @@ class SharedBudget:
         return 0.0
 
     def give_back_last(self, calls: int) -> None:
-        """Return requests of the last grant that were never sent."""
+        """Return requests of the last grant that were not sent."""
         spend = BudgetSpend.objects.filter(budget__name=self.name, second=self._last)
         spend.update(calls=Greatest(F("calls") - calls, 0))
 
     def restamp(self, granted: int, *, sent: int, kept: int) -> None:
-        """Of the last grant, `sent` requests were sent until now and `kept` are still to be: they count from now on.
+        """Count requests of the last grant from now on: `sent` were sent until now, `kept` will be sent later.
 
-        What is left of it is given back. A request must not count as older than it is, or a window could hold too many.
+        The rest of the grant is given back. A request must not count as older than it is, or a window could hold too
+        many.
         """
         with transaction.atomic():
             budget, now, _ = self._lock()
             spends = budget.spends.filter(second=self._last)
-            # Forgotten already when that was a window ago: then nothing of anybody else's is touched.
+            # If the grant left the window, its row may be gone; other grants must not be changed.
             spends.update(calls=Greatest(F("calls") - granted, 0))
             if sent + kept:
                 spend, new = budget.spends.get_or_create(second=int(now), defaults={"calls": sent + kept})
@@ -107,7 +108,7 @@ class SharedBudget:
         self._last = int(now)
 
     def _lock(self) -> tuple[Budget, float, float]:
-        """The budget's row, locked; the database's clock; seconds it is still blocked."""
+        """The budget's row, locked; the database's time; the seconds it is still blocked."""
         budget = Budget.objects.select_for_update().filter(name=self.name).first()
         if budget is None:
             Budget.objects.get_or_create(name=self.name)
@@ -127,17 +128,17 @@ class SharedBudget:
         return float(self.window)
 
     def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
-        """What an answer's headers said: `retry_after` blocks everybody, so does a limit that is used up."""
+        """Note an answer's headers: `retry_after` blocks all processes, and so does a limit that is used up."""
         wait = retry_after or (reset if remaining == 0 and reset else None)
         if wait:
             Budget.objects.get_or_create(name=self.name)
             Budget.objects.filter(name=self.name).update(
-                # Never shorter than what an earlier answer asked for.
+                # Never shorten the wait of an earlier answer.
                 blocked_until=Greatest("blocked_until", Now() + timedelta(seconds=wait))
             )
 
     def left(self) -> Left:
-        """What remains now, for the pages; takes nothing."""
+        """The rest of the budget now, for the pages; takes nothing."""
         with transaction.atomic():
             budget, now, blocked = self._lock()
             spent = budget.spends.filter(second__gte=int(now) - self.window).aggregate(sum=Sum("calls"))["sum"] or 0
@@ -145,9 +146,9 @@ class SharedBudget:
 
 
 class Prepaid:
-    """Requests taken from a budget beforehand, for work that must not pause midway and runs in several threads.
+    """Requests taken from a budget beforehand, for work in several threads that must not pause midway.
 
-    Threads only use what is paid and never touch the database; `reserve` and `settle` belong to the main thread.
+    Threads only use paid requests and never touch the database; `reserve` and `settle` belong to the main thread.
     """
 
     def __init__(self, budget: SharedBudget) -> None:
@@ -160,9 +161,9 @@ class Prepaid:
         self.exhausted = False
 
     def reserve(self, calls: int) -> float:
-        """Pay for `calls` requests: 0.0 when paid, else the seconds until they could be (then nothing is).
+        """Pay for `calls` requests. Return 0.0 if paid, else the seconds until they could be paid (none paid).
 
-        What was paid before and not sent is given back first. Raises ValueError for more than the limit.
+        Requests paid earlier and not sent are given back first. Raises ValueError for more than the limit.
         """
         self.settle()
         asked_at = time.monotonic()
@@ -179,9 +180,10 @@ class Prepaid:
         return self._paid
 
     def take(self, calls: int = 1) -> float:
-        """Take from what is paid; when that is spent, a wait long enough to make the client give up.
+        """Take from the paid requests. If they are used up, return a wait so long that the client gives up.
 
-        So too when it was paid a window ago, as in a process that was paused: others have had it since.
+        It does the same if they were paid a window ago, as in a process that was paused: others have used the window
+        since.
         """
         with self._lock:
             if time.monotonic() >= self._good_until:
@@ -193,13 +195,13 @@ class Prepaid:
             return 0.0
 
     def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
-        """Remember what an answer's headers said."""
+        """Remember an answer's headers."""
         with self._lock:
             spent = reset if remaining == 0 and reset else 0.0
             self._asked_to_wait = max(self._asked_to_wait, retry_after or 0.0, spent)
 
     def keep(self) -> None:
-        """Let what was sent so far count from now on, not from when it was paid: call between slow requests."""
+        """Let the requests sent so far count from now on, not from their payment. Call this between slow requests."""
         asked_at = time.monotonic()
         with self._lock:
             granted, kept = self._granted, self._paid
@@ -208,7 +210,7 @@ class Prepaid:
             self._granted, self._good_until = kept, asked_at + GOOD_FOR
 
     def settle(self) -> None:
-        """Give back what was not sent, and tell the budget what the answers said."""
+        """Give back the requests that were not sent, and tell the budget the waits that answers asked for."""
         if self._granted:
             self._budget.restamp(self._granted, sent=self._granted - self._paid, kept=0)
             self._granted = self._paid = 0

@@ -22,11 +22,11 @@ from kvops.models import Environment, Skew
 
 SIDE_BY_SIDE = 8
 BEFOREHAND = 64
-"""Requests that are taken from the budget before a call needs them."""
+"""Requests. Taken from the budget before a call needs them."""
 
 
 class _Relay:
-    """The shared budget, asked for by any thread and used in one."""
+    """The shared budget for any thread; only one thread uses it."""
 
     def __init__(self, budget: SharedBudget) -> None:
         self._budget = budget
@@ -38,11 +38,11 @@ class _Relay:
         self._lock = Lock()
 
     def take(self, calls: int = 1) -> float:
-        """As the budget's; from any thread."""
+        """As SharedBudget.take, from any thread."""
         return 0.0 if self._take_paid(calls) else self._ask(lambda: self._pay(calls))
 
     def observed(self, *, remaining: int | None, reset: float | None, retry_after: float | None) -> None:
-        """As the budget's; from any thread."""
+        """As SharedBudget.observed, from any thread."""
         if retry_after or remaining == 0:
 
             def tell() -> float:
@@ -66,11 +66,11 @@ class _Relay:
         return granted
 
     def wake(self) -> None:
-        """Let `serve` return: a call has ended."""
+        """Let `serve` return, because a call has ended."""
         self._queue.put(None)
 
     def serve(self, timeout: float) -> None:
-        """Do everything that was asked for, or wait so many seconds for something."""
+        """Do everything the threads asked for. If nothing is asked, wait up to `timeout` seconds."""
         try:
             asked = [self._queue.get(timeout=timeout)]
             while not self._queue.empty():
@@ -86,7 +86,7 @@ class _Relay:
             self._pay(0)
 
     def _pay(self, calls: int) -> float:
-        """Take so many requests, and some beforehand while there are plenty."""
+        """Take `calls` requests and, while the budget has plenty, some beforehand."""
         if calls and self._take_paid(calls):
             return 0.0
         self.give_back()
@@ -99,14 +99,14 @@ class _Relay:
         return 0.0
 
     def give_back(self) -> None:
-        """Return what was taken beforehand and not used."""
+        """Return the requests taken beforehand and not used."""
         with self._lock:
             unused, self._paid = self._paid, 0
         if unused:
             self._budget.give_back_last(unused)
 
     def close(self) -> None:
-        """Turn away who asks from now on, and who waits."""
+        """Cancel the threads that wait, and those that ask from now on."""
         with self._lock:
             self._closed = True
         while not self._queue.empty():
@@ -115,9 +115,9 @@ class _Relay:
 
 
 class Calls:
-    """The reading client of an environment, used by several threads at once; to be used with `with`.
+    """The reading client of an environment, used by several threads at once, with `with`.
 
-    `keep` is called about once a second while calls are under way. When `patient`, they wait for the request limit
+    `keep` is called about once a second while calls are under way. If `patient`, calls wait for the request limit
     inside their threads, however long; otherwise RateLimited is raised. Raises ConfigurationError.
     """
 
@@ -133,7 +133,7 @@ class Calls:
         self._relay = _Relay(SharedBudget(environment.account_id))
         self.client = Cloudflare(token=token, **clients.connection(environment, self._relay))
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
-        self._aside = ThreadPoolExecutor(1)  # what cannot wait behind the calls that were submitted
+        self._aside = ThreadPoolExecutor(1)  # for calls that cannot wait behind the submitted ones
 
     def __enter__(self) -> Self:
         return self
@@ -152,11 +152,11 @@ class Calls:
             skew.measure(self._environment, Skew.Service.CLOUDFLARE, self.client.time())
 
     def run[T](self, call: Callable[[], T]) -> T:
-        """The outcome of one call, of Cloudflare or another, made at once in a thread of its own."""
+        """The result of one call, to Cloudflare or elsewhere, made at once in a thread of its own."""
         return self.outcome(self._submit(self._aside, call))
 
     def all[T](self, calls: Sequence[Callable[[], T]]) -> list[T]:
-        """The outcomes of calls made side by side."""
+        """The results of calls made side by side."""
         return [self.outcome(future) for future in [self.submit(call) for call in calls]]
 
     def submit[T](self, call: Callable[[], T]) -> Future[T]:
@@ -169,7 +169,7 @@ class Calls:
         return future
 
     def outcome[T](self, future: Future[T]) -> T:
-        """What a call comes to, keeping the lease until then."""
+        """The result of a call. Keeps the lease until then."""
         while not future.done():
             self._relay.serve(timeout=1.0)
             self._keep()

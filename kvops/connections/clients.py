@@ -27,7 +27,7 @@ class Connection(TypedDict):
 def connection(
     environment: Environment, budget: RequestBudget | None = None, meter: CallMeter | None = None
 ) -> Connection:
-    """How to reach an environment's account; budget and meter are the account's unless others are given."""
+    """The arguments for a client of an environment. Budget and meter are the account's, unless others are given."""
     return {
         "account_id": environment.account_id,
         "allowed_hosts": settings.KVOPS_ALLOWED_API_HOSTS,

@@ -15,7 +15,7 @@ class UnresolvedReference(Exception):
 
 
 def resolve(reference: str) -> str:
-    """The secret behind a reference; raises UnresolvedReference with what to do."""
+    """The secret behind a reference; raises UnresolvedReference with the remedy."""
     scheme, _, rest = reference.partition(":")
     if scheme == "env" and rest:
         value = os.environ.get(rest, "").strip()
@@ -36,7 +36,7 @@ def resolve(reference: str) -> str:
 
 
 KEPT = 300.0
-"""Seconds."""
+"""Seconds. An answer of 1Password is kept this long, because service accounts have hourly limits."""
 
 _kept: dict[str, tuple[float, str]] = {}
 

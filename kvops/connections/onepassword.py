@@ -14,11 +14,11 @@ TOKEN = "OP_SERVICE_ACCOUNT_TOKEN"  # noqa: S105  (the name the SDK's own docume
 
 
 class Unavailable(Exception):
-    """1Password cannot be asked, or refused; one sentence that says what to do, never a secret."""
+    """1Password cannot be asked, or refused. The message is one sentence with the remedy, never a secret."""
 
 
 def sdk(module: str) -> Any:
-    """A module of the SDK. Raises Unavailable when the extra is not installed."""
+    """A module of the SDK. Raises Unavailable if the extra is not installed."""
     try:
         return importlib.import_module(f"onepassword.{module}")
     except ImportError as error:
@@ -28,7 +28,7 @@ def sdk(module: str) -> Any:
 
 
 def ask_onepassword[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exception] = Unavailable) -> T:
-    """What the work with a signed-in client returns. Raises Unavailable, and what the work raises of `passing`."""
+    """The result of `work` with a signed-in client. Raises Unavailable, and `passing` if `work` raises it."""
     client_class = sdk("client").Client
     token = os.environ.get(TOKEN, "").strip()
     if not token:
@@ -43,11 +43,11 @@ def ask_onepassword[T](work: Callable[[Any], Awaitable[T]], *, passing: type[Exc
     except passing:
         raise
     except Exception as error:  # noqa: BLE001  (the SDK raises nothing more exact)
-        # Its text names the reference or the limit, never a value.
+        # The SDK's text names the reference or the limit, never a value.
         raise Unavailable(f"1Password refused: {str(error).replace(token, '…')[:200]}") from None
 
 
 def resolve(reference: str) -> str:
-    """The secret an `op://vault/item/field` names. Raises Unavailable."""
+    """The secret that an `op://vault/item/field` names. Raises Unavailable."""
     found: str = ask_onepassword(lambda client: client.secrets.resolve(reference))
     return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 OPERATIONS = ("read", "write", "delete", "list")
 
 FREE_A_DAY: Mapping[str, int] = {"read": 100_000, "write": 1_000, "delete": 1_000, "list": 1_000}
-"""Operations a day for an account on the free plan; anew at 00:00 UTC. Beyond them calls are refused."""
+"""Operations a day for an account on the free plan, from 00:00 UTC. Cloudflare refuses calls beyond them."""
 
 CENTS_A_MILLION: Mapping[str, int] = {"read": 50, "write": 500, "delete": 500, "list": 500}
 """US cents for a million operations beyond those that the paid plan includes."""
@@ -20,7 +20,7 @@ CENTS_A_MILLION: Mapping[str, int] = {"read": 50, "write": 500, "delete": 500, "
 
 @dataclass(frozen=True)
 class Cost:
-    """What work costs: operations as Cloudflare counts them, requests, seconds at the request budget."""
+    """The cost of work: operations as Cloudflare counts them, requests, and seconds at the request budget."""
 
     operations: Mapping[str, int]
     requests: int
@@ -28,15 +28,15 @@ class Cost:
 
     @property
     def millicents(self) -> int:
-        """Thousandths of a US cent, were nothing included, rounded up."""
+        """Thousandths of a US cent, rounded up, as if the plan included no operations."""
         return -(-sum(CENTS_A_MILLION[name] * count for name, count in self.operations.items()) // 1_000)
 
     @property
     def free_days(self) -> int:
-        """UTC days that the free plan needs for it."""
+        """UTC days that the free plan needs for the work."""
         return max(1, *(-(-count // FREE_A_DAY[name]) for name, count in self.operations.items()))
 
 
 def seconds_for(requests: int, *, calls: int, window: float) -> int:
-    """How long so many requests take at a budget of `calls` in `window` seconds, when nobody else uses it."""
+    """Seconds that the requests take at a budget of `calls` in `window` seconds, if no other work uses it."""
     return round(requests * window / calls)

@@ -1,10 +1,10 @@
 """The free plan's daily quota: the requests of all processes today, and waiting for tomorrow instead of failing.
 
-Days are UTC days of the database's clock. Each key of a bulk call counts once. On a free plan nothing is sent that
-would pass the quota; a chunk is not even begun. The run waits for 00:00 UTC, as it does when Cloudflare says so (code
-10048).
+Days are UTC days of the database's clock. Each key of a bulk call counts once. On a free plan no call is sent that
+would exceed the quota, and no chunk is begun. The run waits for 00:00 UTC, as it does if Cloudflare reports the quota
+as used up (code 10048).
 
-A client's requests are stored when it is closed, so a killed process forgets at most the operations of one step;
+A client's requests are stored when it is closed, so a killed process forgets at most the operations of one step.
 Cloudflare's own refusal then covers the rest.
 """
 
@@ -30,7 +30,7 @@ ON CONFLICT (account, day) DO UPDATE SET
 
 
 def today(account: str) -> dict[str, int]:
-    """What was sent for the account today, by operation."""
+    """The operations sent for the account today, by kind."""
     return _sent(account, _clock()[0])
 
 
@@ -44,7 +44,7 @@ class Spent:
 
 
 def spent(environment: Environment) -> list[Spent]:
-    """What was sent for the environment's account today, for its page."""
+    """The operations sent for the environment's account today, for its page."""
     free = environment.plan == Environment.Plan.FREE
     return [
         Spent(name, count, FREE_A_DAY[name] if free else None) for name, count in today(environment.account_id).items()
@@ -52,9 +52,9 @@ def spent(environment: Environment) -> list[Spent]:
 
 
 class QuotaMeter:
-    """Counts what the clients of an environment send, and on a free plan lets nothing pass the day's quota.
+    """Counts the operations an environment's clients send. On a free plan it refuses those beyond the day's quota.
 
-    Threads only count; `insist` and `keep` belong to the main thread, where the database is.
+    Threads only count; `insist` and `keep` use the database and belong to the main thread.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -65,13 +65,13 @@ class QuotaMeter:
         self._load()
 
     def count(self, operation: str, keys: int) -> None:
-        """Count one call of so many keys, just before it is sent. Raises DailyLimitReached."""
+        """Count one call about `keys` keys, just before it is sent. Raises DailyLimitReached."""
         with self._lock:
             self._insist({operation: keys})
             self._counted[operation] += keys
 
     def insist(self, operations: Mapping[str, int]) -> None:
-        """Raise DailyLimitReached unless all of this fits into what is left of the day, whoever sent the rest."""
+        """Raise DailyLimitReached unless the operations fit into the rest of the day's quota of all processes."""
         if not self._free:
             return
         self.keep()
@@ -80,7 +80,7 @@ class QuotaMeter:
             self._insist(operations)
 
     def keep(self) -> None:
-        """Add what was counted to the account's day."""
+        """Add the counts to the account's day."""
         with self._lock:
             counted, self._counted = self._counted, Counter()
         if not counted:
@@ -100,10 +100,10 @@ class QuotaMeter:
             return
         left = self._midnight - time.monotonic()
         if left <= 0:
-            return  # a new day: Cloudflare counts from nothing, and so does the next step
+            return  # a new day: Cloudflare counts from zero, and so does the next step
         for name, wanted in operations.items():
             quota, spent = FREE_A_DAY[name], self._before[name] + self._counted[name]
-            # What is larger than a whole day's quota never fits; then it is for Cloudflare to say.
+            # Operations beyond a whole day's quota never fit, so the check leaves them to Cloudflare.
             if spent and spent + wanted > quota:
                 raise DailyLimitReached(
                     f"Today's {quota} {name}s of the free plan are used up ({spent} sent, {wanted} wanted).", left

@@ -1,11 +1,11 @@
 """The database's clock compared with those of Cloudflare and R2: the `Date` of their answers (hazards B20).
 
 Approvals, leases, retention and expirations go by the database's clock. It is compared at each step of a deletion or
-restore, at each look into a bucket, and after each scan and backup. More than 60 s apart, nothing is deleted or
-restored until it is right; the page of the environments shows both clocks.
+restore, at each look into a bucket, and after each scan and backup. If the clocks are more than 60 s apart, nothing is
+deleted or restored; the page of the environments shows both clocks.
 
 A clock more than a minute behind the newest audit entry was set back. Then nothing is submitted, decided, claimed or
-backed up. Audit entries are written all the same, with the time of the newest, so that an emergency stop is recorded
+backed up. Audit entries are still written, with the time of the newest entry, so that an emergency stop is recorded
 too.
 """
 
@@ -17,11 +17,11 @@ from kvops.models import Environment, Skew
 from kvops.wording import say
 
 CODE = "clock_skew"
-"""The error code of a run that ends because of it."""
+"""The error code of a run that ends because of clock skew."""
 
 
 def measure(environment: Environment, service: Skew.Service, theirs: float | None) -> str:
-    """Keep how far the clocks are apart: `theirs` in seconds since 1970, or None. Return why they are skewed."""
+    """Store the skew from `theirs` (seconds since 1970, or None). Return why the clocks are skewed, or nothing."""
     if theirs is not None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8 - %s", [theirs])
@@ -37,7 +37,7 @@ def measure(environment: Environment, service: Skew.Service, theirs: float | Non
 
 
 def why_skewed(environment: Environment, service: Skew.Service) -> str:
-    """One sentence that says that the clocks were too far apart when they were compared last; empty when not."""
+    """One sentence if the last comparison found the clocks too far apart; empty otherwise."""
     found = Skew.objects.filter(environment=environment, service=service).first()
     if found is None or not found.too_large:
         return ""
