@@ -25,15 +25,15 @@ from kvops.models import ApprovalRequest, Database, Environment, Namespace, Pers
 from kvops.wording import say
 
 _APART = 10_000
-"""What is added to every order while they change places."""
+"""Added to every order while environments change places."""
 
 
 class NotVisible(DefinitionRefused):
-    """The read token cannot see what it is bound to: another account's token, or a wrong id."""
+    """The read token cannot see a binding: the token of another account, or a wrong id."""
 
 
 class StillInUse(DefinitionRefused):
-    """What the definition leaves out has runs, scans or copies, which are kept."""
+    """A binding that the definition omits has runs, scans or backups, which are kept."""
 
 
 class UnknownNamespace(Exception):
@@ -41,7 +41,7 @@ class UnknownNamespace(Exception):
 
 
 def find_namespace(address: str) -> Namespace:
-    """The namespace at `ENV/BINDING`, with its environment. Raises UnknownNamespace, which lists those that exist."""
+    """The namespace at `ENV/BINDING`, with its environment. Raises UnknownNamespace, which lists the existing ones."""
     slug, _, binding = address.partition("/")
     namespaces = Namespace.objects.select_related("environment").order_by("environment__order", "binding")
     found = namespaces.filter(environment__slug=slug, binding=binding).first()
@@ -62,7 +62,7 @@ def apply_environments(text: str, *, actor: log.Actor) -> Applied | PreparedChan
         return Applied(())
     titles = _probe(wanted)
     if Environment.objects.exists():
-        with transaction.atomic():  # a rehearsal: what the database refuses is better known before a reviewer decides
+        with transaction.atomic():  # a dry run: the database's refusals are found before a reviewer decides
             _write(wanted, titles)
             transaction.set_rollback(True)
         return prepared_changes.prepare_change(
@@ -99,7 +99,7 @@ def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
 
 
 def probe(environment: Environment) -> int:
-    """How many namespaces and databases the read token sees; raises NotVisible unless it sees all of them."""
+    """The number of namespaces and databases the read token sees; raises NotVisible unless it sees all of them."""
     mine = [definition for definition in environments_in_force() if definition.slug == environment.slug]
     _probe(mine)
     return sum(len(definition.kv) + len(definition.d1) for definition in mine)
@@ -192,7 +192,7 @@ def _lock() -> None:
 
 
 def _write(wanted: Sequence[environments_definition.EnvironmentDefinition], titles: Mapping[str, str]) -> None:
-    """Make the rows what the definitions say, within the caller's transaction. Raises StillInUse."""
+    """Make the rows equal to the definitions, within the caller's transaction. Raises StillInUse."""
     bindings = {(d.slug, kv.binding, kv.namespace_id) for d in wanted for kv in d.kv if not kv.scratch}
     for namespace in Namespace.objects.select_related("environment"):
         if (namespace.environment.slug, namespace.binding, namespace.namespace_id) not in bindings:

@@ -74,7 +74,7 @@ def parse_environments(text: str) -> tuple[EnvironmentDefinition, ...]:
 
 
 def environments_of_table(top: TomlTable) -> tuple[EnvironmentDefinition, ...]:
-    """The same from a table that was read already. Raises DefinitionRefused."""
+    """The environments of a table that was read already. Raises DefinitionRefused."""
     found = sorted((_environment(table) for table in top.tables("environment")), key=lambda d: d.order)
     top.done()
     _insist_rules(found)
@@ -213,7 +213,7 @@ def _insist_buckets(found: Sequence[EnvironmentDefinition]) -> None:
 
 
 def as_data(definitions: Sequence[EnvironmentDefinition]) -> dict[str, object]:
-    """The definitions in the shape of the TOML, every field spelled out, for `environments_of_table`."""
+    """The definitions in the shape of the TOML, with every field, for `environments_of_table`."""
     return {"environment": [_data(definition) for definition in definitions]}
 
 
@@ -225,7 +225,7 @@ def _data(definition: EnvironmentDefinition) -> dict[str, object]:
 
 
 def changes(before: Sequence[EnvironmentDefinition], after: Sequence[EnvironmentDefinition]) -> list[str]:
-    """What the new definitions change, in words."""
+    """The changes in the new definitions, in words."""
     return differences(_things(before), _things(after))
 
 

@@ -17,18 +17,18 @@ _MOST_IN_AUDIT_LOG = 20
 
 
 class DefinitionRefused(approval_gate.ApprovalRefused):
-    """The definition cannot be used as it is; the message names the place and says what it takes."""
+    """The definition cannot be used as it is; the message names the place and its valid form."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What an apply changed, in words; nothing when the definition was already in force."""
+    """The changes of an apply, in words; empty if the definition was already in force."""
 
     changes: tuple[str, ...]
 
 
 class TomlTable:
-    """One table of a definition; every field is asked for by name, and `done()` refuses what nobody asked for."""
+    """One table of a definition. Every field is read by name, and `done()` refuses the fields that were not read."""
 
     def __init__(self, data: Mapping[str, object], where: str = "") -> None:
         self._data = data
@@ -48,7 +48,7 @@ class TomlTable:
         takes: str = "takes text on one line",
         longest: int = 300,
     ) -> str:
-        """A text that matches the pattern; `takes` says in words what that is."""
+        """A text that matches the pattern; `takes` describes the pattern in words."""
         value = self._value(field, default)
         if value == default and isinstance(value, str):
             return value
@@ -86,14 +86,14 @@ class TomlTable:
         return tuple(sorted(value, reverse=True))
 
     def flag(self, field: str) -> bool:
-        """True or false; false when it is left out."""
+        """True or false; false if it is left out."""
         value = self._value(field, default=False)
         if not isinstance(value, bool):
             raise self.refuse(field, "takes true or false.")
         return value
 
     def texts(self, field: str) -> tuple[str, ...]:
-        """A list of texts, each once; empty when it is left out."""
+        """A list of texts, each once; empty if it is left out."""
         value = self._value(field, [])
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
             raise self.refuse(field, "takes a list of texts.")
@@ -113,7 +113,7 @@ class TomlTable:
         return dict(value)
 
     def table(self, field: str) -> "TomlTable":
-        """A table of its own: `[environment.r2]`."""
+        """A nested table: `[environment.r2]`."""
         value = self._value(field, None)
         if not isinstance(value, dict):
             raise self.refuse(field, "takes a table.")
@@ -130,7 +130,7 @@ class TomlTable:
             table.done()
 
     def done(self) -> None:
-        """Refuse the fields nobody asked for."""
+        """Refuse the fields that were not read."""
         for field in sorted(self._data.keys() - self._known):
             raise self.refuse(field, f"is not a field here. Known are: {', '.join(sorted(self._known))}.")
 
@@ -151,7 +151,7 @@ def load(text: str) -> TomlTable:
 
 
 def insist_unique(what: str, values: Collection[str]) -> None:
-    """Raise DefinitionRefused for a value that stands there twice."""
+    """Raise DefinitionRefused for a value that occurs twice."""
     seen: set[str] = set()
     for value in values:
         if value in seen:
@@ -160,7 +160,7 @@ def insist_unique(what: str, values: Collection[str]) -> None:
 
 
 def differences(before: Mapping[str, Fields], after: Mapping[str, Fields]) -> list[str]:
-    """What changes, a sentence per thing added or removed and per field changed."""
+    """The changes: a sentence per thing added or removed and per field changed."""
     changes = [f"{name}: removed ({_words(before[name])})" for name in before if name not in after]
     for name, fields in after.items():
         if name not in before:
@@ -174,7 +174,7 @@ def differences(before: Mapping[str, Fields], after: Mapping[str, Fields]) -> li
 
 
 def for_the_audit_log(changes: Sequence[str]) -> list[str]:
-    """The changes as an audit entry can hold them: the first twenty, shortened, and how many there are besides."""
+    """The changes as an audit entry can hold them: the first twenty, shortened, and the number of the rest."""
     short = [change[:200] for change in changes[:_MOST_IN_AUDIT_LOG]]
     return short if len(changes) <= _MOST_IN_AUDIT_LOG else [*short, f"and {len(changes) - _MOST_IN_AUDIT_LOG} more"]
 

@@ -22,7 +22,7 @@ from kvops.wording import english
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show every environment with its bindings and what is left of its requests."""
+    """Show every environment with its bindings and the rest of its request budget."""
     found = (
         Environment.objects.order_by("order")
         .select_related("scratch")
@@ -40,7 +40,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def check(request: HttpRequest, environment: str) -> HttpResponse:
-    """Look at every namespace and database with the environment's own read token."""
+    """Read every namespace and database with the environment's own read token."""
     found = get_object_or_404(Environment, slug=environment)
     try:
         seen = environments_apply.probe(found)
@@ -71,7 +71,7 @@ def stop(request: HttpRequest, environment: str) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def release(request: HttpRequest, environment: str) -> HttpResponse:
-    """Ask another person to let the emergency stop be released."""
+    """Ask another person to release the emergency stop."""
     found = get_object_or_404(Environment, slug=environment)
     try:
         asked = emergency_release.ask(found, by=person_of(request), reason=request.POST.get("reason", ""))
