@@ -1,4 +1,4 @@
-"""The questions of the key pages, answered from the inventory."""
+"""The queries of the key pages, answered from the inventory."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from kvops.inventory import families as key_families
 from kvops.models import Category, Family, Key, Namespace, Scan
 from kvops.names import after_prefix, storable
 
-# Jumps from group to group by the index, so millions of keys in a group cost one step; a key that belongs to no group
-# costs one step too.
+# The query jumps from group to group by the index, so a group costs one step even with millions of keys. A key without
+# a group costs one step too.
 _GROUPS = """
 WITH RECURSIVE step AS (
   (SELECT name, {group} AS found, 1 AS steps, ({group} IS NOT NULL)::int AS groups
@@ -39,15 +39,16 @@ SELECT found, cap, (
 )
 MAX_GROUPS = 200
 GROUP_CAP = 1_000
-"""Keys of a group are counted up to here, and further when there are few groups: all counts together stay bounded."""
+"""Keys. Groups are counted up to this number, or further if there are few groups, so that all counts together stay
+bounded."""
 _COUNTED = MAX_GROUPS * GROUP_CAP
 _MAX_STEPS = 2_000
 WINDOW = 20_000
-"""How many names a page looks through at most."""
+"""Names. The most that a page looks through."""
 
 
 def newest_scan(namespace: Namespace) -> Scan | None:
-    """The newest complete scan, None before the first."""
+    """The newest complete scan; None before the first."""
     return Scan.objects.newest(namespace)
 
 
@@ -77,10 +78,10 @@ def keys(
     after: str = "",
     limit: int = 50,
 ) -> Found:
-    """A page of keys after the name `after`; `now`, in seconds, is what a soon expiration is measured by.
+    """A page of keys after the name `after`; `now`, in seconds, is the base for a soon expiration.
 
-    An index finds them by any one filter. Of what it finds, a page looks through at most 20,000 names for the others,
-    so it can hold fewer keys than `limit`, or none, and still not be the last one.
+    An index serves any one filter. For the other filters a page looks through at most 20,000 of the names found. It can
+    therefore hold fewer keys than `limit`, or none, and still not be the last page.
     """
     kind = Q(category=category) if category else Q()
     kind &= Q(family=family) if family else Q()
@@ -100,7 +101,7 @@ def keys(
 
 
 def by_category(namespace: Namespace) -> dict[str, int]:
-    """Keys per category as of the newest scan, every category named."""
+    """Keys per category as of the newest scan, with every category."""
     totals = dict.fromkeys(Category.values, 0)
     for row in key_families.keys_by_family(namespace):
         totals[row.category] += row.keys
@@ -108,7 +109,7 @@ def by_category(namespace: Namespace) -> dict[str, int]:
 
 
 class Group(NamedTuple):
-    """Keys that go on alike after a prefix, up to the next delimiter; `more` than `keys` when there are many."""
+    """Keys with the same next level after a prefix, up to the delimiter. If `more`, there are more than `keys`."""
 
     prefix: str
     keys: int

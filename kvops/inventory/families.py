@@ -24,12 +24,12 @@ from kvops.wording import say
 MAX_PATTERN_BYTES = 512
 WEEK = 7 * 24
 LONGEST_INTERVAL = 366 * 24
-"""Hours; for what is copied less often than every year, `interval_hours = 0` says that no copy is expected."""
+"""Hours. For families backed up less than once a year, `interval_hours = 0` says that no backup is expected."""
 LONGEST_RETENTION_DAYS = 3650
 
 
 class FamilyInUse(DefinitionRefused):
-    """A family that is left out has clean-up requests, which are kept."""
+    """A family that the definition omits has clean-up requests, which are kept."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class FamilyDefinition:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """What makes it this family and no other."""
+        """The identity of the family."""
         return (self.binding, self.pattern, self.exact)
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ def _family(table: TomlTable) -> FamilyDefinition:
     category = table.choice("category", [Category.SETTINGS, Category.CACHE, Category.LEGACY])
     longest = timing.CACHE_RETENTION_DAYS if category == Category.CACHE else LONGEST_RETENTION_DAYS
     retain_days = table.number("retain_days", RETAIN_DAYS, lowest=timing.RETENTION_DAYS, highest=longest)
-    # A cache needs no copy at all (policy 3.3); of anything else one is expected every week unless it says so.
+    # A cache needs no backup (policy 3.3). All other families expect one every week, unless they say otherwise.
     interval = table.number(
         "interval_hours", 0 if category == Category.CACHE else WEEK, lowest=0, highest=LONGEST_INTERVAL
     )
@@ -117,7 +117,7 @@ class Families:
     """The families of one binding as ranges over all names."""
 
     def __init__(self, families: Iterable[Family]) -> None:
-        # The longest match wins, an exact one before a prefix of equal length.
+        # The longest match wins; an exact pattern wins over a prefix of equal length.
         ranked = sorted(families, key=lambda family: (len(family.pattern), family.exact), reverse=True)
         bounds = {""}
         for family in ranked:
@@ -137,7 +137,7 @@ class Families:
         return cls(Family.objects.filter(binding=binding))
 
     def family(self, name: str) -> Family | None:
-        """The family of a name, None when it is unclassified."""
+        """The family of a name; None if it is unclassified."""
         return self.owners[bisect_right(self.starts, name) - 1]
 
     def params(self) -> dict[str, list[str] | list[int | None]]:
@@ -155,12 +155,12 @@ ASSIGNED = f"(%(families)s::bigint[])[{_RANGE}], (%(categories)s::text[])[{_RANG
 
 
 def family_of(binding: str, name: str) -> Family | None:
-    """The family of one name, None when it is unclassified; for many names use `Families.of(binding)`."""
+    """The family of one name; None if it is unclassified. For many names use `Families.of(binding)`."""
     return Families.of(binding).family(name)
 
 
 def replace(wanted: Collection[FamilyDefinition]) -> None:
-    """Make the families these, and assign every key of the inventory anew, within the caller's transaction.
+    """Replace the families and assign every key of the inventory again, within the caller's transaction.
 
     Raises FamilyInUse.
     """
@@ -223,7 +223,7 @@ def keys_by_family(namespace: Namespace) -> Sequence[ScanCount]:
 
 @dataclass(frozen=True)
 class Holding:
-    """How many keys of a family a namespace had in its newest scan; None before the first."""
+    """The number of keys that a namespace's newest scan counted for a family; None before the first scan."""
 
     namespace: Namespace
     keys: int | None
@@ -231,7 +231,7 @@ class Holding:
 
 @dataclass(frozen=True)
 class FamilyRow:
-    """A family, or what no family of a binding covers, with its keys in each environment."""
+    """A family, or None for the unclassified keys of a binding, with its keys in each environment."""
 
     binding: str
     family: Family | None

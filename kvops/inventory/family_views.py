@@ -13,7 +13,7 @@ from kvops.models import ApprovalRequest, PolicyVersion
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show the families in force, their keys, and the change that is prepared."""
+    """Show the families in force, their keys, and the prepared change."""
     context = {
         "rows": key_families.in_environments(),
         "policy": PolicyVersion.objects.order_by("-number").first(),

@@ -1,4 +1,4 @@
-"""The filters of the keys, as they stand in the address, and the name of one key."""
+"""The filters for keys, as they stand in the address."""
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -9,7 +9,7 @@ from kvops.models import Category, Family, Namespace
 
 
 class KeyFilter(forms.Form):
-    """Which keys to show; every field may be empty."""
+    """The filters for keys; every field may be empty."""
 
     prefix = forms.CharField(  # type: ignore[assignment]  # not Django's prefix of the field names
         label=_("Name begins with"), required=False, strip=False, max_length=512
@@ -39,22 +39,22 @@ class KeyFilter(forms.Form):
 
     @property
     def chosen_prefix(self) -> str:
-        """The prefix; empty without one, or while a filter is wrong."""
+        """The prefix; empty without one, or if a filter is invalid."""
         return str(self.cleaned_data["prefix"]) if self.is_valid() else ""
 
     @property
     def chosen_family(self) -> Family | None:
-        """The family; none without one, or while a filter is wrong."""
+        """The family; None without one, or if a filter is invalid."""
         family: Family | None = self.cleaned_data["family"] if self.is_valid() else None
         return family
 
     @property
     def scope(self) -> str:
-        """The prefix that is looked at: the one that was asked for, or the chosen family's pattern."""
+        """The prefix on display: the one that was typed, or the chosen family's pattern."""
         return self.chosen_prefix or (self.chosen_family.pattern if self.chosen_family else "")
 
     def page(self, *, now: float, limit: int, after: str | None = None) -> browse.Found:
-        """The keys the filters let through, on after the position; none while a filter is wrong."""
+        """The keys that match the filters, from the position `after`. If a filter is invalid, no keys."""
         if not self.is_valid():
             return browse.Found([], None)
         chosen = dict(self.cleaned_data)

@@ -18,7 +18,7 @@ from kvops.people.signin import person_of
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
-    """Show what the newest scan knows of a key, and the copies that hold it."""
+    """Show the newest scan's data about a key, and the backups that hold it."""
     return _page(request, named(environment, binding), _name(request.GET.get("name", "")))
 
 
@@ -26,7 +26,7 @@ def detail(request: HttpRequest, environment: str, binding: str) -> HttpResponse
 @permission_required("kvops.view_values", raise_exception=True)
 @never_cache
 def value(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
-    """Show the same with the value as Cloudflare has it now."""
+    """Show the same page with the value that Cloudflare has now."""
     namespace, name = named(environment, binding), _name(request.POST.get("name", ""))
     try:
         live = key_value.view(namespace, name, by=person_of(request), formatted=request.POST.get("as") == "json")

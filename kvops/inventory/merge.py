@@ -19,7 +19,7 @@ from kvops.names import after_prefix, escaped
 _OF_SCAN = "namespace_id = %(namespace)s AND name >= %(low)s AND (%(high)s IS NULL OR name < %(high)s)"
 
 
-# Only looked at for keys that a deletion names; the last listing of a key may have been one of a prefix.
+# `explained` is only read for keys that a deletion names. A key's last listing may have been of a prefix.
 _GONE = """
 WITH gone AS (
   DELETE FROM kvops_key k WHERE {of_scan}
@@ -39,7 +39,8 @@ WITH gone AS (
 SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM unexplained)
 """
 
-# One pass over the stage finds both. New rows go in as they were listed, which is the order of the indexes.
+# One pass over the stage finds both. New rows are inserted in the order of the listing, which is the order of the
+# indexes.
 _LISTED = f"""
 WITH differing AS MATERIALIZED (
   SELECT k.id, s.name, s.expiration, s.metadata
@@ -62,12 +63,12 @@ type _Params = Mapping[str, int | float | str | list[str] | list[int | None] | N
 
 
 class ScanMismatch(Exception):
-    """The stage does not hold what the run counted, so nothing may be concluded from it."""
+    """The stage does not hold the rows that the run counted, so it proves nothing."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge found: keys listed, and how the inventory changed."""
+    """The result of a merge: the number of listed keys, and the changes of the inventory."""
 
     keys: int
     added: int
@@ -96,16 +97,16 @@ def clear_keys(scan: Scan) -> None:
 
 
 def analyze() -> None:
-    """Let the planner know what the stage holds; before the merge, because it locks out other merges."""
+    """Update the planner's statistics of the stage. Call it before the merge, because it locks out other merges."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT kvops_analyze_stage()")
 
 
 def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int) -> Merged:
-    """Make the inventory what the stage says, within the caller's transaction, and complete the scan.
+    """Make the inventory equal to the stage, within the caller's transaction, and complete the scan.
 
-    `staged` rows must be there; not `ordered` means a name may be listed twice, and the last listing counts.
-    Raises ScanMismatch.
+    The stage must hold `staged` rows. If the listing was not `ordered`, a name may be listed twice, and the last row
+    counts. Raises ScanMismatch.
     """
     log.insist()
     # A new policy holds the same lock while it assigns keys to families.
@@ -138,7 +139,7 @@ def merge(scan: Scan, *, staged: int, ordered: bool, unstorable: int, calls: int
         calls=calls,
     )
     key_families.count_keys(scan)
-    # Also what earlier scans of the namespace left behind when they failed.
+    # Also delete the rows that earlier failed scans of the namespace left.
     StagedKey.objects.filter(scan__in=Scan.objects.filter(namespace=namespace)).delete()
     return merged
 
@@ -153,7 +154,7 @@ def _drop_repeated(cursor: CursorWrapper, params: _Params) -> int:
 
 
 def _delete_gone(cursor: CursorWrapper, params: _Params, scan: Scan) -> tuple[int, int]:
-    """How many keys are gone, and how many of them neither expired nor were explained; those are kept apart."""
+    """The number of gone keys, and of those neither expired nor explained. The merge stores the unexplained ones."""
     earlier = Scan.objects.complete().filter(namespace=scan.namespace_id, pk__lt=scan.pk)
     whole = earlier.covering(scan.prefix).order_by("-pk").first()
     lag = timedelta(seconds=timing.LIST_LAG)
@@ -171,7 +172,7 @@ def _delete_gone(cursor: CursorWrapper, params: _Params, scan: Scan) -> tuple[in
 
 
 def _update_and_insert(cursor: CursorWrapper, params: _Params) -> tuple[int, int]:
-    """How many keys changed, and how many are new."""
+    """The number of changed keys, and the number of new ones."""
     cursor.execute(_LISTED, params)
     changed, added = cursor.fetchone()
     return int(changed), int(added)

@@ -4,7 +4,7 @@ from kvops.models import PolicyVersion
 
 
 def newest() -> PolicyVersion:
-    """The newest policy. Raises PolicyVersion.DoesNotExist on an estate without one."""
+    """The newest policy. Raises PolicyVersion.DoesNotExist on an installation without one."""
     return PolicyVersion.objects.latest("number")
 
 

@@ -25,11 +25,12 @@ from kvops.schedules.jobs import Begun
 from kvops.wording import say
 
 MAX_RESTARTS = 3
-"""How often a listing begins again by itself: Cloudflare refuses its cursor, or a database that crashed its stage."""
+"""Restarts of a listing before it fails. A listing restarts if Cloudflare refuses its cursor, or a crash of Postgres
+empties its stage."""
 
 
 class ScanRefused(Refused):
-    """The scan cannot be started this way; the message says why."""
+    """The scan cannot be started this way; the message gives the reason."""
 
 
 def start_scan(
@@ -68,7 +69,7 @@ def _create_scan(
 
 
 def scan_all(environment: Environment, actor: log.Actor) -> Begun:
-    """A scan of each namespace of the environment, for a schedule; those that are being scanned are named."""
+    """Scan each namespace of the environment, for a schedule. Namespaces with an open scan are reported."""
     begun = Begun()
     for namespace in environment.namespaces.select_related("environment").order_by("binding"):
         with begun.or_refused():
@@ -78,7 +79,7 @@ def scan_all(environment: Environment, actor: log.Actor) -> Begun:
 
 @dataclass(frozen=True)
 class _Listing:
-    """How far the listing is: the cursor of the run."""
+    """The progress of the listing, stored as the cursor of the run."""
 
     page: str | None = None
     staged: int = 0
@@ -89,7 +90,7 @@ class _Listing:
     restarts: int = 0
 
     def take(self, page: KeyPage) -> tuple["_Listing", list[Listed]]:
-        """The listing after this page, and the keys of the page that can be worked with."""
+        """The listing after this page, and the workable keys of the page."""
         keys = [key for key in page.keys if workable(key.name)]
         names = [self.last, *(key.name for key in keys)]
         ordered = all(before < after for before, after in pairwise(names))
@@ -106,7 +107,7 @@ class _Listing:
 
 
 def scan(lease: run_lease.Lease) -> outcomes.Again | None:
-    """Work on a scan for a step: list, and when everything is listed, merge."""
+    """Work on a scan for one step: list and, after the last page, merge."""
     mine = Scan.objects.select_related("namespace__environment").get(run=lease.run)
     if Scan.objects.complete().filter(namespace=mine.namespace, pk__gt=mine.pk).exists():
         raise outcomes.RunError(
@@ -119,9 +120,9 @@ def scan(lease: run_lease.Lease) -> outcomes.Again | None:
 
 
 def _list(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> _Listing:
-    """List until the end of the step; every page and the cursor behind it are one transaction.
+    """List until the end of the step; every page and the cursor after it are one transaction.
 
-    The page after it is on its way meanwhile.
+    The next page is requested meanwhile.
     """
     before = lease.run.calls
     with Calls(mine.namespace.environment, lease.keep) as calls:
@@ -158,7 +159,7 @@ def _list(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> _Listing:
 def _from_the_beginning(
     lease: run_lease.Lease, mine: Scan, listing: _Listing, note: str, over: outcomes.RunError
 ) -> _Listing:
-    """Empty the stage, because a new listing may differ from the old one. Raises `over` after too many tries."""
+    """Empty the stage, because a new listing may differ from the old one. Raises `over` after too many restarts."""
     too_often = listing.restarts >= MAX_RESTARTS
     fresh = _Listing(restarts=0 if too_often else listing.restarts + 1)
     with lease.checkpoint(cursor=asdict(fresh), done=0, note=note):
@@ -170,7 +171,7 @@ def _from_the_beginning(
 
 def _merge(lease: run_lease.Lease, mine: Scan, listing: _Listing) -> outcomes.Again | None:
     with lease.checkpoint(no_further=True, note=gettext_noop("Comparing with the inventory.")):
-        pass  # the merge begins with a fresh lease
+        pass  # the merge begins with a renewed lease
     inventory_merge.analyze()
     result: dict[str, int] = {}  # filled within the transaction that ends the run with it
     try:

@@ -16,19 +16,19 @@ from kvops.names import after_prefix, storable
 from kvops.refusals import Refused
 
 EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us",)
-"""Functions, by name, that give SQL for (name, at) of deletions; so the estate need not import what is built on it.
+"""Functions, by name, that give SQL for (name, at) of deletions, so that `kvops` does not import the apps above it.
 
-The SQL may use %(namespace)s, %(since)s, the earliest moment of interest, and %(shown)s: what was written until then is
-in the listing, unless it was deleted.
+The SQL may use %(namespace)s, %(since)s and %(shown)s. %(since)s is the earliest moment of interest. Writes before
+%(shown)s are in the listing, unless the key was deleted.
 """
 
 
 class AcknowledgeRefused(Refused):
-    """The deletions cannot be acknowledged this way; the message says why."""
+    """The deletions cannot be acknowledged this way; the message gives the reason."""
 
 
 def names(scan: Scan, *, prefix: str = "", after: str = "") -> QuerySet[UnexplainedDeletion]:
-    """The keys that vanished without an explanation by this scan, in byte order, under a prefix, after a name."""
+    """The unexplained deletions that this scan found, in byte order, under a prefix, after a name."""
     if not (storable(prefix or "x") and storable(after or "x")):
         return UnexplainedDeletion.objects.none()
     found = UnexplainedDeletion.objects.filter(scan=scan, name__gte=prefix).order_by("name")
@@ -39,7 +39,7 @@ def names(scan: Scan, *, prefix: str = "", after: str = "") -> QuerySet[Unexplai
 
 
 def acknowledge_deletions(scan: Scan, *, by: Person, note: str) -> None:
-    """Record what a person found out about the unexplained deletions of a scan. Raises AcknowledgeRefused."""
+    """Record a person's findings about the unexplained deletions of a scan. Raises AcknowledgeRefused."""
     with log.transaction():
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):
             raise AcknowledgeRefused(_("Only an operator or a reviewer can acknowledge this."))

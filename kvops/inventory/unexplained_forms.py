@@ -9,7 +9,7 @@ from kvops.models import Environment, Scan, UnexplainedDeletion
 
 
 class UnexplainedFilter(forms.Form):
-    """Which scans to show; every field may be empty."""
+    """The filters for scans; every field may be empty."""
 
     state = forms.ChoiceField(
         label=_("State"),
@@ -26,7 +26,7 @@ class UnexplainedFilter(forms.Form):
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     def scans(self) -> QuerySet[Scan]:
-        """The scans with unexplained deletions that the filters let through, newest first."""
+        """The scans with unexplained deletions that match the filters, newest first."""
         found = Scan.objects.filter(unexplained__gt=0).order_by("-pk")
         if not self.is_valid():
             return found.none()
@@ -39,7 +39,7 @@ class UnexplainedFilter(forms.Form):
 
 
 class UnexplainedNamesFilter(forms.Form):
-    """Which of the names to show."""
+    """The filter for names."""
 
     prefix = forms.CharField(  # type: ignore[assignment]  # not Django's prefix of the field names
         label=_("Prefix"), required=False, strip=False, max_length=512
@@ -47,14 +47,14 @@ class UnexplainedNamesFilter(forms.Form):
     after = forms.CharField(required=False, strip=False, max_length=512, widget=forms.HiddenInput)
 
     def names(self, scan: Scan) -> QuerySet[UnexplainedDeletion]:
-        """The names of a scan that the filter lets through, in order; none while it is wrong."""
+        """The names of a scan that match the filter, in order. If the filter is invalid, no names."""
         if not self.is_valid():
             return UnexplainedDeletion.objects.none()
         return unexplained_deletions.names(scan, **self.cleaned_data)
 
 
 class AcknowledgeForm(forms.Form):
-    """What a person found out."""
+    """A person's findings."""
 
     note = forms.CharField(
         label=_("Your findings, or the person you asked"), max_length=2000, widget=forms.Textarea(attrs={"rows": 3})

@@ -1,4 +1,4 @@
-"""Unexplained deletions: the scans that found some, the names, and a person's note."""
+"""Unexplained deletions: the scans that found them, the names, and a person's note."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ FORMATS = {"jsonl": (web_files.json_lines, "application/jsonl"), "csv": (web_fil
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """List the scans that found keys gone without an explanation, newest first."""
+    """List the scans that found unexplained deletions, newest first."""
     form = UnexplainedFilter(request.GET)
     found = form.scans().select_related("namespace__environment", "acknowledged_by")
     scans = list(found[: PAGE + 1])
@@ -41,14 +41,14 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show the keys that one scan found gone without an explanation."""
+    """Show the unexplained deletions of one scan."""
     return _page(request, _scan(pk), AcknowledgeForm())
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
-    """The names the filter lets through, as a file that is written while it is read."""
+    """Stream the names that match the filter as a file."""
     scan = _scan(pk)
     ending = "csv" if request.GET.get("format") == "csv" else "jsonl"
     lines, content_type = FORMATS[ending]
@@ -65,7 +65,7 @@ def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
 @require_POST
 @permission_required("kvops.acknowledge", raise_exception=True)
 def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
-    """Record what a person found out."""
+    """Record a person's findings."""
     scan, person, form = _scan(pk), person_of(request), AcknowledgeForm(request.POST)
     if not form.is_valid():
         return _page(request, scan, form, status=422)

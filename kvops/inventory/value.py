@@ -17,14 +17,14 @@ from kvops.inventory import families as key_families
 from kvops.models import Category, Key, Namespace, Person
 
 SHOWN = 64 * 1024
-"""Bytes of a text that are shown."""
+"""Bytes. The longest part of a text that the page shows."""
 
 SHOWN_IN_HEX = 2 * 1024
 _LINE = 16
 
 
 class ValueKind(TextChoices):
-    """What the bytes of a value are."""
+    """The form of a value: JSON, other text, or binary."""
 
     JSON = "json", _("JSON")
     TEXT = "text", _("text")
@@ -33,10 +33,10 @@ class ValueKind(TextChoices):
 
 @dataclass(frozen=True)
 class Live:
-    """A value as Cloudflare has it now; `shown` is empty when it is masked.
+    """A value that Cloudflare has now; `shown` is empty if it is masked.
 
-    `known` is false when the newest scan did not list the key, `changed` true when it saw another expiration or other
-    metadata.
+    `known` is false if the newest scan did not list the key. `changed` is true if that scan saw another expiration or
+    other metadata.
     """
 
     masked: bool
@@ -58,7 +58,7 @@ def category_of(namespace: Namespace, name: str) -> Category:
 
 
 def view(namespace: Namespace, name: str, *, by: Person, formatted: bool = False) -> Live | None:
-    """What may be shown of the value; None when the key does not exist any more. Raises CloudflareError."""
+    """The value for a person, masked if sensitive; None if the key no longer exists. Raises CloudflareError."""
     with clients.reader(namespace.environment) as client:
         entry = client.exact_get(namespace.namespace_id, name)
     if entry is None:
@@ -101,7 +101,7 @@ def _live(entry: KvEntry, key: Key | None, *, masked: bool, formatted: bool) -> 
 
 
 def _kind(data: bytes) -> tuple[ValueKind, str]:
-    """What the bytes are, and for JSON the same value laid out for reading."""
+    """The form of the bytes, and for JSON the same value indented."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -115,7 +115,7 @@ def _kind(data: bytes) -> tuple[ValueKind, str]:
 
 
 def in_hex(data: bytes) -> str:
-    """Bytes as people read them: the place, the bytes, and what of them is ASCII."""
+    """The bytes as a hex dump: offset, bytes, and their ASCII characters."""
     lines = [data[start : start + _LINE] for start in range(0, len(data), _LINE)]
     return "\n".join(
         f"{number * _LINE:08x}  {line.hex(' '):<{_LINE * 3}} {''.join(chr(b) if 32 <= b < 127 else '.' for b in line)}"
@@ -124,9 +124,9 @@ def in_hex(data: bytes) -> str:
 
 
 def fetch_command(namespace: Namespace, name: str) -> str:
-    """What fetches the value without KVOps, quoted for a shell."""
+    """The command that fetches the value without KVOps, quoted for a shell."""
     account = shell(namespace.environment.account_id)
-    if name.startswith("-"):  # wrangler takes it for an option, and knows no other way to give a name
+    if name.startswith("-"):  # wrangler takes such a name for an option, and has no other way to give a name
         base, key = namespace.environment.api_base_url, quote(name, safe="")
         url = f"{base}/accounts/{account}/storage/kv/namespaces/{namespace.namespace_id}/values/{key}"
         return f'curl --fail --header "Authorization: Bearer $CLOUDFLARE_API_TOKEN" {shell(url)}'

@@ -23,7 +23,7 @@ from kvops.web import files as web_files
 
 PAGE = 50
 MOST = 100_000
-"""Names in one file at most; the next file goes on after the last of them."""
+"""Names. The most in one file; the next file continues after the last of them."""
 _STRETCH = 5_000
 
 FORMATS = {"jsonl": (web_files.json_lines, "application/jsonl"), "csv": (web_files.csv_lines, "text/csv")}
@@ -31,7 +31,7 @@ FORMATS = {"jsonl": (web_files.json_lines, "application/jsonl"), "csv": (web_fil
 
 @dataclass(frozen=True)
 class Branch:
-    """A group of the prefix tree; `keys` are at least that many when there are `more`."""
+    """A group of the prefix tree. If `more`, there are more than `keys`."""
 
     prefix: str
     label: str
@@ -43,7 +43,7 @@ class Branch:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
-    """Show the keys of a namespace, filtered and paged by the address."""
+    """Show the keys of a namespace; filters and page come from the address."""
     namespace = named(environment, binding)
     form = KeyFilter(namespace, request.GET.dict())
     counts = key_families.keys_by_family(namespace)
@@ -71,7 +71,7 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def download(request: HttpRequest, environment: str, binding: str) -> StreamingHttpResponse:
-    """The names the filters let through, as a file that is written while it is read."""
+    """Stream the names that match the filters as a file."""
     namespace = named(environment, binding)
     form = KeyFilter(namespace, request.GET.dict())
     ending = "csv" if request.GET.get("format") == "csv" else "jsonl"
@@ -85,7 +85,7 @@ def download(request: HttpRequest, environment: str, binding: str) -> StreamingH
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def scan(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
-    """List the namespace anew."""
+    """List the namespace again."""
     namespace = named(environment, binding)
     person = person_of(request)
     try:
@@ -101,7 +101,7 @@ def scan(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
 
 
 def named(environment: str, binding: str) -> Namespace:
-    """The namespace of an address, with its environment, or 404."""
+    """The namespace of an address, with its environment; 404 if there is none."""
     namespaces = Namespace.objects.select_related("environment")
     return get_object_or_404(namespaces, environment__slug=environment, binding=binding)
 
@@ -121,13 +121,13 @@ def _names(form: KeyFilter) -> Iterator[str]:
 
 
 def _path(prefix: str) -> list[tuple[str, str]]:
-    """The steps to a prefix, each with the prefix up to there."""
+    """The levels of a prefix, each with the prefix up to it."""
     steps = [step for step in prefix.replace(":", ":\0").split("\0") if step]
     return [("".join(steps[: number + 1]), step) for number, step in enumerate(steps)]
 
 
 def _tree(namespace: Namespace, prefix: str, counts: Sequence[ScanCount]) -> list[Branch]:
-    """The next level of the names, the share of each group in the whole namespace, and the exact count of a family."""
+    """The next level of the names, each group's share of the namespace, and the exact count for a whole family."""
     total = sum(row.keys for row in counts)
     branches = []
     for group in browse.groups(namespace, prefix):
