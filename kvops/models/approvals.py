@@ -12,19 +12,19 @@ from kvops.models.people import Person
 
 
 class ApprovalQuerySet(models.QuerySet["ApprovalRequest"]):
-    """Approval requests, asked for in the words of the domain."""
+    """Queries for approval requests."""
 
     def pending(self) -> "ApprovalQuerySet":
-        """Requests nobody has decided."""
+        """Requests without a decision."""
         return self.filter(state=ApprovalRequest.State.PENDING)
 
     def waiting_for(self, person: Person) -> "ApprovalQuerySet":
-        """Pending requests the person could decide: never their own."""
+        """Pending requests the person could decide, without their own."""
         return self.pending().exclude(requester=person).filter(decide_by__gt=Now())
 
 
 class ApprovalRequest(models.Model):
-    """A request for a second person's decision, with exactly what that person is shown.
+    """A request for a second person's decision, with the exact evidence shown to that person.
 
     pending -> approved | rejected | withdrawn | expired
     approved -> used | expired | withdrawn
@@ -35,7 +35,7 @@ class ApprovalRequest(models.Model):
     """
 
     class Kind(models.TextChoices):
-        """What is asked for."""
+        """The action that the request asks for."""
 
         DELETE_KEYS = "delete_keys", _("delete keys")
         ENVIRONMENT = "environment", _("change environments")
@@ -47,7 +47,7 @@ class ApprovalRequest(models.Model):
         INVESTIGATION = "investigation", _("prune an investigation backup")
 
     class State(models.TextChoices):
-        """Where the request is."""
+        """The state of the request."""
 
         PENDING = "pending", _("waiting for a decision")
         APPROVED = "approved", _("approved")
@@ -137,7 +137,7 @@ class ApprovalRequest(models.Model):
 
 
 class PreparedChange(models.Model):
-    """A new definition of environments or policy: a command prepared it, an operator submits it, a reviewer decides."""
+    """A new definition of environments or policy: a command prepares it, an operator submits it, a reviewer decides."""
 
     kind = models.CharField(max_length=20, choices=ApprovalRequest.Kind)
     definition = models.TextField()

@@ -9,7 +9,7 @@ from kvops import timing
 
 
 class Category(models.TextChoices):
-    """What a key is for. Unclassified keys are treated as settings until they are classified."""
+    """The purpose of a key. Unclassified keys are treated as settings until they are classified."""
 
     SETTINGS = "settings", _("settings")
     CACHE = "cache", _("cache")
@@ -18,7 +18,7 @@ class Category(models.TextChoices):
 
     @property
     def sensitive(self) -> bool:
-        """Whether values are masked and copies need encryption."""
+        """Whether values are masked and backups need encryption."""
         return self in {Category.SETTINGS, Category.UNCLASSIFIED}
 
 
@@ -30,7 +30,7 @@ class Read(models.TextChoices):
 
 
 class PolicyVersion(models.Model):
-    """One applied policy: its families and datasets as canonical text, and the digest of that."""
+    """One applied policy: its families and datasets as canonical text, and the digest of that text."""
 
     number = models.PositiveIntegerField(unique=True)
     digest = models.CharField(max_length=64)
@@ -43,20 +43,20 @@ class PolicyVersion(models.Model):
 
 
 RETAIN_DAYS = 30
-"""How long copies of a family are kept when its policy says nothing: within what each category allows."""
+"""Days that backups of a family are kept if its policy has no other number. Every category allows it."""
 
 
 def notice_days() -> list[int]:
-    """How many days before a copy is deleted people are told, when the policy says nothing."""
+    """Days before a backup can be deleted on which notices go out, if the policy has no others."""
     return [7, 3, 1]
 
 
 class Family(models.Model):
-    """A pattern of key names in a binding; the longest match wins, an exact one before a prefix of equal length.
+    """A pattern of key names in a binding. The longest match wins; an exact one wins over a prefix of equal length.
 
-    Its copies are kept for `retain_days`. A verified one is expected every `interval_hours`, none when that is 0; it is
-    late then, and overdue after `grace_hours` more. With `qa_may_take`, a restore may put production's keys of it into
-    another environment.
+    Its backups are kept for `retain_days`. A verified backup is expected every `interval_hours`, none if that is 0;
+    then it is late, and overdue after `grace_hours` more. With `qa_may_take`, a restore may write production's keys of
+    the family into another environment.
     """
 
     binding = models.CharField(max_length=100)

@@ -1,4 +1,4 @@
-"""The request budget, the daily use of the free plan, and how far the services' clocks are from the database's."""
+"""The request budget, the daily use of the free plan, and the skew of the services' clocks from the database's."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -8,7 +8,7 @@ from kvops.models.environments import Environment
 
 
 class Budget(models.Model):
-    """One limit, by default an account's. Its row is the lock; `blocked_until` is what Cloudflare asked for."""
+    """One limit, by default an account's. Its row is the lock; `blocked_until` comes from Cloudflare's answers."""
 
     name = models.CharField(max_length=100, unique=True)
     blocked_until = models.DateTimeField(null=True, blank=True)
@@ -34,7 +34,7 @@ class BudgetSpend(models.Model):
 
 
 class DailyUse(models.Model):
-    """The operations of an account in one UTC day, as they were sent; a bulk call counts once a key."""
+    """The operations sent for an account in one UTC day; a bulk call counts once per key."""
 
     account = models.CharField(max_length=64)
     day = models.DateField()
@@ -51,10 +51,10 @@ class DailyUse(models.Model):
 
 
 class Skew(models.Model):
-    """What was measured last: `seconds` by which the database's clock is ahead of the service's, negative if behind."""
+    """The last measurement: `seconds` by which the database's clock is ahead of the service's, negative if behind."""
 
     class Service(models.TextChoices):
-        """Whose clock it is compared with."""
+        """The service whose clock is compared."""
 
         CLOUDFLARE = "cloudflare", _("Cloudflare")
         R2 = "r2", _("R2")
@@ -69,12 +69,12 @@ class Skew(models.Model):
 
     @property
     def too_large(self) -> bool:
-        """Whether nothing is deleted or put back because of it."""
+        """Whether the skew is so large that nothing is deleted or restored."""
         return self.apart > timing.SKEW
 
     @property
     def apart(self) -> int:
-        """Whole seconds, whoever is ahead."""
+        """Whole seconds between the clocks, in either direction."""
         return round(abs(self.seconds))
 
     def __str__(self) -> str:

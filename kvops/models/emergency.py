@@ -10,10 +10,10 @@ from kvops.models.people import Person
 
 
 class EmergencyStopQuerySet(models.QuerySet["EmergencyStop"]):
-    """Stops, asked for in the words of the domain."""
+    """Queries for emergency stops."""
 
     def in_force(self) -> "EmergencyStopQuerySet":
-        """Stops that nobody has released."""
+        """Stops that are not released."""
         return self.filter(released_at__isnull=True)
 
 

@@ -9,7 +9,7 @@ LANGUAGES = [("en", _("English")), ("ja", _("Japanese"))]
 
 
 class Environment(models.Model):
-    """QA or production. Clean-up goes in the order of `order`; tokens and the Slack webhook are references."""
+    """QA or production. Clean-up follows `order`; tokens and the Slack webhook are references."""
 
     class Plan(models.TextChoices):
         """The Workers plan of the account."""
@@ -65,10 +65,10 @@ class Namespace(models.Model):
 
 
 class Scratch(models.Model):
-    """The namespace for restore drills alone: nothing else of the product can reach it.
+    """The namespace for restore drills only; no other feature can reach it.
 
-    It is no `Namespace`, so it is neither scanned, copied nor cleaned up, and no restore goes into it. A trigger
-    refuses one that is bound as a namespace, too.
+    It is not a `Namespace`, so it is neither scanned, backed up nor cleaned up, and no restore goes into it. A trigger
+    refuses a scratch namespace that is also bound as a namespace.
     """
 
     environment = models.OneToOneField(Environment, on_delete=models.PROTECT, related_name="scratch")

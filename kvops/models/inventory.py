@@ -1,4 +1,4 @@
-"""The inventory: every key name of a namespace as the newest complete scan saw it. Values are never here."""
+"""The inventory: every key name of a namespace as of the newest complete scan. Values are never stored here."""
 
 from django.db import models
 from django.db.models import Q
@@ -12,27 +12,27 @@ from kvops.names import after_prefix, storable
 
 
 class ScanQuerySet(models.QuerySet["Scan"]):
-    """Scans, asked for in the words of the domain."""
+    """Queries for scans."""
 
     def complete(self) -> "ScanQuerySet":
         """Scans that changed the inventory."""
         return self.filter(completed_at__isnull=False)
 
     def newest(self, namespace: Namespace) -> "Scan | None":
-        """The newest complete scan of the namespace, of all of it or of a prefix; it holds the counts."""
+        """The newest complete scan of the namespace, or of a prefix of it; it holds the counts."""
         return self.complete().filter(namespace=namespace).order_by("-completed_at", "-pk").first()
 
     def unexplained(self) -> "ScanQuerySet":
-        """Scans that found keys gone without an explanation, and that nobody has acknowledged."""
+        """Scans with unexplained deletions that are not acknowledged."""
         return self.filter(unexplained__gt=0, acknowledged_at__isnull=True)
 
     def covering(self, prefix: str) -> "ScanQuerySet":
-        """Scans that listed everything under the prefix."""
+        """Scans that listed all keys under the prefix."""
         return self.filter(prefix__in=[prefix[:end] for end in range(len(prefix) + 1)])
 
 
 class Scan(models.Model):
-    """One listing of a namespace (or of a prefix of it). It counts only when `completed_at` is set."""
+    """One listing of a namespace (or of a prefix of it). It is complete if `completed_at` is set."""
 
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT, related_name="scans")
     run = models.OneToOneField(Run, on_delete=models.PROTECT, related_name="scan")
@@ -70,7 +70,7 @@ class Scan(models.Model):
 
 
 class ScanCount(models.Model):
-    """Keys per category and family at the end of a scan; the pages read these, never the keys."""
+    """Keys per category and family at the end of a scan. The pages read these counts, never the keys."""
 
     scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="counts")
     category = models.CharField(max_length=20, choices=Category)
@@ -88,10 +88,10 @@ class ScanCount(models.Model):
 
 
 class KeyQuerySet(models.QuerySet["Key"]):
-    """Keys, asked for so that an index answers however many there are."""
+    """Queries for keys, each answered by an index."""
 
     def under(self, prefix: str) -> "KeyQuerySet":
-        """Keys with the prefix; none when Postgres cannot hold such a name."""
+        """Keys with the prefix; none if Postgres cannot hold such a name."""
         if not prefix:
             return self
         if not storable(prefix):
@@ -105,7 +105,7 @@ class KeyQuerySet(models.QuerySet["Key"]):
         return self.filter(name__gt=name) if storable(name) else self
 
     def sensitive(self) -> "KeyQuerySet":
-        """Keys whose values are masked and whose copies need encryption."""
+        """Keys whose values are masked and whose backups need encryption."""
         return self.filter(category__in=[category for category in Category if category.sensitive])
 
     def expiring(self) -> "KeyQuerySet":
@@ -117,7 +117,7 @@ class Key(models.Model):
     """One key of the inventory. Names compare byte by byte (collation "C"); metadata is the API's own JSON text.
 
     Only the merge of a scan and a new policy write here, set-based, under the lock of the namespace. Family and scan
-    carry no foreign key in the database: checking them row by row takes longer than the rest of a merge of millions.
+    have no foreign key in the database: checking it row by row takes longer than the rest of a merge of millions.
     """
 
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT, db_index=False)
@@ -147,7 +147,7 @@ class Key(models.Model):
 
 
 class UnexplainedDeletion(models.Model):
-    """A key that a scan found gone: KVOps did not delete it, and by what was known of it, it had not expired."""
+    """A key that a scan found gone. KVOps did not delete it, and its last known expiration had not passed."""
 
     scan = models.ForeignKey(Scan, on_delete=models.CASCADE, related_name="unexplained_deletions", db_index=False)
     name = models.TextField(db_collation="C")
@@ -162,7 +162,7 @@ class UnexplainedDeletion(models.Model):
 
 
 class StagedKey(models.Model):
-    """What a running scan has listed so far, in an unlogged table; the merge reads all of it, and empties it."""
+    """The keys a running scan has listed so far, in an unlogged table. The merge reads all of them, then empties it."""
 
     scan = models.ForeignKey(Scan, on_delete=models.CASCADE, db_index=False, db_constraint=False)
     name = models.TextField(db_collation="C")

@@ -10,7 +10,7 @@ from kvops.models.people import Person
 
 
 class NotificationEvent(models.TextChoices):
-    """The closed list of what is told; `kvops.notifications.outbox.EVENTS` says to whom."""
+    """The closed list of events; `kvops.notifications.outbox.EVENTS` has their recipients."""
 
     APPROVAL_WAITING = "approval.waiting", _("request waits for a decision")
     APPROVAL_DECIDED = "approval.decided", _("request decided")
@@ -38,14 +38,14 @@ class NotificationEvent(models.TextChoices):
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
-    """Notifications, asked for in the words of the domain."""
+    """Queries for notifications."""
 
     def undelivered(self) -> "NotificationQuerySet":
-        """Those that are still to be delivered, or could not be."""
+        """Notifications that wait for delivery, or could not be delivered."""
         return self.filter(state__in=Notification.UNDELIVERED)
 
     def newest_first(self) -> "NotificationQuerySet":
-        """The newest first, with their recipients."""
+        """Notifications with their recipients, newest first."""
         return self.select_related("environment", "person").order_by("-pk")
 
 
@@ -53,17 +53,17 @@ class Notification(models.Model):
     """One message for one recipient: a person by mail, or the channel of an environment.
 
     waiting -> sending                 (claimed by one worker, tries + 1)
-    sending -> delivered               (the service said that it took it)
-    sending -> waiting                 (it did not, or nobody knows; tried again later)
-    sending -> failed                  (it never will, or a day is over)
+    sending -> delivered               (the service confirmed that it took the message)
+    sending -> waiting                 (it did not, or that is unknown; tried again later)
+    sending -> failed                  (the service refused, or a day is over)
     failed -> waiting | dropped        (by a person)
 
-    Each move is one conditional UPDATE. What a service took without our hearing of it is sent once more, because
-    neither Slack nor a mail server can be asked: `unclear` counts how often that may have happened.
+    Each move is one conditional UPDATE. If the outcome is unknown, the message is sent again, because neither Slack nor
+    a mail server can be asked. `unclear` counts these cases.
     """
 
     class State(models.TextChoices):
-        """Where the message is."""
+        """The state of the message."""
 
         WAITING = "waiting", _("to be sent")
         SENDING = "sending", _("being sent")
@@ -73,7 +73,7 @@ class Notification(models.Model):
 
     UNDELIVERED = (State.WAITING, State.SENDING, State.FAILED)
 
-    # No choices: a new event is no migration. kvops.notifications refuses what is not on the list.
+    # No choices, so that a new event needs no migration. kvops.notifications refuses events that are not in the list.
     event = models.CharField(max_length=40)
     subject = models.CharField(max_length=100)
     occasion = models.CharField(max_length=100, blank=True)
@@ -137,15 +137,15 @@ class Notification(models.Model):
 
     @property
     def look(self) -> str:
-        """The name of its state among those that the pages show."""
+        """The name of the state in `templatetags.states.LOOKS`."""
         return f"notification_{self.state}"
 
     @property
     def to_channel(self) -> bool:
-        """Whether it goes to the channel of its environment, not to a person."""
+        """Whether the message goes to the channel of its environment, not to a person."""
         return self.person_id is None
 
     @property
     def recipient(self) -> str:
-        """Who gets it; a channel by the name of its environment."""
+        """The recipient; a channel by the name of its environment."""
         return str(self.person) if self.person else f"Slack: {self.environment}"

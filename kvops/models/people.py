@@ -14,7 +14,7 @@ from kvops import permissions
 
 
 class Role(models.TextChoices):
-    """What a person may do; one person may hold several."""
+    """The rights of a person; one person may hold several roles."""
 
     OPERATOR = "operator", _("operator")
     REVIEWER = "reviewer", _("reviewer")
@@ -22,7 +22,7 @@ class Role(models.TextChoices):
 
 
 class Person(models.Model):
-    """One human being, known by a verified, case-folded e-mail address. Mails are in the language chosen last."""
+    """One human being, known by a verified, case-folded e-mail address. Mails use the language chosen last."""
 
     name = models.CharField(max_length=200)
     email = models.EmailField(unique=True)
@@ -40,7 +40,7 @@ class Person(models.Model):
 
     @property
     def actor(self) -> Actor:
-        """The person, as the audit log names one."""
+        """The person as an actor of the audit log."""
         return Actor(self.pk, str(self))
 
     def holds(self, role: Role) -> bool:
@@ -57,7 +57,7 @@ class Person(models.Model):
 
 
 class RoleGrant(models.Model):
-    """A role given to a person, for as long as it is not revoked."""
+    """A role given to a person, valid until it is revoked."""
 
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="grants")
     role = models.CharField(max_length=20, choices=Role)
@@ -81,10 +81,10 @@ class RoleGrant(models.Model):
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes logins; there is no superuser."""
+    """Creates logins; there is no superuser."""
 
     def create_login(self, person: Person, password: str | None = None) -> "User":
-        """A login of the person under their own address; without a password it must be set by mail."""
+        """A login of the person under their own address. Without a password, the person sets one by mail."""
         user = self.model(email=person.email, person=person)
         user.set_password(password) if password else user.set_unusable_password()
         user.save(using=self._db)
@@ -118,13 +118,13 @@ class User(AbstractBaseUser):
         return self.person.name
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Whether one of the person's roles may do `perm`; `kvops.permissions` has the table."""
+        """Whether one of the person's roles has the permission; `kvops.permissions` has the table."""
         return self.is_active and permissions.granted(self.person.roles(), perm)
 
     def has_perms(self, perm_list: Iterable[str], obj: object = None) -> bool:
-        """Whether the person may do all of it."""
+        """Whether the person has all the permissions."""
         return all(self.has_perm(perm) for perm in perm_list)
 
     def has_module_perms(self, app_label: str) -> bool:
-        """Whether the person holds any role at all."""
+        """Whether the person holds any role."""
         return self.is_active and bool(self.person.roles())

@@ -8,7 +8,7 @@ from kvops.models.people import Person
 
 
 class ReferenceStatement(models.Model):
-    """What an operator searched for, at which commit, how many places were found and what becomes of them."""
+    """An operator's search for code references: command, commit, number of hits, and the answer to them."""
 
     binding = models.CharField(max_length=100)
     prefix = models.TextField(db_collation="C")

@@ -8,18 +8,19 @@ from kvops.models.environments import Environment
 
 
 class DatabaseRollbackQuerySet(models.QuerySet["DatabaseRollback"]):
-    """Rollbacks, asked for in the words of the domain."""
+    """Queries for rollbacks."""
 
     def in_force(self) -> "DatabaseRollbackQuerySet":
-        """Rollbacks that nobody has accepted: the product is read-only."""
+        """Rollbacks that are not accepted; while there is one, the product is read-only."""
         return self.filter(accepted_at__isnull=True)
 
 
 class DatabaseRollback(models.Model):
-    """A copy was made with an entry of the record that is missing here, or has another hash.
+    """A backup's manifest names an audit entry that is missing here, or has another hash.
 
-    `sequence` and `hash` are what the manifest says. `our_hash` is that of our entry of this number, empty when there
-    is none; `our_sequence` is the number of our newest entry. `modified_at` is when the store got the manifest.
+    `sequence` and `hash` come from the manifest. `our_hash` is the hash of our entry with this number, empty if there
+    is none; `our_sequence` is the number of our newest entry. `modified_at` is the time when the store got the
+    manifest.
     """
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="rollbacks")

@@ -12,7 +12,7 @@ from kvops.models.schedules import Firing
 
 
 class RunQuerySet(models.QuerySet["Run"]):
-    """Runs, asked for in the words of the domain."""
+    """Queries for runs."""
 
     def open(self) -> "RunQuerySet":
         """Runs that are not over."""
@@ -27,7 +27,7 @@ class Run(models.Model):
     """One execution of background work.
 
     queued -> running (a lease is taken, epoch + 1)
-    running -> running (between steps the lease is given back; `wake_at` says when to go on)
+    running -> running (between steps the lease is given back; `wake_at` is the time of the next step)
     running -> succeeded | failed | stopped
     failed | stopped -> queued (resumed by a person; the same run, epoch + 1)
 
@@ -35,7 +35,7 @@ class Run(models.Model):
     """
 
     class Kind(models.TextChoices):
-        """What is done; `kvops.runs.lease.KINDS` says by whom."""
+        """The kind of work; `kvops.runs.kinds.KINDS` has its handler."""
 
         SCAN = "scan", _("scan")
         BACKUP = "backup", _("backup")
@@ -55,7 +55,7 @@ class Run(models.Model):
         PRUNE_INVESTIGATION = "prune_investigation", _("prune of an investigation backup")
 
     class State(models.TextChoices):
-        """Where the run is."""
+        """The state of the run."""
 
         QUEUED = "queued", _("queued")
         RUNNING = "running", _("running")
@@ -153,7 +153,7 @@ class Run(models.Model):
 
     @property
     def percent(self) -> int | None:
-        """Progress in whole percent, None while the total is unknown."""
+        """Progress in whole percent; None while the total is unknown."""
         if self.total is None:
             return None
         return 100 if self.total == 0 else int(self.done * 100 / self.total)
@@ -165,7 +165,7 @@ class Run(models.Model):
 
 
 class Heartbeat(models.Model):
-    """When a process was last seen alive; the canary's beat proves that the cluster runs tasks."""
+    """The time when a process was last seen alive; the canary's heartbeat proves that the cluster runs tasks."""
 
     name = models.CharField(max_length=50, primary_key=True)
     at = models.DateTimeField()

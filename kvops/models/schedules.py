@@ -1,4 +1,4 @@
-"""Schedules: work that starts by itself, and each time it did."""
+"""Schedules: work that starts by itself, and each of its starts."""
 
 from django.db import models
 from django.db.models import Q
@@ -11,9 +11,9 @@ from kvops.models.people import Person
 
 
 class Schedule(models.Model):
-    """When a job of `kvops.schedules.jobs.JOBS` is due, in one environment or, without one, for all of them.
+    """The times of a job of `kvops.schedules.jobs.JOBS`, in one environment or, without one, for all of them.
 
-    `next_at` moves on in the transaction that starts the work. While a schedule is paused nothing is due.
+    `next_at` moves on in the transaction that starts the work. A paused schedule is never due.
     """
 
     job = models.CharField(max_length=40)
@@ -43,13 +43,13 @@ class Schedule(models.Model):
 
 
 class Firing(models.Model):
-    """One due time at which a schedule started its work, or could not. There is never a second one.
+    """One due time at which a schedule started its work, or could not. It is unique per due time.
 
-    `missed` due times before it, since `missed_since`, passed while nobody looked; they are not made up for one by one.
+    `missed` due times before it, since `missed_since`, passed while no sweep ran; they are not started one by one.
     """
 
     class Outcome(models.TextChoices):
-        """What came of it."""
+        """The outcome of the due time."""
 
         STARTED = "started", _("started")
         NOTHING = "nothing", _("nothing to do")
@@ -72,7 +72,7 @@ class Firing(models.Model):
             models.CheckConstraint(name="firing_refused_says_why", condition=~Q(outcome="refused") | ~Q(reason="")),
             models.CheckConstraint(
                 name="firing_missed_since_a_time",
-                # A comparison with NULL is no refusal, so that it is there is said apart.
+                # A comparison with NULL never refuses a row, so the constraint also says that the value is present.
                 condition=Q(missed=0, missed_since__isnull=True)
                 | Q(missed__gt=0, missed_since__isnull=False, missed_since__lt=models.F("due_at")),
             ),
@@ -83,10 +83,10 @@ class Firing(models.Model):
 
     @property
     def late(self) -> bool:
-        """Whether it was started so long after its due time that people were told."""
+        """Whether the start was so long after its due time that people were notified."""
         return (self.at - self.due_at).total_seconds() > timing.FIRED_LATE
 
     @property
     def look(self) -> str:
-        """The name of its outcome among those that the pages show."""
+        """The name of the outcome in `templatetags.states.LOOKS`."""
         return f"firing_{self.outcome}"
