@@ -10,7 +10,7 @@ UNDELIVERED = "undelivered"
 
 
 class NotificationFilter(forms.Form):
-    """Which notifications to show; every field may be empty."""
+    """The filters for notifications; every field may be empty."""
 
     state = forms.ChoiceField(
         label=_("State"),
@@ -36,7 +36,7 @@ class NotificationFilter(forms.Form):
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     def notifications(self) -> NotificationQuerySet:
-        """The notifications the filters let through, newest first; none while a filter is wrong."""
+        """The notifications that match the filters, newest first. If a filter is invalid, no notifications."""
         if not self.is_valid():
             return Notification.objects.none()
         chosen = self.cleaned_data

@@ -1,14 +1,14 @@
 """Notifications: an outbox that is written in the deciding transaction, and its delivery.
 
 `post` writes one row per recipient (a person by mail, an environment's Slack channel), in that recipient's language.
-Unique constraints keep it to once per recipient, event, subject and occasion. `EVENTS` is the closed list of events
-and the roles they are sent to; a requester is never told of their own request.
+Unique constraints keep it to once per recipient, event, subject and occasion. `EVENTS` is the closed list of events and
+the roles they are sent to. A requester gets no message about their own request.
 
-The sweep wakes a worker for due messages. The worker claims the row, sends the message and writes the outcome. A
-message that a service does not take is tried again after ever longer waits for a day. Then, and at once when it is
-refused, it is an alarm until a person has it sent again or gives it up (`/notifications/`). If the outcome is
-unknown, because the worker died or no answer came, the message is sent again. It says so and has the same number (and
-Message-ID): a repetition does less harm than silence.
+The sweep wakes a worker for due messages. The worker claims the row, sends the message and writes the outcome. If a
+service does not take a message, it is sent again after ever longer waits for a day. Then, and at once if it is refused,
+it is an alarm until a person has it sent again or gives it up (`/notifications/`). If the outcome is unknown, because
+the worker died or no answer came, the message is sent again. It says so and has the same number (and Message-ID): a
+repetition does less harm than silence.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,7 +42,7 @@ NO_CHANNEL = gettext_noop(
 
 @dataclass(frozen=True)
 class NotificationKind:
-    """Who is told: everybody with one of the roles, and the environment's channel; who is told of its delivery."""
+    """The recipients of an event: holders of roles and the environment's channel. `delivered` hears of the delivery."""
 
     roles: tuple[Role, ...] = ()
     channel: bool = False
@@ -77,11 +77,11 @@ EVENTS: dict[NotificationEvent, NotificationKind] = {
     NotificationEvent.SCHEDULE_MISSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
     NotificationEvent.SCHEDULE_REFUSED: NotificationKind(roles=(Role.OPERATOR,), channel=True),
 }
-"""Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+"""Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
 
 
 class NotFailed(Refused):
-    """Only a notification that could not be delivered is tried again or given up by a person."""
+    """The notification has not failed. Only a failed one can be sent again or given up by a person."""
 
 
 def post(
@@ -98,12 +98,13 @@ def post(
     to: Iterable[Person] = (),
     but: Person | None = None,
 ) -> None:
-    """Tell everybody whom the event concerns, within the caller's `audit.log.transaction()`.
+    """Write a message for each recipient of the event, within the caller's `audit.log.transaction()`.
 
-    `subject` is `kind:id` as in the record, `link` an address of ours. The same event of the same subject is told once;
+    `subject` is `kind:id` as in the audit log, `link` an address of ours. Each event of a subject is sent once;
     `occasion` tells several apart, such as `3 days`. `title` and `lines` are lazy sentences (`wording.say`), so that
-    each recipient has them in their language; never a value of a key or a token. `roles`, `channel` and `to` are told
-    besides those of EVENTS, `but` is not: who asks is not told of their own request.
+    each recipient has them in their language. They never hold the value of a key or a token. `roles`, `channel` and
+    `to` add to the recipients of EVENTS. `but` is left out, because a requester gets no message about their own
+    request.
     """
     log.insist()
     kind = EVENTS[event]
@@ -140,9 +141,9 @@ def _holding(roles: Iterable[Role]) -> Iterable[Person]:
 
 
 def send_due() -> int:
-    """Queue what is due; how many. `sweep` calls it, and must not wait for a service itself.
+    """Queue the due notifications. Return their number. `sweep` calls it, and must not wait for a service itself.
 
-    What a worker has been sending for too long is waiting again, with one more try whose outcome nobody knows.
+    If a worker has been sending a notification for too long, it waits again, with one more attempt of unknown outcome.
     """
     gone = Notification.objects.filter(
         state=State.SENDING, claimed_at__lt=Now() - timedelta(seconds=timing.MESSAGE_CLAIM)
@@ -152,7 +153,7 @@ def send_due() -> int:
     queued = 0
     for pk in due.values_list("pk", flat=True)[:BATCH]:
         with log.transaction():
-            # Pushed back, so that the next round does not ring for it again while the queue has it.
+            # Postponed, so that the next round does not queue it again while the queue has it.
             later = Now() + timedelta(seconds=timing.MESSAGE_CLAIM)
             if Notification.objects.filter(pk=pk, state=State.WAITING, next_at__lte=Now()).update(next_at=later):
                 queue.enqueue("kvops.tasks.deliver", pk)
@@ -161,7 +162,7 @@ def send_due() -> int:
 
 
 def deliver(pk: int) -> None:
-    """Send one notification, if it waits to be sent, and write what became of it. Called by a worker."""
+    """Send one notification, if it waits to be sent, and write the outcome. Called by a worker."""
     claimed = Notification.objects.filter(pk=pk, state=State.WAITING).update(
         state=State.SENDING, tries=F("tries") + 1, claimed_at=Now()
     )
@@ -199,7 +200,7 @@ def _send(mine: Notification) -> None:
 
 
 def _delivered(mine: Notification) -> None:
-    """Whoever sent it: that the service took it is true, also when another worker was to try again."""
+    """The service took the message, so it is delivered even if another worker was to send it again."""
     with log.transaction():
         changed = Notification.objects.filter(pk=mine.pk, state__in=Notification.UNDELIVERED).update(
             state=State.DELIVERED, delivered_at=Now(), error=""
@@ -209,7 +210,7 @@ def _delivered(mine: Notification) -> None:
 
 
 def _not_now(mine: Notification, error: NotDelivered, *, wait: float = 0.0, unclear: int = 0) -> None:
-    """Try again after ever longer waits, and as long as the service asked for, until a day is over."""
+    """Try again after ever longer waits, at least as long as the service asked for, until a day is over."""
     if Notification.objects.filter(pk=mine.pk, created_at__lt=Now() - timedelta(seconds=timing.MESSAGE_FOR)).exists():
         _failed(mine, str(error))
         return
@@ -233,7 +234,7 @@ def try_again(mine: Notification, *, actor: log.Actor) -> None:
 
 
 def drop(mine: Notification, *, actor: log.Actor) -> None:
-    """Failed -> dropped: nobody is told any more, and it is no alarm. Raises NotFailed."""
+    """Failed -> dropped: the message is not sent any more, and is no alarm. Raises NotFailed."""
     with log.transaction():
         if not _move(mine, [State.FAILED], State.DROPPED, Action.NOTIFICATION_DROPPED, actor):
             raise NotFailed(gettext_lazy("The notification is no longer among the failed ones."))

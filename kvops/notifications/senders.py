@@ -19,11 +19,11 @@ from kvops import timing
 
 
 class NotDelivered(Exception):
-    """The message was not delivered; the text says why, and never names the address of a webhook."""
+    """The message was not delivered. The text gives the reason, and never the address of a webhook."""
 
 
 class MessageTryLater(NotDelivered):
-    """The service did not take it now; it may later, after `retry_after` seconds when it said so."""
+    """The service did not take the message now. It may later, after `retry_after` seconds if the service named them."""
 
     def __init__(self, sentence: str, retry_after: float = 0.0) -> None:
         super().__init__(sentence)
@@ -31,16 +31,16 @@ class MessageTryLater(NotDelivered):
 
 
 class MessageRefused(NotDelivered):
-    """The service will never take it this way; a person must correct something first."""
+    """The service will never take the message in this form; a person must correct something first."""
 
 
 class Unclear(NotDelivered):
-    """The service may have taken it, and nobody will ever know."""
+    """The service may have taken the message; the outcome stays unknown."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is told, in one language. `number` tells a repetition from news; `again`: an earlier try is unclear."""
+    """A message in one language. `number` identifies a repetition; `again` is set if an earlier attempt is unclear."""
 
     number: int
     title: str
@@ -51,7 +51,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """All of it as plain text."""
+        """The whole message as plain text."""
         return "\n".join([self.title, "", *self.lines, "", self.link, self.again]).strip() + "\n"
 
 
@@ -61,7 +61,7 @@ _SECTION = 3_000
 
 
 def blocks(message: Message) -> dict[str, object]:
-    """The message in Slack's Block Kit. Texts are plain, so nothing in a key's name can format or mention."""
+    """The message in Slack's Block Kit. Texts are plain, so a key's name cannot format text or mention people."""
     found: list[dict[str, object]] = [
         {"type": "header", "text": {"type": "plain_text", "text": message.title[:_HEADER], "emoji": False}}
     ]
@@ -75,7 +75,7 @@ def blocks(message: Message) -> dict[str, object]:
 
 
 def _escaped(text: str) -> str:
-    # docs.slack.dev/messaging/formatting-message-text: these three characters control, and nothing else.
+    # docs.slack.dev/messaging/formatting-message-text: only these three characters control the format.
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -103,7 +103,7 @@ def _insist_allowed(webhook: str, hosts: Collection[str]) -> None:
 
 
 def _insist_taken(status: int, headers: Mapping[str, str], said: str) -> None:
-    # docs.slack.dev/messaging/sending-messages-using-incoming-webhooks: 200 "ok", else a short word that says why.
+    # docs.slack.dev/messaging/sending-messages-using-incoming-webhooks: 200 "ok", else a short word with the reason.
     if status == 200:
         return
     word = said if said.replace("_", "").isalnum() and said.isascii() else ""
@@ -117,7 +117,7 @@ def _insist_taken(status: int, headers: Mapping[str, str], said: str) -> None:
 def mail(message: Message, address: str) -> None:
     """Hand a mail to the mail server. Raises MessageTryLater, MessageRefused and Unclear.
 
-    A repetition has the same Message-ID, by which mail servers and programs know it.
+    A repetition has the same Message-ID, so that mail servers and programs can recognise it.
     """
     host = urlsplit(settings.BASE_URL).hostname or "localhost"
     sent = EmailMessage(

@@ -23,7 +23,7 @@ PAGE = 50
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """List notifications, newest first, filtered and paged by the address."""
+    """List notifications, newest first; filters and page come from the address."""
     form = NotificationFilter(request.GET)
     found = list(form.notifications()[: PAGE + 1])
     context = {
@@ -40,14 +40,14 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def again(request: HttpRequest, pk: int) -> HttpResponse:
-    """Have a notification that failed sent again."""
+    """Send a failed notification again."""
     return _act(request, pk, outbox.try_again, _("The notification is sent again."))
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def drop(request: HttpRequest, pk: int) -> HttpResponse:
-    """Give up a notification that failed."""
+    """Give up a failed notification."""
     return _act(request, pk, outbox.drop, _("The notification is given up."))
 
 
