@@ -33,12 +33,12 @@ from kvops.supervision import heartbeats
 from kvops.wording import said
 
 SHOWN = 20
-"""How many requests and runs the overview lists at most."""
+"""Rows. The most requests and runs that the overview lists."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something a person must look at, and where."""
+    """A problem that a person must look at, with its page."""
 
     level: str
     title: str
@@ -58,7 +58,7 @@ class SetupStep:
 
 @dataclass(frozen=True)
 class Holdings:
-    """A namespace as its newest scan counted it."""
+    """A namespace with the counts of its newest scan."""
 
     namespace: Namespace
     scan: Scan | None
@@ -82,7 +82,7 @@ class Holdings:
 
     @property
     def scan_url(self) -> str:
-        """Where a scan is started."""
+        """The address that starts a scan."""
         return _address("scan", self.namespace)
 
 
@@ -99,7 +99,7 @@ def _address(name: str, namespace: Namespace) -> str:
 
 
 def columns() -> list[Column]:
-    """Every environment in the order of clean-up, with what the newest scans counted."""
+    """Every environment in the order of clean-up, with the counts of the newest scans."""
     found = {one.pk: Column(one) for one in Environment.objects.order_by("order")}
     namespaces = list(Namespace.objects.select_related("environment").order_by("binding"))
     # One short index read per namespace; DISTINCT ON would read every scan there ever was.
@@ -139,13 +139,13 @@ def waiting_requests(person: Person, roles: Iterable[Role]) -> QuerySet[Approval
 
 
 def running() -> QuerySet[Run]:
-    """The runs that are not over, oldest first; a late check only while it looks."""
+    """The runs that are not over, oldest first; a late check only while a worker holds it."""
     asleep = Q(kind=Run.Kind.LATE_CHECK, owner="")
     return Run.objects.open().exclude(asleep).select_related("environment").order_by("pk")[:SHOWN]
 
 
 def first_steps(shown: Sequence[Column]) -> list[SetupStep]:
-    """What is still to do before the product is of use; nothing once every environment was scanned."""
+    """The set-up steps; empty once every environment was scanned."""
     scans = [holdings.scan for column in shown for holdings in column.holdings]
     done = [bool(shown), PolicyVersion.objects.exists(), bool(scans) and all(scans)]
     if all(done):
@@ -167,16 +167,16 @@ def first_steps(shown: Sequence[Column]) -> list[SetupStep]:
 
 
 def alarms(shown: Sequence[Column]) -> list[Alarm]:
-    """What is wrong: processes that do not run, runs that failed, keys that vanished, keys nobody classified."""
+    """All alarms: processes that do not run, failed runs, undelivered messages, unexplained deletions and so on."""
     return [*_processes(), *_failed(), *_undelivered(), *_overdue(), *_unexplained(), *_unclassified(shown)]
 
 
 def _processes() -> list[Alarm]:
-    """Whether somebody wakes runs, and whether somebody executes them."""
+    """Alarms for a sweep that does not wake runs, and for a worker that does not execute tasks."""
     found = []
     if sweep := _late("sweep", timing.CANARY_LATE):
         found.append(Alarm("danger", _("The sweep does not run"), f"{sweep} {_('Start manage.py sweep.')}"))
-    # While a part of a copy is under way, no task comes back for as long as a part may take.
+    # While a part of a backup is written, no task returns for as long as a part may take.
     worker = _late("worker", timing.CANARY_LATE) or _late("canary", timing.CANARY_LATE + timing.PART)
     if worker:
         found.append(
@@ -186,7 +186,7 @@ def _processes() -> list[Alarm]:
 
 
 def _late(name: str, limit: float) -> str:
-    """When a process was last seen, in words; empty when that is within `limit` seconds."""
+    """The time since a process was last seen, in words; empty if it is within `limit` seconds."""
     seconds = heartbeats.age(name)
     if seconds is None:
         return _("It was never seen.")
@@ -199,7 +199,7 @@ def _late(name: str, limit: float) -> str:
 
 
 def _failed() -> list[Alarm]:
-    """One alarm for the failed runs of a week that nobody tried again, in themselves or as a newer run."""
+    """One alarm for the failed runs of a week that were neither resumed nor followed by a newer run."""
     newer = Run.objects.filter(kind=OuterRef("kind"), subject=OuterRef("subject"), pk__gt=OuterRef("pk"))
     failed = list(
         Run.objects.failed()
@@ -248,7 +248,7 @@ def _overdue() -> list[Alarm]:
 
 
 def _unexplained() -> list[Alarm]:
-    """One alarm for each scan that found keys gone without an explanation, until a person has acknowledged it."""
+    """One alarm for each scan with unexplained deletions, until a person has acknowledged it."""
     found = []
     for scan in Scan.objects.unexplained().select_related("namespace__environment").order_by("-pk")[:SHOWN]:
         title = ngettext(

@@ -12,7 +12,7 @@ from kvops.people.signin import person_of
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show every environment, what waits for the person, what runs, and what is wrong."""
+    """Show every environment, the person's waiting requests, the running work and the alarms."""
     person = person_of(request)
     shown = overview_status.columns()
     context = {
@@ -29,7 +29,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest) -> HttpResponse:
-    """The work under way; when nothing is, the whole page is loaded again."""
+    """Show the work under way. If there is none, load the whole page again."""
     running = overview_status.running()
     response = render(request, "overview/index.html#live", {"running": running})
     if not running:
