@@ -12,11 +12,11 @@ from kvops.refusals import Refused
 
 
 class SetupRefused(Refused):
-    """The people cannot be set up this way; the message says why."""
+    """The people cannot be set up this way; the message gives the reason."""
 
 
 def fold(email: str) -> str:
-    """The form in which addresses are compared: trimmed, in lower case. Raises SetupRefused for what is no address."""
+    """The form in which addresses are compared: trimmed, in lower case. Raises SetupRefused for other text."""
     folded = email.strip().lower()
     try:
         validate_email(folded)
@@ -26,7 +26,7 @@ def fold(email: str) -> str:
 
 
 def set_up(*, operator: str, reviewer: str, auditors: list[str], actor: log.Actor) -> list[User]:
-    """The first people: one operator and one reviewer, two persons, and any auditors.
+    """Add the first people: one operator and one reviewer, two persons, and any auditors.
 
     Works only while no reviewer was ever granted. Raises SetupRefused.
     """
@@ -41,7 +41,7 @@ def set_up(*, operator: str, reviewer: str, auditors: list[str], actor: log.Acto
 
 
 def add(email: str, role: Role, *, actor: log.Actor, name: str = "") -> User:
-    """The person with that address, their login and the role, inside the caller's transaction; what exists is kept."""
+    """Add the person, their login and the role, inside the caller's transaction. Existing rows are kept."""
     log.insist()
     email = fold(email)
     person, created = Person.objects.get_or_create(email=email, defaults={"name": name or email.split("@")[0]})
@@ -62,7 +62,7 @@ def add(email: str, role: Role, *, actor: log.Actor, name: str = "") -> User:
 
 
 def revoke(person: Person, role: Role, *, actor: log.Actor) -> None:
-    """Take a role away; it counts at once. Raises SetupRefused when the person does not hold it."""
+    """Revoke a role, effective at once. Raises SetupRefused if the person does not hold it."""
     with log.transaction():
         changed = person.grants.filter(role=role, revoked_at__isnull=True).update(
             revoked_at=Now(), revoked_by=actor.text

@@ -17,14 +17,14 @@ from kvops.models import Person, User
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
-    """allauth's decisions, made ours."""
+    """Our answers to the questions allauth asks."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Nobody: people are added by `setup_people` or by an approved request."""
+        """Never: people are added by `setup_people` or by an approved request."""
         return False
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> Any:
-        """Record who signed in, and in which language they read."""
+        """Record the sign-in, and store the language the person reads."""
         with log.transaction():
             Person.objects.filter(pk=user.person_id).update(language=get_language() or "")
             log.record(
@@ -50,10 +50,10 @@ def person_of(request: HttpRequest) -> Person:
 
 
 def insist_fresh(request: HttpRequest) -> None:
-    """Let pass only a login whose own password was typed again within `timing.REAUTHENTICATE` seconds.
+    """Insist on a login that typed its own password again within `timing.REAUTHENTICATE` seconds.
 
-    Raises ReauthenticationRequired, upon which allauth asks for the password and repeats the request, and
-    PermissionDenied for a login that has no password: allauth itself would let that one pass.
+    Raises ReauthenticationRequired, upon which allauth asks for the password and repeats the request. Raises
+    PermissionDenied for a login without a password, which allauth itself would accept.
     """
     user = request.user
     if not (isinstance(user, User) and user.is_active and user.has_usable_password()):
