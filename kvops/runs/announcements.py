@@ -13,15 +13,15 @@ from kvops.wording import say, translated
 
 
 def run_finished(run: Run) -> None:
-    """A destructive run ended well, or a long one that a person started and does not look at any more."""
+    """Announce the end of a destructive run, or of a long run whose starter has probably left the page."""
     if run.approval is not None or -clock.seconds_until(run.created_at) > timing.WATCHED:
         _tell_of(run, NotificationEvent.RUN_FINISHED, _("Finished: %(kind)s %(what)s"), ())
 
 
 def run_failed(run: Run, sentence: str) -> None:
-    """A run failed: told to whoever started it; when it is destructive, or nobody looks, to every operator besides.
+    """Announce a failed run to its starter and, if it is destructive or started by a schedule, to every operator.
 
-    A copy that was not made is everybody's business.
+    A failed backup is announced to every operator, too.
     """
     if not run.foreground:
         backup = run.kind in {Run.Kind.BACKUP, Run.Kind.MASTERS}
@@ -34,7 +34,7 @@ def _tell_of(run: Run, event: NotificationEvent, title: str | Promise, roles: Se
     outbox.post(
         event,
         subject=f"run:{run.pk}",
-        # A run that is resumed can end once more.
+        # A resumed run can end again.
         occasion=str(run.epoch),
         environment=run.environment,
         title=say(title, kind=Run.Kind(run.kind).label, what=run.label),

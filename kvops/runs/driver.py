@@ -33,11 +33,11 @@ from kvops.wording import say
 logger = logging.getLogger(__name__)
 
 MAX_STARTS = 5
-"""Starts without getting any further before a run fails: the only defence against work that kills its worker."""
+"""Starts without progress before a run fails. The only protection against work that kills its worker."""
 
 
 MAX_TRIES = 20
-"""Answers in a row that blame the server, or none at all, before a run fails: well over an hour of an incident."""
+"""Attempts in a row with a server error or no answer before a run fails. With their waits, well over an hour."""
 
 WAITS_FOR_TOMORROW = gettext_noop("Today's quota of the free plan is used up. The run continues after 00:00 UTC.")
 
@@ -62,9 +62,9 @@ def create(
     foreground: bool = False,
     total: int | None = None,
 ) -> Run:
-    """A new run and its doorbell, inside the caller's `audit.log.transaction()`.
+    """Create a run and its wake-up task, inside the caller's `audit.log.transaction()`.
 
-    Raises AlreadyOpen when the subject has an open run of this kind.
+    Raises AlreadyOpen if the subject has an open run of this kind.
     """
     log.insist()
     if Run.objects.open().filter(kind=kind, subject=subject).exists():
@@ -94,7 +94,7 @@ def create(
 
 
 def drive(run_id: int, *, foreground: bool = False) -> None:
-    """Work on a run for one step and commit what follows. A run that is held, waiting or over is left alone."""
+    """Work on a run for one step and commit the next state. A run that is held, waiting or over is left alone."""
     lease = take(run_id, foreground=foreground)
     if lease is None:
         logger.info("Run %s is not due; the doorbell is ignored.", run_id)
@@ -114,13 +114,13 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
 
 
 def _pause_or_fail(lease: Lease, error: Exception) -> None:
-    """What may pass is tried again, a limited number of times; anything else fails the run with its reason."""
+    """Retry errors that may pass, a limited number of times; any other error fails the run with its reason."""
     match error:
         case RunError(code=code):
             fail(lease, code, str(error))
         case Exception() if isinstance(error, AWAY):
             logger.warning("Run %s: the database failed: %s", lease.run.pk, error)
-            # When there is no new connection either, the lease runs out, and another worker goes on.
+            # If no new connection can be made either, the lease runs out, and another worker continues.
             if not connection.is_usable():
                 connection.close()
             _try_later(lease, TryLater("The database failed."))
@@ -137,7 +137,7 @@ def _pause_or_fail(lease: Lease, error: Exception) -> None:
 
 
 def _try_later(lease: Lease, error: Exception) -> None:
-    """Wait ever longer, and as long as the answer asked for."""
+    """Wait ever longer, and at least as long as the answer asked for."""
     tries = lease.run.tries + 1
     if tries > MAX_TRIES:
         fail(lease, "gave_up", f"Tried {MAX_TRIES} times without getting any further. {error}")
@@ -158,20 +158,20 @@ def _step(lease: Lease) -> None:
         with lease.checkpoint(then):
             pass
     elif then is not None:
-        # What a step got done it has committed; that it ended is no step forward, nor a start in vain.
+        # The step has committed its own progress. Its end is neither progress nor a start without progress.
         with lease.checkpoint(then, no_further=True, starts=max(0, lease.run.starts - 1)):
             pass
 
 
 def _transient(error: Exception) -> bool:
-    """Whether the same call may succeed later: no answer, or an answer that blames the server."""
+    """Whether the same call may succeed later: no answer, or a server error."""
     if isinstance(error, ApiError):
         return error.status >= 500 or error.status in {408, 429}
     return isinstance(error, TryLater | TransportError)
 
 
 def _pause(lease: Lease, wait: float, note: str, *, tries: int) -> None:
-    """End the step and wait. Nobody died, so it is not one of the counted starts."""
+    """End the step and wait. No worker died, so the start is not counted."""
     try:
         with log.transaction():
             lease.renew(note=note, starts=max(0, lease.run.starts - 1), tries=tries)
@@ -183,7 +183,7 @@ def _pause(lease: Lease, wait: float, note: str, *, tries: int) -> None:
 
 
 def fail(lease: Lease, code: str, sentence: str) -> None:
-    """End the run as failed, in the transaction at hand."""
+    """End the run as failed, in the current transaction."""
     close_failed(lease, Run.State.FAILED, Action.RUN_FAILED, code, sentence[:1000])
 
 
@@ -204,7 +204,7 @@ def drive_to_the_end(run: Run) -> Iterator[Run]:
 
 
 def request_stop(run: Run, *, actor: log.Actor) -> None:
-    """Ask a run to stop at its next checkpoint; one that nobody works on is stopped at once."""
+    """Ask a run to stop at its next checkpoint. A run without a worker stops at once."""
     with log.transaction():
         asked = Run.objects.filter(pk=run.pk, state__in=Run.OPEN, stop_requested_by="").update(
             stop_requested_by=actor.text, wake_at=None, updated_at=Now()
@@ -217,19 +217,19 @@ def request_stop(run: Run, *, actor: log.Actor) -> None:
 
 
 def insist_not_approver(run: Run, actor: log.Actor) -> None:
-    """Raise NotResumable when the actor approved what the run does: another person lets it go on, as at its start."""
+    """Raise NotResumable if the actor approved the run's action: as at its start, another person must resume it."""
     if actor.id is not None and run.approval is not None and run.approval.approver_id == actor.id:
         raise NotResumable(_("You approved this; another person must do it."))
 
 
 def insist_not_stopped(run: Run) -> None:
-    """Raise NotResumable when the run carries an approval and its environment is stopped, or nothing may change."""
+    """Raise NotResumable if the run has an approval and its environment is stopped or the product is read-only."""
     if run.approval_id is not None and (why := rollback.why_read_only() or emergency.why_stopped(run.environment)):
         raise NotResumable(why)
 
 
 def _insist_not_of_before(run: Run) -> None:
-    """A run with an approval that was under way when the database was restored only ends what it sent."""
+    """A run with an approval that was open when the database was restored may only settle its sent names."""
     now = Run.objects.get(pk=run.pk)
     if now.error_code == rollback.CODE and now.approval_id is not None and not now.cursor.get("ending"):
         raise NotResumable(now.error)
@@ -242,7 +242,7 @@ def resume(run: Run, *, actor: log.Actor) -> None:
 
 
 def go_on(run: Run, *, actor: log.Actor) -> None:
-    """As `resume`, inside the caller's `audit.log.transaction()`, whose other effects fall with it."""
+    """As `resume`, inside the caller's `audit.log.transaction()`, so that its other changes roll back with it."""
     log.insist()
     insist_not_approver(run, actor)
     insist_not_stopped(run)

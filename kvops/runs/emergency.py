@@ -17,20 +17,20 @@ from kvops.runs.outcomes import Stopped
 from kvops.wording import english, say
 
 CODE = "emergency_stop"
-"""The error code of a run that such a stop ended; it goes on after the release, when a person resumes it."""
+"""The error code of a run that an emergency stop ended. After the release, a person can resume it."""
 
 
 class StopRefused(Refused):
-    """The stop cannot be pressed this way; the message says why."""
+    """The stop cannot be pressed this way; the message gives the reason."""
 
 
 def stop_in_force(environment: Environment) -> EmergencyStop | None:
-    """The stop of an environment, None when there is none."""
+    """The stop in force in an environment; None if there is none."""
     return EmergencyStop.objects.in_force().select_related("by").filter(environment=environment).first()
 
 
 def why_stopped(environment: Environment | None) -> str:
-    """One sentence that says that the environment is stopped, by whom and why; empty when it is not."""
+    """One sentence that says who stopped the environment and why; empty if it is not stopped."""
     stop = stop_in_force(environment) if environment else None
     if stop is None or environment is None:
         return ""
@@ -43,13 +43,13 @@ def why_stopped(environment: Environment | None) -> str:
 
 
 def insist_none(environment: Environment) -> None:
-    """Raise leases.Stopped, which ends the run at hand until it is resumed, when the environment is stopped."""
+    """Raise runs.lease.Stopped, which ends the current run until it is resumed, if the environment is stopped."""
     if sentence := why_stopped(environment):
         raise Stopped(CODE, english(sentence).strip())
 
 
 def hold(environment: Environment) -> None:
-    """As `insist_none`, and nobody presses before the open transaction ends: call it where an intent is committed."""
+    """As `insist_none`, and no stop begins before the open transaction ends. Call it to commit an intent."""
     log.insist()
     lock(environment)
     insist_none(environment)
@@ -77,7 +77,7 @@ def press(environment: Environment, *, by: Person, reason: str = "") -> Emergenc
 
 
 def _wake(environment: Environment) -> None:
-    """Ring for runs that rest; not within the stop, because a worker that holds a run waits for its lock."""
+    """Queue tasks for idle runs, in a transaction of its own: a worker that holds a run waits for the stop's lock."""
     with log.transaction():
         resting = Run.objects.open().filter(environment=environment, approval__isnull=False, owner="")
         for pk in resting.values_list("pk", flat=True):
@@ -86,5 +86,5 @@ def _wake(environment: Environment) -> None:
 
 
 def lock(environment: Environment) -> None:
-    """Hold the environment's row until the open transaction ends: nobody presses, and rows may still refer to it."""
+    """Lock the environment's row until the open transaction ends, against a stop. Rows may still refer to it."""
     Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)

@@ -8,7 +8,7 @@ from kvops.models.runs import RunQuerySet
 
 
 class RunFilter(forms.Form):
-    """Which runs to show; every field may be empty."""
+    """The filters for runs; every field may be empty."""
 
     state = forms.ChoiceField(label=_("State"), required=False, choices=[("", _("All states")), *Run.State.choices])
     kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("All kinds")), *Run.Kind.choices])
@@ -22,7 +22,7 @@ class RunFilter(forms.Form):
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     def runs(self) -> RunQuerySet:
-        """The runs the filters let through, newest first, on after the position; none while a filter is wrong."""
+        """The runs that match the filters, newest first, after the position. If a filter is invalid, no runs."""
         if not self.is_valid():
             return Run.objects.none()
         chosen = dict(self.cleaned_data)

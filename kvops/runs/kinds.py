@@ -7,7 +7,7 @@ from kvops.models import Run
 
 @dataclass(frozen=True)
 class RunKind:
-    """Who does the work of a kind of run, and who is told in the transaction that finishes or resumes it."""
+    """The handler of a kind of run, and the functions called in the transaction that finishes or resumes it."""
 
     handler: str
     finished: tuple[str, ...] = ()
@@ -44,4 +44,4 @@ KINDS: dict[str, RunKind] = {
         resumed="backups.investigations.requests.insist_current",
     ),
 }
-"""Kind -> functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+"""Kind -> functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""

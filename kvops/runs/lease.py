@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunProgress(TypedDict, total=False):
-    """What a checkpoint may save of a run."""
+    """The fields of a run that a checkpoint may save."""
 
     cursor: Mapping[str, object]
     done: int
@@ -45,7 +45,7 @@ class RunProgress(TypedDict, total=False):
 
 
 def worker_name() -> str:
-    """The process at hand, as the owner of a lease."""
+    """The current process, as the owner of a lease."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -58,7 +58,7 @@ class Lease:
     """The right to work on a run, until the trust deadline. Every write proves it by the epoch."""
 
     def __init__(self, run: Run, *, foreground: bool, asked_at: float) -> None:
-        """`asked_at`: when the lease was asked for, by `time.monotonic()`."""
+        """`asked_at` is the time when the lease was requested, by `time.monotonic()`."""
         self.run = run
         self.epoch = run.epoch
         self.foreground = foreground
@@ -69,7 +69,7 @@ class Lease:
 
     @property
     def actor(self) -> log.Actor:
-        """Who the run works for, in the audit log."""
+        """The actor of the run's audit entries."""
         person = self.run.started_by
         return log.Actor(person.pk if person else None, self.run.actor)
 
@@ -79,26 +79,26 @@ class Lease:
         return time.monotonic() >= self._step_until
 
     def insist(self) -> None:
-        """Raise LeaseLost when the trust deadline has passed."""
+        """Raise LeaseLost if the trust deadline has passed."""
         if time.monotonic() >= self._trusted_until:
             raise LeaseLost(f"Run {self.run.pk}: the lease is too old to be trusted.")
 
     @contextmanager
     def fence(self) -> Iterator[None]:
-        """Change something outside in this block and nowhere else, in the main thread. Raises LeaseLost.
+        """Make a change outside the database, only in this block and in the main thread. Raises LeaseLost.
 
-        What begins before the trust deadline must be over one longest request after it. A process that is paused in
-        this block cannot be told so; when it wakes later than that, the kernel ends it before it does anything more.
-        Its run is then taken over like that of any worker that died.
+        A change that begins before the trust deadline must be over one longest request after it. A process that is
+        paused in this block cannot notice the deadline. If it wakes later than that, the kernel ends it before it does
+        anything more. Its run is then taken over like that of any worker that died.
         """
         self.insist()
-        # django-q2 times its tasks with the same clock of the process.
+        # django-q2 times its tasks with the same timer of the process.
         entered, (theirs, interval) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, 0)
         handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
         try:
             self._fenced = True
             self._arm()
-            # Again, now that a pause in front of this line would be noticed.
+            # Check again: from here on the timer ends a process that was paused.
             self.insist()
             yield
         finally:
@@ -114,15 +114,15 @@ class Lease:
         signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
 
     def held(self) -> QuerySet[Run]:
-        """The run's row while the lease is held: none once it was taken over or given back.
+        """The run's row while the lease is held; no row once it was taken over or given back.
 
-        The worker need not know of the latter, when the answer to its commit was lost. By constraint, a run that has an
-        owner is running.
+        If the answer to its commit was lost, the worker does not know that it gave the lease back. By constraint, a run
+        with an owner is running.
         """
         return Run.objects.filter(pk=self.run.pk, epoch=self.epoch).exclude(owner="")
 
     def renew(self, **values: Unpack[RunProgress]) -> None:
-        """Prove and prolong the lease, saving `values` of the run with it. Raises LeaseLost, or stops on request."""
+        """Prove and prolong the lease, and save `values` of the run. Raises LeaseLost, and Stopped on request."""
         asked_at = time.monotonic()
         changed = self.held().update(lease_until=Now() + timedelta(seconds=timing.LEASE), updated_at=Now(), **values)
         if changed != 1:
@@ -136,7 +136,7 @@ class Lease:
             raise Stopped
 
     def keep(self) -> None:
-        """Renew the lease unless that was a moment ago: call between the pieces of long work."""
+        """Renew the lease unless it was renewed a moment ago. Call this between the pieces of long work."""
         if time.monotonic() >= self._trusted_until - timing.TRUST + timing.KEEP:
             self.renew()
 
@@ -146,9 +146,9 @@ class Lease:
     ) -> Iterator[None]:
         """A transaction for the effects of the work so far, with progress (`cursor`, `done`, `total`, `calls`, `note`).
 
-        `then` ends the step in the same transaction: what follows is queued, or the run is finished.
-        `no_further`: its starts and tries do not count anew, because the run is where it was: an intent alone, or that
-        nothing was done, is no step forward. What is rolled back is taken back in `run` and in the trust as well.
+        `then` ends the step in the same transaction: the next step is queued, or the run is finished. `no_further`
+        means that the run made no progress, for example with an intent alone, so its starts and tries are not reset. If
+        the transaction rolls back, `run` and the trust deadline are restored as well.
         """
         before, trusted_until = dict(vars(self.run)), self._trusted_until
         try:
@@ -204,16 +204,16 @@ class Lease:
 
 
 def take(run_id: int, *, foreground: bool = False) -> Lease | None:
-    """The lease of a run that is due and that nobody holds; None when it is held, waiting or over.
+    """The lease of a run that is due and free; None if the run is held, waiting or over.
 
-    A lease that ran out is taken over only after the longest request its owner could still have under way.
+    An expired lease is taken over only after the longest request that its owner could still have under way.
     """
     free = Q(owner="") | Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT))
     due = Q(wake_at__isnull=True) | Q(wake_at__lte=Now())
     asked_at = time.monotonic()
     with log.transaction():
         before = (
-            # Who holds the row works on the run, or changes it and rings again.
+            # A process that locks the row works on the run, or changes it and queues another wake-up task.
             Run.objects.select_for_update(skip_locked=True)
             .filter(free, due, pk=run_id, state__in=Run.OPEN, foreground=foreground)
             .first()
@@ -243,7 +243,7 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
 
 
 def close_failed(lease: Lease, state: Run.State, action: Action, code: str, sentence: str) -> None:
-    """End a run that failed or was stopped, giving the lease back; a lease that was lost changes nothing."""
+    """End a run that failed or was stopped, and give the lease back. With a lost lease, change nothing."""
     with log.transaction():
         changed = lease.held().update(
             state=state,

@@ -15,7 +15,7 @@ class RunError(Exception):
 
 
 class TryLater(Exception):
-    """Something outside does not answer; the run waits and tries again, a limited number of times."""
+    """An outside service does not answer; the run waits and tries again, a limited number of times."""
 
 
 class LeaseLost(Exception):
@@ -23,7 +23,7 @@ class LeaseLost(Exception):
 
 
 class Stopped(Exception):
-    """A person asked the run, or everything in its environment, to stop; with a code and a sentence for the latter."""
+    """A person asked the run, or everything in its environment, to stop. The latter has a code and a sentence."""
 
     def __init__(self, code: str = "", sentence: str = "") -> None:
         super().__init__(sentence)
@@ -32,7 +32,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Again:
-    """Go on in another step, after `wait` seconds."""
+    """Continue in another step, after `wait` seconds."""
 
     wait: float = 0.0
     note: str = ""

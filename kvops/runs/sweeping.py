@@ -17,9 +17,9 @@ from kvops.runs.lease import take
 
 
 def wake_due() -> int:
-    """Queue every run that is due and has no live owner; how many. `sweep` calls it every few seconds.
+    """Queue every run that is due and has no live owner. Return their number. `sweep` calls it every few seconds.
 
-    Covers waits that are over, leases that ran out, and doorbells that got lost.
+    Covers waits that are over, expired leases, and lost wake-up tasks.
     """
     silent = Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK)
     due = (
@@ -41,7 +41,7 @@ def wake_due() -> int:
 
 
 def close_abandoned() -> int:
-    """Fail the foreground runs whose command is gone, so that they block nothing; how many. `sweep` calls it."""
+    """Fail foreground runs whose command is gone, so that they block nothing. Return their number. `sweep` calls it."""
     silent = Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + timing.REQUEST_TIMEOUT)
     gone = Q(lease_until__lt=Now() - timedelta(seconds=timing.REQUEST_TIMEOUT)) | (
         Q(owner="", updated_at__lt=silent) & (Q(wake_at__isnull=True) | Q(wake_at__lt=silent))

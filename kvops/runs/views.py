@@ -1,4 +1,4 @@
-"""Runs: finished and present work, with stop and another try."""
+"""Runs: finished and present work, with stop and resume."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
@@ -24,7 +24,7 @@ PAGE = 50
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """List runs, newest first, filtered and paged by the address."""
+    """List runs, newest first; filters and page come from the address."""
     form = RunFilter(request.GET)
     found = list(form.runs()[: PAGE + 1])
     context = {
@@ -55,7 +55,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the run's page that moves; when the run is over, the whole page is loaded again."""
+    """Show the moving part of the run's page. If the run is over, load the whole page again."""
     run = _run(pk)
     response = render(request, "runs/detail.html#live", {"run": run})
     if not run.is_open:
