@@ -1,8 +1,8 @@
-"""When a cron expression is due, and the expression in words.
+"""The due times of a cron expression, and the expression in words.
 
 Due times are wall-clock times of the schedule's zone. A time that does not exist, because clocks are put forward, is
-due at that moment. One that exists twice, because clocks are put back, is due the first time. So each due time is due
-exactly once, and in order.
+due at that moment. A time that exists twice, because clocks are put back, is due the first time. So each due time is
+due exactly once, and in order.
 """
 
 import re
@@ -18,13 +18,13 @@ from kvops.wording import say
 
 _NAMES = "mon tue wed thu fri sat sun jan feb mar apr may jun jul aug sep oct nov dec".replace(" ", "|")
 _FIELD = re.compile(rf"(?:[0-9*/,-]|{_NAMES})+", re.IGNORECASE)
-"""Cron as every cron knows it: croniter also takes seconds, chance and the second Monday, which no words here say."""
+"""The syntax of every cron. croniter also takes seconds, random values and second Mondays; `words` cannot say them."""
 _MOST_TIMES = 6
 _ALL = ["*"]
 
 
 class NotCron(Exception):
-    """The expression or the zone cannot be used; the message says what it takes."""
+    """The expression or the zone cannot be used; the message gives the valid form."""
 
 
 def insist_cron(expression: str, zone: str) -> None:
@@ -48,18 +48,18 @@ def following(expression: str, zone: str, after: datetime) -> datetime:
     where = ZoneInfo(zone)
     walls = croniter(expression, after.astimezone(where).replace(tzinfo=None))
     while (moment := _moment(walls.get_next(datetime), where)) <= after:
-        pass  # a wall time that was due the first time it existed
+        pass  # a wall-clock time that was due when it first occurred
     return moment
 
 
 def times(expression: str, zone: str, after: datetime) -> Iterator[datetime]:
-    """The due times after a moment, without end."""
+    """The endless due times after a moment."""
     while True:
         yield (after := following(expression, zone, after))
 
 
 def _moment(wall: datetime, zone: ZoneInfo) -> datetime:
-    """When a clock on the wall shows this for the first time; or the moment it is put forward past it."""
+    """The first moment with this wall-clock time. If clocks skip it, the moment they are put forward."""
     moment = wall.replace(tzinfo=zone).astimezone(UTC)
     if moment.astimezone(zone).replace(tzinfo=None) == wall:
         return moment
@@ -73,7 +73,7 @@ def _moment(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def words(expression: str) -> str:
-    """The expression in the reader's language; itself when it is too odd for words."""
+    """The expression in the reader's language; unchanged if it has no form in words."""
     minutes, hours, days, months, weekdays = croniter.expand(expression)[0]
     on, often = _days(days, months, weekdays), _often(minutes, hours)
     when = often or _at(minutes, hours)
@@ -85,7 +85,7 @@ def words(expression: str) -> str:
 
 
 def _often(minutes: Sequence[int | str], hours: Sequence[int | str]) -> str:
-    """What repeats within a day; empty when it does not, or not evenly."""
+    """The repetition within a day; empty if there is none, or it is uneven."""
     if minutes == hours == _ALL:
         return _("every minute")
     if minutes == _ALL:
@@ -101,14 +101,14 @@ def _often(minutes: Sequence[int | str], hours: Sequence[int | str]) -> str:
 
 
 def _at(minutes: Sequence[int | str], hours: Sequence[int | str]) -> str:
-    """The times of a day; empty when there are too many to read."""
+    """The times of a day; empty if there are too many to read."""
     if minutes == _ALL or len(minutes) * len(hours) > _MOST_TIMES:
         return ""
     return _("at %(times)s") % {"times": _list(f"{hour:02}:{minute:02}" for hour in hours for minute in minutes)}
 
 
 def _step(values: Sequence[int | str], every: int) -> int:
-    """N when the values are 0, N, 2N … up to the end of the field; 0 when they are not."""
+    """N if the values are 0, N, 2N … up to the end of the field; 0 otherwise."""
     if len(values) < 2:
         return 0
     numbers = [int(value) for value in values]
@@ -123,7 +123,7 @@ def _days(days: Sequence[int | str], months: Sequence[int | str], weekdays: Sequ
     if weekdays != _ALL:
         names = [WEEKDAYS[(int(day) - 1) % 7] for day in weekdays]
         parts.append(_("on %(weekdays)s") % {"weekdays": _list(names)})
-    # Cron's own rule: with both, either is enough.
+    # Cron's own rule: if both are given, either is enough.
     text = _(" or ").join(parts)
     if months != _ALL:
         in_ = _("in %(months)s") % {"months": _list(MONTHS[int(month)] for month in months)}

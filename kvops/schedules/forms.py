@@ -10,7 +10,7 @@ from kvops.models import Firing, Schedule
 
 
 class FiringFilter(forms.Form):
-    """Which firings of a schedule to show."""
+    """The filter for firings of a schedule."""
 
     outcome = forms.ChoiceField(
         label=_("Outcome"), required=False, choices=[("", _("All outcomes")), *Firing.Outcome.choices]
@@ -18,7 +18,7 @@ class FiringFilter(forms.Form):
     after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     def firings(self, schedule: Schedule) -> QuerySet[Firing]:
-        """The firings the filter lets through, newest first, on after the position; none while it is wrong."""
+        """The firings that match the filter, newest first, after the position. If the filter is invalid, no firings."""
         found = schedule.firings.prefetch_related("runs").order_by("-pk")
         if not self.is_valid():
             return found.none()
@@ -28,7 +28,7 @@ class FiringFilter(forms.Form):
 
 
 class ChangeForm(forms.Form):
-    """When it is due."""
+    """The due times."""
 
     expression = forms.CharField(
         label=_("Due times, as a cron expression"),
@@ -41,6 +41,6 @@ class ChangeForm(forms.Form):
 
 
 class PauseForm(forms.Form):
-    """Why it is paused."""
+    """The reason for the pause."""
 
     reason = forms.CharField(label=_("Reason for the pause"), max_length=500, widget=forms.Textarea(attrs={"rows": 2}))

@@ -36,15 +36,15 @@ logger = logging.getLogger(__name__)
 
 SYSTEM = log.Actor.system("schedule")
 COUNTED = 1_000
-"""Missed due times are counted up to here."""
+"""Due times. Missed ones are counted up to this number."""
 
 
 @dataclass(frozen=True)
 class ScheduledJob:
-    """What a schedule starts: `function(environment, actor)` returns a Begun, within the open transaction.
+    """The work of a schedule: `function(environment, actor)` returns a Begun, within the open transaction.
 
-    `expression` says when it is due until a person changes that, in the team's zone. `each`: in every environment,
-    otherwise once for all, and the function is given None.
+    `expression` has the due times in the team's zone, until a person changes them. With `each`, the job has a schedule
+    per environment. Otherwise it has one for all, and the function gets None.
     """
 
     label: str | Promise
@@ -55,7 +55,7 @@ class ScheduledJob:
 
 @dataclass
 class Begun:
-    """The runs that a job made, and sentences about what it could not begin."""
+    """The runs that a job created, and sentences about the work it could not begin."""
 
     runs: list[Run] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -92,15 +92,15 @@ JOBS: dict[str, ScheduledJob] = {
     ),
     "drill": ScheduledJob(_("Restore drill"), "backups.drills.requests.scheduled", "11 4 1 * *"),
 }
-"""Functions by name, so that the estate need not import what is built on it; a system check resolves each."""
+"""Functions by name, so that `kvops` does not import the apps above it. A system check resolves each name."""
 
 
 class ScheduleRefused(Refused):
-    """The schedule cannot be changed this way; the message says why."""
+    """The schedule cannot be changed this way; the message gives the reason."""
 
 
 def provide() -> None:
-    """A schedule for every job in every environment; those that are there stay as they are."""
+    """Create the missing schedules for every job and environment; existing ones stay as they are."""
     environments = list(Environment.objects.order_by("order"))
     have = set(Schedule.objects.values_list("job", "environment"))
     wanted = [
@@ -125,7 +125,7 @@ def provide() -> None:
 
 
 def fire_due(now: datetime | None = None) -> int:
-    """Start what is due, and set when it is due next; how many. `sweep` calls it; two at once do no harm."""
+    """Start the due schedules and set their next due times. Return their number. Two sweeps at once do no harm."""
     provide()
     at = now or clock.now()
     due = Schedule.objects.filter(next_at__lte=at, paused_at=None, job__in=JOBS).order_by("next_at")
@@ -133,7 +133,7 @@ def fire_due(now: datetime | None = None) -> int:
 
 
 def fire(pk: int, now: datetime) -> bool:
-    """Start the work of one schedule, if it is due and nobody else is at it; whether that was so."""
+    """Start the work of one schedule. Return False if it is not due, or another process has started it."""
     try:
         with log.transaction():
             schedule, firing = _take(pk, now)
@@ -156,7 +156,7 @@ def fire(pk: int, now: datetime) -> bool:
 
 
 def _take(pk: int, now: datetime) -> tuple[Schedule, Firing | None]:
-    """The schedule, held, and the newest due time that has come, taken; None when nothing is due any more."""
+    """The schedule, locked, and a firing for its newest due time; None if it is no longer due."""
     schedule = Schedule.objects.select_for_update(of=("self",)).select_related("environment").get(pk=pk)
     if schedule.paused_at is not None or schedule.next_at > now:
         return schedule, None
@@ -176,7 +176,7 @@ def _take(pk: int, now: datetime) -> tuple[Schedule, Firing | None]:
 
 
 def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> None:
-    """Write what the due time came to, and tell what a person must know."""
+    """Write the outcome of the due time, and announce late and refused starts."""
     reason = " ".join(map(english, begun.refused))[:1000]
     if begun.runs:
         outcome, action = Firing.Outcome.STARTED, Action.SCHEDULE_FIRED
@@ -203,7 +203,7 @@ def _settle(schedule: Schedule, firing: Firing, begun: Begun, now: datetime) -> 
 
 
 def _missed(firing: Firing, now: datetime) -> list[str]:
-    """What passed while nobody looked, as sentences."""
+    """The late start and the missed due times, as sentences."""
     caught_up = say(
         _("Due at %(due)s, started at %(now)s: until then the sweep did not run, or the database did not answer."),
         due=moment(firing.due_at),
@@ -232,12 +232,12 @@ def _tell(event: NotificationEvent, firing: Firing, title: str, lines: Sequence[
 
 
 def job_label(job: str) -> str | Promise:
-    """What a job is called; a job that this version does not know by its name."""
+    """The name of a job; a job unknown to this version is shown as stored."""
     return JOBS[job].label if job in JOBS else job
 
 
 def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> None:
-    """Set when it is due, from now on. Raises ScheduleRefused."""
+    """Set new due times, from now on. Raises ScheduleRefused."""
     expression = " ".join(expression.split())
     try:
         cron.insist_cron(expression, zone)
@@ -252,7 +252,7 @@ def change(schedule: Schedule, *, expression: str, zone: str, by: Person) -> Non
 
 
 def pause(schedule: Schedule, *, reason: str, by: Person) -> None:
-    """Let nothing be due until the pause ends. Raises ScheduleRefused."""
+    """Pause the schedule: it is not due until the pause ends. Raises ScheduleRefused."""
     reason = reason.strip()[:500]
     if not reason:
         raise ScheduleRefused(_("Give the reason for the pause."))
@@ -265,7 +265,7 @@ def pause(schedule: Schedule, *, reason: str, by: Person) -> None:
 
 
 def unpause(schedule: Schedule, *, by: Person) -> None:
-    """End the pause: what was due meanwhile was not missed. Raises ScheduleRefused."""
+    """End the pause; due times within the pause do not count as missed. Raises ScheduleRefused."""
     with log.transaction():
         mine = _held(schedule, by)
         if mine.paused_at is None:
@@ -276,7 +276,7 @@ def unpause(schedule: Schedule, *, by: Person) -> None:
 
 
 def _held(schedule: Schedule, by: Person) -> Schedule:
-    """The schedule as it is now, held until the open transaction ends: the sweep starts before or after."""
+    """The current schedule, locked until the open transaction ends, so that the sweep starts it before or after."""
     if not by.holds(Role.OPERATOR):
         raise ScheduleRefused(_("Only an operator can do this."))
     return Schedule.objects.select_for_update(of=("self",)).select_related("environment").get(pk=schedule.pk)

@@ -15,14 +15,15 @@ from kvops.models import Environment, Firing, Run, Schedule
 from kvops.schedules import cron, jobs as schedule_jobs
 
 SHOWN = 3
-"""How many due times are shown beforehand."""
+"""Due times. A page shows this many future ones."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A schedule as it stands.
+    """A schedule and its punctuality.
 
-    `late`: the newest due time did not succeed, or passed without a start; `overdue`: nor did the one before.
+    `late`: the newest due time did not succeed, or passed without a start. `overdue`: the one before did not succeed
+    either.
     """
 
     schedule: Schedule
@@ -33,22 +34,22 @@ class Standing:
 
     @property
     def look(self) -> str:
-        """The name of its state among those that the pages show."""
+        """The name of the state in `templatetags.states.LOOKS`."""
         return f"schedule_{self.state}"
 
     @property
     def label(self) -> str:
-        """What is started."""
+        """The name of the work."""
         return str(schedule_jobs.job_label(self.schedule.job))
 
     @property
     def words(self) -> str:
-        """When, in the reader's language."""
+        """The due times, in the reader's language."""
         return cron.words(self.schedule.expression)
 
 
 def punctuality_of(found: Iterable[Schedule]) -> Iterator[Standing]:
-    """How these schedules stand, by the database's clock."""
+    """The punctuality of these schedules, by the database's clock."""
     now = clock.now()
     for schedule in found:
         times = [schedule.next_at]
@@ -60,7 +61,7 @@ def punctuality_of(found: Iterable[Schedule]) -> Iterator[Standing]:
 
 
 def all_() -> list[tuple[Environment | None, list[Standing]]]:
-    """Every schedule this version knows, by environment in the order of clean-up; those for all come first."""
+    """Every schedule that this version knows, by environment in the order of clean-up; those for all come first."""
     known = Schedule.objects.filter(job__in=schedule_jobs.JOBS).select_related("environment", "paused_by")
     order = {name: place for place, name in enumerate(schedule_jobs.JOBS)}
     found: dict[int | None, tuple[Environment | None, list[Standing]]] = {}
@@ -73,7 +74,7 @@ def all_() -> list[tuple[Environment | None, list[Standing]]]:
 
 
 def good(firings: QuerySet[Firing]) -> QuerySet[Firing]:
-    """Those whose work is done: it was begun, and every run of it succeeded."""
+    """The firings whose work is done: it was begun, and each of its runs succeeded."""
     unfinished = Run.objects.filter(firing=OuterRef("pk")).exclude(state=Run.State.SUCCEEDED)
     return firings.exclude(outcome=Firing.Outcome.REFUSED).exclude(Exists(unfinished))
 
@@ -82,7 +83,7 @@ def _state(schedule: Schedule, newest: list[Firing], succeeded: Firing | None, n
     if schedule.paused_at is not None:
         return "paused"
     if now - schedule.next_at > timedelta(seconds=timing.FIRED_LATE):
-        return "late"  # nobody fires it
+        return "late"  # no sweep fires it
     if not newest:
         return "new"
     if succeeded is not None and succeeded.pk == newest[0].pk:

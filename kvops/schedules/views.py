@@ -1,4 +1,4 @@
-"""Schedules: work that starts by itself, when, whether it did, and the pause."""
+"""Schedules: the work that starts by itself, its due times and their outcomes, and the pause."""
 
 from collections.abc import Callable
 
@@ -30,14 +30,14 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one schedule and each time it was due."""
+    """Show one schedule and each of its due times."""
     return _page(request, _schedule(pk))
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def change(request: HttpRequest, pk: int) -> HttpResponse:
-    """Set when it is due."""
+    """Set the due times."""
     schedule, form, person = _schedule(pk), ChangeForm(request.POST), person_of(request)
     if not form.is_valid():
         return _page(request, schedule, change_form=form, status=422)
@@ -52,7 +52,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def pause(request: HttpRequest, pk: int) -> HttpResponse:
-    """Pause it."""
+    """Pause the schedule."""
     schedule, form, person = _schedule(pk), PauseForm(request.POST), person_of(request)
     if not form.is_valid():
         return _page(request, schedule, pause_form=form, status=422)
