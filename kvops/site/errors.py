@@ -9,7 +9,7 @@ from kvops.models import User
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Show what is not allowed; a change somebody tried without the right is recorded."""
+    """Show that the request is not allowed. A refused change is recorded in the audit log."""
     if request.method == "POST" and isinstance(request.user, User):
         log.refusal(Action.REFUSED, actor=request.user.person.actor, details={"address": request.path[:500]})
     return permission_denied(request, exception)

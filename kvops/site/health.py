@@ -16,7 +16,7 @@ from kvops.wording import english
 @require_safe
 @never_cache
 def healthz(_request: HttpRequest) -> HttpResponse:
-    """Answer that the process is up; touches nothing else."""
+    """Answer that the process is up; reads nothing else."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
@@ -24,10 +24,10 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """Answer 200 when the database answers and has every migration, else 503 with what is missing.
+    """Answer 200 if the database answers and has every migration, else 503 with the reason.
 
-    A worker or a sweep that is not seen is named, and why nothing may be changed, with 200: the pages that say so to
-    people must stay reachable.
+    A missing worker or sweep, and a read-only mode, are named with 200: the pages that explain them must stay
+    reachable.
     """
     try:
         executor = MigrationExecutor(connection)

@@ -10,7 +10,7 @@ from kvops.models import Person, User
 
 @login_not_required
 def set_language(request: HttpRequest) -> HttpResponseBase:
-    """Choose a language: for the browser as Django does, and for the person's mails."""
+    """Set the language: for the browser as Django does, and for the person's mails."""
     chosen = request.POST.get("language", "")
     if request.method == "POST" and isinstance(request.user, User) and check_for_language(chosen):
         Person.objects.filter(pk=request.user.person_id).update(language=chosen)

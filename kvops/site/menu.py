@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.models import Namespace
 
-# The addresses of the main pages are part of the product, so the menu names them as such.
+# The addresses of the main pages are part of the product, so the menu has them as text.
 _PAGES = (
     ("overview", "", "layout-dashboard", _("Overview")),
     ("keys", None, "key-round", _("Keys")),

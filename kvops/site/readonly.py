@@ -1,4 +1,4 @@
-"""While a bucket contradicts the database, every click that would change something is led back with the reason."""
+"""While a bucket contradicts the database, a click that would change data returns to its page with the reason."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ from kvops.wording import english
 
 SAFE = frozenset(
     {
-        # who signs in, and how pages look
+        # language and theme
         "set_language",
         "theme",
-        # what stops
+        # stops
         "environment-stop",
         "run-stop",
-        # what only reads
+        # reads
         "environment-check",
         "key-value",
         "scan",
@@ -39,11 +39,11 @@ SAFE = frozenset(
         "backups:storage_reconcile",
     }
 )
-"""Addresses that may be posted to all the same, beside those of one's own login."""
+"""Views that accept a POST all the same, besides those of the person's own login."""
 
 
 class ReadOnlyMiddleware:
-    """Leads a click that would change something back to its page, with the reason; the record keeps it."""
+    """Redirects a click that would change data to its page, with the reason, and records the refusal."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -53,7 +53,7 @@ class ReadOnlyMiddleware:
         return self._get_response(request)
 
     def process_view(self, request: HttpRequest, _view: object, _args: object, _kwargs: object) -> HttpResponse | None:
-        """Answer in place of the view when it may not be called now."""
+        """Answer in place of the view if the view may not be called now."""
         name = request.resolver_match.view_name if request.resolver_match else ""
         if request.method != "POST" or name in SAFE or name.startswith("account_"):
             return None

@@ -16,7 +16,7 @@ _ONE_YEAR = 365 * 24 * 3600
 @login_not_required
 @require_POST
 def set_theme(request: HttpRequest) -> HttpResponse:
-    """Remember the look in a cookie and go back to the page the switch was on."""
+    """Store the theme in a cookie and return to the page of the switch."""
     theme = request.POST.get("theme", "")
     if theme not in THEMES:
         return HttpResponseBadRequest(_("Choose one of the themes in the menu."))
