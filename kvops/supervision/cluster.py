@@ -1,15 +1,15 @@
-"""Knowing that the cluster works, and restarting it when it stopped.
+"""Supervision of the cluster, with a restart if it stops executing tasks.
 
 Killing an idle worker of django-q2 stops the whole cluster silently (django-q2 issue 23): it held the lock of the
 queue. All workers read that queue, so its replacement waits too. Killing its monitor makes it forget every result. So
 `worker` restarts the cluster, after the steps under way, in two cases. One of its processes is gone, which is noticed
-within 2 seconds. Or a canary is on its way, no step is under way, and nothing has come back for 35 seconds, measured
-by the database's clock. The process that sends the canary also checks for it, so a canary that was never sent raises
-no alarm.
+within 2 seconds. Or a canary is on its way, no step is under way, and nothing has come back for 35 seconds, measured by
+the database's clock. The process that sends the canary also checks for it, so a canary that was never sent raises no
+alarm.
 
-A worker process ends by itself after 200 tasks (`recycle`) or above 600 MB (`max_rss`). It reports that through a
-pipe as its last act, and is replaced and not missed. `worker` also does the rounds of a sweep that has not been seen
-for 35 seconds, also while steps end. If `worker` itself is killed, the kernel tells its cluster, which ends its
+A worker process ends by itself after 200 tasks (`recycle`) or above 600 MB (`max_rss`). It reports that through a pipe
+as its last act, so it is replaced and not counted as lost. `worker` also does the rounds of a sweep that has not been
+seen for 35 seconds, also while steps end. If `worker` itself is killed, the kernel tells its cluster, which ends its
 steps. Remains of a cluster that was damaged before are ended by systemd or Docker with the service.
 """
 
@@ -43,32 +43,32 @@ logger = logging.getLogger(__name__)
 
 CANARY = "kvops.tasks.canary"
 PATIENCE = timing.PART + timing.REQUEST_TIMEOUT
-"""The longest a step may last, in seconds: within it every step has ended."""
+"""Seconds. The longest duration of a step: within it every step has ended."""
 GRACE = min(2 * timing.STEP, 5.0)
-"""How long a cluster that works on nothing may take to end."""
+"""Seconds. The longest time an idle cluster may take to end."""
 _ENDED = "KVOPS_ENDED_TO"
-"""Where the workers of a cluster find the number of the pipe into which each writes its own number as it ends."""
+"""Environment variable: the file descriptor of the pipe into which each worker writes its own pid as it ends."""
 _PR_SET_PDEATHSIG = 1
 
 
 def send_canary() -> None:
-    """Send a canary through the cluster, in place of the one that may still wait: there is never more than one."""
+    """Send a canary through the cluster. It replaces a waiting canary, so there is never more than one."""
     with transaction.atomic():
-        # First, because the lock on this row lets one sender at a time through.
+        # First, because the lock on this row admits one sender at a time.
         beat("canary_sent")
         queue.withdraw_tasks(CANARY)
         queue.enqueue(CANARY, 0)
 
 
 def canary_waits_since() -> datetime | None:
-    """When the canary was sent, None when it, or any task since, came back."""
+    """The time when the canary was sent; None if it, or any task since, came back."""
     beats = dict(Heartbeat.objects.filter(name__in=["canary", "canary_sent"]).values_list("name", "at"))
     sent, back = beats.get("canary_sent"), beats.get("canary")
     return None if sent is None or (back is not None and back >= sent) else sent
 
 
 class Cluster:
-    """One qcluster as a child process in its own group, so that it can be ended with everything it forked."""
+    """One qcluster as a child process in its own process group, so that all its forked processes can be ended."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,11 +80,11 @@ class Cluster:
         self._up = False
 
     def start(self) -> None:
-        """Start it; its first canary is sent by the first `trouble()`."""
+        """Start the cluster. The first `trouble()` sends its first canary."""
         self._probed = self._doubted = self._up = False
         self._ended = set()
         told, tell = os.pipe()
-        # A worker that cannot say so ends all the same, and its cluster is restarted.
+        # Non-blocking: a worker that cannot report its end must end all the same. The cluster is then restarted.
         for end in (told, tell):
             os.set_blocking(end, False)
         self._told = FileIO(told)
@@ -93,20 +93,20 @@ class Cluster:
             start_new_session=True,
             env=os.environ | env.WORKER | {_ENDED: str(tell)},
             pass_fds=(tell,),
-            # Safe: `worker` has no threads.
+            # Safe, because `worker` has no threads.
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
         )
         os.close(tell)
 
     def trouble(self) -> str:
-        """Why it must be restarted, in one sentence; empty when it works. Sends the canary when that is due."""
+        """The reason for a restart, in one sentence; empty if the cluster works. Sends the canary if it is due."""
         if self._process is None or self._process.poll() is not None:
             return "The cluster ended by itself."
         before, self._parts = self._parts, _forked_by(self._process.pid)
-        # Only from the first answer on: what runs while it starts comes and goes.
+        # Only after the first answer: short-lived processes come and go while the cluster starts.
         if (lost := len(before - self._parts - self._ends())) and self._up:
             return f"The cluster lost {lost} of its processes."
-        # Before that, no answer counts to what was sent before the loss.
+        # Before the first answer, no answer counts for a canary sent before the loss.
         self._doubted = self._doubted or lost > 0
         if not self._probed:
             send_canary()
@@ -121,28 +121,28 @@ class Cluster:
         return ""
 
     def _ends(self) -> set[int]:
-        """The workers that said that they end; what is gone said so before, so ask who is there first."""
+        """The workers that reported their own end. List the processes first: a worker reports before it is gone."""
         told = self._told.read() if self._told else None
         self._ended |= set(map(int, (told or b"").split()))
         ended, self._ended = self._ended, self._ended & self._parts
         return ended
 
     def _silent(self, waited: float) -> str:
-        # While all workers are in long steps nothing comes back; but every step ends.
+        # While all workers are in long steps no task comes back, but every step ends.
         if waited < timing.CANARY_LATE or (waited < timing.CANARY_LATE + PATIENCE and self._works()):
             return ""
         return f"The cluster executed nothing for {waited:.0f} s."
 
     def _works(self) -> bool:
-        """Whether one of its processes holds the lease of a run."""
+        """Whether one of the cluster's processes holds the lease of a run."""
         host = run_lease.worker_name().rpartition(":")[0]
         owners = [f"{host}:{pid}" for pid in self._parts]
         return Run.objects.filter(state=Run.State.RUNNING, owner__in=owners, lease_until__gt=Now()).exists()
 
     def stop(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Let the steps under way end, then end every process of it, whether it answers or not.
+        """Let the steps under way end, then end every process of the cluster, even if it hangs.
 
-        While it waits for them, up to `PATIENCE`, it calls `meanwhile` about twice a second.
+        While it waits for the steps, up to `PATIENCE`, it calls `meanwhile` about twice a second.
         """
         process = self._process
         if process is None:
@@ -152,7 +152,7 @@ class Cluster:
             # Only the main process: a SIGTERM to the whole group makes django-q2 hang.
             process.terminate()
             self._wait(process, meanwhile)
-        # The group outlives its main process when that lost the others.
+        # If the main process lost the others, the group outlives it.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -167,7 +167,7 @@ class Cluster:
                 process.wait(GRACE / 10)
                 return
             meanwhile()
-            # Without the database no step can commit what it does now, so there is nothing to wait for.
+            # Without the database no step can commit its work, so there is nothing to wait for.
             with suppress(*AWAY):
                 if self._works():
                     idle_since = time.monotonic()
@@ -175,7 +175,7 @@ class Cluster:
 
 
 def _forked_by(pid: int) -> set[int]:
-    """The processes of a qcluster that live: the sentinel and the workers, monitor and pusher below it."""
+    """The live processes of a qcluster: the sentinel and the workers, monitor and pusher below it."""
     with suppress(psutil.NoSuchProcess):
         sentinels = psutil.Process(pid).children()
         return {process.pid for one in sentinels for process in (one, *one.children()) if _lives(process)}
@@ -183,7 +183,7 @@ def _forked_by(pid: int) -> set[int]:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether it is more than a zombie: a sentinel that hangs, too, does not fetch what was killed below it."""
+    """Whether the process is more than a zombie. A hanging sentinel does not reap the processes killed below it."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -192,9 +192,9 @@ def _lives(process: psutil.Process) -> bool:
 
 @receiver(post_spawn)
 def _begin(**_: object) -> None:
-    """In a worker of a cluster before its first task: arrange that `worker` is told when it ends by itself."""
+    """Let a worker of the cluster report its own end to `worker`. Runs before its first task."""
     if tell := os.environ.get(_ENDED):
-        # Not in a process that is killed; and last: multiprocessing hands over the results with -5.
+        # A killed process does not run this. It runs last: multiprocessing hands over the results at -5.
         Finalize(None, _tell, (int(tell),), exitpriority=-10)
 
 
@@ -204,5 +204,5 @@ def _tell(tell: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """In the cluster before it starts: ask the kernel for SIGTERM when `worker` dies without stopping it."""
+    """Ask the kernel for SIGTERM if `worker` dies without stopping it. Runs in the cluster before it starts."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -15,7 +15,7 @@ def beat(name: str) -> None:
 
 
 def age(name: str) -> float | None:
-    """Seconds since `name` was last alive, None when it never was."""
+    """Seconds since `name` was last alive; None if it never was."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT extract(epoch FROM clock_timestamp() - at) FROM kvops_heartbeat WHERE name = %s", [name])
         row = cursor.fetchone()
@@ -23,11 +23,11 @@ def age(name: str) -> float | None:
 
 
 def missing() -> list[str]:
-    """What should run and was not seen for too long, in one sentence each."""
+    """One sentence for each process that should run and was not seen for too long."""
     limits = {
         "sweep": timing.CANARY_LATE,
         "worker": timing.CANARY_LATE,
-        # While parts of copies are under way, no task comes back for as long as a part may take.
+        # While parts of backups are written, no task returns for as long as a part may take.
         "canary": timing.CANARY_LATE + timing.PART,
     }
     ages = {name: age(name) for name in limits}

@@ -16,12 +16,13 @@ LOOKS = (
     "backups.bucket.protection.ask_when_due",
     "backups.investigations.requests.end_due",
 )
-"""What a look into a bucket is, by name: the estate need not import what is built on it. A check resolves each."""
+"""The checks of a bucket, by name, so that `kvops` does not import the apps above it. A system check resolves each
+name."""
 TIDY = 3600.0
 
 
 def stand_in() -> bool:
-    """Do a round in place of the sweep when that was not seen for too long; whether that was so."""
+    """Do a round in place of a sweep that was not seen for too long. Return whether a round was done."""
     seen = age("sweep")
     if seen is not None and seen <= timing.CANARY_LATE:
         return False
@@ -30,15 +31,15 @@ def stand_in() -> bool:
 
 
 def sweep_once() -> int:
-    """One round of the sweep, which is then seen to be alive. Returns how many runs were rung."""
+    """Do one round of the sweep and note its heartbeat. Return the number of woken runs."""
     woken = _round()
     beat("sweep")
     return woken
 
 
 def _round() -> int:
-    """Ring due runs, close the expired and the abandoned, tidy up. Two at once do no harm."""
-    # Without a worker every round would ring again; a queue this long has nothing more to say.
+    """Wake due runs, close expired requests and abandoned runs, tidy up. Two rounds at once do no harm."""
+    # Without a worker every round would queue more tasks; a full queue needs no more.
     room = queue.length() < queue.FULL
     if room:
         _have_looked()
@@ -56,7 +57,7 @@ def _round() -> int:
 
 
 def _have_looked() -> None:
-    """Let a worker look into every bucket, when that is due: calls to the outside would hold up the sweep."""
+    """Queue a check of every bucket for a worker, if it is due. The sweep itself must not wait for outside calls."""
     looked = age("looked")
     if looked is not None and looked < timing.LOOK:
         return
@@ -67,7 +68,7 @@ def _have_looked() -> None:
 
 
 def look_into_bucket(environment_id: int) -> None:
-    """Look into the bucket of an environment, if there still is one."""
+    """Check the bucket of an environment, if the environment still exists."""
     for environment in Environment.objects.filter(pk=environment_id):
         for function in LOOKS:
             import_string(function)(environment)
