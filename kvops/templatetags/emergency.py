@@ -16,7 +16,7 @@ def _may(context: Context, permission: str) -> bool:
 
 @register.inclusion_tag("includes/emergency_banner.html", takes_context=True)
 def emergency_banner(context: Context) -> dict[str, object]:
-    """Every stop that is on; on a page of one environment only that of this environment."""
+    """Every stop in force; on a page of one environment, only its stop."""
     if not _may(context, "kvops.view"):
         return {}
     stops = EmergencyStop.objects.in_force().select_related("environment", "by").order_by("environment__order")
@@ -28,7 +28,7 @@ def emergency_banner(context: Context) -> dict[str, object]:
 
 @register.inclusion_tag("includes/emergency_button.html", takes_context=True)
 def emergency_button(context: Context, environment: Environment) -> dict[str, object]:
-    """The button that stops an environment, and while it is stopped the one that asks for the release."""
+    """The button that stops an environment or, if it is stopped, requests the release."""
     stop = emergency.stop_in_force(environment)
     return {
         "csrf_token": context.get("csrf_token"),

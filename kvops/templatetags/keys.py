@@ -14,13 +14,13 @@ register = template.Library()
 
 @register.simple_tag
 def expires(expiration: int | None) -> str:
-    """When a key expires, and how far away that is."""
+    """The expiration of a key, and the time until then."""
     if expiration is None:
         return format_html('<span class="text-secondary">{}</span>', _("never"))
     try:
         moment = datetime.fromtimestamp(expiration, UTC)
         return format_html('{} <small class="text-secondary">{}</small>', when(moment), naturaltime(moment))
-    except (OverflowError, ValueError, OSError):  # further away than a calendar goes
+    except (OverflowError, ValueError, OSError):  # beyond the range of the calendar
         return format_html("{} <small>Unix</small>", expiration)
 
 

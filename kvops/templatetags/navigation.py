@@ -10,7 +10,7 @@ register = template.Library()
 
 @register.inclusion_tag("includes/approvals_badge.html", takes_context=True)
 def approvals_badge(context: Context) -> dict[str, object]:
-    """How many requests wait for whoever is signed in; nothing for who cannot decide."""
+    """The number of requests that wait for the signed-in person; nothing for persons without the right to decide."""
     user = context.get("user")
     if not isinstance(user, User) or not user.has_perm("kvops.review"):
         return {}

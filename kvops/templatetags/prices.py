@@ -19,7 +19,7 @@ OPERATION_WORDS = {
 
 @register.filter
 def duration(seconds: int) -> str:
-    """A duration, in the unit that says enough."""
+    """A duration, in the unit that is exact enough."""
     if seconds < 2 * _MINUTE:
         return ngettext("about %(n)d second", "about %(n)d seconds", seconds) % {"n": seconds}
     if seconds < 2 * _HOUR:
@@ -38,7 +38,7 @@ def dollars(millicents: int) -> str:
 
 @register.simple_tag
 def free_quota() -> str:
-    """What the free plan allows a day, in words."""
+    """The daily quota of the free plan, in words."""
     return _("%(reads)s reads, %(writes)s writes, %(deletes)s deletes and %(lists)s lists a day") % {
         f"{name}s": number_format(count, force_grouping=True) for name, count in FREE_A_DAY.items()
     }
@@ -46,5 +46,5 @@ def free_quota() -> str:
 
 @register.filter
 def operation(name: str) -> str:
-    """The kind of an operation, as Cloudflare counts them."""
+    """The word for a kind of operation, as Cloudflare counts them."""
     return str(OPERATION_WORDS[name])

@@ -12,7 +12,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def decision_at_hand(context: Context) -> ApprovalRequest | None:
-    """The request somebody is about to decide on; None when the password is asked for something else."""
+    """The request the person is about to decide; None if the password is asked for another reason."""
     request = context["request"]
     if not isinstance(request, HttpRequest) or not request.user.has_perm("kvops.review"):
         return None

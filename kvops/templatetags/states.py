@@ -47,12 +47,12 @@ LOOKS: dict[str, Look] = {
     "ended": Look(_("Ended"), *_OVER),
     "open": Look(pgettext_lazy("state", "Open"), *_STEP),
     "done": Look(_("Done"), *_GOOD),
-    # generations
+    # backups
     "writing": Look(_("Writing"), *_BUSY),
     "partial": Look(_("Partial"), *_CARE),
     "complete": Look(_("Complete, not yet verified"), *_STEP),
     "damaged": Look(_("Damaged"), *_BAD),
-    # retention of generations
+    # retention of backups
     "kept_due": Look(_("Can be deleted"), "red", "calendar-x"),
     "kept_waiting": Look(_("Kept until its date"), *_WAITS),
     "kept_held": Look(_("Held"), "purple", "pin"),
@@ -84,7 +84,7 @@ LOOKS: dict[str, Look] = {
     "object_missing": Look(_("Missing"), *_BAD),
     "object_changed": Look(pgettext_lazy("object", "Changed"), *_BAD),
     "object_gone": Look(_("Deleted outside KVOps"), *_CARE),
-    # guards of a bucket
+    # protection of a bucket
     "lock_held": Look(_("Locked"), "green", "lock"),
     "lock_short": Look(_("Lock too short"), *_BAD),
     "lock_narrow": Look(_("Locked in part"), *_BAD),
@@ -124,13 +124,13 @@ LOOKS: dict[str, Look] = {
     "firing_started": Look(_("Started"), *_GOOD),
     "firing_nothing": Look(_("Nothing to do"), *_QUIET),
     "firing_refused": Look(_("Could not be started"), *_BAD),
-    # whether copies are made in time
+    # punctuality of backups
     "light_on_time": Look(_("On time"), *_GOOD),
     "light_late": Look(_("Late"), *_CARE),
     "light_overdue": Look(_("Overdue"), *_BAD),
     "light_never": Look(_("Never backed up"), *_BAD),
     "light_unexpected": Look(_("No backup expected"), *_QUIET),
-    # deletions of expired copies
+    # prune requests
     "prune_submitted": Look(_("Waits for approval"), *_WAITS),
     "prune_approved": Look(_("Approved"), *_GOOD),
     "prune_deleting": Look(_("Deleting"), "red", "loader-circle"),
@@ -155,7 +155,7 @@ RESULTS: dict[str, str | Promise] = {
     "unexplained": _("Unexplained"),
     "unstorable": _("Names that cannot be stored"),
     "calls": _("Requests"),
-    # copies
+    # backups
     "generation": _("Backup"),
     "status": _("Status"),
     "expired": _("Expired meanwhile"),
@@ -177,7 +177,7 @@ RESULTS: dict[str, str | Promise] = {
     "changed_objects": _("Objects changed"),
     "gone_objects": _("Objects of no backup that were deleted"),
     "unfinished_uploads": _("Unfinished uploads"),
-    # restores; what a comparison found, what became of it
+    # restores: results of the comparison and of the write
     "absent": _("Not in KV"),
     "equal": _("In KV and equal"),
     "value": _("In KV with another value"),
@@ -190,18 +190,18 @@ RESULTS: dict[str, str | Promise] = {
     "different": _("Different in the comparison after the write"),
     "failed": _("Not in KV after three attempts"),
     "stopped": _("Left as it is: the run was ended early"),
-    # comparisons of copies
+    # comparisons of backups
     "removed": _("Removed"),
-    # deletions of copies
+    # prune runs
     "deleted_backups": _("Backups deleted"),
     "kept_backups": _("Backups kept"),
     # deletions
     "deleted": _("Deleted"),
     "skipped": _("Not deleted"),
 }
-"""What a run counted, in words; the names are those of the record and of `--json`."""
+"""The labels of a run's figures. Their names are those of the audit log and of `--json`."""
 
 
 def look_of(state: str) -> Look:
-    """How to show this state; one that has no entry is shown as it is, in grey."""
+    """The word, colour and icon of a state. A state without an entry is shown as stored, in grey."""
     return LOOKS.get(state) or Look(state.replace("_", " ").capitalize(), *_QUIET)

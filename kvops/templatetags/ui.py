@@ -28,7 +28,7 @@ NOTHING = mark_safe('<span class="text-secondary">–</span>')
 
 
 class ShownEnvironment(Protocol):
-    """What the badge and the band need to know of an environment."""
+    """The fields of an environment that the badge and the band need."""
 
     name: str
     production: bool
@@ -44,7 +44,7 @@ class StepperStep(Protocol):
 
 @register.inclusion_tag("includes/environment_badge.html")
 def environment_badge(environment: ShownEnvironment) -> dict[str, object]:
-    """A badge with the environment's name; production cannot be mistaken for another."""
+    """A badge with the environment's name. Production has its own colour."""
     return {"environment": environment}
 
 
@@ -78,7 +78,7 @@ register.filter("said", wording.said)
 
 @register.filter
 def approval_title(asked: ApprovalRequest) -> str:
-    """What is asked for, in the reader's language; a change of a file in the words of its command."""
+    """The subject of a request, in the reader's language. For a change from a file, the words of the command."""
     if asked.kind == ApprovalRequest.Kind.RELEASE_STOP and asked.environment:
         return _("Release the emergency stop of %(environment)s") % {"environment": asked.environment.name}
     shown = json.loads(asked.evidence)
@@ -118,7 +118,7 @@ def approval_title(asked: ApprovalRequest) -> str:
 
 @register.filter
 def result_name(name: str) -> str:
-    """What a figure in the result of a run is called."""
+    """The label of a figure in the result of a run."""
     return str(RESULTS.get(name, name))
 
 
@@ -140,25 +140,25 @@ def when(value: datetime | None, seconds: bool = False) -> str:
 
 @register.simple_tag
 def when_local(value: datetime) -> str:
-    """As `when`; scripts show it in the viewer's own time zone when that is another one."""
+    """As `when`. If the viewer's time zone differs, scripts show the time in it."""
     return format_html('<span data-local="{}">{}</span>', value.astimezone(UTC).isoformat(), when(value))
 
 
 @register.simple_tag
 def sha(digest: str) -> str:
-    """A digest: shown short, selected and read whole."""
+    """A digest: shown short, selected and read in full."""
     return format_html('<code class="sha" title="{}">{}</code>', digest, digest) if digest else NOTHING
 
 
 @register.inclusion_tag("includes/copy_button.html")
 def copy_button(text: str) -> dict[str, object]:
-    """A button that copies the text; only there when scripts run."""
+    """A button that copies the text. It appears only if scripts run."""
     return {"text": text}
 
 
 @register.simple_tag
 def key_name(name: str | bytes) -> str:
-    """A key's name with whatever could deceive the eye made visible."""
+    """A key's name, with confusable and invisible characters made visible."""
     text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
     last = len(text) - 1
     shown = format_html_join("", "{}", ((_shown(char, at in (0, last)),) for at, char in enumerate(text)))
@@ -178,20 +178,20 @@ def _shown(char: str, at_edge: bool) -> str:
 
 @register.inclusion_tag("includes/progress.html")
 def progress(done: int, total: int | None, label: str = "") -> dict[str, object]:
-    """How far work has come; without a total the bar only says that it is under way."""
+    """The progress of work; without a total the bar only shows that the work is under way."""
     percent = min(100, done * 100 // total) if total else None
     return {"done": done, "total": total or None, "percent": percent, "label": label or _("Progress")}
 
 
 @register.inclusion_tag("includes/empty_state.html")
 def empty_state(icon: str, title: str, text: str, action_url: str = "", action_label: str = "") -> dict[str, object]:
-    """What a page says when there is nothing, and what comes next."""
+    """The text of a page without content, and the next step."""
     return {"icon": icon, "title": title, "text": text, "action_url": action_url, "action_label": action_label}
 
 
 @register.inclusion_tag("includes/stepper.html")
 def stepper(steps: Iterable[StepperStep]) -> dict[str, object]:
-    """Steps in order: what is done, what is now, what is missing."""
+    """Steps in order: done, current and open ones."""
     marks = {"done": "check", "current": "circle-dot", "todo": "circle-dashed", "failed": "x"}
     words = {"done": _("Done"), "current": _("Now"), "todo": _("Still to do"), "failed": _("Failed")}
     return {"steps": [(step, marks[step.state], words[step.state]) for step in steps]}
@@ -199,7 +199,7 @@ def stepper(steps: Iterable[StepperStep]) -> dict[str, object]:
 
 @register.inclusion_tag("includes/disabled_button.html")
 def disabled_button(label: str, reason: str, style: str = "btn-primary") -> dict[str, object]:
-    """A button that cannot be used now, and why, for eye and ear."""
+    """A disabled button with the reason, also for screen readers."""
     return {"label": label, "reason": reason, "style": style, "id": f"why-{crc32(f'{label}{reason}'.encode()):08x}"}
 
 
@@ -221,7 +221,7 @@ def fact(content: str, title: str) -> str:
 
 @register.inclusion_tag("includes/field.html")
 def field(bound: BoundField, expected: str = "") -> dict[str, object]:
-    """A form field with label, help and errors; `expected` is a text to type before the button works."""
+    """A form field with label, help and errors. `expected` is the text to type before the button works."""
     widget = bound.field.widget
     many = isinstance(widget, (forms.RadioSelect, forms.CheckboxSelectMultiple))
     check = isinstance(widget, forms.CheckboxInput)
@@ -239,5 +239,5 @@ def field(bound: BoundField, expected: str = "") -> dict[str, object]:
 
 @register.inclusion_tag("includes/pager.html", takes_context=True)
 def pager(context: Context, after: str | None) -> dict[str, object]:
-    """Links of a keyset list: back to the start, and on after the given value (none: this is the end)."""
+    """Links of a keyset list: to the start, and to the page after the given value (none at the end)."""
     return {"request": context["request"], "after": after}
