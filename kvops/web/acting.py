@@ -15,7 +15,7 @@ from kvops.refusals import Refused
 from kvops.wording import english
 
 type Show = Callable[[forms.Form | None, int], HttpResponse]
-"""The page again, as it is now, with a form as the person left it and a status."""
+"""A function that shows the page in its present state, with a form as the person left it, and a status."""
 
 
 def act(
@@ -28,7 +28,7 @@ def act(
     show: Show,
     form: forms.Form | None = None,
 ) -> HttpResponse:
-    """Do it once the form is complete, and go to the page `to`. What is refused is recorded `on` a subject."""
+    """Call `do` if the form is valid, and redirect to the page `to`. A refusal is recorded `on` a subject."""
     if form is not None and not form.is_valid():
         return show(form, 422)
     try:
@@ -42,7 +42,7 @@ def act(
 
 
 def refuse(request: HttpRequest, refused: Exception, environment: Environment, subject: str) -> None:
-    """Record that a person was refused."""
+    """Record a refusal."""
     log.refusal(
         Action.REFUSED,
         actor=person_of(request).actor,

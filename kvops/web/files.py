@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from django.http import HttpRequest, StreamingHttpResponse
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What makes a spreadsheet take a cell for a formula."""
+"""Characters at the start of a cell that make a spreadsheet read it as a formula."""
 
 type Cell = str | int | None
 
 
 def json_lines(names: Iterable[str]) -> Iterator[str]:
-    """A line `{"name": …}` for each name, exactly as it is."""
+    """A line `{"name": …}` for each name, unchanged."""
     for name in names:
         yield json.dumps({"name": name}, ensure_ascii=False) + "\n"
 
@@ -25,14 +25,14 @@ def csv_lines(names: Iterable[str]) -> Iterator[str]:
 
 
 def csv_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """CSV with a heading and a byte order mark; a text that would be taken for a formula gets a quote in front."""
+    """CSV with a heading and a byte order mark. A text that would be read as a formula gets a quote in front."""
     yield "\ufeff" + _row(columns)
     for row in rows:
         yield _row([f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row])
 
 
 def json_table(head: Mapping[str, object], columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """One JSON object: what `head` says, and under `rows` an object for each row, one a line."""
+    """One JSON object: the fields of `head`, and under `rows` an object for each row, one a line."""
     yield json.dumps(head, ensure_ascii=False)[:-1] + (", " if head else "") + '"rows": ['
     before = "\n"
     for row in rows:
@@ -54,7 +54,7 @@ def as_file(
     columns: tuple[str, ...],
     rows: Iterator[list[Cell]],
 ) -> StreamingHttpResponse:
-    """A table as a file that is written while it is read: CSV, or JSON when the address asks for it."""
+    """Stream a table as a file: CSV, or JSON if the address asks for it."""
     if request.GET.get("format") == "json":
         lines, ending, kind = json_table(head, columns, rows), "json", "application/json"
     else:
