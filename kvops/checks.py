@@ -28,7 +28,7 @@ def _named() -> Iterator[str]:
 
 @register()
 def functions_named_by_string(**_kwargs: Any) -> list[CheckMessage]:
-    """Every function that is named by a string exists."""
+    """Check that every function named by a string exists."""
     errors: list[CheckMessage] = []
     for path in _named():
         try:
@@ -40,7 +40,7 @@ def functions_named_by_string(**_kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def queue_in_our_database(**_kwargs: Any) -> list[CheckMessage]:
-    """The queue lives in the database of the runs, so that a change and its doorbell commit together."""
+    """Check that the queue lives in the database of the runs: a change and its wake-up task must commit together."""
     if settings.Q_CLUSTER.get("orm") != "default" or set(settings.DATABASES) != {"default"}:
         return [Error("django-q2 must use the ORM broker on the one database.", id="kvops.E002")]
     return []

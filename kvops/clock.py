@@ -20,10 +20,10 @@ def now() -> datetime:
 
 
 def went_back() -> bool:
-    """Whether the clock is behind the newest entry of the record: somebody set it back, and times lie."""
+    """Whether the clock is behind the newest entry of the audit log, that is, was set back."""
     return Head.objects.filter(at__gt=Now() + timedelta(seconds=timing.SKEW)).exists()
 
 
 def seconds_until(moment: datetime) -> float:
-    """Seconds from now to `moment`, negative when it is past."""
+    """Seconds from now to `moment`, negative if it is past."""
     return (moment - now()).total_seconds()

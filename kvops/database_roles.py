@@ -30,11 +30,11 @@ EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
 AUDIT_TABLES = ("audit_entry", "audit_head")
 APPLICATION: Mapping[str, str] = {
     "audit_entry": "SELECT, INSERT",
-    # The column is for the row's lock, which needs a right to update; the trigger lets nobody change it.
+    # A row lock needs a right to update, so the column is granted. The trigger lets no role change it.
     "audit_head": "SELECT, UPDATE (id)",
     "django_migrations": "SELECT",
 }
-"""Tables of which the application may do less than everything."""
+"""Tables on which the application has fewer rights than EVERYTHING."""
 FROZEN: Mapping[str, frozenset[str]] = {
     "kvops_approvalrequest": frozenset(
         [
@@ -53,25 +53,26 @@ FROZEN: Mapping[str, frozenset[str]] = {
     ),
     "kvops_emergencystop": frozenset(["id", "environment_id", "by_id", "at", "reason"]),
 }
-"""Tables of which the application deletes nothing, and the columns it cannot update either."""
+"""Tables without a right to delete for the application, and the columns it cannot update."""
 
 
 class GrantsRefused(Refused):
-    """A role cannot be what it should be; the message says what to change."""
+    """A role cannot get the intended rights; the message says how to correct it."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """A role and its password; an empty one leaves the password as it is."""
+    """A role and its password; an empty password leaves the stored one as it is."""
 
     role: str
     password: str
 
 
 def setup(application: Login, verifier: Login | None) -> None:
-    """Create the roles that are missing and give each exactly its rights. Raises GrantsRefused.
+    """Create missing roles and give each exactly its rights. Raises GrantsRefused.
 
-    To be run as the owner of the tables, after each `migrate`. All at once: nobody is ever without rights in between.
+    Run it as the owner of the tables, after each `migrate`. One transaction, so that no role is without rights in
+    between.
     """
     with transaction.atomic():
         owner, database, schema = _one("SELECT current_user, current_database(), current_schema()")
@@ -110,7 +111,7 @@ def _create(login: Login) -> None:
         _run("CREATE ROLE {} LOGIN", login.role)
     if login.password:
         with connection.cursor() as cursor:
-            # Hashed here, so that no log of statements gets to see it.
+            # Hashed here, so that the password appears in no statement log.
             libpq = cursor.connection.pgconn
             hashed = libpq.encrypt_password(login.password.encode(), login.role.encode(), b"scram-sha-256")
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
@@ -128,7 +129,7 @@ def _insist_owner(owner: str) -> None:
 
 
 def _insist_powerless(role: str, owner: str) -> None:
-    """The role is nobody's superuser, and in no way the owner."""
+    """Refuse a role with extra powers, and a role that is the owner or a member of it."""
     powers = "rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls"
     [[powerful, member]] = _rows(
         f"SELECT {powers}, pg_has_role(rolname, %s, 'MEMBER') FROM pg_roles WHERE rolname = %s",  # noqa: S608
@@ -161,6 +162,6 @@ def _one(query: str) -> tuple[str, ...]:
 
 
 def _run(statement: str, *names: str) -> None:
-    """A statement with names in its braces."""
+    """Run a statement with names in its braces."""
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

@@ -1,4 +1,4 @@
-"""Settings from the environment: read once, refused at start when wrong. No Django."""
+"""Settings from the environment, read once. A wrong setting is refused at start. No Django."""
 
 import os
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from urllib.parse import unquote, urlsplit
 from pyrage import RecipientError, x25519
 
 WORKER = {"MALLOC_MMAP_THRESHOLD_": "131072"}
-"""What a worker's cluster runs with besides: glibc then gives the memory of each part of a copy back, instead of
-raising its threshold after the first one (`make bench BENCH=memory` runs with it, too)."""
+"""Environment variables for a worker's cluster. With this threshold glibc returns the memory of each part of a backup,
+instead of raising the threshold after the first part (`make bench BENCH=memory` sets it, too)."""
 
 
 class SettingError(Exception):
-    """A setting is missing or cannot be right; the message names it and says what it takes."""
+    """A setting is missing or invalid; the message names it and its valid form."""
 
 
 def text(name: str, default: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The variable `name`, or what is in the file `NAME_FILE` names; raises SettingError when neither is set."""
+    """The variable `name`, or the contents of the file in `NAME_FILE`. Raises SettingError if neither is set."""
     path = environ.get(f"{name}_FILE")
     if path and name in environ:
         raise SettingError(f"Set {name} or {name}_FILE, not both.")
@@ -36,7 +36,7 @@ def text(name: str, default: str | None = None, environ: Mapping[str, str] = os.
 
 
 def flag(name: str, default: bool = False, environ: Mapping[str, str] = os.environ) -> bool:
-    """A switch: `1` or `0`, nothing else."""
+    """A switch: `1` or `0`."""
     value = text(name, "1" if default else "0", environ)
     if value not in {"0", "1"}:
         raise SettingError(f"{name} takes 1 or 0, not {value!r}.")
@@ -44,7 +44,7 @@ def flag(name: str, default: bool = False, environ: Mapping[str, str] = os.envir
 
 
 def number(name: str, default: float, environ: Mapping[str, str] = os.environ) -> float:
-    """A number; raises SettingError for anything else."""
+    """A number; raises SettingError for any other text."""
     value = text(name, str(default), environ)
     try:
         return float(value)
@@ -58,7 +58,7 @@ def items(name: str, default: str | None = None, environ: Mapping[str, str] = os
 
 
 def recipients(name: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Comma-separated age recipients, or none: at least two, so that one lost identity loses no copy."""
+    """Comma-separated age recipients, or none: at least two, so that one lost identity loses no backup."""
     found = tuple(items(name, "", environ))
     for one in found:
         try:
@@ -73,7 +73,7 @@ def recipients(name: str, environ: Mapping[str, str] = os.environ) -> tuple[str,
 
 
 def reference(name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Where a secret is, such as `file:/run/secrets/age`, or nothing; never the secret."""
+    """A reference to a secret, such as `file:/run/secrets/age`, or nothing; never the secret."""
     found = text(name, "", environ)
     if found and not found.startswith(("env:", "file:", "op://")):
         raise SettingError(f"{name} takes a reference (env:NAME, file:PATH or op://…), never the secret itself.")
@@ -108,14 +108,15 @@ def database(name: str, environ: Mapping[str, str] = os.environ) -> dict[str, ob
         # Persistent connections, no pool: django-q2's forked workers would share a pool's sockets.
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        # A server that is gone without a word is noticed within a minute, not after hours.
+        # A server that vanished is noticed within a minute, not after hours.
         "OPTIONS": {
             "connect_timeout": 10,
             "keepalives_idle": 20,
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 50_000,
-            # A process that is paused in a transaction holds rows, perhaps the record's head, that others wait for.
+            # A process paused in a transaction holds locks on rows, such as the head of the audit log, that others wait
+            # for.
             "options": "-c idle_in_transaction_session_timeout=60000",
         },
     }

@@ -1,6 +1,6 @@
-"""How log lines are written: of an exception its type and its frames, never its words.
+"""The format of log lines: an exception is logged with its type and frames, without its message.
 
-The words may quote a value in the code's hands: a secret of KV or a row of the database.
+The message may quote a value: a value of KV or a row of the database.
 """
 
 import logging
@@ -9,12 +9,12 @@ from types import TracebackType
 
 
 class Formatter(logging.Formatter):
-    """As the standard one, without the messages of exceptions."""
+    """Like the standard formatter, without the messages of exceptions."""
 
     def formatException(  # noqa: N802  (its name there)
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
-        """The frames and types of the exception and of those that led to it, the first one first."""
+        """The frames and types of the exception and of its causes, the first cause first."""
         told: list[str] = []
         error = ei[1]
         while error is not None:

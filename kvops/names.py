@@ -7,7 +7,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def escaped(text: str) -> str:
-    """The text as COPY takes it."""
+    """The text in the form that COPY takes."""
     return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
 
 
@@ -23,24 +23,25 @@ def storable(name: str) -> bool:
 
 
 def workable(name: str) -> bool:
-    """Whether the product may work with a key of this name: storable, and no path that a URL library resolves away.
+    """Whether the product may work with such a key: storable, and not a path that a URL library resolves away.
 
-    KV refuses to write `.` and `..`. Were one listed all the same, a call about it could be one about the namespace.
+    KV refuses to write `.` and `..`. If one were listed all the same, a call about it could become a call about the
+    namespace.
     """
     return storable(name) and name not in (".", "..")
 
 
 def after_prefix(prefix: str) -> str | None:
-    """The smallest text above every name with this prefix; None when nothing is above."""
+    """The smallest text above every name with this prefix; None if there is none."""
     kept = prefix.rstrip("\U0010ffff")
     if not kept:
         return None
     following = ord(kept[-1]) + 1
-    if following == 0xD800:  # surrogates are no characters of a name
+    if following == 0xD800:  # surrogates cannot occur in a name
         following = 0xE000
     return kept[:-1] + chr(following)
 
 
 def after_name(name: str) -> str:
-    """The smallest text Postgres can hold above the name itself."""
+    """The smallest text that Postgres can hold above the name itself."""
     return name + "\x01"

@@ -3,4 +3,4 @@
 from django.db import InterfaceError, InternalError, OperationalError
 
 AWAY = (OperationalError, InterfaceError, InternalError)
-"""The last is a connection that the server ended because this process was paused within a transaction."""
+"""InternalError: the server ended the connection, because this process was paused within a transaction."""

@@ -13,7 +13,7 @@ class PrefixRefused(Refused):
 
 
 def distinct(prefixes: Collection[str]) -> list[str]:
-    """The prefixes in byte order, without those that another one covers: no key is under two of them.
+    """The prefixes in byte order, without those that another prefix covers: no key is under two of them.
 
     Raises PrefixRefused for text that no key can begin with.
     """

@@ -10,29 +10,29 @@ from django_q.tasks import async_task
 FULL = 1_000
 BATCH = 10_000
 KEPT = timedelta(days=1)
-"""How long the queue's own account of a task is kept; the runs say what happened."""
+"""The queue keeps its own note of a task this long; the lasting account is the run."""
 
 
 def enqueue(task: str, pk: int) -> None:
-    """Queue `task(pk)` as part of the open transaction; raises TransactionManagementError when none is open."""
+    """Queue `task(pk)` as part of the open transaction. Raises TransactionManagementError if none is open."""
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError("enqueue() belongs into the transaction that changes the row.")
     async_task(task, pk, task_name=f"{task.rsplit('.', 1)[-1]} {pk}", hook="kvops.tasks.came_back")
 
 
 def length() -> int:
-    """How many tasks wait or are executed."""
+    """The number of tasks that wait or are executed."""
     return int(OrmQ.objects.count())
 
 
 def withdraw_tasks(task: str) -> None:
-    """Take back every `task` that waits, whatever its id."""
+    """Remove every waiting `task`, with any id."""
     waiting = [row.pk for row in OrmQ.objects.iterator() if row.func() == task]
     OrmQ.objects.filter(pk__in=waiting).delete()
 
 
 def prune() -> int:
-    """Delete a batch of what the queue noted about tasks that ended a day ago; how many."""
+    """Delete a batch of the queue's notes about tasks that ended a day ago. Return their number."""
     old = Task.objects.filter(stopped__lt=Now() - KEPT).order_by().values("pk")[:BATCH]
     deleted, _ = Task.objects.filter(pk__in=old).delete()
     return int(deleted)

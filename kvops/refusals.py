@@ -5,4 +5,4 @@ A view shows the sentence of a refusal and records it, without importing the fea
 
 
 class Refused(Exception):
-    """A step was refused. The message is one sentence that says why; nothing was changed."""
+    """A step was refused and nothing was changed. The message is one sentence with the reason."""

@@ -1,11 +1,11 @@
-"""Was the database rolled back? While a bucket says so, the product only reads (hazards B32).
+"""Rollback of the database: while a bucket shows one, the product is read-only (hazards B32).
 
 Every manifest carries the head of the audit log at its time, as number and hash. If that entry is missing here, or is
 another one, this is not the database that made the backups. `backups.bucket.rollback` reads the buckets; this module
 has the comparison, its consequences and the messages. `approvals.restored_database` is the way out.
 
-Until it is accepted, nothing is submitted, decided, claimed, sent, backed up or resumed, and a trigger lets no
-approved run begin. A banner and `/readyz` show it. Scans, checks and verifications continue.
+Until the rollback is accepted, nothing is submitted, decided, claimed, sent, backed up or resumed, and a trigger lets
+no approved run begin. A banner and `/readyz` show it. Scans, checks and verifications continue.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from kvops.models import DatabaseRollback, Environment
 from kvops.wording import say
 
 CODE = "restored_database"
-"""The error code of a run that was ended because of it."""
+"""The error code of a run that was ended because of a rollback."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the newest manifest in a bucket says of the record, and when the store got it."""
+    """The head of the audit log that a bucket's newest manifest names, and the time when the store got the manifest."""
 
     key: str
     modified_at: datetime
@@ -34,12 +34,12 @@ class Seen:
 
 
 def rollback_in_force() -> DatabaseRollback | None:
-    """The rollback that makes the product read-only, None when there is none."""
+    """The rollback that makes the product read-only; None if there is none."""
     return DatabaseRollback.objects.in_force().select_related("environment").order_by("pk").first()
 
 
 def why_read_only() -> str:
-    """One sentence that says that the product is read-only, and why; empty when it is not."""
+    """One sentence that says why the product is read-only; empty if it is not."""
     found = rollback_in_force()
     if found is None:
         return ""
@@ -54,9 +54,9 @@ def why_read_only() -> str:
 
 
 def compare_manifest(environment: Environment, seen: Seen) -> DatabaseRollback | None:
-    """Hold the newest manifest against the record; what contradicts it is kept, once, and returned."""
+    """Compare the newest manifest with the audit log. If they contradict, store one rollback and return it."""
     with log.transaction():
-        # One at a time, so that two who look find it once.
+        # One comparison at a time, so that two processes store a rollback once.
         Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)
         ours = Entry.objects.filter(seq=seen.sequence).values_list("row_hash", flat=True).first()
         our_hash = bytes(ours).hex() if ours else ""

@@ -1,4 +1,4 @@
-"""Settings, from the environment only. A wrong one stops the process at start with its name."""
+"""Settings, from the environment only. A wrong setting stops the process at start with its name."""
 
 import logging
 from pathlib import Path
@@ -22,8 +22,8 @@ CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS", "")
 KVOPS_ALLOWED_API_HOSTS = env.hosts("KVOPS_ALLOWED_API_HOSTS")
 KVOPS_MASTERS_API_HOSTS = env.hosts("KVOPS_MASTERS_API_HOSTS", "")
 KVOPS_MASTERS_API_TOKEN = env.text("KVOPS_MASTERS_API_TOKEN", "")
-# Copies of settings are encrypted to the recipients. What opens them again, and the key of their digests, are resolved
-# only where a worker or a command needs them; kvops.wsgi refuses to start with either.
+# Backups of settings are encrypted to the recipients. The identity that decrypts them and the key of their digests are
+# resolved only in a worker or a command that needs them. kvops.wsgi refuses to start with either.
 AGE_RECIPIENTS = env.recipients("KVOPS_AGE_RECIPIENTS")
 AGE_IDENTITY = env.reference("KVOPS_AGE_IDENTITY")
 DIGEST_KEY = env.reference("KVOPS_DIGEST_KEY")
@@ -89,7 +89,7 @@ TEMPLATES = [
     },
 ]
 
-# People. Sign-in is by e-mail; nobody signs up, nobody is exempt.
+# People. Sign-in is by e-mail; nobody can sign up, and nobody is exempt from the rules.
 AUTH_USER_MODEL = "kvops.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -141,8 +141,8 @@ SECURE_CSP = {
 # Rate limits of the sign-in pages need a cache that all processes share.
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "kvops_cache"},
-    # For the queue's statistics, which nobody reads: it would write them twice a second, and with a lost
-    # connection fail to, as often.
+    # For the queue's statistics, which are not used. In a real cache they would be two writes a second, which fail as
+    # often if the connection is lost.
     "nothing": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
 }
 MAILERS = {
@@ -176,8 +176,8 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-# The queue is a doorbell: the truth is in our own tables, so nothing waits inside a worker,
-# nothing is retried by the queue, and its scheduler is off.
+# The queue only carries wake-up tasks; the truth is in our own tables. So nothing waits inside a worker, the queue
+# retries nothing, and its scheduler is off.
 Q_CLUSTER = {
     "name": "kvops",
     "orm": "default",
@@ -222,6 +222,6 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-    # These log addresses, and with them key names, at lower levels.
+    # At lower levels these libraries log addresses, and with them key names.
     "loggers": {name: {"level": logging.WARNING} for name in ("httpx", "httpcore", "boto3", "botocore", "urllib3")},
 }

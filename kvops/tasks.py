@@ -11,7 +11,7 @@ def step(run_id: int) -> None:
 
 
 def look_into_bucket(environment_id: int) -> None:
-    """Look into an environment's bucket: what its newest manifest says of the record, and how it is guarded."""
+    """Check an environment's bucket: its newest manifest against the audit log, and its protection."""
     sweep.look_into_bucket(environment_id)
 
 
@@ -21,9 +21,9 @@ def deliver(notification_id: int) -> None:
 
 
 def canary(_pk: int) -> None:
-    """Do nothing: that it comes back shows that the cluster works."""
+    """Do nothing. Its return shows that the cluster works."""
 
 
 def came_back(_task: object) -> None:
-    """Note that a task went through the whole cluster. Called by its monitor, with the result of every task."""
+    """Note that a task went through the whole cluster. The cluster's monitor calls it with the result of every task."""
     heartbeats.beat("canary")

@@ -17,12 +17,13 @@ def _scale() -> float:
 
 
 SCALE = _scale()
-"""How much shorter the waits below are than in production."""
+"""The factor of the waits below; 1 in production."""
 
 # Work (design: runs). A request lasts no longer than REQUEST_TIMEOUT, however slowly its answer arrives. A worker
-# begins one that changes something only within TRUST of the moment it asked for its lease, and is ended by the kernel
-# when it is not back by TRUST + REQUEST_TIMEOUT: a third of a request before the lease ends. Another worker takes over
-# one whole request after that. Scaled, a loopback request on a busy machine still takes its time: hence the floors.
+# begins a changing request only within TRUST of asking for its lease. If the request is not over by TRUST +
+# REQUEST_TIMEOUT, the kernel ends the worker: a third of a request before the lease ends. Another worker takes over one
+# whole request after the end of the lease. A scaled loopback request on a busy machine still takes its time, hence the
+# floors.
 REQUEST_TIMEOUT = max(60.0 * SCALE, min(5.0, 500.0 * SCALE))
 LEASE = 3 * REQUEST_TIMEOUT
 TRUST = LEASE - 4 / 3 * REQUEST_TIMEOUT
@@ -35,29 +36,29 @@ SWEEP = max(5.0 * SCALE, 0.5)
 STALE_WAKE_UP_TASK = 60.0 * SCALE
 CANARY = 20.0 * SCALE
 CANARY_LATE = 35.0 if SCALE == 1 else max(35.0 * SCALE, 15.0)
-"""With the longest pause between canaries and between looks, a cluster that hangs is noticed within a minute."""
+"""Seconds. Even with the longest pauses between canaries and checks, a hanging cluster is noticed within a minute."""
 
-# Cloudflare. KV may answer with an old state for 60 seconds after a write
+# Cloudflare. KV may return a stale read for 60 seconds after a write
 # (developers.cloudflare.com/kv/concepts/how-kv-works).
 SETTLE = 60.0 * SCALE
 LIST_LAG = 300.0 * SCALE
 STALE = 300.0 * SCALE * SCALE
-"""The longest that KV is taken to answer with an old state. Scaled twice: every clean-up waits for it."""
+"""Seconds. KV is assumed to return no stale read after this time. Scaled twice, because every clean-up waits for it."""
 LATE_CHECK = 24 * 3600.0 * SCALE * SCALE
-"""When deleted keys are looked for once more. Scaled twice, so that a test sees it."""
+"""Seconds after a deletion until its keys are looked for again. Scaled twice, so that a test reaches it."""
 READ_FRESH = 5.0
-"""A delete is sent at most so long after the oldest read of what it deletes; otherwise it is read again."""
+"""Seconds. A delete must be sent within this time after the oldest read of its keys; otherwise they are read again."""
 BUDGET_WINDOW = 300.0
 BUDGET_DELAY = 1.0
-"""How much later than it was taken a request may arrive, and still no window holds more than the limit."""
+"""Seconds. A request may arrive this much later than it was taken, and still no window holds more than the limit."""
 BUDGET_CALLS = 960
 LONGEST_WAIT = 5.0
 
 LOOK = 300.0
-"""How often the newest manifest in each bucket is held against the record, and how long a process relies on it."""
+"""Seconds between comparisons of a bucket's newest manifest with the audit log. A result is relied on for as long."""
 
 SKEW = 60.0
-"""The clocks of the database and of a service may be so far apart; beyond it nothing is deleted or put back."""
+"""Seconds. With a larger skew between the clocks of the database and a service, nothing is deleted or restored."""
 
 # People.
 DECIDE_WITHIN = 72 * 3600.0
@@ -67,40 +68,40 @@ VERIFIED_FRESH = 24 * 3600.0
 SCAN_FRESH = 24 * 3600.0
 REAUTHENTICATE = 300
 UNDO_WITHIN = 72 * 3600.0
-"""After a deletion ended: how long its own approval covers putting its keys back. A trigger says the same."""
+"""Seconds after the end of a deletion in which its own approval covers the undo. A trigger has the same limit."""
 
 # Messages. A mail server answers several times, each within MESSAGE_TIMEOUT; the queue ends a task after 300 s.
 MESSAGE_TIMEOUT = max(20.0 * SCALE, 1.0)
 MESSAGE_CLAIM = max(600.0 * SCALE, 6.0)
-"""Whoever has been sending a message for so long is gone, and nobody knows whether it was taken."""
+"""Seconds. A worker that takes longer to send a message is taken for dead, and its attempt's outcome is unknown."""
 MESSAGE_RETRY = 30.0 * SCALE
 MESSAGE_LONGEST_RETRY = 900.0 * SCALE
 MESSAGE_LATE = 900.0
 MESSAGE_FOR = 24 * 3600.0
-"""How long a message is tried before a person must have a look."""
+"""Seconds. A message is retried for this long; then a person must look at it."""
 DECIDE_SOON = 24 * 3600.0
 USE_SOON = 6 * 3600.0
-"""How long before its time is over a request is about to expire."""
+"""Seconds. A request counts as about to expire this long before its time is over."""
 WATCHED = 120.0
-"""Who starts a run that is shorter is still looking; a longer one is mailed when it ends well."""
+"""Seconds. The starter of a shorter run is still watching; the end of a longer run is announced by mail."""
 
 # Schedules.
 FIRED_LATE = 900.0
-"""What starts so long after it was due was missed and is caught up, and people are told."""
+"""Seconds. A start this long after its due time was missed: it is caught up and announced."""
 
 DRILL_LATE = 35 * 86400.0
-"""After a drill that passed: how long restores count as rehearsed."""
+"""Seconds after a passed drill in which restores count as rehearsed."""
 
 # Keys.
 EXPIRING_SOON = 7 * 86400
 
-# Copies.
+# Backups.
 RETENTION_DAYS = 14
 CACHE_RETENTION_DAYS = 30
-"""A copy of a cache is kept no longer: it may hold what the cache should have forgotten."""
+"""Days. A backup of a cache is kept no longer, because it may hold data that the cache should have dropped."""
 PROTECTION_CHECK = 1800.0
-"""How often Cloudflare is asked how each bucket is guarded: a drift is seen within the hour, also if one look fails."""
+"""Seconds between two reads of a bucket's protection. A change is seen within the hour, even if one read fails."""
 PROTECTION_KNOWN = 3600.0
-"""An answer that is older says nothing any more."""
+"""Seconds. An older answer about a bucket's protection is not relied on."""
 CHECK_PAUSE = 900.0
-"""An integrity check that lay still for longer starts over, and a deletion checks again: what was read of D1 is old."""
+"""Seconds. After a longer pause reads of D1 are stale: an integrity check starts over, and a deletion checks again."""

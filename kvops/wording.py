@@ -15,17 +15,17 @@ _filled = lazy(_fill, str)
 
 
 def say(sentence: str | Promise, **facts: object) -> str:
-    """The sentence with its %(placeholders)s filled when it is read, so that each reader has it in their language."""
+    """The sentence, with its %(placeholders)s filled when it is read, so that each reader gets their own language."""
     return _filled(sentence, facts)
 
 
 def said(stored: str) -> str:
-    """What a worker stored, in the reader's language where the sentence was marked with `gettext_noop`."""
+    """A stored sentence in the reader's language, if it was marked with `gettext_noop`."""
     return gettext(stored) if stored else ""
 
 
 def translated(stored: str) -> str:
-    """The same, in the language of whoever reads it later."""
+    """As `said`, but translated when it is read, into the reader's language."""
     return _said(stored)
 
 
@@ -33,11 +33,11 @@ _said = lazy(said, str)
 
 
 def moment(at: datetime | None) -> str:
-    """A time as messages have it: in the team's zone, which is named."""
+    """A time in the form of messages: in the team's zone, with its name."""
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M %Z}" if at else ""
 
 
 def english(said: object) -> str:
-    """A refusal or a sentence as the record keeps it, whoever is looking."""
+    """A refusal or a sentence in English, as the audit log keeps it."""
     with translation.override("en"):
         return str(said)

@@ -10,7 +10,7 @@ from kvops.models import PreparedChange
 
 
 def read_file(path: Path) -> str:
-    """The text of a file; raises CommandError (exit 2) when it cannot be read."""
+    """The text of a file; raises CommandError (exit 2) if it cannot be read."""
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -18,7 +18,7 @@ def read_file(path: Path) -> str:
 
 
 def report(stdout: OutputWrapper, outcome: Applied | PreparedChange, *, as_json: bool) -> None:
-    """Print what was applied or prepared."""
+    """Print the applied or prepared changes."""
     if isinstance(outcome, PreparedChange):
         state, changes, number = "prepared", outcome.summary.splitlines(), outcome.pk
         head = f"Prepared as change {number}: an operator submits it, a reviewer decides. Until then nothing changes."

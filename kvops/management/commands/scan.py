@@ -1,6 +1,6 @@
-"""List a namespace into the inventory, here and now.
+"""List a namespace into the inventory, in this process.
 
-Exit 0 when the scan is complete, 1 when it failed or was refused, 2 for bad usage. `--json` prints one object:
+Exit 0 if the scan is complete, 1 if it failed or was refused, 2 for bad usage. `--json` prints one object:
 `environment`, `binding`, `keys`, `added`, `changed`, `gone`, `calls`, and `categories`: keys per category.
 """
 

@@ -1,4 +1,4 @@
-"""Create the database's roles and give each its rights; to be run by the owner after `migrate`."""
+"""Create the database's roles and give each its rights; the owner runs it after `migrate`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Run a qcluster and restart it when it stops executing tasks."""
+"""Run a qcluster and restart it if it stops executing tasks."""
 
 import signal
 import threading
@@ -45,7 +45,8 @@ class Command(BaseCommand):
             self._look_after_sweep()
         except AWAY as error:
             self.stderr.write(f"The database does not answer, trying again: {error}")
-        # Also when the database went away, or a round failed, after it was found: no other look finds it again.
+        # Restart also if the database went away, or a round failed, after the trouble was found: no later check finds
+        # it again.
         if trouble:
             self.stderr.write(f"{trouble} It is restarted.")
             cluster.stop(self._meanwhile)
@@ -53,7 +54,7 @@ class Command(BaseCommand):
                 cluster.start()
 
     def _meanwhile(self) -> None:
-        """While the last steps of a cluster that is restarted end: this one is here, and so are the sweep's rounds."""
+        """While a stopping cluster ends its last steps, keep this process's heartbeat and the sweep's rounds going."""
         if self._over.is_set():
             return
         close_old_connections()
