@@ -29,7 +29,7 @@ class ApprovalRequest(models.Model):
     pending -> approved | rejected | withdrawn | expired
     approved -> used | expired | withdrawn
 
-    Each move is one conditional UPDATE. `evidence` is canonical JSON; `digest` is its SHA-256. Whoever approves accepts
+    Each move is one conditional UPDATE. `evidence` is canonical JSON; `digest` is its SHA-256. The approver accepts
     each of the `risks` that the evidence names; a trigger insists on it. One with a `standing_until` is never used
     up: it stays approved until then, and every run under it carries it.
     """

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from backups.bucket.deletion import erase_permanently
-from backups.bucket.r2 import R2Store
-from backups.bucket.store import AccessRefused, ObjectConflict, ObjectMissing, StoreError, StoreUnavailable, _session
+from backups.bucket.r2 import R2Store, _session
+from backups.bucket.store import AccessRefused, ObjectConflict, ObjectMissing, StoreError, StoreUnavailable
 from tests.fakes.s3 import FakeS3
 
 type Open = Callable[..., R2Store]
