@@ -142,7 +142,7 @@ def environ(folder: Path, ports: Ports, database_url: str) -> dict[str, str]:
         "KVOPS_DIGEST_KEY": f"file:{folder / 'digest_key'}",
         "DJANGO_SETTINGS_MODULE": "kvops.settings",
         "KVOPS_SANDBOX": "1",
-        "KVOPS_TIME_SCALE": "0.1",
+        "KVOPS_TIME_SCALE": os.environ.get("KVOPS_TIME_SCALE", "0.1"),
         "KVOPS_ALLOWED_API_HOSTS": "127.0.0.1",
         "KVOPS_MASTERS_API_HOSTS": "127.0.0.1",
         "KVOPS_MASTERS_API_TOKEN": "env:TEAM_API_TOKEN",

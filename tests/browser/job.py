@@ -8,8 +8,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from sandbox.environment import PEOPLE
 
-PATIENCE = 90_000
-"""Milliseconds that a backup, a check or a deletion may take, waits included."""
+POLL = 200
+"""Milliseconds until a page is loaded again, to see whether a run has ended."""
 
 
 @dataclass
@@ -49,12 +49,10 @@ class BrowserJob:
 
     def _until(self, true: Callable[[], bool]) -> None:
         page = self.operator
-        for _ in range(PATIENCE // 1000):
+        page.goto(self.address)
+        while not true():
+            page.wait_for_timeout(POLL)
             page.goto(self.address)
-            if true():
-                return
-            page.wait_for_timeout(1000)
-        raise AssertionError(page.locator("main").inner_text())
 
     def prepare(self, title: str) -> None:
         """Freeze, back up, verify and check; then submit."""

@@ -7,7 +7,6 @@ from playwright.sync_api import expect
 
 from sandbox.environment import PEOPLE
 from tests.browser.conftest import SignIn
-from tests.browser.job import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -22,7 +21,7 @@ def test_a_cache_is_backed_up_and_its_backup_goes_with_the_investigation(sign_in
     page.get_by_role("button", name="Copy it").click()
     page.wait_for_url(re.compile(r"/investigations/\d+/$"))
     asked = page.locator("main a[href^='/approvals/']").first.get_attribute("href") or ""
-    expect(page.locator("main")).to_contain_text("Verified", timeout=PATIENCE)
+    expect(page.locator("main")).to_contain_text("Verified")
     reviewer.goto(asked)
     expect(reviewer.locator("main")).to_contain_text("Customers see zero")
     reviewer.fill("[name=confirm]", reviewer.locator("main form code").first.inner_text())
@@ -34,4 +33,4 @@ def test_a_cache_is_backed_up_and_its_backup_goes_with_the_investigation(sign_in
     page.reload()
     page.fill("[name=reason]", "A join was wrong")
     page.get_by_role("button", name="Close, and delete the backup").click()
-    expect(page.locator("main")).to_contain_text("Over, backup deleted", timeout=PATIENCE)
+    expect(page.locator("main")).to_contain_text("Over, backup deleted")

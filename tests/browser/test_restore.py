@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from sandbox import environment
 from sandbox.environment import PEOPLE
 from tests.browser.conftest import Product, SignIn
-from tests.browser.job import PATIENCE
+from tests.browser.job import POLL
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.timeout(600)]
 QA, _PRODUCTION = environment.accounts()
@@ -26,12 +26,9 @@ class RestorePage:
 
     def until(self, true: Callable[[], bool]) -> None:
         """The page is loaded again until it is."""
-        for _ in range(PATIENCE // 1000):
-            if true():
-                return
-            self.operator.wait_for_timeout(1000)
+        while not true():
+            self.operator.wait_for_timeout(POLL)
             self.operator.reload()
-        raise AssertionError(self.operator.locator("main").inner_text())
 
     def says(self, words: str) -> None:
         """Until the page says so."""
