@@ -61,9 +61,9 @@ def test_a_long_text_is_cut_even_in_the_middle_of_a_character() -> None:
 
 @pytest.mark.parametrize("line", ["\n", "a\n", "{}\n"])
 def test_the_worst_values_take_no_time(line: str) -> None:
-    before = time.monotonic()
+    before = time.thread_time()
     found = text_diff.compared(line.encode() * 12_000_000, b"".join(f"{n}\n".encode() for n in range(60_000)))
-    assert time.monotonic() - before < 3
+    assert time.thread_time() - before < 3
     assert found.cut
     assert len(found.lines) <= 2 * text_diff.MOST
 

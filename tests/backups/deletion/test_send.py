@@ -1,7 +1,6 @@
 """One chunk: how old its reads may be, what is paid before them, and how what is unknown is settled."""
 
 import json
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from types import ModuleType
@@ -60,20 +59,20 @@ def sent(estate: make.Estate) -> list[int]:
     return [len(call.deleted) for call in estate.cloudflare.calls("bulk_delete")]
 
 
-def slow(estate: make.Estate, seconds: Callable[[int, int], float]) -> None:
-    """Let the nth bulk read of so many names take so long."""
+def fresh_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(timing, "READ_FRESH", seconds)
+
+
+def slow(estate: make.Estate, monkeypatch: pytest.MonkeyPatch, is_slow: Callable[[int, int], bool]) -> None:
+    """Let what the nth bulk read of so many names answers be too old at once, or fresh for a minute."""
     reads = 0
 
     def hook(request: Request) -> None:
         nonlocal reads
         reads += 1
-        time.sleep(seconds(reads, len(json.loads(request.body)["keys"])))
+        fresh_for(monkeypatch, 0.0 if is_slow(reads, len(json.loads(request.body)["keys"])) else 60.0)
 
     estate.cloudflare.hook("bulk_get", hook)
-
-
-def fresh_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(timing, "READ_FRESH", seconds)
 
 
 # How old a read may be
@@ -84,21 +83,20 @@ def test_a_chunk_whose_read_has_grown_old_is_read_again(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 3)
-    fresh_for(monkeypatch, 1.0)
-    slow(estate, lambda nth, _names: 1.1 if nth == 1 else 0)
+    slow(estate, monkeypatch, lambda nth, _names: nth == 1)
     before = len(estate.cloudflare.calls("bulk_get"))
     assert delete(stage, people).state == State.CONFIRMED
-    assert (sent(estate), len(estate.cloudflare.calls("bulk_get")) - before) == ([3], 2)
+    reads = estate.cloudflare.calls("bulk_get")[before:]
+    assert (sent(estate), len(reads)) == ([3], 2)
     [call] = estate.cloudflare.calls("bulk_delete")
-    assert max(call.at - read.at for read in call.read.values()) < 1.0
+    assert all(reads[0].at < reads[1].at <= read.at for read in call.read.values())
 
 
 def test_a_chunk_that_is_always_read_too_slowly_is_made_smaller(
     estate: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = ready(estate, people, 4)
-    fresh_for(monkeypatch, 0.5)
-    slow(estate, lambda _nth, names: 0.6 if names > 2 else 0)
+    slow(estate, monkeypatch, lambda _nth, names: names > 2)
     assert delete(stage, people).deleted == 4
     assert sent(estate) == [2, 2]
 

@@ -1,12 +1,16 @@
-"""A process that stops itself within the fence of its lease: `python -m tests.kvops.paused`. Says when it goes on."""
+"""A process that stops itself within the fence of its lease, and says when it goes on.
+
+`python -m tests.kvops.runs.paused SCALE`.
+"""
 
 import os
 import signal
+import sys
 import time
 
 import tests.environ  # noqa: F401
 
-os.environ["KVOPS_TIME_SCALE"] = "0.002"
+os.environ["KVOPS_TIME_SCALE"] = sys.argv[1]
 
 import django
 
