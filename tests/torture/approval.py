@@ -29,7 +29,7 @@ from kvops.runs import driver as run_driver
 from tests import make
 from tests.audit import flush
 from tests.gate import world as gate
-from tests.torture import later
+from tests.torture import movable_clock
 from tests.torture.model import Model
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
@@ -57,7 +57,7 @@ class Gate(RuleBasedStateMachine):
         super().__init__()
         self.undone = contextlib.ExitStack()
         self.undone.enter_context(gate.undone())
-        later.by(0)
+        movable_clock.move_to(0.0)
         found = gate.world()
         make.person("both", Role.OPERATOR, Role.REVIEWER)
         self.world = found
@@ -114,7 +114,7 @@ class Gate(RuleBasedStateMachine):
     @rule(hours=st.sampled_from((0.5, 1, 20, 25, 73, 7 * 24 + 1)))
     def time_passes(self, hours: float) -> None:
         self.model.now += hours
-        later.by(self.model.now)
+        movable_clock.move_to(self.model.now * 3600.0)
 
     @rule(hours=st.sampled_from((25, 73)))
     def nobody_does_anything(self, hours: float) -> None:
@@ -345,7 +345,7 @@ def _trial(number: int, seed_: int) -> Found:
 
 def _approval(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     flush.empty_the_database()
-    with gate.undone(), later.clock():
+    with gate.undone(), movable_clock.clock():
         for number in numbers:
             yield number, _trial(number, seed)
 

@@ -36,8 +36,13 @@ class MovableClock:
     def move(self, seconds: float) -> None:
         """Move it forward, for Postgres as seen from this connection too."""
         self._moved += max(0.0, seconds)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('kvops.moved', %s, false)", [repr(self._moved)])
+        move_to(self._moved)
+
+
+def move_to(seconds: float) -> None:
+    """Let it be so many seconds later than it is, for Postgres alone; undone with the open savepoint."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('kvops.moved', %s, false)", [repr(seconds)])
 
 
 @contextmanager

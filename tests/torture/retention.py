@@ -32,7 +32,7 @@ from tests.backups.retention import requesting
 from tests.backups.retention.copies_of_any_age import backup_of_age
 from tests.fakes.s3 import FakeS3
 from tests.gate import world as gate
-from tests.torture import empty_estate, later
+from tests.torture import empty_estate, movable_clock
 from tests.torture.rows import Found, TortureFigure, TortureRow, total
 
 PREFIXES = (("master:",), ("master:a:",), ("",), ("mastercache:",), ("master:", "mastercache:"))
@@ -270,7 +270,7 @@ def _simulated(estate: make.Estate, people: make.People, chance: random.Random) 
     moments = _moments([(date - begun) / HOUR for date in dates.values()], chance)
     found = {"sets": 1.0, "waited": 0.0, "gone": 0.0, "wrong": 0.0}
     for hours in moments:
-        later.by(hours)
+        movable_clock.move_to(hours * 3600.0)
         estate.s3.dates = partial(_so_much_later, hours)
         others |= {kept.generation.pk for kept in prune_requests.due(estate.qa.environment)} - verdicts.keys()
         _pruned(estate, people)
@@ -306,7 +306,7 @@ def _pruned(estate: make.Estate, people: make.People) -> None:
 def _simulator(seed: int, numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
     for number in numbers:
         chance = random.Random(f"simulator {seed} {number}")
-        with empty_estate.estate() as estate, gate.undone(), later.clock():
+        with empty_estate.estate() as estate, gate.undone(), movable_clock.clock():
             yield number, _simulated(estate, make.everybody(), chance)
 
 
