@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -24,48 +25,72 @@ from tests.torture.rows import Found
 SCALE = 0.002
 """How much shorter than in production the children's durations are: a lease is 3 s, a request lasts 1 s at most."""
 
-type Ended = SimpleQueue[tuple[int, Found] | None]
+type _Ended = SimpleQueue[tuple[int, Found] | None]
 
 
 def trials(trial: str, seed: int, numbers: Sequence[int], *, lanes: int) -> Iterator[tuple[int, Found]]:
-    """Run `trial` (a function by its name) for each number. Raises RuntimeError with its log when a lane breaks."""
+    """Run `trial` (a function by its name) for each number."""
+    with tempfile.TemporaryDirectory(prefix="kvops-lanes-") as name, _copy() as base:
+        programs = []
+        for at in range(min(lanes, len(numbers))):
+            folder = Path(name) / str(at)
+            folder.mkdir()
+            more = [str(folder), f"{base}_{at}", base, trial, str(seed), str(SCALE)]
+            programs.append(Program("tests.torture.lane", folder, more, {**os.environ, "DATABASE_URL": address()}))
+        yield from side_by_side(programs, numbers)
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a lane runs: it reads a number per line, and answers each with a line of JSON."""
+
+    module: str
+    folder: Path
+    arguments: Sequence[str]
+    env: Mapping[str, str]
+
+
+def side_by_side(programs: Sequence[Program], numbers: Sequence[int]) -> Iterator[tuple[int, Found]]:
+    """Run all programs at the same time, each number in one of them. Raises RuntimeError with its log when one breaks.
+
+    A caller that stops early ends the programs.
+    """
     waiting: SimpleQueue[int] = SimpleQueue()
-    ended: Ended = SimpleQueue()
+    ended: _Ended = SimpleQueue()
     for number in numbers:
         waiting.put(number)
-    with tempfile.TemporaryDirectory(prefix="kvops-lanes-") as folder, _copy() as base:
-        running = [
-            _TrialLane(Path(folder) / str(at), [f"{base}_{at}", base, trial, str(seed), str(SCALE)], waiting, ended)
-            for at in range(min(lanes, len(numbers)))
-        ]
-        try:
-            for _ in numbers:
-                if (one := ended.get()) is None:
-                    break
-                yield one
-        finally:
-            for lane in running:
-                lane.end()
-            for lane in running:
-                lane.join()
-                sys.stderr.write(lane.said)
+    running = [_Lane(program, waiting, ended) for program in programs]
+    try:
+        for _ in numbers:
+            if (one := ended.get()) is None:
+                break
+            yield one
+    except BaseException:
+        for lane in running:
+            lane.terminate()
+        raise
+    finally:
+        with suppress(Empty):
+            while True:
+                waiting.get_nowait()
+        for lane in running:
+            lane.join()
+            sys.stderr.write(lane.said)
     if broken := [lane.said for lane in running if lane.broken]:
         raise RuntimeError(f"{len(broken)} of {len(running)} lanes broke.\n{broken[0]}")
 
 
-class _TrialLane:
+class _Lane:
     """One lane as a process, and the thread that gives it numbers and hears of its trials."""
 
-    def __init__(self, folder: Path, more: Sequence[str], waiting: SimpleQueue[int], ended: Ended) -> None:
-        folder.mkdir()
+    def __init__(self, program: Program, waiting: SimpleQueue[int], ended: _Ended) -> None:
         self.said, self.broken = "", False
-        self._log, self._waiting, self._ended = folder / "lane.log", waiting, ended
-        argv = [sys.executable, "-m", "tests.torture.lane", str(folder), *more]
+        self._log, self._waiting, self._ended = program.folder / "lane.log", waiting, ended
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                argv,
+                [sys.executable, "-m", program.module, *program.arguments],
                 cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": address()},
+                env=program.env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -92,11 +117,9 @@ class _TrialLane:
         if self.broken:
             self._ended.put(None)
 
-    def end(self) -> None:
-        """Give it no more numbers."""
-        with suppress(Empty):
-            while True:
-                self._waiting.get_nowait()
+    def terminate(self) -> None:
+        """Ask it to end early."""
+        self._process.terminate()
 
     def join(self) -> None:
         """Wait for its end; `said` has the end of its log."""

@@ -3,7 +3,6 @@
 A lane is named by a class: `Lane(folder, database)` with `trial(seed, number)` and `close()`.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -11,42 +10,27 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 
 from bench.place import ROOT
 from sandbox import postgres
+from tests.torture.lanes import Program, side_by_side
 from tests.torture.rows import Found
-
-type _Ended = SimpleQueue[tuple[int, Found] | None]
 
 
 def trials(seed: int, numbers: Sequence[int], *, lane: str, scale: float, lanes: int) -> Iterator[tuple[int, Found]]:
-    """The trials in so many lanes. Raises RuntimeError with the end of its log when a lane breaks."""
+    """The trials in so many lanes."""
     if not numbers:
         return
-    ended: _Ended = SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="kvops-apart-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the account that Postgres is lent to passes through
-        template = _template(folder / "template")
-        shares = [share for share in (numbers[first::lanes] for first in range(lanes)) if share]
-        running = [_PostgresLane(template, [lane, str(scale), str(seed), *map(str, share)], ended) for share in shares]
-        try:
-            for _ in numbers:
-                if (one := ended.get()) is None:
-                    break
-                yield one
-        except BaseException:
-            for one_lane in running:
-                one_lane.terminate()
-            raise
-        finally:
-            for one_lane in running:
-                one_lane.join()
-    broken = [one_lane.said for one_lane in running if one_lane.broken]
-    if broken:
-        raise RuntimeError(f"{len(broken)} of {len(running)} lanes broke.\n{broken[0]}")
+        Path(name).chmod(0o755)  # the account that Postgres is lent to passes through
+        template = _template(Path(name) / "template")
+        programs = []
+        for at in range(min(lanes, len(numbers))):
+            folder = Path(name) / f"lane-{at}"
+            subprocess.run(["cp", "-a", template, folder], check=True)
+            more = [str(folder), lane, str(scale), str(seed)]
+            programs.append(Program("tests.torture.postgres_lane", folder, more, os.environ))
+        yield from side_by_side(programs, numbers)
 
 
 def _template(folder: Path) -> Path:
@@ -59,37 +43,3 @@ def _template(folder: Path) -> Path:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, check=True)
     (folder / "port").unlink()
     return folder
-
-
-class _PostgresLane:
-    """One lane as a process, and the thread that hears of its trials."""
-
-    def __init__(self, template: Path, more: Sequence[str], ended: _Ended) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="lane-", dir=template.parent))
-        subprocess.run(["cp", "-a", f"{template}/.", folder], check=True)
-        self.said, self.broken = "", False
-        self._log, self._ended = folder / "lane.log", ended
-        argv = [sys.executable, "-m", "tests.torture.postgres_lane", str(folder), *more]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(argv, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=log)
-        self._thread = Thread(target=self._listen)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        assert self._process.stdout
-        with self._process.stdout as answers:
-            for line in answers:
-                number, found = json.loads(line)
-                self._ended.put((number, found))
-        self.broken = self._process.wait() != 0
-        if self.broken:
-            self._ended.put(None)
-
-    def terminate(self) -> None:
-        """Ask it to end early."""
-        self._process.terminate()
-
-    def join(self) -> None:
-        """Wait until it has ended; `said` is the end of its log."""
-        self._thread.join()
-        self.said = self._log.read_text("utf-8", "replace")[-4000:]

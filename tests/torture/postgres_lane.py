@@ -1,4 +1,4 @@
-"""`python -m tests.torture.postgres_lane FOLDER LANE SCALE SEED NUMBER …`: trial after trial, each a line of JSON."""
+"""`python -m tests.torture.postgres_lane FOLDER LANE SCALE SEED`: a number per line in, what was found out."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the trials with these numbers."""
+    """Run the trials that are asked for until the input ends."""
     folder, name, scale, seed = Path(argv[0]), argv[1], argv[2], int(argv[3])
     answers, sys.stdout = sys.stdout, sys.stderr
     signal.signal(signal.SIGTERM, _leave)
@@ -64,8 +64,8 @@ def main(argv: Sequence[str]) -> int:
 
         lane = import_string(name)(folder, database)
         stack.callback(lane.close)
-        for number in map(int, argv[4:]):
-            print(json.dumps([number, lane.trial(seed, number)]), file=answers, flush=True)
+        for line in sys.stdin:
+            print(json.dumps([int(line), lane.trial(seed, int(line))]), file=answers, flush=True)
     return 0
 
 
