@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.place import ROOT
@@ -11,11 +12,14 @@ from tests.torture.rows import Found, TortureRow
 
 RESULTS = ROOT / "bench" / "results" / "torture.md"
 KEPT = ROOT / ".torture"
+ABOVE = """\
+The newest line of each figure of each row, in the order of measurement; git has the older ones.
+"""
 COLUMNS = ("row", "promise", "figure", "value", "target", "met", "n", "seed", "scale", "minutes", "commit")
 
 
 def run(row: TortureRow, *, seed: int, n: int) -> int:
-    """Run what is left of a row and append its figures to the table; how many of them missed their target.
+    """Run what is left of a row and put its figures into the table; how many of them missed their target.
 
     What the trials found is kept when one did.
     """
@@ -62,13 +66,25 @@ def _kept(path: Path) -> tuple[dict[int, Found], float, dict[str, None]]:
 
 def _write(row: TortureRow, found: list[Found], more: tuple[str, ...]) -> int:
     missed = 0
-    if not RESULTS.exists():
-        RESULTS.write_text(line(COLUMNS) + line(["---"] * len(COLUMNS)), "utf-8")
     for figure in row.figures(found):
         met = "-" if not figure.relation else "yes" if figure.met else "NO"
-        text = line([row.name, row.promises, figure.name, f"{figure.value:.6g}", figure.target, met, *more])
-        print(text, end="", flush=True)
-        with RESULTS.open("a", encoding="utf-8") as results:
-            results.write(text)
+        cells = [row.name, row.promises, figure.name, f"{figure.value:.6g}", figure.target, met, *more]
+        print(line(cells), end="", flush=True)
+        _keep(cells)
         missed += not figure.met
     return missed
+
+
+def _keep(cells: Sequence[str]) -> None:
+    """Put the figure at the end of the table, in place of an older one of the same row and name."""
+    if not RESULTS.exists():
+        RESULTS.write_text(f"{ABOVE}\n{line(COLUMNS)}{line(['---'] * len(COLUMNS))}", "utf-8")
+    same = (cells[0], cells[2])
+    kept = [one for one in RESULTS.read_text("utf-8").splitlines(keepends=True) if _named(one) != same]
+    RESULTS.write_text("".join([*kept, line(cells)]), "utf-8")
+
+
+def _named(text: str) -> tuple[str, ...]:
+    """The row and the figure of a line of the table; nothing of any other line."""
+    cells = [cell.strip() for cell in text.split("|")]
+    return (cells[1], cells[3]) if len(cells) == len(COLUMNS) + 2 else ()
