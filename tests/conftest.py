@@ -16,6 +16,12 @@ from tests.sandbox_fixture import sandbox_api
 __all__ = ["encrypting", "flush_despite_triggers", "sandbox_api"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that they share their set-up in one process while the other processes do the rest."""
+    items.sort(key=lambda item: item.path.parent.name != "torture")
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, django_db_blocker: DjangoDbBlocker

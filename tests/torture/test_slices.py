@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.torture import rows
+from tests.torture import crashes, rows
 
 ROWS = rows.rows()
 PLAYS = {
@@ -15,8 +15,12 @@ PLAYS = {
     "races": pytest.mark.hazard("4.2.6", "4.2.7", "4.2.8", "B26"),
 }
 """The scenarios that rows play as a whole."""
-ELSEWHERE = {"stops": "test_crashes.py", "kills": "test_kills.py", "hang_unscaled": "the row hang, scaled"}
-"""Rows without a slice, and what plays a part of them in the tests."""
+ELSEWHERE = {
+    **dict.fromkeys((row.name for row in crashes.ROWS), "test_crashes.py"),
+    "kills": "test_kills.py",
+    "hang_unscaled": "the row hang, scaled",
+}
+"""Rows that have no slice here, and what plays a part of them in the tests."""
 
 
 @pytest.mark.django_db(transaction=True)
