@@ -1,10 +1,14 @@
 # Every target sets up what it needs: a virtual environment through uv, Node through its wheel,
 # and, as root, Debian's chromium, gettext and a Japanese font.
-# The browser tests run by themselves: Playwright's event loop and Django's connections do not share a thread.
+# The browser tests are a process of their own, beside the others: Playwright's event loop and Django's connections do
+# not share a thread. They mostly wait for the product; what they print comes at the end.
 SHELL := /bin/bash
 PY := .venv/bin/python
 RUN := $(PY) -m sandbox.postgres .sandbox/tests
-export PYTHONDONTWRITEBYTECODE := 1
+PYTEST := $(PY) -m pytest --numprocesses 3 --dist worksteal
+BROWSER := .sandbox/browser.log
+# One place for all bytecode, so that a process that a test starts does not compile everything again.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.sandbox/pycache
 
 .PHONY: demo test check bench torture mutants screenshots lock format
 
@@ -14,8 +18,15 @@ demo: .venv/installed $(MESSAGES)
 	$(PY) manage.py sandbox $(if $(RESET),--reset)
 
 test: .venv/installed system $(MESSAGES)
-	$(RUN) $(PY) -m pytest --numprocesses 2 --dist worksteal --ignore tests/browser $(TESTS)
-	$(if $(TESTS),,$(PY) -m pytest tests/browser)
+ifdef TESTS
+	$(RUN) $(PYTEST) $(TESTS)
+else
+	@mkdir -p .sandbox
+	@$(PY) -m pytest tests/browser >$(BROWSER) 2>&1 & browser=$$!; \
+	$(RUN) $(PYTEST) --ignore tests/browser; rest=$$?; \
+	wait $$browser; browser=$$?; cat $(BROWSER); \
+	exit $$((rest || browser))
+endif
 
 check: .venv/installed system
 	@bash .ci/check
@@ -26,6 +37,7 @@ bench: .venv/installed
 torture: .venv/installed system
 	$(RUN) $(PY) -m tests.torture $(if $(ROW),--row $(ROW)) $(if $(SEED),--seed $(SEED)) $(if $(N),--n $(N))
 
+mutants: export PYTHONDONTWRITEBYTECODE := 1
 mutants: .venv/installed system
 	$(RUN) $(PY) -m bench.mutants $(if $(PART),--part $(PART))
 
