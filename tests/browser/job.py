@@ -25,7 +25,7 @@ class BrowserJob:
         page = self.operator
         page.goto(f"/cleanup/new/?binding=SETTINGS&prefix={prefix}")
         page.fill("[name=reason]", "Migrated to D1; nothing reads these keys any more.")
-        page.click("text=Ask for it")
+        page.click("button:has-text('Request the clean-up')")
         self.address = page.url
         page.fill("[name=commit]", "4f1c2d9")
         page.fill("[name=command]", f"rg '{prefix}' functions/")

@@ -18,7 +18,7 @@ def test_a_cache_is_backed_up_and_its_backup_goes_with_the_investigation(sign_in
     page.select_option("[name=family]", label="SETTINGS mastercache:*")
     page.fill("[name=title]", "Wrong totals")
     page.fill("[name=reason]", "Customers see zero")
-    page.get_by_role("button", name="Copy it").click()
+    page.get_by_role("button", name="Back up the cache").click()
     page.wait_for_url(re.compile(r"/investigations/\d+/$"))
     asked = page.locator("main a[href^='/approvals/']").first.get_attribute("href") or ""
     expect(page.locator("main")).to_contain_text("Verified")

@@ -40,8 +40,8 @@ def paused(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
 
 def go_on(process: subprocess.Popen[str]) -> tuple[int, str]:
     process.send_signal(signal.SIGCONT)
-    said, _ = process.communicate()
-    return process.returncode, said
+    assert process.stdout
+    return process.wait(), process.stdout.read()
 
 
 def alarmed(process: subprocess.Popen[str]) -> bool:
