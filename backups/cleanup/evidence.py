@@ -4,6 +4,7 @@ A changed account, namespace, bucket, policy, backup, check or set of names give
 longer fits.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -42,7 +43,7 @@ def build(stage: CleanupStage) -> dict[str, object]:
     """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
     request, environment, namespace = stage.request, stage.environment, stage.namespace
     generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
-    lock = bucket_protection.shown(generation)
+    lock, proven = bucket_protection.shown(generation), qa_stages(stage)
     return {
         "format": FORMAT,
         "action": "delete_keys",
@@ -70,12 +71,12 @@ def build(stage: CleanupStage) -> dict[str, object]:
         "shared": _shared(generation),
         "check": _check(stage),
         "references": _references(stage),
-        "qa": [_qa(stage, found) for found in qa_stages(stage)],
+        "qa": [_qa(stage, found) for found in proven],
         "lock": lock,
         "risks": [f"lock_{lock['state']}"] if request.category == "legacy" and lock["state"] != "held" else [],
         "cost": cost.shown(stage, generation),
         "undo": {"hours": round(timing.UNDO_WITHIN / 3600), "on_conflict": "skip"},
-        "warnings": _warnings(stage, generation),
+        "warnings": _warnings(stage, generation, proven),
     }
 
 
@@ -190,10 +191,10 @@ def _without(stage: CleanupStage, other: CleanupStage) -> QuerySet[CleanupEntry]
     return CleanupEntry.objects.filter(~Exists(same), stage=stage).order_by("index")
 
 
-def _warnings(stage: CleanupStage, generation: Generation) -> list[dict[str, object]]:
+def _warnings(stage: CleanupStage, generation: Generation, proven: Sequence[CleanupStage]) -> list[dict[str, object]]:
     """What the reviewer should know, as codes that the page puts into words in either language."""
     warnings: list[dict[str, object]] = []
-    for found in qa_stages(stage):
+    for found in proven:
         if found.names == 0:
             warnings.append({"code": "qa_empty", "environment": found.environment.name})
         elif found.skipped:
