@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from backups.cleanup import qa
-from backups.cleanup.stages import CleanupRefused, insist_operator, locked, move
+from backups.cleanup.stages import STAGES, CleanupRefused, insist_operator, locked, move
 from backups.models import CleanupException, CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Person
@@ -28,14 +28,7 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
             raise CleanupRefused(
                 _("Leftovers are explained in words, after the deletion and before the stage is accepted.")
             )
-        log.record(
-            Action.LEFTOVERS_EXPLAINED,
-            actor=by.actor,
-            environment=stage.environment.slug,
-            subject=f"stage:{stage.pk}",
-            subject_label=str(stage),
-            details={"note": note[:1000]},
-        )
+        STAGES.record(Action.LEFTOVERS_EXPLAINED, stage, actor=by.actor, details={"note": note[:1000]})
 
 
 def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:

@@ -15,6 +15,7 @@ from backups.bucket import protection as bucket_protection
 from backups.cleanup import evidence as cleanup_evidence, qa, sharing
 from backups.cleanup.completion import accept_stage, end, explain_leftovers, leftovers
 from backups.cleanup.stages import (
+    STAGES,
     By,
     CleanupRefused,
     backup_is_fresh,
@@ -26,15 +27,12 @@ from backups.cleanup.stages import (
     insist_turn,
     insist_writable,
     locked,
-    move,
-    send_back,
 )
 from backups.datasets import registry as dataset_registry
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
-from kvops.runs import driver as run_driver
 from kvops.wording import english, say
 
 __all__ = [
@@ -54,6 +52,7 @@ __all__ = [
 ]
 
 State = CleanupStage.State
+decided = STAGES.decided
 UNSUBMITTED = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, State.CHECKED, State.ACCEPTED)
 
 
@@ -201,39 +200,14 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
         if ready == State.CHECKED:
             insist_check(mine)
         mine.scope_digest = qa.scope_digest(mine)
-        approval = approval_gate.submit(
-            ApprovalRequest.Kind.DELETE_KEYS,
-            subject=f"stage:{mine.pk}",
+        return STAGES.submit(
+            mine,
+            ready,
             title=cleanup_evidence.title(mine),
             evidence=cleanup_evidence.build(mine),
-            requester=by,
-            environment=mine.environment,
+            by=by,
+            values={"scope_digest": mine.scope_digest, "returned_because": ""},
         )
-        move(
-            mine,
-            [ready],
-            State.SUBMITTED,
-            Action.STAGE_SUBMITTED,
-            actor=by.actor,
-            digest=approval.digest,
-            values={"approval": approval, "scope_digest": mine.scope_digest, "returned_because": ""},
-        )
-    return approval
-
-
-def decided(request: ApprovalRequest) -> None:
-    """Hook of the gate: approved moves the stage on; anything else leads back to frozen."""
-    stage = CleanupStage.objects.filter(approval=request).select_related("request").first()
-    if stage is None:
-        return
-    # Who withdrew it is in the entry of the withdrawal; it was not the approver.
-    decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
-    actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
-    if request.state == ApprovalRequest.State.APPROVED:
-        move(stage, [State.SUBMITTED], State.APPROVED, Action.STAGE_APPROVED, actor=actor, digest=request.digest)
-    elif stage.state in {State.SUBMITTED, State.APPROVED}:
-        state = english(ApprovalRequest.State(request.state).label)
-        send_back(stage, actor=actor, because=f"The request is {state}. {request.reason}".strip()[:1000])
 
 
 def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
@@ -259,32 +233,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
             raise CleanupRefused(*refused.args) from refused
         digest = cleanup_evidence.evidence_digest(mine)
         if digest == mine.approval.digest:
-            return _claim_and_run(mine, mine.approval, digest=digest, by=by)
+            return STAGES.claim_and_run(mine, mine.approval, digest=digest, label=str(mine), total=mine.names, by=by)
     stale = "The keys to delete differ from the approved ones."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise CleanupRefused(_("The keys to delete differ from the approved ones. Prepare the stage again."))
-
-
-def _claim_and_run(mine: CleanupStage, approved: ApprovalRequest, *, digest: str, by: Person) -> Run:
-    kind = ApprovalRequest.Kind.DELETE_KEYS
-    approval = approval_gate.claim(approved, kind=kind, subject=f"stage:{mine.pk}", digest=digest, by=by)
-    run = run_driver.create(
-        Run.Kind.DELETE,
-        subject=f"stage:{mine.pk}",
-        label=str(mine)[:300],
-        actor=by.actor,
-        person=by,
-        environment=mine.environment,
-        approval=approval,
-        total=mine.names,
-    )
-    move(
-        mine,
-        [State.APPROVED],
-        State.DELETING,
-        Action.STAGE_DELETING,
-        actor=by.actor,
-        digest=approval.digest,
-        values={"run": run},
-    )
-    return run

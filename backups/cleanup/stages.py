@@ -1,6 +1,6 @@
 """The moves of a stage, and the conditions of every move."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 
@@ -10,14 +10,14 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from audit.chain import JSON
 from backups import archive
 from backups.cleanup import qa
 from backups.datasets import registry as dataset_registry
+from backups.execution.lifecycle import Lifecycle
 from backups.models import Check, CleanupEntry, CleanupStage, Generation
 from kvops import timing
 from kvops.approvals import gate as approval_gate
-from kvops.models import Person, PolicyVersion, Role, Run
+from kvops.models import ApprovalRequest, Person, PolicyVersion, Run
 from kvops.refusals import Refused
 from kvops.wording import say
 
@@ -28,45 +28,10 @@ class CleanupRefused(Refused):
     """The step is not possible now; the message is one sentence that says why and what to do."""
 
 
-def locked(stage: CleanupStage) -> CleanupStage:
-    """The stage as it is now, held until the open transaction ends."""
-    return (
-        CleanupStage.objects.select_for_update(of=("self",))
-        .select_related("request__family", "environment", "namespace")
-        .get(pk=stage.pk)
-    )
-
-
-def move(
-    stage: CleanupStage,
-    expected: Sequence[CleanupStage.State],
-    to: CleanupStage.State,
-    action: Action,
-    *,
-    actor: log.Actor,
-    digest: str = "",
-    values: Mapping[str, object] | None = None,
-    details: Mapping[str, JSON] | None = None,
-) -> None:
-    """One conditional UPDATE and one audit entry. Raises CleanupRefused when somebody moved the stage first."""
-    changed = CleanupStage.objects.filter(pk=stage.pk, state__in=expected).update(state=to, **(values or {}))
-    if changed != 1:
-        raise CleanupRefused(_("The stage was moved by somebody else. Load the page again."))
-    log.record(
-        action,
-        actor=actor,
-        environment=stage.environment.slug,
-        subject=f"stage:{stage.pk}",
-        subject_label=str(stage),
-        digest=digest,
-        details=details or {},
-    )
-
-
-def send_back(stage: CleanupStage, *, actor: log.Actor, because: str) -> None:
+def send_back(stage: CleanupStage, actor: log.Actor, because: str) -> None:
     """Lead the stage back to frozen, with the reason on its page."""
     back = [State.BACKED_UP, State.VERIFIED, State.CHECKED, State.SUBMITTED, State.APPROVED]
-    move(
+    STAGES.move(
         stage,
         back,
         State.FROZEN,
@@ -75,6 +40,26 @@ def send_back(stage: CleanupStage, *, actor: log.Actor, because: str) -> None:
         values={"returned_because": because, "approval": None},
         details={"because": because},
     )
+
+
+STAGES = Lifecycle(
+    model=CleanupStage,
+    name="stage",
+    related=("request__family", "environment", "namespace"),
+    kind=ApprovalRequest.Kind.DELETE_KEYS,
+    run_kind=Run.Kind.DELETE,
+    running=State.DELETING,
+    submitted=Action.STAGE_SUBMITTED,
+    approved=Action.STAGE_APPROVED,
+    started=Action.STAGE_DELETING,
+    digest_of=lambda _stage, given: given,
+    send_back=send_back,
+    refused=CleanupRefused,
+    moved=lambda _stage: _("The stage was moved by somebody else. Load the page again."),
+    not_stopped=_("Only a deletion that was stopped or failed can be ended early. Stop it first."),
+    resumed=_("The deletion has already resumed. Load the page again."),
+)
+locked, move, insist_operator = STAGES.locked, STAGES.move, STAGES.insist_operator
 
 
 def note_blocked(stage: CleanupStage, because: str) -> None:
@@ -116,12 +101,6 @@ type By = Person | log.Actor
 def doer(by: By) -> tuple[log.Actor, Person | None]:
     """Who it is for the record, and the person if it is one."""
     return (by.actor, by) if isinstance(by, Person) else (by, None)
-
-
-def insist_operator(by: By) -> None:
-    """Raise CleanupRefused unless the person is an operator."""
-    if isinstance(by, Person) and not by.holds(Role.OPERATOR):
-        raise CleanupRefused(_("Only an operator can do this."))
 
 
 def insist_writable() -> None:

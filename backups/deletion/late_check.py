@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups.cleanup.stages import CleanupRefused, insist_operator
+from backups.cleanup.stages import STAGES, CleanupRefused, insist_operator
 from backups.deletion.listing import list_again
 from backups.deletion.own_deletions import MAY_BE
 from backups.deletion.proof import read_again
@@ -112,12 +112,10 @@ def _report(stage: CleanupStage, lease: Lease, verdicts: Mapping[Frozen, KeyVerd
     if not found:
         return
     Reappearance.objects.bulk_create(found)
-    log.record(
+    STAGES.record(
         Action.KEYS_REAPPEARED,
+        stage,
         actor=lease.actor,
-        environment=stage.environment.slug,
-        subject=f"stage:{stage.pk}",
-        subject_label=str(stage),
         details={"keys": len(found), "with_their_value": sum(one.same for one in found)},
     )
 
@@ -146,11 +144,9 @@ def acknowledge_reappearances(stage: CleanupStage, *, note: str, last: int, by: 
         changed = seen.update(note=note.strip(), acknowledged_by=by, acknowledged_at=Now())
         if not changed:
             raise CleanupRefused(_("There is nothing new to acknowledge. Load the page again."))
-        log.record(
+        STAGES.record(
             Action.REAPPEARANCES_ACKNOWLEDGED,
+            stage,
             actor=by.actor,
-            environment=stage.environment.slug,
-            subject=f"stage:{stage.pk}",
-            subject_label=str(stage),
             details={"keys": changed, "note": note[:1000]},
         )

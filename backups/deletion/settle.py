@@ -11,9 +11,8 @@ from itertools import batched
 from django.db.models.functions import Now
 from django.utils.translation import gettext_noop
 
-from audit import log
 from audit.actions import Action
-from backups.cleanup.stages import move
+from backups.cleanup.stages import STAGES, move
 from backups.deletion import chunks as deletion_chunks
 from backups.deletion.listing import deleted_and_not, list_again, sent_among
 from backups.execution.live_digests import Frozen, KeyVerdict, frozen, read_and_compare
@@ -162,12 +161,10 @@ def _again(stage: CleanupStage, settled: Sequence[CleanupChunk]) -> int:
 def _record(stage: CleanupStage, chunk: CleanupChunk, lease: Lease) -> None:
     chunk.refresh_from_db(fields=["answer"])
     problem = chunk.answer.get("problem")
-    log.record(
+    STAGES.record(
         Action.CHUNK_SETTLED,
+        stage,
         actor=lease.actor,
-        environment=stage.environment.slug,
-        subject=f"stage:{stage.pk}",
-        subject_label=str(stage),
         digest=chunk.names_sha256,
         details={"chunk": chunk.number, "names": chunk.names, **({"problem": problem} if problem else {})},
     )

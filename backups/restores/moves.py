@@ -1,16 +1,14 @@
 """The moves of a restore, and the conditions of every move."""
 
-from collections.abc import Mapping, Sequence
-
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from audit.chain import JSON
 from backups import archive
+from backups.execution.lifecycle import Lifecycle
 from backups.models import Restore
-from kvops.models import Person, Role
+from kvops.models import ApprovalRequest, Run
 from kvops.refusals import Refused
 from kvops.wording import say
 
@@ -21,59 +19,44 @@ class RestoreRefused(Refused):
     """The step is not possible now; the message is one sentence that says why and what to do."""
 
 
-def locked(restore: Restore) -> Restore:
-    """The restore as it is now, held until the open transaction ends."""
-    related = ("generation__environment", "generation__namespace", "environment", "namespace")
-    return Restore.objects.select_for_update(of=("self",)).select_related(*related).get(pk=restore.pk)
-
-
-def move(
-    restore: Restore,
-    expected: Sequence[Restore.State],
-    to: Restore.State,
-    action: Action,
-    *,
-    actor: log.Actor,
-    digest: str = "",
-    values: Mapping[str, object] | None = None,
-    details: Mapping[str, JSON] | None = None,
-) -> None:
-    """One conditional UPDATE and one audit entry. Raises RestoreRefused when somebody moved the restore first."""
-    changed = Restore.objects.filter(pk=restore.pk, state__in=expected).update(state=to, **(values or {}))
-    if changed != 1:
-        raise RestoreRefused(
-            say(
-                _("This is not possible any more: the restore is %(state)s."),
-                state=label(Restore.objects.get(pk=restore.pk)),
-            )
-        )
-    record_restore(action, restore, actor=actor, digest=digest, details=details)
-
-
-def record_restore(
-    action: Action,
-    restore: Restore,
-    *,
-    actor: log.Actor,
-    digest: str = "",
-    details: Mapping[str, JSON] | None = None,
-) -> None:
-    """One audit entry about the restore, within the open transaction."""
-    log.record(
-        action,
+def _send_back(restore: Restore, actor: log.Actor, because: str) -> None:
+    """Lead the restore back to prepared, with the reason on its page."""
+    RESTORES.move(
+        restore,
+        [State.SUBMITTED, State.APPROVED],
+        State.PREPARED,
+        Action.RESTORE_RETURNED,
         actor=actor,
-        environment=restore.environment.slug,
-        subject=f"restore:{restore.pk}",
-        subject_label=str(restore)[:600],
-        digest=digest or restore.names_sha256,
-        details=details or {},
+        values={"approval": None, "returned_because": because},
+        details={"because": because[:500]},
     )
 
 
-def insist_operator(person: Person) -> None:
-    """Raise RestoreRefused unless the person is an operator."""
-    if not person.holds(Role.OPERATOR):
-        raise RestoreRefused(_("Only an operator can do this."))
+def _moved(restore: Restore) -> str:
+    sentence = _("This is not possible any more: the restore is %(state)s.")
+    return say(sentence, state=label(Restore.objects.get(pk=restore.pk)))
+
+
+RESTORES = Lifecycle(
+    model=Restore,
+    name="restore",
+    related=("generation__environment", "generation__namespace", "environment", "namespace"),
+    kind=ApprovalRequest.Kind.RESTORE,
+    run_kind=Run.Kind.RESTORE,
+    running=State.WRITING,
+    submitted=Action.RESTORE_SUBMITTED,
+    approved=Action.RESTORE_APPROVED,
+    started=Action.RESTORE_STARTED,
+    label=lambda restore: str(restore)[:600],
+    digest_of=lambda restore, given: given or restore.names_sha256,
+    send_back=_send_back,
+    refused=RestoreRefused,
+    moved=_moved,
+    not_stopped=_("Only a restore that was stopped or failed can be ended early. Stop it first."),
+    resumed=_("The restore has already resumed. Load the page again."),
+)
+locked, move, insist_operator = RESTORES.locked, RESTORES.move, RESTORES.insist_operator
+record_restore = RESTORES.record
 
 
 def insist_names(restore: Restore) -> None:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _, gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups.cleanup.stages import CleanupRefused, insist_idle, insist_names, insist_operator, locked
+from backups.cleanup.stages import STAGES, CleanupRefused, insist_idle, insist_names, insist_operator, locked
 from backups.models import CleanupStage, Generation, Restore
 from backups.restores.moves import RestoreRefused, move
 from backups.restores.selection import seal
@@ -168,12 +168,10 @@ def _restore(stage: CleanupStage, by: Person) -> Restore:
 
 def record_undo(action: Action, stage: CleanupStage, restore: Restore, *, actor: log.Actor) -> None:
     """One audit entry about the stage, within the open transaction."""
-    log.record(
+    STAGES.record(
         action,
+        stage,
         actor=actor,
-        environment=stage.environment.slug,
-        subject=f"stage:{stage.pk}",
-        subject_label=str(stage),
         digest=restore.names_sha256,
         details={"restore": restore.pk, "names": restore.names},
     )

@@ -5,27 +5,26 @@ request that is ended early begins no further backup, but finishes one that is h
 a right meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 
 from django.db.models.functions import Now
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from audit.chain import JSON
 from backups.archive import digests
+from backups.execution.lifecycle import Lifecycle
 from backups.models import Generation, PruneEntry, PruneRequest
 from backups.retention import evaluate as retention_evaluate, evidence as prune_evidence
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State as Keeping
 from kvops.approvals import evidence, gate as approval_gate
-from kvops.models import ApprovalRequest, Environment, Person, Role, Run
+from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.refusals import Refused
-from kvops.runs import driver as run_driver, emergency
-from kvops.wording import english, say
+from kvops.runs import emergency
+from kvops.wording import say
 
 State = PruneRequest.State
 CAP = 50
@@ -34,6 +33,45 @@ CAP = 50
 
 class PruneRefused(Refused):
     """The step is not possible now; the message is one sentence that says why and what to do."""
+
+
+def _send_back(prune: PruneRequest, actor: log.Actor, because: str) -> None:
+    """End the prune: its copies are collected anew."""
+    PRUNES.move(
+        prune,
+        [State.SUBMITTED, State.APPROVED],
+        State.ENDED,
+        Action.DISPOSAL_ENDED,
+        actor=actor,
+        values={"finished_at": Now(), "ended_because": because},
+        details={"because": because[:500]},
+    )
+
+
+def _moved(prune: PruneRequest) -> str:
+    now = PruneRequest.objects.get(pk=prune.pk)
+    return say(_("This is not possible any more: the prune request is %(state)s."), state=State(now.state).label)
+
+
+PRUNES = Lifecycle(
+    model=PruneRequest,
+    name="prune",
+    related=("environment", "approval", "run"),
+    kind=ApprovalRequest.Kind.DELETE_GENERATIONS,
+    run_kind=Run.Kind.PRUNE,
+    running=State.DELETING,
+    submitted=Action.DISPOSAL_SUBMITTED,
+    approved=Action.DISPOSAL_APPROVED,
+    started=Action.DISPOSAL_STARTED,
+    label=lambda prune: str(prune)[:200],
+    digest_of=lambda prune, _given: prune.objects_sha256,
+    send_back=_send_back,
+    refused=PruneRefused,
+    moved=_moved,
+    not_stopped=_("Only a prune run that was stopped or failed can be ended early. Stop it first."),
+    resumed=_("The prune run has already resumed. Load the page again."),
+)
+decided, move = PRUNES.decided, PRUNES.move
 
 
 def due(environment: Environment) -> list[Kept]:
@@ -54,7 +92,7 @@ def collect(environment: Environment, *, reason: str, by: Person) -> PruneReques
     if not reason.strip():
         raise PruneRefused(_("Give the reason for deleting these backups. The reviewer reads it."))
     with log.transaction():
-        insist_operator(by)
+        PRUNES.insist_operator(by)
         emergency.lock(environment)
         if open_prune(environment):
             raise PruneRefused(_("A prune request of this environment is already open."))
@@ -62,7 +100,15 @@ def collect(environment: Environment, *, reason: str, by: Person) -> PruneReques
         if not found:
             raise PruneRefused(_("No backup can be deleted now."))
         prune = _collect(environment, found, reason.strip(), by)
-        _submit(prune, by)
+        PRUNES.submit(
+            prune,
+            State.COLLECTED,
+            title=prune_evidence.title(prune.environment, prune.generations),
+            evidence=prune_evidence.build(prune),
+            by=by,
+            details={"generations": [entry.generation_id for entry in prune.entries.order_by("index")]},
+        )
+        prune.refresh_from_db()
     return prune
 
 
@@ -97,44 +143,6 @@ def _date(kept: Kept) -> datetime:
     return kept.verdict.due_at
 
 
-def _submit(prune: PruneRequest, by: Person) -> None:
-    approval = approval_gate.submit(
-        ApprovalRequest.Kind.DELETE_GENERATIONS,
-        subject=f"prune:{prune.pk}",
-        title=prune_evidence.title(prune.environment, prune.generations),
-        evidence=prune_evidence.build(prune),
-        requester=by,
-        environment=prune.environment,
-    )
-    move(
-        prune,
-        [State.COLLECTED],
-        State.SUBMITTED,
-        Action.DISPOSAL_SUBMITTED,
-        actor=by.actor,
-        values={"approval": approval},
-        details={"generations": [entry.generation_id for entry in prune.entries.order_by("index")]},
-    )
-    prune.refresh_from_db()
-
-
-def decided(request: ApprovalRequest) -> None:
-    """Hook of the gate: approved moves the prune on; anything else ends it."""
-    prune = PruneRequest.objects.filter(approval=request).select_related("environment").first()
-    if prune is None:
-        return
-    decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
-    actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
-    if request.state == ApprovalRequest.State.APPROVED:
-        move(prune, [State.SUBMITTED], State.APPROVED, Action.DISPOSAL_APPROVED, actor=actor)
-    elif prune.state in {State.SUBMITTED, State.APPROVED}:
-        because = f"The request is {english(ApprovalRequest.State(request.state).label)}. {request.reason}".strip()
-        values = {"finished_at": Now(), "ended_because": because[:1000]}
-        open_ = [State.SUBMITTED, State.APPROVED]
-        details: dict[str, JSON] = {"because": because[:500]}
-        move(prune, open_, State.ENDED, Action.DISPOSAL_ENDED, actor=actor, values=values, details=details)
-
-
 def start(prune: PruneRequest, *, by: Person) -> Run:
     """Approved -> deleting: claims the approval and creates the run in one transaction.
 
@@ -142,13 +150,16 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
     is started and the request is withdrawn.
     """
     with log.transaction():
-        mine = locked(prune)
+        mine = PRUNES.locked(prune)
         if mine.state != State.APPROVED or mine.approval is None:
-            raise PruneRefused(say(_("The prune request is not approved: %(state)s."), state=label(mine)))
-        insist_operator(by)
+            raise PruneRefused(say(_("The prune request is not approved: %(state)s."), state=State(mine.state).label))
+        PRUNES.insist_operator(by)
         digest = evidence.digest_of(evidence.canonical_evidence(prune_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
-            return _claim_and_run(mine, mine.approval, by=by)
+            label = f"{mine.environment.r2_bucket}: {mine.generations} copies"
+            return PRUNES.claim_and_run(
+                mine, mine.approval, digest=digest, label=label, total=mine.objects_total, by=by
+            )
     stale = "The keys to delete differ from the approved ones."
     approval_gate.withdraw(mine.approval, by=by, reason=stale)
     raise PruneRefused(_("The backups to delete differ from the approved ones. Collect the backups again."))
@@ -167,79 +178,9 @@ def _all_due(prune: PruneRequest) -> bool:
     )
 
 
-def _claim_and_run(mine: PruneRequest, approved: ApprovalRequest, *, by: Person) -> Run:
-    subject = f"prune:{mine.pk}"
-    kind = ApprovalRequest.Kind.DELETE_GENERATIONS
-    approval = approval_gate.claim(approved, kind=kind, subject=subject, digest=approved.digest, by=by)
-    run = run_driver.create(
-        Run.Kind.PRUNE,
-        subject=subject,
-        label=f"{mine.environment.r2_bucket}: {mine.generations} copies"[:300],
-        actor=by.actor,
-        person=by,
-        environment=mine.environment,
-        approval=approval,
-        total=mine.objects_total,
-    )
-    values = {"run": run}
-    move(mine, [State.APPROVED], State.DELETING, Action.DISPOSAL_STARTED, actor=by.actor, values=values)
-    return run
-
-
 def end_early(prune: PruneRequest, *, by: Person) -> None:
     """Begin with no further copy of a stopped or failed prune. Raises PruneRefused and run_driver.NotResumable.
 
     A copy whose deletion began is deleted to its end: it is of no use any more.
     """
-    with log.transaction():
-        insist_operator(by)
-        mine = locked(prune)
-        if mine.state != State.DELETING or mine.run is None or mine.run.state not in Run.RESUMABLE:
-            raise PruneRefused(_("Only a prune run that was stopped or failed can be ended early. Stop it first."))
-        cursor = {**mine.run.cursor, "ending": True}
-        if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=cursor) != 1:
-            raise PruneRefused(_("The prune run has already resumed. Load the page again."))
-        run_driver.go_on(mine.run, actor=by.actor)
-
-
-def locked(prune: PruneRequest) -> PruneRequest:
-    """The prune as it is now, held until the open transaction ends."""
-    related = ("environment", "approval", "run")
-    return PruneRequest.objects.select_for_update(of=("self",)).select_related(*related).get(pk=prune.pk)
-
-
-def move(
-    prune: PruneRequest,
-    expected: Sequence[PruneRequest.State],
-    to: PruneRequest.State,
-    action: Action,
-    *,
-    actor: log.Actor,
-    values: Mapping[str, object] | None = None,
-    details: Mapping[str, JSON] | None = None,
-) -> None:
-    """One conditional UPDATE and one audit entry. Raises PruneRefused when somebody moved it first."""
-    changed = PruneRequest.objects.filter(pk=prune.pk, state__in=expected).update(state=to, **(values or {}))
-    if changed != 1:
-        now = PruneRequest.objects.get(pk=prune.pk)
-        raise PruneRefused(say(_("This is not possible any more: the prune request is %(state)s."), state=label(now)))
-    log.record(
-        action,
-        actor=actor,
-        environment=prune.environment.slug,
-        subject=f"prune:{prune.pk}",
-        subject_label=str(prune)[:200],
-        digest=prune.objects_sha256,
-        details=details or {},
-    )
-
-
-def insist_operator(person: Person) -> None:
-    """Raise PruneRefused unless the person is an operator."""
-    if not person.holds(Role.OPERATOR):
-        raise PruneRefused(_("Only an operator can do this."))
-
-
-def label(prune: PruneRequest) -> str | Promise:
-    """The prune's state in words."""
-    return State(prune.state).label
+    PRUNES.end_early(prune, lambda _prune, run: {**run.cursor, "ending": True}, by=by)

@@ -21,8 +21,11 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ),
         "kvops.approvals.standing": (),
         "kvops.runs.emergency": ("in_force", "insist_none", "hold", "lock"),
-        "backups.cleanup.stages": ("locked", "insist_operator", "insist_turn", "insist_names", "_numbered"),
-        "backups.cleanup.requests": ("start_deletion", "_claim_and_run"),
+        "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered"),
+        "backups.cleanup.requests": ("start_deletion",),
+        "backups.execution.lifecycle": (
+            "Lifecycle.subject", "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
+        ),
         "backups.deletion.run": (
             "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_insist_in_force",
             "_Deletion.begin", "_Deletion._until_apart", "_Deletion._lay_still", "_Deletion.delete",

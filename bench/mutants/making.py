@@ -103,7 +103,9 @@ def _alone(node: cst.FunctionDef, of: cst.ClassDef | None) -> str:
     """The source of the function alone, within its class."""
     if of is None:
         return cst.Module([node]).code
-    return cst.Module([of.with_changes(bases=[], keywords=[], decorators=[], body=cst.IndentedBlock([node]))]).code
+    return cst.Module(
+        [of.with_changes(bases=[], keywords=[], decorators=[], type_parameters=None, body=cst.IndentedBlock([node]))]
+    ).code
 
 
 def _class_of(tree: cst.Module, node: cst.FunctionDef) -> cst.ClassDef | None:

@@ -35,12 +35,13 @@ CALLERS = {
     "kvops.approvals.gate.approve": {"kvops/approvals/views.py"},
     "kvops.approvals.gate.reject": {"kvops/approvals/views.py"},
     "kvops.approvals.gate.claim": {
-        "backups/cleanup/requests.py",
-        "backups/restores/requests.py",
-        "backups/retention/requests.py",
+        "backups/execution/lifecycle.py",
         "kvops/approvals/emergency_release.py",
         "kvops/approvals/prepared_changes.py",
     },
+    "backups.cleanup.stages.STAGES.claim_and_run": {"backups/cleanup/requests.py"},
+    "backups.restores.moves.RESTORES.claim_and_run": {"backups/restores/requests.py"},
+    "PRUNES.claim_and_run": {"backups/retention/requests.py"},
     "kvops.approvals.standing.carry": {"backups/drills/requests.py", "backups/investigations/requests.py"},
     "backups.retention.requests.start": {"backups/retention/request_views.py"},
     "backups.cleanup.requests.start_deletion": {"backups/cleanup/stage_views.py"},
@@ -121,7 +122,7 @@ def test_a_start_that_does_not_come_to_its_end_claimed_nothing(
     world: GateWorld, request_: CleanupRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = gate.approved(world, request_)
-    monkeypatch.setattr("backups.cleanup.requests.runs.create", partial(int, "crash"))
+    monkeypatch.setattr("backups.execution.lifecycle.run_driver.create", partial(int, "crash"))
     with pytest.raises(TypeError):
         cleanup_requests.start_deletion(stage, by=world.people.operator)
     assert gate.approval_of(stage).state == "approved"

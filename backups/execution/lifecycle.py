@@ -1,0 +1,185 @@
+"""The life that a stage, a restore and a prune request share: submitted, decided, started, ended early.
+
+Each move is one conditional UPDATE and one audit entry. What differs between the three is an attribute of `Lifecycle`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from audit import log
+from audit.actions import Action
+from audit.chain import JSON
+from backups.models import CleanupStage, PruneRequest, Restore
+from kvops.approvals import gate as approval_gate
+from kvops.models import ApprovalRequest, Person, Role, Run
+from kvops.refusals import Refused
+from kvops.runs import driver as run_driver
+from kvops.wording import english
+
+SUBMITTED, APPROVED = "submitted", "approved"
+"""The states that all three have under the same name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
+    """The moves of the rows of one model. Refusals are raised as `refused`."""
+
+    model: type[Work]
+    name: str
+    """The first part of its subject in the audit log, at the gate and of its run."""
+    related: tuple[str, ...]
+    kind: ApprovalRequest.Kind
+    run_kind: Run.Kind
+    running: str
+    """Its state while the run works."""
+
+    submitted: Action
+    approved: Action
+    started: Action
+    label: Callable[[Work], str] = str
+    digest_of: Callable[[Work, str], str]
+    """The digest in its entries, given the one that the move names."""
+    send_back: Callable[[Work, log.Actor, str], None]
+    """Leave `submitted` or `approved` for the reason: the request was rejected, withdrawn, or has expired."""
+
+    refused: type[Refused]
+    moved: Callable[[Work], str | Promise]
+    """The refusal of a move that another one came before."""
+    not_stopped: str | Promise
+    resumed: str | Promise
+
+    def subject(self, work: Work) -> str:
+        """Its subject in the audit log, at the gate and of its run."""
+        return f"{self.name}:{work.pk}"
+
+    def locked(self, work: Work) -> Work:
+        """The row as it is now, held until the open transaction ends."""
+        rows = self.model.objects.select_for_update(of=("self",)).select_related(*self.related)
+        return rows.get(pk=work.pk)
+
+    def insist_operator(self, by: Person | log.Actor) -> None:
+        """Raise a refusal if a person is no operator; a command prepares, and can neither submit nor start."""
+        if isinstance(by, Person) and not by.holds(Role.OPERATOR):
+            raise self.refused(_("Only an operator can do this."))
+
+    def move(
+        self,
+        work: Work,
+        expected: Sequence[str],
+        to: str,
+        action: Action,
+        *,
+        actor: log.Actor,
+        digest: str = "",
+        values: Mapping[str, object] | None = None,
+        details: Mapping[str, JSON] | None = None,
+    ) -> None:
+        """One conditional UPDATE and one audit entry. Raises a refusal when somebody moved the row first."""
+        changed = self.model.objects.filter(pk=work.pk, state__in=expected).update(state=to, **(values or {}))
+        if changed != 1:
+            raise self.refused(self.moved(work))
+        self.record(action, work, actor=actor, digest=digest, details=details)
+
+    def record(
+        self,
+        action: Action,
+        work: Work,
+        *,
+        actor: log.Actor,
+        digest: str = "",
+        details: Mapping[str, JSON] | None = None,
+    ) -> None:
+        """One audit entry about the row, within the open transaction."""
+        log.record(
+            action,
+            actor=actor,
+            environment=work.environment.slug,
+            subject=self.subject(work),
+            subject_label=self.label(work),
+            digest=self.digest_of(work, digest),
+            details=details,
+        )
+
+    def submit(
+        self,
+        work: Work,
+        ready: str,
+        *,
+        title: str,
+        evidence: Mapping[str, object],
+        by: Person,
+        values: Mapping[str, object] | None = None,
+        details: Mapping[str, JSON] | None = None,
+    ) -> ApprovalRequest:
+        """Ask another person to approve exactly this, in the caller's transaction. Raises ApprovalRefused."""
+        approval = approval_gate.submit(
+            self.kind,
+            subject=self.subject(work),
+            title=title,
+            evidence=evidence,
+            requester=by,
+            environment=work.environment,
+        )
+        self.move(
+            work,
+            [ready],
+            SUBMITTED,
+            self.submitted,
+            actor=by.actor,
+            digest=approval.digest,
+            values={"approval": approval, **(values or {})},
+            details=details,
+        )
+        return approval
+
+    def decided(self, request: ApprovalRequest) -> None:
+        """Hook of the gate: an approved request moves its row on; any other leads the row back."""
+        work = self.model.objects.filter(approval=request).select_related(*self.related).first()
+        if work is None:
+            return
+        # Who withdrew it is in the entry of the withdrawal; it was not the approver.
+        decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
+        actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
+        if request.state == ApprovalRequest.State.APPROVED:
+            self.move(work, [SUBMITTED], APPROVED, self.approved, actor=actor, digest=request.digest)
+        elif work.state in {SUBMITTED, APPROVED}:
+            state = english(ApprovalRequest.State(request.state).label)
+            self.send_back(work, actor, f"The request is {state}. {request.reason}".strip()[:1000])
+
+    def claim_and_run(
+        self, work: Work, approved: ApprovalRequest, *, digest: str, label: str, total: int, by: Person
+    ) -> Run:
+        """Use the approval and create the run, in the caller's transaction. Raises ApprovalRefused.
+
+        `digest` is that of the evidence as the caller has just derived it.
+        """
+        subject = self.subject(work)
+        approval = approval_gate.claim(approved, kind=self.kind, subject=subject, digest=digest, by=by)
+        run = run_driver.create(
+            self.run_kind,
+            subject=subject,
+            label=label[:300],
+            actor=by.actor,
+            person=by,
+            environment=work.environment,
+            approval=approval,
+            total=total,
+        )
+        values = {"run": run}
+        self.move(work, [APPROVED], self.running, self.started, actor=by.actor, digest=approval.digest, values=values)
+        return run
+
+    def end_early(self, work: Work, ending: Callable[[Work, Run], dict[str, object]], *, by: Person) -> None:
+        """Let a stopped or failed run go on with the cursor that `ending` returns. Raises a refusal."""
+        with log.transaction():
+            self.insist_operator(by)
+            mine = self.locked(work)
+            if mine.state != self.running or mine.run is None or mine.run.state not in Run.RESUMABLE:
+                raise self.refused(self.not_stopped)
+            cursor = ending(mine, mine.run)
+            if Run.objects.filter(pk=mine.run.pk, state__in=Run.RESUMABLE).update(cursor=cursor) != 1:
+                raise self.refused(self.resumed)
+            run_driver.go_on(mine.run, actor=by.actor)
