@@ -24,7 +24,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered"),
         "backups.cleanup.requests": ("start_deletion",),
         "backups.execution.lifecycle": (
-            "Lifecycle.subject", "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
+            "Lifecycle.locked", "Lifecycle.insist_operator", "Lifecycle.claim_and_run",
         ),
         "backups.deletion.run": (
             "delete_keys_permanently", "_insist_target", "_insist_as_approved", "_insist_in_force",
