@@ -18,6 +18,7 @@ from kvops.cloudflare import (
     Unlimited,
 )
 from tests.fakes.cloudflare import FakeCloudflare
+from tests.fakes.http import Request
 from tests.kvops.cloudflare.estate import ACCOUNT, NS, estate, reader, writer
 
 
@@ -272,7 +273,11 @@ def test_a_budget_that_is_spent_at_once_says_so(fake: FakeCloudflare) -> None:
 
 def test_several_threads_share_a_client(fake: FakeCloudflare) -> None:
     together = threading.Barrier(8)
-    fake.hook("value", lambda _request: together.wait() and None)
+
+    def wait(_request: Request) -> None:
+        together.wait()
+
+    fake.hook("value", wait)
     with reader(fake, timeout=60.0) as cf:
         threads = [threading.Thread(target=cf.value, args=(NS, "k")) for _ in range(8)]
         for thread in threads:
