@@ -264,7 +264,7 @@ def test_every_lack_of_a_lock_is_an_alarm(
     bucket.lock(**lock)  # type: ignore[arg-type]
     bucket_protection.ask_cloudflare(qa)
     assert title in operator.get("/").content.decode()
-    assert "kvops-copies-qa qa/backups/ --retention-days 14" in operator.get("/storage/").content.decode()
+    assert "kvops-backups-qa qa/backups/ --retention-days 14" in operator.get("/storage/").content.decode()
 
 
 def test_what_is_not_known_is_an_alarm_and_never_good(estate: make.Estate, qa: Environment, operator: Client) -> None:
