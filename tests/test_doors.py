@@ -192,7 +192,7 @@ DOORS: dict[str, Door] = {
     "key-value": value(lambda _world: ["qa", "SETTINGS"], {"name": "master:a:1"}),
     "keys": page(lambda _world: ["qa", "SETTINGS"]),
     "keys-download": page(lambda _world: ["qa", "SETTINGS"]),
-    "missing": page(),
+    "unexplained": page(),
     "unexplained-acknowledge": Door(NEVER, (LOGIN, 403, 422, 422, 403), lambda world: [world.missing]),
     "unexplained-names": page(lambda world: [world.missing], "?format=csv"),
     "unexplained-scan": page(lambda world: [world.missing]),
