@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models import StoredObject
 from kvops.models import Environment
-from kvops.names import after_prefix, storable
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, beginning_with
 
 WRONG = "wrong"
 Status = StoredObject.Status
@@ -15,17 +15,9 @@ Status = StoredObject.Status
 class ObjectFilter(forms.Form):
     """Which objects to show, from which on; every field may be empty."""
 
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("order"),
-        label=_("Environment"),
-        required=False,
-        to_field_name="slug",
-        empty_label=_("All environments"),
-    )
-    status = forms.ChoiceField(
-        label=_("Status"),
-        required=False,
-        choices=[("", _("All statuses")), (WRONG, _("all objects that need attention")), *Status.choices],
+    environment = EnvironmentFilter()
+    status = ChoiceFilter(
+        _("Status"), _("All statuses"), (WRONG, _("all objects that need attention")), *Status.choices
     )
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
         label=_("Name begins with"),
@@ -33,7 +25,7 @@ class ObjectFilter(forms.Form):
         max_length=1024,
         widget=forms.TextInput(attrs={"placeholder": "backups/kv/"}),
     )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    after = PlaceField()
 
     def objects(self) -> QuerySet[StoredObject]:
         """The objects in the order of their names; none while a filter is wrong or no name can match."""
@@ -54,11 +46,7 @@ class ObjectFilter(forms.Form):
             found = found.filter(status=chosen["status"])
         if chosen["environment"]:
             found = found.filter(environment=chosen["environment"])
-        if prefix := chosen["prefix"]:
-            found = found.filter(key__gte=prefix) if storable(prefix) else found.none()
-            if (end := after_prefix(prefix)) is not None:
-                found = found.filter(key__lt=end)
-        return found
+        return beginning_with(found, chosen["prefix"], "key")
 
     def notable(self) -> Environment | None:
         """The environment whose objects can be noted together: they must have been narrowed down to what needs it."""

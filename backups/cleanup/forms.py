@@ -14,6 +14,7 @@ from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.inventory import families as key_families
 from kvops.models import Category, Family, Namespace
 from kvops.names import storable
+from kvops.web.fields import ConfirmForm, PlaceField
 
 CLEANABLE = (Category.CACHE, Category.LEGACY, Category.SETTINGS)
 LONGEST = 2_000
@@ -42,7 +43,7 @@ class CleanupFilter(forms.Form):
     binding = forms.ChoiceField(
         label=_("Binding"), required=False, choices=lambda: [("", _("All bindings")), *_bindings()]
     )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    after = PlaceField()
 
     def requests(self) -> QuerySet[CleanupRequest]:
         """What the filters let through, newest first; none while a filter is wrong."""
@@ -158,21 +159,13 @@ class ReferencesForm(forms.Form):
     answer = _Prose(_("Action for each place"), _("If no place was found, describe the search."))
 
 
-class DeletionStartForm(forms.Form):
+class DeletionStartForm(ConfirmForm):
     """The confirmation of a deletion: the namespace's title, typed exactly."""
 
     confirm = forms.CharField(label=_("Title of the namespace"), strip=False)
 
     def __init__(self, data: QueryDict | None = None, *, stage: CleanupStage) -> None:
-        super().__init__(data)
-        self.expected = stage.namespace.title
-
-    def clean_confirm(self) -> str:
-        """Refuse anything but the title."""
-        typed: str = self.cleaned_data["confirm"]
-        if typed != self.expected:
-            raise forms.ValidationError(_("Type it exactly as it is shown."))
-        return typed
+        super().__init__(data, expected=stage.namespace.title)
 
 
 class ShareForm(forms.Form):

@@ -13,8 +13,8 @@ from backups.comparisons import start as comparison_start
 from backups.models import Comparison, ComparisonEntry, Generation
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
-from kvops.names import after_prefix, storable
 from kvops.prefixes import common
+from kvops.web.fields import ChoiceFilter, PrefixFilter, beginning_with
 
 OFFERED = 100
 """Copies that are offered at most, newest first; an address can name any other."""
@@ -76,22 +76,13 @@ def _named_backup(one: Generation) -> str:
 class ComparisonFilter(forms.Form):
     """Which of the names that differ to show; every field may be empty."""
 
-    kind = forms.ChoiceField(
-        label=gettext_lazy("Difference"),
-        required=False,
-        choices=[
-            ("", gettext_lazy("All differences")),
-            (CHANGED, gettext_lazy("changed")),
-            *ComparisonEntry.Kind.choices,
-        ],
+    kind = ChoiceFilter(
+        gettext_lazy("Difference"),
+        gettext_lazy("All differences"),
+        (CHANGED, gettext_lazy("changed")),
+        *ComparisonEntry.Kind.choices,
     )
-    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
-        label=gettext_lazy("Prefix"),
-        required=False,
-        strip=False,
-        max_length=MAX_NAME_BYTES,
-        widget=forms.TextInput(attrs={"placeholder": "master:"}),
-    )
+    prefix = PrefixFilter(gettext_lazy("Prefix"))  # type: ignore[assignment]  # not the form's own prefix
     after = forms.CharField(required=False, strip=False, max_length=MAX_NAME_BYTES, widget=forms.HiddenInput)
 
     def entries(self, comparison: Comparison) -> QuerySet[ComparisonEntry]:
@@ -103,10 +94,5 @@ class ComparisonFilter(forms.Form):
             found = found.filter(kind__in=ComparisonEntry.CHANGED)
         elif chosen["kind"]:
             found = found.filter(kind=chosen["kind"])
-        if prefix := chosen["prefix"]:
-            if not storable(prefix):
-                return found.none()
-            found = found.filter(name__gte=prefix)
-            if (end := after_prefix(prefix)) is not None:
-                found = found.filter(name__lt=end)
+        found = beginning_with(found, chosen["prefix"])
         return found.filter(name__gt=chosen["after"]) if chosen["after"] else found

@@ -9,8 +9,9 @@ from backups.generations import contents as generation_contents
 from backups.models import Generation, GenerationEntry
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.environments import apply as environments_apply
-from kvops.models import Environment, Namespace
-from kvops.names import after_prefix, storable
+from kvops.models import Namespace
+from kvops.names import storable
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter, beginning_with
 
 MAX_PREFIXES = 20
 STALE = "stale"
@@ -22,29 +23,11 @@ Outcome = GenerationEntry.Outcome
 class GenerationFilter(forms.Form):
     """Which generations to show; every field may be empty."""
 
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("order"),
-        label=_("Environment"),
-        required=False,
-        to_field_name="slug",
-        empty_label=_("All environments"),
-    )
-    status = forms.ChoiceField(
-        label=_("Status"),
-        required=False,
-        choices=[("", _("All statuses")), *Status.choices, (STALE, _("verified, but out of date"))],
-    )
-    purpose = forms.ChoiceField(
-        label=_("Purpose"), required=False, choices=[("", _("All purposes")), *Generation.Purpose.choices]
-    )
-    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
-        label=_("Covers key or prefix"),
-        required=False,
-        strip=False,
-        max_length=MAX_NAME_BYTES,
-        widget=forms.TextInput(attrs={"placeholder": "master:"}),
-    )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    environment = EnvironmentFilter()
+    status = ChoiceFilter(_("Status"), _("All statuses"), *Status.choices, (STALE, _("verified, but out of date")))
+    purpose = ChoiceFilter(_("Purpose"), _("All purposes"), *Generation.Purpose.choices)
+    prefix = PrefixFilter(_("Covers key or prefix"))  # type: ignore[assignment]  # not the form's own prefix
+    after = PlaceField()
 
     def generations(self) -> QuerySet[Generation]:
         """The generations the filters let through, newest first; none while a filter is wrong."""
@@ -67,14 +50,8 @@ class GenerationFilter(forms.Form):
 class EntryFilter(forms.Form):
     """Which names of a generation to show, from which on."""
 
-    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
-        label=_("Prefix"),
-        required=False,
-        strip=False,
-        max_length=MAX_NAME_BYTES,
-        widget=forms.TextInput(attrs={"placeholder": "master:"}),
-    )
-    outcome = forms.ChoiceField(label=_("Outcome"), required=False, choices=[("", _("All outcomes")), *Outcome.choices])
+    prefix = PrefixFilter(_("Prefix"))  # type: ignore[assignment]  # not the form's own prefix
+    outcome = ChoiceFilter(_("Outcome"), _("All outcomes"), *Outcome.choices)
     after = forms.CharField(required=False, strip=False, max_length=MAX_NAME_BYTES, widget=forms.HiddenInput)
 
     def entries(self, generation: Generation) -> QuerySet[GenerationEntry]:
@@ -83,10 +60,7 @@ class EntryFilter(forms.Form):
             return GenerationEntry.objects.none()
         chosen = self.cleaned_data
         found = generation.entries.order_by("name")
-        if chosen["prefix"]:
-            found = found.filter(name__gte=chosen["prefix"])
-            if (end := after_prefix(chosen["prefix"])) is not None:
-                found = found.filter(name__lt=end)
+        found = beginning_with(found, chosen["prefix"])
         if chosen["outcome"]:
             found = found.filter(outcome=chosen["outcome"])
         return found.filter(name__gt=chosen["after"]) if chosen["after"] else found

@@ -9,7 +9,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from backups.history.events import Scope, TimelineLane
-from kvops.models import Environment, Family
+from kvops.models import Family
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
 DAYS = 90
 """The period shown where the address names none: days, today included."""
@@ -32,14 +33,8 @@ class BackupHistoryFilter(forms.Form):
     """Whose copies, when, by whom; every field may be empty. Dates are days in the team's zone."""
 
     family = forms.ChoiceField(label=_("Family"), required=False, choices=_families)
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("order"),
-        label=_("Environment"),
-        required=False,
-        to_field_name="slug",
-        empty_label=_("All environments"),
-    )
-    lane = forms.ChoiceField(label=_("Event"), required=False, choices=[("", _("All events")), *TimelineLane.choices])
+    environment = EnvironmentFilter()
+    lane = ChoiceFilter(_("Event"), _("All events"), *TimelineLane.choices)
     since = _day(_("From"))
     until = _day(_("To"))
     actor = forms.CharField(
@@ -48,7 +43,7 @@ class BackupHistoryFilter(forms.Form):
         max_length=200,
         help_text=_("Part of a name, an email address or an actor, such as cli: or system:."),
     )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    after = PlaceField()
 
     def clean(self) -> dict[str, Any]:
         """A period, whole or not at all."""

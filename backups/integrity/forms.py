@@ -5,13 +5,14 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Check, Difference
+from kvops.web.fields import ChoiceFilter, PlaceField
 
 
 class DifferenceFilter(forms.Form):
     """Which differences to show; every field may be empty."""
 
-    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("All kinds")), *Difference.Kind.choices])
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    kind = ChoiceFilter(_("Kind"), _("All kinds"), *Difference.Kind.choices)
+    after = PlaceField()
 
     def differences(self, check: Check) -> QuerySet[Difference]:
         """The differences of the check in the order they were found; none while a filter is wrong."""

@@ -11,7 +11,8 @@ from backups.models import Generation, Restore, RestoreEntry
 from backups.restores import cross_environment, selection as restore_selection
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
-from kvops.names import after_prefix, storable
+from kvops.names import storable
+from kvops.web.fields import ChoiceFilter, ConfirmForm, PlaceField, PrefixFilter, beginning_with
 from kvops.wording import say
 
 LONGEST = 2_000
@@ -132,21 +133,13 @@ class SubmitForm(forms.Form):
     )
 
 
-class RestoreStartForm(forms.Form):
+class RestoreStartForm(ConfirmForm):
     """The confirmation of a restore: the namespace's title, typed exactly."""
 
     confirm = forms.CharField(label=_("Title of the namespace"), strip=False)
 
     def __init__(self, data: QueryDict | None = None, *, restore: Restore) -> None:
-        super().__init__(data)
-        self.expected = restore.namespace.title
-
-    def clean_confirm(self) -> str:
-        """Refuse anything but the title."""
-        typed: str = self.cleaned_data["confirm"]
-        if typed != self.expected:
-            raise forms.ValidationError(_("Type it exactly as it is shown."))
-        return typed
+        super().__init__(data, expected=restore.namespace.title)
 
 
 class RestoreFilter(forms.Form):
@@ -155,7 +148,7 @@ class RestoreFilter(forms.Form):
     STATES = (("", _("All states")), ("open", _("open")), *((s.value, s.label) for s in Restore.OVER))
 
     state = forms.ChoiceField(label=_("State"), required=False, choices=STATES)
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    after = PlaceField()
 
     def restores(self) -> QuerySet[Restore]:
         """What the filters let through, newest first; none while a filter is wrong."""
@@ -176,28 +169,15 @@ class RestoreNamesFilter(forms.Form):
 
     CONFLICTS, LEFT = "conflicts", "left"
 
-    found = forms.ChoiceField(
-        label=_("Before the restore"),
-        required=False,
-        choices=[
-            ("", _("All findings")),
-            (CONFLICTS, _("different, or past the expiration")),
-            *RestoreEntry.Found.choices,
-        ],
+    found = ChoiceFilter(
+        _("Before the restore"),
+        _("All findings"),
+        (CONFLICTS, _("different, or past the expiration")),
+        *RestoreEntry.Found.choices,
     )
-    outcome = forms.ChoiceField(
-        label=_("Result"),
-        required=False,
-        choices=[("", _("All results")), (LEFT, _("not restored")), *RestoreEntry.Outcome.choices],
-    )
-    prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
-        label=_("Prefix"),
-        required=False,
-        strip=False,
-        max_length=MAX_NAME_BYTES,
-        widget=forms.TextInput(attrs={"placeholder": "master:"}),
-    )
-    after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
+    outcome = ChoiceFilter(_("Result"), _("All results"), (LEFT, _("not restored")), *RestoreEntry.Outcome.choices)
+    prefix = PrefixFilter(_("Prefix"))  # type: ignore[assignment]  # not the form's own prefix
+    after = PlaceField(min_value=0)
 
     def entries(self, restore: Restore) -> QuerySet[RestoreEntry]:
         """What the filters let through, in order; none while a filter is wrong."""
@@ -212,10 +192,5 @@ class RestoreNamesFilter(forms.Form):
             names = names.exclude(outcome__in=[*RestoreEntry.GOOD, *RestoreEntry.UNDER_WAY])
         elif chosen["outcome"]:
             names = names.filter(outcome=chosen["outcome"])
-        if prefix := chosen["prefix"]:
-            if not storable(prefix):
-                return names.none()
-            names = names.filter(name__gte=prefix)
-            if (beyond := after_prefix(prefix)) is not None:
-                names = names.filter(name__lt=beyond)
+        names = beginning_with(names, chosen["prefix"])
         return names.filter(index__gt=chosen["after"]) if chosen["after"] is not None else names

@@ -10,34 +10,25 @@ from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State
 from kvops import timing
 from kvops.inventory.families import LONGEST_RETENTION_DAYS
-from kvops.models import Category, Environment, Family
-from kvops.web.fields import FamilyField
+from kvops.models import Category, Family
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, FamilyField, PlaceField
 
 LONGEST = 2_000
 """Characters of a reason."""
 
 
-def _families() -> FamilyField:
-    return FamilyField(Family.objects.order_by("binding", "pattern"), label=_("Family"), empty_label=_("All families"))
+def _families(*, required: bool = True) -> FamilyField:
+    found = Family.objects.order_by("binding", "pattern")
+    return FamilyField(found, label=_("Family"), empty_label=_("All families"), required=required)
 
 
 class RetentionFilter(forms.Form):
     """Which copies to show; every field may be empty."""
 
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("order"),
-        label=_("Environment"),
-        required=False,
-        to_field_name="slug",
-        empty_label=_("All environments"),
-    )
-    family = _families()
-    state = forms.ChoiceField(label=_("State"), required=False, choices=[("", _("All states")), *State.choices])
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.fields["family"].required = False
+    environment = EnvironmentFilter()
+    family = _families(required=False)
+    state = ChoiceFilter(_("State"), _("All states"), *State.choices)
+    after = PlaceField()
 
     def backups(self) -> Iterator[Kept]:
         """The copies the filters let through, oldest first; none while a filter is wrong."""
@@ -68,7 +59,7 @@ class TryForm(forms.Form):
             "required": _("Give the number of days. A rule without days would delete everything and is refused."),
         },
     )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    after = PlaceField()
 
     def clean(self) -> dict[str, object]:
         """A copy of a cache is not kept for longer than 30 days."""

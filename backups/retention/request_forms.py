@@ -6,6 +6,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import PruneRequest
+from kvops.web.fields import ChoiceFilter, ConfirmForm, PlaceField
 
 LONGEST = 2_000
 """Characters of a reason, so that the evidence stays within its 64 KiB."""
@@ -19,30 +20,20 @@ class CollectForm(forms.Form):
     )
 
 
-class PruneStartForm(forms.Form):
+class PruneStartForm(ConfirmForm):
     """The name of the bucket, typed exactly."""
 
     confirm = forms.CharField(label=_("Name of the bucket"), strip=False)
 
     def __init__(self, data: QueryDict | None = None, *, prune: PruneRequest) -> None:
-        super().__init__(data)
-        self.expected = prune.environment.r2_bucket
-
-    def clean_confirm(self) -> str:
-        """Refuse anything but the name."""
-        typed: str = self.cleaned_data["confirm"]
-        if typed != self.expected:
-            raise forms.ValidationError(_("Type it exactly as it is shown."))
-        return typed
+        super().__init__(data, expected=prune.environment.r2_bucket)
 
 
 class PruneFilter(forms.Form):
     """Which prunes to show."""
 
-    state = forms.ChoiceField(
-        label=_("State"), required=False, choices=[("", _("All states")), *PruneRequest.State.choices[1:]]
-    )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    state = ChoiceFilter(_("State"), _("All states"), *PruneRequest.State.choices[1:])
+    after = PlaceField()
 
     def prunes(self) -> QuerySet[PruneRequest]:
         """What the filters let through, newest first; none while a filter is wrong."""

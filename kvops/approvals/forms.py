@@ -8,7 +8,8 @@ from django.forms.boundfield import BoundField
 from django.utils.translation import gettext_lazy as _
 
 from kvops.approvals import risks
-from kvops.models import ApprovalRequest, Environment, PolicyVersion
+from kvops.models import ApprovalRequest, PolicyVersion
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
 Kind = ApprovalRequest.Kind
 State = ApprovalRequest.State
@@ -76,20 +77,12 @@ class DecisionForm(forms.Form):
 class DecidedFilter(forms.Form):
     """The filters for decided requests; every field may be empty."""
 
-    state = forms.ChoiceField(
-        label=_("State"),
-        required=False,
-        choices=[("", _("All states")), *(choice for choice in State.choices if choice[0] != State.PENDING)],
+    state = ChoiceFilter(
+        _("State"), _("All states"), *(choice for choice in State.choices if choice[0] != State.PENDING)
     )
-    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("All kinds")), *Kind.choices])
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("order"),
-        label=_("Environment"),
-        required=False,
-        to_field_name="slug",
-        empty_label=_("All environments"),
-    )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    kind = ChoiceFilter(_("Kind"), _("All kinds"), *Kind.choices)
+    environment = EnvironmentFilter()
+    after = PlaceField()
 
     def requests(self) -> QuerySet[ApprovalRequest]:
         """The decided requests that match the filters, newest first. If a filter is invalid, no requests."""

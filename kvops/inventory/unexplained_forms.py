@@ -5,25 +5,16 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from kvops.inventory import unexplained as unexplained_deletions
-from kvops.models import Environment, Scan, UnexplainedDeletion
+from kvops.models import Scan, UnexplainedDeletion
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
 
 class UnexplainedFilter(forms.Form):
     """The filters for scans; every field may be empty."""
 
-    state = forms.ChoiceField(
-        label=_("State"),
-        required=False,
-        choices=[("", _("All states")), ("open", _("Not acknowledged")), ("done", _("Acknowledged"))],
-    )
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("order"),
-        label=_("Environment"),
-        required=False,
-        to_field_name="slug",
-        empty_label=_("All environments"),
-    )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    state = ChoiceFilter(_("State"), _("All states"), ("open", _("Not acknowledged")), ("done", _("Acknowledged")))
+    environment = EnvironmentFilter()
+    after = PlaceField()
 
     def scans(self) -> QuerySet[Scan]:
         """The scans with unexplained deletions that match the filters, newest first."""

@@ -3,8 +3,9 @@
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from kvops.models import Environment, Notification, NotificationEvent
+from kvops.models import Notification, NotificationEvent
 from kvops.models.notifications import NotificationQuerySet
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
 UNDELIVERED = "undelivered"
 
@@ -12,28 +13,12 @@ UNDELIVERED = "undelivered"
 class NotificationFilter(forms.Form):
     """The filters for notifications; every field may be empty."""
 
-    state = forms.ChoiceField(
-        label=_("State"),
-        required=False,
-        choices=[
-            ("", _("All states")),
-            (UNDELIVERED, _("all undelivered")),
-            *Notification.State.choices,
-        ],
-    )
-    event = forms.ChoiceField(
-        label=_("Event"), required=False, choices=[("", _("All events")), *NotificationEvent.choices]
-    )
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("order"),
-        label=_("Environment"),
-        required=False,
-        to_field_name="slug",
-        empty_label=_("All environments"),
-    )
+    state = ChoiceFilter(_("State"), _("All states"), (UNDELIVERED, _("all undelivered")), *Notification.State.choices)
+    event = ChoiceFilter(_("Event"), _("All events"), *NotificationEvent.choices)
+    environment = EnvironmentFilter()
     recipient = forms.CharField(label=_("Recipient"), required=False, max_length=200)
     subject = forms.CharField(required=False, max_length=100, widget=forms.HiddenInput)
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    after = PlaceField()
 
     def notifications(self) -> NotificationQuerySet:
         """The notifications that match the filters, newest first. If a filter is invalid, no notifications."""

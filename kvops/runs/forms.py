@@ -3,23 +3,18 @@
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from kvops.models import Environment, Run
+from kvops.models import Run
 from kvops.models.runs import RunQuerySet
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
 
 class RunFilter(forms.Form):
     """The filters for runs; every field may be empty."""
 
-    state = forms.ChoiceField(label=_("State"), required=False, choices=[("", _("All states")), *Run.State.choices])
-    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("All kinds")), *Run.Kind.choices])
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("order"),
-        label=_("Environment"),
-        required=False,
-        to_field_name="slug",
-        empty_label=_("All environments"),
-    )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    state = ChoiceFilter(_("State"), _("All states"), *Run.State.choices)
+    kind = ChoiceFilter(_("Kind"), _("All kinds"), *Run.Kind.choices)
+    environment = EnvironmentFilter()
+    after = PlaceField()
 
     def runs(self) -> RunQuerySet:
         """The runs that match the filters, newest first, after the position. If a filter is invalid, no runs."""

@@ -7,15 +7,14 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from kvops.models import Firing, Schedule
+from kvops.web.fields import ChoiceFilter, PlaceField
 
 
 class FiringFilter(forms.Form):
     """The filter for firings of a schedule."""
 
-    outcome = forms.ChoiceField(
-        label=_("Outcome"), required=False, choices=[("", _("All outcomes")), *Firing.Outcome.choices]
-    )
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
+    outcome = ChoiceFilter(_("Outcome"), _("All outcomes"), *Firing.Outcome.choices)
+    after = PlaceField()
 
     def firings(self, schedule: Schedule) -> QuerySet[Firing]:
         """The firings that match the filter, newest first, after the position. If the filter is invalid, no firings."""

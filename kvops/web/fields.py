@@ -1,8 +1,31 @@
-"""Form fields that several features share."""
+"""Form fields and small forms that several features share."""
+
+from typing import Any
 
 from django import forms
+from django.db.models import Model, QuerySet
+from django.http import QueryDict
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
-from kvops.models import Family
+from kvops.cloudflare import MAX_NAME_BYTES
+from kvops.models import Environment, Family
+from kvops.names import after_prefix, storable
+
+type Choice = tuple[str, str | Promise]
+
+
+class EnvironmentFilter(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """The environment that a list is narrowed down to, by its slug."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Environment.objects.order_by("order"),
+            label=_("Environment"),
+            required=False,
+            to_field_name="slug",
+            empty_label=_("All environments"),
+        )
 
 
 class FamilyField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -11,3 +34,66 @@ class FamilyField(forms.ModelChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, obj: Family) -> str:
         """The family as the policy writes it."""
         return f"{obj.binding} {obj}"
+
+
+class ChoiceFilter(forms.ChoiceField):
+    """One of some choices that a list is narrowed down to, or all of them."""
+
+    def __init__(self, label: Any, everything: str | Promise, *choices: Choice) -> None:
+        super().__init__(label=label, required=False, choices=[("", everything), *choices])
+
+
+class PrefixFilter(forms.CharField):
+    """The beginning of the names that a list is narrowed down to."""
+
+    def __init__(self, label: Any) -> None:
+        example = forms.TextInput(attrs={"placeholder": "master:"})
+        super().__init__(label=label, required=False, strip=False, max_length=MAX_NAME_BYTES, widget=example)
+
+
+class PlaceField(forms.IntegerField):
+    """The place where a page goes on, after the last row of the page before."""
+
+    def __init__(self, *, min_value: int = 1) -> None:
+        super().__init__(required=False, min_value=min_value, max_value=2**63 - 1, widget=forms.HiddenInput)
+
+
+class ConfirmForm(forms.Form):
+    """A name that a person types exactly before a step that cannot be taken back."""
+
+    confirm = forms.CharField(strip=False)
+
+    def __init__(self, data: QueryDict | None = None, *, expected: str) -> None:
+        super().__init__(data)
+        self.expected = expected
+
+    def clean_confirm(self) -> str:
+        """Refuse anything but the name."""
+        typed: str = self.cleaned_data["confirm"]
+        if typed != self.expected:
+            raise forms.ValidationError(_("Type it exactly as it is shown."))
+        return typed
+
+
+class NewestFirst(forms.Form):
+    """Where a page of a list goes on that has no filters, newest first."""
+
+    after = PlaceField()
+
+    def narrowed[Row: Model](self, found: QuerySet[Row]) -> QuerySet[Row]:
+        """The rows of this page and the pages after it; none while the place is wrong."""
+        if not self.is_valid():
+            return found.none()
+        after = self.cleaned_data["after"]
+        return (found if after is None else found.filter(pk__lt=after)).order_by("-pk")
+
+
+def beginning_with[Row: Model](found: QuerySet[Row], prefix: str, name: str = "name") -> QuerySet[Row]:
+    """The rows whose `name` begins with a prefix, as a range of the index."""
+    if not prefix:
+        return found
+    if not storable(prefix):
+        return found.none()
+    beyond = after_prefix(prefix)
+    found = found.filter(**{f"{name}__gte": prefix})
+    return found if beyond is None else found.filter(**{f"{name}__lt": beyond})

@@ -48,17 +48,29 @@ def _row(cells: Sequence[Cell]) -> str:
 
 
 def as_file(
-    request: HttpRequest,
-    name: str,
-    head: dict[str, object],
-    columns: tuple[str, ...],
-    rows: Iterator[list[Cell]],
+    request: HttpRequest, name: str, head: Mapping[str, object], columns: Sequence[str], rows: Iterable[Sequence[Cell]]
 ) -> StreamingHttpResponse:
     """Stream a table as a file: CSV, or JSON if the address asks for it."""
-    if request.GET.get("format") == "json":
-        lines, ending, kind = json_table(head, columns, rows), "json", "application/json"
-    else:
-        lines, ending, kind = csv_table(columns, rows), "csv", "text/csv"
-    response = StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
-    return response
+    return table_file(request.GET.get("format", ""), name, head, columns, rows)
+
+
+def table_file(
+    kind: str, name: str, head: Mapping[str, object], columns: Sequence[str], rows: Iterable[Sequence[Cell]]
+) -> StreamingHttpResponse:
+    """Stream a table as a file. JSON begins with the head; CSV has no room for it."""
+    if kind == "json":
+        return streamed(json_table(head, columns, rows), f"{name}.json", "application/json")
+    return streamed(csv_table(columns, rows), f"{name}.csv", "text/csv")
+
+
+def names_file(request: HttpRequest, name: str, names: Iterable[str]) -> StreamingHttpResponse:
+    """Stream names as a file: a line of JSON each, or CSV if the address asks for it."""
+    if request.GET.get("format") == "csv":
+        return streamed(csv_lines(names), f"{name}.csv", "text/csv")
+    return streamed(json_lines(names), f"{name}.jsonl", "application/jsonl")
+
+
+def streamed(lines: Iterable[str], name: str, kind: str) -> StreamingHttpResponse:
+    """Stream lines as a file with a name and a content type."""
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingHttpResponse(lines, content_type=f"{kind}; charset=utf-8", headers=disposition)
