@@ -1,25 +1,59 @@
 """One stage of a clean-up: its details, its names as a file, and the steps of a person."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from statistics import median
 
 from django.contrib.auth.decorators import permission_required
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.cleanup import cards, cost, preparation, requests as cleanup_requests, sharing
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, ShareForm
 from backups.cleanup.stages import CleanupRefused, run_of
-from backups.cleanup.views import act_on_cleanup
-from backups.models import CleanupChunk, CleanupEntry, CleanupException, CleanupStage, Reappearance
+from backups.cleanup.views import take_on_page
+from backups.models import CleanupStage
+from kvops.models import Person
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
+from kvops.web.acting import On, Step
+from kvops.web.files import streamed
+from kvops.web.paging import page_of
 
 PAGE = 50
-type _Listed = Sequence[CleanupEntry] | Sequence[CleanupChunk] | Sequence[CleanupException] | Sequence[Reappearance]
+
+
+def _resume(stage: CleanupStage, *, by: Person) -> None:
+    """Let a deletion, or its proof, go on after it failed or was stopped."""
+    run = run_of(stage)
+    if run is None:
+        raise CleanupRefused(_("There is no run to resume."))
+    run_driver.resume(run, actor=by.actor)
+
+
+STEPS: dict[str, Step[CleanupStage]] = {
+    "freeze": Step(preparation.freeze_stage, _("The list of keys is fixed.")),
+    "prepare": Step(preparation.prepare_stage, _("The work is under way.")),
+    "share": Step(sharing.state, _("The place where the backup was shared is recorded."), ShareForm, ("place",)),
+    "submit": Step(cleanup_requests.submit, _("Another person is asked to approve exactly this set.")),
+    "start": Step(
+        cleanup_requests.start_deletion,
+        _("The deletion has begun."),
+        form_of=lambda data, stage: DeletionStartForm(data, stage=stage),
+    ),
+    "again": Step(_resume, _("The run resumes where it stopped.")),
+    "leftovers": Step(cleanup_requests.explain_leftovers, _("Your explanation is recorded."), LeftoversForm, ("note",)),
+    "accept": Step(
+        cleanup_requests.accept_stage,
+        _("The stage is accepted."),
+        fields=("note",),
+        form_of=lambda data, stage: AcceptForm(data, stage=stage),
+    ),
+}
 
 
 @require_safe
@@ -46,22 +80,16 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "cleanup/stage.html", context)
 
 
-def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[_Listed, int | None]:
+def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[Sequence[Model], int | None]:
     """A page of the list, and the place to go on after."""
     start = -1 if after is None else after
     if show == "chunks":
-        chunks = list(stage.chunks.filter(number__gt=start).order_by("number")[: PAGE + 1])
-        return chunks[:PAGE], chunks[PAGE - 1].number if len(chunks) > PAGE else None
-    if show == "exceptions":
-        found = stage.exceptions.filter(index__gt=start).select_related("chunk")
-        exceptions = list(found.order_by("index")[: PAGE + 1])
-        return exceptions[:PAGE], exceptions[PAGE - 1].index if len(exceptions) > PAGE else None
-    if show == "reappeared":
-        again_ = stage.reappearances.filter(index__gt=start).select_related("acknowledged_by")
-        rows = list(again_.order_by("index")[: PAGE + 1])
-        return rows[:PAGE], rows[PAGE - 1].index if len(rows) > PAGE else None
-    names = list(stage.entries.filter(index__gt=start).order_by("index")[: PAGE + 1])
-    return names[:PAGE], names[PAGE - 1].index if len(names) > PAGE else None
+        return page_of(stage.chunks.filter(number__gt=start).order_by("number"), PAGE, attrgetter("number"))
+    rows = {
+        "exceptions": stage.exceptions.select_related("chunk"),
+        "reappeared": stage.reappearances.select_related("acknowledged_by"),
+    }.get(show, stage.entries.all())
+    return page_of(rows.filter(index__gt=start).order_by("index"), PAGE, attrgetter("index"))
 
 
 @require_safe
@@ -69,14 +97,9 @@ def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[_Listed,
 def all_names(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """All frozen names, each a line of JSON, in the order of their digest."""
     stage = cards.stage_or_404(pk)
-
-    def lines() -> Iterator[str]:
-        found = stage.entries.order_by("index").values_list("name", flat=True)
-        return (f"{json.dumps(name, ensure_ascii=False)}\n" for name in found.iterator(10_000))
-
-    response = StreamingHttpResponse(lines(), content_type="application/jsonl; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="stage-{pk}-names.jsonl"'
-    return response
+    names = stage.entries.order_by("index").values_list("name", flat=True).iterator(10_000)
+    lines = (f"{json.dumps(name, ensure_ascii=False)}\n" for name in names)
+    return streamed(lines, f"stage-{pk}-names.jsonl", "application/jsonl")
 
 
 @require_safe
@@ -89,115 +112,13 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
-def freeze(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take the names from the newest scan."""
-    stage, person = cards.stage_or_404(pk), person_of(request)
-    done = _("The list of keys is fixed.")
-    return act_on_cleanup(
-        request, stage.request, None, lambda: preparation.freeze_stage(stage, by=person), done=done, stage=stage
-    )
+def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
+    """Take a step of the stage."""
+    return take_on_stage(request, pk, STEPS[step])
 
 
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def prepare(request: HttpRequest, pk: int) -> HttpResponse:
-    """Start, or try again, what must be true before a submit."""
-    stage, person = cards.stage_or_404(pk), person_of(request)
-    done = _("The work is under way.")
-    return act_on_cleanup(
-        request, stage.request, None, lambda: preparation.prepare_stage(stage, by=person), done=done, stage=stage
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def share(request: HttpRequest, pk: int) -> HttpResponse:
-    """Record where and with whom the copy was shared."""
-    stage, form, person = cards.stage_or_404(pk), ShareForm(request.POST), person_of(request)
-    return act_on_cleanup(
-        request,
-        stage.request,
-        form,
-        lambda: sharing.state(stage, place=form.cleaned_data["place"], by=person),
-        done=_("The place where the backup was shared is recorded."),
-        stage=stage,
-        typed={f"stage-{pk}": form},
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def submit(request: HttpRequest, pk: int) -> HttpResponse:
-    """Ask another person to approve."""
-    stage, person = cards.stage_or_404(pk), person_of(request)
-    done = _("Another person is asked to approve exactly this set.")
-    return act_on_cleanup(
-        request, stage.request, None, lambda: cleanup_requests.submit(stage, by=person), done=done, stage=stage
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def start(request: HttpRequest, pk: int) -> HttpResponse:
-    """Start the deletion that was approved."""
-    stage, person = cards.stage_or_404(pk), person_of(request)
-    form = DeletionStartForm(request.POST, stage=stage)
-    return act_on_cleanup(
-        request,
-        stage.request,
-        form,
-        lambda: cleanup_requests.start_deletion(stage, by=person),
-        done=_("The deletion has begun."),
-        stage=stage,
-        typed={f"stage-{pk}": form},
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def again(request: HttpRequest, pk: int) -> HttpResponse:
-    """Let a deletion, or its proof, go on after it failed or was stopped."""
-    stage, person = cards.stage_or_404(pk), person_of(request)
-
-    def resume() -> None:
-        run = run_of(stage)
-        if run is None:
-            raise CleanupRefused(_("There is no run to resume."))
-        run_driver.resume(run, actor=person.actor)
-
-    return act_on_cleanup(
-        request, stage.request, None, resume, done=_("The run resumes where it stopped."), stage=stage
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def leftovers(request: HttpRequest, pk: int) -> HttpResponse:
-    """Explain what was not deleted."""
-    stage, form, person = cards.stage_or_404(pk), LeftoversForm(request.POST), person_of(request)
-    return act_on_cleanup(
-        request,
-        stage.request,
-        form,
-        lambda: cleanup_requests.explain_leftovers(stage, note=form.cleaned_data["note"], by=person),
-        done=_("Your explanation is recorded."),
-        stage=stage,
-        typed={f"stage-{pk}": form},
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def accept(request: HttpRequest, pk: int) -> HttpResponse:
-    """Accept the stage, with what was tried and seen."""
-    stage, person = cards.stage_or_404(pk), person_of(request)
-    form = AcceptForm(request.POST, stage=stage)
-    return act_on_cleanup(
-        request,
-        stage.request,
-        form,
-        lambda: cleanup_requests.accept_stage(stage, note=form.cleaned_data["note"], by=person),
-        done=_("The stage is accepted."),
-        stage=stage,
-        typed={f"stage-{pk}": form},
-    )
+def take_on_stage(request: HttpRequest, pk: int, step: Step[CleanupStage], form_name: str = "stage") -> HttpResponse:
+    """Take a step of a stage on the page of its clean-up."""
+    stage = cards.stage_or_404(pk)
+    on = On(stage.environment, f"stage:{pk}", label=str(stage)[:600])
+    return take_on_page(request, step, stage, stage.request_id, on=on, form_name=f"{form_name}-{pk}")

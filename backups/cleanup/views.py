@@ -1,26 +1,33 @@
 """Clean-ups: the list, the request, and one page with every step of one clean-up."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from audit import log
-from audit.actions import Action
 from backups.cleanup import cards, requests as cleanup_requests
 from backups.cleanup.forms import AskForm, CleanupFilter, EndForm, ReferencesForm
-from backups.cleanup.stages import CleanupRefused
-from backups.models import CleanupRequest, CleanupStage
+from backups.models import CleanupRequest
 from kvops.people.signin import person_of
-from kvops.refusals import Refused
-from kvops.wording import english
+from kvops.web.acting import On, Step, act, refusals_shown
+from kvops.web.paging import page_of
 
 PAGE = 25
+STEPS: dict[str, Step[CleanupRequest]] = {
+    "references": Step(
+        cleanup_requests.state_references,
+        _("Your statement is recorded."),
+        ReferencesForm,
+        ("commit", "command", "hits", "answer"),
+    ),
+    "end": Step(cleanup_requests.end, _("The clean-up is ended."), EndForm, ("reason",)),
+}
 
 
 @require_safe
@@ -29,11 +36,11 @@ def index(request: HttpRequest) -> HttpResponse:
     """List clean-ups, newest first, filtered and paged by the address."""
     form = CleanupFilter(request.GET)
     found = form.requests().select_related("family", "requested_by").prefetch_related("stages__environment")
-    requests = list(found[: PAGE + 1])
+    requests, after = page_of(found, PAGE)
     context = {
         "form": form,
-        "rows": [cards.row(one) for one in requests[:PAGE]],
-        "after": requests[PAGE - 1].pk if len(requests) > PAGE else None,
+        "rows": [cards.row(one) for one in requests],
+        "after": after,
         "filtered": any(request.GET.values()),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
@@ -48,19 +55,9 @@ def new(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "cleanup/new.html", {"form": form})
     if form.is_valid():
-        chosen, person = form.cleaned_data, person_of(request)
-        try:
-            made = cleanup_requests.request(
-                binding=chosen["binding"],
-                prefix=chosen["prefix"],
-                exact=chosen["exact"],
-                reason=chosen["reason"],
-                by=person,
-            )
-        except CleanupRefused as refused:
-            form.add_error(None, str(refused))
-            refuse(request, refused, subject=f"cleanup:{chosen['binding']} {chosen['prefix'][:400]}")
-        else:
+        chosen = {name: form.cleaned_data[name] for name in ("binding", "prefix", "exact", "reason")}
+        with refusals_shown(request, On(None, f"cleanup:{chosen['binding']} {chosen['prefix'][:400]}"), form=form):
+            made = cleanup_requests.request(**chosen, by=person_of(request))
             messages.success(request, _("The clean-up is requested. Its first step is to fix the list of keys."))
             return redirect("backups:cleanup", made.pk)
     return render(request, "cleanup/new.html", {"form": form}, status=422)
@@ -75,55 +72,26 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
-def references(request: HttpRequest, pk: int) -> HttpResponse:
-    """State where Worker code mentions the keys."""
-    mine, form, person = _cleanup(pk), ReferencesForm(request.POST), person_of(request)
-    return act_on_cleanup(
-        request,
-        mine,
-        form,
-        lambda: cleanup_requests.state_references(mine, **form.cleaned_data, by=person),
-        done=_("Your statement is recorded."),
-        typed={"references": form},
-    )
+def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
+    """Take a step of the request: state where Worker code mentions the keys, or end it before a deletion began."""
+    mine = _cleanup(pk)
+    return take_on_page(request, STEPS[step], mine, pk, on=On(None, f"cleanup:{pk}"), form_name=step)
 
 
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def end(request: HttpRequest, pk: int) -> HttpResponse:
-    """End the clean-up before a deletion began."""
-    mine, form, person = _cleanup(pk), EndForm(request.POST), person_of(request)
-    return act_on_cleanup(
-        request,
-        mine,
-        form,
-        lambda: cleanup_requests.end(mine, reason=form.cleaned_data["reason"], by=person),
-        done=_("The clean-up is ended."),
-        typed={"end": form},
-    )
-
-
-def act_on_cleanup(
-    request: HttpRequest,
-    mine: CleanupRequest,
-    form: forms.Form | None,
-    do: Callable[[], object],
-    *,
-    done: str,
-    stage: CleanupStage | None = None,
-    typed: Mapping[str, forms.Form] | None = None,
+def take_on_page[Subject](
+    request: HttpRequest, step: Step[Subject], subject: Subject, cleanup: int, *, on: On, form_name: str
 ) -> HttpResponse:
-    """Do it once the form is complete. What is refused is said and recorded, and what was typed is kept."""
-    if form is not None and not form.is_valid():
-        return page(request, mine, typed=typed, status=422)
-    try:
-        do()
-    except Refused as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, subject=f"cleanup:{mine.pk}", stage=stage)
-        return page(request, _cleanup(mine.pk), typed=typed, status=409)
-    messages.success(request, done)
-    return redirect("backups:cleanup", mine.pk)
+    """Take a step of the page of a clean-up. After a refusal the form `form_name` is as the person left it."""
+    return act(
+        request,
+        step,
+        subject,
+        on=on,
+        to=reverse("backups:cleanup", args=[cleanup]),
+        show=lambda form, status: page(
+            request, _cleanup(cleanup), typed={form_name: form} if form else None, status=status
+        ),
+    )
 
 
 def page(
@@ -144,18 +112,6 @@ def page(
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "cleanup/detail.html", context, status=status)
-
-
-def refuse(request: HttpRequest, refused: Exception, *, subject: str, stage: CleanupStage | None = None) -> None:
-    """Record that a person was refused."""
-    log.refusal(
-        Action.REFUSED,
-        actor=person_of(request).actor,
-        environment=stage.environment.slug if stage else "",
-        subject=f"stage:{stage.pk}" if stage else subject,
-        subject_label=str(stage)[:600] if stage else "",
-        details={"reason": english(refused)[:500]},
-    )
 
 
 def _cleanup(pk: int) -> CleanupRequest:

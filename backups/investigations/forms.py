@@ -44,9 +44,3 @@ class CloseForm(forms.Form):
     """Why the copy is needed no more."""
 
     reason = forms.CharField(label=_("Findings"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3}))
-
-
-class InvestigationFilter(forms.Form):
-    """Where a page of the list goes on."""
-
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)

@@ -1,26 +1,26 @@
 """Investigations: caches backed up for a question, and the end of their backups."""
 
-from collections.abc import Callable
-
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.bucket import protection as bucket_protection
 from backups.investigations import requests as investigation_requests
-from backups.investigations.forms import CloseForm, InvestigationFilter, InvestigationForm
+from backups.investigations.forms import CloseForm, InvestigationForm
 from backups.investigations.requests import KIND
 from backups.models import Investigation
 from kvops.approvals import standing
 from kvops.models import Environment, Namespace
 from kvops.people.signin import person_of
-from kvops.refusals import Refused
-from kvops.web.acting import act, refuse
+from kvops.web.acting import On, Step, act, refusals_shown
+from kvops.web.fields import NewestFirst
+from kvops.web.live import live_part
+from kvops.web.paging import page_of
 
 PAGE = 50
 RELATED = ("environment", "asked_by", "closed_by", "run", "generation__environment", "generation__namespace")
@@ -31,13 +31,10 @@ INVESTIGATIONS = Investigation.objects.select_related(*RELATED, "generation__run
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
     """List investigations, newest first, and whether each bucket lets their copies go by itself."""
-    asked = InvestigationFilter(request.GET)
-    after = asked.cleaned_data["after"] if asked.is_valid() else 0
-    older = INVESTIGATIONS.filter(pk__lt=after) if after is not None else INVESTIGATIONS
-    found = list(older.order_by("-pk")[: PAGE + 1])
+    found, after = page_of(NewestFirst(request.GET).narrowed(INVESTIGATIONS), PAGE)
     context = {
-        "investigations": [(each, standing.newest_request(KIND, each.subject)) for each in found[:PAGE]],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "investigations": [(each, standing.newest_request(KIND, each.subject)) for each in found],
+        "after": after,
         "buckets": [_bucket(environment) for environment in Environment.objects.order_by("order")],
         "days": investigation_requests.LONGEST,
         "may_operate": request.user.has_perm("kvops.operate"),
@@ -72,17 +69,14 @@ def new(request: HttpRequest) -> HttpResponse:
         form.add_error("family", _("This environment has no such binding."))
         return _new(request, form, status=422)
     asked = {name: chosen[name] for name in ("family", "title", "reason", "days")}
-    try:
+    with refusals_shown(request, On(environment, f"namespace:{namespace.pk}"), form=form):
         made = investigation_requests.start(namespace, by=person_of(request), **asked)
-    except Refused as refused:
-        form.add_error(None, str(refused))
-        refuse(request, refused, environment, f"namespace:{namespace.pk}")
-        return _new(request, form, status=422)
-    messages.success(
-        request,
-        _("The backup is being made. A reviewer is asked to approve its deletion at the end of the investigation."),
-    )
-    return redirect("backups:investigation", made.pk)
+        said = _(
+            "The backup is being made. A reviewer is asked to approve its deletion at the end of the investigation."
+        )
+        messages.success(request, said)
+        return redirect("backups:investigation", made.pk)
+    return _new(request, form, status=422)
 
 
 def _new(request: HttpRequest, form: InvestigationForm, *, status: int = 200) -> HttpResponse:
@@ -101,51 +95,33 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
     found = get_object_or_404(INVESTIGATIONS, pk=pk)
-    response = render(request, "investigations/detail.html#live", _context(request, found))
     run = found.run or found.generation.work
-    if not run.is_open:
-        response["HX-Refresh"] = "true"
-    return response
+    return live_part(request, "investigations/detail.html", _context(request, found), moving=run.is_open)
+
+
+STEPS: dict[str, Step[Investigation]] = {
+    "close": Step(
+        investigation_requests.close,
+        gettext_lazy("The investigation is closed. Its backup is deleted as soon as possible."),
+        CloseForm,
+        ("reason",),
+    ),
+    "ask": Step(investigation_requests.ask_again, gettext_lazy("A reviewer is asked to decide.")),
+}
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
-def close(request: HttpRequest, pk: int) -> HttpResponse:
-    """End an investigation now."""
-    found, form, person = get_object_or_404(INVESTIGATIONS, pk=pk), CloseForm(request.POST), person_of(request)
-    return _act(
-        request,
-        found,
-        lambda: investigation_requests.close(found, reason=form.cleaned_data["reason"], by=person),
-        done=_("The investigation is closed. Its backup is deleted as soon as possible."),
-        form=form,
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def ask(request: HttpRequest, pk: int) -> HttpResponse:
-    """Ask another person once more to approve how the copy goes."""
-    found, person = get_object_or_404(INVESTIGATIONS, pk=pk), person_of(request)
-    return _act(
-        request,
-        found,
-        lambda: investigation_requests.ask_again(found, by=person),
-        done=_("A reviewer is asked to decide."),
-    )
-
-
-def _act(
-    request: HttpRequest, found: Investigation, do: Callable[[], object], *, done: str, form: forms.Form | None = None
-) -> HttpResponse:
+def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
+    """Take a step of the investigation."""
+    found = get_object_or_404(INVESTIGATIONS, pk=pk)
     return act(
         request,
-        do,
-        on=(found.environment, found.subject),
-        done=done,
-        to=reverse("backups:investigation", args=[found.pk]),
-        show=lambda form, status: _page(request, INVESTIGATIONS.get(pk=found.pk), form=form, status=status),
-        form=form,
+        STEPS[step],
+        found,
+        on=On(found.environment, found.subject),
+        to=reverse("backups:investigation", args=[pk]),
+        show=lambda form, status: _page(request, INVESTIGATIONS.get(pk=pk), form=form, status=status),
     )
 
 

@@ -1,6 +1,7 @@
 """Restores: the list, a new one from a backup, one page with every step of one restore, and the undo of a deletion."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from operator import attrgetter
 
 from django import forms
 from django.contrib import messages
@@ -8,15 +9,14 @@ from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups.cleanup.cards import stage_or_404
-from backups.cleanup.views import act_on_cleanup
+from backups.cleanup.stage_views import take_on_stage
 from backups.comparisons import start as comparison_start
 from backups.comparisons.views import difference
-from backups.models import Generation, Restore, RestoreEntry
+from backups.models import CleanupStage, Generation, Restore, RestoreEntry
 from backups.restores import requests as restore_requests, selection as restore_selection, undo as stage_undo
 from backups.restores.forms import RestoreFilter, RestoreForm, RestoreNamesFilter, RestoreStartForm, SubmitForm
 from backups.restores.moves import RestoreRefused
@@ -24,8 +24,10 @@ from kvops import clock
 from kvops.models import Person, Run
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
-from kvops.web.acting import act, refuse
+from kvops.web.acting import On, Step, act, refusals_shown
 from kvops.web.files import Cell, as_file
+from kvops.web.live import live_part
+from kvops.web.paging import listed, page_of
 
 PAGE = 50
 UNKNOWN = 20
@@ -40,13 +42,7 @@ State = Restore.State
 def index(request: HttpRequest) -> HttpResponse:
     """List restores and undos, newest first."""
     form = RestoreFilter(request.GET)
-    found = list(form.restores()[: PAGE + 1])
-    context = {
-        "form": form,
-        "restores": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
-    }
+    context = listed(request, form, "restores", form.restores(), PAGE)
     return render(request, "restores/list.html", context)
 
 
@@ -59,12 +55,8 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
     form = RestoreForm(data, generation=generation, only=request.GET.get("name", ""))
     if form.is_valid():
         person = person_of(request)
-        try:
+        with refusals_shown(request, On(generation.environment, f"generation:{pk}"), form=form):
             made = restore_selection.prepare_restore(generation, **form.wanted(), actor=person.actor, person=person)
-        except RestoreRefused as refused:
-            form.add_error(None, str(refused))
-            refuse(request, refused, generation.environment, f"generation:{pk}")
-        else:
             messages.success(request, _("The keys are being compared with KV. Nothing is written yet."))
             return redirect("backups:restore", made.pk)
     context = {"form": form, "generation": generation, "environment": generation.environment, "shown": UNKNOWN}
@@ -84,10 +76,8 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
     restore = _restore(pk)
     run = _run(restore)
-    response = render(request, "restores/detail.html#live", {"restore": restore, "run": run})
-    if run is None or not run.is_open:
-        response["HX-Refresh"] = "true"
-    return response
+    context = {"restore": restore, "run": run}
+    return live_part(request, "restores/detail.html", context, moving=run is not None and run.is_open)
 
 
 @require_safe
@@ -118,113 +108,82 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
     )
 
 
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def look(request: HttpRequest, pk: int) -> HttpResponse:
+def _look(restore: Restore, *, by: Person) -> None:
     """Compare what was put back with what KV holds now."""
-    restore, person = _restore(pk), person_of(request)
-
-    def compare_now() -> None:
-        if restore.state != State.DONE:
-            raise RestoreRefused(_("Nothing was restored yet, so there is nothing to compare."))
-        comparison_start.with_kv(
-            restore.generation, restore.namespace, restore=restore, actor=person.actor, person=person
-        )
-
-    return _act(request, restore, compare_now, done=_("The restored keys are being compared with KV."))
+    if restore.state != State.DONE:
+        raise RestoreRefused(_("Nothing was restored yet, so there is nothing to compare."))
+    comparison_start.with_kv(restore.generation, restore.namespace, restore=restore, actor=by.actor, person=by)
 
 
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def compare(request: HttpRequest, pk: int) -> HttpResponse:
+def _compare(restore: Restore, *, by: Person) -> None:
     """Compare with KV again, or try the comparison again."""
-    restore, person = _restore(pk), person_of(request)
-
-    def again() -> None:
-        if restore.state == State.PREPARING and restore.preview_run:
-            run_driver.resume(restore.preview_run, actor=person.actor)
-        else:
-            restore_selection.compare_again(restore, by=person)
-
-    return _act(request, restore, again, done=_("The keys are being compared with KV."))
+    if restore.state == State.PREPARING and restore.preview_run:
+        run_driver.resume(restore.preview_run, actor=by.actor)
+    else:
+        restore_selection.compare_again(restore, by=by)
 
 
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def submit(request: HttpRequest, pk: int) -> HttpResponse:
-    """Ask another person to approve."""
-    restore, form, person = _restore(pk), SubmitForm(request.POST), person_of(request)
-    return _act(
-        request,
-        restore,
-        lambda: restore_requests.submit(restore, reason=form.cleaned_data["reason"], by=person),
-        done=_("Another person is asked to approve exactly this."),
-        form=form,
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def start(request: HttpRequest, pk: int) -> HttpResponse:
-    """Start the restore that was approved."""
-    restore, person = _restore(pk), person_of(request)
-    form = RestoreStartForm(request.POST, restore=restore)
-    return _act(
-        request,
-        restore,
-        lambda: restore_requests.start(restore, by=person),
-        done=_("The restore has begun."),
-        form=form,
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def again(request: HttpRequest, pk: int) -> HttpResponse:
+def _resume(restore: Restore, *, by: Person) -> None:
     """Let the writing go on after it failed or was stopped."""
-    restore, person = _restore(pk), person_of(request)
+    if restore.run is None:
+        raise RestoreRefused(_("There is no run to resume."))
+    run_driver.resume(restore.run, actor=by.actor)
 
-    def resume() -> None:
-        if restore.run is None:
-            raise RestoreRefused(_("There is no run to resume."))
-        run_driver.resume(restore.run, actor=person.actor)
 
-    return _act(request, restore, resume, done=_("The run resumes where it stopped."))
+def _end(restore: Restore, *, by: Person) -> None:
+    """Give it up, or write nothing more of one that lies still."""
+    if restore.state == State.WRITING:
+        restore_requests.end_early(restore, by=by)
+    else:
+        restore_requests.give_up(restore, actor=by.actor)
+
+
+STEPS: dict[str, Step[Restore]] = {
+    "look": Step(_look, gettext_lazy("The restored keys are being compared with KV.")),
+    "compare": Step(_compare, gettext_lazy("The keys are being compared with KV.")),
+    "submit": Step(
+        restore_requests.submit,
+        gettext_lazy("Another person is asked to approve exactly this."),
+        SubmitForm,
+        ("reason",),
+    ),
+    "start": Step(
+        restore_requests.start,
+        gettext_lazy("The restore has begun."),
+        form_of=lambda data, restore: RestoreStartForm(data, restore=restore),
+    ),
+    "again": Step(_resume, gettext_lazy("The run resumes where it stopped.")),
+    "end": Step(_end, gettext_lazy("Nothing more is written.")),
+}
+UNDO = Step[CleanupStage](stage_undo.start_undo, gettext_lazy("The deleted keys are being restored."))
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
-def end(request: HttpRequest, pk: int) -> HttpResponse:
-    """Give it up, or write nothing more of one that lies still."""
-    restore, person = _restore(pk), person_of(request)
-
-    def stop() -> None:
-        if restore.state == State.WRITING:
-            restore_requests.end_early(restore, by=person)
-        else:
-            restore_requests.give_up(restore, actor=person.actor)
-
-    return _act(request, restore, stop, done=_("Nothing more is written."))
-
-
-def _act(
-    request: HttpRequest, restore: Restore, do: Callable[[], object], *, done: str, form: forms.Form | None = None
-) -> HttpResponse:
+def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
+    """Take a step of the restore."""
+    restore = _restore(pk)
     return act(
         request,
-        do,
-        on=(restore.environment, f"restore:{restore.pk}"),
-        done=done,
-        to=reverse("backups:restore", args=[restore.pk]),
-        show=lambda form, status: _page(request, _restore(restore.pk), form=form, status=status),
-        form=form,
+        STEPS[step],
+        restore,
+        on=On(restore.environment, f"restore:{pk}"),
+        to=reverse("backups:restore", args=[pk]),
+        show=lambda form, status: _page(request, _restore(pk), form=form, status=status),
     )
+
+
+@require_POST
+@permission_required("kvops.operate", raise_exception=True)
+def undo(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put back what the deletion deleted, under its own approval."""
+    return take_on_stage(request, pk, UNDO)
 
 
 def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
     """The one page; `form` is one as the person left it."""
     person, names = person_of(request), RestoreNamesFilter(request.GET)
-    found = list(names.entries(restore)[: PAGE + 1])
+    entries, after = page_of(names.entries(restore), PAGE, attrgetter("index"))
     run = _run(restore)
     result = run.result if run and restore.state == State.DONE else {}
     context = {
@@ -241,8 +200,8 @@ def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = N
         "results": [(kind, kind.label, n) for kind in RestoreEntry.Outcome if (n := result.get(kind))],
         "comparisons": restore.comparisons.select_related("run").order_by("-pk")[:COMPARISONS],
         "names_form": names,
-        "entries": found[:PAGE],
-        "after": found[PAGE - 1].index if len(found) > PAGE else None,
+        "entries": entries,
+        "after": after,
         "filtered": any(request.GET.values()),
     }
     return render(request, "restores/detail.html", context, status=status)
@@ -280,14 +239,3 @@ def _restore(pk: int) -> Restore:
     related = ("environment", "namespace", "generation__environment", "generation__namespace", "stage__request")
     more = ("approval__approver", "approval__requester", "run", "preview_run", "safety")
     return get_object_or_404(Restore.objects.naming().select_related(*related, *more), pk=pk)
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def undo(request: HttpRequest, pk: int) -> HttpResponse:
-    """Put back what the deletion deleted, under its own approval."""
-    stage, person = stage_or_404(pk), person_of(request)
-    done = _("The deleted keys are being restored.")
-    return act_on_cleanup(
-        request, stage.request, None, lambda: stage_undo.start_undo(stage, by=person), done=done, stage=stage
-    )

@@ -1,6 +1,6 @@
 """Prune requests: expired backups are collected, and one page shows the progress of a request."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from django import forms
 from django.contrib import messages
@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.models import PruneRequest
@@ -18,9 +18,11 @@ from backups.retention.requests import PruneRefused
 from kvops import clock
 from kvops.models import Environment, Person, Run
 from kvops.people.signin import person_of
-from kvops.refusals import Refused
 from kvops.runs import driver as run_driver
-from kvops.web.acting import act, refuse
+from kvops.web.acting import On, Step, act, refusals_shown
+from kvops.web.files import streamed
+from kvops.web.live import live_part
+from kvops.web.paging import listed
 
 PAGE = 50
 State = PruneRequest.State
@@ -31,13 +33,7 @@ State = PruneRequest.State
 def index(request: HttpRequest) -> HttpResponse:
     """List prunes, newest first."""
     form = PruneFilter(request.GET)
-    found = list(form.prunes()[: PAGE + 1])
-    context = {
-        "form": form,
-        "prunes": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
-    }
+    context = listed(request, form, "prunes", form.prunes(), PAGE)
     return render(request, "retention/prunes.html", context)
 
 
@@ -49,14 +45,11 @@ def collect(request: HttpRequest, environment: str) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, _("Give the reason for deleting these backups. The reviewer reads it."))
         return redirect("backups:retention")
-    try:
+    with refusals_shown(request, On(found, f"environment:{environment}")):
         prune = prune_requests.collect(found, reason=form.cleaned_data["reason"], by=person_of(request))
-    except Refused as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, found, f"environment:{environment}")
-        return redirect("backups:retention")
-    messages.success(request, _("Another person is asked to approve exactly this. Nothing is deleted yet."))
-    return redirect("backups:prune", prune.pk)
+        messages.success(request, _("Another person is asked to approve exactly this. Nothing is deleted yet."))
+        return redirect("backups:prune", prune.pk)
+    return redirect("backups:retention")
 
 
 @require_safe
@@ -71,20 +64,15 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
     prune = _prune(pk)
-    response = render(request, "retention/prune.html#live", {"prune": prune, "run": prune.run})
-    if prune.run is None or not prune.run.is_open:
-        response["HX-Refresh"] = "true"
-    return response
+    context = {"prune": prune, "run": prune.run}
+    return live_part(request, "retention/prune.html", context, moving=prune.run is not None and prune.run.is_open)
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def objects(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """The name of every object, a line each, in the order they are deleted."""
-    prune = _prune(pk)
-    response = StreamingHttpResponse(_names(prune), content_type="text/plain; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="deletion-{pk}-objects.txt"'
-    return response
+    return streamed(_names(_prune(pk)), f"deletion-{pk}-objects.txt", "text/plain")
 
 
 def _names(prune: PruneRequest) -> Iterator[str]:
@@ -92,52 +80,36 @@ def _names(prune: PruneRequest) -> Iterator[str]:
         yield from (f"{key}\n" for key in reversed(entry.generation.every_object()))
 
 
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def start(request: HttpRequest, pk: int) -> HttpResponse:
-    """Start the deletion that was approved."""
-    prune, person = _prune(pk), person_of(request)
-    form = PruneStartForm(request.POST, prune=prune)
-    return _act(
-        request, prune, lambda: prune_requests.start(prune, by=person), done=_("The deletion has begun."), form=form
-    )
-
-
-@require_POST
-@permission_required("kvops.operate", raise_exception=True)
-def again(request: HttpRequest, pk: int) -> HttpResponse:
+def _resume(prune: PruneRequest, *, by: Person) -> None:
     """Let the deletion go on after it failed or was stopped."""
-    prune, person = _prune(pk), person_of(request)
+    if prune.run is None:
+        raise PruneRefused(_("There is no run to resume."))
+    run_driver.resume(prune.run, actor=by.actor)
 
-    def resume() -> None:
-        if prune.run is None:
-            raise PruneRefused(_("There is no run to resume."))
-        run_driver.resume(prune.run, actor=person.actor)
 
-    return _act(request, prune, resume, done=_("The run resumes where it stopped."))
+STEPS: dict[str, Step[PruneRequest]] = {
+    "start": Step(
+        prune_requests.start,
+        gettext_lazy("The deletion has begun."),
+        form_of=lambda data, prune: PruneStartForm(data, prune=prune),
+    ),
+    "again": Step(_resume, gettext_lazy("The run resumes where it stopped.")),
+    "end": Step(prune_requests.end_early, gettext_lazy("No further backup is deleted.")),
+}
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
-def end(request: HttpRequest, pk: int) -> HttpResponse:
-    """Begin with no further copy of a deletion that lies still."""
-    prune, person = _prune(pk), person_of(request)
-    return _act(
-        request, prune, lambda: prune_requests.end_early(prune, by=person), done=_("No further backup is deleted.")
-    )
-
-
-def _act(
-    request: HttpRequest, prune: PruneRequest, do: Callable[[], object], *, done: str, form: forms.Form | None = None
-) -> HttpResponse:
+def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
+    """Take a step of the prune request."""
+    prune = _prune(pk)
     return act(
         request,
-        do,
-        on=(prune.environment, f"prune:{prune.pk}"),
-        done=done,
-        to=reverse("backups:prune", args=[prune.pk]),
-        show=lambda form, status: _page(request, _prune(prune.pk), form=form, status=status),
-        form=form,
+        STEPS[step],
+        prune,
+        on=On(prune.environment, f"prune:{pk}"),
+        to=reverse("backups:prune", args=[pk]),
+        show=lambda form, status: _page(request, _prune(pk), form=form, status=status),
     )
 
 
