@@ -1,8 +1,8 @@
 """Comparisons of a backup: the other side, the differing names, and one key on both sides."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 
-from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -12,14 +12,14 @@ from django.views.decorators.http import require_POST, require_safe
 
 from backups.comparisons import start as comparison_start, values as comparison_values
 from backups.comparisons.forms import ComparisonFilter, ComparisonForm
-from backups.generations import values as generation_values
 from backups.models import Comparison, ComparisonEntry, Generation
 from kvops.models import Namespace
 from kvops.people.signin import person_of
-from kvops.runs import driver as run_driver
 from kvops.web import files as web_files
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
 from kvops.web.files import as_file
+from kvops.web.live import live_part
+from kvops.web.paging import listed
 
 PAGE = 50
 MADE = 20
@@ -43,16 +43,13 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _choose(request, generation, form, status=422)
     against, actor = form.cleaned_data["against"], person.actor
-    try:
+    with refusals_shown(request, On(generation.environment, f"generation:{pk}"), form=form):
         if isinstance(against, Namespace):
             made = comparison_start.with_kv(generation, against, actor=actor, person=person)
         else:
             made = comparison_start.of_backups(generation, against, actor=actor, person=person)
-    except (comparison_start.ComparisonRefused, run_driver.AlreadyOpen) as refused:
-        form.add_error(None, str(refused))
-        refuse(request, refused, generation.environment, f"generation:{pk}")
-        return _choose(request, generation, form, status=409)
-    return redirect("backups:comparison", made.generation_id, made.pk)
+        return redirect("backups:comparison", made.generation_id, made.pk)
+    return _choose(request, generation, form, status=409)
 
 
 @require_safe
@@ -60,16 +57,12 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
 def detail(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
     """Show one comparison: counts first, then the names that differ."""
     made, form = _comparison(pk, comparison), ComparisonFilter(request.GET)
-    found = list(form.entries(made)[: PAGE + 1])
     context = {
+        **listed(request, form, "entries", form.entries(made), PAGE, place=attrgetter("name")),
         "comparison": made,
         "environment": made.namespace.environment,
         "run": made.run,
         "counts": [(kind, kind.label, made.found.get(kind, 0)) for kind in ComparisonEntry.Kind],
-        "form": form,
-        "entries": found[:PAGE],
-        "after": found[PAGE - 1].name if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
         "may_view_values": request.user.has_perm("kvops.view_values"),
     }
     return render(request, "comparisons/detail.html", context)
@@ -80,10 +73,8 @@ def detail(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
 def live(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
     made = _comparison(pk, comparison)
-    response = render(request, "comparisons/detail.html#live", {"comparison": made, "run": made.run})
-    if not made.run.is_open:
-        response["HX-Refresh"] = "true"
-    return response
+    context = {"comparison": made, "run": made.run}
+    return live_part(request, "comparisons/detail.html", context, moving=made.run.is_open)
 
 
 @require_safe
@@ -127,14 +118,11 @@ def difference(
     request: HttpRequest, generation: Generation, other: Generation | Namespace, name: str, *, back: Address
 ) -> HttpResponse:
     """A key in a copy beside the other side; a refusal leads back to where it was asked."""
-    try:
+    with refusals_shown(request, On(generation.environment, f"generation:{generation.pk}")):
         found = comparison_values.view_difference(generation, other, name, by=person_of(request))
-    except generation_values.ValueHidden as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, generation.environment, f"generation:{generation.pk}")
-        return redirect(back[0], *back[1])
-    context = {"found": found, "sides": (found.first, found.second), "environment": other.environment}
-    return render(request, "comparisons/value.html", context)
+        context = {"found": found, "sides": (found.first, found.second), "environment": other.environment}
+        return render(request, "comparisons/value.html", context)
+    return redirect(back[0], *back[1])
 
 
 def _choose(request: HttpRequest, generation: Generation, form: ComparisonForm, *, status: int = 200) -> HttpResponse:

@@ -18,9 +18,3 @@ class RuleForm(forms.Form):
         initial=10_000,
         help_text=_("A drill uses only the first keys of a larger backup."),
     )
-
-
-class DrillFilter(forms.Form):
-    """Where a page of the list goes on."""
-
-    after = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)

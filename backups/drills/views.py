@@ -8,12 +8,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from backups.drills import requests as drill_requests
-from backups.drills.forms import DrillFilter, RuleForm
+from backups.drills.forms import RuleForm
 from backups.models import Drill
 from kvops.models import Environment
 from kvops.people.signin import person_of
-from kvops.refusals import Refused
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
+from kvops.web.fields import NewestFirst
+from kvops.web.live import live_part
+from kvops.web.paging import page_of
 
 PAGE = 50
 DRILLS = Drill.objects.select_related("environment", "run", "approval")
@@ -38,10 +40,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
     drill = get_object_or_404(DRILLS, pk=pk)
-    response = render(request, "drills/detail.html#live", _context(drill))
-    if not drill.run.is_open:
-        response["HX-Refresh"] = "true"
-    return response
+    return live_part(request, "drills/detail.html", _context(drill), moving=drill.run.is_open)
 
 
 @require_POST
@@ -52,14 +51,11 @@ def ask(request: HttpRequest, environment: str) -> HttpResponse:
     form = RuleForm(request.POST)
     if not form.is_valid():
         return _list(request, form=form, of=found, status=422)
-    try:
-        made = drill_requests.ask(
-            found, days=form.cleaned_data["days"], cap=form.cleaned_data["cap"], by=person_of(request)
-        )
-    except Refused as refused:
-        return _refused(request, refused, found)
-    messages.success(request, _("A reviewer is asked to decide."))
-    return redirect("approval", made.pk)
+    with refusals_shown(request, On(found, f"drill:{environment}")):
+        made = drill_requests.ask(found, **form.cleaned_data, by=person_of(request))
+        messages.success(request, _("A reviewer is asked to decide."))
+        return redirect("approval", made.pk)
+    return redirect("backups:drills")
 
 
 @require_POST
@@ -67,33 +63,23 @@ def ask(request: HttpRequest, environment: str) -> HttpResponse:
 def start(request: HttpRequest, environment: str) -> HttpResponse:
     """Start a drill."""
     found = get_object_or_404(Environment, slug=environment)
-    try:
+    with refusals_shown(request, On(found, f"drill:{environment}")):
         drill = drill_requests.start(found, by=person_of(request))
-    except Refused as refused:
-        return _refused(request, refused, found)
-    messages.success(request, _("The drill has begun."))
-    return redirect("backups:drill", drill.pk)
-
-
-def _refused(request: HttpRequest, refused: Exception, environment: Environment) -> HttpResponse:
-    messages.error(request, str(refused))
-    refuse(request, refused, environment, f"drill:{environment.slug}")
+        messages.success(request, _("The drill has begun."))
+        return redirect("backups:drill", drill.pk)
     return redirect("backups:drills")
 
 
 def _list(
     request: HttpRequest, *, form: RuleForm | None = None, of: Environment | None = None, status: int = 200
 ) -> HttpResponse:
-    asked = DrillFilter(request.GET)
-    after = asked.cleaned_data["after"] if asked.is_valid() else 0
-    older = DRILLS.filter(pk__lt=after) if after is not None else DRILLS
-    found = list(older.order_by("-pk")[: PAGE + 1])
+    drills, after = page_of(NewestFirst(request.GET).narrowed(DRILLS), PAGE)
     context = {
         "statuses": [
             (one, form if form and of == one.environment else RuleForm()) for one in drill_requests.all_statuses()
         ],
-        "drills": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "drills": drills,
+        "after": after,
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "drills/list.html", context, status=status)

@@ -1,8 +1,5 @@
 """Backups: the list, a new one, and plain files that still need an encrypted place."""
 
-import csv
-from collections.abc import Iterator
-
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -21,8 +18,9 @@ from backups.models import Generation, PlainDump
 from kvops.inventory import browse
 from kvops.models import Category
 from kvops.people.signin import person_of
-from kvops.refusals import Refused
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
+from kvops.web.files import Cell, table_file
+from kvops.web.paging import listed
 
 PAGE = 50
 SHOWN = 20
@@ -40,12 +38,8 @@ COLUMNS = (
 def index(request: HttpRequest) -> HttpResponse:
     """What can be restored, what is still to do, and all generations, newest first."""
     form = GenerationFilter(request.GET)
-    found = list(form.generations()[: PAGE + 1])
     context = {
-        "form": form,
-        "generations": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
+        **listed(request, form, "generations", form.generations(), PAGE),
         "stale_before": generation_contents.stale_before(),
         "coverage": family_coverage.of_all(),
         "dumps": PlainDump.objects.filter(kept_at="").select_related("namespace__environment").order_by("pk")[:SHOWN],
@@ -59,37 +53,17 @@ def index(request: HttpRequest) -> HttpResponse:
 def table(request: HttpRequest) -> StreamingHttpResponse:
     """All generations that the filters of the address let through, as CSV."""
     found = GenerationFilter(request.GET).generations().iterator(1_000)
-    response = StreamingHttpResponse(_lines(found), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="generation_start.csv"'
-    return response
+    return table_file("csv", "generations", {}, COLUMNS, map(_cells, found))
 
 
-class _Line:
-    """What `csv` writes to: it gives the line back."""
-
-    def write(self, line: str, /) -> str:
-        return line
-
-
-def _lines(found: Iterator[Generation]) -> Iterator[str]:
-    writer = csv.writer(_Line())
-    yield "\ufeff"  # Excel takes the file for UTF-8 only with it
-    yield str(writer.writerow(COLUMNS))
-    for row in found:
-        yield str(writer.writerow([_inert(cell) for cell in _cells(row)]))
-
-
-def _cells(row: Generation) -> list[object]:
+def _cells(row: Generation) -> list[Cell]:
     who = [row.actor, row.bucket, row.manifest_key, row.manifest_sha256, row.digest_root, " ".join(row.recipients)]
-    when = [at and at.isoformat() for at in (row.started_at, row.finished_at, row.verified_at, row.retain_until)]
+    when = [
+        at.isoformat() if at else None for at in (row.started_at, row.finished_at, row.verified_at, row.retain_until)
+    ]
     counts = [row.keys, row.bytes, row.expired, row.vanished]
     what = [row.environment.slug, row.namespace.binding, " ".join(row.prefixes), row.category, row.purpose]
     return [row.pk, *what, row.status, row.problem, *counts, *when, *who]
-
-
-def _inert(cell: object) -> object:
-    """A text that a spreadsheet would take for a formula, with a quote before it."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -103,16 +77,12 @@ def new(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _new(request, form, status=422)
     person, namespace = person_of(request), form.cleaned_data["namespace"]
-    try:
-        generation = generation_start.start_backup(
-            namespace, prefixes=form.cleaned_data["prefix"], actor=person.actor, person=person
-        )
-    except Refused as refused:
-        form.add_error(None, str(refused))
-        refuse(request, refused, namespace.environment, f"namespace:{namespace.pk}")
-        return _new(request, form, status=422)
-    messages.success(request, _("The backup is being made."))
-    return redirect("backups:generation", generation.pk)
+    prefixes = form.cleaned_data["prefix"]
+    with refusals_shown(request, On(namespace.environment, f"namespace:{namespace.pk}"), form=form):
+        made = generation_start.start_backup(namespace, prefixes=prefixes, actor=person.actor, person=person)
+        messages.success(request, _("The backup is being made."))
+        return redirect("backups:generation", made.pk)
+    return _new(request, form, status=422)
 
 
 def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpResponse:

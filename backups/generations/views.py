@@ -1,8 +1,10 @@
 """One backup: its description, its entries, the steps to restore it, and its actions."""
 
+from operator import attrgetter
+
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -19,8 +21,10 @@ from backups.generations import (
 from backups.generations.forms import EntryFilter
 from backups.models import Generation
 from kvops.people.signin import person_of
-from kvops.runs import driver as run_driver
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
+from kvops.web.files import streamed
+from kvops.web.live import live_part
+from kvops.web.paging import listed
 
 PAGE = 50
 CHECKS = 20
@@ -32,18 +36,14 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """Show one generation."""
     generation = _generation(pk)
     form = EntryFilter(request.GET)
-    found = list(form.entries(generation)[: PAGE + 1])
     parts = list(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1])
     restorable = len(parts) <= recovery.MAX_PARTS and generation.status not in Generation.GOING
     context = {
+        **listed(request, form, "entries", form.entries(generation), PAGE, place=attrgetter("name")),
         "generation": generation,
         "environment": generation.environment,
         "run": generation.work,
         "stale_before": generation_contents.stale_before(),
-        "form": form,
-        "entries": found[:PAGE],
-        "after": found[PAGE - 1].name if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
         "parts": parts[: recovery.MAX_PARTS],
         "more_parts": len(parts) > recovery.MAX_PARTS,
         "sections": recovery.sections(recovery.recovery_steps(generation)) if restorable else [],
@@ -62,19 +62,15 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that moves; when the work is over, the whole page is loaded again."""
     generation = _generation(pk)
     run = generation.work
-    response = render(request, "backups/generation.html#live", {"generation": generation, "run": run})
-    if not run.is_open:
-        response["HX-Refresh"] = "true"
-    return response
+    context = {"generation": generation, "run": run}
+    return live_part(request, "backups/generation.html", context, moving=run.is_open)
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
-def steps(_request: HttpRequest, pk: int) -> HttpResponse:
+def steps(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """The recovery steps as a file."""
-    response = HttpResponse(recovery.recovery_steps(_generation(pk)), content_type="text/markdown; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="generation-{pk}.RESTORE.md"'
-    return response
+    return streamed([recovery.recovery_steps(_generation(pk))], f"generation-{pk}.RESTORE.md", "text/markdown")
 
 
 @require_POST
@@ -84,14 +80,12 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
     """Show one value as the copy holds it. It is in this answer and nowhere else."""
     generation = _generation(pk)
     asked = get_object_or_404(generation.entries, index=index)
-    try:
+    on = On(generation.environment, f"generation:{pk}")
+    with refusals_shown(request, on, also=(archive.Damaged, StoreError)):
         entry = generation_values.view_entry(generation, asked.name, by=person_of(request))
-    except (generation_values.ValueHidden, archive.Damaged, StoreError) as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, generation.environment, f"generation:{pk}")
-        return redirect("backups:generation", pk)
-    context = {"generation": generation, "environment": generation.environment, "entry": entry}
-    return render(request, "backups/value.html", context)
+        context = {"generation": generation, "environment": generation.environment, "entry": entry}
+        return render(request, "backups/value.html", context)
+    return redirect("backups:generation", pk)
 
 
 @require_POST
@@ -99,12 +93,8 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
 def verify(request: HttpRequest, pk: int) -> HttpResponse:
     """Read the copy back and compare it with what KV returned."""
     generation, person = _generation(pk), person_of(request)
-    try:
+    with refusals_shown(request, On(generation.environment, f"generation:{pk}")):
         generation_start.start_verification(generation, actor=person.actor, person=person)
-    except (generation_start.NotVerifiable, run_driver.AlreadyOpen) as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, generation.environment, f"generation:{pk}")
-    else:
         messages.success(request, _("The backup is being verified."))
     return redirect("backups:generation", pk)
 

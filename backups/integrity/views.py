@@ -12,8 +12,9 @@ from backups.integrity import overview, staging as check_staging, start as check
 from backups.integrity.forms import DifferenceFilter
 from backups.models import Check, Difference, Generation
 from kvops.people.signin import person_of
-from kvops.runs import driver as run_driver
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
+from kvops.web.live import live_part
+from kvops.web.paging import page_of
 
 PAGE = 100
 
@@ -32,15 +33,15 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """One check with its differences, by key and field."""
     check = _check(pk)
     form = DifferenceFilter(request.GET)
-    found = list(form.differences(check)[: PAGE + 1])
+    differences, after = page_of(form.differences(check), PAGE)
     # Never more rows than a check stores.
     counts = check.found.values_list("kind").annotate(number=Count("pk")).order_by("kind")
     context = {
         "check": check,
         "environment": check.environment,
         "form": form,
-        "differences": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
+        "differences": differences,
+        "after": after,
         "kinds": [(kind, Difference.Kind(kind).label, number) for kind, number in counts],
         "stored": check_staging.MAX_STORED if check.differences > check_staging.MAX_STORED else None,
         "may_operate": request.user.has_perm("kvops.operate"),
@@ -53,10 +54,8 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page that moves; when the check is over, the whole page is loaded again."""
     check = _check(pk)
-    response = render(request, "integrity/detail.html#live", {"check": check})
-    if not (check.run.is_open and check.outcome == Check.Outcome.PENDING):
-        response["HX-Refresh"] = "true"
-    return response
+    moving = check.run.is_open and check.outcome == Check.Outcome.PENDING
+    return live_part(request, "integrity/detail.html", {"check": check}, moving=moving)
 
 
 @require_POST
@@ -66,14 +65,11 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     earlier, person = _check(pk), person_of(request)
     if earlier.generation is None:
         raise Http404
-    try:
+    with refusals_shown(request, On(earlier.environment, f"check:{pk}")):
         started = check_start.start_checks(earlier.generation, actor=person.actor, person=person)[0]
-    except (check_start.CheckRefused, run_driver.AlreadyOpen) as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, earlier.environment, f"check:{pk}")
-        return redirect("backups:check", pk)
-    messages.success(request, _("The check is under way."))
-    return redirect("backups:check", started.pk)
+        messages.success(request, _("The check is under way."))
+        return redirect("backups:check", started.pk)
+    return redirect("backups:check", pk)
 
 
 def _check(pk: int) -> Check:
@@ -87,11 +83,9 @@ def _check(pk: int) -> Check:
 def check(request: HttpRequest, pk: int) -> HttpResponse:
     """Compare the copy with D1."""
     generation, person = get_object_or_404(Generation, pk=pk), person_of(request)
-    try:
+    with refusals_shown(request, On(generation.environment, f"generation:{pk}")):
         started = check_start.start_checks(generation, actor=person.actor, person=person)
-    except (check_start.CheckRefused, run_driver.AlreadyOpen) as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, generation.environment, f"generation:{pk}")
-        return redirect("backups:generation", pk)
-    messages.success(request, _("The check is under way."))
-    return redirect("backups:check", started[0].pk) if len(started) == 1 else redirect("backups:generation", pk)
+        messages.success(request, _("The check is under way."))
+        if len(started) == 1:
+            return redirect("backups:check", started[0].pk)
+    return redirect("backups:generation", pk)

@@ -14,8 +14,7 @@ from backups.masters.forms import MastersForm
 from backups.models import Dataset, Generation
 from kvops.cloudflare import CloudflareError
 from kvops.people.signin import person_of
-from kvops.runs import driver as run_driver
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
 
 SHOWN = 10
 
@@ -37,14 +36,12 @@ def start(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, form, status=422)
     chosen, source = form.cleaned_data["masters"], form.cleaned_data["kept_source"]
-    try:
+    on = On(form.cleaned_data["environment"], f"namespace:{chosen.namespace.pk}")
+    with refusals_shown(request, on, form=form):
         made = masters_start.start_export(chosen, source=source, actor=person.actor, person=person)
-    except (BackupRefused, run_driver.AlreadyOpen) as refused:
-        form.add_error(None, str(refused))
-        refuse(request, refused, form.cleaned_data["environment"], f"namespace:{chosen.namespace.pk}")
-        return _page(request, form, status=422)
-    messages.success(request, _("The export is under way."))
-    return redirect("backups:generation", made.pk)
+        messages.success(request, _("The export is under way."))
+        return redirect("backups:generation", made.pk)
+    return _page(request, form, status=422)
 
 
 def _page(request: HttpRequest, form: MastersForm, *, status: int = 200) -> HttpResponse:
