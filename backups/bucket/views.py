@@ -17,9 +17,9 @@ from backups.bucket.forms import NoteForm, ObjectFilter
 from backups.models import StoredObject, UnfinishedUpload
 from kvops.models import Environment
 from kvops.people.signin import person_of
-from kvops.runs import driver as run_driver
 from kvops.web import files as web_files
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
+from kvops.web.paging import listed
 
 PAGE = 50
 UPLOADS = 20
@@ -40,15 +40,11 @@ def index(request: HttpRequest) -> HttpResponse:
 
 def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpResponse:
     form = ObjectFilter(request.GET)
-    found = list(form.objects()[: PAGE + 1])
     context = {
-        "form": form,
+        **listed(request, form, "objects", form.objects(), PAGE),
         "note_form": note_form,
         "buckets": list(bucket_reconcile.buckets()),
         "uploads": UnfinishedUpload.objects.select_related("environment").order_by("key", "pk")[:UPLOADS],
-        "objects": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
         "notable": form.notable(),
         "may_operate": request.user.has_perm("kvops.operate"),
         "may_note": request.user.has_perm("kvops.acknowledge"),
@@ -67,10 +63,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def table(request: HttpRequest) -> StreamingHttpResponse:
     """The filtered list as CSV, written while it is read."""
-    found = ObjectFilter(request.GET).objects()
-    response = StreamingHttpResponse(web_files.csv_table(COLUMNS, _rows(found)), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="objects.csv"'
-    return response
+    return web_files.table_file("csv", "objects", {}, COLUMNS, _rows(ObjectFilter(request.GET).objects()))
 
 
 def _rows(found: QuerySet[StoredObject]) -> Iterator[list[web_files.Cell]]:
@@ -112,14 +105,10 @@ def note_all(request: HttpRequest) -> HttpResponse:
 
 
 def _note(request: HttpRequest, found: QuerySet[StoredObject], environment: Environment, text: str) -> None:
-    try:
+    with refusals_shown(request, On(environment, f"environment:{environment.slug}")):
         noted = bucket_notes.note_objects(found, environment, text=text, by=person_of(request))
-    except bucket_notes.NoteRefused as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, environment, f"environment:{environment.slug}")
-        return
-    said = ngettext("Your note is on %(n)s object.", "Your note is on %(n)s objects.", noted)
-    messages.success(request, said % {"n": noted})
+        said = ngettext("Your note is on %(n)s object.", "Your note is on %(n)s objects.", noted)
+        messages.success(request, said % {"n": noted})
 
 
 @require_POST
@@ -140,14 +129,11 @@ def ask_cloudflare(request: HttpRequest, environment: str) -> HttpResponse:
 def reconcile(request: HttpRequest, environment: str) -> HttpResponse:
     """List the environment's bucket anew and compare it with the copies."""
     found, person = get_object_or_404(Environment, slug=environment), person_of(request)
-    try:
+    with refusals_shown(request, On(found, f"environment:{environment}")):
         run = bucket_reconcile.start(found, actor=person.actor, person=person)
-    except run_driver.AlreadyOpen as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, found, f"environment:{environment}")
-        return redirect("backups:storage")
-    messages.success(request, _("The bucket is being listed."))
-    return redirect("run", run.pk)
+        messages.success(request, _("The bucket is being listed."))
+        return redirect("run", run.pk)
+    return redirect("backups:storage")
 
 
 def _found(pk: int) -> StoredObject:

@@ -11,7 +11,7 @@ from backups.exports import kept as kept_files
 from backups.exports.forms import PlaceForm
 from backups.models import PlainDump
 from kvops.people.signin import person_of
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
 
 
 @require_POST
@@ -23,11 +23,7 @@ def kept(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, _("Name the encrypted place of the file in at most 300 characters."))
         return redirect("backups:backups")
-    try:
+    with refusals_shown(request, On(dump.namespace.environment, f"dump:{pk}")):
         kept_files.record_place(dump, place=form.cleaned_data["kept_at"], by=person_of(request))
-    except kept_files.AlreadyKept as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, dump.namespace.environment, f"dump:{pk}")
-    else:
         messages.success(request, _("The place is recorded."))
     return redirect("backups:backups")

@@ -12,6 +12,7 @@ from backups.history.events import BackupEvent
 from backups.history.forms import BackupHistoryFilter, everything
 from kvops.models import PolicyVersion
 from kvops.web import files as web_files
+from kvops.web.paging import page_of
 
 PAGE = 50
 REPORTED = 200
@@ -32,9 +33,10 @@ def index(request: HttpRequest) -> HttpResponse:
     context: dict[str, object] = {"form": form, "scope": scope, "filtered": any(request.GET.values())}
     if scope:
         found = history_events.events(scope, before=form.cleaned_data["after"], limit=PAGE + 1)
+        events, after = page_of(found, PAGE, lambda event: event.entry.seq)
         context |= {
-            "events": found[:PAGE],
-            "after": found[PAGE - 1].entry.seq if len(found) > PAGE else None,
+            "events": events,
+            "after": after,
             "counts": history_events.counts_by_day(scope),
             # Of copies of different families there is none.
             "trend": history_events.trend(scope) if scope.family else [],
@@ -51,11 +53,7 @@ def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
         raise Http404
     rows = map(_cells, history_events.all_events(scope))
     head = {"since": scope.since.isoformat(), "until": scope.until.isoformat()}
-    lines = web_files.json_table(head, COLUMNS, rows) if kind == "json" else web_files.csv_table(COLUMNS, rows)
-    content_type = {"json": "application/json", "csv": "text/csv; charset=utf-8"}[kind]
-    response = StreamingHttpResponse(lines, content_type=content_type)
-    response["Content-Disposition"] = f'attachment; filename="backup-history.{kind}"'
-    return response
+    return web_files.table_file(kind, "backup-history", head, COLUMNS, rows)
 
 
 def _cells(event: BackupEvent) -> list[web_files.Cell]:
@@ -85,9 +83,10 @@ def report(request: HttpRequest) -> HttpResponse:
     context: dict[str, object] = {"form": form, "scope": scope, "now": timezone.now(), "head": Head.objects.first()}
     if scope:
         found = history_events.existed(scope, after=form.cleaned_data["after"] or 0, limit=REPORTED + 1)
+        rows, after = page_of(found, REPORTED, lambda row: row.generation.pk)
         context |= {
-            "rows": found[:REPORTED],
-            "after": found[REPORTED - 1].generation.pk if len(found) > REPORTED else None,
+            "rows": rows,
+            "after": after,
             "policy": PolicyVersion.objects.order_by("-number").first(),
         }
     return render(request, "history/report.html", context)

@@ -1,7 +1,6 @@
 """Retention: until when each backup is kept and why, the effect of another rule, and pins."""
 
 from collections import Counter
-from itertools import islice
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
@@ -22,7 +21,8 @@ from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
 from backups.retention.rules import State
 from kvops.models import Environment, Family
 from kvops.people.signin import person_of
-from kvops.web.acting import refuse
+from kvops.web.acting import On, refusals_shown
+from kvops.web.paging import listed, page_of
 
 PAGE = 50
 
@@ -32,13 +32,9 @@ PAGE = 50
 def index(request: HttpRequest) -> HttpResponse:
     """Show the dates of each copy, oldest first, and the rules behind them."""
     form = RetentionFilter(request.GET)
-    found = list(islice(form.backups(), PAGE + 1))
     families = Family.objects.order_by("binding", "pattern")
     context = {
-        "form": form,
-        "backups": found[:PAGE],
-        "after": found[PAGE - 1].generation.pk if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
+        **listed(request, form, "backups", form.backups(), PAGE, place=lambda each: each.generation.pk),
         "pruning": [
             (environment, prune_requests.due(environment), prune_requests.open_prune(environment))
             for environment in Environment.objects.order_by("order")
@@ -60,12 +56,13 @@ def simulate(request: HttpRequest) -> HttpResponse:
         family, days, after = (form.cleaned_data[name] for name in ("family", "days", "after"))
         found = list(retention_evaluate.tried(family, days))
         shown = [each for each in found if each.now.generation.pk > (after or 0)]
+        backups, after = page_of(shown, PAGE, lambda each: each.now.generation.pk)
         context |= {
             "family": family,
             "days": days,
             "counts": _counts(found),
-            "backups": shown[:PAGE],
-            "after": shown[PAGE - 1].now.generation.pk if len(shown) > PAGE else None,
+            "backups": backups,
+            "after": after,
         }
     return render(request, "retention/try.html", context, status=422 if form.errors else 200)
 
@@ -85,12 +82,8 @@ def pin(request: HttpRequest, pk: int) -> HttpResponse:
     reason = _("Still needed: pinned on the notice of its deletion.") if "notice" in request.GET else ""
     form = ReasonForm(request.POST if request.method == "POST" else None, initial={"reason": reason})
     if form.is_valid():
-        try:
+        with refusals_shown(request, On(generation.environment, f"generation:{pk}")):
             pins.pin(generation, reason=form.cleaned_data["reason"], by=person_of(request))
-        except pins.PinRefused as refused:
-            messages.error(request, str(refused))
-            refuse(request, refused, generation.environment, f"generation:{pk}")
-        else:
             messages.success(request, _("The backup is pinned. It stays until the pin is removed."))
         return redirect("backups:generation", pk)
     context = {"form": form, "generation": generation, "environment": generation.environment}
@@ -102,11 +95,7 @@ def pin(request: HttpRequest, pk: int) -> HttpResponse:
 def unpin(request: HttpRequest, pk: int) -> HttpResponse:
     """Take a pin off, with a reason."""
     found = get_object_or_404(Pin.objects.select_related("generation__environment"), pk=pk)
-    try:
+    with refusals_shown(request, On(found.generation.environment, f"generation:{found.generation_id}")):
         pins.remove(found, reason=request.POST.get("reason", "")[:2000], by=person_of(request))
-    except pins.PinRefused as refused:
-        messages.error(request, str(refused))
-        refuse(request, refused, found.generation.environment, f"generation:{found.generation_id}")
-    else:
         messages.success(request, _("The pin is removed."))
     return redirect("backups:generation", found.generation_id)
