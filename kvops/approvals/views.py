@@ -12,7 +12,6 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from kvops import clock
@@ -21,7 +20,8 @@ from kvops.approvals.forms import DecidedFilter, DecisionForm
 from kvops.cloudflare import CloudflareError
 from kvops.models import ApprovalRequest, Person, PreparedChange
 from kvops.people.signin import insist_fresh, person_of
-from kvops.wording import english
+from kvops.web.acting import On, refusals_shown
+from kvops.web.paging import listed
 
 PAGE = 50
 SHOWN = 100
@@ -38,17 +38,15 @@ def index(request: HttpRequest) -> HttpResponse:
     """List the requests that wait for the person, those that wait for others, and the decided ones."""
     person = person_of(request)
     form = DecidedFilter(request.GET)
-    found = list(form.requests().select_related("environment", "requester", "approver")[: PAGE + 1])
     mine = REQUESTS.waiting_for(person) if request.user.has_perm("kvops.review") else REQUESTS.none()
     context = {
-        "form": form,
+        **listed(
+            request, form, "history", form.requests().select_related("environment", "requester", "approver"), PAGE
+        ),
         "mine": mine.order_by("decide_by")[:SHOWN],
         "others": REQUESTS.pending().exclude(pk__in=mine.values("pk")).order_by("decide_by")[:SHOWN],
         "prepared": PreparedChange.objects.filter(approval=None, applied_at=None, discarded_at=None),
         "may_operate": request.user.has_perm("kvops.operate"),
-        "history": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
     }
     return render(request, "approvals/list.html", context)
 
@@ -85,14 +83,11 @@ def _decide(request: HttpRequest, pk: int) -> HttpResponse:
         return _page(request, approval, form, status=422)
     chosen = form.cleaned_data
     decision = {"by": person_of(request), "shown": chosen["shown"], "reason": chosen["reason"]}
-    try:
+    with refusals_shown(request, _on(approval), action=Action.APPROVAL_REFUSED):
         if chosen["decision"] == "approve":
             approval_gate.approve(approval, **decision, accepted=form.accepted())
         else:
             approval_gate.reject(approval, **decision)
-    except approval_gate.ApprovalRefused as refused:
-        _refuse(request, approval, refused, Action.APPROVAL_REFUSED)
-    else:
         messages.success(request, _("Your decision is recorded."))
     return redirect("approval", pk)
 
@@ -102,11 +97,8 @@ def _decide(request: HttpRequest, pk: int) -> HttpResponse:
 def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     """Withdraw the request."""
     approval = get_object_or_404(REQUESTS, pk=pk)
-    try:
+    with refusals_shown(request, _on(approval)):
         approval_gate.withdraw(approval, by=person_of(request), reason=request.POST.get("reason", "")[:2000])
-    except approval_gate.ApprovalRefused as refused:
-        _refuse(request, approval, refused)
-    else:
         messages.success(request, _("The request is withdrawn."))
     return redirect("approval", pk)
 
@@ -118,11 +110,8 @@ def apply(request: HttpRequest, pk: int) -> HttpResponse:
     approval = get_object_or_404(
         REQUESTS.filter(kind__in=[k for k, kind in approval_kinds.KINDS.items() if kind.use]), pk=pk
     )
-    try:
+    with refusals_shown(request, _on(approval), also=(CloudflareError,)):
         import_string(approval_kinds.KINDS[approval.kind].use)(approval, by=person_of(request))
-    except (approval_gate.ApprovalRefused, CloudflareError) as refused:
-        _refuse(request, approval, refused)
-    else:
         messages.success(request, _("The change is in force."))
     return redirect("approval", pk)
 
@@ -132,15 +121,10 @@ def apply(request: HttpRequest, pk: int) -> HttpResponse:
 def submit_change(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask a reviewer to decide on a change that a command prepared."""
     change = get_object_or_404(PreparedChange, pk=pk)
-    try:
+    with refusals_shown(request, On(None, f"change:{pk}")):
         approval = prepared_changes.submit_change(change, by=person_of(request))
-    except approval_gate.ApprovalRefused as refused:
-        messages.error(request, str(refused))
-        details = {"reason": english(refused)[:500]}
-        actor = person_of(request).actor
-        log.refusal(Action.REFUSED, actor=actor, subject=f"change:{pk}", details=details)
-        return redirect("approvals")
-    return redirect("approval", approval.pk)
+        return redirect("approval", approval.pk)
+    return redirect("approvals")
 
 
 def _page(request: HttpRequest, approval: ApprovalRequest, form: DecisionForm, status: int = 200) -> HttpResponse:
@@ -185,16 +169,5 @@ def why_not(approval: ApprovalRequest, person: Person, *, may_review: bool) -> s
     return ""
 
 
-def _refuse(
-    request: HttpRequest, approval: ApprovalRequest, refused: Exception, action: Action = Action.REFUSED
-) -> None:
-    messages.error(request, str(refused))
-    log.refusal(
-        action,
-        actor=person_of(request).actor,
-        environment=approval.environment.slug if approval.environment else "",
-        subject=f"approval:{approval.pk}",
-        subject_label=approval.title,
-        digest=approval.digest,
-        details={"reason": english(refused)[:500]},
-    )
+def _on(approval: ApprovalRequest) -> On:
+    return On(approval.environment, f"approval:{approval.pk}", approval.title, approval.digest)

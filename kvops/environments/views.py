@@ -7,16 +7,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
-from audit import log
-from audit.actions import Action
-from kvops.approvals import emergency_release, gate as approval_gate, prepared_changes
+from kvops.approvals import emergency_release, prepared_changes
 from kvops.connections import quota
 from kvops.connections.budget import SharedBudget
 from kvops.environments import apply as environments_apply
 from kvops.models import ApprovalRequest, Environment
 from kvops.people.signin import person_of
 from kvops.runs import emergency
-from kvops.wording import english
+from kvops.web.acting import On, refusals_shown
 
 
 @require_safe
@@ -61,10 +59,8 @@ def check(request: HttpRequest, environment: str) -> HttpResponse:
 def stop(request: HttpRequest, environment: str) -> HttpResponse:
     """Press the emergency stop: one click."""
     found = get_object_or_404(Environment, slug=environment)
-    try:
+    with refusals_shown(request, _on(found)):
         emergency.press(found, by=person_of(request), reason=request.POST.get("reason", ""))
-    except emergency.StopRefused as refused:
-        _refuse(request, found, refused)
     return redirect("environments")
 
 
@@ -73,22 +69,12 @@ def stop(request: HttpRequest, environment: str) -> HttpResponse:
 def release(request: HttpRequest, environment: str) -> HttpResponse:
     """Ask another person to release the emergency stop."""
     found = get_object_or_404(Environment, slug=environment)
-    try:
+    with refusals_shown(request, _on(found)):
         asked = emergency_release.ask(found, by=person_of(request), reason=request.POST.get("reason", ""))
-    except approval_gate.ApprovalRefused as refused:
-        _refuse(request, found, refused)
-        return redirect("environments")
-    messages.success(request, _("Another person is asked to approve the release."))
-    return redirect("approval", asked.pk)
+        messages.success(request, _("Another person is asked to approve the release."))
+        return redirect("approval", asked.pk)
+    return redirect("environments")
 
 
-def _refuse(request: HttpRequest, environment: Environment, refused: Exception) -> None:
-    messages.error(request, str(refused))
-    log.refusal(
-        Action.REFUSED,
-        actor=person_of(request).actor,
-        environment=environment.slug,
-        subject=f"environment:{environment.pk}",
-        subject_label=environment.name,
-        details={"reason": english(refused)[:500]},
-    )
+def _on(environment: Environment) -> On:
+    return On(environment, f"environment:{environment.pk}", environment.name)

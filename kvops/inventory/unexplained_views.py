@@ -1,6 +1,6 @@
 """Unexplained deletions: the scans that found them, the names, and a person's note."""
 
-from collections.abc import Iterator
+from operator import attrgetter
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
@@ -9,17 +9,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from audit import log
-from audit.actions import Action
 from kvops.inventory import unexplained as unexplained_deletions
 from kvops.inventory.unexplained_forms import AcknowledgeForm, UnexplainedFilter, UnexplainedNamesFilter
 from kvops.models import Scan
 from kvops.people.signin import person_of
-from kvops.web import files as web_files
-from kvops.wording import english
+from kvops.web.acting import On, refusals_shown
+from kvops.web.files import names_file
+from kvops.web.paging import listed, page_of
 
 PAGE = 50
-FORMATS = {"jsonl": (web_files.json_lines, "application/jsonl"), "csv": (web_files.csv_lines, "text/csv")}
 
 
 @require_safe
@@ -27,14 +25,9 @@ FORMATS = {"jsonl": (web_files.json_lines, "application/jsonl"), "csv": (web_fil
 def index(request: HttpRequest) -> HttpResponse:
     """List the scans that found unexplained deletions, newest first."""
     form = UnexplainedFilter(request.GET)
-    found = form.scans().select_related("namespace__environment", "acknowledged_by")
-    scans = list(found[: PAGE + 1])
-    context = {
-        "form": form,
-        "scans": scans[:PAGE],
-        "after": scans[PAGE - 1].pk if len(scans) > PAGE else None,
-        "filtered": any(request.GET.values()),
-    }
+    context = listed(
+        request, form, "scans", form.scans().select_related("namespace__environment", "acknowledged_by"), PAGE
+    )
     return render(request, "unexplained/list.html", context)
 
 
@@ -50,35 +43,20 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Stream the names that match the filter as a file."""
     scan = _scan(pk)
-    ending = "csv" if request.GET.get("format") == "csv" else "jsonl"
-    lines, content_type = FORMATS[ending]
-
-    def names() -> Iterator[str]:
-        yield from UnexplainedNamesFilter(request.GET).names(scan).values_list("name", flat=True).iterator(10_000)
-
-    response = StreamingHttpResponse(lines(names()), content_type=f"{content_type}; charset=utf-8")
-    name = f"{scan.namespace.environment.slug}-{scan.namespace.binding}-unexplained-{pk}.{ending}"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    name = f"{scan.namespace.environment.slug}-{scan.namespace.binding}-unexplained-{pk}"
+    names = UnexplainedNamesFilter(request.GET).names(scan).values_list("name", flat=True)
+    return names_file(request, name, names.iterator(10_000))
 
 
 @require_POST
 @permission_required("kvops.acknowledge", raise_exception=True)
 def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
     """Record a person's findings."""
-    scan, person, form = _scan(pk), person_of(request), AcknowledgeForm(request.POST)
+    scan, form = _scan(pk), AcknowledgeForm(request.POST)
     if not form.is_valid():
         return _page(request, scan, form, status=422)
-    try:
-        unexplained_deletions.acknowledge_deletions(scan, by=person, note=form.cleaned_data["note"])
-    except unexplained_deletions.AcknowledgeRefused as refused:
-        messages.error(request, str(refused))
-        details = {"reason": english(refused)[:500]}
-        environment = scan.namespace.environment.slug
-        log.refusal(
-            Action.REFUSED, actor=person.actor, environment=environment, subject=f"unexplained:{pk}", details=details
-        )
-    else:
+    with refusals_shown(request, On(scan.namespace.environment, f"unexplained:{pk}")):
+        unexplained_deletions.acknowledge_deletions(scan, by=person_of(request), note=form.cleaned_data["note"])
         messages.success(request, _("Your note is recorded."))
     return redirect("unexplained-scan", pk)
 
@@ -90,14 +68,14 @@ def _scan(pk: int) -> Scan:
 
 def _page(request: HttpRequest, scan: Scan, form: AcknowledgeForm, status: int = 200) -> HttpResponse:
     names = UnexplainedNamesFilter(request.GET)
-    found = list(names.names(scan)[: PAGE + 1])
+    found, after = page_of(names.names(scan), PAGE, attrgetter("name"))
     context = {
         "scan": scan,
         "environment": scan.namespace.environment,
         "names_form": names,
         "form": form,
-        "found": found[:PAGE],
-        "after": found[PAGE - 1].name if len(found) > PAGE else None,
+        "found": found,
+        "after": after,
         "may_acknowledge": request.user.has_perm("kvops.acknowledge"),
     }
     return render(request, "unexplained/detail.html", context, status=status)

@@ -19,14 +19,12 @@ from kvops.models import Category, Namespace, Run, ScanCount
 from kvops.models.runs import RunQuerySet
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
-from kvops.web import files as web_files
+from kvops.web.files import names_file
 
 PAGE = 50
 MOST = 100_000
 """Names. The most in one file; the next file continues after the last of them."""
 _STRETCH = 5_000
-
-FORMATS = {"jsonl": (web_files.json_lines, "application/jsonl"), "csv": (web_files.csv_lines, "text/csv")}
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,8 @@ def index(request: HttpRequest, environment: str, binding: str) -> HttpResponse:
 @permission_required("kvops.view", raise_exception=True)
 def download(request: HttpRequest, environment: str, binding: str) -> StreamingHttpResponse:
     """Stream the names that match the filters as a file."""
-    namespace = named(environment, binding)
-    form = KeyFilter(namespace, request.GET.dict())
-    ending = "csv" if request.GET.get("format") == "csv" else "jsonl"
-    lines, content_type = FORMATS[ending]
-    response = StreamingHttpResponse(lines(_names(form)), content_type=f"{content_type}; charset=utf-8")
-    name = f"{environment}-{binding}-keys.{ending}"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    form = KeyFilter(named(environment, binding), request.GET.dict())
+    return names_file(request, f"{environment}-{binding}-keys", _names(form))
 
 
 @require_POST

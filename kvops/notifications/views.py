@@ -15,6 +15,7 @@ from kvops.models import Environment, Notification
 from kvops.notifications import outbox
 from kvops.notifications.forms import NotificationFilter
 from kvops.people.signin import person_of
+from kvops.web.paging import listed
 from kvops.wording import english
 
 PAGE = 50
@@ -25,12 +26,8 @@ PAGE = 50
 def index(request: HttpRequest) -> HttpResponse:
     """List notifications, newest first; filters and page come from the address."""
     form = NotificationFilter(request.GET)
-    found = list(form.notifications()[: PAGE + 1])
     context = {
-        "form": form,
-        "found": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
+        **listed(request, form, "found", form.notifications(), PAGE),
         "silent": Environment.objects.filter(slack="").order_by("order"),
         "may_operate": request.user.has_perm("kvops.operate"),
     }

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from kvops.overview import status as overview_status
 from kvops.people.signin import person_of
+from kvops.web.live import live_part
 
 
 @require_safe
@@ -31,7 +32,4 @@ def index(request: HttpRequest) -> HttpResponse:
 def live(request: HttpRequest) -> HttpResponse:
     """Show the work under way. If there is none, load the whole page again."""
     running = overview_status.running()
-    response = render(request, "overview/index.html#live", {"running": running})
-    if not running:
-        response["HX-Refresh"] = "true"
-    return response
+    return live_part(request, "overview/index.html", {"running": running}, moving=bool(running))

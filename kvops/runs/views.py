@@ -8,15 +8,15 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from audit import log
-from audit.actions import Action
 from audit.templatetags.audit import subject_url
 from kvops.connections.budget import SharedBudget
 from kvops.models import Namespace, Run
 from kvops.people.signin import person_of
 from kvops.runs import driver as run_driver
 from kvops.runs.forms import RunFilter
-from kvops.wording import english
+from kvops.web.acting import On, refusals_shown
+from kvops.web.live import live_part
+from kvops.web.paging import listed
 
 PAGE = 50
 
@@ -26,13 +26,7 @@ PAGE = 50
 def index(request: HttpRequest) -> HttpResponse:
     """List runs, newest first; filters and page come from the address."""
     form = RunFilter(request.GET)
-    found = list(form.runs()[: PAGE + 1])
-    context = {
-        "form": form,
-        "runs": found[:PAGE],
-        "after": found[PAGE - 1].pk if len(found) > PAGE else None,
-        "filtered": any(request.GET.values()),
-    }
+    context = listed(request, form, "runs", form.runs(), PAGE)
     return render(request, "runs/list.html", context)
 
 
@@ -57,10 +51,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the moving part of the run's page. If the run is over, load the whole page again."""
     run = _run(pk)
-    response = render(request, "runs/detail.html#live", {"run": run})
-    if not run.is_open:
-        response["HX-Refresh"] = "true"
-    return response
+    return live_part(request, "runs/detail.html", {"run": run}, moving=run.is_open)
 
 
 @require_POST
@@ -68,11 +59,8 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 def stop(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask the run to stop."""
     run = _run(pk)
-    try:
+    with refusals_shown(request, On(run.environment, f"run:{pk}")):
         run_driver.request_stop(run, actor=person_of(request).actor)
-    except run_driver.NotResumable as refused:
-        _refuse(request, run, refused)
-    else:
         messages.success(request, _("The run stops at its next checkpoint."))
     return redirect("run", pk)
 
@@ -82,11 +70,8 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Queue the run again."""
     run = _run(pk)
-    try:
+    with refusals_shown(request, On(run.environment, f"run:{pk}")):
         run_driver.resume(run, actor=person_of(request).actor)
-    except run_driver.NotResumable as refused:
-        _refuse(request, run, refused)
-    else:
         messages.success(request, _("The run resumes where it stopped."))
     return redirect("run", pk)
 
@@ -106,14 +91,3 @@ def _subject_url(run: Run) -> str:
         return subject_url(run.subject)
     namespace = Namespace.objects.select_related("environment").filter(pk=key).first()
     return reverse("keys", args=[namespace.environment.slug, namespace.binding]) if namespace else ""
-
-
-def _refuse(request: HttpRequest, run: Run, refused: Exception) -> None:
-    messages.error(request, str(refused))
-    log.refusal(
-        Action.REFUSED,
-        actor=person_of(request).actor,
-        environment=run.environment.slug if run.environment else "",
-        subject=f"run:{run.pk}",
-        details={"reason": english(refused)[:500]},
-    )

@@ -1,7 +1,5 @@
 """Schedules: the work that starts by itself, its due times and their outcomes, and the pause."""
 
-from collections.abc import Callable
-
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
@@ -9,13 +7,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from audit import log
-from audit.actions import Action
 from kvops.models import Schedule
 from kvops.people.signin import person_of
 from kvops.schedules import jobs as schedule_jobs, punctuality
 from kvops.schedules.forms import ChangeForm, FiringFilter, PauseForm
-from kvops.wording import english
+from kvops.web.acting import On, refusals_shown
+from kvops.web.paging import listed
 
 PAGE = 50
 
@@ -38,40 +35,41 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("kvops.operate", raise_exception=True)
 def change(request: HttpRequest, pk: int) -> HttpResponse:
     """Set the due times."""
-    schedule, form, person = _schedule(pk), ChangeForm(request.POST), person_of(request)
+    schedule, form = _schedule(pk), ChangeForm(request.POST)
     if not form.is_valid():
         return _page(request, schedule, change_form=form, status=422)
-    return _act(
-        request,
-        schedule,
-        lambda: schedule_jobs.change(schedule, by=person, **form.cleaned_data),
-        _("The schedule is changed."),
-    )
+    with refusals_shown(request, _on(schedule)):
+        schedule_jobs.change(schedule, by=person_of(request), **form.cleaned_data)
+        messages.success(request, _("The schedule is changed."))
+    return redirect("schedule", pk)
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def pause(request: HttpRequest, pk: int) -> HttpResponse:
     """Pause the schedule."""
-    schedule, form, person = _schedule(pk), PauseForm(request.POST), person_of(request)
+    schedule, form = _schedule(pk), PauseForm(request.POST)
     if not form.is_valid():
         return _page(request, schedule, pause_form=form, status=422)
-    return _act(
-        request,
-        schedule,
-        lambda: schedule_jobs.pause(schedule, by=person, **form.cleaned_data),
-        _("The schedule is paused."),
-    )
+    with refusals_shown(request, _on(schedule)):
+        schedule_jobs.pause(schedule, by=person_of(request), **form.cleaned_data)
+        messages.success(request, _("The schedule is paused."))
+    return redirect("schedule", pk)
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def unpause(request: HttpRequest, pk: int) -> HttpResponse:
     """End the pause."""
-    schedule, person = _schedule(pk), person_of(request)
-    return _act(
-        request, schedule, lambda: schedule_jobs.unpause(schedule, by=person), _("The schedule is active again.")
-    )
+    schedule = _schedule(pk)
+    with refusals_shown(request, _on(schedule)):
+        schedule_jobs.unpause(schedule, by=person_of(request))
+        messages.success(request, _("The schedule is active again."))
+    return redirect("schedule", pk)
+
+
+def _on(schedule: Schedule) -> On:
+    return On(schedule.environment, f"schedule:{schedule.pk}")
 
 
 def _schedule(pk: int) -> Schedule:
@@ -87,33 +85,12 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     form = FiringFilter(request.GET)
-    firings = list(form.firings(schedule)[: PAGE + 1])
     context = {
+        **listed(request, form, "firings", form.firings(schedule), PAGE),
         "standing": next(punctuality.punctuality_of([schedule])),
         "environment": schedule.environment,
-        "form": form,
-        "firings": firings[:PAGE],
-        "after": firings[PAGE - 1].pk if len(firings) > PAGE else None,
-        "filtered": any(request.GET.values()),
         "change_form": change_form or ChangeForm({"expression": schedule.expression, "zone": schedule.zone}),
         "pause_form": pause_form or PauseForm(),
         "may_operate": request.user.has_perm("kvops.operate"),
     }
     return render(request, "schedules/detail.html", context, status=status)
-
-
-def _act(request: HttpRequest, schedule: Schedule, act: Callable[[], None], done: str) -> HttpResponse:
-    try:
-        act()
-    except schedule_jobs.ScheduleRefused as refused:
-        messages.error(request, str(refused))
-        log.refusal(
-            Action.REFUSED,
-            actor=person_of(request).actor,
-            environment=schedule.environment.slug if schedule.environment else "",
-            subject=f"schedule:{schedule.pk}",
-            details={"reason": english(refused)[:500]},
-        )
-    else:
-        messages.success(request, done)
-    return redirect("schedule", schedule.pk)

@@ -91,14 +91,3 @@ def refusals_shown(
             digest=on.digest,
             details={"reason": english(refused)[:500]},
         )
-
-
-def refuse(request: HttpRequest, refused: Exception, environment: Environment, subject: str) -> None:
-    """Record a refusal."""
-    log.refusal(
-        Action.REFUSED,
-        actor=person_of(request).actor,
-        environment=environment.slug,
-        subject=subject,
-        details={"reason": english(refused)[:500]},
-    )
