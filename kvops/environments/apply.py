@@ -1,28 +1,28 @@
-"""How a new definition of environments takes effect.
+"""The environments as a definition: what is in force, and how the rows follow a new one.
 
-Without an environment in force a definition takes effect at once. Afterwards it becomes a prepared change that an
-operator submits and a reviewer decides. Every binding is read first, with the environment's own read token.
+Every binding is read first, with the environment's own read token.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Self
 
-from django.db import connection as database, transaction
-from django.db.models import F, Model, ProtectedError
+from django.db.models import F
 from django.db.models.functions import Now
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from audit.actions import Action
-from kvops.approvals import evidence, gate as approval_gate, prepared_changes
 from kvops.cloudflare import CloudflareError
 from kvops.connections.clients import reader
-from kvops.environments import definition as environments_definition
-from kvops.environments.toml import Applied, DefinitionRefused, TomlTable, for_the_audit_log
-from kvops.models import ApprovalRequest, Database, Environment, Namespace, Person, PreparedChange, Scratch
+from kvops.environments.definition import D1Definition, EnvironmentDefinition, KVDefinition, read_environments
+from kvops.environments.effect import Definition, remove
+from kvops.environments.toml import DefinitionRefused, Fields, TomlTable
+from kvops.models import ApprovalRequest, Database, Environment, Namespace, Scratch
 from kvops.wording import say
+
+if TYPE_CHECKING:
+    from django.utils.functional import Promise
 
 _APART = 10_000
 """Added to every order while environments change places."""
@@ -30,10 +30,6 @@ _APART = 10_000
 
 class NotVisible(DefinitionRefused):
     """The read token cannot see a binding: the token of another account, or a wrong id."""
-
-
-class StillInUse(DefinitionRefused):
-    """A binding that the definition omits has runs, scans or backups, which are kept."""
 
 
 class UnknownNamespace(Exception):
@@ -51,90 +47,112 @@ def find_namespace(address: str) -> Namespace:
     return found
 
 
-def apply_environments(text: str, *, actor: log.Actor) -> Applied | PreparedChange:
-    """Put the environments of a TOML text in force, or prepare the change for a second person.
+@dataclass(frozen=True)
+class Environments(Definition):
+    """All environments."""
 
-    Raises DefinitionRefused and its kinds NotVisible and StillInUse, and approval_gate.ApprovalRefused.
-    """
-    wanted = environments_definition.parse_environments(text)
-    differences = environments_definition.changes(environments_in_force(), wanted)
-    if not differences:
-        return Applied(())
-    titles = _probe(wanted)
-    if Environment.objects.exists():
-        with transaction.atomic():  # a dry run: the database's refusals are found before a reviewer decides
-            _write(wanted, titles)
-            transaction.set_rollback(True)
-        return prepared_changes.prepare_change(
-            ApprovalRequest.Kind.ENVIRONMENT,
-            definition=environments_definition.as_data(wanted),
-            summary=[*differences, *_titles(wanted, titles)],
-            actor=actor,
+    kind = ApprovalRequest.Kind.ENVIRONMENT
+    action = Action.ENVIRONMENT_APPLIED
+    table = "kvops_environment"
+    overtaken = "Somebody else applied environments just now. Apply yours again."
+
+    definitions: tuple[EnvironmentDefinition, ...]
+    titles: dict[str, str] = field(default_factory=dict, compare=False)
+    """The title of every namespace by its id, once the read tokens have looked."""
+
+    @classmethod
+    def read(cls, top: TomlTable) -> Self:
+        """The environments of a TOML text or a prepared change."""
+        return cls(read_environments(top))
+
+    @classmethod
+    def in_force(cls) -> Self:
+        """The environments in force."""
+        rows = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")
+        scratches = {one.environment_id: one for one in Scratch.objects.all()}
+        found = (
+            EnvironmentDefinition(
+                **{name: getattr(row, name) for name in _FIELDS},
+                kv=_bindings(row, scratches.get(row.pk)),
+                d1=tuple(D1Definition(d.binding, d.database_id) for d in row.databases.all()),
+            )
+            for row in rows
         )
-    with log.transaction():
-        _lock()
-        if Environment.objects.exists():
-            raise DefinitionRefused("Somebody else applied environments just now. Apply yours again.")
-        _write(wanted, titles)
-        _record(wanted, differences, actor)
-    return Applied(tuple(differences))
+        return cls(tuple(found))
+
+    @classmethod
+    def exists(cls) -> bool:
+        """Whether there are environments."""
+        return Environment.objects.exists()
+
+    def as_data(self) -> dict[str, object]:
+        """The environments in the shape of the TOML."""
+        return {"environment": [definition.as_data() for definition in self.definitions]}
+
+    def things(self) -> Mapping[str, Fields]:
+        """Every environment and binding."""
+        return {name: fields for definition in self.definitions for name, fields in definition.things().items()}
+
+    def look(self) -> list[str]:
+        """The title of every namespace, as the environment's own read token sees it. Raises NotVisible."""
+        self.titles.update(_probe(self.definitions))
+        return [
+            f"{d.slug}/{kv.binding} is the namespace “{self.titles[kv.namespace_id]}” ({kv.namespace_id})"
+            for d in self.definitions
+            for kv in d.kv
+        ]
+
+    def write(self) -> None:
+        """Make the rows of environments, namespaces and databases equal to the definitions."""
+        bindings = {(d.slug, kv.binding, kv.namespace_id) for d in self.definitions for kv in d.kv if not kv.scratch}
+        for namespace in Namespace.objects.select_related("environment"):
+            if (namespace.environment.slug, namespace.binding, namespace.namespace_id) not in bindings:
+                remove(namespace, _BOUND, what=namespace)
+        Scratch.objects.all().delete()
+        Database.objects.all().delete()
+        for environment in Environment.objects.exclude(slug__in=[d.slug for d in self.definitions]):
+            remove(environment, _USED, what=environment)
+        Environment.objects.update(order=F("order") + _APART)
+        for definition in self.definitions:
+            environment, _created = Environment.objects.update_or_create(
+                slug=definition.slug, defaults={**definition.fields(), "updated_at": Now()}
+            )
+            for kv in definition.kv:
+                values = {**asdict(kv), "title": self.titles[kv.namespace_id]}
+                if values.pop("scratch"):
+                    del values["unpaired"]
+                    Scratch.objects.create(environment=environment, **values)
+                    continue
+                Namespace.objects.update_or_create(environment=environment, binding=kv.binding, defaults=values)
+            Database.objects.bulk_create(Database(environment=environment, **asdict(d1)) for d1 in definition.d1)
+
+    def keep(self, text: str, actor: log.Actor) -> str:
+        """The rows are all there is to keep."""
+        return "environments"
 
 
-def use_change(request: ApprovalRequest, *, by: Person) -> Applied:
-    """Put an approved change in force. Raises ApprovalRefused and the kinds of DefinitionRefused."""
-    change = PreparedChange.objects.get(approval=request)
-    wanted = environments_definition.environments_of_table(TomlTable(json.loads(change.definition)))
-    titles = _probe(wanted)
-    if renamed := [line for line in _titles(wanted, titles) if line not in change.summary]:
-        raise approval_gate.ApprovalRefused(
-            say(_("%(what)s now, without an approval. Apply the file again."), what=renamed[0])
-        )
-    with log.transaction():
-        _lock()
-        differences = environments_definition.changes(environments_in_force(), wanted)
-        prepared_changes.claim_change(change, by=by)
-        _write(wanted, titles)
-        _record(wanted, differences, by.actor)
-    return Applied(tuple(differences))
+apply_environments = Environments.apply
+use_change = Environments.use
 
 
 def probe(environment: Environment) -> int:
     """The number of namespaces and databases the read token sees; raises NotVisible unless it sees all of them."""
-    mine = [definition for definition in environments_in_force() if definition.slug == environment.slug]
+    mine = [definition for definition in Environments.in_force().definitions if definition.slug == environment.slug]
     _probe(mine)
     return sum(len(definition.kv) + len(definition.d1) for definition in mine)
 
 
-def environments_in_force() -> list[environments_definition.EnvironmentDefinition]:
-    """The environments in force, as definitions."""
-    rows = Environment.objects.order_by("order").prefetch_related("namespaces", "databases")
-    scratches = {one.environment_id: one for one in Scratch.objects.all()}
-    return [
-        environments_definition.EnvironmentDefinition(
-            **{name: getattr(row, name) for name in _FIELDS},
-            kv=_bindings(row, scratches.get(row.pk)),
-            d1=tuple(environments_definition.D1Definition(d.binding, d.database_id) for d in row.databases.all()),
-        )
-        for row in rows
-    ]
-
-
-def _bindings(row: Environment, scratch: Scratch | None) -> tuple[environments_definition.KVDefinition, ...]:
-    found = [
-        environments_definition.KVDefinition(one.binding, one.namespace_id, one.unpaired)
-        for one in row.namespaces.all()
-    ]
+def _bindings(row: Environment, scratch: Scratch | None) -> tuple[KVDefinition, ...]:
+    found = [KVDefinition(one.binding, one.namespace_id, one.unpaired) for one in row.namespaces.all()]
     if scratch:
-        found.append(environments_definition.KVDefinition(scratch.binding, scratch.namespace_id, "", scratch=True))
+        found.append(KVDefinition(scratch.binding, scratch.namespace_id, "", scratch=True))
     return tuple(found)
 
 
-_FIELDS = [
-    name for name in environments_definition.EnvironmentDefinition.__dataclass_fields__ if name not in {"kv", "d1"}
-]
+_FIELDS = [name for name in EnvironmentDefinition.__dataclass_fields__ if name not in {"kv", "d1"}]
 
 
-def _probe(wanted: Sequence[environments_definition.EnvironmentDefinition]) -> dict[str, str]:
+def _probe(wanted: Sequence[EnvironmentDefinition]) -> dict[str, str]:
     """The title of every namespace by its id, as the environment's own read token sees it. Raises NotVisible."""
     titles: dict[str, str] = {}
     for definition in wanted:
@@ -178,64 +196,7 @@ def _probe(wanted: Sequence[environments_definition.EnvironmentDefinition]) -> d
     return titles
 
 
-def _titles(wanted: Sequence[environments_definition.EnvironmentDefinition], titles: Mapping[str, str]) -> list[str]:
-    return [
-        f"{d.slug}/{kv.binding} is the namespace “{titles[kv.namespace_id]}” ({kv.namespace_id})"
-        for d in wanted
-        for kv in d.kv
-    ]
-
-
-def _lock() -> None:
-    with database.cursor() as cursor:
-        cursor.execute("LOCK TABLE kvops_environment IN SHARE ROW EXCLUSIVE MODE")
-
-
-def _write(wanted: Sequence[environments_definition.EnvironmentDefinition], titles: Mapping[str, str]) -> None:
-    """Make the rows equal to the definitions, within the caller's transaction. Raises StillInUse."""
-    bindings = {(d.slug, kv.binding, kv.namespace_id) for d in wanted for kv in d.kv if not kv.scratch}
-    for namespace in Namespace.objects.select_related("environment"):
-        if (namespace.environment.slug, namespace.binding, namespace.namespace_id) not in bindings:
-            _remove(namespace, _BOUND)
-    Scratch.objects.all().delete()
-    Database.objects.all().delete()
-    for environment in Environment.objects.exclude(slug__in=[d.slug for d in wanted]):
-        _remove(environment, _USED)
-    Environment.objects.update(order=F("order") + _APART)
-    for definition in wanted:
-        environment, _created = Environment.objects.update_or_create(
-            slug=definition.slug, defaults={**definition.fields(), "updated_at": Now()}
-        )
-        for kv in definition.kv:
-            values = {**asdict(kv), "title": titles[kv.namespace_id]}
-            if values.pop("scratch"):
-                del values["unpaired"]
-                Scratch.objects.create(environment=environment, **values)
-                continue
-            Namespace.objects.update_or_create(environment=environment, binding=kv.binding, defaults=values)
-        Database.objects.bulk_create(Database(environment=environment, **asdict(d1)) for d1 in definition.d1)
-
-
 _BOUND = _(
     "%(what)s has runs, scans, backups or requests, so it can neither be left out nor be bound to another namespace."
 )
 _USED = _("%(what)s has runs, scans, backups or requests, so it cannot be left out.")
-
-
-def _remove(row: Model, sentence: Promise) -> None:
-    try:
-        row.delete()
-    except ProtectedError as error:
-        raise StillInUse(say(sentence, what=row)) from error
-
-
-def _record(
-    wanted: Sequence[environments_definition.EnvironmentDefinition], differences: Sequence[str], actor: log.Actor
-) -> None:
-    log.record(
-        Action.ENVIRONMENT_APPLIED,
-        actor=actor,
-        subject="environments",
-        digest=evidence.digest_of(evidence.canonical_evidence(environments_definition.as_data(wanted))),
-        details={"changes": for_the_audit_log(differences)},
-    )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from string import Formatter
 from urllib.parse import urlsplit
 
-from kvops.environments.toml import DefinitionRefused, TomlTable, differences, insist_unique, load
+from kvops.environments.toml import DefinitionRefused, Fields, TomlTable, insist_unique
 
 ID = r"[0-9a-z][0-9a-z_-]{0,63}"
 BINDING = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
@@ -67,14 +67,31 @@ class EnvironmentDefinition:
         values = asdict(self)
         return {name: value for name, value in values.items() if name not in {"slug", "kv", "d1"}}
 
+    def as_data(self) -> dict[str, object]:
+        """The environment in the shape of the TOML, with every field, for `read_environments`."""
+        values = asdict(self)
+        r2 = {name.removeprefix("r2_"): values.pop(name) for name in list(values) if name.startswith("r2_")}
+        r2["key_template"] = values.pop("key_template")
+        return {**values, "r2": r2}
 
-def parse_environments(text: str) -> tuple[EnvironmentDefinition, ...]:
-    """The environments of a TOML text, in their order. Raises DefinitionRefused."""
-    return environments_of_table(load(text))
+    def things(self) -> dict[str, Fields]:
+        """The environment and its bindings, by a name for people, with the fields that may change."""
+        return {
+            self.slug: self.fields(),
+            **{
+                f"{self.slug}/{kv.binding}": {
+                    "namespace": kv.namespace_id,
+                    "unpaired": kv.unpaired,
+                    "scratch": kv.scratch,
+                }
+                for kv in self.kv
+            },
+            **{f"{self.slug}/{d1.binding} (D1)": {"database": d1.database_id} for d1 in self.d1},
+        }
 
 
-def environments_of_table(top: TomlTable) -> tuple[EnvironmentDefinition, ...]:
-    """The environments of a table that was read already. Raises DefinitionRefused."""
+def read_environments(top: TomlTable) -> tuple[EnvironmentDefinition, ...]:
+    """The environments of a TOML text or a prepared change, in their order. Raises DefinitionRefused."""
     found = sorted((_environment(table) for table in top.tables("environment")), key=lambda d: d.order)
     top.done()
     _insist_rules(found)
@@ -210,32 +227,3 @@ def _insist_buckets(found: Sequence[EnvironmentDefinition]) -> None:
                 f"{other.slug} and {definition.slug} both write to the bucket {definition.r2_bucket}: give both a "
                 'key_template with {environment} in it, such as "{environment}/backups", or use two buckets.'
             )
-
-
-def as_data(definitions: Sequence[EnvironmentDefinition]) -> dict[str, object]:
-    """The definitions in the shape of the TOML, with every field, for `environments_of_table`."""
-    return {"environment": [_data(definition) for definition in definitions]}
-
-
-def _data(definition: EnvironmentDefinition) -> dict[str, object]:
-    values = asdict(definition)
-    r2 = {name.removeprefix("r2_"): values.pop(name) for name in list(values) if name.startswith("r2_")}
-    r2["key_template"] = values.pop("key_template")
-    return {**values, "r2": r2}
-
-
-def changes(before: Sequence[EnvironmentDefinition], after: Sequence[EnvironmentDefinition]) -> list[str]:
-    """The changes in the new definitions, in words."""
-    return differences(_things(before), _things(after))
-
-
-def _things(definitions: Sequence[EnvironmentDefinition]) -> dict[str, dict[str, object]]:
-    things: dict[str, dict[str, object]] = {}
-    for d in definitions:
-        things[d.slug] = d.fields()
-        things |= {
-            f"{d.slug}/{kv.binding}": {"namespace": kv.namespace_id, "unpaired": kv.unpaired, "scratch": kv.scratch}
-            for kv in d.kv
-        }
-        things |= {f"{d.slug}/{d1.binding} (D1)": {"database": d1.database_id} for d1 in d.d1}
-    return things

@@ -7,24 +7,14 @@ not repeated in messages, because somebody may have written a secret where a ref
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from kvops.approvals import gate as approval_gate
 
 type Fields = Mapping[str, object]
 
-_MOST_IN_AUDIT_LOG = 20
-
 
 class DefinitionRefused(approval_gate.ApprovalRefused):
     """The definition cannot be used as it is; the message names the place and its valid form."""
-
-
-@dataclass(frozen=True)
-class Applied:
-    """The changes of an apply, in words; empty if the definition was already in force."""
-
-    changes: tuple[str, ...]
 
 
 class TomlTable:
@@ -171,12 +161,6 @@ def differences(before: Mapping[str, Fields], after: Mapping[str, Fields]) -> li
             f"{name}: {key} {_word(old[key])} → {_word(fields[key])}" for key in fields if old[key] != fields[key]
         ]
     return changes
-
-
-def for_the_audit_log(changes: Sequence[str]) -> list[str]:
-    """The changes as an audit entry can hold them: the first twenty, shortened, and the number of the rest."""
-    short = [change[:200] for change in changes[:_MOST_IN_AUDIT_LOG]]
-    return short if len(changes) <= _MOST_IN_AUDIT_LOG else [*short, f"and {len(changes) - _MOST_IN_AUDIT_LOG} more"]
 
 
 def _words(fields: Fields) -> str:

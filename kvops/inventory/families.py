@@ -9,27 +9,22 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from django.db import connection
-from django.db.models import ProtectedError
 from django.utils.translation import gettext_lazy as _
 
 from audit import log
 from kvops import timing
 from kvops.environments.definition import BINDING
-from kvops.environments.toml import DefinitionRefused, TomlTable, insist_unique
+from kvops.environments.effect import remove
+from kvops.environments.toml import TomlTable, insist_unique
 from kvops.models import Category, Family, Namespace, Read, Scan, ScanCount
 from kvops.models.categories import RETAIN_DAYS, notice_days
 from kvops.names import after_name, after_prefix, storable
-from kvops.wording import say
 
 MAX_PATTERN_BYTES = 512
 WEEK = 7 * 24
 LONGEST_INTERVAL = 366 * 24
 """Hours. For families backed up less than once a year, `interval_hours = 0` says that no backup is expected."""
 LONGEST_RETENTION_DAYS = 3650
-
-
-class FamilyInUse(DefinitionRefused):
-    """A family that the definition omits has clean-up requests, which are kept."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +157,7 @@ def family_of(binding: str, name: str) -> Family | None:
 def replace(wanted: Collection[FamilyDefinition]) -> None:
     """Replace the families and assign every key of the inventory again, within the caller's transaction.
 
-    Raises FamilyInUse.
+    Raises StillInUse.
     """
     log.insist()
     # A merge of a scan holds the same lock, so no key is assigned by families that are no longer in force.
@@ -171,11 +166,8 @@ def replace(wanted: Collection[FamilyDefinition]) -> None:
     for namespace in namespaces:
         _assign(namespace, Families(family for family in kept if family.binding == namespace.binding))
     for family in Family.objects.exclude(pk__in=[family.pk for family in kept]):
-        try:
-            family.delete()
-        except ProtectedError as error:
-            sentence = _("%(binding)s %(family)s has clean-up requests and cannot be left out.")
-            raise FamilyInUse(say(sentence, binding=family.binding, family=family)) from error
+        sentence = _("%(binding)s %(family)s has clean-up requests and cannot be left out.")
+        remove(family, sentence, binding=family.binding, family=family)
     for namespace in namespaces:
         newest = Scan.objects.newest(namespace)
         if newest is not None:

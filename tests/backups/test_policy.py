@@ -13,7 +13,8 @@ from audit.models import Entry
 from backups import policy
 from backups.models import Check, CleanupRequest, Dataset
 from kvops.approvals import evidence, gate as approval_gate, prepared_changes
-from kvops.environments.toml import Applied, DefinitionRefused, TomlTable
+from kvops.environments.effect import Applied
+from kvops.environments.toml import DefinitionRefused, TomlTable, load
 from kvops.inventory import browse, scan as inventory_scan
 from kvops.models import Category, Family, Key, PolicyVersion, PreparedChange, Run
 from tests import make
@@ -42,6 +43,10 @@ only_in_d1 = "block"
 TEXT = FAMILY + DATASET
 
 
+def parsed(text: str) -> policy.Policy:
+    return policy.Policy.read(load(text))
+
+
 def prepared(text: str) -> PreparedChange:
     change = policy.apply_policy(text, actor=make.SETUP)
     assert isinstance(change, PreparedChange)
@@ -58,9 +63,9 @@ def use(text: str, people: make.People) -> Applied:
 
 
 def test_a_policy_survives_being_kept_as_json() -> None:
-    wanted = policy.parse_policy(TEXT)
+    wanted = parsed(TEXT)
     kept = evidence.canonical_evidence(wanted.as_data())
-    assert policy.policy_of_table(TomlTable(json.loads(kept))) == wanted
+    assert policy.Policy.read(TomlTable(json.loads(kept))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -93,12 +98,12 @@ def test_a_policy_survives_being_kept_as_json() -> None:
 def test_a_policy_that_is_not_clear_is_refused(old: str, new: str, sentence: str) -> None:
     assert old in TEXT
     with pytest.raises(DefinitionRefused, match=sentence):
-        policy.parse_policy(TEXT.replace(old, new))
+        parsed(TEXT.replace(old, new))
 
 
 def test_two_datasets_cannot_share_a_prefix() -> None:
     with pytest.raises(DefinitionRefused, match="prefix of a dataset SETTINGS master: is used twice"):
-        policy.parse_policy(TEXT + DATASET.replace('name = "masters"', 'name = "other"'))
+        parsed(TEXT + DATASET.replace('name = "masters"', 'name = "other"'))
 
 
 # The policy that ships
@@ -120,7 +125,7 @@ def test_the_policy_that_ships_has_the_policys_own_patterns_and_marks_its_sample
 
 def test_the_policy_of_the_sandbox_is_a_policy() -> None:
     text = (Path(__file__).parents[2] / "sandbox" / "policy.toml").read_text()
-    assert {d.name for d in policy.parse_policy(text).datasets} == {"masters", "clinics", "facilities", "staff"}
+    assert {d.name for d in parsed(text).datasets} == {"masters", "clinics", "facilities", "staff"}
 
 
 # Taking effect

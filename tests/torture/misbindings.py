@@ -20,8 +20,9 @@ from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupRequest, CleanupStage
 from kvops import timing
 from kvops.approvals import gate as approval_gate
-from kvops.environments import apply as environments_apply, definition as environments_definition
-from kvops.environments.toml import Applied, DefinitionRefused
+from kvops.environments import apply as environments_apply
+from kvops.environments.effect import Applied
+from kvops.environments.toml import DefinitionRefused
 from kvops.models import Database, Environment, Namespace, Run
 from kvops.runs import driver as run_driver
 from tests import judge, make
@@ -228,7 +229,7 @@ def _file() -> str:
 
 
 def _data() -> list[dict[str, Any]]:
-    data: dict[str, Any] = environments_definition.as_data(environments_apply.environments_in_force())
+    data: dict[str, Any] = environments_apply.Environments.in_force().as_data()
     return list(data["environment"])
 
 

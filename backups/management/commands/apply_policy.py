@@ -5,30 +5,11 @@ object: `state` (applied | prepared | unchanged), `changes` (a list of sentences
 number, or null).
 """
 
-import getpass
-from argparse import ArgumentParser
-from pathlib import Path
-from typing import Any
-
-from django.core.management.base import BaseCommand, CommandError
-
-from audit.log import Actor
-from backups import policy
-from kvops.approvals.gate import ApprovalRefused
-from kvops.management.apply_command import read_file, report
+from backups.policy import DEFAULT, Policy
+from kvops.management.apply_command import ApplyCommand
 
 
-class Command(BaseCommand):
+class Command(ApplyCommand):
     help = "Applies policy.toml, or the policy that ships; where a policy exists, the change waits for a second person."
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, nargs="?", default=policy.DEFAULT)
-        parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        text = read_file(options["file"])
-        try:
-            outcome = policy.apply_policy(text, actor=Actor.command(getpass.getuser()))
-        except ApprovalRefused as refused:
-            raise CommandError(str(refused)) from refused
-        report(self.stdout, outcome, as_json=options["json"])
+    definition = Policy
+    default = DEFAULT

@@ -5,30 +5,10 @@ Exit 0 if it is applied, prepared or already in force, 1 if it is refused, 2 for
 null).
 """
 
-import getpass
-from argparse import ArgumentParser
-from pathlib import Path
-from typing import Any
-
-from django.core.management.base import BaseCommand, CommandError
-
-from audit.log import Actor
-from kvops.approvals.gate import ApprovalRefused
-from kvops.environments import apply as environments_apply
-from kvops.management.apply_command import read_file, report
+from kvops.environments.apply import Environments
+from kvops.management.apply_command import ApplyCommand
 
 
-class Command(BaseCommand):
-    help = "Applies environments_apply.toml; where environments exist already, the change waits for a second person."
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path)
-        parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        text = read_file(options["file"])
-        try:
-            outcome = environments_apply.apply_environments(text, actor=Actor.command(getpass.getuser()))
-        except ApprovalRefused as refused:
-            raise CommandError(str(refused)) from refused
-        report(self.stdout, outcome, as_json=options["json"])
+class Command(ApplyCommand):
+    help = "Applies environments.toml; where environments exist already, the change waits for a second person."
+    definition = Environments

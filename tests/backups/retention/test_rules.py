@@ -10,7 +10,7 @@ from backups.models import Drill, DrilledBackup, Generation, Pin
 from backups.retention import evaluate as retention_evaluate, pins
 from backups.retention.evaluate import Kept, Retention
 from backups.retention.rules import State
-from kvops.environments.toml import DefinitionRefused
+from kvops.environments.toml import DefinitionRefused, load
 from kvops.models import ApprovalRequest, Category, Environment, Family, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
@@ -173,8 +173,8 @@ def test_a_shorter_rule_than_14_days_or_an_empty_one_is_refused() -> None:
     text = '[[family]]\nbinding = "SETTINGS"\npattern = "a:"\ncategory = "cache"\nowner = "x"\nexpiry = "ttl:60"\n'
     for rule in ("retain_days = 0", "retain_days = 13", "retain_days = 31", "notice_days = []", "notice_days = [0]"):
         with pytest.raises(DefinitionRefused):
-            policy.parse_policy(text + rule)
-    assert policy.parse_policy(text + "retain_days = 14\nnotice_days = [1, 5]").families[0].notice_days == (5, 1)
+            policy.Policy.read(load(text + rule))
+    assert policy.Policy.read(load(text + "retain_days = 14\nnotice_days = [1, 5]")).families[0].notice_days == (5, 1)
 
 
 def test_the_simulator_shows_what_another_rule_would_do(estate: make.Estate, people: make.People) -> None:

@@ -10,7 +10,8 @@ from kvops.approvals import evidence, gate as approval_gate, prepared_changes
 from kvops.cloudflare import ConfigurationError
 from kvops.connections import clients
 from kvops.environments import apply as environments_apply, definition as environments_definition
-from kvops.environments.toml import Applied, DefinitionRefused, TomlTable
+from kvops.environments.effect import Applied, StillInUse
+from kvops.environments.toml import DefinitionRefused, TomlTable, load
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Database, Environment, Namespace, PreparedChange
 from tests import make
@@ -29,6 +30,10 @@ def toml(cloudflare: FakeCloudflare) -> str:
 def applied(db: None, toml: str) -> str:
     environments_apply.apply_environments(toml, actor=make.SETUP)
     return toml
+
+
+def parsed(text: str) -> tuple[environments_definition.EnvironmentDefinition, ...]:
+    return environments_definition.read_environments(load(text))
 
 
 def in_environment(toml: str, slug: str, old: str, new: str) -> str:
@@ -56,9 +61,9 @@ def approved(change: PreparedChange, people: make.People) -> ApprovalRequest:
 
 
 def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
-    wanted = environments_definition.parse_environments(toml)
-    kept = evidence.canonical_evidence(environments_definition.as_data(wanted))
-    assert environments_definition.environments_of_table(TomlTable(json.loads(kept))) == wanted
+    wanted = parsed(toml)
+    kept = evidence.canonical_evidence(environments_apply.Environments(wanted).as_data())
+    assert environments_definition.read_environments(TomlTable(json.loads(kept))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -79,20 +84,20 @@ def test_a_definition_survives_being_kept_as_json(toml: str) -> None:
 )
 def test_what_is_wrong_is_named_by_its_place(toml: str, old: str, new: str, place: str) -> None:
     with pytest.raises(DefinitionRefused, match=place):
-        environments_definition.parse_environments(toml.replace(old, new, 1))
+        parsed(toml.replace(old, new, 1))
 
 
 @pytest.mark.parametrize("field", ["read_token", "write_token", "access_key_id", "secret_access_key"])
 def test_a_literal_secret_is_refused_and_not_repeated(toml: str, field: str) -> None:
     lines = [f'{field} = "hunter2hunter2"' if line.startswith(field) else line for line in toml.splitlines()]
     with pytest.raises(DefinitionRefused, match="never the secret itself") as refused:
-        environments_definition.parse_environments("\n".join(lines))
+        parsed("\n".join(lines))
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("reference", ["env:A_TOKEN", "file:/run/secrets/token", "op://vault/item/field"])
 def test_the_three_forms_of_a_reference_are_taken(toml: str, reference: str) -> None:
-    assert environments_definition.parse_environments(toml.replace("env:QA_READ", reference))[0].read_token == reference
+    assert parsed(toml.replace("env:QA_READ", reference))[0].read_token == reference
 
 
 # Twelve ways to bind QA and production wrongly (B27)
@@ -143,20 +148,18 @@ MIS_BINDINGS = {
 def test_a_mis_binding_is_refused_on_reading(toml: str, case: str) -> None:
     slug, old, new, sentence = MIS_BINDINGS[case]
     with pytest.raises(DefinitionRefused, match=sentence):
-        environments_definition.parse_environments(in_environment(toml, slug, old, new))
+        parsed(in_environment(toml, slug, old, new))
 
 
 def test_one_bucket_is_fine_when_both_templates_name_the_environment(toml: str) -> None:
     template = 'bucket = "media"\nkey_template = "{environment}/backups"'
     both = toml.replace('bucket = "qa-media"', template).replace('bucket = "production-media"', template)
-    assert {d.key_template for d in environments_definition.parse_environments(both)} == {"{environment}/backups"}
+    assert {d.key_template for d in parsed(both)} == {"{environment}/backups"}
 
 
 def test_a_binding_of_one_environment_says_why(toml: str) -> None:
     alone = KV_2 + 'unpaired = "only tried in QA"\n'
-    wanted = environments_definition.parse_environments(
-        toml.replace("[[environment.d1]]", alone + "[[environment.d1]]", 1)
-    )
+    wanted = parsed(toml.replace("[[environment.d1]]", alone + "[[environment.d1]]", 1))
     assert wanted[0].kv[1].unpaired == "only tried in QA"
 
 
@@ -270,7 +273,7 @@ def test_an_unused_environment_can_be_left_out(applied: str, people: make.People
 
 def test_an_environment_with_runs_cannot_be_left_out(applied: str) -> None:
     inventory_scan.start_scan(environments_apply.find_namespace("production/SETTINGS"), actor=make.SETUP)
-    with pytest.raises(environments_apply.StillInUse, match="production/SETTINGS has runs, scans"):
+    with pytest.raises(StillInUse, match="production/SETTINGS has runs, scans"):
         environments_apply.apply_environments(applied[: applied.index("[[environment]]", 5)], actor=make.SETUP)
     assert Environment.objects.count() == 2
 
@@ -278,7 +281,7 @@ def test_an_environment_with_runs_cannot_be_left_out(applied: str) -> None:
 def test_a_scanned_binding_cannot_be_given_another_namespace(applied: str, cloudflare: FakeCloudflare) -> None:
     inventory_scan.start_scan(environments_apply.find_namespace("qa/SETTINGS"), actor=make.SETUP)
     cloudflare.add_namespace(make.ACCOUNTS["qa"], "4" * 32, "another")
-    with pytest.raises(environments_apply.StillInUse, match="bound to another namespace"):
+    with pytest.raises(StillInUse, match="bound to another namespace"):
         environments_apply.apply_environments(applied.replace(QA, "4" * 32), actor=make.SETUP)
 
 
