@@ -67,15 +67,10 @@ TOLD: dict[str, tuple[NotificationEvent, Promise]] = {
 """What people are told of a listing."""
 
 
-def start(environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False) -> Run:
-    """Start listing the environment's bucket in a new run. Raises run_driver.AlreadyOpen."""
-    with log.transaction():
-        return _create(environment, actor=actor, person=person, foreground=foreground)
-
-
 def _create(
     environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
 ) -> Run:
+    """A listing of the environment's bucket, in a new run. Raises run_driver.AlreadyOpen."""
     return run_driver.create(
         Run.Kind.RECONCILE,
         subject=_subject(environment),
@@ -85,6 +80,10 @@ def _create(
         environment=environment,
         foreground=foreground,
     )
+
+
+start = log.transaction()(_create)
+"""The same in a transaction of its own."""
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:

@@ -47,19 +47,6 @@ class NotVerifiable(Refused):
     """Only a generation that is complete can be read back."""
 
 
-def start_backup(
-    namespace: Namespace,
-    *,
-    prefixes: Collection[str],
-    actor: log.Actor,
-    person: Person | None = None,
-    foreground: bool = False,
-) -> Generation:
-    """Start a routine copy of all keys under the prefixes. Raises BackupRefused and run_driver.AlreadyOpen."""
-    with log.transaction():
-        return create_backup(namespace, prefixes=prefixes, actor=actor, person=person, foreground=foreground)
-
-
 def create_backup(
     namespace: Namespace,
     *,
@@ -72,7 +59,7 @@ def create_backup(
     ends_at: datetime | None = None,
     foreground: bool = False,
 ) -> Generation:
-    """The same within the caller's `audit.log.transaction()`; with a stage, of its frozen names and no others.
+    """A copy of all keys under the prefixes, in the caller's transaction; with a stage, of its frozen names only.
 
     With a restore, of exactly what it may overwrite. One for an investigation ends with that. Routine copies of caches
     are refused.
@@ -119,6 +106,10 @@ def create_backup(
     if restore:
         freeze_from_restore(generation, restore)
     return generation
+
+
+start_backup = log.transaction()(create_backup)
+"""The same in a transaction of its own."""
 
 
 def insist_time(namespace: Namespace) -> datetime:
@@ -209,18 +200,10 @@ def verify_finished(run: Run) -> None:
         generation_announcements.damaged(generation)
 
 
-def start_verification(
-    generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
-) -> Run:
-    """Start reading a complete copy back. Raises NotVerifiable and run_driver.AlreadyOpen."""
-    with log.transaction():
-        return create_verification(generation, actor=actor, person=person, foreground=foreground)
-
-
 def create_verification(
     generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
 ) -> Run:
-    """The same within the caller's `audit.log.transaction()`."""
+    """Reading a complete copy back, in the caller's transaction. Raises NotVerifiable and run_driver.AlreadyOpen."""
     log.insist()
     generation.refresh_from_db()
     run = run_driver.create(
@@ -239,6 +222,10 @@ def create_verification(
         raise NotVerifiable(say(sentence, status=Generation.Status(generation.status).label))
     generation.verify_run = run
     return run
+
+
+start_verification = log.transaction()(create_verification)
+"""The same in a transaction of its own."""
 
 
 def read_back(lease: Lease) -> Again | None:

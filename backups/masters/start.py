@@ -124,19 +124,6 @@ def rows_by_table(masters: Masters, *, source: str = FROM_D1) -> list[TableCount
         return [TableCount(each.name, each.table, rows.counts[each.name]) for each in masters.datasets]
 
 
-def start_export(
-    masters: Masters,
-    *,
-    source: str = FROM_D1,
-    actor: log.Actor,
-    person: Person | None = None,
-    foreground: bool = False,
-) -> Generation:
-    """Start a copy of the tables into the bucket. Raises BackupRefused and run_driver.AlreadyOpen."""
-    with log.transaction():
-        return create_export(masters, source=source, actor=actor, person=person, foreground=foreground)
-
-
 def create_export(
     masters: Masters,
     *,
@@ -145,7 +132,10 @@ def create_export(
     person: Person | None = None,
     foreground: bool = False,
 ) -> Generation:
-    """The same within the caller's `audit.log.transaction()`."""
+    """A copy of the tables into the bucket, in the caller's transaction.
+
+    Raises BackupRefused and run_driver.AlreadyOpen.
+    """
     log.insist()
     if why := rollback.why_read_only():
         raise BackupRefused(why)
@@ -172,6 +162,10 @@ def create_export(
         foreground=foreground,
         kind=Run.Kind.MASTERS,
     )
+
+
+start_export = log.transaction()(create_export)
+"""The same in a transaction of its own."""
 
 
 def _table(masters: Masters, rule: Correspondence) -> dict[str, object]:

@@ -33,19 +33,12 @@ class ScanRefused(Refused):
     """The scan cannot be started this way; the message gives the reason."""
 
 
-def start_scan(
-    namespace: Namespace, *, actor: log.Actor, person: Person | None = None, prefix: str = "", foreground: bool = False
-) -> Scan:
-    """List a namespace, or a prefix of it, in a new run. Raises ScanRefused and run_driver.AlreadyOpen."""
-    if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
-        raise ScanRefused(say(_("A prefix is text without NUL of at most %(most)s bytes."), most=MAX_NAME_BYTES))
-    with log.transaction():
-        return _create_scan(namespace, actor=actor, person=person, prefix=prefix, foreground=foreground)
-
-
 def _create_scan(
     namespace: Namespace, *, actor: log.Actor, person: Person | None = None, prefix: str = "", foreground: bool = False
 ) -> Scan:
+    """A scan of a namespace, or of a prefix of it, in a new run. Raises ScanRefused and run_driver.AlreadyOpen."""
+    if prefix and (not storable(prefix) or len(prefix.encode()) > MAX_NAME_BYTES):
+        raise ScanRefused(say(_("A prefix is text without NUL of at most %(most)s bytes."), most=MAX_NAME_BYTES))
     environment = Namespace.objects.select_for_update(of=["self"], no_key=True).get(pk=namespace.pk).environment
     run = run_driver.create(
         Run.Kind.SCAN,
@@ -66,6 +59,10 @@ def _create_scan(
         details={"scan": made.pk, "prefix": prefix},
     )
     return made
+
+
+start_scan = log.transaction()(_create_scan)
+"""The same in a transaction of its own."""
 
 
 def scan_all(environment: Environment, actor: log.Actor) -> Begun:
