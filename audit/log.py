@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Self
+from typing import Self, TypedDict
 
 from django.db import connection
 from django.db.models import Func
@@ -56,6 +56,19 @@ class _Collector:
 
 _open: ContextVar[_Collector | None] = ContextVar("audit_transaction", default=None)
 _UNPLACED = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Subject(TypedDict):
+    """What an entry is about, as ``record(**subject)`` takes it."""
+
+    environment: str
+    subject: str
+    subject_label: str
+
+
+def subject(kind: str, pk: int, label: str = "", *, environment: str) -> Subject:
+    """The row of a kind, with its name in words."""
+    return {"environment": environment, "subject": f"{kind}:{pk}", "subject_label": label[:200]}
 
 
 @contextmanager

@@ -80,9 +80,7 @@ def _share(generation: Generation, actor: log.Actor, **how: object) -> bool:
         log.record(
             Action.COPY_SHARED,
             actor=actor,
-            environment=generation.environment.slug,
-            subject=f"generation:{generation.pk}",
-            subject_label=generation.stem[:200],
+            **generation.audited,
             digest=generation.manifest_sha256,
             details={"place": share.place},
         )

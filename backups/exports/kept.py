@@ -20,12 +20,4 @@ def record_place(dump: PlainDump, *, place: str, by: Person) -> None:
         waiting = PlainDump.objects.filter(pk=dump.pk, kept_at="")
         if waiting.update(kept_at=place, kept_by=actor.text) != 1:
             raise AlreadyKept(_("The place of this file was recorded already."))
-        log.record(
-            Action.DUMP_KEPT,
-            actor=actor,
-            environment=dump.namespace.environment.slug,
-            subject=f"dump:{dump.pk}",
-            subject_label=str(dump)[-200:],
-            digest=dump.sha256,
-            details={"kept_at": place},
-        )
+        log.record(Action.DUMP_KEPT, actor=actor, **dump.audited, digest=dump.sha256, details={"kept_at": place})

@@ -43,9 +43,7 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
         log.record(
             Action.GENERATION_ELSEWHERE,
             actor=actor,
-            environment=generation.environment.slug,
-            subject=f"generation:{generation.pk}",
-            subject_label=generation.stem[:200],
+            **generation.audited,
             digest=part.sha256,
             details={"vault": vault, "title": part.object_key},
         )

@@ -45,9 +45,7 @@ def publish(namespace: Namespace, prefixes: Sequence[str], files: Iterable["Plai
                 log.record(
                     Action.DUMP_WRITTEN,
                     actor=actor,
-                    environment=namespace.environment.slug,
-                    subject=f"dump:{row.pk}",
-                    subject_label=str(row)[-200:],
+                    **row.audited,
                     digest=row.sha256,
                     details={"namespace": str(namespace), "prefixes": list(prefixes), "keys": row.keys},
                 )

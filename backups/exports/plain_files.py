@@ -111,9 +111,7 @@ def record_refusal_of_dump(
     log.refusal(
         Action.DUMP_REFUSED,
         actor=actor,
-        environment=namespace.environment.slug,
-        subject=f"namespace:{namespace.pk}",
-        subject_label=str(namespace),
+        **namespace.audited,
         details={"prefixes": list(prefixes), "reason": str(refusal)[:500]},
     )
 

@@ -222,9 +222,7 @@ class Export(Freezing):
             log.record(
                 Action.GENERATION_PARTIAL if status == Status.PARTIAL else Action.GENERATION_COMPLETED,
                 actor=self.lease.actor,
-                environment=self.generation.environment.slug,
-                subject=f"generation:{self.generation.pk}",
-                subject_label=self.generation.stem[:200],
+                **self.generation.audited,
                 digest=sha,
                 details=result,
             )

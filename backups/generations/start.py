@@ -146,9 +146,7 @@ def begin(
     log.record(
         Action.GENERATION_STARTED,
         actor=actor,
-        environment=namespace.environment.slug,
-        subject=f"generation:{generation.pk}",
-        subject_label=generation.stem[:200],
+        **generation.audited,
         details={
             "namespace": str(namespace),
             "prefixes": prefixes,

@@ -43,8 +43,6 @@ def record_view(generation: Generation, name: str, by: Person, details: dict[str
         log.record(
             Action.VALUE_VIEWED,
             actor=by.actor,
-            environment=generation.environment.slug,
-            subject=f"generation:{generation.pk}",
-            subject_label=generation.stem[:200],
+            **generation.audited,
             details={"namespace": str(generation.namespace), "key": name, **details},
         )

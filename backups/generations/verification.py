@@ -165,9 +165,7 @@ class ReadBack:
             log.record(
                 Action.GENERATION_VERIFIED if status == Status.VERIFIED else Action.GENERATION_DAMAGED,
                 actor=self.lease.actor,
-                environment=generation.environment.slug,
-                subject=f"generation:{generation.pk}",
-                subject_label=generation.stem[:200],
+                **generation.audited,
                 digest=generation.manifest_sha256,
                 details={"keys": generation.keys, "problem": problem},
             )

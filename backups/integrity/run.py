@@ -270,9 +270,7 @@ class CheckComparison:
         log.record(
             Action.CHECK_PASSED if passed else Action.CHECK_FAILED,
             actor=self.lease.actor,
-            environment=self.check.environment.slug,
-            subject=f"check:{self.check.pk}",
-            subject_label=str(self.check)[:200],
+            **self.check.audited,
             digest=self.check.definition_digest,
             details={**figures, "rows_sha256": self.progress.rows_sha256, "statement": statement[:2000]},
         )

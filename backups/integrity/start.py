@@ -192,15 +192,7 @@ def _create(
     details: dict[str, JSON] = {"dataset": dataset.name, "source": check.source, **(where or {})}
     if generation is not None:
         details |= {"generation": generation.pk, "manifest_sha256": generation.manifest_sha256}
-    log.record(
-        Action.CHECK_STARTED,
-        actor=actor,
-        environment=environment.slug,
-        subject=f"check:{check.pk}",
-        subject_label=str(check)[:200],
-        digest=check.definition_digest,
-        details=details,
-    )
+    log.record(Action.CHECK_STARTED, actor=actor, **check.audited, digest=check.definition_digest, details=details)
     return check
 
 

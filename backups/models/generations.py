@@ -7,6 +7,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from audit import log
 from kvops import timing
 from kvops.models import Category, Environment, Namespace, Person, Read, Run
 
@@ -172,6 +173,11 @@ class Generation(models.Model):
         return self.stem
 
     @property
+    def audited(self) -> log.Subject:
+        """How the audit log names it."""
+        return log.subject("generation", self.pk, self.stem, environment=self.environment.slug)
+
+    @property
     def work(self) -> Run:
         """What is done with the copy now, or was done last: it is made, then read back."""
         return self.verify_run or self.run
@@ -272,3 +278,8 @@ class PlainDump(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.path}"
+
+    @property
+    def audited(self) -> log.Subject:
+        """How the audit log names it."""
+        return log.subject("dump", self.pk, str(self)[-200:], environment=self.namespace.environment.slug)

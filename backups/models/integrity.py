@@ -5,6 +5,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from audit import log
 from backups.models.datasets import Dataset
 from backups.models.generations import Generation
 from kvops.models import Environment, Run
@@ -62,6 +63,11 @@ class Check(models.Model):
 
     def __str__(self) -> str:
         return f"check {self.pk}: {self.source}"
+
+    @property
+    def audited(self) -> log.Subject:
+        """How the audit log names it."""
+        return log.subject("check", self.pk, str(self), environment=self.environment.slug)
 
 
 class CheckRow(models.Model):

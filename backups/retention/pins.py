@@ -49,11 +49,4 @@ def remove(pin: Pin, *, reason: str, by: Person) -> None:
 
 
 def _record(action: Action, pin: Pin, by: Person, reason: str) -> None:
-    log.record(
-        action,
-        actor=by.actor,
-        environment=pin.generation.environment.slug,
-        subject=f"generation:{pin.generation_id}",
-        subject_label=pin.generation.stem[:200],
-        details={"pin": pin.pk, "reason": reason[:500]},
-    )
+    log.record(action, actor=by.actor, **pin.generation.audited, details={"pin": pin.pk, "reason": reason[:500]})

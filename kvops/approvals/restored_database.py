@@ -14,7 +14,6 @@ from kvops import rollback
 from kvops.approvals import gate as approval_gate
 from kvops.models import DatabaseRollback, Run
 from kvops.refusals import Refused
-from kvops.runs.lease import slug
 
 ENDED = gettext_noop("The database was rolled back during the run. End the run early; the sent keys are settled.")
 WITHDRAWN = "The database was rolled back to an older state. Ask again."
@@ -73,10 +72,4 @@ def _end_runs(actor: log.Actor) -> None:
             finished_at=Now(),
             updated_at=Now(),
         )
-        log.record(
-            Action.RUN_FAILED,
-            actor=actor,
-            environment=slug(run),
-            subject=f"run:{run.pk}",
-            details={"code": rollback.CODE, "error": ENDED},
-        )
+        log.record(Action.RUN_FAILED, actor=actor, **run.audited, details={"code": rollback.CODE, "error": ENDED})

@@ -65,14 +65,7 @@ def view(namespace: Namespace, name: str, *, by: Person, formatted: bool = False
         return None
     masked = category_of(namespace, name).sensitive
     with log.transaction():
-        log.record(
-            Action.VALUE_VIEWED,
-            actor=by.actor,
-            environment=namespace.environment.slug,
-            subject=f"namespace:{namespace.pk}",
-            subject_label=str(namespace),
-            details={"key": name, "masked": masked},
-        )
+        log.record(Action.VALUE_VIEWED, actor=by.actor, **namespace.audited, details={"key": name, "masked": masked})
     key = Key.objects.filter(namespace=namespace, name=name).first()
     return _live(entry, key, masked=masked, formatted=formatted)
 

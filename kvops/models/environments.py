@@ -5,6 +5,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from audit import log
+
 LANGUAGES = [("en", _("English")), ("ja", _("Japanese"))]
 
 
@@ -62,6 +64,11 @@ class Namespace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.environment.slug}/{self.binding}"
+
+    @property
+    def audited(self) -> log.Subject:
+        """How the audit log names it."""
+        return log.subject("namespace", self.pk, str(self), environment=self.environment.slug)
 
 
 class Scratch(models.Model):

@@ -5,6 +5,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from audit import log
 from kvops.models.approvals import ApprovalRequest
 from kvops.models.environments import Environment
 from kvops.models.people import Person
@@ -150,6 +151,11 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pk}: {self.label}"
+
+    @property
+    def audited(self) -> log.Subject:
+        """How the audit log names it."""
+        return log.subject("run", self.pk, environment=self.environment.slug if self.environment else "")
 
     @property
     def percent(self) -> int | None:

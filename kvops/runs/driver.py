@@ -26,7 +26,7 @@ from kvops.outages import AWAY
 from kvops.refusals import Refused
 from kvops.runs import emergency
 from kvops.runs.kinds import KINDS
-from kvops.runs.lease import Lease, close_failed, slug, take
+from kvops.runs.lease import Lease, close_failed, take
 from kvops.runs.outcomes import Again, Done, LeaseLost, RunError, Stopped, TryLater
 from kvops.wording import say
 
@@ -81,13 +81,7 @@ def create(
         foreground=foreground,
         total=total,
     )
-    log.record(
-        Action.RUN_CREATED,
-        actor=actor,
-        environment=slug(run),
-        subject=f"run:{run.pk}",
-        details={"kind": kind, "of": subject},
-    )
+    log.record(Action.RUN_CREATED, actor=actor, **run.audited, details={"kind": kind, "of": subject})
     if not foreground:
         queue.enqueue("kvops.tasks.step", run.pk)
     return run
@@ -211,7 +205,7 @@ def request_stop(run: Run, *, actor: log.Actor) -> None:
         )
         if not asked:
             raise NotResumable(_("The run is over, or was already asked to stop."))
-        log.record(Action.RUN_STOP_REQUESTED, actor=actor, environment=slug(run), subject=f"run:{run.pk}")
+        log.record(Action.RUN_STOP_REQUESTED, actor=actor, **run.audited)
         if not run.foreground:
             queue.enqueue("kvops.tasks.step", run.pk)
 
@@ -267,7 +261,7 @@ def go_on(run: Run, *, actor: log.Actor) -> None:
     if not changed:
         raise NotResumable(_("Only a failed or stopped run can be tried again."))
     ending = {"ending": True} if Run.objects.get(pk=run.pk).cursor.get("ending") else {}
-    log.record(Action.RUN_RESUMED, actor=actor, environment=slug(run), subject=f"run:{run.pk}", details=ending)
+    log.record(Action.RUN_RESUMED, actor=actor, **run.audited, details=ending)
     if resumed := KINDS[run.kind].resumed:
         import_string(resumed)(run, actor)
     queue.enqueue("kvops.tasks.step", run.pk)

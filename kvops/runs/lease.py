@@ -49,11 +49,6 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def slug(run: Run) -> str:
-    """The environment of a run, as the audit log names it."""
-    return run.environment.slug if run.environment else ""
-
-
 class Lease:
     """The right to work on a run, until the trust deadline. Every write proves it by the epoch."""
 
@@ -175,13 +170,7 @@ class Lease:
                 finished_at=Now(),
                 updated_at=Now(),
             )
-            log.record(
-                Action.RUN_FINISHED,
-                actor=self.actor,
-                environment=slug(self.run),
-                subject=f"run:{self.run.pk}",
-                details=dict(then.result),
-            )
+            log.record(Action.RUN_FINISHED, actor=self.actor, **self.run.audited, details=dict(then.result))
             run_announcements.run_finished(self.run)
         else:
             values: dict[str, object] = {"note": then.note} if then.note else {}
@@ -235,8 +224,7 @@ def take(run_id: int, *, foreground: bool = False) -> Lease | None:
             log.record(
                 Action.RUN_TAKEN_OVER,
                 actor=lease.actor,
-                environment=slug(run),
-                subject=f"run:{run.pk}",
+                **run.audited,
                 details={"from": before.owner, "epoch": run.epoch},
             )
     return lease
@@ -257,13 +245,7 @@ def close_failed(lease: Lease, state: Run.State, action: Action, code: str, sent
             updated_at=Now(),
         )
         if changed:
-            log.record(
-                action,
-                actor=lease.actor,
-                environment=slug(lease.run),
-                subject=f"run:{lease.run.pk}",
-                details={"code": code, "error": sentence[:500]},
-            )
+            log.record(action, actor=lease.actor, **lease.run.audited, details={"code": code, "error": sentence[:500]})
             if state == Run.State.FAILED:
                 run_announcements.run_failed(lease.run, sentence)
     if not changed:
