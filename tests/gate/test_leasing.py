@@ -97,7 +97,7 @@ def test_an_owner_is_a_process_of_a_machine() -> None:
 
 
 def test_the_environment_is_named_when_there_is_one(run: Run) -> None:
-    assert (run_lease.slug(run), run_lease.slug(Run())) == ("qa", "")
+    assert (run.audited["environment"], Run().audited["environment"]) == ("qa", "")
 
 
 # Taking
