@@ -1,4 +1,4 @@
-"""Backups and clean-up on the pages of other features: `{% load estate %}`."""
+"""Backups and clean-up on the pages of other features: `{% load backups %}`."""
 
 from collections.abc import Sequence
 from datetime import timedelta

@@ -91,7 +91,7 @@ def drive(run_id: int, *, foreground: bool = False) -> None:
     """Work on a run for one step and commit the next state. A run that is held, waiting or over is left alone."""
     lease = take(run_id, foreground=foreground)
     if lease is None:
-        logger.info("Run %s is not due; the doorbell is ignored.", run_id)
+        logger.info("Run %s is not due; the wake-up task is ignored.", run_id)
         return
     try:
         _step(lease)

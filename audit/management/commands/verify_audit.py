@@ -17,7 +17,7 @@ from audit.verify import VerifyReport, verify
 class Command(BaseCommand):
     """The command line of ``audit.verify``."""
 
-    help = "Recomputes the hash chain of the audit record and reports the first thing that is wrong."
+    help = "Recomputes the hash chain of the audit log and reports the first thing that is wrong."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the flags."""
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         if not report.ok:
             first = report.problems[0]
             raise CommandError(
-                f"The record was tampered with or damaged. First problem, at entry "
+                f"The audit log was tampered with or damaged. First problem, at entry "
                 f"{first.sequence}: {first.problem}. Compare with the newest backup of the database.",
                 returncode=1,
             )
