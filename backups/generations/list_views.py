@@ -53,7 +53,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def table(request: HttpRequest) -> StreamingHttpResponse:
     """All generations that the filters of the address let through, as CSV."""
     found = GenerationFilter(request.GET).generations().iterator(1_000)
-    return table_file("csv", "generations", {}, COLUMNS, map(_cells, found))
+    return table_file("csv", "backups", {}, COLUMNS, map(_cells, found))
 
 
 def _cells(row: Generation) -> list[Cell]:
