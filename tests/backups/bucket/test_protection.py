@@ -1,6 +1,8 @@
 """How a bucket is guarded is asked before each copy and every half hour; what is wrong or not known is never fine."""
 
 from datetime import timedelta
+from functools import partial
+from operator import add
 
 import pytest
 from django.db.models import F
@@ -12,7 +14,7 @@ from backups.bucket import protection as bucket_protection
 from backups.bucket.lock_rules import Locked
 from backups.generations import start as generation_start
 from backups.models import BucketProtection, Generation
-from kvops import tasks
+from kvops import clock, tasks
 from kvops.models import Environment, Notification
 from kvops.supervision import sweep
 from tests import make
@@ -157,9 +159,14 @@ def test_a_bucket_kept_in_the_union_is_asked_about_there(estate: make.Estate, qa
 # When
 
 
-def test_every_look_of_the_sweep_asks_when_half_an_hour_is_over(estate: make.Estate, qa: Environment) -> None:
-    for wait, calls in [(0, 1), (0, 1), (1799, 1), (2, 2)]:
-        aged(seconds=wait)
+def test_every_look_of_the_sweep_asks_when_half_an_hour_is_over(
+    estate: make.Estate, qa: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.look_into_bucket(qa.pk)
+    asked = bucket_protection.known(qa).read_at
+    assert asked is not None
+    for seconds, calls in [(0, 1), (1799, 1), (1800, 2)]:
+        monkeypatch.setattr(clock, "now", partial(add, asked, timedelta(seconds=seconds)))
         tasks.look_into_bucket(qa.pk)
         assert len(estate.cloudflare.calls("bucket_lock")) == calls
     assert "backups.bucket.protection.ask_when_due" in sweep.LOOKS
@@ -243,7 +250,7 @@ def test_what_is_wrong_is_an_alarm_with_what_to_do(qa: Environment, bucket: Fake
     bucket_protection.ask_cloudflare(qa)
     for address in ("/", "/backups/"):
         page = operator.get(address).content.decode()
-        assert "A lock of QA covers more than the copies" in page
+        assert "A lock of QA covers more than the backups" in page
         assert "Anybody can read the bucket of QA" in page
     assert "npx wrangler r2 bucket dev-url disable backups" in operator.get("/storage/").content.decode()
 
@@ -251,10 +258,10 @@ def test_what_is_wrong_is_an_alarm_with_what_to_do(qa: Environment, bucket: Fake
 @pytest.mark.parametrize(
     ("lock", "title"),
     [
-        ({"prefix": "other/"}, "The bucket of QA has no lock on the copies"),
-        ({"prefix": ROOT, "days": 1}, "The lock on the copies of QA is too short"),
-        ({"prefix": ROOT, "enabled": False}, "The lock on the copies of QA is disabled"),
-        ({"prefix": f"{ROOT}kv/"}, "The lock of QA covers only a part of the copies"),
+        ({"prefix": "other/"}, "The bucket of QA does not lock the backups"),
+        ({"prefix": ROOT, "days": 1}, "The lock on the backups of QA is too short"),
+        ({"prefix": ROOT, "enabled": False}, "The lock on the backups of QA is disabled"),
+        ({"prefix": f"{ROOT}kv/"}, "The lock of QA covers only part of the backups"),
     ],
 )
 def test_every_lack_of_a_lock_is_an_alarm(
@@ -272,12 +279,12 @@ def test_what_is_not_known_is_an_alarm_and_never_good(estate: make.Estate, qa: E
     page = operator.post("/storage/qa/protection", follow=True)
     assert "Workers R2 Storage Read" in said(page)[0]
     assert "Not known" in page.content.decode()
-    assert "How the bucket of QA is guarded is not known" in operator.get("/").content.decode()
+    assert "Bucket protection of QA is unknown" in operator.get("/").content.decode()
 
 
 def test_the_button_asks_cloudflare(estate: make.Estate, operator: Client) -> None:
     page = operator.post("/storage/qa/protection", follow=True)
-    assert said(page) == ["Cloudflare said how the bucket of QA is guarded."]
+    assert said(page) == ["Cloudflare reported the bucket protection of QA."]
     assert len(estate.cloudflare.calls("bucket_lock")) == 1
 
 
@@ -303,7 +310,7 @@ def test_people_are_told_of_each_drift(
     for _ in range(2):
         bucket_protection.ask_cloudflare(qa)
     told = Notification.objects.get(event="bucket.unprotected", person=people.operator)
-    assert told.title == "The bucket of QA is not guarded as it should be"
+    assert told.title == "The bucket protection of QA is incomplete"
     assert told.lines == ["Lock: not locked", "Public at: copies.example.com"]
 
 

@@ -364,7 +364,7 @@ def test_more_than_an_alarm_counts_is_said_so(
     monkeypatch.setattr(bucket_reconcile, "COUNTED", 3)
     estate.s3.objects = {f"qa/backups/{number}": b"" for number in range(5)}
     listed(estate)
-    assert "In no copy: more than 3" in operator.get("/backups/").content.decode()
+    assert "In no backup: more than 3" in operator.get("/backups/").content.decode()
 
 
 def test_only_what_is_under_the_environments_prefix_is_listed(estate: make.Estate) -> None:
