@@ -932,7 +932,7 @@ def test_production_does_not_start_once_qa_counts_no_more(world: GateWorld, requ
     qa = gate.accepted(world, request_)
     stage = gate.approved(world, request_, "production")
     gate.tampered(qa, accepted_at=Now() - timedelta(days=8))
-    with pytest.raises(CleanupRefused, match="Qa comes first"):
+    with pytest.raises(CleanupRefused, match="Clean up Qa first"):
         cleanup_requests.start_deletion(stage, by=world.people.operator)
 
 

@@ -15,11 +15,9 @@ from tests.gate import world as gate
 from tests.gate.world import GateWorld
 
 pytestmark = pytest.mark.django_db
-FIRST = "Qa comes first: clean it up there and accept it, with the same policy, at most 7 days before."
-NOTHING = (
-    "Of the names of this clean-up nothing was deleted in Qa, so it shows nothing. End it and ask for another one."
-)
-AGAIN = "Keys that were deleted in Qa are there again. Note there what you found out about them first."
+FIRST = "Clean up Qa first: its stage must be accepted, with the same policy, at most 7 days earlier."
+NOTHING = "No key of this clean-up was deleted in Qa, so it proves nothing. End this clean-up and ask for another one."
+AGAIN = "Keys deleted in Qa reappeared. Note your findings there first."
 
 
 @pytest.fixture
@@ -188,7 +186,7 @@ def test_an_environment_after_production_is_none_before_it(qa: CleanupStage, pro
 def test_production_alone_is_never_cleaned_up(world: GateWorld, qa: CleanupStage, production: CleanupStage) -> None:
     gate.tampered(qa.environment, production=True)
     assert missing(production) == qa_first.only_production("SETTINGS")
-    assert "SETTINGS exists in no other before it" in qa_first.only_production("SETTINGS")
+    assert "No earlier environment has SETTINGS" in qa_first.only_production("SETTINGS")
 
 
 def test_what_is_no_production_needs_no_other(world: GateWorld, qa: CleanupStage, production: CleanupStage) -> None:
@@ -216,7 +214,7 @@ def test_each_environment_before_it_is_named_in_its_order(world: GateWorld, monk
     stage = gate.stage_of(request, "production")
     assert missing(stage) == FIRST
     first = gate.accepted(world, request)
-    assert missing(stage).startswith("Staging comes first")
+    assert missing(stage).startswith("Clean up Staging first")
     second = gate.accept(world, gate.proven(gate.started(world, request, "staging")))
     assert (missing(stage), shown(stage)) == ("", [first.pk, second.pk])
 
@@ -227,7 +225,7 @@ def test_what_came_back_is_said_of_the_environment_that_is_missing(
     request = between(world, monkeypatch)
     first, second = accepted_in_both(world, request)
     reappeared(second)
-    assert missing(gate.stage_of(request, "production")).startswith("Keys that were deleted in Staging")
+    assert missing(gate.stage_of(request, "production")).startswith("Keys deleted in Staging reappeared")
     gate.tampered(first, accepted_at=Now() - timedelta(days=8))
     assert missing(gate.stage_of(request, "production")) == FIRST
 

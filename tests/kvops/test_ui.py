@@ -112,7 +112,7 @@ def test_steps_say_in_words_where_we_are() -> None:
 
 
 def test_a_disabled_button_is_described_by_its_reason() -> None:
-    text = shown("{% disabled_button 'Delete' 'QA comes first.' %}")
+    text = shown("{% disabled_button 'Delete' 'Clean up QA first.' %}")
     identifier = text.split('aria-describedby="')[1].split('"')[0]
     assert f'id="{identifier}"' in text
     assert " disabled " in text

@@ -22,7 +22,7 @@ from backups.deletion.send import Sender
 from backups.generations import start as generation_start
 from backups.generations.start import BackupRefused
 from backups.models import CleanupStage, Generation
-from kvops import rollback, tasks
+from kvops import rollback, tasks, timing
 from kvops.approvals import gate as approval_gate, prepared_changes, restored_database
 from kvops.inventory import scan as inventory_scan
 from kvops.models import ApprovalRequest, Category, DatabaseRollback, Run
@@ -160,6 +160,7 @@ def test_a_deletion_sends_no_further_chunk(
     qa: make.Estate, people: make.People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backups.deletion.chunks.FIRST_CHUNK", 1)
+    monkeypatch.setattr(timing, "STEP", 60.0)
     run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
     real = Sender.send
     monkeypatch.setattr(Sender, "send", lambda self, chunk: (real(self, chunk), roll_back(qa)))
@@ -270,7 +271,7 @@ def test_a_bucket_that_does_not_answer_lets_no_deletion_go_on(qa: make.Estate, p
 def test_only_what_is_there_is_accepted_and_with_a_reason(qa: make.Estate) -> None:
     with pytest.raises(CommandError, match="No rollback"):
         accept()
-    with pytest.raises(restored_database.NothingToAccept, match="Say why"):
+    with pytest.raises(restored_database.NothingToAccept, match="Give the reason for accepting"):
         restored_database.accept_restored_database(actor=make.SETUP, reason=" ")
 
 

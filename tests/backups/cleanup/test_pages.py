@@ -130,7 +130,7 @@ def test_links_from_the_keys_fill_the_form_in(operator: Client, estate: make.Est
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"prefix": "mail:"}, "one key at a time"),
+        ({"prefix": "mail:"}, "deleted one at a time"),
         ({"prefix": "unknown:"}, "not classified"),
         ({"prefix": "master:"}, "no dataset"),
         ({}, "Choose a family"),
@@ -171,7 +171,7 @@ def test_only_an_operator_asks(people: make.People, who: str) -> None:
 def test_the_page_shows_qa_first_and_production_after(operator: Client, request_: CleanupRequest) -> None:
     page = shown(operator, f"/cleanup/{request_.pk}/")
     assert page.index("qa-settings") < page.index("production-settings")
-    assert "QA comes first" in page
+    assert "Clean up QA first" in page
 
 
 def test_an_auditor_sees_everything_and_no_button_that_works(people: make.People, request_: CleanupRequest) -> None:
@@ -224,7 +224,7 @@ def test_a_refused_step_is_said_on_the_page_and_recorded(
     stage = cleanup_helpers.stage_of(request_, "production")
     answer = operator.post(f"/cleanup/stages/{stage.pk}/freeze")
     assert answer.status_code == 409
-    assert said(answer)[0].startswith("QA comes first")
+    assert said(answer)[0].startswith("Clean up QA first")
     entry = Entry.objects.get(action=Action.REFUSED)
     assert (entry.subject, entry.environment) == (f"stage:{stage.pk}", "production")
 

@@ -68,7 +68,7 @@ def actions(subject: str) -> list[str]:
 @pytest.mark.parametrize(
     ("prefix", "why"),
     [
-        ("mail:", "one key at a time"),
+        ("mail:", "deleted one at a time"),
         ("unknown:", "not classified"),
         ("master", "not classified"),
         ("", "not classified"),
@@ -228,7 +228,7 @@ def test_a_damaged_backup_leads_back_to_the_names(
     generation_start.start_verification(stage.generation, actor=make.SETUP)
     make.work()
     stage = cleanup_helpers.stage_of(request_)
-    assert (stage.state, stage.returned_because[:18]) == (State.FROZEN, "The copy is damage")
+    assert (stage.state, stage.returned_because[:21]) == (State.FROZEN, "The backup is damaged")
 
 
 def test_a_failed_step_is_tried_again_where_it_failed(
@@ -282,7 +282,7 @@ def test_submitting_needs_a_backup_verified_within_a_day(request_: CleanupReques
     cleanup_requests.submit(stage, by=people.operator)
 
 
-@pytest.mark.parametrize(("slug", "why"), [("qa", "not ready"), ("production", "QA comes first")])
+@pytest.mark.parametrize(("slug", "why"), [("qa", "not ready"), ("production", "Clean up QA first")])
 def test_submitting_needs_a_stage_that_is_ready(
     request_: CleanupRequest, people: make.People, slug: str, why: str
 ) -> None:
@@ -464,7 +464,7 @@ def test_a_deletion_starts_once(request_: CleanupRequest, people: make.People) -
 @pytest.mark.parametrize("step", [preparation.freeze_stage, cleanup_requests.submit])
 def test_production_comes_after_qa(request_: CleanupRequest, people: make.People, step: Callable[..., object]) -> None:
     cleanup_helpers.confirmed(request_, people)
-    with pytest.raises(CleanupRefused, match="QA comes first"):
+    with pytest.raises(CleanupRefused, match="Clean up QA first"):
         step(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
@@ -473,7 +473,7 @@ def test_qa_evidence_is_good_for_seven_days(
 ) -> None:
     cleanup_helpers.accepted(request_, people)
     monkeypatch.setattr(timing, "QA_EVIDENCE", 0)
-    with pytest.raises(CleanupRefused, match="QA comes first"):
+    with pytest.raises(CleanupRefused, match="Clean up QA first"):
         preparation.freeze_stage(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
@@ -481,7 +481,7 @@ def test_qa_evidence_is_good_for_seven_days(
 def test_qa_evidence_is_of_the_same_scope(request_: CleanupRequest, people: make.People) -> None:
     cleanup_helpers.accepted(request_, people)
     PolicyVersion.objects.create(number=2, digest="1" * 64, definition="{}", applied_by="tests")
-    with pytest.raises(CleanupRefused, match="QA comes first"):
+    with pytest.raises(CleanupRefused, match="Clean up QA first"):
         preparation.freeze_stage(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
@@ -491,7 +491,7 @@ def test_qa_evidence_is_of_code_that_decides_by_the_same_rules(
 ) -> None:
     cleanup_helpers.accepted(request_, people)
     monkeypatch.setattr(qa_first, "FORMAT", qa_first.FORMAT + 1)
-    with pytest.raises(CleanupRefused, match="QA comes first"):
+    with pytest.raises(CleanupRefused, match="Clean up QA first"):
         preparation.freeze_stage(cleanup_helpers.stage_of(request_, "production"), by=people.operator)
 
 
@@ -535,7 +535,7 @@ def test_an_empty_qa_is_a_warning_for_production(estate: make.Estate, people: ma
 
 def test_accepting_needs_a_note_and_an_operator(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.confirmed(request_, people)
-    with pytest.raises(CleanupRefused, match="what you tested"):
+    with pytest.raises(CleanupRefused, match="Describe your test"):
         cleanup_requests.accept_stage(stage, note="  ", by=people.operator)
     with pytest.raises(CleanupRefused, match="operator"):
         cleanup_requests.accept_stage(stage, note="fine", by=people.reviewer)

@@ -111,10 +111,10 @@ def test_it_is_said_once_by_an_operator_and_of_a_verified_backup(request_: Clean
     stage = checked(request_, people)
     with pytest.raises(CleanupRefused, match="operator"):
         sharing.state(stage, place="x", by=people.reviewer)
-    with pytest.raises(CleanupRefused, match="where"):
+    with pytest.raises(CleanupRefused, match="Name the place"):
         sharing.state(stage, place=" ", by=people.operator)
     sharing.state(stage, place="x", by=people.operator)
-    with pytest.raises(CleanupRefused, match="recorded already"):
+    with pytest.raises(CleanupRefused, match="already recorded"):
         sharing.state(stage, place="y", by=people.operator)
 
 

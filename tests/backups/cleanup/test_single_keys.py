@@ -85,7 +85,7 @@ def test_the_reviewer_sees_the_key_and_no_value_of_it(mail: make.Estate, people:
 
 
 def test_a_family_of_settings_is_never_cleaned_up(mail: make.Estate, people: make.People) -> None:
-    with pytest.raises(CleanupRefused, match="one key at a time"):
+    with pytest.raises(CleanupRefused, match="deleted one at a time"):
         cleanup_requests.request(binding="SETTINGS", prefix="mail:", reason="x", by=people.operator)
 
 

@@ -69,7 +69,7 @@ def test_a_new_stage_begins_with_its_names(request_: CleanupRequest, people: mak
 def test_production_waits_for_qa(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.stage_of(request_, "production")
     assert marks(stage) == "t" * 11
-    assert offered(stage, people.operator)[1].startswith("QA comes first")
+    assert offered(stage, people.operator)[1].startswith("Clean up QA first")
 
 
 @pytest.mark.parametrize("who", ["reviewer", "auditor"])

@@ -249,8 +249,8 @@ def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
     assert qa.missing_qa(production) == ""
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
-    assert "are there again" in qa.missing_qa(production)
-    with pytest.raises(CleanupRefused, match="are there again"):
+    assert "reappeared" in qa.missing_qa(production)
+    with pytest.raises(CleanupRefused, match="reappeared"):
         preparation.freeze_stage(production, by=people.operator)
     acknowledge(confirmed, people)
     assert qa.missing_qa(production) == ""
@@ -263,7 +263,7 @@ def test_what_came_back_in_qa_after_the_approval_stops_the_start(
     production = cleanup_helpers.approved(confirmed.request, people, "production")
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
-    with pytest.raises(CleanupRefused, match="are there again"):
+    with pytest.raises(CleanupRefused, match="reappeared"):
         cleanup_requests.start_deletion(production, by=people.operator)
     acknowledge(confirmed, people)
     with pytest.raises(CleanupRefused, match="The keys to delete differ from the approved ones"):
@@ -332,5 +332,5 @@ def test_it_is_an_alarm_until_it_is_acknowledged_on_its_page(
     client.login(username="operator@example.com", password=make.PASSWORD)
     last = Reappearance.objects.get().pk
     client.post(f"/cleanup/stages/{confirmed.pk}/reappeared", {"note": "an old job", "last": last})
-    assert "is there again" not in page(people, "/")
+    assert "deleted key reappeared" not in page(people, "/")
     assert "an old job" in page(people, address)

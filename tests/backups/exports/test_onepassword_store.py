@@ -118,5 +118,5 @@ def test_only_a_small_encrypted_backup_that_was_verified_is_kept(
 @pytest.mark.usefixtures("account")
 def test_an_object_that_was_exchanged_in_the_bucket_is_not_kept(backup: Generation, estate: make.Estate) -> None:
     estate.s3.objects[backup.object_keys()[0]] = b"forged"
-    with pytest.raises(CommandError, match="not the one that was written"):
+    with pytest.raises(CommandError, match="differs from the one that was written"):
         keep(backup)

@@ -43,7 +43,7 @@ def test_the_newest_verified_backup_says_whether_the_next_is_late(daily: make.Es
 
 def test_a_family_that_was_never_backed_up_is_an_alarm(daily: make.Estate, people: make.People) -> None:
     assert of_masters(daily).light == Light.NEVER
-    assert "Copies of 2 families are overdue" in signed_in(people.auditor).get("/").text
+    assert "Backups of 2 families are overdue" in signed_in(people.auditor).get("/").text
 
 
 def test_a_backup_in_another_bucket_protects_nothing(daily: make.Estate) -> None:

@@ -301,7 +301,7 @@ def test_settings_known_to_the_inventory_are_refused_with_their_number(estate: m
     estate.put(estate.qa, "unknown")
     inventory_scan.start_scan(estate.qa, actor=ACTOR)
     make.work()
-    with pytest.raises(generation_start.BackupRefused, match=r"2 keys .* only copied encrypted") as refusal:
+    with pytest.raises(generation_start.BackupRefused, match=r"2 keys .* must be backed up encrypted") as refusal:
         start(estate, "")
     assert refusal.value.count == 2
     assert not Generation.objects.exists()
@@ -327,7 +327,7 @@ def test_a_refused_listing_goes_on_once_the_keys_are_classified(estate: make.Est
 
 
 def test_a_prefix_without_a_family_is_refused(estate: make.Estate) -> None:
-    with pytest.raises(generation_start.BackupRefused, match="What SETTINGS may have under unknown:"):
+    with pytest.raises(generation_start.BackupRefused, match="Keys of SETTINGS under unknown:"):
         start(estate, "unknown:")
 
 

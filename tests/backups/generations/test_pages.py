@@ -248,7 +248,7 @@ def test_a_backup_is_started_by_an_operator_and_watched_on_its_page(
 def test_a_refused_backup_stays_on_the_form_and_is_recorded(operator: Client, estate: make.Estate) -> None:
     answer = operator.post("/backups/new/", {"namespace": "qa/SETTINGS", "prefix": "nothing:"})
     assert answer.status_code == 422
-    assert "What SETTINGS may have under nothing: is only copied encrypted." in answer.content.decode()
+    assert "Keys of SETTINGS under nothing: must be backed up encrypted." in answer.content.decode()
     assert "nothing:</textarea>" in answer.content.decode()
     assert Entry.objects.get(action="refused").subject == f"namespace:{estate.qa.pk}"
 

@@ -65,7 +65,7 @@ def test_what_cannot_be_backed_up_says_why_and_the_rest_is_backed_up(qa: Environ
     Family.objects.filter(pattern="system-root").update(**HOURS)
     assert len(fire("backup")) == 1
     (firing,) = Schedule.objects.get(job="backup", environment=qa).firings.all()
-    assert (firing.outcome, "only copied encrypted" in firing.reason) == ("started", True)
+    assert (firing.outcome, "must be backed up encrypted" in firing.reason) == ("started", True)
     assert NotificationEvent.SCHEDULE_REFUSED in told()
 
 

@@ -124,7 +124,7 @@ def test_again_it_prepares_the_same_stage(records: make.Estate) -> None:
 
 
 def test_production_waits_until_qa_is_accepted(records: make.Estate) -> None:
-    assert "QA comes first" in refused("production", "--to-r2", *WHY)
+    assert "Clean up QA first" in refused("production", "--to-r2", *WHY)
     assert not CleanupRequest.objects.exists()
     assert not Generation.objects.exists()
     assert Entry.objects.filter(action="refused").count() == 1

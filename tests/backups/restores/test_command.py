@@ -82,5 +82,5 @@ def test_what_cannot_be_prepared_is_said(estate: make.Estate, arguments: list[st
 
 def test_production_s_keys_are_not_prepared_for_qa(estate: make.Estate) -> None:
     restore_helpers.put(estate, estate.production, *ENTRIES)
-    with pytest.raises(CommandError, match="no family of SETTINGS says qa_may_take"):
+    with pytest.raises(CommandError, match="no family of SETTINGS has qa_may_take"):
         run(restore_helpers.verified_backup(estate.production).pk, "--to", "qa")

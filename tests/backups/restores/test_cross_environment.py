@@ -104,7 +104,7 @@ def test_the_form_offers_qa_and_says_what_it_may_take(
     browser = signed_in(people.operator)
     shown = browser.get(reverse("backups:restore_new", args=[generation.pk])).content.decode()
     assert f'value="{estate.qa.pk}"' in shown
-    assert "Another environment takes only keys of master:*." in shown
+    assert "Only keys of master:* can be restored into another environment." in shown
 
 
 def test_the_reviewer_sees_by_which_rule(generation: Generation, people: make.People, estate: make.Estate) -> None:

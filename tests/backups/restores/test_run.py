@@ -131,7 +131,7 @@ def test_only_listed_names_are_restored(estate: make.Estate, people: make.People
 
 def test_names_that_are_not_in_the_backup_are_refused(estate: make.Estate, people: make.People) -> None:
     generation, _ = lost(estate)
-    with pytest.raises(RestoreRefused, match=r"not in the copy: 1. The first is master:b:1"):
+    with pytest.raises(RestoreRefused, match=r"not in the backup: 1. The first is master:b:1"):
         restore_helpers.prepared(generation, people, names=[NAMES[0], "master:b:1"])
     assert Restore.objects.count() == 0
 
@@ -166,13 +166,13 @@ def test_qa_s_backup_can_go_into_production_with_a_warning(estate: make.Estate, 
 def test_production_s_keys_go_into_no_other_environment(estate: make.Estate, people: make.People) -> None:
     restore_helpers.put(estate, estate.production, *ENTRIES)
     generation = restore_helpers.verified_backup(estate.production)
-    with pytest.raises(RestoreRefused, match="no family of SETTINGS says qa_may_take"):
+    with pytest.raises(RestoreRefused, match="no family of SETTINGS has qa_may_take"):
         restore_helpers.prepared(generation, people, namespace=estate.qa)
 
 
 def test_another_binding_is_refused(estate: make.Estate, people: make.People) -> None:
     other = Namespace.objects.create(environment=estate.qa.environment, binding="OTHER", namespace_id="3" * 32)
-    with pytest.raises(RestoreRefused, match="goes back into SETTINGS"):
+    with pytest.raises(RestoreRefused, match="can only be restored into SETTINGS"):
         restore_helpers.prepared(backed_up(estate), people, namespace=other)
 
 
@@ -289,7 +289,7 @@ def test_what_is_there_is_treated_as_was_chosen(
     backups = {one.name: Item(one.name, one.data, one.expiration, one.metadata) for one in ENTRIES}
     if kind in CONFLICTS and policy is Policy.STOP:
         restore = restore_helpers.prepared(generation, people, on_conflict=policy)
-        with pytest.raises(RestoreRefused, match="not as in the copy: 1"):
+        with pytest.raises(RestoreRefused, match="differ from the backup: 1"):
             restore_requests.submit(restore, reason="x", by=people.operator)
         assert restore_helpers.held(estate, estate.qa) == now
         return
@@ -466,7 +466,7 @@ def test_a_backup_of_what_would_be_overwritten_that_cannot_be_made_is_not_tried_
     make.work()
     run.refresh_from_db()
     assert (run.state, run.error_code, restore_helpers.held(estate, estate.qa)) == ("failed", "gave_up", now)
-    assert "behind the newest copy" in run.error
+    assert "behind the newest backup" in run.error
 
 
 def test_a_name_that_cannot_be_read_back_is_not_tried_for_ever(

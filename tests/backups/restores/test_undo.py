@@ -87,7 +87,7 @@ def test_what_was_restored_in_qa_proves_nothing_for_production(estate: make.Esta
     production = cleanup_helpers.stage_of(request, "production")
     assert qa.missing_qa(production) == ""
     stage_undo.start_undo(stage, by=people.operator)
-    assert "QA comes first" in qa.missing_qa(production)
+    assert "Clean up QA first" in qa.missing_qa(production)
 
 
 def test_an_undo_of_qa_stops_the_start_in_production(estate: make.Estate, people: make.People) -> None:
@@ -96,7 +96,7 @@ def test_an_undo_of_qa_stops_the_start_in_production(estate: make.Estate, people
     stage = cleanup_helpers.accepted(request, people)
     production = cleanup_helpers.approved(request, people, "production")
     undone(stage, people)
-    with pytest.raises(CleanupRefused, match="QA comes first"):
+    with pytest.raises(CleanupRefused, match="Clean up QA first"):
         cleanup_requests.start_deletion(production, by=people.operator)
     assert cleanup_helpers.journal(estate, "production") == {}
 

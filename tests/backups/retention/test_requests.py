@@ -78,7 +78,7 @@ def test_only_what_is_due_is_collected(estate: make.Estate, people: make.People)
 
 def test_nothing_is_collected_when_nothing_is_due(estate: make.Estate, people: make.People) -> None:
     expired(estate, 20)
-    with pytest.raises(PruneRefused, match="no copy"):
+    with pytest.raises(PruneRefused, match="No backup can be deleted"):
         asked(estate, people)
 
 

@@ -137,7 +137,7 @@ def test_a_pin_holds_a_backup_until_it_is_taken_off(estate: make.Estate, people:
 
 def test_a_pin_is_refused_without_a_reason_or_twice(estate: make.Estate, people: make.People) -> None:
     old = backup_of_age(estate.qa, 400)
-    with pytest.raises(pins.PinRefused, match="Say why"):
+    with pytest.raises(pins.PinRefused, match="Give the reason for keeping"):
         pins.pin(old, reason=" ", by=people.reviewer)
     pins.pin(old, reason="x", by=people.reviewer)
     with pytest.raises(pins.PinRefused, match="already"):

@@ -150,7 +150,7 @@ def test_another_person_approves(request_: ApprovalRequest, people: make.People)
 
 
 def test_a_rejection_says_why(request_: ApprovalRequest, people: make.People) -> None:
-    with pytest.raises(ApprovalRefused, match="Say why"):
+    with pytest.raises(ApprovalRefused, match="Give the reason"):
         approval_gate.reject(request_, by=people.reviewer, shown=request_.digest, reason="  ")
     reject(request_, people.reviewer)
     assert (state(request_), request_.reason) == (State.REJECTED, "The caches still read them.")
@@ -203,7 +203,7 @@ def test_a_decision_after_its_time_is_refused_before_any_sweep(
     request_: ApprovalRequest, people: make.People, decide: Callable[[ApprovalRequest, Person], None]
 ) -> None:
     later(request_, timing.DECIDE_WITHIN / 3600 + 1)
-    with pytest.raises(ApprovalRefused, match="time is over"):
+    with pytest.raises(ApprovalRefused, match="deadline has passed"):
         decide(request_, people.reviewer)
     assert state(request_) == State.PENDING
 

@@ -555,7 +555,7 @@ def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRe
 
 
 def test_an_operator_puts_an_approved_change_in_force(people: make.People, approved: ApprovalRequest) -> None:
-    assert "Put the change in force</button>" in page(people.operator2, approved)
+    assert "Apply the change</button>" in page(people.operator2, approved)
     answer = signed_in(people.operator2).post(f"/approvals/{approved.pk}/apply", follow=True)
     assert said(answer) == ["The change is in force."]
     assert used == [(approved, people.operator2)]

@@ -50,9 +50,7 @@ def test_without_environments_the_page_shows_a_file_to_begin_with(operator: Clie
 
 
 def test_the_read_token_is_checked(operator: Client, estate: make.Estate) -> None:
-    assert said(operator.post(CHECK, follow=True)) == [
-        "QA: the read token sees everything that is bound here, 2 in all."
-    ]
+    assert said(operator.post(CHECK, follow=True)) == ["QA: the read token can read all 2 resources bound here."]
     assert estate.cloudflare.calls("namespace")
 
 

@@ -97,7 +97,7 @@ def test_the_overview_raises_an_alarm_until_a_person_has_acknowledged_it(gone: S
     operator = signed_in(people.operator)
     assert "qa/SETTINGS: 2 unexplained deletions" in operator.get("/").content.decode()
     operator.post(reverse("unexplained-acknowledge", args=[gone.pk]), {"note": "A cron job of the CMS, now off."})
-    assert "vanished without an explanation" not in operator.get("/").content.decode()
+    assert "qa/SETTINGS: 2 unexplained deletions" not in operator.get("/").content.decode()
     entry = Entry.objects.get(action=Action.MISSING_ACKNOWLEDGED)
     assert (entry.actor_id, entry.details["note"]) == (people.operator.pk, "A cron job of the CMS, now off.")
 

@@ -92,7 +92,7 @@ def test_an_approval_releases_only_its_own_stop(stop: EmergencyStop, people: mak
 def test_a_release_is_asked_for_with_a_reason_and_only_while_it_is_on(
     stop: EmergencyStop, people: make.People, estate: make.Estate
 ) -> None:
-    with pytest.raises(approval_gate.ApprovalRefused, match="Say why"):
+    with pytest.raises(approval_gate.ApprovalRefused, match="Give the reason for the release"):
         emergency_release.ask(stop.environment, by=people.operator, reason=" ")
     with pytest.raises(approval_gate.ApprovalRefused, match="Production is not stopped"):
         emergency_release.ask(estate.production.environment, by=people.operator, reason="x")
@@ -101,7 +101,7 @@ def test_a_release_is_asked_for_with_a_reason_and_only_while_it_is_on(
 def test_one_click_on_the_page_stops(qa: Environment, people: make.People) -> None:
     page = signed_in(people.reviewer).post(reverse("environment-stop", args=["qa"]), follow=True)
     assert "Emergency stop: QA" in page.content.decode()
-    assert "Reviewer pressed it" in page.content.decode()
+    assert "Reviewer pressed the emergency stop" in page.content.decode()
 
 
 @pytest.mark.parametrize("address", ["/", "/environments/", "/runs/", "/keys/qa/SETTINGS/", "/cleanup/", "/audit/"])

@@ -155,7 +155,7 @@ def test_a_paused_schedule_starts_nothing_and_misses_nothing(schedule: Schedule,
 
 
 def test_a_pause_needs_a_reason_and_an_operator(schedule: Schedule, people: make.People) -> None:
-    with pytest.raises(ScheduleRefused, match="why"):
+    with pytest.raises(ScheduleRefused, match="Give the reason for the pause"):
         schedule_jobs.pause(schedule, reason=" ", by=people.operator)
     with pytest.raises(ScheduleRefused, match="operator"):
         schedule_jobs.pause(schedule, reason="x", by=people.reviewer)
