@@ -224,7 +224,7 @@ def test_only_caches_are_backed_up(cached: make.Estate, people: make.People, pat
     category = Category.LEGACY if pattern == "master:" else Category.SETTINGS
     Family.objects.get_or_create(binding="SETTINGS", pattern=pattern, defaults={"category": category})
     family = Family.objects.get(pattern="mastercache:" if category == Category.SETTINGS else "master:")
-    with pytest.raises(InvestigationRefused, match="Not all keys under .* are cache"):
+    with pytest.raises(InvestigationRefused, match=r"Not all keys under .* are cache"):
         investigation_requests.start(cached.qa, family=family, title="x", reason="x", days=1, by=people.operator)
 
 
