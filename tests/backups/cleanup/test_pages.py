@@ -177,7 +177,7 @@ def test_the_page_shows_qa_first_and_production_after(operator: Client, request_
 def test_an_auditor_sees_everything_and_no_button_that_works(people: make.People, request_: CleanupRequest) -> None:
     page = shown(signed_in(people.auditor), f"/cleanup/{request_.pk}/")
     assert "You are not an operator." in page
-    assert '<form method="post" action="/cleanup/' not in page
+    assert 'action="/cleanup/' not in page
 
 
 def test_the_whole_way_by_the_buttons(operator: Client, people: make.People, request_: CleanupRequest) -> None:

@@ -1,6 +1,7 @@
 """The gate as people use it: inbox, evidence, decision."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_my_own_request_does_not_wait_for_me(people: make.People, production: En
 
 
 def test_the_badge_counts_what_waits_for_me(people: make.People, asked: ApprovalRequest) -> None:
-    badge = "waiting for you</span></span>"
+    badge = "waiting for you</span>"
     assert badge in signed_in(people.reviewer).get("/runs/").content.decode()
     assert badge not in signed_in(people.operator).get("/runs/").content.decode()
 
@@ -555,7 +556,7 @@ def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRe
 
 
 def test_an_operator_puts_an_approved_change_in_force(people: make.People, approved: ApprovalRequest) -> None:
-    assert "Apply the change</button>" in page(people.operator2, approved)
+    assert re.search(r"Put the change in force\s*</button>", page(people.operator2, approved))
     answer = signed_in(people.operator2).post(f"/approvals/{approved.pk}/apply", follow=True)
     assert said(answer) == ["The change is in force."]
     assert used == [(approved, people.operator2)]
