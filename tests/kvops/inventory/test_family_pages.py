@@ -42,8 +42,8 @@ def test_families_stand_with_their_keys_in_every_environment(operator: Client, e
     inventory_scan.start_scan(estate.qa, actor=make.SETUP)
     make.work()
     text, master = page(operator), Family.objects.get(pattern="master:")
-    assert f'href="/keys/qa/SETTINGS/?family={master.pk}">2</a>' in text
-    assert 'href="/keys/qa/SETTINGS/?category=unclassified">1</a>' in text
+    assert f'href="/keys/qa/SETTINGS/?family={master.pk}"> 2 </a>' in text
+    assert 'href="/keys/qa/SETTINGS/?category=unclassified"> 1 </a>' in text
     assert "not scanned" in text
     assert "missing: cannot be deleted" in text
 
@@ -84,7 +84,7 @@ def test_a_prepared_change_is_submitted_from_the_page(operator: Client, estate: 
     assert f'action="/approvals/changes/{change.pk}/submit"' in text
     operator.post(f"/approvals/changes/{change.pk}/submit")
     change.refresh_from_db()
-    assert f'href="/approvals/{change.approval_id}/">See the request' in page(operator)
+    assert f'href="/approvals/{change.approval_id}/"> See the request' in page(operator)
 
 
 def test_an_approved_change_says_where_it_is_put_in_force(
