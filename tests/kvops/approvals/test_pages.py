@@ -556,7 +556,7 @@ def approved(people: make.People, monkeypatch: pytest.MonkeyPatch) -> ApprovalRe
 
 
 def test_an_operator_puts_an_approved_change_in_force(people: make.People, approved: ApprovalRequest) -> None:
-    assert re.search(r"Put the change in force\s*</button>", page(people.operator2, approved))
+    assert re.search(r"Apply the change\s*</button>", page(people.operator2, approved))
     answer = signed_in(people.operator2).post(f"/approvals/{approved.pk}/apply", follow=True)
     assert said(answer) == ["The change is in force."]
     assert used == [(approved, people.operator2)]
