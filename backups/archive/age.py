@@ -12,17 +12,17 @@ PIECE = 64 * 1024
 
 
 def encrypt(body: bytes, recipients: Sequence[str]) -> bytes:
-    """The bytes encrypted to all recipients (`age1…`); each time to other bytes."""
+    """The bytes encrypted to all recipients (`age1…`). Each call gives different bytes."""
     encrypted = BytesIO()
     pyrage.encrypt_io(BytesIO(body), encrypted, [x25519.Recipient.from_str(one) for one in recipients])
     return encrypted.getvalue()
 
 
 def decrypt(chunks: Iterable[bytes], identities: Sequence[x25519.Identity]) -> Iterator[bytes]:
-    """What was encrypted, in pieces, once all of it was found unchanged; it is held in memory, a part at most.
+    """The decrypted bytes in pieces, after all of them were authenticated. They are held in memory, at most one part.
 
-    Raises Damaged when it was changed or cut off, or none of the identities opens it. Whatever `chunks` raises goes
-    through.
+    Raises Damaged if the object was changed or cut off, or if none of the identities opens it. An exception that
+    `chunks` raises is not caught.
     """
     opened = BytesIO()
     try:
@@ -35,7 +35,7 @@ def decrypt(chunks: Iterable[bytes], identities: Sequence[x25519.Identity]) -> I
 
 
 class _ChunkFile:
-    """Chunks as a file."""
+    """A file object that reads from chunks."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -43,7 +43,7 @@ class _ChunkFile:
         self._at = 0
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Up to `size` bytes; empty at the end."""
         while self._at == len(self._chunk):
             following = next(self._chunks, None)
             if following is None:

@@ -15,7 +15,7 @@ MAX_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class PartCheck:
-    """What was found in one data object; it is intact when there are no problems."""
+    """The result of reading one data object back; the object is intact if there are no problems."""
 
     keys: int
     size: int
@@ -34,9 +34,9 @@ def check_part(
 ) -> PartCheck:
     """Compare a data object, read from the store, entry by entry with its digests and with the manifest.
 
-    `opened` decrypts what is encrypted, `key` is that of the digests then. At most 20 problems are listed, then their
-    number. Memory is bounded by one entry and the digests, or by the part when it is encrypted. Whatever `chunks`
-    raises goes through.
+    `opened` decrypts an encrypted object; `key` is then the key of its digests. At most 20 problems are listed, then
+    their number. Memory is bounded by one entry and the digests, or by the part if it is encrypted. An exception that
+    `chunks` raises is not caught.
     """
     read = _Counted(chunks)
     problems = _Problems()
@@ -71,7 +71,7 @@ def _differences(actual: EntryDigests, expected: EntryDigests) -> str:
 
 
 class _Counted:
-    """Passes chunks on and remembers how much and what went by."""
+    """Passes chunks on, and keeps their size and SHA-256."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -93,7 +93,7 @@ class _Counted:
 
 
 class _Problems:
-    """The first few sentences, and how many there were."""
+    """The first problems as sentences, and the number of all problems."""
 
     def __init__(self) -> None:
         self._sentences: list[str] = []

@@ -15,7 +15,7 @@ for name in sys.argv[1:]:
 print("[\n" + ",\n".join(lines) + "\n]")
 END"""
 
-# One statement a row, numbers as they are spelled. What D1 has stays as it is.
+# One INSERT statement per row, with numbers spelled as in the backup. Existing rows of D1 are not changed.
 _LOAD = r"""cat > load.py <<'END'
 import json, sys
 class Number(str): pass
@@ -96,7 +96,7 @@ END"""
 
 
 def _database(manifest: Manifest) -> ManifestTable:
-    """They are all in one."""
+    """The first table; all tables of a backup are in one database."""
     return manifest.tables[0]
 
 
@@ -106,5 +106,5 @@ def section(title: str, lines: list[str]) -> str:
 
 
 def part_file(part: Part) -> str:
-    """What the steps call a part that was fetched."""
+    """The file name of a fetched part in the recovery steps."""
     return f"part-{part.number:05}{'.api-only' if part.api_only else ''}.json"

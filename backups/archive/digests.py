@@ -35,14 +35,14 @@ def hashed(data: bytes, key: bytes | None = None) -> bytes:
 
 
 def key_id(key: bytes) -> str:
-    """What a key of digests is called where it was used: 16 hex digits."""
+    """The public name of a key of digests: 16 hex digits."""
     return hashed(b"kvops:digest-key:1", key).hex()[:16]
 
 
 def entry_digest(
     name: str, value_hashed: bytes, metadata: str | None, expiration: int | None, key: bytes | None = None
 ) -> bytes:
-    """The 32-byte digest of one entry, as defined above; the value comes as `hashed` with the same key."""
+    """The 32-byte digest of one entry, as defined above. The value is given as its `hashed` with the same key."""
     fields = (
         name.encode(),
         value_hashed,
@@ -66,7 +66,7 @@ class Root:
         self._count += 1
 
     def hexdigest(self) -> str:
-        """The root of what was added so far."""
+        """The root of the digests added so far."""
         closed = self._hash.copy()
         closed.update(self._count.to_bytes(8, "big"))
         return closed.hexdigest()
@@ -98,7 +98,7 @@ def names_sha256(names: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EntryDigests:
-    """One line of a digests object, in hex; metadata and expiration are None where KV has none."""
+    """One line of a digests object, in hex. Metadata and expiration are None if KV has none."""
 
     entry: str
     name: str
@@ -110,7 +110,7 @@ class EntryDigests:
     def of(
         cls, name: str, value: bytes, metadata: str | None, expiration: int | None, key: bytes | None = None
     ) -> "EntryDigests":
-        """The digests of an entry as it was read, with a key when it is kept encrypted."""
+        """The digests of an entry that was read from KV, with a key if the backup is encrypted."""
         value_hashed = hashed(value, key)
         return cls(
             entry_digest(name, value_hashed, metadata, expiration, key).hex(),
@@ -132,7 +132,7 @@ def encode_digests(lines: Iterable[EntryDigests]) -> bytes:
 
 
 def read_digests(data: bytes) -> Iterator[EntryDigests]:
-    """The lines of a digests object. Raises Damaged at the first that is not one."""
+    """The lines of a digests object. Raises Damaged at the first invalid line."""
     if not data.startswith(_HEADER):
         raise Damaged("The digests do not start with the header of format 1.")
     at = len(_HEADER)
@@ -157,7 +157,7 @@ def _framed(field: bytes) -> bytes:
 
 
 def objects_sha256(keys: Iterable[str]) -> str:
-    """The digest of names of objects, each preceded by its length in 4 bytes, in the order they were written."""
+    """The digest of object names in the order they were written, each preceded by its 4-byte length."""
     digest = sha256()
     for key in keys:
         name = key.encode()

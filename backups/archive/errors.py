@@ -9,7 +9,7 @@ ManifestError
 
 
 class ManifestError(Exception):
-    """Base of everything this package raises; the text is a sentence for people."""
+    """Base of every error of this package; the text is a sentence for people."""
 
 
 class LayoutError(ManifestError):
@@ -25,4 +25,4 @@ class Damaged(ManifestError):
 
 
 class BadManifest(ManifestError):
-    """A manifest is not one of ours, or contradicts itself."""
+    """A manifest was not written by KVOps, or contradicts itself."""

@@ -33,7 +33,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestTable:
-    """A table of D1 a copy of master data holds rows of; `fields` are pairs of a JSON member and its column."""
+    """A D1 table whose rows a backup of master data holds. `fields` are pairs of a JSON member and its column."""
 
     dataset: str
     prefix: str
@@ -46,7 +46,7 @@ class ManifestTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What was found: keys and value bytes written, keys listed that were gone when they were read."""
+    """The numbers of a backup: keys and value bytes written, and listed keys that were absent when they were read."""
 
     keys: int
     value_bytes: int
@@ -55,10 +55,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A generation. `restore_sha256` is filled in by `with_restore_notes`; times are UTC.
+    """The manifest of a backup. `with_restore_notes` fills in `restore_sha256`; times are UTC.
 
-    An encrypted one names the age recipients and the id of the key of its digests; of others the latter is left out.
-    `source` and `tables` are those of a copy of master data; a copy of KV has neither.
+    The manifest of an encrypted backup names the age recipients and the id of the key of its digests. Without
+    encryption the id is left out. Only a backup of master data has `source` and `tables`.
     """
 
     format: int = FORMAT
@@ -94,11 +94,11 @@ class Manifest:
 
     @property
     def restore_key(self) -> str:
-        """The name of the recovery steps beside it."""
+        """The name of the recovery steps of the same backup."""
         return restore_key(self.stem)
 
     def to_json(self) -> bytes:
-        """The canonical bytes. Raises BadManifest when the manifest contradicts itself."""
+        """The canonical bytes. Raises BadManifest if the manifest contradicts itself."""
         _check(self)
         _check_places(self)
         members = asdict(self)
@@ -111,12 +111,12 @@ class Manifest:
 
 
 def parts_root(parts: tuple[Part, ...]) -> str:
-    """The digest root of a generation, in hex: the root of its objects' roots, in order."""
+    """The digest root of a backup, in hex: the root of its objects' roots, in order."""
     return digest_root(bytes.fromhex(part.digest_root) for part in parts)
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """The manifest in these bytes; raises BadManifest unless they are exactly what `to_json` writes."""
+    """The manifest in these bytes; raises BadManifest unless they are exactly the output of `to_json`."""
     try:
         found: object = json.loads(data)
     except (ValueError, RecursionError) as error:

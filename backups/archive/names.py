@@ -25,7 +25,7 @@ MASTERS_TEMPLATE = "backups/masters/{date}"
 INVESTIGATIONS_TEMPLATE = "investigations/{environment}/{prefix}/{timestamp}"
 
 WHOLE_NAMESPACE = "~all"
-"""The empty prefix, spelled as no other prefix can be: `~` would have been percent-encoded."""
+"""The name of the empty prefix. No other prefix encodes to it, because `~` would be percent-encoded."""
 
 MAX_KEY_BYTES = 1024
 _LONGEST_SUFFIX = len(".part-00002.try-99.api-only.json.age.digests")
@@ -43,7 +43,7 @@ class TemplateUse:
 
 
 def kv_template(prefix: str) -> str:
-    """The template for copies of this KV prefix where the environment names none."""
+    """The default template for backups of this KV prefix, if the environment names none."""
     return CLINICS_TEMPLATE if prefix == "clinic:id:" else KV_TEMPLATE
 
 
@@ -51,7 +51,7 @@ def encode_prefix(prefix: str) -> str:
     """The prefix as one path segment: without its last ":", all but `A-Za-z0-9:_.-` percent-encoded."""
     segment = quote(prefix.removesuffix(":"), safe=":").replace("~", "%7E")
     if not segment.strip("."):
-        # "." and ".." would be taken for directories by tools on the way.
+        # Tools that handle paths would take "." and ".." for directories.
         segment = segment.replace(".", "%2E")
     return segment or WHOLE_NAMESPACE
 
@@ -59,7 +59,7 @@ def encode_prefix(prefix: str) -> str:
 def object_stem(
     template: str, *, environment: str, prefix: str, at: datetime, zone: tzinfo = UTC, later: bool = False
 ) -> str:
-    """The stem of a generation; `later` names a further one of the same day where the template has `{date}`.
+    """The stem of a backup; `later` names another backup of the same day if the template has `{date}`.
 
     Timestamps are UTC to the microsecond, dates are days of `zone`. Raises LayoutError.
     """
@@ -86,7 +86,7 @@ def part_key(stem: str, number: int, *, api_only: bool = False, attempt: int = 1
 
 
 def is_part_key(key: str, stem: str, number: int, *, api_only: bool, encrypted: bool) -> bool:
-    """Whether this is the name of the data object, at whichever attempt."""
+    """Whether this is the name of the data object, at any attempt."""
     found = re.search(r"\.try-([1-9][0-9]*)(?:\.api-only)?\.json(?:\.age)?$", key.removeprefix(stem))
     attempt = int(found[1]) if found else 1
     return key == part_key(stem, number, api_only=api_only, attempt=attempt, encrypted=encrypted)
@@ -108,7 +108,7 @@ def manifest_key(stem: str) -> str:
 
 
 def check_template(template: str) -> None:
-    """Raises LayoutError when a key template cannot be used."""
+    """Raises LayoutError if a key template cannot be used."""
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
@@ -127,7 +127,7 @@ def check_template(template: str) -> None:
 
 
 def validate_templates(uses: Iterable[TemplateUse]) -> None:
-    """Raises LayoutError when a template is unusable, or two environments share a bucket without `{environment}`."""
+    """Raises LayoutError if a template is unusable, or if two environments share a bucket without `{environment}`."""
     seen: dict[str, TemplateUse] = {}
     for use in uses:
         for template in use.templates:

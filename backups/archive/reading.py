@@ -1,7 +1,7 @@
 """Reading a data object back, on a path of its own.
 
 It shares no code with the writer, so an error there cannot hide itself here. Memory is bounded by the largest single
-entry, whatever the length of the object.
+entry, for an object of any length.
 """
 
 import json
@@ -13,7 +13,10 @@ from backups.archive.errors import Damaged
 from kvops.cloudflare import KvEntry
 
 MAX_ENTRY_BYTES = 64 * 1024 * 1024
-"""No longer than a whole part: a lost quote must not swallow the rest of a large file unnoticed."""
+"""Bytes; the size of a whole part.
+
+Without a limit, a missing quote would consume the rest of a large file unnoticed.
+"""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BLANK = re.compile(rb"[ \t\n\r]*+")
@@ -23,7 +26,7 @@ _MEMBERS = {"key", "value", "base64", "expiration", "metadata"}
 
 
 class _Number(str):
-    """A number as it was spelled, and told apart from a string."""
+    """A number in its original spelling, distinguishable from a string."""
 
     __slots__ = ()
 
@@ -38,8 +41,8 @@ _DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_consta
 def read_entries(chunks: Iterable[bytes]) -> Iterator[KvEntry]:
     """The entries of a data object, one at a time.
 
-    Raises Damaged where it is cut off, is not such an array, goes on after its end, or its names
-    are not strictly increasing by their bytes.
+    Raises Damaged if the object is cut off, is not such an array or goes on after its end. It is also raised if the
+    names are not strictly increasing by their bytes.
     """
     previous: bytes | None = None
     for text in _objects(_Scanner(chunks)):
@@ -52,11 +55,11 @@ def read_entries(chunks: Iterable[bytes]) -> Iterator[KvEntry]:
 
 
 def parse_entry(text: str) -> KvEntry:
-    """One JSON object as an entry; metadata is returned as the very text that stands there. Raises Damaged."""
+    """One JSON object as an entry; metadata keeps its exact text. Raises Damaged."""
     try:
         return _entry(_members(text))
     except (ValueError, RecursionError) as error:
-        # The text of the error may quote the value: say what kind it is, not what it read.
+        # The text of the error may quote the value, so only the kind of error is named.
         reason = "it is not JSON" if isinstance(error, json.JSONDecodeError | UnicodeError) else str(error)
         raise Damaged(f"An entry cannot be read: {reason}.") from error
 
@@ -137,7 +140,7 @@ def _objects(scanner: "_Scanner") -> Iterator[str]:
 
 
 class _Scanner:
-    """Finds where objects begin and end in a stream; looks at each byte once."""
+    """Finds the ends of objects in a stream; reads each byte once."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -145,11 +148,11 @@ class _Scanner:
         self._taken = 0
 
     def next_byte(self) -> bytes:
-        """The next byte that is not space, left in place; empty at the end."""
+        """The next byte that is not white space, not consumed; empty at the end."""
         while True:
             found = _BLANK.match(self._buffer)
             blank = found.end() if found else 0
-            del found  # it holds the buffer, which must be free to shrink
+            del found  # the match holds the buffer, which must be free to shrink
             self._drop(blank)
             if self._buffer:
                 return bytes(self._buffer[:1])
@@ -157,19 +160,19 @@ class _Scanner:
                 return b""
 
     def expect(self, wanted: bytes) -> None:
-        """Take this byte."""
+        """Consume this byte. Raises Damaged if another byte follows."""
         if self.next_byte() != wanted:
             raise self.damaged(f"{wanted.decode()!r} should stand")
         self._drop(1)
 
     def take_object(self) -> bytes:
-        """Take everything from the `{` that comes next to its `}`."""
+        """Consume the next object, from its `{` to its `}`."""
         depth = at = 0
         in_string = False
         while True:
             found = (_IN_STRING if in_string else _OUTSIDE).match(self._buffer, at)
             at = found.end() if found else at
-            del found  # it holds the buffer, which must be free to grow
+            del found  # the match holds the buffer, which must be free to grow
             byte = self._buffer[at : at + 1]
             if not byte or byte == b"\\":  # the second half of an escape has not arrived
                 if len(self._buffer) > MAX_ENTRY_BYTES:
@@ -188,7 +191,7 @@ class _Scanner:
                 return taken
 
     def damaged(self, expected: str) -> Damaged:
-        """The error for something else standing here, or nothing at all."""
+        """The error for an unexpected byte, or for the end of the stream."""
         return Damaged(f"The file is damaged or cut off: at byte {self._taken} {expected}.")
 
     def _drop(self, count: int) -> None:

@@ -12,7 +12,7 @@ from backups.archive.manifest import Manifest, Part
 _API = "https://api.cloudflare.com/client/v4/accounts/$CLOUDFLARE_ACCOUNT_ID"
 _AUTHORIZED = '-H "Authorization: Bearer $CLOUDFLARE_API_TOKEN"'
 
-# Entries are kept as the lines they are: reading and writing them again would change metadata.
+# Entries are kept as their original lines: parsing and writing them again would change metadata.
 _KEEP = """cat > keep.py <<'END'
 import json, sys, time
 soon = time.time() + 120
@@ -37,9 +37,9 @@ def with_restore_notes(manifest: Manifest) -> tuple[Manifest, bytes]:
 
 
 def restore_commands(manifest: Manifest, namespace_id: str | None = None) -> str:
-    """Markdown with the commands that put a generation back into its namespace, or into another one.
+    """Markdown with the commands that restore a backup into its namespace or into another one.
 
-    Of a copy of master data: into the tables it is of.
+    A backup of master data is restored into its tables.
     """
     if manifest.source:
         parts = [part for part in manifest.parts if part.keys]
@@ -91,7 +91,7 @@ def _fetch(manifest: Manifest, parts: list[Part]) -> str:
 
 def _get(bucket: str, key: str, file: str) -> str:
     if "%" in key:
-        # wrangler puts the object name into the URL as it is, so R2 would look for the decoded name.
+        # wrangler puts the object name into the URL unencoded, so R2 would look for the decoded name.
         url = f"{_API}/r2/buckets/{quote(bucket, safe='')}/objects/{quote(key, safe='/')}"
         return f'curl --fail --silent --show-error {_AUTHORIZED} --output {shell(file)} "{url}"'
     return f"npx wrangler r2 object get {shell(f'{bucket}/{key}')} --file {shell(file)} --remote"

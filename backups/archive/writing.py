@@ -24,8 +24,8 @@ from kvops.cloudflare import KvEntry
 MAX_KEYS = 10_000
 MAX_BYTES = 64 * 1024 * 1024
 
-# Control characters grow sixfold in JSON, and U+FFFD or a leading BOM are what careless decoders
-# put in or take out; as base64 all of these stay what they are.
+# Control characters grow sixfold in JSON. Careless decoders insert U+FFFD and remove a leading BOM. Base64 keeps all of
+# these unchanged.
 _CONTROL = bytes(set(range(0x20)) - set(b"\t\n\r"))
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 _BOM, _REPLACEMENT = "\ufeff".encode(), "\ufffd".encode()
@@ -33,7 +33,7 @@ _BOM, _REPLACEMENT = "\ufeff".encode(), "\ufffd".encode()
 
 @dataclass(frozen=True, slots=True)
 class DataObject:
-    """What is stored for one part: the object itself and the digests beside it."""
+    """The stored form of one part: the object and its digests."""
 
     part: Part
     body: bytes = field(repr=False)
@@ -47,7 +47,7 @@ class DataObject:
 
 
 def encode_entry(entry: KvEntry) -> bytes:
-    """The entry as one JSON object. Raises BadEntry when it cannot be written without changing it."""
+    """The entry as one JSON object. Raises BadEntry if it cannot be written without a change."""
     text = _clean_text(entry.data)
     members = [f'"key":{_quoted(entry.name)}']
     if text is None:
@@ -80,10 +80,10 @@ def encode_part(entries: Iterable[KvEntry]) -> bytes:
 
 
 def wrangler_keeps(metadata: str | None) -> bool:
-    """Whether wrangler takes this metadata and passes it on with the same meaning.
+    """Whether wrangler accepts this metadata and passes it on with the same meaning.
 
-    It refuses what is not an object, and it reads JSON as JavaScript does: numbers become doubles
-    and of repeated members only the last is kept.
+    wrangler refuses metadata that is not an object, and it reads JSON as JavaScript does. Numbers become doubles, and
+    only the last of repeated members is kept.
     """
     if metadata is None:
         return True
@@ -109,9 +109,8 @@ def wrangler_keeps(metadata: str | None) -> bool:
 class PartWriter:
     """Collects one part: at most 10,000 entries and 64 MiB, in memory.
 
-    Entries come in the byte order of their names. Those wrangler would refuse or change go into a
-    second object, so the first can always be restored with plain wrangler. With a key of digests, both are to be
-    encrypted.
+    Entries come in the byte order of their names. Entries that wrangler would refuse or change go into a second object,
+    so plain wrangler can always restore the first. With a key of digests, both objects must be encrypted.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -121,13 +120,13 @@ class PartWriter:
 
     @property
     def keys(self) -> int:
-        """How many entries it holds."""
+        """The number of entries in the part."""
         return self._plain.keys + self._api_only.keys
 
     def add(self, entry: KvEntry) -> bytes | None:
-        """Take the entry and return its digest, or None when it belongs into the next part.
+        """Add the entry and return its digest; None if the entry belongs in the next part.
 
-        Raises BadEntry when it cannot be written as it is or does not come after the one before.
+        Raises BadEntry if the entry cannot be written without a change, or is not in order.
         """
         text = encode_entry(entry)
         size = self._plain.size + self._api_only.size + len(text) + len("[\n]\n") * 2
@@ -140,7 +139,7 @@ class PartWriter:
         return (self._plain if wrangler_keeps(entry.metadata) else self._api_only).add(entry, text)
 
     def finish(self, stem: str, number: int, recipients: Sequence[str] = ()) -> tuple[DataObject, ...]:
-        """The objects to store for part `number` of this stem, encrypted to recipients; the first may be empty."""
+        """The objects to store for part `number` of this stem, encrypted to the recipients; the first may be empty."""
         plain = self._plain.finish(stem, number, recipients, api_only=False)
         if not self._api_only.keys:
             return (plain,)
@@ -148,7 +147,7 @@ class PartWriter:
 
 
 class _Array:
-    """One data object being written. Its digests are taken from the entries, never from the text."""
+    """One data object in writing. Its digests are computed from the entries, never from the JSON text."""
 
     def __init__(self, key: bytes | None) -> None:
         self._key = key
@@ -207,7 +206,8 @@ class _Array:
 
 
 def _clean_text(value: bytes) -> str | None:
-    # In UTF-8 no other character holds these bytes, and looking at bytes is ten times as fast as at characters.
+    # In UTF-8 no other character contains these bytes, and searching bytes is ten times as fast as searching
+    # characters.
     if len(value.translate(None, _CONTROL)) != len(value) or _REPLACEMENT in value or value.startswith(_BOM):
         return None
     try:

@@ -25,7 +25,7 @@ from kvops.runs.outcomes import RunError, TryLater
 
 @contextmanager
 def store(environment: Environment) -> Iterator[R2Store]:
-    """A new connection to the environment's bucket. Raises AccessRefused when it may not or cannot be used."""
+    """A new connection to the environment's bucket. Raises AccessRefused if it may not or cannot be used."""
     try:
         access_key_id = credentials.resolve(environment.r2_access_key_id)
         secret_access_key = credentials.resolve(environment.r2_secret_access_key)
@@ -46,14 +46,17 @@ def store(environment: Environment) -> Iterator[R2Store]:
 
 @contextmanager
 def store_of(generation: Generation) -> Iterator[R2Store]:
-    """As `store`, for what belongs to this copy. Raises Elsewhere: what another bucket lacks says nothing of it."""
+    """A connection to the store of this backup.
+
+    Raises Elsewhere if the backup is in another bucket: the environment's bucket then proves nothing about it.
+    """
     insist_here(generation)
     with store(generation.environment) as found:
         yield found
 
 
 def insist_here(generation: Generation) -> None:
-    """Raise Elsewhere unless the copy lies in the bucket that its environment has now."""
+    """Raise Elsewhere unless the backup is in the current bucket of its environment."""
     mine, now = generation.bucket, generation.environment.r2_bucket
     if mine != now:
         raise Elsewhere(
@@ -64,7 +67,7 @@ def insist_here(generation: Generation) -> None:
 
 @contextmanager
 def errors_for_a_run() -> Iterator[None]:
-    """Turns the store's errors into what a run does about them: try later, or stop with a sentence."""
+    """Turns errors of the store into outcomes of a run: a retry, or a stop with a sentence."""
     try:
         yield
     except StoreUnavailable as error:
@@ -76,12 +79,12 @@ def errors_for_a_run() -> Iterator[None]:
 
 
 def root(environment: Environment) -> str:
-    """What the names of all objects of an environment begin with."""
+    """The prefix of the names of all objects of an environment."""
     return environment.key_template.format(environment=quote(environment.slug, safe="")) + "/"
 
 
 def investigations_root(environment: Environment) -> str:
-    """What the names of the copies for investigations begin with: not among those that R2 locks."""
+    """The prefix of the names of an environment's investigation backups. It is not under the prefix that R2 locks."""
     return f"investigations/{quote(environment.slug, safe='')}/"
 
 
@@ -89,7 +92,7 @@ _SEEN = ("size", "etag", "modified_at", "seen_at", "status_at")
 
 
 def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
-    """Note objects that were just put for a generation, in the words of the store, within the caller's transaction."""
+    """Keep the store's answers for objects that were just put for a backup, within the caller's transaction."""
     StoredObject.objects.bulk_create(
         [
             StoredObject(
@@ -114,7 +117,7 @@ def remember(generation: Generation, written: Collection[ObjectInfo]) -> None:
 
 
 def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:
-    """The name of a new generation, from the environment's key template. Raises archive.LayoutError."""
+    """The stem of a new backup, from the environment's key template. Raises archive.LayoutError."""
     template = archive.kv_template(prefixes[0] if len(prefixes) == 1 else "")
     return archive.object_stem(
         environment.key_template + template.removeprefix("backups"),
@@ -126,7 +129,7 @@ def stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str
 
 
 def investigation_stem(environment: Environment, prefixes: Sequence[str], at: datetime) -> str:
-    """The name of a new copy for an investigation. Raises archive.LayoutError."""
+    """The stem of a new investigation backup. Raises archive.LayoutError."""
     return archive.object_stem(
         archive.INVESTIGATIONS_TEMPLATE,
         environment=environment.slug,
@@ -136,7 +139,7 @@ def investigation_stem(environment: Environment, prefixes: Sequence[str], at: da
 
 
 def masters_stem(environment: Environment, at: datetime) -> str:
-    """The name of a new copy of master data: the team's day, with the time for a later one of that day.
+    """The stem of a new backup of master data: the team's date, and the time too for a later backup of that date.
 
     Raises archive.LayoutError.
     """

@@ -13,7 +13,7 @@ Status = StoredObject.Status
 
 
 class ObjectFilter(forms.Form):
-    """Which objects to show, from which on; every field may be empty."""
+    """The filters of the objects and the name to start from; every field may be empty."""
 
     environment = EnvironmentFilter()
     status = ChoiceFilter(
@@ -28,16 +28,16 @@ class ObjectFilter(forms.Form):
     after = PlaceField()
 
     def objects(self) -> QuerySet[StoredObject]:
-        """The objects in the order of their names; none while a filter is wrong or no name can match."""
+        """The objects in the order of their names; none if a filter is invalid or no name can match."""
         found = self.matching().select_related("environment", "generation", "noted_by").order_by("key", "pk")
         if not self.is_valid() or not self.cleaned_data["after"]:
             return found
         last = StoredObject.objects.filter(pk=self.cleaned_data["after"]).first()
-        # The bound by itself, so that the index is read from there on.
+        # The plain bound on `key` lets the database start reading the index there.
         return found.filter(Q(key__gt=last.key) | Q(pk__gt=last.pk), key__gte=last.key) if last else found.none()
 
     def matching(self) -> QuerySet[StoredObject]:
-        """All the objects that match, on whichever page."""
+        """All matching objects, on all pages."""
         if not self.is_valid():
             return StoredObject.objects.none()
         chosen = self.cleaned_data
@@ -49,7 +49,10 @@ class ObjectFilter(forms.Form):
         return beginning_with(found, chosen["prefix"], "key")
 
     def notable(self) -> Environment | None:
-        """The environment whose objects can be noted together: they must have been narrowed down to what needs it."""
+        """The environment whose objects can be noted together.
+
+        The filter must be limited to objects that need a look.
+        """
         if not self.is_valid() or self.cleaned_data["status"] in {"", Status.KNOWN}:
             return None
         chosen: Environment | None = self.cleaned_data["environment"]
@@ -57,7 +60,7 @@ class ObjectFilter(forms.Form):
 
 
 class NoteForm(forms.Form):
-    """What the objects are."""
+    """A person's explanation of objects."""
 
     note = forms.CharField(
         label=_("Description of the objects and your findings"),

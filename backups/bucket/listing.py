@@ -17,9 +17,9 @@ from kvops.models import Environment, Run
 
 type _Params = Mapping[str, int | str | datetime | None]
 
-# Of a copy in writing the parts are expected that it committed; the recovery steps and the manifest come with its end.
-# Of a copy that is being deleted some may be gone: they are expected, but not missed.
-# When its run is over, nothing of it is: what it left is listed, and expected again once somebody lets the run go on.
+# A backup in writing: the parts that it committed are expected; the recovery steps and the manifest are written at its
+# end. A backup that is being deleted: its objects are expected, but not missed. If its run is over, none of its objects
+# is expected; the remaining ones are listed, and expected again if a person resumes the run.
 _EXPECTED = """
 expected AS (
   SELECT g.id AS generation, CASE WHEN g.status <> 'deleting' THEN g.finished_at END AS finished_at, o.key, o.size
@@ -37,10 +37,10 @@ expected AS (
      AND g.status <> 'deleted' AND (g.status <> 'writing' OR r.state IN ('queued', 'running')))
 """
 
-# The stem of a copy is what its objects' names begin with: see backups.manifest.layout.
+# The stem of a backup is the common beginning of its objects' names: see backups.archive.names.
 _STEM = r"^(.*/[0-9]{8}(?:T[0-9]{6}\.[0-9]{6}Z|-[0-9]{6})?)\."
 
-# What the listing showed of each object, judged by the copies; and, where a row was there, by how it was put.
+# The listed objects, compared with the backups and, for a known object, with its row as it was put.
 _FOUND = f"""
 WITH {_EXPECTED},
 found AS (
@@ -105,8 +105,8 @@ ON CONFLICT (environment_id, key) DO UPDATE SET
   WHERE known.status <> 'missing'
 """  # noqa: S608
 
-# What belonged to no copy, or does no more, and is not there any more: somebody deleted it. What a person said of it
-# stays. A row that was written during the listing stays as it is.
+# Objects that belong to no backup (any more) and are not listed any more: they were deleted outside KVOps. A person's
+# note on them stays. Rows that were written during the listing stay unchanged.
 _GONE = f"""
 WITH {_EXPECTED}
 UPDATE backups_storedobject o SET
@@ -116,7 +116,7 @@ UPDATE backups_storedobject o SET
    AND NOT EXISTS (SELECT FROM expected e WHERE e.key = o.key)
 """  # noqa: S608
 
-# What never was there and is expected no more; what a copy that we deleted was made of.
+# Objects that were never listed and are not expected any more, and the objects of a backup that KVOps deleted.
 _FORGOTTEN = f"""
 WITH {_EXPECTED}
 DELETE FROM backups_storedobject o
@@ -129,7 +129,7 @@ DELETE FROM backups_storedobject o
 
 
 class ListingMismatch(Exception):
-    """The stage does not hold what was listed, so nothing may be concluded from it."""
+    """The stage and the listing differ, so the listing proves nothing."""
 
 
 def stage_objects(run: Run, objects: Sequence[ObjectInfo]) -> None:
@@ -141,21 +141,21 @@ def stage_objects(run: Run, objects: Sequence[ObjectInfo]) -> None:
 
 
 def clear_objects(environment: int) -> None:
-    """Empty the stage of an environment: one listing of it is under way at a time."""
+    """Empty the stage of an environment; an environment has one listing in progress at a time."""
     StagedObject.objects.filter(run__environment=environment).delete()
 
 
 def analyze() -> None:
-    """Let the planner know what the stage holds."""
+    """Update the planner's statistics of the stage."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT backups_analyze_stage()")
 
 
 def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> dict[str, int]:
-    """Make what is known of an environment's objects what the stage says, within the caller's transaction.
+    """Update the rows of an environment's objects from the stage, within the caller's transaction.
 
-    `before` is when the listing before this one began: what is gone now was there then. Returns how many objects have
-    each status. Raises ListingMismatch.
+    `before` is the beginning of the previous listing: an object that is absent now was listed then. Returns the number
+    of objects by status. Raises ListingMismatch.
     """
     log.insist()
     if run.environment is None:
@@ -182,7 +182,7 @@ def settle(run: Run, *, bucket: str, staged: int, before: datetime | None) -> di
 
 
 def keep_uploads(environment: Environment, uploads: Collection[Upload]) -> None:
-    """Make what is known of unfinished uploads what the store said, within the caller's transaction."""
+    """Replace the rows of unfinished uploads by the store's answer, within the caller's transaction."""
     UnfinishedUpload.objects.filter(environment=environment).delete()
     UnfinishedUpload.objects.bulk_create(
         UnfinishedUpload(environment=environment, key=one.key, upload_id=one.upload_id, begun_at=one.begun_at)
@@ -191,13 +191,13 @@ def keep_uploads(environment: Environment, uploads: Collection[Upload]) -> None:
 
 
 def found_since(run: Run, moment: datetime, limit: int) -> list[StoredObject]:
-    """What was found wrong since then, the first few in the order of their names."""
+    """The first objects with a wrong status since that moment, in the order of their names."""
     mine = StoredObject.objects.needing_a_look().filter(environment=run.environment, status_at__gte=moment)
     return list(mine.order_by("key")[:limit])
 
 
 def roots(environment: int, bucket: str) -> Collection[str]:
-    """The prefixes under which the copies of an environment lie in this bucket, under whichever key template."""
+    """The prefixes of an environment's backups in this bucket, for all its key templates."""
     with connection.cursor() as cursor:
         cursor.execute(
             r"SELECT DISTINCT regexp_replace(stem, '(/kv/[^/]+|/masters)/[^/]+$', '/') FROM backups_generation"
@@ -208,10 +208,10 @@ def roots(environment: int, bucket: str) -> Collection[str]:
 
 
 def settled(environment: int, bucket: str, *, keep: int) -> dict[str, str]:
-    """For each folder of copies the stem from which on it must be listed: what comes before has long been known.
+    """By folder of backups, the stem at which a listing may begin, because all earlier backups are long known.
 
-    Names grow with time, but a change of time zone can set a date back by one: the `keep` newest copies that were
-    finished more than two days ago, and all younger ones, come after it.
+    Names grow with time, but a change of time zone can set a date back by one day. So the `keep` newest backups that
+    were finished more than two days ago are listed again, and all younger ones.
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -15,14 +15,14 @@ HELD, SHORT, NARROW, DISABLED, MISSING = "held", "short", "narrow", "disabled", 
 
 @dataclass(frozen=True)
 class Locked:
-    """Until when R2 refuses to delete an object: not at all, until a moment, or for ever."""
+    """The end of the lock on an object: none, a moment, or never."""
 
     until: datetime | None = None
     forever: bool = False
 
 
 def locked_until_by(rules: Iterable[LockRule], key: str, put_at: datetime) -> Locked:
-    """Until when these rules lock an object of that name which was put at that time."""
+    """The end of the lock that these rules give to an object of that name and time."""
     ends = [_end(rule, put_at) for rule in rules if rule.enabled and key.startswith(rule.prefix)]
     if None in ends:
         return Locked(forever=True)
@@ -30,10 +30,10 @@ def locked_until_by(rules: Iterable[LockRule], key: str, put_at: datetime) -> Lo
 
 
 def judge(rules: Iterable[LockRule], prefix: str, *, put_at: datetime, least: timedelta) -> str:
-    """Whether every object under the prefix that is put at that time stays locked for at least so long.
+    """Whether every object under the prefix that is put at that time stays locked for at least `least`.
 
-    `held`; otherwise the best that there is: `short` (not long enough), `narrow` (of a part of the prefix only),
-    `disabled`, `missing`.
+    `held` if so. Otherwise the closest: `short` (not long enough), `narrow` (covers a part of the prefix only),
+    `disabled` or `missing`.
     """
     known = list(rules)
     over = [rule for rule in known if prefix.startswith(rule.prefix)]
@@ -47,16 +47,16 @@ def judge(rules: Iterable[LockRule], prefix: str, *, put_at: datetime, least: ti
 
 
 def wider(rules: Iterable[LockRule], prefix: str, shared: str = "") -> list[LockRule]:
-    """The enabled rules that lock more than what is under the prefix: other data of the bucket.
+    """The enabled rules that also lock other data of the bucket, outside the prefix.
 
-    `shared`: a shorter prefix under which several environments have their copies and nothing else is.
+    `shared`: a shorter prefix that holds the backups of several environments and nothing else.
     """
     ours = {prefix, shared} if shared else {prefix}
     return [rule for rule in rules if rule.enabled and prefix.startswith(rule.prefix) and rule.prefix not in ours]
 
 
 def expiry(rules: Iterable[LifecycleRule], prefix: str) -> int | None:
-    """How many seconds after it was put each object under the prefix is deleted by these; None for never by age."""
+    """Seconds after which these rules delete each object under the prefix; None for never by age."""
     ages = [rule.seconds for rule in rules if prefix.startswith(rule.prefix) and rule.seconds is not None]
     return min(ages, default=None)
 
@@ -67,7 +67,7 @@ def meet(one: str, other: str) -> bool:
 
 
 def _end(rule: LockRule, put_at: datetime) -> datetime | None:
-    """When the rule lets go of an object; None for never, as far as a calendar goes."""
+    """The end of the rule's lock on an object; None for never, or beyond the calendar."""
     if rule.date:
         return datetime.fromisoformat(rule.date)
     if rule.seconds is None:

@@ -14,19 +14,19 @@ from kvops.models import Environment, Person, Role
 from kvops.refusals import Refused
 
 MOST = 10_000
-"""How many objects are noted by one click, at most: one row is locked for each."""
+"""Objects. One click notes at most this many, because one row is locked for each."""
 NAMED = 20
-"""How many of them the record names."""
+"""Objects. The audit log names at most this many of a note's objects."""
 
 
 class NoteRefused(Refused):
-    """Nothing was noted; the message says why and what to do."""
+    """No note was made; the message gives the reason and the next step."""
 
 
 def note_objects(found: QuerySet[StoredObject], environment: Environment, *, text: str, by: Person) -> int:
-    """Note what the objects are, at most `MOST` of them in the order of their names; how many. Raises NoteRefused.
+    """Add a note to at most `MOST` of the objects in the order of their names; return their number. Raises NoteRefused.
 
-    Only what needs a look is noted: a part of a copy that is there as it was put explains itself.
+    Only objects that need a look get a note: an unchanged part of a backup needs no explanation.
     """
     with log.transaction():
         if not (by.holds(Role.OPERATOR) or by.holds(Role.REVIEWER)):

@@ -50,18 +50,18 @@ from kvops.wording import say
 logger = logging.getLogger(__name__)
 
 RETENTION = timedelta(days=timing.RETENTION_DAYS)
-"""For how long R2 must refuse to delete what a copy puts."""
+"""R2 must refuse to delete the objects of a backup for this long: the least age at which a backup may be pruned."""
 
 
 class NotKnown(Exception):
-    """Nobody can tell how a bucket is guarded; the message says why and what to do."""
+    """The protection of a bucket is not known; the message gives the reason and the next step."""
 
 
 Lock, Problem = BucketProtection.Lock, BucketProtection.Problem
 
 
 def known(environment: Environment) -> BucketProtection:
-    """What is known of the environment's bucket now: what Cloudflare said within the hour, otherwise why nothing is."""
+    """The protection of the bucket: Cloudflare's answer of the last hour, or the reason why it is not known."""
     found = BucketProtection.objects.filter(environment=environment).first()
     if found is None or found.of != _of(environment):
         return BucketProtection(environment=environment, of=_of(environment), lock=Lock.UNKNOWN, problem=Problem.NEVER)
@@ -72,9 +72,10 @@ def known(environment: Environment) -> BucketProtection:
 
 
 def locked_until(generation: Generation) -> Locked | None:
-    """Until when R2 refuses to delete the newest of a copy's objects; None when that is not known.
+    """The end of the lock on the newest of a backup's objects; None if it is not known.
 
-    By the rules that cover all of its names, from the moment the copy was finished, or begun while it is written.
+    Only rules that cover all of its names count. The lock begins when the backup was finished, or began if it is in
+    writing.
     """
     protection = known(generation.environment)
     if not protection.known or generation.bucket != generation.environment.r2_bucket:
@@ -85,7 +86,7 @@ def locked_until(generation: Generation) -> Locked | None:
 
 
 def lock_of(generation: Generation) -> BucketProtection.Lock:
-    """Whether the rules keep a finished copy for as long as every copy is kept."""
+    """Whether the rules lock a finished backup for the least retention of every backup."""
     protection = known(generation.environment)
     if not protection.known or generation.bucket != generation.environment.r2_bucket:
         return Lock.UNKNOWN
@@ -94,7 +95,7 @@ def lock_of(generation: Generation) -> BucketProtection.Lock:
 
 
 def shown(generation: Generation) -> dict[str, object]:
-    """What a reviewer is told of the lock on a copy; derived again before anything is deleted that relies on it."""
+    """The lock on a backup as shown to the reviewer. It is derived again before a deletion that relies on it."""
     state, end = lock_of(generation), locked_until(generation) or Locked()
     rules = rules_of(known(generation.environment)) if state != Lock.UNKNOWN else []
     return {
@@ -106,7 +107,7 @@ def shown(generation: Generation) -> dict[str, object]:
 
 
 def insist_known(generation: Generation, shown: Mapping[str, object]) -> None:
-    """Raise NotKnown when a reviewer was shown how a copy is locked, and Cloudflare just does not answer any more."""
+    """Raise NotKnown if the reviewer was shown a known lock and Cloudflare gives no answer now."""
     protection = known(generation.environment)
     if shown.get("state") not in {None, Lock.UNKNOWN} and protection.problem == Problem.SILENT:
         sentence = _("It is unknown whether R2 still locks backup %(pk)s: %(why)s")
@@ -114,12 +115,12 @@ def insist_known(generation: Generation, shown: Mapping[str, object]) -> None:
 
 
 def rules_of(protection: BucketProtection) -> list[LockRule]:
-    """The lock rules as Cloudflare gave them."""
+    """The lock rules as Cloudflare returned them."""
     return [LockRule(**rule) for rule in protection.rules]
 
 
 def ask_when_due(environment: Environment) -> None:
-    """As `ask_cloudflare`, unless Cloudflare answered within half an hour."""
+    """Ask Cloudflare, unless it answered within the last half hour."""
     protection = known(environment)
     if (
         not protection.known
@@ -130,9 +131,9 @@ def ask_when_due(environment: Environment) -> None:
 
 
 def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: None) -> BucketProtection:
-    """Ask Cloudflare, and keep and record what changed; `keep` is called about once a second meanwhile.
+    """Ask Cloudflare, then keep and record each change; `keep` is called about once a second meanwhile.
 
-    Never fails: what Cloudflare does not tell is kept as such, with the reason, once the last answer is an hour old.
+    It never fails: once the last answer is an hour old, an unanswered question is kept as not known, with the reason.
     """
     try:
         found, words = _ask(environment, keep), ""
@@ -147,7 +148,7 @@ def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: 
 
 @dataclass(frozen=True)
 class _ProtectionAnswer:
-    """What an answer means, in the columns of the table."""
+    """Cloudflare's answer, in the columns of the table."""
 
     lock: BucketProtection.Lock
     rules: tuple[LockRule, ...] = ()
@@ -166,7 +167,7 @@ class _ProtectionAnswer:
 
 
 class _AnotherAccount(ConfigurationError):
-    """The endpoint is another account's: a bucket of the same name there is another bucket."""
+    """The endpoint belongs to another account, so it reaches another bucket of the same name."""
 
 
 def _ask(environment: Environment, keep: Callable[[], None]) -> _ProtectionAnswer:
@@ -192,7 +193,7 @@ def _ask(environment: Environment, keep: Callable[[], None]) -> _ProtectionAnswe
 
 
 def _jurisdiction(environment: Environment) -> str:
-    """Where the bucket is kept, as its endpoint says. Raises ConfigurationError for the endpoint of another account."""
+    """The bucket's jurisdiction, from its endpoint. Raises ConfigurationError for the endpoint of another account."""
     host = urlsplit(environment.r2_endpoint).hostname or ""
     r2 = re.fullmatch(r"([0-9a-f]{32})(?:\.([a-z]+))?\.r2\.cloudflarestorage\.com", host)
     if r2 and r2[1] != environment.account_id:
@@ -203,7 +204,7 @@ def _jurisdiction(environment: Environment) -> str:
 def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> BucketProtection:
     columns = found.columns() | {"of": _of(environment)}
     with log.transaction():
-        # One at a time, so that two who look record it once.
+        # The lock on the row lets only one of two concurrent calls record the change.
         Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)
         before = BucketProtection.objects.filter(environment=environment).first()
         read = {} if found.problem else {"read_at": Now()}
@@ -233,7 +234,7 @@ def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> Buc
 
 
 def _tell(protection: BucketProtection) -> None:
-    """Tell people what is wrong with a bucket's guards, each time that something else is."""
+    """Notify people of the bucket's problems, once each time they change."""
     lines = [say(_("Lock: %(state)s"), state=Lock(protection.lock).label)]
     if protection.problem:
         lines.append(say(Problem(protection.problem).label))

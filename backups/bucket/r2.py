@@ -40,13 +40,13 @@ ATTEMPTS = 3
 _making_a_client = Lock()
 _LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 
-# They write request headers and object names at DEBUG.
+# These libraries log request headers and object names at DEBUG.
 for _name in ("boto3", "botocore", "s3transfer", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class R2Store:
-    """A bucket of R2, or of anything that speaks S3."""
+    """A bucket of R2, or of another store with an S3 API."""
 
     def __init__(
         self,
@@ -74,12 +74,15 @@ class R2Store:
         self._client.close()
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> ObjectInfo:
-        """Store a new object; see Store. A repeated call after a lost answer returns what the first one stored."""
+        """Store a new object; see Store.
+
+        If an answer is lost, the repeated call returns the object that the first one stored.
+        """
         digest = sha256(body)
         try:
             with self._edge("put", key):
-                # The signature covers the body's SHA-256; Content-MD5 is the one checksum that both
-                # R2 and wrangler's local R2 verify, and with it nothing is sent aws-chunked.
+                # The signature covers the body's SHA-256. Content-MD5 is the one checksum that both R2 and wrangler's
+                # local R2 verify. With it, boto3 does not use aws-chunked encoding.
                 self._client.put_object(
                     Bucket=self.bucket,
                     Key=key,
@@ -111,7 +114,7 @@ class R2Store:
                 body.close()
 
     def head(self, key: str) -> ObjectInfo | None:
-        """What the store says about the object; see Store."""
+        """The store's description of the object; see Store."""
         try:
             with self._edge("head", key):
                 found = self._client.head_object(Bucket=self.bucket, Key=key)
@@ -120,7 +123,10 @@ class R2Store:
         return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'), found["LastModified"])
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
-        """A part of the listing; see Store. Goes on by name: a token of the store could have run out by then."""
+        """A page of the listing; see Store.
+
+        It continues by name, because a continuation token may have expired by then.
+        """
         with self._edge("list", prefix):
             found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after, MaxKeys=limit)
         objects = [
@@ -135,13 +141,16 @@ class R2Store:
         return Page(objects, more)
 
     def uploads(self, prefix: str) -> list[Upload]:
-        """The unfinished uploads under the prefix; see Store. KVOps puts in one piece, so none is of its own."""
+        """The unfinished uploads under the prefix; see Store.
+
+        KVOps puts each object in one piece, so none is its own.
+        """
         with self._edge("list of unfinished uploads", prefix):
             found = self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=prefix, MaxUploads=1000)
         return [Upload(item["Key"], item["UploadId"], item["Initiated"]) for item in found.get("Uploads", ())]
 
     def time(self) -> float | None:
-        """What time it is at the store, by its newest answer, in seconds since 1970; None before one said so."""
+        """The store's clock in its newest answer, in seconds since 1970; None before the first answer."""
         return self._clock.time()
 
     def _note_date(self, parsed: dict[str, Any], **_: object) -> None:
@@ -155,7 +164,7 @@ class R2Store:
 
     @contextmanager
     def _edge(self, verb: str, key: str) -> Iterator[None]:
-        """Turns what boto3 raises into our errors."""
+        """Turns exceptions of boto3 into StoreError."""
         what = f"{verb} of {key!r} in bucket {self.bucket}"
         try:
             yield
@@ -197,7 +206,7 @@ def _client(endpoint: str, credentials: tuple[str, str], timeouts: tuple[float, 
             aws_secret_access_key=credentials[1],
             config=Config(
                 signature_version="s3v4",
-                # The checksums boto3 adds by itself travel in a trailer that R2 refuses at times.
+                # boto3 sends its own checksums in a trailer, which R2 sometimes refuses.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 s3={"addressing_style": "path", "payload_signing_enabled": True},
@@ -211,8 +220,8 @@ def _client(endpoint: str, credentials: tuple[str, str], timeouts: tuple[float, 
 
 @cache
 def _session() -> boto3.session.Session:
-    """One for all clients: loading boto3's description of S3 takes a third of a second."""
-    # Profiles and shared files of whoever runs us must not reach in.
+    """One session for all clients: loading boto3's description of S3 takes a third of a second."""
+    # Profiles and shared files of the current user must have no effect.
     variables = {
         "profile": (None, None, None, None),
         "config_file": (None, None, os.devnull, None),
@@ -242,7 +251,7 @@ class _Prepared(Protocol):
 
 
 def _only_to(allowed_hosts: Collection[str]) -> Callable[..., None]:
-    """A last look at the final address: boto3 follows a bucket to the region it is told."""
+    """A check of the final address: boto3 follows a bucket to the region that it is told."""
 
     def check(request: _Prepared, **_: object) -> None:
         _check_endpoint(request.url.partition("?")[0], allowed_hosts)

@@ -37,13 +37,13 @@ from kvops.schedules.jobs import Begun
 from kvops.wording import say
 
 PAGE = 1_000
-"""Objects of one listing call, staged in one transaction."""
+"""Objects per listing call, staged in one transaction."""
 COUNTED = 1_000
-"""Up to how many objects an alarm counts: a page must not count a million."""
+"""Objects. An alarm counts up to this many, because a page must not count a million."""
 NAMED = 20
-"""How many of the objects that were found wrong the record names."""
+"""Objects. The audit log names at most this many of the wrong objects."""
 MAX_RESTARTS = 3
-"""How often a listing begins again by itself when a database that crashed forgot its stage."""
+"""Restarts of a listing after a crash of the database that emptied its unlogged stage."""
 
 Status = StoredObject.Status
 TOLD: dict[str, tuple[NotificationEvent, Promise]] = {
@@ -64,13 +64,13 @@ TOLD: dict[str, tuple[NotificationEvent, Promise]] = {
         _("Deleted outside KVOps in %(environment)s: %(n)s objects of no backup"),
     ),
 }
-"""What people are told of a listing."""
+"""The notifications of a listing, by status."""
 
 
 def _create(
     environment: Environment, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
 ) -> Run:
-    """A listing of the environment's bucket, in a new run. Raises run_driver.AlreadyOpen."""
+    """Create the run of a listing in the caller's transaction. Raises run_driver.AlreadyOpen."""
     return run_driver.create(
         Run.Kind.RECONCILE,
         subject=_subject(environment),
@@ -83,11 +83,11 @@ def _create(
 
 
 start = log.transaction()(_create)
-"""The same in a transaction of its own."""
+"""`_create` in a transaction of its own."""
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
-    """A listing of the environment's bucket, for a schedule, once there is a copy in it."""
+    """A scheduled listing of the environment's bucket; none until the bucket has a backup."""
     begun = Begun()
     if Generation.objects.filter(environment=environment).exists():
         with begun.or_refused():
@@ -96,14 +96,14 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
 
 
 def newest_listing(environment: Environment) -> Run | None:
-    """The newest listing that came to its end; its result says how many objects have each status."""
+    """The newest listing that ended; its result has the number of objects by status."""
     done = Run.objects.filter(kind=Run.Kind.RECONCILE, subject=_subject(environment), state=Run.State.SUCCEEDED)
     return done.order_by("-pk").first()
 
 
 @dataclass(frozen=True)
 class BucketListings:
-    """An environment's bucket: the newest listing that ended, and the one under way."""
+    """The listings of an environment's bucket: the newest that ended, and the one in progress."""
 
     environment: Environment
     listed: Run | None
@@ -117,20 +117,20 @@ class BucketListings:
 
     @property
     def uploads(self) -> int | None:
-        """How many unfinished uploads there are; None when the store does not say, or was never asked."""
+        """The number of unfinished uploads; None if the store cannot list them or was never asked."""
         found = self.listed.result.get("unfinished_uploads") if self.listed else None
         return None if found is None else int(found)
 
     @property
     def wrong(self) -> dict[str, int]:
-        """What a person must look at, by status: objects nobody has explained, counted up to `COUNTED` and one."""
+        """Unexplained objects with a wrong status, by status. Each number is counted up to `COUNTED` plus one."""
         mine = StoredObject.objects.needing_a_look().filter(environment=self.environment)
         counted = {status.value: mine.filter(status=status)[: COUNTED + 1].count() for status in Status}
         return {status: count for status, count in counted.items() if count}
 
 
 def buckets() -> Iterator[BucketListings]:
-    """The bucket of every environment, in the order of clean-up."""
+    """The bucket listings of every environment, in the order of clean-up."""
     for environment in Environment.objects.order_by("order"):
         running = Run.objects.open().filter(kind=Run.Kind.RECONCILE, subject=_subject(environment)).first()
         yield BucketListings(environment, newest_listing(environment), running)
@@ -141,7 +141,7 @@ def _subject(environment: Environment) -> str:
 
 
 def reconcile(lease: Lease) -> Again | None:
-    """Do a step of a listing: a page at a time; when all are listed, settle the difference."""
+    """One step of a listing: a page per transaction. After the last page it settles the difference."""
     environment = lease.run.environment
     if environment is None:
         raise RunError("no_environment", gettext_noop("The environment of this run is gone."))
@@ -159,7 +159,7 @@ def reconcile(lease: Lease) -> Again | None:
 
 
 def _uploads(store: R2Store, environment: Environment) -> list[Upload] | None:
-    """The unfinished uploads under the environment's prefixes; None from a store that cannot tell."""
+    """The unfinished uploads under the environment's prefixes; None if the store cannot list them."""
     try:
         return [upload for root in _roots(environment) for upload in store.uploads(root)]
     except NotOffered:
@@ -167,7 +167,7 @@ def _uploads(store: R2Store, environment: Environment) -> list[Upload] | None:
 
 
 def _roots(environment: Environment) -> list[str]:
-    """What the names of the environment's objects begin with."""
+    """The prefixes of the names of the environment's objects."""
     return [bucket_access.root(environment), bucket_access.investigations_root(environment)]
 
 
@@ -191,7 +191,7 @@ def _page(lease: Lease, store: R2Store) -> None:
 
 
 def _tell(run: Run, environment: Environment, begun: datetime) -> None:
-    """Tell people of what this listing found wrong and the one before did not, once for each status."""
+    """Notify people of wrong objects that are new in this listing, once for each status."""
     for status, (event, title) in TOLD.items():
         new = StoredObject.objects.needing_a_look().filter(environment=environment, status=status, status_at__gte=begun)
         names = list(new.order_by("key").values_list("key", flat=True)[:5])

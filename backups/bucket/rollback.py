@@ -28,14 +28,14 @@ from kvops.wording import english
 logger = logging.getLogger(__name__)
 
 TRIES = 5
-"""How many manifests are read, from the newest on, until one can be understood."""
+"""Manifests. Beginning at the newest, at most this many are read until one is valid."""
 
 _looked: dict[tuple[int, str, str], float] = {}
-"""When this process last looked into each bucket: one that was just started looks before it does anything."""
+"""The time of this process's last look into each bucket. A new process looks before its first step."""
 
 
 def look_for_rollback(environment: Environment) -> DatabaseRollback | None:
-    """Hold the newest manifest in the bucket against the record. A bucket that does not answer says nothing."""
+    """Compare the newest manifest in the bucket with the audit log. A bucket that does not answer proves nothing."""
     try:
         return compare_newest_manifest(environment)
     except StoreError as error:
@@ -46,7 +46,10 @@ def look_for_rollback(environment: Environment) -> DatabaseRollback | None:
 def compare_newest_manifest(
     environment: Environment, keep: Callable[[], None] = lambda: None
 ) -> DatabaseRollback | None:
-    """As `look_for_rollback`; `keep` is called between the pages. Raises StoreError when the bucket cannot be read."""
+    """Compare the newest manifest with the audit log; `keep` is called between the pages.
+
+    Raises StoreError if the bucket cannot be read.
+    """
     with bucket_access.store(environment) as store:
         seen = _newest(store, environment, keep)
         skew.measure(environment, Skew.Service.R2, store.time())
@@ -55,7 +58,7 @@ def compare_newest_manifest(
 
 
 def insist_none(environment: Environment) -> None:
-    """Before a step that changes KV: this is the database that made the copies, and its clock is right.
+    """Before a step that changes KV, check that the database was not rolled back and that its clock is right.
 
     Raises Stopped, RunError and TryLater.
     """
@@ -75,7 +78,7 @@ def _key(environment: Environment) -> tuple[int, str, str]:
 
 
 def _newest(store: R2Store, environment: Environment, keep: Callable[[], None]) -> rollback.Seen | None:
-    """What the newest manifest says that can be understood; None in a bucket without one."""
+    """The content of the newest valid manifest; None if the bucket has none."""
     found = {
         one.key: one for one in (*_listed(store, environment, keep), *_of_backups_in_writing(store, environment, keep))
     }
@@ -90,7 +93,7 @@ def _newest(store: R2Store, environment: Environment, keep: Callable[[], None]) 
 
 
 def _listed(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
-    """The manifests in the bucket, but for those this database has long known, as far as they need not be listed."""
+    """The manifests in the bucket, except those that this database has long known and need not list."""
     settled = bucket_listing.settled(environment.pk, environment.r2_bucket, keep=TRIES)
     mine = [bucket_access.root(environment), bucket_access.investigations_root(environment)]
     for root in prefixes.distinct([*mine, *bucket_listing.roots(environment.pk, environment.r2_bucket)]):
@@ -106,7 +109,7 @@ def _listed(store: R2Store, environment: Environment, keep: Callable[[], None]) 
 
 
 def _of_backups_in_writing(store: R2Store, environment: Environment, keep: Callable[[], None]) -> Iterator[ObjectInfo]:
-    """The manifests of copies that are being written, or were when a run failed, for all this database knows."""
+    """The manifests of backups that this database believes to be in writing, or to have failed."""
     writing = Generation.objects.filter(
         environment=environment, bucket=environment.r2_bucket, status=Generation.Status.WRITING
     )

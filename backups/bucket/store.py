@@ -1,4 +1,4 @@
-"""What a store of objects offers, whatever is behind it: its types and errors. No Django, no models.
+"""The interface of an object store: its types and errors. No Django, no models.
 
 StoreError
 ├── ObjectMissing      there is no such object
@@ -31,7 +31,7 @@ class AccessRefused(StoreError):
 
 
 class Elsewhere(StoreError):
-    """The copy lies in another bucket than the environment has now."""
+    """The backup is not in the environment's current bucket."""
 
 
 class NotOffered(StoreError):
@@ -39,12 +39,12 @@ class NotOffered(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store did not answer, or not now; the outcome is unknown and the call may be repeated."""
+    """The store gave no answer, or refused for now. The outcome is unknown and the call may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What the store says about an object. The ETag is for comparing listings; it is no content hash."""
+    """The store's description of an object. The ETag serves to compare listings; it is no content hash."""
 
     key: str
     size: int
@@ -54,7 +54,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An object whose upload in several parts was begun and neither finished nor given up."""
+    """A multipart upload that was neither completed nor aborted."""
 
     key: str
     upload_id: str
@@ -62,7 +62,7 @@ class Upload:
 
 
 class Page(NamedTuple):
-    """Some of the objects of a listing, in the byte order of their names, and whether there are more."""
+    """One page of a listing, in the byte order of the names, and whether more follow."""
 
     objects: list[ObjectInfo]
     more: bool
@@ -76,7 +76,7 @@ class Store(Protocol):
         """The bucket's name."""
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> ObjectInfo:
-        """Store a new object. The same bytes under the same name are fine, others raise ObjectConflict."""
+        """Store a new object. Repeating it with the same bytes is fine; other bytes raise ObjectConflict."""
 
     def get(self, key: str) -> bytes:
         """The whole object; raises ObjectMissing."""
@@ -85,10 +85,10 @@ class Store(Protocol):
         """The object in chunks of at most 64 KiB; raises ObjectMissing at the first."""
 
     def head(self, key: str) -> ObjectInfo | None:
-        """What the store says about the object, None when there is none."""
+        """The store's description of the object; None if there is none."""
 
     def page(self, prefix: str, *, after: str = "", limit: int = 1000) -> Page:
-        """At most `limit` (1 to 1,000) objects whose names start so, from the first above the name `after`."""
+        """At most `limit` (1 to 1,000) objects whose names begin with the prefix and come after the name `after`."""
 
     def uploads(self, prefix: str) -> list[Upload]:
         """The unfinished uploads under the prefix, at most 1,000; raises NotOffered."""

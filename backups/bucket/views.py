@@ -23,7 +23,7 @@ from kvops.web.paging import listed
 
 PAGE = 50
 UPLOADS = 20
-"""How many unfinished uploads the page names."""
+"""Unfinished uploads; the page names at most this many."""
 ENTRIES = 20
 COLUMNS = (
     "environment", "bucket", "key", "size", "modified_at", "status", "status_at", "seen_at", "generation", "etag",
@@ -34,7 +34,7 @@ COLUMNS = (
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show what is in the buckets, by name, filtered and paged by the address."""
+    """Show the objects of the buckets by name, filtered and paged by the address."""
     return _page(request, NoteForm())
 
 
@@ -55,14 +55,14 @@ def _page(request: HttpRequest, note_form: NoteForm, status: int = 200) -> HttpR
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one object: what the store says of it, what the copies say, and what people said."""
+    """Show one object: the store's description, its backup, and people's notes."""
     return _object(request, _found(pk), NoteForm())
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def table(request: HttpRequest) -> StreamingHttpResponse:
-    """The filtered list as CSV, written while it is read."""
+    """The filtered list as CSV, streamed."""
     return web_files.table_file("csv", "objects", {}, COLUMNS, _rows(ObjectFilter(request.GET).objects()))
 
 
@@ -83,7 +83,7 @@ def _rows(found: QuerySet[StoredObject]) -> Iterator[list[web_files.Cell]]:
 @require_POST
 @permission_required("kvops.acknowledge", raise_exception=True)
 def note(request: HttpRequest, pk: int) -> HttpResponse:
-    """Record what a person says of one object."""
+    """Record a person's note on one object."""
     found, form = _found(pk), NoteForm(request.POST)
     if not form.is_valid():
         return _object(request, found, form, status=422)
@@ -95,7 +95,7 @@ def note(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.acknowledge", raise_exception=True)
 def note_all(request: HttpRequest) -> HttpResponse:
-    """Record what a person says of all objects that the address filters, of one environment."""
+    """Record a person's note on all objects of one environment that match the filter of the address."""
     chosen, form = ObjectFilter(request.GET), NoteForm(request.POST)
     environment = chosen.notable()
     if environment is None or not form.is_valid():
@@ -114,7 +114,7 @@ def _note(request: HttpRequest, found: QuerySet[StoredObject], environment: Envi
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def ask_cloudflare(request: HttpRequest, environment: str) -> HttpResponse:
-    """Ask Cloudflare how the environment's bucket is guarded."""
+    """Ask Cloudflare for the protection of the environment's bucket."""
     found = get_object_or_404(Environment, slug=environment)
     protection = bucket_protection.ask_cloudflare(found)
     if protection.known:
@@ -127,7 +127,7 @@ def ask_cloudflare(request: HttpRequest, environment: str) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def reconcile(request: HttpRequest, environment: str) -> HttpResponse:
-    """List the environment's bucket anew and compare it with the copies."""
+    """List the environment's bucket now and compare it with the backups."""
     found, person = get_object_or_404(Environment, slug=environment), person_of(request)
     with refusals_shown(request, On(found, f"environment:{environment}")):
         run = bucket_reconcile.start(found, actor=person.actor, person=person)

@@ -3,7 +3,7 @@
     null, NULL, no such field     nothing
     number, true, false           its value: 1 = 1.0 = 1e0 = true; whole numbers exactly, others as doubles
     string                        the same text; "1" is not 1, and "2024-01-01" is not "2024-1-1"
-    object, array                 a TEXT column that holds the same JSON, whatever its spacing and order of members
+    object, array                 a TEXT column that holds the same JSON, in any spacing and order of members
     (a BLOB column)               equal to no JSON
 
 Only digests of the forms are passed on: values are never stored.
@@ -17,13 +17,13 @@ from hashlib import sha256
 from kvops.cloudflare import Cell
 
 DIGEST = 32
-"""Hex digits of a digest. A TEXT column that holds JSON has two, one after the other: as text and as JSON."""
+"""Hex digits of a digest. A TEXT column that holds JSON has two digests, one after the other: as text and as JSON."""
 
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
 class ExactNumber(str):
-    """A JSON number by its spelling, told apart from a string."""
+    """A JSON number in its original spelling, distinguishable from a string."""
 
     __slots__ = ()
 
@@ -54,7 +54,7 @@ def canonical_field(value: JSON) -> str | None:
 
 
 def number(lexeme: str) -> str:
-    """One spelling for equal numbers: whole ones of 64 bits exactly, all others as the double they are."""
+    """One spelling for equal numbers: integers of 64 bits exactly, all others as doubles."""
     if _WHOLE.fullmatch(lexeme) and -(2**63) <= int(lexeme) < 2**63:
         return str(int(lexeme))
     double = float(lexeme)
@@ -84,7 +84,7 @@ def cell_digests(kind: str, value: Cell) -> str:
 
 
 def cell_json(kind: str, value: Cell) -> JSON:
-    """The column as a JSON field that equals it. Raises ValueError for what has no JSON, without quoting it."""
+    """The column as an equal JSON field. Raises ValueError, without quoting the value, if it has no JSON form."""
     match kind, value:
         case "n", _:
             return None
@@ -99,7 +99,7 @@ def cell_json(kind: str, value: Cell) -> JSON:
 
 
 def encode(value: JSON) -> str:
-    """The same value is the same text: compact, members sorted, numbers as they are spelled."""
+    """Canonical JSON text, the same for the same value: compact, members sorted, numbers in their original spelling."""
     match value:
         case dict():
             members = (f"{json.dumps(name, ensure_ascii=False)}:{encode(value[name])}" for name in sorted(value))

@@ -1,7 +1,7 @@
 """Dataset files: rows of several datasets as JSON, read one at a time. Pure: no Django, no network.
 
-Either the array that `kv_dump --output` writes (entries with `key` and `value`), or an object of arrays of rows, each
-array under the name of a dataset or of its table. Memory is bounded by the largest single row.
+A file is the array that `kv_dump --output` writes (entries with `key` and `value`), or an object of arrays of rows.
+Each array has the name of a dataset or of its table. Memory is bounded by the largest single row.
 """
 
 import json
@@ -22,14 +22,14 @@ _SPACE = re.compile(r"[ \t\n\r]*+")
 
 
 class BadFile(Exception):
-    """The file cannot be read as a dataset file, or names what no dataset is about; the message says what."""
+    """The file is no valid dataset file, or names an unknown dataset; the message gives the problem."""
 
 
 class DatasetFile:
-    """A file, with the datasets its rows may belong to."""
+    """A file, with the datasets that its rows may belong to."""
 
     def __init__(self, path: Path, datasets: Sequence[Correspondence]) -> None:
-        """Raises BadFile when the file cannot be opened or holds something else than JSON arrays."""
+        """Raises BadFile if the file cannot be opened or does not hold JSON arrays."""
         self._path, self._datasets = path, datasets
         with _opened(path) as file:
             first = _JsonFileReader(file).peek()
@@ -38,7 +38,7 @@ class DatasetFile:
         self._is_array = first == "["
 
     def mentioned(self) -> list[Correspondence]:
-        """The datasets the file has rows or an array for; reads it to the end. Raises BadFile."""
+        """The datasets with rows or an array in the file; reads the file to its end. Raises BadFile."""
         found: dict[str, Correspondence] = {}
 
         def note(dataset: Correspondence) -> None:
@@ -64,7 +64,7 @@ class DatasetFile:
                 yield dataset.key_from_row(f"{heading}[{position}]", value)
 
     def values(self) -> Iterator[tuple[Correspondence, str, dict[str, JSON]]]:
-        """Every row as its key would hold it: whose it is, the name, the value. Raises BadFile."""
+        """Every row as its key would hold it: the dataset, the name and the value. Raises BadFile."""
         if self._is_array:
             for name, data in self._entries():
                 yield self._owner(name), name, self._object(f"the key {name!r}", data)
@@ -95,12 +95,12 @@ class DatasetFile:
             raise BadFile(f"{self._path}: {damage}") from damage
 
     def _elements(self, began: Callable[[str], object]) -> Iterator[tuple[str, int, JSON]]:
-        """Every row as (array, position, value); `began` is called for each array, also an empty one."""
+        """Every row as (array, position, value); `began` is called for each array, even an empty one."""
         try:
             with _opened(self._path) as file:
                 yield from _elements(_JsonFileReader(file), began)
         except (ValueError, RecursionError) as error:
-            # The error's own text may quote a value.
+            # The text of the error may quote a value.
             reason = str(error) if type(error) is ValueError else type(error).__name__
             raise BadFile(f"{self._path} is not an object of arrays: {reason}.") from error
 
@@ -147,7 +147,7 @@ def _elements(reader: "_JsonFileReader", began: Callable[[str], object]) -> Iter
 
 
 class _JsonFileReader:
-    """JSON text from a file, value by value."""
+    """Reads JSON text from a file, value by value."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -156,7 +156,7 @@ class _JsonFileReader:
         self._over = False
 
     def peek(self) -> str:
-        """The next character that is not space, left in place; empty at the end."""
+        """The next character that is not white space, not consumed; empty at the end."""
         while True:
             found = _SPACE.match(self._text, self._at)
             self._at = found.end() if found else self._at
@@ -167,13 +167,13 @@ class _JsonFileReader:
             self._fill(CHUNK)
 
     def expect(self, wanted: str) -> None:
-        """Take this character; raises ValueError."""
+        """Consume this character; raises ValueError if another follows."""
         if self.peek() != wanted:
             raise ValueError(f"{wanted!r} is missing, or the file is cut off")
         self._at += 1
 
     def members(self, opening: str, closing: str) -> Iterator[int]:
-        """Count through the members of an object or array; the caller takes each."""
+        """Count the members of an object or array; the caller consumes each."""
         self.expect(opening)
         position = 0
         while self.peek() != closing:
@@ -184,7 +184,7 @@ class _JsonFileReader:
         self.expect(closing)
 
     def value(self) -> JSON:
-        """Take the next value; raises ValueError."""
+        """Consume the next value; raises ValueError."""
         self.peek()
         while True:
             value: JSON
@@ -194,7 +194,7 @@ class _JsonFileReader:
                 if self._over:
                     raise
             else:
-                # A number at the very end may go on in what was not read yet.
+                # A number at the end of the text read so far may continue in the next chunk.
                 if end < len(self._text) or self._over:
                     self._at = end
                     return value

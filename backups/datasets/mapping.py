@@ -18,12 +18,12 @@ _IDENTIFIER = re.compile(r'[^"\x00-\x1f]{1,200}')
 
 
 class BadDataset(ValueError):
-    """The definition of a dataset cannot be used; the message says what to correct."""
+    """The definition of a dataset cannot be used; the message gives the correction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with one key, before the sides are compared."""
+    """A problem of one key, found before the two sides are compared."""
 
     name: str
     kind: str
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class DatasetKey:
-    """A key as the copy has it. `digests` is None when its value is no JSON object, `name` when it cannot be made."""
+    """A key in the backup. `digests` is None if its value is no JSON object, `name` is None if no name can be made."""
 
     name: str | None
     digests: dict[str, str] | None
@@ -43,7 +43,8 @@ class DatasetKey:
 class DatasetRow:
     """A row of D1, about `size` characters long.
 
-    `name` is None when the column `nameless` has no value that a name can hold; `head` is what stands before it.
+    `name` is None if the value of the column `nameless` cannot be part of a name. `head` is then the beginning of the
+    name.
     """
 
     key: list[tuple[str, Cell]]
@@ -56,7 +57,10 @@ class DatasetRow:
 
 @dataclass(frozen=True, slots=True)
 class Correspondence:
-    """One row of `table` is one key, named by the template `key` over its columns; `fields` is JSON field -> column."""
+    """A rule: each row of `table` is one key, named by the template `key` over its columns.
+
+    `fields` maps a JSON field to its column.
+    """
 
     name: str
     prefix: str
@@ -68,7 +72,7 @@ class Correspondence:
 
     @classmethod
     def of(cls, definition: Mapping[str, object]) -> Self:
-        """Read a definition (see `datasets.definition`); raises BadDataset."""
+        """Parse a definition (see `datasets.registry.definition`); raises BadDataset."""
         name, prefix, table, key, only = (
             _text(definition, member) for member in ("name", "prefix", "table", "key", "only_in_d1")
         )
@@ -95,18 +99,18 @@ class Correspondence:
 
     @property
     def key_columns(self) -> list[str]:
-        """The columns of the name, in its order, each once."""
+        """The columns of the name in their order, each once."""
         return list(dict.fromkeys(column for _, column in self.pieces if column is not None))
 
     @property
     def columns(self) -> list[str]:
-        """Every column that is read, those of the name first."""
+        """All columns of the queries, those of the name first."""
         return list(dict.fromkeys([*self.key_columns, *self.fields.values()]))
 
-    # The copy
+    # The backup
 
     def key_from_bytes(self, name: str, data: bytes) -> DatasetKey:
-        """A key and its value, as they are in KV or in a copy of it."""
+        """A key and its value, as bytes from KV or from a backup."""
         try:
             return self.key_from_json(name, DECODER.decode(data.decode()))
         except (ValueError, RecursionError):
@@ -127,7 +131,7 @@ class Correspondence:
         return DatasetKey(name, digests, tuple(findings))
 
     def key_from_row(self, place: str, value: JSON) -> DatasetKey:
-        """A row of a dataset file; `place` says where it stands, for one whose name cannot be made."""
+        """A row of a dataset file; `place` is its position in the file, for a row without a name."""
         if not isinstance(value, dict):
             return DatasetKey(None, None, (Finding(place, NOT_AN_OBJECT),))
         try:
@@ -140,7 +144,7 @@ class Correspondence:
             return DatasetKey(name, None, (Finding(name, NOT_AN_OBJECT),))
 
     def row_name(self, value: Mapping[str, JSON]) -> str:
-        """The name of a row of a dataset file; raises KeyError with the member that is missing."""
+        """The key name of a row of a dataset file; raises KeyError with the missing member."""
         parts = {}
         for column, member in self._members_of_key().items():
             content = value.get(member)
@@ -152,26 +156,26 @@ class Correspondence:
         return "".join(literal + (parts[column] if column else "") for literal, column in self.pieces)
 
     def row_value(self, value: Mapping[str, JSON]) -> dict[str, JSON]:
-        """What a key of that name holds of a row: all but the parts of the name that are no field."""
+        """The value of the key that corresponds to a row: all members but the parts of the name that are no field."""
         only_in_name = set(self._members_of_key().values()) - self.fields.keys()
         return {member: content for member, content in value.items() if member not in only_in_name}
 
     def _members_of_key(self) -> dict[str, str]:
-        """The columns of the name, and what each is called in a row of a dataset file."""
+        """The columns of the name, each with its member in a row of a dataset file."""
         json_field = {column: member for member, column in self.fields.items()}
         return {column: json_field.get(column, column) for column in self.key_columns}
 
     # D1
 
     def count_sql(self) -> str:
-        """The statement that counts the rows of the table, as `n`."""
-        return f'SELECT count(*) AS n FROM "{self.table}" AS t'  # noqa: S608  (the name was looked at)
+        """The statement that counts the rows of the table as `n`."""
+        return f'SELECT count(*) AS n FROM "{self.table}" AS t'  # noqa: S608  (the name was checked)
 
     def page_sql(self, after: Sequence[tuple[str, Cell]], limit: int) -> tuple[str, list[str]]:
-        """The statement, and its parameters, for rows in the order of their key from `after` on, that key included.
+        """The statement, with its parameters, for rows in the order of their key, beginning with the key `after`.
 
-        Every integer comes as text, because D1's JSON loses digits above 2^53. Names are qualified: SQLite takes
-        a bare "name" that is no column for a string.
+        Every integer is selected as text, because D1's JSON loses digits above 2^53. Names are qualified, because
+        SQLite takes a bare "name" for a string if no such column exists.
         """
         keys = [_column(column) for column in self.key_columns]
         params: list[str] = []
@@ -183,7 +187,7 @@ class Correspondence:
         return f"{self._select()} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT {limit:d}", params
 
     def keyless_sql(self, limit: int) -> str:
-        """The statement for rows with a NULL in their key, which no order by key can page through."""
+        """The statement for rows with a NULL in their key: paging by key cannot reach them."""
         where = " OR ".join(f"{_column(column)} IS NULL" for column in self.key_columns)
         return f"{self._select()} WHERE {where} LIMIT {limit:d}"
 
@@ -197,7 +201,7 @@ class Correspondence:
         return f'SELECT {kinds} AS kinds, {", ".join(cells)} FROM "{self.table}" AS t'  # noqa: S608
 
     def read_row(self, cells: Mapping[str, Cell]) -> DatasetRow:
-        """A row of these statements."""
+        """A result row of these statements as a DatasetRow."""
         found = self.read_cells(cells)
         head, nameless = "", ""
         for literal, column in self.pieces:
@@ -216,7 +220,7 @@ class Correspondence:
         return DatasetRow(key, size, None if nameless else head, head, nameless, digests)
 
     def read_cells(self, cells: Mapping[str, Cell]) -> dict[str, tuple[str, Cell]]:
-        """The columns of a row of these statements, each with the first letter of its type."""
+        """The columns of a result row, each with the first letter of its type."""
         kinds = str(cells["kinds"])
         return {column: (kinds[index], cells[f"c{index}"]) for index, column in enumerate(self.columns)}
 
@@ -232,7 +236,10 @@ def _name_part(kind: str, value: Cell) -> str | None:
 
 
 def _literal(kind: str, value: Cell, params: list[str]) -> str:
-    """The cell as SQL of its own type: a parameter is text, and text is above every number in an untyped column."""
+    """The cell as SQL of its own type.
+
+    A parameter would be text, and in an untyped column text sorts above every number.
+    """
     match kind, value:
         case "i", str():
             return str(int(value))
@@ -259,7 +266,7 @@ def _text(definition: Mapping[str, object], member: str) -> str:
 
 
 def _pieces(name: str, template: str) -> list[tuple[str, str | None]]:
-    """The template as literals, each followed by a column or nothing."""
+    """The template as literals, each followed by a column or None."""
     try:
         parsed = list(Formatter().parse(template))
     except ValueError as error:

@@ -12,14 +12,14 @@ from kvops.runs.outcomes import RunError
 FIRST_ROWS = 500
 MOST_ROWS = 5_000
 PAGE_BYTES = 4 * 1024 * 1024
-"""Rows asked for at once grow up to here. D1 refuses answers of 50 MB, and a page is held in memory."""
+"""Bytes; the size of a page grows up to this. D1 refuses answers of 50 MB, and a page is held in memory."""
 
 FEWEST_ROWS = 2
 STATEMENT_FAILED = 7500
 
 
 class Keyed(Protocol):
-    """A row as whoever asks wants it: with its key, and about how many characters long it is."""
+    """A row with its key and its approximate size, in the caller's type."""
 
     @property
     def key(self) -> Sequence[tuple[str, Cell]]:
@@ -27,15 +27,15 @@ class Keyed(Protocol):
 
     @property
     def size(self) -> int:
-        """Characters, about."""
+        """The approximate number of characters."""
 
 
 type Query[R] = Callable[[str, Sequence[str]], list[R]]
-"""Sends a statement with its parameters."""
+"""A function that sends a statement with its parameters."""
 
 
 class TablePlace(Protocol):
-    """How far a table was read: the last key as JSON, and how many rows may be asked for."""
+    """The position in a table: the last key as JSON, and the number of rows to ask for."""
 
     after: str
     limit: int
@@ -44,7 +44,7 @@ class TablePlace(Protocol):
 
 @dataclass(slots=True)
 class Beginning:
-    """The place in front of the first row."""
+    """The position before the first row."""
 
     after: str = ""
     limit: int = 0
@@ -52,10 +52,10 @@ class Beginning:
 
 
 def next_rows[R: Keyed](rule: Correspondence, place: TablePlace, query: Query[R]) -> tuple[list[R], bool]:
-    """The next rows, and whether they were the last; `place` moves on. None at all may come before the last.
+    """The next rows, and whether the table ends with them; `place` moves on. An earlier page may be empty too.
 
-    A full page leaves its last key for the next one, so no row of equal key is passed over. Raises RunError and
-    CloudflareError.
+    The next page begins again with the last key of a full page, so no row with an equal key is skipped. Raises RunError
+    and CloudflareError.
     """
     most = place.most or MOST_ROWS
     limit = min(place.limit or FIRST_ROWS, most)
@@ -65,7 +65,7 @@ def next_rows[R: Keyed](rule: Correspondence, place: TablePlace, query: Query[R]
     except ApiError as error:
         if limit <= FEWEST_ROWS or not (isinstance(error, TooLarge) or STATEMENT_FAILED in error.codes):
             raise
-        # Too much for one answer, or for D1's 30 seconds: ask for less, from here on.
+        # The answer was too large, or took longer than D1's 30 seconds: ask for fewer rows in all further pages.
         place.limit = place.most = max(FEWEST_ROWS, limit // 4)
         return [], False
     if len(rows) < limit:

@@ -15,7 +15,7 @@ class NoDatabase(Exception):
 
 
 def definition(dataset: Dataset) -> dict[str, JSON]:
-    """All that decides what a check of this dataset means; the same in every environment."""
+    """Every part of the dataset that affects the meaning of a check; the same in every environment."""
     return {
         "name": dataset.name,
         "binding": dataset.binding,
@@ -35,17 +35,17 @@ def definition_digest(dataset: Dataset) -> str:
 
 
 def correspondence(dataset: Dataset) -> Correspondence:
-    """The rule itself; raises correspondence.BadDataset when the definition cannot be used."""
+    """The dataset's rule; raises mapping.BadDataset if the definition cannot be used."""
     return Correspondence.of(definition(dataset))
 
 
 def of_database(binding: str) -> list[Correspondence]:
-    """The rules of every dataset in a D1 database; raises correspondence.BadDataset."""
+    """The rules of all datasets in a D1 database; raises mapping.BadDataset."""
     return [correspondence(dataset) for dataset in Dataset.objects.filter(database=binding).order_by("name")]
 
 
 def dataset_for(binding: str, prefix: str) -> Dataset | None:
-    """The dataset with the longest prefix that `prefix` is, or lies under."""
+    """The dataset with the longest prefix that equals `prefix` or contains it."""
     covering = [found for found in Dataset.objects.filter(binding=binding) if prefix.startswith(found.prefix)]
     return max(covering, key=lambda found: len(found.prefix), default=None)
 
