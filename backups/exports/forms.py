@@ -5,6 +5,6 @@ from django.utils.translation import gettext_lazy as _
 
 
 class PlaceForm(forms.Form):
-    """Where a plain file is kept encrypted."""
+    """The place where a plain file is kept encrypted."""
 
     kept_at = forms.CharField(label=_("Kept encrypted at"), max_length=300)

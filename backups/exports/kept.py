@@ -10,11 +10,11 @@ from kvops.refusals import Refused
 
 
 class AlreadyKept(Refused):
-    """Somebody else recorded the place first."""
+    """Another person recorded the place first."""
 
 
 def record_place(dump: PlainDump, *, place: str, by: Person) -> None:
-    """Record where the file is kept encrypted; what is recorded stays. Raises AlreadyKept."""
+    """Record the encrypted place of the file; an existing record stays. Raises AlreadyKept."""
     actor = by.actor
     with log.transaction():
         waiting = PlainDump.objects.filter(pk=dump.pk, kept_at="")

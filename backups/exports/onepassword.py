@@ -16,13 +16,13 @@ from kvops.wording import say
 
 
 class NotKept(Exception):
-    """The copy is not kept there; one sentence."""
+    """The backup is not kept in 1Password; the message is one sentence."""
 
 
 def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
-    """Put the one object of a verified, encrypted copy into a vault and read it back; its title there.
+    """Put the one object of a verified, encrypted backup into a vault, read it back, and return its title.
 
-    What is there already stays as it is. Raises NotKept and StoreError.
+    An existing Document stays unchanged. Raises NotKept and StoreError.
     """
     if generation.status != Generation.Status.VERIFIED or not generation.encrypted:
         raise NotKept(_("Only a verified, encrypted backup is kept in 1Password."))

@@ -12,13 +12,13 @@ from backups.bucket.store import ObjectConflict, ObjectInfo, ObjectMissing, Stor
 from kvops.connections import onepassword
 
 LIMIT = 4 * 1024 * 1024
-"""Bytes of a Document, at most; 1Password's own limit is higher, and not what this place is for."""
+"""Bytes of a Document, at most. 1Password's own limit is higher, but this store is for small backups."""
 
 _TAG = "kvops"
 
 
 class DocumentStore:
-    """A vault. `notes` go with each Document that is put: what to do with it."""
+    """A vault. `notes` are stored with each Document: the steps to restore it."""
 
     def __init__(self, vault: str, notes: str = "") -> None:
         self.bucket = vault
@@ -67,7 +67,7 @@ class DocumentStore:
         return self._ask(read)
 
     def head(self, key: str) -> ObjectInfo | None:
-        """What is known of the Document; see Store. Its ETag is the SHA-256 it was put with."""
+        """The description of the Document; see Store. Its ETag is the SHA-256 at its put."""
 
         async def look(client: Any) -> ObjectInfo | None:
             one = await self._one(client, key)
@@ -76,7 +76,7 @@ class DocumentStore:
         return self._ask(look)
 
     async def _one(self, client: Any, key: str) -> Any:
-        """Our Document of this title, None when there is none."""
+        """The Document of KVOps with this title; None if there is none."""
         found = await client.items.list(await self._vault(client))
         return next((one for one in found if one.title == key and _TAG in one.tags), None)
 

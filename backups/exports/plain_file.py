@@ -18,7 +18,7 @@ from kvops.refusals import Refused
 
 
 def insist_free(path: Path) -> None:
-    """Raise PathRefused where a file cannot be written."""
+    """Raise PathRefused if a file cannot be written at this path."""
     if os.path.lexists(path):
         raise PathRefused(f"{path} is there already. Choose another name, or move it away.")
     if not path.parent.is_dir():
@@ -58,7 +58,7 @@ def publish(namespace: Namespace, prefixes: Sequence[str], files: Iterable["Plai
 
 
 class PlainFile:
-    """A file being written beside its final place; it goes away unless it was published."""
+    """A file in writing beside its final place; it is removed unless it was published."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,7 +76,7 @@ class PlainFile:
 
     @property
     def sha256(self) -> str:
-        """The digest of what was written so far, in hex."""
+        """The digest of the bytes written so far, in hex."""
         return self._hash.hexdigest()
 
     def add(self, entry: KvEntry) -> None:
@@ -91,22 +91,22 @@ class PlainFile:
         self._hash.update(data)
 
     def finish(self) -> None:
-        """Write the end, and make it last."""
+        """Write the end and sync the file to disk."""
         self._write(b"\n]\n" if self.keys else b"[\n]\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def publish(self) -> None:
-        """Give the file its name. Raises PathRefused."""
+        """Give the file its final name. Raises PathRefused."""
         insist_free(self.path)
         Path(self._file.name).rename(self.path)
         self.published = True
 
     def withdraw(self) -> None:
-        """Take the name away again."""
+        """Remove the final name again."""
         if self.published:
             self.path.unlink()
 
 
 class PathRefused(Refused):
-    """No file is written there: there is one already, or no directory."""
+    """No file can be written there: one exists already, or the directory is missing."""

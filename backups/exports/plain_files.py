@@ -30,7 +30,7 @@ from kvops.refusals import Refused
 
 @dataclass(frozen=True)
 class Plan:
-    """What a dump would take: keys found, and requests in all."""
+    """The size of a dump in advance: the number of keys and of all requests."""
 
     keys: int
     calls: int
@@ -38,7 +38,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class WrittenDump:
-    """A file that was written; `bytes` are those of the values. `api_only` holds what wrangler refuses."""
+    """A file that was written; `bytes` counts its values. `api_only` is the file of entries that wrangler refuses."""
 
     keys: int
     bytes: int
@@ -52,7 +52,7 @@ class WrittenDump:
 
 
 def plan_dump(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -> Plan:
-    """Count the keys under the prefixes and the requests that copying them takes, to a plain file or not.
+    """Count the keys under the prefixes and the requests for a dump of them, to a plain file or to the bucket.
 
     Raises BackupRefused.
     """
@@ -69,9 +69,9 @@ def plan_dump(namespace: Namespace, *, prefixes: Collection[str], plain: bool) -
 def write(
     namespace: Namespace, *, prefixes: Collection[str], path: Path, actor: log.Actor, progress: Callable[[str], None]
 ) -> WrittenDump:
-    """Write all keys under the prefixes to a new file, whole or not at all, readable by its owner only.
+    """Write all keys under the prefixes to a new file, all or nothing, readable by its owner only.
 
-    Raises BackupRefused when a key needs encryption, PathRefused, archive.BadEntry, CloudflareError and OSError.
+    Raises BackupRefused if a key needs encryption, PathRefused, archive.BadEntry, CloudflareError and OSError.
     """
     prefixes = distinct(prefixes)
     sibling = path.with_name(f"{path.name.removesuffix('.json')}.api-only.json")
@@ -107,7 +107,7 @@ def write(
 def record_refusal_of_dump(
     namespace: Namespace, prefixes: Collection[str], refusal: Refused, *, actor: log.Actor
 ) -> None:
-    """Record that a dump was refused; for the caller that was told so."""
+    """Record the refusal of a dump; the caller reports it."""
     log.refusal(
         Action.DUMP_REFUSED,
         actor=actor,
@@ -123,7 +123,7 @@ def _reader(namespace: Namespace) -> KvReader:
 def _list(
     namespace: Namespace, prefixes: Sequence[str], reader: KvReader, names: "_Names", *, plain: bool
 ) -> list[Family]:
-    """Fill `names`; the families they belong to. Raises BackupRefused."""
+    """Fill `names` and return the families of the names. Raises BackupRefused."""
     families = Families.of(namespace.binding)
     for restarts in range(MAX_RESTARTS + 1):
         names.clear()
@@ -178,7 +178,7 @@ def _how_to_read(namespace: Namespace, families: Collection[Family], reader: KvR
 
 
 class _Names:
-    """The listed names in a file that nobody else can open. Raises CursorRefused where their order breaks."""
+    """The listed names in a file that no other process can open. Raises CursorRefused if they are out of order."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115  (closed by __exit__)

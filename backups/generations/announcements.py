@@ -13,7 +13,7 @@ Purpose = Generation.Purpose
 
 
 def made(generation: Generation) -> None:
-    """A copy nobody waits for on a page of its own is complete; any copy lacks what vanished meanwhile."""
+    """Notify of keys that vanished during any backup, and of a complete backup that no page waits for."""
     if generation.status == Generation.Status.PARTIAL:
         why = say(_("%(n)s keys vanished while the backup was made. Make another backup."), n=generation.vanished)
         _tell(generation, NotificationEvent.GENERATION_FAILED, _("Backup left partial: %(what)s"), why)
@@ -22,7 +22,7 @@ def made(generation: Generation) -> None:
 
 
 def damaged(generation: Generation) -> None:
-    """A read-back found a copy to be another than what KV returned."""
+    """Notify of a damaged backup: verification found an entry that differs from KV's answer."""
     _tell(
         generation, NotificationEvent.GENERATION_DAMAGED, _("Backup damaged: %(what)s"), translated(generation.problem)
     )

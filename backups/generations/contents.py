@@ -18,16 +18,16 @@ from kvops.models import Category, Key, Namespace, ScanCount
 from kvops.prefixes import distinct
 
 CAP = 10_000
-"""Keys under a prefix are counted up to here; those of a whole family were counted by the scan."""
+"""Keys. A page counts the keys under a prefix up to this many; for a whole family the scan has the number."""
 
 SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Covered:
-    """Keys of one family under some prefixes; `more` when there are more than were counted.
+    """Keys of one family under some prefixes; `more` if there are more than were counted.
 
-    `secret` ones are only copied encrypted.
+    `secret` keys are backed up encrypted only.
     """
 
     name: str
@@ -38,19 +38,19 @@ class Covered:
 
 
 def stale_before() -> datetime:
-    """A copy that was read back before this moment counts as out of date."""
+    """The moment before which a verification counts as out of date."""
     return clock.now() - timedelta(seconds=timing.VERIFIED_FRESH)
 
 
 def newest(found: GenerationQuerySet) -> list[Generation]:
-    """The newest of each set of prefixes, newest first."""
+    """The newest backup of each set of prefixes, newest first."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
     newest = found.order_by(*kind, "-pk").distinct(*kind).values("pk")
     return list(Generation.objects.filter(pk__in=newest).order_by("-pk"))
 
 
 def coverage(namespace: Namespace, prefixes: Collection[str]) -> list[Covered]:
-    """What of the inventory is under the prefixes, family by family. Raises scope.BackupRefused."""
+    """The keys of the inventory under the prefixes, by family. Raises scope.BackupRefused."""
     wanted = distinct(prefixes)
     rows = (_covered(namespace, wanted, row) for row in key_families.keys_by_family(namespace))
     return [row for row in rows if row and row.keys]
@@ -70,7 +70,7 @@ def _covered(namespace: Namespace, prefixes: Sequence[str], row: ScanCount) -> C
 
 
 def holding(namespace: Namespace, name: str) -> list[tuple[Generation, GenerationEntry]]:
-    """The newest copies of a namespace that hold a value of the key, each with its entry."""
+    """The newest backups of a namespace with a value of the key, each with its entry."""
     kept = GenerationEntry.objects.filter(
         name=name, outcome=GenerationEntry.Outcome.KEPT, generation__namespace=namespace
     ).exclude(
@@ -82,12 +82,12 @@ def holding(namespace: Namespace, name: str) -> list[tuple[Generation, Generatio
 
 
 def relying_on(generation: Generation) -> Sequence[CleanupStage]:
-    """The clean-up stages whose deletion this copy makes safe, newest first."""
+    """The clean-up stages whose deletion relies on this backup, newest first."""
     stages = CleanupStage.objects.filter(generation=generation).select_related("request", "environment")
     return list(stages.order_by("-pk")[:SHOWN])
 
 
 def restored_from(generation: Generation) -> Sequence[Restore]:
-    """The restores and undos that take keys out of this copy, newest first."""
+    """The restores and undos that read keys from this backup, newest first."""
     found = generation.restores.naming().select_related("environment", "namespace")
     return list(found.order_by("-pk")[:SHOWN])

@@ -20,13 +20,13 @@ from kvops.inventory import families as key_families
 from kvops.models import Category, Environment, Family, Namespace
 
 ORDER = (Category.LEGACY, Category.SETTINGS, Category.CACHE)
-"""In which families are shown."""
+"""The order of the families on pages."""
 
 Purpose = Generation.Purpose
 
 
 class Light(TextChoices):
-    """Whether a verified copy of a family was made in time."""
+    """Whether the newest verified backup of a family was made in time."""
 
     ON_TIME = "on_time", _("on time")
     LATE = "late", _("late")
@@ -36,15 +36,15 @@ class Light(TextChoices):
 
     @property
     def alarming(self) -> bool:
-        """Whether a person must look at it now."""
+        """Whether the state needs a person's attention."""
         return self in {Light.OVERDUE, Light.NEVER}
 
 
 @dataclass(frozen=True)
 class NewestBackup:
-    """The newest verified copy of a family in one namespace, if there is one.
+    """The newest verified backup of a family in one namespace, if there is one.
 
-    `since` is the moment the oldest verified copy takes one back to; `short` when that is less than 14 days.
+    `since` is the moment of the oldest verified backup. `short` if less than 14 days can be restored.
     """
 
     namespace: Namespace
@@ -57,14 +57,14 @@ class NewestBackup:
 
 @dataclass(frozen=True)
 class Coverage:
-    """A family and its copies, environment after environment."""
+    """A family and its backups, by environment."""
 
     family: Family
     backups: Sequence[NewestBackup]
 
 
 def of_all() -> list[Coverage]:
-    """For each family but caches that were never copied, how it is protected in each environment."""
+    """The coverage of each family in each environment; caches without any backup are left out."""
     namespaces = list(Namespace.objects.select_related("environment").order_by("environment__order", "binding"))
     verified, now = _verified(), clock.now()
     keys = _keys()
@@ -81,7 +81,7 @@ def of_all() -> list[Coverage]:
 
 
 def in_environment(environment: Environment) -> list[tuple[Family, NewestBackup]]:
-    """The same for one environment."""
+    """The coverage of each family in one environment."""
     return [
         (row.family, backup)
         for row in of_all()
@@ -92,14 +92,14 @@ def in_environment(environment: Environment) -> list[tuple[Family, NewestBackup]
 
 @dataclass(frozen=True)
 class _Verified:
-    """The newest of the verified copies of the same, and since when there are any."""
+    """The newest verified backup of a set of prefixes, and the moment of the oldest."""
 
     newest: Generation
     since: datetime
 
 
 def _verified() -> list[_Verified]:
-    """Newest first: one query finds which copies, another reads them."""
+    """Newest first, in two queries: one selects the backups, the other reads them."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
     lasting = Generation.objects.of_kv().verified().here().exclude(purpose=Purpose.INVESTIGATION)
     found = lasting.values(*kind).annotate(newest=Max("pk"), since=Min("started_at"))
@@ -109,7 +109,7 @@ def _verified() -> list[_Verified]:
 
 
 def _keys() -> Mapping[tuple[int, int], bool]:
-    """Whether a family had keys in a namespace at its newest scan; nothing is said before the first."""
+    """Whether a family had keys in a namespace at the newest scan; no entry before the first scan."""
     return {
         (holding.namespace.pk, row.family.pk): holding.keys > 0
         for row in key_families.in_environments()
@@ -138,7 +138,7 @@ def _newest_backup(
 
 
 def _light(family: Family, newest: Generation | None, now: datetime, *, has_keys: bool) -> Light:
-    """A family that has no keys needs no further copy, and one without an interval expects none."""
+    """The state of a family. A family without keys or without an interval expects no backup."""
     if not family.interval_hours or not has_keys:
         return Light.UNEXPECTED
     if newest is None:
@@ -151,6 +151,6 @@ def _light(family: Family, newest: Generation | None, now: datetime, *, has_keys
 
 def _covers(generation: Generation, family: Family) -> bool:
     if generation.purpose == Purpose.RESTORE:
-        return False  # only what a restore was to overwrite
+        return False  # a safety backup of a restore does not cover the family
     under = any(family.pattern.startswith(prefix) for prefix in generation.prefixes)
     return under and (generation.purpose == Purpose.ROUTINE or str(family) in generation.patterns)

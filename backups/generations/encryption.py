@@ -34,7 +34,7 @@ from kvops.runs.outcomes import RunError
 from kvops.wording import english
 
 LEAST = 32
-"""Characters of a key of digests, at least: a short one is found by trying."""
+"""Characters; the least length of a key of digests, because a short key is found by trying."""
 
 CODE = "encryption"
 
@@ -47,17 +47,17 @@ HOW = _(
 
 
 def possible() -> bool:
-    """Whether there is anybody to encrypt to."""
+    """Whether recipients for encryption are set."""
     return bool(settings.AGE_RECIPIENTS)
 
 
 def needed(family: Family | None) -> bool:
-    """Whether keys of the family, or of none, are only ever copied encrypted."""
+    """Whether keys of the family, or unclassified keys for None, are backed up encrypted only."""
     return family is None or family.encrypt or Category(family.category).sensitive
 
 
 def seal(needs: bool) -> dict[str, object]:
-    """What a copy in writing is encrypted with, as fields of it. Raises RunError when something for it is missing."""
+    """The fields of a backup in writing that describe its encryption. Raises RunError if a setting is missing."""
     if not needs:
         return {"recipients": [], "digest_key": ""}
     if not possible():
@@ -66,7 +66,7 @@ def seal(needs: bool) -> dict[str, object]:
 
 
 def digest_key(generation: Generation | None) -> bytes | None:
-    """The key of the digests of a copy, None for one that is not encrypted. Raises RunError when it is not here."""
+    """The key of a backup's digests; None if it is not encrypted. Raises RunError if this process lacks the key."""
     if generation is None or not generation.encrypted:
         return None
     for key in _digest_keys():
@@ -80,9 +80,9 @@ def digest_key(generation: Generation | None) -> bytes | None:
 
 
 def opener(generation: Generation) -> Opener:
-    """What turns the chunks of a data object into those of its text. Raises RunError when no identity opens the copy.
+    """The function that turns the chunks of a data object into chunks of its text.
 
-    That says nothing of the copy: it stays what it is.
+    Raises RunError if no identity opens the backup. That proves nothing about the backup, so its status stays.
     """
     if not generation.encrypted:
         return iter

@@ -13,7 +13,7 @@ from kvops.runs.outcomes import RunError
 
 
 class Marks:
-    """The digests of a copy's entries; asked for in the order of the entries, each part is read once."""
+    """The stored digests of a backup's entries. If asked for in the order of the entries, each part is read once."""
 
     def __init__(self, generation: Generation, store: Store) -> None:
         self._parts = list(generation.parts.order_by("first_index"))
@@ -22,7 +22,7 @@ class Marks:
         self._lines: dict[bytes, EntryDigests] = {}
 
     def of(self, index: int, digest: bytes) -> EntryDigests:
-        """The digests of the entry at this index. Raises RunError when they are not beside the copy, and StoreError."""
+        """The digests of the entry at this index. Raises StoreError, and RunError if the bucket does not hold them."""
         part = next((part for part in self._parts if part.first_index <= index <= part.last_index), None)
         if part is None:
             raise RunError("backup_damaged", "The backup has no part with this entry. Verify the backup again.")

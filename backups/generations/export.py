@@ -41,24 +41,24 @@ from kvops.runs.outcomes import Again, Done, RunError, Stopped, TryLater
 from kvops.wording import english
 
 NAMES = 1_000
-"""How many frozen names are fetched at a time."""
+"""Frozen names per query."""
 
 Outcome = GenerationEntry.Outcome
 Status = Generation.Status
 type Found = tuple[int, Outcome, bytes | None, int | None]
-"""What became of one name: its index, the outcome, the digest and the size of its value."""
+"""The result for one name: its index, the outcome, and the digest and the size of its value."""
 
 
 class Export(Freezing):
-    """One step's work on a generation."""
+    """The work of one step on a backup."""
 
     _ahead: Iterator[tuple[Name, KvEntry | None]] | None = None
     _over: Sequence[tuple[Name, KvEntry]] = ()
-    """What was read last and did not fit into its part."""
+    """Entries that were read last and did not fit into their part."""
     _part_end = 0
 
     def step(self) -> Again | None:
-        """Work until the step is over or the generation is finished."""
+        """Work until the step is over or the backup is finished."""
         phases = {"list": self.list_names, "sample": self.sample, "parts": self.part, "close": self.close}
         try:
             with bucket_access.errors_for_a_run():
@@ -73,18 +73,18 @@ class Export(Freezing):
         return None
 
     def _keep_what_was_read(self) -> None:
-        """At the end of a step: a part of what was read ahead, so that no call was in vain."""
+        """At the end of a step, store the entries read ahead as a part, so that no request is wasted."""
         if self._ahead is not None and self.lease.run.cursor["phase"] == "parts":
             self.reader.dry_up()
             self.part()
 
     @cached_property
     def _key(self) -> bytes | None:
-        """The key of the digests, once it is known whether the copy is encrypted."""
+        """The key of the digests, once the encryption of the backup is decided."""
         return encryption.digest_key(self.generation)
 
     def part(self) -> None:
-        """Read, store and commit one part; when none is left the manifest comes next."""
+        """Read, store and commit one part; after the last part comes the manifest."""
         at = self.lease.run.cursor
         if at["next"] >= (self.lease.run.total or 0) and at["number"] > 1:
             self._begin_to_close()
@@ -100,7 +100,7 @@ class Export(Freezing):
             raise limited
 
     def _read(self, first: int, writer: archive.PartWriter) -> tuple[list[Found], RateLimited | None]:
-        """As many entries as fit into a part, and the request limit if it was what ended it."""
+        """Entries up to the size of a part, and the request limit if it ended the part."""
         found: list[Found] = []
         until = time.monotonic() + timing.PART
         self._part_end = first + archive.MAX_KEYS
@@ -116,7 +116,7 @@ class Export(Freezing):
                 if len(found) == archive.MAX_KEYS or time.monotonic() > until:
                     break
         except RateLimited as limited:
-            if found:  # kept, so that a small budget still gets everything done
+            if found:  # commit these entries, so that a small request budget still makes progress
                 return found, limited
             raise
         except archive.BadEntry as bad:
@@ -124,18 +124,18 @@ class Export(Freezing):
         return found, None
 
     def _entries(self, first: int) -> Iterator[tuple[Name, KvEntry | None]]:
-        """The entries from an index on, which go on being read while a part is stored and committed."""
+        """The entries from an index on. Reading continues while a part is stored and committed."""
         if self._ahead is None:
             self._ahead = self._from(first)
         over, self._over = self._over, ()
-        return chain(iter(over), self._ahead)  # an iterator lets go of its list
+        return chain(iter(over), self._ahead)  # an iterator releases its list
 
     def _from(self, first: int) -> Iterator[tuple[Name, KvEntry | None]]:
-        """Everything from an index on."""
+        """All entries from an index on."""
         return self.reader.values(self.namespace_id, self._names(first), self.generation.read)
 
     def _names(self, first: int) -> Iterator[Name]:
-        """The frozen names from an index on, a page at a time; none beyond the part when the step is to end with it."""
+        """The frozen names from an index on, page by page. If the step ends with this part, no further page is read."""
         entries = self.generation.entries.order_by("index").values_list("index", "name", "expiration")
         while page := entries.filter(index__gte=first)[:NAMES]:
             for row in page:
@@ -145,7 +145,7 @@ class Export(Freezing):
             first += NAMES
 
     def _store(self, at: dict[str, Any], writer: archive.PartWriter) -> list[archive.Part]:
-        """Put the part's objects; the module says what happens when a name is taken."""
+        """Put the part's objects; the module's docstring describes the case of a name already in use."""
         objects = writer.finish(self.generation.stem, at["number"], self.generation.recipients)
         self._written.clear()
         attempt = at["attempt"]
@@ -196,9 +196,10 @@ class Export(Freezing):
             pass
 
     def close(self) -> None:
-        """Store the recovery steps and the manifest, and finish the generation.
+        """Store the recovery steps and the manifest, and finish the backup.
 
-        The manifest will be the newest in the bucket, and what lies behind it nobody looks at: hence a look before.
+        A check for a rollback of the database comes first: this manifest becomes the newest, and later checks read only
+        that.
         """
         bucket_rollback.compare_newest_manifest(self.generation.environment, self.lease.keep)
         document, notes = archive.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
@@ -239,12 +240,12 @@ class Export(Freezing):
 
 
 def entry_digest(entry: KvEntry, key: bytes | None) -> bytes:
-    """The digest of an entry as KV returned it; the key is that of its copy, None where it is not encrypted."""
+    """The digest of an entry of KV's answer; `key` is None if the backup is not encrypted."""
     return archive.entry_digest(entry.name, archive.hashed(entry.data, key), entry.metadata, entry.expiration, key)
 
 
 def gone(name: Name) -> Outcome:
-    """Why a listed key has no value: its time was over by the database's clock, or it vanished."""
+    """The reason why a listed key has no value: it expired by the database's clock, or it vanished."""
     over = name.expiration is not None and name.expiration <= clock.now().timestamp()
     return Outcome.EXPIRED if over else Outcome.VANISHED
 
@@ -277,7 +278,7 @@ def _row(generation: Generation, stored: list[archive.Part], first: int, last: i
 
 
 def _settle(generation: Generation, found: list[Found]) -> None:
-    """Write down what became of the names of a part, in one statement."""
+    """Record the results for the names of a part in one statement."""
     columns = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -294,7 +295,7 @@ def export(lease: Lease) -> Again | None:
 
 
 def step_of(lease: Lease, work: type[Export]) -> Again | None:
-    """Do a step of the work that fills the generation of the run."""
+    """Do a step of the work that writes the backup of the run."""
     generation = Generation.objects.select_related("environment", "namespace").get(run=lease.run)
     if not lease.run.cursor:
         bucket_protection.ask_cloudflare(generation.environment, lease.keep)

@@ -21,7 +21,7 @@ Outcome = GenerationEntry.Outcome
 
 
 class GenerationFilter(forms.Form):
-    """Which generations to show; every field may be empty."""
+    """The filters of the backups; every field may be empty."""
 
     environment = EnvironmentFilter()
     status = ChoiceFilter(_("Status"), _("All statuses"), *Status.choices, (STALE, _("verified, but out of date")))
@@ -30,7 +30,7 @@ class GenerationFilter(forms.Form):
     after = PlaceField()
 
     def generations(self) -> QuerySet[Generation]:
-        """The generations the filters let through, newest first; none while a filter is wrong."""
+        """The matching backups, newest first; none if a filter is invalid."""
         if not self.is_valid():
             return Generation.objects.none()
         chosen = self.cleaned_data
@@ -48,14 +48,14 @@ class GenerationFilter(forms.Form):
 
 
 class EntryFilter(forms.Form):
-    """Which names of a generation to show, from which on."""
+    """The filters of a backup's names, and the name to start from."""
 
     prefix = PrefixFilter(_("Prefix"))  # type: ignore[assignment]  # not the form's own prefix
     outcome = ChoiceFilter(_("Outcome"), _("All outcomes"), *Outcome.choices)
     after = forms.CharField(required=False, strip=False, max_length=MAX_NAME_BYTES, widget=forms.HiddenInput)
 
     def entries(self, generation: Generation) -> QuerySet[GenerationEntry]:
-        """The entries in the order of their names; none while a filter is wrong or no name can match."""
+        """The entries in the order of their names; none if a filter is invalid or no name can match."""
         if not self.is_valid():
             return GenerationEntry.objects.none()
         chosen = self.cleaned_data
@@ -72,7 +72,7 @@ def _namespaces() -> list[tuple[str, str]]:
 
 
 class BackupForm(forms.Form):
-    """A namespace and the prefixes to copy from it, one per line."""
+    """A namespace and the prefixes to back up, one per line."""
 
     namespace = forms.ChoiceField(label=_("Namespace"), choices=_namespaces)
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
@@ -85,7 +85,7 @@ class BackupForm(forms.Form):
 
     @classmethod
     def asked(cls, query: QueryDict) -> "BackupForm":
-        """The form as an address fills it: `namespace` or `env` and `binding`, and `prefix` once or more often."""
+        """The form filled in from an address: `namespace` or `env` and `binding`, and `prefix` any number of times."""
         namespace = query.get("namespace") or f"{query.get('env', '')}/{query.get('binding', '')}"
         values = {"namespace": namespace, "prefix": "\n".join(query.getlist("prefix"))}
         return cls(values) if values["prefix"] else cls(initial=values)
@@ -95,7 +95,7 @@ class BackupForm(forms.Form):
         return environments_apply.find_namespace(self.cleaned_data["namespace"])
 
     def clean_prefix(self) -> list[str]:
-        """The prefixes as they are written, without empty lines."""
+        """The prefixes exactly as entered, without empty lines."""
         found = [line for line in self.cleaned_data["prefix"].replace("\r\n", "\n").split("\n") if line]
         if not found:
             raise forms.ValidationError(_("Name at least one prefix."))

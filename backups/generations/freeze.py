@@ -31,7 +31,7 @@ MAX_RESTARTS = 5
 
 
 class Freezing:
-    """The first phases of a backup: `list`, then `sample`. Each leaves its place in the run's cursor."""
+    """The first phases of a backup: `list`, then `sample`. Each commits its position in the run's cursor."""
 
     def __init__(self, generation: Generation, lease: Lease, reader: KvReader, store: R2Store) -> None:
         self.generation, self.lease, self.reader, self.store = generation, lease, reader, store
@@ -45,7 +45,7 @@ class Freezing:
         return Families.of(self.generation.namespace.binding)
 
     def new_calls(self) -> int:
-        """Requests sent since this was asked last."""
+        """Requests sent since the previous call."""
         new = self.reader.client.calls - self._counted
         self._counted += new
         return new
@@ -54,19 +54,19 @@ class Freezing:
     def checkpoint(
         self, cursor: dict[str, Any], then: Done | None = None, /, **more: Unpack[RunProgress]
     ) -> Iterator[None]:
-        """The lease's checkpoint, with the place to go on from and the requests counted."""
+        """The lease's checkpoint, with the position to continue from and the number of requests."""
         progress: RunProgress = {"cursor": cursor, "calls": self.lease.run.calls + self.new_calls(), **more}
         with self.lease.checkpoint(then, **progress):
             yield
 
     def update(self, **changed: object) -> None:
-        """Change the generation, which must still be in writing."""
+        """Change the backup, which must still be in writing."""
         if Generation.objects.filter(pk=self.generation.pk, status=Generation.Status.WRITING).update(**changed) != 1:
             raise RunError("not_writing", gettext_noop("The backup is no longer being written."))
         self.generation.refresh_from_db(fields=list(changed))
 
     def list_names(self) -> None:
-        """One page of the listing, or its end. The names of a clean-up were frozen with its stage."""
+        """Take one page of the listing, or end the phase. The names of a clean-up were frozen with its stage."""
         if self.generation.purpose in Generation.OF_GIVEN_NAMES:
             self.frozen(scope.families_of(self.generation.namespace.binding, self._all_names()))
             return
@@ -94,7 +94,7 @@ class Freezing:
             _freeze(self.generation, first, keys)
 
     def _page(self, prefix: int, cursor: str | None) -> KeyPage:
-        """A page of the listing; the one after it is on its way while this one is dealt with."""
+        """A page of the listing; the next page is requested while this one is processed."""
         place, asked = self._asked or ((prefix, cursor), None)
         page = self.reader.outcome(asked if asked and place == (prefix, cursor) else self._ask(prefix, cursor))
         following = (prefix, page.cursor) if page.cursor else (prefix + 1, None)
@@ -113,7 +113,7 @@ class Freezing:
         at["patterns"] = sorted({*at["patterns"], *map(str, {family for family in found if family})})
 
     def _start_again(self, restarts: int) -> None:
-        """Forget the names: the listing cannot go on from where it was."""
+        """Discard the names and list again, because the listing cannot continue from its cursor."""
         if restarts > MAX_RESTARTS:
             raise RunError("listing", f"The listing had to start again {MAX_RESTARTS} times. Try again later.")
         with self.checkpoint({"phase": "list", "restarts": restarts}, note=gettext_noop("Listing the names again")):
@@ -129,7 +129,7 @@ class Freezing:
         if investigated and scope.category([*found, *[None] * bool(at["unclassified"])]) != Category.CACHE:
             self._start_again(0)
             raise RunError("not_a_cache", gettext_noop("Some of the listed keys are not cache keys."))
-        # What was secret when it was listed is, whatever became of its family since.
+        # A key that was secret when it was listed stays secret, even if its family changed since.
         secret = at["unclassified"] or (at["secret"] and not any(map(encryption.needed, found)))
         self.frozen(
             [*found, None] if secret else found,
@@ -143,8 +143,8 @@ class Freezing:
         return self.generation.entries.order_by("index").values_list("name", flat=True).iterator(10_000)
 
     def frozen(self, families: Collection[Family | None], **found: object) -> None:
-        """The names are all there: whether the copy is encrypted, and which are read both ways, follows from them."""
-        if not families:  # no key at all: it is as it would be with keys, where that is possible
+        """End the listing: decide from all names whether the backup is encrypted and which names are in the sample."""
+        if not families:  # without keys the backup is encrypted like one with keys, if that is possible
             reached = scope.reached(self.generation.namespace, self.generation.prefixes)
             families = [one for one in reached if encryption.possible() or not encryption.needed(one)]
         seed = archive.names_sha256(self._all_names())
@@ -155,7 +155,7 @@ class Freezing:
             self.update(category=scope.category(families), **sealed, **found)
 
     def sample(self) -> None:
-        """A bulk read of the sample's keys, and the same singly: one that differs, and all are read singly."""
+        """Read the sample's keys in bulk and singly; if one differs, all keys are read singly."""
         at = self.lease.run.cursor
         indexes = kv_reader.sample(at["seed"], self.lease.run.total or 0)
         wanted = indexes[at["next"] : at["next"] + BULK_GET_LIMIT]
@@ -170,7 +170,7 @@ class Freezing:
 
 
 def _freeze(generation: Generation, first: int, keys: Sequence[ListedKey]) -> None:
-    """Append a page to the names of a generation."""
+    """Append a page to the names of a backup."""
     columns = "generation_id, index, name, expiration, outcome"
     rows = [
         f"{generation.pk}\t{index}\t{escaped(key.name)}\t"
@@ -182,7 +182,7 @@ def _freeze(generation: Generation, first: int, keys: Sequence[ListedKey]) -> No
 
 
 def freeze_from_stage(generation: Generation, stage: CleanupStage) -> None:
-    """The names of a generation are those of a clean-up stage, with their indexes."""
+    """Copy the names of a clean-up stage to a backup, with their indexes."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO backups_generationentry (generation_id, index, name, expiration, outcome)"
@@ -192,7 +192,7 @@ def freeze_from_stage(generation: Generation, stage: CleanupStage) -> None:
 
 
 def freeze_from_restore(generation: Generation, restore: Restore) -> None:
-    """The names of a generation are those a restore may overwrite; after a partial copy, those that did not vanish."""
+    """Copy the names that a restore may overwrite to a backup; after a partial backup, without the vanished names."""
     source = "SELECT index, name FROM backups_restoreentry WHERE restore_id = %s AND found = ANY(%s)"
     kept = restore.safety_id
     params: list[int | list[str]] = [restore.pk, [kind.value for kind in RestoreEntry.CONFLICTS]]

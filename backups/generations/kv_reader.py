@@ -16,10 +16,10 @@ from kvops.connections.calls import Calls
 from kvops.models import Environment, Read
 
 AHEAD = 100
-"""Calls that may be answered before their values are taken: about what a part takes to be stored and committed."""
+"""Answered calls whose values may wait to be taken: about as many as arrive while a part is stored and committed."""
 
 ROOM = 16 * 1024 * 1024
-"""Bytes of values that may have been read and not taken yet; a call by itself may bring more."""
+"""Bytes of values that may wait to be taken; a single call may return more."""
 
 SAMPLE = 20
 SAMPLE_ONE_IN = 2_000
@@ -38,16 +38,16 @@ class Name:
 
 
 class _Room:
-    """Lets calls begin, in their order, while there is room for what they will bring, as far as earlier ones tell."""
+    """Lets calls begin in their order, if there is room for their answers; earlier answers give the estimate."""
 
     def __init__(self) -> None:
         self._changed = Condition()
         self._next = self._under_way = self._held = 0
-        self._expected = ROOM  # the first call is made by itself: it tells what the next ones may bring
+        self._expected = ROOM  # the first call runs alone: its size is the estimate for the next calls
         self._closed = self._told = False
 
     def enter(self, number: int) -> None:
-        """Wait for the turn of this call. Raises CancelledError once closed."""
+        """Wait for the turn of this call. Raises CancelledError if the reader was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or (number == self._next and self._fits()))
             if self._closed:
@@ -61,7 +61,7 @@ class _Room:
         return alone or self._held + self._expected * (self._under_way + 1) <= ROOM
 
     def leave(self, size: int) -> None:
-        """The call has brought so many bytes."""
+        """Record the size of this call's answer."""
         with self._changed:
             self._under_way -= 1
             self._held += size
@@ -70,13 +70,13 @@ class _Room:
             self._changed.notify_all()
 
     def take(self, size: int) -> None:
-        """So many bytes were taken."""
+        """Record that the caller took `size` bytes."""
         with self._changed:
             self._held -= size
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Turn away who waits."""
+        """Cancel the waiting calls."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -94,15 +94,15 @@ class KvReader(Calls):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for room in self._rooms:
-            room.close()  # nobody takes any more what would make room
+            room.close()  # the caller stopped, so no more room will be made
         super().__exit__(kind, error, trace)
 
     def dry_up(self) -> None:
-        """Let no call begin any more: `values` ends with what was asked for already."""
+        """Start no further call: `values` ends with the answers of the calls already started."""
         self._dry = True
 
     def values(self, namespace_id: str, names: Iterator[Name], read: str) -> Iterator[tuple[Name, KvEntry | None]]:
-        """Each name with its entry, in order; None for a key that is gone."""
+        """Each name with its entry, in order; None for a key that is absent."""
         size = 1 if read == Read.EXACT else BULK_GET_LIMIT
         room, numbers = _Room(), count()
         under_way: deque[tuple[list[Name], Future[_Entries | None]]] = deque()
@@ -117,7 +117,7 @@ class KvReader(Calls):
                     return
                 batch, future = under_way.popleft()
                 found = self.outcome(future)
-                del future  # it holds what it found
+                del future  # the future holds its answer
                 if found is None:
                     yield from self._in_halves(namespace_id, batch)
                     room.take(ROOM)
@@ -132,7 +132,7 @@ class KvReader(Calls):
                 future.cancel()
 
     def _in_halves(self, namespace_id: str, batch: Sequence[Name]) -> Iterator[tuple[Name, KvEntry | None]]:
-        """What did not fit into one answer, in smaller ones, each asked for when the one before was taken."""
+        """The entries of a batch that was too large for one answer, in smaller answers, one after the other."""
         middle = len(batch) // 2
         for half in batch[:middle], batch[middle:]:
             names = [name.name for name in half]
@@ -142,10 +142,13 @@ class KvReader(Calls):
                 continue
             for name in half:
                 yield name, found[name.name]
-            del found  # before the next half is read
+            del found  # freed before the next half is read
 
     def differ(self, namespace_id: str, names: Sequence[Name]) -> bool:
-        """Whether reading in bulk loses something of these keys: what differs twice is not a write in between."""
+        """Whether a bulk read changes one of these keys.
+
+        Only a second difference counts: the first may be a write in between.
+        """
         for _ in range(2):
             bulk = self._marks(namespace_id, names, Read.BULK)
             exact = self._marks(namespace_id, names, Read.EXACT)
@@ -153,7 +156,7 @@ class KvReader(Calls):
         return bool(names)
 
     def _marks(self, namespace_id: str, names: Sequence[Name], read: str) -> dict[Name, _Mark | None]:
-        """What tells entries apart, without their values: twenty of those can be half a gigabyte."""
+        """A digest of each entry instead of its value: the values of twenty keys can be half a gigabyte."""
         return {
             name: (sha256(entry.data).digest(), entry.expiration, entry.metadata) if entry else None
             for name, entry in self.values(namespace_id, iter(names), read)
@@ -182,11 +185,14 @@ class KvReader(Calls):
 
 
 def _bytes(found: _Entries | None) -> int:
-    """What was found takes; what did not fit into one answer takes all there is, until it was read in smaller ones."""
+    """The bytes of an answer.
+
+    An answer that was too large counts as all the room, until it was read in smaller ones.
+    """
     return ROOM if found is None else sum([len(entry.data) for entry in found.values() if entry])
 
 
 def sample(seed: str, count: int) -> list[int]:
-    """The indexes of `count` names that are read both ways, in order; the same for the same names."""
+    """The indexes of `count` names to read both ways, in order; the same for the same seed."""
     size = min(count, SAMPLE + count // SAMPLE_ONE_IN)
     return sorted(random.Random(seed).sample(range(count), size))  # noqa: S311  (repeatable, not secret)

@@ -24,7 +24,7 @@ from kvops.web.paging import listed
 
 PAGE = 50
 SHOWN = 20
-"""How many plain files without a place are listed at most."""
+"""Plain files; the page lists at most this many that have no encrypted place."""
 
 COLUMNS = (
     *("id", "environment", "binding", "prefixes", "category", "purpose", "status", "problem"),
@@ -36,7 +36,7 @@ COLUMNS = (
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """What can be restored, what is still to do, and all generations, newest first."""
+    """Show the coverage, the to-do list, and all backups, newest first."""
     form = GenerationFilter(request.GET)
     context = {
         **listed(request, form, "generations", form.generations(), PAGE),
@@ -51,7 +51,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def table(request: HttpRequest) -> StreamingHttpResponse:
-    """All generations that the filters of the address let through, as CSV."""
+    """All backups that match the filters of the address, as CSV."""
     found = GenerationFilter(request.GET).generations().iterator(1_000)
     return table_file("csv", "backups", {}, COLUMNS, map(_cells, found))
 
@@ -69,7 +69,7 @@ def _cells(row: Generation) -> list[Cell]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("kvops.operate", raise_exception=True)
 def new(request: HttpRequest) -> HttpResponse:
-    """Choose what to copy, see what that covers, start."""
+    """Choose prefixes, see their coverage, and start a backup."""
     if request.method != "POST":
         form = BackupForm.asked(request.GET)
         return _new(request, form)
@@ -87,7 +87,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 def _new(request: HttpRequest, form: BackupForm, *, status: int = 200) -> HttpResponse:
     form.is_valid()
-    chosen = getattr(form, "cleaned_data", {})  # there is none of a form that was not filled in
+    chosen = getattr(form, "cleaned_data", {})  # a form that was not filled in has no cleaned data
     context: dict[str, object] = {"form": form, "encryption": encryption.possible(), "how": encryption.HOW}
     if {"namespace", "prefix"} <= chosen.keys():
         rows = generation_contents.coverage(chosen["namespace"], chosen["prefix"])

@@ -22,7 +22,7 @@ from kvops.runs.outcomes import RunError
 
 @dataclass(frozen=True)
 class Wanted:
-    """One name of a restore, with what the copy says of it; `source` is its index there, `size` that of its value."""
+    """One name of a restore; `source` is its index in the backup, `size` the size of its value there."""
 
     index: int
     name: str
@@ -34,7 +34,7 @@ class Wanted:
 
 
 def wanted(restore: Restore, indexes: Sequence[int]) -> list[Wanted]:
-    """The entries at these indexes, in order, with their digests in the copy."""
+    """The entries at these indexes, in order, with their digests in the backup."""
     rows = restore.entries.filter(index__in=indexes).order_by("index")
     found = list(rows.values_list("index", "name", "size", "found", "outcome"))
     entries = GenerationEntry.objects.filter(
@@ -49,9 +49,9 @@ def wanted(restore: Restore, indexes: Sequence[int]) -> list[Wanted]:
 
 
 class GenerationReader:
-    """The entries of a generation; to be used with `with`. `keep` is called between the chunks of an object.
+    """The entries of a backup, as a context manager. `keep` is called between the chunks of an object.
 
-    Raises RunError when it is encrypted and this process cannot open it.
+    Raises RunError if the backup is encrypted and this process cannot open it.
     """
 
     def __init__(self, generation: Generation, store: Store, keep: Callable[[], None]) -> None:
@@ -72,9 +72,9 @@ class GenerationReader:
         self._close()
 
     def take(self, one: Wanted) -> KvEntry:
-        """The entry of this name. Names asked for in order are found in one pass; going back begins the part anew.
+        """The entry of this name. Names asked for in order need one pass; an earlier name starts its part again.
 
-        Raises RunError when the copy does not hold what KV returned, and StoreError.
+        Raises StoreError, and RunError if the entry in the backup differs from KV's answer.
         """
         part = next((part for part in self._parts if part.first_index <= one.source <= part.last_index), None)
         if part is None:

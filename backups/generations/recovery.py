@@ -10,12 +10,12 @@ from backups import archive
 from backups.models import Generation
 
 MAX_PARTS = 20
-"""Steps for more parts than this are a file, not a part of a page."""
+"""Parts. A page shows the steps for at most this many; for more, the steps are a file."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One heading of the steps: what is said, and the commands in it."""
+    """One section of the steps: a heading, text and commands."""
 
     title: str
     commands: Sequence[str]
@@ -23,7 +23,7 @@ class Section:
 
 
 def document(generation: Generation, closing: Mapping[str, Any]) -> archive.Manifest:
-    """The manifest before its recovery steps are known; `closing` is what the export's run committed at the end."""
+    """The manifest without its recovery steps; `closing` are the facts that the export's run committed at its end."""
     rows = generation.parts.order_by("number").values_list("stored", flat=True)
     parts = tuple(archive.Part(**part) for stored in rows for part in stored)
     return archive.Manifest(
@@ -57,7 +57,7 @@ def document(generation: Generation, closing: Mapping[str, Any]) -> archive.Mani
 
 
 def recovery_steps(generation: Generation) -> str:
-    """The recovery steps as they lie in the bucket, in Markdown; empty while the copy is being written."""
+    """The recovery steps as stored in the bucket, in Markdown; empty while the backup is in writing."""
     closing = generation.run.cursor
     if generation.status == Generation.Status.WRITING or closing.get("phase") != "close":
         return ""
@@ -65,7 +65,7 @@ def recovery_steps(generation: Generation) -> str:
 
 
 def sections(markdown: str) -> list[Section]:
-    """The steps cut at their headings, so that a page can show them."""
+    """The steps split at their headings, for a page."""
     found = []
     for chunk in re.split(r"^#{1,2} ", markdown, flags=re.MULTILINE)[1:]:
         title, _, body = chunk.partition("\n")

@@ -11,11 +11,11 @@ from kvops.models import Environment, Family, Key, Namespace
 from kvops.schedules.jobs import Begun
 
 SLACK = timedelta(hours=1)
-"""A copy that is so much younger than its family's interval is old enough: else each day's would be a little later."""
+"""A backup is due this long before its interval is over; otherwise each day's would start a little later."""
 
 
 def back_up_due(environment: Environment, actor: log.Actor) -> Begun:
-    """A copy of each family that expects one and has keys, unless its newest copy is younger than its interval."""
+    """Start a backup of each family that expects one, has keys, and has no backup younger than its interval."""
     begun = Begun()
     for namespace in environment.namespaces.select_related("environment").order_by("binding"):
         for family in Family.objects.filter(binding=namespace.binding, interval_hours__gt=0).order_by("pattern"):
@@ -34,7 +34,7 @@ def _young(namespace: Namespace, family: Family) -> bool:
 
 
 def verify_newest(environment: Environment, actor: log.Actor) -> Begun:
-    """Read the newest copy of everything back once more: what R2 holds today need not be what it took."""
+    """Verify the newest routine backups again: R2 may not hold today what it accepted."""
     begun = Begun()
     for generation in newest(environment):
         with begun.or_refused():
@@ -43,6 +43,6 @@ def verify_newest(environment: Environment, actor: log.Actor) -> Begun:
 
 
 def newest(environment: Environment) -> list[Generation]:
-    """The newest whole routine copy of each namespace and set of prefixes in the bucket of today."""
+    """The newest complete routine backup of each namespace and set of prefixes in the current bucket."""
     routine = Generation.objects.whole().here().filter(purpose=Generation.Purpose.ROUTINE, environment=environment)
     return list(routine.newest_of_each().select_related("environment", "namespace__environment"))

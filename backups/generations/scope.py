@@ -14,7 +14,7 @@ from kvops.wording import say
 
 
 class BackupRefused(Refused):
-    """These keys are not copied without encryption; `count` says how many of them there are."""
+    """These keys cannot be backed up without encryption; `count` is their number."""
 
     def __init__(self, sentence: str | Promise, count: int = 0) -> None:
         super().__init__(sentence)
@@ -22,7 +22,7 @@ class BackupRefused(Refused):
 
 
 def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> BackupRefused:
-    """The refusal of so many keys that need encryption, where nothing is set for it."""
+    """The refusal for this number of keys that need encryption, if no recipients are set."""
     return BackupRefused(
         say(
             _(
@@ -39,14 +39,14 @@ def refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> Backup
 
 
 def secret_in_inventory(namespace: Namespace, prefixes: Sequence[str]) -> int:
-    """How many keys under the prefixes were only to be copied encrypted at the newest complete scan."""
+    """The number of keys under the prefixes that need encryption, at the newest complete scan."""
     secret = Q(category__in=[c for c in Category if c.sensitive]) | Q(family__encrypt=True)
     keys = Key.objects.filter(secret, namespace=namespace)
     return sum(keys.filter(name__startswith=prefix).count() for prefix in prefixes)
 
 
 def families_of(binding: str, names: Iterable[str]) -> set[Family | None]:
-    """The families of these keys; None for those that have none."""
+    """The families of these keys; None stands for unclassified keys."""
     families = Families.of(binding)
     return {families.family(name) for name in names}
 
@@ -67,11 +67,11 @@ STRICTEST = (Category.SETTINGS, Category.UNCLASSIFIED, Category.LEGACY)
 
 
 def category(families: Collection[Family | None]) -> Category:
-    """The category of a copy of these families, None for no family: the one with the strictest rules."""
+    """The category of a backup of these families: the one with the strictest rules, None for no family."""
     found = {family.category if family else Category.UNCLASSIFIED for family in families}
     return next((each for each in STRICTEST if each in found), Category.CACHE)
 
 
 def read_mode(families: Collection[Family]) -> Read:
-    """How these families are read: singly as soon as one of them says so."""
+    """How to read these families: singly if one of them requires it."""
     return Read.EXACT if any(f.read == Read.EXACT for f in families) else Read.BULK

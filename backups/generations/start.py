@@ -44,7 +44,7 @@ __all__ = [
 
 
 class NotVerifiable(Refused):
-    """Only a generation that is complete can be read back."""
+    """The backup is not complete, so it cannot be verified."""
 
 
 def create_backup(
@@ -59,14 +59,16 @@ def create_backup(
     ends_at: datetime | None = None,
     foreground: bool = False,
 ) -> Generation:
-    """A copy of all keys under the prefixes, in the caller's transaction; with a stage, of its frozen names only.
+    """Create a backup of all keys under the prefixes, in the caller's transaction.
 
-    With a restore, of exactly what it may overwrite. One for an investigation ends with that. Routine copies of caches
-    are refused.
+    Routine backups of caches are refused.
 
-    Whether it is encrypted is decided by the run, when it knows all names. Where nothing is set for that, keys that are
-    only copied encrypted make it fail before it reads a value. Raises BackupRefused when the newest scan knows of such
-    keys already, and run_driver.AlreadyOpen.
+    With a stage, the backup holds exactly the stage's frozen names; with a restore, exactly the names it may overwrite.
+    An investigation backup ends with its investigation.
+
+    The run decides about encryption when it knows all names. If encryption is not set up, keys that need it make the
+    run fail before it reads a value. Raises BackupRefused if the newest scan knows such keys already, and
+    run_driver.AlreadyOpen.
     """
     log.insist()
     if why := rollback.why_read_only():
@@ -109,11 +111,11 @@ def create_backup(
 
 
 start_backup = log.transaction()(create_backup)
-"""The same in a transaction of its own."""
+"""`create_backup` in a transaction of its own."""
 
 
 def insist_time(namespace: Namespace) -> datetime:
-    """The database's time. Raises BackupRefused where it is behind the newest copy."""
+    """The database's time. Raises BackupRefused if it is before the newest backup."""
     at = clock.now()
     if clock.went_back() or Generation.objects.filter(namespace=namespace, started_at__gte=at).exists():
         raise BackupRefused(_("The database's clock is behind the newest backup. Set it right first."))
@@ -128,7 +130,7 @@ def begin(
     foreground: bool,
     kind: Run.Kind = Run.Kind.BACKUP,
 ) -> Generation:
-    """Save a new generation with its run and its entry, in the caller's transaction. Raises run_driver.AlreadyOpen."""
+    """Save a new backup, its run and its audit entry in the caller's transaction. Raises run_driver.AlreadyOpen."""
     namespace, prefixes = generation.namespace, generation.prefixes
     generation.run = run_driver.create(
         kind,
@@ -160,7 +162,7 @@ def begin(
 def _insist_in_the_clear(
     namespace: Namespace, prefixes: Sequence[str], families: Collection[Family], *, listed: bool
 ) -> None:
-    """Nothing is set for encryption: raise BackupRefused when it is known that the copy needs it."""
+    """Encryption is not set up: raise BackupRefused if the backup is known to need it."""
     if listed and (count := scope.secret_in_inventory(namespace, prefixes)):
         raise scope.refusal(namespace, prefixes, count)
     if all(map(encryption.needed, families)):
@@ -175,14 +177,14 @@ def _insist_in_the_clear(
 
 
 def _subject(namespace: Namespace, prefixes: Collection[str], purpose: str) -> str:
-    """What a second click would start again."""
+    """The subject of the run: it prevents a second click from starting the same backup."""
     return f"namespace:{namespace.pk}/{sha256(chr(0).join([purpose, *prefixes]).encode()).hexdigest()[:16]}"
 
 
 def backup_finished(run: Run) -> None:
-    """Hook: tell of the copy, and read it back at once when it is complete.
+    """Hook: notify of the backup, and verify it at once if it is complete.
 
-    The copy of a clean-up's stage is read back when its stage has moved on, that of a command by the command.
+    The backup of a clean-up stage is verified when its stage has moved on, the backup of a command by the command.
     """
     generation = Generation.objects.select_related("environment", "namespace__environment").get(run=run)
     generation_announcements.made(generation)
@@ -192,7 +194,7 @@ def backup_finished(run: Run) -> None:
 
 
 def verify_finished(run: Run) -> None:
-    """Hook: tell of a copy that was found damaged."""
+    """Hook: notify of a damaged backup."""
     generation = Generation.objects.select_related("environment", "namespace__environment").get(verify_run=run)
     if generation.status == Generation.Status.DAMAGED:
         generation_announcements.damaged(generation)
@@ -201,7 +203,10 @@ def verify_finished(run: Run) -> None:
 def create_verification(
     generation: Generation, *, actor: log.Actor, person: Person | None = None, foreground: bool = False
 ) -> Run:
-    """Reading a complete copy back, in the caller's transaction. Raises NotVerifiable and run_driver.AlreadyOpen."""
+    """Create the verification of a complete backup, in the caller's transaction.
+
+    Raises NotVerifiable and run_driver.AlreadyOpen.
+    """
     log.insist()
     generation.refresh_from_db()
     run = run_driver.create(
@@ -223,7 +228,7 @@ def create_verification(
 
 
 start_verification = log.transaction()(create_verification)
-"""The same in a transaction of its own."""
+"""`create_verification` in a transaction of its own."""
 
 
 def read_back(lease: Lease) -> Again | None:
@@ -234,9 +239,9 @@ def read_back(lease: Lease) -> Again | None:
 
 
 def read_entry(generation: Generation, name: str) -> KvEntry | None:
-    """One entry as a copy that is not encrypted holds it, None when it does not. Memory is bounded by the entry.
+    """One entry of a backup that is not encrypted; None if the backup lacks it. Memory is bounded by the entry.
 
-    Raises archive.Damaged when it is not what KV returned, and StoreError.
+    Raises StoreError, and archive.Damaged if the entry differs from KV's answer.
     """
     wanted = generation.entries.filter(name=name, outcome=GenerationEntry.Outcome.KEPT).first()
     if wanted is None:

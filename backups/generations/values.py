@@ -21,11 +21,11 @@ ENCRYPTED = _(
 
 
 class ValueHidden(Refused):
-    """The key is masked now, or the copy does not hold it."""
+    """The key is masked now, or the backup has no value of it."""
 
 
 def view_entry(generation: Generation, name: str, *, by: Person) -> KvEntry:
-    """The entry as the copy holds it. Raises ValueHidden, manifest.Damaged and StoreError."""
+    """The entry in the backup. Raises ValueHidden, archive.Damaged and StoreError."""
     if generation.encrypted:
         raise ValueHidden(ENCRYPTED)
     if key_value.category_of(generation.namespace, name).sensitive:
@@ -38,7 +38,7 @@ def view_entry(generation: Generation, name: str, *, by: Person) -> KvEntry:
 
 
 def record_view(generation: Generation, name: str, by: Person, details: dict[str, JSON]) -> None:
-    """Record that a person looks at a value; raises when it cannot be recorded, and then nothing is shown."""
+    """Record that a person looks at a value. If this raises, the value is not shown."""
     with log.transaction():
         log.record(
             Action.VALUE_VIEWED,

@@ -24,17 +24,17 @@ Status = Generation.Status
 
 
 class NotAsWritten(Exception):
-    """The copy is not what was written; one sentence."""
+    """The stored backup differs from the written one; the message is one sentence."""
 
 
 WRONG = (NotAsWritten, ManifestError, ObjectMissing)
-"""What says that the copy in the store cannot be relied on."""
+"""Errors that prove the stored backup unusable."""
 
 
 class StoredBackup:
-    """A generation as it lies in a store that can `open` its objects; `keep` is called between their chunks.
+    """A backup in a store that can `open` its objects; `keep` is called between their chunks.
 
-    Raises RunError when it is encrypted and this process cannot open it: then nothing is known of it.
+    Raises RunError if the backup is encrypted and this process cannot open it: that proves nothing about the backup.
     """
 
     def __init__(
@@ -44,7 +44,10 @@ class StoredBackup:
         self._opened, self._key = encryption.opener(generation), encryption.digest_key(generation)
 
     def compared(self, number: int = 1) -> Iterator[tuple[int, int]]:
-        """Compare part after part from `number` on, then the whole: number and entries of each. Raises one of WRONG."""
+        """Compare the parts from `number` on, then the whole: the number and entries of each part.
+
+        Raises one of WRONG.
+        """
         document = self._document()
         while parts := [part for part in document.parts if part.number == number]:
             yield number, self._part(number, parts)
@@ -80,13 +83,13 @@ class StoredBackup:
         return b"".join(self._kept(self._open(key)))
 
     def _kept(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The chunks, keeping the lease between them."""
+        """The chunks; the lease is kept between them."""
         for chunk in chunks:
             self._keep()
             yield chunk
 
     def _part(self, number: int, parts: list[Part]) -> int:
-        """Read the objects of one part; how many entries they hold. Raises NotAsWritten."""
+        """Read the objects of one part and return the number of entries. Raises NotAsWritten."""
         row = GenerationPart.objects.filter(generation=self.generation, number=number).first()
         if row is None:
             raise NotAsWritten(f"The manifest names part {number}, which was never written.")
@@ -97,7 +100,7 @@ class StoredBackup:
             check = archive.check_part(chunks, lines, part, opened=self._opened, key=self._key)
             if check.problems:
                 raise NotAsWritten(f"{part.key}: {check.problems[0]}")
-            # The object was just found equal to these lines, entry by entry.
+            # The object was compared with these lines above, entry by entry.
             for line in archive.read_digests(lines):
                 if expected.pop(line.name, None) != line.entry:
                     raise NotAsWritten(f"{part.key} holds an entry that KV did not return.")
@@ -106,7 +109,7 @@ class StoredBackup:
         return sum(part.keys for part in parts)
 
     def _expected(self, row: GenerationPart) -> dict[str, str]:
-        """Digest of the name to digest of the entry as KV returned it, for the names of a part."""
+        """For the names of a part, the digest of the name with the digest of the entry in KV's answer."""
         entries = self.generation.entries.filter(
             outcome=GenerationEntry.Outcome.KEPT, index__gte=row.first_index, index__lte=row.last_index
         )
@@ -125,14 +128,14 @@ class StoredBackup:
 
 
 class ReadBack:
-    """One step's work on the verification of a generation."""
+    """The work of one step on the verification of a backup."""
 
     def __init__(self, generation: Generation, lease: Lease, store: Store) -> None:
         self.generation, self.lease = generation, lease
         self.backup = StoredBackup(generation, store.open, lease.keep)
 
     def step(self) -> Again | None:
-        """Read parts until the step is over; the last one decides, or the first that is wrong."""
+        """Read parts until the step is over. The last part decides, or the first wrong one."""
         try:
             for number, keys in self.backup.compared(self.lease.run.cursor.get("next", 1)):
                 with self.lease.checkpoint(

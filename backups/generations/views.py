@@ -33,7 +33,7 @@ CHECKS = 20
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one generation."""
+    """Show one backup."""
     generation = _generation(pk)
     form = EntryFilter(request.GET)
     parts = list(generation.parts.order_by("number")[: recovery.MAX_PARTS + 1])
@@ -59,7 +59,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
     generation = _generation(pk)
     run = generation.work
     context = {"generation": generation, "run": run}
@@ -77,7 +77,7 @@ def steps(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
 @permission_required("kvops.view_values", raise_exception=True)
 @never_cache
 def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
-    """Show one value as the copy holds it. It is in this answer and nowhere else."""
+    """Show one value of the backup. The value is in this answer and nowhere else."""
     generation = _generation(pk)
     asked = get_object_or_404(generation.entries, index=index)
     on = On(generation.environment, f"generation:{pk}")
@@ -91,7 +91,7 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def verify(request: HttpRequest, pk: int) -> HttpResponse:
-    """Read the copy back and compare it with what KV returned."""
+    """Verify the backup: read it back and compare it with KV's answer."""
     generation, person = _generation(pk), person_of(request)
     with refusals_shown(request, On(generation.environment, f"generation:{pk}")):
         generation_start.start_verification(generation, actor=person.actor, person=person)

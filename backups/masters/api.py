@@ -18,15 +18,15 @@ MAX_BYTES = 256 * 1024 * 1024
 TIMEOUT = 30.0
 """Seconds without a byte."""
 WHOLE = 150.0
-"""Seconds for the whole answer: less than a step of a run may last."""
+"""Seconds for the whole answer: shorter than the longest step of a run."""
 
 
 class SourceRefused(Refused):
-    """The address may not be asked, or its answer is not what was asked for; one sentence that says what to do."""
+    """The address may not be asked, or its answer is unusable; the message is one sentence with the next step."""
 
 
 def insist_allowed(url: str, *, hosts: Collection[str]) -> None:
-    """Raise SourceRefused unless the address is https to one of the hosts; plain http is for loopback only."""
+    """Raise SourceRefused unless the address is https on one of the hosts; plain http is allowed for loopback only."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -39,7 +39,7 @@ def insist_allowed(url: str, *, hosts: Collection[str]) -> None:
 
 
 def download(url: str, path: Path, *, hosts: Collection[str], token: str = "") -> None:
-    """Write the answer to the file. Raises SourceRefused, also when nothing answers; the token is never in it."""
+    """Write the answer to the file. Raises SourceRefused, also if there is no answer; its text never has the token."""
     insist_allowed(url, hosts=hosts)
     headers = {"Accept": "application/json", "User-Agent": "kvops"}
     if token:
@@ -63,7 +63,7 @@ def download(url: str, path: Path, *, hosts: Collection[str], token: str = "") -
                     raise SourceRefused(f"The API was not done answering after {WHOLE:.0f} seconds: export from D1.")
                 file.write(chunk)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        # Not chained: the cause holds the request, and with it the token.
+        # Not chained: the cause holds the request, which holds the token.
         raise SourceRefused(f"No answer from the API ({type(error).__name__}). Try again.") from None
 
 

@@ -15,7 +15,7 @@ PREFIX = "clinic:id:"
 
 @dataclass(frozen=True)
 class Clinics:
-    """The records of one namespace: how many the newest scan found, and the newest copy of exactly them."""
+    """The clinic records of one namespace: their number at the newest scan, and the newest backup of exactly them."""
 
     namespace: Namespace
     scan: Scan | None
@@ -24,7 +24,7 @@ class Clinics:
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
-    """The job of a schedule: the records of the environment, as long as the newest scan knows of any."""
+    """The job of a schedule: back up the environment's clinic records if the newest scan found any."""
     found = [each for each in overview() if each.namespace.environment == environment and each.keys]
     begun = Begun()
     for each in found:
@@ -34,7 +34,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
 
 
 def overview() -> list[Clinics]:
-    """The records of each environment that has the binding, in order."""
+    """The clinic records of each environment that has the binding, in order."""
     namespaces = Namespace.objects.filter(binding=BINDING).select_related("environment")
     return [_clinics(namespace) for namespace in namespaces.order_by("environment__order")]
 

@@ -20,7 +20,7 @@ def _datasets() -> list[tuple[str, str]]:
 
 
 class MastersForm(forms.Form):
-    """Which rows to copy from where. Cleaned, it holds `masters` and `kept_source`, too."""
+    """The choice of rows and their source. The cleaned data also has `masters` and `kept_source`."""
 
     environment = forms.ModelChoiceField(
         Environment.objects.order_by("order"),
@@ -47,7 +47,7 @@ class MastersForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """The datasets and the source themselves."""
+        """Add the datasets and the source."""
         chosen = self.cleaned_data
         if "environment" not in chosen or "source" not in chosen:
             return chosen

@@ -28,11 +28,11 @@ from kvops.names import workable
 from kvops.runs.outcomes import RunError
 
 API = "api:"
-"""What the source of a copy begins with when it is the team's API; else it is `d1`."""
+"""The beginning of a backup's source if it is the team's API; the other source is `d1`."""
 
 
 class MastersRows:
-    """Rows collected from a source; to be used with `with`. Raises RunError where they cannot be a copy."""
+    """Rows collected from a source, as a context manager. Raises RunError if they cannot form a backup."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -51,7 +51,7 @@ class MastersRows:
         return self.counts.total()
 
     def add(self, dataset: Correspondence, name: str, value: Mapping[str, JSON]) -> None:
-        """Take one row."""
+        """Add one row."""
         if not workable(name) or len(name.encode()) > MAX_NAME_BYTES:
             raise RunError("bad_name", f"A row of {dataset.table} has a name that no key can have: {name!r:.200}.")
         try:
@@ -73,7 +73,7 @@ class MastersRows:
             yield Name(index, name.decode(), None), KvEntry(name.decode(), value, None, None)
 
     def sha256(self) -> str:
-        """The digest of all names and values: whether two readings found the same."""
+        """The digest of all names and values: two reads with the same rows have the same digest."""
         total = sha256()
         for name, value in self._database.execute("SELECT name, value FROM row ORDER BY name"):
             for part in (name, value):
@@ -85,7 +85,7 @@ class MastersRows:
 def collect_rows(
     source: str, chosen: Sequence[Correspondence], known: Sequence[Correspondence], into: MastersRows, d1: "D1Source"
 ) -> None:
-    """Collect the rows of the chosen datasets, of all those that are known. Raises RunError and CloudflareError."""
+    """Collect the rows of the chosen datasets; `known` are all datasets. Raises RunError and CloudflareError."""
     for dataset in chosen:
         into.counts[dataset.name] = 0
     if source.startswith(API):
@@ -96,19 +96,19 @@ def collect_rows(
 
 
 class D1Source:
-    """A database, read with an environment's reader; `began` is told the table that comes next."""
+    """A database, read with an environment's reader; `began` is called with each table before it is read."""
 
     def __init__(self, reader: KvReader, database_id: str, began: Callable[[Correspondence], None]) -> None:
         self.reader, self.database_id, self.began = reader, database_id, began
         self.rows_read = 0
 
     def count(self, dataset: Correspondence) -> int:
-        """How many rows the table has."""
+        """The number of rows in the table."""
         answer = self.reader.run(lambda: self.reader.client.query(self.database_id, dataset.count_sql()))
         return int(str(answer.rows[0]["n"])) if answer.rows else 0
 
     def read(self, dataset: Correspondence, into: MastersRows) -> None:
-        """Collect the rows of a table that its dataset is about."""
+        """Collect the rows of a table that belong to its dataset."""
         self.began(dataset)
         query = self._query(dataset)
         if query(dataset.keyless_sql(1), ()):
@@ -134,7 +134,7 @@ class D1Source:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """A row with what its columns hold."""
+    """A row with the values of its columns."""
 
     row: DatasetRow
     cells: Mapping[str, tuple[str, Cell]]
@@ -158,7 +158,7 @@ def _take(dataset: Correspondence, whole: _Whole, into: MastersRows) -> None:
         column = whole.row.nameless
         raise RunError("no_keys", f"A row of {dataset.table} has no text or number in {column}, which its name needs.")
     if not name.startswith(dataset.prefix):
-        return  # not one of the dataset's, as in a check
+        return  # outside the dataset, as in a check
     try:
         value = {member: cell_json(*whole.cells[column]) for member, column in dataset.fields.items()}
     except ValueError as error:

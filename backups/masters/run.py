@@ -36,12 +36,12 @@ def export(lease: Lease) -> Again | None:
 
 
 class MastersExport(Export):
-    """One step's work on a copy of master data."""
+    """The work of one step on a backup of master data."""
 
     _rows: MastersRows
 
     def step(self) -> Again | None:
-        """Collect the rows, store what a step has time for; the last one finishes the generation."""
+        """Collect the rows and store parts until the step is over; the last step finishes the backup."""
         self._until = time.monotonic() + timing.PART
         try:
             with bucket_access.errors_for_a_run(), MastersRows() as self._rows:
@@ -58,7 +58,7 @@ class MastersExport(Export):
 
     @property
     def _out_of_time(self) -> bool:
-        """Whether the step must end; that of a command need not."""
+        """Whether the step must end; a step of a command has no time limit."""
         return time.monotonic() > self._until and not self.lease.foreground
 
     @property
@@ -90,7 +90,7 @@ class MastersExport(Export):
         return D1Source(self.reader, database.database_id, began)
 
     def _freeze(self, found: str, restarts: int) -> None:
-        """Write down the names and how many rows each table has; what an earlier step stored belongs to nothing."""
+        """Freeze the names and the number of rows by table; the objects of an earlier attempt become orphans."""
         if restarts > MAX_RESTARTS:
             raise RunError(
                 "changing", gettext_noop("The rows change faster than they can be backed up. Try again later.")

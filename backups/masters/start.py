@@ -34,7 +34,7 @@ FROM_D1 = "d1"
 
 @dataclass(frozen=True)
 class Masters:
-    """The datasets a copy is of, all in one database and of one namespace; `known` are all of that database."""
+    """The datasets of a backup, all in one database and one namespace; `known` are all datasets of that database."""
 
     namespace: Namespace
     database: Database
@@ -43,13 +43,13 @@ class Masters:
 
     @property
     def prefixes(self) -> list[str]:
-        """What the keys of the copy begin with."""
+        """The prefixes of the backup's keys."""
         return distinct([dataset.prefix for dataset in self.datasets])
 
 
 @dataclass(frozen=True)
 class TableCount:
-    """A table and its rows."""
+    """A table and the number of its rows."""
 
     dataset: str
     table: str
@@ -58,7 +58,7 @@ class TableCount:
 
 @dataclass(frozen=True)
 class MastersDump:
-    """A file that was written; `bytes` are those of the rows' JSON."""
+    """A file that was written; `bytes` counts the JSON of the rows."""
 
     keys: int
     bytes: int
@@ -69,7 +69,7 @@ class MastersDump:
 
 
 def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
-    """The named datasets, or all there are. Raises BackupRefused unless they share one database and one binding."""
+    """The named datasets, by default all. Raises BackupRefused unless they share one database and one binding."""
     found = list(Dataset.objects.order_by("name"))
     if unknown := sorted(set(names) - {dataset.name for dataset in found}):
         names_of_all = ", ".join(dataset.name for dataset in found) or "–"
@@ -98,7 +98,7 @@ def choose(environment: Environment, names: Collection[str] = ()) -> Masters:
 
 
 def insist_source(source: str) -> str:
-    """The source as it is kept: `d1`, or `api:` and an address that may be asked. Raises BackupRefused."""
+    """The source in its stored form: `d1`, or `api:` and an allowed address. Raises BackupRefused."""
     if source == FROM_D1:
         return source
     if not source.startswith(API):
@@ -111,7 +111,7 @@ def insist_source(source: str) -> str:
 
 
 def rows_by_table(masters: Masters, *, source: str = FROM_D1) -> list[TableCount]:
-    """How many rows each table has now; the API is asked for all of them. Raises BackupRefused and CloudflareError."""
+    """The current number of rows by table; the API is asked for all rows. Raises BackupRefused and CloudflareError."""
     insist_source(source)
     with KvReader(masters.namespace.environment, lambda: None, patient=True) as reader, MastersRows() as rows:
         d1 = D1Source(reader, masters.database.database_id, lambda _: None)
@@ -132,10 +132,7 @@ def create_export(
     person: Person | None = None,
     foreground: bool = False,
 ) -> Generation:
-    """A copy of the tables into the bucket, in the caller's transaction.
-
-    Raises BackupRefused and run_driver.AlreadyOpen.
-    """
+    """Create a backup of the tables, in the caller's transaction. Raises BackupRefused and run_driver.AlreadyOpen."""
     log.insist()
     if why := rollback.why_read_only():
         raise BackupRefused(why)
@@ -165,11 +162,11 @@ def create_export(
 
 
 start_export = log.transaction()(create_export)
-"""The same in a transaction of its own."""
+"""`create_export` in a transaction of its own."""
 
 
 def _table(masters: Masters, rule: Correspondence) -> dict[str, object]:
-    """What the copy keeps of a table: where it is, and which column is which member of a row's JSON."""
+    """The backup's description of a table: its database, and the member of a row's JSON for each column."""
     return {
         "dataset": rule.name,
         "prefix": rule.prefix,
@@ -182,7 +179,7 @@ def _table(masters: Masters, rule: Correspondence) -> dict[str, object]:
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
-    """The job of a schedule: all datasets from D1, where there are any."""
+    """The job of a schedule: back up all datasets from D1, if there are any."""
     begun = Begun()
     if Dataset.objects.exists():
         with begun.or_refused():
@@ -193,9 +190,9 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
 def write(
     masters: Masters, *, source: str = FROM_D1, path: Path, actor: log.Actor, progress: Callable[[str], None]
 ) -> MastersDump:
-    """Write the rows to a new file, whole or not at all, readable by its owner only.
+    """Write the rows to a new file, all or nothing, readable by its owner only.
 
-    Raises BackupRefused, dumps.PathRefused, CloudflareError and OSError.
+    Raises BackupRefused, plain_file.PathRefused, CloudflareError and OSError.
     """
     insist_source(source)
     _insist_plain(masters)
@@ -218,7 +215,7 @@ def write(
 
 
 def _insist_plain(masters: Masters) -> None:
-    """Raise BackupRefused when a family of these rows is only copied encrypted."""
+    """Raise BackupRefused if a family of these rows must be encrypted."""
     for family in scope.reached(masters.namespace, masters.prefixes):
         if family.encrypt:
             sentence = _("%(family)s must be backed up encrypted, never to a plain file. Export it with --to-r2.")
@@ -226,7 +223,7 @@ def _insist_plain(masters: Masters) -> None:
 
 
 def record_refusal_of_masters(environment: Environment, refusal: Refused, *, actor: log.Actor) -> None:
-    """Record that a copy was refused; for the caller that was told so."""
+    """Record the refusal of a backup; the caller reports it."""
     log.refusal(
         Action.DUMP_REFUSED,
         actor=actor,

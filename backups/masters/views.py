@@ -22,7 +22,7 @@ SHOWN = 10
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Choose what to export; with a choice in the address, how many rows that is now."""
+    """Choose an export; with a choice in the address, show its current number of rows."""
     asked = "environment" in request.GET and request.user.has_perm("kvops.operate")
     form = MastersForm(request.GET) if asked else MastersForm(initial={"source": masters_start.FROM_D1})
     return _page(request, form)
@@ -61,7 +61,7 @@ def _page(request: HttpRequest, form: MastersForm, *, status: int = 200) -> Http
 
 
 def _counted(form: MastersForm) -> dict[str, object]:
-    """How many rows the choice is, or why nobody knows."""
+    """The number of rows of the choice, or the reason why it is not known."""
     chosen = form.cleaned_data["masters"]
     try:
         counts = masters_start.rows_by_table(chosen, source=form.cleaned_data["kept_source"])
