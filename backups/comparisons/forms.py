@@ -17,13 +17,13 @@ from kvops.prefixes import common
 from kvops.web.fields import ChoiceFilter, PrefixFilter, beginning_with
 
 OFFERED = 100
-"""Copies that are offered at most, newest first; an address can name any other."""
+"""Backups; at most this many are offered, newest first. An address can name any other."""
 
 CHANGED = "changed"
 
 
 class ComparisonForm(forms.Form):
-    """What the copy is compared with: another copy, or a namespace as it is now."""
+    """The other side of the comparison: another backup, or the current contents of a namespace."""
 
     against = forms.ChoiceField(label=gettext_lazy("Compare it with"))
 
@@ -46,13 +46,13 @@ class ComparisonForm(forms.Form):
         ]
 
     def clean_against(self) -> Generation | Namespace:
-        """The thing itself."""
+        """The chosen backup or namespace."""
         chosen = self.cleaned_data["against"]
         return self.backups.get(chosen) or self.namespaces[chosen]
 
 
 def _offered(generation: Generation, asked: str) -> Sequence[Generation]:
-    """Copies that have keys in common with this one by their prefixes."""
+    """Backups whose prefixes overlap with those of this backup."""
     found = comparison_start.comparable(generation)
     wanted = (
         found.filter(pk=asked.removeprefix("backup:")) if asked.removeprefix("backup:").isdecimal() else found.none()
@@ -74,7 +74,7 @@ def _named_backup(one: Generation) -> str:
 
 
 class ComparisonFilter(forms.Form):
-    """Which of the names that differ to show; every field may be empty."""
+    """The filters of the differing names; every field may be empty."""
 
     kind = ChoiceFilter(
         gettext_lazy("Difference"),
@@ -86,7 +86,7 @@ class ComparisonFilter(forms.Form):
     after = forms.CharField(required=False, strip=False, max_length=MAX_NAME_BYTES, widget=forms.HiddenInput)
 
     def entries(self, comparison: Comparison) -> QuerySet[ComparisonEntry]:
-        """The names the filters let through, in the order of their bytes; none while a filter is wrong."""
+        """The matching names in the order of their bytes; none if a filter is invalid."""
         if not self.is_valid():
             return ComparisonEntry.objects.none()
         found, chosen = comparison.entries.order_by("name"), self.cleaned_data

@@ -28,9 +28,9 @@ from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError
 
 BLOCK = 5_000
-"""Names of either copy that are joined at a time."""
+"""Names of either backup per join."""
 READ = 500
-"""Keys that are read from KV per checkpoint; of those read exactly a fifth."""
+"""Keys read from KV per checkpoint; a fifth of it if they are read exactly."""
 MAX_RESTARTS = 5
 
 Kind = ComparisonEntry.Kind
@@ -50,7 +50,7 @@ _EQUAL = f"SELECT count(*) FROM {_JOIN.format(how='INNER')} WHERE l.digest = r.d
 
 
 def step(comparison: Comparison, lease: Lease) -> Again | int:
-    """Work until the step is over; the number of names that do not differ once everything was compared."""
+    """Work until the step is over; at the end of the comparison, return the number of equal names."""
     with bucket_access.errors_for_a_run(), ExitStack() as stack:
         marks = Marks(
             comparison.generation, stack.enter_context(bucket_access.store(comparison.generation.environment))
@@ -63,7 +63,7 @@ def step(comparison: Comparison, lease: Lease) -> Again | int:
 
 
 class _TwoBackups:
-    """Two copies, joined by name."""
+    """Two backups, joined by name."""
 
     def __init__(self, comparison: Comparison, lease: Lease, marks: Marks, others: Marks, other: Generation) -> None:
         self._comparison, self._lease, self._marks, self._others, self._other = comparison, lease, marks, others, other
@@ -84,7 +84,7 @@ class _TwoBackups:
         return same
 
     def _upto(self, after: str) -> str | None:
-        """Where the next stretch ends: neither copy has more than a block of names up to there; None at the end."""
+        """The end of the next range, with at most a block of names of each backup; None for the last range."""
         ends: list[str] = []
         for backup in (self._comparison.generation_id, self._other.pk):
             entries = GenerationEntry.objects.filter(generation=backup, name__gt=after).order_by("name")
@@ -92,7 +92,7 @@ class _TwoBackups:
         return min(ends, default=None)
 
     def _between(self, after: str, upto: str | None) -> tuple[list[ComparisonEntry], int, int]:
-        """What differs in the stretch, how many names of the first copy were compared, and how many are equal."""
+        """The differing names in the range, and the numbers of compared and of equal names of the first backup."""
         params: dict[str, Any] = {
             "left": self._comparison.generation_id,
             "right": self._other.pk,
@@ -109,7 +109,7 @@ class _TwoBackups:
         return found, equal + sum(row[0] is not None for row in rows), equal
 
     def _unlike(self, row: Sequence[Any]) -> ComparisonEntry | None:
-        """A name that differs; None when one of the copies is of given names and does not say."""
+        """A differing name; None if one of the backups has a list of names that does not include it."""
         index, name, held, size, other_index, other_name, other_held, other_size = row
         mine = self._marks.of(index, bytes(held)) if index is not None else None
         theirs = self._others.of(other_index, bytes(other_held)) if other_index is not None else None
@@ -121,7 +121,7 @@ class _TwoBackups:
 
 
 class _Live:
-    """A copy, or what a restore put back from it, and what KV holds."""
+    """A backup, or the entries that a restore wrote from it, compared with KV."""
 
     def __init__(self, comparison: Comparison, lease: Lease, marks: Marks, reader: KvReader) -> None:
         self._comparison, self._lease, self._marks, self._reader = comparison, lease, marks, reader
@@ -144,7 +144,7 @@ class _Live:
                 return Again()
 
     def _prefixes(self) -> Sequence[str]:
-        """What is listed to find keys that were added; a copy of given names says nothing of others."""
+        """The prefixes to list for added keys; a backup of a list of names proves nothing about other names."""
         given = self._comparison.restore_id is not None or self._generation.purpose in Generation.OF_GIVEN_NAMES
         return [] if given else self._generation.prefixes
 
@@ -155,7 +155,7 @@ class _Live:
         return kept.filter(name__in=self._comparison.restore.entries.values("name"))
 
     def _read(self, at: dict[str, Any]) -> None:
-        """A block of the copy's names, each with what KV holds now."""
+        """Compare a block of the backup's names with KV."""
         most = READ // 5 if self._generation.read == Read.EXACT else READ
         block = list(self._kept().filter(name__gt=at["after"])[:most])
         asked = iter([Name(one.index, one.name, None) for one in block])
@@ -181,7 +181,7 @@ class _Live:
         return _entry(self._comparison, one.name, kind, one.size, None if live is None else len(live.data))
 
     def _list(self, at: dict[str, Any]) -> None:
-        """A page of the listing: its names that the copy does not hold were added."""
+        """Take a page of the listing: names that the backup lacks were added."""
         client, namespace_id = self._reader.client, self._comparison.namespace.namespace_id
         under, cursor = self._prefixes()[at["prefix"]], at["cursor"]
         try:
@@ -198,7 +198,7 @@ class _Live:
         found = [_entry(self._comparison, name, Kind.ADDED, None, None) for name in listed if name not in known]
         at |= {"cursor": page.cursor, "prefix": at["prefix"] + (page.cursor is None)}
         with self._checkpoint(at, "Listing what was added"):
-            # A listing that begins again shows names that were listed already.
+            # A listing that starts again shows earlier names once more.
             ComparisonEntry.objects.bulk_create(found, ignore_conflicts=True)
 
     @contextmanager
@@ -209,7 +209,7 @@ class _Live:
 
 
 def _kind(mine: EntryDigests | None, theirs: EntryDigests | None, at: datetime) -> ComparisonEntry.Kind:
-    """How an entry differs from the copy's; `at` is when the other was read."""
+    """The kind of difference from the backup's entry; `at` is the time when the other entry was read."""
     if mine is None:
         return Kind.ADDED
     if theirs is None:

@@ -27,17 +27,17 @@ COMPARABLE = (Status.COMPLETE, Status.VERIFIED, Status.PARTIAL)
 
 
 class ComparisonRefused(Refused):
-    """The two cannot be compared; one sentence."""
+    """The two sides cannot be compared; the message is one sentence."""
 
 
 def comparable(generation: Generation) -> QuerySet[Generation]:
-    """The copies that one can be compared with, newest first; whether they cover common keys is seen when it starts."""
+    """The backups to compare with, newest first. The start of the comparison checks for common keys."""
     found = Generation.objects.filter(namespace__binding=generation.namespace.binding, status__in=COMPARABLE)
     return found.exclude(pk=generation.pk).select_related("environment", "namespace").order_by("-pk")
 
 
 def of_backups(one: Generation, other: Generation, *, actor: log.Actor, person: Person | None = None) -> Comparison:
-    """Compare two copies, the later against the earlier; what was compared before is not compared again.
+    """Compare two backups, the later against the earlier. An existing comparison of the two is returned instead.
 
     Raises ComparisonRefused and run_driver.AlreadyOpen.
     """
@@ -67,9 +67,10 @@ def with_kv(
     person: Person | None = None,
     restore: Restore | None = None,
 ) -> Comparison:
-    """Compare a copy with what a namespace holds now; with a restore, only what that one put back, where it did.
+    """Compare a backup with the current contents of a namespace.
 
-    Raises ComparisonRefused and run_driver.AlreadyOpen.
+    With a restore, only the entries that it wrote are compared, in its namespace. Raises ComparisonRefused and
+    run_driver.AlreadyOpen.
     """
     _insist_comparable(generation)
     if namespace.binding != generation.namespace.binding:
@@ -117,7 +118,7 @@ def _start(
 
 
 def compare_backups(lease: Lease) -> Again | None:
-    """One step of a comparison; the last one counts what differs."""
+    """One step of a comparison; the last step counts the differences."""
     related = ("generation__environment", "other__environment", "namespace__environment", "restore")
     mine = Comparison.objects.select_related(*related).get(run=lease.run)
     equal = comparison_run.step(mine, lease)
@@ -132,7 +133,7 @@ def compare_backups(lease: Lease) -> Again | None:
 
 
 def made_with(generation: Generation) -> QuerySet[Comparison]:
-    """The comparisons that a copy is one side of, newest first."""
+    """The comparisons with this backup on one side, newest first."""
     found = Comparison.objects.filter(Q(generation=generation) | Q(other=generation), restore=None)
     return found.select_related("generation", "other", "namespace__environment", "run").order_by("-pk")
 

@@ -10,16 +10,16 @@ from difflib import SequenceMatcher
 from enum import StrEnum
 
 TEXT = 64 * 1024
-"""Bytes of a text that are looked at."""
+"""Bytes of a text value that are compared."""
 OTHER = 2 * 1024
-"""Bytes of anything else."""
+"""Bytes of any other value that are compared."""
 MOST = 1_000
-"""Lines of either value: comparing them takes time that grows faster than they do."""
+"""Lines of either value: the time of a comparison grows faster than the number of lines."""
 AROUND = 3
 
 
 class DiffMark(StrEnum):
-    """Where a line is: in both values, only in the first, only in the second; or lines that are equal are left out."""
+    """The place of a line: in both values, only in the first, only in the second, or equal lines left out."""
 
     BOTH = "both"
     FIRST = "first"
@@ -28,7 +28,7 @@ class DiffMark(StrEnum):
 
 
 class Laid(StrEnum):
-    """How the bytes were made lines."""
+    """The way in which the bytes became lines."""
 
     AS_TEXT = "text"
     AS_JSON = "json"
@@ -45,7 +45,7 @@ class DiffLine:
 
 @dataclass(frozen=True)
 class Compared:
-    """The lines, how they came about, and whether they are only the beginning."""
+    """The lines, the way they were made, and whether they are only the beginning of the values."""
 
     lines: Sequence[DiffLine]
     laid: Laid
@@ -53,7 +53,7 @@ class Compared:
 
 
 def compared(first: bytes | None, second: bytes | None) -> Compared:
-    """Both values as lines; None for one that is not there."""
+    """Both values as lines; None for an absent value."""
     held = [value for value in (first, second) if value is not None]
     if any(_text(value) is None for value in held):
         limit, laid = OTHER, Laid.AS_BYTES
@@ -69,12 +69,12 @@ def compared(first: bytes | None, second: bytes | None) -> Compared:
 
 
 def _text(value: bytes) -> str | None:
-    """The value as text; None when it is none. Of a long one only the beginning counts."""
+    """The value as text; None if it is not text. Only the beginning of a long value counts."""
     start = value[: TEXT + 4]
     try:
         text = start.decode()
     except UnicodeDecodeError as error:
-        # A cut in the middle of the last character is no sign of anything.
+        # A cut within the last character does not make the value binary.
         if len(value) <= len(start) or error.start < len(start) - 3:
             return None
         text = start[: error.start].decode()
@@ -82,7 +82,7 @@ def _text(value: bytes) -> str | None:
 
 
 def _as_json(texts: Sequence[str | None]) -> list[str | None]:
-    """The texts laid out for reading; empty unless all are JSON and still differ when laid out."""
+    """The texts formatted for reading; empty unless all are JSON and still differ when formatted."""
     found: list[str | None] = []
     for text in texts:
         try:
@@ -99,7 +99,7 @@ def _in_hex(data: bytes) -> list[str]:
 
 
 def _lines(first: Sequence[str], second: Sequence[str]) -> Iterator[DiffLine]:
-    """What differs, with some equal lines around it."""
+    """The differing lines, with some equal lines around them."""
     behind = 0
     for group in SequenceMatcher(None, first, second).get_grouped_opcodes(AROUND):
         if group[0][1] > behind:

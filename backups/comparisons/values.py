@@ -19,7 +19,7 @@ from kvops.models import Namespace, Person
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared: a copy, or what KV holds now. Facts only where the key is there."""
+    """One side of a comparison: a backup, or the current contents of KV. An absent key has no facts."""
 
     generation: Generation | None
     there: bool
@@ -31,7 +31,7 @@ class Side:
 
 @dataclass(frozen=True)
 class TwoSides:
-    """A key on both sides. Without `compared` its values are not shown, and `hidden` says why."""
+    """A key on both sides. Without `compared` its values are not shown, and `hidden` has the reason."""
 
     name: str
     first: Side
@@ -42,9 +42,9 @@ class TwoSides:
 
 
 def view_difference(generation: Generation, other: Generation | Namespace, name: str, *, by: Person) -> TwoSides:
-    """A key as a copy holds it, and as another copy does or KV does now; what is masked or encrypted is not read.
+    """A key in a backup and in the other backup or KV. Masked or encrypted values are not read.
 
-    Raises ValueHidden with a sentence when one of the two cannot be read.
+    Raises ValueHidden with a sentence if one of the two cannot be read.
     """
     against = f"copy {other.pk}" if isinstance(other, Generation) else str(other)
     record_view(generation, name, by, {"against": against})
@@ -63,7 +63,7 @@ def view_difference(generation: Generation, other: Generation | Namespace, name:
 
 
 def _hidden(generation: Generation, other: Generation | Namespace, name: str) -> str | Promise:
-    """Why the values are not shown; empty where they are."""
+    """The reason why the values are not shown; empty if they are."""
     if key_value.category_of(generation.namespace, name).sensitive:
         return _("Masked: the key is a setting or unclassified.")
     encrypted = generation.encrypted or (isinstance(other, Generation) and other.encrypted)
@@ -71,13 +71,13 @@ def _hidden(generation: Generation, other: Generation | Namespace, name: str) ->
 
 
 def _facts(generation: Generation, name: str) -> Side:
-    """What Postgres knows of the entry."""
+    """The facts about the entry in Postgres."""
     kept = generation.entries.filter(name=name, outcome=GenerationEntry.Outcome.KEPT).first()
     return Side(generation, kept is not None, kept.size if kept else None, kept.expiration if kept else None)
 
 
 def _backed_up(generation: Generation, name: str) -> Side:
-    """The entry as the copy holds it."""
+    """The entry in the backup."""
     entry = generation_start.read_entry(generation, name)
     if entry is None:
         return Side(generation, there=False)
@@ -85,7 +85,7 @@ def _backed_up(generation: Generation, name: str) -> Side:
 
 
 def _live(namespace: Namespace, name: str, *, masked: bool) -> Side:
-    """The key as KV holds it now."""
+    """The current entry in KV."""
     with clients.reader(namespace.environment) as client:
         entry = client.exact_get(namespace.namespace_id, name)
     if entry is None:

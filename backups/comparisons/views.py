@@ -29,7 +29,7 @@ COLUMNS = ("name", "difference", "size", "other_size")
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest, pk: int) -> HttpResponse:
-    """Choose what to compare the copy with; what it was compared with before."""
+    """Choose the other side for the backup, and show its earlier comparisons."""
     generation = _generation(pk)
     return _choose(request, generation, ComparisonForm(generation=generation, asked=request.GET.get("with", "")))
 
@@ -37,7 +37,7 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.view_values", raise_exception=True)
 def start(request: HttpRequest, pk: int) -> HttpResponse:
-    """Compare the copy with what was chosen."""
+    """Compare the backup with the chosen side."""
     generation, person = _generation(pk), person_of(request)
     form = ComparisonForm(request.POST, generation=generation, asked=request.POST.get("against", ""))
     if not form.is_valid():
@@ -55,7 +55,7 @@ def start(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
-    """Show one comparison: counts first, then the names that differ."""
+    """Show one comparison: counts first, then the differing names."""
     made, form = _comparison(pk, comparison), ComparisonFilter(request.GET)
     context = {
         **listed(request, form, "entries", form.entries(made), PAGE, place=attrgetter("name")),
@@ -71,7 +71,7 @@ def detail(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
-    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
     made = _comparison(pk, comparison)
     context = {"comparison": made, "run": made.run}
     return live_part(request, "comparisons/detail.html", context, moving=made.run.is_open)
@@ -80,7 +80,7 @@ def live(request: HttpRequest, pk: int, comparison: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def download(request: HttpRequest, pk: int, comparison: int) -> StreamingHttpResponse:
-    """The names that the filters of the address let through, as CSV or JSON."""
+    """The names that match the filters of the address, as CSV or JSON."""
     made = _comparison(pk, comparison)
     rows = _rows(ComparisonFilter(request.GET).entries(made).iterator(2_000))
     head = {"comparison": made.pk, "backup": made.generation_id, "other_backup": made.other_id, "found": made.found}
@@ -102,7 +102,7 @@ def value(request: HttpRequest, pk: int, comparison: int, entry: int) -> HttpRes
 @permission_required("kvops.view_values", raise_exception=True)
 @never_cache
 def entry_value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
-    """Show an entry of a copy beside what KV holds of it now."""
+    """Show an entry of a backup beside its current value in KV."""
     generation = _generation(pk)
     asked = get_object_or_404(generation.entries, index=index)
     return difference(
@@ -111,13 +111,13 @@ def entry_value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
 
 
 type Address = tuple[str, tuple[int, ...]]
-"""The name of an address and what it takes."""
+"""The name of an address and its arguments."""
 
 
 def difference(
     request: HttpRequest, generation: Generation, other: Generation | Namespace, name: str, *, back: Address
 ) -> HttpResponse:
-    """A key in a copy beside the other side; a refusal leads back to where it was asked."""
+    """A key in a backup beside the other side; a refusal leads back to the page of the request."""
     with refusals_shown(request, On(generation.environment, f"generation:{generation.pk}")):
         found = comparison_values.view_difference(generation, other, name, by=person_of(request))
         context = {"found": found, "sides": (found.first, found.second), "environment": other.environment}
@@ -151,7 +151,7 @@ def _generation(pk: int) -> Generation:
 
 
 def _comparison(pk: int, comparison: int) -> Comparison:
-    """The comparison; it is found under either of its copies."""
+    """The comparison; the address may name either of its backups."""
     related = ("generation__environment", "generation__namespace", "other__environment", "namespace__environment")
     found = Comparison.objects.select_related(*related, "restore", "run")
     return get_object_or_404(found, Q(generation=pk) | Q(other=pk), pk=comparison)

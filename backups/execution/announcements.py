@@ -10,7 +10,7 @@ from kvops.wording import say
 
 
 def contradicted(work: CleanupStage | Restore, problem: str) -> None:
-    """Cloudflare's answer to a call that changed KV cannot be true: told once of a deletion or restore."""
+    """Notify people, once per deletion or restore, that Cloudflare's answer to a change of KV contradicts itself."""
     subject, page, pk = f"restore:{work.pk}", "backups:restore", work.pk
     if isinstance(work, CleanupStage):
         subject, page, pk = f"stage:{work.pk}", "backups:cleanup", work.request_id

@@ -19,7 +19,7 @@ from kvops.wording import english
 
 @dataclass(frozen=True)
 class Clients:
-    """A reader and a writer on one reserved budget."""
+    """A reader and a writer on one reserved request budget."""
 
     reader: Cloudflare
     probe: Cloudflare  # reads with the write token
@@ -28,11 +28,10 @@ class Clients:
     meter: QuotaMeter
 
     def insist_visible(self, namespace: Namespace | Scratch) -> None:
-        """Both tokens see the namespace under its title; another account's are refused before they write.
+        """Check that both tokens see the namespace under its title, so that no token of another account writes.
 
-        Cloudflare's clock, which comes with the answer, is not far from the database's.
-
-        Raises RunError, RateLimited and CloudflareError.
+        Cloudflare's clock, which comes with the answer, must be close to the database's clock. Raises RunError,
+        RateLimited and CloudflareError.
         """
         reserve(self.budget, 2)
         for name, client in (("read", self.reader), ("write", self.probe)):
@@ -52,9 +51,9 @@ class Clients:
 
 @contextmanager
 def open_clients(environment: Environment) -> Iterator[Clients]:
-    """A reader and a writer on one budget; the write token is resolved here and nowhere else.
+    """A reader and a writer on one request budget; the write token is resolved here and nowhere else.
 
-    Raises RunError when a token is not there, or both are the same, and RateLimited.
+    Raises RunError if a token is missing or both are the same, and RateLimited.
     """
     try:
         read_token = credentials.resolve(environment.read_token)

@@ -7,7 +7,7 @@ SAMPLE = 20
 
 
 def names(work: CleanupStage | Restore) -> dict[str, object]:
-    """How many names, their digest, the first, the last and a sample over all of them."""
+    """The number of names, their digest, the first, the last, and a sample over all of them."""
     entries = work.entries.order_by("index")
     step = max(1, work.names // SAMPLE)
     wanted = list(range(0, work.names, step))[:SAMPLE]
@@ -22,7 +22,7 @@ def names(work: CleanupStage | Restore) -> dict[str, object]:
 
 
 def backup(generation: Generation) -> dict[str, object]:
-    """Which backup it is, where it is stored, and how far it can be trusted."""
+    """The backup: its id, its place, its digests and its status."""
     return {
         "id": generation.pk,
         "environment": generation.environment.slug,

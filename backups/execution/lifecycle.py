@@ -20,48 +20,48 @@ from kvops.runs import driver as run_driver
 from kvops.wording import english
 
 SUBMITTED, APPROVED = "submitted", "approved"
-"""The states that all three have under the same name."""
+"""States with the same name in all three models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
-    """The moves of the rows of one model. Refusals are raised as `refused`."""
+    """The moves of the rows of one model. A refusal is raised as an exception of the class `refused`."""
 
     model: type[Work]
     name: str
-    """The first part of its subject in the audit log, at the gate and of its run."""
+    """The first part of a row's subject in the audit log, at the gate and for its run."""
     related: tuple[str, ...]
     kind: ApprovalRequest.Kind
     run_kind: Run.Kind
     running: str
-    """Its state while the run works."""
+    """The state while the run works."""
 
     submitted: Action
     approved: Action
     started: Action
     label: Callable[[Work], str] = str
     digest_of: Callable[[Work, str], str]
-    """The digest in its entries, given the one that the move names."""
+    """The digest for an audit entry, from the row and the digest that the move names."""
     send_back: Callable[[Work, log.Actor, str], None]
-    """Leave `submitted` or `approved` for the reason: the request was rejected, withdrawn, or has expired."""
+    """Move the row out of `submitted` or `approved`, with the reason: a rejected, withdrawn or expired request."""
 
     refused: type[Refused]
     moved: Callable[[Work], str | Promise]
-    """The refusal of a move that another one came before."""
+    """The text of the refusal if another process moved the row first."""
     not_stopped: str | Promise
     resumed: str | Promise
 
     def subject(self, work: Work) -> str:
-        """Its subject in the audit log, at the gate and of its run."""
+        """The subject of the row in the audit log, at the gate and for its run."""
         return f"{self.name}:{work.pk}"
 
     def locked(self, work: Work) -> Work:
-        """The row as it is now, held until the open transaction ends."""
+        """The current row, locked until the open transaction ends."""
         rows = self.model.objects.select_for_update(of=("self",)).select_related(*self.related)
         return rows.get(pk=work.pk)
 
     def insist_operator(self, by: Person | log.Actor) -> None:
-        """Raise a refusal if a person is no operator; a command prepares, and can neither submit nor start."""
+        """Raise a refusal if a person is no operator. A command may prepare, but neither submit nor start."""
         if isinstance(by, Person) and not by.holds(Role.OPERATOR):
             raise self.refused(_("Only an operator can do this."))
 
@@ -77,7 +77,7 @@ class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
         values: Mapping[str, object] | None = None,
         details: Mapping[str, JSON] | None = None,
     ) -> None:
-        """One conditional UPDATE and one audit entry. Raises a refusal when somebody moved the row first."""
+        """One conditional UPDATE and one audit entry. Raises a refusal if another process moved the row first."""
         changed = self.model.objects.filter(pk=work.pk, state__in=expected).update(state=to, **(values or {}))
         if changed != 1:
             raise self.refused(self.moved(work))
@@ -136,11 +136,11 @@ class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
         return approval
 
     def decided(self, request: ApprovalRequest) -> None:
-        """Hook of the gate: an approved request moves its row on; any other leads the row back."""
+        """Hook of the gate: an approval moves the row on, any other decision moves it back."""
         work = self.model.objects.filter(approval=request).select_related(*self.related).first()
         if work is None:
             return
-        # Who withdrew it is in the entry of the withdrawal; it was not the approver.
+        # The withdrawal's own entry names its person, who is not the approver.
         decision = request.state in {ApprovalRequest.State.APPROVED, ApprovalRequest.State.REJECTED}
         actor = request.approver.actor if decision and request.approver else log.Actor.system("approvals")
         if request.state == ApprovalRequest.State.APPROVED:
@@ -154,7 +154,7 @@ class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
     ) -> Run:
         """Use the approval and create the run, in the caller's transaction. Raises ApprovalRefused.
 
-        `digest` is that of the evidence as the caller has just derived it.
+        `digest` is the digest of the evidence, which the caller has just derived.
         """
         subject = self.subject(work)
         approval = approval_gate.claim(approved, kind=self.kind, subject=subject, digest=digest, by=by)
@@ -173,7 +173,7 @@ class Lifecycle[Work: (CleanupStage, PruneRequest, Restore)]:
         return run
 
     def end_early(self, work: Work, ending: Callable[[Work, Run], dict[str, object]], *, by: Person) -> None:
-        """Let a stopped or failed run go on with the cursor that `ending` returns. Raises a refusal."""
+        """Resume a stopped or failed run with the cursor that `ending` returns. Raises a refusal."""
         with log.transaction():
             self.insist_operator(by)
             mine = self.locked(work)

@@ -16,7 +16,7 @@ SIDE_BY_SIDE = 10
 
 
 class KeyVerdict(Enum):
-    """How a key compares with its copy."""
+    """The result of comparing a key with its backup."""
 
     EQUAL = "equal"
     ABSENT = "absent"
@@ -25,7 +25,7 @@ class KeyVerdict(Enum):
 
 @dataclass(frozen=True)
 class Frozen:
-    """One frozen name with what the copy says of it; `key` is that of the copy's digests."""
+    """A frozen name with its digests in the backup; `key` is the key of these digests."""
 
     index: int
     name: str
@@ -35,9 +35,11 @@ class Frozen:
 
 
 def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
-    """The entries at these indexes, in order, with their digests in the copy; a name that is not in it is left out.
+    """The entries at these indexes, in order, with their digests in the backup.
 
-    Raises RunError when the key of the copy's digests is not here.
+    Names that the backup lacks are left out.
+
+    Raises RunError if this process lacks the key of the backup's digests.
     """
     names = dict(stage.entries.filter(index__in=indexes).values_list("name", "index"))
     in_backup = GenerationEntry.objects.filter(generation=stage.generation_id, name__in=names)
@@ -45,7 +47,7 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
     found = [
         Frozen(names[name], name, bytes(digest), expiration, key)
         for name, digest, expiration in in_backup.values_list("name", "digest", "expiration")
-        if digest is not None  # by constraint, what is in the copy has one and nothing else
+        if digest is not None  # a constraint allows a digest exactly for the entries that the backup holds
     ]
     return sorted(found, key=lambda entry: entry.index)
 
@@ -53,9 +55,9 @@ def frozen(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
 def read_and_compare(
     reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
 ) -> dict[Frozen, KeyVerdict]:
-    """The entries against what KV holds, read at the same time so that the oldest read stays young.
+    """The entries compared with KV. The reads run in parallel, so that the oldest read is still recent at the end.
 
-    Each answer is compared as it comes and let go of: KV may hold larger values than were copied.
+    Each answer is compared on arrival and then freed, because values in KV may have grown since the backup.
     """
     size = 1 if read == Read.EXACT else BULK_GET_LIMIT
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -66,14 +68,17 @@ def read_and_compare(
 def compare_now(
     reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen], read: str
 ) -> Mapping[Frozen, KeyVerdict]:
-    """The same for up to 100 entries, one by one where they must be read exactly."""
+    """The same for up to 100 entries, one by one if they must be read exactly."""
     if read == Read.EXACT:
         return {entry: _verdict(entry, reader.exact_get(namespace_id, entry.name)) for entry in entries}
     return _compare_in_bulk(reader, namespace_id, entries)
 
 
 def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Frozen]) -> Mapping[Frozen, KeyVerdict]:
-    """Halved, and the halves read one after the other, where one answer cannot hold them."""
+    """The entries compared in one bulk read.
+
+    If the answer would be too large, the two halves are read one after the other.
+    """
     current = reader.bulk_get_at_once(namespace_id, [entry.name for entry in entries])
     if current is not None:
         return compare_frozen(entries, current)
@@ -83,7 +88,7 @@ def _compare_in_bulk(reader: Cloudflare, namespace_id: str, entries: Sequence[Fr
 
 
 def compare_frozen(entries: Iterable[Frozen], current: Mapping[str, KvEntry | None]) -> dict[Frozen, KeyVerdict]:
-    """Each frozen entry against what was read: name, value bytes, metadata text and expiration."""
+    """Each frozen entry compared with the entry read from KV: name, value bytes, metadata text and expiration."""
     return {entry: _verdict(entry, current.get(entry.name)) for entry in entries}
 
 

@@ -14,19 +14,22 @@ from kvops.models import Read
 
 SIDE_BY_SIDE = 4
 ANSWER = 4 * 1024 * 1024
-"""Bytes of values that one answer should have at most; a larger value comes alone."""
+"""Bytes of values that one answer should have at most; a larger value is read alone."""
 
 LEAST = 60
-"""Seconds: KV takes no key that expires sooner (developers.cloudflare.com/kv/platform/limits)."""
+"""Seconds: KV accepts no key that expires sooner (developers.cloudflare.com/kv/platform/limits)."""
 
 Found = RestoreEntry.Found
 
 SINGLE = 1024 * 1024
-"""Bytes of a value above which it is written by itself: in a bulk call it would be in memory several times."""
+"""Bytes. A larger value is written by itself, because a bulk call would hold it in memory several times."""
 
 
 def difference(backup: KvEntry, live: KvEntry | None) -> RestoreEntry.Found:
-    """How a key compares with its copy: absent, equal, or the first of value, metadata and expiration that differs."""
+    """The result of comparing a key with its backup: absent, equal, or the first differing part.
+
+    The parts are compared in the order value, metadata, expiration.
+    """
     if live is None:
         return Found.ABSENT
     if live.data != backup.data:
@@ -37,7 +40,7 @@ def difference(backup: KvEntry, live: KvEntry | None) -> RestoreEntry.Found:
 
 
 def too_late(backup: KvEntry, now: float) -> RestoreEntry.Found | None:
-    """Whether the entry's own expiration keeps it from being written at this time (seconds since 1970)."""
+    """The reason if the entry's own expiration prevents a write at `now` (seconds since 1970), else None."""
     if backup.expiration is None or backup.expiration >= now + LEAST:
         return None
     return Found.EXPIRED if backup.expiration <= now else Found.SOON
@@ -46,7 +49,7 @@ def too_late(backup: KvEntry, now: float) -> RestoreEntry.Found | None:
 def live_values(
     reader: Cloudflare, namespace_id: str, names: Sequence[Wanted], read: str
 ) -> Iterator[tuple[Wanted, KvEntry | None]]:
-    """Each name with what KV holds now, in order, read some at a time side by side."""
+    """Each name with its current entry in KV, in order; several reads run in parallel."""
 
     def get(batch: Sequence[Wanted]) -> Mapping[str, KvEntry | None]:
         asked = [one.name for one in batch]
@@ -87,5 +90,5 @@ def _batches(names: Iterable[Wanted], most: int) -> Iterator[list[Wanted]]:
 
 
 def takes_bulk(entry: KvEntry) -> bool:
-    """Whether the bulk call is documented to take the entry's metadata: only objects are."""
+    """Whether the bulk call is documented to accept the entry's metadata: it accepts only objects."""
     return entry.metadata is None or entry.metadata.startswith("{")

@@ -10,30 +10,30 @@ from kvops.models import Read
 from kvops.runs.lease import Lease
 
 SPARE = 20
-"""Requests reserved beyond the reads: the delete or the write, a few single reads of binary values, repeats.
+"""Requests reserved beyond the reads: the delete or the write, some single reads of binary values, retries.
 
-Work waits until the request limit has room for all of it, so what is reserved and not needed is never used.
+Work waits until the request limit has room for the whole reservation, and an unused reservation is lost.
 """
 SPARE_SINGLY = 200
-"""The same for work that meets more binary values than that."""
+"""Requests; the reservation beyond the reads for a run that meets more binary values than `SPARE` suffices for."""
 
 
 def reserve(budget: Prepaid, calls: int) -> None:
-    """Pay for so many requests beforehand. Raises RateLimited when they are not to be had now."""
+    """Pay for this number of requests in advance. Raises RateLimited if the limit has no room for them now."""
     wait = budget.reserve(calls)
     if wait:
         raise RateLimited("The request budget is used up.", wait)
 
 
 def calls_for(read: str, names: int) -> int:
-    """The most requests that reading so many names costs."""
+    """The greatest number of requests for reading this number of names."""
     return 2 * names if read == Read.EXACT else -(-names // BULK_GET_LIMIT)
 
 
 def most_calls_for(names: int) -> int:
-    """The most that reading so many names can cost when nothing is known of their sizes.
+    """The greatest number of requests for reading this number of names if their sizes are unknown.
 
-    Halved until each is asked for alone, 2 n - 1 requests, and each exactly again, which takes two.
+    Halving the bulk read down to single names takes 2 n - 1 requests; reading each name exactly takes two more.
     """
     return 4 * names
 
@@ -44,7 +44,7 @@ def spare(lease: Lease) -> int:
 
 
 def reserve_more(lease: Lease) -> bool:
-    """From now on reserve for more binary values; False when that is done already, so that only less work helps."""
+    """Reserve for more binary values from now on; False if the run does so already and only smaller chunks help."""
     if _singly(lease):
         return False
     with lease.checkpoint(cursor={**lease.run.cursor, "singly": True}):
@@ -52,5 +52,5 @@ def reserve_more(lease: Lease) -> bool:
 
 
 def _singly(lease: Lease) -> bool:
-    """Whether the run met more values that must be read singly than what is reserved at first suffices for."""
+    """Whether the run met more binary values than its first reservation suffices for."""
     return bool(lease.run.cursor.get("singly"))

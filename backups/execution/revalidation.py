@@ -13,15 +13,15 @@ from kvops.models import Run
 from kvops.runs.lease import Lease
 
 BEFORE = {"derived_at", "looked", "starts", "tries"}
-"""What a cursor says of the time before a person resumed the run."""
+"""The members of a cursor that are out of date after a person resumed the run."""
 
 TRIES = 3
 
 
 def derived(lease: Lease, derive: Callable[[], None]) -> None:
-    """Derive it, unless that was done at most a quarter of an hour ago and nobody resumed the run since.
+    """Derive the evidence, unless that was done within a quarter of an hour and the run was not resumed since.
 
-    `derive` raises RunError when what was approved is no longer what there is.
+    `derive` raises RunError if the derived evidence differs from the approved one.
     """
     cursor = lease.run.cursor
     at = cursor.get("derived_at")
@@ -33,21 +33,22 @@ def derived(lease: Lease, derive: Callable[[], None]) -> None:
 
 
 def revalidate(run: Run, _actor: log.Actor) -> None:
-    """Hook of a resumed run."""
+    """Hook: a resumed run derives its evidence again."""
     forget(run)
 
 
 def forget(run: Run) -> None:
-    """What was derived, looked at and tried before counts no more."""
+    """Discard the times of the last derivation and check, and the attempts so far."""
     stopped = Run.objects.get(pk=run.pk)
     cursor = {name: value for name, value in stopped.cursor.items() if name not in BEFORE}
     Run.objects.filter(pk=run.pk, epoch=stopped.epoch, state=Run.State.QUEUED).update(cursor=cursor)
 
 
 def patience(attempt: int | None, *, ending: bool = False) -> float:
-    """Seconds from a change to the look at what became of it; where no other try follows, no old state may pass for it.
+    """Seconds to wait before reading a change back. Before the last attempt, wait for KV's full propagation time.
 
-    `attempt`: None when nothing was sent; `ending`: a person ended the run, so that no other try follows.
+    A stale read then cannot pass for the result. `attempt` is None if nothing was sent. `ending` says that a person
+    ended the run, so no further attempt follows.
     """
     last = ending or (attempt is not None and attempt >= TRIES)
     return max(timing.SETTLE, timing.STALE) if last else timing.SETTLE

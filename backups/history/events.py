@@ -27,7 +27,7 @@ CHUNK = 1_000
 
 
 class TimelineLane(models.TextChoices):
-    """What happened to a copy, one line of the timeline each."""
+    """A kind of event of a backup: one line of the timeline each."""
 
     TAKEN = "taken", _("taken")
     VERIFIED = "verified", _("verified")
@@ -44,14 +44,17 @@ LANES: Mapping[TimelineLane, Sequence[Action]] = {
     TimelineLane.DELETED: [Action.GENERATION_DELETING, Action.GENERATION_DELETED],
 }
 BEGINNINGS = {Action.RESTORE_STARTED.value, Action.GENERATION_DELETING.value}
-"""Told, but not counted besides what they come to."""
+"""Events shown on the timeline but not counted: the event that ends them is."""
 
 DELETED = [Action.GENERATION_DELETED.value]
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose copies, when, by whom: days in the team's zone, both included; `actor` is part of a name."""
+    """The backups, period and actor of the history.
+
+    Days are in the team's zone, both included; `actor` is a part of a name.
+    """
 
     since: date
     until: date
@@ -67,17 +70,17 @@ class Scope:
 
     @property
     def end(self) -> datetime:
-        """The first moment after it."""
+        """The first moment after the period."""
         return _midnight(self.until + timedelta(days=1))
 
     @property
     def actions(self) -> list[str]:
-        """What is shown, as the record calls it."""
+        """The shown actions by their names in the audit log."""
         lanes = [self.lane] if self.lane else list(LANES)
         return [action.value for lane in lanes for action in LANES[lane]]
 
     def generations(self) -> GenerationQuerySet:
-        """All copies of the family and the environment, of whatever time."""
+        """All backups of the family and the environment, of any time."""
         found = Generation.objects.all()
         if self.environment:
             found = found.filter(environment=self.environment)
@@ -88,7 +91,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class BackupEvent:
-    """An entry of the record about a copy, and the approval and the prune behind it where the entry names them."""
+    """An entry of the audit log about a backup, with the approval and the prune request that the entry names."""
 
     entry: Entry
     generation: Generation
@@ -98,12 +101,12 @@ class BackupEvent:
 
     @property
     def lane(self) -> TimelineLane:
-        """Which line of the timeline it is on."""
+        """The event's line on the timeline."""
         return next(lane for lane, actions in LANES.items() if self.entry.action in actions)
 
     @property
     def why(self) -> str:
-        """The reason or the problem the entry gives; of a deletion, why it was asked for."""
+        """The reason or problem in the entry; for a deletion, the reason in its request."""
         details = self.entry.details
         behind = self.prune.reason if self.prune else self.investigation.why if self.investigation else ""
         return str(details.get("reason") or details.get("problem") or behind)
@@ -111,7 +114,7 @@ class BackupEvent:
 
 @dataclass(frozen=True)
 class DayCount:
-    """How many events of one line fell into a day."""
+    """The number of events of one line in one day."""
 
     day: date
     lane: TimelineLane
@@ -120,7 +123,7 @@ class DayCount:
 
 @dataclass(frozen=True)
 class Point:
-    """The last copy of a day in one environment."""
+    """The last backup of a day in one environment."""
 
     day: date
     generation: Generation
@@ -131,17 +134,17 @@ def _midnight(day: date) -> datetime:
 
 
 def _of_family(family: Family) -> Q:
-    """Copies that may hold keys of the family: by the families found in them, or by their prefixes."""
+    """Backups that may hold keys of the family: by the families found in them, or by their prefixes."""
     starts = [family.pattern[:end] for end in range(len(family.pattern) + 1)]
     return Q(patterns__contains=[str(family)]) | Q(prefixes__has_any_keys=starts)
 
 
-# The copy an entry is about: its own subject, or that of the restore it is about.
+# The backup of an entry: the entry's subject, or the source of the restore that is its subject.
 _GENERATION = """CASE WHEN e.subject LIKE 'restore:%%'
     THEN (SELECT r.generation_id FROM backups_restore AS r WHERE r.id = split_part(e.subject, ':', 2)::bigint)
     ELSE split_part(e.subject, ':', 2)::bigint END"""
 
-# One index per action is read backwards until there are enough: looking each copy up keeps the planner from a join.
+# Each action's index is read backwards until there are enough. The lookup per backup keeps the planner from a join.
 _NEWEST = f"""
 SELECT event.seq, event.generation FROM unnest(%s::text[]) AS wanted (action) CROSS JOIN LATERAL (
     SELECT e.seq, {_GENERATION} AS generation FROM audit_entry AS e
@@ -159,7 +162,7 @@ WHERE e.action = ANY(%s) AND e.seq >= %s AND e.seq < %s AND strpos(lower(e.actor
 
 
 def events(scope: Scope, *, before: int | None = None, limit: int) -> list[BackupEvent]:
-    """The newest events of the scope, those before an entry's number if one is given."""
+    """The newest events of the scope; if an entry's number is given, those before it."""
     first, beyond = _sequence(scope)
     of, of_params = _ids(scope)
     params = [scope.actions, first, min(before or beyond, beyond), scope.actor, *of_params, limit, limit]
@@ -171,7 +174,7 @@ def events(scope: Scope, *, before: int | None = None, limit: int) -> list[Backu
 
 
 def _told(found: Sequence[tuple[Entry, Generation]]) -> list[BackupEvent]:
-    """The entries with what they name."""
+    """The entries with the approval and the prune request that they name."""
     approvals = ApprovalRequest.objects.select_related("approver", "requester").in_bulk(_named(found, "approval"))
     prunes = PruneRequest.objects.in_bulk(_named(found, "prune"))
     investigations = Investigation.objects.in_bulk(_named(found, "investigation"))
@@ -192,7 +195,7 @@ def _named(found: Sequence[tuple[Entry, Generation]], kind: str) -> set[int]:
 
 
 def all_events(scope: Scope) -> Iterator[BackupEvent]:
-    """Every event of the scope, newest first, some at a time."""
+    """Every event of the scope, newest first, read in pages."""
     before = None
     while page := events(scope, before=before, limit=CHUNK):
         yield from page
@@ -200,7 +203,7 @@ def all_events(scope: Scope) -> Iterator[BackupEvent]:
 
 
 def counts_by_day(scope: Scope) -> list[DayCount]:
-    """How many events there were, by day and line, oldest first."""
+    """The number of events by day and line, oldest first."""
     zone = timezone.get_default_timezone_name()
     of, of_params = _ids(scope)
     everything = not (scope.family or scope.environment)
@@ -215,7 +218,7 @@ def counts_by_day(scope: Scope) -> list[DayCount]:
 
 
 def trend(scope: Scope) -> list[Point]:
-    """The last whole copy of each day and environment in the period, oldest first."""
+    """The last complete backup of each day and environment in the period, oldest first."""
     found = scope.generations().whole().filter(started_at__gte=scope.start, started_at__lt=scope.end)
     by_day = found.annotate(day=TruncDate("started_at")).values("environment_id", "day")
     newest = by_day.annotate(newest=Max("pk")).values("newest")
@@ -225,7 +228,7 @@ def trend(scope: Scope) -> list[Point]:
 
 @dataclass(frozen=True)
 class Existence:
-    """A copy that was there at some time of a period: how often it was read back, and how it went, if it did."""
+    """A backup that existed during a period, with its verifications and its deletion."""
 
     generation: Generation
     verified: Sequence[Entry]
@@ -233,12 +236,12 @@ class Existence:
 
     @property
     def until(self) -> datetime | None:
-        """When it was deleted; None while it is there."""
+        """The time of its deletion; None if it still exists."""
         return self.deletion.entry.at if self.deletion else None
 
 
 def existed(scope: Scope, *, after: int = 0, limit: int) -> list[Existence]:
-    """The copies of the scope that were there at some time of its period, oldest first, those above a number."""
+    """The scope's backups that existed during its period and come after the number `after`, oldest first."""
     subject = Concat(Value("generation:"), Cast(OuterRef("pk"), models.CharField()))
     gone = Entry.objects.filter(subject=subject, action__in=DELETED, at__lt=scope.start)
     found = scope.generations().filter(pk__gt=after, started_at__lt=scope.end).exclude(Exists(gone))
@@ -254,7 +257,7 @@ def existed(scope: Scope, *, after: int = 0, limit: int) -> list[Existence]:
 
 
 def _ids(scope: Scope) -> tuple[str, tuple[Any, ...]]:
-    """The statement for the numbers of the scope's copies, and its parameters."""
+    """The statement for the numbers of the scope's backups, and its parameters."""
     return scope.generations().values("id").query.sql_with_params()
 
 
@@ -265,7 +268,7 @@ def _fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
 
 
 def _sequence(scope: Scope) -> tuple[int, int]:
-    """The numbers of the first entry of the period, and of the first after it."""
+    """The number of the first entry in the period, and of the first entry after it."""
     by_time = Entry.objects.order_by("at", "seq").values_list("seq", flat=True)
     beyond = 2**62
     return (

@@ -13,7 +13,7 @@ from kvops.models import Family
 from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
 DAYS = 90
-"""The period shown where the address names none: days, today included."""
+"""Days, today included: the period that is shown if the address names none."""
 BEGINNING = date(2000, 1, 1)
 MOST_YEARS = 50
 
@@ -30,7 +30,7 @@ def _day(label: Any) -> forms.DateField:
 
 
 class BackupHistoryFilter(forms.Form):
-    """Whose copies, when, by whom; every field may be empty. Dates are days in the team's zone."""
+    """The filters of backups, period and actor; every field may be empty. Dates are days in the team's zone."""
 
     family = forms.ChoiceField(label=_("Family"), required=False, choices=_families)
     environment = EnvironmentFilter()
@@ -46,7 +46,7 @@ class BackupHistoryFilter(forms.Form):
     after = PlaceField()
 
     def clean(self) -> dict[str, Any]:
-        """A period, whole or not at all."""
+        """A period needs both its days."""
         chosen = self.cleaned_data
         if "since" not in chosen or "until" not in chosen:
             return chosen
@@ -59,7 +59,7 @@ class BackupHistoryFilter(forms.Form):
         return {**chosen, "since": since, "until": until}
 
     def scope(self) -> Scope | None:
-        """What the filters let through; None while one is wrong."""
+        """The scope of the filters; None if one is invalid."""
         if not self.is_valid():
             return None
         chosen = self.cleaned_data
@@ -79,5 +79,5 @@ def _family(value: str) -> Family | None:
 
 
 def everything() -> Scope:
-    """All there is."""
+    """The scope without any limit."""
     return Scope(since=BEGINNING, until=timezone.localdate())

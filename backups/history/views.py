@@ -16,7 +16,7 @@ from kvops.web.paging import page_of
 
 PAGE = 50
 REPORTED = 200
-"""Copies on a page of the report."""
+"""Backups on a page of the report."""
 
 COLUMNS = (
     *("entry", "at", "event", "action", "environment", "generation", "object", "binding", "prefixes", "category"),
@@ -27,7 +27,7 @@ COLUMNS = (
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """What happened to the copies, filtered and paged by the address."""
+    """Show the events of the backups, filtered and paged by the address."""
     form = BackupHistoryFilter(request.GET)
     scope = form.scope()
     context: dict[str, object] = {"form": form, "scope": scope, "filtered": any(request.GET.values())}
@@ -38,7 +38,7 @@ def index(request: HttpRequest) -> HttpResponse:
             "events": events,
             "after": after,
             "counts": history_events.counts_by_day(scope),
-            # Of copies of different families there is none.
+            # A trend across different families would mean nothing.
             "trend": history_events.trend(scope) if scope.family else [],
         }
     return render(request, "history/index.html", context)
@@ -47,7 +47,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def file(request: HttpRequest, kind: str) -> StreamingHttpResponse:
-    """The events of the address, or all there are, as a file."""
+    """The events of the address's filters, or all events, as a file."""
     scope = everything() if "all" in request.GET else BackupHistoryFilter(request.GET).scope()
     if scope is None:
         raise Http404
@@ -77,7 +77,7 @@ def _cells(event: BackupEvent) -> list[web_files.Cell]:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def report(request: HttpRequest) -> HttpResponse:
-    """Which copies there were in a period, from when until when, and who let them go: to be printed."""
+    """A report to print: the backups that existed in a period, their times, and the people behind each deletion."""
     form = BackupHistoryFilter(request.GET)
     scope = form.scope()
     context: dict[str, object] = {"form": form, "scope": scope, "now": timezone.now(), "head": Head.objects.first()}

@@ -22,9 +22,9 @@ FILE_BATCH = 5_000
 def read_generation(
     generation: Generation, rule: Correspondence, *, after: int
 ) -> Generator[tuple[int, list[DatasetKey]]]:
-    """Part by part, from the number above `after` on; of master data the rows of one dataset.
+    """Part by part from the number after `after` on; from a backup of master data only the rows of one dataset.
 
-    Raises RunError when an object is not as it was written.
+    Raises RunError if an object differs from the written one.
     """
     parts = GenerationPart.objects.filter(generation=generation, number__gt=after).order_by("number")
     opened = encryption.opener(generation)
@@ -40,7 +40,7 @@ def read_generation(
 
 
 def _mine(generation: Generation, rule: Correspondence, keys: list[DatasetKey]) -> list[DatasetKey]:
-    """Of a copy of master data the rows of one dataset, of any other all."""
+    """The rows of one dataset from a backup of master data; all keys from any other backup."""
     if generation.purpose != Generation.Purpose.MASTERS:
         return keys
     return [each for each in keys if each.name is not None and each.name.startswith(rule.prefix)]
@@ -66,7 +66,10 @@ def _read(store: Store, opened: Opener, rule: Correspondence, key: str, digest: 
 
 
 def read_file(check: Check, rule: Correspondence, *, after: int) -> Iterator[Sequence[DatasetKey]]:
-    """Batches of the rows in the check's file that are its dataset's, without the first `after`. Raises RunError."""
+    """Batches of the rows in the check's file that belong to its dataset, without the first `after`.
+
+    Raises RunError.
+    """
     others = [other for other in dataset_registry.of_database(check.dataset.database) if other.name != rule.name]
     try:
         rows = DatasetFile(Path(check.source), [rule, *others]).rows(rule)

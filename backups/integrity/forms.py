@@ -9,13 +9,13 @@ from kvops.web.fields import ChoiceFilter, PlaceField
 
 
 class DifferenceFilter(forms.Form):
-    """Which differences to show; every field may be empty."""
+    """The filters of the differences; every field may be empty."""
 
     kind = ChoiceFilter(_("Kind"), _("All kinds"), *Difference.Kind.choices)
     after = PlaceField()
 
     def differences(self, check: Check) -> QuerySet[Difference]:
-        """The differences of the check in the order they were found; none while a filter is wrong."""
+        """The differences of the check in the order they were found; none if a filter is invalid."""
         if not self.is_valid():
             return Difference.objects.none()
         chosen = self.cleaned_data

@@ -13,7 +13,7 @@ from kvops.models import Database, Environment, Namespace
 
 @dataclass(frozen=True)
 class Agreement:
-    """The newest check of a dataset in one environment, and the newest copy that could be checked."""
+    """The newest check of a dataset in one environment, and the newest backup that can be checked."""
 
     namespace: Namespace
     database: Database | None
@@ -31,12 +31,12 @@ class Checked:
 
     @property
     def prefixes(self) -> Sequence[str]:
-        """What the dataset is about."""
+        """The prefixes of the dataset's keys."""
         return [self.dataset.prefix]
 
     @property
     def urgency(self) -> int:
-        """Differences come first, then what was never checked."""
+        """The order on the page: differences first, then datasets without a check."""
         checks = [agreement.check for agreement in self.agreements]
         if any(check and check.outcome == Check.Outcome.FAILED for check in checks):
             return 0
@@ -44,7 +44,7 @@ class Checked:
 
 
 def agreements() -> list[Checked]:
-    """Every dataset with its newest check per environment; those with differences first."""
+    """Every dataset with its newest check per environment; datasets with differences come first."""
     environments = Environment.objects.order_by("order")
     columns = {environment.pk: f"newest_{environment.pk}" for environment in environments}
     found = list(Dataset.objects.order_by("name").annotate(**{name: _newest_check(pk) for pk, name in columns.items()}))

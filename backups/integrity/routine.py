@@ -10,7 +10,7 @@ from kvops.schedules.jobs import Begun
 
 
 def check_newest(environment: Environment, actor: log.Actor) -> Begun:
-    """Compare the newest verified copy of each dataset's keys with D1."""
+    """Compare the newest verified backup of each dataset's keys with D1."""
     begun = Begun()
     for generation in newest(environment):
         covered = [dataset_registry.dataset_for(generation.namespace.binding, prefix) for prefix in generation.prefixes]

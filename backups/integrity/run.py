@@ -36,7 +36,7 @@ MAX_RESTARTS = 3
 
 @dataclass(slots=True)
 class CheckProgress:
-    """How far a check has come; kept in the cursor of its run."""
+    """The progress of a check, kept in the cursor of its run."""
 
     phase: str = "backup"
     parts: int = 0
@@ -62,20 +62,20 @@ class CheckProgress:
 
 
 class CheckComparison:
-    """One step's work on a check, in a run of its own or within another run."""
+    """The work of one step on a check, in a run of its own or within another run."""
 
     def __init__(self, lease: Lease, check: Check, progress: CheckProgress, *, within_another_run: bool) -> None:
         self.lease, self.check, self.progress = lease, check, progress
         self.within_another_run = within_another_run
         self.rule = Correspondence.of(check.definition)
         self.blocks = self.rule.only_in_d1 == Dataset.OnlyInD1.BLOCK
-        # A copy of master data is of several tables; each check is of one of them.
+        # A backup of master data holds several tables, and each check is about one of them.
         whole = check.generation if check.generation and not check.generation.tables else None
         self.prefixes = whole.prefixes if whole else [self.rule.prefix]
         self._calls = 0
 
     def step(self) -> bool:
-        """Work until the step is over; whether the check is finished. Raises RunError, TryLater, CloudflareError."""
+        """Work until the step is over; True if the check is finished. Raises RunError, TryLater, CloudflareError."""
         if self.progress.at and clock.now().timestamp() - self.progress.at > timing.CHECK_PAUSE:
             self._start_over(CheckProgress())
         finished = False
@@ -116,11 +116,11 @@ class CheckComparison:
             check_staging.stage_side(self.check, side, rows)
             check_staging.note_differences(self.check, findings, room=room)
 
-    # The copy
+    # The backup
 
     def _read_backup(self) -> None:
         if self.check.generation is None:
-            # Only ever in the process of a command, which waits for it: not cut into steps.
+            # Only a command checks a file, in its own process, so the work needs no steps.
             for batch in read_file(self.check, self.rule, after=self.progress.keys):
                 self._keep_backup(batch)
         else:
@@ -142,7 +142,7 @@ class CheckComparison:
             pass
 
     def _written(self, generation: Generation) -> int:
-        """How many keys the copy has that the check is about."""
+        """The number of keys in the backup that the check covers."""
         rows = {table["dataset"]: int(table["rows"]) for table in generation.tables}
         return rows.get(self.rule.name, generation.keys)
 
@@ -183,7 +183,10 @@ class CheckComparison:
         return [self.rule.read_row(cells) for cells in answer.rows]
 
     def _read_keyless(self, client: Cloudflare, database_id: str) -> None:
-        """Rows with a NULL in their key stand for no key at all. Where such rows are allowed they are not counted."""
+        """Count the rows with a NULL in their key, which correspond to no key.
+
+        If they are allowed, they are not counted.
+        """
         rows = self._query(client, database_id, self.rule.keyless_sql(MAX_KEYLESS + 1))
         if len(rows) > MAX_KEYLESS:
             raise RunError(
@@ -219,7 +222,7 @@ class CheckComparison:
         self._keep(Side.D1, named, findings)
 
     def _concerns_us(self, row: DatasetRow) -> bool:
-        """Whether the row's key lies under what was copied; one without a name, whether it could."""
+        """Whether the row's key is under the prefixes of the backup; for a row without a name, whether it could be."""
         if row.name is not None:
             return any(row.name.startswith(prefix) for prefix in self.prefixes)
         return any(row.head.startswith(prefix) or prefix.startswith(row.head) for prefix in self.prefixes)
@@ -230,7 +233,7 @@ class CheckComparison:
         mine = self.progress
         there = (check_staging.staged(self.check, Side.BACKUP), check_staging.staged(self.check, Side.D1))
         if there != (mine.staged_keys, mine.staged_rows):
-            # The table is not logged: a crash of Postgres empties it.
+            # The staging table is unlogged: a crash of Postgres empties it.
             if mine.restarts >= MAX_RESTARTS:
                 raise RunError(
                     "rows_lost", gettext_noop("The rows read so far were lost repeatedly. Start a new check.")

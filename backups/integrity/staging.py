@@ -10,7 +10,7 @@ from backups.datasets.mapping import Finding
 from backups.models import Check, CheckRow, Difference
 
 MAX_STORED = 10_000
-"""Differences kept by name; all are counted."""
+"""Differences kept by name; the count has all of them."""
 
 Side = CheckRow.Side
 
@@ -46,7 +46,7 @@ SELECT kind, count(*) FROM found GROUP BY kind
 
 
 def storable(name: str) -> bool:
-    """Whether Postgres can hold the name; one it cannot hold is in no scan and no copy either."""
+    """Whether Postgres can hold the name. A name that it cannot hold is in no scan and no backup either."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -65,7 +65,7 @@ def stage_side(check: Check, side: Side, rows: Iterable[tuple[str, Mapping[str, 
 
 
 def note_differences(check: Check, findings: Sequence[Finding], *, room: int) -> None:
-    """Keep differences that one side shows by itself, as far as there is room for them."""
+    """Keep differences that one side shows alone, up to the room left for them."""
     Difference.objects.bulk_create(
         Difference(check_run=check, name=_shown(found.name), kind=found.kind, field=_shown(found.field)[:200])
         for found in findings[: max(room, 0)]
@@ -73,12 +73,12 @@ def note_differences(check: Check, findings: Sequence[Finding], *, room: int) ->
 
 
 def staged(check: Check, side: Side) -> int:
-    """How many rows one side has."""
+    """The number of rows of one side."""
     return CheckRow.objects.filter(check_run=check, side=side).count()
 
 
 def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: int) -> dict[str, int]:
-    """Compare the sides: how many differences of each kind. Kinds in `allowed` are counted and not kept."""
+    """Compare the sides and return the number of differences by kind. Kinds in `allowed` are counted and not kept."""
     with connection.cursor() as cursor:
         cursor.execute(
             _FIND,
@@ -94,7 +94,7 @@ def find(check: Check, fields: Sequence[str], *, allowed: Sequence[str], room: i
 
 
 def clear_sides(check: Check, *, findings: bool = False) -> None:
-    """Empty both sides; with `findings`, forget the differences found so far too."""
+    """Empty both sides; with `findings`, delete the differences found so far too."""
     CheckRow.objects.filter(check_run=check).delete()
     if findings:
         Difference.objects.filter(check_run=check).delete()

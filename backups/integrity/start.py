@@ -28,11 +28,11 @@ CHECKABLE = (Generation.Status.COMPLETE, Generation.Status.VERIFIED)
 
 
 class CheckRefused(Refused):
-    """The check cannot be made; the message is one sentence that says what to do."""
+    """The check cannot be made; the message is one sentence with the next step."""
 
 
 def start_checks(generation: Generation, *, actor: log.Actor, person: Person | None = None) -> list[Check]:
-    """Start the comparison of a generation with D1: of master data, one check for each table.
+    """Start the comparison of a backup with D1: for master data, one check per table.
 
     Raises CheckRefused and run_driver.AlreadyOpen.
     """
@@ -49,7 +49,10 @@ def create_check(
     person: Person | None = None,
     foreground: bool = False,
 ) -> Check:
-    """The same inside the caller's `audit.log.transaction()`, by the one dataset that covers it unless one is named."""
+    """Create a check within the caller's `audit.log.transaction()`.
+
+    By default it compares by the one dataset that covers the backup.
+    """
     log.insist()
     dataset = dataset or dataset_of(generation)
     of_masters = generation.purpose == Generation.Purpose.MASTERS
@@ -66,7 +69,7 @@ def create_check(
 
 
 def start_file_check(environment: Environment, dataset: Dataset, path: Path, *, actor: log.Actor) -> Check:
-    """Start the comparison of a dataset file with D1, to be driven to its end in this process. Raises CheckRefused."""
+    """Start the comparison of a dataset file with D1; this process must run it to its end. Raises CheckRefused."""
     _insist_usable(dataset, environment)
     try:
         with path.open("rb") as file:
@@ -76,7 +79,8 @@ def start_file_check(environment: Environment, dataset: Dataset, path: Path, *, 
     with log.transaction():
         run = run_driver.create(
             Run.Kind.CHECK,
-            # Not one at a time: each has rows of its own, and a command that was killed must block no other.
+            # Such checks may run at the same time: each has rows of its own, and a killed command must not block
+            # another.
             subject=f"dataset:{environment.pk}/{dataset.pk}:{token_hex(4)}",
             label=f"{dataset.name}: {path.name}"[:300],
             actor=actor,
@@ -95,10 +99,10 @@ def run_check(lease: Lease) -> Again | None:
 
 
 def recheck(lease: Lease, generation: Generation) -> Check | None:
-    """The same comparison inside another run: one step of it, None while there is more to do.
+    """The same comparison within another run: each call does one step and returns None until the check is finished.
 
-    It keeps its place under "check" in the run's cursor and leaves the rest of the cursor alone. Call it again in
-    the next step until it returns the finished check; after that, a call starts a new one. Raises RunError.
+    The progress is under "check" in the run's cursor; the rest of the cursor stays. The call that ends the check
+    returns it, and the next call starts a new check. Raises RunError.
     """
     if "check" not in lease.run.cursor:
         _begin_recheck(lease, generation)
@@ -125,7 +129,7 @@ def _begin_recheck(lease: Lease, generation: Generation) -> None:
 
 
 def datasets_of(generation: Generation) -> list[Dataset]:
-    """What the generation is compared by: the datasets of its rows, or the one that covers it. Raises CheckRefused."""
+    """The datasets for the check of a backup: those of its rows, or the one that covers it. Raises CheckRefused."""
     if generation.purpose != Generation.Purpose.MASTERS:
         return [dataset_of(generation)]
     _insist_checkable(generation)
@@ -144,7 +148,7 @@ def _insist_checkable(generation: Generation) -> None:
 
 
 def dataset_of(generation: Generation) -> Dataset:
-    """The one dataset that covers the generation. Raises CheckRefused."""
+    """The one dataset that covers the backup. Raises CheckRefused."""
     _insist_checkable(generation)
     binding = generation.namespace.binding
     found = {dataset_registry.dataset_for(binding, prefix) for prefix in generation.prefixes}
@@ -177,7 +181,10 @@ def _create(
     generation: Generation | None = None,
     where: dict[str, JSON] | None = None,
 ) -> Check:
-    """The check and its entry. It keeps the rule as it is now, so that a change of the dataset cannot reach in."""
+    """The check and its audit entry.
+
+    The check keeps the current rule, so a later change of the dataset has no effect.
+    """
     _forget_abandoned(dataset, environment)
     definition = dataset_registry.definition(dataset)
     check = Check.objects.create(
@@ -197,7 +204,7 @@ def _create(
 
 
 def _forget_abandoned(dataset: Dataset, environment: Environment) -> None:
-    """Empty what earlier checks left behind that nobody works on; one that is resumed notices, and starts over."""
+    """Delete the staged rows of earlier checks without a working run. A resumed check notices and starts over."""
     over = Q(check_run__run__state__in=Run.RESUMABLE)
     killed = Q(check_run__run__foreground=True, check_run__run__lease_until__lt=Now())
     CheckRow.objects.filter(over | killed, check_run__dataset=dataset, check_run__environment=environment).delete()

@@ -22,7 +22,7 @@ PAGE = 100
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Every dataset with its newest check per environment."""
+    """Show every dataset with its newest check per environment."""
     context = {"datasets": overview.agreements(), "may_operate": request.user.has_perm("kvops.operate")}
     return render(request, "integrity/list.html", context)
 
@@ -30,11 +30,11 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """One check with its differences, by key and field."""
+    """Show one check with its differences, by key and field."""
     check = _check(pk)
     form = DifferenceFilter(request.GET)
     differences, after = page_of(form.differences(check), PAGE)
-    # Never more rows than a check stores.
+    # The number of rows is bounded by the differences that a check stores.
     counts = check.found.values_list("kind").annotate(number=Count("pk")).order_by("kind")
     context = {
         "check": check,
@@ -52,7 +52,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that moves; when the check is over, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the check ends, the whole page is loaded again."""
     check = _check(pk)
     moving = check.run.is_open and check.outcome == Check.Outcome.PENDING
     return live_part(request, "integrity/detail.html", {"check": check}, moving=moving)
@@ -61,7 +61,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def again(request: HttpRequest, pk: int) -> HttpResponse:
-    """Compare the same copy with D1 once more."""
+    """Compare the same backup with D1 again."""
     earlier, person = _check(pk), person_of(request)
     if earlier.generation is None:
         raise Http404
@@ -81,7 +81,7 @@ def _check(pk: int) -> Check:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def check(request: HttpRequest, pk: int) -> HttpResponse:
-    """Compare the copy with D1."""
+    """Compare the backup with D1."""
     generation, person = get_object_or_404(Generation, pk=pk), person_of(request)
     with refusals_shown(request, On(generation.environment, f"generation:{pk}")):
         started = check_start.start_checks(generation, actor=person.actor, person=person)
