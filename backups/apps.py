@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class BackupsConfig(AppConfig):
-    """Generations, datasets, integrity checks, clean-up."""
+    """Backups, datasets, integrity checks, clean-up."""
 
     name = "backups"
     default_auto_field = "django.db.models.BigAutoField"

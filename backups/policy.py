@@ -41,7 +41,7 @@ class DatasetDefinition:
 
 @dataclass(frozen=True)
 class Policy(Definition):
-    """Everything a policy defines."""
+    """All families and datasets of a policy."""
 
     kind = ApprovalRequest.Kind.POLICY
     action = Action.POLICY_APPLIED
@@ -72,7 +72,7 @@ class Policy(Definition):
 
     @classmethod
     def exists(cls) -> bool:
-        """Whether there is a version."""
+        """Whether there is a version of the policy."""
         return PolicyVersion.objects.exists()
 
     def as_data(self) -> dict[str, object]:
@@ -80,7 +80,7 @@ class Policy(Definition):
         return {"family": [asdict(f) for f in self.families], "dataset": [asdict(d) for d in self.datasets]}
 
     def things(self) -> Mapping[str, Fields]:
-        """Every family and dataset by a name for people, with what may change about it."""
+        """Every family and dataset by a name for people, with the fields that may change."""
         things: dict[str, dict[str, object]] = {}
         for family in self.families:
             values = asdict(family)
@@ -100,7 +100,7 @@ class Policy(Definition):
             Dataset.objects.update_or_create(name=values.pop("name"), defaults=values)
 
     def keep(self, text: str, actor: log.Actor) -> str:
-        """A new version with the text of the policy."""
+        """Store a new version with the text of the policy."""
         version = PolicyVersion.objects.create(
             number=(PolicyVersion.objects.aggregate(last=Max("number"))["last"] or 0) + 1,
             digest=evidence.digest_of(text),
@@ -140,7 +140,7 @@ def _binding(table: TomlTable, field: str) -> str:
 
 
 def _insist_key(table: TomlTable, dataset: DatasetDefinition) -> None:
-    """The key's template starts with the prefix and is made of columns, so that it names one key per row."""
+    """Check that the key's template begins with the prefix and consists of columns, so that each row has one key."""
     try:
         pieces = list(Formatter().parse(dataset.key))
     except ValueError as error:

@@ -3,7 +3,7 @@
 With `--json` one object is printed: `ok` (bool) and `datasets`, by name. A dataset has `file` and `d1` (rows on each
 side), `differences` (their number), and `only_in_d1` (rows of D1 that are not in the file, also if that is allowed).
 It also has `check` (its id) and `details`, the first 100 differences as `{"key", "kind", "field"}`. Exit 0 when
-nothing differs, 1 when something does or could not be compared, 2 for bad usage.
+nothing differs, 1 if something does or could not be compared, 2 for bad usage.
 """
 
 import getpass
@@ -31,7 +31,7 @@ class VerifyCommand(BaseCommand):
     """A command that compares a dataset file with D1."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the flags both have."""
+        """Declare the flags of both commands."""
         parser.add_argument("environment", metavar="ENV")
         parser.add_argument("--dataset", required=True, type=Path, metavar="FILE", help="the JSON to compare with D1")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -45,7 +45,7 @@ class VerifyCommand(BaseCommand):
         return found
 
     def mentioned(self, path: Path, database: str) -> list[str]:
-        """The names of the datasets the file is about, all in one D1 database; raises CommandError."""
+        """The names of the datasets in the file, all in one D1 database; raises CommandError."""
         if not path.is_file():
             raise CommandError(f"There is no file {path}.", returncode=2)
         try:

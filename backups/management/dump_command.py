@@ -1,6 +1,6 @@
 """Shared by `kv_dump` and `export_clinics`: export the keys under prefixes into a file, or into R2.
 
-Exit 0 when the export is whole (in R2: verified too), 1 when it was refused or failed, or keys vanished meanwhile, 2
+Exit 0 if the export is whole (in R2: verified too), 1 if it was refused or failed, or keys vanished meanwhile, 2
 for bad usage. `--json` prints one object: `keys`, `bytes` (of the values), `calls` (requests to Cloudflare), `sha256`
 (of the file, or of the manifest). With `--output` it adds `output`, `api_only` (the file with entries wrangler
 refuses, or null), `expired`, `vanished`. With `--to-r2` it adds `generation` (its id), `objects` (names of the data
@@ -30,10 +30,10 @@ from kvops.runs import driver as run_driver
 
 
 class DumpCommand(BaseCommand):
-    """A command that copies the keys under prefixes."""
+    """A command that exports the keys under prefixes."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the flags both have."""
+        """Declare the flags of both commands."""
         target = parser.add_mutually_exclusive_group(required=True)
         target.add_argument("--output", type=Path, metavar="FILE", help="a new file, readable by you only")
         target.add_argument("--to-r2", action="store_true", help="a generation in the environment's bucket")
@@ -48,7 +48,7 @@ class DumpCommand(BaseCommand):
             raise CommandError(str(error), returncode=2) from error
 
     def back_up(self, namespace: Namespace, prefixes: Sequence[str], options: dict[str, Any]) -> dict[str, object]:
-        """Copy, and say what was copied; a refusal is recorded. Raises CommandError."""
+        """Back up the keys and return the facts; a refusal is recorded. Raises CommandError."""
         actor = Actor.command(getpass.getuser())
         try:
             return self._back_up(namespace, prefixes, actor, options)
@@ -59,7 +59,7 @@ class DumpCommand(BaseCommand):
             raise CommandError(str(error)) from error
 
     def report(self, outcome: dict[str, object], options: dict[str, Any]) -> None:
-        """Print the outcome. Raises CommandError when the copy is not whole."""
+        """Print the outcome. Raises CommandError if the backup is not complete."""
         self.stdout.write(json.dumps(outcome) if options["json"] else _in_words(outcome))
         if outcome.get("vanished"):
             raise CommandError(f"{outcome['vanished']} keys vanished while they were copied. Copy again.")

@@ -10,13 +10,13 @@ from kvops.runs import driver as run_driver
 
 
 def progress(stderr: OutputWrapper, note: str) -> None:
-    """Show where the work is, on a terminal only."""
+    """Show the progress of the work, on a terminal only."""
     if stderr.isatty():
         stderr.write(f"\r\033[K{note}", ending="")
 
 
 def to_the_end(run: Run, stderr: OutputWrapper) -> None:
-    """Work on a foreground run until it is over; it is refreshed then. Raises CommandError unless it succeeded."""
+    """Work on a foreground run until it is over, then refresh it. Raises CommandError unless it succeeded."""
     for now in run_driver.drive_to_the_end(run):
         progress(stderr, now.note)
     if run.state != Run.State.SUCCEEDED:
@@ -24,9 +24,9 @@ def to_the_end(run: Run, stderr: OutputWrapper) -> None:
 
 
 def until_verified(generation: Generation, stderr: OutputWrapper, actor: Actor) -> int:
-    """Work on a foreground copy until it was read back; it is refreshed then. How many requests Cloudflare was sent.
+    """Work on a foreground backup until it is verified, then refresh it. Returns the number of requests to Cloudflare.
 
-    Raises CommandError when a run failed.
+    Raises CommandError if a run failed.
     """
     to_the_end(generation.run, stderr)
     generation.refresh_from_db()

@@ -1,6 +1,6 @@
 """The tables of backups and clean-up, one module per feature.
 
-They lie on one floor below all features, because rows of one feature refer to rows of others in both directions. The
+They are one layer below all features, because rows of one feature refer to rows of others in both directions. The
 docstring of a model lists its states and the allowed moves. Values of keys are never stored, only digests.
 """
 

@@ -10,24 +10,26 @@ from kvops.models import Environment, Person, Run
 
 
 class StoredObjectQuerySet(models.QuerySet["StoredObject"]):
-    """Objects, asked for in the words of the domain."""
+    """Queries on objects."""
 
     def needing_a_look(self) -> "StoredObjectQuerySet":
-        """What is no part of a copy as it was put, and nobody has said what it is."""
+        """Objects that are no unchanged part of a backup and have no person's note."""
         return self.filter(~Q(status="known"), noted_at=None)
 
 
 class StoredObject(models.Model):
-    """One object under an environment's prefix, and the copy it belongs to.
+    """One object under an environment's prefix, and its backup.
 
-    `size`, `etag` and `modified_at` are the store's words at the newest listing, `written_size` and `written_etag`
-    those when we put the object, or saw it first. The ETag tells listings apart; it is no digest of the content.
-    `status_at` is when the status was found; `seen_at` when a listing found the row otherwise than before, or, of what
-    is not there, when it last was. A note falls with the status or the content that it was about.
+    `size`, `etag` and `modified_at` are the store's answer at the newest listing. `written_size` and `written_etag` are
+    its answer when KVOps put the object, or saw it first. The ETag tells listings apart; it is no digest of the
+    content.
+
+    `status_at` is the time of the status. `seen_at` is the time of the listing that last changed the row; for an absent
+    object it is the last time the object was listed. A note falls if the status or the content changes.
     """
 
     class Status(models.TextChoices):
-        """What the newest listing says of it."""
+        """The status of the object at the newest listing."""
 
         KNOWN = "known", _("part of a backup")
         UNKNOWN = "unknown", _("part of no backup")
@@ -87,7 +89,7 @@ class StoredObject(models.Model):
 
 
 class StagedObject(models.Model):
-    """One line of a listing under way. The table is not logged: after a crash of Postgres the listing starts again."""
+    """One line of a listing in progress. The table is unlogged: after a crash of Postgres the listing starts again."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE)
     key = models.CharField(max_length=1024, db_collation="C")
@@ -100,9 +102,9 @@ class StagedObject(models.Model):
 
 
 class UnfinishedUpload(models.Model):
-    """An upload in parts that was begun under an environment's prefix and not finished, as of the newest listing.
+    """An unfinished multipart upload under an environment's prefix, as of the newest listing.
 
-    KVOps puts objects in one piece, so it is somebody else's. R2 gives it up after 7 days by its default rule.
+    KVOps puts each object in one piece, so another program began it. By its default rule, R2 aborts it after 7 days.
     """
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="unfinished_uploads")

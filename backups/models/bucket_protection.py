@@ -8,15 +8,16 @@ from kvops.models import Environment
 
 
 class BucketProtection(models.Model):
-    """The lock rules of an environment's bucket and its public addresses, or why they are not known.
+    """The lock rules of an environment's bucket and its public addresses, or the reason why they are not known.
 
-    `of` is what was asked about: where the environment names something else by now, nothing is known. `read_at` is when
-    Cloudflare last answered, by the database's clock. `wider` are the ids of rules that lock more than the copies;
-    `deletes` of those by which R2 deletes copies. `expiry`: after how many seconds it deletes those of investigations.
+    `of` identifies the bucket that was asked about; if the environment has another bucket now, nothing is known.
+    `read_at` is the time of Cloudflare's last answer, by the database's clock. `wider` are the ids of rules that lock
+    other data too, `deletes` the ids of rules that delete backups. `expiry`: R2 deletes investigation backups after
+    this many seconds.
     """
 
     class Lock(models.TextChoices):
-        """What the rules mean for the copies; see `backups.bucket.lock_rules`."""
+        """The effect of the rules on the backups; see `backups.bucket.lock_rules`."""
 
         HELD = "held", _("locked")
         SHORT = "short", _("locked, but not long enough")
@@ -26,7 +27,7 @@ class BucketProtection(models.Model):
         UNKNOWN = "unknown", _("not known")
 
     class Problem(models.TextChoices):
-        """Why it is not known, and what to do."""
+        """The reason why the protection is not known, and the next step."""
 
         NEVER = "never", _("Cloudflare was not asked yet. It is asked within half an hour, and before each backup.")
         SILENT = "silent", _("Cloudflare did not answer for an hour. It is asked again every five minutes.")
@@ -69,20 +70,20 @@ class BucketProtection(models.Model):
 
     @property
     def known(self) -> bool:
-        """Whether anything can be said of the bucket."""
+        """Whether the protection is known."""
         return self.lock != self.Lock.UNKNOWN
 
     @property
     def why(self) -> str:
-        """Why nothing is known, and what to do; empty when something is."""
+        """The reason why the protection is not known, and the next step; empty if it is known."""
         return str(self.Problem(self.problem).label) if self.problem else ""
 
     @property
     def held(self) -> bool:
-        """Whether what is put now stays locked for at least as long as copies are kept."""
+        """Whether an object that is put now stays locked for at least the retention of backups."""
         return self.lock == self.Lock.HELD
 
     @property
     def good(self) -> bool:
-        """Whether nobody has to look at it: the copies are locked, nothing else is, and nobody can read them."""
+        """Whether the bucket needs no attention: the backups are locked, nothing else is, and the bucket is private."""
         return self.held and not self.wider and not self.deletes and not self.public

@@ -21,10 +21,10 @@ from kvops.models import (
 
 
 class CleanupRequest(models.Model):
-    """The intent to delete one prefix of one family in one binding, or one key, environment after environment.
+    """The intent to delete one prefix of one family in one binding, or one key, in every environment in order.
 
-    With `exact`, `prefix` is the whole name of the one key; of settings it always is. A person asked for it, or a
-    command: then `asked_by` says whose.
+    With `exact`, `prefix` is the whole name of the one key; for settings `exact` is required. If a command asked for it
+    and not a person, `asked_by` names the command.
     """
 
     binding = models.CharField(max_length=100)
@@ -65,22 +65,22 @@ class CleanupRequest(models.Model):
 
     @property
     def asker(self) -> str:
-        """Who asked for it, in words."""
+        """The person or command that asked for the clean-up, in words."""
         return str(self.requested_by or self.asked_by)
 
     @property
     def pattern(self) -> str:
-        """What is cleaned up, as its family would be written."""
+        """The pattern of the clean-up, in the spelling of a family's pattern."""
         return self.prefix if self.exact or self.family.exact else f"{self.prefix}*"
 
     @property
     def needs_check(self) -> bool:
-        """Whether the copy must equal D1: D1 knows nothing of caches and settings."""
+        """Whether the backup must equal D1: caches and settings are not in D1."""
         return self.category == Category.LEGACY
 
     @property
     def needs_references(self) -> bool:
-        """Whether the Worker code is searched first: one key of settings is known by whoever asks for it."""
+        """Whether the Worker code is searched first. The person who asks for one key of settings knows its use."""
         return self.category != Category.SETTINGS
 
     @property
@@ -93,14 +93,14 @@ class CleanupStage(models.Model):
     """The clean-up of one environment.
 
     waiting -> frozen                      (earlier environments accepted; names taken from the newest scan)
-    frozen -> backed_up -> verified        (the copy is complete; it was read back)
+    frozen -> backed_up -> verified        (the backup is complete; the backup is verified)
     verified -> checked -> submitted       (equal to D1)
-    verified -> submitted                  (cache and settings, which D1 knows nothing of)
+    verified -> submitted                  (cache and settings, which are not in D1)
     submitted -> approved                  (by another person)
     approved -> deleting                   (claimed: the run and the used approval in one transaction)
     deleting -> deleted -> confirmed       (every chunk settled; two listings without the names)
     confirmed -> accepted                  (a person's note; leftovers explained)
-    frozen -> confirmed                    (no names at all, two fresh empty listings)
+    frozen -> confirmed                    (no names; two new empty listings)
     backed_up | verified | checked | submitted | approved -> frozen   (rejected, withdrawn, expired, stale)
     waiting .. approved -> ended
 
@@ -108,7 +108,7 @@ class CleanupStage(models.Model):
     """
 
     class State(models.TextChoices):
-        """Where the stage is."""
+        """The state of the stage."""
 
         WAITING = "waiting", _("waiting")
         FROZEN = "frozen", _("list of keys fixed")
@@ -192,7 +192,7 @@ class CleanupStage(models.Model):
             models.CheckConstraint(
                 name="stage_confirmed_has_two_listings",
                 condition=~Q(state__in=["confirmed", "accepted"])
-                # A comparison with NULL is no refusal, so that both are there is said apart.
+                # A comparison with NULL does not fail the constraint, so both columns are required separately.
                 | Q(
                     first_listing_at__isnull=False,
                     second_listing_at__isnull=False,

@@ -11,10 +11,10 @@ from kvops.models import Namespace, Person, Run
 
 
 class Comparison(models.Model):
-    """What differs between a copy and a later one, or what a namespace held while it was read.
+    """The differences between a backup and a later one, or between a backup and a namespace while it was read.
 
-    Without an end it is under way, or its run failed and can go on. `found` counts the names of each kind and, as
-    `equal`, those that do not differ. One of a restore is about its names alone, and about where it put them.
+    Without an end the comparison is in progress, or its run failed and can be resumed. `found` counts the names by
+    kind; `equal` is the number of equal names. A comparison for a restore covers only its names, in its namespace.
     """
 
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="comparisons")
@@ -49,15 +49,15 @@ class Comparison(models.Model):
 
     @property
     def differences(self) -> int:
-        """How many names differ."""
+        """The number of differing names."""
         return sum(self.found.get(kind, 0) for kind in ComparisonEntry.Kind.values)
 
 
 class ComparisonEntry(models.Model):
-    """One name that differs; a size is unknown where nothing is there or no value was read."""
+    """One differing name; a size is unknown if the key is absent or no value was read."""
 
     class Kind(models.TextChoices):
-        """How it differs from the copy; of a changed one the first that does: value, metadata, expiration."""
+        """The kind of difference. For a changed key it is the first differing part: value, metadata, expiration."""
 
         ADDED = "added", _("added")
         REMOVED = "removed", _("removed")

@@ -6,10 +6,13 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Dataset(models.Model):
-    """One row of the table is one KV key: `key` is the name's template over columns, `fields` JSON field to column."""
+    """A dataset: each row of the table is one KV key.
+
+    `key` is the template of the name over columns, `fields` maps a JSON field to its column.
+    """
 
     class OnlyInD1(models.TextChoices):
-        """What a row without a key means."""
+        """The meaning of a row without a key."""
 
         BLOCK = "block", _("a difference")
         ALLOW = "allow", _("allowed")

@@ -32,14 +32,14 @@ class CleanupChunk(models.Model):
     """A range of entry indexes. The intent is committed before the call.
 
     planned -> intended -> sent -> settled
-    planned -> settled                     (nothing of it is left to send)
-    intended -> settled                    (the answer never came: settled by reading)
+    planned -> settled                     (none of its names is left to send)
+    intended -> settled                    (no answer came: settled by reading)
 
-    `retry` chunks send only the names of their range that were found alive and unchanged after an earlier chunk.
+    A chunk of a later attempt sends only the names of its range that still existed unchanged after an earlier chunk.
     """
 
     class State(models.TextChoices):
-        """Where the chunk is."""
+        """The state of the chunk."""
 
         PLANNED = "planned", _("planned")
         INTENDED = "intended", _("intended")
@@ -80,10 +80,10 @@ class CleanupChunk(models.Model):
 
 
 class CleanupException(models.Model):
-    """A frozen name that was not simply deleted, and why. A leftover needs a person's explanation."""
+    """A frozen name that its first chunk did not delete, with the result. A leftover needs a person's explanation."""
 
     class Outcome(models.TextChoices):
-        """What became of it."""
+        """The result for the name."""
 
         CHANGED = "changed", _("changed since the backup")
         VANISHED = "vanished", _("already gone")

@@ -9,7 +9,7 @@ from kvops.models import ApprovalRequest, Environment, Person, Run
 
 
 class Drill(models.Model):
-    """One rehearsal: copy after copy is written, compared byte by byte, and removed again.
+    """One drill: each backup is written to the scratch namespace, compared byte by byte and deleted there.
 
     under way (`passed` is unknown) -> passed | failed
 
@@ -42,19 +42,20 @@ class Drill(models.Model):
 
     @property
     def state(self) -> str:
-        """How it stands: its verdict, or what its run does while there is none."""
+        """The result of the drill; while there is none, the state of its run."""
         return self.run.state if self.passed is None else "passed" if self.passed else "failed"
 
     @property
     def seconds(self) -> int:
-        """How long it took; 0 while it is under way."""
+        """The duration; 0 while the drill is in progress."""
         return round((self.finished_at - self.started_at).total_seconds()) if self.finished_at else 0
 
 
 class DrilledBackup(models.Model):
-    """One copy of a drill; `last_index` is that of its last entry that is rehearsed.
+    """One backup of a drill; `last_index` is the index of its last entry in the drill.
 
-    `example` is the first name that was not as in the copy. `expired` were over before they could be compared.
+    `example` is the first name that differed from the backup. `expired` counts entries that expired before the
+    comparison.
     """
 
     drill = models.ForeignKey(Drill, on_delete=models.PROTECT, related_name="backups")
@@ -88,7 +89,7 @@ class DrilledBackup(models.Model):
 
     @property
     def state(self) -> str:
-        """How it stands."""
+        """The result for the backup, or its progress."""
         if self.started_at is None:
             return "planned"
         if self.finished_at is None:
@@ -97,11 +98,11 @@ class DrilledBackup(models.Model):
 
     @property
     def seconds(self) -> int:
-        """How long it took; 0 while it is under way."""
+        """The duration; 0 while the backup is in progress."""
         over = self.started_at and self.finished_at
         return round((self.finished_at - self.started_at).total_seconds()) if over else 0  # type: ignore[operator]
 
     @property
     def good(self) -> bool:
-        """Whether everything that was written was as in the copy."""
+        """Whether every written entry was equal to the backup."""
         return not self.problem and not self.differing

@@ -13,34 +13,34 @@ from kvops.models import Category, Environment, Namespace, Person, Read, Run
 
 
 class GenerationQuerySet(models.QuerySet["Generation"]):
-    """Generations, asked for in the words of the domain."""
+    """Queries on backups."""
 
     def verified(self) -> "GenerationQuerySet":
-        """Generations that were read back and found equal."""
+        """Verified backups."""
         return self.filter(status=Generation.Status.VERIFIED)
 
     def here(self) -> "GenerationQuerySet":
-        """Generations in the bucket that their environment has now: the others cannot be read."""
+        """Backups in the current bucket of their environment; the others cannot be read."""
         return self.filter(bucket=models.F("environment__r2_bucket"))
 
     def there(self) -> "GenerationQuerySet":
-        """Generations that are neither deleted nor about to be."""
+        """Backups that are neither deleted nor being deleted."""
         return self.exclude(status__in=Generation.GOING)
 
     def whole(self) -> "GenerationQuerySet":
-        """Generations that lack nothing and can be read back."""
+        """Complete backups that are not damaged: they can be read back."""
         return self.filter(status__in=[Generation.Status.COMPLETE, Generation.Status.VERIFIED])
 
     def of_kv(self) -> "GenerationQuerySet":
-        """Copies of what KV holds, so without those of master data, whose keys are made from rows."""
+        """Backups of KV. Master data is left out, because its keys are made from rows."""
         return self.exclude(purpose=Generation.Purpose.MASTERS)
 
     def newest_of_each(self) -> "GenerationQuerySet":
-        """The newest generation of each namespace and set of prefixes, whatever its status."""
+        """The newest backup of each namespace and set of prefixes, in any status."""
         return self.order_by("namespace_id", "prefixes", "-id").distinct("namespace_id", "prefixes")
 
     def holding(self, name: str) -> "GenerationQuerySet":
-        """Finished generations that hold a value of the key."""
+        """Finished backups with a value of the key."""
         return (
             self.of_kv()
             .there()
@@ -56,17 +56,18 @@ class Generation(models.Model):
     complete -> verified | damaged
     verified -> verified (again) | damaged
     partial | complete | verified | damaged -> deleting   (by the run of an approved prune, or of an investigation)
-    deleting -> deleted                                   (the store has none of its objects any more)
+    deleting -> deleted                                   (none of its objects is left in the store)
 
-    `partial` (a key vanished or could not be read) and `damaged` satisfy nothing. An encrypted one names the age
-    recipients, and the key its digests were made with; the database has none of settings or unclassified keys without.
+    No rule accepts a `partial` backup (a key vanished or could not be read) or a `damaged` one. An encrypted backup
+    names its age recipients and the id of the key of its digests. The database refuses settings and unclassified keys
+    without encryption.
 
-    A copy of master data holds rows of D1, each as the key its dataset says it is; `source` says where they were read,
-    `tables` from which tables, and how many rows of each. Its namespace is that of the keys.
+    A backup of master data holds rows of D1, each as the key that its dataset gives it. `source` is the origin of the
+    rows, `tables` has each table with its number of rows. The namespace is that of the keys.
     """
 
     class Status(models.TextChoices):
-        """How far the copy can be trusted."""
+        """The state of the backup, and how far it can be trusted."""
 
         WRITING = "writing", _("being written")
         PARTIAL = "partial", _("partial")
@@ -77,7 +78,7 @@ class Generation(models.Model):
         DELETED = "deleted", _("deleted")
 
     class Purpose(models.TextChoices):
-        """Why it was made."""
+        """The purpose of the backup."""
 
         ROUTINE = "routine", _("routine")
         CLEANUP = "cleanup", _("clean-up")
@@ -86,10 +87,10 @@ class Generation(models.Model):
         INVESTIGATION = "investigation", _("investigation")
 
     OF_GIVEN_NAMES = (Purpose.CLEANUP, Purpose.RESTORE)
-    """Their names are given, not listed."""
+    """Purposes whose names are given by a stage or restore, not listed."""
 
     GOING = (Status.DELETING, Status.DELETED)
-    """Nothing can rely on them any more."""
+    """States of a backup that nothing can rely on any more."""
 
     environment = models.ForeignKey(Environment, on_delete=models.PROTECT)
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
@@ -174,17 +175,17 @@ class Generation(models.Model):
 
     @property
     def audited(self) -> log.Subject:
-        """How the audit log names it."""
+        """The subject of the backup in the audit log."""
         return log.subject("generation", self.pk, self.stem, environment=self.environment.slug)
 
     @property
     def work(self) -> Run:
-        """What is done with the copy now, or was done last: it is made, then read back."""
+        """The current or last run of the backup: its export, later its verification."""
         return self.verify_run or self.run
 
     @property
     def encrypted(self) -> bool:
-        """Whether its data objects are."""
+        """Whether the data objects are encrypted."""
         return bool(self.recipients)
 
     def object_keys(self) -> list[str]:
@@ -193,14 +194,14 @@ class Generation(models.Model):
         return [part["key"] for parts in stored for part in parts]
 
     def every_object(self) -> list[str]:
-        """The names of all objects of a finished generation, in the order they were written, the manifest last."""
+        """The names of all objects of a finished backup, in the order they were written, the manifest last."""
         stored = self.parts.order_by("number").values_list("stored", flat=True)
         data = [key for parts in stored for part in parts for key in (part["key"], part["digests_key"])]
         return [*data, f"{self.stem}.RESTORE.md", self.manifest_key]
 
 
 class GenerationPart(models.Model):
-    """One data object of a generation, and its api-only sibling; `stored` is what the manifest says of both."""
+    """One data object of a backup, and its api-only sibling; `stored` has the manifest's description of both."""
 
     generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="parts")
     number = models.PositiveIntegerField()
@@ -228,10 +229,10 @@ class GenerationPart(models.Model):
 
 
 class GenerationEntry(models.Model):
-    """One name of a generation, frozen before the export; `digest` is set when KV's answer was read."""
+    """One name of a backup, frozen before the export; `digest` is set when KV's answer was read."""
 
     class Outcome(models.TextChoices):
-        """What the export found."""
+        """The result of the export for the name."""
 
         PLANNED = "planned", _("not read yet")
         KEPT = "kept", _("in the backup")
@@ -262,7 +263,7 @@ class GenerationEntry(models.Model):
 
 
 class PlainDump(models.Model):
-    """A plain file a command wrote: a to-do until the place where it is kept encrypted is recorded."""
+    """A plain file that a command wrote. It is on the to-do list until its encrypted place is recorded."""
 
     namespace = models.ForeignKey(Namespace, on_delete=models.PROTECT)
     prefixes = models.JSONField()
@@ -281,5 +282,5 @@ class PlainDump(models.Model):
 
     @property
     def audited(self) -> log.Subject:
-        """How the audit log names it."""
+        """The subject of the plain file in the audit log."""
         return log.subject("dump", self.pk, str(self)[-200:], environment=self.namespace.environment.slug)

@@ -12,7 +12,7 @@ from kvops.models import Environment, Run
 
 
 class CheckQuerySet(models.QuerySet["Check"]):
-    """Checks, asked for in the words of the domain."""
+    """Queries on checks."""
 
     def passed(self) -> "CheckQuerySet":
         """Checks that found no difference."""
@@ -20,13 +20,13 @@ class CheckQuerySet(models.QuerySet["Check"]):
 
 
 class Check(models.Model):
-    """One comparison; a failed one names every difference.
+    """One comparison with D1; a failed check names every difference.
 
     pending -> passed | failed
     """
 
     class Outcome(models.TextChoices):
-        """What was found."""
+        """The result of the check."""
 
         PENDING = "pending", _("running")
         PASSED = "passed", _("no difference")
@@ -66,15 +66,15 @@ class Check(models.Model):
 
     @property
     def audited(self) -> log.Subject:
-        """How the audit log names it."""
+        """The subject of the check in the audit log."""
         return log.subject("check", self.pk, str(self), environment=self.environment.slug)
 
 
 class CheckRow(models.Model):
-    """One side of a comparison while it runs: the digest of each compared field, by key name. Emptied at the end."""
+    """A row of one side of a comparison in progress: the digest of each field, by key name. Emptied at the end."""
 
     class Side(models.TextChoices):
-        """Where the row comes from."""
+        """The side of the row."""
 
         BACKUP = "backup"
         D1 = "d1"
@@ -92,7 +92,7 @@ class Difference(models.Model):
     """One difference, by key and field."""
 
     class Kind(models.TextChoices):
-        """What differs."""
+        """The kind of difference."""
 
         MISSING_IN_D1 = "missing_in_d1", _("the key has no row in D1")
         ONLY_IN_D1 = "only_in_d1", _("the row has no key in KV")

@@ -1,4 +1,4 @@
-"""Investigations: why a cache is backed up, and when its backup is deleted again (policy 3.3)."""
+"""Investigations: the reason for backing up a cache, and the end of its backup (policy 3.3)."""
 
 from datetime import timedelta
 
@@ -12,19 +12,19 @@ from kvops.models import Environment, Person, Run
 
 
 class InvestigationQuerySet(models.QuerySet["Investigation"]):
-    """Investigations, asked for in the words of the domain."""
+    """Queries on investigations."""
 
     def there(self) -> "InvestigationQuerySet":
-        """Those whose copy is there, or may be."""
+        """Investigations whose backup exists, or may exist."""
         return self.filter(over_at=None)
 
 
 class Investigation(models.Model):
-    """A question that a copy of a cache is to answer.
+    """A question about a cache, to be answered from a backup of it.
 
-    open -> closed by a person, or at its end by the time -> over (its copy is gone)
+    open -> closed by a person, or at its end by the time -> over (its backup is deleted)
 
-    `run` deletes the copy, under an approval that stands for this investigation. One whose copy was never finished has
+    `run` deletes the backup under a standing approval of this investigation. If the backup was never finished, there is
     no such run.
     """
 
@@ -63,7 +63,7 @@ class Investigation(models.Model):
 
     @property
     def state(self) -> str:
-        """Where it is: open, closed (its copy is still there), being deleted, or over."""
+        """The state: open, closed (its backup still exists), being deleted, or over."""
         if self.over_at is not None:
             return "over"
         if self.run is not None:
@@ -72,10 +72,10 @@ class Investigation(models.Model):
 
     @property
     def why(self) -> str:
-        """Its name, and what was found out once somebody closed it."""
+        """Its title, and its result once a person closed it."""
         return f"{self.title}: {self.closed_because}" if self.closed_because else self.title
 
     @property
     def subject(self) -> str:
-        """What its approval and its run are about."""
+        """The subject of its approval and its run."""
         return f"investigation:{self.pk}"

@@ -9,15 +9,15 @@ from kvops.models import Person
 
 
 class ReappearanceQuerySet(models.QuerySet["Reappearance"]):
-    """Reappearances, asked for in the words of the domain."""
+    """Queries on reappearances."""
 
     def unseen(self) -> "ReappearanceQuerySet":
-        """Those that nobody has acknowledged."""
+        """Reappearances without a person's acknowledgement."""
         return self.filter(acknowledged_at=None)
 
 
 class Reappearance(models.Model):
-    """A key that was gone and is there again when it is looked for later. A person acknowledges it, with a note.
+    """A deleted key that a later check found again. A person acknowledges it with a note.
 
     It is never deleted again without a new clean-up and its approval.
     """

@@ -11,31 +11,31 @@ from kvops.models import ApprovalRequest, Environment, Namespace, Person, Run
 
 
 class RestoreQuerySet(models.QuerySet["Restore"]):
-    """Restores, asked for in the words of the domain."""
+    """Queries on restores."""
 
     def naming(self) -> "RestoreQuerySet":
-        """The same with the name of the key where there is only one on the list, as `only_name`."""
+        """Restores with `only_name`: the name of the key if the list has exactly one."""
         alone = RestoreEntry.objects.filter(restore=OuterRef("pk"), restore__listed=True, restore__names=1)
         return self.annotate(only_name=Subquery(alone.values("name")[:1]))
 
 
 class Restore(models.Model):
-    """Keys of a verified copy, put back into a namespace; an undo is one of exactly what a deletion deleted.
+    """The restore of keys from a verified backup; an undo restores exactly the keys that a deletion deleted.
 
-    preparing -> prepared                  (each name compared with what KV holds)
+    preparing -> prepared                  (each name was compared with KV)
     prepared -> preparing                  (to be compared again)
     prepared -> submitted -> approved      (by another person)
     approved -> writing                    (claimed: the run and the used approval in one transaction)
     preparing -> writing                   (an undo: the approval of its deletion covers it)
     submitted | approved -> prepared       (rejected, withdrawn, expired, stale)
     writing -> done
-    preparing | prepared -> ended          (given up)
+    preparing | prepared -> ended          (cancelled)
 
     Each move is one conditional UPDATE and one audit entry.
     """
 
     class State(models.TextChoices):
-        """Where the restore is."""
+        """The state of the restore."""
 
         PREPARING = "preparing", _("being compared with KV")
         PREPARED = "prepared", _("compared with KV")
@@ -46,7 +46,7 @@ class Restore(models.Model):
         ENDED = "ended", _("given up")
 
     class OnConflict(models.TextChoices):
-        """What becomes of a key that is there and is not as in the copy."""
+        """The treatment of an existing key that differs from the backup."""
 
         SKIP = "skip", _("leave it as it is")
         STOP = "stop", _("write nothing at all")
@@ -126,25 +126,25 @@ class Restore(models.Model):
 
     @property
     def is_undo(self) -> bool:
-        """Whether the approval of a deletion covers it."""
+        """Whether the approval of a deletion covers the restore."""
         return self.stage_id is not None
 
     @property
     def is_open(self) -> bool:
-        """Whether it is neither done nor given up."""
+        """Whether the restore is neither done nor cancelled."""
         return self.state not in self.OVER
 
     @property
     def conflicts(self) -> int:
-        """How many keys were there, and not as in the copy, when they were compared."""
+        """The number of keys that existed and differed from the backup at the comparison."""
         return sum(self.found.get(kind, 0) for kind in (*RestoreEntry.CONFLICTS, RestoreEntry.Found.SENSITIVE))
 
 
 class RestoreEntry(models.Model):
-    """One name to put back. A trigger refuses any change of the set once the restore was submitted."""
+    """One name of a restore. A trigger refuses any change of the set once the restore was submitted."""
 
     class Found(models.TextChoices):
-        """What the comparison before the submit found in KV."""
+        """The result of the comparison with KV before the submit."""
 
         ABSENT = "absent", _("not in KV")
         EQUAL = "equal", _("in KV and equal")
@@ -156,7 +156,7 @@ class RestoreEntry(models.Model):
         SOON = "soon", _("less than a minute left: KV takes no such key")
 
     class Outcome(models.TextChoices):
-        """What became of it."""
+        """The result for the name."""
 
         PLANNED = "planned", _("not dealt with yet")
         SENT = "sent", _("sent, not compared yet")
@@ -175,7 +175,7 @@ class RestoreEntry(models.Model):
         STOPPED = "stopped", _("left as it is: the run was ended early")
 
     class Compared(models.TextChoices):
-        """What KV held after the settle time, against the copy."""
+        """The result of comparing KV with the backup after the settle time."""
 
         UNKNOWN = "", _("unknown")
         EQUAL = "equal", _("equal")
@@ -210,13 +210,13 @@ class RestoreChunk(models.Model):
     """A range of entry indexes. The intent is committed before the call.
 
     planned -> intended -> sent -> settled
-    planned -> sent                        (nothing is to be written; what is there is looked at again)
+    planned -> sent                        (nothing to write; the existing keys are read again)
     planned -> settled                     (halved, or ended early)
-    intended -> settled                    (the answer never came: settled by reading)
+    intended -> settled                    (no answer came: settled by reading)
     """
 
     class State(models.TextChoices):
-        """Where the chunk is."""
+        """The state of the chunk."""
 
         PLANNED = "planned", _("planned")
         INTENDED = "intended", _("intended")

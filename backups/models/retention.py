@@ -10,17 +10,17 @@ from kvops.models import ApprovalRequest, Environment, Person, Run
 
 
 class PinQuerySet(models.QuerySet["Pin"]):
-    """Pins, asked for in the words of the domain."""
+    """Queries on pins."""
 
     def in_force(self) -> "PinQuerySet":
-        """Pins that nobody took off."""
+        """Pins that were not removed."""
         return self.filter(removed_at=None)
 
 
 class Pin(models.Model):
-    """A person's word that a copy is not deleted, until somebody takes it off and says why.
+    """A person's decision to keep a backup until the pin is removed with a reason.
 
-    Pins that deletions, restores and runs mean are not here: they are derived, see `backups.retention.holds`.
+    Holds of deletions, restores and runs are not stored as pins: they are derived, see `backups.retention.holds`.
     """
 
     generation = models.ForeignKey(Generation, on_delete=models.PROTECT, related_name="pins")
@@ -51,16 +51,16 @@ class Pin(models.Model):
 
 
 class PruneRequest(models.Model):
-    """The deletion of copies whose date has come, in one environment.
+    """The deletion of backups that can be deleted by now, in one environment.
 
     collected -> submitted -> approved     (asked for, and decided by another person)
     approved -> deleting                   (claimed: the run and the used approval in one transaction)
-    deleting -> done                       (every copy is deleted, or kept with the reason)
+    deleting -> done                       (every backup is deleted, or kept with the reason)
     collected | submitted | approved -> ended   (rejected, withdrawn, expired, stale)
     """
 
     class State(models.TextChoices):
-        """Where the prune is."""
+        """The state of the prune request."""
 
         COLLECTED = "collected", _("collected")
         SUBMITTED = "submitted", _("waiting for approval")
@@ -114,10 +114,10 @@ class PruneRequest(models.Model):
 
 
 class PruneEntry(models.Model):
-    """One copy of a prune, what takes its place, and what became of it."""
+    """One backup of a prune request, with its replacement and the result."""
 
     class Outcome(models.TextChoices):
-        """What became of the copy."""
+        """The result for the backup."""
 
         PLANNED = "planned", _("to be deleted")
         DELETED = "deleted", _("deleted")

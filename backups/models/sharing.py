@@ -1,4 +1,4 @@
-"""How a backup made for a deletion was shared with the team."""
+"""The sharing of a backup made for a deletion with the team."""
 
 from django.db import models
 from django.db.models import Q
@@ -9,9 +9,9 @@ from kvops.models import Notification, Person
 
 
 class BackupShare(models.Model):
-    """The first way in which a copy was shared: a message the channel took, or what a person says they did.
+    """The first sharing of a backup: a message that the channel accepted, or a person's own statement.
 
-    One per copy and never changed, because it is part of the evidence of the deletion.
+    There is one per backup and it never changes, because it is part of the evidence of the deletion.
     """
 
     generation = models.OneToOneField(Generation, on_delete=models.PROTECT, related_name="share")

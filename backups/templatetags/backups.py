@@ -25,17 +25,17 @@ from kvops.overview.status import Alarm
 register = template.Library()
 
 SHOWN = 20
-"""How many stages the overview lists at most."""
+"""Stages; the overview lists at most this many."""
 
 NAMED = 5
-"""How many families an alarm names."""
+"""Families; an alarm names at most this many."""
 
 State = CleanupStage.State
 Status = Generation.Status
 
 
 def _newest() -> GenerationQuerySet:
-    """The newest generation of every prefix of every namespace."""
+    """The newest backup of every prefix of every namespace."""
     return (
         Generation.objects.of_kv()
         .there()
@@ -48,7 +48,7 @@ def _newest() -> GenerationQuerySet:
 
 @register.inclusion_tag("overview/generations.html", takes_context=True)
 def newest_generations(context: template.Context, environment: Environment) -> dict[str, object]:
-    """For every family of an environment: can it be restored, to which moment, since when is that proven?"""
+    """The coverage of every family of an environment."""
     rows = family_coverage.in_environment(environment)
     may_operate = context["request"].user.has_perm("kvops.operate")
     return {"environment": environment, "rows": rows, "may_operate": may_operate}
@@ -56,13 +56,13 @@ def newest_generations(context: template.Context, environment: Environment) -> d
 
 @register.inclusion_tag("drills/light.html")
 def drill_light(environment: Environment) -> dict[str, object]:
-    """In one line: when did a restore drill of the environment pass last?"""
+    """The last passed restore drill of the environment, in one line."""
     return {"one": drill_requests.status_of(environment)}
 
 
 @register.inclusion_tag("includes/alarms.html")
 def backup_alarms() -> dict[str, object]:
-    """The newest copies that are damaged, partial, or were not read back in time; deleted keys that came back."""
+    """Alarms for newest backups that are damaged, partial or not verified in time, and for reappeared keys."""
     late = Q(status=Status.COMPLETE, finished_at__lt=Now() - timedelta(seconds=timing.VERIFIED_FRESH))
     newest = _newest().exclude(status=Status.WRITING).values("pk")
     bad = Generation.objects.filter(Q(status__in=[Status.DAMAGED, Status.PARTIAL]) | late, pk__in=newest)
@@ -71,7 +71,7 @@ def backup_alarms() -> dict[str, object]:
 
 
 def _past_their_end() -> list[Alarm]:
-    """One alarm for all investigations that are over, whose copies are still there after an hour."""
+    """One alarm for all investigations whose backup still exists an hour after their end."""
     found = investigation_requests.past_their_end()
     if not found:
         return []
@@ -85,7 +85,7 @@ def _past_their_end() -> list[Alarm]:
 
 
 def _not_in_time() -> list[Alarm]:
-    """One alarm for all families whose copy is overdue, and one for those of which too few days are covered."""
+    """One alarm for families whose backup is overdue, and one for families with too short a restore history."""
     backups = [
         (f"{backup.namespace} {row.family}", backup) for row in family_coverage.of_all() for backup in row.backups
     ]
@@ -112,7 +112,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _reappeared() -> list[Alarm]:
-    """One alarm for each stage with keys that are there again and that nobody acknowledged."""
+    """One alarm for each stage with reappeared keys without an acknowledgement."""
     unseen = Reappearance.objects.unseen().values("stage").annotate(keys=Count("pk"))
     counted = dict(unseen.order_by("-stage").values_list("stage", "keys")[:SHOWN])
     stages = CleanupStage.objects.select_related("request__family", "environment").in_bulk(counted)
@@ -144,7 +144,7 @@ def _alarm(generation: Generation) -> Alarm:
 
 @register.simple_tag
 def waiting_stages() -> list[tuple[CleanupStage, str | Promise]]:
-    """The stages of open clean-ups whose next step is an operator's: it is their turn and no run works for them."""
+    """The stages of open clean-ups that wait for an operator: it is their turn and they have no open run."""
     busy = Q()
     for run in ("run", "confirm_run", "generation__run", "generation__verify_run", "generation__checks__run"):
         busy |= Q(**{f"{run}__state__in": Run.OPEN})
@@ -161,7 +161,7 @@ def waiting_stages() -> list[tuple[CleanupStage, str | Promise]]:
 
 @register.inclusion_tag("runs/products.html")
 def run_products(run: Run) -> dict[str, object]:
-    """The copy, the checks and the comparison a run made."""
+    """The backup, the checks and the comparison of a run."""
     comparison = Comparison.objects.filter(run=run).first()
     return {
         "generation": Generation.objects.filter(run=run).first(),
@@ -174,7 +174,7 @@ def run_products(run: Run) -> dict[str, object]:
 def generations_holding(
     namespace: Namespace, name: str, *, may_view_values: bool, may_operate: bool
 ) -> dict[str, object]:
-    """The newest copies of the namespace that hold a value of the key, and what the reader may do with them."""
+    """The namespace's newest backups with a value of the key, and the actions that the reader may take."""
     return {
         "held": generation_contents.holding(namespace, name),
         "namespace": namespace,
@@ -192,6 +192,6 @@ def all_datasets() -> list[Dataset]:
 
 @register.inclusion_tag("categories/datasets.html")
 def datasets_of(family: Family, datasets: Sequence[Dataset]) -> dict[str, object]:
-    """Those of the datasets that say how keys of the family correspond to D1."""
+    """The datasets that relate keys of the family to D1."""
     mine = [one for one in datasets if one.binding == family.binding and family.matches(one.prefix)]
     return {"family": family, "datasets": mine}

@@ -24,12 +24,12 @@ Lock, Problem, Status = BucketProtection.Lock, BucketProtection.Problem, StoredO
 
 @register.inclusion_tag("includes/alarms.html")
 def bucket_alarms() -> dict[str, object]:
-    """What somebody must look at in the buckets."""
+    """The alarms of the buckets."""
     return {"alarms": alarms()}
 
 
 def alarms() -> list[Alarm]:
-    """Buckets that differ from the copies, that are not locked or not private, and those nothing is known of."""
+    """Alarms for buckets that differ from the backups, are not locked, are not private or are not known."""
     found: list[Alarm] = []
     for bucket in bucket_reconcile.buckets():
         found += _differences(bucket)
@@ -53,7 +53,7 @@ def _differences(bucket: bucket_reconcile.BucketListings) -> Iterator[Alarm]:
 
 
 def _up_to(n: int) -> str:
-    """A number of objects, as far as they were counted."""
+    """A number of objects; "more than" the greatest number that is counted if there are more."""
     most = number_format(bucket_reconcile.COUNTED, force_grouping=True)
     return _("more than %(n)s") % {"n": most} if n > bucket_reconcile.COUNTED else number_format(n)
 
@@ -92,7 +92,7 @@ def _unprotected(environment: Environment, protection: BucketProtection) -> Iter
 
 @register.inclusion_tag("storage/protection.html")
 def bucket_protection_card(environment: Environment) -> dict[str, object]:
-    """How the bucket of an environment is guarded, since when that is known, and what to do about what is wrong."""
+    """The protection of an environment's bucket, its age, and the next step for each problem."""
     protection = bucket_protection.known(environment)
     root = bucket_access.root(environment)
     return {
@@ -109,7 +109,7 @@ def bucket_protection_card(environment: Environment) -> dict[str, object]:
 
 @register.inclusion_tag("storage/light.html")
 def bucket_light(environment: Environment) -> dict[str, object]:
-    """In one line: is the environment's bucket locked, private, and what the copies are made of?"""
+    """The state of the environment's bucket in one line: locked, private, and equal to the backups."""
     bucket = next(one for one in bucket_reconcile.buckets() if one.environment == environment)
     looks = "object_known" if bucket.listed else "bucket_unknown"
     return {
@@ -122,14 +122,14 @@ def bucket_light(environment: Environment) -> dict[str, object]:
 
 @register.inclusion_tag("includes/state_badge.html")
 def public_state(protection: BucketProtection) -> dict[str, object]:
-    """Whether anybody can read the bucket."""
+    """Whether the bucket is public."""
     known = "public" if protection.public else "private"
     return state_badge(f"bucket_{known if protection.known else 'unknown'}")
 
 
 @register.filter
 def lasts(rule: LockRule) -> str:
-    """For how long a rule locks an object, in words."""
+    """The duration of a rule's lock, in words."""
     if rule.forever:
         return _("for ever")
     if rule.date:
@@ -140,6 +140,6 @@ def lasts(rule: LockRule) -> str:
 
 @register.inclusion_tag("storage/locked_until.html")
 def locked_until(generation: Generation) -> dict[str, object]:
-    """Until when R2 refuses to delete a copy: a moment, for ever, not at all, or not known."""
+    """The end of R2's lock on a backup: a moment, never, not locked, or not known."""
     found = bucket_protection.locked_until(generation)
     return {"known": found is not None, "locked": found or Locked()}

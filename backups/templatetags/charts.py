@@ -18,7 +18,7 @@ LANE = 34
 HEIGHT, TOP, BOTTOM = 180, 14, 30
 TICKS = 6
 FEWEST_DAYS, FEWEST_WEEKS = 120, 840
-"""Up to so many days each has a mark of its own; up to so many, each week; beyond, each month."""
+"""Days. Up to the first number each day has a mark, up to the second each week; beyond that each month."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class ChartLine:
-    """One environment's curve."""
+    """The curve of one environment."""
 
     name: str
     production: bool
@@ -53,7 +53,7 @@ class ChartLine:
 
 @register.inclusion_tag("history/timeline.html")
 def timeline(scope: Scope, counts: Sequence[DayCount]) -> dict[str, object]:
-    """When copies were taken, verified, restored, pinned, deleted: a line each, the larger the mark the more."""
+    """The events of backups over time, one line per kind; a larger mark stands for more events."""
     lanes = list(TimelineLane)
     bucket = _bucket(scope)
     ordered = sorted(counts, key=lambda each: (each.lane, bucket(each.day)))
@@ -79,7 +79,7 @@ def timeline(scope: Scope, counts: Sequence[DayCount]) -> dict[str, object]:
 
 @register.inclusion_tag("history/trend.html")
 def trend(scope: Scope, points: Sequence[Point], what: str) -> dict[str, object]:
-    """How the `keys` or `bytes` of the copies went, a curve for each environment."""
+    """The `keys` or `bytes` of the backups over time, one curve for each environment."""
     value: Callable[[Point], int] = (lambda each: each.generation.keys) if what == "keys" else _bytes_of
     shown = count if what == "keys" else bytes_
     most = max([*map(value, points), 1])

@@ -18,21 +18,21 @@ register = template.Library()
 
 @register.simple_tag
 def prefixes(of: Sequence[str]) -> str:
-    """Prefixes as one reads them: each with a star, the empty one in words."""
+    """Prefixes for people: each with a star, the empty one in words."""
     shown = format_html_join(" ", "{}", ((key_name(f"{prefix}*") if prefix else _("all keys"),) for prefix in of))
     return format_html('<span class="prefixes">{}</span>', shown)
 
 
 @register.inclusion_tag("backups/status.html")
 def generation_status(generation: Generation, stale_before: datetime) -> dict[str, object]:
-    """How far a copy can be trusted, with the date and the reason."""
+    """The state of a backup, with its date and reason."""
     verified = generation.verified_at if generation.status == Generation.Status.VERIFIED else None
     return {"generation": generation, "verified_at": verified, "stale": bool(verified and verified < stale_before)}
 
 
 @register.simple_tag
 def comparison_title(comparison: Comparison) -> str:
-    """What is compared with what."""
+    """The two sides of a comparison, as a title."""
     facts = {
         "backup": comparison.generation_id,
         "other": comparison.other_id,
@@ -52,7 +52,7 @@ class Checkable(NamedTuple):
 
 @register.simple_tag
 def checkable(generation: Generation) -> Checkable:
-    """The dataset that the backup can be checked with, or why it cannot be checked."""
+    """The dataset for a check of the backup, or the reason why there is none."""
     try:
         return Checkable(check_start.datasets_of(generation)[0], "")
     except check_start.CheckRefused as refused:
@@ -61,20 +61,20 @@ def checkable(generation: Generation) -> Checkable:
 
 @register.inclusion_tag("includes/state_badge.html")
 def check_outcome(check: Check) -> dict[str, object]:
-    """What a check found; while it found nothing yet, how its work goes."""
+    """The result of a check; until there is one, the state of its run."""
     shown = {Check.Outcome.PASSED: "passed", Check.Outcome.FAILED: "different"}
     return state_badge(shown.get(Check.Outcome(check.outcome), check.run.state))
 
 
 @register.inclusion_tag("backups/bytes.html")
 def value_bytes(data: bytes) -> dict[str, object]:
-    """A value: as text where it is text, as bytes otherwise; a long one only from its beginning."""
+    """A value as text, or as bytes if it is not text; only the beginning of a long value."""
     try:
         is_text = "\0" not in data.decode()
     except UnicodeDecodeError:
         is_text = False
     limit = key_value.SHOWN if is_text else key_value.SHOWN_IN_HEX
-    # Of a text, only the last character can be cut in two.
+    # The limit can cut only the last character of a text.
     shown = data[:limit].decode("utf-8", "ignore") if is_text else key_value.in_hex(data[:limit])
     return {"is_text": is_text, "shown": shown, "size": len(data), "limit": limit if len(data) > limit else None}
 
@@ -87,7 +87,7 @@ def hexadecimal(digest: bytes | None) -> str:
 
 @register.filter
 def prose(line: str) -> str:
-    """A line of Markdown with what stands between backticks as code."""
+    """A line of Markdown, with the text between backticks as code."""
     pieces = line.split("`")
     return format_html_join(
         "", "{}", ((format_html("<code>{}</code>", piece) if at % 2 else piece,) for at, piece in enumerate(pieces))

@@ -16,21 +16,21 @@ Found = RestoreEntry.Found
 
 @register.simple_tag
 def restored_names(restore: Restore) -> str:
-    """Which names: those under a prefix, a list of them, or the one on it."""
-    if only := getattr(restore, "only_name", None):  # of `Restore.objects.naming()`
+    """The names of a restore in words: those under a prefix, a list of names, or the single name."""
+    if only := getattr(restore, "only_name", None):  # set by `Restore.objects.naming()`
         return key_name(only)
     return _("listed names") if restore.listed else key_name(f"{restore.prefix}*")
 
 
 @register.simple_tag(takes_context=True)
 def undo_offer(context: Context, stage: CleanupStage) -> stage_undo.Offer | None:
-    """The undo of a stage's deletion, as the person who looks at the page may take it."""
+    """The undo of a stage's deletion, as far as the current person may use it."""
     return stage_undo.offer(stage, person_of(context["request"]))
 
 
 @register.simple_tag
 def found_line(found: str, n: int, on_conflict: str) -> str:
-    """How many names were found so, and what happens with them."""
+    """The number of names with this result, and their treatment."""
     kind = Found(found)
     what = {
         Found.ABSENT: _("not in KV: written"),

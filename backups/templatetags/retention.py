@@ -15,26 +15,26 @@ SHOWN = 20
 
 @register.inclusion_tag("retention/_dates.html")
 def retention_dates(kept: Kept) -> dict[str, object]:
-    """When a copy may be deleted, when it will be, until when R2 locks it, and why."""
+    """The dates of a backup: from when it can be deleted, the end of R2's lock, and the reasons."""
     return {"kept": kept}
 
 
 @register.simple_tag
 def retention_of(generation: Generation) -> Kept | None:
-    """What retention says of one copy; None of one that is deleted, or about to be."""
+    """The retention of one backup; None if it is deleted or being deleted."""
     return None if generation.status in Generation.GOING else Retention().of([generation])[0]
 
 
 @register.simple_tag
 def prunes_of(generation: Generation) -> Sequence[PruneEntry]:
-    """The deletions a copy was collected for, newest first."""
+    """The prune requests with a backup, newest first."""
     related = ("prune__requested_by", "prune__approval__approver")
     return list(PruneEntry.objects.filter(generation=generation).select_related(*related).order_by("-pk")[:SHOWN])
 
 
 @register.inclusion_tag("retention/_pins.html", takes_context=True)
 def pins_of(context: template.Context, generation: Generation) -> dict[str, object]:
-    """Who pinned a copy and why, and the way to take the pin off again."""
+    """The pins of a backup with their people and reasons, and the form to remove a pin."""
     user = context["request"].user
     person: Person = user.person
     pins = Pin.objects.filter(generation=generation).select_related("person", "removed_by").order_by("-pk")

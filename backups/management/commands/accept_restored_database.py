@@ -1,6 +1,6 @@
 """Continue with a database that the buckets contradict.
 
-Exit 0 when it is accepted, 1 when nothing contradicts it or a bucket cannot be read, 2 for bad usage.
+Exit 0 if it is accepted, 1 if nothing contradicts it or a bucket cannot be read, 2 for bad usage.
 """
 
 import getpass
@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            # All of them, so that what is accepted is everything there is.
+            # All environments, so that the acceptance covers everything.
             for environment in Environment.objects.order_by("order"):
                 bucket_rollback.compare_newest_manifest(environment)
             found = restored_database.accept_restored_database(

@@ -1,6 +1,6 @@
 """Put policy.toml in force, or prepare the change.
 
-Exit 0 when it is applied, prepared or already in force, 1 when it is refused, 2 for bad usage. `--json` prints one
+Exit 0 if it is applied, prepared or already in force, 1 if it is refused, 2 for bad usage. `--json` prints one
 object: `state` (applied | prepared | unchanged), `changes` (a list of sentences), `change` (the prepared change's
 number, or null).
 """

@@ -80,7 +80,7 @@ class Command(DumpCommand):
         return outcome | facts | {"url": f"{settings.BASE_URL}{reverse('backups:stage', args=[stage.pk])}"}
 
     def _prepare(self, stage: CleanupStage, actor: Actor) -> None:
-        """Freeze, back up, verify, check. Raises CommandError when a step failed, CleanupRefused and its like."""
+        """Freeze, back up, verify, check. Raises CommandError if a step failed, CleanupRefused and its kinds."""
         scan = inventory_scan.start_scan(stage.namespace, actor=actor, prefix=stage.request.prefix, foreground=True)
         run_to_end.to_the_end(scan.run, self.stderr)
         preparation.freeze_stage(stage, by=actor)

@@ -1,7 +1,7 @@
 """Export the tables of master data from D1, or from the team's own API, into a file or into R2.
 
 The number of rows of each table is shown first. On a terminal it asks for confirmation, unless `--yes` or `--json`.
-Exit 0 when the export is whole (in R2: verified too), 1 when it was refused, declined or failed, 2 for bad usage.
+Exit 0 if the export is whole (in R2: verified too), 1 if it was refused, declined or failed, 2 for bad usage.
 `--json` prints one object: `source`, `tables` (rows by dataset), `keys` (rows in all), `bytes`, `calls` (requests),
 `sha256` (of the file, or of the manifest). With `--output` it adds `output`; with `--to-r2` it adds `generation` (its
 id), `objects`, `manifest` and `status`. With `--dry-run` `bytes` and `sha256` are null. The file is the one that
@@ -85,7 +85,7 @@ class Command(BaseCommand):
         return _outcome(source, dump.tables, **facts, output=str(dump.path))
 
     def _ask(self, tables: Sequence[TableCount], options: dict[str, Any]) -> None:
-        """Show what would be copied; on a terminal, raise CommandError unless the answer is yes."""
+        """Show the export; on a terminal, raise CommandError unless the answer is yes."""
         for each in tables:
             self.stderr.write(f"{each.dataset}: {each.rows} rows of {each.table}")
         if options["yes"] or not self.stderr.isatty():

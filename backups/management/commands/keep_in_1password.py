@@ -1,7 +1,7 @@
 """Keep a verified, encrypted backup in 1Password too: its object as a Document, the recovery steps in the notes.
 
-Needs the extra `onepassword` and a service account (OP_SERVICE_ACCOUNT_TOKEN). Exit 0 when the Document is there and
-was read back, 1 when it was refused or failed, 2 for bad usage.
+Needs the extra `onepassword` and a service account (OP_SERVICE_ACCOUNT_TOKEN). Exit 0 if the Document is there and
+was read back, 1 if it was refused or failed, 2 for bad usage.
 """
 
 import getpass

@@ -1,6 +1,6 @@
 """List the bucket of an environment and compare it with the backups; nothing is deleted.
 
-Exit 0 when every object belongs to a backup unchanged, or has a person's note. Exit 1 when something needs attention,
+Exit 0 if every object belongs to a backup unchanged, or has a person's note. Exit 1 if something needs attention,
 or the bucket cannot be listed; 2 for bad usage. `--json` prints one object: `environment`, `ok`, `unfinished_uploads`
 (null if the store does not list them), and the number of objects by status. The statuses are `known`, `unknown` (of
 no backup), `missing`, `changed`, `gone` (of no backup, and deleted).

@@ -2,7 +2,7 @@
 
 A signed-in operator submits it at the printed address, another person approves, the operator starts it. `--names`
 takes a file with one name a line, each a JSON string (the format of a clean-up's downloaded list of names). Exit 0
-when it is prepared, 1 when it was refused or failed, 2 for bad usage. `--json` prints one object: `restore` (its id,
+if it is prepared, 1 if it was refused or failed, 2 for bad usage. `--json` prints one object: `restore` (its id,
 null after a dry run), `url`, `names`, `on_conflict`, and counts. The counts are `absent` (would be added), `equal`,
 `value`, `metadata` and `expiration` (existing and different), `sensitive` (also different, but never overwritten),
 `expired` and `soon` (not restored).
@@ -90,7 +90,7 @@ def _target(generation: Generation, slug: str | None) -> Namespace | None:
 
 
 def _names(file: Path | None) -> list[str] | None:
-    """The names in a file. Raises CommandError when a line is not a JSON string, or a name stands there twice."""
+    """The names in a file. Raises CommandError if a line is not a JSON string, or if a name is repeated."""
     if file is None:
         return None
     try:

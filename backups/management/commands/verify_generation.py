@@ -1,6 +1,6 @@
 """Verify a backup: read it back from R2 and compare it entry by entry with KV's answer.
 
-Exit 0 when it is verified, 1 when it is damaged, not complete or cannot be read now, 2 for bad usage. `--json` prints
+Exit 0 if it is verified, 1 if it is damaged, not complete or cannot be read now, 2 for bad usage. `--json` prints
 one object: `generation`, `ok`, `status`, `keys`, `bytes`, `manifest`, `verified_at` (ISO 8601, or null), `problem`.
 """
 
