@@ -23,7 +23,7 @@ SCANNED = {State.WAITING, State.FROZEN}
 
 @dataclass(frozen=True)
 class Card:
-    """What the template needs of a stage; `run` is at work now, `form` belongs to the action."""
+    """The data of a stage for its template; `run` is the working run, `form` belongs to the action."""
 
     stage: CleanupStage
     steps: Sequence[StageStep]
@@ -43,7 +43,7 @@ class Card:
 
 @dataclass(frozen=True)
 class CleanupListRow:
-    """A clean-up in a list: its stages, and what the first unfinished one waits for."""
+    """A clean-up in a list: its stages, and the next action of the first unfinished one."""
 
     cleanup: CleanupRequest
     stages: Sequence[CleanupStage]
@@ -52,7 +52,7 @@ class CleanupListRow:
 
 
 def stages() -> QuerySet[CleanupStage]:
-    """Stages with all that their cards and pages show."""
+    """Stages with the related rows that their cards and pages show."""
     return CleanupStage.objects.select_related(
         "request__family",
         "request__references__by",
@@ -72,12 +72,12 @@ def stages() -> QuerySet[CleanupStage]:
 
 
 def stage_or_404(pk: int) -> CleanupStage:
-    """The stage with all that its card and page show."""
+    """The stage with the related rows that its card and page show."""
     return get_object_or_404(stages(), pk=pk)
 
 
 def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -> Card:
-    """The card of a stage for a person; `typed` are forms as the person left them, by name."""
+    """The card of a stage for a person; `typed` are submitted forms by name, with the person's input."""
     action, run = next_action(stage, person), busy_run(stage)
     may_operate = person.holds(Role.OPERATOR)
     idle = may_operate and run is None
@@ -108,7 +108,7 @@ def _reappeared_form(stage: CleanupStage, typed: Mapping[str, forms.Form], last:
 
 
 def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
-    """What the action asks a person to fill in."""
+    """The form of the action."""
     if action is None or action.disabled_reason:
         return None
     if action.url_name == "backups:stage_start":
@@ -121,7 +121,7 @@ def _form(stage: CleanupStage, action: NextAction | None) -> forms.Form | None:
 
 
 def row(request: CleanupRequest) -> CleanupListRow:
-    """The clean-up in a list; its stages were fetched with it."""
+    """The row of a clean-up in a list; its stages were fetched with it."""
     found = sorted(request.stages.all(), key=lambda stage: stage.order)
     over = not request.is_open
     current = None if over else next((one for one in found if one.state != State.ACCEPTED), None)
@@ -129,11 +129,11 @@ def row(request: CleanupRequest) -> CleanupListRow:
 
 
 def may_state_references(request: CleanupRequest) -> bool:
-    """Whether no stage was submitted with the present statement."""
+    """Whether the references can be stated: no stage was submitted with the present statement."""
     return request.is_open and not request.stages.exclude(state__in=cleanup_requests.UNSUBMITTED).exists()
 
 
 def may_end(request: CleanupRequest) -> bool:
-    """Whether no deletion has begun that must be brought to its end."""
+    """Whether the clean-up can be ended: no deletion has begun."""
     begun = [State.DELETING, State.DELETED, State.CONFIRMED]
     return request.is_open and not request.stages.filter(state__in=begun).exists()

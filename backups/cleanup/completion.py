@@ -1,4 +1,4 @@
-"""The end of a clean-up: leftovers explained, a stage accepted, a request given up."""
+"""The end of a clean-up: leftovers explained, a stage accepted, a request ended."""
 
 from collections.abc import Iterable
 
@@ -32,7 +32,7 @@ def explain_leftovers(stage: CleanupStage, *, note: str, by: Person) -> None:
 
 
 def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
-    """Confirmed -> accepted, with what was tried in the application and seen. The last stage completes the request."""
+    """Confirmed -> accepted, with the person's test of the application. The last stage completes the request."""
     with log.transaction():
         insist_operator(by)
         if not note.strip():
@@ -61,7 +61,7 @@ def accept_stage(stage: CleanupStage, *, note: str, by: Person) -> None:
 
 
 def end(cleanup: CleanupRequest, *, reason: str, by: Person) -> None:
-    """End the request before a deletion began; what is pending is withdrawn. Raises CleanupRefused."""
+    """End the request before a deletion began; a pending approval request is withdrawn. Raises CleanupRefused."""
     insist_operator(by)
     _insist_not_begun(cleanup.stages.all())
     for approval in ApprovalRequest.objects.filter(
@@ -92,5 +92,5 @@ def _insist_not_begun(stages: Iterable[CleanupStage]) -> None:
 
 
 def leftovers(stage: CleanupStage) -> QuerySet[CleanupException]:
-    """The exceptions a person must explain."""
+    """The exceptions that a person must explain."""
     return stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)

@@ -16,11 +16,11 @@ CHUNK_BYTES = 20 * 1024 * 1024
 EXACT_CHUNK = 10
 LISTINGS = 2
 PAGE = 1000
-"""Names in one answer of a listing."""
+"""Names per page of a listing."""
 
 
 def of_deletion(stage: CleanupStage, generation: Generation) -> prices.Cost:
-    """The re-reads, the deletes and the two listings of a stage whose names are frozen and copied."""
+    """The cost of the re-reads, the deletes and the two listings of a stage with frozen names and a backup."""
     names, exact = stage.names, generation.read == Read.EXACT
     size = EXACT_CHUNK if exact else FIRST_CHUNK if stage.environment.plan == Environment.Plan.FREE else CHUNK
     rest = max(0, names - min(size, FIRST_CHUNK))
@@ -36,7 +36,7 @@ def of_deletion(stage: CleanupStage, generation: Generation) -> prices.Cost:
 
 
 def shown(stage: CleanupStage, generation: Generation) -> dict[str, object]:
-    """The same as the evidence and the page of the stage hold it."""
+    """The cost in the form of the evidence and of the stage's page."""
     cost = of_deletion(stage, generation)
     return {
         "plan": stage.environment.plan,
@@ -51,5 +51,5 @@ def shown(stage: CleanupStage, generation: Generation) -> dict[str, object]:
 
 
 def _up(count: int, size: int) -> int:
-    """How many pieces of this size hold so many."""
+    """The number of pieces of this size for so many items."""
     return -(-count // size)

@@ -30,17 +30,20 @@ SAMPLE_OF_DIFFERENCE = 5
 
 
 def title(stage: CleanupStage) -> str:
-    """One line for lists: what, where, how many."""
+    """The title of a request in lists: the pattern, the environment and the number of keys."""
     return f"Delete {stage.names} keys {stage.request.pattern} from {stage.environment.name} {stage.namespace.title}"
 
 
 def evidence_digest(stage: CleanupStage) -> str:
-    """The digest of the evidence as it is now."""
+    """The digest of the evidence as derived now."""
     return evidence.digest_of(evidence.canonical_evidence(build(stage)))
 
 
 def build(stage: CleanupStage) -> dict[str, object]:
-    """The evidence of a deletion (design: approval requests). The stage has its names, copy, check and references."""
+    """The evidence of a deletion (design: approval requests).
+
+    The stage must have names, backup, check and references.
+    """
     request, environment, namespace = stage.request, stage.environment, stage.namespace
     generation = Generation.objects.select_related("namespace__environment", "environment").get(stages=stage)
     lock, proven = bucket_protection.shown(generation), qa_stages(stage)
@@ -92,7 +95,7 @@ def _generation(generation: Generation) -> dict[str, object]:
 
 
 def _entries_root(generation: Generation) -> str:
-    """The root over all that Postgres holds of the copy's entries: a deletion compares KV with these rows."""
+    """The root over the backup's entries in Postgres: a deletion compares KV with these rows."""
     columns = ("index", "name", "expiration", "outcome", "size", "digest")
     root = archive.Root()
     rows = GenerationEntry.objects.filter(generation=generation).order_by("index").values_list(*columns)
@@ -103,7 +106,7 @@ def _entries_root(generation: Generation) -> str:
 
 
 def _shared(generation: Generation) -> dict[str, object] | None:
-    """How the team was told of the copy: it is recorded once, so it is the same whenever it is read."""
+    """The sharing of the backup with the team. It is recorded once, so it is the same at each derivation."""
     share = BackupShare.objects.select_related("by").filter(generation=generation).first()
     if share is None:
         return None
@@ -169,13 +172,13 @@ def _qa(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
 
 
 def _notes(found: CleanupStage) -> list[str]:
-    """What persons found out about keys that were there again later."""
+    """People's findings about keys that reappeared."""
     notes = found.reappearances.order_by("note").values_list("note", flat=True).distinct()
     return [note[:500] for note in notes[:SAMPLE_OF_DIFFERENCE]]
 
 
 def _compared(stage: CleanupStage, found: CleanupStage) -> dict[str, object]:
-    """How the names differ from those that were cleaned up before, with the first few of each side."""
+    """The difference between the names and those of the earlier environment, with the first names of each side."""
     here, there = _without(stage, found), _without(found, stage)
     only_here = here.count()
     return {
@@ -192,7 +195,7 @@ def _without(stage: CleanupStage, other: CleanupStage) -> QuerySet[CleanupEntry]
 
 
 def _warnings(stage: CleanupStage, generation: Generation, proven: Sequence[CleanupStage]) -> list[dict[str, object]]:
-    """What the reviewer should know, as codes that the page puts into words in either language."""
+    """Warnings for the reviewer, as codes; the page has their text in either language."""
     warnings: list[dict[str, object]] = []
     for found in proven:
         if found.names == 0:

@@ -22,7 +22,7 @@ LONGEST = 2_000
 
 
 class _Prose(forms.CharField):
-    """Some sentences of a person."""
+    """A text of some sentences."""
 
     def __init__(self, label: Any, help_text: Any = "", rows: int = 3) -> None:
         area = forms.Textarea(attrs={"rows": rows})
@@ -35,7 +35,7 @@ def _bindings() -> list[tuple[str, str]]:
 
 
 class CleanupFilter(forms.Form):
-    """Which clean-ups to show; every field may be empty."""
+    """The filters of the clean-ups; every field may be empty."""
 
     STATES = (("", _("All states")), ("open", _("open")), ("completed", _("completed")), ("ended", _("ended")))
 
@@ -46,7 +46,7 @@ class CleanupFilter(forms.Form):
     after = PlaceField()
 
     def requests(self) -> QuerySet[CleanupRequest]:
-        """What the filters let through, newest first; none while a filter is wrong."""
+        """The matching clean-ups, newest first; none if a filter is invalid."""
         if not self.is_valid():
             return CleanupRequest.objects.none()
         chosen = self.cleaned_data
@@ -61,7 +61,7 @@ class CleanupFilter(forms.Form):
 
 
 class AskForm(forms.Form):
-    """A new clean-up: a family, or a prefix, and why."""
+    """A new clean-up: a family, or a prefix, and the reason."""
 
     binding = forms.ChoiceField(label=_("Binding"), choices=_bindings)
     family = forms.ChoiceField(
@@ -97,7 +97,7 @@ class AskForm(forms.Form):
         field.choices = [("", _("By the prefix below")), *_by_binding(self.families.values())]
 
     def _asked_for(self, asked: QueryDict) -> dict[str, str | bool]:
-        """What a link from the pages of the keys fills in."""
+        """The initial values from a link on the pages of the keys."""
         binding, prefix = asked.get("binding", ""), asked.get("prefix", "")
         family = key_families.family_of(binding, prefix) if storable(prefix) else None
         if family is None or str(family.pk) not in self.families:
@@ -107,7 +107,7 @@ class AskForm(forms.Form):
         return {"binding": binding, "family": str(family.pk), "prefix": below, "exact": exact}
 
     def clean(self) -> dict[str, Any]:
-        """One prefix from the two fields; refuse what contradicts itself or cannot be a key's name."""
+        """Derive one prefix from the two fields; refuse contradictions, and names that no key can have."""
         chosen: dict[str, Any] = self.cleaned_data
         family = self.families.get(chosen.get("family", ""))
         prefix = chosen.get("prefix", "")
@@ -125,7 +125,7 @@ class AskForm(forms.Form):
 
 
 def _by_binding(families: Iterable[Family]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The families as choices, each with its keys in every environment as of the newest scans."""
+    """The families as choices, each with its number of keys in every environment at the newest scans."""
     groups: dict[str, list[tuple[str, str]]] = {}
     counted = {
         (row.family_id, namespace.pk): row.keys
@@ -169,26 +169,26 @@ class DeletionStartForm(ConfirmForm):
 
 
 class ShareForm(forms.Form):
-    """Where a person shared the copy, and with whom."""
+    """The place where a person shared the backup, and the people it was shared with."""
 
     place = _Prose(_("Place and people you shared it with"), rows=2)
 
 
 class LeftoversForm(forms.Form):
-    """A person's explanation of what was not deleted."""
+    """A person's explanation of the leftovers."""
 
     note = _Prose(_("Reason for the leftover keys and next step"))
 
 
 class ReappearedForm(forms.Form):
-    """What a person found out about keys that are there again; `last` is the newest row they saw."""
+    """A person's findings about reappeared keys; `last` is the newest row that they saw."""
 
     note = _Prose(_("Cause of the reappearance and next step"))
     last = forms.IntegerField(min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput)
 
 
 class AcceptForm(forms.Form):
-    """What was tried after the deletion and seen; of a stage without names, why there are none."""
+    """A person's test after the deletion; for a stage without names, the reason why there are none."""
 
     note = _Prose("")
 
@@ -199,13 +199,13 @@ class AcceptForm(forms.Form):
 
 
 class EndForm(forms.Form):
-    """Why a clean-up is given up."""
+    """The reason for ending a clean-up."""
 
     reason = _Prose(_("Reason for ending the clean-up"), rows=2)
 
 
 class ListForm(forms.Form):
-    """Which list of a stage to show, and from where on."""
+    """The shown list of a stage, and the position where the page begins."""
 
     LISTS = ("names", "chunks", "exceptions", "reappeared")
 
@@ -213,7 +213,7 @@ class ListForm(forms.Form):
     after = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1)
 
     def chosen(self) -> tuple[str, int | None]:
-        """The list and the place to go on after; the beginning of the names when the address is wrong."""
+        """The list and the position to continue after; the first names if the address is invalid."""
         if not self.is_valid():
             return "names", None
         return self.cleaned_data["show"] or "names", self.cleaned_data["after"]

@@ -27,12 +27,12 @@ NEXT: dict[str, str | Promise] = {
     State.DELETED: gettext_lazy("Prove that the keys are gone"),
     State.CONFIRMED: gettext_lazy("Test the application and record that it works"),
 }
-"""What an operator does next, by the state alone; nothing where somebody else has the next step."""
+"""The operator's next action by the state alone; no entry if another person or a run has the next step."""
 
 
 @dataclass(frozen=True)
 class NextAction:
-    """A button: where it posts to (or leads to, when `link`), and why it cannot be used now, if so."""
+    """A button: its target address (of a page, if `link`), and the reason if it is disabled."""
 
     label: str
     url_name: str
@@ -44,12 +44,15 @@ class NextAction:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The target address."""
         return reverse(self.url_name, args=[self.pk]) + self.fragment
 
 
 def next_action(stage: CleanupStage, person: Person) -> NextAction | None:
-    """What to do next with the stage, None when nothing is left; disabled, with the reason, when the person cannot."""
+    """The stage's next action, None if nothing is left to do.
+
+    If the person cannot take it, it is disabled with the reason.
+    """
     action = _action(stage)
     if action is None or action.link:
         return action

@@ -44,14 +44,17 @@ State = CleanupStage.State
 
 
 def freeze_stage(stage: CleanupStage, *, by: By) -> int:
-    """Take the names of the stage from the newest complete scan; how many. Before the submit it may be done again."""
+    """Take the names of the stage from the newest complete scan and return their number.
+
+    It may be repeated until the submit.
+    """
     with log.transaction():
         insist_operator(by)
         insist_writable()
         mine = locked(stage)
         insist_turn(mine)
         insist_idle(mine)
-        # A merge of a scan holds the same lock, so the names are those of this scan.
+        # The merge of a scan takes the same lock, so all names are from one scan.
         Namespace.objects.select_for_update(no_key=True).get(pk=mine.namespace_id)
         scan = _fresh_scan(mine)
         if mine.state in {State.BACKED_UP, State.VERIFIED, State.CHECKED}:
@@ -89,7 +92,7 @@ def freeze_stage(stage: CleanupStage, *, by: By) -> int:
 
 
 def _add_names(stage: CleanupStage) -> int:
-    """The family's keys under the prefix, in byte order; keys of other families below it are left out."""
+    """Add the family's keys under the prefix, in byte order; keys of nested families are left out."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO backups_cleanupentry (stage_id, index, name, expiration)"
@@ -105,9 +108,9 @@ def _add_names(stage: CleanupStage) -> int:
 
 
 def prepare_stage(stage: CleanupStage, *, by: By, foreground: bool = False) -> Run:
-    """Start what must be true before a submit: the copy, then its read-back, then the check; or the empty listings.
+    """Start the next step before a submit: backup, verification, check; without names, the two listings.
 
-    Picks up where the stage is, so it is also "try again"; a run that failed or was stopped goes on. Raises
+    It continues from the stage's state, so it also serves as a retry; a failed or stopped run is resumed. Raises
     CleanupRefused, BackupRefused, CheckRefused, run_driver.AlreadyOpen and run_driver.NotResumable.
     """
     insist_operator(by)
@@ -165,7 +168,7 @@ def _prove_empty(stage: CleanupStage, *, actor: log.Actor, person: Person | None
 
 
 def backup_finished(run: Run) -> None:
-    """Hook: the complete copy of a stage moves it from frozen to backed_up, and is read back at once."""
+    """Hook: the complete backup of a stage moves it from frozen to backed_up; its verification starts at once."""
     generation = Generation.objects.select_related("environment", "namespace__environment").get(run=run)
     sharing.post(generation)
     stage = CleanupStage.objects.filter(generation=generation, state=State.FROZEN).first()
@@ -186,7 +189,7 @@ def backup_finished(run: Run) -> None:
 
 
 def verify_finished(run: Run) -> None:
-    """Hook: backed_up -> verified when the read-back found the copy equal, and the check follows."""
+    """Hook: backed_up -> verified if the verification found no difference; the check starts then."""
     before = [State.BACKED_UP, State.VERIFIED, State.CHECKED]
     stage = CleanupStage.objects.filter(generation__verify_run=run, state__in=before).first()
     if stage is None:
@@ -209,9 +212,9 @@ def verify_finished(run: Run) -> None:
 
 
 def check_finished(run: Run) -> None:
-    """Hook: verified -> checked when no difference was found; a difference is shown and never accepted."""
+    """Hook: verified -> checked if the check found no difference; differences are shown and never accepted."""
     check = Check.objects.get(run=run)
-    # Cache needs no check, so one made on the side does not move its stage.
+    # A cache needs no check, so another check of its backup does not move its stage.
     stages = CleanupStage.objects.filter(state=State.VERIFIED, request__category="legacy")
     stage = stages.filter(generation=check.generation_id, generation__isnull=False).first()
     if stage is None:
@@ -239,7 +242,7 @@ def _differences(check: Check) -> str:
 
 
 def _fresh_scan(stage: CleanupStage) -> Scan:
-    """The newest complete scan that covers the prefix; names older than a day are not frozen."""
+    """The newest complete scan that covers the prefix. Names older than a day are refused."""
     scan = scan_of(stage)
     fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
     if scan is None or not Scan.objects.filter(pk=scan.pk, completed_at__gte=fresh).exists():
@@ -249,6 +252,6 @@ def _fresh_scan(stage: CleanupStage) -> Scan:
 
 
 def scan_of(stage: CleanupStage) -> Scan | None:
-    """The newest complete scan that listed everything under the prefix."""
+    """The newest complete scan that listed all keys under the prefix."""
     scans = Scan.objects.complete().covering(stage.request.prefix).filter(namespace=stage.namespace)
     return scans.order_by("-completed_at", "-pk").first()

@@ -1,4 +1,4 @@
-"""The evidence of the environment before: stages of the same scope that count for the next one."""
+"""The evidence of the earlier environment: stages of the same scope that count for the next one."""
 
 from datetime import timedelta
 from hashlib import sha256
@@ -16,15 +16,15 @@ from kvops.models import Environment
 from kvops.wording import say
 
 FORMAT = 1
-"""Raised when code derives or compares otherwise than before: what QA showed by the old rules counts no more."""
+"""The version of the rules that derive and compare evidence. After an increase, older evidence of QA does not count."""
 FAMILY = ("binding", "pattern", "exact", "category", "owner", "expiry", "note", "read", "sample", "encrypt")
 _UNSEEN = Reappearance.objects.filter(stage=OuterRef("pk"), acknowledged_at=None)
 _NOTHING_DELETED = Q(names__gt=0, deleted=0)
-"""A stage in which all names were left as they were, or were gone already: nothing was tried."""
+"""A stage that deleted none of its names, because they changed or were already gone: it tested nothing."""
 
 
 def scope_digest(stage: CleanupStage) -> str:
-    """SHA-256 over what is cleaned up and by which rules, equal in every environment."""
+    """SHA-256 over the scope of the clean-up and its rules; equal in every environment."""
     family = stage.request.family
     dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
     scope = {
@@ -41,17 +41,17 @@ def scope_digest(stage: CleanupStage) -> str:
 
 
 def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
-    """For each earlier environment with the binding, its newest accepted stage of this very scope, not too old.
+    """For each earlier environment with the binding, its newest accepted stage of the same scope, if recent enough.
 
-    A stage without names has a reason by constraint; of one with names something was deleted, or nothing was tried. One
-    with leftovers needs their explanation, keys that are there again a person's note; as long as that is missing for
-    one stage of an environment, no other stands in for it.
+    A constraint requires a reason for a stage without names; a stage with names must have deleted some. Leftovers need
+    their explanation, and reappeared keys a person's note. If one stage of an environment lacks these, no other stage
+    replaces it.
     """
     unexplained = CleanupException.objects.filter(stage=OuterRef("pk"), outcome__in=CleanupException.LEFTOVERS)
     found: dict[int, CleanupStage] = {}
     candidates = (
         _of_scope(stage)
-        .filter(undos=None)  # what was put back again proves nothing
+        .filter(undos=None)  # an undone deletion proves nothing
         .exclude(Exists(unexplained), leftovers_note="")
         .exclude(_NOTHING_DELETED)
         .select_related("environment", "accepted_by")
@@ -65,7 +65,7 @@ def qa_stages(stage: CleanupStage) -> list[CleanupStage]:
 
 
 def _of_scope(stage: CleanupStage) -> QuerySet[CleanupStage]:
-    """The stages of this very scope that were accepted in earlier environments, not too long ago."""
+    """The stages of the same scope that were accepted in earlier environments, if recent enough."""
     return CleanupStage.objects.filter(
         state=CleanupStage.State.ACCEPTED,
         scope_digest=scope_digest(stage),
@@ -75,7 +75,7 @@ def _of_scope(stage: CleanupStage) -> QuerySet[CleanupStage]:
 
 
 def earlier_environment(stage: CleanupStage) -> Environment | None:
-    """The environment that must be cleaned up and accepted before it is this stage's turn."""
+    """The environment that must be accepted before this stage."""
     earlier = stage.request.stages.filter(order__lt=stage.order).order_by("order")
     if not earlier:
         return None
@@ -84,7 +84,7 @@ def earlier_environment(stage: CleanupStage) -> Environment | None:
 
 
 def only_production(binding: str) -> str:
-    """Why production's keys stay while no other environment has been through the same before it."""
+    """The reason why production's keys stay until another environment was cleaned up first."""
     return say(
         _(
             "Production is cleaned up only after the same clean-up in another environment. No earlier environment has "
@@ -95,7 +95,7 @@ def only_production(binding: str) -> str:
 
 
 def missing_qa(stage: CleanupStage) -> str:
-    """Why it is not this stage's turn, or an empty text."""
+    """The reason why it is not this stage's turn; empty if it is."""
     before = stage.request.stages.filter(order__lt=stage.order, environment__production=False)
     if stage.environment.production and not before.exists():
         return only_production(stage.request.binding)

@@ -59,14 +59,14 @@ UNSUBMITTED = (State.WAITING, State.FROZEN, State.BACKED_UP, State.VERIFIED, Sta
 def request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
     """Ask for the clean-up of one family, of a prefix of it, or of one key, in every environment with the binding.
 
-    With `exact`, `prefix` is the whole name of the key; of settings nothing else is cleaned up. Raises CleanupRefused.
+    With `exact`, `prefix` is the whole name of the key; for settings `exact` is required. Raises CleanupRefused.
     """
     with log.transaction():
         return create_request(binding=binding, prefix=prefix, reason=reason, by=by, exact=exact)
 
 
 def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: bool = False) -> CleanupRequest:
-    """The same within the caller's `audit.log.transaction()`. Raises CleanupRefused."""
+    """Create the request within the caller's `audit.log.transaction()`. Raises CleanupRefused."""
     log.insist()
     insist_writable()
     family = key_families.family_of(binding, prefix)
@@ -97,7 +97,7 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
     )
     if not namespaces:
         raise CleanupRefused(say(_("No environment has the binding %(binding)s."), binding=binding))
-    # They come in order: a production environment that comes first has none before it.
+    # The environments are in order: if production is first, no environment comes before it.
     if namespaces[0].environment.production:
         raise CleanupRefused(qa.only_production(binding))
     insist_operator(by)
@@ -127,9 +127,9 @@ def create_request(*, binding: str, prefix: str, reason: str, by: By, exact: boo
 
 
 def open_stage(namespace: Namespace, *, prefix: str, reason: str, by: By) -> CleanupStage:
-    """The stage of the namespace's environment in the open clean-up of exactly this prefix, else in a new one.
+    """The stage of the namespace's environment in the open clean-up of exactly this prefix, else in a new clean-up.
 
-    Raises CleanupRefused, also when it is not the environment's turn; then nothing was asked for.
+    Raises CleanupRefused, also if it is not the environment's turn; then no clean-up is created.
     """
     with log.transaction():
         mine = CleanupRequest.objects.filter(binding=namespace.binding, prefix=prefix, ended_at=None, completed_at=None)
@@ -140,7 +140,7 @@ def open_stage(namespace: Namespace, *, prefix: str, reason: str, by: By) -> Cle
 
 
 def record_refusal_of_cleanup(namespace: Namespace, prefix: str, refusal: CleanupRefused, *, actor: log.Actor) -> None:
-    """Record that the preparation of a clean-up was refused; for the caller that was told so."""
+    """Record the refusal of a clean-up's preparation; the caller reports it."""
     log.refusal(
         Action.REFUSED,
         actor=actor,
@@ -182,7 +182,10 @@ def state_references(
 
 
 def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
-    """Ask another person to approve exactly this set. checked (cache: verified) -> submitted. Raises CleanupRefused."""
+    """Ask another person to approve exactly these names: checked (a cache: verified) -> submitted.
+
+    Raises CleanupRefused.
+    """
     with log.transaction():
         insist_operator(by)
         mine = locked(stage)
@@ -211,13 +214,13 @@ def submit(stage: CleanupStage, *, by: Person) -> ApprovalRequest:
 
 
 def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
-    """Approved -> deleting: claims the approval and creates the run in one transaction.
+    """Approved -> deleting: claim the approval and create the run in one transaction.
 
-    Raises CleanupRefused and ApprovalRefused when a right, the time or the evidence no longer holds: then nothing
-    was started. Stale evidence also leads the stage back to frozen.
+    Raises CleanupRefused and ApprovalRefused if a right, the time or the evidence is no longer valid; then nothing is
+    started. Stale evidence also moves the stage back to frozen.
     """
     with log.transaction():
-        # First the request, then the stage: a decision or a withdrawal takes them in this order too.
+        # Lock the approval request first, then the stage, in the same order as a decision or a withdrawal does.
         list(ApprovalRequest.objects.select_for_update(of=("self",), no_key=True).filter(cleanupstage=stage))
         mine = locked(stage)
         if mine.state != State.APPROVED or mine.approval is None:
@@ -225,7 +228,7 @@ def start_deletion(stage: CleanupStage, *, by: Person) -> Run:
         insist_operator(by)
         insist_turn(mine)
         insist_names(mine)
-        # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
+        # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
         backup = Generation.objects.select_for_update(of=("self",)).get(stages=mine)
         try:
             bucket_protection.insist_known(backup, json.loads(mine.approval.evidence)["lock"])

@@ -1,8 +1,8 @@
 """Each backup made for a deletion is shared with the team (policy 5.2b); nothing is submitted before that.
 
 When the backup is complete, its message is posted to the channel of its environment; that cannot be switched off. The
-channel's acceptance of the message, or a person's statement of where they shared it, becomes the backup's
-`CopyShare`, whichever is first. It is written once and never changed, because it is part of the evidence. A trigger
+channel's acceptance of the message, or a person's statement of the place, becomes the backup's `BackupShare`:
+the first of both counts. It is written once and never changed, because it is part of the evidence. A trigger
 refuses a submit without it. An environment without a channel has the statement only, and the page says so.
 """
 
@@ -21,7 +21,7 @@ SYSTEM = log.Actor.system("notifications")
 
 
 def post(generation: Generation) -> None:
-    """Post that a copy for a deletion is complete, within the caller's `audit.log.transaction()`; of others nothing."""
+    """Post that a backup for a deletion is complete, within the caller's transaction; ignore other backups."""
     if (generation.purpose, generation.status) != (Generation.Purpose.CLEANUP, Generation.Status.COMPLETE):
         return
     environment, prefix = generation.environment, ", ".join(f"{prefix}*" for prefix in generation.prefixes)
@@ -46,21 +46,21 @@ def post(generation: Generation) -> None:
 
 
 def message(generation: Generation) -> Notification | None:
-    """The message to the channel, None when there was no channel when the copy was complete."""
+    """The message to the channel; None if there was no channel when the backup was completed."""
     return Notification.objects.filter(
         event=NotificationEvent.BACKUP_FOR_DELETION, subject=f"generation:{generation.pk}", person=None
     ).first()
 
 
 def delivered(notification: Notification) -> None:
-    """Hook: the channel took the message."""
+    """Hook: the channel accepted the message."""
     generation = Generation.objects.get(pk=notification.subject.partition(":")[2])
     channel = notification.environment.slack if notification.environment else ""
     _share(generation, SYSTEM, place=f"Slack: {channel}", notification=notification)
 
 
 def state(stage: CleanupStage, *, place: str, by: Person) -> BackupShare:
-    """Record where and with whom a person shared the stage's copy. Raises CleanupRefused."""
+    """Record a person's statement of the place and people the stage's backup was shared with. Raises CleanupRefused."""
     with log.transaction():
         insist_operator(by)
         mine = locked(stage)
@@ -74,7 +74,7 @@ def state(stage: CleanupStage, *, place: str, by: Person) -> BackupShare:
 
 
 def _share(generation: Generation, actor: log.Actor, **how: object) -> bool:
-    """The first to come is recorded; whether this was it."""
+    """Record the sharing unless there is one already; whether it was recorded."""
     share, created = BackupShare.objects.get_or_create(generation=generation, defaults=how)
     if created:
         log.record(
@@ -88,7 +88,7 @@ def _share(generation: Generation, actor: log.Actor, **how: object) -> bool:
 
 
 def insist_shared(stage: CleanupStage) -> None:
-    """Raise CleanupRefused unless the stage's copy was shared."""
+    """Raise CleanupRefused unless the stage's backup was shared."""
     if not BackupShare.objects.filter(generation=stage.generation_id).exists():
         sentence = _(
             "The backup was not yet shared with the team. Wait until the channel has the message, or share it yourself."

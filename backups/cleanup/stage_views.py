@@ -28,7 +28,7 @@ PAGE = 50
 
 
 def _resume(stage: CleanupStage, *, by: Person) -> None:
-    """Let a deletion, or its proof, go on after it failed or was stopped."""
+    """Resume a deletion, or its proof, after a failure or a stop."""
     run = run_of(stage)
     if run is None:
         raise CleanupRefused(_("There is no run to resume."))
@@ -81,7 +81,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[Sequence[Model], int | None]:
-    """A page of the list, and the place to go on after."""
+    """A page of the list, and the position to continue after."""
     start = -1 if after is None else after
     if show == "chunks":
         return page_of(stage.chunks.filter(number__gt=start).order_by("number"), PAGE, attrgetter("number"))
@@ -95,7 +95,7 @@ def _listed(stage: CleanupStage, show: str, after: int | None) -> tuple[Sequence
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def all_names(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
-    """All frozen names, each a line of JSON, in the order of their digest."""
+    """All frozen names, one JSON string per line, in the order of their digest."""
     stage = cards.stage_or_404(pk)
     names = stage.entries.order_by("index").values_list("name", flat=True).iterator(10_000)
     lines = (f"{json.dumps(name, ensure_ascii=False)}\n" for name in names)
@@ -105,7 +105,7 @@ def all_names(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The card of the stage, for as long as a run works for it; the last time with what can be done then."""
+    """The card of the stage, refreshed while a run works for it; after its end with the next action."""
     stage = cards.stage_or_404(pk)
     return render(request, "cleanup/_stage.html", {"card": cards.card(stage, person_of(request), {})})
 

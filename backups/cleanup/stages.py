@@ -25,11 +25,11 @@ State = CleanupStage.State
 
 
 class CleanupRefused(Refused):
-    """The step is not possible now; the message is one sentence that says why and what to do."""
+    """The step is not possible now; the message is one sentence with the reason and the next step."""
 
 
 def send_back(stage: CleanupStage, actor: log.Actor, because: str) -> None:
-    """Lead the stage back to frozen, with the reason on its page."""
+    """Move the stage back to frozen, with the reason on its page."""
     back = [State.BACKED_UP, State.VERIFIED, State.CHECKED, State.SUBMITTED, State.APPROVED]
     STAGES.move(
         stage,
@@ -63,23 +63,23 @@ locked, move, insist_operator = STAGES.locked, STAGES.move, STAGES.insist_operat
 
 
 def note_blocked(stage: CleanupStage, because: str) -> None:
-    """Say on the stage's page why it did not move on."""
+    """Show the reason why the stage did not move on, on its page."""
     CleanupStage.objects.filter(pk=stage.pk).update(returned_because=because[:1000])
 
 
 def generation_of(stage: CleanupStage) -> Generation:
-    """The stage's copy, fresh from the database."""
+    """The stage's backup, fresh from the database."""
     return Generation.objects.get(stages=stage)
 
 
 def backup_is_fresh(stage: CleanupStage) -> bool:
-    """Whether the stage's copy was read back, not too long ago, in the bucket of today."""
+    """Whether the stage's backup was verified recently enough, in the current bucket."""
     fresh = Now() - timedelta(seconds=timing.VERIFIED_FRESH)
     return Generation.objects.verified().here().filter(stages=stage, verified_at__gte=fresh).exists()
 
 
 def run_of(stage: CleanupStage) -> Run | None:
-    """The run that does the stage's current step, or did it last; None when nothing was started."""
+    """The run of the stage's current step, or of its last one; None if no run was started."""
     generation = stage.generation
     if stage.state == State.FROZEN and stage.names == 0:
         return stage.confirm_run
@@ -95,16 +95,16 @@ def run_of(stage: CleanupStage) -> Run | None:
 
 
 type By = Person | log.Actor
-"""A person; or a command, which prepares a stage and can neither submit nor start it."""
+"""A person; or a command, which can prepare a stage but neither submit nor start it."""
 
 
 def doer(by: By) -> tuple[log.Actor, Person | None]:
-    """Who it is for the record, and the person if it is one."""
+    """The actor for the audit log, and the person if it is one."""
     return (by.actor, by) if isinstance(by, Person) else (by, None)
 
 
 def insist_writable() -> None:
-    """Raise CleanupRefused while the product only reads."""
+    """Raise CleanupRefused in read-only operation."""
     try:
         approval_gate.insist_writable()
     except approval_gate.ApprovalRefused as refused:
@@ -123,7 +123,7 @@ def insist_turn(stage: CleanupStage) -> None:
 
 
 def insist_check(stage: CleanupStage) -> None:
-    """Raise CleanupRefused unless the check was made by the dataset's rules that are in force."""
+    """Raise CleanupRefused unless the check used the dataset's rules in force."""
     dataset = dataset_registry.dataset_for(stage.request.binding, stage.request.prefix)
     check = stage.check_passed
     if check is None or dataset is None or check.definition_digest != dataset_registry.definition_digest(dataset):
@@ -131,7 +131,7 @@ def insist_check(stage: CleanupStage) -> None:
 
 
 def busy_run(stage: CleanupStage) -> Run | None:
-    """A run that works for the stage now."""
+    """The run that works for the stage now."""
     of_stage = Q(generation__stages=stage) | Q(verified_generations__stages=stage) | Q(checks__generation__stages=stage)
     return Run.objects.open().filter(of_stage | Q(subject=f"stage:{stage.pk}")).first()
 
@@ -145,7 +145,7 @@ def insist_idle(stage: CleanupStage) -> None:
 
 
 def insist_names(stage: CleanupStage) -> None:
-    """Raise CleanupRefused unless the frozen names are what their digest says."""
+    """Raise CleanupRefused unless the frozen names match their digest."""
     with suppress(archive.ManifestError):
         if archive.names_sha256(_numbered(stage)) == stage.names_sha256:
             return

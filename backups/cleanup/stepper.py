@@ -33,7 +33,7 @@ class StageStep:
 
 @dataclass(frozen=True)
 class _Done:
-    """What is said of a step that is behind."""
+    """The text of a finished step."""
 
     note: str = ""
     at: datetime | None = None
@@ -42,7 +42,7 @@ class _Done:
 
 
 def reached(stage: CleanupStage) -> int:
-    """How far the stage has come, as a place in `ORDER`; of an ended one, how far it had."""
+    """The progress of the stage as an index in `ORDER`; for an ended stage, its progress at the end."""
     if stage.state != State.ENDED:
         return ORDER.index(State(stage.state))
     if stage.check_passed_id:
@@ -74,7 +74,7 @@ type _Planned = tuple[str, CleanupStage.State | bool, Callable[[CleanupStage], _
 
 
 def _plan(stage: CleanupStage) -> list[_Planned]:
-    """Title, the state that is reached with it, or whether it is done when no state says so, and what is said of it."""
+    """The steps: the title, the state it reaches (or whether it is done, if no state says so), and its text."""
     share = BackupShare.objects.select_related("by").filter(generation=stage.generation_id).first()
     plan: list[_Planned] = [
         (_("Fix the list of keys"), State.FROZEN, _frozen),
@@ -99,9 +99,9 @@ def _plan(stage: CleanupStage) -> list[_Planned]:
 
 
 def _current(stage: CleanupStage, title: str, *, is_run: bool) -> StageStep:
-    """The step the stage is at: waiting for a person, for a run, or failed with the run's sentence."""
+    """The current step: it waits for a person or a run, or failed with the run's sentence."""
     if stage.state == State.WAITING and qa.missing_qa(stage):
-        return StageStep(title, "todo")  # the button says why
+        return StageStep(title, "todo")  # the button has the reason
     if stage.state == State.SUBMITTED and stage.approval:
         note = _("Another person must decide by")
         return StageStep(title, "current", note, stage.approval.decide_by, *_approval(stage))
@@ -141,7 +141,7 @@ def spelled(n: int) -> str:
 
 
 def run_name(run: Run) -> str:
-    """A run, as a link names it."""
+    """The text of a link to a run."""
     return _("Run %(pk)s") % {"pk": run.pk}
 
 

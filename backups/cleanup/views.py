@@ -81,7 +81,7 @@ def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
 def take_on_page[Subject](
     request: HttpRequest, step: Step[Subject], subject: Subject, cleanup: int, *, on: On, form_name: str
 ) -> HttpResponse:
-    """Take a step of the page of a clean-up. After a refusal the form `form_name` is as the person left it."""
+    """Take a step of the page of a clean-up. After a refusal the form `form_name` keeps the input."""
     return act(
         request,
         step,
@@ -97,7 +97,7 @@ def take_on_page[Subject](
 def page(
     request: HttpRequest, mine: CleanupRequest, *, typed: Mapping[str, forms.Form] | None = None, status: int = 200
 ) -> HttpResponse:
-    """The one page; `typed` are forms as a person left them, by name."""
+    """The page of a clean-up; `typed` are submitted forms by name, with the person's input."""
     typed, person = typed or {}, person_of(request)
     stages = cards.stages().filter(request=mine).order_by("order")
     context = {

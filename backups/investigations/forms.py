@@ -13,7 +13,7 @@ REASON = 2_000
 
 
 class InvestigationForm(forms.Form):
-    """A cache, a name, a reason and an end."""
+    """A cache, a title, a reason and an end."""
 
     environment = forms.ModelChoiceField(
         Environment.objects.order_by("order"), label=_("Environment"), to_field_name="slug", empty_label=None
@@ -41,6 +41,6 @@ class InvestigationForm(forms.Form):
 
 
 class CloseForm(forms.Form):
-    """Why the copy is needed no more."""
+    """The reason why the backup is no longer needed."""
 
     reason = forms.CharField(label=_("Findings"), max_length=REASON, widget=forms.Textarea(attrs={"rows": 3}))

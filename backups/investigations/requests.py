@@ -26,17 +26,20 @@ from kvops.wording import moment, say
 FORMAT = 1
 KIND = ApprovalRequest.Kind.INVESTIGATION
 LONGEST = timing.CACHE_RETENTION_DAYS
-"""Days that an investigation lasts at most; a constraint says the same."""
+"""Days; an investigation lasts this long at most. A constraint has the same limit."""
 AFTERWARDS = timedelta(days=30)
-"""For how long after its end the copy can still be deleted under the approval, should KVOps be down then."""
+"""The approval stays valid for this long after the end, in case KVOps is down at the end."""
 
 
 class InvestigationRefused(Refused):
-    """The step is not possible now; one sentence that says why and what to do."""
+    """The step is not possible now; the message is one sentence with the reason and the next step."""
 
 
 def investigation_rule(investigation: Investigation) -> dict[str, object]:
-    """What a reviewer approves: which copy goes, and when. Derived from what can no longer be edited."""
+    """The rule that a reviewer approves: the backup and the time of its deletion.
+
+    It is derived from unchangeable fields.
+    """
     generation, environment = investigation.generation, investigation.environment
     return {
         "format": FORMAT,
@@ -57,7 +60,7 @@ def investigation_rule(investigation: Investigation) -> dict[str, object]:
 
 
 def start(namespace: Namespace, *, family: Family, title: str, reason: str, days: int, by: Person) -> Investigation:
-    """Copy a cache for an investigation, and ask another person to approve how its copy goes.
+    """Back up a cache for an investigation, and ask another person to approve the backup's deletion.
 
     Raises InvestigationRefused, BackupRefused, ApprovalRefused and AlreadyOpen.
     """
@@ -98,7 +101,7 @@ def _insist_operator(person: Person) -> None:
 
 
 def _insist_cache(namespace: Namespace, family: Family) -> None:
-    """The prefix of the family holds nothing but caches, as far as is known."""
+    """Check that the prefix of the family holds only caches, as far as is known."""
     reached = scope.reached(namespace, [family.pattern])
     others = [each for each in reached if each.category != Category.CACHE]
     if family.binding != namespace.binding or family not in reached:
@@ -109,7 +112,7 @@ def _insist_cache(namespace: Namespace, family: Family) -> None:
 
 
 def _insist_expiry(environment: Environment, days: int) -> None:
-    """R2 deletes the copy by itself, in time and not too early."""
+    """Check that R2's lifecycle rule deletes the backup in time and not too early."""
     protection = bucket_protection.known(environment)
     if not protection.known:
         sentence = _("It is unknown whether the bucket of %(environment)s deletes such backups automatically. %(why)s")
@@ -126,12 +129,12 @@ def _insist_expiry(environment: Environment, days: int) -> None:
 
 
 def expires(protection: BucketProtection) -> bool:
-    """Whether R2 deletes copies of investigations by itself, within the days that one may last."""
+    """Whether R2 itself deletes investigation backups within the longest time of an investigation."""
     return protection.expiry is not None and protection.expiry <= timedelta(days=LONGEST).total_seconds()
 
 
 def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:
-    """Ask another person to approve how the copy goes, in the caller's transaction. Raises ApprovalRefused."""
+    """Ask another person to approve the backup's deletion, in the caller's transaction. Raises ApprovalRefused."""
     return approval_gate.submit(
         KIND,
         subject=investigation.subject,
@@ -144,7 +147,7 @@ def ask(investigation: Investigation, *, by: Person) -> ApprovalRequest:
 
 
 def ask_again(investigation: Investigation, *, by: Person) -> ApprovalRequest:
-    """The same after a request that led to nothing. Raises InvestigationRefused and ApprovalRefused."""
+    """Ask again after a request without an approval. Raises InvestigationRefused and ApprovalRefused."""
     with log.transaction():
         mine = _locked(investigation)
         if mine.over_at is not None:
@@ -155,7 +158,7 @@ def ask_again(investigation: Investigation, *, by: Person) -> ApprovalRequest:
 
 
 def close(investigation: Investigation, *, reason: str, by: Person) -> None:
-    """Its copy goes now; where it is still made, or nobody approved yet, as soon as that is so.
+    """Delete the backup now, or as soon as it is finished and its deletion approved.
 
     Raises InvestigationRefused and ApprovalRefused.
     """
@@ -179,20 +182,20 @@ def close(investigation: Investigation, *, reason: str, by: Person) -> None:
 
 
 def insist_open(run: Run, _actor: log.Actor) -> None:
-    """A copy is not gone on with once its investigation is over. Raises run_driver.NotResumable."""
+    """The backup of an investigation that is over cannot be resumed. Raises run_driver.NotResumable."""
     mine = Investigation.objects.filter(generation__run=run)
     if mine.exclude(closed_at=None, over_at=None).exists():
         raise run_driver.NotResumable(_("The investigation is over. Its backup is no longer made."))
 
 
 def insist_current(run: Run, _actor: log.Actor) -> None:
-    """A run is not gone on with once another deletes the copy. Raises run_driver.NotResumable."""
+    """A run cannot be resumed once another run deletes the backup. Raises run_driver.NotResumable."""
     if not Investigation.objects.filter(run=run).exists():
         raise run_driver.NotResumable(_("Another run is already doing this."))
 
 
 def end_due(environment: Environment) -> None:
-    """Let the copy of every investigation go that is closed, or whose time is over; called every few minutes."""
+    """Delete the backup of every investigation that is closed or past its end; called every few minutes."""
     ended = Investigation.objects.there().filter(Q(closed_at__isnull=False) | Q(ends_at__lte=Now()))
     resting = Q(run=None) | Q(run__state__in=Run.RESUMABLE)
     for investigation in ended.filter(resting, environment=environment).order_by("pk"):
@@ -200,7 +203,7 @@ def end_due(environment: Environment) -> None:
 
 
 def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
-    """Begin to delete the copy of an investigation that is over, if that can be now; otherwise tell of it once."""
+    """Start to delete the backup of an investigation that is over; if that is not possible, notify people once."""
     with log.transaction():
         mine = _locked(investigation)
         if mine.over_at is not None or not _may_begin(mine):
@@ -214,7 +217,7 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
             return None
         try:
             return _delete(mine, actor)
-        except run_driver.AlreadyOpen:  # somebody resumed the one of before
+        except run_driver.AlreadyOpen:  # the earlier run was resumed meanwhile
             return mine.run
         except approval_gate.ApprovalRefused as refused:
             because = str(refused)
@@ -223,7 +226,7 @@ def end(investigation: Investigation, *, actor: log.Actor) -> Run | None:
 
 
 def _may_begin(mine: Investigation) -> bool:
-    """Whether a run may begin to delete the copy: there is none, or another approval stands than the one it carries."""
+    """Whether a run may start to delete the backup: there is none, or its approval is not the current one."""
     run = mine.run
     if run is None:
         return True
@@ -231,7 +234,7 @@ def _may_begin(mine: Investigation) -> bool:
 
 
 def _delete(mine: Investigation, actor: log.Actor) -> Run:
-    """The run that deletes the copy, under the approval that stands. Raises ApprovalRefused."""
+    """The run that deletes the backup under the standing approval. Raises ApprovalRefused."""
     approval = standing.approval_in_force(KIND, mine.subject)
     if approval is None:
         raise approval_gate.ApprovalRefused(
@@ -255,18 +258,18 @@ def _delete(mine: Investigation, actor: log.Actor) -> Run:
 
 
 def _never_finished(mine: Investigation, actor: log.Actor) -> None:
-    """There is no copy, only what R2 deletes by itself."""
+    """End an investigation without a finished backup; R2 itself deletes the objects that were written."""
     over(mine, actor, {"backup": "never finished"})
 
 
 def over(mine: Investigation, actor: log.Actor, details: dict[str, JSON]) -> None:
-    """Nothing is left of the investigation's copy, within the open transaction."""
+    """Mark the investigation as over, in the open transaction: its backup has no objects left."""
     Investigation.objects.filter(pk=mine.pk, over_at=None).update(over_at=Now())
     _record(Action.INVESTIGATION_OVER, mine, actor, details=details)
 
 
 def _tell(investigation: Investigation, because: str) -> None:
-    """Once: the copy is past its end and still there."""
+    """Notify once that the backup is past its end and still exists."""
     with log.transaction():
         outbox.post(
             NotificationEvent.GENERATION_PAST_DEADLINE,
@@ -281,7 +284,7 @@ def _tell(investigation: Investigation, because: str) -> None:
 
 
 def past_their_end() -> list[Investigation]:
-    """What has been closed, or over by its date, for an hour, and has its copy still."""
+    """Investigations closed or past their end for an hour whose backup still exists."""
     ago = Now() - timedelta(hours=1)
     return list(Investigation.objects.there().filter(Q(closed_at__lt=ago) | Q(ends_at__lt=ago)).order_by("pk"))
 
@@ -291,7 +294,7 @@ def _ended_at(investigation: Investigation) -> datetime:
 
 
 def _locked(investigation: Investigation) -> Investigation:
-    """The investigation as it is now, held until the open transaction ends."""
+    """The current investigation, locked until the open transaction ends."""
     related = ("environment", "asked_by", "run", "generation__run", "generation__namespace", "generation__environment")
     return Investigation.objects.select_for_update(of=("self",)).select_related(*related).get(pk=investigation.pk)
 

@@ -27,7 +27,7 @@ Status = Generation.Status
 
 
 def prune_investigation_permanently(lease: Lease) -> Again | None:
-    """One step. Raises RunError when the target, a right or the bucket does not allow it."""
+    """One step. Raises RunError if the target, a right or the bucket does not allow it."""
     related = ("environment", "generation__namespace", "generation__environment")
     investigation = Investigation.objects.select_related(*related).get(run=lease.run)
     _insist_target(investigation, lease)
@@ -37,7 +37,7 @@ def prune_investigation_permanently(lease: Lease) -> Again | None:
 
 
 def _insist_target(investigation: Investigation, lease: Lease) -> None:
-    """The investigation is over, and the run carries the approval of its rule as that is derived now."""
+    """Check that the investigation is over, and that the run's approval is for its rule as derived now."""
     run, generation = lease.run, investigation.generation
     digest = evidence.digest_of(evidence.canonical_evidence(investigation_requests.investigation_rule(investigation)))
     if run.subject != investigation.subject or run.approval is None or run.approval_digest != digest:
@@ -51,14 +51,14 @@ def _insist_target(investigation: Investigation, lease: Lease) -> None:
 
 
 class _InvestigationEnd(Erasure):
-    """One step's work on the copy of an investigation."""
+    """The work of one step on an investigation's backup."""
 
     def __init__(self, investigation: Investigation, lease: Lease, store: R2Store) -> None:
         super().__init__(investigation.environment, lease, store)
         self.investigation = investigation
 
     def step(self) -> Again | None:
-        """The copy, until the step is over or nothing is left of it."""
+        """Delete the backup until the step is over or no object is left."""
         generation = self.investigation.generation
         if generation.status not in Generation.GOING:
             self._begin(generation)
@@ -81,7 +81,7 @@ class _InvestigationEnd(Erasure):
         generation.refresh_from_db()
 
     def insist_rights(self) -> None:
-        """The emergency stop, the approval that stands, and both people's rights."""
+        """Check the emergency stop, the standing approval, and both people's rights."""
         emergency.insist_none(self.environment)
         if self.lease.run.approval is None:
             raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
@@ -92,11 +92,11 @@ class _InvestigationEnd(Erasure):
             raise RunError("rights_gone", str(refused)) from refused
 
     def settled(self, generation: Generation) -> None:
-        """With its copy the investigation is over."""
+        """Mark the investigation as over together with its backup."""
         investigation_requests.over(self.investigation, self.lease.actor, {"keys": generation.keys})
 
     def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
-        """An entry that names the investigation and its approval."""
+        """Write an entry that names the investigation and its approval."""
         log.record(
             action,
             actor=self.lease.actor,

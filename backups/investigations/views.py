@@ -30,7 +30,7 @@ INVESTIGATIONS = Investigation.objects.select_related(*RELATED, "generation__run
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """List investigations, newest first, and whether each bucket lets their copies go by itself."""
+    """List investigations, newest first, and whether each bucket deletes their backups by itself."""
     found, after = page_of(NewestFirst(request.GET).narrowed(INVESTIGATIONS), PAGE)
     context = {
         "investigations": [(each, standing.newest_request(KIND, each.subject)) for each in found],
@@ -56,7 +56,7 @@ def _bucket(environment: Environment) -> dict[str, object]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("kvops.operate", raise_exception=True)
 def new(request: HttpRequest) -> HttpResponse:
-    """Choose a cache and say what for; its copy is made at once."""
+    """Choose a cache and give the reason; its backup is started at once."""
     if request.method != "POST":
         return _new(request, InvestigationForm(initial=request.GET.dict()))
     form = InvestigationForm(request.POST)
@@ -86,14 +86,14 @@ def _new(request: HttpRequest, form: InvestigationForm, *, status: int = 200) ->
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one investigation, its copy and its end."""
+    """Show one investigation, its backup and its end."""
     return _page(request, get_object_or_404(INVESTIGATIONS, pk=pk))
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
     found = get_object_or_404(INVESTIGATIONS, pk=pk)
     run = found.run or found.generation.work
     return live_part(request, "investigations/detail.html", _context(request, found), moving=run.is_open)

@@ -1,4 +1,4 @@
-"""Until when each backup is kept, and how it leaves the bucket.
+"""Retention: the time until which each backup is kept, and its deletion from the bucket.
 
 `rules` is the one pure function that decides; the page, its simulator, the notices and the deletion ask it through
 `evaluate`. `holds` derives the needs of clean-ups, restores and runs; `pins` are people's. `notices` are jobs of

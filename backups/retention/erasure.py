@@ -27,36 +27,36 @@ Status = Generation.Status
 
 
 class Erasure(ABC):
-    """One step's work on copies that may go; `cursor["next"]` is the next object of the copy at hand."""
+    """The work of one step on backups to delete; `cursor["next"]` is the next object of the current backup."""
 
     def __init__(self, environment: Environment, lease: Lease, store: R2Store) -> None:
         self.environment, self.lease, self.store = environment, lease, store
 
     @abstractmethod
     def insist_rights(self) -> None:
-        """Before each object: raise RunError unless the approval and both people still carry it."""
+        """Before each object, raise RunError unless the approval and both people's rights are still valid."""
 
     @abstractmethod
     def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
-        """An entry about the copy within the open transaction, with who deletes it and why."""
+        """Write an entry about the backup in the open transaction, with the person and the reason."""
 
     @abstractmethod
     def settled(self, generation: Generation) -> None:
-        """What else is true once the copy is deleted, within that transaction."""
+        """Hook, in the transaction that marks the backup as deleted."""
 
     def cursor(self, **at: int) -> dict[str, Any]:
-        """The place of the run."""
+        """The position of the run."""
         return dict(at)
 
     def begin(self, generation: Generation, details: Mapping[str, JSON]) -> None:
-        """The copy is being deleted, within the open transaction."""
+        """Mark the backup as being deleted, in the open transaction."""
         found = Generation.objects.filter(pk=generation.pk, status=generation.status)
         if found.update(status=Status.DELETING) != 1:
             raise RunError("moved", gettext_noop("The backup has just changed. Try again."))
         self.record(Action.GENERATION_DELETING, generation, details)
 
     def delete(self, generation: Generation) -> bool:
-        """Delete the objects; whether all are gone, or the step is over before that."""
+        """Delete the objects; False if the step is over before all are gone."""
         keys = list(reversed(generation.every_object()))
         begun = int(self.lease.run.cursor.get("next", 0))
         for index in range(max(begun - 1, 0), len(keys)):
@@ -75,7 +75,7 @@ class Erasure(ABC):
         return True
 
     def _intend(self, generation: Generation, key: str, index: int) -> None:
-        """The entry in the record before the effect."""
+        """Write the audit entry before the delete."""
         with self.lease.checkpoint(
             cursor=self.cursor(next=index + 1),
             done=self.lease.run.done + 1,

@@ -19,7 +19,7 @@ CHUNK = 500
 
 
 def rules(instead: Mapping[int, int] | None = None) -> list[Rule]:
-    """The rules in force; `instead` are days by family for a rule that is only tried."""
+    """The rules in force; `instead` gives other days by family, for a simulation."""
     found = Family.objects.order_by("binding", "pattern")
     days = instead or {}
     return [_rule(each, days.get(each.pk, each.retain_days)) for each in found]
@@ -30,7 +30,7 @@ def _rule(family: Family, days: int) -> Rule:
 
 
 def successors() -> Successors:
-    """The newest verified copy of everything that can be read today, whether it is shown or not."""
+    """The newest readable, verified backup of every set of prefixes, not only of the backups on the page."""
     kind = ("namespace_id", "prefixes", "patterns", "purpose")
     newest = Generation.objects.verified().here().values(*kind).annotate(newest=Max("pk")).values("newest")
     found = Generation.objects.filter(pk__in=newest).select_related("namespace", "environment")
@@ -56,14 +56,14 @@ def _facts(generation: Generation) -> BackupFacts:
 
 @dataclass(frozen=True)
 class Kept:
-    """A copy and what retention says of it."""
+    """A backup with its retention verdict."""
 
     generation: Generation
     verdict: RetentionVerdict
 
 
 class Retention:
-    """What retention says, by the rules in force or by others, at one moment."""
+    """The retention of backups at one moment, by the rules in force or by others."""
 
     def __init__(self, *, instead: Mapping[int, int] | None = None, now: datetime | None = None) -> None:
         self.now = now or clock.now()
@@ -71,14 +71,14 @@ class Retention:
         self.successors = successors()
 
     def of(self, generations: Iterable[Generation]) -> list[Kept]:
-        """The verdict on each of these copies, which are there and come with namespace and environment."""
+        """The verdict on each of these existing backups, whose namespace and environment were fetched with them."""
         found = list(generations)
         held = holds.holds_of([each.pk for each in found])
         verdicts = decide(map(_facts, found), self.rules, self.successors, held, self.now)
         return [Kept(each, verdict) for each, verdict in zip(found, verdicts, strict=True)]
 
     def over(self, found: GenerationQuerySet) -> Iterator[Kept]:
-        """The same for any number of copies that are there, oldest first, some hundreds in memory at a time."""
+        """The same for any number of existing backups, oldest first; some hundreds are in memory at a time."""
         rows = found.there().select_related("namespace", "environment").order_by("pk").iterator(CHUNK)
         while chunk := list(islice(rows, CHUNK)):
             yield from self.of(chunk)
@@ -86,14 +86,14 @@ class Retention:
 
 @dataclass(frozen=True)
 class Tried:
-    """A copy by the rules in force, and by a rule that is only tried."""
+    """A backup by the rules in force and by a simulated rule."""
 
     now: Kept
     then: Kept
 
 
 def tried(family: Family, days: int) -> Iterator[Tried]:
-    """Every copy that may hold keys of the family, as it would be if its copies were kept for so many days."""
+    """Every backup that may hold keys of the family, by the rules in force and if it were kept for `days`."""
     now = Retention()
     then = Retention(instead={family.pk: days}, now=now.now)
     found = Generation.objects.filter(namespace__binding=family.binding)
@@ -103,6 +103,6 @@ def tried(family: Family, days: int) -> Iterator[Tried]:
 
 
 def due(found: GenerationQuerySet) -> Iterator[Kept]:
-    """Which of these copies can be deleted now, oldest first."""
+    """Those of the backups that can be deleted now, oldest first."""
     old = found.filter(finished_at__lte=Now() - timedelta(days=timing.RETENTION_DAYS), retain_until__lte=Now())
     return (kept for kept in Retention().over(old) if kept.verdict.state == State.DUE)

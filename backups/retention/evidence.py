@@ -12,12 +12,12 @@ FORMAT = 1
 
 
 def title(environment: Environment, generations: int) -> str:
-    """One line for lists."""
+    """The title of a prune request in lists."""
     return f"Delete {generations} expired backups of {environment.name}"
 
 
 def build(prune: PruneRequest) -> dict[str, object]:
-    """The evidence of a prune (design: approval requests)."""
+    """The evidence of a prune request (design: approval requests)."""
     environment = prune.environment
     entries = list(prune.entries.select_related("generation").order_by("index"))
     return {
@@ -52,5 +52,5 @@ def _generation(entry: PruneEntry) -> dict[str, object]:
 
 
 def every_object(generations: Iterable[Generation]) -> Iterable[str]:
-    """The names of every object of the copies, copy after copy."""
+    """The names of all objects of the backups, backup by backup."""
     return (key for generation in generations for key in generation.every_object())

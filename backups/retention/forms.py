@@ -23,7 +23,7 @@ def _families(*, required: bool = True) -> FamilyField:
 
 
 class RetentionFilter(forms.Form):
-    """Which copies to show; every field may be empty."""
+    """The filters of the backups; every field may be empty."""
 
     environment = EnvironmentFilter()
     family = _families(required=False)
@@ -31,7 +31,7 @@ class RetentionFilter(forms.Form):
     after = PlaceField()
 
     def backups(self) -> Iterator[Kept]:
-        """The copies the filters let through, oldest first; none while a filter is wrong."""
+        """The matching backups, oldest first; none if a filter is invalid."""
         if not self.is_valid():
             return
         chosen = self.cleaned_data
@@ -47,7 +47,7 @@ class RetentionFilter(forms.Form):
 
 
 class TryForm(forms.Form):
-    """Another rule for a family, to see what it would do."""
+    """A rule for a family, to simulate its effect."""
 
     family = _families()
     days = forms.IntegerField(
@@ -62,7 +62,7 @@ class TryForm(forms.Form):
     after = PlaceField()
 
     def clean(self) -> dict[str, object]:
-        """A copy of a cache is not kept for longer than 30 days."""
+        """The backup of a cache may be kept for 30 days at most."""
         chosen: dict[str, object] = super().clean() or self.cleaned_data
         family, days = chosen.get("family"), chosen.get("days")
         cached = isinstance(family, Family) and family.category == Category.CACHE
@@ -72,6 +72,6 @@ class TryForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
-    """Why a copy must stay, or need not stay any more."""
+    """The reason of a pin, or of its removal."""
 
     reason = forms.CharField(label=_("Reason"), max_length=LONGEST, widget=forms.Textarea(attrs={"rows": 3}))

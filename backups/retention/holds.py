@@ -22,7 +22,7 @@ State = CleanupStage.State
 
 
 def holds_of(pks: Collection[int]) -> Mapping[int, Sequence[Hold]]:
-    """What holds each of these copies."""
+    """The holds on each of these backups."""
     found: dict[int, list[Hold]] = defaultdict(list)
     for source in (_pins, _cleanups, _restores, _runs):
         for pk, hold in source(pks):
@@ -37,7 +37,7 @@ def _pins(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
 
 
 def _cleanups(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
-    """Open clean-ups need their copy. What a deletion relied on stays; that of a cache while it may be undone."""
+    """Holds of clean-ups: an open one needs its backup, a deletion keeps it; for a cache, while it can be undone."""
     undoable = Q(run__finished_at__gt=Now() - timedelta(seconds=timing.UNDO_WITHIN))
     over = Q(state__in=[State.CONFIRMED, State.ACCEPTED])
     forgotten = over & Q(request__category=Category.CACHE) & ~undoable
@@ -56,7 +56,7 @@ def _restores(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
 
 
 def _runs(pks: Collection[int]) -> Iterator[tuple[int, Hold]]:
-    """Verifications, checks, drills, and whatever else is about a copy."""
+    """Holds of runs: verifications, checks, drills and any other run about a backup."""
     about = Run.objects.open().filter(subject__in=[f"generation:{pk}" for pk in pks])
     pairs = [(int(run.subject.partition(":")[2]), run.pk) for run in about]
     pairs += Generation.objects.filter(pk__in=pks, verify_run__state__in=Run.OPEN).values_list("pk", "verify_run")

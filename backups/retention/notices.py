@@ -30,7 +30,7 @@ DAY = timedelta(days=1)
 
 
 def before_deletion(environment: Environment, _actor: log.Actor) -> Begun:
-    """Tell of every copy that will be deleted within the days of its family's notices, and of those past their date."""
+    """Notify of every backup within the notice days of its family, and of backups past their date."""
     retention = Retention()
     families = {family.pk: family for family in Family.objects.all()}
     for kept in retention.over(Generation.objects.filter(environment=environment)):
@@ -48,9 +48,9 @@ def before_deletion(environment: Environment, _actor: log.Actor) -> Begun:
 
 
 def due_notice(days: Iterable[int], due_at: datetime, now: datetime) -> int | None:
-    """The nearest of these numbers of days before a date that has come; None before the first of them.
+    """The smallest of these numbers of days that is not below the days left; None if the first notice is not due yet.
 
-    One that was missed is not made up for: whoever is told 3 days before need not hear of 7.
+    A missed notice is not sent later: after the notice 3 days before, the one 7 days before would be useless.
     """
     left = math.ceil((due_at - now) / DAY)
     return min((day for day in days if day >= left), default=None)
@@ -92,7 +92,7 @@ def _about(kept: Kept) -> list[str]:
 
 
 def owners(families: Sequence[Family]) -> list[Person]:
-    """The people whom families name as their owners, by address or name."""
+    """The people that the families name as their owners, by address or name."""
     named = Q()
     for family in families:
         named |= Q(email__iexact=family.owner) | Q(name__iexact=family.owner)
@@ -100,13 +100,13 @@ def owners(families: Sequence[Family]) -> list[Person]:
 
 
 def without_owner(families: Iterable[Family]) -> list[Family]:
-    """Those whose owner is nobody KVOps knows: only operators and reviewers are told of their copies."""
+    """Families whose owner is not a known person: notices about their backups go to operators and reviewers only."""
     known = {name.casefold() for person in Person.objects.values_list("email", "name") for name in person}
     return [family for family in families if family.owner.casefold() not in known]
 
 
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
-    """Tell of families whose next copy is late or overdue, and of those that too few days are covered of."""
+    """Notify of families whose next backup is late or overdue, or whose restore history is too short."""
     for family, backup in family_coverage.in_environment(environment):
         if backup.light in {Light.LATE, Light.OVERDUE, Light.NEVER}:
             _late(family, backup)

@@ -11,11 +11,11 @@ from kvops.refusals import Refused
 
 
 class PinRefused(Refused):
-    """The copy cannot be pinned, or the pin cannot be taken off, and why."""
+    """The backup cannot be pinned, or the pin cannot be removed; the message gives the reason."""
 
 
 def pin(generation: Generation, *, reason: str, by: Person) -> Pin:
-    """Keep a copy for as long as the pin is there. Anybody with a role may. Raises PinRefused."""
+    """Keep a backup until the pin is removed. Every person with a role may do this. Raises PinRefused."""
     if not by.roles():
         raise PinRefused(_("Only an operator, a reviewer or an auditor can pin a backup."))
     if not reason.strip():
@@ -36,7 +36,7 @@ def pin(generation: Generation, *, reason: str, by: Person) -> Pin:
 
 
 def remove(pin: Pin, *, reason: str, by: Person) -> None:
-    """Take a pin off: whoever set it, or an operator. Raises PinRefused."""
+    """Remove a pin: only its owner or an operator may. Raises PinRefused."""
     if by.pk != pin.person_id and not by.holds(Role.OPERATOR):
         raise PinRefused(_("Only the person who pinned it, or an operator, can remove the pin."))
     if not reason.strip():

@@ -13,7 +13,7 @@ LONGEST = 2_000
 
 
 class CollectForm(forms.Form):
-    """Why the copies can go."""
+    """The reason for deleting the backups."""
 
     reason = forms.CharField(
         label=_("Reason for deleting these backups"), help_text=_("The reviewer reads this."), max_length=LONGEST
@@ -30,13 +30,13 @@ class PruneStartForm(ConfirmForm):
 
 
 class PruneFilter(forms.Form):
-    """Which prunes to show."""
+    """The filters of the prune requests."""
 
     state = ChoiceFilter(_("State"), _("All states"), *PruneRequest.State.choices[1:])
     after = PlaceField()
 
     def prunes(self) -> QuerySet[PruneRequest]:
-        """What the filters let through, newest first; none while a filter is wrong."""
+        """The matching prune requests, newest first; none if a filter is invalid."""
         if not self.is_valid():
             return PruneRequest.objects.none()
         found = PruneRequest.objects.select_related("environment", "requested_by", "approval__approver").order_by("-pk")

@@ -31,7 +31,7 @@ State = PruneRequest.State
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """List prunes, newest first."""
+    """List prune requests, newest first."""
     form = PruneFilter(request.GET)
     context = listed(request, form, "prunes", form.prunes(), PAGE)
     return render(request, "retention/prunes.html", context)
@@ -40,7 +40,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def collect(request: HttpRequest, environment: str) -> HttpResponse:
-    """Collect what can be deleted in an environment, and ask another person to approve it."""
+    """Collect the backups of an environment that can be deleted, and ask another person to approve."""
     found, form = get_object_or_404(Environment, slug=environment), CollectForm(request.POST)
     if not form.is_valid():
         messages.error(request, _("Give the reason for deleting these backups. The reviewer reads it."))
@@ -55,14 +55,14 @@ def collect(request: HttpRequest, environment: str) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one prune: which copies, what can be done next, what became of each."""
+    """Show one prune request: its backups, the next action, and the result for each backup."""
     return _page(request, _prune(pk))
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
     prune = _prune(pk)
     context = {"prune": prune, "run": prune.run}
     return live_part(request, "retention/prune.html", context, moving=prune.run is not None and prune.run.is_open)
@@ -71,7 +71,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def objects(_request: HttpRequest, pk: int) -> StreamingHttpResponse:
-    """The name of every object, a line each, in the order they are deleted."""
+    """The names of all objects, one per line, in the order of their deletion."""
     return streamed(_names(_prune(pk)), f"deletion-{pk}-objects.txt", "text/plain")
 
 
@@ -81,7 +81,7 @@ def _names(prune: PruneRequest) -> Iterator[str]:
 
 
 def _resume(prune: PruneRequest, *, by: Person) -> None:
-    """Let the deletion go on after it failed or was stopped."""
+    """Resume the deletion after a failure or a stop."""
     if prune.run is None:
         raise PruneRefused(_("There is no run to resume."))
     run_driver.resume(prune.run, actor=by.actor)
@@ -132,7 +132,7 @@ def _page(
 
 
 def _why_not(prune: PruneRequest, person: Person) -> str:
-    """Why this person cannot take the next step, empty when they can."""
+    """The reason why this person cannot take the next step; empty if they can."""
     approval = prune.approval
     if approval is None or prune.state not in {State.APPROVED, State.DELETING}:
         return ""

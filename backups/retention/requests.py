@@ -28,15 +28,15 @@ from kvops.wording import say
 
 State = PruneRequest.State
 CAP = 50
-"""Copies of one prune, so that its evidence stays within 64 KiB; what is left is collected by the next."""
+"""Backups of one request, so that its evidence stays within 64 KiB. The next request collects the rest."""
 
 
 class PruneRefused(Refused):
-    """The step is not possible now; the message is one sentence that says why and what to do."""
+    """The step is not possible now; the message is one sentence with the reason and the next step."""
 
 
 def _send_back(prune: PruneRequest, actor: log.Actor, because: str) -> None:
-    """End the prune: its copies are collected anew."""
+    """End the request; a new one collects its backups again."""
     PRUNES.move(
         prune,
         [State.SUBMITTED, State.APPROVED],
@@ -75,17 +75,17 @@ decided, move = PRUNES.decided, PRUNES.move
 
 
 def due(environment: Environment) -> list[Kept]:
-    """The oldest copies of the environment that can be deleted now, one more than a prune takes."""
+    """The oldest backups of the environment that can be deleted now, one more than a request takes."""
     return list(islice(retention_evaluate.due(Generation.objects.filter(environment=environment)), CAP + 1))
 
 
 def open_prune(environment: Environment) -> PruneRequest | None:
-    """The prune of the environment that is not over."""
+    """The open prune request of the environment."""
     return PruneRequest.objects.filter(environment=environment).exclude(state__in=PruneRequest.OVER).first()
 
 
 def collect(environment: Environment, *, reason: str, by: Person) -> PruneRequest:
-    """Collect what can be deleted now and ask another person to approve it.
+    """Collect the backups that can be deleted now and ask another person to approve.
 
     Raises PruneRefused and ApprovalRefused.
     """
@@ -144,10 +144,10 @@ def _date(kept: Kept) -> datetime:
 
 
 def start(prune: PruneRequest, *, by: Person) -> Run:
-    """Approved -> deleting: claims the approval and creates the run in one transaction.
+    """Approved -> deleting: claim the approval and create the run in one transaction.
 
-    Raises PruneRefused and ApprovalRefused. When a copy is not what was approved, or may not go any more, nothing
-    is started and the request is withdrawn.
+    Raises PruneRefused and ApprovalRefused. If a backup differs from the approved evidence, or may not be deleted any
+    more, nothing is started and the request is withdrawn.
     """
     with log.transaction():
         mine = PRUNES.locked(prune)
@@ -166,7 +166,7 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
 
 
 def _all_due(prune: PruneRequest) -> bool:
-    """Whether every copy is still there, may still go, and has the objects that were shown."""
+    """Whether every backup still exists, can still be deleted, and has the objects of the evidence."""
     entries = list(prune.entries.order_by("index"))
     found = Generation.objects.there().filter(prunes__in=entries).select_related("environment", "namespace")
     verdicts = {kept.generation.pk: kept for kept in Retention().of(found)}
@@ -179,8 +179,8 @@ def _all_due(prune: PruneRequest) -> bool:
 
 
 def end_early(prune: PruneRequest, *, by: Person) -> None:
-    """Begin with no further copy of a stopped or failed prune. Raises PruneRefused and run_driver.NotResumable.
+    """Begin with no further backup of a stopped or failed request. Raises PruneRefused and run_driver.NotResumable.
 
-    A copy whose deletion began is deleted to its end: it is of no use any more.
+    A backup whose deletion began is deleted to its end, because it is unusable already.
     """
     PRUNES.end_early(prune, lambda _prune, run: {**run.cursor, "ending": True}, by=by)

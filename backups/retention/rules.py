@@ -27,7 +27,7 @@ AT_LEAST = timedelta(days=timing.RETENTION_DAYS)
 
 
 class State(TextChoices):
-    """What retention does with a copy."""
+    """The retention state of a backup."""
 
     DUE = "due", _("can be deleted")
     WAITING = "waiting", _("kept until its date")
@@ -39,13 +39,13 @@ class State(TextChoices):
 
     @property
     def goes(self) -> bool:
-        """Whether its date counts: nothing else keeps the copy."""
+        """Whether the backup's date decides, because nothing else keeps it."""
         return self in {State.DUE, State.WAITING}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A family and how many days its copies are kept."""
+    """A family and the days for which its backups are kept."""
 
     family: int
     binding: str
@@ -63,7 +63,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class BackupFacts:
-    """What retention needs to know of a generation; `patterns` only of one whose names were given, not listed."""
+    """The facts about a backup that retention needs; `patterns` only if its names were given, not listed."""
 
     pk: int
     namespace: int
@@ -79,17 +79,17 @@ class BackupFacts:
 
     @property
     def may_from(self) -> datetime | None:
-        """When it may be deleted at the earliest; None while it is being written."""
+        """The earliest moment of a deletion; None while the backup is in writing."""
         return max(self.retain_until.astimezone(UTC), self.after(AT_LEAST)) if self.finished_at else None
 
     def after(self, span: timedelta) -> datetime:
-        """So long after it was finished: in UTC, where no day has 23 hours."""
+        """The moment `span` after the backup was finished, in UTC, so that each day has 24 hours."""
         if self.finished_at is None:
             raise ValueError(self)
         return self.finished_at.astimezone(UTC) + span
 
     def of(self, rule: Rule) -> bool:
-        """Whether the copy may hold keys of the family."""
+        """Whether the backup may hold keys of the family."""
         if rule.binding != self.binding:
             return False
         return str(rule) in self.patterns if self.patterns else any(map(rule.reaches, self.prefixes))
@@ -97,7 +97,7 @@ class BackupFacts:
 
 @dataclass(frozen=True)
 class Hold:
-    """Something or somebody that keeps a copy, in words, and where to see it."""
+    """A reason to keep a backup, in words, with the address of its page."""
 
     text: str
     url: str = ""
@@ -105,7 +105,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class RetentionVerdict:
-    """What retention says of a copy: `may_from` and `due_at` are dates, `reasons` say what stands against them."""
+    """The decision about a backup: `may_from` and `due_at` are dates, `reasons` the reasons behind it."""
 
     backup: BackupFacts
     state: State
@@ -117,7 +117,7 @@ class RetentionVerdict:
 
     @property
     def reasons(self) -> list[Hold]:
-        """Why it stays, or why it goes."""
+        """The reasons to keep the backup, or to delete it."""
         if self.state == State.HELD:
             return list(self.holds)
         if self.state.goes:
@@ -136,7 +136,7 @@ _REASONS = {
 
 
 class Successors:
-    """The newest verified copies, by what they are of: which of them take another copy's place."""
+    """The newest verified backups by their contents: the candidates to replace another backup."""
 
     def __init__(self, verified: Iterable[BackupFacts]) -> None:
         self._listed: dict[tuple[int, str, str], int] = {}
@@ -154,10 +154,10 @@ class Successors:
         newest[key] = max(pk, newest.get(key, 0))
 
     def of(self, backup: BackupFacts) -> tuple[int, ...]:
-        """The newer verified copies that together hold everything the copy was made of; empty when there are none.
+        """The newer verified backups that together hold all the contents of the backup; empty if there are none.
 
-        Copies of given names stand in for nothing but such copies of the same families, and what was read from D1 for
-        nothing that was read from KV.
+        A backup of given names replaces only such backups of the same families. A backup of D1 rows replaces no backup
+        of KV.
         """
         found = {self._newest(backup, prefix) for prefix in backup.prefixes}
         return tuple(sorted(found)) if found and min(found) > backup.pk else ()
@@ -180,7 +180,7 @@ def decide(
     holds: Mapping[int, Sequence[Hold]],
     now: datetime,
 ) -> list[RetentionVerdict]:
-    """What happens to each copy, in their order."""
+    """The decision about each backup, in their order."""
     return [_decide(backup, rules, successors, tuple(holds.get(backup.pk, ())), now) for backup in backups]
 
 
@@ -197,7 +197,7 @@ def _decide(
     if may_from is None:
         state = State.WRITING
     elif backup.purpose == Purpose.INVESTIGATION:
-        # Neither a date of the policy nor a newer copy matters.
+        # An investigation's end decides alone, without the policy's dates and without a newer backup.
         return RetentionVerdict(backup, State.INVESTIGATION, None, backup.retain_until.astimezone(UTC), mine)
     elif due_at is None:
         state = State.NO_RULE

@@ -36,7 +36,7 @@ Status = Generation.Status
 
 
 def prune_permanently(lease: Lease) -> Again | Done | None:
-    """One step of a prune. Raises RunError when the target, a right or the bucket does not allow it."""
+    """One step of a prune. Raises RunError if the target, a right or the bucket does not allow it."""
     prune = PruneRequest.objects.select_related("environment", "approval").get(run=lease.run)
     _insist_target(prune, lease)
     bucket_rollback.insist_none(prune.environment)
@@ -45,7 +45,7 @@ def prune_permanently(lease: Lease) -> Again | Done | None:
 
 
 def _insist_target(prune: PruneRequest, lease: Lease) -> None:
-    """The approval, and the bucket it names, still hold."""
+    """Check that the approval and the bucket in it are still valid."""
     approval, run = prune.approval, lease.run
     if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
         raise RunError("not_approved", gettext_noop("The run does not carry the deletion's approval."))
@@ -63,7 +63,7 @@ def _insist_target(prune: PruneRequest, lease: Lease) -> None:
 
 
 class _PruneRun(Erasure):
-    """One step's work on a prune."""
+    """The work of one step on a prune request."""
 
     def __init__(self, prune: PruneRequest, lease: Lease, store: R2Store) -> None:
         super().__init__(prune.environment, lease, store)
@@ -71,7 +71,7 @@ class _PruneRun(Erasure):
         self._ending = bool(lease.run.cursor.get("ending"))
 
     def step(self) -> Again | None:
-        """Copies until the step is over or none is left."""
+        """Delete backups until the step is over or none is left."""
         planned = self.prune.entries.filter(outcome=Outcome.PLANNED).select_related("generation__environment")
         for entry in planned.order_by("index"):
             going = entry.generation.status == Status.DELETING or self._begin(entry)
@@ -83,9 +83,10 @@ class _PruneRun(Erasure):
         return None
 
     def insist_rights(self) -> None:
-        """The emergency stop, and the approval with both people's rights.
+        """Check the emergency stop, and the approval with both people's rights.
 
-        When it is ended early no copy is begun any more, and one that is half deleted is of no use to anybody.
+        If the request is ended early, the approval is not checked: no further backup is begun, and a half deleted
+        backup is unusable.
         """
         emergency.insist_none(self.environment)
         if self._ending:
@@ -99,7 +100,7 @@ class _PruneRun(Erasure):
             raise RunError("rights_gone", str(refused)) from refused
 
     def _begin(self, entry: PruneEntry) -> bool:
-        """Commit that the copy is being deleted, if it still may be; otherwise that it is kept, and why."""
+        """Commit that the backup is being deleted, if it still may be; otherwise that it is kept, with the reason."""
         self.insist_rights()
         with self.lease.checkpoint(cursor=self.cursor(next=0)):
             emergency.hold(self.environment)
@@ -112,7 +113,7 @@ class _PruneRun(Erasure):
         return not because
 
     def _because(self, entry: PruneEntry) -> str:
-        """Why the copy must stay, within the transaction that would begin to delete it; empty when it may go."""
+        """The reason to keep the backup, read in the transaction that begins its deletion; empty if there is none."""
         if self._ending:
             return gettext_noop("The deletion was ended early.")
         held = Generation.objects.select_for_update(of=("self",)).select_related("environment", "namespace")
@@ -128,7 +129,7 @@ class _PruneRun(Erasure):
         return english(" ".join(str(reason.text) for reason in verdict.reasons))
 
     def settled(self, generation: Generation) -> None:
-        """The outcome of its entry."""
+        """Record the result in the backup's entry."""
         self.prune.entries.filter(generation=generation).update(outcome=Outcome.DELETED)
 
     def _finish(self) -> None:
@@ -147,12 +148,12 @@ class _PruneRun(Erasure):
             )
 
     def cursor(self, **at: int) -> dict[str, Any]:
-        """The place, and that the prune is being ended early."""
+        """The position, and whether the request is ended early."""
         ending = {"ending": True} if self._ending else {}
         return {**ending, **at}
 
     def record(self, action: Action, generation: Generation, details: Mapping[str, JSON]) -> None:
-        """An entry that names the prune and its approval."""
+        """Write an entry that names the prune request and its approval."""
         log.record(
             action,
             actor=self.lease.actor,

@@ -1,4 +1,4 @@
-"""Retention: until when each backup is kept and why, the effect of another rule, and pins."""
+"""Retention: the dates of each backup with their reasons, the effect of another rule, and pins."""
 
 from collections import Counter
 
@@ -30,7 +30,7 @@ PAGE = 50
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show the dates of each copy, oldest first, and the rules behind them."""
+    """Show the dates of each backup, oldest first, and the rules behind them."""
     form = RetentionFilter(request.GET)
     families = Family.objects.order_by("binding", "pattern")
     context = {
@@ -49,7 +49,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def simulate(request: HttpRequest) -> HttpResponse:
-    """Show what another rule would do to the copies there are. Nothing is changed."""
+    """Show the effect of another rule on the existing backups. Nothing is changed."""
     form = TryForm(request.GET or None)
     context: dict[str, object] = {"form": form}
     if form.is_valid():
@@ -68,7 +68,7 @@ def simulate(request: HttpRequest) -> HttpResponse:
 
 
 def _counts(found: list[Tried]) -> list[tuple[str, int, int]]:
-    """How many copies are in each state by the rule in force, and by the one that is tried."""
+    """The number of backups in each state, by the rule in force and by the simulated one."""
     now = Counter(each.now.verdict.state for each in found)
     then = Counter(each.then.verdict.state for each in found)
     return [(state.value, now[state], then[state]) for state in State if now[state] or then[state]]
@@ -77,7 +77,7 @@ def _counts(found: list[Tried]) -> list[tuple[str, int, int]]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("kvops.pin", raise_exception=True)
 def pin(request: HttpRequest, pk: int) -> HttpResponse:
-    """Say why a copy must stay; from then on it does. Whoever comes from a notice only confirms."""
+    """Pin a backup with a reason. A person who comes from a notice only confirms."""
     generation = get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
     reason = _("Still needed: pinned on the notice of its deletion.") if "notice" in request.GET else ""
     form = ReasonForm(request.POST if request.method == "POST" else None, initial={"reason": reason})
@@ -93,7 +93,7 @@ def pin(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.pin", raise_exception=True)
 def unpin(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take a pin off, with a reason."""
+    """Remove a pin with a reason."""
     found = get_object_or_404(Pin.objects.select_related("generation__environment"), pk=pk)
     with refusals_shown(request, On(found.generation.environment, f"generation:{found.generation_id}")):
         pins.remove(found, reason=request.POST.get("reason", "")[:2000], by=person_of(request))
