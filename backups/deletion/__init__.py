@@ -4,5 +4,5 @@ Each chunk goes `planned -> intended -> sent -> settled`. `run` drives the chunk
 reads once more and deletes, `settle` finds the outcome by reading, and `proof` lists until every sent name is absent.
 Each intent is in the audit log before its call, and each settlement after it, so the log can be joined with
 Cloudflare's side. `late_check` looks for reappeared keys afterwards. `end` stops a deletion early. `own_deletions`
-tells the inventory which keys KVOps deleted itself.
+gives the inventory the keys that KVOps deleted itself.
 """

@@ -20,14 +20,14 @@ Outcome = CleanupException.Outcome
 
 
 def sent(stage: CleanupStage) -> QuerySet[CleanupChunk]:
-    """The chunks that had something to send, and may have sent it."""
+    """The chunks with names that were sent, or may have been."""
     return stage.chunks.filter(names__gt=0).exclude(answer__has_key="unsent")
 
 
 def gone(stage: CleanupStage) -> bool:
-    """Whether anything was deleted, for all that is known.
+    """Whether any key may have been deleted.
 
-    Cloudflare said so, or a name that had its turn is no exception, or was written again by somebody.
+    Either an answer of Cloudflare says so, or a sent name is no exception, or it was written again by another program.
     """
     if sent(stage).filter(answer__done__gt=0).exists():
         return True
@@ -39,9 +39,9 @@ def gone(stage: CleanupStage) -> bool:
 def next_chunk(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
     """The next range of entries, None at the end: at most 1,000 keys and 20 MiB, 100 keys until one is gone.
 
-    `most`: the size that proved small enough for as many values as must be read singly here.
+    `most`: the size that fits the request limit, learnt from the values that must be read singly.
 
-    On a free plan every chunk is as small as the first, so that it fits into what is left of a day's quota.
+    On a free plan every chunk is as small as the first, so that it fits into the rest of the day's quota.
     """
     newest = stage.chunks.order_by("-last_index").first()
     first = newest.last_index + 1 if newest else 0
@@ -66,20 +66,20 @@ def next_chunk(stage: CleanupStage, most: int = CHUNK) -> CleanupChunk | None:
 
 
 def halve(chunk: CleanupChunk) -> None:
-    """Two planned chunks instead of this one, within the caller's transaction."""
+    """Replace a planned chunk by two halves, within the caller's transaction."""
     leave(chunk)
     plan_again(chunk, halves(chunk))
 
 
 def halves(chunk: CleanupChunk) -> Sequence[tuple[int, int]]:
-    """The ranges of its two halves; its own when it holds a single index."""
+    """The ranges of the chunk's two halves; its own range if it holds a single index."""
     first, last = chunk.first_index, chunk.last_index
     middle = (first + last) // 2
     return [(first, middle), (middle + 1, last)] if first < last else [(first, last)]
 
 
 def plan_again(chunk: CleanupChunk, ranges: Sequence[tuple[int, int]]) -> None:
-    """Planned chunks of these ranges, each the same try as this one, within the caller's transaction."""
+    """Plan chunks of these ranges with the same attempt number, within the caller's transaction."""
     number = chunk.stage.chunks.count()
     for more, (first, last) in enumerate(ranges, 1):
         CleanupChunk.objects.create(
@@ -88,14 +88,14 @@ def plan_again(chunk: CleanupChunk, ranges: Sequence[tuple[int, int]]) -> None:
 
 
 def leave(*planned: CleanupChunk) -> None:
-    """Settle planned chunks without having sent anything."""
+    """Settle planned chunks without sending."""
     CleanupChunk.objects.filter(pk__in=[chunk.pk for chunk in planned], state=State.PLANNED).update(
         state=State.SETTLED, settled_at=Now(), names_sha256=archive.names_sha256([])
     )
 
 
 def names_of(chunk: CleanupChunk) -> list[Frozen]:
-    """What the chunk may send: its range without exceptions; a retry only what was found alive and unchanged."""
+    """The names the chunk may send: its range without exceptions. A retry sends only keys still found unchanged."""
     of_range = chunk.stage.exceptions.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
     if chunk.attempt > 1:
         alive = of_range.filter(outcome=Outcome.ALIVE).values_list("index", flat=True)
@@ -106,7 +106,7 @@ def names_of(chunk: CleanupChunk) -> list[Frozen]:
 
 
 def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
-    """A row, with the reason, for each name that is not sent; a retried name is no exception any more."""
+    """Record an exception with its reason for each name that is not sent. A retried name is no exception any more."""
     chunk.stage.exceptions.filter(
         outcome=Outcome.ALIVE, index__gte=chunk.first_index, index__lte=chunk.last_index
     ).delete()
@@ -114,7 +114,7 @@ def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
     found = []
     for entry, verdict in verdicts.items():
         if verdict is KeyVerdict.EQUAL or (verdict is KeyVerdict.ABSENT and chunk.attempt > 1):
-            continue  # what an earlier chunk sent, and is gone now, was deleted
+            continue  # an earlier chunk sent the key and it is absent now, so it was deleted
         outcome = Outcome.CHANGED if chunk.attempt == 1 else Outcome.REAPPEARED
         if verdict is KeyVerdict.ABSENT:
             expired = entry.expiration is not None and entry.expiration <= now
@@ -122,12 +122,12 @@ def except_(chunk: CleanupChunk, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
         found.append(
             CleanupException(stage=chunk.stage, chunk=chunk, index=entry.index, name=entry.name, outcome=outcome)
         )
-    # One statement: what takes long here makes the reads old.
+    # One statement, because the reads grow older meanwhile.
     CleanupException.objects.bulk_create(found)
 
 
 def except_not_backed_up(chunk: CleanupChunk) -> None:
-    """Names that are not in the copy (they expired while it was made) are never sent."""
+    """Names that are not in the backup, because they expired during it, are never sent."""
     of_range = chunk.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index)
     in_backup = GenerationEntry.objects.filter(
         generation=chunk.stage.generation, outcome=GenerationEntry.Outcome.KEPT, name__in=of_range.values("name")

@@ -39,16 +39,16 @@ RESTORED = (
     RestoreEntry.Outcome.EQUAL,
     RestoreEntry.Outcome.AGAIN,
 )
-"""Names of an undo that were put back, though one that was not to be seen yet may be to be sent again."""
+"""Outcomes of an undo for written names, including those to be written again because a read did not show them yet."""
 
 
 def _after() -> tuple[float, float]:
-    """Seconds from the proof to each look."""
+    """Seconds from the proof to each check."""
     return (timing.SETTLE, timing.LATE_CHECK)
 
 
 def look_again(lease: Lease) -> Again | Done | None:
-    """A late check: lists the keys when each look is due, and reports those that are there again."""
+    """A late check: lists the keys at each due time, and reports those that reappeared."""
     related = ("environment", "namespace", "request__family", "generation")
     stage = CleanupStage.objects.select_related(*related).get(late_run=lease.run)
     cursor = {"look": 0, "page": None, **lease.run.cursor}
@@ -76,15 +76,15 @@ def look_again(lease: Lease) -> Again | Done | None:
 
 
 def _until(stage: CleanupStage, look: int) -> float:
-    """Seconds until this look is due; a stage that was proven has its second listing."""
+    """Seconds until this check is due. A proven stage has its second listing, from which the time counts."""
     proven = stage.second_listing_at or clock.now()
     return clock.seconds_until(proven + timedelta(seconds=_after()[look]))
 
 
 def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
-    """Indexes of listed names that were gone, deleted or by themselves, and were not found again before.
+    """Indexes of listed names that were deleted or absent before, and were not yet found again.
 
-    What an undo put back is meant to be there.
+    Names that an undo restored are left out.
     """
     listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
     stayed = stage.exceptions.filter(outcome__in=CleanupException.LEFTOVERS)
@@ -103,7 +103,7 @@ def _gone_among(stage: CleanupStage, page: KeyPage) -> list[int]:
 
 
 def _report(stage: CleanupStage, lease: Lease, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
-    """A row for each key that is there when read; one that is only listed is gone."""
+    """Record each key that exists when it is read. A key that is only listed is absent."""
     found = [
         Reappearance(stage=stage, index=entry.index, name=entry.name, same=verdict is KeyVerdict.EQUAL, found_at=Now())
         for entry, verdict in verdicts.items()
@@ -132,7 +132,7 @@ def _looked(stage: CleanupStage, lease: Lease, look: int) -> Again | None:
 
 
 def acknowledge_reappearances(stage: CleanupStage, *, note: str, last: int, by: Person) -> None:
-    """Record what a person found out about the keys that are there again, up to row `last`, the newest they saw.
+    """Record a person's note on the reappeared keys up to row `last`, the newest that the person saw.
 
     Raises CleanupRefused.
     """

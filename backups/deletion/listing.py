@@ -9,13 +9,13 @@ from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, RunError
 
 MAX_RESTARTS = 5
-"""How often a listing begins anew."""
+"""Restarts of a listing, before the run fails."""
 
 
 def list_again(lease: Lease, cursor: Mapping[str, object]) -> Again:
-    """Begin a listing anew whose cursor was refused. Raises RunError once that has happened too often."""
+    """Start a listing again after its cursor was refused. Raises RunError after too many restarts."""
     restarts = lease.run.cursor.get("restarts", 0) + 1
-    over = restarts > MAX_RESTARTS  # a person who tries again has all of them again
+    over = restarts > MAX_RESTARTS  # if a person resumes the run, the count begins at zero again
     with lease.checkpoint(cursor={**cursor, "restarts": 0 if over else restarts}):
         pass
     if over:
@@ -24,7 +24,7 @@ def list_again(lease: Lease, cursor: Mapping[str, object]) -> Again:
 
 
 def sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
-    """Indexes of listed names that were meant to be gone: frozen ones that are no exception."""
+    """Indexes of listed names that should be absent: frozen names without an exception."""
     listed = stage.entries.filter(name__in=[key.name for key in page.keys if storable(key.name)])
     return list(
         listed.exclude(index__in=stage.exceptions.values("index")).order_by("index").values_list("index", flat=True)
@@ -32,6 +32,6 @@ def sent_among(stage: CleanupStage, page: KeyPage) -> list[int]:
 
 
 def deleted_and_not(stage: CleanupStage) -> dict[str, int]:
-    """How many names were deleted and how many were not, as the exceptions say."""
+    """The numbers of deleted and of remaining names, according to the exceptions."""
     skipped = stage.exceptions.count()
     return {"deleted": stage.names - skipped, "skipped": skipped}

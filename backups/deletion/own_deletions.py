@@ -11,7 +11,7 @@ from backups.models import CleanupException, RestoreEntry
 
 Outcome = CleanupException.Outcome
 NOT_BY_US = (Outcome.CHANGED, Outcome.VANISHED, Outcome.EXPIRED, Outcome.STOPPED, Outcome.REAPPEARED)
-"""Names of a chunk with one of these were not sent, were there all the same, or were written again after they were."""
+"""Outcomes of names that were not sent, survived, or were written again after the deletion."""
 
 Restored = RestoreEntry.Outcome
 PRESENT_AGAIN = (
@@ -25,11 +25,11 @@ PRESENT_AGAIN = (
     Restored.CHANGED,
     Restored.DIFFERENT,
 )
-"""Names of a restore or an undo with one of these were put back by it, or it found them there."""
+"""Outcomes of names that a restore or an undo wrote, or found in KV."""
 MAY_BE = (Restored.PLANNED, Restored.AGAIN)
-"""The same while it is at work, and of a chunk whose answer is not known."""
+"""Outcomes of names that a chunk with an unknown answer may have written."""
 
-# A chunk whose answer never came may have been sent; one that is `unsent` was surely not.
+# A chunk without an answer may have been sent; an `unsent` chunk was certainly not.
 _DELETED = """
 SELECT e.name, c.intended_at AS at
   FROM backups_cleanupstage g
@@ -48,9 +48,9 @@ SELECT e.name, c.intended_at AS at
 
 
 def deleted_by_us() -> str:
-    """SQL: each name of the namespace that an approved deletion sent, or may have sent, since then, and when.
+    """SQL: each name of the namespace that an approved deletion sent or may have sent since then, with the time.
 
-    Without those that a restore or an undo put back, or found there, after the deletion and before the listing.
+    Names that a restore or an undo wrote, or found, between the deletion and the listing are left out.
     """
     return _DELETED.format(not_by_us=_listed(NOT_BY_US), present_again=_listed(PRESENT_AGAIN), may_be=_listed(MAY_BE))
 

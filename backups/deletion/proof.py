@@ -28,11 +28,14 @@ from kvops.runs.outcomes import Again, Done, RunError
 State = CleanupStage.State
 Outcome = CleanupException.Outcome
 AT_A_TIME, EXACTLY = 50, 10
-"""Keys, of which one can take four requests; exactly read, two each. A part of the limit must suffice for all."""
+"""Keys per read: any key may take four requests, an exact read two.
+
+A part of the request limit must suffice for all.
+"""
 
 
 def confirm_absence(lease: Lease) -> Again | Done | None:
-    """The proof: for a deleted stage its second listing, for one without names two listings without such keys."""
+    """The proof: the second listing for a deleted stage, two listings for a stage without names."""
     stage = CleanupStage.objects.select_related("environment", "namespace", "request__family", "generation").get(
         confirm_run=lease.run
     )
@@ -68,7 +71,7 @@ def confirm_absence(lease: Lease) -> Again | Done | None:
 
 
 def _found(stage: CleanupStage, page: KeyPage) -> list[int]:
-    """What should not be listed: sent names, or, for a stage without names, any that it would have."""
+    """Indexes of names that must not be listed: sent names, or, for a stage without names, any name of its scope."""
     if stage.names:
         return sent_among(stage, page)
     request, families = stage.request, key_families.Families.of(stage.request.binding)
@@ -88,9 +91,9 @@ def read_again(
     *,
     keep: Callable[[Mapping[Frozen, KeyVerdict]], None],
 ) -> bool:
-    """What a page lists and should not, compared with the copy, some at a time; whether all of it was.
+    """Compare listed names that should be absent with the backup; False if the step is over before the last one.
 
-    `keep` writes down what was found, in a transaction with the place in the page: a later step goes on from there.
+    `keep` records the results in one transaction with the position in the page, so a later step continues there.
     """
     read = stage.generation.read if stage.generation else ""
     left = [index for index in indexes if index > cursor.get("after", -1)]
@@ -104,14 +107,14 @@ def read_again(
 
 
 def _all(stage: CleanupStage, indexes: Sequence[int]) -> list[Frozen]:
-    """As `frozen`; a name that had expired when the copy was made is in none, and differs from whatever is there."""
+    """As `frozen`, with the names that expired during the backup: no backup has them, so any value differs."""
     in_backup = {entry.index: entry for entry in frozen(stage, indexes)}
     names = stage.entries.filter(index__in=indexes).order_by("index").values_list("index", "name")
     return [in_backup.get(index) or Frozen(index, name, b"", None) for index, name in names]
 
 
 def _left(stage: CleanupStage, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
-    """Unchanged names could not be deleted, others came back; listed but absent when read is gone."""
+    """Record the survivors: unchanged keys failed, changed keys reappeared. A key absent when read is gone."""
     outcomes = {KeyVerdict.EQUAL: Outcome.FAILED, KeyVerdict.DIFFERENT: Outcome.REAPPEARED}
     for entry, verdict in verdicts.items():
         if outcome := outcomes.get(verdict):
@@ -119,7 +122,7 @@ def _left(stage: CleanupStage, verdicts: Mapping[Frozen, KeyVerdict]) -> None:
 
 
 def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> Again | None:
-    """After a whole listing: the second clean one proves it, a dirty one starts the pair again."""
+    """After a whole listing: the second clean one is the proof, a dirty one starts the pair again."""
     rounds = int(str(cursor.get("rounds", 0)))
     clean = cursor["found"] == 0 or (stage.names > 0 and rounds >= TRIES - 1)
     if not clean and stage.names == 0:
@@ -132,7 +135,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
             Again(patience(rounds + (not clean) + 1), gettext_noop("Listing again after the settle time.")),
             cursor={"rounds": rounds + (not clean)},
         ):
-            # Two clean listings in a row are the proof, so a dirty one starts the pair again.
+            # The proof needs two clean listings in a row, so a dirty one starts the pair again.
             CleanupStage.objects.filter(pk=stage.pk).update(first_listing_at=since if clean else None)
         return None
     expected = [State.DELETED] if stage.names else [State.FROZEN]
@@ -153,7 +156,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
 
 
 def _late_check(stage: CleanupStage, lease: Lease) -> Run:
-    """The run that looks for the keys again later; with a subject of its own, so that nothing waits for it."""
+    """The run of the late checks. It has a subject of its own, so that no other run waits for it."""
     return run_driver.create(
         Run.Kind.LATE_CHECK,
         subject=f"stage:{stage.pk}/late",

@@ -1,8 +1,8 @@
 """The only way to a delete: a run with a used approval, chunk by chunk (`send`).
 
 The rights behind the approval and the state of the backup are checked at each chunk, the target at each step.
-Production stops after the first chunk of which, for all that is known, anything was deleted (`chunks.gone`). A person
-then lets it continue. A resume by anybody else stops there again.
+Production stops after the first chunk that may have deleted a key (`chunks.gone`). A person then resumes it. A resume
+by a program stops there again.
 
 A chunk whose answer is unknown is never sent again blindly: it is settled by reading (`settle`).
 """
@@ -42,7 +42,7 @@ STALE = gettext_noop(
 
 
 def delete_keys_permanently(lease: Lease) -> Again | Done | None:
-    """One step of a deletion run. Raises RunError when the target, a right or the check does not hold."""
+    """One step of a deletion run. Raises RunError if the target, a right or the check is no longer valid."""
     related = ("environment", "namespace", "request__family", "generation", "approval")
     stage = CleanupStage.objects.select_related(*related).get(run=lease.run)
     _insist_target(stage, lease)
@@ -59,7 +59,7 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
 
 
 def _insist_target(stage: CleanupStage, lease: Lease) -> None:
-    """The approval, and the target it names, still hold."""
+    """Check that the approval and its target are still valid."""
     approval, environment, run = stage.approval, stage.environment, lease.run
     if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
         raise RunError("not_approved", gettext_noop("The run does not carry the stage's approval."))
@@ -86,7 +86,7 @@ def _insist_target(stage: CleanupStage, lease: Lease) -> None:
 
 
 def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
-    """Everything the reviewer was shown is derived once more. Raises RunError."""
+    """Derive again the evidence shown to the reviewer. Raises RunError if it changed."""
     try:
         insist_turn(stage)
         insist_names(stage)
@@ -98,7 +98,7 @@ def _insist_as_approved(stage: CleanupStage, lease: Lease) -> None:
 
 
 def _insist_in_force(stage: CleanupStage) -> None:
-    """Right before each chunk: it is still its turn, by the rules that were approved. Raises RunError."""
+    """Right before each chunk, check that it is still the stage's turn by the approved rules. Raises RunError."""
     try:
         insist_turn(stage)
     except CleanupRefused as refused:
@@ -108,7 +108,7 @@ def _insist_in_force(stage: CleanupStage) -> None:
 
 
 class _Deletion:
-    """One step's work on a stage."""
+    """The work of one step on a stage."""
 
     def __init__(self, stage: CleanupStage, lease: Lease, clients: Clients) -> None:
         if stage.generation is None or stage.approval is None:
@@ -117,9 +117,9 @@ class _Deletion:
         self._sender = Sender(stage, stage.generation, lease, clients)
 
     def begin(self) -> Again | None:
-        """Check the copy against D1 once more, right before the first delete.
+        """Check the backup against D1 again, right before the first delete.
 
-        The copy's reads and the last ones lie so far apart that a key somebody keeps writing is not equal in both.
+        Minutes lie between the reads of the backup and the last reads, so a key that is written all the time differs.
         """
         wait = self._until_apart()
         if wait > 0:
@@ -152,14 +152,14 @@ class _Deletion:
         return timing.STALE - (clock.now() - backed_up_at).total_seconds() if backed_up_at else 0.0
 
     def _lay_still(self) -> bool:
-        """Whether so much time passed since the check, or since the last chunk, that D1 must be read again."""
+        """Whether the pause since the check or the last chunk was so long that D1 must be read again."""
         last = self.stage.chunks.aggregate(at=Max(Greatest("intended_at", "sent_at", "settled_at")))["at"]
         checked = self.lease.run.cursor.get("checked_at")
         moments = [moment for moment in (last, checked and datetime.fromisoformat(checked)) if moment]
         return (clock.now() - max(moments, default=clock.now())).total_seconds() > timing.CHECK_PAUSE
 
     def delete(self) -> Again | None:
-        """Chunks until the step is over or nothing is left to send."""
+        """Send chunks until the step is over or none is left."""
         while not self.lease.tired:
             halted = emergency.stop_in_force(self.stage.environment) is not None
             doubtful = self._doubtful(everything=halted)
@@ -173,7 +173,7 @@ class _Deletion:
                     return Again(wait, gettext_noop("Waiting to read the result for the sent keys again."))
                 self._sender.settle_by_reading(doubtful)
                 continue
-            if halted:  # what was sent is settled, because reading destroys nothing
+            if halted:  # sent chunks are still settled, because reading destroys nothing
                 emergency.insist_none(self.stage.environment)
                 continue
             if chunk is None:
@@ -187,7 +187,7 @@ class _Deletion:
             if self._careful and chunk.attempt == 1 and deletion_chunks.gone(self.stage):
                 return self._wait_for_a_person()
             if self._lay_still():
-                # Reading D1 again gets nothing deleted: the starts and tries of before count on.
+                # A repeated check against D1 deletes nothing, so the starts and attempts so far still count.
                 before = {"starts": max(0, self.lease.run.starts - 1), "tries": self.lease.run.tries}
                 begin = {**deletion_settle.phase(self.lease, "begin"), **before}
                 with self.lease.checkpoint(Again(), no_further=True, cursor=begin):
@@ -197,9 +197,12 @@ class _Deletion:
         return Again()
 
     def _send(self, chunk: CleanupChunk) -> None:
-        """Send it, with both people's rights. A stop pressed just now leaves it planned: what was sent comes first."""
+        """Send the chunk, after checking both people's rights.
+
+        If the emergency stop was pressed just now, the chunk stays planned, and earlier chunks are settled first.
+        """
         try:
-            self._insist_rights()  # after what may take long
+            self._insist_rights()  # after the work that may take long
             _insist_in_force(self.stage)
             self._sender.send(chunk)
         except Stopped as stopped:
@@ -208,16 +211,17 @@ class _Deletion:
 
     @property
     def _careful(self) -> bool:
-        """Whether this is production, and nobody has looked yet at what the first chunk did."""
+        """Whether this is production, and no person has checked the application after its first chunk."""
         return self.stage.environment.production and not self.lease.run.cursor.get("go_on")
 
     def _patience(self, attempt: int | None) -> float:
         return revalidation.patience(attempt, ending=bool(self.lease.run.cursor.get("ending")))
 
     def _doubtful(self, *, everything: bool = False, all_sent: bool = False) -> CleanupChunk | None:
-        """A chunk to be settled by reading before anything else is sent.
+        """A chunk to settle by reading before another is sent: one without an answer.
 
-        `everything`: also when its answer came; `all_sent`: also when it came and said that not all is done everywhere.
+        `everything`: also chunks with an answer. `all_sent`: also chunks whose answer names keys not deleted
+        everywhere.
         """
         doubtful = Q(state=State.INTENDED)
         if self._careful or everything:
@@ -227,7 +231,7 @@ class _Deletion:
         return self.stage.chunks.filter(doubtful).order_by("number").first()
 
     def _next(self) -> CleanupChunk | None:
-        """The chunk to send now; None when everything was sent, or nothing more may be."""
+        """The chunk to send now; None if all were sent, or if the run is being ended."""
         if self.lease.run.cursor.get("ending"):
             return None
         planned = self.stage.chunks.filter(state=State.PLANNED).order_by("first_index").first()
@@ -237,7 +241,7 @@ class _Deletion:
             return deletion_chunks.next_chunk(self.stage, self.lease.run.cursor.get("most", CHUNK))
 
     def _wait_for_a_person(self) -> Again:
-        """Stop once production's first chunk is seen to be gone, until a person lets it go on (`let_go_on`)."""
+        """Stop after production's first chunk is seen to be gone, until a person resumes the run (`let_go_on`)."""
         note = gettext_noop("The first keys are gone. Check the application, then continue the run.")
         with self.lease.checkpoint(cursor={**self.lease.run.cursor, "waits": True}, note=note):
             Run.objects.filter(pk=self.lease.run.pk).update(stop_requested_by="system:first-chunk")
@@ -260,9 +264,10 @@ class _Deletion:
 
 
 def let_go_on(run: Run, actor: log.Actor) -> None:
-    """Hook of a resumed deletion: whoever lets it go on after production's first chunk has looked at the application.
+    """Hook of a resumed deletion: the person who resumes it after production's first chunk has checked the application.
 
-    Only a person can; the run of anybody else stops there again. What was approved is derived again for all.
+    Only a person's resume continues; after any other the run stops there again. The evidence is derived again in any
+    case.
     """
     revalidation.forget(run)
     stopped = Run.objects.get(pk=run.pk)

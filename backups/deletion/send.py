@@ -37,7 +37,7 @@ from kvops.runs.outcomes import RunError
 
 State = CleanupChunk.State
 READS = 2
-"""How often a chunk is read, when reading takes longer than a read may be old, before it is made smaller."""
+"""Attempts to read a chunk in time, before it is halved: reading may take longer than a read may be old."""
 TOO_SLOW = gettext_noop(
     "The current values could not be read quickly enough before the delete, not even key by key. These keys were not "
     "sent. Try again when Cloudflare and the database answer faster, or stop here."
@@ -46,7 +46,7 @@ TOO_SLOW = gettext_noop(
 
 @dataclass(frozen=True)
 class _Read:
-    """What the last read of a chunk found; `since` and `at` are from right before it, on either clock."""
+    """The last read of a chunk; `since` and `at` are the times right before it, on either clock."""
 
     since: float
     at: datetime
@@ -54,12 +54,12 @@ class _Read:
 
     @property
     def until(self) -> float:
-        """When a delete that relies on it must have been sent."""
+        """The latest time to send a delete that relies on the read."""
         return self.since + timing.READ_FRESH
 
     @property
     def old(self) -> bool:
-        """Whether a delete may no longer rely on it."""
+        """Whether the read is too old for a delete."""
         return time.monotonic() > self.until
 
 
@@ -74,11 +74,14 @@ class Sender:
         self.namespace_id = stage.namespace.namespace_id
 
     def send(self, chunk: CleanupChunk) -> None:
-        """Send what of a planned chunk still equals the copy. Raises CloudflareError when nothing was deleted."""
+        """Send the names of a planned chunk that still equal the backup.
+
+        Raises CloudflareError if nothing was deleted.
+        """
         deletion_chunks.except_not_backed_up(chunk)
         entries = deletion_chunks.names_of(chunk)
         reads = READS * prepaid.calls_for(self.generation.read, len(entries))
-        # Everything is paid before the first read, so that nothing has to wait between a read and the delete.
+        # The whole budget is reserved before the first read, so that no request waits between a read and the delete.
         prepaid.reserve(self.budget, reads + prepaid.spare(self.lease))
         self.meter.insist({"read": READS * len(entries), "delete": len(entries)})
         try:
@@ -86,7 +89,7 @@ class Sender:
         except RateLimited:
             if not self.budget.exhausted or chunk.first_index == chunk.last_index:
                 raise
-            # So many values must be read singly that what was reserved does not suffice.
+            # More values must be read singly than the reserved budget suffices for.
             read = None
         if not self.budget.paid and prepaid.reserve_more(self.lease):
             return  # the chunk is still planned
@@ -96,7 +99,7 @@ class Sender:
             self._intend_and_delete(chunk, read)
 
     def _read_in_time(self, entries: Sequence[Frozen]) -> _Read | None:
-        """The entries compared with what KV holds now; None when reading takes longer than a read may be old."""
+        """The entries compared with KV; None if reading takes longer than a read may be old."""
         for _ in range(READS):
             since, at = time.monotonic(), clock.now()
             verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
@@ -107,11 +110,11 @@ class Sender:
         return None
 
     def _make_smaller(self, chunk: CleanupChunk) -> None:
-        """Two halves instead of the chunk. Raises RunError when it cannot be made smaller."""
+        """Replace the chunk by two halves. Raises RunError if it cannot be made smaller."""
         if chunk.first_index == chunk.last_index:
             raise RunError("too_slow", TOO_SLOW)
         cursor = dict(self.lease.run.cursor)
-        if not self.budget.paid:  # as it will be in the next chunks
+        if not self.budget.paid:  # the next chunks will need this size too
             half = (chunk.last_index - chunk.first_index + 2) // 2
             cursor["most"] = min(half, cursor.get("most", half))
         note = gettext_noop("Reading takes too long; going on with smaller chunks.")
@@ -150,7 +153,7 @@ class Sender:
             self._delete(chunk, read, equal)
 
     def _delete(self, chunk: CleanupChunk, read: _Read, equal: Sequence[Frozen]) -> None:
-        """One bulk delete of what is intended, unless the reads have grown too old meanwhile."""
+        """One bulk delete of the intended names, unless the reads have grown too old meanwhile."""
         if read.old:
             self._too_old(chunk, equal)
             return
@@ -168,14 +171,14 @@ class Sender:
         self._sent(chunk, outcome, gap_ms=int((self.writer.written_at - read.since) * 1000))
 
     def _too_old(self, chunk: CleanupChunk, equal: Sequence[Frozen]) -> None:
-        """Close a chunk that was not sent because its reads grew too old, and plan its halves."""
+        """Close a chunk that was not sent because its reads were too old, and plan its halves."""
         with self.lease.checkpoint(no_further=True):
             deletion_settle.settle_unsent(chunk, equal, TOO_SLOW, lease=self.lease, smaller=True)
         if chunk.first_index == chunk.last_index:
             raise RunError("too_slow", TOO_SLOW)
 
     def _sent(self, chunk: CleanupChunk, outcome: BulkOutcome, *, gap_ms: int) -> None:
-        """Store the answer. Unknown names stay intended: they are settled by reading, as after a crash."""
+        """Store the answer. A chunk with unknown names stays intended: it is settled by reading, as after a crash."""
         answer = {
             "done": outcome.successful_count,
             "not_everywhere": len(outcome.unsuccessful),
@@ -195,9 +198,9 @@ class Sender:
         return {"done": done, "calls": calls, "note": f"{done} of {self.stage.names} names dealt with."}
 
     def settle_by_reading(self, chunk: CleanupChunk) -> None:
-        """Close a chunk by reading its names: absent is gone, unchanged is sent again in a new chunk.
+        """Close a chunk by reading its names: absent keys are gone, unchanged keys are sent again in a new chunk.
 
-        Piece by piece, keeping what was found, so that values which must be read singly fit into any budget.
+        It reads and commits in small batches, so that values that must be read singly fit into any budget.
         """
         over = self.stage.exceptions.values("index")
         indexes = self.stage.entries.filter(index__gte=chunk.first_index, index__lte=chunk.last_index).exclude(
@@ -207,7 +210,7 @@ class Sender:
             entries = frozen(self.stage, piece)
             prepaid.reserve(self.budget, prepaid.most_calls_for(len(entries)))
             verdicts = read_and_compare(self.reader, self.namespace_id, entries, self.generation.read)
-            # What is gone leaves no trace: it is read again in the next step.
+            # An absent key leaves no record: it is read again in the next step.
             no_further = all(verdict is KeyVerdict.ABSENT for verdict in verdicts.values())
             with self.lease.checkpoint(no_further=no_further):
                 deletion_settle.except_(self.stage, verdicts, self.lease)

@@ -2,7 +2,7 @@
 
 It is needed if no answer came, if the answer contradicts itself, or if it names keys that are not deleted everywhere.
 The names are read after the settle time. An absent name is gone; an unchanged one goes into a new chunk (at most
-three tries). A name with another value was written by somebody else and is reported, never deleted.
+three attempts). A name with another value was written by another program and is reported, never deleted.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,13 +33,16 @@ Outcome = CleanupException.Outcome
 
 
 def phase(lease: Lease, name: str) -> dict[str, object]:
-    """The cursor of a deletion at the beginning of a phase; what a person decided and what was learnt stay in it."""
+    """The cursor at the beginning of a phase. It keeps a person's decisions and the chunk sizes learnt so far."""
     kept = ("waits", "go_on", "ending", "singly", "most")
     return {"phase": name, **{flag: lease.run.cursor[flag] for flag in kept if lease.run.cursor.get(flag)}}
 
 
 def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepaid) -> Again | None:
-    """The first listing of a deletion, page by page over steps; then either a new chunk or the stage is deleted."""
+    """The first listing of a deletion, page by page over steps.
+
+    At its end a retry is planned, or the stage is deleted.
+    """
     cursor = dict(lease.run.cursor)
     if not cursor.get("listing_since"):
         cursor.update(listing_since=clock.now().isoformat(), page=None, listed=0)
@@ -51,7 +54,7 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
             return list_again(lease, phase(lease, "settle"))
         for verdicts in _still_there(stage, page, reader, budget):
             cursor["listed"] += len(verdicts)
-            # What is gone leaves no trace: it is read again in the next step.
+            # An absent key leaves no record: it is read again in the next step.
             no_further = all(verdict is KeyVerdict.ABSENT for verdict in verdicts.values())
             note = gettext_noop("Some names are still listed; reading them.")
             with lease.checkpoint(no_further=no_further, cursor=cursor, note=note):
@@ -68,7 +71,7 @@ def settle(stage: CleanupStage, lease: Lease, reader: Cloudflare, budget: Prepai
 def _still_there(
     stage: CleanupStage, page: KeyPage, reader: Cloudflare, budget: Prepaid
 ) -> Iterator[dict[Frozen, KeyVerdict]]:
-    """The sent names that are still listed, compared with the copy, some at a time."""
+    """The sent names that are still listed, compared with the backup in batches."""
     read = stage.generation.read if stage.generation else ""
     for entries in batched(frozen(stage, sent_among(stage, page)), BULK_GET_LIMIT):
         reserve(budget, most_calls_for(len(entries)))
@@ -76,7 +79,7 @@ def _still_there(
 
 
 def _attempts(stage: CleanupStage, entries: Collection[Frozen]) -> dict[Frozen, int]:
-    """Which try of each entry was the last."""
+    """The number of each entry's last attempt."""
     indexes = [entry.index for entry in entries]
     chunks_ = list(
         stage.chunks.filter(
@@ -90,9 +93,9 @@ def _attempts(stage: CleanupStage, entries: Collection[Frozen]) -> dict[Frozen, 
 
 
 def except_(stage: CleanupStage, verdicts: Mapping[Frozen, KeyVerdict], lease: Lease) -> None:
-    """Unchanged names are to be sent again, or have failed after three tries; changed ones came back.
+    """Record the survivors: an unchanged key is sent again, or failed after three attempts; a changed key reappeared.
 
-    Listed but absent when read is gone. When a person ended the deletion, nothing is sent again.
+    A key that is listed but absent when read is gone. If a person ended the deletion, no key is sent again.
     """
     attempts = _attempts(stage, [entry for entry, verdict in verdicts.items() if verdict is KeyVerdict.EQUAL])
     found = []
@@ -109,7 +112,7 @@ def except_(stage: CleanupStage, verdicts: Mapping[Frozen, KeyVerdict], lease: L
 
 
 def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, *, lease: Lease) -> None:
-    """Close a chunk whose names were all read, within the caller's checkpoint; survivors go into a new one."""
+    """Close a chunk whose names were all read, within the caller's checkpoint; survivors go into a new chunk."""
     open_ = CleanupChunk.objects.filter(pk=chunk.pk, state__in=[Chunk.INTENDED, Chunk.SENT])
     open_.update(state=Chunk.SETTLED, settled_at=Now())
     _again(stage, [chunk])
@@ -119,7 +122,7 @@ def settle_chunk(stage: CleanupStage, chunk: CleanupChunk, *, lease: Lease) -> N
 def settle_unsent(
     chunk: CleanupChunk, equal: Sequence[Frozen], problem: str, *, lease: Lease, smaller: bool = False
 ) -> None:
-    """Close a chunk that deleted nothing, within the caller's checkpoint; it is planned anew as the same try.
+    """Close a chunk that deleted nothing, and plan it again as the same attempt, within the caller's checkpoint.
 
     `smaller`: in two halves.
     """
@@ -139,7 +142,7 @@ def settle_unsent(
 
 
 def _again(stage: CleanupStage, settled: Sequence[CleanupChunk]) -> int:
-    """New chunks for the names of these that are alive and unchanged; how many."""
+    """Plan new chunks for the unchanged survivors of these chunks and return their number."""
     number = stage.chunks.count()
     made = 0
     for chunk in settled:
@@ -171,9 +174,9 @@ def _record(stage: CleanupStage, chunk: CleanupChunk, lease: Lease) -> None:
 
 
 def _settled(stage: CleanupStage, lease: Lease, clean_since: str | None) -> Again | None:
-    """After a whole listing: send the survivors again, or call the stage deleted and start the proof.
+    """After a whole listing: send the survivors again, or mark the stage as deleted and start the proof.
 
-    `clean_since` is when the listing began, if it held no name that was sent: then it is the proof's first.
+    `clean_since` is the beginning of the listing if it held no sent name: it is then the proof's first listing.
     """
     sent = list(stage.chunks.filter(state=Chunk.SENT).order_by("number"))
     survivors = stage.exceptions.filter(outcome=Outcome.ALIVE).exists()

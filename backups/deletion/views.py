@@ -20,12 +20,12 @@ REAPPEARED = Step[CleanupStage](
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def end_early(request: HttpRequest, pk: int) -> HttpResponse:
-    """Send nothing more of a deletion that lies still."""
+    """End a stopped or failed deletion: no further key is sent."""
     return take_on_stage(request, pk, END_EARLY)
 
 
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def reappeared(request: HttpRequest, pk: int) -> HttpResponse:
-    """Acknowledge the keys that are there again."""
+    """Acknowledge the reappeared keys."""
     return take_on_stage(request, pk, REAPPEARED, "reappeared")

@@ -8,7 +8,7 @@ from kvops.approvals.standing import LONGEST
 
 
 class RuleForm(forms.Form):
-    """How long the approval stands, and how many keys of each copy a drill takes."""
+    """The end of the standing approval, and the number of keys per backup in a drill."""
 
     days = forms.IntegerField(label=_("Days the approval is valid"), min_value=1, max_value=LONGEST, initial=LONGEST)
     cap = forms.IntegerField(

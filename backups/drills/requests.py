@@ -25,15 +25,15 @@ from kvops.wording import moment, say
 FORMAT = 1
 KIND = ApprovalRequest.Kind.DRILL
 LARGEST = 1_000_000
-"""Keys of a copy that a rule may ask for at most."""
+"""Keys per backup; a rule may allow at most this many."""
 
 
 class DrillRefused(Refused):
-    """The drill is not possible now; one sentence that says why and what to do."""
+    """The drill is not possible now; the message is one sentence with the reason and the next step."""
 
 
 def drill_rule(scratch: Scratch, *, cap: int, until: datetime) -> dict[str, object]:
-    """What a reviewer approves once for all drills until then: the target, and how many keys of each copy at most."""
+    """The rule that a reviewer approves once for all drills until its end: the target and the most keys per backup."""
     environment = scratch.environment
     return {
         "format": FORMAT,
@@ -77,7 +77,7 @@ def start(environment: Environment, *, by: Person) -> Drill:
 
 
 def create(environment: Environment, *, actor: log.Actor, person: Person | None = None) -> Drill:
-    """The same within the caller's `audit.log.transaction()`, for a schedule too."""
+    """Create a drill within the caller's `audit.log.transaction()`; a schedule does so too."""
     log.insist()
     scratch = _scratch(environment)
     approval = standing.approval_in_force(KIND, _subject(environment))
@@ -114,7 +114,7 @@ def create(environment: Environment, *, actor: log.Actor, person: Person | None 
 
 
 def scheduled(environment: Environment, actor: log.Actor) -> Begun:
-    """A drill for a schedule, where there is a scratch namespace and a copy; what is missing else is said."""
+    """A scheduled drill, if there are a scratch namespace and a backup; any other missing condition is reported."""
     begun = Begun()
     if Scratch.objects.filter(environment=environment).exists() and _backups(environment):
         with begun.or_refused():
@@ -123,7 +123,7 @@ def scheduled(environment: Environment, actor: log.Actor) -> Begun:
 
 
 def in_time(environment: Environment, _actor: log.Actor) -> Begun:
-    """Tell once of a drill that is overdue, for a daily schedule."""
+    """Notify once of an overdue drill, for a daily schedule."""
     mine = status_of(environment)
     if mine.late and mine.scratch and _backups(environment):
         last = mine.passed.finished_at if mine.passed else None
@@ -155,7 +155,7 @@ def record_drill(action: Action, drill: Drill, *, actor: log.Actor, digest: str 
 
 
 def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:
-    """Say which copies could not be restored, within the open transaction."""
+    """Notify of the backups that could not be restored, within the open transaction."""
     bad = [backup for backup in backups if not backup.good]
     sentence = _("Backup %(backup)s: %(differing)s of %(keys)s keys differed from the backup. %(problem)s")
     outbox.post(
@@ -178,7 +178,7 @@ def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:
 
 
 def _subject(environment: Environment) -> str:
-    """What the drills of an environment, and the approval of their rule, are about."""
+    """The subject of an environment's drills and of their standing approval."""
     return f"drill:{environment.slug}"
 
 
@@ -194,7 +194,7 @@ def _scratch(environment: Environment) -> Scratch:
 
 
 def _backups(environment: Environment) -> Sequence[Generation]:
-    """The newest verified copy of each family, the oldest first; one that is of several families comes once."""
+    """The newest verified backup of each family, oldest first; a backup of several families comes once."""
     found = {backup.generation for _family, backup in family_coverage.in_environment(environment) if backup.generation}
     return sorted(found, key=lambda backup: backup.pk)
 
@@ -215,7 +215,7 @@ def _planned(number: int, generation: Generation, cap: int) -> DrilledBackup:
 
 @dataclass(frozen=True)
 class DrillStatus:
-    """How an environment's restores are rehearsed: its scratch namespace, the approval, and the drills so far."""
+    """The drills of an environment: its scratch namespace, the standing approval, and the drills so far."""
 
     environment: Environment
     scratch: Scratch | None
@@ -227,7 +227,7 @@ class DrillStatus:
 
     @property
     def tried(self) -> tuple[int, int]:
-        """How many keys the last drill that passed compared, and how many its copies hold."""
+        """The number of keys that the last passed drill compared, and the number of all keys in its backups."""
         backups = self.passed.backups.all() if self.passed else DrilledBackup.objects.none()
         sums = backups.aggregate(compared=Sum("compared"), held=Sum("generation__keys"))
         return sums["compared"] or 0, sums["held"] or 0
@@ -239,7 +239,7 @@ class DrillStatus:
 
     @property
     def late(self) -> bool:
-        """Whether no drill passed for 35 days so that nobody knows whether a restore works."""
+        """Whether no drill passed for 35 days: nothing then proves that a restore works."""
         if self.passed is None or self.passed.finished_at is None:
             return True
         return clock.now() - self.passed.finished_at > timedelta(seconds=timing.DRILL_LATE)
@@ -251,7 +251,7 @@ def all_statuses() -> list[DrillStatus]:
 
 
 def status_of(environment: Environment) -> DrillStatus:
-    """How one environment stands."""
+    """The drills of one environment."""
     drills = Drill.objects.filter(environment=environment).select_related("run").order_by("-pk")
     newest = drills.first()
     return DrillStatus(

@@ -34,19 +34,19 @@ from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again, Done, RunError, TryLater
 
 MANY = 1_000
-"""Keys of one write and one delete."""
+"""Keys per write and per delete."""
 FEW = 100
-"""Keys that are compared at a time, and keys of a write that go by themselves: each can be a request or more."""
+"""Keys per comparison, and keys of a write that go by single puts: each can take several requests."""
 LARGE = 20 * 1024 * 1024
-"""Bytes of values of one write."""
+"""Bytes of values per write."""
 SOON = 180.0
-"""Seconds: a key that expires sooner may be over before it is compared."""
+"""Seconds: a key that expires sooner may be absent before it is compared."""
 TRIES = 10
-"""Listings, a settle time apart, until the namespace must show itself empty."""
+"""Listings, a settle time apart. The namespace must be listed as empty within this many."""
 
 
 def run_drill(lease: Lease) -> Again | None:
-    """One step of a drill. Raises RunError when the target or a right does not hold."""
+    """One step of a drill. Raises RunError if the target or a right is no longer valid."""
     drill = Drill.objects.select_related("environment", "approval").get(run=lease.run)
     scratch = _insist_target(drill, lease)
     bucket_rollback.insist_none(drill.environment)
@@ -61,7 +61,7 @@ def run_drill(lease: Lease) -> Again | None:
 
 
 def _insist_target(drill: Drill, lease: Lease) -> Scratch:
-    """The namespace is the scratch one that was approved, and the run carries the approval."""
+    """Check that the namespace is the approved scratch namespace, and that the run carries the approval."""
     scratch = Scratch.objects.select_related("environment").filter(environment=drill.environment).first()
     if scratch is None or (scratch.namespace_id, scratch.title) != (drill.namespace_id, drill.title):
         raise RunError("wrong_target", gettext_noop("The scratch namespace has changed. Start a new drill."))
@@ -71,7 +71,7 @@ def _insist_target(drill: Drill, lease: Lease) -> Scratch:
 
 
 class _DrillRun:
-    """One step's work on a drill."""
+    """The work of one step on a drill."""
 
     def __init__(self, drill: Drill, lease: Lease, clients: Clients, store: Store, stack: ExitStack) -> None:
         self.drill, self.lease, self.clients, self.store = drill, lease, clients, store
@@ -79,7 +79,7 @@ class _DrillRun:
         self._calls_before = lease.run.calls
 
     def step(self) -> Again | None:
-        """Go on where the cursor says, until the step is over."""
+        """Continue at the cursor until the step is over."""
         phases = {"empty": self._empty, "write": self._write, "compare": self._compare, "remove": self._remove}
         while not self.lease.tired:
             backup = self.drill.backups.filter(finished_at=None).select_related("generation").order_by("number").first()
@@ -92,7 +92,7 @@ class _DrillRun:
         return Again()
 
     def _empty(self, backup: DrilledBackup) -> Again | None:
-        """Before a copy is written and after it was removed: the namespace shows itself empty."""
+        """Before a backup is written and after it was removed, wait until the namespace is listed as empty."""
         cursor = self.lease.run.cursor
         left = self._listed()
         if left:
@@ -113,7 +113,7 @@ class _DrillRun:
         return None
 
     def _write(self, backup: DrilledBackup) -> Again | None:
-        """The next keys of the copy; those that expire too soon are left out."""
+        """Write the next keys of the backup; those that expire too soon are left out."""
         wanted = self._wanted(backup, self.lease.run.cursor["next"], LARGE)
         if not wanted:
             with self.lease.checkpoint(cursor={"phase": "compare", "next": 0}, calls=self._calls):
@@ -137,7 +137,7 @@ class _DrillRun:
         return None
 
     def _taken(self, backup: DrilledBackup, wanted: Sequence[Wanted]) -> list[KvEntry]:
-        """The first of these as they stand in the copy, up to as many as may go by themselves. Raises RunError."""
+        """The first of these entries from the backup, up to the limit of single puts. Raises RunError."""
         found: list[KvEntry] = []
         alone = 0
         for one in wanted:
@@ -148,7 +148,10 @@ class _DrillRun:
         return found
 
     def _put(self, entries: Sequence[KvEntry], backup: DrilledBackup) -> None:
-        """Write these; what was not taken everywhere is written again with the whole chunk. Raises TryLater."""
+        """Write these entries. If an entry was not accepted everywhere, the whole chunk is written again.
+
+        Raises TryLater.
+        """
         alone = [entry for entry in entries if _alone(entry)]
         together = [entry for entry in entries if entry not in alone]
         reserve(self.clients.budget, 1 + len(alone))
@@ -168,7 +171,7 @@ class _DrillRun:
             raise TryLater(f"{doubtful} keys may not have been written.")
 
     def _intend(self, action: Action, names: Sequence[str], backup: DrilledBackup) -> None:
-        """What is about to be written or removed, in the record; rights and emergency stop are looked at first."""
+        """Check the rights and the emergency stop, then record the keys about to be written or removed."""
         try:
             standing.insist_standing(self.drill.approval)
         except approval_gate.ApprovalRefused as refused:
@@ -180,7 +183,7 @@ class _DrillRun:
             drill_requests.record_drill(action, self.drill, actor=self.lease.actor, digest=sha256, details=details)
 
     def _compare(self, backup: DrilledBackup) -> Again | None:
-        """What KV holds of the next keys against the digests that were taken when the copy was made."""
+        """Compare the next keys in KV with the digests taken when the backup was made."""
         cursor = self.lease.run.cursor
         wanted = self._wanted(backup, cursor["next"], LARGE)[:FEW]
         if not wanted:
@@ -212,13 +215,13 @@ class _DrillRun:
         return None
 
     def _over(self, backup: DrilledBackup, wrong: Sequence[Wanted]) -> set[str]:
-        """Of these, the keys whose own time is over, or was when they should have been written."""
+        """Those of the keys that expired, or had expired when they should have been written."""
         limit = clock.now().timestamp() + SOON
         entries = backup.generation.entries.filter(name__in=[one.name for one in wrong], expiration__lt=limit)
         return set(entries.values_list("name", flat=True))
 
     def _remove(self, backup: DrilledBackup) -> Again | None:
-        """Delete the next keys of the copy."""
+        """Delete the next keys of the backup."""
         wanted = self._wanted(backup, self.lease.run.cursor["next"], None)
         if not wanted:
             with self.lease.checkpoint(cursor={"phase": "empty", "over": True}, calls=self._calls):
@@ -230,7 +233,7 @@ class _DrillRun:
         return None
 
     def _delete(self, names: Sequence[str], backup: DrilledBackup) -> None:
-        """One delete after the other; a listing afterwards says whether the keys are gone."""
+        """Delete one key after the other; a later listing shows whether they are gone."""
         for some in batched(names, MANY):
             reserve(self.clients.budget, 1)
             self.clients.meter.insist({"delete": len(some)})
@@ -239,7 +242,7 @@ class _DrillRun:
                 self.clients.writer.bulk_delete(self.drill.namespace_id, some)
 
     def _listed(self) -> list[str]:
-        """The keys of the scratch namespace, a page of them. Raises RunError when one was not put there by a drill."""
+        """A page of the keys in the scratch namespace. Raises RunError if a key was not written by a drill."""
         reserve(self.clients.budget, 1)
         page = self.clients.reader.list_keys(self.drill.namespace_id)
         names = [key.name for key in page.keys]
@@ -258,7 +261,7 @@ class _DrillRun:
         return names
 
     def _wanted(self, backup: DrilledBackup, first: int, most_bytes: int | None) -> list[Wanted]:
-        """The next entries to be rehearsed, as many as one write takes."""
+        """The next entries of the drill, as many as one write takes."""
         entries = backup.generation.entries.filter(
             outcome=GenerationEntry.Outcome.KEPT, index__gte=first, index__lte=backup.last_index
         )
@@ -274,7 +277,7 @@ class _DrillRun:
         return found
 
     def _from_backup(self, backup: DrilledBackup) -> GenerationReader:
-        """The values of the copy, streamed in order for the length of the step."""
+        """The values of the backup, streamed in order for the duration of the step."""
         if backup.pk not in self._reader:
             bucket_access.insist_here(backup.generation)
             opened = GenerationReader(backup.generation, self.store, self.lease.keep)
@@ -282,7 +285,7 @@ class _DrillRun:
         return self._reader[backup.pk]
 
     def _close(self, backup: DrilledBackup) -> None:
-        """The copy is done with, within the open transaction."""
+        """Record the result of the backup, within the open transaction."""
         DrilledBackup.objects.filter(pk=backup.pk, finished_at=None).update(finished_at=Now())
         backup.refresh_from_db()
         details = {
@@ -315,5 +318,5 @@ class _DrillRun:
 
 
 def _alone(entry: KvEntry) -> bool:
-    """Whether it is written by itself."""
+    """Whether the entry must be written by a single put."""
     return len(entry.data) > SINGLE or not takes_bulk(entry)

@@ -24,21 +24,21 @@ DRILLS = Drill.objects.select_related("environment", "run", "approval")
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def index(request: HttpRequest) -> HttpResponse:
-    """Show how each environment stands, and the drills, newest first."""
+    """Show the drills of each environment, and all drills, newest first."""
     return _list(request)
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one drill, copy by copy."""
+    """Show one drill, backup by backup."""
     return render(request, "drills/detail.html", _context(get_object_or_404(DRILLS, pk=pk)))
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
     drill = get_object_or_404(DRILLS, pk=pk)
     return live_part(request, "drills/detail.html", _context(drill), moving=drill.run.is_open)
 
@@ -46,7 +46,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def ask(request: HttpRequest, environment: str) -> HttpResponse:
-    """Ask a reviewer for an approval that stands."""
+    """Ask a reviewer for a standing approval."""
     found = get_object_or_404(Environment, slug=environment)
     form = RuleForm(request.POST)
     if not form.is_valid():

@@ -22,13 +22,13 @@ Compared = RestoreEntry.Compared
 CHUNK = 1000
 CHUNK_BYTES = 20 * 1024 * 1024
 EXACT_CHUNK = 50
-"""Names whose current value takes two requests."""
+"""Names per chunk if each current value takes two requests."""
 
 TRIES = 3
 
 
 def next_restore_chunk(restore: Restore) -> RestoreChunk | None:
-    """The next range of names, None at the end: at most 1,000 keys and 20 MiB of values; a larger value comes alone."""
+    """The next range of names, None at the end: at most 1,000 keys and 20 MiB of values; a larger value goes alone."""
     newest = restore.chunks.order_by("-last_index").first()
     first = newest.last_index + 1 if newest else 0
     if first >= restore.names:
@@ -47,7 +47,7 @@ def next_restore_chunk(restore: Restore) -> RestoreChunk | None:
 
 
 def halve(chunk: RestoreChunk) -> None:
-    """Two planned chunks instead of this one, within the caller's transaction."""
+    """Replace a planned chunk by two halves, within the caller's transaction."""
     leave(chunk)
     halves(chunk)
 
@@ -60,14 +60,14 @@ def halves(chunk: RestoreChunk) -> None:
 
 
 def leave(chunk: RestoreChunk) -> None:
-    """Settle a planned chunk without having written anything."""
+    """Settle a planned chunk without writing."""
     RestoreChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
         state=State.SETTLED, settled_at=Now(), names_sha256=archive.names_sha256([])
     )
 
 
 def repeat_chunk(chunk: RestoreChunk, *, attempt: int) -> None:
-    """A new chunk of the same range, within the caller's transaction."""
+    """Plan a new chunk of the same range, within the caller's transaction."""
     _create(chunk.restore, chunk.first_index, chunk.last_index, attempt=attempt)
 
 
@@ -78,13 +78,13 @@ def _create(restore: Restore, first: int, last: int, *, attempt: int = 1) -> Res
 
 
 def names_of(chunk: RestoreChunk) -> list[Wanted]:
-    """What the chunk may write: of a first try what nobody dealt with, of a later one what was found missing."""
+    """The names the chunk may write: names without a result, or, in a later attempt, names found missing."""
     outcome = Outcome.PLANNED if chunk.attempt == 1 else Outcome.AGAIN
     return of_range(chunk, outcome)
 
 
 def of_range(chunk: RestoreChunk, *outcomes: RestoreEntry.Outcome) -> list[Wanted]:
-    """The names of the chunk's range with these outcomes that were not compared after the writing, in order."""
+    """The names of the chunk's range with these outcomes and without a comparison after the write, in order."""
     entries = chunk.restore.entries.filter(
         index__gte=chunk.first_index, index__lte=chunk.last_index, outcome__in=outcomes, compared=Compared.UNKNOWN
     )
@@ -92,11 +92,11 @@ def of_range(chunk: RestoreChunk, *outcomes: RestoreEntry.Outcome) -> list[Wante
 
 
 type NameResult = tuple[RestoreEntry.Outcome, RestoreEntry.Compared]
-"""What became of a name, and how it compares now."""
+"""The outcome of a name, and its comparison with the backup."""
 
 
 def keep(restore: Restore, results: Mapping[int, NameResult]) -> None:
-    """Write down what became of names, by index, in one statement within the caller's transaction."""
+    """Record the results of names, by index, in one statement within the caller's transaction."""
     outcomes = [outcome.value for outcome, _ in results.values()]
     compared = [how.value for _, how in results.values()]
     with connection.cursor() as cursor:
@@ -109,7 +109,7 @@ def keep(restore: Restore, results: Mapping[int, NameResult]) -> None:
 
 
 def settled(chunk: RestoreChunk, *, lease: Lease) -> None:
-    """Close a chunk, within the caller's checkpoint; one that is still planned is not written any more."""
+    """Close a chunk, within the caller's checkpoint; a chunk that is still planned is not written any more."""
     if chunk.state == State.PLANNED:
         leave(chunk)
         return

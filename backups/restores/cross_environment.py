@@ -15,17 +15,17 @@ from kvops.wording import say
 
 
 def crosses(generation: Generation, into: Environment) -> bool:
-    """Whether keys of production would go into another environment."""
+    """Whether keys of production would be written to another environment."""
     return generation.environment.production and not into.production
 
 
 def allowing(binding: str) -> list[Family]:
-    """The families of a binding whose keys may go there."""
+    """The families of a binding whose keys may be written to another environment."""
     return list(Family.objects.filter(binding=binding, qa_may_take=True).order_by("pattern"))
 
 
 def insist_some(generation: Generation, into: Environment) -> None:
-    """Raise RestoreRefused when no family at all may go there."""
+    """Raise RestoreRefused if no family of the binding may be written there."""
     if crosses(generation, into) and not allowing(generation.namespace.binding):
         raise RestoreRefused(
             say(
@@ -39,7 +39,7 @@ def insist_some(generation: Generation, into: Environment) -> None:
 
 
 def insist_all(restore: Restore) -> None:
-    """Raise RestoreRefused unless every frozen name may go where the restore would put it."""
+    """Raise RestoreRefused unless every frozen name may be written to the target of the restore."""
     if not crosses(restore.generation, restore.environment):
         return
     allowed = {family.pk for family in allowing(restore.namespace.binding)}
@@ -58,7 +58,7 @@ def insist_all(restore: Restore) -> None:
 
 
 def crossing_rule(restore: Restore) -> list[str]:
-    """The families by whose rule the names go there, as the evidence lists them; empty when nothing crosses."""
+    """The families whose rule allows the restore, for the evidence; empty if it stays in its environment."""
     if not crosses(restore.generation, restore.environment):
         return []
     allowed = {family.pk: f"{family.binding} {family}" for family in allowing(restore.namespace.binding)}
@@ -66,7 +66,7 @@ def crossing_rule(restore: Restore) -> list[str]:
 
 
 def _by_family(restore: Restore) -> list[tuple[int | None, int, str]]:
-    """The names of the restore by family: its id, how many, the first."""
+    """The names of the restore by family: its id, the number of names, and the first name."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {ASSIGNED}, count(*), min(name) FROM backups_restoreentry"  # noqa: S608  (a constant)

@@ -11,13 +11,13 @@ FORMAT = 1
 
 
 def title(restore: Restore) -> str:
-    """One line for lists: how many, from which copy, where to."""
+    """The title of a request in lists: the number of keys, the backup and the target."""
     where = f"{restore.environment.name} {restore.namespace.title}"
     return f"Restore {restore.names} keys of backup {restore.generation_id} into {where}"
 
 
 def build(restore: Restore) -> dict[str, object]:
-    """The evidence of a restore (design: approval requests). It was compared with KV and has a reason."""
+    """The evidence of a restore (design: approval requests). The restore must be compared with KV and have a reason."""
     environment, namespace = restore.environment, restore.namespace
     generation = Generation.objects.select_related("environment", "namespace").get(pk=restore.generation_id)
     return {
@@ -44,7 +44,7 @@ def build(restore: Restore) -> dict[str, object]:
 
 
 def _warnings(restore: Restore, generation: Generation) -> list[dict[str, object]]:
-    """What the reviewer should know, as codes that the page puts into words in either language."""
+    """Warnings for the reviewer, as codes; the page has their text in either language."""
     warnings: list[dict[str, object]] = []
     if restore.overwritten:
         warnings.append({"code": "restore_overwrites", "count": restore.overwritten})

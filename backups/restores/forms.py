@@ -20,13 +20,13 @@ LONGEST = 2_000
 
 
 MOST_NAMES = 10_000
-"""Names that can be pasted at once."""
+"""Names per paste, at most."""
 
 
 class RestoreForm(forms.Form):
-    """Which keys of a copy go back where, and what becomes of those that are there and different.
+    """The keys of a backup to restore, the target, and the treatment of existing keys that differ.
 
-    With `only` it is about that one key. Names that the copy does not hold are said, and left out when asked for.
+    With `only` the form is about that one key. Names that the backup lacks are shown, and left out on request.
     """
 
     prefix = forms.CharField(  # type: ignore[assignment]  # not the form's own prefix
@@ -83,7 +83,7 @@ class RestoreForm(forms.Form):
         return prefix
 
     def clean_names(self) -> list[str]:
-        """The names as they are written, each once, without empty lines."""
+        """The names exactly as entered, each once, without empty lines."""
         lines = self.cleaned_data["names"].replace("\r\n", "\n").split("\n")
         found = list(dict.fromkeys(line for line in lines if line))
         if len(found) > MOST_NAMES:
@@ -91,7 +91,7 @@ class RestoreForm(forms.Form):
         return found
 
     def clean(self) -> dict[str, Any]:
-        """A prefix or a list, and of a list what the copy holds."""
+        """Allow a prefix or a list, not both; reduce a list to the names in the backup."""
         chosen = super().clean() or self.cleaned_data
         if self.only or not chosen.get("names"):
             return chosen
@@ -108,7 +108,7 @@ class RestoreForm(forms.Form):
         return chosen
 
     def wanted(self) -> dict[str, Any]:
-        """What `restore_selection.prepare_restore` takes."""
+        """The arguments for `restore_selection.prepare_restore`."""
         chosen = self.cleaned_data
         names: list[str] | None = [self.only] if self.only else None
         if chosen["names"] and not self.only:
@@ -123,7 +123,7 @@ class RestoreForm(forms.Form):
 
 
 class SubmitForm(forms.Form):
-    """Why keys are put back."""
+    """The reason for the restore."""
 
     reason = forms.CharField(
         label=_("Reason for restoring these keys"),
@@ -143,7 +143,7 @@ class RestoreStartForm(ConfirmForm):
 
 
 class RestoreFilter(forms.Form):
-    """Which restores to show; every field may be empty."""
+    """The filters of the restores; every field may be empty."""
 
     STATES = (("", _("All states")), ("open", _("open")), *((s.value, s.label) for s in Restore.OVER))
 
@@ -151,7 +151,7 @@ class RestoreFilter(forms.Form):
     after = PlaceField()
 
     def restores(self) -> QuerySet[Restore]:
-        """What the filters let through, newest first; none while a filter is wrong."""
+        """The matching restores, newest first; none if a filter is invalid."""
         if not self.is_valid():
             return Restore.objects.none()
         chosen = self.cleaned_data
@@ -165,7 +165,7 @@ class RestoreFilter(forms.Form):
 
 
 class RestoreNamesFilter(forms.Form):
-    """Which names of a restore to show; every field may be empty."""
+    """The filters of a restore's names; every field may be empty."""
 
     CONFLICTS, LEFT = "conflicts", "left"
 
@@ -180,7 +180,7 @@ class RestoreNamesFilter(forms.Form):
     after = PlaceField(min_value=0)
 
     def entries(self, restore: Restore) -> QuerySet[RestoreEntry]:
-        """What the filters let through, in order; none while a filter is wrong."""
+        """The matching names in order; none if a filter is invalid."""
         if not self.is_valid():
             return RestoreEntry.objects.none()
         names, chosen = restore.entries.order_by("index"), self.cleaned_data

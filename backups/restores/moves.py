@@ -16,11 +16,11 @@ State = Restore.State
 
 
 class RestoreRefused(Refused):
-    """The step is not possible now; the message is one sentence that says why and what to do."""
+    """The step is not possible now; the message is one sentence with the reason and the next step."""
 
 
 def _send_back(restore: Restore, actor: log.Actor, because: str) -> None:
-    """Lead the restore back to prepared, with the reason on its page."""
+    """Move the restore back to prepared, with the reason on its page."""
     RESTORES.move(
         restore,
         [State.SUBMITTED, State.APPROVED],
@@ -60,12 +60,12 @@ record_restore = RESTORES.record
 
 
 def insist_names(restore: Restore) -> None:
-    """Raise RestoreRefused unless the frozen names are what their digest says."""
+    """Raise RestoreRefused unless the frozen names match their digest."""
     names = restore.entries.order_by("index").values_list("name", flat=True)
     if archive.names_sha256(names.iterator(10_000)) != restore.names_sha256:
         raise RestoreRefused(_("The list of keys changed after it was fixed. Have the database checked."))
 
 
 def label(restore: Restore) -> str | Promise:
-    """The restore's state in words."""
+    """The state of the restore in words."""
     return State(restore.state).label

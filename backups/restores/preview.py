@@ -25,13 +25,13 @@ from kvops.runs.outcomes import Again, Done, Stopped
 
 BLOCK = 500
 EXACT_BLOCK = 100
-"""Names compared per checkpoint; each costs two requests when it is read exactly."""
+"""Names compared per checkpoint if they are read exactly, with two requests each."""
 
 Found = RestoreEntry.Found
 
 
 def preview(lease: Lease) -> Again | None:
-    """One step of a comparison; the last one makes the restore ready to be submitted."""
+    """One step of a comparison; the last step makes the restore ready to submit."""
     restore = Restore.objects.select_related("environment", "namespace", "generation__environment").get(
         preview_run=lease.run
     )
@@ -46,7 +46,7 @@ def preview(lease: Lease) -> Again | None:
         first = int(lease.run.cursor.get("next", 0))
         while first < restore.names:
             if not Restore.objects.filter(pk=restore.pk, state=Restore.State.PREPARING).exists():
-                raise Stopped  # given up meanwhile
+                raise Stopped  # cancelled meanwhile
             block = wanted(restore, range(first, min(first + size, restore.names)))
             found = list(comparison.of(block))
             first += len(block)
@@ -62,14 +62,14 @@ def preview(lease: Lease) -> Again | None:
 
 
 class _PreviewComparison:
-    """How each name of a restore stands in KV now."""
+    """Compares the names of a restore with KV."""
 
     def __init__(self, restore: Restore, reader: KvReader, backup: GenerationReader) -> None:
         self._restore, self._reader, self._reader_of_backup = restore, reader, backup
         self._families = Families.of(restore.namespace.binding)
 
     def of(self, block: Sequence[Wanted]) -> Iterator[tuple[int, RestoreEntry.Found]]:
-        """Each index of the block with what was found."""
+        """Each index of the block with the result of its comparison."""
         names = iter([Name(one.index, one.name, None) for one in block])
         live = self._reader.values(self._restore.namespace.namespace_id, names, self._restore.generation.read)
         now = clock.now().timestamp()
@@ -89,12 +89,12 @@ class _PreviewComparison:
 
 
 def cannot_be_backed_up(families: Families, name: str) -> bool:
-    """Whether what the key holds now cannot be copied first: it needs encryption, and nothing is set for that."""
+    """Whether the key's current value cannot be backed up first: it needs encryption, which is not set up."""
     return not encryption.possible() and encryption.needed(families.family(name))
 
 
 def _keep(restore: Restore, found: Sequence[tuple[int, RestoreEntry.Found]]) -> None:
-    """Write down what was found, in one statement."""
+    """Record the results in one statement."""
     indexes, kinds = [index for index, _ in found], [kind.value for _, kind in found]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -118,7 +118,7 @@ def _finish(restore: Restore, lease: Lease) -> None:
         changed = Restore.objects.filter(pk=restore.pk, state=Restore.State.PREPARING).update(
             state=Restore.State.PREPARED, **values
         )
-        if changed:  # given up meanwhile: there is nothing to make ready
+        if changed:  # a cancelled restore is not made ready
             log.record(
                 Action.RESTORE_COMPARED,
                 actor=lease.actor,
@@ -131,6 +131,6 @@ def _finish(restore: Restore, lease: Lease) -> None:
 
 
 def conflicting(restore: Restore) -> QuerySet[RestoreEntry, str]:
-    """The names that were there and different, in the order of their bytes."""
+    """The names that existed and differed, in the order of their bytes."""
     entries = restore.entries.filter(found__in=RestoreEntry.CONFLICTS)
     return entries.order_by("index").values_list("name", flat=True)

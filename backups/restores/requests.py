@@ -25,7 +25,7 @@ decided = RESTORES.decided
 
 
 def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
-    """Ask another person to approve exactly this restore. prepared -> submitted. Raises RestoreRefused."""
+    """Ask another person to approve exactly this restore: prepared -> submitted. Raises RestoreRefused."""
     with log.transaction():
         insist_operator(by)
         mine = locked(restore)
@@ -48,7 +48,7 @@ def submit(restore: Restore, *, reason: str, by: Person) -> ApprovalRequest:
 
 
 def _insist_compared(restore: Restore) -> None:
-    """The comparison is not too old, leaves something to do, and finds nothing that the choice forbids."""
+    """Check that the comparison is recent, leaves work to do, and has no conflict that the choice forbids."""
     fresh = Now() - timedelta(seconds=timing.SCAN_FRESH)
     if not Restore.objects.filter(pk=restore.pk, compared_at__gte=fresh).exists():
         raise RestoreRefused(_("The keys were compared with KV more than a day ago. Compare again."))
@@ -63,17 +63,17 @@ def _insist_compared(restore: Restore) -> None:
 
 
 def start(restore: Restore, *, by: Person) -> Run:
-    """Approved -> writing: claims the approval and creates the run in one transaction.
+    """Approved -> writing: claim the approval and create the run in one transaction.
 
-    Raises RestoreRefused and ApprovalRefused when a right, the time or the evidence no longer holds: then nothing
-    was started. Stale evidence also leads the restore back to prepared.
+    Raises RestoreRefused and ApprovalRefused if a right, the time or the evidence is no longer valid; then nothing is
+    started. Stale evidence also moves the restore back to prepared.
     """
     with log.transaction():
         mine = locked(restore)
         if mine.state != State.APPROVED or mine.approval is None:
             raise RestoreRefused(say(_("The restore is not approved: %(state)s."), state=label(mine)))
         insist_operator(by)
-        # Its status is part of the evidence: a copy found damaged from here on waits until the run is there.
+        # The backup's status is part of the evidence: a verification that finds damage must wait until the run exists.
         Generation.objects.select_for_update(of=("self",)).get(pk=mine.generation_id)
         insist_names(mine)
         digest = evidence.digest_of(evidence.canonical_evidence(restore_evidence.build(mine)))
@@ -85,7 +85,7 @@ def start(restore: Restore, *, by: Person) -> Run:
 
 
 def give_up(restore: Restore, *, actor: log.Actor) -> None:
-    """End a restore that was not submitted. Raises RestoreRefused."""
+    """Cancel a restore that was not submitted. Raises RestoreRefused."""
     with log.transaction():
         move(
             locked(restore),
@@ -98,5 +98,8 @@ def give_up(restore: Restore, *, actor: log.Actor) -> None:
 
 
 def end_early(restore: Restore, *, by: Person) -> None:
-    """Write nothing more of a stopped or failed restore; what was sent is still compared. Raises RestoreRefused."""
+    """End a stopped or failed restore early: sent names are still compared, no further name is written.
+
+    Raises RestoreRefused.
+    """
     RESTORES.end_early(restore, lambda _restore, _run: {"phase": "write", "ending": True}, by=by)

@@ -51,12 +51,12 @@ STALE = gettext_noop(
 
 
 def run_restore(lease: Lease) -> Again | Done | None:
-    """One step of a restore or an undo. Raises RunError when the target, a right or the copy does not hold."""
+    """One step of a restore or an undo. Raises RunError if the target, a right or the backup is no longer valid."""
     related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
     restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
     _insist_target(restore, lease)
     bucket_rollback.insist_none(restore.environment)
-    ending = bool(lease.run.cursor.get("ending"))  # reads nothing of the copy
+    ending = bool(lease.run.cursor.get("ending"))  # an ending run reads no value of the backup
     with (
         bucket_access.errors_for_a_run(),
         bucket_access.store(restore.generation.environment)
@@ -72,7 +72,7 @@ def run_restore(lease: Lease) -> Again | Done | None:
 
 
 def _insist_target(restore: Restore, lease: Lease) -> None:
-    """The approval, and what it names, still hold."""
+    """Check that the approval and its target are still valid."""
     approval, run = restore.approval, lease.run
     if approval is None or (run.approval_id, run.approval_digest) != (approval.pk, approval.digest):
         raise RunError("not_approved", gettext_noop("The run does not carry the restore's approval."))
@@ -98,7 +98,7 @@ def _insist_target(restore: Restore, lease: Lease) -> None:
 
 
 def _insist_as_approved(restore: Restore) -> None:
-    """Everything the reviewer was shown is derived once more. Raises RunError."""
+    """Derive again the evidence shown to the reviewer. Raises RunError if it changed."""
     try:
         insist_names(restore)
         if restore.stage:
@@ -111,14 +111,14 @@ def _insist_as_approved(restore: Restore) -> None:
 
 
 def _insist_in_force(restore: Restore) -> None:
-    """Right before each chunk: the policy is still the approved one; an undo needs none. Raises RunError."""
+    """Right before each chunk, check that the approved policy is in force; an undo needs none. Raises RunError."""
     shown = json.loads(restore.approval.evidence) if restore.approval else {}
     if not restore.is_undo and policy.newest().digest != shown["policy"]["digest"]:
         raise RunError("stale", STALE)
 
 
 class _RestoreRun:
-    """One step's work on a restore."""
+    """The work of one step on a restore."""
 
     def __init__(self, restore: Restore, lease: Lease, clients: Clients, backup: GenerationReader) -> None:
         self.restore, self.lease, self.backup = restore, lease, backup
@@ -128,7 +128,7 @@ class _RestoreRun:
         self._ending = bool(lease.run.cursor.get("ending"))
 
     def begin(self) -> Again | None:
-        """Before the first write: what would be overwritten is copied, or nothing that is there may be different."""
+        """Before the first write, back up the keys to overwrite, or check that no existing key differs."""
         emergency.insist_none(self.restore.environment)
         gone_in = self._until_gone()
         if gone_in > 0:
@@ -147,7 +147,7 @@ class _RestoreRun:
         return None
 
     def _until_gone(self) -> float:
-        """Seconds until KV shows everything as gone that a deletion sent of what the copy may hold."""
+        """Seconds until KV shows the deleted keys under this backup's prefixes as absent."""
         chunks = CleanupChunk.objects.filter(stage__namespace=self.restore.namespace).order_by()
         sent = chunks.values_list("stage__request__prefix").annotate(at=Max(Greatest("intended_at", "sent_at")))
         last = max(
@@ -156,7 +156,7 @@ class _RestoreRun:
         return timing.STALE - (clock.now() - last).total_seconds() if last else 0.0
 
     def _look(self) -> Again | None:
-        """Every name, before the first is written: one that is there and different, and nothing is written."""
+        """Read every name before the first write. If an existing key differs, nothing is written."""
         first = int(self.lease.run.cursor.get("looked", 0))
         while first < self.restore.names:
             names = wanted(self.restore, range(first, min(first + BLOCK, self.restore.names)))
@@ -180,7 +180,7 @@ class _RestoreRun:
         return None
 
     def write(self) -> Again | None:
-        """Chunks until the step is over or nothing is left to write."""
+        """Write chunks until the step is over or none is left."""
         while not self.lease.tired:
             halted = emergency.stop_in_force(self.restore.environment) is not None
             states = [State.INTENDED, State.SENT] if halted else [State.INTENDED]
@@ -191,7 +191,7 @@ class _RestoreRun:
                     return Again(wait, gettext_noop("Waiting to read the result for the sent keys."))
                 self._settler.settle(doubtful)
                 continue
-            emergency.insist_none(self.restore.environment)  # what was sent is settled first: reading writes nothing
+            emergency.insist_none(self.restore.environment)  # sent chunks were settled first: reading writes nothing
             chunk = self._next()
             if chunk is None:
                 with self.lease.checkpoint(Again(), cursor={**self.lease.run.cursor, "phase": "settle"}):
@@ -201,9 +201,12 @@ class _RestoreRun:
         return Again()
 
     def _put(self, chunk: RestoreChunk) -> None:
-        """Write it, with both people's rights. A stop pressed just now leaves it planned: what was sent comes first."""
+        """Write the chunk, after checking both people's rights.
+
+        If the emergency stop was pressed just now, the chunk stays planned, and earlier chunks are settled first.
+        """
         try:
-            self._insist_rights()  # after what may take long
+            self._insist_rights()  # after the work that may take long
             _insist_in_force(self.restore)
             self._putter.put(chunk)
         except Stopped as stopped:
@@ -214,13 +217,13 @@ class _RestoreRun:
         revalidation.derived(self.lease, lambda: _insist_as_approved(self.restore))
 
     def _wait(self, chunk: RestoreChunk) -> float:
-        """Seconds until what the chunk wrote can be read."""
+        """Seconds until the chunk's writes can be read back."""
         last = self.restore.chunks.aggregate(at=Max(Greatest("intended_at", "sent_at")))["at"]
         since = chunk.sent_at or chunk.intended_at or last or clock.now()
         return revalidation.patience(chunk.attempt, ending=self._ending) - (clock.now() - since).total_seconds()
 
     def _next(self) -> RestoreChunk | None:
-        """The chunk to write now; None when everything was, or nothing more may be."""
+        """The chunk to write now; None if all were written, or if the run is being ended."""
         planned = self.restore.chunks.filter(state=State.PLANNED).order_by("first_index", "number")
         if self._ending:
             with self.lease.checkpoint():
@@ -249,9 +252,9 @@ class _RestoreRun:
             raise RunError("backup_damaged", gettext_noop("The backup is no longer verified. Nothing more is written."))
 
     def settle(self) -> Again | None:
-        """Compare what was written, chunk by chunk; what is missing is written again."""
+        """Compare the written entries, chunk by chunk; missing ones are written again."""
         while not self.lease.tired:
-            # What was to be written again was missing when it was early to say so; when ending, that is looked at last.
+            # An early, possibly stale read planned each retry: a run that is ending reads these names once more.
             states = [State.INTENDED, State.SENT, *([State.PLANNED] if self._ending else [])]
             chunk = self.restore.chunks.filter(state__in=states).order_by("number").first()
             if chunk is None:

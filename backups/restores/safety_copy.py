@@ -24,7 +24,7 @@ Status = Generation.Status
 
 
 def back_up_first(restore: Restore, lease: Lease) -> Again | None:
-    """None once everything that may be overwritten is in a verified copy; until then, when to look again."""
+    """None once a verified backup holds all keys that may be overwritten; until then, the time of the next check."""
     safety = restore.safety
     if is_backed_up(restore):
         return _apart(safety)
@@ -41,7 +41,7 @@ def back_up_first(restore: Restore, lease: Lease) -> Again | None:
 
 
 def _apart(safety: Generation | None) -> Again | None:
-    """Between the copy and the last reads lie minutes: a key that somebody keeps writing is not equal in both."""
+    """Wait some minutes between the backup and the last reads: a key that is written all the time then differs."""
     if safety is None or safety.finished_at is None:
         return None
     wait = timing.STALE - (clock.now() - safety.finished_at).total_seconds()
@@ -51,16 +51,16 @@ def _apart(safety: Generation | None) -> Again | None:
 
 
 def is_backed_up(restore: Restore) -> bool:
-    """Whether nothing may be overwritten that is not in a verified copy."""
+    """Whether a verified backup holds all keys that may be overwritten."""
     safety = restore.safety
     if not restore.overwritten or (safety is not None and safety.status == Status.VERIFIED):
         return True
-    # Everything vanished while it was copied.
+    # All keys vanished while they were backed up.
     return safety is not None and safety.status == Status.PARTIAL and safety.keys == 0
 
 
 def safety_digests(restore: Restore, names: Iterable[Wanted]) -> dict[str, bytes]:
-    """What was backed up of the keys that may be overwritten: name to digest."""
+    """The digests in the safety backup by name, for the keys that may be overwritten."""
     if restore.safety_id is None:
         return {}
     kept = GenerationEntry.objects.filter(
@@ -90,5 +90,5 @@ def _back_up(restore: Restore, lease: Lease) -> None:
 
 
 def _common(first: str, last: str) -> str:
-    """What all names between two begin with."""
+    """The common prefix of all names between the two."""
     return "".join(mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))

@@ -32,10 +32,10 @@ def prepare_restore(
     person: Person | None = None,
     foreground: bool = False,
 ) -> Restore:
-    """Freeze the names of a restore and start comparing them with KV; nothing is written.
+    """Freeze the names of a restore and start to compare them with KV; nothing is written.
 
-    All keys of the copy, those under a prefix, or those in a list; into the copy's own namespace unless another one
-    of the same binding is given. Raises RestoreRefused.
+    The names are all keys of the backup, those under a prefix, or those in a list. The target is the backup's
+    namespace, or another one of the same binding if it is given. Raises RestoreRefused.
     """
     into = namespace or generation.namespace
     _insist_storable(prefix, names or [])
@@ -59,7 +59,7 @@ def prepare_restore(
 
 
 def _insist_storable(prefix: str, names: list[str]) -> None:
-    """What Postgres cannot hold is in no copy."""
+    """Refuse names that Postgres cannot hold: they are in no backup."""
     if prefix and not storable(prefix):
         raise RestoreRefused(_("A prefix contains NUL or is not valid UTF-8."))
     if count := sum(not storable(name) for name in names):
@@ -70,7 +70,7 @@ def _insist_storable(prefix: str, names: list[str]) -> None:
 
 
 def insist_source(generation: Generation, into: Namespace) -> None:
-    """Raise RestoreRefused unless the copy is verified and may go into this namespace."""
+    """Raise RestoreRefused unless the backup is verified and may be restored into this namespace."""
     if not Generation.objects.verified().filter(pk=generation.pk).exists():
         status = Generation.Status(generation.status).label
         raise RestoreRefused(say(_("Only a verified backup can be restored; this one is: %(status)s."), status=status))
@@ -89,7 +89,7 @@ def insist_source(generation: Generation, into: Namespace) -> None:
 
 
 def freeze_restore(restore: Restore, names: list[str] | None = None) -> None:
-    """Write down the names to put back, in the order of the copy. Raises RestoreRefused when there are none."""
+    """Store the names to restore, in the order of the backup. Raises RestoreRefused if there are none."""
     beyond = after_prefix(restore.prefix)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -106,7 +106,7 @@ def freeze_restore(restore: Restore, names: list[str] | None = None) -> None:
 
 
 def seal(restore: Restore) -> None:
-    """Count and digest the names that were written down. Raises RestoreRefused when there are none."""
+    """Store the number and the digest of the frozen names. Raises RestoreRefused if there are none."""
     entries = restore.entries.order_by("index").values_list("name", flat=True)
     restore.names = entries.count()
     if not restore.names:
@@ -116,7 +116,7 @@ def seal(restore: Restore) -> None:
 
 
 def not_in_backup(generation: Generation, names: list[str]) -> list[str]:
-    """Those of the names that the copy does not hold, in their order."""
+    """The names that the backup lacks, in their order."""
     kept = generation.entries.filter(outcome=GenerationEntry.Outcome.KEPT, name__in=names)
     known = set(kept.values_list("name", flat=True))
     return [name for name in names if name not in known]
@@ -138,7 +138,7 @@ def _start_preview(restore: Restore, *, actor: log.Actor, person: Person | None,
 
 
 def compare_again(restore: Restore, *, by: Person) -> None:
-    """Prepared -> preparing: what KV holds may have changed since. Raises RestoreRefused."""
+    """Prepared -> preparing, because KV may have changed since the comparison. Raises RestoreRefused."""
     with log.transaction():
         insist_operator(by)
         mine = locked(restore)

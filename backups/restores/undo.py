@@ -35,7 +35,7 @@ def undo_of(stage: CleanupStage) -> Restore | None:
 
 
 def until(stage: CleanupStage) -> datetime | None:
-    """When the approval stops covering an undo; None while nothing was deleted."""
+    """The end of the undo's approval; None while nothing was deleted."""
     run = stage.run
     if run is None or run.finished_at is None:
         return None
@@ -43,7 +43,7 @@ def until(stage: CleanupStage) -> datetime | None:
 
 
 def why_not(stage: CleanupStage) -> str | Promise:
-    """Why the deletion cannot be undone now, whoever asks; empty when it can."""
+    """The reason why the deletion cannot be undone now, for any person; empty if it can."""
     limit = until(stage)
     if limit is None or stage.deleted == 0:
         return _("Nothing was deleted.")
@@ -62,7 +62,10 @@ def why_not(stage: CleanupStage) -> str | Promise:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a page says of the undo: the one there is, or until when it is possible and why not now; over: too late."""
+    """The undo on a page: an existing one, or its time limit and the reason why it is not possible now.
+
+    `over`: too late.
+    """
 
     restore: Restore | None
     until: datetime | None
@@ -71,7 +74,7 @@ class Offer:
 
 
 def offer(stage: CleanupStage, person: Person) -> Offer | None:
-    """What the person can do about the deletion; None while none was proven."""
+    """The undo that the person can start; None until a deletion was proven."""
     if stage.state not in PROVEN or not stage.deleted:
         return None
     reason = why_not(stage)
@@ -84,14 +87,14 @@ def offer(stage: CleanupStage, person: Person) -> Offer | None:
 
 
 def insist_in_time(stage: CleanupStage) -> None:
-    """Raise approval_gate.ApprovalRefused when the approval of the deletion covers nothing any more."""
+    """Raise approval_gate.ApprovalRefused if the approval of the deletion no longer covers an undo."""
     limit = until(stage)
     if limit is None or clock.seconds_until(limit) <= 0:
         raise approval_gate.ApprovalRefused(_("The 72 hours after the deletion are over."))
 
 
 def start_undo(stage: CleanupStage, *, by: Person) -> Run:
-    """Put back what the stage's deletion deleted; the stage stays where it is. Raises CleanupRefused, Refused."""
+    """Restore the keys that the stage's deletion deleted; the stage keeps its state. Raises CleanupRefused, Refused."""
     with log.transaction():
         mine = locked(stage)
         insist_operator(by)
@@ -136,7 +139,7 @@ def _valid_approval(stage: CleanupStage, by: Person) -> ApprovalRequest:
 
 
 def _restore(stage: CleanupStage, by: Person) -> Restore:
-    """The rows of the undo: the names of the stage that are no exception, from its copy."""
+    """The rows of the undo: the stage's names without an exception, from its backup."""
     generation = Generation.objects.select_for_update(of=("self",)).get(stages=stage)
     if generation.status != Generation.Status.VERIFIED:
         raise CleanupRefused(_("The backup is no longer verified. Have it checked before you restore any keys."))

@@ -1,8 +1,8 @@
 """After the settle time, written entries are read back and compared with the backup, name by name.
 
-It also settles a chunk whose answer never came. A missing name goes into a new chunk (at most three tries). A name
-with another value was written by somebody else, and is reported. If a restore is ended early, no further try follows,
-and every sent name is read when no stale read is possible.
+It also settles a chunk whose answer never came. A missing name goes into a new chunk (at most three attempts). A name
+with another value was written by another program, and is reported. If a restore is ended early, no further
+attempt follows, and every sent name is read when no stale read is possible.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Outcome = RestoreEntry.Outcome
 Compared = RestoreEntry.Compared
 
 BLOCK = 100
-"""Names read back per checkpoint; each may need two requests more."""
+"""Names read back per checkpoint; each may need two further requests."""
 
 LOOKED_AT = (
     *RestoreEntry.UNDER_WAY,
@@ -47,10 +47,10 @@ class Settler:
         self._ending = bool(lease.run.cursor.get("ending"))
 
     def settle(self, chunk: RestoreChunk) -> None:
-        """Compare every name of the chunk, close it, and plan another try for what is missing."""
+        """Compare every name of the chunk, close it, and plan another attempt for missing entries."""
         for block in batched(restore_chunks.of_range(chunk, *LOOKED_AT), BLOCK):
             results = self._compare(chunk, block)
-            # What is to be written again is read again in the next step.
+            # A name to be written again is read again in the next step.
             with self.lease.checkpoint(no_further=all(how is Compared.UNKNOWN for _, how in results.values())):
                 restore_chunks.keep(self.restore, results)
         with self.lease.checkpoint():
@@ -71,7 +71,7 @@ class Settler:
     def _result_of(
         self, chunk: RestoreChunk, one: Wanted, live: KvEntry | None, safety_digests: bytes | None
     ) -> restore_chunks.NameResult:
-        """The outcome of a name, and how it compares with the copy now."""
+        """The outcome of a name, and its comparison with the backup."""
         was = Outcome(one.outcome)
         held = None if live is None else entry_digest(live, self._key)
         compared = {None: Compared.ABSENT, one.digest: Compared.EQUAL}.get(held, Compared.DIFFERENT)
@@ -80,7 +80,7 @@ class Settler:
             return (Outcome.WRITTEN if ours else was), compared
         if not ours and was is not Outcome.EQUAL:
             return was, compared
-        # Absent, or still what was copied before it was to be overwritten: our write is not there.
+        # Absent, or still equal to the safety backup: the write did not arrive.
         if live is None or entry_digest(live, encryption.digest_key(self.restore.safety)) == safety_digests:
             if self._ending:
                 return Outcome.STOPPED, compared

@@ -31,7 +31,7 @@ from kvops.web.paging import listed, page_of
 
 PAGE = 50
 UNKNOWN = 20
-"""Names that the copy does not hold are listed up to here."""
+"""Names; the page lists at most this many that the backup lacks."""
 COMPARISONS = 5
 COLUMNS = ("name", "size", "found_before", "outcome", "compared_after")
 State = Restore.State
@@ -49,7 +49,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("kvops.operate", raise_exception=True)
 def new(request: HttpRequest, pk: int) -> HttpResponse:
-    """Choose what of a copy is put back; the comparison with KV then begins."""
+    """Choose the keys of a backup to restore; the comparison with KV then begins."""
     generation = get_object_or_404(Generation.objects.select_related("environment", "namespace"), pk=pk)
     data = request.POST if request.method == "POST" else None
     form = RestoreForm(data, generation=generation, only=request.GET.get("name", ""))
@@ -66,14 +66,14 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one restore: what would happen, what can be done next, what became of every name."""
+    """Show one restore: its expected effect, the next action, and the result for every name."""
     return _page(request, _restore(pk))
 
 
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def live(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page that moves; when the work is over, the whole page is loaded again."""
+    """The part of the page that is refreshed; after the run ends, the whole page is loaded again."""
     restore = _restore(pk)
     run = _run(restore)
     context = {"restore": restore, "run": run}
@@ -83,7 +83,7 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 @permission_required("kvops.view", raise_exception=True)
 def names(request: HttpRequest, pk: int) -> StreamingHttpResponse:
-    """The names that the filters of the address let through, with what became of each, as CSV or JSON."""
+    """The names that match the filters of the address, with their results, as CSV or JSON."""
     restore = _restore(pk)
     rows = _rows(RestoreNamesFilter(request.GET).entries(restore).iterator(2_000))
     head = {"restore": restore.pk, "backup": restore.generation_id, "environment": restore.environment.slug}
@@ -100,7 +100,7 @@ def _rows(entries: Iterator[RestoreEntry]) -> Iterator[list[Cell]]:
 @permission_required("kvops.view_values", raise_exception=True)
 @never_cache
 def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
-    """Show a key as the copy holds it beside what KV holds now. The values are in this answer and nowhere else."""
+    """Show a key in the backup beside its current value in KV. The values are in this answer and nowhere else."""
     restore = _restore(pk)
     asked = get_object_or_404(restore.entries, index=index)
     return difference(
@@ -109,14 +109,14 @@ def value(request: HttpRequest, pk: int, index: int) -> HttpResponse:
 
 
 def _look(restore: Restore, *, by: Person) -> None:
-    """Compare what was put back with what KV holds now."""
+    """Compare the restored keys with KV."""
     if restore.state != State.DONE:
         raise RestoreRefused(_("Nothing was restored yet, so there is nothing to compare."))
     comparison_start.with_kv(restore.generation, restore.namespace, restore=restore, actor=by.actor, person=by)
 
 
 def _compare(restore: Restore, *, by: Person) -> None:
-    """Compare with KV again, or try the comparison again."""
+    """Compare with KV again, or retry a failed comparison."""
     if restore.state == State.PREPARING and restore.preview_run:
         run_driver.resume(restore.preview_run, actor=by.actor)
     else:
@@ -124,14 +124,14 @@ def _compare(restore: Restore, *, by: Person) -> None:
 
 
 def _resume(restore: Restore, *, by: Person) -> None:
-    """Let the writing go on after it failed or was stopped."""
+    """Resume the writing after a failure or a stop."""
     if restore.run is None:
         raise RestoreRefused(_("There is no run to resume."))
     run_driver.resume(restore.run, actor=by.actor)
 
 
 def _end(restore: Restore, *, by: Person) -> None:
-    """Give it up, or write nothing more of one that lies still."""
+    """Cancel the restore; if it was stopped or failed, write no further key."""
     if restore.state == State.WRITING:
         restore_requests.end_early(restore, by=by)
     else:
@@ -176,12 +176,12 @@ def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
 @require_POST
 @permission_required("kvops.operate", raise_exception=True)
 def undo(request: HttpRequest, pk: int) -> HttpResponse:
-    """Put back what the deletion deleted, under its own approval."""
+    """Restore the deleted keys, under the approval of their deletion."""
     return take_on_stage(request, pk, UNDO)
 
 
 def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
-    """The one page; `form` is one as the person left it."""
+    """The page of a restore; `form` is a submitted form with the person's input."""
     person, names = person_of(request), RestoreNamesFilter(request.GET)
     entries, after = page_of(names.entries(restore), PAGE, attrgetter("index"))
     run = _run(restore)
@@ -208,14 +208,14 @@ def _page(request: HttpRequest, restore: Restore, *, form: forms.Form | None = N
 
 
 def _form(restore: Restore) -> forms.Form | None:
-    """What the next step asks a person to fill in."""
+    """The form of the next step."""
     if restore.state == State.PREPARED:
         return SubmitForm()
     return RestoreStartForm(restore=restore) if restore.state == State.APPROVED else None
 
 
 def _why_not(restore: Restore, person: Person) -> str:
-    """Why this person cannot take the next step, empty when they can."""
+    """The reason why this person cannot take the next step; empty if they can."""
     approval = restore.approval
     if approval is None or restore.state not in {State.APPROVED, State.WRITING}:
         return ""
@@ -231,7 +231,7 @@ def _lies_still(restore: Restore) -> bool:
 
 
 def _run(restore: Restore) -> Run | None:
-    """What works for the restore now, or worked last."""
+    """The current or last run of the restore."""
     return restore.run or restore.preview_run
 
 

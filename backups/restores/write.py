@@ -45,10 +45,10 @@ Found = RestoreEntry.Found
 
 
 MANY = 100
-"""Entries written singly in one chunk, at most: each is a request."""
+"""Entries of a chunk written singly, at most: each takes a request."""
 
 ALMOST = 1.0
-"""Seconds before a read is too old within which no single write begins any more: it takes its time to begin."""
+"""Seconds. In this time before a read grows too old, no single write begins: starting a request takes time."""
 
 TOO_SLOW = gettext_noop(
     "The current values could not be read quickly enough before the write, not even key by key. These keys were not "
@@ -58,7 +58,10 @@ TOO_SLOW = gettext_noop(
 
 @dataclass
 class _Plan:
-    """What of a chunk is written and how, and what is left and why; `since` and `read_at` are right before the read."""
+    """The entries of a chunk to write, and the others with their reasons.
+
+    `since` and `read_at` are right before the read.
+    """
 
     since: float
     read_at: datetime
@@ -68,23 +71,23 @@ class _Plan:
     indexes: dict[str, int] = field(default_factory=dict)
     results: dict[int, restore_chunks.NameResult] = field(default_factory=dict)
     soon: set[str] = field(default_factory=set)
-    """Names that expire so soon that Cloudflare may refuse them by the time they arrive."""
+    """Names whose expiration is so close that Cloudflare may refuse them on arrival."""
     gap: float = 0.0
-    """Seconds from a read to the write that relied on it, the longest so far."""
+    """Seconds; the longest time so far from a read to the write that relied on it."""
 
     @property
     def until(self) -> float:
-        """When a write that relies on the read must have begun."""
+        """The latest time to begin a write that relies on the read."""
         return self.since + timing.READ_FRESH
 
     @property
     def old(self) -> bool:
-        """Whether a write may no longer rely on the read."""
+        """Whether the read is too old for a write."""
         return time.monotonic() > self.until
 
     @property
     def names(self) -> list[str]:
-        """Everything that is written, in the order of the bytes."""
+        """All names to write, in the order of their bytes."""
         return sorted(self.indexes)
 
 
@@ -105,7 +108,7 @@ class Putter:
         return self._calls_before + self.reader.calls + self.writer.calls
 
     def put(self, chunk: RestoreChunk) -> None:
-        """Write what of a planned chunk may be written. Raises CloudflareError when nothing was written."""
+        """Write the allowed entries of a planned chunk. Raises CloudflareError if nothing was written."""
         names = restore_chunks.names_of(chunk)
         backups = [self.backup.take(one) for one in names]
         self.lease.renew()
@@ -118,7 +121,7 @@ class Putter:
         except RateLimited:
             if not (self.budget.exhausted and len(names) > 1):
                 raise
-            # So many values must be read singly that what was reserved does not suffice.
+            # More values must be read singly than the reserved budget suffices for.
             if not reserve_more(self.lease):
                 self._make_smaller(chunk, names)
             return
@@ -131,14 +134,14 @@ class Putter:
             self._write(chunk, plan)
 
     def _make_smaller(self, chunk: RestoreChunk, names: Sequence[Wanted]) -> None:
-        """Two halves instead of the chunk. Raises RunError when it cannot be made smaller."""
+        """Replace the chunk by two halves. Raises RunError if it cannot be made smaller."""
         if len(names) < 2:
             raise RunError("too_slow", TOO_SLOW)
         with self.lease.checkpoint(note=gettext_noop("Reading takes too long; going on with smaller chunks.")):
             restore_chunks.halve(chunk)
 
     def _plan(self, chunk: RestoreChunk, names: Sequence[Wanted], backups: Sequence[KvEntry]) -> _Plan:
-        """Each name against what KV holds now. The budget for the reads and one write is reserved first."""
+        """Compare each name with KV and decide. The budget for the reads and one write is reserved first."""
         reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
         plan = _Plan(time.monotonic(), clock.now(), safety_copy.safety_digests(self.restore, names))
@@ -171,7 +174,7 @@ class Putter:
         live: KvEntry | None,
         safety_digests: Mapping[str, bytes],
     ) -> RestoreEntry.Outcome | None:
-        """Why the name is not written; None when it is."""
+        """The reason why the name is not written; None if it is."""
         if live is None:
             return None
         how = difference(backup, live)
@@ -192,7 +195,7 @@ class Putter:
             emergency.hold(self.restore.environment)
             restore_chunks.keep(self.restore, plan.results)
             changed = RestoreChunk.objects.filter(pk=chunk.pk, state=State.PLANNED).update(
-                # What is there already is looked at again after the settle time, like what is written.
+                # Existing equal keys are read again after the settle time, like written ones.
                 state=State.INTENDED if plan.indexes else State.SENT,
                 names=len(plan.indexes),
                 names_sha256=sha256,
@@ -213,7 +216,7 @@ class Putter:
         chunk.refresh_from_db()
 
     def _write(self, chunk: RestoreChunk, plan: _Plan) -> None:
-        """The bulk call, then the entries that go by themselves, unless the reads have grown too old meanwhile."""
+        """The bulk call, then the single writes, unless the reads have grown too old meanwhile."""
         answers: list[BulkOutcome] = []
         left: dict[str, RestoreEntry.Outcome] = {}
         if plan.old:
@@ -234,13 +237,16 @@ class Putter:
                 return
             if not answers:
                 self._nothing_written(chunk)
-            raise  # what was written before stays intended: it is settled by reading
+            raise  # entries written before this stay intended: they are settled by reading
         self._written(chunk, plan, answers, left)
 
     def _write_singly(
         self, chunk: RestoreChunk, one: Wanted, entry: KvEntry, plan: _Plan, answers: list[BulkOutcome]
     ) -> RestoreEntry.Outcome | None:
-        """Write one entry, read again when its read has grown old. Why it was not written; None when it was."""
+        """Write one entry; if its read has grown old, read it again first.
+
+        Returns the reason if it was not written, else None.
+        """
         self.lease.keep()
         self.budget.keep()
         since = plan.since
@@ -261,14 +267,14 @@ class Putter:
         return None
 
     def _too_old(self, chunk: RestoreChunk) -> None:
-        """Close a chunk of which nothing was written because its reads grew too old, and plan its halves."""
+        """Close a chunk of which nothing was written because its reads were too old, and plan its halves."""
         several = chunk.first_index < chunk.last_index
         self._nothing_written(chunk, smaller=several)
         if not several:
             raise RunError("too_slow", TOO_SLOW)
 
     def _nothing_written(self, chunk: RestoreChunk, *, smaller: bool = False) -> None:
-        """Close a chunk of which nothing was written; it is planned anew as the same try."""
+        """Close a chunk of which nothing was written; it is planned again as the same attempt."""
         with self.lease.checkpoint(no_further=True):
             restore_chunks.settled(chunk, lease=self.lease)
             if smaller:
@@ -306,6 +312,6 @@ class Putter:
                 announcements.contradicted(self.restore, str(answer["problem"]))
 
     def progress(self, chunk: RestoreChunk) -> RunProgress:
-        """How far the run has come with this chunk."""
+        """The progress of the run with this chunk."""
         done = max(self.lease.run.done, chunk.last_index + 1)
         return {"done": done, "calls": self.calls, "note": f"{done} of {self.restore.names} names dealt with."}
