@@ -6,7 +6,8 @@ from django.utils.translation import gettext_lazy as _
 
 from backups.models import StoredObject
 from kvops.models import Environment
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, beginning_with
+from kvops.models.inventory import beginning_with
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField
 
 WRONG = "wrong"
 Status = StoredObject.Status

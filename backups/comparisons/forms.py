@@ -13,8 +13,9 @@ from backups.comparisons import start as comparison_start
 from backups.models import Comparison, ComparisonEntry, Generation
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
+from kvops.models.inventory import beginning_with
 from kvops.prefixes import common
-from kvops.web.fields import ChoiceFilter, PrefixFilter, beginning_with
+from kvops.web.fields import ChoiceFilter, PrefixFilter
 
 OFFERED = 100
 """Backups; at most this many are offered, newest first. An address can name any other."""

@@ -10,8 +10,9 @@ from backups.models import Generation, GenerationEntry
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.environments import apply as environments_apply
 from kvops.models import Namespace
+from kvops.models.inventory import beginning_with
 from kvops.names import storable
-from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter, beginning_with
+from kvops.web.fields import ChoiceFilter, EnvironmentFilter, PlaceField, PrefixFilter
 
 MAX_PREFIXES = 20
 STALE = "stale"

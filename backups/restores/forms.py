@@ -11,8 +11,9 @@ from backups.models import Generation, Restore, RestoreEntry
 from backups.restores import cross_environment, selection as restore_selection
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Namespace
+from kvops.models.inventory import beginning_with
 from kvops.names import storable
-from kvops.web.fields import ChoiceFilter, ConfirmForm, PlaceField, PrefixFilter, beginning_with
+from kvops.web.fields import ChoiceFilter, ConfirmForm, PlaceField, PrefixFilter
 from kvops.wording import say
 
 LONGEST = 2_000

@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from audit import log
 from audit.actions import Action
 from kvops.models import Person, Role, Scan, UnexplainedDeletion
-from kvops.names import after_prefix, storable
+from kvops.models.inventory import beginning_with
+from kvops.names import storable
 from kvops.refusals import Refused
 
 EXPLAINED = ("backups.deletion.own_deletions.deleted_by_us",)
@@ -29,13 +30,10 @@ class AcknowledgeRefused(Refused):
 
 def names(scan: Scan, *, prefix: str = "", after: str = "") -> QuerySet[UnexplainedDeletion]:
     """The unexplained deletions that this scan found, in byte order, under a prefix, after a name."""
-    if not (storable(prefix or "x") and storable(after or "x")):
-        return UnexplainedDeletion.objects.none()
-    found = UnexplainedDeletion.objects.filter(scan=scan, name__gte=prefix).order_by("name")
-    end = after_prefix(prefix) if prefix else None
-    if end is not None:
-        found = found.filter(name__lt=end)
-    return found.filter(name__gt=after) if after else found
+    found = beginning_with(UnexplainedDeletion.objects.filter(scan=scan).order_by("name"), prefix)
+    if not after:
+        return found
+    return found.filter(name__gt=after) if storable(after) else found.none()
 
 
 def acknowledge_deletions(scan: Scan, *, by: Person, note: str) -> None:

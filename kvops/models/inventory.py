@@ -1,5 +1,7 @@
 """The inventory: every key name of a namespace as of the newest complete scan. Values are never stored here."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -87,18 +89,23 @@ class ScanCount(models.Model):
         return f"{self.pattern or self.category}: {self.keys}"
 
 
+def beginning_with[Rows: models.QuerySet[Any]](found: Rows, prefix: str, name: str = "name") -> Rows:
+    """The rows whose `name` begins with a prefix, as a range of the index; none if Postgres cannot hold such a name."""
+    if not prefix:
+        return found
+    if not storable(prefix):
+        return found.none()
+    beyond = after_prefix(prefix)
+    found = found.filter(**{f"{name}__gte": prefix})
+    return found if beyond is None else found.filter(**{f"{name}__lt": beyond})
+
+
 class KeyQuerySet(models.QuerySet["Key"]):
     """Queries for keys, each answered by an index."""
 
     def under(self, prefix: str) -> "KeyQuerySet":
         """Keys with the prefix; none if Postgres cannot hold such a name."""
-        if not prefix:
-            return self
-        if not storable(prefix):
-            return self.none()
-        end = after_prefix(prefix)
-        found = self.filter(name__gte=prefix)
-        return found if end is None else found.filter(name__lt=end)
+        return beginning_with(self, prefix)
 
     def after(self, name: str) -> "KeyQuerySet":
         """Keys whose name comes after this one."""

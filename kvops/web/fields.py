@@ -10,7 +10,6 @@ from django.utils.translation import gettext_lazy as _
 
 from kvops.cloudflare import MAX_NAME_BYTES
 from kvops.models import Environment, Family
-from kvops.names import after_prefix, storable
 
 type Choice = tuple[str, str | Promise]
 
@@ -86,14 +85,3 @@ class NewestFirst(forms.Form):
             return found.none()
         after = self.cleaned_data["after"]
         return (found if after is None else found.filter(pk__lt=after)).order_by("-pk")
-
-
-def beginning_with[Row: Model](found: QuerySet[Row], prefix: str, name: str = "name") -> QuerySet[Row]:
-    """The rows whose `name` begins with a prefix, as a range of the index."""
-    if not prefix:
-        return found
-    if not storable(prefix):
-        return found.none()
-    beyond = after_prefix(prefix)
-    found = found.filter(**{f"{name}__gte": prefix})
-    return found if beyond is None else found.filter(**{f"{name}__lt": beyond})
