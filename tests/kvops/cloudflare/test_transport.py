@@ -274,10 +274,10 @@ def test_a_budget_that_is_spent_at_once_says_so(fake: FakeCloudflare) -> None:
 def test_several_threads_share_a_client(fake: FakeCloudflare) -> None:
     together = threading.Barrier(8)
 
-    def wait(_request: Request) -> None:
+    def meet(_request: Request) -> None:
         together.wait()
 
-    fake.hook("value", wait)
+    fake.hook("value", meet)
     with reader(fake, timeout=60.0) as cf:
         threads = [threading.Thread(target=cf.value, args=(NS, "k")) for _ in range(8)]
         for thread in threads:
