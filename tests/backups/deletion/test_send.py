@@ -89,7 +89,7 @@ def test_a_chunk_whose_read_has_grown_old_is_read_again(
     reads = estate.cloudflare.calls("bulk_get")[before:]
     assert (sent(estate), len(reads)) == ([3], 2)
     [call] = estate.cloudflare.calls("bulk_delete")
-    assert all(reads[0].at < reads[1].at <= read.at for read in call.read.values())
+    assert all(reads[0].at < read.at <= reads[1].at for read in call.read.values())
 
 
 def test_a_chunk_that_is_always_read_too_slowly_is_made_smaller(
