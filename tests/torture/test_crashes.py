@@ -10,6 +10,7 @@ from tests.torture import crashes, lanes, rows, trial_estate, trials, verdict
 from tests.torture.rows import Found
 from tests.torture.trial_estate import JournalledBucket
 
+pytestmark = pytest.mark.timeout(1800)  # the first test's, whose set-up plays them all
 ROWS = [row.name for row in crashes.ROWS if row.slice]
 """One for each of `trials.KINDS`, in the same order."""
 LANES = 4
