@@ -1,7 +1,7 @@
 # Every target sets up what it needs: a virtual environment through uv, Node through its wheel,
 # and, as root, Debian's chromium, gettext and a Japanese font.
 # The browser tests are a process of their own, beside the others: Playwright's event loop and Django's connections do
-# not share a thread. They mostly wait for the product; what they print comes at the end.
+# not share a thread. What they print comes at the end.
 SHELL := /bin/bash
 PY := .venv/bin/python
 RUN := $(PY) -m sandbox.postgres .sandbox/tests

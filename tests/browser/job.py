@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from sandbox.environment import PEOPLE
 
-POLL = 200
+POLL = 500
 """Milliseconds until a page is loaded again, to see whether a run has ended."""
 
 
