@@ -217,7 +217,7 @@ def test_keys_that_need_encryption_are_counted_and_nothing_can_be_started(
     filled(estate, "master:1", "master", "system-root", "mastermind")
     scanned(estate)
     page = text(operator, "/backups/new/?namespace=qa/SETTINGS&prefix=master")
-    assert "2 keys under these prefixes require encryption" in page
+    assert "2 keys under these prefixes must be backed up encrypted." in page
     assert "KVOPS_AGE_RECIPIENTS" in page
     assert "Some of the keys need encryption." in page
     assert 'method="post" action="/backups/new/"' not in page
