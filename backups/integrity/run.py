@@ -21,7 +21,7 @@ from backups.datasets import registry as dataset_registry
 from backups.datasets.mapping import MISSING_IN_D1, ONLY_IN_D1, Correspondence, DatasetKey, DatasetRow, Finding
 from backups.datasets.paging import MOST_ROWS, next_rows
 from backups.integrity import staging as check_staging
-from backups.integrity.copy_side import read_file, read_generation
+from backups.integrity.backup_side import read_file, read_generation
 from backups.integrity.staging import MAX_STORED, Side
 from backups.models import Check, Dataset, Generation
 from kvops import clock, timing

@@ -24,12 +24,7 @@ from backups.execution.live_values import difference, live_values
 from backups.execution.prepaid import most_calls_for, reserve
 from backups.generations.reader import GenerationReader, wanted
 from backups.models import CleanupChunk, Generation, Restore, RestoreChunk, RestoreEntry
-from backups.restores import (
-    chunks as restore_chunks,
-    evidence as restore_evidence,
-    safety_copy as safety_backup,
-    undo as stage_undo,
-)
+from backups.restores import chunks as restore_chunks, evidence as restore_evidence, safety_backup, undo as stage_undo
 from backups.restores.moves import RestoreRefused, insist_names, move
 from backups.restores.verification import Settler
 from backups.restores.write import Putter

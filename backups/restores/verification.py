@@ -15,7 +15,7 @@ from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.generations.reader import Wanted
 from backups.models import Restore, RestoreChunk, RestoreEntry
-from backups.restores import chunks as restore_chunks, safety_copy
+from backups.restores import chunks as restore_chunks, safety_backup
 from kvops.cloudflare import KvEntry
 from kvops.runs.lease import Lease
 
@@ -62,7 +62,7 @@ class Settler:
         read = self.restore.generation.read
         reserve(self.budget, most_calls_for(len(block)))
         self.meter.insist({"read": len(block)})
-        safety_digests = safety_copy.safety_digests(self.restore, block)
+        safety_digests = safety_backup.safety_digests(self.restore, block)
         found = {}
         for one, live in live_values(self.reader, self.restore.namespace.namespace_id, block, read):
             found[one.index] = self._result_of(chunk, one, live, safety_digests.get(one.name))

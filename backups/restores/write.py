@@ -27,7 +27,7 @@ from backups.generations import encryption
 from backups.generations.export import entry_digest
 from backups.generations.reader import GenerationReader, Wanted
 from backups.models import Restore, RestoreChunk, RestoreEntry
-from backups.restores import chunks as restore_chunks, safety_copy
+from backups.restores import chunks as restore_chunks, safety_backup
 from backups.restores.moves import record_restore
 from backups.restores.preview import cannot_be_backed_up
 from kvops import clock, timing
@@ -144,7 +144,7 @@ class Putter:
         """Compare each name with KV and decide. The budget for the reads and one write is reserved first."""
         reserve(self.budget, calls_for(self.restore.generation.read, len(names)) + spare(self.lease))
         self.meter.insist({"read": 2 * len(names), "write": len(names)})
-        plan = _Plan(time.monotonic(), clock.now(), safety_copy.safety_digests(self.restore, names))
+        plan = _Plan(time.monotonic(), clock.now(), safety_backup.safety_digests(self.restore, names))
         now = plan.read_at.timestamp()
         live = live_values(self.reader, self.namespace_id, names, self.restore.generation.read)
         for backup, (one, entry) in zip(backups, live, strict=True):

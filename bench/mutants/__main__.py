@@ -20,7 +20,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "claim", "still_valid", "insist_recorded", "_recorded", "insist_writable", "insist_not_stopped", "_one",
         ),
         "kvops.approvals.standing": (),
-        "kvops.runs.emergency": ("in_force", "insist_none", "hold", "lock"),
+        "kvops.runs.emergency": ("stop_in_force", "insist_none", "hold", "lock"),
         "backups.cleanup.stages": ("insist_turn", "insist_names", "_numbered"),
         "backups.cleanup.requests": ("start_deletion",),
         "backups.execution.lifecycle": (
@@ -44,7 +44,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "approvals": {"kvops.approvals.gate": ()},
     "digests": {
-        "backups.archive.digests": (), "backups.cleanup.qa": ("scope_digest",), "backups.cleanup.evidence": ("digest",),
+        "backups.archive.digests": (), "backups.cleanup.qa": ("scope_digest",), "backups.cleanup.evidence": ("evidence_digest",),
     },
     "leases": {"kvops.runs.lease": ()},
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The kinds of approvals: who hears the decision, and who uses an approval when a page asks."""
+"""The kinds of approvals: the feature that hears a decision, and the one that uses an approval from its page."""
 
 from dataclasses import dataclass
 

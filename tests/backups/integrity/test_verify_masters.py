@@ -12,7 +12,7 @@ from backups import archive
 from backups.datasets import files as dataset_files
 from backups.datasets.files import BadFile, DatasetFile
 from backups.datasets.mapping import Correspondence
-from backups.integrity import copy_side
+from backups.integrity import backup_side
 from backups.models import Check, CheckRow
 from kvops.models import Run
 from kvops.runs import kinds
@@ -202,7 +202,7 @@ def test_the_check_is_recorded_with_its_file_and_needs_no_worker(masters: make.E
 def test_a_long_file_is_compared_in_batches(
     clinics: make.Estate, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(copy_side, "FILE_BATCH", 3)
+    monkeypatch.setattr(backup_side, "FILE_BATCH", 3)
     rows(clinics, *((n,) for n in range(11, 21)), table="clinic")
     verify(written(file, {"masters": ROWS, "clinics": [{"id": n} for n in range(9, 21)]}))
     assert "clinics: 12 in the file, 12 in D1, 0 differences." in capsys.readouterr().out

@@ -328,7 +328,7 @@ def test_one_module_alone_can_delete_an_object() -> None:
         str(path.relative_to(root))
         for folder in ("audit", "backups", "kvops")
         for path in (root / folder).rglob("*.py")
-        if "delete_object" in path.read_text("utf-8") or "import remove_permanently" in path.read_text("utf-8")
+        if "delete_object" in path.read_text("utf-8") or "import erase_permanently" in path.read_text("utf-8")
     ]
     assert sorted(found) == ["backups/bucket/deletion.py", "backups/retention/erasure.py"]
 
