@@ -44,7 +44,9 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "approvals": {"kvops.approvals.gate": ()},
     "digests": {
-        "backups.archive.digests": (), "backups.cleanup.qa": ("scope_digest",), "backups.cleanup.evidence": ("evidence_digest",),
+        "backups.archive.digests": (),
+        "backups.cleanup.qa": ("scope_digest",),
+        "backups.cleanup.evidence": ("evidence_digest",),
     },
     "leases": {"kvops.runs.lease": ()},
 }  # fmt: skip
