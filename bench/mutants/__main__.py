@@ -42,7 +42,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "_Read.old", "Sender.send", "Sender._read_in_time", "Sender._intend_and_delete", "Sender._delete",
         ),
     },
-    "approvals": {"kvops.approvals.gate": ()},
+    "approvals": {"kvops.approvals.gate": (), "kvops.approvals.evidence": ("canonical_evidence", "digest_of")},
     "digests": {
         "backups.archive.digests": (),
         "backups.cleanup.qa": ("scope_digest",),
