@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from audit import log
-from backups.bucket import listing as bucket_listing, reconcile as bucket_reconcile, rollback as bucket_rollback
+from backups.bucket import listing as bucket_listing, newest_manifest, reconcile as bucket_reconcile
 from backups.models import Generation, StoredObject
 from bench.objects import name
 from kvops.models import Environment, Namespace, Person, Role, Run
@@ -50,11 +50,11 @@ def look() -> Measured:
         run = run_driver.create(
             Run.Kind.BACKUP, subject="bench", label="bench", actor=ACTOR, environment=_environment()
         )
-    for number in range(bucket_rollback.TRIES):
+    for number in range(newest_manifest.TRIES):
         stem = name(10**12 - 10 + number).removesuffix(".json")
         _copy(stem, run if number == 0 else _another(run, number))
     begun = time.perf_counter()
-    bucket_rollback.compare_newest_manifest(_environment())
+    newest_manifest.compare_newest_manifest(_environment())
     return {"seconds": time.perf_counter() - begun}
 
 

@@ -1,8 +1,8 @@
 """Rollback of the database: while a bucket shows one, the product is read-only (hazards B32).
 
 Every manifest carries the head of the audit log at its time, as number and hash. If that entry is missing here, or is
-another one, this is not the database that made the backups. `backups.bucket.rollback` reads the buckets; this module
-has the comparison, its consequences and the messages. `approvals.restored_database` is the way out.
+another one, this is not the database that made the backups. `backups.bucket.newest_manifest` reads the buckets. This
+module has the comparison, its consequences and the messages. `approvals.restored_database` is the way out.
 
 Until the rollback is accepted, nothing is submitted, decided, claimed, sent, backed up or resumed, and a trigger lets
 no approved run begin. A banner and `/readyz` show it. Scans, checks and verifications continue.

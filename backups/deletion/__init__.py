@@ -1,4 +1,4 @@
-"""The only code that deletes keys, and only inside a run with a used approval.
+"""The only code that deletes keys of an environment, and only inside a run with a used approval.
 
 Each chunk goes `planned -> intended -> sent -> settled`. `run` drives the chunks, `chunks` plans their names, `send`
 reads once more and deletes, `settle` finds the outcome by reading, and `proof` lists until every sent name is absent.

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_noop
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import protection as bucket_protection, rollback as bucket_rollback
+from backups.bucket import newest_manifest, protection as bucket_protection
 from backups.cleanup import evidence as cleanup_evidence, qa
 from backups.cleanup.cost import CHUNK
 from backups.cleanup.stages import CleanupRefused, insist_names, insist_turn
@@ -46,7 +46,7 @@ def delete_keys_permanently(lease: Lease) -> Again | Done | None:
     related = ("environment", "namespace", "request__family", "generation", "approval")
     stage = CleanupStage.objects.select_related(*related).get(run=lease.run)
     _insist_target(stage, lease)
-    bucket_rollback.insist_none(stage.environment)
+    newest_manifest.insist_none(stage.environment)
     with open_clients(stage.environment) as clients:
         clients.insist_visible(stage.namespace)
         deletion = _Deletion(stage, lease, clients)

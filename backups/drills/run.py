@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop
 
 from audit.actions import Action
 from backups import archive
-from backups.bucket import access as bucket_access, rollback as bucket_rollback
+from backups.bucket import access as bucket_access, newest_manifest
 from backups.bucket.store import Store
 from backups.drills import requests as drill_requests
 from backups.execution.clients import Clients, open_clients
@@ -49,7 +49,7 @@ def run_drill(lease: Lease) -> Again | None:
     """One step of a drill. Raises RunError if the target or a right is no longer valid."""
     drill = Drill.objects.select_related("environment", "approval").get(run=lease.run)
     scratch = _insist_target(drill, lease)
-    bucket_rollback.insist_none(drill.environment)
+    newest_manifest.insist_none(drill.environment)
     with (
         bucket_access.errors_for_a_run(),
         bucket_access.store(drill.environment) as store,

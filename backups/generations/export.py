@@ -28,7 +28,7 @@ from audit.actions import Action
 from audit.chain import JSON
 from audit.models import Head
 from backups import archive
-from backups.bucket import access as bucket_access, protection as bucket_protection, rollback as bucket_rollback
+from backups.bucket import access as bucket_access, newest_manifest, protection as bucket_protection
 from backups.bucket.store import ObjectConflict
 from backups.generations import encryption, recovery
 from backups.generations.freeze import Freezing
@@ -201,7 +201,7 @@ class Export(Freezing):
         A check for a rollback of the database comes first: this manifest becomes the newest, and later checks read only
         that.
         """
-        bucket_rollback.compare_newest_manifest(self.generation.environment, self.lease.keep)
+        newest_manifest.compare_newest_manifest(self.generation.environment, self.lease.keep)
         document, notes = archive.with_restore_notes(recovery.document(self.generation, self.lease.run.cursor))
         body = document.to_json()
         self._written.clear()

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop
 from audit import log
 from audit.actions import Action
 from audit.chain import JSON
-from backups.bucket import access as bucket_access, rollback as bucket_rollback
+from backups.bucket import access as bucket_access, newest_manifest
 from backups.bucket.r2 import R2Store
 from backups.investigations import requests as investigation_requests
 from backups.models import Generation, Investigation
@@ -31,7 +31,7 @@ def prune_investigation_permanently(lease: Lease) -> Again | None:
     related = ("environment", "generation__namespace", "generation__environment")
     investigation = Investigation.objects.select_related(*related).get(run=lease.run)
     _insist_target(investigation, lease)
-    bucket_rollback.insist_none(investigation.environment)
+    newest_manifest.insist_none(investigation.environment)
     with bucket_access.errors_for_a_run(), bucket_access.store(investigation.environment) as store:
         return _InvestigationEnd(investigation, lease, store).step()
 

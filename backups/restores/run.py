@@ -16,7 +16,7 @@ from django.db.models.functions import Greatest, Now
 from django.utils.translation import gettext_noop
 
 from audit.actions import Action
-from backups.bucket import access as bucket_access, rollback as bucket_rollback
+from backups.bucket import access as bucket_access, newest_manifest
 from backups.cleanup import stages
 from backups.execution import revalidation
 from backups.execution.clients import Clients, open_clients
@@ -50,7 +50,7 @@ def run_restore(lease: Lease) -> Again | Done | None:
     related = ("environment", "namespace", "generation__environment", "stage", "safety__run", "safety__verify_run")
     restore = Restore.objects.select_related(*related, "approval").get(run=lease.run)
     _insist_target(restore, lease)
-    bucket_rollback.insist_none(restore.environment)
+    newest_manifest.insist_none(restore.environment)
     ending = bool(lease.run.cursor.get("ending"))  # an ending run reads no value of the backup
     with (
         bucket_access.errors_for_a_run(),

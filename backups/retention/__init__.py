@@ -1,7 +1,7 @@
 """Retention: the time until which each backup is kept, and its deletion from the bucket.
 
-`rules` is the one pure function that decides; the page, its simulator, the notices and the deletion ask it through
-`evaluate`. `holds` derives the needs of clean-ups, restores and runs; `pins` are people's. `notices` are jobs of
+`decide` is the one pure function that decides; the page, its simulator, the notices and the deletion ask it through
+`inputs`. `holds` derives the needs of clean-ups, restores and runs; `pins` are people's. `notices` are jobs of
 schedules.
 
 An expired backup leaves on a prune request: `requests` collects at most 50 backups; an environment has one open

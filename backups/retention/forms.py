@@ -6,8 +6,8 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Generation
-from backups.retention.evaluate import Kept, Retention
-from backups.retention.rules import State
+from backups.retention.decide import State
+from backups.retention.inputs import Kept, Retention
 from kvops import timing
 from kvops.inventory.families import LONGEST_RETENTION_DAYS
 from kvops.models import Category, Family

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from backups.models import Check, CleanupStage, Comparison, DrilledBackup, Generation, Pin, Restore
-from backups.retention.rules import Hold
+from backups.retention.decide import Hold
 from kvops import timing
 from kvops.models import Category, Run
 from kvops.wording import say

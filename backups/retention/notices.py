@@ -18,8 +18,8 @@ from audit import log
 from backups.generations import coverage as family_coverage
 from backups.generations.coverage import Light, NewestBackup
 from backups.models import Generation
-from backups.retention.evaluate import Kept, Retention
-from backups.retention.rules import State
+from backups.retention.decide import State
+from backups.retention.inputs import Kept, Retention
 from kvops import timing
 from kvops.models import Environment, Family, NotificationEvent, Person
 from kvops.notifications import outbox

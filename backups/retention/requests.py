@@ -17,9 +17,9 @@ from audit.actions import Action
 from backups.archive import digests
 from backups.execution.lifecycle import Lifecycle
 from backups.models import Generation, PruneEntry, PruneRequest
-from backups.retention import evaluate as retention_evaluate, evidence as prune_evidence
-from backups.retention.evaluate import Kept, Retention
-from backups.retention.rules import State as Keeping
+from backups.retention import evidence as prune_evidence, inputs as retention_inputs
+from backups.retention.decide import State as Keeping
+from backups.retention.inputs import Kept, Retention
 from kvops.approvals import evidence, gate as approval_gate
 from kvops.models import ApprovalRequest, Environment, Person, Run
 from kvops.refusals import Refused
@@ -76,7 +76,7 @@ decided, move = PRUNES.decided, PRUNES.move
 
 def due(environment: Environment) -> list[Kept]:
     """The oldest backups of the environment that can be deleted now, one more than a request takes."""
-    return list(islice(retention_evaluate.due(Generation.objects.filter(environment=environment)), CAP + 1))
+    return list(islice(retention_inputs.due(Generation.objects.filter(environment=environment)), CAP + 1))
 
 
 def open_prune(environment: Environment) -> PruneRequest | None:

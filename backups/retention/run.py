@@ -18,13 +18,13 @@ from audit import log
 from audit.actions import Action
 from audit.chain import JSON
 from backups.archive.digests import objects_sha256
-from backups.bucket import access as bucket_access, rollback as bucket_rollback
+from backups.bucket import access as bucket_access, newest_manifest
 from backups.bucket.r2 import R2Store
 from backups.models import Generation, PruneEntry, PruneRequest
 from backups.retention import requests as prune_requests
+from backups.retention.decide import State as Keeping
 from backups.retention.erasure import Erasure
-from backups.retention.evaluate import Retention
-from backups.retention.rules import State as Keeping
+from backups.retention.inputs import Retention
 from kvops.approvals import gate as approval_gate
 from kvops.runs import emergency
 from kvops.runs.lease import Lease
@@ -39,7 +39,7 @@ def prune_permanently(lease: Lease) -> Again | Done | None:
     """One step of a prune. Raises RunError if the target, a right or the bucket does not allow it."""
     prune = PruneRequest.objects.select_related("environment", "approval").get(run=lease.run)
     _insist_target(prune, lease)
-    bucket_rollback.insist_none(prune.environment)
+    newest_manifest.insist_none(prune.environment)
     with bucket_access.errors_for_a_run(), bucket_access.store(prune.environment) as store:
         return _PruneRun(prune, lease, store).step()
 

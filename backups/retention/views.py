@@ -10,15 +10,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from backups.models import Generation, Pin
-from backups.retention import (
-    evaluate as retention_evaluate,
-    notices as retention_notices,
-    pins,
-    requests as prune_requests,
-)
-from backups.retention.evaluate import Tried
+from backups.retention import inputs as retention_inputs, notices as retention_notices, pins, requests as prune_requests
+from backups.retention.decide import State
 from backups.retention.forms import ReasonForm, RetentionFilter, TryForm
-from backups.retention.rules import State
+from backups.retention.inputs import Tried
 from kvops.models import Environment, Family
 from kvops.people.signin import person_of
 from kvops.web.acting import On, refusals_shown
@@ -54,7 +49,7 @@ def simulate(request: HttpRequest) -> HttpResponse:
     context: dict[str, object] = {"form": form}
     if form.is_valid():
         family, days, after = (form.cleaned_data[name] for name in ("family", "days", "after"))
-        found = list(retention_evaluate.tried(family, days))
+        found = list(retention_inputs.tried(family, days))
         shown = [each for each in found if each.now.generation.pk > (after or 0)]
         backups, after = page_of(shown, PAGE, lambda each: each.now.generation.pk)
         context |= {

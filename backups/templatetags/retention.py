@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django import template
 
 from backups.models import Generation, Pin, PruneEntry
-from backups.retention.evaluate import Kept, Retention
+from backups.retention.inputs import Kept, Retention
 from kvops.models import Person, Role
 
 register = template.Library()

@@ -33,7 +33,7 @@ PARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "_Deletion._send", "_Deletion._wait_for_a_person", "_Deletion._insist_rights", "let_go_on",
         ),
         "backups.deletion.chunks": (),
-        "backups.bucket.rollback": ("insist_none",),
+        "backups.bucket.newest_manifest": ("insist_none",),
         "backups.execution.revalidation": (),
         "backups.execution.clients": ("Clients.insist_visible", "open_clients"),
         "backups.execution.live_digests": (),

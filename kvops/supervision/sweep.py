@@ -12,7 +12,7 @@ from kvops.schedules import jobs as schedule_jobs
 from kvops.supervision.heartbeats import age, beat
 
 LOOKS = (
-    "backups.bucket.rollback.look_for_rollback",
+    "backups.bucket.newest_manifest.look_for_rollback",
     "backups.bucket.protection.ask_when_due",
     "backups.investigations.requests.end_due",
 )

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from audit import log
 from audit.actions import Action
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import newest_manifest
 from backups.generations import start as generation_start
 from backups.models import CleanupStage
 from kvops.approvals import gate as approval_gate
@@ -40,7 +40,7 @@ def deletion(people: make.People) -> Run:
 
 
 def worked(run: Run) -> Run:
-    bucket_rollback._looked.clear()  # as in a process that was just started
+    newest_manifest._looked.clear()  # as in a process that was just started
     make.work()
     run.refresh_from_db()
     return run

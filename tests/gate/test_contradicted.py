@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import newest_manifest
 from backups.bucket.store import StoreUnavailable
 from backups.deletion import run as deletion_run
 from kvops import rollback, timing
@@ -19,22 +19,22 @@ pytestmark = pytest.mark.django_db
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Environment]:
     """The environments whose buckets were looked into; no process has looked yet, and the clocks agree."""
     found: list[Environment] = []
-    monkeypatch.setattr(bucket_rollback, "_looked", {})
-    monkeypatch.setattr(bucket_rollback, "compare_newest_manifest", found.append)
+    monkeypatch.setattr(newest_manifest, "_looked", {})
+    monkeypatch.setattr(newest_manifest, "compare_newest_manifest", found.append)
     return found
 
 
 def looked_ago(mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """This process looked into the bucket so long ago."""
-    monkeypatch.setattr(bucket_rollback, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
-    bucket_rollback._looked[bucket_rollback._key(mine.stage.environment)] = 1_000.0 - seconds
+    monkeypatch.setattr(newest_manifest, "time", SimpleNamespace(monotonic=lambda: 1_000.0))
+    newest_manifest._looked[newest_manifest._key(mine.stage.environment)] = 1_000.0 - seconds
 
 
 @pytest.mark.hazard("B32")
 def test_a_process_that_never_looked_into_the_bucket_does(
     mine: deletion_run._Deletion, reads: list[Environment]
 ) -> None:
-    bucket_rollback.insist_none(mine.stage.environment)
+    newest_manifest.insist_none(mine.stage.environment)
     assert reads == [mine.stage.environment]
 
 
@@ -48,7 +48,7 @@ def test_it_looks_again_after_a_while(
     again: bool,
 ) -> None:
     looked_ago(mine, monkeypatch, timing.LOOK + later)
-    bucket_rollback.insist_none(mine.stage.environment)
+    newest_manifest.insist_none(mine.stage.environment)
     assert len(reads) == again
 
 
@@ -65,7 +65,7 @@ def test_clocks_that_are_apart_are_asked_again_and_stop_it(
 
     monkeypatch.setattr("kvops.connections.skew.why_skewed", why)
     with pytest.raises(RunError, match=r"^apart$") as refused:
-        bucket_rollback.insist_none(mine.stage.environment)
+        newest_manifest.insist_none(mine.stage.environment)
     assert (refused.value.code, reads) == (skew.CODE, [mine.stage.environment])
     assert asked == 2 * [(mine.stage.environment, Skew.Service.R2)]
 
@@ -76,7 +76,7 @@ def test_clocks_that_agree_again_stop_nothing(
     looked_ago(mine, monkeypatch, 0.0)
     said = iter(["apart"])
     monkeypatch.setattr("kvops.connections.skew.why_skewed", lambda *_: next(said, ""))
-    bucket_rollback.insist_none(mine.stage.environment)
+    newest_manifest.insist_none(mine.stage.environment)
     assert len(reads) == 1
 
 
@@ -86,7 +86,7 @@ def test_a_database_that_contradicts_the_bucket_stops_it(
 ) -> None:
     monkeypatch.setattr("kvops.rollback.why_read_only", lambda: "older than its bucket")
     with pytest.raises(Stopped, match=r"^older than its bucket$") as stopped:
-        bucket_rollback.insist_none(mine.stage.environment)
+        newest_manifest.insist_none(mine.stage.environment)
     assert stopped.value.code == rollback.CODE
 
 
@@ -96,6 +96,6 @@ def test_a_bucket_that_does_not_answer_lets_nothing_begin(
     def silent(_: Environment) -> None:
         raise StoreUnavailable("no answer")
 
-    monkeypatch.setattr(bucket_rollback, "compare_newest_manifest", silent)
+    monkeypatch.setattr(newest_manifest, "compare_newest_manifest", silent)
     with pytest.raises(TryLater):
-        bucket_rollback.insist_none(mine.stage.environment)
+        newest_manifest.insist_none(mine.stage.environment)

@@ -822,7 +822,9 @@ def test_a_step_insists_on_the_target_the_database_and_the_namespace_before_it_d
         yield clients
 
     monkeypatch.setattr(deletion_run, "open_clients", opened)
-    monkeypatch.setattr("backups.bucket.rollback.insist_none", lambda environment: seen.append(("none", environment)))
+    monkeypatch.setattr(
+        "backups.bucket.newest_manifest.insist_none", lambda environment: seen.append(("none", environment))
+    )
     for phase in ("begin", "delete"):
         monkeypatch.setattr(deletion_run._Deletion, phase, lambda _self, phase=phase: Again(1, phase))
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.log import Actor
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import newest_manifest
 from backups.bucket.store import StoreError
 from kvops.approvals import restored_database
 from kvops.models import Environment
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         try:
             # All environments, so that the acceptance covers everything.
             for environment in Environment.objects.order_by("order"):
-                bucket_rollback.compare_newest_manifest(environment)
+                newest_manifest.compare_newest_manifest(environment)
             found = restored_database.accept_restored_database(
                 actor=Actor.command(getpass.getuser()), reason=options["reason"]
             )

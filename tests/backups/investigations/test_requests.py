@@ -20,7 +20,7 @@ from backups.investigations import requests as investigation_requests
 from backups.investigations.requests import KIND, InvestigationRefused
 from backups.models import Generation, Investigation
 from backups.retention import pins
-from backups.retention.evaluate import Retention
+from backups.retention.inputs import Retention
 from backups.retention.pins import PinRefused
 from kvops import clock
 from kvops.approvals import gate as approval_gate, standing

@@ -26,7 +26,7 @@ from backups.masters import run as masters_run, start as masters_start
 from backups.models import Generation, PlainDump
 from backups.restores import selection as restore_selection
 from backups.restores.moves import RestoreRefused
-from backups.retention.evaluate import Retention
+from backups.retention.inputs import Retention
 from kvops import clock
 from kvops.runs import driver as run_driver
 from tests import make

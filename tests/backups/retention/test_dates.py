@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as some
 
 from backups.models import Generation
-from backups.retention.rules import BackupFacts, Hold, Rule, State, Successors, decide
+from backups.retention.decide import BackupFacts, Hold, Rule, State, Successors, decide
 from kvops.models import Run
 from kvops.runs import driver as run_driver
 from tests import make

@@ -7,9 +7,9 @@ import pytest
 from audit.models import Entry
 from backups import policy
 from backups.models import Drill, DrilledBackup, Generation, Pin
-from backups.retention import evaluate as retention_evaluate, pins
-from backups.retention.evaluate import Kept, Retention
-from backups.retention.rules import State
+from backups.retention import inputs as retention_inputs, pins
+from backups.retention.decide import State
+from backups.retention.inputs import Kept, Retention
 from kvops.environments.toml import DefinitionRefused, load
 from kvops.models import ApprovalRequest, Category, Environment, Family, Run
 from tests import make
@@ -180,7 +180,7 @@ def test_a_shorter_rule_than_14_days_or_an_empty_one_is_refused() -> None:
 def test_the_simulator_shows_what_another_rule_would_do(estate: make.Estate, people: make.People) -> None:
     backup_of_age(estate.qa, 40), backup_of_age(estate.qa, 20), backup_of_age(estate.qa, 1)
     family = Family.objects.get(pattern="master:")
-    found = [(each.now.verdict.state, each.then.verdict.state) for each in retention_evaluate.tried(family, 15)]
+    found = [(each.now.verdict.state, each.then.verdict.state) for each in retention_inputs.tried(family, 15)]
     assert found == [(State.DUE, State.DUE), (State.WAITING, State.DUE), (State.NEWEST, State.NEWEST)]
     page = signed_in(people.auditor).get(f"/retention/try/?family={family.pk}&days=15")
     assert "retain_days = 15" in page.text

@@ -14,7 +14,7 @@ from audit import log
 from audit.actions import Action
 from audit.models import Entry
 from backups import archive
-from backups.bucket import rollback as bucket_rollback
+from backups.bucket import newest_manifest
 from backups.cleanup import preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import end as ending
@@ -88,7 +88,7 @@ def roll_back(estate: make.Estate) -> DatabaseRollback:
 
 
 def look(estate: make.Estate) -> DatabaseRollback | None:
-    return bucket_rollback.compare_newest_manifest(estate.qa.environment)
+    return newest_manifest.compare_newest_manifest(estate.qa.environment)
 
 
 def accept() -> None:
@@ -118,7 +118,7 @@ def test_yesterdays_dump_is_found_when_the_app_starts_and_its_approval_starts_no
 def test_a_run_that_starts_before_anybody_looked_looks_itself(
     restored: CleanupStage, qa: make.Estate, people: make.People
 ) -> None:
-    bucket_rollback._looked.clear()  # as in a process that was just started
+    newest_manifest._looked.clear()  # as in a process that was just started
     run = cleanup_requests.start_deletion(restored, by=people.operator)
     make.work()
     run.refresh_from_db()
@@ -257,12 +257,12 @@ def test_a_manifest_that_is_none_is_passed_over(qa: make.Estate, caplog: pytest.
 
 def test_a_bucket_that_does_not_answer_lets_no_deletion_go_on(qa: make.Estate, people: make.People) -> None:
     run = cleanup_helpers.started(cleanup_helpers.asked(people), people)
-    bucket_rollback._looked.clear()
+    newest_manifest._looked.clear()
     qa.s3.fault("503", "GET", times=100)
     run_driver.drive(run.pk)
     run.refresh_from_db()
     assert "Waiting to try again" in run.note
-    assert bucket_rollback.look_for_rollback(qa.qa.environment) is None
+    assert newest_manifest.look_for_rollback(qa.qa.environment) is None
     with pytest.raises(CommandError, match="cannot be served"):
         accept()
     assert sent(qa) == 0
@@ -308,7 +308,7 @@ def test_a_bucket_full_of_backups_that_are_known_is_not_listed(
     qa: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(qa.s3, "page_size", 10)
-    made = [backed_up(qa, days=9) for _ in range(bucket_rollback.TRIES)]
+    made = [backed_up(qa, days=9) for _ in range(newest_manifest.TRIES)]
     folder = made[0].stem.rpartition("/")[0]
     qa.s3.objects |= {f"{folder}/20200101T000000.{number:06}Z.manifest.json": b"{}" for number in range(500)}
     before = listings(qa)
@@ -319,7 +319,7 @@ def test_a_bucket_full_of_backups_that_are_known_is_not_listed(
 def test_whoever_looks_keeps_a_lease_between_the_pages(qa: make.Estate) -> None:
     kept: list[int] = []
     before = listings(qa)
-    bucket_rollback.compare_newest_manifest(qa.qa.environment, lambda: kept.append(1))
+    newest_manifest.compare_newest_manifest(qa.qa.environment, lambda: kept.append(1))
     assert len(kept) == listings(qa) - before > 0
 
 
@@ -339,7 +339,7 @@ def test_a_backup_that_was_being_written_is_asked_for_by_its_name(
     qa: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(qa.s3, "page_size", 10)
-    made = [backed_up(qa, days=9) for _ in range(bucket_rollback.TRIES)]
+    made = [backed_up(qa, days=9) for _ in range(newest_manifest.TRIES)]
     folder = made[0].stem.rpartition("/")[0]
     qa.s3.objects |= {f"{folder}/2019.{number}": b"" for number in range(30)}
     slow = back_up(qa)

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from backups.models import Generation
 from backups.models.generations import GenerationQuerySet
 from backups.retention import holds
-from backups.retention.rules import BackupFacts, RetentionVerdict, Rule, State, Successors, decide
+from backups.retention.decide import BackupFacts, RetentionVerdict, Rule, State, Successors, decide
 from kvops import clock, timing
 from kvops.models import Category, Family
 
