@@ -5,6 +5,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from backups.models.chunks import Chunk
 from backups.models.cleanup import CleanupStage
 
 
@@ -28,7 +29,7 @@ class CleanupEntry(models.Model):
         return self.name
 
 
-class CleanupChunk(models.Model):
+class CleanupChunk(Chunk):
     """A range of entry indexes. The intent is committed before the call.
 
     planned -> intended -> sent -> settled
@@ -38,29 +39,7 @@ class CleanupChunk(models.Model):
     A chunk of a later attempt sends only the names of its range that still existed unchanged after an earlier chunk.
     """
 
-    class State(models.TextChoices):
-        """The state of the chunk."""
-
-        PLANNED = "planned", _("planned")
-        INTENDED = "intended", _("intended")
-        SENT = "sent", _("sent")
-        SETTLED = "settled", _("settled")
-
     stage = models.ForeignKey(CleanupStage, on_delete=models.PROTECT, related_name="chunks")
-    number = models.PositiveIntegerField()
-    attempt = models.PositiveSmallIntegerField(default=1)
-    first_index = models.BigIntegerField()
-    last_index = models.BigIntegerField()
-    state = models.CharField(max_length=10, choices=State, default=State.PLANNED)
-    epoch = models.PositiveIntegerField(default=0)
-    names = models.PositiveIntegerField(default=0)
-    names_sha256 = models.CharField(max_length=64, blank=True)
-    read_at = models.DateTimeField(null=True, blank=True)
-    intended_at = models.DateTimeField(null=True, blank=True)
-    sent_at = models.DateTimeField(null=True, blank=True)
-    settled_at = models.DateTimeField(null=True, blank=True)
-    gap_ms = models.PositiveIntegerField(null=True, blank=True)
-    answer = models.JSONField(default=dict, blank=True)
 
     class Meta:
         constraints = [

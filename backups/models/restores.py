@@ -5,6 +5,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from backups.models.chunks import Chunk
 from backups.models.cleanup import CleanupStage
 from backups.models.generations import Generation
 from kvops.models import ApprovalRequest, Environment, Namespace, Person, Run
@@ -206,7 +207,7 @@ class RestoreEntry(models.Model):
         return f"{self.name}: {self.outcome}"
 
 
-class RestoreChunk(models.Model):
+class RestoreChunk(Chunk):
     """A range of entry indexes. The intent is committed before the call.
 
     planned -> intended -> sent -> settled
@@ -215,29 +216,7 @@ class RestoreChunk(models.Model):
     intended -> settled                    (no answer came: settled by reading)
     """
 
-    class State(models.TextChoices):
-        """The state of the chunk."""
-
-        PLANNED = "planned", _("planned")
-        INTENDED = "intended", _("intended")
-        SENT = "sent", _("sent")
-        SETTLED = "settled", _("settled")
-
     restore = models.ForeignKey(Restore, on_delete=models.PROTECT, related_name="chunks")
-    number = models.PositiveIntegerField()
-    attempt = models.PositiveSmallIntegerField(default=1)
-    first_index = models.BigIntegerField()
-    last_index = models.BigIntegerField()
-    state = models.CharField(max_length=10, choices=State, default=State.PLANNED)
-    epoch = models.PositiveIntegerField(default=0)
-    names = models.PositiveIntegerField(default=0)
-    names_sha256 = models.CharField(max_length=64, blank=True)
-    read_at = models.DateTimeField(null=True, blank=True)
-    intended_at = models.DateTimeField(null=True, blank=True)
-    sent_at = models.DateTimeField(null=True, blank=True)
-    settled_at = models.DateTimeField(null=True, blank=True)
-    gap_ms = models.PositiveIntegerField(null=True, blank=True)
-    answer = models.JSONField(default=dict, blank=True)
 
     class Meta:
         constraints = [
