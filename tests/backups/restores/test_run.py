@@ -789,7 +789,7 @@ def test_names_changed_past_the_database_s_guards_are_not_started(
 ) -> None:
     generation, _ = lost(estate)
     restore = restore_helpers.approved(restore_helpers.prepared(generation, people), people)
-    monkeypatch.setattr("backups.restores.moves.manifest.names_sha256", lambda _: "0" * 64)
+    monkeypatch.setattr("backups.restores.moves.archive.names_sha256", lambda _: "0" * 64)
     with pytest.raises(RestoreRefused, match="changed after it was fixed"):
         restore_requests.start(restore, by=people.operator)
 
