@@ -226,7 +226,7 @@ def test_a_deletion_of_before_only_ends_what_it_sent(qa: make.Estate, people: ma
     before = sent(qa)
     look(qa)
     accept()
-    with pytest.raises(run_driver.NotResumable, match="rolled back to an older state"):
+    with pytest.raises(run_driver.NotResumable, match="rolled back during the run"):
         run_driver.resume(Run.objects.get(pk=run.pk), actor=make.SETUP)
     ending.end_early(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
