@@ -1,4 +1,4 @@
-"""Work that kills its worker: `python -m tests.kvops.poisoned RUN` starts it again and again, each time in a new one.
+"""Work that kills its worker: `python -m tests.kvops.runs.poisoned RUN` starts it again and again, each time in a new one.
 
 Prints how each of the workers ended.
 """
@@ -11,7 +11,6 @@ from datetime import timedelta
 import django
 
 import tests.environ  # noqa: F401
-from kvops.runs import kinds
 
 django.setup()
 
@@ -20,7 +19,7 @@ from django.db.models.functions import Now  # noqa: E402
 
 from kvops import timing  # noqa: E402
 from kvops.models import Run  # noqa: E402
-from kvops.runs import driver as run_driver  # noqa: E402
+from kvops.runs import driver as run_driver, kinds  # noqa: E402
 from kvops.runs.lease import Lease  # noqa: E402
 
 WORKERS = run_driver.MAX_STARTS + 3
