@@ -1,4 +1,4 @@
-"""Work that kills its worker: `python -m tests.kvops.runs.poisoned RUN` starts it again and again, each time in a new one.
+"""Work that kills its worker: `python -m tests.kvops.runs.poisoned RUN` starts it repeatedly, each time in a new one.
 
 Prints how each of the workers ended.
 """
