@@ -122,6 +122,7 @@ def test_the_pages_list_filter_and_link(gone: Scan, people: make.People) -> None
     page = auditor.get(f"/unexplained/{gone.pk}/?prefix=mastercache:").content.decode()
     assert "mastercache:x" in page
     assert "master:a:1" not in page
+    assert f"?subject={Entry.objects.get(action=Action.MISSING_FOUND).subject}" in page
     assert f"/unexplained/{gone.pk}/" in auditor.get("/keys/qa/SETTINGS/").content.decode()
 
 
