@@ -37,7 +37,7 @@ from kvops import clock, env, queue, timing
 from kvops.models import Heartbeat, Run
 from kvops.outages import AWAY
 from kvops.runs import lease as run_lease
-from kvops.supervision.heartbeats import age, beat
+from kvops.supervision import heartbeats
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def send_canary() -> None:
     """Send a canary through the cluster. It replaces a waiting canary, so there is never more than one."""
     with transaction.atomic():
         # First, because the lock on this row admits one sender at a time.
-        beat("canary_sent")
+        heartbeats.beat("canary_sent")
         queue.withdraw_tasks(CANARY)
         queue.enqueue(CANARY, 0)
 
@@ -114,7 +114,7 @@ class Cluster:
         since = canary_waits_since()
         if since is not None:
             return self._silent(-clock.seconds_until(since))
-        sent = age("canary_sent")
+        sent = heartbeats.age("canary_sent")
         if self._doubted or sent is None or sent >= timing.CANARY:
             send_canary()
         self._up, self._doubted = not self._doubted, False

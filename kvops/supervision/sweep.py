@@ -9,7 +9,7 @@ from kvops.models import Environment
 from kvops.notifications import outbox
 from kvops.runs import sweeping
 from kvops.schedules import jobs as schedule_jobs
-from kvops.supervision.heartbeats import age, beat
+from kvops.supervision import heartbeats
 
 LOOKS = (
     "backups.bucket.newest_manifest.look_for_rollback",
@@ -23,7 +23,7 @@ TIDY = 3600.0
 
 def stand_in() -> bool:
     """Do a round in place of a sweep that was not seen for too long. Return whether a round was done."""
-    seen = age("sweep")
+    seen = heartbeats.age("sweep")
     if seen is not None and seen <= timing.CANARY_LATE:
         return False
     _round()
@@ -33,7 +33,7 @@ def stand_in() -> bool:
 def sweep_once() -> int:
     """Do one round of the sweep and note its heartbeat. Return the number of woken runs."""
     woken = _round()
-    beat("sweep")
+    heartbeats.beat("sweep")
     return woken
 
 
@@ -50,19 +50,19 @@ def _round() -> int:
     approval_gate.expire()
     announcements.expiring()
     schedule_jobs.fire_due()
-    tidied = age("tidied")
+    tidied = heartbeats.age("tidied")
     if (tidied is None or tidied >= TIDY) and queue.prune() < queue.BATCH:
-        beat("tidied")
+        heartbeats.beat("tidied")
     return woken
 
 
 def _have_looked() -> None:
     """Queue a check of every bucket for a worker, if it is due. The sweep itself must not wait for outside calls."""
-    looked = age("looked")
+    looked = heartbeats.age("looked")
     if looked is not None and looked < timing.LOOK:
         return
     with transaction.atomic():
-        beat("looked")
+        heartbeats.beat("looked")
         for pk in Environment.objects.values_list("pk", flat=True):
             queue.enqueue("kvops.tasks.look_into_bucket", pk)
 

@@ -157,7 +157,7 @@ def test_the_list_is_there_as_csv_with_nothing_a_spreadsheet_would_run(operator:
     made = generation_helpers.backup_of(estate, prefixes=["=1+1"])
     generation_helpers.backup_of(estate, namespace=estate.production)
     answer = operator.get("/backups/csv?environment=qa")
-    assert answer.headers["Content-Disposition"] == 'attachment; filename="generations.csv"'
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="backups.csv"'
     head, row, rest = b"".join(answer.streaming_content).decode().split("\r\n")  # type: ignore[attr-defined]
     assert head.startswith("\ufeffid,environment,binding,prefixes,")
     assert row.startswith(f"{made.pk},qa,SETTINGS,'=1+1,legacy,routine,complete,")

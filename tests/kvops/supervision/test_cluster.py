@@ -302,8 +302,9 @@ def restart(
 ) -> list[str]:
     """Let it restart a cluster whose last step lasts longer than it waits; what it did meanwhile."""
     done: list[str] = []
-    for name, value in {"GRACE": 0.2, "PATIENCE": 1.0, "beat": done.append}.items():
-        monkeypatch.setattr(worker_cluster, name, value)
+    monkeypatch.setattr(worker_cluster, "GRACE", 0.2)
+    monkeypatch.setattr(worker_cluster, "PATIENCE", 1.0)
+    monkeypatch.setattr(heartbeats, "beat", done.append)
     monkeypatch.setattr(sweep, "stand_in", lambda: done.append("a round"))
     monkeypatch.setattr(cluster, "trouble", lambda: "The cluster lost 1 of its processes.")
     work_in(sentinel(cluster))
