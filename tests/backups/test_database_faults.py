@@ -32,7 +32,7 @@ type Fail = Callable[[int, bool], str]
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every key is a chunk of its own."""
     for name in ("FIRST_CHUNK", "CHUNK"):
-        monkeypatch.setattr(f"backups.chunks.{name}", 1)
+        monkeypatch.setattr(f"backups.deletion.chunks.{name}", 1)
 
 
 @pytest.fixture
