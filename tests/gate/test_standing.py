@@ -84,7 +84,7 @@ def test_another_rule_than_the_approved_one_carries_nothing(
 
 
 def test_one_that_nobody_approved_carries_nothing(world: GateWorld) -> None:
-    with pytest.raises(ApprovalRefused, match="is no longer in force"):
+    with pytest.raises(ApprovalRefused, match="is no longer in force: waiting for a decision"):
         carry(asked(world))
 
 
