@@ -23,6 +23,6 @@ def test_a_mutant_is_another_code_of_the_same_function() -> None:
 
 
 def test_words_for_people_are_told_from_what_is_done() -> None:
-    found = list(mutants("backups.cleanup.stages", ["insist_operator"]))
+    found = list(mutants("backups.investigations.requests", ["_insist_operator"]))
     assert {one.says for one in found} == {True, False}
     assert all("holds" in one.diff for one in found if not one.says)
