@@ -8,7 +8,7 @@ from django.db.models import Count, Max, QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils.functional import Promise
 
-from backups.cleanup import preparation, qa, requests as cleanup_requests, sharing
+from backups.cleanup import completion, preparation, qa, requests as cleanup_requests, sharing
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ReappearedForm, ShareForm
 from backups.cleanup.next_action import NEXT, NextAction, next_action
 from backups.cleanup.stages import busy_run
@@ -93,7 +93,7 @@ def card(stage: CleanupStage, person: Person, typed: Mapping[str, forms.Form]) -
         run=run,
         scan=preparation.scan_of(stage) if may_freeze else None,
         message=sharing.message(stage.generation) if may_freeze and stage.generation else None,
-        leftovers=cleanup_requests.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
+        leftovers=completion.leftovers(stage).count() if stage.state in {State.DELETED, State.CONFIRMED} else 0,
         reappeared=again["keys"],
         reappeared_form=_reappeared_form(stage, typed, again["last"]) if may_operate else None,
         may_operate=may_operate,

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from backups.cleanup import preparation, qa, requests as cleanup_requests
+from backups.cleanup import completion, preparation, qa
 from backups.cleanup.stages import backup_is_fresh, busy_run, run_of
 from backups.cleanup.stepper import spelled
 from backups.models import BackupShare, CleanupStage
@@ -168,6 +168,6 @@ def _again(stage: CleanupStage) -> NextAction:
 
 
 def _accept(stage: CleanupStage) -> NextAction:
-    if cleanup_requests.leftovers(stage).exists() and not stage.leftovers_note:
+    if completion.leftovers(stage).exists() and not stage.leftovers_note:
         return NextAction(_("Explain the leftover keys"), "backups:stage_leftovers", stage.pk)
     return NextAction(_("Application works: record it"), "backups:stage_accept", stage.pk)

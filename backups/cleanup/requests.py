@@ -13,7 +13,6 @@ from audit import log
 from audit.actions import Action
 from backups.bucket import protection as bucket_protection
 from backups.cleanup import evidence as cleanup_evidence, qa, sharing
-from backups.cleanup.completion import accept_stage, end, explain_leftovers, leftovers
 from backups.cleanup.stages import (
     STAGES,
     By,
@@ -34,22 +33,6 @@ from kvops.approvals import gate as approval_gate
 from kvops.inventory import families as key_families
 from kvops.models import ApprovalRequest, Category, Namespace, Person, ReferenceStatement, Run
 from kvops.wording import english, say
-
-__all__ = [
-    "CleanupRefused",
-    "accept_stage",
-    "create_request",
-    "decided",
-    "end",
-    "explain_leftovers",
-    "leftovers",
-    "open_stage",
-    "record_refusal_of_cleanup",
-    "request",
-    "start_deletion",
-    "state_references",
-    "submit",
-]
 
 State = CleanupStage.State
 decided = STAGES.decided

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from backups.cleanup import cards, cost, preparation, requests as cleanup_requests, sharing
+from backups.cleanup import cards, completion, cost, preparation, requests as cleanup_requests, sharing
 from backups.cleanup.forms import AcceptForm, DeletionStartForm, LeftoversForm, ListForm, ShareForm
 from backups.cleanup.stages import CleanupRefused, run_of
 from backups.cleanup.views import take_on_page
@@ -46,9 +46,9 @@ STEPS: dict[str, Step[CleanupStage]] = {
         form_of=lambda data, stage: DeletionStartForm(data, stage=stage),
     ),
     "again": Step(_resume, _("The run resumes where it stopped.")),
-    "leftovers": Step(cleanup_requests.explain_leftovers, _("Your explanation is recorded."), LeftoversForm, ("note",)),
+    "leftovers": Step(completion.explain_leftovers, _("Your explanation is recorded."), LeftoversForm, ("note",)),
     "accept": Step(
-        cleanup_requests.accept_stage,
+        completion.accept_stage,
         _("The stage is accepted."),
         fields=("note",),
         form_of=lambda data, stage: AcceptForm(data, stage=stage),

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from backups.cleanup import cards, requests as cleanup_requests
+from backups.cleanup import cards, completion, requests as cleanup_requests
 from backups.cleanup.forms import AskForm, CleanupFilter, EndForm, ReferencesForm
 from backups.models import CleanupRequest
 from kvops.people.signin import person_of
@@ -26,7 +26,7 @@ STEPS: dict[str, Step[CleanupRequest]] = {
         ReferencesForm,
         ("commit", "command", "hits", "answer"),
     ),
-    "end": Step(cleanup_requests.end, _("The clean-up is ended."), EndForm, ("reason",)),
+    "end": Step(completion.end, _("The clean-up is ended."), EndForm, ("reason",)),
 }
 
 

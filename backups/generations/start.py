@@ -27,21 +27,6 @@ from kvops.runs.lease import Lease
 from kvops.runs.outcomes import Again
 from kvops.wording import say
 
-__all__ = [
-    "BackupRefused",
-    "NotVerifiable",
-    "backup_finished",
-    "begin",
-    "create_backup",
-    "create_verification",
-    "insist_time",
-    "read_back",
-    "read_entry",
-    "start_backup",
-    "start_verification",
-    "verify_finished",
-]
-
 
 class NotVerifiable(Refused):
     """The backup is not complete, so it cannot be verified."""

@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand, CommandError
 from audit.log import Actor
 from backups.archive import ManifestError
 from backups.exports import plain_file, plain_files
-from backups.generations import start as generation_start
+from backups.generations import scope, start as generation_start
 from backups.management import run_to_end
 from backups.models import Generation
 from kvops.cloudflare import CloudflareError
@@ -99,7 +99,7 @@ class DumpCommand(BaseCommand):
             calls = run_to_end.until_verified(generation, self.stderr, actor)
         except CommandError as failure:
             if run.error_code == "encryption":
-                raise generation_start.BackupRefused(run.error) from failure
+                raise scope.BackupRefused(run.error) from failure
             raise
         return {
             "keys": generation.keys,

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from audit.models import Entry
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import requests as cleanup_requests, stages
 from backups.models import CleanupChunk, CleanupStage
 from kvops import tasks, timing
 from kvops.models import ApprovalRequest, PolicyVersion, Run
@@ -197,7 +197,7 @@ def test_a_worker_that_dies_between_the_claim_and_the_first_call_loses_nothing_a
     stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     run = cleanup_requests.start_deletion(stage, by=people.operator)
     assert run_lease.take(run.pk) is not None
-    with pytest.raises(cleanup_requests.CleanupRefused, match="not approved"):
+    with pytest.raises(stages.CleanupRefused, match="not approved"):
         cleanup_requests.start_deletion(stage, by=people.operator2)
     run_driver.drive(run.pk)
     assert cleanup_helpers.journal(masters) == {}

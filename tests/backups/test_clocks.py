@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit import log
 from audit.actions import Action
 from backups.bucket import newest_manifest
-from backups.generations import start as generation_start
+from backups.generations import scope, start as generation_start
 from backups.models import CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.connections import skew
@@ -116,5 +116,5 @@ def test_a_clock_that_went_back_lets_nothing_be_asked_for_decided_or_backed_up(
         log.refusal(Action.REFUSED, actor=make.SETUP, subject="later")
     with pytest.raises(approval_gate.ApprovalRefused, match="behind the newest entry"):
         cleanup_helpers.approve(stage, people)
-    with pytest.raises(generation_start.BackupRefused, match="clock is behind"):
+    with pytest.raises(scope.BackupRefused, match="clock is behind"):
         generation_start.start_backup(qa.qa, prefixes=["master:zz"], actor=make.SETUP)

@@ -8,7 +8,7 @@ from unittest.mock import patch
 from django.db.models import F
 from django_q.models import OrmQ
 
-from backups.cleanup import preparation, requests as cleanup_requests
+from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.deletion import late_check
 from backups.models import CleanupRequest, CleanupStage, Generation
 from kvops import clock
@@ -126,12 +126,12 @@ class CleanupGround:
         """Accept the stage, so that the next clean-up may be asked for."""
         stage = self.stage
         if stage.state == State.CONFIRMED:
-            if cleanup_requests.leftovers(stage).exists():
-                cleanup_requests.explain_leftovers(stage, note="torture", by=self.people.operator)
+            if completion.leftovers(stage).exists():
+                completion.explain_leftovers(stage, note="torture", by=self.people.operator)
             if stage.reappearances.unseen().exists():
                 late_check.acknowledge_reappearances(stage, note="torture", last=10**12, by=self.people.operator)
-            cleanup_requests.accept_stage(stage, note="torture", by=self.people.operator)
-        cleanup_requests.end(CleanupRequest.objects.get(pk=self.request.pk), reason="torture", by=self.people.operator)
+            completion.accept_stage(stage, note="torture", by=self.people.operator)
+        completion.end(CleanupRequest.objects.get(pk=self.request.pk), reason="torture", by=self.people.operator)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from backups.cleanup import requests as cleanup_requests, stages
+from backups.cleanup import completion, stages
 from backups.models import BackupShare, CleanupRequest, CleanupStage, Restore
 from backups.restores import undo as stage_undo
 from kvops.models import Namespace, Run, Scan
@@ -67,7 +67,7 @@ def _pauses(run: Run | None) -> bool:
 
 
 def _unexplained(stage: CleanupStage) -> bool:
-    return cleanup_requests.leftovers(stage).exists() and not stage.leftovers_note
+    return completion.leftovers(stage).exists() and not stage.leftovers_note
 
 
 def _before_the_submit(stage: CleanupStage) -> str:

@@ -6,7 +6,7 @@ chunk.
 
 from collections.abc import Callable
 
-from backups.cleanup import preparation, requests as cleanup_requests, sharing
+from backups.cleanup import completion, preparation, requests as cleanup_requests, sharing
 from backups.models import CleanupStage
 from backups.restores import undo as stage_undo
 from kvops.approvals import gate as approval_gate
@@ -55,11 +55,11 @@ def _resume(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
 
 
 def _explain(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
-    cleanup_requests.explain_leftovers(stage, note="written again by the shop", by=operator)
+    completion.explain_leftovers(stage, note="written again by the shop", by=operator)
 
 
 def _accept(stage: CleanupStage, operator: Person, _reviewer: Person) -> None:
-    cleanup_requests.accept_stage(stage, note="Opened the pages, all well", by=operator)
+    completion.accept_stage(stage, note="Opened the pages, all well", by=operator)
 
 
 _MOVES: dict[str, Callable[[CleanupStage, Person, Person], object]] = {

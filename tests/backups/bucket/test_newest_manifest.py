@@ -20,7 +20,7 @@ from backups.cleanup.stages import CleanupRefused
 from backups.deletion import end as ending
 from backups.deletion.send import Sender
 from backups.generations import start as generation_start
-from backups.generations.start import BackupRefused
+from backups.generations.scope import BackupRefused
 from backups.models import CleanupStage, Generation
 from kvops import rollback, tasks, timing
 from kvops.approvals import gate as approval_gate, prepared_changes, restored_database

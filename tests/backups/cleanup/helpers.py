@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from backups.cleanup import preparation, requests as cleanup_requests, sharing
+from backups.cleanup import completion, preparation, requests as cleanup_requests, sharing
 from backups.models import CleanupRequest, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.inventory import scan as inventory_scan
@@ -119,7 +119,7 @@ def confirmed(request: CleanupRequest, people: make.People, slug: str = "qa") ->
 def accepted(request: CleanupRequest, people: make.People, slug: str = "qa") -> CleanupStage:
     """Deleted, proven and accepted."""
     stage = confirmed(request, people, slug)
-    cleanup_requests.accept_stage(stage, note="Opened the pages, all well", by=people.operator)
+    completion.accept_stage(stage, note="Opened the pages, all well", by=people.operator)
     return stage_of(request, slug)
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.db.models import F
 
 from backups.bucket import protection as bucket_protection
-from backups.cleanup import requests as cleanup_requests
+from backups.cleanup import requests as cleanup_requests, stages
 from backups.models import BucketProtection, CleanupStage
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Run
@@ -103,7 +103,7 @@ def test_a_lock_that_went_after_the_approval_starts_nothing(
     stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     bucket.rules.clear()
     bucket_protection.ask_cloudflare(qa.qa.environment)
-    with pytest.raises(cleanup_requests.CleanupRefused, match="The keys to delete differ from the approved ones"):
+    with pytest.raises(stages.CleanupRefused, match="The keys to delete differ from the approved ones"):
         cleanup_requests.start_deletion(stage, by=people.operator)
     assert cleanup_helpers.stage_of(stage.request).state == CleanupStage.State.FROZEN
 
@@ -113,7 +113,7 @@ def test_a_lock_nobody_can_tell_of_any_more_starts_nothing_and_costs_no_approval
 ) -> None:
     stage = cleanup_helpers.approved(cleanup_helpers.asked(people), people)
     aged(hours=2)
-    with pytest.raises(cleanup_requests.CleanupRefused, match="did not answer for an hour"):
+    with pytest.raises(stages.CleanupRefused, match="did not answer for an hour"):
         cleanup_requests.start_deletion(stage, by=people.operator)
     assert cleanup_helpers.stage_of(stage.request).state == CleanupStage.State.APPROVED
     bucket_protection.ask_cloudflare(qa.qa.environment)

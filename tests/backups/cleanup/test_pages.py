@@ -10,7 +10,7 @@ from django.utils.html import escape
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.cleanup import preparation, requests as cleanup_requests
+from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.models import CleanupRequest, CleanupStage
 from backups.templatetags.backups import waiting_stages
 from kvops import timing
@@ -85,7 +85,7 @@ def test_the_filters_stand_in_the_address(operator: Client, request_: CleanupReq
 def test_ended_and_completed_ones_are_found_by_their_state(
     operator: Client, people: make.People, request_: CleanupRequest
 ) -> None:
-    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake", by=people.operator)
     assert len(operator.get("/cleanup/?state=ended").context["rows"]) == 1
     assert len(operator.get("/cleanup/?state=open").context["rows"]) == 0
 

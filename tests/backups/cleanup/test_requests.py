@@ -11,6 +11,7 @@ from audit.actions import Action
 from audit.models import Entry
 from backups import archive
 from backups.cleanup import (
+    completion,
     evidence as cleanup_evidence,
     preparation,
     qa as qa_first,
@@ -94,7 +95,7 @@ def test_a_cache_family_needs_none(estate: make.Estate, people: make.People) -> 
 def test_one_clean_up_of_a_family_is_open_at_a_time(request_: CleanupRequest, people: make.People) -> None:
     with pytest.raises(CleanupRefused, match="already open"):
         cleanup_helpers.asked(people, "master:a:")
-    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake", by=people.operator)
     assert cleanup_helpers.asked(people, "master:a:").pk != request_.pk
 
 
@@ -525,7 +526,7 @@ def test_an_empty_qa_is_a_warning_for_production(estate: make.Estate, people: ma
     preparation.freeze_stage(cleanup_helpers.stage_of(request), by=people.operator)
     preparation.prepare_stage(cleanup_helpers.stage_of(request), by=people.operator)
     make.work()
-    cleanup_requests.accept_stage(cleanup_helpers.stage_of(request), note="QA has no masters", by=people.operator)
+    completion.accept_stage(cleanup_helpers.stage_of(request), note="QA has no masters", by=people.operator)
     shown = cleanup_evidence.build(cleanup_helpers.submitted(request, people, "production"))
     assert {"code": "qa_empty", "environment": "QA"} in shown["warnings"]  # type: ignore[operator]
 
@@ -536,9 +537,9 @@ def test_an_empty_qa_is_a_warning_for_production(estate: make.Estate, people: ma
 def test_accepting_needs_a_note_and_an_operator(request_: CleanupRequest, people: make.People) -> None:
     stage = cleanup_helpers.confirmed(request_, people)
     with pytest.raises(CleanupRefused, match="Describe your test"):
-        cleanup_requests.accept_stage(stage, note="  ", by=people.operator)
+        completion.accept_stage(stage, note="  ", by=people.operator)
     with pytest.raises(CleanupRefused, match="operator"):
-        cleanup_requests.accept_stage(stage, note="fine", by=people.reviewer)
+        completion.accept_stage(stage, note="fine", by=people.reviewer)
 
 
 @pytest.mark.hazard("B28")
@@ -550,15 +551,15 @@ def test_leftovers_are_explained_before_the_stage_is_accepted(
     cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     with pytest.raises(CleanupRefused, match="Explain the leftovers"):
-        cleanup_requests.accept_stage(stage, note="fine", by=people.operator)
-    cleanup_requests.explain_leftovers(stage, note="written by the old job", by=people.operator)
-    cleanup_requests.accept_stage(stage, note="fine", by=people.operator)
+        completion.accept_stage(stage, note="fine", by=people.operator)
+    completion.explain_leftovers(stage, note="written by the old job", by=people.operator)
+    completion.accept_stage(stage, note="fine", by=people.operator)
     assert cleanup_helpers.stage_of(request_).state == State.ACCEPTED
 
 
 def test_ending_withdraws_what_is_pending(request_: CleanupRequest, people: make.People) -> None:
     cleanup_helpers.submitted(request_, people)
-    cleanup_requests.end(request_, reason="not needed", by=people.operator)
+    completion.end(request_, reason="not needed", by=people.operator)
     assert ApprovalRequest.objects.get().state == ApprovalRequest.State.WITHDRAWN
     assert set(request_.stages.values_list("state", flat=True)) == {"ended"}
 
@@ -566,13 +567,13 @@ def test_ending_withdraws_what_is_pending(request_: CleanupRequest, people: make
 def test_a_clean_up_whose_deletion_began_only_goes_forward(request_: CleanupRequest, people: make.People) -> None:
     cleanup_helpers.started(request_, people)
     with pytest.raises(CleanupRefused, match="can only go forward"):
-        cleanup_requests.end(request_, reason="too late", by=people.operator)
+        completion.end(request_, reason="too late", by=people.operator)
 
 
 def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequest, people: make.People) -> None:
-    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake", by=people.operator)
     with pytest.raises(CleanupRefused, match="already over"):
-        cleanup_requests.end(request_, reason="again", by=people.operator)
+        completion.end(request_, reason="again", by=people.operator)
     with pytest.raises(CleanupRefused, match="over"):
         preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     with pytest.raises(CleanupRefused, match="over"):
@@ -583,7 +584,7 @@ def test_a_clean_up_ends_once_and_then_nothing_of_it_moves(request_: CleanupRequ
 def test_a_backup_that_is_finished_after_the_end_moves_nothing(request_: CleanupRequest, people: make.People) -> None:
     preparation.freeze_stage(cleanup_helpers.stage_of(request_), by=people.operator)
     preparation.prepare_stage(cleanup_helpers.stage_of(request_), by=people.operator)
-    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake", by=people.operator)
     make.work()
     assert Generation.objects.get().status == "complete"
     assert cleanup_helpers.stage_of(request_).state == State.ENDED

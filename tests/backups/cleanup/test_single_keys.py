@@ -3,9 +3,9 @@
 import pytest
 from pytest_django.fixtures import Settings
 
-from backups.cleanup import preparation, requests as cleanup_requests
+from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
-from backups.generations.start import BackupRefused
+from backups.generations.scope import BackupRefused
 from backups.models import CleanupRequest, CleanupStage, Generation
 from backups.restores import undo as stage_undo
 from kvops import timing
@@ -62,7 +62,7 @@ def test_one_key_is_deleted_in_qa_and_then_in_production(mail: make.Estate, peop
     request = asked(people)
     qa = deleted(request, people)
     assert (qa.state, qa.names, qa.deleted) == (State.CONFIRMED, 1, 1)
-    cleanup_requests.accept_stage(qa, note="Mail still goes out", by=people.operator)
+    completion.accept_stage(qa, note="Mail still goes out", by=people.operator)
     assert deleted(request, people, "production").state == State.CONFIRMED
     assert set(restore_helpers.held(mail, mail.qa)) == set(restore_helpers.held(mail, mail.production)) == {SIBLING}
 

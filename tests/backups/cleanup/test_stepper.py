@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from backups.cleanup import preparation, requests as cleanup_requests
+from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.cleanup.next_action import NextAction, next_action
 from backups.cleanup.stepper import steps_of_stage
 from backups.models import CleanupRequest, CleanupStage, Generation
@@ -190,7 +190,7 @@ def test_leftovers_are_explained_before_the_stage_is_accepted(
     cleanup_requests.start_deletion(stage, by=people.operator)
     make.work()
     assert offered(cleanup_helpers.stage_of(request_), people.operator) == ("stage_leftovers", "")
-    cleanup_requests.explain_leftovers(cleanup_helpers.stage_of(request_), note="an old job", by=people.operator)
+    completion.explain_leftovers(cleanup_helpers.stage_of(request_), note="an old job", by=people.operator)
     assert offered(cleanup_helpers.stage_of(request_), people.operator) == ("stage_accept", "")
 
 
@@ -216,7 +216,7 @@ def test_a_stage_without_names_has_three_steps(estate: make.Estate, people: make
 
 def test_an_ended_stage_keeps_what_it_reached(request_: CleanupRequest, people: make.People) -> None:
     cleanup_helpers.prepared(request_, people)
-    cleanup_requests.end(request_, reason="a mistake", by=people.operator)
+    completion.end(request_, reason="a mistake", by=people.operator)
     stage = cleanup_helpers.stage_of(request_)
     assert marks(stage) == "ddddddttttt"
     assert next_action(stage, people.operator) is None

@@ -8,7 +8,7 @@ from django.test import Client
 
 from audit.actions import Action
 from audit.models import Entry
-from backups.cleanup import evidence as cleanup_evidence, preparation, qa, requests as cleanup_requests
+from backups.cleanup import completion, evidence as cleanup_evidence, preparation, qa, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import late_check, listing, proof
 from backups.models import CleanupStage, Reappearance, RestoreChunk, RestoreEntry
@@ -211,7 +211,7 @@ def test_a_stage_without_names_is_not_looked_at(estate: make.Estate, people: mak
 
 
 def test_the_look_holds_nothing_up(confirmed: CleanupStage, people: make.People) -> None:
-    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all well", by=people.operator)
     assert late_run(confirmed) not in list(overview_status.running())
     assert looked(confirmed) == {}
 
@@ -219,7 +219,7 @@ def test_the_look_holds_nothing_up(confirmed: CleanupStage, people: make.People)
 def test_after_the_stage_is_accepted_it_is_still_looked_for(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all well", by=people.operator)
     estate.put(estate.qa, NAMES[1])
     assert looked(confirmed) == {NAMES[1]: False}
 
@@ -244,7 +244,7 @@ def acknowledge(stage: CleanupStage, people: make.People, note: str = "an old jo
 def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all well", by=people.operator)
     production = cleanup_helpers.stage_of(confirmed.request, "production")
     assert qa.missing_qa(production) == ""
     estate.put(estate.qa, NAMES[0])
@@ -259,7 +259,7 @@ def test_until_a_person_noted_what_it_is_qa_proves_nothing_for_production(
 def test_what_came_back_in_qa_after_the_approval_stops_the_start(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all well", by=people.operator)
     production = cleanup_helpers.approved(confirmed.request, people, "production")
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
@@ -273,7 +273,7 @@ def test_what_came_back_in_qa_after_the_approval_stops_the_start(
 def test_the_reviewer_of_production_reads_what_came_back(
     estate: make.Estate, confirmed: CleanupStage, people: make.People
 ) -> None:
-    cleanup_requests.accept_stage(confirmed, note="all well", by=people.operator)
+    completion.accept_stage(confirmed, note="all well", by=people.operator)
     estate.put(estate.qa, NAMES[0])
     looked(confirmed)
     acknowledge(confirmed, people)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backups.cleanup import preparation, requests as cleanup_requests
+from backups.cleanup import completion, preparation
 from backups.models import CleanupException, CleanupStage
 from kvops import timing
 from kvops.models import Category, Run
@@ -153,7 +153,7 @@ def test_keys_of_another_family_below_the_prefix_do_not_count(
 
 def test_an_empty_stage_is_accepted_with_the_reason(people: make.People, empty: CleanupStage) -> None:
     preparation.prepare_stage(empty, by=people.operator)
-    cleanup_requests.accept_stage(worked(empty), note="QA never had masters", by=people.operator)
+    completion.accept_stage(worked(empty), note="QA never had masters", by=people.operator)
     empty.refresh_from_db()
     assert (empty.state, empty.empty_reason) == (State.ACCEPTED, "QA never had masters")
     assert empty.scope_digest

@@ -11,7 +11,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import Entry as AuditEntry
-from backups.cleanup import preparation, requests as cleanup_requests
+from backups.cleanup import completion, preparation, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.deletion import chunks as deletion_chunks, end as ending, run as deletion_run, settle as deletion_settle
 from backups.execution import prepaid
@@ -207,7 +207,7 @@ def test_a_key_that_vanished_is_reported_and_needs_no_explanation(estate: make.E
     stage = ready(estate, people)
     remove_past_the_product(estate, NAMES[0])
     assert outcomes(delete(stage, people)) == {NAMES[0]: "vanished"}
-    assert not cleanup_requests.leftovers(stage).exists()
+    assert not completion.leftovers(stage).exists()
 
 
 @pytest.mark.hazard("B11")

@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings
 from audit.models import Entry as AuditEntry
 from backups import archive
 from backups.comparisons import start as comparison_start, values as comparison_values
-from backups.generations import recovery, start as generation_start, values as generation_values
+from backups.generations import recovery, scope, start as generation_start, values as generation_values
 from backups.generations.export import Export
 from backups.masters import start as masters_start
 from backups.models import Check, Generation
@@ -246,7 +246,7 @@ def test_many_parts_are_encrypted_one_by_one(estate: make.Estate, monkeypatch: p
 
 def test_nothing_is_backed_up_while_there_is_nobody_to_encrypt_to(estate: make.Estate, settings: Settings) -> None:
     settings.AGE_RECIPIENTS = ()
-    with pytest.raises(generation_start.BackupRefused, match="Set KVOPS_AGE_RECIPIENTS"):
+    with pytest.raises(scope.BackupRefused, match="Set KVOPS_AGE_RECIPIENTS"):
         backed_up(estate)
 
 

@@ -11,7 +11,7 @@ import pytest
 from audit import log
 from audit.models import Entry as AuditEntry
 from backups import archive
-from backups.generations import start as generation_start
+from backups.generations import scope, start as generation_start
 from backups.generations.export import Export
 from backups.models import CleanupEntry, CleanupRequest, CleanupStage, Generation, GenerationEntry
 from kvops import timing
@@ -301,7 +301,7 @@ def test_settings_known_to_the_inventory_are_refused_with_their_number(estate: m
     estate.put(estate.qa, "unknown")
     inventory_scan.start_scan(estate.qa, actor=ACTOR)
     make.work()
-    with pytest.raises(generation_start.BackupRefused, match=r"2 keys .* must be backed up encrypted") as refusal:
+    with pytest.raises(scope.BackupRefused, match=r"2 keys .* must be backed up encrypted") as refusal:
         start(estate, "")
     assert refusal.value.count == 2
     assert not Generation.objects.exists()
@@ -327,7 +327,7 @@ def test_a_refused_listing_goes_on_once_the_keys_are_classified(estate: make.Est
 
 
 def test_a_prefix_without_a_family_is_refused(estate: make.Estate) -> None:
-    with pytest.raises(generation_start.BackupRefused, match="Keys of SETTINGS under unknown:"):
+    with pytest.raises(scope.BackupRefused, match="Keys of SETTINGS under unknown:"):
         start(estate, "unknown:")
 
 
@@ -340,7 +340,7 @@ def test_the_same_backup_is_not_started_twice(estate: make.Estate) -> None:
 def test_a_clock_that_went_back_is_refused(estate: make.Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     before = back_up(estate).started_at - timedelta(hours=1)
     monkeypatch.setattr("kvops.clock.now", lambda: before)
-    with pytest.raises(generation_start.BackupRefused, match="clock"):
+    with pytest.raises(scope.BackupRefused, match="clock"):
         start(estate)
 
 

@@ -15,7 +15,7 @@ from audit.models import Entry
 from backups.bucket import protection as bucket_protection
 from backups.bucket.deletion import erase_permanently
 from backups.bucket.r2 import R2Store
-from backups.generations import start as generation_start
+from backups.generations import scope, start as generation_start
 from backups.investigations import requests as investigation_requests
 from backups.investigations.requests import KIND, InvestigationRefused
 from backups.models import Generation, Investigation
@@ -247,7 +247,7 @@ def test_an_investigation_whose_backup_was_never_finished_is_over_when_it_is_clo
 
 
 def test_a_routine_backup_of_a_cache_is_refused(cached: make.Estate) -> None:
-    with pytest.raises(generation_start.BackupRefused, match="investigation"):
+    with pytest.raises(scope.BackupRefused, match="investigation"):
         generation_start.start_backup(cached.qa, prefixes=["mastercache:"], actor=make.SETUP)
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError
 from django.db.models.functions import Now
 
-from backups.cleanup import evidence as cleanup_evidence, qa, requests as cleanup_requests
+from backups.cleanup import completion, evidence as cleanup_evidence, qa, requests as cleanup_requests
 from backups.cleanup.stages import CleanupRefused
 from backups.models import CleanupStage, Generation, Restore
 from backups.restores import selection as restore_selection, undo as stage_undo
@@ -77,7 +77,7 @@ def test_the_stage_stays_where_it_was(estate: make.Estate, people: make.People) 
     undone(stage, people)
     stage.refresh_from_db()
     assert stage.state == "confirmed"
-    cleanup_requests.accept_stage(stage, note="put back, the pages needed them", by=people.operator)
+    completion.accept_stage(stage, note="put back, the pages needed them", by=people.operator)
 
 
 def test_what_was_restored_in_qa_proves_nothing_for_production(estate: make.Estate, people: make.People) -> None:
