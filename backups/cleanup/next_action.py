@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
@@ -163,7 +164,9 @@ def _again(stage: CleanupStage) -> NextAction:
     stopped = run is not None and run.state == Run.State.STOPPED
     label = _("Go on") if stopped else _("Try again")
     if run is not None and stopped and run.cursor.get("waits"):
-        label = _("Delete the other keys")
+        label = ngettext("Delete the other %(n)s key", "Delete the other %(n)s keys", stage.unreached) % {
+            "n": number_format(stage.unreached, force_grouping=True)
+        }
     return NextAction(label, "backups:stage_again", stage.pk, danger=stage.state == State.DELETING)
 
 

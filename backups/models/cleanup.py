@@ -210,5 +210,10 @@ class CleanupStage(models.Model):
             ),
         ]
 
+    @property
+    def unreached(self) -> int:
+        """The number of names that the deletion has not reached yet."""
+        return self.names - (self.run.done if self.run else 0)
+
     def __str__(self) -> str:
         return f"{self.environment.slug} {self.request}"

@@ -37,9 +37,9 @@ class BrowserJob:
         """The card of the stage whose namespace has this title."""
         return self.operator.locator("[id^=stage-]", has_text=title)
 
-    def click(self, title: str, label: str) -> None:
+    def click(self, title: str, label: str, *, exact: bool = True) -> None:
         """Press the stage's button once it is there; the page is loaded again until it is."""
-        button = self.stage(title).get_by_role("button", name=label, exact=True)
+        button = self.stage(title).get_by_role("button", name=label, exact=exact)
         self._until(lambda: button.is_visible() and button.is_enabled())
         button.click()
 
