@@ -10,5 +10,6 @@ class KvopsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and the receiver by which a worker process reports its end."""
         from kvops import checks  # noqa: F401, PLC0415  (registers them, once the models are there)
+        from kvops.supervision import cluster  # noqa: F401, PLC0415  (before a cluster forks its workers)
