@@ -411,6 +411,7 @@ def test_a_long_listing_goes_on_where_it_was_after_a_crash(
 def test_a_backup_finished_while_the_listing_ran_is_not_missing(
     estate: make.Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(timing, "STEP", 60.0)
     made = generation_start.start_backup(estate.qa, prefixes=["master:"], actor=make.SETUP)
     run = bucket_reconcile.start(estate.qa.environment, actor=make.SETUP)
 
