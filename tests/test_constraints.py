@@ -48,7 +48,7 @@ from tests.constraints.backups_rows import (
     SHARES,
     STAGES,
 )
-from tests.constraints.copies import BackupsWorld
+from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import change, sql
 from tests.constraints.kvops_rows import (
     APPROVALS,

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from backups.models import CleanupChunk, CleanupEntry, CleanupStage, Generation, Pin
 from kvops.models import ApprovalRequest
-from tests.constraints.copies import BackupsWorld
+from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 

@@ -3,7 +3,7 @@
 from django.db.models.functions import Now
 
 from backups.models import Comparison, ComparisonEntry
-from tests.constraints.copies import BackupsWorld
+from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import change
 from tests.constraints.restores_rows import restore
 from tests.constraints.rows import RowAttempt

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from backups.models import Drill, DrilledBackup
 from kvops.models import ApprovalRequest, Environment, Namespace, Run, Scratch
-from tests.constraints.copies import BackupsWorld
+from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import change
 from tests.constraints.rows import RowAttempt
 

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from backups.models import Generation, Investigation
 from kvops.models import ApprovalRequest, Run
-from tests.constraints.copies import BackupsWorld
+from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.drills_rows import standing
 from tests.constraints.estate import change
 from tests.constraints.rows import EPOCH, RowAttempt, columns

@@ -5,7 +5,7 @@ from hashlib import sha256
 from django.db.models.functions import Now
 
 from kvops.models import ApprovalRequest, DatabaseRollback, EmergencyStop, Key, Run, StagedKey
-from tests.constraints.copies import BackupsWorld
+from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import HOUR, SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 

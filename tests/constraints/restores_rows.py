@@ -4,7 +4,7 @@ from django.db.models.functions import Now
 
 from backups.models import CleanupEntry, CleanupStage, Generation, Restore, RestoreChunk, RestoreEntry
 from kvops.models import ApprovalRequest, Family
-from tests.constraints.copies import STAGE_PATH, BackupsWorld
+from tests.constraints.backups_world import STAGE_PATH, BackupsWorld
 from tests.constraints.estate import SHA, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 

@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 from backups.models import Generation, PruneEntry, PruneRequest
 from tests.constraints import restores_rows
-from tests.constraints.copies import BackupsWorld
+from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import HOUR, again, change
 from tests.constraints.rows import EPOCH, RowAttempt, columns
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from django.db.models import Model
 
-from tests.constraints.copies import BackupsWorld
+from tests.constraints.backups_world import BackupsWorld
 from tests.constraints.estate import change
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

@@ -29,7 +29,7 @@ from kvops.models import Family, Run
 from kvops.runs import driver as run_driver
 from tests import make
 from tests.backups.retention import requesting
-from tests.backups.retention.copies_of_any_age import backup_of_age
+from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.fakes.s3 import FakeS3
 from tests.gate import world as gate
 from tests.torture import empty_estate, movable_clock

@@ -12,7 +12,7 @@ from backups.retention import notices as retention_notices, pins
 from kvops.models import Environment, Family, Notification, NotificationEvent
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
-from tests.backups.retention.copies_of_any_age import backup_of_age
+from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.signing import signed_in
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ from backups.retention import requests as prune_requests
 from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest
 from tests import make
-from tests.backups.retention.copies_of_any_age import backup_of_age
+from tests.backups.retention.backups_of_any_age import backup_of_age
 
 
 def expired(estate: make.Estate, *days: float) -> list[Generation]:

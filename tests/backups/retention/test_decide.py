@@ -14,7 +14,7 @@ from kvops.environments.toml import DefinitionRefused, load
 from kvops.models import ApprovalRequest, Category, Environment, Family, Run
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
-from tests.backups.retention.copies_of_any_age import backup_of_age
+from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.backups.retention.requesting import asked, expired
 from tests.gate.world import past_the_triggers
 from tests.signing import signed_in

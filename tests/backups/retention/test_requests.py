@@ -22,7 +22,7 @@ from kvops.approvals import gate as approval_gate
 from kvops.models import ApprovalRequest, Family, Role, RoleGrant, Run
 from kvops.runs import driver as run_driver, emergency
 from tests import make
-from tests.backups.retention.copies_of_any_age import backup_of_age
+from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.backups.retention.requesting import approved, asked, expired, now, started
 from tests.fakes.s3 import S3Answer
 from tests.signing import fresh, signed_in

@@ -16,7 +16,7 @@ from kvops.supervision import heartbeats
 from tests import make
 from tests.backups.cleanup import helpers as cleanup_helpers
 from tests.backups.generations import helpers as generation_helpers
-from tests.backups.retention.copies_of_any_age import backup_of_age
+from tests.backups.retention.backups_of_any_age import backup_of_age
 from tests.kvops.approvals.evidence import EVIDENCE
 from tests.signing import signed_in
 

@@ -41,7 +41,7 @@ def looked(db: None) -> None:
 
 @pytest.fixture
 def run(estate: make.Estate) -> Run:
-    """A scan whose doorbell got lost."""
+    """A scan whose wake-up task got lost."""
     run = inventory_scan.start_scan(estate.qa, actor=make.SETUP).run
     OrmQ.objects.all().delete()
     Run.objects.update(task_sent_at=Now() - timedelta(seconds=timing.STALE_WAKE_UP_TASK + 1))

@@ -1,4 +1,4 @@
-"""The queue is a doorbell: whatever stands in its table, and however often, only the run says what is done."""
+"""A task in the queue is only a wake-up signal: whatever its table holds, the run says what is done."""
 
 import multiprocessing
 import os
@@ -128,7 +128,7 @@ def test_a_row_that_nobody_signed_is_thrown_away(forge: str, cluster: Callable[[
     task = {
         "id": "1" * 32,
         "name": "forged",
-        "func": "tests.kvops.runs.test_doorbells.never",
+        "func": "tests.kvops.runs.test_wake_up_tasks.never",
         "args": (1,),
         "kwargs": {},
     }
@@ -142,7 +142,7 @@ def test_a_signed_row_would_have_been_executed(cluster: Callable[[], None]) -> N
     task = {
         "id": "1" * 32,
         "name": "signed",
-        "func": "tests.kvops.runs.test_doorbells.never",
+        "func": "tests.kvops.runs.test_wake_up_tasks.never",
         "args": (1,),
         "kwargs": {},
     }

@@ -81,7 +81,7 @@ def test_clocks_that_agree_again_stop_nothing(
 
 
 @pytest.mark.hazard("B32")
-def test_a_database_that_contradicts_the_bucket_stops_it(
+def test_a_database_that_was_rolled_back_stops_it(
     mine: deletion_run._Deletion, monkeypatch: pytest.MonkeyPatch, reads: list[Environment]
 ) -> None:
     monkeypatch.setattr("kvops.rollback.why_read_only", lambda: "older than its bucket")

@@ -1,4 +1,4 @@
-"""Copies of any age for the tests of retention, made past the product, along the arrows of their docstring."""
+"""Backups of any age for the tests of retention, made past the product, along the arrows of their docstring."""
 
 from collections.abc import Sequence
 from datetime import timedelta
