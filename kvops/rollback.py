@@ -54,7 +54,7 @@ def why_read_only() -> str:
 
 
 def compare_manifest(environment: Environment, seen: Seen) -> DatabaseRollback | None:
-    """Compare the newest manifest with the audit log. If they contradict, store one rollback and return it."""
+    """Compare the newest manifest with the audit log. If it shows a rollback, store it once and return it."""
     with log.transaction():
         # One comparison at a time, so that two processes store a rollback once.
         Environment.objects.select_for_update(no_key=True).only("pk").get(pk=environment.pk)

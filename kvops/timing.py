@@ -90,7 +90,7 @@ FIRED_LATE = 900.0
 """Seconds. A start this long after its due time was missed: it is caught up and announced."""
 
 DRILL_LATE = 35 * 86400.0
-"""Seconds after a passed drill in which restores count as rehearsed."""
+"""Seconds after a passed drill in which restores count as drilled."""
 
 # Keys.
 EXPIRING_SOON = 7 * 86400

@@ -25,7 +25,7 @@ DAYS_AGO = (35, 21, 8)
 def create() -> None:
     """Back up `master:` in every environment, oldest first, then D1 as of today; raises NotTheSandbox."""
     if not settings.SANDBOX:
-        raise NotTheSandbox("Backdated copies are for the sandbox.")
+        raise NotTheSandbox("Backdated backups are for the sandbox.")
     for days in DAYS_AGO:
         for namespace in Namespace.objects.filter(binding="SETTINGS").select_related("environment"):
             _back_up(namespace, timedelta(days=days))

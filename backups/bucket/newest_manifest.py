@@ -39,7 +39,9 @@ def look_for_rollback(environment: Environment) -> DatabaseRollback | None:
     try:
         return compare_newest_manifest(environment)
     except StoreError as error:
-        logger.warning("Whether the bucket of %s contradicts the database is not known: %s", environment.slug, error)
+        logger.warning(
+            "Whether the bucket of %s shows a rollback of the database is not known: %s", environment.slug, error
+        )
         return None
 
 

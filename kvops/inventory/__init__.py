@@ -1,6 +1,7 @@
 """The inventory: every key name of a namespace as of the newest complete scan.
 
 `scan` lists a namespace into a stage and `merge` turns the stage into the inventory in one transaction. `families`
-assigns each name to a key family and its category. `browse` answers the questions of the pages, `missing` finds
-unexplained deletions, and `value` reads one value live for a person. Values are never stored.
+assigns each name to a key family and its category. `browse` answers the questions of the pages, `unexplained`
+finds unexplained deletions, and `value` reads one value live for a person. `policy` tells the policy in force, for
+evidence. Values are never stored.
 """

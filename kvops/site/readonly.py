@@ -1,4 +1,4 @@
-"""While a bucket contradicts the database, a click that would change data returns to its page with the reason."""
+"""While a bucket shows a database rollback, a click that would change data returns to its page with the reason."""
 
 from collections.abc import Callable
 

@@ -11,7 +11,7 @@ register = template.Library()
 
 @register.inclusion_tag("includes/rollback_banner.html", takes_context=True)
 def rollback_banner(context: Context) -> dict[str, object]:
-    """The contradiction between the database and a bucket, its consequences and the remedy."""
+    """The rollback of the database that a bucket shows, its consequences and the remedy."""
     user = context.get("user")
     may_view = isinstance(user, User) and user.has_perm("kvops.view")
     return {"found": rollback.rollback_in_force() if may_view else None}

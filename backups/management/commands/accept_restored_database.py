@@ -1,6 +1,6 @@
-"""Continue with a database that the buckets contradict.
+"""Continue with a database that was rolled back, as the buckets show.
 
-Exit 0 if it is accepted, 1 if nothing contradicts it or a bucket cannot be read, 2 for bad usage.
+Exit 0 if it is accepted, 1 if no bucket shows a rollback or one cannot be read, 2 for bad usage.
 """
 
 import getpass
@@ -23,7 +23,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--reason", required=True, help="why it may be gone on with; the record keeps it")
+        parser.add_argument(
+            "--reason", required=True, help="reason for accepting this database; the audit log keeps it"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

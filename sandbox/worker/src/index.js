@@ -74,7 +74,7 @@ async function database({ request, url, env, environment, rest, mayWrite, noRout
   throw noRoute();
 }
 
-// What `wrangler r2 object get` asks for, and how the bucket is guarded; objects are written through the S3 endpoint.
+// What `wrangler r2 object get` asks for, and how the bucket is protected; objects are written through the S3 endpoint.
 async function object({ request, env, environment, rest, noRoute }) {
   const [bucket, what, ...key] = rest; // wrangler leaves the slashes of a name as they are
   const guard = guards[rest.slice(1).join("/")];

@@ -1,4 +1,4 @@
-// How a bucket is guarded. The local R2 has no lock, no lifecycle and no public address, so these are sample answers: what a bucket
+// How a bucket is protected. The local R2 has no lock, no lifecycle and no public address, so these are sample answers: what a bucket
 // that is as it should be says of itself. Nothing in the sandbox enforces them.
 const DAY = 86_400;
 
