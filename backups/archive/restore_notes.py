@@ -69,7 +69,7 @@ def _head(manifest: Manifest, namespace: str) -> str:
     return f"""# Restore {manifest.stem}
 
 {manifest.counts.keys} keys of `{manifest.binding}` ("{manifest.namespace_title}", {manifest.environment}), \
-copied at {manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC.
+backed up at {manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC.
 The commands below overwrite these keys in namespace `{namespace}` and leave all others alone.
 They need Node 22, and a token that may read R2 and write Workers KV:
 
@@ -102,8 +102,8 @@ def _decrypt(manifest: Manifest, parts: list[Part]) -> str:
     lines = [f'age --decrypt --identity "$AGE_IDENTITY" --output {file} {file}.age' for file in files]
     named = "\n".join(f"- `{recipient}`" for recipient in manifest.recipients)
     return section("Decrypt them", ["export AGE_IDENTITY=…", "umask 077", *lines]) + (
-        "\nThe copy is encrypted with age (https://age-encryption.org, `apt-get install age`). `AGE_IDENTITY` is the "
-        "path of an identity file, of any one of the recipients below: each opens the copy by itself. "
+        "\nThe backup is encrypted with age (https://age-encryption.org, `apt-get install age`). `AGE_IDENTITY` is the "
+        "path of an identity file, of any one of the recipients below: each opens the backup by itself. "
         f'`age-keygen -y "$AGE_IDENTITY"` prints the recipient of yours.\n\n{named}\n'
     )
 

@@ -60,8 +60,8 @@ def insist_here(generation: Generation) -> None:
     mine, now = generation.bucket, generation.environment.r2_bucket
     if mine != now:
         raise Elsewhere(
-            f"Copy {generation.pk} lies in bucket {mine}; {generation.environment.slug} has {now} now. Give the"
-            f" environment its bucket back to read the copy."
+            f"Backup {generation.pk} lies in bucket {mine}; {generation.environment.slug} has {now} now. Give the"
+            f" environment its bucket back to read the backup."
         )
 
 

@@ -140,7 +140,7 @@ def ask_cloudflare(environment: Environment, keep: Callable[[], None] = lambda: 
     except CloudflareError as error:
         before = known(environment)
         if before.known and _may_pass(error):
-            logger.warning("How the bucket of %s is guarded was not told: %s", environment.slug, error)
+            logger.warning("Cloudflare did not answer how the bucket of %s is protected: %s", environment.slug, error)
             return before
         found, words = _ProtectionAnswer(Lock.UNKNOWN, problem=_problem(error)), str(error)
     return _keep(environment, found, words)
@@ -213,7 +213,7 @@ def _keep(environment: Environment, found: _ProtectionAnswer, words: str) -> Buc
         if before is None or any(getattr(before, name) != value for name, value in columns.items()):
             log.record(
                 _action(protection),
-                actor=log.Actor.system("guards"),
+                actor=log.Actor.system("bucket-protection"),
                 environment=environment.slug,
                 subject=f"environment:{environment.slug}",
                 subject_label=f"{environment.r2_bucket}/{bucket_access.root(environment)}",

@@ -178,7 +178,8 @@ def backup_finished(run: Run) -> None:
     if generation.status != Generation.Status.COMPLETE:
         note_blocked(
             stage,
-            f"The backup is partial: {generation.vanished} keys vanished while it was made. Scan and fix it again.",
+            f"The backup is partial: {generation.vanished} keys vanished while it was made. Scan again, then fix the"
+            " list of keys again.",
         )
         return
     move(stage, [State.FROZEN], State.BACKED_UP, Action.STAGE_BACKED_UP, actor=actor, digest=generation.manifest_sha256)
@@ -237,7 +238,7 @@ def check_finished(run: Run) -> None:
 def _differences(check: Check) -> str:
     return (
         f"The check found {check.differences} differences with D1. Correct D1 and check again; or correct KV, scan it"
-        " and freeze the names again."
+        " and fix the list of keys again."
     )
 
 

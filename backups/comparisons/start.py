@@ -94,11 +94,11 @@ def _start(
     actor: log.Actor,
     person: Person | None,
 ) -> Comparison:
-    against = f"copy {other.pk}" if other else f"{namespace} now"
+    against = f"backup {other.pk}" if other else f"{namespace} now"
     run = run_driver.create(
         Run.Kind.COMPARISON,
         subject=f"generation:{generation.pk}",
-        label=f"Copy {generation.pk} and {against}"[:300],
+        label=f"Backup {generation.pk} and {against}"[:300],
         actor=actor,
         person=person,
         environment=namespace.environment,

@@ -46,7 +46,7 @@ def view_difference(generation: Generation, other: Generation | Namespace, name:
 
     Raises ValueHidden with a sentence if one of the two cannot be read.
     """
-    against = f"copy {other.pk}" if isinstance(other, Generation) else str(other)
+    against = f"backup {other.pk}" if isinstance(other, Generation) else str(other)
     record_view(generation, name, by, {"against": against})
     hidden = _hidden(generation, other, name)
     masked = bool(hidden)

@@ -127,7 +127,7 @@ def _listed(stage: CleanupStage, lease: Lease, cursor: Mapping[str, object]) -> 
     clean = cursor["found"] == 0 or (stage.names > 0 and rounds >= TRIES - 1)
     if not clean and stage.names == 0:
         raise RunError(
-            "not_empty", f"{cursor['found']} keys of the family are listed now. Scan again and freeze their names."
+            "not_empty", f"{cursor['found']} keys of the family are listed now. Scan again and fix the list of keys."
         )
     if not clean or stage.first_listing_at is None:
         since = cursor["listing_since"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import Sum
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -152,6 +153,20 @@ def record_drill(action: Action, drill: Drill, *, actor: log.Actor, digest: str 
         digest=digest,
         **details,  # type: ignore[arg-type]
     )
+
+
+def close_backup(drill: Drill, backup: DrilledBackup, *, actor: log.Actor) -> None:
+    """Record the result of a backup of the drill, within the open transaction."""
+    DrilledBackup.objects.filter(pk=backup.pk, finished_at=None).update(finished_at=Now())
+    backup.refresh_from_db()
+    details = {
+        "backup": backup.generation_id,
+        "keys": backup.compared,
+        "differing": backup.differing,
+        "expired": backup.expired,
+        "problem": backup.problem[:300],
+    }
+    record_drill(Action.DRILL_REHEARSED, drill, actor=actor, details=details)
 
 
 def tell_failed(drill: Drill, backups: Sequence[DrilledBackup]) -> None:

@@ -107,7 +107,7 @@ class _DrillRun:
         over = cursor.get("over", False)
         with self.lease.checkpoint(cursor={} if over else {"phase": "write", "next": 0}, calls=self._calls):
             if over:
-                self._close(backup)
+                drill_requests.close_backup(self.drill, backup, actor=self.lease.actor)
             else:
                 DrilledBackup.objects.filter(pk=backup.pk, started_at=None).update(started_at=Now())
         return None
@@ -131,7 +131,7 @@ class _DrillRun:
         with self.lease.checkpoint(
             cursor={"phase": "write", "next": wanted[-1].source + 1},
             calls=self._calls,
-            note=f"Copy {backup.generation_id}: written up to entry {wanted[-1].source}.",
+            note=f"Backup {backup.generation_id}: written up to entry {wanted[-1].source}.",
         ):
             pass
         return None
@@ -202,7 +202,7 @@ class _DrillRun:
                 pass
             return Again(timing.SETTLE, gettext_noop("Waiting: KV may still answer with an older state."))
         done = self.lease.run.done + len(wanted)
-        note = f"Copy {backup.generation_id}: compared up to entry {wanted[-1].source}."
+        note = f"Backup {backup.generation_id}: compared up to entry {wanted[-1].source}."
         with self.lease.checkpoint(
             cursor={"phase": "compare", "next": wanted[-1].source + 1}, done=done, calls=self._calls, note=note
         ):
@@ -283,19 +283,6 @@ class _DrillRun:
             opened = GenerationReader(backup.generation, self.store, self.lease.keep)
             self._reader[backup.pk] = self._stack.enter_context(opened)
         return self._reader[backup.pk]
-
-    def _close(self, backup: DrilledBackup) -> None:
-        """Record the result of the backup, within the open transaction."""
-        DrilledBackup.objects.filter(pk=backup.pk, finished_at=None).update(finished_at=Now())
-        backup.refresh_from_db()
-        details = {
-            "backup": backup.generation_id,
-            "keys": backup.compared,
-            "differing": backup.differing,
-            "expired": backup.expired,
-            "problem": backup.problem[:300],
-        }
-        drill_requests.record_drill(Action.DRILL_REHEARSED, self.drill, actor=self.lease.actor, details=details)
 
     def _finish(self) -> None:
         backups = list(self.drill.backups.all())

@@ -161,9 +161,9 @@ def _list_one(namespace: Namespace, prefix: str, reader: KvReader, names: "_Name
 
 def _refusal(namespace: Namespace, prefixes: Sequence[str], count: int) -> BackupRefused:
     return BackupRefused(
-        f"{count} keys of {namespace} under {', '.join(f'{prefix}*' for prefix in prefixes)} are only copied encrypted,"
-        " never to a plain file: they are settings, unclassified, or of a family that asks for it. Copy them with"
-        " --to-r2.",
+        f"{count} keys of {namespace} under {', '.join(f'{prefix}*' for prefix in prefixes)} require encryption"
+        " and are not exported in the clear: they are settings, unclassified, or of a family that asks for it."
+        " Back them up with --to-r2.",
         count,
     )
 

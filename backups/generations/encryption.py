@@ -90,7 +90,7 @@ def opener(generation: Generation) -> Opener:
     if not mine:
         raise RunError(
             CODE,
-            f"Copy {generation.pk} is encrypted to {', '.join(generation.recipients)}; KVOPS_AGE_IDENTITY names no"
+            f"Backup {generation.pk} is encrypted to {', '.join(generation.recipients)}; KVOPS_AGE_IDENTITY names no"
             " identity of these. Add the right one, each on a line, and try again.",
         )
     return partial(archive.decrypt, identities=mine)
@@ -109,14 +109,14 @@ def _lines(setting: str, reference: str, what: str) -> list[str]:
 
 
 def _digest_keys() -> list[bytes]:
-    lines = _lines("KVOPS_DIGEST_KEY", settings.DIGEST_KEY, "no encrypted copy can be made or compared")
+    lines = _lines("KVOPS_DIGEST_KEY", settings.DIGEST_KEY, "no encrypted backup can be made or compared")
     if not lines or min(map(len, lines)) < LEAST:
         raise RunError(CODE, f"KVOPS_DIGEST_KEY takes at least {LEAST} random characters.")
     return [line.encode() for line in lines]
 
 
 def _identities() -> list[x25519.Identity]:
-    lines = _lines("KVOPS_AGE_IDENTITY", settings.AGE_IDENTITY, "an encrypted copy cannot be opened")
+    lines = _lines("KVOPS_AGE_IDENTITY", settings.AGE_IDENTITY, "an encrypted backup cannot be opened")
     try:
         return [x25519.Identity.from_str(line) for line in lines]
     except IdentityError:

@@ -175,7 +175,7 @@ class Export(Freezing):
         following = at["next"] + len(found)
         cursor = {**at, "next": following, "number": at["number"] + 1, "attempt": 1, "storing": False}
         count = Counter(outcome for _, outcome, _, _ in found)
-        with self.checkpoint(cursor, done=following, note=f"Copied {following} of {self.lease.run.total} keys"):
+        with self.checkpoint(cursor, done=following, note=f"Backed up {following} of {self.lease.run.total} keys"):
             _row(self.generation, stored, at["next"], following - 1).save()
             _settle(self.generation, found)
             bucket_access.remember(self.generation, self._written)
@@ -253,7 +253,7 @@ def gone(name: Name) -> Outcome:
 def _missing(vanished: int) -> str:
     if not vanished:
         return ""
-    return f"{vanished} listed keys are not in the copy: they vanished, or their names cannot be stored."
+    return f"{vanished} listed keys are not in the backup: they vanished, or their names cannot be stored."
 
 
 def _row(generation: Generation, stored: list[archive.Part], first: int, last: int) -> GenerationPart:

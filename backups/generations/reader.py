@@ -118,5 +118,7 @@ class GenerationReader:
         self._open = []
 
     def _damaged(self, one: Wanted) -> RunError:
-        key = self._part.object_key if self._part else "the copy"
-        return RunError("backup_damaged", f"{key} does not hold {one.name!r} as KV returned it. Verify the copy again.")
+        key = self._part.object_key if self._part else "the backup"
+        return RunError(
+            "backup_damaged", f"{key} does not hold {one.name!r} as KV returned it. Verify the backup again."
+        )

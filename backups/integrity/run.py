@@ -135,7 +135,7 @@ class CheckComparison:
                 raise RunError(
                     "damaged",
                     f"{self.progress.keys} keys could be read of {self.check.generation}, "
-                    f"{written} were written. Verify it, and make a new copy.",
+                    f"{written} were written. Verify it, and make a new backup.",
                 )
         self.progress.phase = "d1"
         with self._checkpoint():

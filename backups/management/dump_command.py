@@ -62,7 +62,7 @@ class DumpCommand(BaseCommand):
         """Print the outcome. Raises CommandError if the backup is not complete."""
         self.stdout.write(json.dumps(outcome) if options["json"] else _in_words(outcome))
         if outcome.get("vanished"):
-            raise CommandError(f"{outcome['vanished']} keys vanished while they were copied. Copy again.")
+            raise CommandError(f"{outcome['vanished']} keys vanished while they were exported. Export again.")
         if outcome.get("status") == Generation.Status.DAMAGED:
             raise CommandError("The backup is damaged: R2 returned other bytes than were written. Export again.")
 

@@ -44,8 +44,8 @@ class Comparison(models.Model):
         ]
 
     def __str__(self) -> str:
-        against = f"copy {self.other_id}" if self.other_id else f"{self.namespace} now"
-        return f"copy {self.generation_id} and {against}"
+        against = f"backup {self.other_id}" if self.other_id else f"{self.namespace} now"
+        return f"backup {self.generation_id} and {against}"
 
     @property
     def differences(self) -> int:

@@ -85,7 +85,7 @@ class DrilledBackup(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"copy {self.generation_id} in drill {self.drill_id}"
+        return f"backup {self.generation_id} in drill {self.drill_id}"
 
     @property
     def state(self) -> str:

@@ -123,7 +123,7 @@ class Restore(models.Model):
 
     def __str__(self) -> str:
         what = "listed names" if self.listed else f"{self.prefix}*"
-        return f"{self.environment.slug} {self.namespace.binding} {what} from copy {self.generation_id}"
+        return f"{self.environment.slug} {self.namespace.binding} {what} from backup {self.generation_id}"
 
     @property
     def is_undo(self) -> bool:

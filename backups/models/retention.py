@@ -110,7 +110,7 @@ class PruneRequest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.environment.slug}: {self.generations} copies"
+        return f"{self.environment.slug}: {self.generations} backups"
 
 
 class PruneEntry(models.Model):
@@ -145,4 +145,4 @@ class PruneEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"copy {self.generation_id}"
+        return f"backup {self.generation_id}"

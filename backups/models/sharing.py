@@ -31,4 +31,4 @@ class BackupShare(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"copy {self.generation_id}: {self.place}"
+        return f"backup {self.generation_id}: {self.place}"

@@ -162,8 +162,8 @@ class _RestoreRun:
                 if entry is not None and difference(self.backup.take(one), entry) in RestoreEntry.CONFLICTS:
                     raise RunError(
                         "conflict",
-                        f"{one.name!r} is there now and not as in the copy. Nothing was written, as this restore asks."
-                        " Prepare another one that leaves such keys as they are, or overwrites them.",
+                        f"{one.name!r} is there now and not as in the backup. Nothing was written, as this restore"
+                        " asks. Prepare another one that leaves such keys as they are, or overwrites them.",
                     )
             first += len(names)
             with self.lease.checkpoint(

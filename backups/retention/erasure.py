@@ -85,7 +85,7 @@ class Erasure(ABC):
             self.record(Action.OBJECT_DELETING, generation, {"object": key, "bucket": self.store.bucket})
 
     def _settle(self, generation: Generation, keys: list[str]) -> None:
-        with self.lease.checkpoint(cursor=self.cursor(next=0), note=f"Copy {generation.pk} is deleted"):
+        with self.lease.checkpoint(cursor=self.cursor(next=0), note=f"Backup {generation.pk} is deleted"):
             found = Generation.objects.filter(pk=generation.pk, status=Status.DELETING)
             if found.update(status=Status.DELETED, deleted_at=Now()) != 1:
                 raise RunError("moved", gettext_noop("The backup has just changed. Try again."))

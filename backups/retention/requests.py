@@ -156,7 +156,7 @@ def start(prune: PruneRequest, *, by: Person) -> Run:
         PRUNES.insist_operator(by)
         digest = evidence.digest_of(evidence.canonical_evidence(prune_evidence.build(mine)))
         if digest == mine.approval.digest and _all_due(mine):
-            label = f"{mine.environment.r2_bucket}: {mine.generations} copies"
+            label = f"{mine.environment.r2_bucket}: {mine.generations} backups"
             return PRUNES.claim_and_run(
                 mine, mine.approval, digest=digest, label=label, total=mine.objects_total, by=by
             )

@@ -32,14 +32,14 @@ READY = {State.VERIFIED, State.CHECKED, State.CONFIRMED}
 
 
 class Command(DumpCommand):
-    help = "Copies the old clinic records to a file or to R2; with --delete, prepares their deletion."
+    help = "Exports the old clinic records to a file, or backs them up in R2; with --delete, prepares their deletion."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("environment", metavar="ENV")
         parser.add_argument("--binding", default=clinics.BINDING)
         parser.add_argument("--prefix", default=clinics.PREFIX)
         super().add_arguments(parser)
-        parser.add_argument("--delete", action="store_true", help="prepare the deletion of what was copied")
+        parser.add_argument("--delete", action="store_true", help="prepare the deletion of what was exported")
         parser.add_argument("--reason", default="", help="why they are deleted; needed with --delete")
 
     def handle(self, *args: Any, **options: Any) -> None:

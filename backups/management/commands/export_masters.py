@@ -41,7 +41,7 @@ class Command(BaseCommand):
         target = parser.add_mutually_exclusive_group(required=True)
         target.add_argument("--output", type=Path, metavar="FILE", help="a new file, readable by you only")
         target.add_argument("--to-r2", action="store_true", help="a generation in the environment's bucket")
-        parser.add_argument("--dry-run", action="store_true", help="tell the numbers and copy nothing")
+        parser.add_argument("--dry-run", action="store_true", help="tell the numbers and back up nothing")
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
@@ -90,8 +90,8 @@ class Command(BaseCommand):
             self.stderr.write(f"{each.dataset}: {each.rows} rows of {each.table}")
         if options["yes"] or not self.stderr.isatty():
             return
-        if input("Copy them? [y/N] ").strip().lower() not in {"y", "yes"}:
-            raise CommandError("Nothing was copied.")
+        if input("Back them up? [y/N] ").strip().lower() not in {"y", "yes"}:
+            raise CommandError("Nothing was backed up.")
 
     def _to_r2(self, chosen: Masters, source: str, actor: Actor) -> dict[str, object]:
         made = masters_start.start_export(chosen, source=source, actor=actor, foreground=True)

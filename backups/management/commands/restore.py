@@ -34,8 +34,8 @@ IN_WORDS = {
     "metadata": "in KV with other metadata",
     "expiration": "in KV with another expiration",
     "sensitive": "there and different, never overwritten",
-    "expired": "expired, not put back",
-    "soon": "less than a minute left, not put back",
+    "expired": "expired, not restored",
+    "soon": "less than a minute left, not restored",
 }
 
 

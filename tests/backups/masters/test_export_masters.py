@@ -216,7 +216,7 @@ class MastersTerminal(StringIO):
 
 def test_on_a_terminal_it_is_asked_first(d1: make.Estate, output: Path) -> None:
     screen = MastersTerminal()
-    with patch("builtins.input", return_value="n"), pytest.raises(CommandError, match="Nothing was copied") as said:
+    with patch("builtins.input", return_value="n"), pytest.raises(CommandError, match="Nothing was backed up") as said:
         command("export_masters", "qa", "--output", output, stderr=screen)
     assert (said.value.returncode, output.exists()) == (1, False)
     assert "masters: 3 rows of masters" in screen.getvalue()
