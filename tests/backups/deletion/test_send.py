@@ -10,7 +10,7 @@ import pytest
 from audit.models import Entry as AuditEntry
 from backups import archive
 from backups.cleanup import requests as cleanup_requests
-from backups.deletion import chunks as deletion_chunks, listing, send as deletion_send, settle as deletion_settle
+from backups.deletion import chunks as deletion_chunks, send as deletion_send, settle as deletion_settle
 from backups.execution import prepaid, revalidation
 from backups.execution.live_digests import Frozen, KeyVerdict, read_and_compare
 from backups.models import CleanupChunk, CleanupException, CleanupStage
@@ -293,7 +293,7 @@ def test_names_that_cannot_be_read_although_they_are_listed_are_not_tried_for_ev
 ) -> None:
     stage = ready(estate, people, 4)
     unreadable_once_sent(estate, monkeypatch, deletion_settle)
-    monkeypatch.setattr(listing, "sent_among", lambda *_: [0, 1, 2, 3])
+    monkeypatch.setattr(deletion_settle, "sent_among", lambda *_: [0, 1, 2, 3])
     delete(stage, people)
     assert run_of(stage).error_code == "gave_up"
 
