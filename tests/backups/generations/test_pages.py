@@ -159,8 +159,8 @@ def test_the_list_is_there_as_csv_with_nothing_a_spreadsheet_would_run(operator:
     answer = operator.get("/backups/csv?environment=qa")
     assert answer.headers["Content-Disposition"] == 'attachment; filename="backups.csv"'
     head, row, rest = b"".join(answer.streaming_content).decode().split("\r\n")  # type: ignore[attr-defined]
-    assert head.startswith("\ufeffid,environment,binding,prefixes,")
-    assert row.startswith(f"{made.pk},qa,SETTINGS,'=1+1,legacy,routine,complete,")
+    assert head.startswith('\ufeff"id","environment","binding","prefixes",')
+    assert row.startswith(f'"{made.pk}","qa","SETTINGS","\'=1+1","legacy","routine","complete",')
     assert rest == ""
 
 
@@ -312,8 +312,8 @@ def test_the_moving_part_stays_the_same_while_nothing_moves_and_reloads_the_page
 def test_the_steps_to_restore_are_those_in_the_bucket(operator: Client, estate: make.Estate) -> None:
     filled(estate)
     made = backed_up(estate)
-    steps = operator.get(f"/backups/{made.pk}/restore").content
-    assert steps == estate.s3.objects[f"{made.stem}.RESTORE.md"]
+    steps = operator.get(f"/backups/{made.pk}/restore")
+    assert b"".join(steps.streaming_content) == estate.s3.objects[f"{made.stem}.RESTORE.md"]  # type: ignore[attr-defined]
     page = text(operator, f"/backups/{made.pk}/")
     assert "--remote" in page
     assert [section.title for section in operator.get(f"/backups/{made.pk}/").context["sections"]][1:] == [
