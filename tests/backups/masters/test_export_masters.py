@@ -348,13 +348,13 @@ def test_the_api_is_asked_with_its_token_and_backed_up_to_r2(
     [
         ("https://elsewhere.example/masters", "elsewhere.example is not an allowed host"),
         ("http://masters.example/", "by https"),
-        ("https://user:secret@masters_start.example/", "not an allowed host"),
+        ("https://user:secret@masters.example/", "not an allowed host"),
         ("https://masters.example:port/", "cannot be read"),
         ("ftp://masters.example/", "by https"),
     ],
 )
 def test_other_addresses_are_never_asked(d1: make.Estate, output: Path, settings: Any, url: str, why: str) -> None:
-    settings.KVOPS_MASTERS_API_HOSTS = ["masters_start.example"]
+    settings.KVOPS_MASTERS_API_HOSTS = ["masters.example"]
     said = refused("qa", "--source", f"api:{url}", "--output", output)
     assert why in said
     assert "secret" not in said
