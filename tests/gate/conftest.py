@@ -5,6 +5,7 @@ import pytest
 from backups.deletion import chunks as deletion_chunks, run as deletion_run
 from backups.deletion.send import Sender
 from backups.models import CleanupChunk, CleanupRequest, CleanupStage
+from kvops import timing
 from kvops.cloudflare import KvEntry
 from kvops.runs.lease import Lease
 from tests.gate import world as gate
@@ -13,8 +14,9 @@ from tests.gate.world import NAMES, GateWorld
 
 
 @pytest.fixture
-def world(db: None) -> GateWorld:
-    """QA and production, with their people."""
+def world(db: None, monkeypatch: pytest.MonkeyPatch) -> GateWorld:
+    """QA and production, with their people. A step lasts as long as its work, however slow the machine is."""
+    monkeypatch.setattr(timing, "STEP", 60.0)
     return gate.world()
 
 
@@ -53,7 +55,7 @@ def chunk(stage: CleanupStage) -> CleanupChunk:
 
 @pytest.fixture
 def mine(stage: CleanupStage, lease: Lease, kv: Kv) -> deletion_run._Deletion:
-    """The deletion of QA; its copy is old enough."""
+    """The deletion of QA; its backup is old enough."""
     return deletion_of(stage, lease, kv)
 
 
