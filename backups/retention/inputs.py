@@ -1,4 +1,4 @@
-"""Retention of the existing backups: the input of `rules.decide`, read from the database, a part at a time."""
+"""Retention of the existing backups: the input of `decide.decide`, read from the database, a part at a time."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Prune requests: expired backups are collected, approved by another person, and deleted by a run (`run`).
 
-Each move is one conditional UPDATE and one audit entry. Only backups that `rules.decide` lets go are collected. A
+Each move is one conditional UPDATE and one audit entry. Only backups that `decide.decide` lets go are collected. A
 request that is ended early begins no further backup, but finishes one that is half deleted, even if a person has lost
 a right meanwhile.
 """
