@@ -23,16 +23,16 @@ from tests.sandbox_fixture import SandboxApi
 pytestmark = [pytest.mark.sandbox, pytest.mark.django_db]
 LATER = int(time.time()) + 86_400
 ODD: list[dict[str, object]] = [
-    {"key": "odd:plain", "value": "text"},
-    {"key": "odd:empty", "value": ""},
-    {"key": "odd:日本語/100%?#&+ space", "value": "値"},
-    {"key": "odd:😀", "value": "\ufeffwith a byte order mark"},
-    {"key": "odd:cafe\u0301", "value": "decomposed"},
-    {"key": "odd:café", "value": "composed"},
-    {"key": "odd:binary", "value": base64.b64encode(bytes(range(256)) * 9).decode(), "base64": True},
-    {"key": "odd:metadata", "value": "{}", "metadata": {"owner": "薬局", "tags": [1, None, {"deep": True}]}},
-    {"key": "odd:expires", "value": "soon gone", "expiration": LATER, "metadata": {"a": 1}},
-    {"key": "odd:" + "x" * 508, "value": "a name of 512 bytes"},
+    {"key": "wrg:plain", "value": "text"},
+    {"key": "wrg:empty", "value": ""},
+    {"key": "wrg:日本語/100%?#&+ space", "value": "値"},
+    {"key": "wrg:😀", "value": "\ufeffwith a byte order mark"},
+    {"key": "wrg:cafe\u0301", "value": "decomposed"},
+    {"key": "wrg:café", "value": "composed"},
+    {"key": "wrg:binary", "value": base64.b64encode(bytes(range(256)) * 9).decode(), "base64": True},
+    {"key": "wrg:metadata", "value": "{}", "metadata": {"owner": "薬局", "tags": [1, None, {"deep": True}]}},
+    {"key": "wrg:expires", "value": "soon gone", "expiration": LATER, "metadata": {"a": 1}},
+    {"key": "wrg:" + "x" * 508, "value": "a name of 512 bytes"},
 ]
 
 
@@ -56,7 +56,7 @@ def namespace(sandbox_api: SandboxApi, monkeypatch: pytest.MonkeyPatch) -> Names
         r2_access_key_id="env:RUNTIME_R2_KEY",
         r2_secret_access_key="env:RUNTIME_R2_SECRET",
     )
-    make.family("odd:", Category.CACHE)
+    make.family("wrg:", Category.CACHE)
     _send(sandbox_api, "PUT", "bulk", ODD)
     return Namespace.objects.create(
         environment=made, binding="SETTINGS", namespace_id=account.namespace_id, title=account.namespace_title
@@ -68,7 +68,7 @@ def test_a_family_of_odd_keys_comes_back_byte_for_byte(
 ) -> None:
     before = _everything(sandbox_api)
     dump = tmp_path / "odd.json"
-    call_command("kv_dump", "qa/SETTINGS", "--prefix", "odd:", "--output", str(dump))
+    call_command("kv_dump", "qa/SETTINGS", "--prefix", "wrg:", "--output", str(dump))
     _send(sandbox_api, "POST", "bulk/delete", [entry["key"] for entry in ODD])
     assert _everything(sandbox_api) == {}
     command = ["kv", "bulk", "put", str(dump), "--namespace-id", namespace.namespace_id, "--remote"]
@@ -85,7 +85,7 @@ def test_settings_come_back_by_following_their_recovery_steps_to_the_letter(
 ) -> None:
     Family.objects.update(category=Category.SETTINGS)
     before, out = _everything(sandbox_api), StringIO()
-    call_command("kv_dump", "qa/SETTINGS", "--prefix", "odd:", "--to-r2", "--json", stdout=out, stderr=StringIO())
+    call_command("kv_dump", "qa/SETTINGS", "--prefix", "wrg:", "--to-r2", "--json", stdout=out, stderr=StringIO())
     backup = Generation.objects.get(pk=json.loads(out.getvalue())["generation"])
     assert (backup.status, backup.encrypted) == ("verified", True)
     _send(sandbox_api, "POST", "bulk/delete", [entry["key"] for entry in ODD])
@@ -128,7 +128,7 @@ def _everything(api: SandboxApi) -> dict[str, tuple[object, object, bytes]]:
     """Name to expiration, metadata and value of every odd key, as KV itself answers."""
     headers = {"Authorization": f"Bearer {api.qa.write_token}"}
     with httpx.Client(base_url=api.namespace_url(api.qa), headers=headers, trust_env=False, timeout=30) as kv:
-        listed = kv.get("/keys", params={"prefix": "odd:"}).raise_for_status().json()["result"]
+        listed = kv.get("/keys", params={"prefix": "wrg:"}).raise_for_status().json()["result"]
         found: dict[str, tuple[object, object, bytes]] = {}
         for key in listed:
             value = kv.get(f"/values/{quote(key['name'], safe='')}").raise_for_status()
