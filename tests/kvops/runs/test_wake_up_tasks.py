@@ -1,4 +1,4 @@
-"""A task in the queue is only a wake-up signal: whatever its table holds, the run says what is done."""
+"""A task in the queue is only a wake-up signal: the run decides the work, however its tasks look."""
 
 import multiprocessing
 import os
