@@ -270,7 +270,7 @@ def test_a_stopped_deletion_goes_on_or_is_ended(
     run_driver.request_stop(run, actor=make.SETUP)
     make.work()
     stage = cleanup_helpers.stage_of(request_)
-    assert "Stop here, keep the other" in shown(operator, f"/cleanup/{request_.pk}/")
+    assert f"Stop here, keep the other {stage.names} keys" in shown(operator, f"/cleanup/{request_.pk}/")
     post(operator, stage, "end-early")
     make.work()
     stage.refresh_from_db()
