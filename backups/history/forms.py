@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, pgettext_lazy
 
 from backups.history.events import Scope, TimelineLane
 from kvops.models import Family
@@ -34,7 +34,9 @@ class BackupHistoryFilter(forms.Form):
 
     family = forms.ChoiceField(label=_("Family"), required=False, choices=_families)
     environment = EnvironmentFilter()
-    lane = ChoiceFilter(_("Event"), _("All events"), *TimelineLane.choices)
+    lane = ChoiceFilter(
+        pgettext_lazy("history", "Event"), pgettext_lazy("history", "All events"), *TimelineLane.choices
+    )
     since = _day(_("From"))
     until = _day(_("To"))
     actor = forms.CharField(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils.html import format_html
-from django.utils.translation import gettext as _, ngettext
+from django.utils.translation import gettext as _, ngettext, pgettext
 
 from kvops.templatetags.ui import when
 
@@ -16,7 +16,7 @@ register = template.Library()
 def expires(expiration: int | None) -> str:
     """The expiration of a key, and the time until then."""
     if expiration is None:
-        return format_html('<span class="text-secondary">{}</span>', _("never"))
+        return format_html('<span class="text-secondary">{}</span>', pgettext("expiration", "never"))
     try:
         moment = datetime.fromtimestamp(expiration, UTC)
         return format_html('{} <small class="text-secondary">{}</small>', when(moment), naturaltime(moment))
