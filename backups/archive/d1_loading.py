@@ -1,4 +1,4 @@
-"""How to load a backup of master data into D1 without KVOps: its RESTORE.md."""
+"""How to load a backup of master data into D1 without KVOps: its RESTORE.md, in both languages."""
 
 import json
 from datetime import UTC
@@ -41,19 +41,22 @@ def load_commands(manifest: Manifest, fetch: str) -> str:
 
 
 def _head(manifest: Manifest) -> str:
-    tables = "\n".join(
-        f"- {each.dataset}: {each.rows} rows of `{each.database}.{each.table}`" for each in manifest.tables
-    )
+    tables = "\n".join(f"- {each.dataset}: `{each.database}.{each.table}`, {each.rows:,}" for each in manifest.tables)
+    at = f"{manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f"""# Load {manifest.stem}
 
-{manifest.counts.keys} rows of master data ({manifest.environment}), read from {manifest.source} at \
-{manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC:
+Master data ({manifest.environment}), read from {manifest.source} at {at}, number of rows: {manifest.counts.keys:,}.
+マスターデータ（{manifest.environment}）。{at} に {manifest.source} から読み取った {manifest.counts.keys:,} 行です。
 
 {tables}
 
 Each line is one row: `key` is the name its dataset gives it, `value` its columns as JSON.
 This is what D1 held, not what Workers KV held: do not put it into KV.
-The commands need Node 22 and Python 3, and a token that may read R2 and edit D1:
+The commands need Node 22 and Python 3, and a token that may read R2 and edit D1.
+
+1 行に 1 件です。`key` はデータセットが付けるキー名、`value` は列を JSON にしたものです。
+これは D1 の内容であり、Workers KV の内容ではありません。KV には書き込まないでください。
+Node 22、Python 3 と、R2 の読み取りと D1 の編集ができるトークンが必要です。
 
 ```sh
 export CLOUDFLARE_ACCOUNT_ID={shell(manifest.account_id)}
@@ -66,8 +69,11 @@ def _compare(manifest: Manifest) -> str:
     files = " ".join(shell(part_file(part)) for part in manifest.parts if part.keys)
     where = f"{shell(manifest.environment)} --dataset masters.json --db {shell(_database(manifest).database)}"
     lines = [_JOIN, f"python3 join.py {files} > masters.json", f"python manage.py verify_masters {where}"]
-    return section("Compare with D1 as it is now", lines) + (
-        "\nThe last command needs a KVOps that works; without one, go on: what D1 has is not changed by what follows.\n"
+    return section("Compare with D1 as it is now", "現在の D1 と照合する", lines) + (
+        "\nThe last command needs a KVOps that works; without one, go on: what D1 has is not changed by what follows."
+        "\n\n"
+        "最後のコマンドには、動作する KVOps が必要です。ない場合は次に進んでください。"
+        "以下の手順で D1 にある行が変わることはありません。\n"
     )
 
 
@@ -89,9 +95,11 @@ END"""
         config,
         f"npx wrangler d1 execute {shell(database.database)} --remote --file load.sql",
     ]
-    return section("Load the rows that D1 lacks", lines) + (
+    return section("Load the rows that D1 lacks", "D1 にない行を投入する", lines) + (
         "\nRows that are there stay as they are; columns that no dataset names get their defaults. Look at `load.sql` "
-        "first. Afterwards compare again, and record in the KVOps runbook what was loaded.\n"
+        "first. Afterwards compare again, and record in the KVOps runbook what was loaded.\n\n"
+        "すでにある行は変わりません。データセットにない列は既定値になります。先に `load.sql` を確認してください。"
+        "その後もう一度照合し、投入した内容を KVOps の Runbook に記録してください。\n"
     )
 
 
@@ -100,9 +108,9 @@ def _database(manifest: Manifest) -> ManifestTable:
     return manifest.tables[0]
 
 
-def section(title: str, lines: list[str]) -> str:
-    """A heading with its commands."""
-    return "\n".join([f"## {title}", "", "```sh", *lines, "```", ""])
+def section(title: str, japanese: str, lines: list[str]) -> str:
+    """A heading in both languages with its commands."""
+    return "\n".join([f"## {title} / {japanese}", "", "```sh", *lines, "```", ""])
 
 
 def part_file(part: Part) -> str:

@@ -1,4 +1,4 @@
-"""How to restore a backup without KVOps: the text of RESTORE.md and of the page."""
+"""How to restore a backup without KVOps: the text of RESTORE.md and of the page, in both languages."""
 
 from dataclasses import replace
 from datetime import UTC
@@ -66,12 +66,18 @@ def restore_commands(manifest: Manifest, namespace_id: str | None = None) -> str
 
 
 def _head(manifest: Manifest, namespace: str) -> str:
+    at = f"{manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f"""# Restore {manifest.stem}
 
-{manifest.counts.keys} keys of `{manifest.binding}` ("{manifest.namespace_title}", {manifest.environment}), \
-backed up at {manifest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC.
+Backup of `{manifest.binding}` ("{manifest.namespace_title}", {manifest.environment}) at {at}, \
+number of keys: {manifest.counts.keys:,}.
 The commands below overwrite these keys in namespace `{namespace}` and leave all others alone.
-They need Node 22, and a token that may read R2 and write Workers KV:
+They need Node 22, and a token that may read R2 and write Workers KV.
+
+`{manifest.binding}`（{manifest.namespace_title}、{manifest.environment}）の {at} 時点のバックアップ（キー \
+{manifest.counts.keys:,} 件）です。
+以下のコマンドは、ネームスペース `{namespace}` にあるこれらのキーを上書きし、ほかのキーには触れません。
+Node 22 と、R2 の読み取りと Workers KV の書き込みができるトークンが必要です。
 
 ```sh
 export CLOUDFLARE_ACCOUNT_ID={shell(manifest.account_id)}
@@ -86,7 +92,7 @@ def _fetch(manifest: Manifest, parts: list[Part]) -> str:
         file = f"{part_file(part)}.age" if manifest.recipients else part_file(part)
         lines.append(_get(manifest.bucket, part.key, file))
         lines.append(f"echo '{part.sha256}  {file}' | sha256sum --check")
-    return section("Fetch the objects and check them", lines)
+    return section("Fetch the objects and check them", "オブジェクトを取得して確認する", lines)
 
 
 def _get(bucket: str, key: str, file: str) -> str:
@@ -101,19 +107,27 @@ def _decrypt(manifest: Manifest, parts: list[Part]) -> str:
     files = [shell(part_file(part)) for part in parts]
     lines = [f'age --decrypt --identity "$AGE_IDENTITY" --output {file} {file}.age' for file in files]
     named = "\n".join(f"- `{recipient}`" for recipient in manifest.recipients)
-    return section("Decrypt them", ["export AGE_IDENTITY=…", "umask 077", *lines]) + (
+    return section("Decrypt them", "復号する", ["export AGE_IDENTITY=…", "umask 077", *lines]) + (
         "\nThe backup is encrypted with age (https://age-encryption.org, `apt-get install age`). `AGE_IDENTITY` is the "
         "path of an identity file, of any one of the recipients below: each opens the backup by itself. "
-        f'`age-keygen -y "$AGE_IDENTITY"` prints the recipient of yours.\n\n{named}\n'
+        '`age-keygen -y "$AGE_IDENTITY"` prints the recipient of yours.\n\n'
+        "バックアップは age で暗号化されています。`AGE_IDENTITY` には、下の受信者のいずれか 1 つに対応する"
+        '鍵のファイルのパスを指定します。手元の鍵の受信者は `age-keygen -y "$AGE_IDENTITY"` で確認できます。\n\n'
+        f"{named}\n"
     )
 
 
 def _expirations(expiring: int, parts: list[Part]) -> str:
     files = [shell(part_file(part)) for part in parts if part.expiring]
-    return section("Take out what expires too soon", [_KEEP, f"python3 keep.py {' '.join(files)}"]) + (
-        f"\n{expiring} entries have an expiration. Cloudflare refuses a whole batch when one of its expirations has "
+    return section(
+        "Take out what expires too soon", "有効期限が近い項目を除く", [_KEEP, f"python3 keep.py {' '.join(files)}"]
+    ) + (
+        f"\nEntries with an expiration: {expiring:,}. Cloudflare refuses a whole batch when one of its expirations has "
         "passed or is less than 60 seconds ahead. The script takes out those with less than two minutes left, names "
-        "them, and leaves every other entry as it is; repeat it when much time has gone by.\n"
+        "them, and leaves every other entry as it is; repeat it when much time has gone by.\n\n"
+        f"有効期限のある項目が {expiring:,} 件あります。有効期限が過ぎた、または 60 秒以内に切れる項目が"
+        "1 件でもあると、Cloudflare はバッチ全体を拒否します。スクリプトは残り 2 分未満の項目だけを除き、"
+        "その名前を表示します。時間が経ったときは、もう一度実行してください。\n"
     )
 
 
@@ -122,7 +136,7 @@ def _put(parts: list[Part], namespace: str) -> str:
         f"npx wrangler kv bulk put {shell(part_file(part))} --namespace-id {shell(namespace)} --remote"
         for part in parts
     ]
-    return section("Write the keys", lines)
+    return section("Write the keys", "キーを書き込む", lines)
 
 
 def _call(parts: list[Part], namespace: str) -> str:
@@ -132,14 +146,22 @@ def _call(parts: list[Part], namespace: str) -> str:
         f'--data-binary @{shell(part_file(part))} "{url}"'
         for part in parts
     ]
-    return section("Write what wrangler would refuse or change", lines) + (
+    return section(
+        "Write what wrangler would refuse or change", "wrangler が拒否または変更するものを書き込む", lines
+    ) + (
         "\nThe metadata of these entries is not a JSON object, or JavaScript would change it. "
-        "The answer must say `unsuccessful_keys: []`; repeat the command while it names keys.\n"
+        "The answer must say `unsuccessful_keys: []`; repeat the command while it names keys.\n\n"
+        "これらの項目のメタデータは JSON オブジェクトではないか、JavaScript では変わってしまうものです。"
+        "応答が `unsuccessful_keys: []` になるまで、コマンドを繰り返してください。\n"
     )
 
 
 def _clear(parts: list[Part]) -> str:
-    return section("Delete the decrypted files", [f"rm {' '.join(shell(part_file(part)) for part in parts)}"])
+    return section(
+        "Delete the decrypted files",
+        "復号したファイルを削除する",
+        [f"rm {' '.join(shell(part_file(part)) for part in parts)}"],
+    )
 
 
 def _afterwards(manifest: Manifest, namespace: str) -> str:
@@ -147,7 +169,9 @@ def _afterwards(manifest: Manifest, namespace: str) -> str:
         f"npx wrangler kv key list --namespace-id {shell(namespace)} --prefix {shell(prefix)} --remote"
         for prefix in manifest.prefixes
     ]
-    return section("Look at the result", lines) + (
+    return section("Look at the result", "結果を確認する", lines) + (
         "\nwrangler does not report keys it failed to write: compare the names. KV may show the old state for a minute "
-        "or longer. Then record in the KVOps runbook what was restored.\n"
+        "or longer. Then record in the KVOps runbook what was restored.\n\n"
+        "wrangler は書き込めなかったキーを報告しません。キー名を見比べてください。KV には 1 分以上、前の状態が見える"
+        "ことがあります。その後、復元した内容を KVOps の Runbook に記録してください。\n"
     )

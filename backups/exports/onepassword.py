@@ -53,5 +53,7 @@ def keep(generation: Generation, *, vault: str, actor: log.Actor) -> str:
 def _notes(generation: Generation) -> str:
     return (
         "The attached file is the first object of the steps below, as it was put into the bucket: save it as"
-        f" part-00001.json.age and go on with “Decrypt them”.\n\n{recovery.recovery_steps(generation)}"
+        " part-00001.json.age and go on with “Decrypt them”.\n"
+        "添付ファイルは、下の手順にある最初のオブジェクトです。part-00001.json.age として保存し、「復号する」から"
+        f"続けてください。\n\n{recovery.recovery_steps(generation)}"
     )

@@ -652,6 +652,14 @@ def test_the_recovery_steps_are_the_commands_of_plain_wrangler() -> None:
     assert "api-only" not in text
 
 
+def test_the_recovery_steps_say_everything_in_english_and_japanese() -> None:
+    text = restore_commands(manifest(KvEntry("a", b"", 5, "1"), KvEntry("b", b"", 5, None)))
+    headings = re.findall("^## .*$", text, re.MULTILINE)
+    said = [block.partition("## ")[0].partition("```sh")[0] for block in text.split("```\n")]
+    assert all(re.search(r" / .*[ぁ-ん]", heading) for heading in headings)
+    assert [block for block in said if block.strip() and not re.search("[ぁ-ん]", block)] == []
+
+
 def test_the_recovery_steps_may_name_another_namespace() -> None:
     text = restore_commands(manifest(), namespace_id="ns2")
     assert "--namespace-id ns2 --remote" in text

@@ -317,9 +317,9 @@ def test_the_steps_to_restore_are_those_in_the_bucket(operator: Client, estate: 
     page = text(operator, f"/backups/{made.pk}/")
     assert "--remote" in page
     assert [section.title for section in operator.get(f"/backups/{made.pk}/").context["sections"]][1:] == [
-        "Fetch the objects and check them",
-        "Write the keys",
-        "Look at the result",
+        "Fetch the objects and check them / オブジェクトを取得して確認する",
+        "Write the keys / キーを書き込む",
+        "Look at the result / 結果を確認する",
     ]
 
 
